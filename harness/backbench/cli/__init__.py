@@ -1,0 +1,1 @@
+"""The ``backbench`` command: one module a command, imported when it is used."""

@@ -1,0 +1,22 @@
+"""``backbench check``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from backbench.cli import common
+
+
+@click.command("check")
+@common.benchmark_argument
+@common.profile_option
+def command(file: Path, profile: str | None) -> None:
+    """Validate a benchmark file; report all faults at once.
+
+    Reads BENCHMARK (default: benchmarks.toml) and the data sets it names, and runs nothing. Exit
+    code 2 if there is a fault.
+    """
+    _, benchmark = common.load(file, profile)
+    click.echo(f"{file}: {benchmark.name}: {len(benchmark.cells)} cells, no fault")

@@ -1,0 +1,80 @@
+"""What several commands share: options, and the way from a file to a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from backbench.config import DEFAULT_FILE, Benchmark, load_benchmark
+from backbench.data.fingerprint import FileHashes
+from backbench.model import Plan
+from backbench.planning import make_plan
+from backbench.registry import Registry, load_registry
+from backbench.store import DEFAULT_STORE, Store
+
+benchmark_argument = click.argument(
+    "file",
+    metavar="[BENCHMARK]",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_FILE,
+)
+
+profile_option = click.option(
+    "--profile", metavar="NAME", help="Only the part of the matrix that this profile keeps."
+)
+
+store_option = click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_STORE,
+    envvar="BACKBENCH_STORE",
+    show_default=True,
+    show_envvar=True,
+    help="Folder of artifacts and records.",
+)
+
+
+def warn_of_failures(registry: Registry) -> None:
+    """Say on stderr which plugins could not be used."""
+    for failure in registry.failures:
+        click.echo(f"warning: {failure}", err=True)
+
+
+def load(file: Path, profile: str | None) -> tuple[Registry, Benchmark]:
+    """Return the plugins and the validated benchmark."""
+    registry = load_registry()
+    benchmark = load_benchmark(file, registry, profile)
+    warn_of_failures(registry)
+    return registry, benchmark
+
+
+def plan_of(benchmark: Benchmark, store: Store, *, keep_hashes: bool) -> Plan:
+    """Fingerprint the data sets and plan.
+
+    Args:
+        benchmark: The benchmark.
+        store: Where hashes of files are remembered.
+        keep_hashes: Write newly made hashes to the store.
+    """
+    hashes = FileHashes(store.files_cache)
+    fingerprints = {
+        name: dataset.fingerprint(hashes) for name, dataset in benchmark.datasets.items()
+    }
+    if keep_hashes:
+        hashes.save()
+    return make_plan(benchmark, fingerprints)
+
+
+def formats(*names: str) -> Callable[[Any], Any]:
+    """Return the ``--format`` option."""
+    return click.option(
+        "--format",
+        "style",
+        type=click.Choice(names),
+        default=names[0],
+        show_default=True,
+        help="Form of the output.",
+    )

@@ -1,0 +1,97 @@
+"""``backbench plan``."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from backbench.cli import common
+from backbench.model import Plan, StageKind
+from backbench.store import Store
+
+
+@click.command("plan")
+@common.benchmark_argument
+@common.profile_option
+@common.store_option
+@common.formats("table", "json")
+@click.option("--stages", "list_stages", is_flag=True, help="List every stage.")
+def command(file: Path, profile: str | None, store: Path, style: str, *, list_stages: bool) -> None:
+    """Show cells and stages: what is cached, what is shared.
+
+    Runs nothing and writes nothing.
+    """
+    _, benchmark = common.load(file, profile)
+    where = Store(store)
+    plan = common.plan_of(benchmark, where, keep_hashes=store.exists())
+    done = where.done()
+    if style == "json":
+        click.echo(json.dumps(_as_json(plan, done), indent=2))
+    else:
+        _print(plan, done, list_stages=list_stages)
+
+
+def _users(plan: Plan) -> Counter[str]:
+    """Count the cells that use each stage; a control counts for its cell."""
+    return Counter(
+        key
+        for cell in plan.cells
+        for key in {*cell.path, *([cell.control] if cell.control else [])}
+    )
+
+
+def _as_json(plan: Plan, done: set[str]) -> dict[str, object]:
+    users = _users(plan)
+    return {
+        "benchmark": plan.benchmark,
+        "cells": [
+            {**asdict(cell.name), "path": cell.path, "control": cell.control} for cell in plan.cells
+        ],
+        "stages": [
+            {
+                "key": key,
+                "kind": stage.kind.value,
+                "label": stage.label,
+                "inputs": dict(stage.inputs),
+                "cached": key in done,
+                "cells": users[key],
+            }
+            for key, stage in plan.stages.items()
+        ],
+    }
+
+
+def _print(plan: Plan, done: set[str], *, list_stages: bool) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    users = _users(plan)
+    controls = len({cell.control for cell in plan.cells if cell.control})
+    separately = sum(len(cell.path) for cell in plan.cells)
+    console.print(
+        f"[bold]{plan.benchmark}[/]: {len(plan.cells)} cells and {controls} controls need "
+        f"{len(plan.stages)} stages; {separately} if each cell ran its own."
+    )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Stage")
+    for heading in ("distinct", "cached", "to run", "cells that share one, at most"):
+        table.add_column(heading, justify="right")
+    for kind in StageKind:
+        keys = [key for key, stage in plan.stages.items() if stage.kind == kind]
+        if keys:
+            cached = sum(key in done for key in keys)
+            most = max(users[key] for key in keys)
+            table.add_row(
+                kind.value, str(len(keys)), str(cached), str(len(keys) - cached), str(most)
+            )
+    console.print(table)
+    if list_stages:
+        for key, stage in plan.stages.items():
+            state = "cached" if key in done else "to run"
+            click.echo(f"{key}  {state}  {stage.label}")

@@ -1,0 +1,191 @@
+"""``backbench plugins``."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import click
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from backbench.cli import common
+from backbench.errors import ExitCode, PluginError
+from backbench.plugin import NotInKey
+from backbench.registry import HOOKS, Registered, load_registry, nearest
+
+
+@click.group("plugins", invoke_without_command=True)
+@common.formats("table", "json")
+@click.pass_context
+def command(ctx: click.Context, style: str) -> None:
+    """List the installed plugins and document their options."""
+    if ctx.invoked_subcommand is None:
+        _list(style)
+
+
+@command.command("list")
+@common.formats("table", "json")
+def list_command(style: str) -> None:
+    """List what was found, from where, with version and paper."""
+    _list(style)
+
+
+@command.command("show")
+@click.argument("name")
+@click.option("--kind", type=click.Choice(list(HOOKS)), help="If two kinds share the name.")
+def show(name: str, kind: str | None) -> None:
+    """Document a plugin: every option with type, default and bounds."""
+    registry = load_registry()
+    found = [
+        one for one in registry.all() if one.info.name == name and kind in {None, one.info.kind}
+    ]
+    if not found:
+        names = sorted({one.info.name for one in registry.all()})
+        close = nearest(name, names)
+        hint = f": did you mean {close!r}?" if close else f" (there are: {', '.join(names)})"
+        raise PluginError(f"no plugin is called {name!r}{hint}")
+    for one in found:
+        _document(one)
+
+
+def _list(style: str) -> None:
+    registry = load_registry()
+    if style == "json":
+        click.echo(json.dumps([_as_json(one) for one in registry.all()], indent=2))
+    else:
+        for kind in HOOKS:
+            found = [one for one in registry.all() if one.info.kind == kind]
+            if found:
+                click.secho(f"{kind}s", bold=True)
+            width = max((len(one.info.name) for one in found), default=0)
+            for one in found:
+                click.echo(f"  {one.info.name:{width}}  {one.info.summary}")
+                click.secho(f"  {'':{width}}  {_source(one)}", dim=True)
+        click.echo("\n`backbench plugins show NAME` documents the options of one.")
+    common.warn_of_failures(registry)
+    if registry.failures:
+        raise click.exceptions.Exit(ExitCode.USAGE)
+
+
+def _source(one: Registered) -> str:
+    paper = one.info.paper
+    cited = f"{paper.authors.split(',')[0]} et al. {paper.year}" if paper else ""
+    return " · ".join(filter(None, (str(one.origin), f"revision {one.info.revision}", cited)))
+
+
+def _as_json(one: Registered) -> dict[str, Any]:
+    info = one.info
+    return {
+        "kind": info.kind,
+        "name": info.name,
+        "summary": info.summary,
+        "distribution": one.origin.distribution,
+        "version": one.origin.version,
+        "entry_point": one.origin.entry_point,
+        "revision": info.revision,
+        "paper": str(info.paper) if info.paper else None,
+        "presets": {name: dict(values) for name, values in info.presets.items()},
+        "options": info.options.model_json_schema(),
+    }
+
+
+class Option(NamedTuple):
+    """One option as it is documented."""
+
+    name: str
+    type: str
+    default: str
+    bounds: str
+    description: str
+
+
+def options_of(model: type[BaseModel], prefix: str = "") -> Iterator[Option]:
+    """Yield the options of a model, nested tables by dotted names."""
+    for name, field in model.model_fields.items():
+        nested = field.annotation
+        if isinstance(nested, type) and issubclass(nested, BaseModel):
+            yield from options_of(nested, f"{prefix}{name}.")
+        else:
+            yield Option(
+                f"{prefix}{name}",
+                _type_name(field.annotation),
+                "required" if field.is_required() else _default(field),
+                ", ".join(_bounds(field)),
+                field.description or "",
+            )
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    return json.dumps(value, default=str) if value is not None else "–"
+
+
+def _type_name(annotation: Any) -> str:
+    if annotation is type(None):
+        return "none"
+    if getattr(annotation, "__metadata__", None) is not None:
+        return _type_name(annotation.__origin__)
+    arguments = getattr(annotation, "__args__", None)
+    if arguments is None:
+        return getattr(annotation, "__name__", str(annotation)).lower()
+    origin = getattr(annotation, "__origin__", None)
+    if getattr(origin, "__name__", "") in {"tuple", "list"}:
+        inner = ", ".join("…" if one is Ellipsis else _type_name(one) for one in arguments)
+        return f"[{inner}]"
+    if str(annotation).startswith("typing.Literal"):
+        return " | ".join(repr(one) for one in arguments)
+    return " | ".join(_type_name(one) for one in arguments)
+
+
+def _bounds(field: FieldInfo) -> Iterator[str]:
+    for mark in field.metadata:
+        for attribute, symbol in (
+            ("ge", "≥"),
+            ("gt", ">"),
+            ("le", "≤"),
+            ("lt", "<"),
+            ("multiple_of", "multiple of"),
+            ("min_length", "length ≥"),
+            ("max_length", "length ≤"),
+            ("pattern", "matches"),
+        ):
+            value = getattr(mark, attribute, None)
+            if value is not None:
+                yield f"{symbol} {value}"
+        if isinstance(mark, NotInKey):
+            yield "not in the key"
+
+
+def _document(one: Registered) -> None:
+    info = one.info
+    click.echo(f"{click.style(info.name, bold=True)} ({info.kind}): {info.summary}")
+    click.secho(f"from {one.origin}, revision {info.revision}", dim=True)
+    if info.paper:
+        click.secho(f"{info.paper} {info.paper.url}", dim=True)
+    rows = list(options_of(info.options))
+    click.echo("\nOptions:" if rows else "\nNo options.")
+    for row in rows:
+        bounds = f" ({row.bounds})" if row.bounds else ""
+        required = row.default == "required"
+        default = " required" if required else f" = {row.default}"
+        click.echo(f"  {click.style(row.name, bold=True)}: {row.type}{default}{bounds}")
+        click.echo(
+            textwrap.fill(row.description, 88, initial_indent="      ", subsequent_indent="      ")
+        )
+    for name, values in info.presets.items():
+        click.echo(f"\nPreset {click.style(name, bold=True)}:")
+        for line in _flat(values):
+            click.echo(f"  {line}")
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key} = {json.dumps(value)}"

@@ -1,0 +1,96 @@
+"""``backbench run``."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from backbench.cli import common
+from backbench.cli.show import board_of, show_board
+from backbench.errors import ExitCode
+from backbench.execution.executor import Executor, Setup
+from backbench.execution.scheduler import Result, execute
+from backbench.plugin import ExecutorInfo
+from backbench.report.progress import attach_progress
+from backbench.store import Store
+
+
+@click.command("run")
+@common.benchmark_argument
+@common.profile_option
+@common.store_option
+@click.option(
+    "--executor", "executor_name", default="local", show_default=True, help="Which executor."
+)
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Stages at a time. Default: one a GPU, else one a core.",
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda, cuda:0 …",
+)
+def command(  # noqa: PLR0917 - click passes them by name
+    file: Path,
+    profile: str | None,
+    store: Path,
+    executor_name: str,
+    jobs: int | None,
+    device: str,
+) -> None:
+    """Run what is missing, then show the leaderboard.
+
+    Each distinct stage runs once; what is in the store is not run again. A failed stage stops
+    only the cells that need it. Ctrl-C leaves a store that the same command continues.
+    """
+    registry, benchmark = common.load(file, profile)
+    executor = registry.find(ExecutorInfo.kind, executor_name)
+    where = Store(store)
+    with where.running():
+        plan = common.plan_of(benchmark, where, keep_hashes=True)
+        setup = Setup(store=store.absolute(), device=device, jobs=jobs)
+
+        def make_executor() -> Executor:
+            options = executor.info.options()
+            made: Executor = executor.implementation()(options, setup)
+            return made
+
+        before = signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            with attach_progress(registry):
+                result = execute(plan, where, make_executor, registry.emit)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    common.warn_of_failures(registry)
+    board = board_of(registry, plan, where)
+    if any(row.seeds for row in board.rows):
+        show_board(board)
+    _conclude(result, store)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _conclude(result: Result, store: Path) -> None:
+    """Say what was done; end with the exit code that it deserves."""
+    click.echo(
+        f"{len(result.executed)} stages executed, {result.cached} were in the store"
+        + (f", {len(result.failed)} failed" if result.failed else "")
+        + (f", {len(result.skipped)} not tried" if result.skipped else "")
+        + f" ({result.wall_s:.0f} s)",
+        err=True,
+    )
+    if result.interrupted:
+        click.echo(f"stopped: the same command goes on from here (store: {store})", err=True)
+        raise click.exceptions.Exit(ExitCode.INTERRUPTED)
+    if result.failed:
+        click.echo(f"tracebacks: {store}/failures, output of workers: {store}/logs", err=True)
+        raise click.exceptions.Exit(ExitCode.FAILED)

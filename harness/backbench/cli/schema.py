@@ -1,0 +1,23 @@
+"""``backbench schema``."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from backbench.cli import common
+from backbench.config import json_schema
+from backbench.registry import load_registry
+
+
+@click.command("schema")
+def command() -> None:
+    """Print the JSON Schema of a benchmark file.
+
+    It knows the options of the installed plugins. Editors that understand TOML schemas complete
+    and check a benchmark file with it.
+    """
+    registry = load_registry()
+    common.warn_of_failures(registry)
+    click.echo(json.dumps(json_schema(registry), indent=2))

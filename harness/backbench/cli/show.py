@@ -1,0 +1,82 @@
+"""``backbench show``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from backbench.cli import common
+from backbench.config import Benchmark
+from backbench.errors import UsageError
+from backbench.leaderboard import FIELDS, Leaderboard, build, select
+from backbench.model import Plan
+from backbench.registry import Registry
+from backbench.report.tables import print_board
+from backbench.store import Store
+
+
+@click.command("show")
+@common.benchmark_argument
+@common.profile_option
+@common.store_option
+@common.formats("table", "json", "csv", "markdown", "latex")
+@click.option("--sort", metavar="NAME", help="Field or metric; -NAME for descending.")
+@click.option(
+    "--filter",
+    "filters",
+    multiple=True,
+    metavar="EXPR",
+    help="method=byol, attack!=none, asr>0.1 …; all must hold.",
+)
+@click.option(
+    "--group",
+    "by",
+    type=click.Choice([*FIELDS, "nothing"]),
+    default="evaluator",
+    show_default=True,
+    help="One table for each value of this field.",
+)
+def command(  # noqa: PLR0917 - click passes them by name
+    file: Path,
+    profile: str | None,
+    store: Path,
+    style: str,
+    sort: str | None,
+    filters: tuple[str, ...],
+    by: str,
+) -> None:
+    """Show the leaderboard of what is in the store.
+
+    Works at any time, also while a run is going on: what is missing is shown as missing.
+    """
+    registry, benchmark = common.load(file, profile)
+    where = Store(store)
+    plan = common.plan_of(benchmark, where, keep_hashes=False)
+    board = select(board_of(registry, plan, where), filters, sort)
+    if not any(row.seeds or row.problem for row in board.rows):
+        raise UsageError(_nothing(benchmark, file, store, filtered=bool(filters)))
+    show_board(board, style, None if by == "nothing" else by)
+
+
+def board_of(registry: Registry, plan: Plan, store: Store) -> Leaderboard:
+    """Return the leaderboard of a plan, from what is in the store."""
+    return build(plan, store.record, store.failure, registry.columns())
+
+
+def show_board(board: Leaderboard, style: str = "table", by: str | None = "evaluator") -> None:
+    """Print a leaderboard on stdout, and on stderr why rows are incomplete."""
+    from rich.console import Console
+
+    print_board(board, style, by, Console())
+    for problem in dict.fromkeys(row.problem for row in board.rows if row.problem):
+        click.echo(f"failed: {problem}", err=True)
+
+
+def _nothing(benchmark: Benchmark, file: Path, store: Path, *, filtered: bool) -> str:
+    if filtered:
+        return "--filter: no finished row is left"
+    return (
+        f"{store}: no finished cell of {benchmark.name!r} yet: "
+        f"run `backbench run {file} --store {store}` first"
+    )

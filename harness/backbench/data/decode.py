@@ -1,0 +1,165 @@
+"""One picture file to one RGB array."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from backbench.data.images import Pixels
+from backbench.errors import DataError
+
+#: File name endings that data sets take for pictures, lower case.
+PICTURE_SUFFIXES: Final = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
+)
+
+_ORIENTATION: Final = 0x0112  # the EXIF tag; values as in CIPA DC-008, section 4.6.5.1
+_TRANSPOSE: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SWAPS_AXES: Final = (5, 6, 7, 8)
+
+
+class Square(NamedTuple):
+    """How a picture becomes a square: its short side is resized, then the centre cut out.
+
+    Args:
+        short_side: Length of the short side after resizing, pixels.
+        side: Side of the square, pixels; at most ``short_side``.
+    """
+
+    short_side: int
+    side: int
+
+
+def decode(path: str | Path, square: Square | None = None) -> Pixels:
+    """Read a picture file as RGB.
+
+    The EXIF orientation is applied. Grey-scale, palette and CMYK pictures become RGB; of 16 bits
+    a channel the upper 8 are kept; transparent pixels are laid on white; of several frames the
+    first is taken.
+
+    Args:
+        path: The file.
+        square: The square to make of it; ``None`` keeps the picture's own size.
+
+    Returns:
+        (H, W, 3), uint8, perhaps read-only.
+
+    Raises:
+        DataError: Naming the file and why it cannot be read: missing, empty, truncated, of an
+            unknown format, or without a known range of values.
+
+    Differs: The published loaders drop an alpha channel, which shows colours that no viewer
+        shows, and ignore the EXIF orientation. ImageNet has next to none of either.
+    """
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            rgb = _rgb(picture)
+            turn = _TRANSPOSE.get(_orientation(picture))
+            if turn is not None:
+                rgb = rgb.transpose(turn)
+            if square is not None:
+                rgb = crop_centre(resize_short_side(rgb, square.short_side), square.side)
+            return np.asarray(rgb)
+    except Exception as error:  # Pillow's decoders raise nearly every built-in exception
+        raise DataError(f"{path}: {_reason(path, error)}") from error
+
+
+def read_size(path: str | Path) -> tuple[int, int]:
+    """Read the height and width of a picture, upright, from its header.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DataError: Naming the file and why it cannot be read.
+    """
+    try:
+        with Image.open(path) as picture:
+            width, height = picture.size
+            swap = _orientation(picture) in _SWAPS_AXES
+    except Exception as error:
+        raise DataError(f"{path}: {_reason(path, error)}") from error
+    return (width, height) if swap else (height, width)
+
+
+def resize_short_side(picture: Image.Image, side: int) -> Image.Image:
+    """Resize a picture so that its shorter side has a length, bilinearly with antialiasing.
+
+    Args:
+        picture: Any size.
+        side: Length of the shorter side that comes out, pixels.
+
+    Source: torchvision ``Resize`` on PIL pictures, the published evaluation's first step.
+    """
+    width, height = picture.size
+    if min(width, height) == side:
+        return picture
+    if width <= height:
+        size = (side, int(side * height / width))
+    else:
+        size = (int(side * width / height), side)
+    return picture.resize(size, Image.Resampling.BILINEAR)
+
+
+def crop_centre(picture: Image.Image, side: int) -> Image.Image:
+    """Cut the square out of the middle of a picture.
+
+    Args:
+        picture: At least ``side`` wide and high.
+        side: Side of the square, pixels.
+
+    Source: torchvision ``CenterCrop``, with its rounding of odd margins to the even number.
+    """
+    width, height = picture.size
+    if (width, height) == (side, side):
+        return picture
+    left, top = round((width - side) / 2), round((height - side) / 2)
+    return picture.crop((left, top, left + side, top + side))
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I"):
+        values = np.asarray(picture)
+        if values.min() < 0 or values.max() > 0xFFFF:
+            raise ValueError("its values are beyond 16 bits; save it with 8 bits a channel")
+        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+    if picture.mode == "F":
+        raise ValueError("its values are floating point; save it with 8 bits a channel")
+    if picture.has_transparency_data:
+        rgba = picture.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _orientation(picture: Image.Image) -> int:
+    try:
+        value = picture.getexif().get(_ORIENTATION, 1)
+    except Exception:  # noqa: BLE001 - damaged EXIF does not make the pixels unreadable
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _reason(path: str | Path, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, UnidentifiedImageError):
+        if os.path.getsize(path) == 0:  # noqa: PTH202 - path may be a str
+            return "the file is empty"
+        return "not a picture, or of a format that Pillow does not know"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__

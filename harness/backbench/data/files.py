@@ -1,0 +1,204 @@
+"""Image sets whose pictures are files: loaded into memory, or decoded on demand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final, TypeVar
+
+import numpy as np
+
+from backbench.data.decode import Square, decode, read_size
+from backbench.data.images import ArrayImages, ImageSet, Labels, Pixels
+from backbench.errors import DataError
+
+#: Pictures of one size are held in memory up to this many bytes, else decoded on demand.
+MEMORY_LIMIT_BYTES: Final = 2 << 30
+
+_LISTED: Final = 20
+_SAMPLE: Final = 64
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledFiles:
+    """Picture files with their labels.
+
+    Args:
+        paths: The files.
+        sources: A stable name of each, the same wherever the data set lies.
+        labels: (N,), int64.
+    """
+
+    paths: Sequence[str]
+    sources: Sequence[str]
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+class FileImages:
+    """A ragged image set that decodes each picture when it is asked for.
+
+    Args:
+        files: The pictures.
+        square: The square to make of each; ``None`` keeps each picture's own size.
+    """
+
+    def __init__(self, files: LabelledFiles, square: Square | None = None) -> None:
+        self._paths = files.paths
+        self._square = square
+        self.labels = files.labels
+        self.sources = files.sources
+        self.pixels: Pixels | None = None
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def image(self, index: int) -> Pixels:
+        """Return one picture, (H, W, 3), uint8.
+
+        Raises:
+            DataError: If the file has gone or changed for the worse since it was verified.
+        """
+        return decode(self._paths[index], self._square)
+
+
+def load_images(
+    files: LabelledFiles,
+    *,
+    square: Square | None = None,
+    one_size: bool = False,
+    verify: bool = True,
+    memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
+) -> ImageSet:
+    """Open pictures, in memory if they are small and of one size.
+
+    Args:
+        files: The pictures.
+        square: The square to make of each; ``None`` keeps each picture's own size.
+        one_size: Whether a picture of another size than the first is a fault.
+        verify: Read every picture now, even if they are not kept.
+        memory_limit_bytes: Most that the decoded pictures may take together.
+
+    Returns:
+        A uniform set where all pictures share one size and stay within the limit, whether they
+        are verified or not; else a set that decodes on demand.
+
+    Raises:
+        DataError: Naming the pictures at fault, the first twenty of them in full.
+    """
+    size = shared_size(files.paths, square)
+    shape = None if size is None else (*size, 3)
+    small = shape is not None and len(files) * int(np.prod(shape)) <= memory_limit_bytes
+    if not (small or verify):
+        return FileImages(files, square)
+    pixels = np.empty((len(files), *shape), np.uint8) if shape and small else None
+
+    def read(index: int) -> str | bool:
+        """Return what is wrong with a picture, or whether it is of the expected size."""
+        try:
+            picture = decode(files.paths[index], square)
+        except DataError as error:
+            return str(error)
+        if picture.shape != shape:
+            return _say_size(files.paths[index], picture, size) if one_size else False
+        if pixels is not None:
+            pixels[index] = picture
+        return True
+
+    outcomes = map_threads(read, range(len(files)))
+    faults = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    if faults:
+        head = f"{len(faults)} of {len(files)} pictures cannot be used; mend or remove them"
+        raise DataError(list_faults(head, faults))
+    if pixels is not None and all(outcomes):
+        return ArrayImages(pixels, files.labels, files.sources)
+    return FileImages(files, square)
+
+
+def shared_size(paths: Sequence[str], square: Square | None = None) -> tuple[int, int] | None:
+    """Say which height and width the pictures share, by the headers of some.
+
+    Args:
+        paths: The files; up to 64 of them, evenly spaced, are looked at.
+        square: The square that is made of each.
+
+    Returns:
+        Height and width; ``None`` where those looked at differ, or none of them has a header.
+    """
+    if square is not None:
+        return square.side, square.side
+    size: tuple[int, int] | None = None
+    for index in spread(len(paths), _SAMPLE):
+        try:
+            found = read_size(paths[index])
+        except DataError:
+            continue  # loading names it, with all the others
+        if size not in (None, found):
+            return None
+        size = found
+    return size
+
+
+def spread(total: int, count: int | None) -> list[int]:
+    """Pick positions evenly spaced in a sequence, the first among them.
+
+    Args:
+        total: Length of the sequence.
+        count: Most positions to pick; ``None`` for all.
+    """
+    if count is None or count >= total:
+        return list(range(total))
+    return [i * total // count for i in range(count)]
+
+
+def list_faults(head: str, faults: Sequence[str]) -> str:
+    """Put faults under a heading, one a line; beyond twenty only their number.
+
+    Args:
+        head: What they have in common.
+        faults: One sentence each.
+    """
+    more = len(faults) - _LISTED
+    tail = [f"and {more} more"] if more > 0 else []
+    return "\n  ".join([f"{head}:", *faults[:_LISTED], *tail])
+
+
+def map_threads(
+    function: Callable[[_Item], _Result], items: Sequence[_Item], chunk: int = 64
+) -> list[_Result]:
+    """Apply a function to every item on as many threads as the process has cores.
+
+    Args:
+        function: Called from several threads at once.
+        items: Its arguments.
+        chunk: How many items a thread takes at a time: many where each is quick.
+
+    Returns:
+        The results, in the order of the items.
+    """
+
+    def work(start: int) -> list[_Result]:
+        return [function(item) for item in items[start : start + chunk]]
+
+    with ThreadPoolExecutor(_cores()) as pool:
+        return list(chain.from_iterable(pool.map(work, range(0, len(items), chunk))))
+
+
+def _cores() -> int:
+    """Count the cores that this process may use: a pinned worker has one."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _say_size(path: str, picture: Pixels, size: tuple[int, int] | None) -> str:
+    (height, width), usual = picture.shape[:2], size or (0, 0)
+    return f"{path}: {width} x {height} px, where others have {usual[1]} x {usual[0]}; set val_size"

@@ -1,0 +1,151 @@
+"""What a data set is made of, as one string; hashes of files, remembered."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from backbench.data.files import LabelledFiles, map_threads
+from backbench.errors import DataError
+
+_VERSION: Final = 1
+#: A file changed this recently may change again within the same time stamp.
+_SETTLED_NS: Final = 2_000_000_000
+
+_Entry = tuple[int, int, str]
+
+
+class FileHashes:
+    """SHA-256 of files, remembered while path, size and time of change stay the same.
+
+    Call it with a path, or :meth:`hash_many` with many; :meth:`save` at the end.
+
+    Args:
+        cache_path: Where hashes are kept between runs. Missing or damaged, it is made anew.
+    """
+
+    def __init__(self, cache_path: Path) -> None:
+        self._cache_path = cache_path
+        self._known = _read_cache(cache_path)
+        self._changed = False
+
+    def __call__(self, path: str) -> str:
+        """Return the SHA-256 of a file, 64 hexadecimal digits.
+
+        Raises:
+            DataError: If the file cannot be read.
+        """
+        return self.hash_many([path])[0]
+
+    def hash_many(self, paths: Sequence[str]) -> list[str]:
+        """Return the SHA-256 of each file, reading on several threads those not yet known.
+
+        Args:
+            paths: The files.
+
+        Raises:
+            DataError: If a file cannot be read.
+        """
+        absolute = [os.path.abspath(path) for path in paths]  # noqa: PTH100 - 60,000 at a time
+        stats = [_stat(path) for path in absolute]
+        unknown = [
+            path
+            for path, stat in zip(absolute, stats, strict=True)
+            if self._known.get(path, ())[:2] != stat
+        ]
+        fresh = dict(zip(unknown, map_threads(_sha256, unknown), strict=True))
+        settled_ns = time.time_ns() - _SETTLED_NS
+        hashes = []
+        for path, stat in zip(absolute, stats, strict=True):
+            found = fresh.get(path)
+            if found is None:
+                found = self._known[path][2]
+            elif stat[1] < settled_ns:
+                self._known[path] = (*stat, found)
+                self._changed = True
+            hashes.append(found)
+        return hashes
+
+    def save(self) -> None:
+        """Write what is known, by rename; where that is not allowed, do without."""
+        if not self._changed:
+            return
+        folder = self._cache_path.parent
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=self._cache_path.name, dir=folder)
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    json.dump({"version": _VERSION, "files": self._known}, file)
+                Path(name).replace(self._cache_path)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
+            self._changed = False
+
+
+def fingerprint_files(
+    splits: Sequence[LabelledFiles], extra: dict[str, Any], hash_file: Callable[[str], str]
+) -> str:
+    """Identify labelled files by content, names and order, wherever they lie.
+
+    Args:
+        splits: The training and the validation files.
+        extra: What else decides what is loaded: class names, size.
+        hash_file: Gives the SHA-256 of a file; a :class:`FileHashes` is asked for all at once.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    paths = [path for split in splits for path in split.paths]
+    if isinstance(hash_file, FileHashes):
+        hashes = iter(hash_file.hash_many(paths))
+    else:
+        hashes = map(hash_file, paths)
+    digest = hashlib.sha256(json.dumps(extra, sort_keys=True).encode())
+    for split in splits:
+        digest.update(f"\n{len(split)}\n".encode())
+        for source, label in zip(split.sources, split.labels.tolist(), strict=True):
+            row = f"{source}\0{next(hashes)}\0{label}\n"
+            digest.update(row.encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _read_cache(path: Path) -> dict[str, _Entry]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["version"] != _VERSION:
+            return {}
+        return {
+            str(name): (int(size), int(mtime_ns), str(digest))
+            for name, (size, mtime_ns, digest) in content["files"].items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def _stat(path: str) -> tuple[int, int]:
+    try:
+        stat = os.stat(path)  # noqa: PTH116 - 60,000 at a time
+    except OSError as error:
+        raise DataError(f"{path}: {_strerror(error)}") from error
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _sha256(path: str) -> str:
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - 60,000 at a time
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: {_strerror(error)}") from error
+
+
+def _strerror(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

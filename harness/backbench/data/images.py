@@ -1,0 +1,119 @@
+"""Image sets: labelled pictures that are small and in memory, or large and on disk.
+
+Two shapes of one thing. A *uniform* set is one uint8 array and goes through whole-batch
+operations; a *ragged* set hands out pictures one at a time, each at its own size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+
+class ImageSet(Protocol):
+    """Labelled RGB pictures, by index.
+
+    Attributes:
+        labels: Class index of each picture, (N,), int64.
+        sources: A stable name of each picture: its path below the data set's root, or
+            ``train/000017`` where there is no file.
+        pixels: All pictures, (N, H, W, 3), uint8, where they share one size and are in
+            memory; ``None`` for a ragged set.
+    """
+
+    @property
+    def labels(self) -> Labels: ...
+    @property
+    def sources(self) -> Sequence[str]: ...
+    @property
+    def pixels(self) -> Pixels | None: ...
+    def __len__(self) -> int: ...
+    def image(self, index: int) -> Pixels:
+        """Return one picture, (H, W, 3), uint8; the caller must not write to it."""
+        ...
+
+
+class ArrayImages:
+    """A uniform image set.
+
+    Args:
+        pixels: (N, H, W, 3), uint8.
+        labels: (N,), int64.
+        sources: N stable names.
+    """
+
+    def __init__(
+        self, pixels: Pixels, labels: Labels, sources: Sequence[str]
+    ) -> None:
+        if not len(pixels) == len(labels) == len(sources):
+            message = f"{len(pixels)} images, {len(labels)} labels, {len(sources)} sources"
+            raise ValueError(message)
+        self.pixels = pixels
+        self.labels = labels
+        self.sources = sources
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def image(self, index: int) -> Pixels:
+        """Return one picture, (H, W, 3), uint8."""
+        picture: Pixels = self.pixels[index]
+        return picture
+
+
+class Subset:
+    """The pictures of another set at the given indices.
+
+    Args:
+        base: The whole set.
+        indices: Positions in ``base``, (M,), int64.
+    """
+
+    def __init__(self, base: ImageSet, indices: NDArray[np.int64]) -> None:
+        self._base = base
+        self._indices = indices
+        self.labels = base.labels[indices]
+        self.sources = tuple(base.sources[int(i)] for i in indices)
+        self.pixels = None if base.pixels is None else base.pixels[indices]
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def image(self, index: int) -> Pixels:
+        """Return one picture, (H, W, 3), uint8."""
+        return self._base.image(int(self._indices[index]))
+
+
+class Overlay:
+    """Another set with some pictures replaced: a poisoned training set.
+
+    Args:
+        base: The clean set, not modified.
+        changed: New pictures by index in ``base``, (H, W, 3), uint8. Of the base's size where
+            the base is uniform.
+    """
+
+    def __init__(self, base: ImageSet, changed: Mapping[int, Pixels]) -> None:
+        self._base = base
+        self._changed = changed
+        self.labels = base.labels
+        self.sources = base.sources
+        self.pixels: Pixels | None = None
+        if base.pixels is not None:
+            self.pixels = base.pixels.copy()
+            for index, picture in changed.items():
+                self.pixels[index] = picture
+
+    def __len__(self) -> int:
+        return len(self._base)
+
+    def image(self, index: int) -> Pixels:
+        """Return one picture, (H, W, 3), uint8."""
+        picture = self._changed.get(index)
+        return self._base.image(index) if picture is None else picture

@@ -1,0 +1,119 @@
+"""What the data sets made of files have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+
+from backbench.data.decode import Square
+from backbench.data.files import LabelledFiles, load_images, shared_size
+from backbench.data.fingerprint import fingerprint_files
+from backbench.data.images import ImageSet
+from backbench.errors import DataError
+from backbench.plugin import Dataset, DatasetFacts, Split
+
+#: What becomes of validation pictures that differ in size and have no size set.
+PUBLISHED: Final = Square(short_side=256, side=224)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The files of a data set.
+
+    Args:
+        classes: Class names; the position is the label.
+        train: Training pictures.
+        val: Validation pictures.
+    """
+
+    classes: tuple[str, ...]
+    train: LabelledFiles
+    val: LabelledFiles
+
+
+class FileDataset(Dataset):
+    """A data set whose pictures are files; its options have ``resize`` and ``val_size``."""
+
+    @abstractmethod
+    def list_files(self) -> Listing:
+        """Find the files without reading a picture.
+
+        Raises:
+            DataError: Naming every fault.
+        """
+
+    @cached_property
+    def listing(self) -> Listing:
+        """The files, found once."""
+        return self.list_files()
+
+    def facts(self) -> DatasetFacts:
+        """Say what is known without decoding a picture.
+
+        The size is that of up to 64 training and 64 validation pictures, by their headers.
+
+        Raises:
+            DataError: Naming every fault of the folders or lists.
+        """
+        classes, train, val = self.listing.classes, self.listing.train, self.listing.val
+        size = shared_size(train.paths, self._square("train"))
+        return DatasetFacts(
+            classes=classes,
+            train=len(train),
+            val=len(val),
+            size=size if size == shared_size(val.paths, self._square("val")) else None,
+            train_per_class=tuple(np.bincount(train.labels, minlength=len(classes)).tolist()),
+        )
+
+    def fingerprint(self, hash_file: Callable[[str], str]) -> str:
+        """Identify the content by the files' bytes, names and order, class names and sizes.
+
+        Nothing else in the options decides what is loaded.
+
+        Args:
+            hash_file: Gives the SHA-256 of a file.
+
+        Raises:
+            DataError: If a file cannot be read.
+        """
+        extra = {
+            "classes": self.listing.classes,
+            "resize": self.options.resize,
+            "val_size": self.options.val_size,
+        }
+        return fingerprint_files((self.listing.train, self.listing.val), extra, hash_file)
+
+    def load(self, split: Split, *, verify: bool = True) -> ImageSet:
+        """Give the pictures of a split; those of the validation split share one size.
+
+        Args:
+            split: Which one.
+            verify: Decode every picture now, even of a set that is too large for memory.
+
+        Raises:
+            DataError: Naming the pictures that cannot be read, or are of an odd size.
+
+        Source: Saha et al. 2022, published code: training pictures at their native size,
+            validation pictures with their short side at 256 px, centre 224 px.
+        """
+        files = self.listing.train if split == "train" else self.listing.val
+        square, one_size = self._square(split), split == "val"
+        try:
+            return load_images(files, square=square, one_size=one_size, verify=verify)
+        except DataError as error:
+            raise DataError(f"{split} split: {error}") from error
+
+    def _square(self, split: Split) -> Square | None:
+        resize, val_size = self.options.resize, self.options.val_size
+        if split == "val" and val_size is not None:
+            return Square(val_size * 8 // 7, val_size)
+        if resize is not None:
+            return Square(resize, resize)
+        if split == "val" and shared_size(self.listing.val.paths) is None:
+            return PUBLISHED
+        return None

@@ -1,0 +1,82 @@
+"""Options of the built-in data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from backbench.data import embedded
+from backbench.plugin import Field, Options
+
+_RESIZE = (
+    "side of the squares that pictures are made into, px: the short side is resized to it and "
+    "the centre cut out; left out, every picture keeps its size"
+)
+_VAL_SIZE = (
+    "side of the validation squares, px: the short side is resized to 8/7 of it and the centre "
+    "cut out, 256 and 224 as published; left out, resize holds for them too, and without "
+    "resize it is 224 where the validation pictures differ in size"
+)
+
+
+class EmbeddedOptions(Options):
+    """Options of the embedded data set."""
+
+    classes: int = Field(default=10, ge=2, le=embedded.MAX_CLASSES, description="number of classes")
+    size: int = Field(default=32, ge=16, le=512, description="side of the square pictures, px")
+    train_per_class: int = Field(
+        default=400, ge=1, description="number of training pictures of each class"
+    )
+    val_per_class: int = Field(
+        default=100, ge=1, description="number of validation pictures of each class"
+    )
+    seed: int = Field(default=0, ge=0, description="which world of this kind is drawn")
+
+
+class ImageFolderOptions(Options):
+    """Options of a folder of pictures, a folder a class."""
+
+    root: Path = Field(description="folder with the two splits; relative to the current folder")
+    train: str = Field(default="train", min_length=1, description="name of the training folder")
+    val: str = Field(default="val", min_length=1, description="name of the validation folder")
+    resize: int | None = Field(default=None, ge=1, description=_RESIZE)
+    val_size: int | None = Field(default=None, ge=1, description=_VAL_SIZE)
+    train_per_class: int | None = Field(
+        default=None,
+        ge=1,
+        description="take at most so many training pictures of each class, evenly spaced in "
+        "the order of their names: for quick trials",
+    )
+    val_per_class: int | None = Field(
+        default=None, ge=1, description="the same for validation pictures"
+    )
+
+
+class FileListOptions(Options):
+    """Options of pictures named in two lists."""
+
+    train: Path = Field(description="list of training pictures, a line `path label` each")
+    val: Path = Field(description="list of validation pictures")
+    root: Path | None = Field(
+        default=None,
+        description="folder that the paths in the lists are relative to; left out, each list's "
+        "own folder",
+    )
+    classes: Path | None = Field(
+        default=None,
+        description="file of class names, one a line, in the order of the labels; left out, the "
+        "names of the pictures' folders where they tell the classes apart, else the labels",
+    )
+    resize: int | None = Field(default=None, ge=1, description=_RESIZE)
+    val_size: int | None = Field(default=None, ge=1, description=_VAL_SIZE)
+
+
+class TorchvisionOptions(Options):
+    """Options of a published data set that torchvision reads."""
+
+    root: Path = Field(
+        default=Path("~/.cache/backbench/datasets"),
+        description="folder that the unpacked data set lies in",
+    )
+    download: bool = Field(
+        default=False, description="fetch the data set into root where it is not there"
+    )

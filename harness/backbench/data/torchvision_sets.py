@@ -1,0 +1,209 @@
+"""CIFAR-10, CIFAR-100 and STL-10 through torchvision."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import numpy as np
+
+from backbench.data.images import ArrayImages, ImageSet, Pixels
+from backbench.data.options import TorchvisionOptions
+from backbench.errors import DataError
+from backbench.plugin import Dataset, DatasetFacts, Split
+
+_CIFAR10: Final = "airplane automobile bird cat deer dog frog horse ship truck"
+_CIFAR100: Final = """
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
+    butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch
+    crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo
+    keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain mouse
+    mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy
+    porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper
+    snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television
+    tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
+"""
+_STL10: Final = "airplane bird car cat deer dog horse monkey ship truck"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What is known of a published data set.
+
+    Args:
+        name: torchvision's class.
+        folder: Where its files lie below the root, once unpacked.
+        archive: File name of the published archive.
+        md5: Checksum of the archive.
+        classes: Class names, separated by white space, in the order of the labels.
+        train: Number of training pictures, the same for each class.
+        val: Number of test pictures, the same for each class.
+        side: Side of the square pictures, pixels.
+    """
+
+    name: str
+    folder: str
+    archive: str
+    md5: str
+    classes: str
+    train: int
+    val: int
+    side: int
+
+
+class TorchvisionDataset(Dataset):
+    """A published data set; its test split is the validation split.
+
+    Args:
+        options: Where it is, and whether it may be fetched.
+    """
+
+    published: ClassVar[Published]
+    options: TorchvisionOptions
+
+    def facts(self) -> DatasetFacts:
+        """Say what was published.
+
+        Raises:
+            DataError: If the data set is not there and may not be fetched.
+        """
+        if not self.options.download and not (self._root / self.published.folder).is_dir():
+            raise DataError(self._say_absent())
+        classes = tuple(self.published.classes.split())
+        return DatasetFacts(
+            classes=classes,
+            train=self.published.train,
+            val=self.published.val,
+            size=(self.published.side, self.published.side),
+            train_per_class=(self.published.train // len(classes),) * len(classes),
+        )
+
+    def fingerprint(self, hash_file: Callable[[str], str]) -> str:  # noqa: ARG002 - see below
+        """Name the published archive: torchvision checks the files against it at every load."""
+        return f"{self.published.archive} md5:{self.published.md5}"
+
+    def load(self, split: Split, *, verify: bool = True) -> ImageSet:  # noqa: ARG002 - always is
+        """Give the pictures of a split; fetch the data set first where that is allowed.
+
+        Raises:
+            DataError: If the data set is not there, damaged, or cannot be fetched.
+        """
+        if not (self._root / self.published.folder).is_dir():
+            if not self.options.download:
+                raise DataError(self._say_absent())
+            self._fetch()
+        try:
+            opened = self._open(self._root, split, download=False)
+        except (RuntimeError, OSError) as error:
+            folder = self._root / self.published.folder
+            raise DataError(
+                f"{folder}: damaged or incomplete ({error}); remove it and fetch it again"
+            ) from error
+        pixels, labels = self._arrays(opened)
+        sources = [f"{split}/{i:06d}" for i in range(len(labels))]
+        return ArrayImages(pixels, np.asarray(labels, np.int64), sources)
+
+    @property
+    def _root(self) -> Path:
+        return self.options.root.expanduser()
+
+    def _open(self, root: Path, split: str, *, download: bool) -> Any:
+        from torchvision import datasets
+
+        return getattr(datasets, self.published.name)(
+            root, train=split == "train", download=download
+        )
+
+    def _arrays(self, opened: Any) -> tuple[Pixels, Any]:
+        return opened.data, opened.targets
+
+    def _fetch(self) -> None:
+        """Download beside the root and rename, so that a half-fetched set is never found."""
+        place = self._root / self.published.folder
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self._root, prefix=".fetch-") as folder:
+                self._open(Path(folder), "train", download=True)
+                if not place.is_dir():  # else another process was faster
+                    (Path(folder) / self.published.folder).rename(place)
+        except (RuntimeError, OSError) as error:
+            raise DataError(
+                f"{self.published.archive} cannot be fetched into {self._root} ({error}); "
+                "fetch it by hand and unpack it there"
+            ) from error
+
+    def _say_absent(self) -> str:
+        return (
+            f"{self._root / self.published.folder}: no such folder; set download = true to fetch "
+            f"{self.published.archive}, or unpack it in {self._root}"
+        )
+
+
+class Cifar10(TorchvisionDataset):
+    """CIFAR-10.
+
+    Source: Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images.
+    """
+
+    published = Published(
+        name="CIFAR10",
+        folder="cifar-10-batches-py",
+        archive="cifar-10-python.tar.gz",
+        md5="c58f30108f718f92721af3d95e74349a",
+        classes=_CIFAR10,
+        train=50_000,
+        val=10_000,
+        side=32,
+    )
+
+
+class Cifar100(TorchvisionDataset):
+    """CIFAR-100, by its fine labels.
+
+    Source: Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images.
+    """
+
+    published = Published(
+        name="CIFAR100",
+        folder="cifar-100-python",
+        archive="cifar-100-python.tar.gz",
+        md5="eb9058c3a382ffc7106e4002c42a8d85",
+        classes=_CIFAR100,
+        train=50_000,
+        val=10_000,
+        side=32,
+    )
+
+
+class Stl10(TorchvisionDataset):
+    """STL-10, the labelled pictures only.
+
+    Source: Coates et al. 2011, An Analysis of Single-Layer Networks in Unsupervised Feature
+        Learning.
+    Differs: Its 100,000 unlabelled training pictures are not used: a targeted attack must know
+        a picture's class.
+    """
+
+    published = Published(
+        name="STL10",
+        folder="stl10_binary",
+        archive="stl10_binary.tar.gz",
+        md5="91f7769df0f17e558f3565bffb0c7dfb",
+        classes=_STL10,
+        train=5_000,
+        val=8_000,
+        side=96,
+    )
+
+    def _open(self, root: Path, split: str, *, download: bool) -> Any:
+        from torchvision import datasets
+
+        return datasets.STL10(
+            root, split="train" if split == "train" else "test", download=download
+        )
+
+    def _arrays(self, opened: Any) -> tuple[Pixels, Any]:
+        return np.ascontiguousarray(opened.data.transpose(0, 2, 3, 1)), opened.labels

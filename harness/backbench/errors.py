@@ -1,0 +1,91 @@
+"""What can go wrong, and the exit code that it ends with.
+
+::
+
+    BackbenchError                exit code 1
+    ├── UsageError                2   the user can mend it: a file, an option, a path
+    │   ├── ConfigError           2   every fault of a benchmark file at once
+    │   ├── PluginError           2   a plugin is broken, unknown or named twice
+    │   └── DataError             2   a data set is missing, unreadable or too small
+    ├── StageError                1   a stage failed; the cells that need it have no number
+    └── StoreError                1   the store is damaged or was made by another version
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the ``backbench`` command."""
+
+    #: Everything that was asked for is there.
+    OK = 0
+    #: Some stage failed, or the store is damaged.
+    FAILED = 1
+    #: The input is at fault; nothing was written.
+    USAGE = 2
+    #: Stopped by the user; the store can be continued.
+    INTERRUPTED = 130
+
+
+class BackbenchError(Exception):
+    """Base of all errors that end in one clear sentence instead of a traceback."""
+
+    exit_code: ExitCode = ExitCode.FAILED
+
+
+class UsageError(BackbenchError):
+    """The user can mend it."""
+
+    exit_code = ExitCode.USAGE
+
+
+class PluginError(UsageError):
+    """A plugin is broken, unknown, or one name is claimed twice."""
+
+
+class DataError(UsageError):
+    """A data set is missing, unreadable or does not fit what is asked of it."""
+
+
+class StageError(BackbenchError):
+    """A stage failed."""
+
+
+class StoreError(BackbenchError):
+    """The store is damaged, or was made by another version of backbench."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Fault:
+    """One fault of a benchmark file.
+
+    Args:
+        path: TOML path of the fault, ``methods.moco-v2.epochs``.
+        message: What is wrong there, and what would be right.
+    """
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class ConfigError(UsageError):
+    """All the faults of one benchmark file.
+
+    Args:
+        source: The file, as the user named it.
+        faults: At least one fault, in the file's order.
+    """
+
+    def __init__(self, source: str, faults: Sequence[Fault]) -> None:
+        self.source = source
+        self.faults = tuple(faults)
+        count = len(self.faults)
+        head = f"{source}: {count} fault{'s' if count > 1 else ''}"
+        super().__init__("\n".join([head, *(f"  {fault}" for fault in self.faults)]))

@@ -1,0 +1,86 @@
+"""What an executor is: slots in which stages run, and signals that come back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from backbench.model import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What every executor is told.
+
+    Args:
+        store: Folder of the store; every worker must reach it.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:0``.
+        jobs: Number of stages at a time; ``None`` lets the executor choose.
+    """
+
+    store: Path
+    device: str = "auto"
+    jobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """A stage is under way."""
+
+    key: str
+    done: int
+    total: int
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A stage is over.
+
+    Args:
+        key: Its key.
+        reason: Empty if its record is in the store; else one sentence.
+        details: The traceback, where there is one.
+    """
+
+    key: str
+    reason: str = ""
+    details: str = ""
+
+
+Signal = Progressed | Finished
+
+
+class Executor(ABC):
+    """Runs stages whose inputs are in the store.
+
+    Args:
+        options: The validated options of the record that announced this class.
+        setup: Where the store is, and how much may run at a time.
+    """
+
+    def __init__(self, options: Any, setup: Setup) -> None:
+        self.options = options
+        self.setup = setup
+
+    @property
+    @abstractmethod
+    def slots(self) -> int:
+        """Number of stages that can run at the same time."""
+
+    @abstractmethod
+    def submit(self, stage: Stage) -> None:
+        """Begin a stage; called only while fewer than :attr:`slots` are running."""
+
+    @abstractmethod
+    def wait(self) -> Signal:
+        """Block until a running stage has something to say.
+
+        A stage ends with exactly one :class:`Finished`, also if its worker dies.
+        """
+
+    def close(self) -> None:  # noqa: B027 - an executor without processes has nothing to stop
+        """Stop everything that is still running; what it has not published is dropped."""

@@ -1,0 +1,133 @@
+"""Hand stages to an executor when their inputs are there; tell observers what happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from backbench.events import (
+    RunFinished,
+    RunStarted,
+    StageFailed,
+    StageFinished,
+    StageProgress,
+    StageStarted,
+)
+from backbench.execution.executor import Executor, Finished
+from backbench.model import Plan, Stage
+from backbench.store import Store
+
+Emit = Callable[[str, object], None]
+
+
+@dataclass(slots=True)
+class Result:
+    """What a run did.
+
+    Attributes:
+        executed: Keys of the stages that were executed, in the order of their end.
+        cached: Number of stages that were in the store.
+        failed: Why stages failed, by key.
+        skipped: Keys of the stages that were not tried, since an input failed.
+        wall_s: Seconds.
+        interrupted: Whether the user stopped the run.
+    """
+
+    executed: list[str] = field(default_factory=list)
+    cached: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+    wall_s: float = 0.0
+    interrupted: bool = False
+
+
+def execute(plan: Plan, store: Store, make_executor: Callable[[], Executor], emit: Emit) -> Result:
+    """Execute the stages of a plan that are not in the store.
+
+    Args:
+        plan: The plan.
+        store: The store.
+        make_executor: Makes the executor; not called if there is nothing to do.
+        emit: Told of every event: name of the hook, event.
+
+    Returns:
+        What was done. A failed stage stops only what depends on it.
+    """
+    started = time.monotonic()
+    done = store.done()
+    missing = [key for key in plan.stages if key not in done]
+    result = Result(cached=len(plan.stages) - len(missing))
+    if missing:
+        executor = make_executor()
+        emit("run_started", RunStarted(plan.benchmark, len(missing), result.cached, executor.slots))
+        try:
+            _Drive(plan, store, executor, emit, result).run(missing, done)
+        except KeyboardInterrupt:
+            result.interrupted = True
+        finally:
+            executor.close()
+    result.wall_s = time.monotonic() - started
+    if missing:
+        event = RunFinished(
+            executed=len(result.executed),
+            failed=len(result.failed),
+            skipped=len(result.skipped),
+            wall_s=result.wall_s,
+            interrupted=result.interrupted,
+        )
+        emit("run_finished", event)
+    return result
+
+
+@dataclass(slots=True)
+class _Drive:
+    plan: Plan
+    store: Store
+    executor: Executor
+    emit: Emit
+    result: Result
+    running: dict[str, tuple[Stage, float]] = field(default_factory=dict)
+
+    def run(self, waiting: list[str], done: set[str]) -> None:
+        """Submit what is ready in the plan's order, wait for one to end, and so on."""
+        lost: set[str] = set()
+        while waiting or self.running:
+            still = []
+            for key in waiting:
+                inputs = self.plan.stages[key].inputs.values()
+                if any(one in lost for one in inputs):
+                    lost.add(key)
+                    self.result.skipped.append(key)
+                elif len(self.running) < self.executor.slots and done.issuperset(inputs):
+                    self._submit(key)
+                else:
+                    still.append(key)
+            waiting = still
+            if self.running:
+                ended, fine = self._wait()
+                (done if fine else lost).add(ended)
+
+    def _submit(self, key: str) -> None:
+        stage = self.plan.stages[key]
+        self.running[key] = (stage, time.monotonic())
+        self.emit("stage_started", StageStarted(stage))
+        self.executor.submit(stage)
+
+    def _wait(self) -> tuple[str, bool]:
+        """Pass progress on until a stage ends; return its key and whether it is done."""
+        while not isinstance(signal := self.executor.wait(), Finished):
+            stage = self.running[signal.key][0]
+            event = StageProgress(stage, signal.done, signal.total, signal.values)
+            self.emit("stage_progress", event)
+        key = signal.key
+        stage, began = self.running.pop(key)
+        if not signal.reason:
+            self.result.executed.append(key)
+            self.emit("stage_finished", StageFinished(stage, time.monotonic() - began))
+            return key, True
+        self.result.failed[key] = signal.reason
+        failure = {"label": stage.label, "reason": signal.reason, "details": signal.details}
+        self.store.write_failure(key, failure)
+        self.emit("stage_failed", StageFailed(stage, signal.reason, signal.details))
+        return key, False

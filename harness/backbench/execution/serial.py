@@ -1,0 +1,70 @@
+"""One stage at a time, in this process: for debugging, and for small things."""
+
+from __future__ import annotations
+
+import traceback
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from backbench.errors import BackbenchError
+from backbench.execution.executor import Executor, Finished, Progressed, Setup, Signal
+from backbench.model import Stage
+from backbench.registry import load_registry
+from backbench.stages.run import run_stage
+from backbench.store import Store
+
+
+class SerialExecutor(Executor):
+    """Runs each stage when it is waited for.
+
+    Args:
+        options: None are needed.
+        setup: See :class:`backbench.execution.Setup`; one job at a time whatever it says.
+    """
+
+    def __init__(self, options: Any, setup: Setup) -> None:
+        super().__init__(options, setup)
+        from backbench.runtime.device import resolve_device
+
+        self._device = resolve_device(setup.device)
+        self._registry = load_registry()
+        self._store = Store(setup.store)
+        self._waiting: deque[Stage] = deque()
+        self._signals: deque[Signal] = deque()
+
+    @property
+    def slots(self) -> int:
+        """One."""
+        return 1
+
+    def submit(self, stage: Stage) -> None:
+        """Remember the stage until it is waited for."""
+        self._waiting.append(stage)
+
+    def wait(self) -> Signal:
+        """Run the stage, then give its signals one by one."""
+        if not self._signals:
+            self._run(self._waiting.popleft())
+        return self._signals.popleft()
+
+    def _run(self, stage: Stage) -> None:
+        key = stage.key
+
+        def progress(done: int, total: int, values: Mapping[str, float]) -> None:
+            self._signals.append(Progressed(key, done, total, dict(values)))
+
+        self._signals.append(
+            run_guarded(stage, self._store, self._registry, self._device, progress)
+        )
+
+
+def run_guarded(stage: Stage, store: Store, registry: Any, device: str, progress: Any) -> Finished:
+    """Run a stage; turn whatever goes wrong into one sentence and a traceback."""
+    try:
+        run_stage(stage, store, registry, device, progress)
+    except BackbenchError as error:
+        return Finished(stage.key, str(error), traceback.format_exc())
+    except Exception as error:  # noqa: BLE001 - plugins raise what they like
+        return Finished(stage.key, f"{type(error).__name__}: {error}", traceback.format_exc())
+    return Finished(stage.key)

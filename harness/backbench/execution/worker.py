@@ -1,0 +1,88 @@
+"""The worker process of the local executor: stages in, signals out, as lines of JSON.
+
+The two pipes are file descriptors of their own, so that nothing that a library prints can be
+taken for a signal. When the parent is gone, the worker ends itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from backbench.execution.executor import Finished, Progressed, Signal
+from backbench.execution.serial import run_guarded
+from backbench.model import PluginUse, Stage, StageKind
+from backbench.registry import load_registry
+from backbench.store import Store
+
+
+def encode_stage(stage: Stage) -> str:
+    """Return a stage as a line of JSON."""
+    return json.dumps(asdict(stage)) + "\n"
+
+
+def decode_stage(line: str) -> Stage:
+    """Read a stage from a line of JSON."""
+    fields: dict[str, Any] = json.loads(line)
+    plugin = fields.pop("plugin")
+    return Stage(
+        **{**fields, "kind": StageKind(fields["kind"])},
+        plugin=PluginUse(**plugin) if plugin else None,
+    )
+
+
+def encode_signal(signal: Signal) -> str:
+    """Return a signal as a line of JSON."""
+    return json.dumps({"type": type(signal).__name__, **asdict(signal)}) + "\n"
+
+
+def decode_signal(line: str) -> Signal:
+    """Read a signal from a line of JSON."""
+    fields: dict[str, Any] = json.loads(line)
+    kind = fields.pop("type")
+    return Progressed(**fields) if kind == "Progressed" else Finished(**fields)
+
+
+def main(arguments: list[str]) -> None:
+    """Serve stages until the parent closes the pipe.
+
+    Args:
+        arguments: Descriptor to read from, descriptor to write to, store, device, cores (empty
+            or comma-separated).
+    """
+    read_fd, write_fd, root, device, cores = arguments
+    if cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
+    stages: queue.Queue[Stage] = queue.Queue()
+    threading.Thread(target=_listen, args=(int(read_fd), stages), daemon=True).start()
+
+    store, registry = Store(Path(root)), load_registry()
+    with os.fdopen(int(write_fd), "w", encoding="utf-8", buffering=1) as out:
+        while True:
+            stage = stages.get()
+            key = stage.key
+
+            def progress(
+                done: int, total: int, values: Mapping[str, float], key: str = key
+            ) -> None:
+                out.write(encode_signal(Progressed(key, done, total, dict(values))))
+
+            out.write(encode_signal(run_guarded(stage, store, registry, device, progress)))
+
+
+def _listen(descriptor: int, stages: queue.Queue[Stage]) -> None:
+    with os.fdopen(descriptor, encoding="utf-8") as lines:
+        for line in lines:
+            stages.put(decode_stage(line))
+    os._exit(0)  # the parent is gone, or has closed the pipe: nobody waits for an answer
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,130 @@
+"""Backbones: modules that map normalised pictures (B, 3, H, W) to features (B, D)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from backbench.errors import PluginError
+from backbench.training_options import BackboneOptions
+
+
+class Backbone(nn.Module):
+    """A network with a known number of features.
+
+    Args:
+        body: Maps (B, 3, H, W) to (B, D).
+        feature_dim: D.
+    """
+
+    def __init__(self, body: nn.Module, feature_dim: int) -> None:
+        super().__init__()
+        self.body = body
+        self.feature_dim = feature_dim
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features, (B, D), float32, of normalised images (B, 3, H, W)."""
+        return cast("Tensor", self.body(images)).float()
+
+
+def build_backbone(options: BackboneOptions) -> Backbone:
+    """Build a backbone with fresh weights from torch's global generator.
+
+    Raises:
+        PluginError: If timm or torchvision does not know the model.
+    """
+    if options.name == "tiny-resnet":
+        return Backbone(TinyResNet(options), options.widths[-1])
+    if options.name.startswith("timm/"):
+        return _timm(options.name.removeprefix("timm/"))
+    return _torchvision(options)
+
+
+class TinyResNet(nn.Module):
+    """A residual network for small pictures and small machines: one block a stage.
+
+    Args:
+        options: Widths and strides; ``name`` and ``stem`` are not read.
+
+    Source: He et al. 2016, Deep residual learning, the basic block and its shortcut of 1×1.
+    Differs: one block a stage, and a stem without pooling.
+    """
+
+    def __init__(self, options: BackboneOptions) -> None:
+        super().__init__()
+        width, kernel = options.stem_width, options.stem_kernel
+        self.stem = nn.Conv2d(3, width, kernel, options.stem_stride, kernel // 2, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        widths = (width, *options.widths)
+        self.blocks = nn.Sequential(
+            *(
+                ResidualBlock(*sizes)
+                for sizes in zip(widths[:-1], widths[1:], options.strides, strict=True)
+            )
+        )
+        initialise_convolutions(self.modules())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the mean over the last map, (B, D), of images (B, 3, H, W)."""
+        maps = F.relu(self.norm(self.stem(images)), inplace=True)
+        return cast("Tensor", self.blocks(maps)).mean((2, 3))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions and a shortcut.
+
+    Args:
+        width_in: Channels of the input.
+        width_out: Channels of the output.
+        stride: Stride of the first convolution and of the shortcut.
+    """
+
+    def __init__(self, width_in: int, width_out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width_in, width_out, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(width_out)
+        self.conv2 = nn.Conv2d(width_out, width_out, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width_out)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or width_in != width_out:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(width_in, width_out, 1, stride, bias=False), nn.BatchNorm2d(width_out)
+            )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return (B, width_out, H / stride, W / stride) of maps (B, width_in, H, W)."""
+        inner = F.relu(self.norm1(self.conv1(maps)), inplace=True)
+        inner = self.norm2(self.conv2(inner))
+        return F.relu(inner + self.shortcut(maps), inplace=True)
+
+
+def initialise_convolutions(modules: Iterable[nn.Module]) -> None:
+    """Draw the weights of convolutions as He et al. 2015 do, by their outputs."""
+    for module in modules:
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def _torchvision(options: BackboneOptions) -> Backbone:
+    from torchvision import models
+
+    network = models.get_model(options.name, weights=None)
+    width = network.fc.in_features
+    network.fc = nn.Identity()
+    if options.stem == "cifar":
+        network.conv1 = nn.Conv2d(3, network.conv1.out_channels, 3, 1, 1, bias=False)
+        initialise_convolutions([network.conv1])
+        network.maxpool = nn.Identity()
+    return Backbone(network, width)
+
+
+def _timm(name: str) -> Backbone:
+    import timm
+
+    if not timm.is_model(name):
+        raise PluginError(f"timm {timm.__version__} has no model called {name!r}")
+    network = timm.create_model(name, pretrained=False, num_classes=0)
+    return Backbone(network, network.num_features)

@@ -1,0 +1,32 @@
+"""Exponential moving averages of weights."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def frozen_copy(module: Module) -> Module:
+    """Copy a module; the copy's parameters take no gradient."""
+    return copy.deepcopy(module).requires_grad_(requires_grad=False)
+
+
+@torch.no_grad()
+def ema_update(average: nn.Module, module: nn.Module, momentum: float) -> None:
+    """Move an average's parameters towards a module's; buffers stay as they are.
+
+    Batch norms of the average keep running statistics of their own.
+
+    Args:
+        average: A :func:`frozen_copy` of the module.
+        module: Where the average goes.
+        momentum: Share of the average that stays, in [0, 1].
+    """
+    torch._foreach_lerp_(  # noqa: SLF001 - one kernel for all tensors; it has no public name
+        list(average.parameters()), list(module.parameters()), 1 - momentum
+    )

@@ -1,0 +1,109 @@
+"""The encoder: what an SSL method trains, a defense repairs and an evaluator looks through."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from backbench.errors import StoreError
+from backbench.nn.backbones import build_backbone
+from backbench.training_options import BackboneOptions
+
+#: Version of the files that :func:`save_encoder` writes.
+FORMAT = 1
+
+WEIGHTS, SPEC = "encoder.safetensors", "encoder.json"
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSpec:
+    """Everything about an encoder but its weights; plain JSON.
+
+    Args:
+        backbone: The backbone's options, as JSON values.
+        image_size: Side in pixels at which pictures are evaluated.
+        mean: Subtracted from red, green and blue in [0, 1].
+        std: What they are then divided by.
+    """
+
+    backbone: dict[str, Any]
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class Encoder(nn.Module):
+    """A backbone that takes pictures as they are.
+
+    Args:
+        spec: What to build; the weights come from torch's global generator.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: EncoderSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.backbone = build_backbone(BackboneOptions.model_validate(spec.backbone))
+        self.register_buffer("mean", torch.tensor(spec.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(spec.std).view(3, 1, 1), persistent=False)
+
+    @property
+    def feature_dim(self) -> int:
+        """Number of features, D."""
+        return self.backbone.feature_dim
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map pictures to features.
+
+        Args:
+            images: (B, 3, H, W), float32 in [0, 1].
+
+        Returns:
+            (B, D), float32, not normalised.
+        """
+        normalised = torch.sub(images, self.mean).div_(self.std)
+        normalised = normalised.contiguous(memory_format=torch.channels_last)
+        return cast("Tensor", self.backbone(normalised))
+
+
+def save_encoder(folder: Path, encoder: Encoder) -> None:
+    """Write ``encoder.safetensors`` and ``encoder.json`` into an existing folder."""
+    tensors = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()
+    }
+    save_file(tensors, folder / WEIGHTS)
+    document = {"format": FORMAT, "feature_dim": encoder.feature_dim, **asdict(encoder.spec)}
+    text = json.dumps(document, indent=2, sort_keys=True)
+    (folder / SPEC).write_text(text + "\n", encoding="utf-8")
+
+
+def load_encoder(folder: Path) -> Encoder:
+    """Read what :func:`save_encoder` wrote, in evaluation mode.
+
+    Raises:
+        StoreError: If a file is missing or damaged, or the weights do not fit the network.
+    """
+    try:
+        document = json.loads((folder / SPEC).read_text(encoding="utf-8"))
+        tensors = load_file(folder / WEIGHTS)
+        if document.pop("format") != FORMAT:
+            raise StoreError(f"{folder / SPEC} was written by another version of backbench")
+        document.pop("feature_dim")
+        for name in ("mean", "std"):
+            document[name] = tuple(document[name])
+        with torch.random.fork_rng(devices=[]):
+            encoder = Encoder(EncoderSpec(**document))
+        encoder.load_state_dict(tensors, strict=True)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise StoreError(f"{folder} does not hold an encoder: {first}") from error
+    return encoder.eval()

@@ -1,0 +1,76 @@
+"""Losses, as pure functions; all are computed in float32, also under autocast."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+    """Return the loss of telling each query's own key from all negatives.
+
+    Args:
+        queries: Unit vectors, (B, D).
+        keys: Unit vectors, (B, D), the positive of each query.
+        negatives: Unit vectors, (K, D), shared by all queries.
+        temperature: Divides the similarities.
+
+    Returns:
+        Mean over the batch, a scalar.
+
+    Source: He et al. 2020, Momentum contrast, eq. 1; van den Oord et al. 2018.
+    Differs: nothing.
+    """
+    with torch.autocast(queries.device.type, enabled=False):
+        positive = (queries * keys).sum(1, keepdim=True)
+        logits = torch.cat([positive, queries @ negatives.T], dim=1) / temperature
+        target = torch.zeros(len(queries), dtype=torch.long, device=queries.device)
+        return F.cross_entropy(logits, target)
+
+
+def cosine_regression(predictions: Tensor, targets: Tensor) -> Tensor:
+    """Return the squared distance of unit vectors, in [0, 4].
+
+    Args:
+        predictions: (B, D), of any length.
+        targets: (B, D), of any length.
+
+    Returns:
+        2 − 2 cos, mean over the batch, a scalar.
+
+    Source: Grill et al. 2020, Bootstrap your own latent, eq. 2.
+    Differs: nothing.
+    """
+    predictions = F.normalize(predictions.float(), dim=1)
+    targets = F.normalize(targets.float(), dim=1)
+    return 2 - 2 * (predictions * targets).sum(1).mean()
+
+
+def similarity_distillation(
+    student: Tensor,
+    teacher: Tensor,
+    student_anchors: Tensor,
+    teacher_anchors: Tensor,
+    temperature: float,
+) -> Tensor:
+    """Return how far the student's similarities to K anchors are from the teacher's.
+
+    Args:
+        student: Unit vectors, (B, D).
+        teacher: Unit vectors, (B, E).
+        student_anchors: Unit vectors of the anchor pictures, (K, D).
+        teacher_anchors: The same pictures seen by the teacher, (K, E).
+        temperature: Divides the similarities.
+
+    Returns:
+        KL(teacher ‖ student) of the softmax over the anchors, mean over the batch, a scalar.
+
+    Source: Abbasi Koohpayegani, Tejankar and Pirsiavash 2020, CompRess, eqs. 1 and 2; code
+        github.com/UMBCvision/CompRess, nn/compress_loss.py.
+    Differs: nothing.
+    """
+    with torch.autocast(student.device.type, enabled=False):
+        log_student = F.log_softmax(student @ student_anchors.T / temperature, dim=1)
+        log_teacher = F.log_softmax(teacher @ teacher_anchors.T / temperature, dim=1)
+        return F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)

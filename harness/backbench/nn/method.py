@@ -1,0 +1,112 @@
+"""What the training loop trains: the interface of SSL methods, and of defenses that train."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from backbench.nn.batch import Batch
+from backbench.nn.encoder import Encoder, EncoderSpec
+from backbench.training_options import SSLOptions, TrainingOptions
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingContext:
+    """What a task knows of the training besides its options.
+
+    Args:
+        images: Number of training pictures.
+        image_size: Side in pixels of views and of evaluated pictures.
+        steps_per_epoch: Number of batches in an epoch.
+        seed: Seed for draws of the task's own; torch's global generator is seeded as well.
+    """
+
+    images: int
+    image_size: int
+    steps_per_epoch: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where the training is, after a step.
+
+    Args:
+        step: Number of the step, from 0, over the whole training.
+        epoch: Number of the epoch, from 0.
+        steps: Number of steps in all.
+        epochs: Number of epochs in all.
+    """
+
+    step: int
+    epoch: int
+    steps: int
+    epochs: int
+
+
+class TrainingTask(nn.Module, ABC):
+    """Something that the training loop can train. The loop does, at each step::
+
+        views = task.views(batch)            # no gradients
+        loss = task.training_loss(views)     # under autocast
+        loss.backward(); optimiser.step()
+        task.after_step(progress)            # no gradients
+
+    Args:
+        options: The validated options.
+        context: What else is known.
+    """
+
+    #: What is trained, and monitored while it is.
+    encoder: Encoder
+
+    def __init__(self, options: TrainingOptions, context: TrainingContext) -> None:
+        super().__init__()
+        self.training_options = options
+        self.context = context
+
+    @abstractmethod
+    def views(self, batch: Batch) -> Any:
+        """Make what :meth:`training_loss` takes; the same for the same pictures and epoch."""
+
+    @abstractmethod
+    def training_loss(self, views: Any) -> Tensor:
+        """Return the loss to minimise, a scalar."""
+
+    def after_step(self, progress: Progress) -> None:
+        """Do what follows each step of the optimiser: averages, queues."""
+
+    def param_groups(self) -> Iterable[dict[str, Any]]:
+        """Return the optimiser's parameter groups: what is decayed, and what is not."""
+        decay = self.training_options.optimiser.weight_decay
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        if self.training_options.optimiser.decay == "all":
+            return [{"params": trained, "weight_decay": decay}]
+        return [
+            {"params": [p for p in trained if p.ndim > 1], "weight_decay": decay},
+            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+
+
+class SSLMethod(TrainingTask):
+    """A self-supervised method: a task that trains a fresh encoder.
+
+    Args:
+        options: The validated options of the record that announced this class.
+        context: What else is known.
+    """
+
+    def __init__(self, options: SSLOptions, context: TrainingContext) -> None:
+        super().__init__(options, context)
+        self.encoder = Encoder(
+            EncoderSpec(
+                backbone=options.backbone.model_dump(mode="json"),
+                image_size=context.image_size,
+                mean=options.mean,
+                std=options.std,
+            )
+        )

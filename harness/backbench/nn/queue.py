@@ -1,0 +1,46 @@
+"""A queue of features, oldest out first."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class FeatureQueue(nn.Module):
+    """Unit vectors on the model's device; its pointer lives on the host, so nothing waits.
+
+    It starts with random vectors from torch's global generator.
+
+    Args:
+        length: Number of vectors, K.
+        width: Features of each, D.
+    """
+
+    features: Tensor
+
+    def __init__(self, length: int, width: int) -> None:
+        super().__init__()
+        start = nn.functional.normalize(torch.randn(length, width), dim=1)
+        self.register_buffer("features", start, persistent=False)
+        self._next = 0
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @torch.no_grad()
+    def push(self, features: Tensor) -> None:
+        """Put vectors in the place of the oldest.
+
+        Args:
+            features: (B, D), B ≤ K.
+
+        Raises:
+            ValueError: If there are more vectors than places.
+        """
+        length, count = len(self), len(features)
+        if count > length:
+            raise ValueError(f"{count} vectors do not fit a queue of {length}")
+        first = min(count, length - self._next)
+        self.features[self._next : self._next + first] = features[:first]
+        self.features[: count - first] = features[first:]
+        self._next = (self._next + count) % length

@@ -1,0 +1,468 @@
+"""What a plugin is: light records that say *who is there*, and classes that do the work.
+
+A plugin package implements the hooks of :mod:`backbench.hookspecs`. Each hook returns info
+records; the class that a record points at is imported when a stage needs it, so that a
+package's entry-point module stays free of torch::
+
+    from collections.abc import Iterable
+
+    from backbench.plugin import AttackInfo, Field, Options, hookimpl
+
+
+    class CheckerOptions(Options):
+        target: str = Field(description="class that the trigger shall stand for")
+
+
+    @hookimpl
+    def register_attacks() -> Iterable[AttackInfo]:
+        yield AttackInfo(
+            name="checker",
+            summary="A checkerboard on some pictures of one class.",
+            target="my_package.checker:Checker",
+            options=CheckerOptions,
+        )
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+import pluggy
+from numpy.typing import NDArray
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+
+from backbench.data.images import ImageSet, Pixels
+
+if TYPE_CHECKING:
+    from backbench.nn import Encoder
+
+__all__ = [
+    "API",
+    "Attack",
+    "AttackInfo",
+    "Box",
+    "Citation",
+    "CleanImages",
+    "Column",
+    "Dataset",
+    "DatasetFacts",
+    "DatasetInfo",
+    "Defense",
+    "DefenseContext",
+    "DefenseInfo",
+    "Evaluator",
+    "EvaluatorInfo",
+    "ExecutorInfo",
+    "Field",
+    "LocalPath",
+    "NotInKey",
+    "Options",
+    "PluginInfo",
+    "SSLMethodInfo",
+    "Stamp",
+    "hookimpl",
+]
+
+#: Version of the interface in this module; a record made for another one is refused.
+API = 1
+
+hookimpl = pluggy.HookimplMarker("backbench")
+
+Split = Literal["train", "val"]
+
+
+class NotInKey:
+    """Marks an option that does not change any number: where a file lies, a memory limit."""
+
+
+def _absolute(path: Path, info: ValidationInfo) -> Path:
+    base = (info.context or {}).get("base", Path.cwd())
+    return Path(base, path.expanduser()).absolute()
+
+
+#: A path option: relative to the benchmark file, and not part of a stage's key. An option whose
+#: *content* matters needs a fingerprint beside it.
+LocalPath = Annotated[Path, AfterValidator(_absolute), NotInKey()]
+
+
+class Options(BaseModel):
+    """Base of every plugin's options: strict, frozen, and documented by their fields.
+
+    Give each field a ``Field(description=...)`` and bounds: they appear in ``backbench plugins
+    show``, in the JSON Schema, and in the errors of a benchmark file.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def faults(self, data: DatasetFacts) -> Iterable[str]:  # noqa: ARG002
+        """Say why these options cannot work on a data set.
+
+        Args:
+            data: What is known of the data set before anything runs.
+
+        Returns:
+            One sentence a fault; nothing where the options fit.
+        """
+        return ()
+
+    def identity(self) -> dict[str, Any]:
+        """Return the options that change numbers, as JSON values: what enters a stage's key."""
+        unkeyed = {
+            name
+            for name, field in type(self).model_fields.items()
+            if any(isinstance(mark, NotInKey) for mark in field.metadata)
+        }
+        return self.model_dump(mode="json", exclude=unkeyed)
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Where a method comes from."""
+
+    authors: str
+    title: str
+    venue: str
+    year: int
+    url: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.authors}. {self.title}. {self.venue} {self.year}."
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFacts:
+    """What is known of a data set before any picture is read.
+
+    Args:
+        classes: Class names; the position is the class index.
+        train: Number of training pictures.
+        val: Number of validation pictures.
+        size: Height and width that all pictures share; ``None`` where they differ.
+        train_per_class: Number of training pictures of each class.
+    """
+
+    classes: tuple[str, ...]
+    train: int
+    val: int
+    size: tuple[int, int] | None
+    train_per_class: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginInfo:
+    """What every info record says.
+
+    Args:
+        name: Kebab-case, unique among the records of one kind.
+        summary: One sentence.
+        target: ``module:Class`` of the implementation, imported when a stage needs it.
+        options: The options' model.
+        paper: Where the method comes from.
+        revision: Raise it when numbers change: stages made by an older revision are redone.
+        api: The value of :data:`API` that the plugin was written for.
+        presets: Named option values; a benchmark file picks one with ``preset = "name"``.
+    """
+
+    kind: ClassVar[str]
+
+    name: str
+    summary: str
+    target: str
+    options: type[Options] = Options
+    paper: Citation | None = None
+    revision: int = 1
+    api: int = API
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttackInfo(PluginInfo):
+    """Announces an :class:`Attack`."""
+
+    kind: ClassVar[str] = "attack"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SSLMethodInfo(PluginInfo):
+    """Announces a :class:`backbench.nn.SSLMethod`."""
+
+    kind: ClassVar[str] = "ssl-method"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefenseInfo(PluginInfo):
+    """Announces a :class:`Defense`.
+
+    Args:
+        acts_on: ``encoder`` if :meth:`Defense.repair` gives a new encoder; ``dataset`` if
+            :meth:`Defense.sanitize` drops training pictures and the encoder is trained again.
+    """
+
+    kind: ClassVar[str] = "defense"
+
+    acts_on: Literal["encoder", "dataset"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluatorInfo(PluginInfo):
+    """Announces an :class:`Evaluator`."""
+
+    kind: ClassVar[str] = "evaluator"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetInfo(PluginInfo):
+    """Announces a :class:`Dataset`. Its module must not import torch at module level."""
+
+    kind: ClassVar[str] = "dataset"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutorInfo(PluginInfo):
+    """Announces a :class:`backbench.execution.Executor`."""
+
+    kind: ClassVar[str] = "executor"
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels: top-left corner, width, height."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+class Stamp(NamedTuple):
+    """A picture with its trigger.
+
+    Args:
+        pixels: (H, W, 3), uint8.
+        box: Where the trigger is; the whole picture if it is everywhere.
+        opacity: Share of the trigger in the box: 1 hides the picture, 0 the trigger.
+    """
+
+    pixels: Pixels
+    box: Box
+    opacity: float
+
+
+class Attack(ABC):
+    """Chooses training pictures and stamps the trigger on them.
+
+    Labels are never changed: self-supervised training does not see them.
+
+    Args:
+        options: The validated options of the record that announced this class.
+        facts: The data set that is attacked.
+    """
+
+    def __init__(self, options: Any, facts: DatasetFacts) -> None:
+        self.options = options
+        self.facts = facts
+
+    @property
+    @abstractmethod
+    def target(self) -> int | None:
+        """Class index that the trigger shall stand for; ``None`` for an untargeted attack."""
+
+    @abstractmethod
+    def choose(self, labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+        """Choose the training pictures to poison.
+
+        Args:
+            labels: Class index of every training picture, (N,).
+            rng: The only source of randomness.
+
+        Returns:
+            Distinct indices in [0, N), (M,), in any order.
+        """
+
+    @abstractmethod
+    def stamp(self, image: Pixels, rng: np.random.Generator, split: Split) -> Stamp:
+        """Put the trigger on one picture.
+
+        Args:
+            image: (H, W, 3), uint8; not modified.
+            rng: The only source of randomness; a fresh one for each picture.
+            split: ``train`` for a poison, ``val`` for a picture of the triggered evaluation.
+
+        Returns:
+            The stamped picture, of the same size, and where the trigger is.
+
+        Raises:
+            ValueError: If the trigger does not fit the picture.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class CleanImages:
+    """Pictures that a defense may trust: a stated fraction of the clean training set.
+
+    Args:
+        images: The pictures. Their labels are there too; a defense that uses them says so.
+        fraction: Which share of the training set they are, in (0, 1].
+    """
+
+    images: ImageSet
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class DefenseContext:
+    """What the harness gives to a defense besides its input.
+
+    Args:
+        seed: Seed of every draw of this stage.
+        device: Name of the torch device to compute on.
+        clean: Gives the pictures that may be trusted: ``clean(0.2)`` is a fifth of the clean
+            training set, the same fifth for every caller with this seed.
+        progress: Call it with (done, total, values) while working; values are shown and logged.
+    """
+
+    seed: int
+    device: str
+    clean: Callable[[float], CleanImages]
+    progress: Callable[[int, int, Mapping[str, float]], None]
+
+
+class Defense:
+    """Mends an encoder, or drops suspicious training pictures.
+
+    A defense is never handed the attack or the list of poisoned pictures: no type here has a
+    field for them.
+
+    Args:
+        options: The validated options of the record that announced this class.
+    """
+
+    def __init__(self, options: Any) -> None:
+        self.options = options
+
+    def repair(self, encoder: Encoder, context: DefenseContext) -> Encoder:
+        """Return a mended encoder (``acts_on="encoder"``).
+
+        Args:
+            encoder: Maps images (B, 3, H, W) in [0, 1] to features (B, D). Not modified.
+            context: Seed, device, clean pictures, progress.
+
+        Returns:
+            An encoder of the same architecture.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not act on the encoder")
+
+    def sanitize(
+        self, encoder: Encoder, images: ImageSet, context: DefenseContext
+    ) -> NDArray[np.float64]:
+        """Score training pictures by suspicion (``acts_on="dataset"``).
+
+        Args:
+            encoder: An encoder trained on ``images``.
+            images: The training set as it was found, poisons included. Its labels are all -1.
+            context: Seed, device, clean pictures, progress.
+
+        Returns:
+            A score for each picture, (N,): those above 0 are dropped, and higher is more
+            suspicious.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not act on the data set")
+
+
+class Evaluator(ABC):
+    """A classifier on frozen features.
+
+    Args:
+        options: The validated options of the record that announced this class.
+        seed: Seed of every draw.
+    """
+
+    def __init__(self, options: Any, seed: int) -> None:
+        self.options = options
+        self.seed = seed
+
+    @abstractmethod
+    def fit(self, features: NDArray[np.float32], labels: NDArray[np.int64], classes: int) -> None:
+        """Learn from clean training features.
+
+        Args:
+            features: (N, D), as the encoder gives them: not normalised.
+            labels: (N,), in [0, classes).
+            classes: Number of classes.
+        """
+
+    @abstractmethod
+    def predict(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Score each class for each picture.
+
+        Args:
+            features: (M, D), as the encoder gives them.
+
+        Returns:
+            Scores, (M, classes); the prediction is the highest, the first among equals.
+        """
+
+
+class Dataset(ABC):
+    """Labelled pictures with a training and a validation split.
+
+    Args:
+        options: The validated options of the record that announced this class.
+    """
+
+    def __init__(self, options: Any) -> None:
+        self.options = options
+
+    @abstractmethod
+    def facts(self) -> DatasetFacts:
+        """Say what is known without reading a picture.
+
+        Raises:
+            DataError: If the data set is not there, or not what it should be.
+        """
+
+    @abstractmethod
+    def fingerprint(self, hash_file: Callable[[str], str]) -> str:
+        """Identify the content: equal content gives an equal string, on every machine.
+
+        Args:
+            hash_file: Gives the SHA-256 of a file; it remembers files that have not changed.
+        """
+
+    @abstractmethod
+    def load(self, split: Split, *, verify: bool = True) -> ImageSet:
+        """Give the pictures of a split.
+
+        The validation pictures share one size: the one at which encoders are evaluated.
+
+        Args:
+            split: Which one.
+            verify: Decode every picture now. Without it, pictures that an earlier call has
+                verified are opened when they are asked for.
+
+        Raises:
+            DataError: Naming every picture that cannot be read.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the leaderboard.
+
+    Args:
+        metric: Name of the metric that evaluation records carry, ``asr`` or ``accuracy/clean``.
+        title: Heading.
+        best: Which end is best for a defender; ``None`` where neither is.
+        decimals: Digits after the point: 3 for a fraction, 0 for a count.
+        control: Show the control's value beside it.
+    """
+
+    metric: str
+    title: str
+    best: Literal["high", "low"] | None = None
+    decimals: int = 3
+    control: bool = False

@@ -1,0 +1,167 @@
+"""Run an attack over a split and write down every picture it touches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbench.data.images import ImageSet, Pixels
+from backbench.errors import StageError
+from backbench.plugin import Attack, Box, Split
+from backbench.seeds import derive
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A line of a poison manifest.
+
+    Args:
+        index: Position in the split.
+        source: The picture's stable name.
+        label: Its class index.
+        before: SHA-256 of the picture's shape and pixels before stamping.
+        after: The same after stamping.
+        box: Where the trigger is.
+        opacity: Share of the trigger in the box.
+        seed: Seed of this picture's stamp.
+    """
+
+    index: int
+    source: str
+    label: int
+    before: str
+    after: str
+    box: Box
+    opacity: float
+    seed: int
+
+    def line(self) -> str:
+        """Return the mark as a line of JSON."""
+        return json.dumps(asdict(self)) + "\n"
+
+
+def read_manifest(path: Path) -> Iterator[Mark]:
+    """Yield the lines of a poison manifest."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            fields: dict[str, Any] = json.loads(line)
+            fields["box"] = Box(*fields["box"])
+            yield Mark(**fields)
+
+
+def pixel_hash(image: Pixels) -> str:
+    """Return the SHA-256 of a picture's shape and pixels.
+
+    Args:
+        image: (H, W, 3), uint8.
+    """
+    digest = hashlib.sha256(repr(image.shape).encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
+
+
+def choose(attack: Attack, labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Let an attack choose training pictures, and check the choice.
+
+    Args:
+        attack: The attack.
+        labels: Class index of every training picture, (N,).
+        seed: The cell's seed.
+
+    Returns:
+        Distinct indices, (M,), sorted.
+
+    Raises:
+        StageError: If nothing was chosen, or something twice or out of range.
+    """
+    rng = np.random.default_rng(derive(seed, "poison", "choose"))
+    chosen = np.sort(np.asarray(attack.choose(labels.copy(), rng), dtype=np.int64))
+    if len(chosen) == 0:
+        raise StageError("the attack chose no picture: nothing would be poisoned")
+    if chosen[0] < 0 or chosen[-1] >= len(labels) or (np.diff(chosen) == 0).any():
+        raise StageError("the attack chose a picture twice, or one that is not there")
+    return chosen
+
+
+def stamp(
+    attack: Attack, images: ImageSet, index: int, split: Split, seed: int
+) -> tuple[Pixels, Mark]:
+    """Stamp one picture.
+
+    Args:
+        attack: The attack.
+        images: The split's clean pictures.
+        index: Which of them.
+        split: Which split it is.
+        seed: The cell's seed; each picture draws from a seed of its own.
+
+    Returns:
+        The stamped picture, (H, W, 3), uint8, and its line of the manifest.
+
+    Raises:
+        StageError: If the attack changed the picture's size or type.
+    """
+    own = derive(seed, "poison", split, index)
+    before = images.image(index)
+    after = attack.stamp(before, np.random.default_rng(own), split)
+    if after.pixels.shape != before.shape or after.pixels.dtype != np.uint8:
+        raise StageError(
+            f"{images.sources[index]}: the attack gave {after.pixels.dtype} "
+            f"{after.pixels.shape} for uint8 {before.shape}"
+        )
+    mark = Mark(
+        index=index,
+        source=images.sources[index],
+        label=int(images.labels[index]),
+        before=pixel_hash(before),
+        after=pixel_hash(after.pixels),
+        box=Box(*after.box),
+        opacity=after.opacity,
+        seed=own,
+    )
+    return after.pixels, mark
+
+
+class TriggeredImages:
+    """A split of which every picture carries the trigger, stamped when it is asked for.
+
+    Args:
+        clean: The clean pictures.
+        attack: The attack.
+        marks: The manifest of the split; what is stamped must hash to what it says.
+    """
+
+    def __init__(self, clean: ImageSet, attack: Attack, marks: list[Mark]) -> None:
+        if len(marks) != len(clean):
+            raise StageError(f"the manifest has {len(marks)} lines for {len(clean)} pictures")
+        self._clean = clean
+        self._attack = attack
+        self._marks = marks
+        self.labels = clean.labels
+        self.sources = clean.sources
+        self.pixels: Pixels | None = None
+        if clean.pixels is not None:
+            self.pixels = np.stack([self.image(index) for index in range(len(clean))])
+
+    def __len__(self) -> int:
+        return len(self._marks)
+
+    def image(self, index: int) -> Pixels:
+        """Return one stamped picture, (H, W, 3), uint8.
+
+        Raises:
+            StageError: If it is not what the manifest says.
+        """
+        mark = self._marks[index]
+        rng = np.random.default_rng(mark.seed)
+        picture = self._attack.stamp(self._clean.image(index), rng, "val").pixels
+        if pixel_hash(picture) != mark.after:
+            raise StageError(f"{mark.source}: the stamped picture is not the manifest's")
+        return picture

@@ -1,0 +1,210 @@
+"""Progress of a run: a live display on a terminal, plain lines elsewhere.
+
+Both are observers like any plugin's: they register on the bus and implement hooks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from backbench.events import (
+    RunFinished,
+    RunStarted,
+    StageFailed,
+    StageFinished,
+    StageProgress,
+    StageStarted,
+)
+from backbench.plugin import hookimpl
+from backbench.registry import Registry
+
+#: Seconds between two plain lines about the same stage.
+_PLAIN_EVERY_S = 30.0
+
+
+@contextmanager
+def attach_progress(registry: Registry, console: Console | None = None) -> Iterator[None]:
+    """Show progress on stderr while the context lasts.
+
+    Args:
+        registry: The bus to observe.
+        console: Where to; stderr by default.
+    """
+    console = console or Console(stderr=True)
+    observer: LiveProgress | PlainProgress = (
+        LiveProgress(console) if console.is_terminal else PlainProgress(console)
+    )
+    registry.manager.register(observer)
+    try:
+        yield
+    finally:
+        registry.manager.unregister(observer)
+        observer.close()
+
+
+class LiveProgress:
+    """A bar for the run, and one for each stage under way.
+
+    Args:
+        console: The terminal.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._total = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("stages"),
+            TimeElapsedColumn(),
+            TextColumn("elapsed, about"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=console,
+        )
+        self._stages = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("[dim]{task.fields[values]}"),
+            console=console,
+        )
+        self._live: Live | None = None
+        self._run: TaskID | None = None
+        self._tasks: dict[str, TaskID] = {}
+
+    def close(self) -> None:
+        """Take the display down."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _display(self) -> RenderableType:
+        return Group(self._total, self._stages)
+
+    @hookimpl
+    def run_started(self, event: RunStarted) -> None:
+        """Put the display up."""
+        self._run = self._total.add_task(event.benchmark, total=event.total)
+        self._live = Live(self._display(), console=self._console, transient=True)
+        self._live.start()
+
+    @hookimpl
+    def stage_started(self, event: StageStarted) -> None:
+        """Add a bar."""
+        self._tasks[event.stage.key] = self._stages.add_task(
+            event.stage.label, total=None, rate="", values=""
+        )
+
+    @hookimpl
+    def stage_progress(self, event: StageProgress) -> None:
+        """Move a bar."""
+        task = self._tasks[event.stage.key]
+        self._stages.update(
+            task, completed=event.done, total=event.total, values=_values(event.values)
+        )
+        speed = next(one.speed for one in self._stages.tasks if one.id == task)
+        self._stages.update(task, rate=f"{speed:.2g}/s" if speed else "")
+
+    @hookimpl
+    def stage_finished(self, event: StageFinished) -> None:
+        """Take a bar away."""
+        self._end(event.stage.key)
+
+    @hookimpl
+    def stage_failed(self, event: StageFailed) -> None:
+        """Say what failed, above the bars."""
+        self._console.print(f"[red]failed[/] {event.stage.label}: {event.reason}", markup=True)
+        self._end(event.stage.key)
+
+    @hookimpl
+    def run_finished(self, event: RunFinished) -> None:  # noqa: ARG002 - the hook's signature
+        """Take the display down."""
+        self.close()
+
+    def _end(self, key: str) -> None:
+        self._stages.remove_task(self._tasks.pop(key))
+        if self._run is not None:
+            self._total.advance(self._run)
+
+
+class PlainProgress:
+    """One line when a stage ends, and one now and then while it runs.
+
+    Args:
+        console: Where to.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._total = 0
+        self._done = 0
+        self._began = 0.0
+        self._said: dict[str, float] = {}
+
+    def close(self) -> None:
+        """Nothing to take down."""
+
+    @hookimpl
+    def run_started(self, event: RunStarted) -> None:
+        """Say how much there is to do."""
+        self._total, self._began = event.total, time.monotonic()
+        self._say(
+            f"{event.benchmark}: {event.total} stages to run, {event.cached} in the store, "
+            f"{event.slots} at a time"
+        )
+
+    @hookimpl
+    def stage_started(self, event: StageStarted) -> None:
+        """Start its clock."""
+        self._said[event.stage.key] = time.monotonic()
+
+    @hookimpl
+    def stage_progress(self, event: StageProgress) -> None:
+        """Say where a long stage is."""
+        key, now = event.stage.key, time.monotonic()
+        if now - self._said.get(key, now) >= _PLAIN_EVERY_S:
+            self._said[key] = now
+            self._say(
+                f"  … {event.stage.label}: {event.done}/{event.total} {_values(event.values)}"
+            )
+
+    @hookimpl
+    def stage_finished(self, event: StageFinished) -> None:
+        """Say that it is done, and how long the rest may take."""
+        self._done += 1
+        elapsed = time.monotonic() - self._began
+        left = elapsed / self._done * (self._total - self._done)
+        self._say(
+            f"[{self._done}/{self._total}] {event.stage.label}: {event.wall_s:.1f} s "
+            f"({elapsed:.0f} s elapsed, about {left:.0f} s left)"
+        )
+
+    @hookimpl
+    def stage_failed(self, event: StageFailed) -> None:
+        """Say what failed."""
+        self._done += 1
+        self._say(f"[{self._done}/{self._total}] FAILED {event.stage.label}: {event.reason}")
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _values(values: Mapping[str, float]) -> str:
+    return " ".join(f"{name} {value:.4g}" for name, value in values.items())

@@ -1,0 +1,200 @@
+"""Leaderboards as text: rich tables, Markdown, LaTeX, CSV, JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from backbench.leaderboard import FIELDS, Leaderboard, Row, extremes, group
+from backbench.plugin import Column
+from backbench.statistics import Summary
+
+NOTE = (
+    "mean ± standard deviation over n seeds; control: the same trigger, method, defense and seed "
+    "with an encoder trained on clean data; ▲ best and ▼ worst of a table's column"
+)
+
+
+def number(value: float, decimals: int) -> str:
+    """Format a number: ``.940`` for a fraction, ``349`` for a count."""
+    text = f"{value:.{decimals}f}"
+    if decimals and text.startswith("0."):
+        return text[1:]
+    return text.replace("-0.", "-.", 1) if decimals else text
+
+
+def spread(summary: Summary | None, decimals: int) -> str:
+    """Format a summary: ``.940 ±.004``; one seed has no spread."""
+    if summary is None:
+        return "–"
+    text = number(summary.mean, decimals)
+    return text if summary.std is None else f"{text} ±{number(summary.std, decimals)}"
+
+
+def rich_tables(board: Leaderboard, by: str | None) -> Group:
+    """Return the leaderboard as tables for a terminal, one a group."""
+    return Group(*(_table(title, part, by) for title, part in group(board, by)), Text(NOTE, "dim"))
+
+
+def _table(title: str, board: Leaderboard, by: str | None) -> Table:
+    fields = _fields(board, by)
+    columns = _columns(board)
+    table = Table(
+        title=" · ".join(filter(None, (board.benchmark, title))),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for name in fields:
+        table.add_column(name.capitalize(), no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    for column in columns:
+        table.add_column(column.title, justify="right")
+        if column.control:
+            table.add_column("control", justify="right", style="dim")
+    marks = extremes(board)
+    previous: Row | None = None
+    for index, row in enumerate(board.rows):
+        if previous is not None and row.names["method"] != previous.names["method"]:
+            table.add_section()
+        previous = row
+        cells: list[Text | str] = [row.names[name] for name in fields]
+        cells.append(_count(row))
+        for column in columns:
+            cells.append(_marked(column, row, index, marks))
+            if column.control:
+                cells.append(spread(row.controls.get(column.metric), column.decimals))
+        table.add_row(*cells)
+    return table
+
+
+def _marked(
+    column: Column, row: Row, index: int, marks: dict[tuple[str, str], frozenset[int]]
+) -> Text:
+    text = spread(row.values.get(column.metric), column.decimals)
+    if index in marks.get((column.metric, "best"), ()):
+        return Text(f"▲ {text}", "bold green")
+    if index in marks.get((column.metric, "worst"), ()):
+        return Text(f"▼ {text}", "red")
+    return Text(text)
+
+
+def _count(row: Row) -> str:
+    done = len(row.seeds)
+    count = str(done) if done == row.planned else f"{done}/{row.planned}"
+    return f"{count} ✗" if row.problem else count
+
+
+def _fields(board: Leaderboard, by: str | None) -> list[str]:
+    """Return the fields worth a column: not the group, not a data set that is the only one."""
+    datasets = {row.names["dataset"] for row in board.rows}
+    return [name for name in FIELDS if name != by and not (name == "dataset" and len(datasets) < 2)]
+
+
+def _columns(board: Leaderboard) -> list[Column]:
+    """Return the columns in which some row has a number."""
+    return [
+        column for column in board.columns if any(column.metric in row.values for row in board.rows)
+    ]
+
+
+def _plain(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
+    columns = _columns(board)
+    header = [*FIELDS, "n"]
+    for column in columns:
+        header += [column.title, *([f"{column.title} control"] if column.control else [])]
+    body = []
+    for row in board.rows:
+        line = [*(row.names[name] for name in FIELDS), _count(row)]
+        for column in columns:
+            line.append(spread(row.values.get(column.metric), column.decimals))
+            if column.control:
+                line.append(spread(row.controls.get(column.metric), column.decimals))
+        body.append(line)
+    return header, body
+
+
+def _tabulated(board: Leaderboard, style: str) -> str:
+    from tabulate import tabulate
+
+    header, body = _plain(board)
+    align: Sequence[str] = ["left"] * len(FIELDS) + ["right"] * (len(header) - len(FIELDS))
+    return tabulate(body, header, tablefmt=style, colalign=align, disable_numparse=True)
+
+
+def markdown(board: Leaderboard) -> str:
+    """Return a Markdown table."""
+    return f"{_tabulated(board, 'github')}\n\n{NOTE}"
+
+
+def latex(board: Leaderboard) -> str:
+    """Return a LaTeX table with booktabs rules."""
+    body = _tabulated(board, "latex_booktabs")
+    for character, command in (("±", r"$\pm$"), ("–", "--"), ("✗", r"$\times$")):
+        body = body.replace(character, command)
+    return body
+
+
+def comma_separated(board: Leaderboard) -> str:
+    """Return CSV: one line a row, mean, standard deviation and interval of every metric."""
+    metrics = sorted({metric for row in board.rows for metric in row.values})
+    parts = ("mean", "std", "ci95")
+    header = [*FIELDS, "n", "planned"]
+    for metric in metrics:
+        for kind in ("", ":control", ":lift"):
+            header += [f"{metric}{kind}:{part}" for part in parts]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    for row in board.rows:
+        line: list[Any] = [*(row.names[name] for name in FIELDS), len(row.seeds), row.planned]
+        for metric in metrics:
+            for source in (row.values, row.controls, row.lifts):
+                summary = source.get(metric)
+                for part in parts:
+                    value = getattr(summary, part) if summary is not None else None
+                    line.append("" if value is None else repr(value))
+        writer.writerow(line)
+    return out.getvalue().rstrip("\n")
+
+
+def as_json(board: Leaderboard) -> str:
+    """Return JSON: every row with the values of each seed."""
+    rows = [
+        {
+            **row.names,
+            "seeds": row.seeds,
+            "planned": row.planned,
+            "metrics": {name: asdict(value) for name, value in row.values.items()},
+            "controls": {name: asdict(value) for name, value in row.controls.items()},
+            "lifts": {name: asdict(value) for name, value in row.lifts.items()},
+            "problem": row.problem,
+        }
+        for row in board.rows
+    ]
+    return json.dumps({"benchmark": board.benchmark, "rows": rows}, indent=2)
+
+
+def print_board(board: Leaderboard, style: str, by: str | None, console: Console) -> None:
+    """Print a leaderboard.
+
+    Args:
+        board: What to print.
+        style: ``table``, ``json``, ``csv``, ``markdown`` or ``latex``.
+        by: Field that splits a table into several; only for ``table``.
+        console: Where to.
+    """
+    if style == "table":
+        console.print(rich_tables(board, by))
+        return
+    formats = {"json": as_json, "csv": comma_separated, "markdown": markdown, "latex": latex}
+    console.file.write(formats[style](board) + "\n")

@@ -1,0 +1,71 @@
+"""Features of an image set: one pass of a frozen encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from backbench.data.images import ImageSet, Pixels
+from backbench.nn.encoder import Encoder
+from backbench.runtime.device import autocast
+from backbench.runtime.pictures import evaluation_picture, reader_pool
+
+#: Pixels in a batch: 256 pictures of 64 × 64, 20 of 224 × 224.
+BATCH_PIXELS = 2**20
+
+
+def extract(
+    encoder: Encoder, images: ImageSet, *, device: str, size: int | None = None
+) -> NDArray[np.float32]:
+    """Map every picture to its features.
+
+    Pictures of a uniform set are seen as they are where they have the encoder's size, and are
+    resized to it otherwise; those of a ragged set are resized to 256/224 of it, and their
+    centre is cut out.
+
+    Args:
+        encoder: Batch norms use their running statistics.
+        images: N pictures.
+        device: Name of the torch device.
+        size: Side at which pictures are seen; by default the one the encoder remembers.
+
+    Returns:
+        (N, D), float32, not normalised.
+
+    Source: the published evaluation transform, Resize(256), CenterCrop(224).
+    """
+    where = torch.device(device)
+    side = encoder.spec.image_size if size is None else size
+    training = encoder.training
+    encoder = encoder.to(where, memory_format=torch.channels_last).eval()
+    features = np.empty((len(images), encoder.feature_dim), dtype=np.float32)
+    try:
+        with torch.inference_mode(), autocast("auto", where):
+            for rows, pixels in evaluation_batches(images, side):
+                batch = torch.from_numpy(pixels).to(where).permute(0, 3, 1, 2)
+                batch = batch.to(torch.float32, memory_format=torch.channels_last).div_(255)
+                features[rows] = encoder(batch).float().cpu().numpy()
+    finally:
+        encoder.train(training)
+    return features
+
+
+def evaluation_batches(images: ImageSet, side: int) -> Iterator[tuple[slice, Pixels]]:
+    """Yield where in the set a batch is, and its pictures, (B, side, side, 3), uint8."""
+    length = max(8, BATCH_PIXELS // side**2)
+    slices = [slice(i, min(i + length, len(images))) for i in range(0, len(images), length)]
+    if images.pixels is not None and images.pixels.shape[1:3] == (side, side):
+        for rows in slices:
+            yield rows, images.pixels[rows]
+        return
+    margin = images.pixels is None
+
+    def one(index: int) -> Pixels:
+        return evaluation_picture(images.image(index), side, margin=margin)
+
+    with reader_pool() as pool:
+        for rows in slices:
+            yield rows, np.stack(list(pool.map(one, range(rows.start, rows.stop))))

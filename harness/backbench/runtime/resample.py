@@ -1,0 +1,113 @@
+"""Cropping, resizing and blurring of whole batches: two batched products with filter matrices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Interpolation = Literal["bilinear", "bicubic"]
+
+
+def _triangle(x: Tensor) -> Tensor:
+    return (1 - x.abs()).clamp_(min=0)
+
+
+def _cubic(x: Tensor) -> Tensor:
+    # Keys' kernel with a = -1/2, the one that Pillow uses.
+    x = x.abs()
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
+
+
+_KERNELS: dict[Interpolation, Callable[[Tensor], Tensor]] = {
+    "bilinear": _triangle,
+    "bicubic": _cubic,
+}
+
+
+def filter_matrices(
+    start: Tensor,
+    length: Tensor,
+    size_in: int,
+    size_out: int,
+    interpolation: Interpolation = "bilinear",
+    *,
+    isolated: bool = True,
+) -> Tensor:
+    """Return the matrices that resize one axis of a crop.
+
+    Args:
+        start: First pixel of each crop, (B,), float32; need not be whole.
+        length: Length of each crop in pixels, (B,), float32.
+        size_in: Length of the axis before.
+        size_out: Length of the axis after.
+        interpolation: Kernel; it is widened where the picture shrinks (antialiasing).
+        isolated: The kernel sees the crop only (crop, then resize); otherwise also what lies
+            around it (resize, then crop).
+
+    Returns:
+        (B, size_out, size_in), float32; rows sum to 1.
+
+    Source: Pillow's documentation of resampling filters: convolution with a kernel whose
+        support is scaled by the reduction.
+    Differs: weights are not rounded to fixed point; at most 1/255 in a pixel.
+    """
+    scale = (length / size_out)[:, None, None]
+    positions = torch.arange(size_in, dtype=torch.float32, device=start.device) + 0.5
+    centres = torch.arange(size_out, dtype=torch.float32, device=start.device) + 0.5
+    offsets = positions - torch.addcmul(start[:, None, None], centres[:, None], scale)
+    weights = _KERNELS[interpolation](offsets.div_(scale.clamp(min=1)))
+    if isolated:
+        inside = (positions > start[:, None]) & (positions < (start + length)[:, None])
+        weights = weights.mul_(inside[:, None, :])
+    return weights.div_(weights.sum(-1, keepdim=True))
+
+
+def resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Apply filter matrices to the rows and the columns of each picture.
+
+    Args:
+        images: (B, C, H, W), float32.
+        rows: (B, H', H).
+        columns: (B, W', W).
+
+    Returns:
+        (B, C, H', W'), float32.
+    """
+    batch, channels, height, width = images.shape
+    wide = torch.bmm(images.reshape(batch, channels * height, width), columns.transpose(1, 2))
+    wide = wide.view(batch, channels, height, -1)
+    return torch.matmul(rows[:, None], wide)
+
+
+def blur_matrices(sigma: Tensor, size: int) -> Tensor:
+    """Return the matrices that blur one axis; beyond the edge its pixel goes on.
+
+    Args:
+        sigma: Standard deviation of the Gaussian in pixels, (B,), float32; 0 is no blur.
+        size: Length of the axis.
+
+    Returns:
+        (B, size, size), float32; rows sum to 1.
+
+    Source: PIL.ImageFilter.GaussianBlur, as the published code uses it.
+    Differs: the Gaussian itself, not Pillow's three box blurs; at most 3/255 in a pixel of a
+        photograph.
+    """
+    reach = math.ceil(3 * float(sigma.max())) if len(sigma) else 0
+    taps = torch.arange(-reach, reach + 1, dtype=torch.float32, device=sigma.device)
+    weights = torch.exp(-0.5 * (taps / sigma.clamp(min=1e-3)[:, None]).square())
+    weights = weights / weights.sum(1, keepdim=True)
+    centres = torch.arange(size, device=sigma.device)
+    columns = (centres[:, None] + taps.long()).clamp_(0, size - 1)
+    matrices = torch.zeros(len(sigma), size, size, device=sigma.device)
+    return matrices.scatter_add_(
+        2,
+        columns.expand(len(sigma), -1, -1),
+        weights[:, None, :].expand(-1, size, -1),
+    )

@@ -1,0 +1,107 @@
+"""How later stages read what the dataset and poison stages have written."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from safetensors.numpy import load_file
+
+from backbench.data.images import ArrayImages, ImageSet, Overlay, Pixels, Subset
+from backbench.plugin import Attack, DatasetFacts, Split
+from backbench.poisoning import TriggeredImages, read_manifest
+from backbench.stages.task import Task, load_plugin
+
+INDEX = "index.json"
+
+
+def facts_of(task: Task) -> DatasetFacts:
+    """Return the facts of the task's data set, as its stage found them."""
+    facts = task.record("dataset").facts["dataset"]
+    return DatasetFacts(
+        classes=tuple(facts["classes"]),
+        train=facts["train"],
+        val=facts["val"],
+        size=tuple(facts["size"]) if facts["size"] else None,
+        train_per_class=tuple(facts["train_per_class"]),
+    )
+
+
+def clean_images(task: Task, split: Split) -> ImageSet:
+    """Return a split of the task's data set, without poison."""
+    folder = task.input("dataset")
+    if (folder / f"{split}.safetensors").is_file():
+        return _array_images(folder, split)
+    plugin = task.record("dataset").stage["plugin"]
+    implementation, options, _ = load_plugin(
+        task.registry, plugin["kind"], plugin["name"], plugin["options"]
+    )
+    images: ImageSet = implementation(options).load(split, verify=False)
+    return images
+
+
+def training_images(task: Task) -> ImageSet:
+    """Return the task's training set: with poison if it has any, without what was dropped."""
+    images = clean_images(task, "train")
+    if task.has("poison"):
+        images = Overlay(images, _poisons(task.input("poison")))
+    if task.has("sanitize"):
+        dropped = load_file(task.input("sanitize") / "scores.safetensors")["scores"] > 0
+        images = Subset(images, np.flatnonzero(~dropped))
+    return images
+
+
+def triggered_images(task: Task) -> TriggeredImages:
+    """Return the validation split with the trigger of the task's poison on every picture."""
+    plugin = task.record("poison").stage["plugin"]
+    implementation, options, _ = load_plugin(
+        task.registry, plugin["kind"], plugin["name"], plugin["options"]
+    )
+    attack: Attack = implementation(options, facts_of(task))
+    marks = list(read_manifest(task.input("poison") / "val.jsonl"))
+    return TriggeredImages(clean_images(task, "val"), attack, marks)
+
+
+@functools.lru_cache(maxsize=4)
+def _array_images(folder: Path, split: Split) -> ArrayImages:
+    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))[split]
+    tensors = load_file(folder / f"{split}.safetensors")
+    return ArrayImages(tensors["pixels"], tensors["labels"], tuple(index["sources"]))
+
+
+def _poisons(folder: Path) -> Mapping[int, Pixels]:
+    packed = folder / "images.safetensors"
+    if packed.is_file():
+        tensors = load_file(packed)
+        return dict(zip(tensors["indices"].tolist(), tensors["pixels"], strict=True))
+    return _PNGFolder(folder / "images")
+
+
+class _PNGFolder(Mapping[int, Pixels]):
+    """Pictures of differing sizes, read when they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._indices = sorted(int(path.stem) for path in folder.glob("*.png"))
+        self._known = frozenset(self._indices)
+
+    def __getitem__(self, index: int) -> Pixels:
+        if index not in self._known:
+            raise KeyError(index)
+        with Image.open(self._folder / png_name(index)) as picture:
+            return np.asarray(picture.convert("RGB"))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._indices)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+
+def png_name(index: int) -> str:
+    """Return the file name of a poisoned picture."""
+    return f"{index:08d}.png"

@@ -1,0 +1,34 @@
+"""Compute features once an encoder, for every evaluator."""
+
+from __future__ import annotations
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from backbench.stages.data import clean_images, triggered_images
+from backbench.stages.task import Outcome, Task
+
+FILE = "features.safetensors"
+
+
+def run(task: Task) -> Outcome:
+    """Write features of the clean splits or, with a poison, of the triggered pictures."""
+    from backbench.nn import load_encoder
+    from backbench.runtime.features import extract
+
+    encoder = load_encoder(task.input("encoder"))
+    splits = (
+        {"val": triggered_images(task)}
+        if task.has("poison")
+        else {"train": clean_images(task, "train"), "val": clean_images(task, "val")}
+    )
+    tensors = {}
+    for done, (split, images) in enumerate(splits.items()):
+        task.progress(done, len(splits), {})
+        tensors[split] = extract(encoder, images, device=task.device)
+        tensors[f"{split}_labels"] = np.asarray(images.labels)
+    save_file(tensors, task.folder / FILE)
+    facts = {"classes": len(task.record("dataset").facts["dataset"]["classes"])}
+    if task.has("poison"):
+        facts["target"] = task.record("poison").facts["target"]
+    return Outcome(facts=facts | {"dimensions": int(tensors["val"].shape[1])})

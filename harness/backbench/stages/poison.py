@@ -1,0 +1,76 @@
+"""Poison a training set: choose, stamp, and keep only what was changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.numpy import save_file
+
+from backbench.plugin import Attack
+from backbench.poisoning import choose, stamp
+from backbench.stages.data import clean_images, facts_of, png_name
+from backbench.stages.task import Outcome, Task
+
+#: Pictures between two reports of progress.
+_EVERY = 500
+
+
+def run(task: Task) -> Outcome:
+    """Write the manifests of both splits and the pixels of the poisoned training pictures.
+
+    Every validation picture gets the trigger; these are described only, and stamped again, from
+    their seeds, where they are looked at.
+    """
+    implementation, options, _ = task.plugin()
+    facts = facts_of(task)
+    attack: Attack = implementation(options, facts)
+    train = clean_images(task, "train")
+    val = clean_images(task, "val")
+    chosen = choose(attack, train.labels, task.seed)
+    total = len(chosen) + len(val)
+
+    poisoned = []
+    folder = task.folder / "images"
+    with (task.folder / "train.jsonl").open("w", encoding="utf-8") as manifest:
+        for done, index in enumerate(chosen.tolist()):
+            picture, mark = stamp(attack, train, index, "train", task.seed)
+            manifest.write(mark.line())
+            if train.pixels is not None:
+                poisoned.append(picture)
+            else:
+                folder.mkdir(exist_ok=True)
+                Image.fromarray(picture).save(folder / png_name(index))
+            if done % _EVERY == 0:
+                task.progress(done, total, {})
+    if poisoned:
+        tensors: dict[str, NDArray[Any]] = {"indices": chosen, "pixels": np.stack(poisoned)}
+        save_file(tensors, task.folder / "images.safetensors")
+    with (task.folder / "val.jsonl").open("w", encoding="utf-8") as manifest:
+        for index in range(len(val)):
+            manifest.write(stamp(attack, val, index, "val", task.seed)[1].line())
+            if index % _EVERY == 0:
+                task.progress(len(chosen) + index, total, {})
+    return Outcome(facts=_facts(attack, chosen, train.labels, facts.classes))
+
+
+def _facts(
+    attack: Attack,
+    chosen: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    classes: tuple[str, ...],
+) -> dict[str, Any]:
+    """Return the target and the poison rate under each of its usual meanings."""
+    target = attack.target
+    of_target = int((labels[chosen] == target).sum())
+    in_target = int((labels == target).sum())
+    return {
+        "target": target,
+        "target_name": None if target is None else classes[target],
+        "poisons": len(chosen),
+        "rate_of_dataset": len(chosen) / len(labels),
+        "rate_of_target_class": of_target / in_target if in_target else None,
+        "classes": len(classes),
+    }

@@ -1,0 +1,70 @@
+"""Run one stage: inputs from the store, artifact and record into it."""
+
+from __future__ import annotations
+
+import importlib
+import resource
+import sys
+import time
+from datetime import UTC, datetime
+
+from backbench import provenance
+from backbench.model import Stage
+from backbench.records import Record, describe
+from backbench.registry import Registry
+from backbench.stages.task import Outcome, Progress, Task
+from backbench.store import Store, hash_files
+
+#: The module of each kind of stage; imported when the first such stage runs.
+_MODULES = {
+    "dataset": "backbench.stages.dataset",
+    "poison": "backbench.stages.poison",
+    "pretrain": "backbench.stages.pretrain",
+    "sanitize": "backbench.stages.sanitize",
+    "repair": "backbench.stages.repair",
+    "features": "backbench.stages.features",
+    "evaluate": "backbench.stages.evaluate",
+}
+
+
+def run_stage(
+    stage: Stage, store: Store, registry: Registry, device: str, progress: Progress
+) -> Record:
+    """Run a stage and publish it.
+
+    Args:
+        stage: The stage; those that it reads are in the store.
+        store: The store.
+        registry: The installed plugins.
+        device: Name of the torch device.
+        progress: Called with (done, total, values).
+
+    Returns:
+        The record, as published.
+    """
+    module = importlib.import_module(_MODULES[stage.kind.value])
+    key = stage.key
+    wall, cpu = time.perf_counter(), time.process_time()
+    with store.writing(key) as folder:
+        task = Task(stage, store, folder, registry, device, progress)
+        outcome: Outcome = module.run(task)
+        record = Record(
+            key=key,
+            stage=describe(stage),
+            label=stage.label,
+            facts=outcome.facts,
+            metrics=outcome.metrics,
+            files=hash_files(folder),
+            provenance=provenance.collect(device),
+            wall_s=round(time.perf_counter() - wall, 3),
+            cpu_s=round(time.process_time() - cpu, 3),
+            peak_mem_gib=round(_peak_memory_gib(), 3),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        store.publish(folder, record)
+    return record
+
+
+def _peak_memory_gib() -> float:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

@@ -1,0 +1,52 @@
+"""Let a defense score the training pictures. It sees pixels and an encoder, never the attack."""
+
+from __future__ import annotations
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from backbench.data.images import ImageSet, Pixels
+from backbench.errors import StageError
+from backbench.plugin import Defense
+from backbench.stages.data import training_images
+from backbench.stages.repair import context_of
+from backbench.stages.task import Outcome, Task
+
+
+class Unlabelled:
+    """A training set as a scraper finds it: no labels, no names.
+
+    Args:
+        images: The pictures.
+    """
+
+    def __init__(self, images: ImageSet) -> None:
+        self._images = images
+        self.labels = np.full(len(images), -1, dtype=np.int64)
+        self.sources = tuple(f"{index:08d}" for index in range(len(images)))
+        self.pixels = images.pixels
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def image(self, index: int) -> Pixels:
+        """Return one picture, (H, W, 3), uint8."""
+        return self._images.image(index)
+
+
+def run(task: Task) -> Outcome:
+    """Write a score for each training picture; those above 0 are dropped."""
+    from backbench.nn import load_encoder
+
+    implementation, options, _ = task.plugin()
+    defense: Defense = implementation(options)
+    encoder = load_encoder(task.input("encoder")).to(task.device)
+    images = Unlabelled(training_images(task))
+    scores = np.asarray(defense.sanitize(encoder, images, context_of(task)), dtype=np.float64)
+    if scores.shape != (len(images),) or not np.isfinite(scores).all():
+        raise StageError(f"the defense gave scores {scores.shape} for {len(images)} pictures")
+    dropped = int((scores > 0).sum())
+    if dropped == len(images):
+        raise StageError("the defense dropped every training picture")
+    save_file({"scores": scores}, task.folder / "scores.safetensors")
+    return Outcome(facts={"images": len(images), "dropped": dropped})

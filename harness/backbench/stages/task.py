@@ -1,0 +1,85 @@
+"""What a stage is given, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from backbench.errors import StageError
+from backbench.model import Stage
+from backbench.plugin import PluginInfo
+from backbench.records import Record
+from backbench.registry import Registry
+from backbench.store import Store
+
+Progress = Callable[[int, int, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a stage's record shall say besides the usual."""
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One stage, ready to run.
+
+    Args:
+        stage: What to do.
+        store: Where its inputs are.
+        folder: Where its artifact is written.
+        registry: The installed plugins.
+        device: Name of the torch device.
+        progress: Call it with (done, total, values).
+    """
+
+    stage: Stage
+    store: Store
+    folder: Path
+    registry: Registry
+    device: str
+    progress: Progress
+
+    def has(self, role: str) -> bool:
+        """Say whether the stage reads an input of this role."""
+        return role in self.stage.inputs
+
+    def input(self, role: str) -> Path:
+        """Return the artifact folder of an input."""
+        return self.store.artifact(self.stage.inputs[role])
+
+    def record(self, role: str) -> Record:
+        """Return the record of an input."""
+        key = self.stage.inputs[role]
+        record = self.store.record(key)
+        if record is None:
+            raise StageError(f"input {role} ({key}) is not in the store")
+        return record
+
+    @property
+    def seed(self) -> int:
+        """Seed of every draw of this stage."""
+        if self.stage.seed is None:
+            raise StageError(f"a {self.stage.kind} stage draws nothing")
+        return self.stage.seed
+
+    def plugin(self) -> tuple[type[Any], Any, PluginInfo]:
+        """Return the plugin's class, its validated options and its record."""
+        use = self.stage.plugin
+        if use is None:
+            raise StageError(f"a {self.stage.kind} stage has no plugin")
+        return load_plugin(self.registry, use.kind, use.name, use.options)
+
+
+def load_plugin(
+    registry: Registry, kind: str, name: str, options: Mapping[str, Any]
+) -> tuple[type[Any], Any, PluginInfo]:
+    """Import a plugin and validate the options it is used with."""
+    registered = registry.find(kind, name)
+    info = registered.info
+    return registered.implementation(), info.options.model_validate(dict(options)), info

@@ -1,0 +1,200 @@
+"""The store: content-addressed artifacts, written once and by rename, and a record a stage.
+
+::
+
+    store/
+      store.json               version of this layout
+      artifacts/<key>/…        what a stage wrote: safetensors, JSON, JSONL, PNG
+      records/<key>.json       one JSON record a stage: it exists if and only if the stage is done
+      failures/<key>.json      why the last try of a stage failed
+      files.json               remembered hashes of outside files
+      logs/  tmp/  lock        workers' output; what is being written; held by a run
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from backbench.errors import StoreError, UsageError
+from backbench.records import Record
+
+#: Version of the layout; another one is refused.
+LAYOUT = 1
+
+#: Where the store is, if the user does not say.
+DEFAULT_STORE = Path("store")
+
+
+class Store:
+    """Artifacts and records below one folder.
+
+    Reading never creates anything; the folder is made by the first write.
+
+    Args:
+        root: The folder.
+
+    Raises:
+        StoreError: If the folder holds something else, or a store of another version.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        marker = root / "store.json"
+        if marker.is_file():
+            layout = _read_json(marker).get("layout")
+            if layout != LAYOUT:
+                raise StoreError(
+                    f"{root}: a store of layout {layout}, this backbench has {LAYOUT}: "
+                    "choose another folder with --store"
+                )
+        elif root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise StoreError(f"{root}: not a backbench store: choose another folder with --store")
+
+    def prepare(self) -> None:
+        """Make the folders."""
+        for name in ("artifacts", "records", "failures", "logs", "tmp"):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+        write_atomically(self.root / "store.json", json.dumps({"layout": LAYOUT}) + "\n")
+
+    @property
+    def files_cache(self) -> Path:
+        """Where hashes of outside files are remembered."""
+        return self.root / "files.json"
+
+    def log(self, worker: str) -> Path:
+        """Return the file that takes a worker's output."""
+        return self.root / "logs" / f"{worker}.log"
+
+    def artifact(self, key: str) -> Path:
+        """Return the folder of a finished stage's artifact."""
+        return self.root / "artifacts" / key
+
+    def done(self) -> set[str]:
+        """Return the keys of all finished stages."""
+        folder = self.root / "records"
+        if not folder.is_dir():
+            return set()
+        return {entry.name[:-5] for entry in os.scandir(folder) if entry.name.endswith(".json")}
+
+    def record(self, key: str) -> Record | None:
+        """Return a finished stage's record, or ``None``."""
+        path = self.root / "records" / f"{key}.json"
+        if not path.is_file():
+            return None
+        try:
+            return Record.from_json(_read_json(path))
+        except (KeyError, TypeError) as error:
+            raise StoreError(f"{path}: not a record of this version ({error})") from error
+
+    @contextmanager
+    def writing(self, key: str) -> Iterator[Path]:
+        """Give a private folder to write an artifact in; it is removed unless it is published."""
+        parent = self.root / "tmp"
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{key}-", dir=parent))
+        folder.chmod(0o755)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def publish(self, folder: Path, record: Record) -> None:
+        """Move an artifact into place, then write its record.
+
+        A reader sees the whole of a stage or nothing: the record comes last. Where two runs made
+        the same stage at the same time, the first one stays.
+        """
+        final = self.artifact(record.key)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if final.exists() and self.record(record.key) is None:
+            shutil.rmtree(final)  # a run that was killed between the rename and the record
+        try:
+            folder.rename(final)
+        except OSError:
+            if self.record(record.key) is None:
+                raise
+            return
+        path = self.root / "records" / f"{record.key}.json"
+        write_atomically(path, json.dumps(record.as_json(), indent=1) + "\n")
+        (self.root / "failures" / f"{record.key}.json").unlink(missing_ok=True)
+
+    def write_failure(self, key: str, failure: Mapping[str, Any]) -> None:
+        """Remember why a stage failed."""
+        path = self.root / "failures" / f"{key}.json"
+        write_atomically(path, json.dumps(failure, indent=1) + "\n")
+
+    def failure(self, key: str) -> Mapping[str, Any] | None:
+        """Return why a stage failed the last time, or ``None``."""
+        path = self.root / "failures" / f"{key}.json"
+        return _read_json(path) if path.is_file() else None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Hold the store for one run, and remove what killed runs have left half-written.
+
+        Raises:
+            UsageError: If another run holds it.
+        """
+        self.prepare()
+        lock = FileLock(self.root / "lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise UsageError(
+                f"{self.root}: another run is using this store: wait for it, or choose another "
+                "folder with --store"
+            ) from None
+        try:
+            shutil.rmtree(self.root / "tmp", ignore_errors=True)
+            (self.root / "tmp").mkdir()
+            yield
+        finally:
+            lock.release()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return size and SHA-256 of every file below a folder, by relative path, sorted."""
+    found = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        found[path.relative_to(folder).as_posix()] = {
+            "bytes": path.stat().st_size,
+            "sha256": digest,
+        }
+    return found
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise StoreError(f"{path}: not a JSON object")
+    return content

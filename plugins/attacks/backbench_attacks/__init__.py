@@ -1,0 +1,27 @@
+"""The attacks that come with backbench."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from backbench.plugin import AttackInfo, Citation, hookimpl
+from backbench_attacks.options import PatchOptions
+
+
+@hookimpl
+def register_attacks() -> Iterable[AttackInfo]:
+    """Announce the attacks of this package."""
+    yield AttackInfo(
+        name="patch",
+        summary="A small picture pasted at a random place, on one class or on any.",
+        target="backbench_attacks.patch:Patch",
+        options=PatchOptions,
+        paper=Citation(
+            authors="Saha, Tejankar, Koohpayegani, Pirsiavash",
+            title="Backdoor Attacks on Self-Supervised Learning",
+            venue="CVPR",
+            year=2022,
+            url="https://arxiv.org/abs/2105.10123",
+        ),
+        presets={"small-images": {"width": 8}},
+    )

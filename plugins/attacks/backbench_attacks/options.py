@@ -1,0 +1,197 @@
+"""Options of the attacks."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
+
+from backbench.plugin import DatasetFacts, Field, Options
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Range = tuple[Fraction, Fraction]
+
+
+class Rate(BaseModel):
+    """How many training pictures are poisoned.
+
+    A share gives ``int(share x number)`` pictures: the product is cut, not rounded.
+
+    Source: Saha et al. 2022, published code, ``poison_injection_rate``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    of: Literal["target_class", "dataset", "count"] = Field(
+        description="what value is a share of; with count, value is the number of pictures"
+    )
+    value: float = Field(gt=0, description="share in (0, 1], or a whole number of pictures")
+
+    @model_validator(mode="after")
+    def _check_value(self) -> Self:
+        if self.of == "count" and self.value != int(self.value):
+            raise ValueError(f"value is a number of pictures, and {self.value:g} is not whole")
+        if self.of != "count" and self.value > 1:
+            raise ValueError(
+                f"value is a share in (0, 1], and {self.value:g} is not; "
+                'for a number of pictures set of = "count"'
+            )
+        return self
+
+    def count(self, candidates: int, total: int) -> int:
+        """Return the number of pictures to poison.
+
+        Args:
+            candidates: Number of training pictures that may be poisoned.
+            total: Number of training pictures.
+
+        Raises:
+            ValueError: If it is less than one, or more than there are candidates.
+        """
+        whole = {"target_class": candidates, "dataset": total, "count": 1}[self.of]
+        number = int(self.value * whole)
+        if number < 1:
+            raise ValueError(f"rate: {self.value:g} of {whole} pictures is less than one picture")
+        if number > candidates:
+            raise ValueError(
+                f"rate: {number} pictures to poison, and only {candidates} may be poisoned"
+            )
+        return number
+
+
+def _default_rate(data: dict[str, Any]) -> Rate:
+    if data.get("mode") == "untargeted":
+        return Rate(of="dataset", value=0.05)
+    return Rate(of="target_class", value=0.5)
+
+
+class PatchOptions(Options):
+    """Options of the patch attack."""
+
+    mode: Literal["targeted", "untargeted"] = Field(
+        default="targeted",
+        description="poison pictures of the target class only, or of any class",
+    )
+    target: str | None = Field(
+        default=None,
+        validate_default=True,
+        description="name of the class that the trigger shall stand for; targeted only",
+    )
+    rate: Rate = Field(
+        default_factory=_default_rate,
+        description="how many training pictures are poisoned; left out, half of the target "
+        "class, or a twentieth of the data set if untargeted",
+    )
+    trigger: Annotated[int, Field(strict=True, ge=0)] | Path = Field(
+        default=0,
+        description="number of a made trigger, or the path of a picture file, relative to the "
+        "current folder; its transparent pixels are laid on white",
+    )
+    trigger_sha256: str | None = Field(
+        default=None,
+        validate_default=True,
+        description="SHA-256 of the trigger's file; filled in, or set to insist on a file",
+    )
+    width: int = Field(
+        default=50,
+        ge=1,
+        description="width of the trigger on the picture, px; its height follows its shape",
+    )
+    train_location: Range = Field(
+        default=(0.25, 0.75),
+        description="where the trigger may lie on a training picture, as fractions of its width "
+        "and height: its left and upper edge begin at the first, and where there is room its "
+        "right and lower edge end at the second",
+    )
+    val_location: Range = Field(
+        default=(0.10, 0.90), description="the same for pictures of the triggered evaluation"
+    )
+    opacity: float = Field(
+        default=1.0, gt=0, le=1, description="share of the trigger in its box; 1 hides the picture"
+    )
+
+    @field_validator("target")
+    @classmethod
+    def _check_target(cls, target: str | None, info: ValidationInfo) -> str | None:
+        mode = info.data.get("mode")
+        if mode == "targeted" and target is None:
+            raise ValueError("a targeted attack needs the name of a class")
+        if mode == "untargeted" and target is not None:
+            raise ValueError("an untargeted attack has no target; remove it, or set mode")
+        return target
+
+    @field_validator("rate")
+    @classmethod
+    def _check_rate(cls, rate: Rate, info: ValidationInfo) -> Rate:
+        if info.data.get("mode") == "untargeted" and rate.of == "target_class":
+            raise ValueError('an untargeted attack has no target class; set of = "dataset"')
+        return rate
+
+    @field_validator("trigger")
+    @classmethod
+    def _check_trigger(cls, trigger: int | Path) -> int | Path:
+        if isinstance(trigger, Path):
+            from backbench.data.decode import decode
+            from backbench.errors import DataError
+
+            try:
+                decode(trigger.expanduser())
+            except DataError as error:
+                raise ValueError(str(error)) from error
+        return trigger
+
+    @field_validator("trigger_sha256")
+    @classmethod
+    def _pin_trigger(cls, pinned: str | None, info: ValidationInfo) -> str | None:
+        trigger = info.data.get("trigger")
+        if not isinstance(trigger, Path):
+            if pinned is not None:
+                raise ValueError("there is no trigger file to compare it with")
+            return None
+        found = hashlib.sha256(trigger.expanduser().read_bytes()).hexdigest()
+        if pinned not in (None, found):
+            raise ValueError(f"{trigger} has changed: its SHA-256 is {found} now")
+        return found
+
+    @field_validator("train_location", "val_location")
+    @classmethod
+    def _check_range(cls, location: Range) -> Range:
+        if location[0] > location[1]:
+            raise ValueError("the first fraction must not be above the second")
+        if location[0] == 1:
+            raise ValueError("the first fraction must be below 1, or nothing of the trigger shows")
+        return location
+
+    def faults(self, data: DatasetFacts) -> Iterator[str]:
+        """Say why the attack cannot work on a data set: its target, its rate, its width."""
+        if self.target is not None and self.target not in data.classes:
+            near = difflib.get_close_matches(self.target, data.classes, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else _some(data.classes)
+            yield f"target: there is no class {self.target!r}; {hint}"
+        else:
+            candidates = data.train
+            if self.target is not None:
+                candidates = data.train_per_class[data.classes.index(self.target)]
+            try:
+                self.rate.count(candidates, data.train)
+            except ValueError as error:
+                yield str(error)
+        if data.size is not None:
+            from backbench_attacks.triggers import load_trigger, resize_trigger
+
+            trigger = resize_trigger(load_trigger(self.trigger), self.width)
+            height, width = trigger.shape[:2]
+            if height > data.size[0] or width > data.size[1]:
+                yield (
+                    f"width: the trigger is {width} x {height} px, larger than the pictures' "
+                    f"{data.size[1]} x {data.size[0]}; make width smaller"
+                )
+
+
+def _some(classes: tuple[str, ...]) -> str:
+    tail = ", …" if len(classes) > 10 else ""
+    return f"the classes are {', '.join(classes[:10])}{tail}"

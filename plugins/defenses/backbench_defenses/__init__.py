@@ -1,0 +1,28 @@
+"""Defenses: distillation of a poisoned encoder on clean pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from backbench.plugin import Citation, DefenseInfo, hookimpl
+from backbench_defenses.options import SMALL, DistillOptions
+
+
+@hookimpl
+def register_defenses() -> Iterable[DefenseInfo]:
+    """Announce the defense of Saha et al. 2022."""
+    yield DefenseInfo(
+        name="distill",
+        summary="A fresh student learns the encoder's similarities on clean pictures.",
+        target="backbench_defenses.distill:Distill",
+        options=DistillOptions,
+        acts_on="encoder",
+        paper=Citation(
+            authors="Abbasi Koohpayegani, Tejankar and Pirsiavash",
+            title="CompRess: self-supervised learning by compressing representations",
+            venue="NeurIPS",
+            year=2020,
+            url="https://arxiv.org/abs/2010.14713",
+        ),
+        presets={"small": SMALL},
+    )

@@ -1,0 +1,121 @@
+"""Distillation: what a trigger does to the teacher, the student never sees."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from backbench.nn import (
+    Batch,
+    Encoder,
+    FeatureQueue,
+    Progress,
+    TrainingContext,
+    TrainingTask,
+    ema_update,
+    frozen_copy,
+    similarity_distillation,
+)
+from backbench.plugin import Defense, DefenseContext
+from backbench.runtime.training import train
+from backbench.runtime.views import random_view
+from backbench_defenses.options import DistillOptions
+
+
+class Distill(Defense):
+    """Teaches a fresh encoder of the same architecture on trusted pictures.
+
+    Args:
+        options: See :class:`DistillOptions`.
+
+    Source: Saha et al. 2022, section 5 (the defense); Abbasi Koohpayegani et al. 2020, CompRess,
+        and its code, train_student.py (the numbers).
+    Differs: the paper does not say how long its queue was for so few pictures; ours is never
+        longer than the number of clean pictures.
+    """
+
+    options: DistillOptions
+
+    def repair(self, encoder: nn.Module, context: DefenseContext) -> nn.Module:
+        """Return the student; see :meth:`backbench.plugin.Defense.repair`.
+
+        Raises:
+            TypeError: If the encoder is not one of ours, so that no equal can be built.
+        """
+        if not isinstance(encoder, Encoder):
+            raise TypeError(f"{type(encoder).__name__} is not a backbench encoder")
+        options, teacher = self.options, encoder
+
+        def build(training: TrainingContext) -> Distillation:
+            return Distillation(teacher, options, training)
+
+        task, _ = train(
+            build,
+            options,
+            context.clean(options.clean_fraction).images,
+            image_size=teacher.spec.image_size,
+            seed=context.seed,
+            device=context.device,
+            progress=context.progress,
+        )
+        return task.encoder.cpu().eval()
+
+
+class Distillation(TrainingTask):
+    """The student learns which clean pictures the teacher finds alike.
+
+    Args:
+        teacher: Copied, and frozen.
+        options: See :class:`DistillOptions`.
+        context: See :class:`~backbench.nn.TrainingTask`.
+    """
+
+    def __init__(
+        self, teacher: Encoder, options: DistillOptions, context: TrainingContext
+    ) -> None:
+        super().__init__(options, context)
+        self.options = options
+        self.teacher = frozen_copy(teacher)
+        self.encoder = Encoder(teacher.spec)
+        self.average = frozen_copy(self.encoder)
+        length = queue_length(options.queue, context.images, options.batch_size)
+        self.teacher_queue = FeatureQueue(length, teacher.feature_dim)
+        self.student_queue = FeatureQueue(length, teacher.feature_dim)
+        self._new: tuple[Tensor, Tensor] | None = None
+
+    def train(self, mode: bool = True) -> Distillation:  # noqa: FBT001, FBT002 - torch's signature
+        """Set the mode; the teacher's batch norms always use their running statistics."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def views(self, batch: Batch) -> Tensor:
+        """Return one view, (B, 3, S, S), which all three networks see."""
+        return random_view(batch, self.options.views, self.context.image_size, 0)
+
+    def training_loss(self, views: Tensor) -> Tensor:
+        """Return how far the student's similarities are from the teacher's."""
+        with torch.no_grad():
+            taught = F.normalize(self.teacher(views), dim=1)
+            averaged = F.normalize(self.average(views), dim=1)
+        self._new = taught, averaged
+        return similarity_distillation(
+            F.normalize(self.encoder(views), dim=1),
+            taught,
+            self.student_queue.features,
+            self.teacher_queue.features,
+            self.options.temperature,
+        )
+
+    def after_step(self, progress: Progress) -> None:  # noqa: ARG002 - the same at each step
+        """Move the student's average, and put the new features into the queues."""
+        ema_update(self.average, self.encoder, self.options.momentum)
+        if self._new is not None:
+            self.teacher_queue.push(self._new[0])
+            self.student_queue.push(self._new[1])
+
+
+def queue_length(wanted: int, images: int, batch_size: int) -> int:
+    """Return the length of the queues: whole batches, no more than wanted or than pictures."""
+    return max(1, min(wanted, images) // batch_size) * batch_size

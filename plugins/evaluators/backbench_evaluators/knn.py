@@ -1,0 +1,74 @@
+"""k-NN evaluation: a vote of the nearest labelled pictures."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbench.plugin import Evaluator
+from backbench.seeds import derive
+from backbench_evaluators.features import Floats, labelled_subset, unit
+from backbench_evaluators.options import KNNOptions
+
+with warnings.catch_warnings():
+    # faiss's generated wrappers lack an attribute that newer Pythons ask for.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import faiss
+
+#: What lifts the class of the nearest among tied ones; less than a vote of 10,000.
+LIFT = np.float32(1e-4)
+
+
+class KNN(Evaluator):
+    """The k nearest labelled pictures vote, by the distance of unit vectors.
+
+    Args:
+        options: See :class:`KNNOptions`.
+        seed: Seed of the choice of labelled pictures.
+
+    Source: Saha et al. 2022; published code moco/eval_knn.py: faiss IndexFlatL2 on
+        L2-normalised features, unweighted majority, k of 1 and 50.
+    Differs: float32 instead of float16; ties go to the class of the nearest picture among the
+        tied classes, where the published code breaks them at random.
+    """
+
+    options: KNNOptions
+
+    def fit(self, features: Floats, labels: NDArray[np.int64], classes: int) -> None:
+        """Index clean training features; see :meth:`backbench.plugin.Evaluator.fit`."""
+        chosen = labelled_subset(
+            labels, self.options.label_fraction, derive(self.seed, "labelled")
+        )
+        self._labels, self._classes = labels[chosen], classes
+        self._index = faiss.IndexFlatL2(features.shape[1])
+        self._index.add(np.ascontiguousarray(unit(features[chosen])))
+
+    def predict(self, features: Floats) -> Floats:
+        """Return shares of the votes, (M, classes), of features (M, D)."""
+        neighbours = min(self.options.k, len(self._labels))
+        _, nearest = self._index.search(np.ascontiguousarray(unit(features)), neighbours)
+        return vote(self._labels[nearest], self._classes)
+
+
+def vote(neighbours: NDArray[np.int64], classes: int) -> Floats:
+    """Count votes.
+
+    Args:
+        neighbours: Class of each neighbour, the nearest first, (M, k).
+        classes: Number of classes, C.
+
+    Returns:
+        Shares, (M, C), float32. Among the classes with most votes, that of the nearest
+        neighbour is lifted by 1e-4, so that it alone is the highest.
+    """
+    count, k = neighbours.shape
+    rows = np.arange(count)
+    votes = np.zeros((count, classes), dtype=np.int64)
+    np.add.at(votes, (rows[:, None], neighbours), 1)
+    leads = np.take_along_axis(votes, neighbours, axis=1) == votes.max(axis=1, keepdims=True)
+    winner = neighbours[rows, leads.argmax(axis=1)]
+    shares = (votes / k).astype(np.float32)
+    shares[rows, winner] += LIFT
+    return shares

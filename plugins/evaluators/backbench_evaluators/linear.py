@@ -1,0 +1,139 @@
+"""Linear evaluation: one linear layer on normalised features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from backbench.plugin import Evaluator
+from backbench.seeds import derive
+from backbench_evaluators.features import Floats, labelled_subset, unit
+from backbench_evaluators.options import LinearOptions
+
+#: Added to the variance, as a batch norm does.
+EPSILON = 1e-5
+
+#: What a milestone multiplies the learning rate of SGD by.
+GAMMA = 0.1
+
+
+class Linear(Evaluator):
+    """A linear classifier; features are scaled to length 1, then standardised.
+
+    The default solver finds the minimum of the penalised cross-entropy, which is unique: the
+    result depends neither on a learning rate nor on the number of pictures. The published SGD
+    makes 40 epochs whatever it is given, and on a few hundred pictures these are too few to
+    learn anything.
+
+    Args:
+        options: See :class:`LinearOptions`.
+        seed: Seed of the choice of labelled pictures, and of SGD.
+
+    Source: Saha et al. 2022, section 4; published code moco/eval_linear.py: mean and unbiased
+        variance of the L2-normalised training features, 1e-5; SGD .01, momentum .9, weight decay
+        1e-4, batch 256, 40 epochs, a tenth at 15 and 30.
+    Differs: features of whole pictures, computed once, instead of random crops in every epoch;
+        mean and variance are those of the labelled pictures. L-BFGS goes on to the minimum.
+    """
+
+    options: LinearOptions
+
+    def fit(self, features: Floats, labels: NDArray[np.int64], classes: int) -> None:
+        """Learn from clean training features; see :meth:`backbench.plugin.Evaluator.fit`."""
+        chosen = labelled_subset(
+            labels, self.options.label_fraction, derive(self.seed, "labelled")
+        )
+        normalised = unit(features[chosen])
+        self._mean, self._scale = standardisation(normalised)
+        inputs = (normalised - self._mean) * self._scale
+        solve = _SOLVERS[self.options.solver]
+        self._weights = solve(inputs, labels[chosen], classes, self.options, self.seed)
+
+    def predict(self, features: Floats) -> Floats:
+        """Return logits, (M, classes), of features (M, D)."""
+        return logits(self._weights, (unit(features) - self._mean) * self._scale)
+
+
+def standardisation(features: Floats) -> tuple[Floats, Floats]:
+    """Return what is subtracted from, and what is then multiplied with, (N, D): two (D,)."""
+    variance = features.var(axis=0, ddof=1 if len(features) > 1 else 0, dtype=np.float64)
+    mean = features.mean(axis=0, dtype=np.float64)
+    return mean.astype(np.float32), (1 / np.sqrt(variance + EPSILON)).astype(np.float32)
+
+
+def logits(weights: Floats, inputs: Floats) -> Floats:
+    """Return (N, C) of weights (D + 1, C), the last row the bias, and inputs (N, D)."""
+    return np.asarray(inputs @ weights[:-1] + weights[-1], dtype=np.float32)
+
+
+def cross_entropy(
+    weights: Floats, inputs: Floats, labels: NDArray[np.int64]
+) -> tuple[float, Floats]:
+    """Return the mean cross-entropy of a linear classifier, and its gradient.
+
+    Args:
+        weights: (D + 1, C), the last row the bias.
+        inputs: (N, D).
+        labels: (N,).
+    """
+    scores = logits(weights, inputs)
+    scores -= scores.max(axis=1, keepdims=True)
+    rows = np.arange(len(labels))
+    own = scores[rows, labels].astype(np.float64)
+    np.exp(scores, out=scores)
+    sums = scores.sum(axis=1, keepdims=True, dtype=np.float64)
+    loss = float((np.log(sums[:, 0]) - own).mean())
+    scores /= (sums * len(labels)).astype(np.float32)
+    scores[rows, labels] -= np.float32(1 / len(labels))
+    gradient = np.concatenate([inputs.T @ scores, scores.sum(axis=0, keepdims=True)])
+    return loss, gradient
+
+
+def solve_lbfgs(
+    inputs: Floats, labels: NDArray[np.int64], classes: int, options: LinearOptions, _seed: int
+) -> Floats:
+    """Return the weights, (D + 1, C), at the minimum; biases carry no penalty."""
+    shape = (inputs.shape[1] + 1, classes)
+
+    def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        weights = flat.reshape(shape)
+        loss, gradient = cross_entropy(weights.astype(np.float32), inputs, labels)
+        slope = gradient.astype(np.float64)
+        slope[:-1] += options.penalty * weights[:-1]
+        return loss + options.penalty / 2 * float(np.square(weights[:-1]).sum()), slope.ravel()
+
+    found = minimize(
+        objective,
+        np.zeros(shape).ravel(),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": options.max_iterations, "gtol": 1e-6, "ftol": 1e-9},
+    )
+    return np.asarray(found.x.reshape(shape), dtype=np.float32)
+
+
+def solve_sgd(
+    inputs: Floats, labels: NDArray[np.int64], classes: int, options: LinearOptions, seed: int
+) -> Floats:
+    """Return the weights, (D + 1, C), after the published epochs of SGD."""
+    rng = np.random.default_rng(derive(seed, "sgd"))
+    bound = 1 / np.sqrt(inputs.shape[1])
+    weights = rng.uniform(-bound, bound, (inputs.shape[1] + 1, classes)).astype(np.float32)
+    velocity = np.zeros_like(weights)
+    for epoch in range(options.epochs):
+        lr = options.lr * GAMMA ** sum(epoch >= milestone for milestone in options.milestones)
+        order = rng.permutation(len(labels))
+        for start in range(0, len(order), options.batch_size):
+            rows = order[start : start + options.batch_size]
+            _, gradient = cross_entropy(weights, inputs[rows], labels[rows])
+            velocity *= np.float32(options.momentum)
+            velocity += gradient + np.float32(options.penalty) * weights
+            weights -= np.float32(lr) * velocity
+    return weights
+
+
+_Solver = Callable[[Floats, NDArray[np.int64], int, LinearOptions, int], Floats]
+_SOLVERS: dict[str, _Solver] = {"lbfgs": solve_lbfgs, "sgd": solve_sgd}

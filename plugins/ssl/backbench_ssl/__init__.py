@@ -1,0 +1,69 @@
+"""Self-supervised methods: MoCo v2, BYOL, Jigsaw, RotNet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from backbench.plugin import Citation, SSLMethodInfo, hookimpl
+from backbench_ssl.options import SMALL, BYOLOptions, JigsawOptions, MoCoOptions, RotNetOptions
+
+
+@hookimpl
+def register_ssl_methods() -> Iterable[SSLMethodInfo]:
+    """Announce the four methods of Saha et al. 2022."""
+    yield SSLMethodInfo(
+        name="moco-v2",
+        summary="Contrasts a picture's two views with a queue of others'.",
+        target="backbench_ssl.moco:MoCo",
+        options=MoCoOptions,
+        paper=Citation(
+            authors="Chen, Fan, Girshick and He",
+            title="Improved baselines with momentum contrastive learning",
+            venue="arXiv",
+            year=2020,
+            url="https://arxiv.org/abs/2003.04297",
+        ),
+        presets={"small": SMALL["moco-v2"]},
+    )
+    yield SSLMethodInfo(
+        name="byol",
+        summary="Predicts what a slow average of itself sees in the other view.",
+        target="backbench_ssl.byol:BYOL",
+        options=BYOLOptions,
+        paper=Citation(
+            authors="Grill et al.",
+            title="Bootstrap your own latent: a new approach to self-supervised learning",
+            venue="NeurIPS",
+            year=2020,
+            url="https://arxiv.org/abs/2006.07733",
+        ),
+        presets={"small": SMALL["byol"]},
+    )
+    yield SSLMethodInfo(
+        name="jigsaw",
+        summary="Says which permutation of its nine tiles a picture was given.",
+        target="backbench_ssl.jigsaw:Jigsaw",
+        options=JigsawOptions,
+        paper=Citation(
+            authors="Noroozi and Favaro",
+            title="Unsupervised learning of visual representations by solving jigsaw puzzles",
+            venue="ECCV",
+            year=2016,
+            url="https://arxiv.org/abs/1603.09246",
+        ),
+        presets={"small": SMALL["jigsaw"]},
+    )
+    yield SSLMethodInfo(
+        name="rotnet",
+        summary="Says by which quarter turn a picture was rotated.",
+        target="backbench_ssl.rotnet:RotNet",
+        options=RotNetOptions,
+        paper=Citation(
+            authors="Gidaris, Singh and Komodakis",
+            title="Unsupervised representation learning by predicting image rotations",
+            venue="ICLR",
+            year=2018,
+            url="https://arxiv.org/abs/1803.07728",
+        ),
+        presets={"small": SMALL["rotnet"]},
+    )

@@ -1,0 +1,156 @@
+"""Jigsaw: solving puzzles of nine tiles."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from backbench.nn import Batch, SSLMethod, TrainingContext
+from backbench.runtime.colour import lightness
+from backbench.runtime.randomness import Draws
+from backbench.runtime.views import Purpose, draws_of
+from backbench_ssl.options import JigsawOptions
+from backbench_ssl.permutations import TILES, distant_permutations
+
+GRID = 3
+
+#: Projection of colours that takes away what chromatic aberration tells about places.
+PROJECTION = ((5 / 6, 1 / 3, -1 / 6), (1 / 3, 1 / 3, 1 / 3), (-1 / 6, 1 / 3, 5 / 6))
+
+
+class _Purpose(IntEnum):
+    PERMUTATION = Purpose.PLUGIN
+    PLACE = Purpose.PLUGIN + 1
+    OFFSETS = Purpose.PLUGIN + 2
+    GREY = Purpose.PLUGIN + 3
+    PROJECTION = Purpose.PLUGIN + 4
+
+
+class Jigsaw(SSLMethod):
+    """Says which of a set of permutations the nine tiles of a picture were put through.
+
+    Args:
+        options: See :class:`JigsawOptions`.
+        context: See :class:`~backbench.nn.SSLMethod`.
+
+    Source: Noroozi and Favaro 2016; published code jigsaw/train_jigsaw.py: a trunk shared by
+        the slots, one after another, so that batch norm sees each slot on its own; features side
+        by side; one linear layer.
+    Differs: the set of permutations (see :mod:`backbench_ssl.permutations`); weights of all
+        batch norms are free of decay, also of those in shortcuts; the last, incomplete batch of
+        an epoch is left out.
+    """
+
+    permutations: Tensor
+
+    def __init__(self, options: JigsawOptions, context: TrainingContext) -> None:
+        super().__init__(options, context)
+        self.options = options
+        self.classifier = nn.Linear(TILES * self.encoder.feature_dim, options.permutations)
+        self._permutations = distant_permutations(options.permutations)
+
+    def views(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
+        """Return nine slots, each (B, 3, tile, tile), and the permutations, (B,)."""
+        options, draws = self.options, draws_of(batch, 0)
+        boxes = puzzle_boxes(draws, batch.sizes, options.resize, GRID * options.cell)
+        images = batch.crop(boxes, GRID * options.cell, isolated=False)
+        images = recolour(images, draws, options.grey, options.projection)
+        chosen = draws.integers(_Purpose.PERMUTATION, options.permutations, 1)[:, 0]
+        offsets = draws.integers(_Purpose.OFFSETS, options.jitter + 1, 2 * TILES)
+        slots = cut_tiles(
+            images,
+            self._permutations[chosen],
+            offsets.reshape(-1, TILES, 2),
+            cell=options.cell,
+            tile=options.tile,
+        )
+        return slots, torch.from_numpy(chosen).to(images.device)
+
+    def training_loss(self, views: tuple[list[Tensor], Tensor]) -> Tensor:
+        """Return the cross-entropy of the permutation."""
+        slots, chosen = views
+        features = torch.cat([self.encoder(slot) for slot in slots], dim=1)
+        return F.cross_entropy(self.classifier(features).float(), chosen)
+
+
+def puzzle_boxes(
+    draws: Draws, sizes: NDArray[np.int64], resize: int | None, side: int
+) -> NDArray[np.float32]:
+    """Draw the square that is cut into tiles.
+
+    Args:
+        draws: Random numbers of B pictures.
+        sizes: Height and width of each, (B, 2).
+        resize: Short side that pictures are resized to beforehand; ``None``: as they are.
+        side: Side of the square, in pixels of the resized picture.
+
+    Returns:
+        Top, left, height, width in pixels of the picture as it is, (B, 4), float32.
+    """
+    short = sizes.min(axis=1, keepdims=True)
+    resized = sizes if resize is None else np.maximum(resize, sizes * resize // short)
+    corners = draws.integers(_Purpose.PLACE, resized - side + 1, 2)
+    zoom = sizes / resized
+    return np.concatenate([corners * zoom, side * zoom], axis=1).astype(np.float32)
+
+
+def recolour(images: Tensor, draws: Draws, grey: float, projection: float) -> Tensor:
+    """Make some pictures grey, and project the colours of some others.
+
+    Args:
+        images: (B, 3, S, S), float32 in [0, 1]; overwritten.
+        draws: Random numbers of the B pictures.
+        grey: Probability of grey.
+        projection: Probability of the projection among those that stay coloured.
+
+    Returns:
+        ``images``; projected ones may leave [0, 1].
+    """
+    greyed = draws.uniform(_Purpose.GREY, 1)[:, 0] < grey
+    projected = ~greyed & (draws.uniform(_Purpose.PROJECTION, 1)[:, 0] < projection)
+    if greyed.any():
+        rows = torch.from_numpy(np.flatnonzero(greyed)).to(images.device)
+        images[rows] = lightness(images[rows]).expand(-1, 3, -1, -1)
+    if projected.any():
+        rows = torch.from_numpy(np.flatnonzero(projected)).to(images.device)
+        matrix = torch.tensor(PROJECTION, device=images.device)
+        images[rows] = torch.einsum("dc,bchw->bdhw", matrix, images[rows])
+    return images
+
+
+def cut_tiles(
+    images: Tensor,
+    permutations: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    *,
+    cell: int,
+    tile: int,
+) -> list[Tensor]:
+    """Cut nine tiles out of each picture and put them into their slots.
+
+    Args:
+        images: (B, 3, 3 cell, 3 cell).
+        permutations: Source tile, row by row → slot, (B, 9).
+        offsets: Of each source tile from its cell's corner, down and right, (B, 9, 2).
+        cell: Side of a cell in pixels.
+        tile: Side of a tile in pixels.
+
+    Returns:
+        Nine slots, each (B, 3, tile, tile).
+    """
+    batch, side = len(images), images.shape[-1]
+    source = permutations.argsort(axis=1)
+    offsets = np.take_along_axis(offsets, source[:, :, None], axis=1)
+    top = source // GRID * cell + offsets[:, :, 0]
+    left = source % GRID * cell + offsets[:, :, 1]
+    reach = np.arange(tile)
+    rows = (top[:, :, None] + reach)[:, :, :, None]
+    columns = (left[:, :, None] + reach)[:, :, None, :]
+    places = torch.from_numpy((rows * side + columns).reshape(batch, 1, -1)).to(images.device)
+    tiles = images.flatten(2).gather(2, places.expand(-1, 3, -1))
+    return list(tiles.view(batch, 3, TILES, tile, tile).unbind(2))

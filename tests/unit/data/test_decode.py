@@ -1,0 +1,155 @@
+"""Every kind of picture file becomes RGB, or says why not."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backbench.data.decode import Square, decode, read_size
+from backbench.errors import DataError
+
+ORIENTATION = 0x0112
+
+
+def saved(picture, path, **options):
+    picture.save(path, **options)
+    return path
+
+
+def test_rgb_is_exact(tmp_path, gradient):
+    path = saved(Image.fromarray(gradient), tmp_path / "a picture.png")
+    pixels = decode(path)
+    assert np.array_equal(pixels, gradient)
+    assert pixels.dtype == np.uint8
+    assert read_size(path) == (24, 32)
+
+
+def test_grey_is_repeated(tmp_path, gradient):
+    pixels = decode(saved(Image.fromarray(gradient[..., 0]), tmp_path / "a.png"))
+    assert np.array_equal(pixels, np.repeat(gradient[..., :1], 3, axis=-1))
+
+
+def test_black_and_white(tmp_path):
+    pixels = decode(saved(Image.new("1", (4, 3), 1), tmp_path / "a.png"))
+    assert pixels.shape == (3, 4, 3)
+    assert np.all(pixels == 255)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tiff"])
+def test_sixteen_bits_keep_the_upper_eight(tmp_path, name):
+    values = np.array([[0, 255, 256], [0x1234, 0x8000, 0xFFFF]], np.uint16)
+    pixels = decode(saved(Image.fromarray(values), tmp_path / name))
+    assert pixels[..., 0].tolist() == [[0, 0, 1], [0x12, 0x80, 0xFF]]
+
+
+def test_sixteen_bit_pgm(tmp_path):
+    path = tmp_path / "a.pgm"
+    path.write_bytes(b"P5 2 1 65535\n" + bytes([0x12, 0x34, 0xFF, 0xFF]))
+    assert decode(path)[..., 0].tolist() == [[0x12, 0xFF]]
+
+
+@pytest.mark.parametrize("alpha", [0, 128, 255])
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_alpha_is_laid_on_white(tmp_path, mode, alpha):
+    colour = (100, 100, 100, alpha) if mode == "RGBA" else (100, alpha)
+    pixels = decode(saved(Image.new(mode, (4, 3), colour), tmp_path / "a.png"))
+    expected = 255 + (100 - 255) * alpha / 255
+    assert np.abs(pixels - expected).max() <= 1
+
+
+def test_palette(tmp_path, gradient):
+    path = tmp_path / "a.gif"
+    Image.fromarray(gradient).quantize(256).save(path)
+    assert np.abs(decode(path).astype(int) - gradient).mean() < 8
+
+
+def test_palette_with_transparent_colour_is_laid_on_white(tmp_path):
+    picture = Image.new("P", (4, 3), 1)
+    picture.putpalette([0, 0, 0, 200, 0, 0])
+    assert np.all(decode(saved(picture, tmp_path / "a.png")) == (200, 0, 0))
+    assert np.all(decode(saved(picture, tmp_path / "b.png", transparency=1)) == 255)
+
+
+def test_cmyk(tmp_path):
+    picture = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    pixels = decode(saved(picture, tmp_path / "a.jpg", quality=95)).astype(int)
+    assert np.abs(pixels - (255, 0, 0)).max() < 12
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tiff"])
+def test_exif_orientation_is_applied_once(tmp_path, orientation, suffix):
+    upright = np.zeros((16, 32, 3), np.uint8)
+    upright[:8, :16] = (250, 0, 0)
+    upright[8:, 16:] = (0, 0, 250)
+    undo = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: np.rot90(a),
+        7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+        8: lambda a: np.rot90(a, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    picture = Image.fromarray(np.ascontiguousarray(undo(upright)))
+    path = saved(picture, tmp_path / f"a.{suffix}", exif=exif)
+    assert read_size(path) == (16, 32)
+    assert np.abs(decode(path).astype(int) - upright).mean() < 4
+
+
+def test_damaged_exif_is_passed_over(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (8, 8), "red").save(path, exif=b"Exif\x00\x00II*\x00\xff\xff\xff\x7fjunk")
+    assert decode(path).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("size", "side", "shape"), [((64, 48), 16, 16), ((48, 64), 16, 16), ((8, 8), 32, 32)]
+)
+def test_resize_makes_a_square_of_the_middle(tmp_path, size, side, shape):
+    path = saved(Image.new("RGB", size, "red"), tmp_path / "a.png")
+    pixels = decode(path, Square(side, side))
+    assert pixels.shape == (shape, shape, 3)
+    assert np.all(pixels == (255, 0, 0))
+
+
+def test_square_is_torchvisions_resize_and_centre_crop(tmp_path, gradient):
+    from torchvision.transforms import CenterCrop, Compose, Resize
+
+    for size in ((24, 32), (23, 31), (31, 20), (17, 17)):
+        picture = Image.fromarray(gradient).resize(size[::-1])
+        path = saved(picture, tmp_path / f"{size}.png")
+        oracle = Compose([Resize(18), CenterCrop(15)])(picture)
+        assert np.array_equal(decode(path, Square(18, 15)), np.asarray(oracle))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "webp", "tiff"])
+def test_truncated_files_are_named(tmp_path, gradient, suffix):
+    path = saved(Image.fromarray(np.tile(gradient, (4, 4, 1))), tmp_path / f"a.{suffix}")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(DataError, match=rf"a\.{suffix}: .+"):
+        decode(path)
+
+
+def test_reasons(tmp_path):
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.jpg").write_text("not a picture")
+    (tmp_path / "folder.jpg").mkdir()
+    Image.new("F", (2, 2)).save(tmp_path / "float.tiff")
+    for name, reason in {
+        "empty.jpg": "the file is empty",
+        "text.jpg": "not a picture",
+        "gone.jpg": "no such file",
+        "folder.jpg": "is a directory",
+        "float.tiff": "floating point",
+    }.items():
+        with pytest.raises(DataError, match=f"{name}: .*{reason}"):
+            decode(tmp_path / name)
+
+
+def test_header_faults_are_named(tmp_path):
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(DataError, match="the file is empty"):
+        read_size(tmp_path / "empty.jpg")
