@@ -204,7 +204,8 @@ def load_benchmark(path: Path, registry: Registry, profile: str | None = None) -
     tables = _read(path)
     faults: list[Fault] = []
     content = _parse(tables, faults)
-    if content is None:
+    if content is None:  # the tables' own shape is at fault; say what else is
+        _instances(_only_instances(tables), registry, path.parent, faults)
         raise ConfigError(str(path), faults)
     instances, broken = _instances(content, registry, path.parent, faults)
     _check_references(content, instances, broken, registry, faults)
@@ -253,9 +254,27 @@ def _parse(tables: dict[str, Any], faults: list[Fault]) -> BenchmarkFile | None:
         return None
 
 
+def _only_instances(tables: Mapping[str, Any]) -> BenchmarkFile:
+    """Return the tables of instances that have the right shape, and nothing else."""
+    shaped = {
+        axis: {name: table for name, table in tables[axis].items() if isinstance(table, dict)}
+        for axis in AXES
+        if isinstance(tables.get(axis), dict)
+    }
+    return BenchmarkFile.model_construct(**{**dict.fromkeys(AXES, {}), "matrix": (), **shaped})
+
+
 def pydantic_faults(error: ValidationError, model: type[BaseModel], prefix: str) -> Iterator[Fault]:
     """Turn a validation error into faults, with the nearest right name of an unknown key."""
-    for item in error.errors(include_url=False):
+    errors = error.errors(include_url=False)
+    places = [item["loc"] for item in errors]
+    for item in errors:
+        inside = any(
+            len(place) > len(item["loc"]) and place[: len(item["loc"])] == item["loc"]
+            for place in places
+        )
+        if item["type"] == "too_short" and inside:
+            continue  # its items are at fault, and are named
         location = [
             part
             for part in item["loc"]

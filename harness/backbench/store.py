@@ -44,7 +44,7 @@ class Store:
         root: The folder.
 
     Raises:
-        StoreError: If the folder holds something else, or a store of another version.
+        UsageError: If the folder holds something else, or a store of another version.
     """
 
     def __init__(self, root: Path) -> None:
@@ -53,12 +53,12 @@ class Store:
         if marker.is_file():
             layout = _read_json(marker).get("layout")
             if layout != LAYOUT:
-                raise StoreError(
+                raise UsageError(
                     f"{root}: a store of layout {layout}, this backbench has {LAYOUT}: "
                     "choose another folder with --store"
                 )
         elif root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise StoreError(f"{root}: not a backbench store: choose another folder with --store")
+            raise UsageError(f"{root}: not a backbench store: choose another folder with --store")
 
     def prepare(self) -> None:
         """Make the folders."""
@@ -155,11 +155,15 @@ class Store:
                 "folder with --store"
             ) from None
         try:
-            shutil.rmtree(self.root / "tmp", ignore_errors=True)
-            (self.root / "tmp").mkdir()
+            self._clear_tmp()
             yield
         finally:
+            self._clear_tmp()
             lock.release()
+
+    def _clear_tmp(self) -> None:
+        shutil.rmtree(self.root / "tmp", ignore_errors=True)
+        (self.root / "tmp").mkdir(exist_ok=True)
 
 
 def write_atomically(path: Path, text: str) -> None:

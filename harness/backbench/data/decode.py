@@ -89,7 +89,8 @@ def read_size(path: str | Path) -> tuple[int, int]:
     try:
         with Image.open(path) as picture:
             width, height = picture.size
-            swap = _orientation(picture) in _SWAPS_AXES
+            # Pillow opens TIFF files upright by itself.
+            swap = picture.format != "TIFF" and _orientation(picture) in _SWAPS_AXES
     except Exception as error:
         raise DataError(f"{path}: {_reason(path, error)}") from error
     return (width, height) if swap else (height, width)

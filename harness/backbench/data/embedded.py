@@ -1,12 +1,38 @@
-"""The embedded world: drawn objects, one an image, made from numbers alone.
+"""Draw the embedded world: small pictures of made-up things, from numbers alone.
 
-Placeholder docstring (finished once the figures are measured).
+Every picture shows one object (a house, a mug, a fir, ...) somewhere on a plain grey ground. The
+class is a pairing of a shape with a surface texture and a loosely typical hue, so a world has 10
+shapes x 10 textures x 2 palettes = 200 classes; class ``c`` is the same thing whatever the number
+of classes.
+
+The world is built for measuring backdoors in self-supervised encoders, and each property is there
+for a reason:
+
+* The object fills about half of the side and lies anywhere. Crops of a stamped image therefore
+  often hold the trigger without the whole object, or the object without the trigger; an encoder
+  that is taught to make two crops agree has to tie one to the other, as it does with photographs.
+  When the class is shown by a texture over the full frame, the trigger is superfluous and the
+  attack is weak.
+* The ground comes from one distribution for all classes and carries little that is an image's
+  own, so that telling instances apart has to use the object.
+* Colours are muted and hues of neighbouring classes overlap. Hue alone does not give the class
+  away, and a saturated trigger stands out.
+* Objects stand upright within a small tilt and most have a top and a bottom, so that predicting
+  rotations, or the place of tiles, is a task about the objects.
+
+Geometry is in fractions of the side and the surface in fractions of the object: the same world
+can be drawn at 32, 64 or 224 pixels (object and ground agree, the grain is drawn anew for each
+size).
+
+The numbers of an image come from a counter-based generator (Philox) keyed by seed, split and
+class, in rows of fixed length, one row an image: an image depends neither on how many others are
+drawn nor on the number of classes.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import numpy as np
@@ -16,24 +42,40 @@ REVISION: Final = 1
 MAX_CLASSES: Final = 200
 
 _Field = NDArray[np.float32]
+_Pair = tuple[float, float]
 _SPLITS: Final = {"train": 0, "val": 1, "test": 2}
 
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """The free numbers of the world (lengths are fractions of the image's side)."""
+    """The free numbers of the world.
 
-    half_size: tuple[float, float] = (0.20, 0.30)
+    Attributes:
+        half_size: Range of half the object's height, fractions of the image's side.
+        tilt_deg: Largest tilt to either side, degrees.
+        aspect: Largest stretch to either side, natural logarithm.
+        hue_spread: Half-width of the triangular spread of hue about the class's own, turns / 2.
+        saturation: Range of the object's saturation, 0..1.
+        value: Range of the object's brightness, 0..1.
+        shade_ratio: Range of the dark texture colour's brightness relative to the light one's.
+        ground: Range of the ground's grey level, 0..1.
+        ground_slope: Largest change of the ground's level across the image.
+        grain: Half-width of the uniform noise of each pixel, grey levels 0..1.
+        frequency: Range of texture periods in half an object.
+        margin: How near the border the object's centre may come, in half sizes.
+    """
+
+    half_size: _Pair = (0.22, 0.32)
     tilt_deg: float = 15.0
     aspect: float = 0.12
     hue_spread: float = 0.06
-    saturation: tuple[float, float] = (0.30, 0.55)
-    value: tuple[float, float] = (0.60, 0.90)
-    shade_ratio: tuple[float, float] = (0.40, 0.60)
-    ground: tuple[float, float] = (0.30, 0.70)
+    saturation: _Pair = (0.30, 0.55)
+    value: _Pair = (0.60, 0.90)
+    shade_ratio: _Pair = (0.40, 0.60)
+    ground: _Pair = (0.30, 0.70)
     ground_slope: float = 0.12
     grain: float = 0.04
-    frequency: tuple[float, float] = (1.5, 2.1)
+    frequency: _Pair = (1.5, 2.1)
     margin: float = 0.85
 
 
@@ -43,67 +85,80 @@ STYLE: Final = Style()
 # ---- shapes: signed fields in object coordinates, u to the right, v down, negative inside ----
 
 
-def _box(u: _Field, v: _Field, x: float, y: float, half_w: float, half_h: float) -> _Field:
-    return np.maximum(np.abs(u - x) - half_w, np.abs(v - y) - half_h)
+def _box(u: _Field, v: _Field, centre: _Pair, half: _Pair) -> _Field:
+    field: _Field = np.maximum(np.abs(u - centre[0]) - half[0], np.abs(v - centre[1]) - half[1])
+    return field
 
 
-def _disc(u: _Field, v: _Field, x: float, y: float, radius: float) -> _Field:
-    return np.hypot(u - x, v - y) - radius
+def _disc(u: _Field, v: _Field, centre: _Pair, radius: float) -> _Field:
+    field: _Field = np.hypot(u - centre[0], v - centre[1]) - radius
+    return field
 
 
-def _taper(u: _Field, v: _Field, top: float, bottom: float, w_top: float, w_bottom: float) -> _Field:
-    slope = (w_bottom - w_top) / (bottom - top)
-    side = (np.abs(u) - (w_top + slope * (v - top))) / float(np.hypot(1.0, slope))
-    return np.maximum(np.maximum(top - v, v - bottom), side)
+def _taper(u: _Field, v: _Field, rows: _Pair, half_widths: _Pair) -> _Field:
+    """Make a trapezoid between two rows, with its half widths at the upper and the lower one."""
+    top, bottom = rows
+    slope = (half_widths[1] - half_widths[0]) / (bottom - top)
+    side = (np.abs(u) - (half_widths[0] + slope * (v - top))) / float(np.hypot(1.0, slope))
+    field: _Field = np.maximum(np.maximum(top - v, v - bottom), side)
+    return field
 
 
 def _house(u: _Field, v: _Field) -> _Field:
-    return np.minimum(_box(u, v, 0, 0.42, 0.62, 0.52), _taper(u, v, -0.95, -0.05, 0.0, 0.95))
+    return np.minimum(
+        _box(u, v, (0, 0.42), (0.62, 0.52)), _taper(u, v, (-0.95, -0.05), (0.0, 0.95))
+    )
 
 
 def _fir(u: _Field, v: _Field) -> _Field:
-    crown = np.minimum(_taper(u, v, -1.0, 0.05, 0.0, 0.6), _taper(u, v, -0.3, 0.65, 0.2, 0.88))
-    return np.minimum(crown, _box(u, v, 0, 0.82, 0.15, 0.2))
+    crown = np.minimum(
+        _taper(u, v, (-1.0, 0.05), (0.0, 0.6)), _taper(u, v, (-0.3, 0.65), (0.2, 0.88))
+    )
+    return np.minimum(crown, _box(u, v, (0, 0.82), (0.15, 0.2)))
 
 
 def _mushroom(u: _Field, v: _Field) -> _Field:
-    cap = np.maximum(_disc(u, v, 0, 0.08, 0.95), v - 0.08)
-    return np.minimum(cap, _box(u, v, 0, 0.48, 0.27, 0.47))
+    cap = np.maximum(_disc(u, v, (0, 0.08), 0.95), v - 0.08)
+    field: _Field = np.minimum(cap, _box(u, v, (0, 0.48), (0.27, 0.47)))
+    return field
 
 
 def _mug(u: _Field, v: _Field) -> _Field:
-    ring = np.abs(_disc(u, v, 0.45, 0.1, 0.38)) - 0.12
-    return np.minimum(_box(u, v, -0.22, 0.1, 0.62, 0.75), ring)
+    ring = np.abs(_disc(u, v, (0.45, 0.1), 0.38)) - 0.12
+    return np.minimum(_box(u, v, (-0.22, 0.1), (0.62, 0.75)), ring)
 
 
 def _boat(u: _Field, v: _Field) -> _Field:
-    hull = _taper(u, v, 0.38, 0.9, 0.98, 0.55)
-    sail = np.maximum(_taper(u - 0.08, v, -0.95, 0.25, 0.0, 0.95), -0.02 - u)
-    return np.minimum(hull, np.minimum(sail, _box(u, v, 0, -0.2, 0.07, 0.65)))
+    hull = _taper(u, v, (0.38, 0.9), (0.98, 0.55))
+    sail = np.maximum(_taper(u - 0.08, v, (-0.95, 0.25), (0.0, 0.95)), -0.02 - u)
+    field: _Field = np.minimum(hull, np.minimum(sail, _box(u, v, (0, -0.2), (0.07, 0.65))))
+    return field
 
 
 def _tree(u: _Field, v: _Field) -> _Field:
-    return np.minimum(_disc(u, v, 0, -0.36, 0.62), _box(u, v, 0, 0.58, 0.13, 0.42))
+    return np.minimum(_disc(u, v, (0, -0.36), 0.62), _box(u, v, (0, 0.58), (0.13, 0.42)))
 
 
 def _bottle(u: _Field, v: _Field) -> _Field:
-    neck = _box(u, v, 0, -0.6, 0.2, 0.4)
-    return np.minimum(neck, np.minimum(_box(u, v, 0, 0.42, 0.52, 0.56), _disc(u, v, 0, -0.1, 0.5)))
+    neck = _box(u, v, (0, -0.6), (0.2, 0.4))
+    return np.minimum(
+        neck, np.minimum(_box(u, v, (0, 0.42), (0.52, 0.56)), _disc(u, v, (0, -0.1), 0.5))
+    )
 
 
 def _lamp(u: _Field, v: _Field) -> _Field:
-    stand = np.minimum(_box(u, v, 0, 0.35, 0.1, 0.5), _box(u, v, 0, 0.85, 0.55, 0.13))
-    return np.minimum(_taper(u, v, -0.95, -0.1, 0.35, 0.85), stand)
+    stand = np.minimum(_box(u, v, (0, 0.35), (0.1, 0.5)), _box(u, v, (0, 0.85), (0.55, 0.13)))
+    return np.minimum(_taper(u, v, (-0.95, -0.1), (0.35, 0.85)), stand)
 
 
 def _shirt(u: _Field, v: _Field) -> _Field:
-    cloth = np.minimum(_box(u, v, 0, 0.2, 0.52, 0.76), _box(u, v, 0, -0.5, 0.98, 0.27))
-    return np.maximum(cloth, -_disc(u, v, 0, -0.85, 0.28))
+    cloth = np.minimum(_box(u, v, (0, 0.2), (0.52, 0.76)), _box(u, v, (0, -0.5), (0.98, 0.27)))
+    return np.maximum(cloth, -_disc(u, v, (0, -0.85), 0.28))
 
 
 def _heart(u: _Field, v: _Field) -> _Field:
-    lobes = _disc(np.abs(u), v, 0.43, -0.35, 0.5)
-    return np.minimum(lobes, _taper(u, v, -0.18, 0.95, 0.9, 0.0))
+    lobes = _disc(np.abs(u), v, (0.43, -0.35), 0.5)
+    return np.minimum(lobes, _taper(u, v, (-0.18, 0.95), (0.9, 0.0)))
 
 
 _SHAPES: Final[tuple[tuple[str, Callable[[_Field, _Field], _Field]], ...]] = (
@@ -125,15 +180,15 @@ _SHAPES: Final[tuple[tuple[str, Callable[[_Field, _Field], _Field]], ...]] = (
 
 def _wave(x: _Field) -> _Field:
     """Make a soft square wave of period 1 with values 0..1."""
-    out: _Field = np.clip(0.5 + 1.2 * np.sin(np.float32(2 * np.pi) * x), 0, 1)
-    return out
+    wave: _Field = np.clip(0.5 + 1.2 * np.sin(np.float32(2 * np.pi) * x), 0, 1)
+    return wave
 
 
-def _rows(u: _Field, v: _Field) -> _Field:
+def _rows(_u: _Field, v: _Field) -> _Field:
     return _wave(v)
 
 
-def _columns(u: _Field, v: _Field) -> _Field:
+def _columns(u: _Field, _v: _Field) -> _Field:
     return _wave(u)
 
 
@@ -142,7 +197,8 @@ def _slanted(u: _Field, v: _Field) -> _Field:
 
 
 def _checks(u: _Field, v: _Field) -> _Field:
-    return np.abs(_wave(u * np.float32(0.8)) - _wave(v * np.float32(0.8)))
+    field: _Field = np.abs(_wave(u * np.float32(0.8)) - _wave(v * np.float32(0.8)))
+    return field
 
 
 def _dots(u: _Field, v: _Field) -> _Field:
@@ -170,7 +226,7 @@ def _grid(u: _Field, v: _Field) -> _Field:
     return np.clip((np.float32(0.22) - line) * 8, 0, 1)
 
 
-def _plain(u: _Field, v: _Field) -> _Field:
+def _plain(u: _Field, _v: _Field) -> _Field:
     return np.full_like(u, 0.85)
 
 
@@ -186,6 +242,7 @@ _TEXTURES: Final[tuple[tuple[str, Callable[[_Field, _Field], _Field]], ...]] = (
     ("gridded", _grid),
     ("plain", _plain),
 )
+_RINGED: Final = 5
 
 
 def class_names(classes: int) -> tuple[str, ...]:
@@ -193,88 +250,15 @@ def class_names(classes: int) -> tuple[str, ...]:
 
     Args:
         classes: How many classes, 2 to ``MAX_CLASSES``.
+
+    Returns:
+        Names such as ``brick-house``, all different, in the order of the labels.
+
+    Raises:
+        ValueError: If ``classes`` is out of range.
     """
-    return tuple("-".join(p) for p in map(_parts, range(classes)))
-
-
-def _parts(index: int) -> tuple[str, ...]:
-    shape, texture, palette = _recipe(index)
-    name = (_TEXTURES[texture][0], _SHAPES[shape][0])
-    return name if palette == 0 else (*name, str(palette + 1))
-
-
-def _recipe(index: int) -> tuple[int, int, int]:
-    shape = index % 10
-    return shape, (shape + index // 10) % 10, index // 100
-
-
-def _uniforms(seed: int, split: str, index: int, stream: int, shape: tuple[int, ...]) -> _Field:
-    key = np.random.SeedSequence([seed, _SPLITS[split], index, stream]).generate_state(2, np.uint64)
-    generator = np.random.Generator(np.random.Philox(key=key))
-    return generator.random(shape, dtype=np.float32)
-
-
-def _hsv(hue: _Field, saturation: _Field, value: _Field) -> _Field:
-    """Turn (N,) hue, saturation, value in 0..1 into (N, 3) RGB."""
-    k = (np.array([5, 3, 1], np.float32) + hue[:, None] * 6) % 6
-    ramp = np.clip(np.minimum(k, 4 - k), 0, 1)
-    out: _Field = value[:, None] * (1 - saturation[:, None] * ramp)
-    return out.astype(np.float32)
-
-
-def _between(u: _Field, bounds: tuple[float, float]) -> _Field:
-    return np.float32(bounds[0]) + u * np.float32(bounds[1] - bounds[0])
-
-
-def _render_class(
-    split: str, index: int, count: int, size: int, seed: int, style: Style
-) -> NDArray[np.uint8]:
-    shape, texture, palette = _recipe(index)
-    draw = _uniforms(seed, split, index, 0, (count, 20)).T
-    half = _between(draw[0], style.half_size)
-    room = half * np.float32(style.margin)
-    x = room + draw[1] * (1 - 2 * room)
-    y = room + draw[2] * (1 - 2 * room)
-    tilt = np.deg2rad(_between(draw[3], (-style.tilt_deg, style.tilt_deg))).astype(np.float32)
-    mirror = np.where(draw[4] < 0.5, np.float32(-1), np.float32(1))
-    stretch = np.exp(_between(draw[5], (-style.aspect, style.aspect)))
-    period = _between(draw[6], style.frequency)
-
-    axis = ((np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size))[None]
-    dx = (axis - x[:, None])[:, None, :]
-    dy = (axis - y[:, None])[:, :, None]
-    cos, sin = np.cos(tilt)[:, None, None], np.sin(tilt)[:, None, None]
-    scale = half[:, None, None]
-    u = (dx * cos + dy * sin) * mirror[:, None, None] / (scale * stretch[:, None, None])
-    v = (dy * cos - dx * sin) * stretch[:, None, None] / scale
-
-    cover = np.clip(0.5 - _SHAPES[shape][1](u, v) * scale * np.float32(size), 0, 1)
-    periods = period[:, None, None]
-    centred = texture == 5
-    shift_u = 0 if centred else draw[7][:, None, None]
-    shift_v = 0 if centred else draw[8][:, None, None]
-    ink = _TEXTURES[texture][1](u * periods + shift_u, v * periods + shift_v)
-
-    hue = np.float32((index % 10) * 0.1 + 0.05 * palette) + (draw[9] + draw[10] - 1) * np.float32(
-        style.hue_spread * 2
-    )
-    saturation = _between(draw[11], style.saturation)
-    value = _between(draw[12], style.value)
-    light = _hsv(hue, saturation, value)
-    dark = light * _between(draw[13], style.shade_ratio)[:, None]
-    level = _between(draw[14], style.ground)
-    turn = draw[15] * np.float32(2 * np.pi)
-    slope = draw[16] * np.float32(style.ground_slope)
-    ramp = (axis - np.float32(0.5))[:, None, :] * np.cos(turn)[:, None, None] + (
-        axis - np.float32(0.5)
-    )[:, :, None] * np.sin(turn)[:, None, None]
-    ground = level[:, None, None] + ramp * slope[:, None, None]
-
-    paint = dark[:, None, None] + ink[..., None] * (light - dark)[:, None, None]
-    image = ground[..., None] + cover[..., None] * (paint - ground[..., None])
-    grain = _uniforms(seed, split, index, 1, (count, size, size, 1)) - np.float32(0.5)
-    image += grain * np.float32(2 * style.grain)
-    return (np.clip(image, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    _require_classes(classes)
+    return tuple(_name(index) for index in range(classes))
 
 
 def render_split(
@@ -283,16 +267,164 @@ def render_split(
     """Draw one split of the world.
 
     Args:
-        split: ``train``, ``val`` or ``test``.
+        split: ``train``, ``val`` or ``test``; splits share no image.
         classes: How many classes, 2 to ``MAX_CLASSES``.
-        per_class: Images a class.
+        per_class: Images of each class.
         size: Side of the square images, pixels.
-        seed: Root seed of the world.
+        seed: Root seed of the world, not negative.
+        style: The world's free numbers; the default is the measured world.
 
     Returns:
-        Images (N, size, size, 3) and labels (N,), class by class, N = classes x per_class.
+        Images (N, size, size, 3) and labels (N,), class by class, where N = classes x per_class.
+
+    Raises:
+        ValueError: If an argument is out of range or the split is unknown.
     """
-    images = np.concatenate(
-        [_render_class(split, c, per_class, size, seed, style) for c in range(classes)]
-    )
+    _require_classes(classes)
+    if split not in _SPLITS:
+        raise ValueError(f"unknown split {split!r}: choose from {', '.join(_SPLITS)}")
+    if per_class < 1 or size < 8 or seed < 0:
+        raise ValueError(
+            f"need per_class >= 1, size >= 8 and seed >= 0, not {per_class}, {size} and {seed}"
+        )
+    images = np.empty((classes * per_class, size, size, 3), np.uint8)
+    for index in range(classes):
+        start = index * per_class
+        for block in _render_class(
+            split, index, count=per_class, size=size, seed=seed, style=style
+        ):
+            images[start : start + len(block)] = block
+            start += len(block)
     return images, np.repeat(np.arange(classes, dtype=np.int64), per_class)
+
+
+def _require_classes(classes: int) -> None:
+    if not 2 <= classes <= MAX_CLASSES:
+        raise ValueError(f"the embedded world has 2 to {MAX_CLASSES} classes, not {classes}")
+
+
+def _parts(index: int) -> tuple[int, int, int]:
+    """Split a class index into the numbers of its shape, texture and palette."""
+    shape = index % 10
+    return shape, (shape + index // 10) % 10, index // 100
+
+
+def _name(index: int) -> str:
+    shape, texture, palette = _parts(index)
+    name = f"{_TEXTURES[texture][0]}-{_SHAPES[shape][0]}"
+    return name if palette == 0 else f"{name}-{palette + 1}"
+
+
+# ---- drawing ----
+
+_COLUMNS: Final = 20  # uniform numbers an image; more than are used, so that some are left to add
+_BLOCK_PIXELS: Final = 1 << 20  # drawn at once: bounds the memory at any size
+
+
+def _generator(seed: int, split: str, index: int, stream: int) -> np.random.Generator:
+    entropy = np.random.SeedSequence([seed, _SPLITS[split], index, stream])
+    return np.random.Generator(np.random.Philox(key=entropy.generate_state(2, np.uint64)))
+
+
+def _between(uniform: _Field, bounds: _Pair) -> _Field:
+    """Map numbers in 0..1 to a range."""
+    span = np.float32(bounds[1] - bounds[0])
+    scaled: _Field = np.float32(bounds[0]) + uniform * span
+    return scaled
+
+
+def _rgb(hue: _Field, saturation: _Field, value: _Field) -> _Field:
+    """Turn hue (in turns), saturation and value, each (N,), into RGB (N, 3) in 0..1."""
+    sector = (np.array([5, 3, 1], np.float32) + hue[:, None] * 6) % 6
+    ramp = np.clip(np.minimum(sector, 4 - sector), 0, 1)
+    rgb: _Field = (value[:, None] * (1 - saturation[:, None] * ramp)).astype(np.float32)
+    return rgb
+
+
+def _render_class(
+    split: str, index: int, *, count: int, size: int, seed: int, style: Style
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield the ``count`` images of one class in blocks (n, size, size, 3)."""
+    numbers = _generator(seed, split, index, 0).random((count, _COLUMNS), dtype=np.float32)
+    grain_source = _generator(seed, split, index, 1)
+    step = max(1, _BLOCK_PIXELS // size**2)
+    for start in range(0, count, step):
+        block = numbers[start : start + step]
+        grain = grain_source.random((len(block), size, size, 1), dtype=np.float32)
+        yield _draw(index, block.T, grain, style)
+
+
+def _draw(index: int, draw: _Field, grain: _Field, style: Style) -> NDArray[np.uint8]:
+    """Draw images of one class.
+
+    Args:
+        index: The class.
+        draw: Uniform numbers (``_COLUMNS``, n), a column an image.
+        grain: Uniform numbers (n, size, size, 1), one a pixel.
+        style: The world's free numbers.
+
+    Returns:
+        Images (n, size, size, 3).
+    """
+    size = grain.shape[1]
+    shape, texture, palette = _parts(index)
+    axis = ((np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size))[None]
+    u, v, half = _object_frame(draw, axis, style)
+
+    cover = np.clip(0.5 - _SHAPES[shape][1](u, v) * half * np.float32(size), 0, 1)
+    periods = _cube(_between(draw[6], style.frequency))
+    loose = np.float32(texture != _RINGED)  # rings stay centred on the object
+    ink = _TEXTURES[texture][1](
+        u * periods + _cube(draw[7]) * loose, v * periods + _cube(draw[8]) * loose
+    )
+
+    own_hue = np.float32((index % 10) * 0.1 + 0.05 * palette)
+    hue = own_hue + (draw[9] + draw[10] - 1) * np.float32(style.hue_spread * 2)
+    light = _rgb(hue, _between(draw[11], style.saturation), _between(draw[12], style.value))
+    dark = light * _between(draw[13], style.shade_ratio)[:, None]
+    paint = dark[:, None, None] + ink[..., None] * (light - dark)[:, None, None]
+
+    ground = _ground(draw, axis, style)[..., None]
+    image = ground + cover[..., None] * (paint - ground)
+    image += (grain - np.float32(0.5)) * np.float32(2 * style.grain)
+    levels: NDArray[np.uint8] = (np.clip(image, 0, 1) * np.float32(255) + np.float32(0.5)).astype(
+        np.uint8
+    )
+    return levels
+
+
+def _cube(numbers: _Field) -> _Field:
+    """View (n,) as (n, 1, 1)."""
+    return numbers[:, None, None]
+
+
+def _object_frame(draw: _Field, axis: _Field, style: Style) -> tuple[_Field, _Field, _Field]:
+    """Place the objects.
+
+    Returns:
+        Pixel coordinates u and v (n, size, size) in object units, and half sizes (n, 1, 1).
+    """
+    half = _between(draw[0], style.half_size)
+    room = half * np.float32(style.margin)
+    x = room + draw[1] * (1 - 2 * room)
+    y = room + draw[2] * (1 - 2 * room)
+    tilt = np.deg2rad(_between(draw[3], (-style.tilt_deg, style.tilt_deg))).astype(np.float32)
+    mirror = np.where(draw[4] < 0.5, np.float32(-1), np.float32(1))
+    stretch = _cube(np.exp(_between(draw[5], (-style.aspect, style.aspect))))
+    dx = (axis - x[:, None])[:, None, :]
+    dy = (axis - y[:, None])[:, :, None]
+    cos, sin, scale = _cube(np.cos(tilt)), _cube(np.sin(tilt)), _cube(half)
+    u = (dx * cos + dy * sin) * _cube(mirror) / (scale * stretch)
+    v = (dy * cos - dx * sin) * stretch / scale
+    return u, v, scale
+
+
+def _ground(draw: _Field, axis: _Field, style: Style) -> _Field:
+    """Make the grey ground (n, size, size): one level, sloping gently in some direction."""
+    level = _cube(_between(draw[14], style.ground))
+    turn = _cube(draw[15] * np.float32(2 * np.pi))
+    slope = _cube(draw[16] * np.float32(style.ground_slope))
+    centred = axis - np.float32(0.5)
+    ramp = centred[:, None, :] * np.cos(turn) + centred[:, :, None] * np.sin(turn)
+    ground: _Field = (level + ramp * slope).astype(np.float32, copy=False)
+    return ground

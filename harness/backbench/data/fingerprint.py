@@ -19,8 +19,6 @@ _VERSION: Final = 1
 #: A file changed this recently may change again within the same time stamp.
 _SETTLED_NS: Final = 2_000_000_000
 
-_Entry = tuple[int, int, str]
-
 
 class FileHashes:
     """SHA-256 of files, remembered while path, size and time of change stay the same.
@@ -53,25 +51,16 @@ class FileHashes:
         Raises:
             DataError: If a file cannot be read.
         """
-        absolute = [os.path.abspath(path) for path in paths]  # noqa: PTH100 - 60,000 at a time
-        stats = [_stat(path) for path in absolute]
-        unknown = [
-            path
-            for path, stat in zip(absolute, stats, strict=True)
-            if self._known.get(path, ())[:2] != stat
-        ]
-        fresh = dict(zip(unknown, map_threads(_sha256, unknown), strict=True))
+        keys = [_key(path) for path in paths]
+        unknown = {
+            key: path for key, path in zip(keys, paths, strict=True) if key not in self._known
+        }
+        fresh = dict(zip(unknown, map_threads(_sha256, list(unknown.values())), strict=True))
         settled_ns = time.time_ns() - _SETTLED_NS
-        hashes = []
-        for path, stat in zip(absolute, stats, strict=True):
-            found = fresh.get(path)
-            if found is None:
-                found = self._known[path][2]
-            elif stat[1] < settled_ns:
-                self._known[path] = (*stat, found)
-                self._changed = True
-            hashes.append(found)
-        return hashes
+        settled = {key: found for key, found in fresh.items() if _mtime_ns(key) < settled_ns}
+        self._known |= settled
+        self._changed |= bool(settled)
+        return [self._known[key] if key in self._known else fresh[key] for key in keys]
 
     def save(self) -> None:
         """Write what is known, by rename; where that is not allowed, do without."""
@@ -83,7 +72,7 @@ class FileHashes:
             handle, name = tempfile.mkstemp(prefix=self._cache_path.name, dir=folder)
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    json.dump({"version": _VERSION, "files": self._known}, file)
+                    json.dump({"version": _VERSION, "hashes": self._known}, file)
                 Path(name).replace(self._cache_path)
             except BaseException:
                 Path(name).unlink(missing_ok=True)
@@ -118,25 +107,29 @@ def fingerprint_files(
     return digest.hexdigest()
 
 
-def _read_cache(path: Path) -> dict[str, _Entry]:
+def _read_cache(path: Path) -> dict[str, str]:
+    """Return hashes by key; none where the cache is missing, damaged or of another version."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["version"] != _VERSION:
-            return {}
-        return {
-            str(name): (int(size), int(mtime_ns), str(digest))
-            for name, (size, mtime_ns, digest) in content["files"].items()
-        }
+        hashes: dict[str, str] = content["hashes"] if content["version"] == _VERSION else {}
+        whole = all(isinstance(value, str) for value in hashes.values())
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
+    return hashes if whole else {}
 
 
-def _stat(path: str) -> tuple[int, int]:
+def _key(path: str) -> str:
+    """Return what a hash is remembered by: place, size in bytes, time of change in ns."""
+    path = os.path.abspath(path)  # noqa: PTH100 - 60,000 at a time
     try:
         stat = os.stat(path)  # noqa: PTH116 - 60,000 at a time
     except OSError as error:
         raise DataError(f"{path}: {_strerror(error)}") from error
-    return stat.st_size, stat.st_mtime_ns
+    return f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
+
+
+def _mtime_ns(key: str) -> int:
+    return int(key.rpartition("|")[2])
 
 
 def _sha256(path: str) -> str:

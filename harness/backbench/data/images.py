@@ -28,11 +28,20 @@ class ImageSet(Protocol):
     """
 
     @property
-    def labels(self) -> Labels: ...
+    def labels(self) -> Labels:
+        """Class indices, (N,)."""
+        ...
+
     @property
-    def sources(self) -> Sequence[str]: ...
+    def sources(self) -> Sequence[str]:
+        """Stable names, N."""
+        ...
+
     @property
-    def pixels(self) -> Pixels | None: ...
+    def pixels(self) -> Pixels | None:
+        """All pictures, (N, H, W, 3), or ``None``."""
+        ...
+
     def __len__(self) -> int: ...
     def image(self, index: int) -> Pixels:
         """Return one picture, (H, W, 3), uint8; the caller must not write to it."""
@@ -48,9 +57,7 @@ class ArrayImages:
         sources: N stable names.
     """
 
-    def __init__(
-        self, pixels: Pixels, labels: Labels, sources: Sequence[str]
-    ) -> None:
+    def __init__(self, pixels: Pixels, labels: Labels, sources: Sequence[str]) -> None:
         if not len(pixels) == len(labels) == len(sources):
             message = f"{len(pixels)} images, {len(labels)} labels, {len(sources)} sources"
             raise ValueError(message)

@@ -152,7 +152,7 @@ class Cifar10(TorchvisionDataset):
         name="CIFAR10",
         folder="cifar-10-batches-py",
         archive="cifar-10-python.tar.gz",
-        md5="c58f30108f718f92721af3d95e74349a",
+        md5="c58f30108f718f92721af3b95e74349a",
         classes=_CIFAR10,
         train=50_000,
         val=10_000,

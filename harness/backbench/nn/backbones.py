@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import cast
+from typing import Any, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -126,5 +126,5 @@ def _timm(name: str) -> Backbone:
 
     if not timm.is_model(name):
         raise PluginError(f"timm {timm.__version__} has no model called {name!r}")
-    network = timm.create_model(name, pretrained=False, num_classes=0)
+    network: Any = timm.create_model(name, pretrained=False, num_classes=0)
     return Backbone(network, network.num_features)

@@ -27,6 +27,4 @@ def ema_update(average: nn.Module, module: nn.Module, momentum: float) -> None:
         module: Where the average goes.
         momentum: Share of the average that stays, in [0, 1].
     """
-    torch._foreach_lerp_(  # noqa: SLF001 - one kernel for all tensors; it has no public name
-        list(average.parameters()), list(module.parameters()), 1 - momentum
-    )
+    torch._foreach_lerp_(list(average.parameters()), list(module.parameters()), 1 - momentum)

@@ -49,7 +49,9 @@ class Progress:
 
 
 class TrainingTask(nn.Module, ABC):
-    """Something that the training loop can train. The loop does, at each step::
+    """Something that the training loop can train.
+
+    The loop does, at each step::
 
         views = task.views(batch)            # no gradients
         loss = task.training_loss(views)     # under autocast

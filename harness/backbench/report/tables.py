@@ -7,10 +7,11 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from enum import IntEnum
 from typing import Any
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -32,35 +33,67 @@ def number(value: float, decimals: int) -> str:
     return text.replace("-0.", "-.", 1) if decimals else text
 
 
-def spread(summary: Summary | None, decimals: int) -> str:
+def spread(summary: Summary | None, decimals: int, *, with_std: bool = True) -> str:
     """Format a summary: ``.940 ±.004``; one seed has no spread."""
     if summary is None:
         return "–"
     text = number(summary.mean, decimals)
-    return text if summary.std is None else f"{text} ±{number(summary.std, decimals)}"
+    if summary.std is None or not with_std:
+        return text
+    return f"{text} ±{number(summary.std, decimals)}"
 
 
-def rich_tables(board: Leaderboard, by: str | None) -> Group:
-    """Return the leaderboard as tables for a terminal, one a group."""
-    return Group(*(_table(title, part, by) for title, part in group(board, by)), Text(NOTE, "dim"))
+def print_tables(board: Leaderboard, by: str | None, console: Console) -> None:
+    """Print the leaderboard as tables, one a group.
+
+    A terminal that is too narrow for everything loses the spread of the controls first, then all
+    spreads; what is written to a file is never narrowed.
+    """
+    for title, part in group(board, by):
+        for detail in _Detail:
+            table = _table(title, part, by, detail)
+            width = console.measure(table, options=console.options.update(width=10_000)).maximum
+            if not console.is_terminal or width <= console.width:
+                break
+        narrow = console.width
+        console.width = max(width, narrow)
+        console.print(table)
+        console.width = narrow
+    console.print(Text(NOTE, "dim"), soft_wrap=not console.is_terminal)
 
 
-def _table(title: str, board: Leaderboard, by: str | None) -> Table:
+class _Detail(IntEnum):
+    """How much of a summary is shown."""
+
+    ALL = 0
+    NO_SPREAD_OF_CONTROLS = 1
+    NO_SPREAD = 2
+
+
+def _table(title: str, board: Leaderboard, by: str | None, detail: _Detail) -> Table:
     fields = _fields(board, by)
     columns = _columns(board)
+    counts = {_count(row) for row in board.rows}
+    same = f"n = {counts.pop()}" if len(counts) == 1 else ""
+    tight = detail == _Detail.NO_SPREAD
     table = Table(
-        title=" · ".join(filter(None, (board.benchmark, title))),
+        title=" · ".join(filter(None, (board.benchmark, title, same))),
         title_justify="left",
+        title_style="bold",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        padding=(0, 0 if tight else 1),
     )
     for name in fields:
         table.add_column(name.capitalize(), no_wrap=True)
-    table.add_column("n", justify="right", no_wrap=True)
+    if not same:
+        table.add_column("n", justify="right", no_wrap=True)
     for column in columns:
-        table.add_column(column.title, justify="right")
+        heading = column.title.replace(" ", "\n") if tight else column.title
+        table.add_column(heading, justify="right", no_wrap=True)
         if column.control:
-            table.add_column("control", justify="right", style="dim")
+            heading = "con-\ntrol" if tight else "control"
+            table.add_column(heading, justify="right", style="dim", no_wrap=True)
     marks = extremes(board)
     previous: Row | None = None
     for index, row in enumerate(board.rows):
@@ -68,24 +101,27 @@ def _table(title: str, board: Leaderboard, by: str | None) -> Table:
             table.add_section()
         previous = row
         cells: list[Text | str] = [row.names[name] for name in fields]
-        cells.append(_count(row))
+        if not same:
+            cells.append(_count(row))
         for column in columns:
-            cells.append(_marked(column, row, index, marks))
+            value = row.values.get(column.metric)
+            text = spread(value, column.decimals, with_std=detail < _Detail.NO_SPREAD)
+            cells.append(_marked(text, column, index, marks))
             if column.control:
-                cells.append(spread(row.controls.get(column.metric), column.decimals))
+                control = row.controls.get(column.metric)
+                cells.append(spread(control, column.decimals, with_std=detail == _Detail.ALL))
         table.add_row(*cells)
     return table
 
 
 def _marked(
-    column: Column, row: Row, index: int, marks: dict[tuple[str, str], frozenset[int]]
+    text: str, column: Column, index: int, marks: dict[tuple[str, str], frozenset[int]]
 ) -> Text:
-    text = spread(row.values.get(column.metric), column.decimals)
     if index in marks.get((column.metric, "best"), ()):
-        return Text(f"▲ {text}", "bold green")
+        return Text(f"{text} ▲", "bold green")
     if index in marks.get((column.metric, "worst"), ()):
-        return Text(f"▼ {text}", "red")
-    return Text(text)
+        return Text(f"{text} ▼", "red")
+    return Text(f"{text}  ")
 
 
 def _count(row: Row) -> str:
@@ -194,7 +230,7 @@ def print_board(board: Leaderboard, style: str, by: str | None, console: Console
         console: Where to.
     """
     if style == "table":
-        console.print(rich_tables(board, by))
+        print_tables(board, by, console)
         return
     formats = {"json": as_json, "csv": comma_separated, "markdown": markdown, "latex": latex}
     console.file.write(formats[style](board) + "\n")

@@ -38,7 +38,7 @@ class Jitter:
 
 def lightness(images: Tensor) -> Tensor:
     """Return the grey value of each pixel, (B, 1, H, W), of images (B, 3, H, W)."""
-    red, green, blue = images.split(1, dim=1)
+    red, green, blue = images.tensor_split(3, dim=1)
     return torch.add(red * GREY[0], green, alpha=GREY[1]).add_(blue, alpha=GREY[2])
 
 
@@ -177,11 +177,11 @@ def affine_maps(jitter: Jitter, means: Tensor) -> tuple[Tensor, Tensor]:
 
 def _hue_maps(turns: Tensor) -> Tensor:
     """Return the matrices (B, 3, 3) that turn colours about the grey axis of YIQ."""
-    angle = turns * (2 * math.pi)
+    angle = turns * (-2 * math.pi)  # from red to green, as in HSV
     cos, sin = angle.cos(), angle.sin()
     turn = torch.zeros(len(turns), 3, 3)
     turn[:, 0, 0] = 1
     turn[:, 1, 1] = turn[:, 2, 2] = cos
     turn[:, 1, 2], turn[:, 2, 1] = -sin, sin
-    forth = torch.tensor(_YIQ)
-    return torch.linalg.inv(forth) @ turn @ forth
+    back: Tensor = torch.linalg.inv(torch.tensor(_YIQ))
+    return back @ turn @ torch.tensor(_YIQ)

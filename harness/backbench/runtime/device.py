@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
+from torch import nn
 
 from backbench.errors import UsageError
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def resolve_device(name: str) -> str:
@@ -31,12 +34,17 @@ def resolve_device(name: str) -> str:
     raise UsageError(f"device {name!r}: say 'auto', 'cpu', 'cuda' or 'cuda:<number>'")
 
 
+def place(module: Module, device: torch.device) -> Module:
+    """Move a module to a device, its convolutions in the layout that is fast there."""
+    return module.to(device).to(memory_format=torch.channels_last)
+
+
 def has_native_bf16(device: torch.device) -> bool:
     """Say whether a device multiplies bfloat16 faster than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+    return any(capabilities.get(name) is True for name in ("avx512_bf16", "amx_bf16"))
 
 
 def autocast(precision: Literal["auto", "bf16", "fp32"], device: torch.device) -> torch.autocast:

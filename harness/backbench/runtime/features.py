@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from backbench.data.images import ImageSet, Pixels
 from backbench.nn.encoder import Encoder
-from backbench.runtime.device import autocast
-from backbench.runtime.pictures import evaluation_picture, reader_pool
+from backbench.runtime.device import autocast, place
+from backbench.runtime.pictures import as_tensor, evaluation_picture, reader_pool
 
 #: Pixels in a batch: 256 pictures of 64 × 64, 20 of 224 × 224.
 BATCH_PIXELS = 2**20
@@ -40,12 +40,12 @@ def extract(
     where = torch.device(device)
     side = encoder.spec.image_size if size is None else size
     training = encoder.training
-    encoder = encoder.to(where, memory_format=torch.channels_last).eval()
+    encoder = place(encoder, where).eval()
     features = np.empty((len(images), encoder.feature_dim), dtype=np.float32)
     try:
         with torch.inference_mode(), autocast("auto", where):
             for rows, pixels in evaluation_batches(images, side):
-                batch = torch.from_numpy(pixels).to(where).permute(0, 3, 1, 2)
+                batch = as_tensor(pixels).to(where).permute(0, 3, 1, 2)
                 batch = batch.to(torch.float32, memory_format=torch.channels_last).div_(255)
                 features[rows] = encoder(batch).float().cpu().numpy()
     finally:

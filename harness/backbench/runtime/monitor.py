@@ -107,4 +107,4 @@ def knn_accuracy(
 
 def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return (features / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return np.asarray(features / np.maximum(lengths, 1e-12), dtype=np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -64,8 +65,8 @@ class UniformBatch(Batch):
         if flip is not None:
             mirrored = torch.from_numpy(flip).to(self.device)[:, None, None]
             columns = torch.where(mirrored, columns.flip(1), columns)
-        images = resample(self._values, rows, columns)
-        return images.clamp_(0, 1) if interpolation == "bicubic" else images
+        limit = 1.0 if interpolation == "bicubic" else None
+        return resample(self._values, rows, columns, limit=limit)
 
 
 class RaggedBatch(Batch):
@@ -114,9 +115,7 @@ class RaggedBatch(Batch):
             top, left, height, width = (float(value) for value in boxes[position])
             picture = self._pixels[position]
             if isolated:
-                picture = picture[
-                    int(top) : int(top + height), int(left) : int(left + width)
-                ]
+                picture = picture[int(top) : int(top + height), int(left) : int(left + width)]
                 top = left = 0.0
                 height, width = picture.shape[:2]
             resized = Image.fromarray(picture).resize(
@@ -144,7 +143,7 @@ class UniformSource(PictureSource):
     """A uniform image set, resident on the device."""
 
     def __init__(self, pixels: Pixels, device: torch.device) -> None:
-        self._pixels = torch.from_numpy(pixels).to(device)
+        self._pixels = as_tensor(pixels).to(device)
 
     def batches(
         self, order: NDArray[np.int64], size: int, *, epoch: int, seed: int
@@ -199,14 +198,20 @@ def reader_pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="pictures")
 
 
+def as_tensor(pixels: Pixels) -> Tensor:
+    """Return the same memory as a tensor, which must not be written to."""
+    with warnings.catch_warnings():
+        # torch warns of arrays that are read-only, as mapped files are.
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(pixels)
+
+
 def _chunks(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
     for start in range(0, len(order) - size + 1, size):
         yield order[start : start + size]
 
 
-def evaluation_picture(
-    picture: Pixels, size: int, *, margin: bool = True
-) -> Pixels:
+def evaluation_picture(picture: Pixels, size: int, *, margin: bool = True) -> Pixels:
     """Bring a picture to the size at which encoders are evaluated.
 
     Args:

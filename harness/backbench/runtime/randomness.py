@@ -65,7 +65,9 @@ class Draws:
         words = mix(self._states[:, None] + _STEP * counters)
         return (words >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
 
-    def integers(self, purpose: int, high: NDArray[np.int64] | int, count: int) -> NDArray[np.int64]:
+    def integers(
+        self, purpose: int, high: NDArray[np.int64] | int, count: int
+    ) -> NDArray[np.int64]:
         """Return integers in [0, high), (B, count).
 
         Args:

@@ -16,7 +16,7 @@ from backbench.data.images import ImageSet
 from backbench.errors import StageError
 from backbench.nn.encoder import Encoder
 from backbench.nn.method import Progress, SSLMethod, TrainingContext, TrainingTask
-from backbench.runtime.device import autocast
+from backbench.runtime.device import autocast, place
 from backbench.runtime.monitor import Monitor
 from backbench.runtime.pictures import open_source
 from backbench.runtime.schedule import learning_rate
@@ -125,7 +125,7 @@ def train(
                 seed=seed,
             )
         )
-        task = task.to(where, memory_format=torch.channels_last).train()
+        task = place(task, where).train()
         loop = _Loop(task, options, steps_per_epoch, progress)
         monitor = Monitor(
             images, seed=seed, device=device, checks=options.knn_checks, epochs=options.epochs
@@ -182,7 +182,7 @@ class _Loop:
             with autocast(self._options.precision, device):
                 loss = task.training_loss(views)
             self._optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             self._optimiser.step()
             with torch.no_grad():
                 task.after_step(Progress(step, epoch, self.steps, self._options.epochs))

@@ -90,9 +90,7 @@ def random_view(batch: Batch, options: ViewOptions, size: int, view: int) -> Ten
     return blur(images, parameters.sigma)
 
 
-def view_parameters(
-    draws: Draws, sizes: NDArray[np.int64], options: ViewOptions
-) -> ViewParameters:
+def view_parameters(draws: Draws, sizes: NDArray[np.int64], options: ViewOptions) -> ViewParameters:
     """Draw the parameters of one view of each picture.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from backbench.nn import (
     Batch,
@@ -37,24 +37,17 @@ class Distill(Defense):
 
     options: DistillOptions
 
-    def repair(self, encoder: nn.Module, context: DefenseContext) -> nn.Module:
-        """Return the student; see :meth:`backbench.plugin.Defense.repair`.
-
-        Raises:
-            TypeError: If the encoder is not one of ours, so that no equal can be built.
-        """
-        if not isinstance(encoder, Encoder):
-            raise TypeError(f"{type(encoder).__name__} is not a backbench encoder")
-        options, teacher = self.options, encoder
+    def repair(self, encoder: Encoder, context: DefenseContext) -> Encoder:
+        """Return the student; see :meth:`backbench.plugin.Defense.repair`."""
 
         def build(training: TrainingContext) -> Distillation:
-            return Distillation(teacher, options, training)
+            return Distillation(encoder, self.options, training)
 
         task, _ = train(
             build,
-            options,
-            context.clean(options.clean_fraction).images,
-            image_size=teacher.spec.image_size,
+            self.options,
+            context.clean(self.options.clean_fraction).images,
+            image_size=encoder.spec.image_size,
             seed=context.seed,
             device=context.device,
             progress=context.progress,
@@ -71,9 +64,7 @@ class Distillation(TrainingTask):
         context: See :class:`~backbench.nn.TrainingTask`.
     """
 
-    def __init__(
-        self, teacher: Encoder, options: DistillOptions, context: TrainingContext
-    ) -> None:
+    def __init__(self, teacher: Encoder, options: DistillOptions, context: TrainingContext) -> None:
         super().__init__(options, context)
         self.options = options
         self.teacher = frozen_copy(teacher)

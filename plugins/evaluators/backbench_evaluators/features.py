@@ -16,9 +16,7 @@ def unit(features: Floats) -> Floats:
     return np.asarray(features / np.where(lengths == 0, 1, lengths), dtype=np.float32)
 
 
-def labelled_subset(
-    labels: NDArray[np.int64], fraction: float, seed: int
-) -> NDArray[np.int64]:
+def labelled_subset(labels: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.int64]:
     """Choose the pictures whose labels are used: the same share of each class.
 
     Args:

@@ -38,9 +38,7 @@ class KNN(Evaluator):
 
     def fit(self, features: Floats, labels: NDArray[np.int64], classes: int) -> None:
         """Index clean training features; see :meth:`backbench.plugin.Evaluator.fit`."""
-        chosen = labelled_subset(
-            labels, self.options.label_fraction, derive(self.seed, "labelled")
-        )
+        chosen = labelled_subset(labels, self.options.label_fraction, derive(self.seed, "labelled"))
         self._labels, self._classes = labels[chosen], classes
         self._index = faiss.IndexFlatL2(features.shape[1])
         self._index.add(np.ascontiguousarray(unit(features[chosen])))
@@ -69,6 +67,6 @@ def vote(neighbours: NDArray[np.int64], classes: int) -> Floats:
     np.add.at(votes, (rows[:, None], neighbours), 1)
     leads = np.take_along_axis(votes, neighbours, axis=1) == votes.max(axis=1, keepdims=True)
     winner = neighbours[rows, leads.argmax(axis=1)]
-    shares = (votes / k).astype(np.float32)
+    shares = np.asarray(votes / k, dtype=np.float32)
     shares[rows, winner] += LIFT
     return shares

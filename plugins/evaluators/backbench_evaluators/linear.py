@@ -43,9 +43,7 @@ class Linear(Evaluator):
 
     def fit(self, features: Floats, labels: NDArray[np.int64], classes: int) -> None:
         """Learn from clean training features; see :meth:`backbench.plugin.Evaluator.fit`."""
-        chosen = labelled_subset(
-            labels, self.options.label_fraction, derive(self.seed, "labelled")
-        )
+        chosen = labelled_subset(labels, self.options.label_fraction, derive(self.seed, "labelled"))
         normalised = unit(features[chosen])
         self._mean, self._scale = standardisation(normalised)
         inputs = (normalised - self._mean) * self._scale

@@ -40,9 +40,7 @@ class MoCo(SSLMethod):
         super().__init__(options, context)
         self.options = options
         width = self.encoder.feature_dim
-        self.query = nn.Sequential(
-            self.encoder, mlp(width, options.hidden or width, options.dim)
-        )
+        self.query = nn.Sequential(self.encoder, mlp(width, options.hidden or width, options.dim))
         self.key = frozen_copy(self.query)
         self.queue = FeatureQueue(options.queue, options.dim)
         self._new_keys: Tensor | None = None

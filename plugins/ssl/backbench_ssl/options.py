@@ -145,7 +145,7 @@ class RotNetOptions(SSLOptions):
 
 
 _SMALL: Final[dict[str, Any]] = {
-    "backbone": {"name": "tiny-resnet"},
+    "backbone": {"name": "tiny-resnet", "widths": (32, 64), "strides": (2, 2)},
     "mean": (0.5, 0.5, 0.5),
     "std": (0.25, 0.25, 0.25),
     "batch_size": 128,
@@ -157,7 +157,7 @@ _SMALL_VIEWS: Final = {"interpolation": "bilinear", "blur": 0.0, "colour": "line
 SMALL: Final[dict[str, dict[str, Any]]] = {
     "moco-v2": {
         **_SMALL,
-        "epochs": 100,
+        "epochs": 80,
         "optimiser": {"lr": 0.12, "decay": "weights"},
         "schedule": {**_SMALL_SCHEDULE, "warmup_epochs": 2},
         "views": {**_SMALL_VIEWS, "grey": 0.1},
@@ -169,18 +169,19 @@ SMALL: Final[dict[str, dict[str, Any]]] = {
     },
     "byol": {
         **_SMALL,
-        "epochs": 100,
-        "optimiser": {"lr": 2e-3, "decay": "weights"},
+        "batch_size": 256,
+        "epochs": 90,
+        "optimiser": {"lr": 3e-3, "decay": "weights"},
         "schedule": {**_SMALL_SCHEDULE, "warmup_epochs": 5},
         "views": {**_SMALL_VIEWS, "grey": 0.1},
         "dim": 64,
         "hidden": 256,
-        "momentum": 0.97,
+        "momentum": 0.98,
     },
     "jigsaw": {
         **_SMALL,
-        "epochs": 40,
-        "optimiser": {"lr": 0.05},
+        "epochs": 60,
+        "optimiser": {"lr": 0.1},
         "schedule": {**_SMALL_SCHEDULE, "warmup_epochs": 2},
         "resize": None,
         "cell": 10,

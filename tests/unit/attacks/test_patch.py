@@ -4,15 +4,15 @@ import json
 import subprocess
 import sys
 
-import backbench_attacks
 import numpy as np
 import pytest
-from backbench_attacks.options import PatchOptions, Rate
-from backbench_attacks.patch import Patch
 from PIL import Image
 from pydantic import ValidationError
 
+import backbench_attacks
 from backbench.plugin import DatasetFacts
+from backbench_attacks.options import PatchOptions, Rate
+from backbench_attacks.patch import Patch
 
 FACTS = DatasetFacts(("ant", "bee", "cat"), 90, 30, (32, 32), (20, 30, 40))
 LABELS = np.repeat(np.arange(3), FACTS.train_per_class)

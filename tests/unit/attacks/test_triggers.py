@@ -4,6 +4,9 @@ import hashlib
 
 import numpy as np
 import pytest
+from PIL import Image
+
+from backbench.data.decode import crop_centre, resize_short_side
 from backbench_attacks.triggers import (
     image_share,
     load_trigger,
@@ -12,9 +15,6 @@ from backbench_attacks.triggers import (
     place,
     resize_trigger,
 )
-from PIL import Image
-
-from backbench.data.decode import crop_centre, resize_short_side
 
 
 def short_hash(pixels):

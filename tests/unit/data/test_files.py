@@ -1,5 +1,7 @@
 """File-backed image sets: in memory or on demand, every picture verified."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -71,7 +73,7 @@ def test_large_sets_stay_on_disk(files):
 def test_all_unreadable_pictures_are_counted_and_twenty_named(files):
     found = files(*[(4, 3)] * 30)
     for path in found.paths[:25]:
-        with open(path, "r+b") as file:
+        with Path(path).open("r+b") as file:
             file.truncate(20)
     with pytest.raises(DataError) as caught:
         load_images(found)
@@ -84,7 +86,7 @@ def test_all_unreadable_pictures_are_counted_and_twenty_named(files):
 @pytest.mark.parametrize("sizes", [[(4, 3), (5, 3)], [(4, 3), (4, 3)]])
 def test_verifying_reads_pictures_that_are_not_kept(files, sizes):
     found = files(*sizes)
-    with open(found.paths[1], "r+b") as file:
+    with Path(found.paths[1]).open("r+b") as file:
         file.truncate(40)
     with pytest.raises(DataError, match="1 of 2"):
         load_images(found, memory_limit_bytes=1)

@@ -1,0 +1,46 @@
+# Two commands to know: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STORE ?= store
+
+.PHONY: demo benchmark test lint format clean
+
+## demo: install, run the quick profile of the embedded benchmark, show its leaderboard
+demo: $(VENV)/installed
+	$(BIN)/backbench run --profile quick --store $(STORE)
+
+## benchmark: run the whole embedded benchmark
+benchmark: $(VENV)/installed
+	$(BIN)/backbench run --store $(STORE)
+
+## test: lint, types, import rules, then every test
+test: lint
+	$(BIN)/pytest
+
+## lint: ruff, mypy --strict, import-linter
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	@echo "Installing backbench and torch: the first time, this downloads up to several GB."
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --group dev
+	touch $@
+
+clean:
+	rm -rf $(VENV) store dist build

@@ -1,0 +1,43 @@
+"""The plugin conformance kit: subclass a contract in a test file, name your record, run pytest.
+
+::
+
+    from backbench.testing import AttackContract
+    from my_package import CHECKER
+
+
+    class TestChecker(AttackContract):
+        info = CHECKER
+        options = {"target": "bee"}  # small settings that fit `facts`
+
+The tests are the promises of :mod:`backbench.plugin` and :mod:`backbench.nn`. They run on a CPU
+in seconds, and need pytest, which backbench itself does not.
+"""
+
+import pytest
+
+pytest.register_assert_rewrite(
+    "backbench.testing.attack",
+    "backbench.testing.base",
+    "backbench.testing.dataset",
+    "backbench.testing.defense",
+    "backbench.testing.evaluator",
+    "backbench.testing.ssl_method",
+)
+
+from backbench.testing.attack import AttackContract  # noqa: E402 - its asserts are rewritten
+from backbench.testing.base import FACTS, PluginContract  # noqa: E402
+from backbench.testing.dataset import DatasetContract  # noqa: E402
+from backbench.testing.defense import DefenseContract  # noqa: E402
+from backbench.testing.evaluator import EvaluatorContract  # noqa: E402
+from backbench.testing.ssl_method import SSLMethodContract  # noqa: E402
+
+__all__ = [
+    "FACTS",
+    "AttackContract",
+    "DatasetContract",
+    "DefenseContract",
+    "EvaluatorContract",
+    "PluginContract",
+    "SSLMethodContract",
+]

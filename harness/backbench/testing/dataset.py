@@ -1,0 +1,112 @@
+"""What a data set promises."""
+
+# ruff: noqa: S101 - asserting is what a test does
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+
+from backbench.plugin import Dataset, Split
+from backbench.testing.base import PluginContract, imports_torch
+
+_SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+class DatasetContract(PluginContract):
+    """Subclass it, and set ``info`` and ``options`` that name a small data set.
+
+    Where it must be made first, set ``self.options`` in an autouse fixture of your class.
+    """
+
+    @property
+    def base(self) -> type[Dataset]:
+        """A data set."""
+        return Dataset
+
+    def dataset(self) -> Dataset:
+        """Make the data set anew, as each worker does."""
+        made: Dataset = self.implementation()(self.settings())
+        return made
+
+    def test_implementation_does_not_import_torch(self) -> None:
+        """``backbench check`` asks data sets for their facts: their module must be light."""
+        module = self.info.target.partition(":")[0]
+        assert not imports_torch(module), f"importing {module} imports torch"
+
+    def test_classes_have_names_of_their_own(self) -> None:
+        """Class names are there and distinct."""
+        classes = self.dataset().facts().classes
+        assert len(classes) > 0
+        assert len(set(classes)) == len(classes)
+
+    def test_facts_are_what_is_loaded(self) -> None:
+        """Numbers of pictures, of each class, and the common size are as announced."""
+        facts = self.dataset().facts()
+        train, val = self.dataset().load("train"), self.dataset().load("val")
+        assert (len(train), len(val)) == (facts.train, facts.val)
+        counts = np.bincount(train.labels, minlength=len(facts.classes))
+        assert tuple(counts.tolist()) == tuple(facts.train_per_class)
+        if facts.size is not None:
+            for images in (train, val):
+                shapes = {images.image(index).shape[:2] for index in range(len(images))}
+                assert shapes == {tuple(facts.size)}
+
+    def test_labels_are_classes(self) -> None:
+        """Labels are int64, one a picture, each the index of a class."""
+        classes = len(self.dataset().facts().classes)
+        for split in _SPLITS:
+            images = self.dataset().load(split)
+            assert images.labels.dtype == np.int64
+            assert images.labels.shape == (len(images),)
+            assert images.labels.min() >= 0
+            assert images.labels.max() < classes
+
+    def test_pictures_are_rgb_bytes(self) -> None:
+        """Every picture is (H, W, 3), uint8; a uniform set gives the same ones as an array."""
+        for split in _SPLITS:
+            images = self.dataset().load(split)
+            for index in range(len(images)):
+                picture = images.image(index)
+                assert picture.dtype == np.uint8
+                assert picture.ndim == 3
+                assert picture.shape[2] == 3
+                if images.pixels is not None:
+                    np.testing.assert_array_equal(picture, images.pixels[index])
+
+    def test_validation_pictures_share_one_size(self) -> None:
+        """Encoders are evaluated at one size."""
+        val = self.dataset().load("val")
+        assert len({val.image(index).shape for index in range(len(val))}) == 1
+
+    def test_sources_name_one_picture_each(self) -> None:
+        """A manifest names pictures by their sources."""
+        for split in _SPLITS:
+            images = self.dataset().load(split)
+            assert len(set(images.sources)) == len(images.sources) == len(images)
+
+    def test_loading_again_gives_the_same(self) -> None:
+        """Pictures, labels and sources are the same each time, verified or not."""
+        for split in _SPLITS:
+            first, again = self.dataset().load(split), self.dataset().load(split, verify=False)
+            np.testing.assert_array_equal(first.labels, again.labels)
+            assert list(first.sources) == list(again.sources)
+            for index in range(len(first)):
+                np.testing.assert_array_equal(first.image(index), again.image(index))
+
+    def test_fingerprint_is_stable(self) -> None:
+        """The same content gives the same string, before and after loading, for everybody."""
+        dataset = self.dataset()
+        first = dataset.fingerprint(sha256)
+        dataset.load("train")
+        assert first
+        assert dataset.fingerprint(sha256) == first
+        assert self.dataset().fingerprint(sha256) == first
+
+
+def sha256(path: str) -> str:
+    """Return the SHA-256 of a file, 64 hexadecimal digits."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -1,0 +1,133 @@
+"""What a defense promises."""
+
+# ruff: noqa: S101 - asserting is what a test does
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from backbench.data.images import ArrayImages, Subset
+from backbench.plugin import CleanImages, Defense, DefenseContext, DefenseInfo
+from backbench.testing.base import PluginContract, global_generators_untouched, pictures
+
+if TYPE_CHECKING:
+    from backbench.nn import Encoder
+
+
+class DefenseContract(PluginContract):
+    """Subclass it; set ``info``, and ``options`` that are small.
+
+    The encoder is a tiny one with random weights, the pictures are those of ``facts``; what is
+    asked of the defense follows from ``acts_on``.
+    """
+
+    info: ClassVar[DefenseInfo]
+
+    @property
+    def base(self) -> type[Defense]:
+        """A defense."""
+        return Defense
+
+    def encoder(self) -> Encoder:
+        """Make the encoder that the defense is given; the same each time."""
+        import torch
+
+        from backbench.nn import Encoder, EncoderSpec
+
+        spec = EncoderSpec(
+            backbone={
+                "name": "tiny-resnet",
+                "widths": [4, 8],
+                "strides": [1, 2],
+                "stem_width": 4,
+            },
+            image_size=min(self.facts.size or (32, 32)),
+            mean=(0.5, 0.5, 0.5),
+            std=(0.25, 0.25, 0.25),
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return Encoder(spec).eval()
+
+    def context(self, seed: int = 0) -> DefenseContext:
+        """Make what the harness gives to a defense besides its input."""
+        images = pictures(self.facts)
+
+        def clean(fraction: float) -> CleanImages:
+            assert 0 < fraction <= 1, f"clean({fraction}): a fraction lies in (0, 1]"
+            count = max(1, int(fraction * len(images)))
+            chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[:count])
+            return CleanImages(Subset(images, chosen), fraction)
+
+        def progress(done: int, total: int, values: Mapping[str, float]) -> None:
+            assert 0 <= done <= total
+            assert all(isinstance(value, float | int) for value in values.values())
+
+        return DefenseContext(seed=seed, device="cpu", clean=clean, progress=progress)
+
+    def apply(self, encoder: Encoder, images: ArrayImages) -> Any:
+        """Let the defense do what its record says; return the encoder or the scores."""
+        from backbench.stages.sanitize import Unlabelled
+
+        defense: Defense = self.implementation()(self.settings())
+        if self.info.acts_on == "encoder":
+            return defense.repair(encoder, self.context())
+        return np.asarray(defense.sanitize(encoder, Unlabelled(images), self.context()))
+
+    def test_result_is_what_the_record_says(self) -> None:
+        """An encoder of the same architecture; or a finite score a picture, not all above 0."""
+        import torch
+
+        from backbench.nn import Encoder
+
+        encoder, images = self.encoder(), pictures(self.facts)
+        result = self.apply(encoder, images)
+        if self.info.acts_on == "encoder":
+            assert isinstance(result, Encoder)
+            assert result.spec == encoder.spec
+            side = result.spec.image_size
+            batch = torch.rand(4, 3, side, side, generator=torch.Generator().manual_seed(0))
+            with torch.no_grad():
+                features = result.eval()(batch)
+            assert features.shape == (4, encoder.feature_dim)
+            assert features.isfinite().all()
+        else:
+            assert result.shape == (len(images),)
+            assert np.isfinite(result).all()
+            assert (result <= 0).any(), "every picture would be dropped"
+
+    def test_its_input_is_not_changed(self) -> None:
+        """The encoder keeps its weights, its mode and its gradients; the pictures their pixels."""
+        import torch
+
+        encoder, images = self.encoder(), pictures(self.facts)
+        before, pixels = self.encoder(), images.pixels.copy()
+        result = self.apply(encoder, images)
+        assert result is not encoder
+        assert not encoder.training
+        for name, tensor in before.state_dict().items():
+            assert torch.equal(encoder.state_dict()[name], tensor), f"{name} was changed"
+        for parameter in encoder.parameters():
+            assert parameter.requires_grad
+            assert parameter.grad is None
+        np.testing.assert_array_equal(images.pixels, pixels)
+
+    def test_result_depends_on_its_input_and_the_seed_alone(self) -> None:
+        """Done twice with one seed, it gives the same."""
+        first = self.apply(self.encoder(), pictures(self.facts))
+        again = self.apply(self.encoder(), pictures(self.facts))
+        if self.info.acts_on == "encoder":
+            weights = zip(first.state_dict().values(), again.state_dict().values(), strict=True)
+            assert all(bool((one == other).all()) for one, other in weights)
+        else:
+            np.testing.assert_array_equal(first, again)
+
+    def test_global_generators_are_untouched(self) -> None:
+        """The defense leaves no trace in the generators of others."""
+        encoder, images = self.encoder(), pictures(self.facts)
+        self.implementation()
+        with global_generators_untouched():
+            self.apply(encoder, images)

@@ -1,0 +1,201 @@
+"""What a self-supervised method promises."""
+
+# ruff: noqa: S101 - asserting is what a test does
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from backbench.data.images import ArrayImages
+from backbench.testing.base import PluginContract, global_generators_untouched, pictures
+
+if TYPE_CHECKING:
+    from backbench.nn import Batch, Encoder, SSLMethod
+
+_STEPS = 20
+
+
+class SSLMethodContract(PluginContract):
+    """Subclass it; set ``info``, and ``options`` that are small.
+
+    A few epochs, batches of 8, a tiny backbone: the method is trained several times.
+    """
+
+    @property
+    def base(self) -> type[Any]:
+        """An SSL method."""
+        from backbench.nn import SSLMethod
+
+        return SSLMethod
+
+    def pretrain(
+        self, images: ArrayImages | None = None, seed: int = 0
+    ) -> tuple[Encoder, list[dict[str, float]]]:
+        """Train as a stage does; return the encoder and the log."""
+        from backbench.runtime.training import pretrain
+
+        return pretrain(
+            self.implementation(),
+            self.settings(),
+            images or pictures(self.facts),
+            seed=seed,
+            device="cpu",
+            progress=_ignore,
+        )
+
+    @contextmanager
+    def method(self) -> Iterator[tuple[SSLMethod, Batch]]:
+        """Build the method as the training loop does, and give a batch of pictures."""
+        import torch
+
+        from backbench.nn import TrainingContext
+        from backbench.runtime.pictures import open_source
+        from backbench.runtime.training import seeded
+        from backbench.training_options import ViewOptions, image_side
+
+        options, images, device = self.settings(), pictures(self.facts), torch.device("cpu")
+        views = getattr(options, "views", None)
+        size = views.size if isinstance(views, ViewOptions) else None
+        context = TrainingContext(
+            images=len(images),
+            image_size=image_side(images.pixels.shape[1:3], size),
+            steps_per_epoch=len(images) // options.batch_size,
+            seed=0,
+        )
+        with seeded(0, device), open_source(images, device) as source:
+            method: SSLMethod = self.implementation()(options, context).train()
+            order = np.arange(len(images))
+            yield method, next(iter(source.batches(order, options.batch_size, epoch=0, seed=0)))
+
+    def test_training_gives_a_log_of_finite_numbers(self) -> None:
+        """Each epoch has a loss, and it is a number."""
+        log = self.pretrain()[1]
+        assert len(log) == self.settings().epochs
+        assert all(np.isfinite(list(epoch.values())).all() for epoch in log)
+
+    def test_loss_falls_on_one_batch(self) -> None:
+        """Twenty steps of the optimiser on the same views lower the loss, and move the encoder."""
+        import torch
+
+        from backbench.runtime.training import build_optimiser
+
+        with self.method() as (method, batch):
+            with torch.no_grad():
+                views = method.views(batch)
+            optimiser = build_optimiser(method, self.settings().optimiser)
+            before = [parameter.detach().clone() for parameter in method.encoder.parameters()]
+            losses = []
+            for _ in range(_STEPS):
+                loss = method.training_loss(views)
+                assert loss.shape == ()
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                losses.append(float(loss.detach()))
+            assert np.isfinite(losses).all()
+            assert np.mean(losses[-5:]) < np.mean(losses[:5])
+            moved = zip(before, method.encoder.parameters(), strict=True)
+            assert any(not torch.equal(old, new) for old, new in moved)
+
+    def test_views_depend_on_the_batch_alone(self) -> None:
+        """The same pictures in the same epoch give the same views."""
+        import torch
+
+        with self.method() as (method, batch), torch.no_grad():
+            first, again = _tensors(method.views(batch)), _tensors(method.views(batch))
+        assert len(first) == len(again) > 0
+        for one, other in zip(first, again, strict=True):
+            assert torch.equal(one, other)
+
+    def test_every_parameter_has_one_group(self) -> None:
+        """What is trained is in exactly one of the optimiser's parameter groups."""
+        with self.method() as (method, _):
+            grouped = [id(one) for group in method.param_groups() for one in group["params"]]
+            trained = {id(one) for one in method.parameters() if one.requires_grad}
+        assert len(grouped) == len(set(grouped))
+        assert set(grouped) == trained
+
+    def test_encoder_maps_pictures_to_features(self) -> None:
+        """The encoder takes (B, 3, S, S) in [0, 1] and gives finite float32 (B, D)."""
+        import torch
+
+        encoder = self.pretrain()[0]
+        assert not encoder.training
+        side = encoder.spec.image_size
+        with torch.no_grad():
+            features = encoder(torch.rand(5, 3, side, side, generator=_generator()))
+        assert features.shape == (5, encoder.feature_dim)
+        assert features.dtype == torch.float32
+        assert features.isfinite().all()
+
+    def test_encoder_survives_the_store(self, tmp_path: Path) -> None:
+        """Written and read again, the encoder gives the same features."""
+        import torch
+
+        from backbench.nn import load_encoder, save_encoder
+
+        encoder = self.pretrain()[0]
+        save_encoder(tmp_path, encoder)
+        again = load_encoder(tmp_path)
+        side = encoder.spec.image_size
+        images = torch.rand(4, 3, side, side, generator=_generator())
+        with torch.no_grad():
+            assert torch.equal(encoder(images), again(images))
+
+    def test_weights_depend_on_the_seed_alone(self) -> None:
+        """The same seed gives the same weights, another seed others."""
+        first, again, other = self.pretrain(seed=3), self.pretrain(seed=3), self.pretrain(seed=4)
+        assert _same_weights(first[0], again[0])
+        assert first[1] == again[1]
+        assert not _same_weights(first[0], other[0])
+
+    def test_labels_are_not_used(self) -> None:
+        """Other labels give the same weights."""
+        images = pictures(self.facts)
+        relabelled = ArrayImages(images.pixels, images.labels[::-1].copy(), images.sources)
+        assert _same_weights(self.pretrain(images)[0], self.pretrain(relabelled)[0])
+
+    def test_pictures_are_not_changed(self) -> None:
+        """The training set is only read."""
+        images = pictures(self.facts)
+        before = images.pixels.copy()
+        self.pretrain(images)
+        np.testing.assert_array_equal(images.pixels, before)
+
+    def test_global_generators_are_untouched(self) -> None:
+        """Training leaves no trace in the generators of others."""
+        self.implementation()  # importing torch is not training
+        with global_generators_untouched():
+            self.pretrain()
+
+
+def _ignore(_done: int, _total: int, _values: Mapping[str, float]) -> None:
+    pass
+
+
+def _generator() -> Any:
+    import torch
+
+    return torch.Generator().manual_seed(0)
+
+
+def _tensors(views: Any) -> list[Any]:
+    import torch
+
+    if isinstance(views, torch.Tensor):
+        return [views]
+    if isinstance(views, Mapping):
+        views = list(views.values())
+    return [tensor for view in views for tensor in _tensors(view)]
+
+
+def _same_weights(first: Encoder, second: Encoder) -> bool:
+    import torch
+
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return all(torch.equal(one, other) for one, other in pairs)

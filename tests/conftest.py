@@ -1,0 +1,128 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+#: A world so small that a whole matrix takes seconds.
+TINY = """
+[benchmark]
+name = "tiny"
+seeds = [0]
+
+[datasets.drawn]
+plugin = "embedded"
+train_per_class = 24
+val_per_class = 8
+classes = 4
+
+[attacks.targeted]
+plugin = "patch"
+target = "CLASS"
+rate = { of = "target_class", value = 1.0 }
+width = 10
+
+[methods.moco-v2]
+preset = "small"
+epochs = 2
+batch_size = 32
+queue = 64
+schedule = { warmup_epochs = 0 }
+
+[methods.rotnet]
+preset = "small"
+epochs = 2
+batch_size = 32
+schedule = { warmup_epochs = 0 }
+
+[defenses.distill]
+preset = "small"
+epochs = 2
+batch_size = 16
+clean_fraction = 0.5
+schedule = { warmup_epochs = 0 }
+
+[[matrix]]
+datasets = ["drawn"]
+attacks = ["none", "targeted"]
+methods = ["moco-v2", "rotnet"]
+defenses = ["none", "distill"]
+evaluators = ["linear", "knn"]
+"""
+
+
+def tiny() -> str:
+    """Return the tiny benchmark; its target is a class that the embedded world has."""
+    from backbench.data.embedded import class_names
+
+    return TINY.replace("CLASS", class_names(4)[0])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command printed, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def assert_ok(self) -> Outcome:
+        """Fail with the whole output unless the command ended well."""
+        assert self.code == 0, f"exit code {self.code}\n{self.out}\n{self.err}"
+        return self
+
+
+Bench = Callable[..., Outcome]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """Return a function that runs ``backbench`` in an empty folder, in this process."""
+    from backbench.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BACKBENCH_STORE", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> Outcome:
+        import sys
+
+        monkeypatch.setattr(sys, "argv", ["backbench", *arguments])
+        runner = CliRunner()
+        with runner.isolation() as (out, err, _):
+            code = 0
+            try:
+                main()
+            except SystemExit as stop:
+                code = int(stop.code or 0)
+            return Outcome(code, out.getvalue().decode(), err.getvalue().decode())
+
+    return run
+
+
+@pytest.fixture
+def tiny_file(tmp_path: Path) -> Path:
+    """Return the tiny benchmark as ``benchmarks.toml`` in the test's folder."""
+    path = tmp_path / "benchmarks.toml"
+    path.write_text(tiny(), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _environment_is_stable() -> Iterator[None]:
+    """Fail a test that leaves the environment changed."""
+    before = dict(os.environ)
+    yield
+    after = dict(os.environ)
+    for name in ("PYTEST_CURRENT_TEST", "COLUMNS", "BACKBENCH_STORE"):
+        before.pop(name, None)
+        after.pop(name, None)
+    assert after == before

@@ -1,0 +1,224 @@
+"""The conformance kit over every plugin that comes with backbench."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backbench.data import torchvision_sets
+from backbench.plugin import DatasetFacts, ExecutorInfo
+from backbench.testing import (
+    AttackContract,
+    DatasetContract,
+    DefenseContract,
+    EvaluatorContract,
+    PluginContract,
+    SSLMethodContract,
+)
+from backbench.testing.base import installed
+
+
+def record(kind: str, name: str) -> Any:
+    return installed().find(kind, name).info
+
+
+# -- attacks ----------------------------------------------------------------------------------
+
+
+class TestPatchTargeted(AttackContract):
+    info = record("attack", "patch")
+    options = {"target": "bee", "width": 8, "opacity": 0.8}
+
+
+class TestPatchUntargeted(AttackContract):
+    info = record("attack", "patch")
+    options = {"mode": "untargeted", "rate": {"of": "dataset", "value": 0.1}, "width": 8}
+
+
+class TestPatchOnPicturesOfAnySize(AttackContract):
+    info = record("attack", "patch")
+    options = {"target": "ant", "rate": {"of": "count", "value": 3}, "width": 9}
+    facts = dataclasses.replace(AttackContract.facts, size=None)
+
+
+class TestPatchAcrossTheWholePicture(AttackContract):
+    info = record("attack", "patch")
+    options = {"target": "ant", "width": 48}
+    facts = dataclasses.replace(AttackContract.facts, size=(48, 64))
+
+
+# -- methods ----------------------------------------------------------------------------------
+
+TINY = {
+    "epochs": 2,
+    "batch_size": 8,
+    "backbone": {"name": "tiny-resnet", "widths": [4, 8], "strides": [1, 2], "stem_width": 4},
+    "schedule": {"name": "constant", "milestones": [], "warmup_steps": 0},
+    "precision": "fp32",
+    "knn_checks": 1,
+}
+
+
+class TestMoCo(SSLMethodContract):
+    info = record("ssl-method", "moco-v2")
+    options = TINY | {"dim": 8, "hidden": 16, "queue": 16, "norm_groups": 2}
+
+
+class TestBYOL(SSLMethodContract):
+    info = record("ssl-method", "byol")
+    options = TINY | {"dim": 8, "hidden": 16}
+
+
+class TestJigsaw(SSLMethodContract):
+    info = record("ssl-method", "jigsaw")
+    options = TINY | {"resize": None, "cell": 10, "tile": 8, "jitter": 2, "permutations": 4}
+
+
+class TestRotNet(SSLMethodContract):
+    info = record("ssl-method", "rotnet")
+    options = TINY
+
+
+# -- defenses ---------------------------------------------------------------------------------
+
+
+class TestDistill(DefenseContract):
+    info = record("defense", "distill")
+    options = {name: TINY[name] for name in TINY if name != "backbone"} | {
+        "clean_fraction": 0.5,
+        "queue": 16,
+    }
+
+
+# -- evaluators -------------------------------------------------------------------------------
+
+CLOUDS = DatasetFacts(("ant", "bee", "cat"), 90, 90, (32, 32), (30, 30, 30))
+
+
+class TestLinear(EvaluatorContract):
+    info = record("evaluator", "linear")
+    options = {"label_fraction": 0.5}
+
+
+class TestLinearSGD(EvaluatorContract):
+    info = record("evaluator", "linear")
+    options = {"solver": "sgd", "label_fraction": 1.0, "batch_size": 8}
+
+
+class TestKNN(EvaluatorContract):
+    info = record("evaluator", "knn")
+    options = {"k": 5}
+    facts = CLOUDS
+
+
+# -- data sets --------------------------------------------------------------------------------
+
+
+class TestEmbedded(DatasetContract):
+    info = record("dataset", "embedded")
+    options = {"classes": 12, "size": 16, "train_per_class": 3, "val_per_class": 2}
+
+
+def draw(path, size, colour):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(path)
+
+
+class TestImageFolder(DatasetContract):
+    info = record("dataset", "image-folder")
+
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path):
+        for index in range(4):
+            for label, name in enumerate(("ant", "bee hive")):
+                size = (20 + index, 24)
+                draw(tmp_path / f"train/{name}/{index}.png", size, (index, label, 0))
+                draw(tmp_path / f"val/{name}/{index}.png", size, (index, label, 255))
+        self.options = {"root": str(tmp_path), "val_size": 16}
+
+
+class TestFileList(DatasetContract):
+    info = record("dataset", "file-list")
+
+    @pytest.fixture(autouse=True)
+    def _lists(self, tmp_path):
+        for split in ("train", "val"):
+            lines = []
+            for index in range(6):
+                draw(tmp_path / f"{split} {index}.png", (16, 16), (index, 0, split == "val"))
+                lines.append(f"{split} {index}.png {index % 3}\n")
+            (tmp_path / f"{split}.txt").write_text("".join(lines))
+        self.options = {split: str(tmp_path / f"{split}.txt") for split in ("train", "val")}
+
+
+class PublishedContract(DatasetContract):
+    """torchvision's reader is replaced by one that gives twenty pictures: nothing is fetched."""
+
+    implementation_class: type[torchvision_sets.TorchvisionDataset]
+
+    @pytest.fixture(autouse=True)
+    def _twenty_pictures(self, tmp_path, monkeypatch):
+        published = self.implementation_class.published
+        classes = len(published.classes.split())
+        small = dataclasses.replace(published, train=2 * classes, val=classes)
+        monkeypatch.setattr(self.implementation_class, "published", small)
+        monkeypatch.setattr(self.implementation_class, "_open", self._opened)
+        (tmp_path / published.folder).mkdir()
+        self.options = {"root": str(tmp_path)}
+
+    def _opened(self, _root, split, **_unused):
+        published = self.implementation_class.published
+        count = published.train if split == "train" else published.val
+        side, classes = published.side, len(published.classes.split())
+        pixels = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+        targets = (np.arange(count) % classes).tolist()
+        return SimpleNamespace(
+            data=pixels, targets=targets, labels=np.array(targets, np.uint8)
+        )
+
+
+class TestCifar10(PublishedContract):
+    info = record("dataset", "cifar10")
+    implementation_class = torchvision_sets.Cifar10
+
+
+class TestCifar100(PublishedContract):
+    info = record("dataset", "cifar100")
+    implementation_class = torchvision_sets.Cifar100
+
+
+class TestStl10(PublishedContract):
+    info = record("dataset", "stl10")
+    implementation_class = torchvision_sets.Stl10
+
+    def _opened(self, _root, split, **_unused):
+        opened = super()._opened(_root, split)
+        opened.data = opened.data.transpose(0, 3, 1, 2)  # as torchvision gives them
+        return opened
+
+
+# -- nobody is left out -----------------------------------------------------------------------
+
+CONTRACTS = [
+    thing
+    for name, thing in list(vars(sys.modules[__name__]).items())
+    if name.startswith("Test") and isinstance(thing, type) and issubclass(thing, PluginContract)
+]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [one for one in installed().all() if one.origin.distribution == "backbench"],
+    ids=lambda one: f"{one.info.kind}-{one.info.name}",
+)
+def test_every_builtin_has_a_contract(found):
+    if found.info.kind == ExecutorInfo.kind:  # tests/unit/test_worker_protocol.py
+        assert found.info.name in {"serial", "local"}
+    else:
+        assert found.info in [contract.info for contract in CONTRACTS]

@@ -1,0 +1,123 @@
+"""What can be known without torch is known without it; wrong input is one sentence."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Bench, tiny
+
+PROBE = """
+import sys
+sys.argv = ["backbench", *{arguments!r}]
+from backbench.cli.main import main
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code, stop.code
+heavy = {{"torch", "torchvision", "timm", "faiss", "sklearn", "matplotlib"}} & sys.modules.keys()
+assert not heavy, heavy
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["plugins"],
+        ["plugins", "show", "moco-v2"],
+        ["check"],
+        ["plan"],
+        ["plan", "--format", "json"],
+        ["schema"],
+    ],
+    ids=" ".join,
+)
+def test_torch_is_not_imported(tiny_file: Path, arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE.format(arguments=arguments)],
+        cwd=tiny_file.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_check(tiny_file: Path, bench: Bench) -> None:
+    assert "16 cells, no fault" in bench("check", str(tiny_file)).assert_ok().out
+
+
+def test_faults_end_in_exit_code_2_and_write_nothing(tmp_path: Path, bench: Bench) -> None:
+    Path("bad.toml").write_text(tiny().replace("epochs = 2", "epocs = 2"), encoding="utf-8")
+    for command in ("check", "plan", "run", "show"):
+        outcome = bench(command, "bad.toml")
+        assert outcome.code == 2
+        assert "methods.moco-v2.epocs: unknown key: did you mean 'epochs'?" in outcome.err
+        assert "Traceback" not in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.toml"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["check", "nowhere.toml"], "there is no such benchmark file"),
+        (["chek"], "Did you mean 'check'?"),
+        (["run", "--executor", "locl"], "no executor is called 'locl': did you mean 'local'?"),
+        (["run", "--profile", "quick"], "no profile is called 'quick'"),
+        (["show"], "no finished cell of 'tiny' yet: run `backbench run"),
+        (["plugins", "show", "mocov2"], "no plugin is called 'mocov2': did you mean 'moco-v2'?"),
+        (["plan", "--store", "full"], "not a backbench store"),
+    ],
+)
+def test_one_sentence(
+    tiny_file: Path, bench: Bench, arguments: list[str], sentence: str
+) -> None:
+    Path("full").mkdir()
+    Path("full", "something").touch()
+    outcome = bench(*arguments)
+    assert outcome.code == 2
+    assert sentence in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_plugins_lists_all_with_their_origin(bench: Bench) -> None:
+    found = json.loads(bench("plugins", "--format", "json").assert_ok().out)
+    names = {(one["kind"], one["name"]) for one in found}
+    assert names >= {
+        ("attack", "patch"),
+        ("ssl-method", "moco-v2"),
+        ("ssl-method", "byol"),
+        ("ssl-method", "jigsaw"),
+        ("ssl-method", "rotnet"),
+        ("defense", "distill"),
+        ("evaluator", "linear"),
+        ("evaluator", "knn"),
+        ("dataset", "embedded"),
+        ("dataset", "image-folder"),
+        ("dataset", "file-list"),
+        ("executor", "serial"),
+        ("executor", "local"),
+    }
+    assert {one["distribution"] for one in found} >= {"backbench"}
+
+
+def test_plugins_show_documents_every_option(bench: Bench) -> None:
+    text = bench("plugins", "show", "moco-v2").assert_ok().out
+    assert "temperature: float = 0.2 (> 0)" in text
+    assert "optimiser.lr: float" in text
+    assert "CVPR 2020" in text or "arXiv" in text
+
+
+def test_schema_knows_the_plugins_options(bench: Bench) -> None:
+    schema = json.loads(bench("schema").assert_ok().out)
+    methods = schema["properties"]["methods"]["additionalProperties"]["anyOf"]
+    moco = next(one for one in methods if one["title"] == "moco-v2")
+    assert moco["properties"]["queue"]["minimum"] == 1
+    assert "small" in moco["properties"]["preset"]["enum"]

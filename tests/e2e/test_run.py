@@ -1,0 +1,225 @@
+"""The whole way on a tiny matrix: run, look, run again, break, go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from backbench.store import Store
+from tests.conftest import Bench, tiny
+
+
+def hashes(store: Path) -> dict[str, dict[str, str]]:
+    """Return the hashes of all artifacts' files by stage."""
+    found = {}
+    for path in (store / "records").glob("*.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        found[record["key"]] = {name: file["sha256"] for name, file in record["files"].items()}
+    return found
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in which the tiny benchmark has run with the local executor."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "benchmarks.toml").write_text(tiny(), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "backbench", "run"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tiny · evaluator linear" in done.stdout
+    return folder
+
+
+def test_every_artifact_is_as_its_record_says(finished: Path) -> None:
+    from backbench.store import hash_files
+
+    store = Store(finished / "store")
+    for key in store.done():
+        record = store.record(key)
+        assert record is not None
+        assert hash_files(store.artifact(key)) == record.files
+        assert record.provenance["device"] == "cpu"
+    assert not list((finished / "store" / "tmp").iterdir())
+
+
+def test_a_second_run_executes_nothing(finished: Path, bench: Bench) -> None:
+    store = str(finished / "store")
+    before = {path: path.stat().st_mtime_ns for path in Path(store).rglob("*.json")}
+    outcome = bench("run", str(finished / "benchmarks.toml"), "--store", store).assert_ok()
+    assert "0 stages executed" in outcome.err
+    after = {path: path.stat().st_mtime_ns for path in (Path(store) / "records").iterdir()}
+    assert after.items() <= before.items()
+
+
+def test_the_leaderboard_has_every_row_beside_its_control(finished: Path, bench: Bench) -> None:
+    file, store = str(finished / "benchmarks.toml"), str(finished / "store")
+    shown = bench("show", file, "--store", store, "--format", "json").assert_ok()
+    rows = json.loads(shown.out)["rows"]
+    assert len(rows) == 16
+    for row in rows:
+        assert row["seeds"] == [0]
+        assert 0 <= row["metrics"]["accuracy/clean"]["mean"] <= 1
+        if row["attack"] != "none":
+            assert row["controls"].keys() == row["metrics"].keys()
+            fp = row["metrics"]["target_fp/triggered"]["mean"]
+            assert row["metrics"]["asr"]["mean"] == pytest.approx(fp / 24)  # 3 classes of 8
+
+
+def test_metrics_follow_from_stored_predictions(finished: Path) -> None:
+    from safetensors.numpy import load_file
+
+    from backbench.metrics import score
+
+    store = Store(finished / "store")
+    judged = 0
+    for key in store.done():
+        record = store.record(key)
+        assert record is not None
+        if record.stage["kind"] != "evaluate":
+            continue
+        found = load_file(store.artifact(key) / "predictions.safetensors")
+        again = score(
+            found["labels"],
+            found["clean_predictions"],
+            found.get("triggered_predictions"),
+            record.facts["target"],
+            4,
+        )
+        assert again == record.metrics
+        judged += 1
+    assert judged == 24
+
+
+def test_the_manifest_tells_what_was_changed(finished: Path) -> None:
+    from safetensors.numpy import load_file
+
+    from backbench.data.embedded import class_names
+    from backbench.poisoning import pixel_hash, read_manifest
+
+    store = Store(finished / "store")
+    key = next(
+        key for key in store.done() if (store.artifact(key) / "train.jsonl").is_file()
+    )
+    record = store.record(key)
+    assert record is not None
+    assert record.facts["target_name"] == class_names(4)[0]
+    assert record.facts["poisons"] == 24
+    marks = list(read_manifest(store.artifact(key) / "train.jsonl"))
+    clean = load_file(store.artifact(record.stage["inputs"]["dataset"]) / "train.safetensors")
+    changed = load_file(store.artifact(key) / "images.safetensors")
+    assert changed["indices"].tolist() == [mark.index for mark in marks]
+    for mark, after in zip(marks, changed["pixels"], strict=True):
+        before = clean["pixels"][mark.index]
+        assert pixel_hash(before) == mark.before
+        assert pixel_hash(after) == mark.after
+        outside = before != after
+        x, y, width, height = mark.box
+        outside[y : y + height, x : x + width] = False
+        assert not outside.any()
+    assert len(list(read_manifest(store.artifact(key) / "val.jsonl"))) == 32
+
+
+def test_same_seed_same_bytes(finished: Path, bench: Bench, tmp_path: Path) -> None:
+    """Another executor, another folder, the same weights and predictions."""
+    file = str(finished / "benchmarks.toml")
+    outcome = bench("run", file, "--executor", "serial", "--store", str(tmp_path / "again"))
+    outcome.assert_ok()
+    assert hashes(tmp_path / "again") == hashes(finished / "store")
+
+
+def test_plan_says_what_is_cached(finished: Path, bench: Bench) -> None:
+    file, store = str(finished / "benchmarks.toml"), str(finished / "store")
+    plan = json.loads(bench("plan", file, "--store", store, "--format", "json").assert_ok().out)
+    assert len(plan["cells"]) == 16
+    assert all(stage["cached"] for stage in plan["stages"])
+    more = tiny().replace("seeds = [0]", "seeds = [0, 1]")
+    Path("more.toml").write_text(more, encoding="utf-8")
+    plan = json.loads(bench("plan", "more.toml", "--store", store, "--format", "json").out)
+    cached = [stage["cached"] for stage in plan["stages"]]
+    assert (sum(cached), len(cached)) == (50, 99)  # a seed more: all but the data set is new
+    assert bench("plan", "more.toml", "--store", store).assert_ok().out.count("pretrain") == 1
+
+
+def test_a_failed_stage_stops_only_its_cells(
+    tiny_file: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from backbench_ssl.rotnet import RotNet
+
+    def explode(*_: object) -> None:
+        raise RuntimeError("the wheel came off")
+
+    monkeypatch.setattr(RotNet, "training_loss", explode)
+    outcome = bench("run", str(tiny_file), "--executor", "serial")
+    assert outcome.code == 1
+    assert "RuntimeError: the wheel came off" in outcome.err
+    rows = json.loads(bench("show", "--format", "json").assert_ok().out)["rows"]
+    assert {row["method"] for row in rows if row["seeds"]} == {"moco-v2"}
+    assert all("the wheel came off" in row["problem"] for row in rows if not row["seeds"])
+    assert all(row["controls"] for row in rows if row["seeds"] and row["attack"] != "none")
+
+    monkeypatch.undo()
+    monkeypatch.chdir(tiny_file.parent)
+    bench("run", str(tiny_file), "--executor", "serial").assert_ok()
+    rows = json.loads(bench("show", "--format", "json").assert_ok().out)["rows"]
+    assert all(row["seeds"] and not row["problem"] for row in rows)
+
+
+def test_a_killed_run_goes_on(finished: Path, tmp_path: Path) -> None:
+    """SIGKILL in the middle: what was done stays, what was half-done is done again."""
+    file = str(finished / "benchmarks.toml")
+    command = [sys.executable, "-m", "backbench", "run", file, "--jobs", "2"]
+    first = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    records = tmp_path / "store" / "records"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and len(list(records.glob("*.json"))) < 6:
+        time.sleep(0.02)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    kept = len(list(records.glob("*.json")))
+    assert 6 <= kept
+    second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert second.returncode == 0, second.stderr
+    assert hashes(tmp_path / "store") == hashes(finished / "store")
+
+
+def test_interrupt_says_how_to_go_on(finished: Path, tmp_path: Path) -> None:
+    file = str(finished / "benchmarks.toml")
+    run = subprocess.Popen(
+        [sys.executable, "-m", "backbench", "run", file, "--jobs", "1"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    records = tmp_path / "store" / "records"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and len(list(records.glob("*.json"))) < 3:
+        time.sleep(0.02)
+    run.send_signal(signal.SIGINT)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 130, err
+    assert "the same command goes on from here" in err
+    assert "Traceback" not in err
+    assert not list((tmp_path / "store" / "tmp").iterdir())
+
+
+def test_one_store_one_run(finished: Path, bench: Bench) -> None:
+    store = Store(finished / "store")
+    with store.running():
+        outcome = bench("run", str(finished / "benchmarks.toml"), "--store", str(store.root))
+    assert outcome.code == 2
+    assert "another run is using this store" in outcome.err

@@ -1,0 +1,121 @@
+"""Pictures named in lists, in the published format and with more care."""
+
+import pytest
+from PIL import Image
+
+from backbench.data.filelist import FileList
+from backbench.data.options import FileListOptions
+from backbench.errors import DataError
+
+
+@pytest.fixture
+def lists(tmp_path):
+    """Make pictures and two lists: ``lists(train=[...], val=[...])``; ``{}`` is the folder."""
+    for name in ("cats/a.png", "cats/b c.png", "dogs/a.png", "dogs/my 2 dogs.png", "odd"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 3)).save(path, format="PNG")
+
+    def make(train=("cats/a.png 0", "dogs/a.png 1"), val=None, **options):
+        for name, lines in (("train", train), ("val", train if val is None else val)):
+            text = "\n".join(lines).replace("{}", str(tmp_path))
+            (tmp_path / f"{name}.txt").write_text(text, encoding="utf-8")
+        return FileList(
+            FileListOptions(train=tmp_path / "train.txt", val=tmp_path / "val.txt", **options)
+        )
+
+    return make
+
+
+def message(dataset):
+    with pytest.raises(DataError) as caught:
+        dataset.facts()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "source", "label"),
+    [
+        ("cats/a.png 1", "cats/a.png", 1),
+        ("{}/cats/a.png 1", "cats/a.png", 1),
+        ("cats/b c.png 1", "cats/b c.png", 1),
+        ("  cats/a.png\t1  ", "cats/a.png", 1),
+        ("cats/a.png 1 10 20 30 40", "cats/a.png", 1),
+        ("cats/b c.png 1 10 20 30 40", "cats/b c.png", 1),
+        ("cats/a.png 1 0.5 anything", "cats/a.png", 1),
+        ("cats/a.png 1 cats/b.png 0", "cats/a.png", 1),
+        ("dogs/my 2 dogs.png 1", "dogs/my 2 dogs.png", 1),
+        ("./dogs/../cats/a.png 1", "cats/a.png", 1),
+        ("odd 1", "odd", 1),
+        ("odd 1 2 3 4 5", "odd", 1),
+    ],
+)
+def test_lines(lists, line, source, label):
+    train = lists(["cats/a.png 0", "", line, "   "]).load("train")
+    assert train.sources == ["cats/a.png", source]
+    assert train.labels.tolist() == [0, label]
+
+
+def test_order_is_the_lists_order(lists):
+    lines = ["dogs/a.png 1", "cats/a.png 0"]
+    data = lists(lines)
+    assert data.load("train").labels.tolist() == [1, 0]
+    assert data.facts().classes == ("cats", "dogs")
+    assert data.fingerprint(str) != lists(lines[::-1]).fingerprint(str)
+
+
+def test_names_come_from_folders_or_labels_or_a_file(lists, tmp_path):
+    assert lists().facts().classes == ("cats", "dogs")
+    assert lists(["cats/a.png 0", "cats/b c.png 1"]).facts().classes == ("0", "1")
+    assert lists(["cats/a.png 0", "dogs/a.png 0", "odd 1"]).facts().classes == ("0", "1")
+    names = tmp_path / "names.txt"
+    names.write_text("feline\n\n canine \n")
+    assert lists(classes=names).facts().classes == ("feline", "canine")
+    names.write_text("cat\ncat\n")
+    assert "stand in it twice: cat" in message(lists(classes=names))
+    names.write_text("\n")
+    assert "no class name" in message(lists(classes=names))
+
+
+def test_root_holds_for_relative_paths(lists, tmp_path):
+    data = lists(["a.png 0", "b c.png 1"], root=tmp_path / "cats")
+    assert data.load("train").sources == ["a.png", "b c.png"]
+    assert data.facts().size == (3, 4)
+
+
+def test_all_faults_with_their_lines(lists, tmp_path):
+    text = message(
+        lists(
+            train=["cats/a.png 0", "cats/gone.png 0", "cats/a.png", "dogs/a.png two", ""],
+            val=["cats/a.png 3", "cats/b c.png -1"],
+        )
+    )
+    for part in (
+        f"train.txt:2: no such file: {tmp_path}/cats/gone.png",
+        "train.txt:3: not `path label`: 'cats/a.png'",
+        "train.txt:4: not `path label`: 'dogs/a.png two'",
+        "val.txt:1: label 3 is not one of the 1 classes, 0 to 0",
+        "val.txt:2: label -1",
+        "val.txt: no picture has label 0",
+    ):
+        assert part in text
+    assert len(text.splitlines()) == 7
+
+
+def test_labels_that_count_from_one_are_named(lists):
+    assert "no picture has label 0" in message(lists(["cats/a.png 1", "dogs/a.png 2"]))
+
+
+def test_missing_and_empty_and_binary_lists(lists, tmp_path):
+    data = lists()
+    (tmp_path / "val.txt").unlink()
+    assert "val.txt: no such file" in message(data)
+    (tmp_path / "val.txt").write_bytes(b"\xff\xfe\x00")
+    assert "cannot be read as UTF-8" in message(data)
+    assert "there is no line in it" in message(lists(train=[""]))
+
+
+def test_windows_lists(lists, tmp_path):
+    data = lists()
+    (tmp_path / "train.txt").write_bytes(b"\xef\xbb\xbfcats/a.png 0\r\ndogs/a.png 1\r\n")
+    assert data.load("train").labels.tolist() == [0, 1]

@@ -1,0 +1,133 @@
+"""Fingerprints move with the content and with nothing else; hashes are remembered."""
+
+import hashlib
+import json
+import os
+
+import numpy as np
+import pytest
+
+import backbench.data.fingerprint as module
+from backbench.data.files import LabelledFiles
+from backbench.data.fingerprint import FileHashes, fingerprint_files
+from backbench.errors import DataError
+
+LONG_AGO = 1_600_000_000
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The paths of the files that are really read."""
+    seen = []
+    original = module._sha256
+    monkeypatch.setattr(module, "_sha256", lambda path: (seen.append(path), original(path))[1])
+    return seen
+
+
+def write(path, content, mtime=LONG_AGO):
+    path.write_bytes(content)
+    os.utime(path, (mtime, mtime))
+    return str(path)
+
+
+def test_a_known_file_is_only_looked_at(tmp_path, reads):
+    path = write(tmp_path / "a file", b"content")
+    cache = tmp_path / "cache" / "hashes.json"
+    hashes = FileHashes(cache)
+    assert hashes(path) == hashlib.sha256(b"content").hexdigest()
+    hashes.save()
+    again = FileHashes(cache)
+    assert again.hash_many([path, path]) == [hashes(path)] * 2
+    assert len(reads) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "mtime"), [(b"longer content", LONG_AGO), (b"CONTENT", LONG_AGO + 1)]
+)
+def test_a_changed_file_is_read_again(tmp_path, reads, content, mtime):
+    path = write(tmp_path / "a", b"content")
+    hashes = FileHashes(tmp_path / "cache")
+    hashes(path)
+    write(tmp_path / "a", content, mtime)
+    assert hashes(path) == hashlib.sha256(content).hexdigest()
+    assert len(reads) == 2
+
+
+def test_a_file_changed_just_now_is_not_remembered(tmp_path, reads):
+    path = tmp_path / "a"
+    path.write_bytes(b"content")
+    hashes = FileHashes(tmp_path / "cache")
+    hashes(str(path))
+    hashes(str(path))
+    assert len(reads) == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"version": 1}',
+        '{"version": 0, "hashes": {}}',
+        '{"version": 1, "hashes": 3}',
+        '{"version": 1, "hashes": {"/a": [1, 2]}}',
+        "\x00\xff",
+    ],
+)
+def test_a_damaged_cache_is_made_anew(tmp_path, content):
+    cache = tmp_path / "cache"
+    cache.write_text(content, encoding="latin-1")
+    path = write(tmp_path / "a", b"content")
+    hashes = FileHashes(cache)
+    hashes(path)
+    hashes.save()
+    assert [*json.loads(cache.read_text())["hashes"].values()] == [hashes(path)]
+
+
+def test_saving_leaves_no_other_file_and_survives_a_forbidden_place(tmp_path):
+    path = write(tmp_path / "a", b"content")
+    hashes = FileHashes(tmp_path / "cache")
+    hashes.save()
+    assert not (tmp_path / "cache").exists()
+    hashes(path)
+    hashes.save()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "cache"]
+    below_a_file = FileHashes(tmp_path / "a" / "cache")
+    below_a_file(path)
+    below_a_file.save()
+
+
+def test_missing_files_are_named(tmp_path):
+    with pytest.raises(DataError, match="gone: no such file"):
+        FileHashes(tmp_path / "cache")(str(tmp_path / "gone"))
+
+
+def fingerprint(root, names=("a", "b"), labels=(0, 1), extra=None, hash_file=None):
+    files = LabelledFiles([str(root / n) for n in names], names, np.array(labels))
+    hash_file = hash_file or FileHashes(root / "cache")
+    return fingerprint_files([files, files], extra or {}, hash_file)
+
+
+def test_fingerprint_moves_with_content_names_labels_order_and_extra(tmp_path):
+    for root in ("one", "two"):
+        (tmp_path / root).mkdir()
+        for name in "abc":
+            write(tmp_path / root / name, name.encode())
+    one = fingerprint(tmp_path / "one")
+    assert one == fingerprint(tmp_path / "two")
+    write(tmp_path / "two" / "b", b"B")
+    others = [
+        fingerprint(tmp_path / "two"),
+        fingerprint(tmp_path / "one", names=("a", "c")),
+        fingerprint(tmp_path / "one", labels=(0, 0)),
+        fingerprint(tmp_path / "one", names=("b", "a"), labels=(1, 0)),
+        fingerprint(tmp_path / "one", extra={"resize": 8}),
+    ]
+    assert len({one, *others}) == 6
+
+
+def test_any_callable_hashes(tmp_path):
+    assert fingerprint(tmp_path, hash_file=lambda path: "0") == fingerprint(
+        tmp_path, hash_file=lambda path: "0"
+    )

@@ -1,0 +1,154 @@
+"""A folder a class."""
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backbench.data.folder import ImageFolder
+from backbench.data.images import ArrayImages
+from backbench.data.options import ImageFolderOptions
+from backbench.errors import DataError
+
+
+def folder(root, **options):
+    return ImageFolder(ImageFolderOptions(root=root, **options))
+
+
+def message(dataset):
+    with pytest.raises(DataError) as caught:
+        dataset.facts()
+    return str(caught.value)
+
+
+def no_hash(path):
+    return "0"
+
+
+def test_classes_are_ranked_by_name_and_pictures_sorted(make_folder):
+    data = folder(make_folder(train={"dog": 2, "big cat": 3}, val={"big cat": 1, "dog": 2}))
+    facts = data.facts()
+    assert facts.classes == ("big cat", "dog")
+    assert (facts.train, facts.val, facts.size) == (5, 3, (6, 8))
+    assert facts.train_per_class == (3, 2)
+    train = data.load("train")
+    assert isinstance(train, ArrayImages)
+    assert train.labels.tolist() == [0, 0, 0, 1, 1]
+    assert train.labels.dtype == np.int64
+    assert train.sources[3] == "train/dog/img 00.png"
+    assert train.pixels[:, 0, 0].tolist() == [[0, i, 0] for i in range(3)] + [
+        [10, i, 0] for i in range(2)
+    ]
+
+
+def test_nested_folders_count_and_hidden_or_other_files_do_not(make_folder):
+    root = make_folder(train={"cat": 1}, val={"cat": 1})
+    cat = root / "train" / "cat"
+    (cat / "indoors").mkdir()
+    shutil.copy(cat / "img 00.png", cat / "indoors" / "b.PNG")
+    shutil.copy(cat / "img 00.png", cat / ".hidden.png")
+    (cat / ".thumbnails").mkdir()
+    shutil.copy(cat / "img 00.png", cat / ".thumbnails" / "t.png")
+    (cat / "notes.txt").write_text("notes")
+    (root / "train" / ".git").mkdir()
+    (root / "train" / "README.md").touch()
+    sources = folder(root).load("train").sources
+    assert sources == ["train/cat/img 00.png", "train/cat/indoors/b.PNG"]
+
+
+def test_splits_have_any_name(make_folder):
+    root = make_folder(train={"cat": 1}, test={"cat": 2})
+    assert folder(root, val="test").facts().val == 2
+    assert "it has test, train" in message(folder(root))
+
+
+def test_limits_take_evenly_spaced_pictures(make_folder):
+    root = make_folder(train={"cat": 10, "dog": 2}, val={"cat": 4, "dog": 4})
+    data = folder(root, train_per_class=3, val_per_class=1)
+    assert data.facts().train_per_class == (3, 2)
+    assert [s[-6:-4] for s in data.load("train").sources] == ["00", "03", "06", "00", "01"]
+    assert len(data.load("val")) == 2
+
+
+def test_all_faults_at_once(make_folder):
+    root = make_folder(train={"cat": 1, "cow": 1, "pig": 0}, val={"cat": 0, "dgo": 1, "pig": 1})
+    shutil.copy(root / "train" / "cat" / "img 00.png", root / "train" / "loose.png")
+    text = message(folder(root))
+    for part in (
+        "train: 1 pictures lie outside the class folders",
+        "train/pig: there is no picture in it",
+        "val/cat: there is no picture in it",
+        "class 'cow' is in train and not in val",
+        "class 'dgo' is in val and not in train",
+    ):
+        assert part in text
+    assert len(text.splitlines()) == 6
+
+
+def test_missing_root_and_empty_splits(tmp_path):
+    assert "no such folder; set root" in message(folder(tmp_path / "nowhere"))
+    (tmp_path / "train").mkdir()
+    assert "no folder 'val' in it (it has train)" in message(folder(tmp_path))
+    (tmp_path / "val").mkdir()
+    assert "there is no class folder in it" in message(folder(tmp_path))
+
+
+def test_home_and_relative_paths(make_folder, monkeypatch):
+    root = make_folder(train={"cat": 1}, val={"cat": 1})
+    monkeypatch.setenv("HOME", str(root.parent))
+    monkeypatch.chdir(root.parent)
+    whole = folder(root)
+    for short in ("~/my pictures", "my pictures"):
+        other = folder(short)
+        assert other.facts() == whole.facts()
+        assert other.fingerprint(no_hash) == whole.fingerprint(no_hash)
+        assert other.load("val").sources == whole.load("val").sources
+
+
+def test_photographs_of_many_sizes(make_folder):
+    root = make_folder(train={"cat": 2}, val={"cat": 2})
+    for split in ("train", "val"):
+        Image.new("RGB", (40, 30)).save(root / split / "cat" / "z.jpg")
+    data = folder(root)
+    assert data.facts().size is None
+    train = data.load("train")
+    assert train.pixels is None
+    assert train.image(2).shape == (30, 40, 3)
+    assert data.load("val").pixels.shape == (3, 224, 224, 3)
+    assert folder(root, val_size=16).load("val").pixels.shape == (3, 16, 16, 3)
+    square = folder(root, resize=12)
+    assert square.facts().size == (12, 12)
+    assert square.load("train").pixels.shape == (3, 12, 12, 3)
+    assert square.load("val").pixels.shape == (3, 12, 12, 3)
+    assert folder(root, resize=12, val_size=8).facts().size is None
+
+
+def test_unreadable_pictures_are_named_with_their_split(make_folder):
+    root = make_folder(train={"cat": 3}, val={"cat": 1})
+    (root / "train" / "cat" / "img 01.png").write_bytes(b"")
+    data = folder(root)
+    assert data.facts().train == 3
+    with pytest.raises(
+        DataError, match=r"(?s)train split: 1 of 3 .*img 01\.png: the file is empty"
+    ):
+        data.load("train")
+    assert len(data.load("val")) == 1
+
+
+def test_fingerprint_moves_with_what_is_loaded_only(make_folder):
+    splits = {"train": {"cat": 4}, "val": {"cat": 2}}
+    one, two = (make_folder(root, **splits) for root in ("one", "two"))
+    prints = [
+        folder(root, **options).fingerprint(no_hash)
+        for root, options in [
+            (one, {}),
+            (two, {}),
+            (one, {"train_per_class": 4}),
+            (one, {"train_per_class": 2}),
+            (one, {"resize": 8}),
+            (one, {"val_size": 8}),
+        ]
+    ]
+    assert prints[0] == prints[1] == prints[2]
+    assert len(set(prints)) == 4

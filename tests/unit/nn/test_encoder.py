@@ -1,0 +1,107 @@
+"""Backbones and encoders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from backbench.errors import PluginError, StoreError
+from backbench.nn import Encoder, EncoderSpec, build_backbone, load_encoder, save_encoder
+from backbench.training_options import BackboneOptions
+
+
+def spec(**backbone: object) -> EncoderSpec:
+    options = BackboneOptions.model_validate({"name": "tiny-resnet"} | backbone)
+    return EncoderSpec(options.model_dump(mode="json"), 32, (0.5, 0.4, 0.3), (0.25, 0.2, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("options", "side", "dim"),
+    [
+        ({"name": "tiny-resnet"}, 32, 64),
+        ({"name": "tiny-resnet", "widths": (8, 24), "strides": (2, 2)}, 8, 24),
+        ({"name": "tiny-resnet", "stem_kernel": 5, "stem_stride": 4, "stem_width": 4}, 16, 64),
+        ({"name": "resnet18"}, 32, 512),
+        ({"name": "resnet18", "stem": "cifar"}, 8, 512),
+        ({"name": "timm/resnet10t"}, 32, 512),
+    ],
+)
+def test_features_of_backbones(options: dict[str, object], side: int, dim: int):
+    backbone = build_backbone(BackboneOptions.model_validate(options)).eval()
+    features = backbone(torch.rand(2, 3, side, side))
+    assert backbone.feature_dim == dim
+    assert features.shape == (2, dim)
+    assert features.dtype == torch.float32
+
+
+def test_cifar_stem_keeps_the_resolution():
+    body = build_backbone(BackboneOptions(name="resnet18", stem="cifar")).body
+    maps = body.get_submodule("maxpool")(body.get_submodule("conv1")(torch.rand(1, 3, 32, 32)))
+    assert maps.shape == (1, 64, 32, 32)
+
+
+def test_unknown_timm_model():
+    with pytest.raises(PluginError, match="no model called 'nothing'"):
+        build_backbone(BackboneOptions(name="timm/nothing"))
+
+
+def test_encoder_normalises():
+    encoder = Encoder(spec()).eval()
+    images = torch.rand(3, 3, 32, 32)
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (encoder.spec.mean, encoder.spec.std))
+    before = images.clone()
+    assert torch.allclose(encoder(images), encoder.backbone((images - mean) / std), atol=1e-6)
+    assert torch.equal(images, before)
+
+
+def test_encoder_survives_the_disk(tmp_path: Path):
+    encoder = Encoder(spec()).to(memory_format=torch.channels_last)
+    encoder(torch.rand(8, 3, 32, 32))  # moves the running statistics
+    save_encoder(tmp_path, encoder.eval())
+    again = load_encoder(tmp_path)
+    images = torch.rand(2, 3, 32, 32)
+    assert again.spec == encoder.spec
+    assert not again.training
+    assert torch.equal(again(images), encoder(images))
+
+
+def test_loading_leaves_the_generator_alone(tmp_path: Path):
+    save_encoder(tmp_path, Encoder(spec()))
+    before = torch.get_rng_state()
+    load_encoder(tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_equal_encoders_are_equal_files(tmp_path: Path):
+    encoder = Encoder(spec())
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        save_encoder(tmp_path / name, encoder)
+    for file in ("encoder.safetensors", "encoder.json"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["weights", "missing", "extra", "json", "version", "absent"])
+def test_damaged_encoders_are_refused(tmp_path: Path, damage: str):
+    save_encoder(tmp_path, Encoder(spec()))
+    weights, document = tmp_path / "encoder.safetensors", tmp_path / "encoder.json"
+    tensors = load_file(weights)
+    if damage == "weights":
+        weights.write_bytes(weights.read_bytes()[:100])
+    elif damage == "missing":
+        tensors.popitem()
+        save_file(tensors, weights)
+    elif damage == "extra":
+        save_file(tensors | {"more": torch.zeros(1)}, weights)
+    elif damage == "json":
+        document.write_text("{")
+    elif damage == "version":
+        document.write_text(json.dumps(json.loads(document.read_text()) | {"format": 99}))
+    else:
+        document.unlink()
+    with pytest.raises(StoreError):
+        load_encoder(tmp_path)

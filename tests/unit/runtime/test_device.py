@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from backbench.errors import UsageError
+from backbench.runtime.device import autocast, has_native_bf16, place, resolve_device
+
+
+def gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "expected"),
+    [
+        ("auto", 0, "cpu"),
+        ("auto", 2, "cuda:0"),
+        ("cpu", 2, "cpu"),
+        ("cuda", 1, "cuda:0"),
+        ("cuda:1", 2, "cuda:1"),
+    ],
+)
+def test_names(name: str, count: int, expected: str, monkeypatch: pytest.MonkeyPatch):
+    gpus(monkeypatch, count)
+    assert resolve_device(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("cuda", "0 CUDA devices"), ("tpu", "say 'auto'"), ("cuda:x", "say"), ("", "say")],
+)
+def test_names_that_are_not(name: str, words: str, monkeypatch: pytest.MonkeyPatch):
+    gpus(monkeypatch, 0)
+    with pytest.raises(UsageError, match=words):
+        resolve_device(name)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_precision(native: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
+    cpu = torch.device("cpu")
+    assert has_native_bf16(cpu) is native
+
+    def product(precision):
+        with autocast(precision, cpu):
+            return (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+
+    assert product("auto") == (torch.bfloat16 if native else torch.float32)
+    assert product("bf16") == torch.bfloat16
+    assert product("fp32") == torch.float32
+
+
+def test_layout():
+    module = place(torch.nn.Conv2d(4, 4, 3), torch.device("cpu"))
+    assert module.weight.is_contiguous(memory_format=torch.channels_last)

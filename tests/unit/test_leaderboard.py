@@ -1,0 +1,162 @@
+"""Rows, controls, filters, marks and the forms in which they are printed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+
+import pytest
+from rich.console import Console
+
+from backbench.errors import UsageError
+from backbench.leaderboard import Leaderboard, build, extremes, group, select
+from backbench.model import Cell, CellName, Plan
+from backbench.records import Record
+from backbench.report.tables import as_json, comma_separated, latex, markdown, print_board
+
+
+def record(key: str, metrics: Mapping[str, float]) -> Record:
+    return Record(
+        key=key,
+        stage={},
+        label=key,
+        metrics=metrics,
+        wall_s=0,
+        cpu_s=0,
+        peak_mem_gib=0,
+        finished="",
+    )
+
+
+CLEAN = {"accuracy/clean": 0.9}
+
+
+def fallen(fp: float) -> dict[str, float]:
+    return {**CLEAN, "accuracy/triggered": 0.5, "target_fp/triggered": fp, "asr": fp / 900}
+
+
+def cell(method: str, attack: str, seed: int, control: str | None = None) -> Cell:
+    name = CellName("drawn", attack, method, "none", "linear", seed)
+    return Cell(name, (f"{method}-{attack}-{seed}",), control)
+
+
+CELLS = tuple(
+    one
+    for method in ("moco-v2", "rotnet")
+    for seed in (0, 1)
+    for one in (
+        cell(method, "none", seed),
+        cell(method, "patch", seed, f"{method}-control-{seed}"),
+    )
+)
+RECORDS = {
+    "moco-v2-none-0": record("a", CLEAN),
+    "moco-v2-none-1": record("b", {"accuracy/clean": 0.92}),
+    "moco-v2-patch-0": record("c", fallen(300)),
+    "moco-v2-patch-1": record("d", fallen(400)),
+    "moco-v2-control-0": record("e", fallen(10)),
+    "moco-v2-control-1": record("f", fallen(30)),
+    "rotnet-none-0": record("g", {"accuracy/clean": 0.7}),
+    "rotnet-patch-0": record("h", fallen(12)),
+}
+FAILURES = {"rotnet-patch-1": {"label": "pretrain rotnet", "reason": "out of memory"}}
+
+
+@pytest.fixture
+def board() -> Leaderboard:
+    return build(Plan("bench", {}, CELLS), RECORDS.get, FAILURES.get)
+
+
+def test_rows_hold_seeds_controls_and_paired_lifts(board: Leaderboard) -> None:
+    row = board.rows[1]
+    assert (row.names["method"], row.names["attack"]) == ("moco-v2", "patch")
+    assert row.seeds == (0, 1)
+    assert row.values["target_fp/triggered"].mean == 350
+    assert row.controls["target_fp/triggered"].mean == 20
+    assert row.lifts["target_fp/triggered"].values == (290, 370)
+
+
+def test_a_missing_seed_and_its_reason_are_seen(board: Leaderboard) -> None:
+    row = board.rows[3]
+    assert row.seeds == (0,)
+    assert row.planned == 2
+    assert row.problem == "pretrain rotnet: out of memory"
+    assert not row.controls  # its control has not run
+
+
+def test_filters_and_order(board: Leaderboard) -> None:
+    def methods(filters: list[str], sort: str | None = None) -> list[str]:
+        rows = select(board, filters, sort).rows
+        return [f"{row.names['method']}/{row.names['attack']}" for row in rows]
+
+    assert methods(["attack=none"]) == ["moco-v2/none", "rotnet/none"]
+    assert methods(["attack!=none", "asr>0.1"]) == ["moco-v2/patch"]
+    assert methods(["accuracy/clean<=0.8"]) == ["rotnet/none"]
+    assert methods([], "accuracy/clean")[0] == "rotnet/none"
+    assert methods([], "-asr") == ["moco-v2/patch", "rotnet/patch", "moco-v2/none", "rotnet/none"]
+    assert methods([], "-method")[0].startswith("rotnet")
+
+
+@pytest.mark.parametrize(
+    ("filters", "sort", "sentence"),
+    [
+        (["methd=byol"], None, "nothing is called 'methd': did you mean 'method'"),
+        (["method>byol"], None, "compared with = or !="),
+        (["asr>lots"], None, "'lots' is not a number"),
+        (["asr"], None, "write NAME=VALUE"),
+        ([], "acc", "nothing is called 'acc'"),
+    ],
+)
+def test_wrong_filters_are_one_sentence(
+    board: Leaderboard, filters: list[str], sort: str | None, sentence: str
+) -> None:
+    with pytest.raises(UsageError, match=sentence.replace("(", r"\(")):
+        select(board, filters, sort)
+
+
+def test_best_and_worst(board: Leaderboard) -> None:
+    marks = extremes(board)
+    assert marks["accuracy/clean", "best"] == {0}  # .910 of the clean runs
+    assert marks["accuracy/clean", "worst"] == {2}
+    assert marks["asr", "worst"] == {1}
+    assert ("accuracy/triggered", "best") not in marks  # all are equal
+
+
+def test_groups(board: Leaderboard) -> None:
+    titles = [title for title, _ in group(board, "method")]
+    assert titles == ["method moco-v2", "method rotnet"]
+
+
+def test_json_and_csv_hold_the_same_numbers(board: Leaderboard) -> None:
+    row = json.loads(as_json(board))["rows"][1]
+    assert row["metrics"]["asr"]["values"] == [300 / 900, 400 / 900]
+    assert row["controls"]["asr"]["mean"] == pytest.approx(20 / 900)
+    line = list(csv.DictReader(io.StringIO(comma_separated(board))))[1]
+    assert float(line["asr:mean"]) == row["metrics"]["asr"]["mean"]
+    assert float(line["asr:lift:mean"]) == row["lifts"]["asr"]["mean"]
+    assert line["n"] == "2"
+
+
+def test_markdown_and_latex(board: Leaderboard) -> None:
+    text = markdown(board)
+    assert "350 ±71" in text
+    assert "control" in text
+    text = latex(board)
+    assert r"\toprule" in text
+    assert r"350 $\pm$71" in text
+    assert "±" not in text
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_a_terminal_never_cuts_a_number(board: Leaderboard, width: int) -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=True, color_system=None)
+    print_board(board, "table", "evaluator", console)
+    text = out.getvalue()
+    assert "…" not in text
+    assert "350" in text
+    assert "1/2 ✗" in text
+    table = text.split("mean ±", maxsplit=1)[0]
+    assert max(len(line) for line in table.splitlines()) <= width
