@@ -122,7 +122,7 @@ def _environment_is_stable() -> Iterator[None]:
     before = dict(os.environ)
     yield
     after = dict(os.environ)
-    for name in ("PYTEST_CURRENT_TEST", "COLUMNS", "BACKBENCH_STORE"):
+    for name in ("PYTEST_CURRENT_TEST", "COLUMNS", "BACKBENCH_STORE", "TORCHINDUCTOR_CACHE_DIR"):
         before.pop(name, None)
         after.pop(name, None)
     assert after == before

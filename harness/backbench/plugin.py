@@ -77,7 +77,7 @@ Split = Literal["train", "val"]
 
 
 class NotInKey:
-    """Marks an option that does not change any number: where a file lies, a memory limit."""
+    """Marks an option that changes no number: ``download: Annotated[bool, NotInKey()]``."""
 
 
 def _absolute(path: Path, info: ValidationInfo) -> Path:
@@ -85,9 +85,9 @@ def _absolute(path: Path, info: ValidationInfo) -> Path:
     return Path(base, path.expanduser()).absolute()
 
 
-#: A path option: relative to the benchmark file, and not part of a stage's key. An option whose
-#: *content* matters needs a fingerprint beside it.
-LocalPath = Annotated[Path, AfterValidator(_absolute), NotInKey()]
+#: A path option, relative to the benchmark file. Where a file lies is never part of a stage's key;
+#: if its *content* matters, a second option holds its hash.
+LocalPath = Annotated[Path, AfterValidator(_absolute)]
 
 
 class Options(BaseModel):
@@ -111,11 +111,15 @@ class Options(BaseModel):
         return ()
 
     def identity(self) -> dict[str, Any]:
-        """Return the options that change numbers, as JSON values: what enters a stage's key."""
+        """Return the options that change numbers, as JSON values: what enters a stage's key.
+
+        Paths, and what is marked :class:`NotInKey`, are left out.
+        """
         unkeyed = {
             name
             for name, field in type(self).model_fields.items()
-            if any(isinstance(mark, NotInKey) for mark in field.metadata)
+            if isinstance(getattr(self, name), Path)
+            or any(isinstance(mark, NotInKey) for mark in field.metadata)
         }
         return self.model_dump(mode="json", exclude=unkeyed)
 

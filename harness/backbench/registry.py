@@ -126,7 +126,7 @@ class Registry:
             seen.add(identity)
             try:
                 module = point.load()
-            except Exception as error:  # noqa: BLE001 - whatever a stranger's import raises
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever an import raises
                 self._fail(origin, f"cannot be loaded ({type(error).__name__}: {error})")
             else:
                 self.add(module, origin)
@@ -134,18 +134,21 @@ class Registry:
     def add(self, plugin: object, origin: Origin) -> None:
         """Register one plugin module or object and collect what it announces."""
         name = f"{origin.distribution}:{origin.entry_point}"
+        before = self.manager.get_name(plugin)
+        if before is not None:
+            self._fail(origin, f"is the same object as {before!r}, which is already there")
+            return
         try:
             self.manager.register(plugin, name=name)
         except (ValueError, pluggy.PluginValidationError) as error:
             if self.manager.get_plugin(name) is not None:
                 self.manager.unregister(name=name)
-            self._fail(origin, " ".join(str(error).split()))
+            self._fail(origin, str(error))
             return
-        unknown = [
-            caller.name
-            for caller in self.manager.get_hookcallers(plugin) or ()
-            if not caller.has_spec()
-        ]
+        callers = self.manager.get_hookcallers(plugin) or []
+        if not callers:
+            self._fail(origin, "implements no hook: is @backbench.plugin.hookimpl missing?")
+        unknown = [caller.name for caller in callers if not caller.has_spec()]
         if unknown:
             self.manager.unregister(plugin)
             known = [hook for hook in dir(hookspecs.BackbenchHooks) if not hook.startswith("_")]
@@ -235,7 +238,7 @@ class Registry:
             self._fail(origin, f"{kind} {record.name!r} is already provided by {same[0].origin}")
 
     def _fail(self, origin: Origin, reason: str) -> None:
-        self.failures.append(Failure(origin, reason))
+        self.failures.append(Failure(origin, " ".join(reason.split())))
 
 
 def load_registry() -> Registry:
@@ -262,6 +265,9 @@ def _nearest(name: str, names: Iterable[str]) -> str:
 def _record_fault(expected: type[PluginInfo], record: object) -> str | None:
     if not isinstance(record, expected):
         return f"announces {record!r} where a {expected.__name__} is expected"
+    if not isinstance(record.name, str) or not isinstance(record.target, str):
+        return f"{record.name!r}: name and target must be strings"
+    acts_on = record.acts_on if isinstance(record, DefenseInfo) else "encoder"
     options: object = record.options
     reserved = record.name == NONE and record.kind in {AttackInfo.kind, DefenseInfo.kind}
     rules = (
@@ -272,6 +278,10 @@ def _record_fault(expected: type[PluginInfo], record: object) -> str | None:
         (
             isinstance(options, type) and issubclass(options, Options),
             "options must be a subclass of backbench.plugin.Options",
+        ),
+        (
+            acts_on in {"encoder", "dataset"},
+            f"acts_on is {acts_on!r}, and must be 'encoder' or 'dataset'",
         ),
     )
     return next((f"{record.name!r}: {text}" for holds, text in rules if not holds), None)

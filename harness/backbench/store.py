@@ -31,6 +31,9 @@ from backbench.records import Record
 #: Version of the layout; another one is refused.
 LAYOUT = 1
 
+#: Says that a folder is a store, and of which layout.
+MARKER = "store.json"
+
 #: Where the store is, if the user does not say.
 DEFAULT_STORE = Path("store")
 
@@ -49,7 +52,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        marker = root / "store.json"
+        marker = root / MARKER
         if marker.is_file():
             layout = _read_json(marker).get("layout")
             if layout != LAYOUT:
@@ -57,14 +60,14 @@ class Store:
                     f"{root}: a store of layout {layout}, this backbench has {LAYOUT}: "
                     "choose another folder with --store"
                 )
-        elif root.exists() and (not root.is_dir() or any(root.iterdir())):
+        elif root.exists() and (not root.is_dir() or any(map(_foreign, root.iterdir()))):
             raise UsageError(f"{root}: not a backbench store: choose another folder with --store")
 
     def prepare(self) -> None:
-        """Make the folders."""
+        """Make the folders, the marker first: whatever is killed later leaves a store."""
+        write_atomically(self.root / MARKER, json.dumps({"layout": LAYOUT}) + "\n")
         for name in ("artifacts", "records", "failures", "logs", "tmp"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
-        write_atomically(self.root / "store.json", json.dumps({"layout": LAYOUT}) + "\n")
 
     @property
     def files_cache(self) -> Path:
@@ -114,6 +117,7 @@ class Store:
         A reader sees the whole of a stage or nothing: the record comes last. Where two runs made
         the same stage at the same time, the first one stays.
         """
+        text = json.dumps(record.as_json(), indent=1) + "\n"  # may fail; nothing has moved yet
         final = self.artifact(record.key)
         final.parent.mkdir(parents=True, exist_ok=True)
         if final.exists() and self.record(record.key) is None:
@@ -125,7 +129,7 @@ class Store:
                 raise
             return
         path = self.root / "records" / f"{record.key}.json"
-        write_atomically(path, json.dumps(record.as_json(), indent=1) + "\n")
+        write_atomically(path, text)
         (self.root / "failures" / f"{record.key}.json").unlink(missing_ok=True)
 
     def write_failure(self, key: str, failure: Mapping[str, Any]) -> None:
@@ -175,6 +179,7 @@ def write_atomically(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+        Path(name).chmod(0o644)  # mkstemp lets nobody else read; a store may be shared
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -192,6 +197,11 @@ def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
             "sha256": digest,
         }
     return found
+
+
+def _foreign(path: Path) -> bool:
+    """Say whether a file is not what a run leaves that was killed while it made a store."""
+    return not path.name.startswith(f".{MARKER}-")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -46,8 +46,8 @@ class FileList(FileDataset):
             DataError: Naming every line at fault: without a label, with a label that is not a
                 class, or naming a file that does not exist.
         """
-        train = _List.read(self.options.train.expanduser(), self.options.root)
-        val = _List.read(self.options.val.expanduser(), self.options.root)
+        train = _List.read(self.options.train, self.options.root)
+        val = _List.read(self.options.val, self.options.root)
         names = None if self.options.classes is None else _read_names(self.options.classes)
         count = max(train.labels, default=-1) + 1 if names is None else len(names)
         faults = [*train.faults(count), *val.faults(count)]
@@ -75,7 +75,7 @@ class _List(NamedTuple):
 
     @classmethod
     def read(cls, path: Path, root: Path | None) -> _List:
-        base = os.path.abspath(path.parent if root is None else root.expanduser())  # noqa: PTH100
+        base = os.path.abspath(path.parent if root is None else root)  # noqa: PTH100
         rows = cls(path, [], [], [], [], [])
         for number, line in enumerate(_read_text(path).split("\n"), start=1):
             text = line.strip()
@@ -130,7 +130,6 @@ def _derive_names(train: _List, count: int) -> tuple[str, ...]:
 
 
 def _read_names(path: Path) -> tuple[str, ...]:
-    path = path.expanduser()
     names = [line.strip() for line in _read_text(path).split("\n") if line.strip()]
     repeated = _repeated(names)
     if repeated:

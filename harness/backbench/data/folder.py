@@ -35,7 +35,7 @@ class ImageFolder(FileDataset):
             DataError: If a folder is missing, a class stands in one split only or is empty, or
                 pictures lie outside the class folders.
         """
-        root = self.options.root.expanduser()
+        root = self.options.root
         limits = {
             self.options.train: self.options.train_per_class,
             self.options.val: self.options.val_per_class,

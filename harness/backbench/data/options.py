@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from backbench.data import embedded
-from backbench.plugin import Field, Options
+from backbench.plugin import Field, LocalPath, NotInKey, Options
 
 _RESIZE = (
     "side of the squares that pictures are made into, px: the short side is resized to it and "
@@ -35,7 +36,9 @@ class EmbeddedOptions(Options):
 class ImageFolderOptions(Options):
     """Options of a folder of pictures, a folder a class."""
 
-    root: Path = Field(description="folder with the two splits; relative to the current folder")
+    root: LocalPath = Field(
+        description="folder with the two splits; relative to the benchmark file"
+    )
     train: str = Field(default="train", min_length=1, description="name of the training folder")
     val: str = Field(default="val", min_length=1, description="name of the validation folder")
     resize: int | None = Field(default=None, ge=1, description=_RESIZE)
@@ -54,14 +57,14 @@ class ImageFolderOptions(Options):
 class FileListOptions(Options):
     """Options of pictures named in two lists."""
 
-    train: Path = Field(description="list of training pictures, a line `path label` each")
-    val: Path = Field(description="list of validation pictures")
-    root: Path | None = Field(
+    train: LocalPath = Field(description="list of training pictures, a line `path label` each")
+    val: LocalPath = Field(description="list of validation pictures")
+    root: LocalPath | None = Field(
         default=None,
         description="folder that the paths in the lists are relative to; left out, each list's "
         "own folder",
     )
-    classes: Path | None = Field(
+    classes: LocalPath | None = Field(
         default=None,
         description="file of class names, one a line, in the order of the labels; left out, the "
         "names of the pictures' folders where they tell the classes apart, else the labels",
@@ -73,10 +76,11 @@ class FileListOptions(Options):
 class TorchvisionOptions(Options):
     """Options of a published data set that torchvision reads."""
 
-    root: Path = Field(
+    root: LocalPath = Field(
         default=Path("~/.cache/backbench/datasets"),
+        validate_default=True,
         description="folder that the unpacked data set lies in",
     )
-    download: bool = Field(
+    download: Annotated[bool, NotInKey()] = Field(
         default=False, description="fetch the data set into root where it is not there"
     )

@@ -108,7 +108,7 @@ class TorchvisionDataset(Dataset):
 
     @property
     def _root(self) -> Path:
-        return self.options.root.expanduser()
+        return self.options.root
 
     def _open(self, root: Path, split: str, *, download: bool) -> Any:
         from torchvision import datasets

@@ -60,8 +60,9 @@ def execute(plan: Plan, store: Store, make_executor: Callable[[], Executor], emi
     result = Result(cached=len(plan.stages) - len(missing))
     if missing:
         executor = make_executor()
-        emit("run_started", RunStarted(plan.benchmark, len(missing), result.cached, executor.slots))
+        begun = RunStarted(plan.benchmark, len(missing), result.cached, executor.slots)
         try:
+            emit("run_started", begun)
             _Drive(plan, store, executor, emit, result).run(missing, done)
         except KeyboardInterrupt:
             result.interrupted = True

@@ -72,16 +72,21 @@ def main(arguments: list[str]) -> None:
             def progress(
                 done: int, total: int, values: Mapping[str, float], key: str = key
             ) -> None:
-                out.write(encode_signal(Progressed(key, done, total, dict(values))))
+                shown = {name: float(value) for name, value in values.items()}  # numpy's, torch's
+                out.write(encode_signal(Progressed(key, int(done), int(total), shown)))
 
             out.write(encode_signal(run_guarded(stage, store, registry, device, progress)))
 
 
 def _listen(descriptor: int, stages: queue.Queue[Stage]) -> None:
-    with os.fdopen(descriptor, encoding="utf-8") as lines:
-        for line in lines:
-            stages.put(decode_stage(line))
-    os._exit(0)  # the parent is gone, or has closed the pipe: nobody waits for an answer
+    code = 1  # not a stage: the parent takes it for a failure of what it has asked for
+    try:
+        with os.fdopen(descriptor, encoding="utf-8") as lines:
+            for line in lines:
+                stages.put(decode_stage(line))
+        code = 0  # the parent is gone, or has closed the pipe: nobody waits for an answer
+    finally:
+        os._exit(code)
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ def blur_matrices(sigma: Tensor, size: int) -> Tensor:
     spread = sigma.clamp(min=1e-3)[:, None]
     weights = torch.exp(-0.5 * (taps / spread).square())
     # Each blur ends at its own distance, or it would depend on the others in its batch.
-    weights = weights.mul_(taps.abs() <= 3 * spread)
+    weights = weights.mul_(taps.abs() <= (3 * spread).ceil())
     weights = weights / weights.sum(1, keepdim=True)
     centres = torch.arange(size, device=sigma.device)
     columns = (centres[:, None] + taps.long()).clamp_(0, size - 1)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
 
-from backbench.plugin import DatasetFacts, Field, Options
+from backbench.plugin import DatasetFacts, Field, LocalPath, Options
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Range = tuple[Fraction, Fraction]
@@ -86,10 +86,10 @@ class PatchOptions(Options):
         description="how many training pictures are poisoned; left out, half of the target "
         "class, or a twentieth of the data set if untargeted",
     )
-    trigger: Annotated[int, Field(strict=True, ge=0)] | Path = Field(
+    trigger: Annotated[int, Field(strict=True, ge=0)] | LocalPath = Field(
         default=0,
         description="number of a made trigger, or the path of a picture file, relative to the "
-        "current folder; its transparent pixels are laid on white",
+        "benchmark file; its transparent pixels are laid on white",
     )
     trigger_sha256: str | None = Field(
         default=None,
@@ -139,7 +139,7 @@ class PatchOptions(Options):
             from backbench.errors import DataError
 
             try:
-                decode(trigger.expanduser())
+                decode(trigger)
             except DataError as error:
                 raise ValueError(str(error)) from error
         return trigger
@@ -152,7 +152,7 @@ class PatchOptions(Options):
             if pinned is not None:
                 raise ValueError("there is no trigger file to compare it with")
             return None
-        found = hashlib.sha256(trigger.expanduser().read_bytes()).hexdigest()
+        found = hashlib.sha256(trigger.read_bytes()).hexdigest()
         if pinned not in (None, found):
             raise ValueError(f"{trigger} has changed: its SHA-256 is {found} now")
         return found

@@ -57,7 +57,7 @@ def load_trigger(trigger: int | Path) -> Pixels:
     Differs: The published code ignores a trigger's alpha channel; here, transparent pixels are
         laid on white. All published triggers are opaque.
     """
-    return make_trigger(trigger) if isinstance(trigger, int) else decode(trigger.expanduser())
+    return make_trigger(trigger) if isinstance(trigger, int) else decode(trigger)
 
 
 def resize_trigger(trigger: Pixels, width: int) -> Pixels:
