@@ -2,143 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
+from backbench.benchmark_file import (
+    AXES,
+    MAY_BE_NONE,
+    BenchmarkFile,
+    Profile,
+    pydantic_faults,
+)
 from backbench.errors import ConfigError, DataError, Fault, PluginError, UsageError
 from backbench.model import NONE, CellName, PluginUse
-from backbench.plugin import (
-    AttackInfo,
-    Dataset,
-    DatasetFacts,
-    DatasetInfo,
-    DefenseInfo,
-    EvaluatorInfo,
-    Options,
-    PluginInfo,
-    SSLMethodInfo,
-)
+from backbench.plugin import Dataset, DatasetFacts, Options
 from backbench.registry import Registered, Registry, nearest
 
 DEFAULT_FILE = Path("benchmarks.toml")
-
-
-def _one_or_many(value: Any) -> Any:
-    return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many), Field(min_length=1)]
-Seeds = Annotated[
-    tuple[Annotated[int, Field(ge=0, strict=True)], ...],
-    BeforeValidator(_one_or_many),
-    Field(min_length=1),
-]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Filter(_Table):
-    """Some names of some axes; an axis that is not given is not restricted."""
-
-    datasets: Names | None = Field(None, description="data set instances")
-    attacks: Names | None = Field(None, description="attack instances, or 'none'")
-    methods: Names | None = Field(None, description="SSL method instances")
-    defenses: Names | None = Field(None, description="defense instances, or 'none'")
-    evaluators: Names | None = Field(None, description="evaluator instances")
-    seeds: Seeds | None = Field(None, description="seeds")
-
-    def holds(self, cell: CellName) -> bool:
-        """Say whether a cell's names are all among those given."""
-        return all(
-            allowed is None or value in allowed
-            for allowed, value in (
-                (self.datasets, cell.dataset),
-                (self.attacks, cell.attack),
-                (self.methods, cell.method),
-                (self.defenses, cell.defense),
-                (self.evaluators, cell.evaluator),
-                (self.seeds, cell.seed),
-            )
-        )
-
-
-class Profile(Filter):
-    """A named part of the matrix: ``--profile quick``."""
-
-    description: str = Field("", description="what the profile is for")
-    exclude: tuple[Filter, ...] = Field((), description="cells to leave out")
-
-    def holds(self, cell: CellName) -> bool:
-        """Say whether a cell belongs to the profile."""
-        return Filter.holds(self, cell) and not any(rule.holds(cell) for rule in self.exclude)
-
-
-class Matrix(_Table):
-    """A product of instances, less what is excluded."""
-
-    datasets: Names = Field(description="data set instances")
-    attacks: Names = Field((NONE,), description="attack instances, or 'none'")
-    methods: Names = Field(description="SSL method instances")
-    defenses: Names = Field((NONE,), description="defense instances, or 'none'")
-    evaluators: Names = Field(description="evaluator instances")
-    seeds: Seeds | None = Field(None, description="seeds; those of [benchmark] if not given")
-    exclude: tuple[Filter, ...] = Field((), description="cells to leave out")
-
-    def cells(self, seeds: tuple[int, ...]) -> Iterator[CellName]:
-        """Yield the cells, seed by seed, so that whole seeds are finished first."""
-        product = itertools.product(
-            self.seeds or seeds,
-            self.datasets,
-            self.methods,
-            self.attacks,
-            self.defenses,
-            self.evaluators,
-        )
-        for seed, dataset, method, attack, defense, evaluator in product:
-            cell = CellName(dataset, attack, method, defense, evaluator, seed)
-            if not any(rule.holds(cell) for rule in self.exclude):
-                yield cell
-
-
-class Header(_Table):
-    """The benchmark itself."""
-
-    name: str = Field("benchmark", min_length=1, description="name of the benchmark")
-    description: str = Field("", description="what it measures")
-    seeds: Seeds = Field((0,), description="one repetition of the whole matrix a seed")
-
-
-class BenchmarkFile(_Table):
-    """The tables of a benchmark file."""
-
-    benchmark: Header = Field(default_factory=Header, description="the benchmark itself")
-    datasets: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    attacks: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    defenses: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    evaluators: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    matrix: tuple[Matrix, ...] = Field(min_length=1)
-    profiles: dict[str, Profile] = Field(default_factory=dict)
-
-
-#: The axis of the matrix, and the table of instances, of each kind of plugin.
-AXES: dict[str, str] = {
-    "datasets": DatasetInfo.kind,
-    "attacks": AttackInfo.kind,
-    "methods": SSLMethodInfo.kind,
-    "defenses": DefenseInfo.kind,
-    "evaluators": EvaluatorInfo.kind,
-}
-
-_MAY_BE_NONE = frozenset({"attacks", "defenses"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +138,10 @@ def _parse(tables: dict[str, Any], faults: list[Fault]) -> BenchmarkFile | None:
         return None
 
 
+#: Stands where the file's own matrix is at fault.
+_NO_MATRIX = {"datasets": NONE, "methods": NONE, "evaluators": NONE}
+
+
 def _only_instances(tables: Mapping[str, Any]) -> BenchmarkFile:
     """Return the tables of instances that have the right shape, and nothing else."""
     shaped = {
@@ -261,63 +149,7 @@ def _only_instances(tables: Mapping[str, Any]) -> BenchmarkFile:
         for axis in AXES
         if isinstance(tables.get(axis), dict)
     }
-    return BenchmarkFile.model_construct(**{**dict.fromkeys(AXES, {}), "matrix": (), **shaped})
-
-
-def pydantic_faults(error: ValidationError, model: type[BaseModel], prefix: str) -> Iterator[Fault]:
-    """Turn a validation error into faults, with the nearest right name of an unknown key."""
-    errors = error.errors(include_url=False)
-    places = [item["loc"] for item in errors]
-    for item in errors:
-        inside = any(
-            len(place) > len(item["loc"]) and place[: len(item["loc"])] == item["loc"]
-            for place in places
-        )
-        if item["type"] == "too_short" and inside:
-            continue  # its items are at fault, and are named
-        location = [
-            part
-            for part in item["loc"]
-            if not (isinstance(part, str) and ("[" in part or part in {"tuple", "nullable"}))
-        ]
-        path = ".".join(str(part) for part in location)
-        full = ".".join(part for part in (prefix, path) if part)
-        if item["type"] == "default_factory_not_called":
-            continue  # follows from another fault
-        if item["type"] == "extra_forbidden":
-            known = _fields_at(model, location[:-1])
-            close = nearest(str(location[-1]), known)
-            hint = f": did you mean {close!r}?" if close else f" (there are: {', '.join(known)})"
-            yield Fault(full, f"unknown key{hint if known else ''}")
-        elif item["type"] == "missing":
-            yield Fault(full, "is missing")
-        else:
-            given = item["input"]
-            shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
-            message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
-            yield Fault(full, f"{message}{shown}")
-
-
-def _fields_at(model: type[BaseModel], location: Iterable[Any]) -> list[str]:
-    """Return the field names of the (nested) model at a location of an error."""
-    current: Any = model
-    for part in location:
-        if isinstance(part, str) and isinstance(current, type) and issubclass(current, BaseModel):
-            found = current.model_fields.get(part)
-            current = _inner_model(found.annotation) if found else None
-    if isinstance(current, type) and issubclass(current, BaseModel):
-        return sorted(current.model_fields)
-    return []
-
-
-def _inner_model(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        inner = _inner_model(argument)
-        if inner is not None:
-            return inner
-    return None
+    return BenchmarkFile.model_validate({**shaped, "matrix": [_NO_MATRIX]})
 
 
 def _instances(
@@ -340,7 +172,7 @@ def _instances(
         ]
         for name, table in {**tables, **{name: {} for name in implied}}.items():
             path = f"{axis}.{name}"
-            if name == NONE and axis in _MAY_BE_NONE:
+            if name == NONE and axis in MAY_BE_NONE:
                 faults.append(Fault(path, f"{NONE!r} is reserved: choose another name"))
                 continue
             instance = _instance(axis, name, table, registry=registry, folder=folder, faults=faults)
@@ -414,7 +246,7 @@ def _check_references(
         filters += [(f"profiles.{name}.exclude.{i}", r) for i, r in enumerate(profile.exclude)]
     for path, table in filters:
         for axis, kind in AXES.items():
-            allowed = set(instances[axis]) | ({NONE} if axis in _MAY_BE_NONE else set())
+            allowed = set(instances[axis]) | ({NONE} if axis in MAY_BE_NONE else set())
             for name in getattr(table, axis) or ():
                 if name in allowed or f"{axis}.{name}" in broken:
                     continue
@@ -483,39 +315,3 @@ def _check_combinations(
             Fault(instance.path, f"on data set {dataset!r}: {sentence}")
             for sentence in instance.options.faults(facts[dataset])
         )
-
-
-def json_schema(registry: Registry) -> dict[str, Any]:
-    """Return the JSON Schema of a benchmark file, with the installed plugins' options."""
-    schema = BenchmarkFile.model_json_schema()
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = "backbench benchmark file"
-    definitions = schema.setdefault("$defs", {})
-    for axis, kind in AXES.items():
-        variants = []
-        for name in registry.names(kind):
-            try:
-                info = registry.find(kind, name).info
-            except PluginError:
-                continue
-            variants.append(_instance_schema(info, definitions))
-        schema["properties"][axis] = {
-            "type": "object",
-            "description": f"named instances of {kind} plugins",
-            "additionalProperties": {"anyOf": variants},
-        }
-    return schema
-
-
-def _instance_schema(info: PluginInfo, definitions: dict[str, Any]) -> dict[str, Any]:
-    prefix = f"{info.kind}.{info.name}."
-    options = info.options.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
-    for name, definition in options.pop("$defs", {}).items():
-        definitions[prefix + name] = definition
-    options["title"] = info.name
-    options["description"] = info.summary
-    properties = options.setdefault("properties", {})
-    properties["plugin"] = {"const": info.name, "description": "name of the plugin"}
-    if info.presets:
-        properties["preset"] = {"enum": sorted(info.presets), "description": "named values"}
-    return options

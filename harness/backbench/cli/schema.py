@@ -6,8 +6,8 @@ import json
 
 import click
 
+from backbench.benchmark_file import json_schema
 from backbench.cli import common
-from backbench.config import json_schema
 from backbench.registry import load_registry
 
 

@@ -11,6 +11,7 @@ import os
 import queue
 import sys
 import threading
+import traceback
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -79,14 +80,14 @@ def main(arguments: list[str]) -> None:
 
 
 def _listen(descriptor: int, stages: queue.Queue[Stage]) -> None:
-    code = 1  # not a stage: the parent takes it for a failure of what it has asked for
     try:
         with os.fdopen(descriptor, encoding="utf-8") as lines:
             for line in lines:
                 stages.put(decode_stage(line))
-        code = 0  # the parent is gone, or has closed the pipe: nobody waits for an answer
-    finally:
-        os._exit(code)
+    except BaseException:  # noqa: BLE001 - the main thread would wait for ever
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)  # the parent is gone, or has closed the pipe: nobody waits for an answer
 
 
 if __name__ == "__main__":

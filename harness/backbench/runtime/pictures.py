@@ -38,8 +38,11 @@ class UniformBatch(Batch):
         self, pixels: Tensor, indices: NDArray[np.int64], *, epoch: int, seed: int
     ) -> None:
         super().__init__(indices, epoch=epoch, seed=seed, device=pixels.device)
-        self._values = pixels.permute(0, 3, 1, 2).to(
-            torch.float32, memory_format=torch.contiguous_format
+        # (B, 3, H, W), with the memory in the order that resampling reads.
+        self._values = (
+            pixels.transpose(2, 3)
+            .to(torch.float32, memory_format=torch.contiguous_format)
+            .transpose(1, 2)
         )
 
     @property

@@ -87,11 +87,15 @@ def resample(
         filter that can move a pixel beside a hard edge by some 10/255.
     """
     batch, channels, height, width = images.shape
-    wide = torch.bmm(images.reshape(batch, channels * height, width), columns.transpose(1, 2))
-    wide = wide.view(batch, channels, height, -1)
-    if limit is None:
-        return torch.matmul(rows[:, None], wide)
-    return torch.matmul(rows[:, None], wide.clamp_(0, limit)).clamp_(0, limit)
+    # Row by row, channels side by side: then each product is one large matrix a picture.
+    flat = images.transpose(1, 2).reshape(batch, height * channels, width)
+    wide = torch.bmm(flat, columns.transpose(1, 2)).view(batch, height, -1)
+    if limit is not None:
+        wide = wide.clamp_(0, limit)
+    result = torch.bmm(rows, wide)
+    if limit is not None:
+        result = result.clamp_(0, limit)
+    return result.view(batch, rows.shape[1], channels, -1).transpose(1, 2).contiguous()
 
 
 def blur_matrices(sigma: Tensor, size: int) -> Tensor:
@@ -105,8 +109,8 @@ def blur_matrices(sigma: Tensor, size: int) -> Tensor:
         (B, size, size), float32; rows sum to 1.
 
     Source: PIL.ImageFilter.GaussianBlur, as the published code uses it.
-    Differs: the Gaussian itself, not Pillow's three box blurs; at most 3/255 in a pixel of a
-        photograph.
+    Differs: the Gaussian itself, where Pillow passes three boxes; on a noisy picture 0.6/255
+        in the mean for deviations of 0.5 to 2 pixels, and 4/255 near 0.3, where boxes are coarse.
     """
     reach = math.ceil(3 * float(sigma.max())) if len(sigma) else 0
     taps = torch.arange(-reach, reach + 1, dtype=torch.float32, device=sigma.device)
