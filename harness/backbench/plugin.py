@@ -36,7 +36,7 @@ import pluggy
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
-from backbench.data.images import ImageSet, Pixels
+from backbench.images import ImageSet, Pixels
 
 if TYPE_CHECKING:
     from backbench.nn import Encoder

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.data.images import ImageSet, Pixels
 from backbench.errors import StageError
+from backbench.images import ImageSet, Pixels
 from backbench.plugin import Attack, Box, Split
 from backbench.seeds import derive
 

@@ -19,6 +19,7 @@ def commit() -> str | None:
     """Return the commit of the source tree that runs, with ``+dirty``; ``None`` off a checkout."""
     folder = Path(__file__).parent
     try:
+        _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)  # not a stranger's tree
         head = _git(folder, "rev-parse", "HEAD")
         dirty = _git(folder, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):

@@ -265,7 +265,7 @@ def _nearest(name: str, names: Iterable[str]) -> str:
 def _record_fault(expected: type[PluginInfo], record: object) -> str | None:
     if not isinstance(record, expected):
         return f"announces {record!r} where a {expected.__name__} is expected"
-    if not isinstance(record.name, str) or not isinstance(record.target, str):
+    if not all(isinstance(part, str) for part in (record.name, record.target)):
         return f"{record.name!r}: name and target must be strings"
     acts_on = record.acts_on if isinstance(record, DefenseInfo) else "encoder"
     options: object = record.options

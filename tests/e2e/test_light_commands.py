@@ -76,9 +76,7 @@ def test_faults_end_in_exit_code_2_and_write_nothing(tmp_path: Path, bench: Benc
         (["plan", "--store", "full"], "not a backbench store"),
     ],
 )
-def test_one_sentence(
-    tiny_file: Path, bench: Bench, arguments: list[str], sentence: str
-) -> None:
+def test_one_sentence(tiny_file: Path, bench: Bench, arguments: list[str], sentence: str) -> None:
     Path("full").mkdir()
     Path("full", "something").touch()
     outcome = bench(*arguments)

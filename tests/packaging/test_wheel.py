@@ -223,6 +223,6 @@ def test_a_benchmark_with_a_strangers_attack_and_defense_runs(
 
 
 def test_a_stranger_can_use_the_conformance_kit(environment: Path, tmp_path: Path) -> None:
-    kit = (environment / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    kit = (environment / "python", "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider")
     done = run(*kit, SAMPLE / "contract_tests.py", cwd=tmp_path)
     assert " passed" in done.stdout

@@ -118,16 +118,21 @@ def test_an_entry_point_without_a_distribution_is_named_all_the_same():
         ),
         ("@hookimpl\ndef zzz():\n    pass", "there is no hook 'zzz' (there are: "),
         ("@hookimpl\ndef register_attacks(registry):\n    return []", "{'registry'}"),
-        ("def register_attacks():\n    return []", "implements no hook: is @backbench.plugin.hookimpl"),
-        ("@hookimpl\ndef register_attacks():\n    1 / 0", "register_attacks raised ZeroDivisionError"),
+        (
+            "def register_attacks():\n    return []",
+            "implements no hook: is @backbench.plugin.hookimpl",
+        ),
+        (
+            "@hookimpl\ndef register_attacks():\n    1 / 0",
+            "register_attacks raised ZeroDivisionError",
+        ),
         ("@hookimpl\ndef register_attacks():\n    return 3", "register_attacks raised TypeError"),
         (
             "@hookimpl\ndef register_attacks():\n    return ['checker']",
             "announces 'checker' where a AttackInfo is expected",
         ),
         (
-            "@hookimpl\ndef register_attacks():\n"
-            "    yield EvaluatorInfo(name='a', summary='A.', target='a:A')",
+            "@hookimpl\ndef register_attacks():\n    yield EvaluatorInfo(name='a', summary='A.', target='a:A')",
             "where a AttackInfo is expected",
         ),
     ],

@@ -100,7 +100,9 @@ def store(tmp_path):
 def run(store, plan=PLAN, **settings):
     executor = Fake(store, **settings)
     events = []
-    result = execute(plan, store, lambda: executor, lambda hook, event: events.append((hook, event)))
+    result = execute(
+        plan, store, lambda: executor, lambda hook, event: events.append((hook, event))
+    )
     return result, executor, events
 
 

@@ -61,10 +61,14 @@ def test_what_is_published_is_there_again(store):
 
 
 def test_a_stage_that_raises_leaves_nothing(store):
-    with pytest.raises(RuntimeError), store.writing(KEY) as folder:
-        (folder / "file.txt").write_text("half")
-        raise RuntimeError
-    assert not folder.exists()
+    def stage():
+        with store.writing(KEY) as folder:
+            (folder / "file.txt").write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        stage()
+    assert list((store.root / "tmp").iterdir()) == []
     assert not store.artifact(KEY).exists()
     assert store.done() == set()
 

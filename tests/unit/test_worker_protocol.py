@@ -81,11 +81,11 @@ def test_a_loss_that_is_not_a_number_goes_through():
 # -- what happens -----------------------------------------------------------------------------
 
 #: Data sets that behave as their option says: a stage that needs no torch.
-PLUGIN = '''
+PLUGIN = """
 import os, signal, sys, time
 from pathlib import Path
 import numpy as np
-from backbench.data.images import ArrayImages
+from backbench.images import ArrayImages
 from backbench.plugin import Dataset, DatasetFacts, DatasetInfo, Field, Options, hookimpl
 
 class Behaviour(Options):
@@ -123,7 +123,7 @@ def register_datasets():
         name="moody", summary="Does what it is told.", target="moody_plugin:Moody",
         options=Behaviour,
     )
-'''
+"""
 
 
 @pytest.fixture
@@ -215,7 +215,7 @@ def test_every_other_way_to_end_has_its_reason(store):
     assert result.failed[leaves.key].startswith("the worker ended with exit code 7")
     assert result.failed[raises.key] == "ValueError: no such picture"
     assert "no such picture" in store.failure(raises.key)["details"]
-    assert exits.key in result.failed
+    assert result.failed[exits.key] == "SystemExit: enough"
     assert result.executed == [dataset("fine").key]
 
 

@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from backbench.data.images import Pixels
 from backbench.errors import DataError
+from backbench.images import Pixels
 
 #: File name endings that data sets take for pictures, lower case.
 PICTURE_SUFFIXES: Final = frozenset(

@@ -12,8 +12,8 @@ from typing import Final, TypeVar
 import numpy as np
 
 from backbench.data.decode import Square, decode, read_size
-from backbench.data.images import ArrayImages, ImageSet, Labels, Pixels
 from backbench.errors import DataError
+from backbench.images import ArrayImages, ImageSet, Labels, Pixels
 
 #: Pictures of one size are held in memory up to this many bytes, else decoded on demand.
 MEMORY_LIMIT_BYTES: Final = 2 << 30

@@ -13,8 +13,8 @@ import numpy as np
 from backbench.data.decode import Square
 from backbench.data.files import LabelledFiles, load_images, shared_size
 from backbench.data.fingerprint import fingerprint_files
-from backbench.data.images import ImageSet
 from backbench.errors import DataError
+from backbench.images import ImageSet
 from backbench.plugin import Dataset, DatasetFacts, Split
 
 #: What becomes of validation pictures that differ in size and have no size set.

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from backbench.data.images import ArrayImages, ImageSet, Pixels
 from backbench.data.options import TorchvisionOptions
 from backbench.errors import DataError
+from backbench.images import ArrayImages, ImageSet, Pixels
 from backbench.plugin import Dataset, DatasetFacts, Split
 
 _CIFAR10: Final = "airplane automobile bird cat deer dog frog horse ship truck"

@@ -57,7 +57,8 @@ class LocalExecutor(Executor):
         self._devices = _devices(setup.device)
         self._cores = _cores()
         gpus = [device for device in self._devices if device != "cpu"]
-        self._slots = setup.jobs or (len(gpus) or len(self._cores))
+        fitting = len(gpus) or len(self._cores)
+        self._slots = fitting if setup.jobs is None else setup.jobs
         if self._slots < 1:
             raise UsageError(f"--jobs {self._slots}: at least one stage must run at a time")
         self._idle: list[_Worker] = []

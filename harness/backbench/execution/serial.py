@@ -65,6 +65,6 @@ def run_guarded(stage: Stage, store: Store, registry: Any, device: str, progress
         run_stage(stage, store, registry, device, progress)
     except BackbenchError as error:
         return Finished(stage.key, str(error), traceback.format_exc())
-    except Exception as error:  # noqa: BLE001 - plugins raise what they like
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - plugins raise what they like
         return Finished(stage.key, f"{type(error).__name__}: {error}", traceback.format_exc())
     return Finished(stage.key)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from backbench.data.images import ImageSet, Pixels
+from backbench.images import ImageSet, Pixels
 from backbench.nn.encoder import Encoder
 from backbench.runtime.device import autocast, place
 from backbench.runtime.pictures import as_tensor, evaluation_picture, reader_pool

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.data.images import ImageSet, Subset
+from backbench.images import ImageSet, Subset
 from backbench.nn.encoder import Encoder
 from backbench.runtime.features import extract
 from backbench.seeds import derive
@@ -16,7 +16,7 @@ from backbench.seeds import derive
 BANK, QUERIES = 2000, 500
 
 #: Most pictures of which the spread of features is taken.
-SPREAD = 256
+SPREAD = 128
 
 #: Neighbours that vote.
 NEIGHBOURS = 5

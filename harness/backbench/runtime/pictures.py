@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from backbench.data.images import ImageSet, Pixels
+from backbench.images import ImageSet, Pixels
 from backbench.nn.batch import Batch
 from backbench.runtime.resample import Interpolation, filter_matrices, resample
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from backbench.data.images import ImageSet
 from backbench.errors import StageError
+from backbench.images import ImageSet
 from backbench.nn.encoder import Encoder
 from backbench.nn.method import Progress, SSLMethod, TrainingContext, TrainingTask
 from backbench.runtime.device import autocast, place

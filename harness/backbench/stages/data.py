@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import load_file
 
-from backbench.data.images import ArrayImages, ImageSet, Overlay, Pixels, Subset
+from backbench.images import ArrayImages, ImageSet, Overlay, Pixels, Subset
 from backbench.plugin import Attack, DatasetFacts, Split
 from backbench.poisoning import TriggeredImages, read_manifest
 from backbench.stages.task import Task, load_plugin

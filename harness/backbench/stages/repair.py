@@ -6,8 +6,8 @@ import functools
 
 import numpy as np
 
-from backbench.data.images import Subset
 from backbench.errors import StageError
+from backbench.images import Subset
 from backbench.plugin import CleanImages, Defense, DefenseContext
 from backbench.seeds import derive
 from backbench.stages.data import clean_images

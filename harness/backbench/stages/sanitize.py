@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from safetensors.numpy import save_file
 
-from backbench.data.images import ImageSet, Pixels
 from backbench.errors import StageError
+from backbench.images import ImageSet, Pixels
 from backbench.plugin import Defense
 from backbench.stages.data import training_images
 from backbench.stages.repair import context_of

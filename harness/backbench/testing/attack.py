@@ -8,7 +8,7 @@ from typing import get_args
 
 import numpy as np
 
-from backbench.data.images import Pixels
+from backbench.images import Pixels
 from backbench.plugin import Attack, Split
 from backbench.testing.base import PluginContract, global_generators_untouched, pictures
 

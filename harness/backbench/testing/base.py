@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from backbench.data.images import ArrayImages
+from backbench.images import ArrayImages
 from backbench.plugin import DatasetFacts, PluginInfo
 from backbench.registry import GROUP, Origin, Registered, Registry, load_registry
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from backbench.data.images import ArrayImages, Subset
+from backbench.images import ArrayImages, Subset
 from backbench.plugin import CleanImages, Defense, DefenseContext, DefenseInfo
 from backbench.testing.base import PluginContract, global_generators_untouched, pictures
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.plugin import Evaluator
+from backbench.plugin import DatasetFacts, Evaluator
 from backbench.testing.base import PluginContract, global_generators_untouched
 
 _CLASSES, _DIMENSIONS, _PER_CLASS = 3, 8, 30
@@ -18,6 +18,14 @@ class EvaluatorContract(PluginContract):
 
     Features are three clouds of 30 points in 8 dimensions, far from each other.
     """
+
+    facts = DatasetFacts(
+        classes=("ant", "bee", "cat"),
+        train=_CLASSES * _PER_CLASS,
+        val=_CLASSES * _PER_CLASS,
+        size=(32, 32),
+        train_per_class=(_PER_CLASS,) * _CLASSES,
+    )
 
     @property
     def base(self) -> type[Evaluator]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backbench.data.images import ArrayImages
+from backbench.images import ArrayImages
 from backbench.testing.base import PluginContract, global_generators_untouched, pictures
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.data.images import Pixels
+from backbench.images import Pixels
 from backbench.plugin import Attack, DatasetFacts, Split, Stamp
 from backbench_attacks.options import PatchOptions
 from backbench_attacks.triggers import load_trigger, paste, place, resize_trigger

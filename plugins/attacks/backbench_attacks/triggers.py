@@ -11,7 +11,7 @@ from PIL import Image
 
 from backbench import seeds
 from backbench.data.decode import decode
-from backbench.data.images import Pixels
+from backbench.images import Pixels
 from backbench.plugin import Box
 
 _SIDE: Final = 80

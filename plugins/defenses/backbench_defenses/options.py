@@ -48,10 +48,11 @@ class DistillOptions(TrainingOptions):
 
 #: Numbers for pictures of about 32 pixels, found on the embedded data set.
 SMALL: Final[dict[str, Any]] = {
-    "epochs": 100,
+    "epochs": 60,
     "batch_size": 64,
     "optimiser": {"lr": 0.05, "decay": "weights"},
     "schedule": {"name": "cosine", "per": "step", "milestones": (), "warmup_epochs": 2},
+    "views": {"scale": (0.5, 1.0)},
     "queue": 256,
     "momentum": 0.99,
 }

@@ -1,5 +1,7 @@
 """The conformance kit over this plugin: ``pytest contract_tests.py`` where both are installed."""
 
+# ruff: noqa: RUF012 - nobody changes them
+
 from backbench_sample import CORNER_DOT, DENSITY_FILTER
 
 from backbench.testing import AttackContract, DefenseContract

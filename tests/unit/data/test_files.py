@@ -16,8 +16,8 @@ from backbench.data.files import (
     shared_size,
     spread,
 )
-from backbench.data.images import ArrayImages
 from backbench.errors import DataError
+from backbench.images import ArrayImages
 
 
 @pytest.fixture

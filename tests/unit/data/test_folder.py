@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from backbench.data.folder import ImageFolder
-from backbench.data.images import ArrayImages
 from backbench.data.options import ImageFolderOptions
 from backbench.errors import DataError
+from backbench.images import ArrayImages
 
 
 def folder(root, **options):

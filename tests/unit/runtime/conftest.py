@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from backbench.data.images import ArrayImages, Pixels
+from backbench.images import ArrayImages, Pixels
 
 
 class RaggedImages:

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from backbench.data.images import ArrayImages
+from backbench.images import ArrayImages
 from backbench.nn import Encoder, EncoderSpec
 from backbench.runtime.features import extract
 from backbench.runtime.monitor import feature_spread, knn_accuracy, knn_epochs

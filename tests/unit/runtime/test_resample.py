@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
 from PIL import Image
 from scipy.ndimage import gaussian_filter1d
 from torchvision.transforms.v2 import functional as V
 
 from backbench.runtime.resample import Interpolation, blur_matrices, filter_matrices, resample
-
 
 
 def picture(seed: int, height: int, width: int) -> np.ndarray:

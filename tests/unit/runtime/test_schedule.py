@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import pytest
-from backbench_defenses.options import DistillOptions
-from backbench_ssl.options import BYOLOptions, JigsawOptions, MoCoOptions, RotNetOptions
 
 from backbench.runtime.schedule import learning_rate
 from backbench.training_options import TrainingOptions
+from backbench_defenses.options import DistillOptions
+from backbench_ssl.options import BYOLOptions, JigsawOptions, MoCoOptions, RotNetOptions
 
 
 def at_epoch(options: TrainingOptions, epoch: int, steps: int = 500) -> set[float]:
@@ -59,9 +59,7 @@ def test_cosine_of_the_step_begins_after_the_warm_up():
     chosen = options(name="cosine", per="step", warmup_epochs=2)
     rates = [learning_rate(chosen, step, 5) for step in range(50)]
     assert rates[:10] == pytest.approx([0.02 * (i + 1) for i in range(10)])
-    assert rates[10:] == pytest.approx(
-        [0.1 * (1 + math.cos(math.pi * i / 40)) for i in range(40)]
-    )
+    assert rates[10:] == pytest.approx([0.1 * (1 + math.cos(math.pi * i / 40)) for i in range(40)])
 
 
 def test_constant():

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from backbench.data.images import ArrayImages
 from backbench.errors import StageError
+from backbench.images import ArrayImages
 from backbench.nn import Batch, SSLMethod, TrainingContext
 from backbench.runtime.training import build_optimiser, epoch_order, pretrain
 from backbench.runtime.views import random_view
@@ -55,14 +55,14 @@ def options(**given: Any) -> ToyOptions:
     return ToyOptions.model_validate(small | given)
 
 
-def run(images: Any, chosen: ToyOptions | None = None, seed: int = 0, calls: list[Any] | None = None):
+def run(
+    images: Any, chosen: ToyOptions | None = None, seed: int = 0, calls: list[Any] | None = None
+):
     def progress(done: int, total: int, values: Mapping[str, float]) -> None:
         if calls is not None:
             calls.append((done, total, dict(values)))
 
-    return pretrain(
-        Toy, chosen or options(), images, seed=seed, device="cpu", progress=progress
-    )
+    return pretrain(Toy, chosen or options(), images, seed=seed, device="cpu", progress=progress)
 
 
 def weights(encoder: nn.Module) -> Tensor:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from backbench_defenses.options import DistillOptions
-from backbench_ssl.options import BYOLOptions, JigsawOptions, MoCoOptions, RotNetOptions
 from pydantic import ValidationError
 
 from backbench.plugin import DatasetFacts
 from backbench.training_options import BackboneOptions, Options, image_side
+from backbench_defenses.options import DistillOptions
+from backbench_ssl.options import BYOLOptions, JigsawOptions, MoCoOptions, RotNetOptions
 
 
 def facts(train: int = 100_000, size: tuple[int, int] | None = None) -> DatasetFacts:
@@ -80,8 +80,12 @@ TINY = {"backbone": {"name": "tiny-resnet"}}
         (MoCoOptions, {"queue": 1000}, facts(), "not a multiple of batch_size = 256"),
         (MoCoOptions, {"norm_groups": 3}, facts(), "norm_groups = 3 does not divide"),
         (MoCoOptions, {}, facts(size=(16, 16)), "at least 32 pixels, not 16"),
-        (MoCoOptions, TINY | {"views": {"size": 8}, "backbone": {"name": "tiny-resnet"}
-         | {"stem_stride": 4}}, facts(), "at least 16 pixels, not 8"),
+        (
+            MoCoOptions,
+            TINY | {"views": {"size": 8}, "backbone": {"name": "tiny-resnet"} | {"stem_stride": 4}},
+            facts(),
+            "at least 16 pixels, not 8",
+        ),
         (BYOLOptions, {"epochs": 200, "batch_size": 512}, facts(600), "longer than the training"),
         (JigsawOptions, {"resize": None}, facts(), "resize must be given"),
         (JigsawOptions, {"resize": None}, facts(size=(64, 64)), "three do not fit"),
@@ -89,9 +93,7 @@ TINY = {"backbone": {"name": "tiny-resnet"}}
         (DistillOptions, {"clean_fraction": 0.001}, facts(), "more than the 100 training pictures"),
     ],
 )
-def test_faults(
-    model: type[Options], given: dict[str, object], data: DatasetFacts, words: str
-):
+def test_faults(model: type[Options], given: dict[str, object], data: DatasetFacts, words: str):
     found = list(model.model_validate(given).faults(data))
     assert len(found) == 1
     assert words in found[0]

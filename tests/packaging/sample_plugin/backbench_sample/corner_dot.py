@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.data.images import Pixels
+from backbench.images import Pixels
 from backbench.plugin import Attack, Box, Split, Stamp
 from backbench_sample import CornerDotOptions
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.data.images import ImageSet
+from backbench.images import ImageSet
 from backbench.nn import Encoder
 from backbench.plugin import Defense, DefenseContext
 from backbench.runtime.features import extract

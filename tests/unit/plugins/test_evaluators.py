@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import approx_fprime
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+
+from backbench.plugin import DatasetFacts, Evaluator
+from backbench_evaluators.features import labelled_subset, unit
+from backbench_evaluators.knn import KNN, vote
+from backbench_evaluators.linear import Linear, cross_entropy, logits, standardisation
+from backbench_evaluators.options import KNNOptions, LinearOptions
+
+
+@pytest.fixture(scope="module")
+def clusters() -> tuple[np.ndarray, ...]:
+    """Features (train, val) and labels of five overlapping clusters."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(5, 16))
+    labels = np.arange(500) % 5
+    features = centres[labels] + rng.normal(size=(500, 16)) * 1.2
+    features = (features * 7 + 3).astype(np.float32)
+    return features[:400], labels[:400], features[400:], labels[400:]
+
+
+def fitted(evaluator: Evaluator, clusters: tuple[np.ndarray, ...]) -> Evaluator:
+    evaluator.fit(clusters[0], clusters[1], 5)
+    return evaluator
+
+
+# -- the labelled subset -------------------------------------------------------------------
+
+
+def test_the_same_share_of_each_class():
+    labels = np.repeat([0, 1, 2], [100, 50, 3])
+    chosen = labelled_subset(labels, 0.1, seed=0)
+    assert np.bincount(labels[chosen]).tolist() == [10, 5, 1]
+    assert np.array_equal(chosen, np.unique(chosen))
+    assert np.array_equal(chosen, labelled_subset(labels, 0.1, seed=0))
+    assert not np.array_equal(chosen, labelled_subset(labels, 0.1, seed=1))
+    assert set(chosen) <= set(labelled_subset(labels, 0.3, seed=0))
+    assert np.array_equal(labelled_subset(labels, 1.0, seed=0), np.arange(153))
+
+
+def test_unit_vectors():
+    vectors = unit(np.float32([[3, 4], [0, 0]]))
+    assert vectors.tolist() == [[pytest.approx(0.6), pytest.approx(0.8)], [0, 0]]
+
+
+# -- linear --------------------------------------------------------------------------------
+
+
+def test_features_are_normalised_then_standardised(clusters: tuple[np.ndarray, ...]):
+    features = clusters[0].astype(np.float64)
+    normalised = features / np.sqrt(np.square(features).sum(1, keepdims=True))
+    mean, scale = standardisation(unit(clusters[0]))
+    assert np.allclose(mean, normalised.mean(0), atol=1e-6)
+    variance = np.square(normalised - normalised.mean(0)).sum(0) / 399
+    assert np.allclose(scale, 1 / np.sqrt(variance + 1e-5), rtol=1e-4)
+
+    linear = fitted(Linear(LinearOptions(label_fraction=1.0), 0), clusters)
+    scores = linear.predict(clusters[2])
+    assert np.allclose(linear.predict(clusters[2] * 5), scores, atol=1e-3)
+    assert scores.dtype == np.float32
+
+
+def test_cross_entropy_and_its_gradient():
+    rng = np.random.default_rng(1)
+    inputs = rng.normal(size=(9, 4)).astype(np.float32)
+    labels = rng.integers(0, 3, 9)
+    weights = rng.normal(size=(5, 3)).astype(np.float32)
+    loss, gradient = cross_entropy(weights, inputs, labels)
+
+    def exact(flat: np.ndarray) -> float:
+        table = flat.reshape(5, 3)
+        scores = inputs.astype(np.float64) @ table[:-1] + table[-1]
+        return float((np.log(np.exp(scores).sum(1)) - scores[np.arange(9), labels]).mean())
+
+    assert loss == pytest.approx(exact(weights.astype(np.float64).ravel()), abs=1e-6)
+    numeric = approx_fprime(weights.astype(np.float64).ravel(), exact, 1e-6).reshape(5, 3)
+    assert np.allclose(gradient, numeric, atol=1e-4)
+
+
+def test_lbfgs_finds_scikit_learns_minimum(clusters: tuple[np.ndarray, ...]):
+    options = LinearOptions(label_fraction=1.0, penalty=0.01)
+    scores = fitted(Linear(options, 0), clusters).predict(clusters[2])
+    normalised = unit(clusters[0])
+    mean, scale = standardisation(normalised)
+    peer = LogisticRegression(C=1 / (0.01 * 400), tol=1e-8, max_iter=2000)
+    peer.fit((normalised - mean) * scale, clusters[1])
+    expected = peer.predict_log_proba((unit(clusters[2]) - mean) * scale)
+    found = scores - np.log(np.exp(scores).sum(1, keepdims=True))
+    assert np.abs(found - expected).max() < 2e-3
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
+def test_solvers_learn_and_repeat(solver: str, clusters: tuple[np.ndarray, ...]):
+    options = LinearOptions.model_validate(
+        {"label_fraction": 1.0, "solver": solver, "lr": 0.1, "batch_size": 64}
+    )
+    scores = fitted(Linear(options, 3), clusters).predict(clusters[2])
+    assert (scores.argmax(1) == clusters[3]).mean() > 0.8
+    assert np.array_equal(fitted(Linear(options, 3), clusters).predict(clusters[2]), scores)
+
+
+def test_sgd_is_torchs(clusters: tuple[np.ndarray, ...]):
+    """Momentum, decay and milestones, step by step, with one batch an epoch."""
+    import torch
+
+    options = LinearOptions(
+        label_fraction=1.0, solver="sgd", batch_size=400, epochs=6, milestones=(2, 4),
+        momentum=0.8, penalty=0.1, lr=0.5,
+    )  # fmt: skip
+    linear = fitted(Linear(options, 0), clusters)
+    start = fitted(Linear(options.model_copy(update={"epochs": 0}), 0), clusters)._weights
+    layer = torch.nn.Linear(16, 5)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(start[:-1].T.copy()))
+        layer.bias.copy_(torch.from_numpy(start[-1]))
+    optimiser = torch.optim.SGD(layer.parameters(), lr=0.5, momentum=0.8, weight_decay=0.1)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, [2, 4])
+    mean, scale = standardisation(unit(clusters[0]))
+    inputs = torch.from_numpy((unit(clusters[0]) - mean) * scale)
+    for _ in range(6):
+        loss = torch.nn.functional.cross_entropy(layer(inputs), torch.from_numpy(clusters[1]))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    assert np.allclose(linear._weights[:-1].T, layer.weight.detach().numpy(), atol=1e-4)
+    assert np.allclose(linear._weights[-1], layer.bias.detach().numpy(), atol=1e-4)
+    assert np.abs(start).max() <= 0.25
+
+
+def test_logits():
+    weights = np.float32([[1, 2], [3, 4], [10, 20]])
+    assert logits(weights, np.float32([[1, 1]])).tolist() == [[14, 26]]
+
+
+def test_a_class_without_pictures_is_never_predicted(clusters: tuple[np.ndarray, ...]):
+    linear = Linear(LinearOptions(label_fraction=1.0), 0)
+    linear.fit(clusters[0], clusters[1], 7)
+    assert linear.predict(clusters[2]).shape == (100, 7)
+    assert linear.predict(clusters[2]).argmax(1).max() < 5
+
+
+def test_one_picture_a_class_is_enough(clusters: tuple[np.ndarray, ...]):
+    linear = fitted(Linear(LinearOptions(label_fraction=0.001), 0), clusters)
+    assert np.isfinite(linear.predict(clusters[2])).all()
+
+
+# -- k-NN ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [1, 5, 20])
+def test_votes_are_scikit_learns(k: int, clusters: tuple[np.ndarray, ...]):
+    scores = fitted(KNN(KNNOptions(k=k), 0), clusters).predict(clusters[2])
+    peer = KNeighborsClassifier(k, algorithm="brute").fit(unit(clusters[0]), clusters[1])
+    shares = peer.predict_proba(unit(clusters[2]))
+    assert np.abs(scores - shares).max() <= 1.01e-4
+    untied = (shares == shares.max(1, keepdims=True)).sum(1) == 1
+    assert np.array_equal(scores.argmax(1)[untied], shares.argmax(1)[untied])
+
+
+def test_ties_go_to_the_nearest_of_the_tied():
+    neighbours = np.array([[3, 1, 2, 2, 1], [0, 4, 4, 0, 2], [2, 1, 0, 4, 3]])
+    assert vote(neighbours, 5).argmax(1).tolist() == [1, 0, 2]
+
+
+def test_shares_of_the_votes():
+    shares = vote(np.array([[1, 1, 0, 2]]), 4)
+    assert shares[0].tolist() == pytest.approx([0.25, 0.5, 0.25, 0], abs=1.01e-4)
+
+
+def test_scale_does_not_matter(clusters: tuple[np.ndarray, ...]):
+    knn = fitted(KNN(KNNOptions(k=5), 0), clusters)
+    assert np.array_equal(knn.predict(clusters[2]), knn.predict(clusters[2] * 4))
+
+
+def test_fewer_pictures_than_neighbours(clusters: tuple[np.ndarray, ...]):
+    knn = fitted(KNN(KNNOptions(k=50, label_fraction=0.01), 0), clusters)
+    assert np.isfinite(knn.predict(clusters[2])).all()
+
+
+def test_faults():
+    facts = DatasetFacts(("a", "b"), 60, 10, None, (30, 30))
+    assert list(KNNOptions(k=60).faults(facts)) == []
+    assert list(KNNOptions(k=61).faults(facts)) == ["k = 61 is more than the 60 labelled pictures"]
+    (fault,) = KNNOptions(k=10, label_fraction=0.1).faults(facts)
+    assert "the 6 labelled" in fault
+    (fault,) = LinearOptions().faults(DatasetFacts(("a",), 60, 10, None, (60,)))
+    assert "two classes" in fault
