@@ -169,7 +169,11 @@ class ViewOptions(Options):
 class TrainingOptions(Options):
     """What the training loop needs; the base of the options of everything that trains."""
 
-    epochs: int = Field(200, ge=1, description="passes over the training pictures")
+    epochs: int = Field(
+        200,
+        ge=0,
+        description="passes over the training pictures; 0 leaves the random weights of the start",
+    )
     batch_size: int = Field(256, ge=2, description="pictures a step; an incomplete batch is left")
     optimiser: OptimiserOptions = Field(
         OptimiserOptions(), description="how the weights are updated"
@@ -204,7 +208,7 @@ class TrainingOptions(Options):
             raise ValueError(
                 f"schedule.milestones: epoch {late[0]} is never reached in {self.epochs} epochs"
             )
-        if self.schedule.warmup_epochs >= self.epochs:
+        if self.schedule.warmup_epochs and self.schedule.warmup_epochs >= self.epochs:
             raise ValueError("schedule.warmup_epochs: the warm-up is longer than the training")
         return self
 
@@ -218,7 +222,7 @@ class TrainingOptions(Options):
             yield f"batch_size = {self.batch_size} is more than the {images} training pictures"
             return
         steps = self.epochs * (images // self.batch_size)
-        if self.schedule.warmup_steps >= steps:
+        if self.schedule.warmup_steps and self.schedule.warmup_steps >= steps:
             yield (
                 f"schedule.warmup_steps = {self.schedule.warmup_steps} is longer than the "
                 f"training of {steps} steps"

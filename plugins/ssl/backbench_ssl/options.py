@@ -74,7 +74,11 @@ class BYOLOptions(SSLOptions):
 class JigsawOptions(SSLOptions):
     """Options of Jigsaw."""
 
-    epochs: int = Field(105, ge=1, description="passes over the training pictures")
+    epochs: int = Field(
+        105,
+        ge=0,
+        description="passes over the training pictures; 0 leaves the random weights of the start",
+    )
     optimiser: OptimiserOptions = Field(
         OptimiserOptions(lr=0.01, decay="weights"), description="how the weights are updated"
     )
@@ -127,7 +131,11 @@ class JigsawOptions(SSLOptions):
 class RotNetOptions(SSLOptions):
     """Options of RotNet."""
 
-    epochs: int = Field(105, ge=1, description="passes over the training pictures")
+    epochs: int = Field(
+        105,
+        ge=0,
+        description="passes over the training pictures; 0 leaves the random weights of the start",
+    )
     batch_size: int = Field(
         128, ge=2, description="pictures a step; each is seen in four rotations"
     )
