@@ -10,10 +10,17 @@ from backbench.model import Stage
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """A run is about to execute its stages."""
+    """A run is about to execute its stages.
+
+    Args:
+        benchmark: Its name.
+        stages: The stages to execute, in the plan's order.
+        cached: Number of stages that are in the store.
+        slots: Number of stages that run at a time.
+    """
 
     benchmark: str
-    total: int
+    stages: tuple[Stage, ...]
     cached: int
     slots: int
 

@@ -300,7 +300,7 @@ def test_an_observer_that_raises_is_reported_once_and_goes_no_further(install):
     first = install("acme-checker", OBSERVER)
     second = install("zenith-checker", OBSERVER.replace('raise RuntimeError("no space left")', ""))
     registry = load_registry()
-    event = RunStarted("b", 1, 0, 1)
+    event = RunStarted("b", (), 0, 1)
     registry.emit("run_started", event)
     registry.emit("run_started", event)
     registry.emit("run_finished", RunFinished(1, 0, 0, 0.0))

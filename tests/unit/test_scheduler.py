@@ -122,7 +122,7 @@ def test_stages_run_after_their_inputs_in_the_plans_order(store):
     assert hooks[-1] == "run_finished"
     assert hooks[1:-1] == ["stage_started", "stage_progress", "stage_finished"] * 5
     assert [type(event) for _, event in events[1:4]] == [StageStarted, StageProgress, StageFinished]
-    assert (events[0][1].total, events[0][1].cached, events[0][1].slots) == (5, 0, 1)
+    assert (len(events[0][1].stages), events[0][1].cached, events[0][1].slots) == (5, 0, 1)
     assert (events[2][1].done, events[2][1].total, events[2][1].values) == (1, 2, {"loss": 0.5})
     assert (events[-1][1].executed, events[-1][1].failed, events[-1][1].skipped) == (5, 0, 0)
 

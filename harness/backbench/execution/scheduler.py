@@ -60,7 +60,12 @@ def execute(plan: Plan, store: Store, make_executor: Callable[[], Executor], emi
     result = Result(cached=len(plan.stages) - len(missing))
     if missing:
         executor = make_executor()
-        begun = RunStarted(plan.benchmark, len(missing), result.cached, executor.slots)
+        begun = RunStarted(
+            benchmark=plan.benchmark,
+            stages=tuple(plan.stages[key] for key in missing),
+            cached=result.cached,
+            slots=executor.slots,
+        )
         try:
             emit("run_started", begun)
             _Drive(plan, store, executor, emit, result).run(missing, done)

@@ -16,6 +16,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     TaskID,
+    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -29,8 +30,13 @@ from backbench.events import (
     StageProgress,
     StageStarted,
 )
+from backbench.model import Stage
 from backbench.plugin import hookimpl
 from backbench.registry import Registry
+from backbench.report.estimate import Remaining, clock
+
+#: Names of what training logs, as there is room for.
+_SHORT = {"feature_spread": "spread", "knn_accuracy": "k-NN"}
 
 #: Seconds between two plain lines about the same stage.
 _PLAIN_EVERY_S = 30.0
@@ -69,17 +75,15 @@ class LiveProgress:
             TextColumn("[bold]{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("stages"),
+            TextColumn("stages ·"),
             TimeElapsedColumn(),
-            TextColumn("elapsed, about"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
+            TextColumn("elapsed · about {task.fields[left]} left"),
             console=console,
         )
         self._stages = Progress(
             TextColumn("  {task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
+            BarColumn(bar_width=16),
+            TaskProgressColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(compact=True),
             TextColumn("[dim]{task.fields[values]}"),
@@ -88,6 +92,7 @@ class LiveProgress:
         self._live: Live | None = None
         self._run: TaskID | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._remaining = Remaining((), 1)
 
     def close(self) -> None:
         """Take the display down."""
@@ -101,13 +106,15 @@ class LiveProgress:
     @hookimpl
     def run_started(self, event: RunStarted) -> None:
         """Put the display up."""
-        self._run = self._total.add_task(event.benchmark, total=event.total)
+        self._remaining = Remaining(event.stages, event.slots)
+        self._run = self._total.add_task(event.benchmark, total=len(event.stages), left="–")
         self._live = Live(self._display(), console=self._console, transient=True)
         self._live.start()
 
     @hookimpl
     def stage_started(self, event: StageStarted) -> None:
         """Add a bar."""
+        self._remaining.started(event.stage, time.monotonic())
         self._tasks[event.stage.key] = self._stages.add_task(
             event.stage.label, total=None, rate="", values=""
         )
@@ -116,32 +123,40 @@ class LiveProgress:
     def stage_progress(self, event: StageProgress) -> None:
         """Move a bar."""
         task = self._tasks[event.stage.key]
-        self._stages.update(
-            task, completed=event.done, total=event.total, values=_values(event.values)
-        )
+        self._remaining.progressed(event.stage, event.done / event.total)
+        self._stages.update(task, completed=event.done, total=event.total)
+        if event.values:
+            self._stages.update(task, values=_values(event.values))
         speed = next(one.speed for one in self._stages.tasks if one.id == task)
-        self._stages.update(task, rate=f"{speed:.2g}/s" if speed else "")
+        self._stages.update(task, rate=f"{speed:.3g}/s" if speed else "")
+        self._tell_left()
 
     @hookimpl
     def stage_finished(self, event: StageFinished) -> None:
         """Take a bar away."""
-        self._end(event.stage.key)
+        self._end(event.stage)
 
     @hookimpl
     def stage_failed(self, event: StageFailed) -> None:
         """Say what failed, above the bars."""
         self._console.print(f"[red]failed[/] {event.stage.label}: {event.reason}", markup=True)
-        self._end(event.stage.key)
+        self._end(event.stage)
 
     @hookimpl
     def run_finished(self, event: RunFinished) -> None:  # noqa: ARG002 - the hook's signature
         """Take the display down."""
         self.close()
 
-    def _end(self, key: str) -> None:
-        self._stages.remove_task(self._tasks.pop(key))
+    def _end(self, stage: Stage) -> None:
+        self._remaining.ended(stage, time.monotonic())
+        self._stages.remove_task(self._tasks.pop(stage.key))
         if self._run is not None:
             self._total.advance(self._run)
+        self._tell_left()
+
+    def _tell_left(self) -> None:
+        if self._run is not None:
+            self._total.update(self._run, left=clock(self._remaining.seconds(time.monotonic())))
 
 
 class PlainProgress:
@@ -157,6 +172,7 @@ class PlainProgress:
         self._done = 0
         self._began = 0.0
         self._said: dict[str, float] = {}
+        self._remaining = Remaining((), 1)
 
     def close(self) -> None:
         """Nothing to take down."""
@@ -164,21 +180,25 @@ class PlainProgress:
     @hookimpl
     def run_started(self, event: RunStarted) -> None:
         """Say how much there is to do."""
-        self._total, self._began = event.total, time.monotonic()
+        self._total, self._began = len(event.stages), time.monotonic()
+        self._remaining = Remaining(event.stages, event.slots)
         self._say(
-            f"{event.benchmark}: {event.total} stages to run, {event.cached} in the store, "
+            f"{event.benchmark}: {self._total} stages to run, {event.cached} in the store, "
             f"{event.slots} at a time"
         )
 
     @hookimpl
     def stage_started(self, event: StageStarted) -> None:
         """Start its clock."""
-        self._said[event.stage.key] = time.monotonic()
+        now = time.monotonic()
+        self._said[event.stage.key] = now
+        self._remaining.started(event.stage, now)
 
     @hookimpl
     def stage_progress(self, event: StageProgress) -> None:
         """Say where a long stage is."""
         key, now = event.stage.key, time.monotonic()
+        self._remaining.progressed(event.stage, event.done / event.total)
         if now - self._said.get(key, now) >= _PLAIN_EVERY_S:
             self._said[key] = now
             self._say(
@@ -188,18 +208,20 @@ class PlainProgress:
     @hookimpl
     def stage_finished(self, event: StageFinished) -> None:
         """Say that it is done, and how long the rest may take."""
+        now = time.monotonic()
         self._done += 1
-        elapsed = time.monotonic() - self._began
-        left = elapsed / self._done * (self._total - self._done)
+        self._remaining.ended(event.stage, now)
         self._say(
             f"[{self._done}/{self._total}] {event.stage.label}: {event.wall_s:.1f} s "
-            f"({elapsed:.0f} s elapsed, about {left:.0f} s left)"
+            f"({clock(now - self._began)} elapsed, about "
+            f"{clock(self._remaining.seconds(now))} left)"
         )
 
     @hookimpl
     def stage_failed(self, event: StageFailed) -> None:
         """Say what failed."""
         self._done += 1
+        self._remaining.ended(event.stage, time.monotonic())
         self._say(f"[{self._done}/{self._total}] FAILED {event.stage.label}: {event.reason}")
 
     def _say(self, line: str) -> None:
@@ -207,4 +229,6 @@ class PlainProgress:
 
 
 def _values(values: Mapping[str, float]) -> str:
-    return " ".join(f"{name} {value:.4g}" for name, value in values.items())
+    return " ".join(
+        f"{_SHORT.get(name, name)} {value:.3g}" for name, value in values.items() if name != "epoch"
+    )

@@ -1,0 +1,54 @@
+"""The remaining time: by what has been seen of the same sort."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from backbench.model import PluginUse, Stage, StageKind
+from backbench.report.estimate import Remaining, clock
+
+
+def stage(kind: StageKind, plugin: str, seed: int) -> Stage:
+    use = PluginUse("ssl-method", plugin, "backbench", 1, {}, {})
+    return Stage(kind=kind, plugin=use, seed=seed)
+
+
+BYOL = [stage(StageKind.PRETRAIN, "byol", seed) for seed in (0, 1)]
+ROTNET = [stage(StageKind.PRETRAIN, "rotnet", seed) for seed in (0, 1)]
+
+
+def test_nothing_is_known_at_first() -> None:
+    assert math.isnan(Remaining(BYOL, 2).seconds(0))
+
+
+def test_a_stage_under_way_tells_by_its_progress() -> None:
+    remaining = Remaining(BYOL, 1)
+    remaining.started(BYOL[0], 100)
+    remaining.progressed(BYOL[0], 0.25)
+    # 10 s for a quarter: 30 s of this one are left, and 40 s of the other
+    assert remaining.seconds(110) == pytest.approx(70)
+
+
+def test_each_plugin_has_its_own_time_and_slots_share_it() -> None:
+    remaining = Remaining(BYOL + ROTNET, 2)
+    for one, took in ((BYOL[0], 90), (ROTNET[0], 30)):
+        remaining.started(one, 0)
+        remaining.ended(one, took)
+    assert remaining.seconds(90) == pytest.approx((90 + 30) / 2)
+
+
+def test_an_unseen_plugin_counts_as_its_kind() -> None:
+    remaining = Remaining([BYOL[0], ROTNET[0]], 1)
+    remaining.started(BYOL[0], 0)
+    remaining.ended(BYOL[0], 50)
+    assert remaining.seconds(50) == pytest.approx(50)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(7.4, "0:07"), (750, "12:30"), (3900, "1:05:00"), (36_061, "10:01:01"), (math.nan, "–")],
+)
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text

@@ -1,0 +1,54 @@
+"""Progress on a terminal and elsewhere, from the same events."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from backbench.events import (
+    RunFinished,
+    RunStarted,
+    StageFailed,
+    StageFinished,
+    StageProgress,
+    StageStarted,
+)
+from backbench.model import Stage, StageKind
+from backbench.registry import Registry
+from backbench.report.progress import attach_progress
+
+STAGES = tuple(
+    Stage(kind=StageKind.PRETRAIN, plugin=None, seed=seed, label=f"pretrain seed {seed}")
+    for seed in (0, 1)
+)
+
+
+def play(terminal: bool) -> str:
+    registry = Registry()
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=120)
+    with attach_progress(registry, console):
+        registry.emit("run_started", RunStarted("bench", STAGES, 3, 2))
+        for stage in STAGES:
+            registry.emit("stage_started", StageStarted(stage))
+        registry.emit("stage_progress", StageProgress(STAGES[0], 5, 10, {"loss": 1.25}))
+        registry.emit("stage_progress", StageProgress(STAGES[0], 6, 10, {}))
+        registry.emit("stage_finished", StageFinished(STAGES[0], 12.5))
+        registry.emit("stage_failed", StageFailed(STAGES[1], "the wheel came off"))
+        registry.emit("run_finished", RunFinished(1, 1, 0, 12.5))
+    assert registry.failures == []  # no observer raised
+    return out.getvalue()
+
+
+def test_plain_lines() -> None:
+    lines = play(terminal=False).splitlines()
+    assert lines[0] == "bench: 2 stages to run, 3 in the store, 2 at a time"
+    assert lines[1].startswith("[1/2] pretrain seed 0: 12.5 s (0:00 elapsed, about ")
+    assert lines[2] == "[2/2] FAILED pretrain seed 1: the wheel came off"
+
+
+@pytest.mark.parametrize("word", ["bench", "the wheel came off"])
+def test_live_display(word: str) -> None:
+    assert word in play(terminal=True)
