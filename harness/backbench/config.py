@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,12 +88,10 @@ def load_benchmark(path: Path, registry: Registry, profile: str | None = None) -
     tables = _read(path)
     faults: list[Fault] = []
     content = _parse(tables, faults)
-    if content is None:  # the tables' own shape is at fault; say what else is
-        _instances(_only_instances(tables), registry, path.parent, faults)
-        raise ConfigError(str(path), faults)
     instances, broken = _instances(content, registry, path.parent, faults)
     _check_references(content, instances, broken, registry, faults)
-    chosen = _profile(content, profile, faults)
+    lost = "profiles" in tables and not content.profiles  # at fault, and said
+    chosen = None if lost else _profile(content, profile, faults)
     cells = tuple(
         dict.fromkeys(
             cell
@@ -130,26 +128,29 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(str(path), [Fault("", f"not valid TOML: {error}")]) from error
 
 
-def _parse(tables: dict[str, Any], faults: list[Fault]) -> BenchmarkFile | None:
+def _parse(tables: Mapping[str, Any], faults: list[Fault]) -> BenchmarkFile:
+    """Return the file's tables; of a file at fault those that are right, to say what else is."""
     try:
         return BenchmarkFile.model_validate(tables)
     except ValidationError as error:
         faults.extend(pydantic_faults(error, BenchmarkFile, ""))
+    kept = {name: _right(name, table) for name, table in tables.items()}
+    right: dict[str, Any] = {name: table for name, table in kept.items() if table is not None}
+    return BenchmarkFile.model_construct(**{"matrix": (), **right})
+
+
+def _right(name: str, table: Any) -> Any:
+    """Return a table of the file, of instances those that are tables; ``None`` if it is at fault."""
+    if name in AXES and isinstance(table, Mapping):
+        table = {key: value for key, value in table.items() if isinstance(value, Mapping)}
+    try:
+        return getattr(BenchmarkFile.model_validate({**_LEAST, name: table}), name)
+    except ValidationError:
         return None
 
 
-#: Stands where the file's own matrix is at fault.
-_NO_MATRIX = {"datasets": NONE, "methods": NONE, "evaluators": NONE}
-
-
-def _only_instances(tables: Mapping[str, Any]) -> BenchmarkFile:
-    """Return the tables of instances that have the right shape, and nothing else."""
-    shaped = {
-        axis: {name: table for name, table in tables[axis].items() if isinstance(table, dict)}
-        for axis in AXES
-        if isinstance(tables.get(axis), dict)
-    }
-    return BenchmarkFile.model_validate({**shaped, "matrix": [_NO_MATRIX]})
+#: What a benchmark file cannot do without.
+_LEAST = {"matrix": [{"datasets": NONE, "methods": NONE, "evaluators": NONE}]}
 
 
 def _instances(
@@ -206,7 +207,7 @@ def _instance(
         faults.append(Fault(where, str(error)))
         return None
     info = registered.info
-    if preset is not None and preset not in info.presets:
+    if preset is not None and (not isinstance(preset, str) or preset not in info.presets):
         known = ", ".join(sorted(info.presets)) or "none"
         message = f"{info.name} has no preset {preset!r} (there are: {known})"
         faults.append(Fault(f"{path}.preset", message))
@@ -217,7 +218,31 @@ def _instance(
     except ValidationError as error:
         faults.extend(pydantic_faults(error, info.options, path))
         return None
+    retyped = list(_retyped(merged, options, path))
+    if retyped:
+        faults.extend(retyped)
+        return None
     return Instance(axis, name, registered, options)
+
+
+def _retyped(given: Any, value: Any, path: str) -> Iterator[Fault]:
+    """Yield what pydantic has taken for a number that is none: ``"80"``, ``true``, ``3.0``."""
+    if isinstance(given, Mapping):
+        for name, part in given.items():
+            inner = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+            yield from _retyped(part, inner, f"{path}.{name}")
+    elif isinstance(given, list | tuple) and isinstance(value, list | tuple):
+        for index, (part, inner) in enumerate(zip(given, value, strict=False)):
+            yield from _retyped(part, inner, f"{path}.{index}")
+    else:
+        wrong = (
+            (type(value) is bool and type(given) is not bool)
+            or (type(value) is int and type(given) is not int)
+            or (type(value) is float and type(given) not in {int, float})
+        )
+        if wrong:
+            wanted = {bool: "true or false", int: "a whole number", float: "a number"}[type(value)]
+            yield Fault(path, f"should be {wanted} (given: {given!r})")
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -286,6 +311,8 @@ def _datasets(
             facts[name] = dataset.facts()
         except (DataError, PluginError) as error:
             faults.append(Fault(instance.path, str(error)))
+        except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises
+            faults.append(Fault(instance.path, _raised(instance.registered, error)))
         else:
             datasets[name] = dataset
     return datasets, facts
@@ -311,7 +338,18 @@ def _check_combinations(
         instance = instances[axis].get(name)
         if instance is None or dataset not in facts:
             continue
+        try:
+            sentences = list(instance.options.faults(facts[dataset]))
+        except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises
+            sentences = [_raised(instance.registered, error)]
         faults.extend(
-            Fault(instance.path, f"on data set {dataset!r}: {sentence}")
-            for sentence in instance.options.faults(facts[dataset])
+            Fault(instance.path, f"on data set {dataset!r}: {sentence}") for sentence in sentences
         )
+
+
+def _raised(registered: Registered, error: Exception) -> str:
+    """Name the distribution whose code has raised."""
+    return (
+        f"{registered.info.kind} {registered.info.name!r} of {registered.origin} raised "
+        f"{type(error).__name__}: {error}"
+    )

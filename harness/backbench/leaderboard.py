@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backbench.errors import UsageError
-from backbench.model import Cell, Plan
+from backbench.model import Cell, Plan, Stage
 from backbench.plugin import Column
 from backbench.records import Record
 from backbench.registry import nearest
@@ -39,7 +39,7 @@ class Row:
         values: Metrics over seeds.
         controls: The same metrics of the clean encoder under the same trigger.
         lifts: Value less control, paired by seed.
-        problem: Why a seed is missing, if a stage failed.
+        problem: Why a seed, or its control, is missing, if a stage failed.
     """
 
     names: Mapping[str, str]
@@ -79,7 +79,7 @@ def build(
         names = tuple(str(getattr(cell.name, field)) for field in FIELDS)
         groups.setdefault(names, []).append(cell)
     rows = tuple(
-        _row(dict(zip(FIELDS, names, strict=True)), cells, record_of, failure_of)
+        _row(dict(zip(FIELDS, names, strict=True)), cells, plan.stages, record_of, failure_of)
         for names, cells in groups.items()
     )
     return Leaderboard(plan.benchmark, (*COLUMNS, *extra), rows)
@@ -88,6 +88,7 @@ def build(
 def _row(
     names: Mapping[str, str],
     cells: Sequence[Cell],
+    stages: Mapping[str, Stage],
     record_of: Callable[[str], Record | None],
     failure_of: Callable[[str], Mapping[str, Any] | None],
 ) -> Row:
@@ -99,10 +100,12 @@ def _row(
     for cell in sorted(cells, key=lambda cell: cell.name.seed):
         record = record_of(cell.evaluation)
         if record is None:
-            problem = problem or _problem(cell, failure_of)
+            problem = problem or _problem(stages, cell.evaluation, failure_of)
             continue
         seeds.append(cell.name.seed)
         control = record_of(cell.control) if cell.control else None
+        if cell.control and control is None:
+            problem = problem or _problem(stages, cell.control, failure_of)
         for metric, value in record.metrics.items():
             values.setdefault(metric, []).append(value)
             if control is not None and metric in control.metrics:
@@ -119,12 +122,15 @@ def _row(
     )
 
 
-def _problem(cell: Cell, failure_of: Callable[[str], Mapping[str, Any] | None]) -> str:
-    for key in cell.path:
-        failure = failure_of(key)
-        if failure is not None:
-            return f"{failure['label']}: {failure['reason']}"
-    return ""
+def _problem(
+    stages: Mapping[str, Stage], key: str, failure_of: Callable[[str], Mapping[str, Any] | None]
+) -> str:
+    """Say which of the stages that lead to one failed, and why; empty if none did."""
+    failure = failure_of(key)
+    if failure is not None:
+        return f"{failure['label']}: {failure['reason']}"
+    read = stages[key].inputs.values() if key in stages else ()
+    return next(filter(None, (_problem(stages, one, failure_of) for one in read)), "")
 
 
 # -- choosing and ordering rows ----------------------------------------------------------------

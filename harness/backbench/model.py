@@ -60,6 +60,9 @@ class Stage:
         inputs: Keys of the stages it reads, by role.
         content: Fingerprint of outside content (a data set's), else empty.
         label: For people: ``pretrain moco-v2 on patch-targeted, seed 0``. Not in the key.
+        given: Options of the inputs' plugins as this benchmark gives them, by role. Not in the
+            key: they are the inputs' own, but for where files lie, and these may have moved since
+            an input was made.
     """
 
     kind: StageKind
@@ -68,6 +71,7 @@ class Stage:
     inputs: Mapping[str, str] = field(default_factory=dict)
     content: str = ""
     label: str = field(default="", compare=False)
+    given: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
 
     @property
     def key(self) -> str:
@@ -79,7 +83,7 @@ def stage_key(stage: Stage) -> str:
     """Hash everything that a stage's result depends on.
 
     Args:
-        stage: The stage; its label does not count.
+        stage: The stage; its label and what its inputs are given do not count.
 
     Returns:
         The first 128 bits of a SHA-256, as 32 hexadecimal digits.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import cast
 
 from backbench.config import Benchmark, Instance
@@ -165,7 +166,9 @@ class _Planner:
 
     def _add(self, stage: Stage) -> str:
         key = stage.key
-        self.stages.setdefault(key, stage)
+        uses = {role: self.stages[one].plugin for role, one in stage.inputs.items()}
+        given = {role: use.options for role, use in uses.items() if use is not None}
+        self.stages.setdefault(key, replace(stage, given=given))
         return key
 
 

@@ -60,14 +60,29 @@ class Store:
                     f"{root}: a store of layout {layout}, this backbench has {LAYOUT}: "
                     "choose another folder with --store"
                 )
-        elif root.exists() and (not root.is_dir() or any(map(_foreign, root.iterdir()))):
+        elif not _is_empty(root):
             raise UsageError(f"{root}: not a backbench store: choose another folder with --store")
 
+    @property
+    def exists(self) -> bool:
+        """Whether some run has made the store."""
+        return (self.root / MARKER).is_file()
+
     def prepare(self) -> None:
-        """Make the folders, the marker first: whatever is killed later leaves a store."""
-        write_atomically(self.root / MARKER, json.dumps({"layout": LAYOUT}) + "\n")
-        for name in ("artifacts", "records", "failures", "logs", "tmp"):
-            (self.root / name).mkdir(parents=True, exist_ok=True)
+        """Make the folders, the marker first: whatever is killed later leaves a store.
+
+        Raises:
+            UsageError: If they cannot be made.
+        """
+        try:
+            write_atomically(self.root / MARKER, json.dumps({"layout": LAYOUT}) + "\n")
+            for name in ("artifacts", "records", "failures", "logs", "tmp"):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"{self.root}: cannot be written ({error.strerror}): choose another folder with "
+                "--store"
+            ) from error
 
     @property
     def files_cache(self) -> Path:
@@ -118,6 +133,7 @@ class Store:
         the same stage at the same time, the first one stays.
         """
         text = json.dumps(record.as_json(), indent=1) + "\n"  # may fail; nothing has moved yet
+        _flush(folder)  # or a power cut could leave the record and lose what it describes
         final = self.artifact(record.key)
         final.parent.mkdir(parents=True, exist_ok=True)
         if final.exists() and self.record(record.key) is None:
@@ -186,6 +202,14 @@ def write_atomically(path: Path, text: str) -> None:
         raise
 
 
+def _flush(folder: Path) -> None:
+    """Have the system write every file below a folder to the disk."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
 def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
     """Return size and SHA-256 of every file below a folder, by relative path, sorted."""
     found = {}
@@ -199,9 +223,16 @@ def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _foreign(path: Path) -> bool:
-    """Say whether a file is not what a run leaves that was killed while it made a store."""
-    return not path.name.startswith(f".{MARKER}-")
+def _is_empty(root: Path) -> bool:
+    """Say whether a store can be made: nothing is there but what a killed run leaves."""
+    try:
+        return all(path.name.startswith(f".{MARKER}-") for path in root.iterdir())
+    except FileNotFoundError:
+        return True
+    except NotADirectoryError:
+        return False
+    except OSError as error:
+        raise UsageError(f"{root}: cannot be read ({error.strerror})") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from backbench.cli.main import cli
 from backbench.hookspecs import BackbenchHooks
+from backbench.images import ArrayImages
+from backbench.plugin import DatasetFacts
+from backbench.poisoning import choose, stamp
+from backbench.registry import Origin, Registry
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -52,3 +58,33 @@ def test_commands_and_their_options_exist(page: Path) -> None:
 def test_toml_parses(page: Path) -> None:
     for block in re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
         tomllib.loads(block)
+
+
+def test_the_plugin_in_the_how_to_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write the files that the page shows, register them, and poison with them."""
+    page = (ROOT / "docs" / "how-to" / "write-a-plugin.md").read_text(encoding="utf-8")
+    package = tmp_path / "my_attack"
+    package.mkdir()
+    for name in ("__init__.py", "corner.py"):
+        block = re.search(rf"```python\n# my_attack/{name}.*?\n(.*?)```", page, re.DOTALL)
+        assert block is not None, name
+        (package / name).write_text(block[1], encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    registry = Registry()
+    registry.add(importlib.import_module("my_attack"), Origin("my-attack", "1.0", "my-attack"))
+    assert registry.failures == []
+    found = registry.find("attack", "corner")
+    options = found.info.options.model_validate({"target": "wren"})
+    facts = DatasetFacts(("heron", "wren"), 8, 8, (16, 16), (4, 4))
+    assert list(options.faults(facts)) == []
+    attack = found.implementation()(options, facts)
+    images = ArrayImages(
+        np.zeros((8, 16, 16, 3), np.uint8), np.arange(8) // 4, [str(i) for i in range(8)]
+    )
+    chosen = choose(attack, images.labels, seed=0)
+    assert len(chosen) == 2
+    assert set(images.labels[chosen]) == {1}
+    pixels, mark = stamp(attack, images, int(chosen[0]), "train", seed=0)
+    assert mark.box == (0, 0, 4, 4)
+    assert (pixels[:4, :4] == (255, 0, 0)).all()

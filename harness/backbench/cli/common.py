@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from backbench.config import DEFAULT_FILE, Benchmark, load_benchmark
 from backbench.data.fingerprint import FileHashes
 from backbench.model import Plan
 from backbench.planning import make_plan
-from backbench.registry import Registry, load_registry
+from backbench.registry import Failure, Registry, load_registry
 from backbench.store import DEFAULT_STORE, Store
 
 benchmark_argument = click.argument(
@@ -37,9 +37,9 @@ store_option = click.option(
 )
 
 
-def warn_of_failures(registry: Registry) -> None:
-    """Say on stderr which plugins could not be used."""
-    for failure in registry.failures:
+def warn_of_failures(failures: Iterable[Failure]) -> None:
+    """Say on stderr which plugins could not be used, or have raised."""
+    for failure in failures:
         click.echo(f"warning: {failure}", err=True)
 
 
@@ -47,7 +47,7 @@ def load(file: Path, profile: str | None) -> tuple[Registry, Benchmark]:
     """Return the plugins and the validated benchmark."""
     registry = load_registry()
     benchmark = load_benchmark(file, registry, profile)
-    warn_of_failures(registry)
+    warn_of_failures(registry.failures)
     return registry, benchmark
 
 

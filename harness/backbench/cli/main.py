@@ -99,4 +99,7 @@ def main() -> NoReturn:
     except BrokenPipeError:  # the reader of a pipe has gone: nobody to tell
         sys.stderr.close()
         sys.exit(ExitCode.OK)
+    except OSError as error:  # a full disk, a file that was taken away
+        click.echo(f"backbench: {error}", err=True)
+        sys.exit(ExitCode.FAILED)
     sys.exit(code if isinstance(code, int) else ExitCode.OK)

@@ -23,11 +23,11 @@ from backbench.store import Store
 def command(file: Path, profile: str | None, store: Path, style: str, *, list_stages: bool) -> None:
     """Show cells and stages: what is cached, what is shared.
 
-    Runs nothing and writes nothing.
+    Runs nothing, and writes nothing but the hashes of pictures into a store that is there.
     """
     _, benchmark = common.load(file, profile)
     where = Store(store)
-    plan = common.plan_of(benchmark, where, keep_hashes=store.exists())
+    plan = common.plan_of(benchmark, where, keep_hashes=where.exists)
     done = where.done()
     if style == "json":
         click.echo(json.dumps(_as_json(plan, done), indent=2))
@@ -68,6 +68,7 @@ def _as_json(plan: Plan, done: set[str]) -> dict[str, object]:
 def _print(plan: Plan, done: set[str], *, list_stages: bool) -> None:
     from rich import box
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -75,7 +76,7 @@ def _print(plan: Plan, done: set[str], *, list_stages: bool) -> None:
     controls = len({cell.control for cell in plan.cells if cell.control})
     separately = sum(len(cell.path) for cell in plan.cells)
     console.print(
-        f"[bold]{plan.benchmark}[/]: {len(plan.cells)} cells and {controls} controls need "
+        f"[bold]{escape(plan.benchmark)}[/]: {len(plan.cells)} cells and {controls} controls need "
         f"{len(plan.stages)} stages; {separately} if each cell ran its own."
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)

@@ -65,7 +65,7 @@ def _list(style: str) -> None:
                 click.echo(f"  {one.info.name:{width}}  {one.info.summary}")
                 click.secho(f"  {'':{width}}  {_source(one)}", dim=True)
         click.echo("\n`backbench plugins show NAME` documents the options of one.")
-    common.warn_of_failures(registry)
+    common.warn_of_failures(registry.failures)
     if registry.failures:
         raise click.exceptions.Exit(ExitCode.USAGE)
 

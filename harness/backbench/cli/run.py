@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 from types import FrameType
@@ -10,12 +11,19 @@ import click
 
 from backbench.cli import common
 from backbench.cli.show import board_of, show_board
-from backbench.errors import ExitCode
+from backbench.errors import ExitCode, UsageError
 from backbench.execution.executor import Executor, Setup
 from backbench.execution.scheduler import Result, execute
 from backbench.plugin import ExecutorInfo
 from backbench.report.progress import attach_progress
 from backbench.store import Store
+
+
+def _known_device(_context: click.Context, _option: click.Parameter, name: str) -> str:
+    """Refuse a misspelt device before anything is written; whether it is there, torch knows."""
+    if not re.fullmatch(r"auto|(cpu|cuda)(:\d+)?", name):
+        raise UsageError(f"device {name!r}: say 'auto', 'cpu', 'cuda' or 'cuda:<number>'")
+    return name
 
 
 @click.command("run")
@@ -35,6 +43,7 @@ from backbench.store import Store
     "--device",
     default="auto",
     show_default=True,
+    callback=_known_device,
     help="auto, cpu, cuda, cuda:0 …",
 )
 def command(  # noqa: PLR0917 - click passes them by name
@@ -51,6 +60,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     only the cells that need it. Ctrl-C leaves a store that the same command continues.
     """
     registry, benchmark = common.load(file, profile)
+    told = len(registry.failures)
     executor = registry.find(ExecutorInfo.kind, executor_name)
     where = Store(store)
     with where.running():
@@ -68,7 +78,7 @@ def command(  # noqa: PLR0917 - click passes them by name
                 result = execute(plan, where, make_executor, registry.emit)
         finally:
             signal.signal(signal.SIGTERM, before)
-    common.warn_of_failures(registry)
+    common.warn_of_failures(registry.failures[told:])
     board = board_of(registry, plan, where)
     if any(row.seeds for row in board.rows):
         show_board(board)

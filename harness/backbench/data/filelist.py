@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -18,8 +19,8 @@ from backbench.errors import DataError
 
 # The path ends with the first picture suffix that a label follows, so that it may hold spaces.
 _SUFFIX: Final = "|".join(re.escape(suffix) for suffix in sorted(PICTURE_SUFFIXES))
-_BY_SUFFIX: Final = re.compile(rf"(.*?(?:{_SUFFIX}))\s+([+-]?\d+)(?:\s|$)", re.IGNORECASE)
-_BY_COLUMN: Final = re.compile(r"(\S+)\s+([+-]?\d+)(?:\s|$)")
+_BY_SUFFIX: Final = re.compile(rf"(.*?(?:{_SUFFIX}))\s+([+-]?\d{1, 18})(?:\s|$)", re.IGNORECASE)
+_BY_COLUMN: Final = re.compile(r"(\S+)\s+([+-]?\d{1,18})(?:\s|$)")
 
 
 class FileList(FileDataset):
@@ -52,9 +53,10 @@ class FileList(FileDataset):
         count = max(train.labels, default=-1) + 1 if names is None else len(names)
         faults = [*train.faults(count), *val.faults(count)]
         for where, labels in ((train, set(train.labels)), (val, set(val.labels))):
-            absent = sorted(set(range(count)) - labels)
+            # One mistyped label makes the range of labels larger than any memory.
+            absent = list(islice((one for one in range(count) if one not in labels), 20))
             if absent:
-                shown = ", ".join(map(str, absent[:20]))
+                shown = ", ".join(map(str, absent))
                 faults.append(f"{where.path}: no picture has label {shown}; labels count from 0")
         if faults:
             raise DataError(list_faults("The file lists cannot be used", faults))

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -107,7 +108,7 @@ class LiveProgress:
     def run_started(self, event: RunStarted) -> None:
         """Put the display up."""
         self._remaining = Remaining(event.stages, event.slots)
-        self._run = self._total.add_task(event.benchmark, total=len(event.stages), left="–")
+        self._run = self._total.add_task(escape(event.benchmark), total=len(event.stages), left="–")
         self._live = Live(self._display(), console=self._console, transient=True)
         self._live.start()
 
@@ -116,14 +117,14 @@ class LiveProgress:
         """Add a bar."""
         self._remaining.started(event.stage, time.monotonic())
         self._tasks[event.stage.key] = self._stages.add_task(
-            event.stage.label, total=None, rate="", values=""
+            escape(event.stage.label), total=None, rate="", values=""
         )
 
     @hookimpl
     def stage_progress(self, event: StageProgress) -> None:
         """Move a bar."""
         task = self._tasks[event.stage.key]
-        self._remaining.progressed(event.stage, event.done / event.total)
+        self._remaining.progressed(event.stage, event.done / max(1, event.total))
         self._stages.update(task, completed=event.done, total=event.total)
         if event.values:
             self._stages.update(task, values=_values(event.values))
@@ -139,7 +140,8 @@ class LiveProgress:
     @hookimpl
     def stage_failed(self, event: StageFailed) -> None:
         """Say what failed, above the bars."""
-        self._console.print(f"[red]failed[/] {event.stage.label}: {event.reason}", markup=True)
+        said = escape(f"{event.stage.label}: {event.reason}")  # a path may look like markup
+        self._console.print(f"[red]failed[/] {said}", highlight=False)
         self._end(event.stage)
 
     @hookimpl
@@ -198,7 +200,7 @@ class PlainProgress:
     def stage_progress(self, event: StageProgress) -> None:
         """Say where a long stage is."""
         key, now = event.stage.key, time.monotonic()
-        self._remaining.progressed(event.stage, event.done / event.total)
+        self._remaining.progressed(event.stage, event.done / max(1, event.total))
         if now - self._said.get(key, now) >= _PLAIN_EVERY_S:
             self._said[key] = now
             self._say(

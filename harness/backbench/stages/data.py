@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from backbench.images import ArrayImages, ImageSet, Overlay, Pixels, Subset
 from backbench.plugin import Attack, DatasetFacts, Split
 from backbench.poisoning import TriggeredImages, read_manifest
-from backbench.stages.task import Task, load_plugin
+from backbench.stages.task import Task
 
 INDEX = "index.json"
 
@@ -36,10 +36,7 @@ def clean_images(task: Task, split: Split) -> ImageSet:
     folder = task.input("dataset")
     if (folder / f"{split}.safetensors").is_file():
         return _array_images(folder, split)
-    plugin = task.record("dataset").stage["plugin"]
-    implementation, options, _ = load_plugin(
-        task.registry, plugin["kind"], plugin["name"], plugin["options"]
-    )
+    implementation, options, _ = task.plugin_of("dataset")
     images: ImageSet = implementation(options).load(split, verify=False)
     return images
 
@@ -57,10 +54,7 @@ def training_images(task: Task) -> ImageSet:
 
 def triggered_images(task: Task) -> TriggeredImages:
     """Return the validation split with the trigger of the task's poison on every picture."""
-    plugin = task.record("poison").stage["plugin"]
-    implementation, options, _ = load_plugin(
-        task.registry, plugin["kind"], plugin["name"], plugin["options"]
-    )
+    implementation, options, _ = task.plugin_of("poison")
     attack: Attack = implementation(options, facts_of(task))
     marks = list(read_manifest(task.input("poison") / "val.jsonl"))
     return TriggeredImages(clean_images(task, "val"), attack, marks)

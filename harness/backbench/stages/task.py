@@ -75,6 +75,12 @@ class Task:
             raise StageError(f"a {self.stage.kind} stage has no plugin")
         return load_plugin(self.registry, use.kind, use.name, use.options)
 
+    def plugin_of(self, role: str) -> tuple[type[Any], Any, PluginInfo]:
+        """Return the same of an input, its files where this benchmark says they are."""
+        use = self.record(role).stage["plugin"]
+        options = self.stage.given.get(role, use["options"])
+        return load_plugin(self.registry, use["kind"], use["name"], options)
+
 
 def load_plugin(
     registry: Registry, kind: str, name: str, options: Mapping[str, Any]
