@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,8 +94,6 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*arguments: str) -> Outcome:
-        import sys
-
         monkeypatch.setattr(sys, "argv", ["backbench", *arguments])
         runner = CliRunner()
         with runner.isolation() as (out, err, _):
@@ -103,6 +102,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
                 main()
             except SystemExit as stop:
                 code = int(stop.code or 0)
+            sys.stdout.flush()
             return Outcome(code, out.getvalue().decode(), err.getvalue().decode())
 
     return run

@@ -140,7 +140,7 @@ def _parse(tables: Mapping[str, Any], faults: list[Fault]) -> BenchmarkFile:
 
 
 def _right(name: str, table: Any) -> Any:
-    """Return a table of the file, of instances those that are tables; ``None`` if it is at fault."""
+    """Return a table, of instances those that are tables; ``None`` if it is at fault."""
     if name in AXES and isinstance(table, Mapping):
         table = {key: value for key, value in table.items() if isinstance(value, Mapping)}
     try:

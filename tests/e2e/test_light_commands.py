@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.conftest import Bench, tiny
 
@@ -52,6 +53,36 @@ def test_torch_is_not_imported(tiny_file: Path, arguments: list[str]) -> None:
 
 def test_check(tiny_file: Path, bench: Bench) -> None:
     assert "16 cells, no fault" in bench("check", str(tiny_file)).assert_ok().out
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--device", "gpu"), ("--executor", "locl"), ("--jobs", "0")]
+)
+def test_a_wrong_option_writes_nothing(
+    tiny_file: Path, bench: Bench, option: str, value: str
+) -> None:
+    outcome = bench("run", str(tiny_file), option, value)
+    assert outcome.code == 2
+    assert value in outcome.err
+    assert sorted(tiny_file.parent.iterdir()) == [tiny_file]
+
+
+def test_a_plan_leaves_an_empty_folder_fit_for_a_store(
+    tmp_path: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backbench.data.fingerprint._SETTLED_NS", 0)
+    for split in ("train", "val"):
+        for name in ("a", "b"):
+            folder = tmp_path / "set" / split / name
+            folder.mkdir(parents=True)
+            Image.new("RGB", (32, 32)).save(folder / "one.png")
+    text = '[datasets.d]\nplugin = "image-folder"\nroot = "set"\n[methods.rotnet]\n'
+    text += 'preset = "small"\nbatch_size = 2\n[evaluators.knn]\nk = 1\n'
+    text += '[[matrix]]\ndatasets = "d"\nmethods = "rotnet"\nevaluators = "knn"\n'
+    (tmp_path / "b.toml").write_text(text, encoding="utf-8")
+    (tmp_path / "empty").mkdir()
+    bench("plan", "b.toml", "--store", "empty").assert_ok()
+    assert list((tmp_path / "empty").iterdir()) == []
 
 
 def test_faults_end_in_exit_code_2_and_write_nothing(tmp_path: Path, bench: Bench) -> None:

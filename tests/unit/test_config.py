@@ -58,6 +58,12 @@ def test_all_faults_come_at_once(tmp_path: Path, registry: Registry) -> None:
         ('plugin = "patch"', "plugin = 3", "attacks.targeted.plugin: should be the name"),
         ("[attacks.targeted]", "[attacks.none]", "attacks.none: 'none' is reserved"),
         ('preset = "small"', 'preset = "smal"', "has no preset 'smal' (there are:"),
+        ('preset = "small"', 'preset = ["small"]', "has no preset ['small'] (there are:"),
+        ("width = 10", 'width = "10"', "attacks.targeted.width: should be a whole number"),
+        ("width = 10", "width = true", "attacks.targeted.width: should be a whole number"),
+        ("queue = 64", "queue = 64.0", "methods.moco-v2.queue: should be a whole number"),
+        ("value = 1.0", 'value = "1"', "attacks.targeted.rate.value: should be a number"),
+        ("queue = 64", "queue = 64\nviews = { scale = [0.5, true] }", "views.scale.1: should be"),
         ("seeds = [0]", "seeds = [-1]", "benchmark.seeds.0"),
         ("seeds = [0]", "seeds = []", "benchmark.seeds"),
         ("[[matrix]]", "[matrx]", "matrix: is missing"),
@@ -73,6 +79,38 @@ def test_one_fault(tmp_path: Path, registry: Registry, old: str, new: str, fault
     assert old in tiny()
     found = faults(tmp_path / "b.toml", registry, tiny().replace(old, new))
     assert any(fault in text for text in found), found
+
+
+def test_a_fault_of_one_table_hides_none_of_another(tmp_path: Path, registry: Registry) -> None:
+    text = tiny().replace("seeds = [0]", "sedes = [0]").replace('target = "', 'target = "x')
+    text = text.replace('"rotnet"]', '"rotnot"]') + "[profiles.quick]\nseed = 0\n"
+    found = faults(tmp_path / "b.toml", registry, text, "quick")
+    for part in (
+        "benchmark.sedes: unknown key",
+        "profiles.quick.seed: unknown key",
+        "matrix.0.methods: no ssl-method is called 'rotnot'",
+        "target: there is no class",
+    ):
+        assert sum(part in fault for fault in found) == 1, found
+    assert len(found) == 4
+
+
+def test_what_a_plugin_raises_is_a_fault_that_names_its_distribution(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from backbench.data.textures import Embedded
+    from backbench_attacks.options import PatchOptions
+
+    def raises(*_: object) -> None:
+        raise PermissionError("locked")
+
+    for owner, name in ((PatchOptions, "faults"), (Embedded, "facts")):
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, raises)
+            found = faults(tmp_path / "b.toml", registry, tiny())
+        assert len(found) == 1
+        assert "of backbench " in found[0]
+        assert found[0].endswith("raised PermissionError: locked")
 
 
 def test_a_missing_file_is_one_sentence(tmp_path: Path, registry: Registry) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from backbench.errors import UsageError
 from backbench.leaderboard import Leaderboard, build, extremes, group, select
-from backbench.model import Cell, CellName, Plan
+from backbench.model import Cell, CellName, Plan, Stage, StageKind
 from backbench.records import Record
 from backbench.report.tables import as_json, comma_separated, latex, markdown, print_board
 
@@ -84,6 +84,19 @@ def test_a_missing_seed_and_its_reason_are_seen(board: Leaderboard) -> None:
     assert row.planned == 2
     assert row.problem == "pretrain rotnet: out of memory"
     assert not row.controls  # its control has not run
+
+
+def test_a_failed_control_is_told() -> None:
+    stages = {
+        "e": Stage(StageKind.EVALUATE, None, 0, inputs={"clean": "p"}),
+        "p": Stage(StageKind.PRETRAIN, None, 0),
+    }
+    cells = (cell("moco-v2", "patch", 0, "e"),)
+    failures = {"p": {"label": "pretrain", "reason": "the loss is nan"}}
+    (row,) = build(Plan("b", stages, cells), RECORDS.get, failures.get).rows
+    assert row.seeds == (0,)
+    assert row.controls == {}
+    assert row.problem == "pretrain: the loss is nan"
 
 
 def test_filters_and_order(board: Leaderboard) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from backbench.config import load_benchmark
 from backbench.model import Plan, PluginUse, Stage, StageKind
@@ -110,6 +111,27 @@ def test_pinned_key() -> None:
     assert STAGE.key == "c341102caaf5409e34ef1b470c55541e"
 
 
+def test_a_stage_knows_where_the_files_of_its_inputs_lie_now(
+    tmp_path: Path, registry: Registry
+) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "one.png")
+    (tmp_path / "two.png").write_bytes((tmp_path / "one.png").read_bytes())
+    plans = [
+        plan_of(
+            tmp_path / "b.toml",
+            registry,
+            tiny().replace("width = 10", f'width = 10\ntrigger = "{name}.png"'),
+        )
+        for name in ("one", "two")
+    ]
+    assert plans[0].stages.keys() == plans[1].stages.keys()
+    for name, plan in zip(("one", "two"), plans, strict=True):
+        triggered = [stage for stage in plan.stages.values() if "poison" in stage.given]
+        assert triggered
+        for stage in triggered:
+            assert stage.given["poison"]["trigger"] == str(tmp_path / f"{name}.png")
+
+
 def test_any_change_changes_the_key() -> None:
     assert STAGE.plugin is not None
     changed = [
@@ -137,5 +159,6 @@ def test_any_change_changes_the_key() -> None:
 def test_what_does_not_change_numbers_is_not_in_the_key() -> None:
     assert STAGE.plugin is not None
     assert replace(STAGE, label="other").key == STAGE.key
+    assert replace(STAGE, given={"dataset": {"root": "/here"}}).key == STAGE.key
     moved = replace(STAGE.plugin, options={"epochs": 200, "root": "/elsewhere"})
     assert replace(STAGE, plugin=moved).key == STAGE.key

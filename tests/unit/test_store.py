@@ -51,6 +51,16 @@ def test_reading_creates_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match="not a backbench store"):
+        Store(tmp_path / "file" / "below")
+    store = Store(tmp_path / "store")
+    (tmp_path / "store").write_text("made by somebody else in between")
+    with pytest.raises(UsageError, match="cannot be written"), store.running():
+        pass
+
+
 def test_what_is_published_is_there_again(store):
     publish(store, text="content", count=3)
     again = Store(store.root)

@@ -19,7 +19,7 @@ from backbench.errors import DataError
 
 # The path ends with the first picture suffix that a label follows, so that it may hold spaces.
 _SUFFIX: Final = "|".join(re.escape(suffix) for suffix in sorted(PICTURE_SUFFIXES))
-_BY_SUFFIX: Final = re.compile(rf"(.*?(?:{_SUFFIX}))\s+([+-]?\d{1, 18})(?:\s|$)", re.IGNORECASE)
+_BY_SUFFIX: Final = re.compile(rf"(.*?(?:{_SUFFIX}))\s+([+-]?\d{{1,18}})(?:\s|$)", re.IGNORECASE)
 _BY_COLUMN: Final = re.compile(r"(\S+)\s+([+-]?\d{1,18})(?:\s|$)")
 
 

@@ -106,6 +106,12 @@ def test_labels_that_count_from_one_are_named(lists):
     assert "no picture has label 0" in message(lists(["cats/a.png 1", "dogs/a.png 2"]))
 
 
+@pytest.mark.parametrize("label", ["3000000000", "9" * 18, "9" * 5000])
+def test_a_huge_label_is_named_and_takes_no_memory(lists, label):
+    text = message(lists(train=["cats/a.png 0", f"dogs/a.png {label}"]))
+    assert "no picture has label 1, 2, 3" in text or "train.txt:2: not `path label`" in text
+
+
 def test_missing_and_empty_and_binary_lists(lists, tmp_path):
     data = lists()
     (tmp_path / "val.txt").unlink()
