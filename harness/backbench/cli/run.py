@@ -79,18 +79,19 @@ def command(  # noqa: PLR0917 - click passes them by name
         finally:
             signal.signal(signal.SIGTERM, before)
     common.warn_of_failures(registry.failures[told:])
+    _summarize(result)
     board = board_of(registry, plan, where)
     if any(row.seeds for row in board.rows):
         show_board(board)
-    _conclude(result, store)
+    _end(result, store)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _conclude(result: Result, store: Path) -> None:
-    """Say what was done; end with the exit code that it deserves."""
+def _summarize(result: Result) -> None:
+    """Say on stderr what was done."""
     click.echo(
         f"{len(result.executed)} stages executed, {result.cached} were in the store"
         + (f", {len(result.failed)} failed" if result.failed else "")
@@ -98,6 +99,10 @@ def _conclude(result: Result, store: Path) -> None:
         + f" ({result.wall_s:.0f} s)",
         err=True,
     )
+
+
+def _end(result: Result, store: Path) -> None:
+    """Say how to go on where something is missing, and exit with the code that it deserves."""
     if result.interrupted:
         click.echo(f"stopped: the same command goes on from here (store: {store})", err=True)
         raise click.exceptions.Exit(ExitCode.INTERRUPTED)
