@@ -148,7 +148,10 @@ def pydantic_faults(error: ValidationError, model: type[BaseModel], prefix: str)
         location = [
             part
             for part in item["loc"]
-            if not (isinstance(part, str) and ("[" in part or part in {"tuple", "nullable"}))
+            if not (
+                isinstance(part, str)
+                and ("[" in part or part in {"tuple", "nullable", "constrained-int"})
+            )
         ]
         path = ".".join(str(part) for part in location)
         full = ".".join(part for part in (prefix, path) if part)
@@ -161,6 +164,8 @@ def pydantic_faults(error: ValidationError, model: type[BaseModel], prefix: str)
             yield Fault(full, f"unknown key{hint if known else ''}")
         elif item["type"] == "missing":
             yield Fault(full, "is missing")
+        elif item["type"] == "path_type":
+            yield Fault(full, f"should be a path (given: {item['input']!r})")
         else:
             given = item["input"]
             shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""

@@ -113,15 +113,16 @@ class Options(BaseModel):
     def identity(self) -> dict[str, Any]:
         """Return the options that change numbers, as JSON values: what enters a stage's key.
 
-        Paths, and what is marked :class:`NotInKey`, are left out.
+        Paths, and what is marked :class:`NotInKey`, are left out, also of nested options.
         """
-        unkeyed = {
-            name
-            for name, field in type(self).model_fields.items()
-            if isinstance(getattr(self, name), Path)
-            or any(isinstance(mark, NotInKey) for mark in field.metadata)
-        }
-        return self.model_dump(mode="json", exclude=unkeyed)
+        keyed = self.model_dump(mode="json")
+        for name, known in type(self).model_fields.items():
+            value = getattr(self, name)
+            if isinstance(value, Path) or any(isinstance(m, NotInKey) for m in known.metadata):
+                del keyed[name]
+            elif isinstance(value, Options):
+                keyed[name] = value.identity()
+        return keyed
 
 
 @dataclass(frozen=True, slots=True)

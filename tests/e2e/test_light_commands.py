@@ -67,6 +67,19 @@ def test_a_wrong_option_writes_nothing(
     assert sorted(tiny_file.parent.iterdir()) == [tiny_file]
 
 
+def test_a_plan_counts_the_stages_of_controls(tiny_file: Path, bench: Bench) -> None:
+    plan = json.loads(bench("plan", str(tiny_file), "--format", "json").assert_ok().out)
+    counts = {one["key"]: one["cells"] for one in plan["stages"]}
+    assert min(counts.values()) >= 1  # every stage is there for some cell
+    (poison,) = (one["cells"] for one in plan["stages"] if one["kind"] == "poison")
+    assert poison == 8
+    # 16 cells of dataset, pretrain, features, evaluate, half with a repair; half with an attack:
+    # poison and triggered features, and all but the poison's pretraining once more as the control
+    separately = 16 * 4 + 8 + 8 * 2 + 8 * 6 + 4
+    text = " ".join(bench("plan", str(tiny_file)).assert_ok().out.split())
+    assert f"{separately} if each cell ran its own" in text
+
+
 def test_a_plan_leaves_an_empty_folder_fit_for_a_store(
     tmp_path: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,8 @@ def test_all_faults_come_at_once(tmp_path: Path, registry: Registry) -> None:
         ("queue = 64", "queue = 64.0", "methods.moco-v2.queue: should be a whole number"),
         ("value = 1.0", 'value = "1"', "attacks.targeted.rate.value: should be a number"),
         ("queue = 64", "queue = 64\nviews = { scale = [0.5, true] }", "views.scale.1: should be"),
+        ("width = 10", "trigger = -1", "attacks.targeted.trigger: should be greater than"),
+        ("width = 10", "trigger = -1", "attacks.targeted.trigger: should be a path (given: -1)"),
         ("seeds = [0]", "seeds = [-1]", "benchmark.seeds.0"),
         ("seeds = [0]", "seeds = []", "benchmark.seeds"),
         ("[[matrix]]", "[matrx]", "matrix: is missing"),

@@ -6,6 +6,7 @@ from collections import deque
 
 import pytest
 
+from backbench.errors import StageError
 from backbench.events import StageFailed, StageFinished, StageProgress, StageStarted
 from backbench.execution import Executor, Finished, Progressed, Setup
 from backbench.execution.scheduler import execute
@@ -208,3 +209,10 @@ def test_the_executor_is_closed_whatever_happens(store, hook):
     with pytest.raises(ZeroDivisionError):
         execute(PLAN, store, lambda: executor, emit)
     assert executor.closed == 1
+
+
+def test_an_executor_without_slots_does_not_wait_for_ever(tmp_path):
+    store = Store(tmp_path / "store")
+    store.prepare()
+    with pytest.raises(StageError, match="0 slots"):
+        execute(PLAN, store, lambda: Fake(store, slots=0), lambda *_: None)

@@ -35,13 +35,23 @@ def command(file: Path, profile: str | None, store: Path, style: str, *, list_st
         _print(plan, done, list_stages=list_stages)
 
 
-def _users(plan: Plan) -> Counter[str]:
-    """Count the cells that use each stage; a control counts for its cell."""
-    return Counter(
-        key
+def _needed(plan: Plan, key: str) -> set[str]:
+    """Return a stage and all that lead to it."""
+    inputs = (_needed(plan, one) for one in plan.stages[key].inputs.values())
+    return {key}.union(*inputs)
+
+
+def _needs(plan: Plan) -> list[tuple[set[str], set[str]]]:
+    """Return, for each cell, the stages that lead to it, and those that lead to its control."""
+    return [
+        (_needed(plan, cell.evaluation), _needed(plan, cell.control) if cell.control else set())
         for cell in plan.cells
-        for key in {*cell.path, *([cell.control] if cell.control else [])}
-    )
+    ]
+
+
+def _users(plan: Plan) -> Counter[str]:
+    """Count the cells that use each stage; what leads to a control counts for its cell."""
+    return Counter(key for own, controls in _needs(plan) for key in own | controls)
 
 
 def _as_json(plan: Plan, done: set[str]) -> dict[str, object]:
@@ -74,7 +84,7 @@ def _print(plan: Plan, done: set[str], *, list_stages: bool) -> None:
     console = Console()
     users = _users(plan)
     controls = len({cell.control for cell in plan.cells if cell.control})
-    separately = sum(len(cell.path) for cell in plan.cells)
+    separately = sum(len(own) + len(control) for own, control in _needs(plan))
     console.print(
         f"[bold]{escape(plan.benchmark)}[/]: {len(plan.cells)} cells and {controls} controls need "
         f"{len(plan.stages)} stages; {separately} if each cell ran its own."

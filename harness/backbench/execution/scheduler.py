@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from backbench.errors import StageError
 from backbench.events import (
     RunFinished,
     RunStarted,
@@ -113,6 +114,8 @@ class _Drive:
             if self.running:
                 ended, fine = self._wait()
                 (done if fine else lost).add(ended)
+            elif waiting:
+                raise StageError(f"the executor has {self.executor.slots} slots: nothing can run")
 
     def _submit(self, key: str) -> None:
         stage = self.plan.stages[key]
