@@ -43,4 +43,4 @@ $(VENV)/installed-dev: $(VENV)/installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) store dist build
+	rm -rf $(VENV) dist build

@@ -221,15 +221,15 @@ def extremes(board: Leaderboard) -> dict[tuple[str, str], frozenset[int]]:
     """Find the best and the worst rows of each column that has a better end.
 
     Returns:
-        Row positions by (metric, ``best`` | ``worst``); columns in which all rows are equal have
-        none.
+        Row positions by (metric, ``best`` | ``worst``), of rows that have all their seeds; columns
+        in which all rows are equal have none.
     """
     found: dict[tuple[str, str], frozenset[int]] = {}
     for column in board.columns:
         means = {
             index: round(row.values[column.metric].mean, column.decimals)
             for index, row in enumerate(board.rows)
-            if column.metric in row.values
+            if column.metric in row.values and len(row.seeds) == row.planned
         }
         if column.best is None or len(set(means.values())) < 2:
             continue

@@ -85,6 +85,12 @@ def _absolute(path: Path, info: ValidationInfo) -> Path:
     return Path(base, path.expanduser()).absolute()
 
 
+def _holds_path(annotation: Any) -> bool:
+    if annotation is Path:
+        return True
+    return any(_holds_path(one) for one in getattr(annotation, "__args__", ()))
+
+
 #: A path option, relative to the benchmark file. Where a file lies is never part of a stage's key;
 #: if its *content* matters, a second option holds its hash.
 LocalPath = Annotated[Path, AfterValidator(_absolute)]
@@ -118,7 +124,8 @@ class Options(BaseModel):
         keyed = self.model_dump(mode="json")
         for name, known in type(self).model_fields.items():
             value = getattr(self, name)
-            if isinstance(value, Path) or any(isinstance(m, NotInKey) for m in known.metadata):
+            place = isinstance(value, Path) or (value is None and _holds_path(known.annotation))
+            if place or any(isinstance(mark, NotInKey) for mark in known.metadata):
                 del keyed[name]
             elif isinstance(value, Options):
                 keyed[name] = value.identity()
@@ -326,7 +333,8 @@ class DefenseContext:
         seed: Seed of every draw of this stage.
         device: Name of the torch device to compute on.
         clean: Gives the pictures that may be trusted: ``clean(0.2)`` is a fifth of the clean
-            training set, the same fifth for every caller with this seed.
+            training set, the same fifth for every caller with this seed. A defense on the data
+            gets at most a half, and none of which the training set holds a poisoned version.
         progress: Call it with (done, total, values) while working; values are shown and logged.
     """
 

@@ -88,7 +88,7 @@ def test_an_unreadable_picture_is_named_before_training(
     broken.write_bytes(broken.read_bytes()[:200])
     (tmp_path / "benchmarks.toml").write_text(FILE, encoding="utf-8")
     outcome = bench("run", "--executor", "serial")
-    assert outcome.code == 1
+    assert outcome.code == 2
     assert "IMG 0003.jpg" in outcome.err
     assert "Traceback" not in outcome.err
     assert not list((tmp_path / "store" / "artifacts").glob("*/encoder.safetensors"))

@@ -108,4 +108,4 @@ def _end(result: Result, store: Path) -> None:
         raise click.exceptions.Exit(ExitCode.INTERRUPTED)
     if result.failed:
         click.echo(f"tracebacks: {store}/failures, output of workers: {store}/logs", err=True)
-        raise click.exceptions.Exit(ExitCode.FAILED)
+        raise click.exceptions.Exit(ExitCode.USAGE if result.usage else ExitCode.FAILED)

@@ -44,11 +44,13 @@ class Finished:
         key: Its key.
         reason: Empty if its record is in the store; else one sentence.
         details: The traceback, where there is one.
+        usage: Whether the user's input is at fault, as an unreadable picture is.
     """
 
     key: str
     reason: str = ""
     details: str = ""
+    usage: bool = False
 
 
 Signal = Progressed | Finished

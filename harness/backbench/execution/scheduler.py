@@ -32,6 +32,7 @@ class Result:
         failed: Why stages failed, by key.
         skipped: Keys of the stages that were not tried, since an input failed.
         wall_s: Seconds.
+        usage: Whether every failure is the input's fault.
         interrupted: Whether the user stopped the run.
     """
 
@@ -40,6 +41,7 @@ class Result:
     failed: dict[str, str] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     wall_s: float = 0.0
+    usage: bool = True
     interrupted: bool = False
 
 
@@ -136,6 +138,7 @@ class _Drive:
             self.emit("stage_finished", StageFinished(stage, time.monotonic() - began))
             return key, True
         self.result.failed[key] = signal.reason
+        self.result.usage &= signal.usage
         failure = {"label": stage.label, "reason": signal.reason, "details": signal.details}
         self.store.write_failure(key, failure)
         self.emit("stage_failed", StageFailed(stage, signal.reason, signal.details))

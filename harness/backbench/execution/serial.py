@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from backbench.errors import BackbenchError
+from backbench.errors import BackbenchError, UsageError
 from backbench.execution.executor import Executor, Finished, Progressed, Setup, Signal
 from backbench.model import Stage
 from backbench.registry import load_registry
@@ -64,7 +64,8 @@ def run_guarded(stage: Stage, store: Store, registry: Any, device: str, progress
     try:
         run_stage(stage, store, registry, device, progress)
     except BackbenchError as error:
-        return Finished(stage.key, str(error), traceback.format_exc())
+        usage = isinstance(error, UsageError)
+        return Finished(stage.key, str(error), traceback.format_exc(), usage)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - plugins raise what they like
         return Finished(stage.key, f"{type(error).__name__}: {error}", traceback.format_exc())
     return Finished(stage.key)

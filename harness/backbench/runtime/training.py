@@ -122,7 +122,7 @@ def train(
                 images=len(images),
                 image_size=image_size,
                 steps_per_epoch=steps_per_epoch,
-                seed=seed,
+                seed=derive(seed, "task"),
             )
         )
         task = place(task, where).train()

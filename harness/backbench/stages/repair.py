@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
+from numpy.typing import NDArray
 
 from backbench.errors import StageError
 from backbench.images import Subset
@@ -28,22 +27,32 @@ def run(task: Task) -> Outcome:
     return Outcome()
 
 
-def context_of(task: Task) -> DefenseContext:
-    """Return what the harness gives to a defense."""
-    return DefenseContext(
-        seed=task.seed,
-        device=task.device,
-        clean=functools.partial(_clean_fraction, task),
-        progress=task.progress,
-    )
+def context_of(
+    task: Task, trusted: NDArray[np.int64] | None = None, most: float = 1.0
+) -> DefenseContext:
+    """Return what the harness gives to a defense.
 
+    The seed is one that leads nowhere else: neither to the weights that the encoder started from,
+    nor to the choice of the poisons.
 
-def _clean_fraction(task: Task, fraction: float) -> CleanImages:
-    """Return the first part of a seeded shuffle of the clean training set, in order."""
-    if not 0 < fraction <= 1:
-        raise StageError(f"a clean fraction lies in (0, 1], not {fraction}")
+    Args:
+        task: The stage.
+        trusted: Indices of the training pictures that may be given away as clean; all if ``None``.
+        most: Largest fraction of the training set that a defense may ask for.
+    """
     images = clean_images(task, "train")
     rng = np.random.default_rng(derive(task.seed, "defense", "clean"))
-    count = max(1, int(fraction * len(images)))
-    chosen = np.sort(rng.permutation(len(images))[:count])
-    return CleanImages(images=Subset(images, chosen), fraction=fraction)
+    order = rng.permutation(np.arange(len(images)) if trusted is None else trusted)
+
+    def clean(fraction: float) -> CleanImages:
+        if not 0 < fraction <= most:
+            raise StageError(f"the clean fraction lies in (0, {most:g}], not {fraction:g}")
+        chosen = np.sort(order[: max(1, int(fraction * len(images)))])
+        return CleanImages(images=Subset(images, chosen), fraction=fraction)
+
+    return DefenseContext(
+        seed=derive(task.seed, "defense"),
+        device=task.device,
+        clean=clean,
+        progress=task.progress,
+    )

@@ -55,7 +55,7 @@ def run_stage(
             facts=outcome.facts,
             metrics=outcome.metrics,
             files=hash_files(folder),
-            provenance=provenance.collect(device),
+            provenance={**provenance.collect(device), "plugin": _origin(stage, registry)},
             wall_s=round(time.perf_counter() - wall, 3),
             cpu_s=round(time.process_time() - cpu, 3),
             peak_mem_gib=round(_peak_memory_gib(), 3),
@@ -63,6 +63,12 @@ def run_stage(
         )
         store.publish(folder, record)
     return record
+
+
+def _origin(stage: Stage, registry: Registry) -> str | None:
+    """Return the distribution and version of the stage's plugin."""
+    use = stage.plugin
+    return str(registry.find(use.kind, use.name).origin) if use else None
 
 
 def _peak_memory_gib() -> float:

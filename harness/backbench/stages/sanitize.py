@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from backbench.errors import StageError
 from backbench.images import ImageSet, Pixels
 from backbench.plugin import Defense
+from backbench.poisoning import read_manifest
 from backbench.stages.data import training_images
 from backbench.stages.repair import context_of
 from backbench.stages.task import Outcome, Task
+
+#: Largest share of the training set that a defense on the data may be told to be clean: with more,
+#: what it is not told would be the poison.
+MOST_CLEAN = 0.5
 
 
 class Unlabelled:
@@ -34,6 +40,16 @@ class Unlabelled:
         return self._images.image(index)
 
 
+def _unpoisoned(task: Task, images: int) -> NDArray[np.int64]:
+    """Return the pictures that may be trusted; the clean twin of a poison would give it away."""
+    poisoned = (
+        [mark.index for mark in read_manifest(task.input("poison") / "train.jsonl")]
+        if task.has("poison")
+        else []
+    )
+    return np.setdiff1d(np.arange(images), np.array(poisoned, dtype=np.int64))
+
+
 def run(task: Task) -> Outcome:
     """Write a score for each training picture; those above 0 are dropped."""
     from backbench.nn import load_encoder
@@ -42,7 +58,8 @@ def run(task: Task) -> Outcome:
     defense: Defense = implementation(options)
     encoder = load_encoder(task.input("encoder")).to(task.device)
     images = Unlabelled(training_images(task))
-    scores = np.asarray(defense.sanitize(encoder, images, context_of(task)), dtype=np.float64)
+    context = context_of(task, trusted=_unpoisoned(task, len(images)), most=MOST_CLEAN)
+    scores = np.asarray(defense.sanitize(encoder, images, context), dtype=np.float64)
     if scores.shape != (len(images),) or not np.isfinite(scores).all():
         raise StageError(f"the defense gave scores {scores.shape} for {len(images)} pictures")
     dropped = int((scores > 0).sum())
