@@ -48,11 +48,11 @@ class DistillOptions(TrainingOptions):
 
 #: Numbers for pictures of about 32 pixels, found on the embedded data set.
 SMALL: Final[dict[str, Any]] = {
-    "epochs": 60,
+    "epochs": 100,
     "batch_size": 64,
     "optimiser": {"lr": 0.05, "decay": "weights"},
     "schedule": {"name": "cosine", "per": "step", "milestones": (), "warmup_epochs": 2},
-    "views": {"scale": (0.5, 1.0)},
+    "views": {"scale": (0.75, 1.0)},
     "queue": 256,
     "momentum": 0.99,
 }
