@@ -63,7 +63,12 @@ def _list(style: str) -> None:
             width = max((len(one.info.name) for one in found), default=0)
             for one in found:
                 click.echo(f"  {one.info.name:{width}}  {one.info.summary}")
-                click.secho(f"  {'':{width}}  {_source(one)}", dim=True)
+                margin = " " * (width + 4)
+                for text in filter(None, (_source(one), _option_names(one))):
+                    click.secho(
+                        textwrap.fill(text, 100, initial_indent=margin, subsequent_indent=margin),
+                        dim=True,
+                    )
         click.echo("\n`backbench plugins show NAME` documents the options of one.")
     common.warn_of_failures(registry.failures)
     if registry.failures:
@@ -72,8 +77,16 @@ def _list(style: str) -> None:
 
 def _source(one: Registered) -> str:
     paper = one.info.paper
-    cited = f"{paper.authors.split(',')[0]} et al. {paper.year}" if paper else ""
+    cited = ""
+    if paper:
+        first, comma, _ = paper.authors.partition(",")
+        cited = f"{first}{' et al.' if comma else ''} {paper.year}"
     return " · ".join(filter(None, (str(one.origin), f"revision {one.info.revision}", cited)))
+
+
+def _option_names(one: Registered) -> str:
+    names = ", ".join(one.info.options.model_fields)
+    return f"options: {names}" if names else ""
 
 
 def _as_json(one: Registered) -> dict[str, Any]:
