@@ -187,6 +187,11 @@ def _predicate(board: Leaderboard, text: str) -> Callable[[Row], bool]:
     if name in FIELDS:
         if symbol not in {"=", "!="}:
             raise UsageError(f"--filter {text!r}: a name is compared with = or !=")
+        names = sorted({row.names[name] for row in board.rows})
+        if wanted not in names:
+            close = nearest(wanted, names)
+            hint = f": did you mean {close!r}?" if close else f" (there are: {', '.join(names)})"
+            raise UsageError(f"--filter: no {name} is called {wanted!r}{hint}")
         return lambda row: compare(row.names[name], wanted)
     try:
         number = float(wanted)

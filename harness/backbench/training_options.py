@@ -219,7 +219,10 @@ class TrainingOptions(Options):
     def training_faults(self, images: int) -> Iterator[str]:
         """Say why the loop cannot work on so many pictures."""
         if self.batch_size > images:
-            yield f"batch_size = {self.batch_size} is more than the {images} training pictures"
+            yield (
+                f"batch_size = {self.batch_size} is more than the {images} training pictures: "
+                f"set it to at most {images}"
+            )
             return
         steps = self.epochs * (images // self.batch_size)
         if self.schedule.warmup_steps and self.schedule.warmup_steps >= steps:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -84,11 +86,24 @@ def test_pictures_of_all_sizes(birds: Path, bench: Bench, tmp_path: Path) -> Non
 def test_an_unreadable_picture_is_named_before_training(
     birds: Path, bench: Bench, tmp_path: Path
 ) -> None:
-    broken = birds / "train" / "wren" / "IMG 0003.jpg"
-    broken.write_bytes(broken.read_bytes()[:200])
+    for split in ("train", "val"):
+        broken = birds / split / "wren" / "IMG 0003.jpg"
+        broken.write_bytes(broken.read_bytes()[:200])
     (tmp_path / "benchmarks.toml").write_text(FILE, encoding="utf-8")
     outcome = bench("run", "--executor", "serial")
     assert outcome.code == 2
-    assert "IMG 0003.jpg" in outcome.err
+    for split in ("train", "val"):
+        assert f"{split}/wren/IMG 0003.jpg" in outcome.err
     assert "Traceback" not in outcome.err
     assert not list((tmp_path / "store" / "artifacts").glob("*/encoder.safetensors"))
+
+
+def test_what_lies_in_the_current_folder_is_not_imported(birds: Path, tmp_path: Path) -> None:
+    """A module of the user's that is called as one of ours, or a plugin's folder, stays outside."""
+    (tmp_path / "numpy.py").write_text("raise RuntimeError", encoding="utf-8")
+    (tmp_path / "benchmarks.toml").write_text(FILE, encoding="utf-8")
+    script = Path(sys.executable).with_name("backbench")
+    done = subprocess.run(
+        [script, "run"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -117,6 +117,7 @@ def test_filters_and_order(board: Leaderboard) -> None:
     ("filters", "sort", "sentence"),
     [
         (["methd=byol"], None, "nothing is called 'methd': did you mean 'method'"),
+        (["method=mocov2"], None, "no method is called 'mocov2': did you mean 'moco-v2'"),
         (["method>byol"], None, "compared with = or !="),
         (["asr>lots"], None, "'lots' is not a number"),
         (["asr"], None, "write NAME=VALUE"),

@@ -87,7 +87,8 @@ def _print(plan: Plan, done: set[str], *, list_stages: bool) -> None:
     separately = sum(len(own) + len(control) for own, control in _needs(plan))
     console.print(
         f"[bold]{escape(plan.benchmark)}[/]: {len(plan.cells)} cells and {controls} controls need "
-        f"{len(plan.stages)} stages; {separately} if each cell ran its own."
+        f"{len(plan.stages)} stages; {separately} if each cell ran its own.",
+        soft_wrap=True,
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("Stage")

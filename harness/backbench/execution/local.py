@@ -142,6 +142,7 @@ class LocalExecutor(Executor):
             process = subprocess.Popen(  # noqa: S603 - our own module, our own arguments
                 [
                     sys.executable,
+                    "-P",  # what lies in the user's folder is not importable, as for the command
                     "-m",
                     "backbench.execution.worker",
                     str(child_in),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -20,8 +21,9 @@ from backbench.plugin import Column
 from backbench.statistics import Summary
 
 NOTE = (
-    "mean ± standard deviation over n seeds; control: the same trigger, method, defense and seed "
-    "with an encoder trained on clean data; ▲ best and ▼ worst of a table's column"
+    "FP: pictures of other classes taken for the target class; ASR: their share; trig.: with the "
+    "trigger; control: the same with an encoder trained on clean data; ±: standard deviation over "
+    "n seeds; ▲ best, ▼ worst of a column"
 )
 
 
@@ -95,9 +97,12 @@ def _table(title: str, board: Leaderboard, by: str | None, detail: _Detail) -> T
             heading = "con-\ntrol" if tight else "control"
             table.add_column(heading, justify="right", style="dim", no_wrap=True)
     marks = extremes(board)
+    methods = [row.names["method"] for row in board.rows]
+    blocks = 1 + sum(one != two for one, two in itertools.pairwise(methods))
+    apart = blocks == len(set(methods))  # not where rows have been sorted by something else
     previous: Row | None = None
     for index, row in enumerate(board.rows):
-        if previous is not None and row.names["method"] != previous.names["method"]:
+        if apart and previous is not None and row.names["method"] != previous.names["method"]:
             table.add_section()
         previous = row
         cells: list[Text | str] = [row.names[name] for name in fields]

@@ -65,7 +65,11 @@ class KNNOptions(LabelledOptions):
     def faults(self, data: DatasetFacts) -> Iterable[str]:
         """Say why these options cannot work on a data set."""
         if self.k > self.labelled(data):
-            yield f"k = {self.k} is more than the {self.labelled(data)} labelled pictures"
+            count = self.labelled(data)
+            yield (
+                f"k = {self.k} is more than the {count} labelled pictures: "
+                f"set it to at most {count}"
+            )
 
 
 #: Numbers for data sets of some thousands of pictures.

@@ -186,7 +186,9 @@ def test_fewer_pictures_than_neighbours(clusters: tuple[np.ndarray, ...]):
 def test_faults():
     facts = DatasetFacts(("a", "b"), 60, 10, None, (30, 30))
     assert list(KNNOptions(k=60).faults(facts)) == []
-    assert list(KNNOptions(k=61).faults(facts)) == ["k = 61 is more than the 60 labelled pictures"]
+    assert list(KNNOptions(k=61).faults(facts)) == [
+        "k = 61 is more than the 60 labelled pictures: set it to at most 60"
+    ]
     (fault,) = KNNOptions(k=10, label_fraction=0.1).faults(facts)
     assert "the 6 labelled" in fault
     (fault,) = LinearOptions().faults(DatasetFacts(("a",), 60, 10, None, (60,)))
