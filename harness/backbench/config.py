@@ -20,7 +20,7 @@ from backbench.benchmark_file import (
 from backbench.errors import ConfigError, DataError, Fault, PluginError, UsageError
 from backbench.model import NONE, CellName, PluginUse
 from backbench.plugin import Dataset, DatasetFacts, Options
-from backbench.registry import Registered, Registry, nearest
+from backbench.registry import Registered, Registry, nearest, suggestion
 
 DEFAULT_FILE = Path("benchmarks.toml")
 
@@ -287,9 +287,7 @@ def _profile(content: BenchmarkFile, name: str | None, faults: list[Fault]) -> P
     if name is None:
         return None
     if name not in content.profiles:
-        close = nearest(name, content.profiles)
-        known = ", ".join(content.profiles) or "none"
-        hint = f": did you mean {close!r}?" if close else f" (there are: {known})"
+        hint = suggestion(name, content.profiles) or " (there are none)"
         faults.append(Fault("profiles", f"no profile is called {name!r}{hint}"))
         return None
     return content.profiles[name]

@@ -12,7 +12,7 @@ from backbench.errors import UsageError
 from backbench.model import Cell, Plan, Stage
 from backbench.plugin import Column
 from backbench.records import Record
-from backbench.registry import nearest
+from backbench.registry import suggestion
 from backbench.statistics import Summary, summarize
 
 #: The columns that every leaderboard has.
@@ -189,9 +189,7 @@ def _predicate(board: Leaderboard, text: str) -> Callable[[Row], bool]:
             raise UsageError(f"--filter {text!r}: a name is compared with = or !=")
         names = sorted({row.names[name] for row in board.rows})
         if wanted not in names:
-            close = nearest(wanted, names)
-            hint = f": did you mean {close!r}?" if close else f" (there are: {', '.join(names)})"
-            raise UsageError(f"--filter: no {name} is called {wanted!r}{hint}")
+            raise UsageError(f"--filter: no {name} is called {wanted!r}{suggestion(wanted, names)}")
         return lambda row: compare(row.names[name], wanted)
     try:
         number = float(wanted)
@@ -204,9 +202,7 @@ def _known(board: Leaderboard, name: str, where: str) -> None:
     known = [*FIELDS, *(column.metric for column in board.columns)]
     known += sorted({metric for row in board.rows for metric in row.values} - set(known))
     if name not in known:
-        close = nearest(name, known)
-        hint = f": did you mean {close!r}?" if close else f" (there are: {', '.join(known)})"
-        raise UsageError(f"{where}: nothing is called {name!r}{hint}")
+        raise UsageError(f"{where}: nothing is called {name!r}{suggestion(name, known)}")
 
 
 def group(board: Leaderboard, by: str | None) -> list[tuple[str, Leaderboard]]:

@@ -153,7 +153,7 @@ class Registry:
             self.manager.unregister(plugin)
             known = [hook for hook in dir(hookspecs.BackbenchHooks) if not hook.startswith("_")]
             for hook in unknown:
-                self._fail(origin, f"there is no hook {hook!r}{_nearest(hook, known)}")
+                self._fail(origin, f"there is no hook {hook!r}{suggestion(hook, known)}")
             return
         self._origins[name] = origin
         for kind, (hook, expected) in HOOKS.items():
@@ -173,7 +173,9 @@ class Registry:
             owners = " and ".join(str(one.origin) for one in found)
             raise PluginError(f"{kind} {name!r} is provided twice, by {owners}: uninstall one")
         broken = "".join(f"; {failure}" for failure in self.failures)
-        raise PluginError(f"no {kind} is called {name!r}{_nearest(name, self.names(kind))}{broken}")
+        raise PluginError(
+            f"no {kind} is called {name!r}{suggestion(name, self.names(kind))}{broken}"
+        )
 
     def names(self, kind: str) -> list[str]:
         """Return the names of one kind of plugin, sorted."""
@@ -254,7 +256,8 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return close[0] if close else None
 
 
-def _nearest(name: str, names: Iterable[str]) -> str:
+def suggestion(name: str, names: Iterable[str]) -> str:
+    """Return the end of a sentence on an unknown name: the nearest one, else all there are."""
     known = list(names)
     close = nearest(name, known)
     if close:

@@ -41,7 +41,10 @@ def _needed(plan: Plan, key: str) -> set[str]:
     return {key}.union(*inputs)
 
 
-def _needs(plan: Plan) -> list[tuple[set[str], set[str]]]:
+_Needs = list[tuple[set[str], set[str]]]
+
+
+def _needs(plan: Plan) -> _Needs:
     """Return, for each cell, the stages that lead to it, and those that lead to its control."""
     return [
         (_needed(plan, cell.evaluation), _needed(plan, cell.control) if cell.control else set())
@@ -49,13 +52,13 @@ def _needs(plan: Plan) -> list[tuple[set[str], set[str]]]:
     ]
 
 
-def _users(plan: Plan) -> Counter[str]:
+def _users(needs: _Needs) -> Counter[str]:
     """Count the cells that use each stage; what leads to a control counts for its cell."""
-    return Counter(key for own, controls in _needs(plan) for key in own | controls)
+    return Counter(key for own, controls in needs for key in own | controls)
 
 
 def _as_json(plan: Plan, done: set[str]) -> dict[str, object]:
-    users = _users(plan)
+    users = _users(_needs(plan))
     return {
         "benchmark": plan.benchmark,
         "cells": [
@@ -82,9 +85,10 @@ def _print(plan: Plan, done: set[str], *, list_stages: bool) -> None:
     from rich.table import Table
 
     console = Console()
-    users = _users(plan)
+    needs = _needs(plan)
+    users = _users(needs)
     controls = len({cell.control for cell in plan.cells if cell.control})
-    separately = sum(len(own) + len(control) for own, control in _needs(plan))
+    separately = sum(len(own) + len(control) for own, control in needs)
     console.print(
         f"[bold]{escape(plan.benchmark)}[/]: {len(plan.cells)} cells and {controls} controls need "
         f"{len(plan.stages)} stages; {separately} if each cell ran its own.",

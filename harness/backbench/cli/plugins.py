@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from backbench.cli import common
 from backbench.errors import ExitCode, PluginError
 from backbench.plugin import NotInKey
-from backbench.registry import HOOKS, Registered, load_registry, nearest
+from backbench.registry import HOOKS, Registered, load_registry, suggestion
 
 
 @click.group("plugins", invoke_without_command=True)
@@ -44,9 +44,7 @@ def show(name: str, kind: str | None) -> None:
     ]
     if not found:
         names = sorted({one.info.name for one in registry.all()})
-        close = nearest(name, names)
-        hint = f": did you mean {close!r}?" if close else f" (there are: {', '.join(names)})"
-        raise PluginError(f"no plugin is called {name!r}{hint}")
+        raise PluginError(f"no plugin is called {name!r}{suggestion(name, names)}")
     for one in found:
         _document(one)
 

@@ -43,7 +43,7 @@ MAX_CLASSES: Final = 200
 
 _Field = NDArray[np.float32]
 _Pair = tuple[float, float]
-_SPLITS: Final = {"train": 0, "val": 1, "test": 2}
+_SPLITS: Final = {"train": 0, "val": 1}
 
 
 @dataclasses.dataclass(frozen=True)

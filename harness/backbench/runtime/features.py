@@ -17,9 +17,7 @@ from backbench.runtime.pictures import as_tensor, evaluation_picture, reader_poo
 BATCH_PIXELS = 2**20
 
 
-def extract(
-    encoder: Encoder, images: ImageSet, *, device: str, size: int | None = None
-) -> NDArray[np.float32]:
+def extract(encoder: Encoder, images: ImageSet, *, device: str) -> NDArray[np.float32]:
     """Map every picture to its features.
 
     Pictures of a uniform set are seen as they are where they have the encoder's size, and are
@@ -30,7 +28,6 @@ def extract(
         encoder: Batch norms use their running statistics.
         images: N pictures.
         device: Name of the torch device.
-        size: Side at which pictures are seen; by default the one the encoder remembers.
 
     Returns:
         (N, D), float32, not normalised.
@@ -38,7 +35,7 @@ def extract(
     Source: the published evaluation transform, Resize(256), CenterCrop(224).
     """
     where = torch.device(device)
-    side = encoder.spec.image_size if size is None else size
+    side = encoder.spec.image_size
     training = encoder.training
     encoder = place(encoder, where).eval()
     features = np.empty((len(images), encoder.feature_dim), dtype=np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from backbench.images import ArrayImages, Pixels
+from backbench.images import Pixels
 
 
 class RaggedImages:
@@ -32,16 +32,6 @@ def smooth(rng: np.random.Generator, height: int, width: int) -> Pixels:
     """A picture with structure at all scales."""
     coarse = np.kron(rng.integers(0, 256, (4, 4, 3)), np.ones((32, 32, 1)))[:height, :width]
     return np.clip(coarse * 0.7 + rng.normal(40, 25, coarse.shape), 0, 255).astype(np.uint8)
-
-
-@pytest.fixture
-def small_images() -> ArrayImages:
-    """48 pictures of 32 pixels in three classes that differ in colour."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(48) % 3
-    pixels = rng.integers(0, 120, (48, 32, 32, 3))
-    pixels[np.arange(48), :, :, labels] += 120
-    return ArrayImages(pixels.astype(np.uint8), labels, [f"train/{i}" for i in range(48)])
 
 
 @pytest.fixture

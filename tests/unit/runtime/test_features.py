@@ -78,11 +78,21 @@ def test_a_picture_of_the_right_size_is_itself():
 
 
 def test_a_uniform_set_of_another_size_is_resized(encoder: Encoder, small_images: ArrayImages):
-    features = extract(encoder, small_images, device="cpu", size=16)
-    assert features.shape == (48, 8)
-    whole = evaluation_picture(small_images.image(0), 16, margin=False)
-    expected = Image.fromarray(small_images.image(0)).resize((16, 16), Image.Resampling.BILINEAR)
-    assert np.array_equal(whole, np.asarray(expected))
+    side = encoder.spec.image_size
+    large = small_images.pixels.repeat(2, axis=1).repeat(2, axis=2)
+    assert large.shape[1] != side
+    resized = np.stack(
+        [
+            np.asarray(Image.fromarray(one).resize((side, side), Image.Resampling.BILINEAR))
+            for one in large
+        ]
+    )
+    names = small_images.sources
+    found, expected = (
+        extract(encoder, ArrayImages(pixels, small_images.labels, names), device="cpu")
+        for pixels in (large, resized)
+    )
+    assert np.array_equal(found, expected)
 
 
 def test_spread_is_one_on_the_sphere_and_zero_at_a_point():
