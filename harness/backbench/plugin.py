@@ -25,9 +25,11 @@ package's entry-point module stays free of torch::
 
 from __future__ import annotations
 
+import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -66,6 +68,7 @@ __all__ = [
     "SSLMethodInfo",
     "Stamp",
     "hookimpl",
+    "presets_of",
 ]
 
 #: Version of the interface in this module; a record made for another one is refused.
@@ -239,6 +242,24 @@ class ExecutorInfo(PluginInfo):
     """Announces a :class:`backbench.execution.Executor`."""
 
     kind: ClassVar[str] = "executor"
+
+
+def presets_of(package: str, plugin: str) -> dict[str, dict[str, Any]]:
+    """Read a plugin's presets from the TOML files ``presets/<preset>/<plugin>.toml``.
+
+    Args:
+        package: The package that has the folder ``presets``.
+        plugin: Name of the plugin.
+
+    Returns:
+        Option values by preset, for :attr:`PluginInfo.presets`.
+    """
+    found = {}
+    for folder in sorted(resources.files(package).joinpath("presets").iterdir(), key=str):
+        file = folder.joinpath(f"{plugin}.toml")
+        if file.is_file():
+            found[folder.name] = tomllib.loads(file.read_text(encoding="utf-8"))
+    return found
 
 
 class Box(NamedTuple):
