@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from backbench.data.decode import PICTURE_SUFFIXES
+from backbench.data.classes import NAMES, class_list, read_class_file
 from backbench.data.files import LabelledFiles, list_faults
 from backbench.data.listing import FileDataset, Listing
+from backbench.data.lists import Rows, folder_names, folders_by_label, read_rows
 from backbench.data.options import FileListOptions
 from backbench.errors import DataError
-
-# The path ends with the first picture suffix that a label follows, so that it may hold spaces.
-_SUFFIX: Final = "|".join(re.escape(suffix) for suffix in sorted(PICTURE_SUFFIXES))
-_BY_SUFFIX: Final = re.compile(rf"(.*?(?:{_SUFFIX}))\s+([+-]?\d{{1,18}})(?:\s|$)", re.IGNORECASE)
-_BY_COLUMN: Final = re.compile(r"(\S+)\s+([+-]?\d{1,18})(?:\s|$)")
 
 
 class FileList(FileDataset):
     """Pictures in the order of two lists.
 
     A line holds a path and a label, counted from 0; columns after them, such as the box of a
-    trigger, are passed over, and so are blank lines. A path may hold spaces if it ends with a
-    known picture suffix, and ends with the first such suffix that an integer follows; any other
-    path ends at the first space.
+    trigger, are passed over, and so are blank lines. A path may hold spaces: see
+    :func:`backbench.data.lists.parse_line`. Absolute paths are fine, also outside the root: a
+    picture is known by its place below the folder that all of them share.
 
     Args:
         options: The lists, and how to read them.
@@ -45,110 +40,117 @@ class FileList(FileDataset):
 
         Raises:
             DataError: Naming every line at fault: without a label, with a label that is not a
-                class, or naming a file that does not exist.
+                class, or naming a file that does not exist; or if classes are named in another
+                order than that of the labels.
         """
         train = _List.read(self.options.train, self.options.root)
         val = _List.read(self.options.val, self.options.root)
-        names = None if self.options.classes is None else _read_names(self.options.classes)
-        count = max(train.labels, default=-1) + 1 if names is None else len(names)
+        names = _read_names(self.options.classes)
+        count = max(train.rows.labels, default=-1) + 1 if names is None else len(names)
         faults = [*train.faults(count), *val.faults(count)]
-        for where, labels in ((train, set(train.labels)), (val, set(val.labels))):
+        for rows in (train.rows, val.rows):
+            labels = set(rows.labels)
             # One mistyped label makes the range of labels larger than any memory.
             absent = list(islice((one for one in range(count) if one not in labels), 20))
             if absent:
                 shown = ", ".join(map(str, absent))
-                faults.append(f"{where.path}: no picture has label {shown}; labels count from 0")
+                faults.append(f"{rows.file}: no picture has label {shown}; labels count from 0")
+        if names is not None and not faults:
+            faults += [*_misnamed(train, names), *_misnamed(val, names)]
         if faults:
             raise DataError(list_faults("The file lists cannot be used", faults))
         if names is None:
-            names = _derive_names(train, count)
-        return Listing(names, train.files(), val.files())
+            names = folder_names(train.paths, train.rows.labels) or tuple(map(str, range(count)))
+        away = _common_folder([*train.away(), *val.away()])
+        return Listing(names, train.files(away), val.files(away))
 
 
 class _List(NamedTuple):
-    """A list as it was read: the rows, and the lines that are none."""
+    """A list and the files that it names, relative to a folder."""
 
-    path: Path
-    lines: list[int]
-    sources: list[str]
+    rows: Rows
+    base: str
     paths: list[str]
-    labels: list[int]
-    bad: list[str]
 
     @classmethod
     def read(cls, path: Path, root: Path | None) -> _List:
         base = os.path.abspath(path.parent if root is None else root)  # noqa: PTH100
-        rows = cls(path, [], [], [], [], [])
-        for number, line in enumerate(_read_text(path).split("\n"), start=1):
-            text = line.strip()
-            if not text:
-                continue
-            match = _BY_SUFFIX.match(text) or _BY_COLUMN.match(text)
-            if match is None:
-                rows.bad.append(f"{path}:{number}: not `path label`: {text[:80]!r}")
-                continue
-            rows.lines.append(number)
-            rows.paths.append(os.path.join(base, match[1]))  # noqa: PTH118 - many
-            rows.sources.append(_below(base, match[1]))
-            rows.labels.append(int(match[2]))
-        return rows
+        rows = read_rows(path)
+        return cls(rows, base, [os.path.join(base, one) for one in rows.paths])  # noqa: PTH118 - many
 
     def faults(self, classes: int) -> list[str]:
         """Say what is wrong with the lines, in their order as far as they are rows."""
-        found = list(self.bad)
+        file, found = self.rows.file, list(self.rows.bad)
         if not self.paths and not found:
-            found.append(f"{self.path}: there is no line in it")
-        for number, path, label in zip(self.lines, self.paths, self.labels, strict=True):
+            found.append(f"{file}: there is no line in it")
+        rows = zip(self.rows.lines, self.paths, self.rows.labels, strict=True)
+        for number, path, label in rows:
             if not 0 <= label < classes:
                 found.append(
-                    f"{self.path}:{number}: label {label} is not one of the "
+                    f"{file}:{number}: label {label} is not one of the "
                     f"{classes} classes, 0 to {classes - 1}"
                 )
             if not os.path.isfile(path):  # noqa: PTH113 - many
-                found.append(f"{self.path}:{number}: no such file: {path}")
+                found.append(f"{file}:{number}: no such file: {path}")
         return found
 
-    def files(self) -> LabelledFiles:
-        return LabelledFiles(self.paths, self.sources, np.array(self.labels, np.int64))
+    def away(self) -> list[str]:
+        """Return the absolute paths that lie elsewhere than below the folder."""
+        places = (_below(self.base, one) for one in self.rows.paths)
+        return [place for place in places if os.path.isabs(place)]  # noqa: PTH117 - many
+
+    def files(self, away: str) -> LabelledFiles:
+        """Name each file by its place below the folder, or below another one.
+
+        So the whole may move without becoming another data set.
+        """
+        places = (_below(self.base, one) for one in self.rows.paths)
+        sources = [_below(away, one).replace(os.sep, "/") for one in places]
+        return LabelledFiles(self.paths, sources, np.array(self.rows.labels, np.int64))
 
 
 def _below(base: str, path: str) -> str:
-    """Name a path by its place below the root, so that the whole may move."""
+    """Return a path relative to a folder that it lies in; any other one only in normal form."""
     inside = os.path.normpath(path)
     if os.path.isabs(inside) and inside.startswith(base + os.sep):  # noqa: PTH117 - many
         inside = inside[len(base) + 1 :]
-    return inside.replace(os.sep, "/")
+    return inside
 
 
-def _derive_names(train: _List, count: int) -> tuple[str, ...]:
-    """Name the classes by their pictures' folders, or by their labels."""
-    folders: list[set[str]] = [set() for _ in range(count)]
-    for path, label in zip(train.paths, train.labels, strict=True):
-        folders[label].add(os.path.basename(os.path.dirname(path)))  # noqa: PTH119, PTH120 - many
-    names = [name for group in folders for name in group]
-    if all(len(group) == 1 for group in folders) and len(set(names)) == count:
-        return tuple(names)
-    return tuple(map(str, range(count)))
+def _common_folder(paths: Sequence[str]) -> str:
+    """Return the folder that absolute paths have in common, or none."""
+    if not paths:
+        return ""
+    return os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120 - many
 
 
-def _read_names(path: Path) -> tuple[str, ...]:
-    names = [line.strip() for line in _read_text(path).split("\n") if line.strip()]
-    repeated = _repeated(names)
-    if repeated:
-        raise DataError(f"{path}: class names stand in it twice: {', '.join(repeated)}")
-    if not names:
-        raise DataError(f"{path}: there is no class name in it")
-    return tuple(names)
+def _read_names(classes: Path | None) -> tuple[str, ...] | None:
+    """Return the classes by label: those of a shipped list sorted, of a file as they stand."""
+    if classes is None:
+        return None
+    if str(classes) in NAMES:
+        return tuple(sorted(class_list(str(classes))))
+    if not classes.is_file():
+        raise DataError(
+            f"{classes}: no such file of class names, nor a list that ships with backbench "
+            f"(there are: {', '.join(NAMES)})"
+        )
+    return read_class_file(classes)
 
 
-def _repeated(names: Sequence[str]) -> list[str]:
-    return sorted({name for name in names if names.count(name) > 1})
+def _misnamed(pictures: _List, names: Sequence[str]) -> Iterator[str]:
+    """Say that labels have pictures in the folder of another class.
 
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; it should hold a line a picture or class") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+    The published list of ImageNet-100, for one, is not in the order of the labels.
+    """
+    rank = {name: label for label, name in enumerate(names)}
+    groups = folders_by_label(pictures.paths, pictures.rows.labels)
+    only = {label: next(iter(group)) for label, group in groups.items() if len(group) == 1}
+    wrong = [label for label, folder in sorted(only.items()) if rank.get(folder, label) != label]
+    if wrong:
+        more = f" (and {len(wrong) - 1} more such labels)" if len(wrong) > 1 else ""
+        yield (
+            f"{pictures.rows.file}: label {wrong[0]} is called {names[wrong[0]]!r}, but its "
+            f"pictures lie in the folder {only[wrong[0]]!r}{more}; give the classes in the order "
+            "of the labels"
+        )

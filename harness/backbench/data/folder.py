@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from backbench.data.classes import class_list
 from backbench.data.decode import PICTURE_SUFFIXES
 from backbench.data.files import LabelledFiles, list_faults, spread
 from backbench.data.listing import FileDataset, Listing
@@ -18,9 +19,9 @@ from backbench.errors import DataError
 class ImageFolder(FileDataset):
     """Two folders with a folder a class in each.
 
-    A label is the rank of its class among the sorted class names. Pictures are known by their
-    file name's ending, sorted by path, and found in nested folders too; hidden files and
-    folders are passed over.
+    A label is the rank of its class among the sorted names of the classes that are taken.
+    Pictures are known by their file name's ending, sorted by path, and found in nested folders
+    too; hidden files and folders are passed over.
 
     Args:
         options: Where it is, and what to take of it.
@@ -43,22 +44,55 @@ class ImageFolder(FileDataset):
         missing = [split for split in limits if not (root / split).is_dir()]
         if missing:
             raise DataError(_say_missing(root, missing))
-        found = {split: _classes(root / split) for split in limits}
-        faults = list(_faults(root, found))
+        wanted = _wanted(self.options.classes)
+        found = {split: _classes(root / split, wanted) for split in limits}
+        faults = list(_faults(root, found, wanted))
         if faults:
             raise DataError(list_faults(f"{root} is not a folder a class", faults))
         train, val = (_files(root, split, found[split], limit) for split, limit in limits.items())
         return Listing(tuple(found[self.options.train]), train, val)
 
 
-def _classes(split: Path) -> dict[str, list[str]]:
+def _wanted(classes: Sequence[str] | str | None) -> frozenset[str] | None:
+    """Return the classes to take; ``None`` for all."""
+    if classes is None:
+        return None
+    return frozenset(class_list(classes) if isinstance(classes, str) else classes)
+
+
+def _classes(split: Path, wanted: Collection[str] | None) -> dict[str, list[str]]:
     """Return the paths of the pictures in each class folder, both sorted."""
+    names = class_folders(split)
+    taken = names if wanted is None else [name for name in names if name in wanted]
+    return {name: sorted(pictures_in(split / name)) for name in taken}
+
+
+def class_folders(split: Path) -> list[str]:
+    """Return the names of the folders in a folder, sorted, without hidden ones.
+
+    Args:
+        split: ``train``, say.
+    """
     with os.scandir(split) as entries:
-        names = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
-    return {name: sorted(_pictures(split / name)) for name in names}
+        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
 
 
-def _pictures(folder: Path) -> Iterator[str]:
+def loose_pictures(split: Path) -> int:
+    """Count the pictures that lie beside the class folders.
+
+    Args:
+        split: ``train``, say.
+    """
+    with os.scandir(split) as entries:
+        return sum(entry.is_file() and _is_picture(entry.name) for entry in entries)
+
+
+def pictures_in(folder: Path) -> Iterator[str]:
+    """Yield the paths of the pictures of a class, in nested folders too.
+
+    Args:
+        folder: Of the class.
+    """
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
@@ -82,17 +116,27 @@ def _files(
     return LabelledFiles(paths, sources, labels.astype(np.int64))
 
 
-def _faults(root: Path, found: dict[str, dict[str, list[str]]]) -> Iterator[str]:
+def _faults(
+    root: Path, found: dict[str, dict[str, list[str]]], wanted: Collection[str] | None
+) -> Iterator[str]:
     for split, classes in found.items():
-        with os.scandir(root / split) as entries:
-            loose = sum(entry.is_file() and _is_picture(entry.name) for entry in entries)
+        loose = loose_pictures(root / split)
         if loose:
             yield f"{split}: {loose} pictures lie outside the class folders; move or remove them"
-        if not classes:
+        if wanted is not None:
+            missing = sorted(set(wanted) - classes.keys())
+            if missing:
+                yield (
+                    f"{split}: there is no folder for {len(missing)} of the {len(wanted)} classes: "
+                    f"{', '.join(missing)}"
+                )
+        elif not classes:
             yield f"{split}: there is no class folder in it"
         for name, paths in classes.items():
             if not paths:
                 yield f"{split}/{name}: there is no picture in it; add some or remove the folder"
+    if wanted is not None:
+        return
     (train, in_train), (val, in_val) = found.items()
     for name in sorted(in_train.keys() ^ in_val.keys()):
         here, there = (train, val) if name in in_train else (val, train)
@@ -102,7 +146,7 @@ def _faults(root: Path, found: dict[str, dict[str, list[str]]]) -> Iterator[str]
 def _say_missing(root: Path, missing: list[str]) -> str:
     if not root.is_dir():
         return f"{root}: no such folder; set root to the folder that holds {' and '.join(missing)}"
-    names = sorted(e.name for e in root.iterdir() if e.is_dir() and not e.name.startswith("."))
+    names = class_folders(root)
     there = f"it has {', '.join(names[:20])}" if names else "it has no folders"
     return (
         f"{root}: no folder {' and no folder '.join(map(repr, missing))} in it ({there}); "

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+
+from pydantic import ValidatorFunctionWrapHandler, WrapValidator, field_validator
 
 from backbench.data import embedded
+from backbench.data.classes import NAMES, class_list
+from backbench.errors import DataError
 from backbench.plugin import Field, LocalPath, NotInKey, Options
 
 _RESIZE = (
@@ -17,6 +21,12 @@ _VAL_SIZE = (
     "cut out, 256 and 224 as published; left out, resize holds for them too, and without "
     "resize it is 224 where the validation pictures differ in size"
 )
+
+
+def _named_or_local(value: Any, local: ValidatorFunctionWrapHandler) -> Path:
+    """Leave the name of a shipped class list alone; make any other path absolute."""
+    path: Path = Path(value) if value in NAMES else local(value)
+    return path
 
 
 class EmbeddedOptions(Options):
@@ -41,6 +51,12 @@ class ImageFolderOptions(Options):
     )
     train: str = Field(default="train", min_length=1, description="name of the training folder")
     val: str = Field(default="val", min_length=1, description="name of the validation folder")
+    # What is loaded stands in the fingerprint of the content, and so in every key.
+    classes: Annotated[tuple[str, ...] | str | None, NotInKey()] = Field(
+        default=None,
+        description='take these class folders only: their names, or "imagenet100" for the list '
+        "that ships with backbench; left out, every folder is a class",
+    )
     resize: int | None = Field(default=None, ge=1, description=_RESIZE)
     val_size: int | None = Field(default=None, ge=1, description=_VAL_SIZE)
     train_per_class: int | None = Field(
@@ -53,6 +69,18 @@ class ImageFolderOptions(Options):
         default=None, ge=1, description="the same for validation pictures"
     )
 
+    @field_validator("classes")
+    @classmethod
+    def _know_classes(cls, value: tuple[str, ...] | str | None) -> tuple[str, ...] | str | None:
+        if isinstance(value, str):
+            try:
+                class_list(value)
+            except DataError as error:
+                raise ValueError(str(error)) from None
+        elif value is not None and len(set(value)) < max(1, len(value)):
+            raise ValueError("name at least one class, and each once")
+        return value
+
 
 class FileListOptions(Options):
     """Options of pictures named in two lists."""
@@ -64,10 +92,11 @@ class FileListOptions(Options):
         description="folder that the paths in the lists are relative to; left out, each list's "
         "own folder",
     )
-    classes: LocalPath | None = Field(
+    classes: Annotated[LocalPath, WrapValidator(_named_or_local)] | None = Field(
         default=None,
-        description="file of class names, one a line, in the order of the labels; left out, the "
-        "names of the pictures' folders where they tell the classes apart, else the labels",
+        description="file of class names, one a line, in the order of the labels, or "
+        '"imagenet100" for the list that ships with backbench, sorted; left out, the names of '
+        "the pictures' folders where they tell the classes apart, else the labels",
     )
     resize: int | None = Field(default=None, ge=1, description=_RESIZE)
     val_size: int | None = Field(default=None, ge=1, description=_VAL_SIZE)

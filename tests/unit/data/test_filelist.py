@@ -3,6 +3,7 @@
 import pytest
 from PIL import Image
 
+from backbench.data.classes import class_list
 from backbench.data.filelist import FileList
 from backbench.data.options import FileListOptions
 from backbench.errors import DataError
@@ -56,6 +57,26 @@ def test_lines(lists, line, source, label):
     assert train.labels.tolist() == [0, label]
 
 
+def test_absolute_lists_may_move_with_their_pictures(lists, tmp_path):
+    lines = ("{}/cats/a.png 0", "{}/dogs/a.png 1")
+    elsewhere = tmp_path / "lists"
+    elsewhere.mkdir()
+    here = lists(lines, root=elsewhere)
+    assert here.load("train").sources == ["cats/a.png", "dogs/a.png"]
+    before, facts = here.fingerprint(_name), here.facts()
+    moved = tmp_path / "moved"
+    for name in ("cats", "dogs"):
+        (moved / name).mkdir(parents=True)
+        (tmp_path / name / "a.png").rename(moved / name / "a.png")
+    again = lists([line.replace("{}", str(moved)) for line in lines], root=elsewhere)
+    assert again.fingerprint(_name) == before
+    assert again.facts() == facts
+
+
+def _name(path):
+    return path.rpartition("/")[2]
+
+
 def test_order_is_the_lists_order(lists):
     lines = ["dogs/a.png 1", "cats/a.png 0"]
     data = lists(lines)
@@ -71,10 +92,41 @@ def test_names_come_from_folders_or_labels_or_a_file(lists, tmp_path):
     names = tmp_path / "names.txt"
     names.write_text("feline\n\n canine \n")
     assert lists(classes=names).facts().classes == ("feline", "canine")
+    assert "no such file of class names, nor a list" in message(lists(classes=tmp_path / "image"))
     names.write_text("cat\ncat\n")
     assert "stand in it twice: cat" in message(lists(classes=names))
     names.write_text("\n")
     assert "no class name" in message(lists(classes=names))
+
+
+def test_a_shipped_list_names_the_labels_of_a_published_list(tmp_path):
+    ids = sorted(class_list("imagenet100"))
+    for wnid in ids:
+        (tmp_path / wnid).mkdir()
+        Image.new("RGB", (4, 3)).save(tmp_path / wnid / f"{wnid}_0.JPEG")
+    lines = [f"{tmp_path}/{wnid}/{wnid}_0.JPEG {label}" for label, wnid in enumerate(ids)]
+    lines[26] += " 125 93 50 50"
+    (tmp_path / "list.txt").write_text("\n".join(lines) + "\n")
+
+    def data(**options):
+        file = tmp_path / "list.txt"
+        return FileList(FileListOptions(train=file, val=file, **options))
+
+    named, unnamed = data(classes="imagenet100"), data()
+    assert named.facts().classes[26] == "n02106550"
+    assert named.facts() == unnamed.facts()
+    assert named.fingerprint(str) == unnamed.fingerprint(str)
+    again = FileListOptions.model_validate(named.options.model_dump(mode="json"))
+    assert FileList(again).facts() == named.facts()
+
+    published = tmp_path / "imagenet100_classes.txt"
+    published.write_text("\n".join(class_list("imagenet100")))
+    text = message(data(classes=published))
+    assert "label 0 is called 'n02869837', but its pictures lie in the folder 'n01558993'" in text
+    assert "(and 99 more such labels); give the classes in the order of the labels" in text
+
+    (tmp_path / "list.txt").write_text("\n".join(lines[:99]) + "\n")
+    assert "no picture has label 99" in message(data(classes="imagenet100"))
 
 
 def test_root_holds_for_relative_paths(lists, tmp_path):

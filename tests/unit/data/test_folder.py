@@ -5,7 +5,9 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
+from backbench.data.classes import class_list
 from backbench.data.folder import ImageFolder
 from backbench.data.options import ImageFolderOptions
 from backbench.errors import DataError
@@ -84,6 +86,45 @@ def test_all_faults_at_once(make_folder):
     ):
         assert part in text
     assert len(text.splitlines()) == 6
+
+
+def test_some_classes_of_a_whole_tree(make_folder):
+    splits = {"train": {"ant": 2, "cat": 3, "dog": 1}, "val": {"ant": 1, "cat": 1, "dog": 2}}
+    root = make_folder(**splits)
+    (root / "train" / "only here").mkdir()
+    part = folder(root, classes=["dog", "ant"])
+    assert part.facts().classes == ("ant", "dog")
+    assert part.load("train").sources[2] == "train/dog/img 00.png"
+    assert part.load("train").labels.tolist() == [0, 0, 1]
+    assert part.facts().val == 3
+    shutil.rmtree(root / "train" / "only here")
+    for split in ("train", "val"):
+        shutil.rmtree(root / split / "cat")
+    assert part.fingerprint(no_hash) == folder(root).fingerprint(no_hash)
+    assert part.options.identity() == folder(root).options.identity()
+
+
+def test_all_missing_classes_are_named(make_folder):
+    root = make_folder(train={"ant": 1, "cat": 1}, val={"cat": 1, "dog": 1})
+    text = message(folder(root, classes=["dog", "cat", "ant", "bee"]))
+    assert "train: there is no folder for 2 of the 4 classes: bee, dog" in text
+    assert "val: there is no folder for 2 of the 4 classes: ant, bee" in text
+    assert len(text.splitlines()) == 3
+    text = message(folder(root, classes="imagenet100"))
+    assert all(text.count(name) == 2 for name in class_list("imagenet100"))
+
+
+@pytest.mark.parametrize(
+    ("classes", "fault"),
+    [
+        ("imagnet100", "no class list is called 'imagnet100' .there are: imagenet100"),
+        ([], "at least one class"),
+        (["cat", "cat"], "each once"),
+    ],
+)
+def test_classes_that_cannot_be_are_refused(classes, fault):
+    with pytest.raises(ValidationError, match=fault):
+        ImageFolderOptions(root="x", classes=classes)
 
 
 def test_missing_root_and_empty_splits(tmp_path):

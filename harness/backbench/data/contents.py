@@ -1,0 +1,89 @@
+"""Which classes a folder, a list of pictures or a list of classes holds, and how many pictures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from backbench.data.classes import NAMES, class_list, read_class_file, read_text
+from backbench.data.files import list_faults, map_threads
+from backbench.data.folder import class_folders, pictures_in
+from backbench.data.lists import folder_names, parse_line, read_rows
+from backbench.errors import DataError
+
+_SPLITS: Final = ("train", "val")
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What was found, without opening a picture.
+
+    Args:
+        kind: What was looked at.
+        classes: Its classes, sorted; ``None`` for a list of pictures whose folders do not tell
+            the classes apart.
+        splits: Number of pictures of each class, by split; one entry where there are no splits,
+            none for a list of classes.
+        faults: What does not fit together.
+    """
+
+    kind: Literal["folder", "list of pictures", "list of classes"]
+    classes: tuple[str, ...] | None
+    splits: Mapping[str, tuple[int, ...]]
+    faults: tuple[str, ...] = ()
+
+
+def look_at(name: str) -> Contents:
+    """Say what a path holds.
+
+    Args:
+        name: A folder with ``train`` and ``val`` or with a folder a class, a list of pictures, a
+            list of classes, or the name of a class list that ships with backbench.
+
+    Raises:
+        DataError: If it is none of these.
+    """
+    path = Path(name)
+    if path.is_dir():
+        return _folder(path)
+    if name in NAMES and not path.exists():
+        return Contents("list of classes", tuple(sorted(class_list(name))), {})
+    first = next((line for line in read_text(path).split("\n") if line.strip()), "")
+    if parse_line(first) is None:
+        return Contents("list of classes", tuple(sorted(read_class_file(path))), {})
+    rows = read_rows(path)
+    if rows.bad:
+        raise DataError(list_faults("The list cannot be read", rows.bad))
+    counts = Counter(rows.labels)
+    split = {"pictures": tuple(counts[label] for label in sorted(counts))}
+    names = folder_names([str(path.absolute().parent / one) for one in rows.paths], rows.labels)
+    if names is None:
+        fault = "its pictures' folders do not tell the classes apart: only their labels are known"
+        return Contents("list of pictures", None, split, (fault,))
+    wrong = () if list(names) == sorted(names) else ("its labels are not the ranks of the ids",)
+    return Contents("list of pictures", tuple(sorted(names)), split, wrong)
+
+
+def _folder(path: Path) -> Contents:
+    places = {name: path / name for name in _SPLITS if (path / name).is_dir()} or {"pictures": path}
+    names = {split: class_folders(place) for split, place in places.items()}
+    if not any(names.values()):
+        raise DataError(f"{path}: there is no class folder in it")
+    counts = {
+        split: tuple(map_threads(_count, [place / name for name in names[split]], chunk=1))
+        for split, place in places.items()
+    }
+    classes = sorted(set().union(*names.values()))
+    faults = [
+        f"{split} lacks {len(absent)} of the classes: {', '.join(absent)}"
+        for split in places
+        if (absent := [one for one in classes if one not in names[split]])
+    ]
+    return Contents("folder", tuple(classes), counts, tuple(faults))
+
+
+def _count(folder: Path) -> int:
+    return sum(1 for _ in pictures_in(folder))

@@ -1,0 +1,259 @@
+"""Some classes of a whole image folder, copied or linked: ImageNet-100 out of ImageNet."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock, Timeout
+
+from backbench.data.files import list_faults, map_threads
+from backbench.data.folder import class_folders, loose_pictures, pictures_in
+from backbench.errors import DataError
+
+SPLITS: Final = ("train", "val")
+
+_LOCK: Final = ".backbench.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A picture.
+
+    Args:
+        name: Where it lies below both trees: ``train/n01440764/n01440764_18.JPEG``.
+        size: Bytes.
+    """
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """What is to be made, checked against what is there.
+
+    Args:
+        source: The whole tree.
+        out: The tree to make.
+        classes: Class names, sorted.
+        pictures: All pictures of these classes, by split.
+        missing: Those to be copied; empty where folders are linked.
+        links: The class folders to be linked, ``train/n01440764``; empty where pictures are copied.
+    """
+
+    source: Path
+    out: Path
+    classes: tuple[str, ...]
+    pictures: dict[str, list[Item]]
+    missing: list[Item]
+    links: list[str]
+
+    @property
+    def missing_bytes(self) -> int:
+        """Bytes to be copied."""
+        return sum(item.size for item in self.missing)
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of all pictures."""
+        return sum(item.size for items in self.pictures.values() for item in items)
+
+
+def plan_subset(source: Path, out: Path, classes: Sequence[str], *, link: bool) -> Subset:
+    """Look at both trees and say what is to be done; nothing is written.
+
+    A picture that is there with the size of the original is complete, since pictures are moved
+    into place when they are; so an interrupted copy is continued.
+
+    Args:
+        source: Tree with ``train`` and ``val``, a folder a class in each.
+        out: The tree to make.
+        classes: The classes to take.
+        link: Make a symbolic link to each class folder, and copy nothing.
+
+    Raises:
+        DataError: Naming every fault: classes that the source lacks, and what is there already and
+            would not be made.
+    """
+    names = tuple(sorted(classes))
+    faults = list(_source_faults(source, names))
+    if faults:
+        raise DataError(list_faults(f"{source} is not a tree to take these classes from", faults))
+    folders = [f"{split}/{name}" for split in SPLITS for name in names]
+    found = dict(
+        zip(folders, map_threads(lambda one: _items(source, one), folders, 1), strict=True)
+    )
+    faults = [f"{one}: there is no picture in it" for one, items in found.items() if not items]
+    if faults:
+        raise DataError(list_faults(f"{source} lacks pictures", faults))
+    missing: list[Item] = []
+    links: list[str] = []
+    faults = list(_surplus(out, set(folders)))
+    if out.exists() and out.samefile(source):
+        faults.append("it is the source itself")
+    if link:
+        faults += _link_faults(source, out, folders)
+        links = [folder for folder in folders if not (out / folder).is_symlink()]
+    else:
+        linked = [folder for folder in folders if (out / folder).is_symlink()]
+        if linked:
+            faults.append(
+                f"{_some(linked)}: links to class folders; a copy would change what they show"
+            )
+        for folder in folders:
+            absent, wrong = _compare(out, folder, found[folder])
+            missing += absent
+            faults += wrong
+    if faults:
+        head = f"{out} holds something else; choose another folder, or remove what is named"
+        raise DataError(list_faults(head, faults))
+    pictures = {
+        split: [item for name in names for item in found[f"{split}/{name}"]] for split in SPLITS
+    }
+    return Subset(source, out, names, pictures, missing, links)
+
+
+def make_subset(subset: Subset, advance: Callable[[int], None]) -> None:
+    """Copy what is missing, on as many threads as there are cores, or make the links.
+
+    Args:
+        subset: What :func:`plan_subset` has found.
+        advance: Called from any thread with the bytes of each picture that was copied.
+
+    Raises:
+        DataError: If the disk has no room for the copies, or another process is writing to the
+            same folder.
+    """
+    out = subset.out
+    out.mkdir(parents=True, exist_ok=True)
+    free, needed = shutil.disk_usage(out).free, subset.missing_bytes
+    if needed > free:
+        raise DataError(
+            f"{out}: {needed:,} bytes are to be copied and {free:,} are free; links need no room"
+        )
+    lock = FileLock(out / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise DataError(f"{out}: another process is writing to it") from None
+    try:
+        for folder in subset.links:
+            place = out / folder
+            place.parent.mkdir(exist_ok=True)
+            place.symlink_to((subset.source / folder).resolve(), target_is_directory=True)
+        for place in {(out / item.name).parent for item in subset.missing}:
+            place.mkdir(parents=True, exist_ok=True)
+
+        def copy(item: Item) -> None:
+            _copy(subset.source / item.name, out / item.name)
+            advance(item.size)
+
+        map_threads(copy, subset.missing, chunk=8)
+    finally:
+        (out / _LOCK).unlink(missing_ok=True)
+        lock.release()
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file with its time of change; it is never seen half-written."""
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        shutil.copyfile(source, partial)
+        changed = source.stat()
+        os.utime(partial, ns=(changed.st_atime_ns, changed.st_mtime_ns))
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _items(source: Path, folder: str) -> list[Item]:
+    """Return the pictures of a class, sorted by name."""
+    start = len(str(source)) + 1
+    paths = sorted(pictures_in(source / folder))
+    return [
+        Item(path[start:].replace(os.sep, "/"), os.stat(path).st_size)  # noqa: PTH116 - many
+        for path in paths
+    ]
+
+
+def _source_faults(source: Path, names: Sequence[str]) -> Iterator[str]:
+    if not source.is_dir():
+        yield "there is no such folder"
+        return
+    for split in SPLITS:
+        place = source / split
+        if not place.is_dir():
+            there = ", ".join(class_folders(source)[:20]) or "no folders"
+            yield f"there is no folder {split!r} in it (it has {there})"
+            continue
+        folders = set(class_folders(place))
+        missing = [name for name in names if name not in folders]
+        if not missing:
+            continue
+        if len(missing) == len(names) and loose_pictures(place):
+            yield (
+                f"{split}: its pictures lie in no class folders, as ImageNet's validation pictures "
+                "do when unpacked; sort them by class first: "
+                "torchvision.datasets.ImageNet(FOLDER, split='val') does so from "
+                "ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz"
+            )
+        elif len(missing) == len(names) and any(place.glob("n*.tar")):
+            yield f"{split}: its classes are still tar files; unpack each into a folder of its name"
+        else:
+            yield (
+                f"{split}: there is no folder for {len(missing)} of the {len(names)} classes: "
+                f"{', '.join(missing)}"
+            )
+
+
+def _surplus(out: Path, folders: set[str]) -> Iterator[str]:
+    """Name the class folders that would not be made."""
+    for split in SPLITS:
+        place = out / split
+        if place.is_symlink() or (place.exists() and not place.is_dir()):
+            yield f"{split}: is not a folder of its own"
+        elif place.is_dir():
+            for name in class_folders(place):
+                if f"{split}/{name}" not in folders:
+                    yield f"{split}/{name}: is not one of the classes"
+
+
+def _link_faults(source: Path, out: Path, folders: Sequence[str]) -> Iterator[str]:
+    copies = [folder for folder in folders if _is_own_folder(out / folder)]
+    if copies:
+        yield f"{_some(copies)}: folders of their own, not links"
+    for folder in folders:
+        place = out / folder
+        if place.is_symlink() and not (place.exists() and place.samefile(source / folder)):
+            yield f"{folder}: is a link to {place.readlink()}"
+
+
+def _is_own_folder(place: Path) -> bool:
+    return place.exists() and not place.is_symlink()
+
+
+def _compare(out: Path, folder: str, items: Sequence[Item]) -> tuple[list[Item], list[str]]:
+    """Return the pictures that are not there, and what is wrong with those that are."""
+    if not (out / folder).exists():
+        return list(items), []
+    there = {item.name: item.size for item in _items(out, folder)}
+    absent = [item for item in items if item.name not in there]
+    wrong = [
+        f"{item.name}: has {there[item.name]:,} bytes, not {item.size:,}"
+        for item in items
+        if there.get(item.name, item.size) != item.size
+    ]
+    surplus = sorted(there.keys() - {item.name for item in items})
+    return absent, wrong + [f"{name}: is not in the source" for name in surplus]
+
+
+def _some(names: Sequence[str]) -> str:
+    """Name a few."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
