@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -18,6 +18,7 @@ from backbench.plugin import (
     PluginInfo,
     SSLMethodInfo,
 )
+from backbench.protocols import protocol_ids
 from backbench.registry import Registry, nearest
 
 
@@ -106,6 +107,9 @@ class Header(_Table):
     name: str = Field("benchmark", min_length=1, description="name of the benchmark")
     description: str = Field("", description="what it measures")
     seeds: Seeds = Field((0,), description="one repetition of the whole matrix a seed")
+    protocol: str | None = Field(
+        None, description="card that fixes what makes numbers comparable: backbench protocol"
+    )
 
 
 class BenchmarkFile(_Table):
@@ -173,6 +177,30 @@ def pydantic_faults(error: ValidationError, model: type[BaseModel], prefix: str)
             yield Fault(full, f"{message}{shown}")
 
 
+def retyped(given: Any, value: Any, path: str) -> Iterator[Fault]:
+    """Yield what pydantic has taken for a number that is none: ``"80"``, ``true``, ``3.0``.
+
+    Its strict mode would not do: behind a validator that runs before a model, as many plugins have,
+    it refuses a list where a tuple is wanted.
+    """
+    if isinstance(given, Mapping):
+        for name, part in given.items():
+            inner = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+            yield from retyped(part, inner, f"{path}.{name}")
+    elif isinstance(given, list | tuple) and isinstance(value, list | tuple):
+        for index, (part, inner) in enumerate(zip(given, value, strict=False)):
+            yield from retyped(part, inner, f"{path}.{index}")
+    else:
+        wrong = (
+            (type(value) is bool and type(given) is not bool)
+            or (type(value) is int and type(given) is not int)
+            or (type(value) is float and type(given) not in {int, float})
+        )
+        if wrong:
+            wanted = {bool: "true or false", int: "a whole number", float: "a number"}[type(value)]
+            yield Fault(path, f"should be {wanted} (given: {given!r})")
+
+
 def _fields_at(model: type[BaseModel], location: Iterable[Any]) -> list[str]:
     """Return the field names of the (nested) model at a location of an error."""
     current: Any = model
@@ -201,6 +229,8 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "backbench benchmark file"
     definitions = schema.setdefault("$defs", {})
+    protocol = definitions["Header"]["properties"]["protocol"]
+    protocol["anyOf"] = [{"enum": protocol_ids()}, {"type": "null"}]
     for axis, kind in AXES.items():
         variants = []
         for name in registry.names(kind):

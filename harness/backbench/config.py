@@ -3,53 +3,40 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from backbench.benchmark_file import (
-    AXES,
-    MAY_BE_NONE,
-    BenchmarkFile,
-    Profile,
-    pydantic_faults,
+from backbench.benchmark_file import AXES, MAY_BE_NONE, BenchmarkFile, Profile, pydantic_faults
+from backbench.errors import ConfigError, Fault, UsageError
+from backbench.instances import (
+    Context,
+    Instance,
+    load_instance,
+    open_dataset,
+    protocol_of,
+    raised,
+    validate_instances,
 )
-from backbench.errors import ConfigError, DataError, Fault, PluginError, UsageError
-from backbench.model import NONE, CellName, PluginUse
-from backbench.plugin import Dataset, DatasetFacts, Options
-from backbench.registry import Registered, Registry, nearest, suggestion
+from backbench.model import NONE, CellName
+from backbench.plugin import Dataset, DatasetFacts
+from backbench.protocols import Protocol, data_faults, method_fault, no_such_evaluator
+from backbench.registry import Registry, nearest, suggestion
+
+__all__ = [
+    "DEFAULT_FILE",
+    "Benchmark",
+    "Instance",
+    "benchmark_from",
+    "load_benchmark",
+    "load_instance",
+    "open_dataset",
+]
 
 DEFAULT_FILE = Path("benchmarks.toml")
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """A plugin with its options, under the name that the file gives to it."""
-
-    axis: str
-    name: str
-    registered: Registered
-    options: Options
-
-    @property
-    def path(self) -> str:
-        """TOML path of the instance."""
-        return f"{self.axis}.{self.name}"
-
-    def use(self) -> PluginUse:
-        """Return the plugin and its options as they enter stages."""
-        info = self.registered.info
-        return PluginUse(
-            kind=info.kind,
-            name=info.name,
-            distribution=self.registered.origin.distribution,
-            revision=info.revision,
-            options=self.options.model_dump(mode="json"),
-            identity=self.options.identity(),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +50,7 @@ class Benchmark:
         datasets: The data set objects, by instance name.
         facts: What is known of each data set.
         cells: The cells, in the matrix's order, each once.
+        protocol: The card that it follows, if any.
     """
 
     source: str
@@ -71,6 +59,7 @@ class Benchmark:
     datasets: Mapping[str, Dataset]
     facts: Mapping[str, DatasetFacts]
     cells: tuple[CellName, ...]
+    protocol: Protocol | None = None
 
 
 def load_benchmark(path: Path, registry: Registry, profile: str | None = None) -> Benchmark:
@@ -85,11 +74,37 @@ def load_benchmark(path: Path, registry: Registry, profile: str | None = None) -
         ConfigError: With every fault of the file.
         UsageError: If the file cannot be read.
     """
-    tables = _read(path)
+    return benchmark_from(
+        _read(path), source=str(path), folder=path.parent, registry=registry, profile=profile
+    )
+
+
+def benchmark_from(
+    tables: Mapping[str, Any],
+    *,
+    source: str,
+    folder: Path,
+    registry: Registry,
+    profile: str | None = None,
+) -> Benchmark:
+    """Validate the tables of a benchmark.
+
+    Args:
+        tables: What a benchmark file holds.
+        source: Where they come from, for errors.
+        folder: Where relative paths start.
+        registry: The installed plugins.
+        profile: Name of a profile of the tables; the whole matrix if ``None``.
+
+    Raises:
+        ConfigError: With every fault of the tables.
+    """
     faults: list[Fault] = []
     content = _parse(tables, faults)
-    instances, broken = _instances(content, registry, path.parent, faults)
-    _check_references(content, instances, broken, registry, faults)
+    protocol, no_card = protocol_of(tables, faults)
+    context = Context(registry, folder, protocol, no_card, faults)
+    instances, broken = validate_instances(content, context)
+    _check_references(content, instances, broken, context)
     lost = "profiles" in tables and not content.profiles  # at fault, and said
     chosen = None if lost else _profile(content, profile, faults)
     cells = tuple(
@@ -104,15 +119,18 @@ def load_benchmark(path: Path, registry: Registry, profile: str | None = None) -
         faults.append(Fault("matrix", "no cell is left: exclude less, or choose another profile"))
     datasets, facts = _datasets(instances, cells, faults)
     _check_combinations(instances, facts, cells, faults)
+    if protocol is not None:
+        _check_protocol(protocol, instances, facts, cells, faults)
     if faults:
-        raise ConfigError(str(path), list(dict.fromkeys(faults)))
+        raise ConfigError(source, list(dict.fromkeys(faults)))
     return Benchmark(
-        source=str(path),
+        source=source,
         name=content.benchmark.name,
         instances=instances,
         datasets=datasets,
         facts=facts,
         cells=cells,
+        protocol=protocol,
     )
 
 
@@ -153,115 +171,13 @@ def _right(name: str, table: Any) -> Any:
 _LEAST = {"matrix": [{"datasets": NONE, "methods": NONE, "evaluators": NONE}]}
 
 
-def _instances(
-    content: BenchmarkFile, registry: Registry, folder: Path, faults: list[Fault]
-) -> tuple[dict[str, dict[str, Instance]], set[str]]:
-    """Validate every instance, named or implied by a plugin's own name in the matrix.
-
-    Returns:
-        The instances by axis and name, and the paths of those that are at fault.
-    """
-    found: dict[str, dict[str, Instance]] = {axis: {} for axis in AXES}
-    broken: set[str] = set()
-    for axis, kind in AXES.items():
-        tables: dict[str, dict[str, Any]] = getattr(content, axis)
-        implied = [
-            name
-            for matrix in content.matrix
-            for name in getattr(matrix, axis)
-            if name not in tables and name in registry.names(kind)
-        ]
-        for name, table in {**tables, **{name: {} for name in implied}}.items():
-            path = f"{axis}.{name}"
-            if name == NONE and axis in MAY_BE_NONE:
-                faults.append(Fault(path, f"{NONE!r} is reserved: choose another name"))
-                continue
-            instance = _instance(axis, name, table, registry=registry, folder=folder, faults=faults)
-            if instance is None:
-                broken.add(path)
-            else:
-                found[axis][name] = instance
-    return found, broken
-
-
-def _instance(
-    axis: str,
-    name: str,
-    table: Mapping[str, Any],
-    *,
-    registry: Registry,
-    folder: Path,
-    faults: list[Fault],
-) -> Instance | None:
-    path = f"{axis}.{name}"
-    given = dict(table)
-    plugin = given.pop("plugin", name)
-    preset = given.pop("preset", None)
-    if not isinstance(plugin, str):
-        faults.append(Fault(f"{path}.plugin", "should be the name of a plugin"))
-        return None
-    try:
-        registered = registry.find(AXES[axis], plugin)
-    except PluginError as error:
-        where = f"{path}.plugin" if "plugin" in table else path
-        faults.append(Fault(where, str(error)))
-        return None
-    info = registered.info
-    if preset is not None and (not isinstance(preset, str) or preset not in info.presets):
-        known = ", ".join(sorted(info.presets)) or "none"
-        message = f"{info.name} has no preset {preset!r} (there are: {known})"
-        faults.append(Fault(f"{path}.preset", message))
-        return None
-    merged = _merge(info.presets[preset], given) if preset is not None else given
-    try:
-        options = info.options.model_validate(merged, context={"base": folder})
-    except ValidationError as error:
-        faults.extend(pydantic_faults(error, info.options, path))
-        return None
-    retyped = list(_retyped(merged, options, path))
-    if retyped:
-        faults.extend(retyped)
-        return None
-    return Instance(axis, name, registered, options)
-
-
-def _retyped(given: Any, value: Any, path: str) -> Iterator[Fault]:
-    """Yield what pydantic has taken for a number that is none: ``"80"``, ``true``, ``3.0``."""
-    if isinstance(given, Mapping):
-        for name, part in given.items():
-            inner = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
-            yield from _retyped(part, inner, f"{path}.{name}")
-    elif isinstance(given, list | tuple) and isinstance(value, list | tuple):
-        for index, (part, inner) in enumerate(zip(given, value, strict=False)):
-            yield from _retyped(part, inner, f"{path}.{index}")
-    else:
-        wrong = (
-            (type(value) is bool and type(given) is not bool)
-            or (type(value) is int and type(given) is not int)
-            or (type(value) is float and type(given) not in {int, float})
-        )
-        if wrong:
-            wanted = {bool: "true or false", int: "a whole number", float: "a number"}[type(value)]
-            yield Fault(path, f"should be {wanted} (given: {given!r})")
-
-
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with the values of ``over``, table by table."""
-    merged = dict(base)
-    for key, value in over.items():
-        before = merged.get(key)
-        both = isinstance(before, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merge(before, value) if both else value  # type: ignore[arg-type]
-    return merged
-
-
 def _check_references(
     content: BenchmarkFile,
     instances: Mapping[str, Mapping[str, Instance]],
     broken: set[str],
-    registry: Registry,
-    faults: list[Fault],
+    context: Context,
 ) -> None:
+    registry = context.registry
     filters: list[tuple[str, BaseModel]] = []
     for index, matrix in enumerate(content.matrix):
         filters.append((f"matrix.{index}", matrix))
@@ -271,16 +187,24 @@ def _check_references(
         filters += [(f"profiles.{name}.exclude.{i}", r) for i, r in enumerate(profile.exclude)]
     for path, table in filters:
         for axis, kind in AXES.items():
+            if axis == "evaluators" and context.lost:
+                continue
+            card = context.protocol if axis == "evaluators" else None
             allowed = set(instances[axis]) | ({NONE} if axis in MAY_BE_NONE else set())
             for name in getattr(table, axis) or ():
                 if name in allowed or f"{axis}.{name}" in broken:
+                    continue
+                if card:
+                    sentence = no_such_evaluator(card, name)
+                    sentence = sentence or f"no [[matrix]] has the evaluator {name!r}"
+                    context.faults.append(Fault(f"{path}.{axis}", sentence))
                     continue
                 declared = {path.split(".", 1)[1] for path in broken if path.startswith(axis)}
                 close = nearest(name, allowed | declared | set(registry.names(kind)))
                 hint = f": did you mean {close!r}?" if close else f": add [{axis}.{name}]"
                 broken_plugins = "".join(f"; {failure}" for failure in registry.failures)
                 message = f"no {kind} is called {name!r}{hint}{broken_plugins}"
-                faults.append(Fault(f"{path}.{axis}", message))
+                context.faults.append(Fault(f"{path}.{axis}", message))
 
 
 def _profile(content: BenchmarkFile, name: str | None, faults: list[Fault]) -> Profile | None:
@@ -304,15 +228,9 @@ def _datasets(
         instance = instances["datasets"].get(name)
         if instance is None:
             continue
-        try:
-            dataset: Dataset = instance.registered.implementation()(instance.options)
-            facts[name] = dataset.facts()
-        except (DataError, PluginError) as error:
-            faults.append(Fault(instance.path, str(error)))
-        except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises
-            faults.append(Fault(instance.path, _raised(instance.registered, error)))
-        else:
-            datasets[name] = dataset
+        opened = open_dataset(instance, faults)
+        if opened is not None:
+            datasets[name], facts[name] = opened
     return datasets, facts
 
 
@@ -339,15 +257,29 @@ def _check_combinations(
         try:
             sentences = list(instance.options.faults(facts[dataset]))
         except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises
-            sentences = [_raised(instance.registered, error)]
+            sentences = [raised(instance.registered, error)]
         faults.extend(
             Fault(instance.path, f"on data set {dataset!r}: {sentence}") for sentence in sentences
         )
 
 
-def _raised(registered: Registered, error: Exception) -> str:
-    """Name the distribution whose code has raised."""
-    return (
-        f"{registered.info.kind} {registered.info.name!r} of {registered.origin} raised "
-        f"{type(error).__name__}: {error}"
-    )
+def _check_protocol(
+    protocol: Protocol,
+    instances: Mapping[str, Mapping[str, Instance]],
+    facts: Mapping[str, DatasetFacts],
+    cells: Iterable[CellName],
+    faults: list[Fault],
+) -> None:
+    """Check what only the whole benchmark shows: the data sets, and who evaluates whom."""
+    for name, known in facts.items():
+        path = instances["datasets"][name].path
+        faults.extend(Fault(path, sentence) for sentence in data_faults(protocol, known))
+    pairs = dict.fromkeys((cell.evaluator, cell.method) for cell in cells)
+    for evaluator, name in pairs:
+        method = instances["methods"].get(name)
+        if method is None or evaluator not in instances["evaluators"]:
+            continue
+        plugin = method.registered.info.name
+        sentence = method_fault(protocol, evaluator, name, plugin)
+        if sentence:
+            faults.append(Fault(f"evaluators.{evaluator}", sentence))

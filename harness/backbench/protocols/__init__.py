@@ -1,0 +1,31 @@
+"""Protocol cards: what must be the same before two numbers may stand in one table."""
+
+from backbench.protocols.card import (
+    EvaluatorCard,
+    Fixed,
+    Protocol,
+    find_protocol,
+    protocol_ids,
+)
+from backbench.protocols.rules import (
+    Terms,
+    data_faults,
+    method_fault,
+    no_such_evaluator,
+    plugin_of,
+    terms_of,
+)
+
+__all__ = [
+    "EvaluatorCard",
+    "Fixed",
+    "Protocol",
+    "Terms",
+    "data_faults",
+    "find_protocol",
+    "method_fault",
+    "no_such_evaluator",
+    "plugin_of",
+    "protocol_ids",
+    "terms_of",
+]
