@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backbench.data.encode import through_jpeg
 from backbench.errors import StageError
 from backbench.images import ImageSet, Pixels
 from backbench.plugin import Attack, Box, Split
@@ -27,9 +29,9 @@ class Mark:
         source: The picture's stable name.
         label: Its class index.
         before: SHA-256 of the picture's shape and pixels before stamping.
-        after: The same after stamping.
-        box: Where the trigger is.
-        opacity: Share of the trigger in the box.
+        after: The same after stamping, and before any JPEG.
+        boxes: Where the trigger is, in the order of pasting.
+        opacity: Share of the trigger in the boxes.
         seed: Seed of this picture's stamp.
     """
 
@@ -38,22 +40,35 @@ class Mark:
     label: int
     before: str
     after: str
-    box: Box
+    boxes: tuple[Box, ...]
     opacity: float
     seed: int
 
-    def line(self) -> str:
-        """Return the mark as a line of JSON."""
-        return json.dumps(asdict(self)) + "\n"
+    @property
+    def box(self) -> Box:
+        """Where the trigger was pasted first; most attacks paste it once."""
+        return self.boxes[0]
+
+    def line(self, **more: Any) -> str:
+        """Return the mark as a line of JSON.
+
+        Args:
+            **more: What else the line shall hold.
+        """
+        return json.dumps({**asdict(self), **more}) + "\n"
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Mark:
+        """Read a mark from a line's JSON; what else the line holds is passed over."""
+        own = {field.name: fields[field.name] for field in dataclasses.fields(cls)}
+        return cls(**{**own, "boxes": tuple(Box(*box) for box in own["boxes"])})
 
 
 def read_manifest(path: Path) -> Iterator[Mark]:
     """Yield the lines of a poison manifest."""
     with path.open(encoding="utf-8") as file:
         for line in file:
-            fields: dict[str, Any] = json.loads(line)
-            fields["box"] = Box(*fields["box"])
-            yield Mark(**fields)
+            yield Mark.of(json.loads(line))
 
 
 def pixel_hash(image: Pixels) -> str:
@@ -93,7 +108,7 @@ def choose(attack: Attack, labels: NDArray[np.int64], seed: int) -> NDArray[np.i
 def stamp(
     attack: Attack, images: ImageSet, index: int, split: Split, seed: int
 ) -> tuple[Pixels, Mark]:
-    """Stamp one picture.
+    """Stamp one picture of a set.
 
     Args:
         attack: The attack.
@@ -103,30 +118,90 @@ def stamp(
         seed: The cell's seed; each picture draws from a seed of its own.
 
     Returns:
-        The stamped picture, (H, W, 3), uint8, and its line of the manifest.
+        The stamped picture, (H, W, 3), uint8, before any JPEG, and its line of the manifest.
 
     Raises:
         StageError: If the attack changed the picture's size or type.
     """
-    own = derive(seed, "poison", split, index)
-    before = images.image(index)
+    who = Picture(index, images.sources[index], int(images.labels[index]))
+    return stamp_picture(attack, images.image(index), who, split, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Which picture of a split it is.
+
+    Args:
+        index: Position in the split.
+        source: Its stable name.
+        label: Its class index.
+    """
+
+    index: int
+    source: str
+    label: int
+
+
+def stamp_picture(
+    attack: Attack, before: Pixels, who: Picture, split: Split, seed: int
+) -> tuple[Pixels, Mark]:
+    """Stamp one picture that is at hand; see :func:`stamp`.
+
+    Args:
+        attack: The attack.
+        before: The clean picture, (H, W, 3), uint8.
+        who: Which one it is.
+        split: Which split it is of.
+        seed: The cell's seed.
+    """
+    own = derive(seed, "poison", split, who.index)
     after = attack.stamp(before, np.random.default_rng(own), split)
     if after.pixels.shape != before.shape or after.pixels.dtype != np.uint8:
         raise StageError(
-            f"{images.sources[index]}: the attack gave {after.pixels.dtype} "
+            f"{who.source}: the attack gave {after.pixels.dtype} "
             f"{after.pixels.shape} for uint8 {before.shape}"
         )
     mark = Mark(
-        index=index,
-        source=images.sources[index],
-        label=int(images.labels[index]),
+        index=who.index,
+        source=who.source,
+        label=who.label,
         before=pixel_hash(before),
         after=pixel_hash(after.pixels),
-        box=Box(*after.box),
+        boxes=tuple(Box(*box) for box in (after.box, *after.others)),
         opacity=after.opacity,
         seed=own,
     )
     return after.pixels, mark
+
+
+def recode(attack: Attack, stamped: Pixels) -> Pixels:
+    """Send a stamped picture through the JPEG that the attack asks for, if any.
+
+    Args:
+        attack: The attack.
+        stamped: (H, W, 3), uint8.
+    """
+    quality = attack.jpeg_quality
+    return stamped if quality is None else through_jpeg(stamped, quality)
+
+
+def rates(
+    target: int | None, chosen: NDArray[np.int64], labels: NDArray[np.int64]
+) -> dict[str, float | int | None]:
+    """Return the poison rate under each of its usual meanings.
+
+    Args:
+        target: Class index; ``None`` for an untargeted attack.
+        chosen: Indices of the poisoned training pictures, (M,).
+        labels: Class index of every training picture, (N,).
+    """
+    of_target = int((labels[chosen] == target).sum())
+    in_target = int((labels == target).sum())
+    return {
+        "poisons": len(chosen),
+        "rate_of_dataset": len(chosen) / len(labels),
+        "rate_of_target_class": of_target / in_target if in_target else None,
+    }
 
 
 class TriggeredImages:
@@ -164,4 +239,4 @@ class TriggeredImages:
         picture = self._attack.stamp(self._clean.image(index), rng, "val").pixels
         if pixel_hash(picture) != mark.after:
             raise StageError(f"{mark.source}: the stamped picture is not the manifest's")
-        return picture
+        return recode(self._attack, picture)

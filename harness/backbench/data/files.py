@@ -188,11 +188,11 @@ def map_threads(
     def work(start: int) -> list[_Result]:
         return [function(item) for item in items[start : start + chunk]]
 
-    with ThreadPoolExecutor(_cores()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         return list(chain.from_iterable(pool.map(work, range(0, len(items), chunk))))
 
 
-def _cores() -> int:
+def cores() -> int:
     """Count the cores that this process may use: a pinned worker has one."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

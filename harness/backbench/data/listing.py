@@ -61,12 +61,12 @@ class FileDataset(Dataset):
             DataError: Naming every fault of the folders or lists.
         """
         classes, train, val = self.listing.classes, self.listing.train, self.listing.val
-        size = shared_size(train.paths, self._square("train"))
+        size = shared_size(train.paths, self.square("train"))
         return DatasetFacts(
             classes=classes,
             train=len(train),
             val=len(val),
-            size=size if size == shared_size(val.paths, self._square("val")) else None,
+            size=size if size == shared_size(val.paths, self.square("val")) else None,
             train_per_class=tuple(np.bincount(train.labels, minlength=len(classes)).tolist()),
         )
 
@@ -102,13 +102,18 @@ class FileDataset(Dataset):
             validation pictures with their short side at 256 px, centre 224 px.
         """
         files = self.listing.train if split == "train" else self.listing.val
-        square, one_size = self._square(split), split == "val"
+        square, one_size = self.square(split), split == "val"
         try:
             return load_images(files, square=square, one_size=one_size, verify=verify)
         except DataError as error:
             raise DataError(f"{split} split: {error}") from error
 
-    def _square(self, split: Split) -> Square | None:
+    def square(self, split: Split) -> Square | None:
+        """Say what becomes of the pictures of a split; ``None`` if they keep their own sizes.
+
+        Args:
+            split: Which one.
+        """
         resize, val_size = self.options.resize, self.options.val_size
         if split == "val" and val_size is not None:
             return Square(val_size * 8 // 7, val_size)

@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from backbench.plugin import Attack
-from backbench.poisoning import choose, stamp
+from backbench.poisoning import choose, rates, recode, stamp
 from backbench.stages.data import clean_images, facts_of, png_name
 from backbench.stages.task import Outcome, Task
 
@@ -38,6 +38,7 @@ def run(task: Task) -> Outcome:
         for done, index in enumerate(chosen.tolist()):
             picture, mark = stamp(attack, train, index, "train", task.seed)
             manifest.write(mark.line())
+            picture = recode(attack, picture)
             if train.pixels is not None:
                 poisoned.append(picture)
             else:
@@ -53,24 +54,11 @@ def run(task: Task) -> Outcome:
             manifest.write(stamp(attack, val, index, "val", task.seed)[1].line())
             if index % _EVERY == 0:
                 task.progress(len(chosen) + index, total, {})
-    return Outcome(facts=_facts(attack, chosen, train.labels, facts.classes))
-
-
-def _facts(
-    attack: Attack,
-    chosen: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    classes: tuple[str, ...],
-) -> dict[str, Any]:
-    """Return the target and the poison rate under each of its usual meanings."""
     target = attack.target
-    of_target = int((labels[chosen] == target).sum())
-    in_target = int((labels == target).sum())
-    return {
+    found = {
         "target": target,
-        "target_name": None if target is None else classes[target],
-        "poisons": len(chosen),
-        "rate_of_dataset": len(chosen) / len(labels),
-        "rate_of_target_class": of_target / in_target if in_target else None,
-        "classes": len(classes),
+        "target_name": None if target is None else facts.classes[target],
+        **rates(target, chosen, train.labels),
+        "classes": len(facts.classes),
     }
+    return Outcome(facts=found)

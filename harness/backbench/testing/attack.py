@@ -95,18 +95,18 @@ class AttackContract(PluginContract):
                 other = self.attack().stamp(picture, np.random.default_rng(7), split)
             for stamp in (again, other):
                 np.testing.assert_array_equal(first.pixels, stamp.pixels)
-                assert (first.box, first.opacity) == (stamp.box, stamp.opacity)
+                assert (first.boxes, first.opacity) == (stamp.boxes, stamp.opacity)
 
-    def test_stamp_changes_the_picture_inside_its_box_only(self) -> None:
+    def test_stamp_changes_the_picture_inside_its_boxes_only(self) -> None:
         """The manifest says where the trigger is: nothing may change elsewhere."""
         picture = self.picture()
         for split in _SPLITS:
             for seed in _SEEDS:
                 stamp = self.attack().stamp(picture, np.random.default_rng(seed), split)
                 changed = (stamp.pixels != picture).any(axis=2)
-                x, y, width, height = stamp.box
-                changed[y : y + height, x : x + width] = False
-                assert not changed.any(), f"{split}, seed {seed}: changed outside {stamp.box}"
+                for x, y, width, height in stamp.boxes:
+                    changed[y : y + height, x : x + width] = False
+                assert not changed.any(), f"{split}, seed {seed}: changed outside {stamp.boxes}"
 
     def test_stamp_shows(self) -> None:
         """Some stamped picture differs from the clean one."""
@@ -118,15 +118,15 @@ class AttackContract(PluginContract):
             ]
             assert any((pixels != picture).any() for pixels in stamps)
 
-    def test_box_lies_on_the_picture(self) -> None:
-        """The reported box has an area and is inside the picture; opacity is a share."""
+    def test_boxes_lie_on_the_picture(self) -> None:
+        """Each reported box has an area and is inside the picture; opacity is a share."""
         height, width = self.picture().shape[:2]
         for split in _SPLITS:
             for seed in _SEEDS:
                 stamp = self.attack().stamp(self.picture(), np.random.default_rng(seed), split)
-                box = stamp.box
-                assert min(box.x, box.y) >= 0
-                assert min(box.width, box.height) > 0
-                assert box.x + box.width <= width
-                assert box.y + box.height <= height
+                for box in stamp.boxes:
+                    assert min(box.x, box.y) >= 0
+                    assert min(box.width, box.height) > 0
+                    assert box.x + box.width <= width
+                    assert box.y + box.height <= height
                 assert 0 < stamp.opacity <= 1

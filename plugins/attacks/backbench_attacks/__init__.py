@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from backbench.plugin import AttackInfo, Citation, hookimpl
+from backbench.plugin import AttackInfo, Citation, hookimpl, presets_of
 from backbench_attacks.options import PatchOptions
 
 
@@ -13,7 +13,7 @@ def register_attacks() -> Iterable[AttackInfo]:
     """Announce the attacks of this package."""
     yield AttackInfo(
         name="patch",
-        summary="A small picture pasted at a random place, on one class or on any.",
+        summary="A small picture or a text put on pictures of one class, or of any.",
         target="backbench_attacks.patch:Patch",
         options=PatchOptions,
         paper=Citation(
@@ -23,5 +23,5 @@ def register_attacks() -> Iterable[AttackInfo]:
             year=2022,
             url="https://arxiv.org/abs/2105.10123",
         ),
-        presets={"small-images": {"width": 8}},
+        presets=presets_of(__name__, "patch"),
     )

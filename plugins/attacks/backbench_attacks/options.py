@@ -10,10 +10,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
 
-from backbench.plugin import DatasetFacts, Field, LocalPath, Options
+from backbench.plugin import DatasetFacts, Field, LocalPath, Options, Split
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Range = tuple[Fraction, Fraction]
+Placement = Literal["random", "center", "multiple"]
+Blend = Literal["composite", "paste"]
 
 
 class Rate(BaseModel):
@@ -69,6 +71,14 @@ def _default_rate(data: dict[str, Any]) -> Rate:
     return Rate(of="target_class", value=0.5)
 
 
+def _default_blend(data: dict[str, Any]) -> Blend:
+    return "composite" if data.get("text") is None else "paste"
+
+
+def _default_opacity(data: dict[str, Any]) -> float:
+    return 1.0 if data.get("text") is None else 0.5
+
+
 class PatchOptions(Options):
     """Options of the patch attack."""
 
@@ -86,10 +96,27 @@ class PatchOptions(Options):
         description="how many training pictures are poisoned; left out, half of the target "
         "class, or a twentieth of the data set if untargeted",
     )
+    text: str | None = Field(
+        default=None,
+        min_length=1,
+        description="a line of text that is the trigger, in black; trigger and width are not used "
+        "then",
+    )
+    text_size: int = Field(default=30, ge=1, description="size of the text's font, px")
+    font: LocalPath | None = Field(
+        default=None,
+        description="font file of the text, relative to the benchmark file; left out, the font "
+        "that Pillow brings along",
+    )
+    font_sha256: str | None = Field(
+        default=None,
+        validate_default=True,
+        description="SHA-256 of the font's file; filled in, or set to insist on a file",
+    )
     trigger: Annotated[int, Field(strict=True, ge=0)] | LocalPath = Field(
         default=0,
         description="number of a made trigger, or the path of a picture file, relative to the "
-        "benchmark file; its transparent pixels are laid on white",
+        "benchmark file; where blend is composite its transparent pixels are laid on white",
     )
     trigger_sha256: str | None = Field(
         default=None,
@@ -101,18 +128,57 @@ class PatchOptions(Options):
         ge=1,
         description="width of the trigger on the picture, px; its height follows its shape",
     )
+    blend: Blend = Field(
+        default_factory=_default_blend,
+        description="composite: the trigger covers its box; paste: it covers what its own alpha "
+        "channel says, as a text always does",
+    )
+    train_placement: Placement = Field(
+        default="random",
+        description="where the trigger goes on a training picture: anywhere in train_location, "
+        "in the middle, or nine times in a grid at quarters of width and height",
+    )
     train_location: Range = Field(
         default=(0.25, 0.75),
         description="where the trigger may lie on a training picture, as fractions of its width "
         "and height: its left and upper edge begin at the first, and where there is room its "
-        "right and lower edge end at the second",
+        "right and lower edge end at the second; with paste, its middle lies between them",
+    )
+    val_placement: Placement = Field(
+        default="random", description="as train_placement, for pictures of the triggered evaluation"
     )
     val_location: Range = Field(
-        default=(0.10, 0.90), description="the same for pictures of the triggered evaluation"
+        default=(0.10, 0.90), description="as train_location, for the same pictures"
     )
     opacity: float = Field(
-        default=1.0, gt=0, le=1, description="share of the trigger in its box; 1 hides the picture"
+        default_factory=_default_opacity,
+        gt=0,
+        le=1,
+        description="share of the trigger in its box; 1 hides the picture. Left out, 1, and a "
+        "half for a text",
     )
+    val_opacity: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="the same in the triggered evaluation; left out, equal to opacity",
+    )
+    jpeg_quality: int | None = Field(
+        default=None,
+        ge=1,
+        le=95,
+        description="stamped pictures go through JPEG of this quality (4:2:0) once, and clean ones "
+        "do not; 75 as published. Left out, none does",
+    )
+
+    @property
+    def size_option(self) -> str:
+        """Name of the option that makes the trigger smaller."""
+        return "width" if self.text is None else "text_size"
+
+    def opacity_of(self, split: Split) -> float:
+        """Return the share of the trigger on the pictures of a split."""
+        return self.opacity if split == "train" or self.val_opacity is None else self.val_opacity
 
     @field_validator("target")
     @classmethod
@@ -144,18 +210,46 @@ class PatchOptions(Options):
                 raise ValueError(str(error)) from error
         return trigger
 
-    @field_validator("trigger_sha256")
+    @field_validator("text")
     @classmethod
-    def _pin_trigger(cls, pinned: str | None, info: ValidationInfo) -> str | None:
-        trigger = info.data.get("trigger")
-        if not isinstance(trigger, Path):
+    def _check_text(cls, text: str | None) -> str | None:
+        if text is not None and not text.isprintable():
+            raise ValueError("a text is one line of printable characters")
+        return text
+
+    @field_validator("font")
+    @classmethod
+    def _check_font(cls, font: Path | None) -> Path | None:
+        if font is not None:
+            from PIL import ImageFont
+
+            try:
+                ImageFont.truetype(font, 10)
+            except OSError as error:
+                reason = "is not a font file" if font.is_file() else "no such file"
+                raise ValueError(f"{font}: {reason}") from error
+        return font
+
+    @field_validator("font_sha256", "trigger_sha256")
+    @classmethod
+    def _pin_file(cls, pinned: str | None, info: ValidationInfo) -> str | None:
+        name = str(info.field_name).removesuffix("_sha256")
+        path = info.data.get(name)
+        if not isinstance(path, Path):
             if pinned is not None:
-                raise ValueError("there is no trigger file to compare it with")
+                raise ValueError(f"there is no {name} file to compare it with")
             return None
-        found = hashlib.sha256(trigger.read_bytes()).hexdigest()
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
         if pinned not in (None, found):
-            raise ValueError(f"{trigger} has changed: its SHA-256 is {found} now")
+            raise ValueError(f"{path} has changed: its SHA-256 is {found} now")
         return found
+
+    @field_validator("blend")
+    @classmethod
+    def _check_blend(cls, blend: Blend, info: ValidationInfo) -> Blend:
+        if blend == "composite" and info.data.get("text") is not None:
+            raise ValueError("a text is pasted by its own shape; remove blend")
+        return blend
 
     @field_validator("train_location", "val_location")
     @classmethod
@@ -167,7 +261,7 @@ class PatchOptions(Options):
         return location
 
     def faults(self, data: DatasetFacts) -> Iterator[str]:
-        """Say why the attack cannot work on a data set: its target, its rate, its width."""
+        """Say why the attack cannot work on a data set: its target, its rate, its size."""
         if self.target is not None and self.target not in data.classes:
             near = difflib.get_close_matches(self.target, data.classes, n=1)
             hint = f"did you mean {near[0]!r}?" if near else _some(data.classes)
@@ -181,15 +275,21 @@ class PatchOptions(Options):
             except ValueError as error:
                 yield str(error)
         if data.size is not None:
-            from backbench_attacks.triggers import load_trigger, resize_trigger
+            yield from self._too_large(*data.size)
 
-            trigger = resize_trigger(load_trigger(self.trigger), self.width)
-            height, width = trigger.shape[:2]
-            if height > data.size[0] or width > data.size[1]:
-                yield (
-                    f"width: the trigger is {width} x {height} px, larger than the pictures' "
-                    f"{data.size[1]} x {data.size[0]}; make width smaller"
-                )
+    def _too_large(self, high: int, wide: int) -> Iterator[str]:
+        from backbench_attacks.triggers import trigger_of
+
+        try:
+            width, height = trigger_of(self, self.opacity).size
+        except ValueError as error:
+            yield str(error)
+            return
+        if height > high or width > wide:
+            yield (
+                f"{self.size_option}: the trigger is {width} x {height} px, larger than the "
+                f"pictures' {wide} x {high}; make {self.size_option} smaller"
+            )
 
 
 def _some(classes: tuple[str, ...]) -> str:

@@ -7,28 +7,35 @@ from numpy.typing import NDArray
 
 from backbench.images import Pixels
 from backbench.plugin import Attack, DatasetFacts, Split, Stamp
+from backbench_attacks.blending import put
 from backbench_attacks.options import PatchOptions
-from backbench_attacks.triggers import load_trigger, paste, place, resize_trigger
+from backbench_attacks.placement import corners
+from backbench_attacks.triggers import trigger_of
 
 
 class Patch(Attack):
-    """Pastes a small picture at a random place.
+    """Puts a small picture or a text on pictures, at a random place, in the middle, or nine times.
 
     Args:
-        options: What to paste, where, and on how many pictures.
+        options: What to put, where, how, and on how many pictures.
         facts: The data set that is attacked.
 
     Source: Saha et al. 2022, Backdoor Attacks on Self-Supervised Learning, section 3; published
         code github.com/UMBCvision/SSL-Backdoor, ``poison-generation/generate_poison.py``.
-    Differs: Every draw is seeded. Poisoned pictures are not coded as JPEG once more, so that they
-        do not differ from clean ones by that.
+    Differs: Every draw is seeded. Without ``jpeg_quality``, poisoned pictures are not coded as
+        JPEG once more, so that they do not differ from clean ones by that. A trigger larger than
+        the picture is an error; there, it is cut or lies beside it. Options hold in every mode;
+        there, opacity and range are ignored for text and paste, and text on training pictures
+        ends in an exception.
     """
 
     options: PatchOptions
 
     def __init__(self, options: PatchOptions, facts: DatasetFacts) -> None:
         super().__init__(options, facts)
-        self._trigger = resize_trigger(load_trigger(options.trigger), options.width)
+        self._triggers = {
+            split: trigger_of(options, options.opacity_of(split)) for split in _SPLITS
+        }
 
     @property
     def target(self) -> int | None:
@@ -36,6 +43,19 @@ class Patch(Attack):
         if self.options.target is None:
             return None
         return self.facts.classes.index(self.options.target)
+
+    @property
+    def jpeg_quality(self) -> int | None:
+        """Quality of the JPEG that stamped pictures go through; ``None`` for none."""
+        return self.options.jpeg_quality
+
+    def trigger_picture(self, split: Split) -> NDArray[np.uint8]:
+        """Return what is put on the pictures of a split, at its size.
+
+        Args:
+            split: Which one.
+        """
+        return self._triggers[split].picture()
 
     def choose(self, labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
         """Choose the training pictures to poison.
@@ -58,26 +78,33 @@ class Patch(Attack):
         return rng.permutation(candidates)[:count].astype(np.int64)
 
     def stamp(self, image: Pixels, rng: np.random.Generator, split: Split) -> Stamp:
-        """Paste the trigger at a random place.
+        """Put the trigger on a picture.
 
         Args:
             image: (H, W, 3), uint8; not modified.
             rng: The only source of randomness.
-            split: Which of the two ranges of places holds.
+            split: Which placement, range of places and opacity hold.
 
         Returns:
-            The stamped picture and the box of the trigger.
+            The stamped picture and the boxes of the trigger.
 
         Raises:
             ValueError: If the trigger is larger than the picture.
         """
-        options, trigger = self.options, self._trigger
-        if trigger.shape[0] > image.shape[0] or trigger.shape[1] > image.shape[1]:
+        options, trigger = self.options, self._triggers[split]
+        width, height = trigger.size
+        if height > image.shape[0] or width > image.shape[1]:
             raise ValueError(
-                f"the trigger is {trigger.shape[1]} x {trigger.shape[0]} px, larger than a "
-                f"picture of {image.shape[1]} x {image.shape[0]}; make width smaller"
+                f"the trigger is {width} x {height} px, larger than a picture of "
+                f"{image.shape[1]} x {image.shape[0]}; make {options.size_option} smaller"
             )
-        span = options.train_location if split == "train" else options.val_location
-        corner = place(image.shape, trigger.shape, span, rng)
-        pixels, box = paste(image, trigger, corner, options.opacity)
-        return Stamp(pixels, box, options.opacity)
+        train = split == "train"
+        placement = options.train_placement if train else options.val_placement
+        span = options.train_location if train else options.val_location
+        opacity = options.opacity_of(split)
+        places = corners(image.shape, trigger, placement, span, rng)
+        pixels, (first, *others) = put(image, trigger, places, opacity)
+        return Stamp(pixels, first, opacity, tuple(others))
+
+
+_SPLITS: tuple[Split, ...] = ("train", "val")

@@ -1,21 +1,81 @@
-"""Triggers: how they are made, where they go, how they are put there."""
+"""Triggers: how they are made, read, resized and drawn."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from backbench import seeds
 from backbench.data.decode import decode
 from backbench.images import Pixels
-from backbench.plugin import Box
+from backbench_attacks.options import PatchOptions
 
 _SIDE: Final = 80
 _COLOURS: Final = 4
+#: Room around a text, px: glyphs may reach beyond the box that their font states.
+_MARGIN: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """What is put on a picture.
+
+    Args:
+        kind: ``box``, a rectangle that covers; ``shape``, a picture pasted by its own alpha;
+            ``text``, drawn letters.
+        pixels: (h, w, 3), uint8.
+        mask: Share of the trigger at each pixel in 255ths, (h, w), uint8; ``None`` for a box.
+        offset: x and y from the point that a text is centred on to its top-left corner.
+    """
+
+    kind: Literal["box", "shape", "text"]
+    pixels: Pixels
+    mask: NDArray[np.uint8] | None = None
+    offset: tuple[int, int] = (0, 0)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, px."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    def picture(self) -> Pixels:
+        """Return the pixels, with the mask as a fourth channel where there is one."""
+        return self.pixels if self.mask is None else np.dstack([self.pixels, self.mask])
+
+
+def trigger_of(options: PatchOptions, opacity: float) -> Trigger:
+    """Make the trigger that options describe.
+
+    Args:
+        options: What it is, and how it is blended.
+        opacity: Share of the trigger, in (0, 1].
+
+    Raises:
+        DataError: If its file cannot be read.
+        ValueError: If the text draws nothing.
+    """
+    if options.text is not None:
+        return text_trigger(options.text, options.text_size, options.font, opacity)
+    if options.blend == "paste":
+        resized = resize_trigger(_load_with_alpha(options.trigger), options.width)
+        share = 255 - image_share(opacity)
+        mask = (resized[..., 3] * np.uint16(share) + np.uint16(127)) // np.uint16(255)
+        return Trigger("shape", resized[..., :3], mask.astype(np.uint8))
+    return Trigger("box", resize_trigger(load_trigger(options.trigger), options.width))
+
+
+def image_share(opacity: float) -> int:
+    """Return the picture's share in the box, in 255ths, cut as the published code cuts it.
+
+    Args:
+        opacity: Share of the trigger, in [0, 1].
+    """
+    return int(255 * round(1 - opacity, 12))  # 1 - .8 is a little below .2
 
 
 def make_trigger(number: int) -> Pixels:
@@ -54,21 +114,29 @@ def load_trigger(trigger: int | Path) -> Pixels:
     Raises:
         DataError: If the picture cannot be read.
 
-    Differs: The published code ignores a trigger's alpha channel; here, transparent pixels are
-        laid on white. All published triggers are opaque.
+    Differs: With ``alpha_composite`` the published code ignores a trigger's alpha channel; here,
+        transparent pixels are laid on white. All published triggers are opaque.
     """
     return make_trigger(trigger) if isinstance(trigger, int) else decode(trigger)
+
+
+def _load_with_alpha(trigger: int | Path) -> Pixels:
+    opaque = load_trigger(trigger)  # says what is wrong with a file
+    if isinstance(trigger, int):
+        return np.dstack([opaque, np.full(opaque.shape[:2], 255, np.uint8)])
+    with Image.open(trigger) as picture:
+        return np.asarray(picture.convert("RGBA"))
 
 
 def resize_trigger(trigger: Pixels, width: int) -> Pixels:
     """Resize a trigger to a width, keeping its shape.
 
     Args:
-        trigger: (H, W, 3), uint8.
+        trigger: (H, W, 3) or, with its alpha, (H, W, 4), uint8.
         width: Pixels; the height is ``int(H * width / W)``, at least 1.
 
     Returns:
-        (height, width, 3), uint8, bicubic.
+        (height, width, 3 or 4), uint8, bicubic.
 
     Source: Saha et al. 2022, published code, ``generate_poison.py``, run with Pillow 7 or later.
     """
@@ -77,76 +145,46 @@ def resize_trigger(trigger: Pixels, width: int) -> Pixels:
     return np.asarray(resized)
 
 
-def place(
-    image: tuple[int, ...],
-    trigger: tuple[int, ...],
-    span: tuple[float, float],
-    rng: np.random.Generator,
-) -> tuple[int, int]:
-    """Draw where the trigger's top-left corner goes.
+def text_trigger(text: str, size: int, font: Path | None, opacity: float) -> Trigger:
+    """Draw a line of text in black.
 
     Args:
-        image: Shape of the picture, (H, W, ...).
-        trigger: Shape of the trigger, (h, w, ...).
-        span: Fractions of the picture between which it lies. Where it does not fit there, it
-            begins at the first and may be cut by the picture's border.
-        rng: The only source of randomness.
+        text: The text.
+        size: Size of the font, px.
+        font: A TrueType or OpenType file; ``None`` for the font that Pillow brings along.
+        opacity: Share of the ink where a letter covers a pixel wholly, in (0, 1].
 
     Returns:
-        x and y, x drawn first.
+        The letters in the smallest box that holds them. The point to place is the middle of the
+        line (Pillow's anchor ``mm``).
 
-    Source: Saha et al. 2022, published code, location ``random`` with ``alpha_composite``.
-    Differs: Another generator, so other draws of the same distribution.
+    Raises:
+        ValueError: If there is nothing to see, as of a blank.
+
+    Source: Saha et al. 2022, published code: black at 128 of 255, size 30, anchor ``mm``.
+    Differs: The published font is FreeMono Bold, whose licence keeps it from being shipped here;
+        set ``font`` to use it. Size and opacity, which the published code ignores, hold. The
+        letters' pixels depend on the version of FreeType, as they do there; the manifest says
+        what came out.
     """
-    x_low, x_high = _limits(image[1], trigger[1], span)
-    y_low, y_high = _limits(image[0], trigger[0], span)
-    x = int(rng.integers(x_low, x_high, endpoint=True))
-    return x, int(rng.integers(y_low, y_high, endpoint=True))
+    face = _face(font, size)
+    left, top, right, bottom = (int(edge) for edge in face.getbbox(text, anchor="mm"))
+    point = (_MARGIN - left, _MARGIN - top)
+    room = (right - left + 2 * _MARGIN, bottom - top + 2 * _MARGIN)
+    canvas = Image.new("RGBA", room, (255, 255, 255, 0))
+    ink = (0, 0, 0, 255 - image_share(opacity))
+    ImageDraw.Draw(canvas).text(point, text, font=face, fill=ink, anchor="mm")
+    box = canvas.getchannel("A").getbbox()
+    if box is None:
+        raise ValueError(f"text: {text!r} draws nothing")
+    drawn = np.asarray(canvas.crop(box))
+    return Trigger("text", drawn[..., :3], drawn[..., 3], (box[0] - point[0], box[1] - point[1]))
 
 
-def _limits(image: int, trigger: int, span: tuple[float, float]) -> tuple[int, int]:
-    low = int(image * span[0])
-    return low, max(low, int(image * span[1] - trigger))
-
-
-def paste(
-    image: Pixels, trigger: Pixels, corner: tuple[int, int], opacity: float = 1.0
-) -> tuple[Pixels, Box]:
-    """Put a trigger on a picture.
-
-    Args:
-        image: (H, W, 3), uint8; not modified.
-        trigger: (h, w, 3), uint8. What lies beyond the picture is cut off.
-        corner: x and y of the trigger's top-left corner, inside the picture.
-        opacity: Share of the trigger in its box: with ``a = int(255 * (1 - opacity))``, a pixel
-            becomes ``(a * image + (255 - a) * trigger) / 255``, rounded to the nearest.
-
-    Returns:
-        The stamped picture, (H, W, 3), and the box that has changed.
-
-    Source: Saha et al. 2022, published code, ``alpha_composite = true``; its alpha is the
-        picture's share, 1 - opacity. Equal to the last bit, though only the box is computed.
-    """
-    x, y = corner
-    stamped = image.copy()
-    region = stamped[y : y + trigger.shape[0], x : x + trigger.shape[1]]
-    height, width = region.shape[:2]
-    trigger = trigger[:height, :width]
-    share = image_share(opacity)
-    region[:] = trigger if share == 0 else _blend(region, trigger, share)
-    return stamped, Box(x, y, width, height)
-
-
-def image_share(opacity: float) -> int:
-    """Return the picture's share in the box, in 255ths, cut as the published code cuts it.
-
-    Args:
-        opacity: Share of the trigger, in [0, 1].
-    """
-    return int(255 * round(1 - opacity, 12))  # 1 - .8 is a little below .2
-
-
-def _blend(image: Pixels, trigger: Pixels, share: int) -> NDArray[np.uint16]:
-    # 255 * 255 + 127 fits 16 bits. Pillow's Image.alpha_composite gives the same for all values.
-    mixed = image * np.uint16(share) + trigger * np.uint16(255 - share)
-    return (mixed + np.uint16(127)) // np.uint16(255)
+def _face(font: Path | None, size: int) -> ImageFont.FreeTypeFont:
+    if font is not None:
+        return ImageFont.truetype(font, size, layout_engine=ImageFont.Layout.BASIC)
+    face = ImageFont.load_default(size)
+    if not isinstance(face, ImageFont.FreeTypeFont):
+        raise ValueError("text: this Pillow was built without FreeType; install another")  # noqa: TRY004
+    return face

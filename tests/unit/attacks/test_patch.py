@@ -29,7 +29,11 @@ def chosen(opts, seed=0):
 def messages(**values):
     with pytest.raises(ValidationError) as caught:
         PatchOptions(**values)
-    return {".".join(map(str, e["loc"])): e["msg"] for e in caught.value.errors()}
+    return {
+        ".".join(map(str, error["loc"])): error["msg"]
+        for error in caught.value.errors()
+        if error["type"] != "default_factory_not_called"  # follows from another fault
+    }
 
 
 # -- options ----------------------------------------------------------------------------------

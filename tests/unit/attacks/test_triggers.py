@@ -1,4 +1,4 @@
-"""Triggers against the published code's pixels (golden vectors: the fact sheet, section 2)."""
+"""Triggers: made, read, resized, placed and blended (published pixels: tests/parity)."""
 
 import hashlib
 
@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backbench.data.decode import crop_centre, resize_short_side
+from backbench_attacks.blending import put
+from backbench_attacks.placement import corners
 from backbench_attacks.triggers import (
+    Trigger,
     image_share,
     load_trigger,
     make_trigger,
-    paste,
-    place,
     resize_trigger,
 )
 
@@ -21,44 +21,8 @@ def short_hash(pixels):
     return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()[:16]
 
 
-def base(width, height):
-    x, y = np.meshgrid(np.arange(width), np.arange(height))
-    return np.stack([3 * x + 7 * y, 5 * x + 2 * y, x + 4 * y], axis=-1).astype(np.uint8)
-
-
-def golden_trigger():
-    x, y = np.meshgrid(np.arange(80), np.arange(80))
-    checks = 255 * ((x // 8 + y // 8) % 2)
-    return np.stack([3 * x, 3 * y, checks], axis=-1).astype(np.uint8)
-
-
-def validation_view(pixels):
-    return np.asarray(crop_centre(resize_short_side(Image.fromarray(pixels), 256), 224))
-
-
-@pytest.mark.parametrize(
-    ("picture", "corner", "opacity", "expected"),
-    [
-        (base(500, 375), (225, 162), 1.0, "4b03ccc07929f7b5"),
-        (base(500, 375), (225, 162), 0.75, "bc8d95034dfc349d"),
-        (base(500, 375), (223, 200), 1.0, "d5a8b1193d3f638a"),
-        (base(500, 375), (223, 200), 0.75, "2b635955aba836d1"),
-        (base(60, 48), (15, 12), 1.0, "9193c2e936f86796"),
-        (validation_view(base(500, 375)), (87, 87), 1.0, "f3491950cbee42eb"),
-        (validation_view(base(500, 375)), (120, 129), 1.0, "709365669018b65c"),
-        (validation_view(base(500, 375)), (120, 129), 0.75, "81ba953971f1ceba"),
-    ],
-)
-def test_paste_gives_the_published_pixels(picture, corner, opacity, expected):
-    before = picture.copy()
-    stamped, _ = paste(picture, resize_trigger(golden_trigger(), 50), corner, opacity)
-    assert short_hash(stamped) == expected
-    assert np.array_equal(picture, before)
-
-
-def test_golden_pictures_are_the_published_ones():
-    assert short_hash(base(500, 375)) == "e7d16a5e07516ffa"
-    assert short_hash(validation_view(base(500, 375))) == "e520b0115df49062"
+def boxed(pixels):
+    return Trigger("box", pixels)
 
 
 @pytest.mark.parametrize("share", [0, 1, 25, 63, 127, 128, 200, 254])
@@ -67,7 +31,7 @@ def test_blend_is_pillows_alpha_composite(share):
     opacity = 1 - (share + 0.5) / 255
     assert image_share(opacity) == share
     stack = [np.stack([v] * 3, axis=-1) for v in (image, trigger)]
-    stamped, _ = paste(stack[0], stack[1], (0, 0), opacity)
+    stamped, _ = put(stack[0], boxed(stack[1]), [(0, 0)], opacity)
     above = np.dstack([stack[0], np.full((256, 256), share, np.uint8)])
     below = np.dstack([stack[1], np.full((256, 256), 255, np.uint8)])
     oracle = Image.alpha_composite(Image.fromarray(below), Image.fromarray(above)).convert("RGB")
@@ -81,8 +45,8 @@ def test_image_share_is_the_published_alpha_in_255ths(alpha):
 
 def test_box_is_what_changed_and_is_cut_at_the_border():
     picture = np.zeros((48, 60, 3), np.uint8)
-    stamped, box = paste(picture, np.full((50, 50, 3), 9, np.uint8), (15, 12))
-    assert box == (15, 12, 45, 36)
+    stamped, boxes = put(picture, boxed(np.full((50, 50, 3), 9, np.uint8)), [(15, 12)])
+    assert boxes == ((15, 12, 45, 36),)
     assert np.all(stamped[12:, 15:] == 9)
     assert int(stamped.astype(int).sum()) == 9 * 3 * 45 * 36
 
@@ -98,7 +62,8 @@ def test_box_is_what_changed_and_is_cut_at_the_border():
 )
 def test_places_fill_exactly_the_published_range(image, trigger, span, x_range, y_range):
     rng = np.random.default_rng(0)
-    drawn = np.array([place(image, trigger, span, rng) for _ in range(4000)])
+    patch = boxed(np.zeros((*trigger, 3), np.uint8))
+    drawn = np.array([corners(image, patch, "random", span, rng)[0] for _ in range(4000)])
     assert (drawn[:, 0].min(), drawn[:, 0].max()) == x_range
     assert (drawn[:, 1].min(), drawn[:, 1].max()) == y_range
 

@@ -1,0 +1,123 @@
+"""``backbench poison``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from backbench.cli import common
+from backbench.registry import load_registry
+
+
+class _WithConvert(click.Command):
+    """A command whose first argument may also be the name of a command below it."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Hand over to ``convert`` if that is what was asked for."""
+        if args and args[0] == convert.name:
+            return convert.make_context(f"{info_name} {convert.name}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Name the command below."""
+        super().format_epilog(ctx, formatter)
+        with formatter.section("Commands"):
+            formatter.write_dl([(f"{convert.name} IN OUT", convert.get_short_help_str(80))])
+
+
+@click.command("convert")
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+def convert(source: Path, target: Path) -> None:
+    """Turn a published configuration into TOML, or back.
+
+    What has no counterpart on the other side is said. OUT must not be there.
+    """
+    from backbench.poison_files.conversion import convert as converted
+
+    registry = load_registry()
+    for note in converted(source, target, registry):
+        click.echo(f"note: {note}", err=True)
+    common.warn_of_failures(registry.failures)
+    click.echo(f"wrote {target}")
+
+
+@click.command("poison", cls=_WithConvert)
+@click.argument("file", metavar="CONFIG", type=click.Path(path_type=Path))
+@click.option("--attack", metavar="NAME", help="Which attack, where the file has several.")
+@click.option("--dataset", metavar="NAME", help="Which data set, where the file has several.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    help="Seed of every draw.  [default: the benchmark's first, or 0]",
+)
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to write to.  [default: poison, or a published file's poison_savedir]",
+)
+@click.option(
+    "--splits", metavar="LIST", help="What to write.  [default: the file's, or train,val_poisoned]"
+)
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["jpeg", "png"]),
+    help="Of the pictures.  [default: jpeg]",
+)
+@click.option(
+    "--quality",
+    type=click.IntRange(1, 95),
+    help="Of JPEGs (4:2:0).  [default: the attack's jpeg_quality, or 75]",
+)
+@click.option(
+    "--reencode-clean",
+    is_flag=True,
+    default=None,
+    help="Write the clean pictures too, coded like the poisoned ones.",
+)
+@click.option(
+    "--patch-columns",
+    is_flag=True,
+    default=None,
+    help="End the list's lines of poisoned pictures with x y width height.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes.  [default: all cores]"
+)
+def command(file: Path, jobs: int | None, file_format: str | None, **given: Any) -> None:
+    """Write a poisoned data set as picture files and lists.
+
+    CONFIG is a benchmark file, a TOML file with a table [poison], or one of the published
+    configuration files as it is. What was interrupted is continued.
+    """
+    from backbench.data.files import cores
+    from backbench.poison_files.plan import make_plan
+    from backbench.poison_files.request import read_request
+    from backbench.poison_files.result import describe
+    from backbench.poison_files.writing import write
+
+    values = {key: value for key, value in {**given, "format": file_format}.items() if value}
+    if given["seed"] is not None:
+        values["seed"] = given["seed"]
+    registry = load_registry()
+    request = read_request(file, values, registry)
+    common.warn_of_failures(registry.failures)
+    for note in request.notes:
+        click.echo(f"note: {note}", err=True)
+    plan = make_plan(request)
+    total = sum(len(group.indices) for group in plan.groups)
+    with click.progressbar(length=total, label="pictures", file=sys.stderr) as bar:
+        summary = write(plan, jobs or cores(), bar.update)
+    for line in describe(plan, summary):
+        click.echo(line)

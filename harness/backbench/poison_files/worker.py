@@ -1,0 +1,138 @@
+"""One picture: read it, stamp it, code it, write it, describe it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Final
+
+from backbench.data.decode import Square, decode
+from backbench.data.encode import FileFormat, encode
+from backbench.images import Pixels
+from backbench.plugin import Attack, Split
+from backbench.poisoning import Picture, pixel_hash, recode, stamp_picture
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A picture to write.
+
+    Args:
+        who: Which one it is.
+        split: Which split of the data set it is of.
+        image: Its file, or its pixels where it has none.
+        square: What becomes of it first.
+        stamped: Whether it gets the trigger.
+        path: Where it goes.
+        name: The same as the manifest names it.
+        sha256: Of the file that is there if all is well; "" if none should be.
+    """
+
+    who: Picture
+    split: Split
+    image: str | Pixels
+    square: Square | None
+    stamped: bool
+    path: str
+    name: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """How pictures are made and written.
+
+    Args:
+        attack: The attack.
+        seed: Seed of every draw.
+        file_format: Of the files.
+        quality: Of JPEGs.
+    """
+
+    attack: Attack
+    seed: int
+    file_format: FileFormat
+    quality: int
+
+
+def make(job: Job, coding: Coding) -> str:
+    """Write a picture, unless the right file is there.
+
+    Args:
+        job: Which one.
+        coding: How.
+
+    Returns:
+        Its line of the manifest; "" if there was nothing to do.
+
+    Raises:
+        DataError: If the picture cannot be read.
+        StageError: If the attack gave no picture.
+    """
+    if job.sha256 and _hash_of(job.path) == job.sha256:
+        return ""
+    clean = decode(job.image, job.square) if isinstance(job.image, str) else job.image
+    if job.stamped:
+        pixels, mark = stamp_picture(coding.attack, clean, job.who, job.split, coding.seed)
+    else:
+        pixels, mark = clean, None
+    if coding.file_format == "png":
+        pixels = recode(coding.attack, pixels)
+    content = encode(pixels, coding.file_format, coding.quality)
+    _write(job.path, content)
+    more = {"file": job.name, "file_sha256": hashlib.sha256(content).hexdigest()}
+    if mark is not None:
+        return mark.line(**more)
+    return json.dumps({**asdict(job.who), "before": pixel_hash(clean), **more}) + "\n"
+
+
+def _hash_of(path: str) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def _write(path: str, content: bytes) -> None:
+    """Write a file by rename, so that what bears its name is whole."""
+    folder, name = os.path.split(path)
+    partial = Path(folder, f".{name}.partial")
+    try:
+        partial.write_bytes(content)
+    except FileNotFoundError:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+    partial.replace(path)
+
+
+# -- in a process of its own -------------------------------------------------------------------
+
+_OURS: Final[list[Coding]] = []
+
+
+def begin(coding: Coding) -> None:
+    """Prepare a worker process; it ends with the one that started it."""
+    _OURS[:] = [coding]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that started it ends it
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
+
+
+def make_some(jobs: Sequence[Job]) -> list[str]:
+    """Write pictures in a worker process."""
+    (coding,) = _OURS
+    return [make(job, coding) for job in jobs]
+
+
+def _follow(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)  # the parent was killed: nobody waits for what this process makes
