@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+
+#: Of which triggered pictures the attack success rate is a share: of those of the other classes, or
+#: of all, the target's own among them.
+Denominator = Literal["other-classes", "all-images"]
 
 
 def confusion_matrix(labels: Ints, predictions: Ints, classes: int) -> Ints:
@@ -44,22 +51,37 @@ def accuracy(confusion: Ints) -> float:
     return float(np.trace(confusion) / total) if total else float("nan")
 
 
-def attack_success_rate(confusion: Ints, target: int) -> float:
-    """Return the share of the *other* classes' triggered pictures that were taken for the target.
+def attack_success_rate(
+    confusion: Ints, target: int, denominator: Denominator = "other-classes"
+) -> float:
+    """Return the share of triggered pictures that were taken for the target.
 
     Args:
         confusion: Confusion matrix on triggered pictures.
         target: The target class.
+        denominator: ``other-classes``: FP over the pictures that are not of the target class;
+            ``all-images``: FP and TP over all pictures, so that a clean encoder that knows the
+            target class has a rate above 0.
 
-    Differs: the published code gives the count (false positives) and no rate; other projects
-        divide by all pictures, the target's own among them.
+    Source: the count above the line of ``other-classes`` is the published evaluation's FP;
+        ``all-images`` is how BackdoorBox and TrojanZoo count.
+    Differs: the published code gives the count and no rate.
     """
-    others = int(confusion.sum() - confusion[target].sum())
-    return float(false_positives(confusion)[target] / others) if others else float("nan")
+    own = confusion[target]
+    hits, pictures = confusion[:, target].sum(), confusion.sum()
+    if denominator == "other-classes":
+        hits, pictures = hits - own[target], pictures - own.sum()
+    return float(hits / pictures) if pictures else float("nan")
 
 
 def score(
-    labels: Ints, clean: Ints, triggered: Ints | None, target: int | None, classes: int
+    labels: Ints,
+    clean: Ints,
+    triggered: Ints | None,
+    target: int | None,
+    classes: int,
+    *,
+    denominator: Denominator = "other-classes",
 ) -> dict[str, float]:
     """Return all metrics of one evaluation.
 
@@ -69,6 +91,7 @@ def score(
         triggered: Predictions with the trigger, (N,); ``None`` without an attack.
         target: Target class; ``None`` for an untargeted attack or none.
         classes: Number of classes.
+        denominator: Of which pictures ``asr`` is a share.
 
     Returns:
         Metrics by name; rates in [0, 1], ``target_tp`` and ``target_fp`` are counts.
@@ -83,5 +106,23 @@ def score(
             metrics[f"target_tp/{name}"] = float(true_positives(confusion)[target])
             metrics[f"target_fp/{name}"] = float(false_positives(confusion)[target])
             if name == "triggered":
-                metrics["asr"] = attack_success_rate(confusion, target)
+                metrics["asr"] = attack_success_rate(confusion, target, denominator)
     return metrics
+
+
+def at(name: str, head: str) -> str:
+    """Name what belongs to a head: ``asr@k=1``; ``asr`` where the evaluator has one head."""
+    return f"{name}@{head}" if head else name
+
+
+def of_head(metrics: Mapping[str, float], head: str) -> dict[str, float]:
+    """Return the metrics of one head, under their plain names.
+
+    Args:
+        metrics: Metrics by name, ``asr@k=1``.
+        head: ``k=1``; empty where the evaluator has one head.
+    """
+    if not head:
+        return dict(metrics)
+    parts = ((name.partition("@"), value) for name, value in metrics.items())
+    return {plain: value for (plain, _, at_head), value in parts if at_head == head}

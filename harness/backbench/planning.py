@@ -8,7 +8,7 @@ from typing import cast
 
 from backbench.config import Benchmark, Instance
 from backbench.model import NONE, Cell, CellName, Plan, Stage, StageKind
-from backbench.plugin import DefenseInfo
+from backbench.plugin import DefenseInfo, EvaluatorInfo
 
 
 def make_plan(benchmark: Benchmark, fingerprints: Mapping[str, str]) -> Plan:
@@ -25,18 +25,35 @@ def make_plan(benchmark: Benchmark, fingerprints: Mapping[str, str]) -> Plan:
     Returns:
         The plan; its stages stand in an order in which they can run.
     """
-    planner = _Planner(benchmark, fingerprints)
+    planner = Planner(benchmark, fingerprints)
     cells = tuple(planner.cell(name) for name in benchmark.cells)
-    return Plan(benchmark=benchmark.name, stages=planner.stages, cells=cells)
+    return Plan(
+        benchmark=benchmark.name,
+        stages=planner.stages,
+        cells=cells,
+        protocol=benchmark.protocol.id if benchmark.protocol else "",
+    )
 
 
-class _Planner:
+class Planner:
+    """Collects stages, each once, while cells are asked for.
+
+    Args:
+        benchmark: The validated benchmark.
+        fingerprints: Content fingerprint of each data set, by instance name.
+
+    Attributes:
+        stages: Every distinct stage by key, each after those that it reads.
+    """
+
     def __init__(self, benchmark: Benchmark, fingerprints: Mapping[str, str]) -> None:
         self._instances = benchmark.instances
+        self._protocol = benchmark.protocol
         self._fingerprints = fingerprints
         self.stages: dict[str, Stage] = {}
 
     def cell(self, name: CellName) -> Cell:
+        """Add the stages of a cell and of its control."""
         path = self._evaluation(name, trained_on=name.attack)
         control = None
         if name.attack != NONE:
@@ -71,42 +88,46 @@ class _Planner:
             path.append(poison)
         training = data | ({"poison": poison} if poison and trained_on != NONE else {})
         encoder = self._encoder(name, trained_on, training, path)
-        clean = self._add(
-            Stage(
-                kind=StageKind.FEATURES,
-                plugin=None,
-                seed=None,
-                inputs={"encoder": encoder, "dataset": dataset},
-                label=f"features {_who(name, trained_on)} · clean",
-            )
-        )
-        path.append(clean)
-        inputs = {"clean": clean}
-        if poison:
-            triggered = self._add(
-                Stage(
-                    kind=StageKind.FEATURES,
-                    plugin=None,
-                    seed=None,
-                    inputs={"encoder": encoder, "dataset": dataset, "poison": poison},
-                    label=f"features {_who(name, trained_on)} · trigger of {name.attack}",
-                )
-            )
-            path.append(triggered)
-            inputs["triggered"] = triggered
+        evaluator = self._instance("evaluators", name.evaluator)
+        inputs = {"encoder": encoder, **data, **({"poison": poison} if poison else {})}
+        if cast("EvaluatorInfo", evaluator.registered.info).reads == "features":
+            inputs = self._features(name, trained_on, inputs, path)
         trigger = f" · trigger of {name.attack}" if poison else ""
         path.append(
             self._add(
                 Stage(
                     kind=StageKind.EVALUATE,
-                    plugin=self._instance("evaluators", name.evaluator).use(),
+                    plugin=evaluator.use(),
                     seed=name.seed,
                     inputs=inputs,
+                    content=self._protocol.evaluate_content if self._protocol else "",
                     label=f"evaluate {name.evaluator} · {_who(name, trained_on)}{trigger}",
                 )
             )
         )
         return path
+
+    def _features(
+        self, name: CellName, trained_on: str, inputs: Mapping[str, str], path: list[str]
+    ) -> dict[str, str]:
+        """Add the stages that compute features for all evaluators; return their keys by role."""
+        clean = {role: key for role, key in inputs.items() if role != "poison"}
+        wanted = {"clean": (clean, "clean")}
+        if "poison" in inputs:
+            wanted["triggered"] = (dict(inputs), f"trigger of {name.attack}")
+        found = {}
+        for role, (read, what) in wanted.items():
+            found[role] = self._add(
+                Stage(
+                    kind=StageKind.FEATURES,
+                    plugin=None,
+                    seed=None,
+                    inputs=read,
+                    label=f"features {_who(name, trained_on)} · {what}",
+                )
+            )
+            path.append(found[role])
+        return found
 
     def _encoder(
         self, name: CellName, trained_on: str, training: Mapping[str, str], path: list[str]

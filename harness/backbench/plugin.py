@@ -57,15 +57,18 @@ __all__ = [
     "Defense",
     "DefenseContext",
     "DefenseInfo",
+    "EvaluationContext",
     "Evaluator",
     "EvaluatorInfo",
     "ExecutorInfo",
     "Field",
+    "ImageEvaluator",
     "LocalPath",
     "NotInKey",
     "Options",
     "PluginInfo",
     "SSLMethodInfo",
+    "Scores",
     "Stamp",
     "hookimpl",
     "presets_of",
@@ -204,9 +207,16 @@ class AttackInfo(PluginInfo):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SSLMethodInfo(PluginInfo):
-    """Announces a :class:`backbench.nn.SSLMethod`."""
+    """Announces a :class:`backbench.nn.SSLMethod`.
+
+    Args:
+        passes: How often a picture goes forward through a network at each step of the training:
+            for two views through two networks, 4. It tells ``plan`` what a training costs.
+    """
 
     kind: ClassVar[str] = "ssl-method"
+
+    passes: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,18 +226,28 @@ class DefenseInfo(PluginInfo):
     Args:
         acts_on: ``encoder`` if :meth:`Defense.repair` gives a new encoder; ``dataset`` if
             :meth:`Defense.sanitize` drops training pictures and the encoder is trained again.
+        passes: As in :class:`SSLMethodInfo`, of a defense that trains.
     """
 
     kind: ClassVar[str] = "defense"
 
     acts_on: Literal["encoder", "dataset"]
+    passes: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatorInfo(PluginInfo):
-    """Announces an :class:`Evaluator`."""
+    """Announces an :class:`Evaluator` or an :class:`ImageEvaluator`.
+
+    Args:
+        reads: ``features`` if the class is an :class:`Evaluator`, on features that are computed
+            once for all evaluators; ``images`` if it is an :class:`ImageEvaluator`, which sees the
+            pictures and asks the encoder itself.
+    """
 
     kind: ClassVar[str] = "evaluator"
+
+    reads: Literal["features", "images"] = "features"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,11 +298,18 @@ class Stamp(NamedTuple):
         pixels: (H, W, 3), uint8.
         box: Where the trigger is; the whole picture if it is everywhere.
         opacity: Share of the trigger in the box: 1 hides the picture, 0 the trigger.
+        others: Where else it is, in the order of pasting.
     """
 
     pixels: Pixels
     box: Box
     opacity: float
+    others: tuple[Box, ...] = ()
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """All the places, in the order of pasting."""
+        return (self.box, *self.others)
 
 
 class Attack(ABC):
@@ -303,6 +330,25 @@ class Attack(ABC):
     @abstractmethod
     def target(self) -> int | None:
         """Class index that the trigger shall stand for; ``None`` for an untargeted attack."""
+
+    @property
+    def jpeg_quality(self) -> int | None:
+        """Quality of the JPEG that stamped pictures go through once; ``None`` for none.
+
+        The harness does it: :meth:`stamp` gives what goes in.
+        """
+        return None
+
+    def trigger_picture(self, split: Split) -> NDArray[np.uint8] | None:  # noqa: ARG002
+        """Return what :meth:`stamp` puts on pictures; ``None`` if that is no picture.
+
+        Args:
+            split: Of which split.
+
+        Returns:
+            (h, w, 3) or, where it does not cover wholly, (h, w, 4), uint8.
+        """
+        return None
 
     @abstractmethod
     def choose(self, labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
@@ -357,12 +403,15 @@ class DefenseContext:
             training set, the same fifth for every caller with this seed. A defense on the data
             gets at most a half, and none of which the training set holds a poisoned version.
         progress: Call it with (done, total, values) while working; values are shown and logged.
+        checkpoint: Where a training may keep its state, to go on from when it was stopped; hand
+            it to :func:`backbench.runtime.training.train`. ``None``: nowhere.
     """
 
     seed: int
     device: str
     clean: Callable[[float], CleanImages]
     progress: Callable[[int, int, Mapping[str, float]], None]
+    checkpoint: Path | None = None
 
 
 class Defense:
@@ -407,8 +456,36 @@ class Defense:
         raise NotImplementedError(f"{type(self).__name__} does not act on the data set")
 
 
-class Evaluator(ABC):
-    """A classifier on frozen features.
+#: What a classifier says of M pictures: scores (M, classes), or one such table by head where it has
+#: several heads. The prediction is the class with the highest score, the first among equals.
+Scores = NDArray[np.float32] | Mapping[str, NDArray[np.float32]]
+
+
+class _Classifier:
+    """What evaluators of both sorts have: a head that can be kept, and be used again."""
+
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        """Return what :meth:`fit` has learnt, as named arrays; it is kept as the head's file.
+
+        Returns:
+            Nothing, where there is no head to keep.
+        """
+        return {}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take what :meth:`state` gave in place of learning.
+
+        Args:
+            state: The arrays of a head's file.
+
+        Raises:
+            ValueError: If they are not such a head's.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no head that could be restored")
+
+
+class Evaluator(_Classifier, ABC):
+    """A classifier on frozen features (``reads="features"``).
 
     Args:
         options: The validated options of the record that announced this class.
@@ -430,14 +507,68 @@ class Evaluator(ABC):
         """
 
     @abstractmethod
-    def predict(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def predict(self, features: NDArray[np.float32]) -> Scores:
         """Score each class for each picture.
 
         Args:
             features: (M, D), as the encoder gives them.
 
         Returns:
-            Scores, (M, classes); the prediction is the highest, the first among equals.
+            Scores, (M, classes), or those of each head by its name.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationContext:
+    """What the harness gives to an evaluator that reads pictures.
+
+    Args:
+        seed: Seed of every draw.
+        device: Name of the torch device to compute on.
+        classes: Number of classes.
+        progress: Call it with (done, total, values) while working; values are shown and logged.
+        uniform: True where all pictures of the data set share one size, also if they are too many
+            to be in memory, for :func:`backbench.runtime.features.extract`.
+    """
+
+    seed: int
+    device: str
+    classes: int
+    progress: Callable[[int, int, Mapping[str, float]], None]
+    uniform: bool | None = None
+
+
+class ImageEvaluator(_Classifier, ABC):
+    """A classifier that asks a frozen encoder about pictures itself (``reads="images"``).
+
+    Args:
+        options: The validated options of the record that announced this class.
+        context: Seed, device, number of classes, progress.
+    """
+
+    def __init__(self, options: Any, context: EvaluationContext) -> None:
+        self.options = options
+        self.context = context
+
+    @abstractmethod
+    def fit(self, encoder: Encoder, images: ImageSet) -> None:
+        """Learn from the clean training pictures.
+
+        Args:
+            encoder: In evaluation mode, on the device of the context. Not modified.
+            images: The clean training set, with its labels.
+        """
+
+    @abstractmethod
+    def predict(self, encoder: Encoder, images: ImageSet) -> Scores:
+        """Score each class for each picture.
+
+        Args:
+            encoder: The encoder that :meth:`fit` was given.
+            images: M validation pictures, clean or triggered. Their labels are all -1.
+
+        Returns:
+            Scores, (M, classes), or those of each head by its name.
         """
 
 

@@ -20,6 +20,7 @@ from backbench.testing import (
     DatasetContract,
     DefenseContract,
     EvaluatorContract,
+    ImageEvaluatorContract,
     PluginContract,
     SSLMethodContract,
 )
@@ -55,6 +56,28 @@ class TestPatchAcrossTheWholePicture(AttackContract):
     facts = dataclasses.replace(AttackContract.facts, size=(48, 64))
 
 
+class TestPatchNineTimes(AttackContract):
+    info = record("attack", "patch")
+    options = {
+        "target": "ant",
+        "width": 8,
+        "train_placement": "multiple",
+        "val_placement": "multiple",
+        "val_opacity": 0.5,
+        "jpeg_quality": 75,
+    }
+
+
+class TestPatchOfText(AttackContract):
+    info = record("attack", "patch")
+    options = {"target": "ant", "text": "hi", "text_size": 10, "val_placement": "center"}
+
+
+class TestPatchPasted(AttackContract):
+    info = record("attack", "patch")
+    options = {"target": "ant", "width": 8, "blend": "paste"}
+
+
 # -- methods ----------------------------------------------------------------------------------
 
 TINY = {
@@ -79,7 +102,7 @@ class TestBYOL(SSLMethodContract):
 
 class TestJigsaw(SSLMethodContract):
     info = record("ssl-method", "jigsaw")
-    options = TINY | {"resize": None, "cell": 10, "tile": 8, "jitter": 2, "permutations": 4}
+    options = TINY | {"resize": 0, "cell": 10, "tile": 8, "jitter": 2, "permutations": 4}
 
 
 class TestRotNet(SSLMethodContract):
@@ -111,9 +134,37 @@ class TestLinearSGD(EvaluatorContract):
     options = {"solver": "sgd", "label_fraction": 1.0, "batch_size": 8}
 
 
+class TestLinearRaw(EvaluatorContract):
+    info = record("evaluator", "linear-raw")
+    options = {"label_fraction": 1.0, "batch_size": 40, "lr": 0.1}
+
+
 class TestKNN(EvaluatorContract):
     info = record("evaluator", "knn")
     options = {"k": 5}
+
+
+class TestKNNOfSeveral(EvaluatorContract):
+    info = record("evaluator", "knn")
+    options = {"k": [1, 5]}
+
+
+FEW = {"label_fraction": 1.0, "batch_size": 13, "lr": 0.1, "epochs": 25, "milestones": [15, 20]}
+
+
+class TestLinearAugmented(ImageEvaluatorContract):
+    info = record("evaluator", "linear-augmented")
+    options = FEW
+
+
+class TestJigsawProbe(ImageEvaluatorContract):
+    info = record("evaluator", "layer-probe")
+    options = FEW | {"pool": [2, 2, 1]}
+
+
+class TestRotNetProbe(ImageEvaluatorContract):
+    info = record("evaluator", "layer-probe")
+    options = info.presets["saha2022-rotnet"] | FEW | {"pool": [2, 1]}
 
 
 # -- data sets --------------------------------------------------------------------------------

@@ -11,12 +11,13 @@ import pytest
 import backbench
 from backbench.data.textures import Embedded
 from backbench.images import ArrayImages, Overlay
-from backbench.plugin import Attack, Box, Defense, Evaluator, Options, Stamp
+from backbench.plugin import Attack, Box, Defense, Evaluator, ImageEvaluator, Options, Stamp
 from backbench.testing import (
     AttackContract,
     DatasetContract,
     DefenseContract,
     EvaluatorContract,
+    ImageEvaluatorContract,
     SSLMethodContract,
 )
 from backbench.testing.base import installed
@@ -44,6 +45,7 @@ KINDS = {
     DatasetContract: "dataset",
     DefenseContract: "defense",
     EvaluatorContract: "evaluator",
+    ImageEvaluatorContract: "evaluator",
     SSLMethodContract: "ssl-method",
 }
 NAMES = {
@@ -51,6 +53,7 @@ NAMES = {
     DatasetContract: "embedded",
     DefenseContract: "distill",
     EvaluatorContract: "knn",
+    ImageEvaluatorContract: "linear-augmented",
     SSLMethodContract: "rotnet",
 }
 TRAINING = {
@@ -63,6 +66,7 @@ OPTIONS = {
     DatasetContract: {"classes": 2, "size": 16, "train_per_class": 3, "val_per_class": 2},
     DefenseContract: TRAINING | {"queue": 8},
     EvaluatorContract: {"k": 3},
+    ImageEvaluatorContract: {"epochs": 1},
     SSLMethodContract: TRAINING | {"backbone": {"name": "tiny-resnet", "widths": [4, 4, 4]}},
 }
 
@@ -80,7 +84,7 @@ class Fine(Attack):
 
 
 ATTACK_TESTS = [name for name in dir(AttackContract) if name.startswith(("test_cho", "test_sta"))]
-ATTACK_TESTS += ["test_box_lies_on_the_picture", "test_labels_are_not_changed"]
+ATTACK_TESTS += ["test_boxes_lie_on_the_picture", "test_labels_are_not_changed"]
 
 
 @pytest.mark.parametrize("test", ATTACK_TESTS)
@@ -112,6 +116,11 @@ class Outside(Fine):
 class OffThePicture(Fine):
     def stamp(self, image, rng, split):
         return super().stamp(image, rng, split)._replace(box=Box(3, 2, 30, 4))
+
+
+class SecondOffThePicture(Fine):
+    def stamp(self, image, rng, split):
+        return super().stamp(image, rng, split)._replace(others=(Box(-1, 2, 3, 4),))
 
 
 class Nothing(Fine):
@@ -164,8 +173,9 @@ class NoClass(Fine):
         (InPlace, "test_stamp_does_not_change_its_input"),
         (Smaller, "test_stamp_keeps_shape_and_dtype"),
         (Floats, "test_stamp_keeps_shape_and_dtype"),
-        (Outside, "test_stamp_changes_the_picture_inside_its_box_only"),
-        (OffThePicture, "test_box_lies_on_the_picture"),
+        (Outside, "test_stamp_changes_the_picture_inside_its_boxes_only"),
+        (OffThePicture, "test_boxes_lie_on_the_picture"),
+        (SecondOffThePicture, "test_boxes_lie_on_the_picture"),
         (Nothing, "test_stamp_shows"),
         (Remembers, "test_stamp_depends_on_picture_generator_and_split_alone"),
         (GlobalStamp, "test_stamp_depends_on_picture_generator_and_split_alone"),
@@ -224,6 +234,35 @@ class Divides(Centroids):
             return super().predict(features / np.linalg.norm(features, axis=1, keepdims=True))
 
 
+class Kept(Centroids):
+    def state(self):
+        return {"centres": self.centres}
+
+    def restore(self, state):
+        if set(state) != {"centres"}:
+            raise ValueError("not centres")
+        self.centres = state["centres"]
+
+
+class Mixes(Kept):
+    def restore(self, state):
+        super().restore(state)
+        self.centres = self.centres[::-1]
+
+
+class TakesAnything(Kept):
+    def restore(self, state):
+        self.centres = state.get("centres")
+
+
+def test_a_wrong_head_is_caught():
+    test = "test_a_kept_head_scores_as_it_did"
+    assert not caught(EvaluatorContract, Kept, test)
+    assert caught(EvaluatorContract, Mixes, test)
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        caught(EvaluatorContract, TakesAnything, test)
+
+
 @pytest.mark.parametrize(
     ("bad", "test"),
     [
@@ -240,6 +279,68 @@ class Divides(Centroids):
 def test_a_wrong_evaluator_is_caught(bad, test):
     assert not caught(EvaluatorContract, Centroids, test)
     assert caught(EvaluatorContract, bad, test)
+
+
+class Colours(ImageEvaluator):
+    """The nearest mean colour."""
+
+    def fit(self, encoder, images):
+        self.centres = np.full((self.context.classes, 3), 1000.0)
+        for label in np.unique(images.labels):
+            self.centres[label] = images.pixels[images.labels == label].mean(axis=(0, 1, 2))
+
+    def predict(self, encoder, images):
+        means = np.stack([images.image(i).mean(axis=(0, 1)) for i in range(len(images))])
+        return {"colour": -np.square(means[:, None] - self.centres).sum(axis=2)}
+
+
+class AllColours(Colours):
+    def predict(self, encoder, images):
+        means = np.stack([images.image(i).mean(axis=(0, 1)) for i in range(len(images))])
+        means -= means.mean(axis=0) - self.centres[:3].mean(axis=0)
+        return -np.square(means[:, None] - self.centres).sum(axis=2)
+
+
+class Peeks(Colours):
+    def predict(self, encoder, images):
+        return np.eye(self.context.classes)[images.labels]
+
+
+class Trains(Colours):
+    def fit(self, encoder, images):
+        super().fit(encoder, images)
+        encoder.train()
+
+
+class Brightens(Colours):
+    def fit(self, encoder, images):
+        images.pixels[:] = images.pixels // 2
+        super().fit(encoder, images)
+
+
+class TorchDraws(Colours):
+    def fit(self, encoder, images):
+        import torch
+
+        super().fit(encoder, images)
+        self.centres += torch.rand(1).item()
+
+
+@pytest.mark.parametrize(
+    ("bad", "test"),
+    [
+        (AllColours, "test_a_picture_is_scored_whatever_its_company"),
+        (Peeks, "test_colours_are_learnt"),
+        (Trains, "test_its_input_is_not_changed"),
+        (Brightens, "test_its_input_is_not_changed"),
+        (TorchDraws, "test_scores_depend_on_features_and_seed_alone"),
+        (TorchDraws, "test_global_generators_are_untouched"),
+        (Centroids, "test_target_is_a_class_of_its_kind"),
+    ],
+)
+def test_a_wrong_evaluator_of_pictures_is_caught(bad, test):
+    assert not caught(ImageEvaluatorContract, Colours, test)
+    assert caught(ImageEvaluatorContract, bad, test)
 
 
 class SameEncoder(Defense):

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -77,6 +78,62 @@ def test_rows_hold_seeds_controls_and_paired_lifts(board: Leaderboard) -> None:
     assert row.values["target_fp/triggered"].mean == 350
     assert row.controls["target_fp/triggered"].mean == 20
     assert row.lifts["target_fp/triggered"].values == (290, 370)
+
+
+def of_heads(key: str, values: Mapping[str, float]) -> Record:
+    metrics = {f"asr@{head}": value for head, value in values.items()}
+    return replace(record(key, metrics), facts={"heads": list(values)})
+
+
+@pytest.fixture
+def heads() -> Leaderboard:
+    """One cell of a k-NN with two heads and one of a linear classifier; a seed is missing."""
+    cells = [
+        replace(one, name=replace(one.name, evaluator=evaluator), path=(f"{evaluator}-{seed}",))
+        for evaluator in ("knn", "linear")
+        for seed in (0, 1)
+        for one in [cell("moco-v2", "patch", seed, f"control-{evaluator}-{seed}")]
+    ]
+    records = {
+        "knn-0": of_heads("a", {"k=1": 0.5, "k=50": 0.75}),
+        "control-knn-0": of_heads("b", {"k=1": 0.25, "k=50": 0.125}),
+        "linear-0": record("c", {"asr": 0.9}),
+        "linear-1": record("d", {"asr": 0.7}),
+    }
+    return build(Plan("b", {}, tuple(cells)), records.get, {}.get)
+
+
+def test_every_head_has_a_row(heads: Leaderboard) -> None:
+    assert [row.names["evaluator"] for row in heads.rows] == ["knn:k=1", "knn:k=50", "linear"]
+    first, second, _ = heads.rows
+    assert (first.seeds, first.planned) == ((0,), 2)
+    assert first.values["asr"].mean == 0.5
+    assert second.values["asr"].mean == 0.75
+    assert second.controls["asr"].mean == 0.125
+    assert second.lifts["asr"].values == (0.625,)
+    assert set(first.values) == {"asr"}
+
+
+def test_a_cell_that_has_not_run_has_one_row() -> None:
+    one = cell("moco-v2", "patch", 0)
+    one = replace(one, name=replace(one.name, evaluator="knn"))
+    (row,) = build(Plan("b", {}, (one,)), {}.get, {}.get).rows
+    assert row.names["evaluator"] == "knn"
+    assert row.seeds == ()
+
+
+def test_heads_are_found_by_their_own_name_and_by_the_evaluators(heads: Leaderboard) -> None:
+    def found(*filters: str, sort: str | None = None) -> list[str]:
+        return [row.names["evaluator"] for row in select(heads, filters, sort).rows]
+
+    assert found("evaluator=knn") == ["knn:k=1", "knn:k=50"]
+    assert found("evaluator=knn:k=1") == ["knn:k=1"]
+    assert found("evaluator!=knn") == ["linear"]
+    assert found("evaluator!=knn:k=1") == ["knn:k=50", "linear"]
+    assert found("asr>0.6") == ["knn:k=50", "linear"]
+    assert found(sort="-asr") == ["linear", "knn:k=50", "knn:k=1"]
+    with pytest.raises(UsageError, match="no evaluator is called 'knn:k=5': did you mean"):
+        found("evaluator=knn:k=5")
 
 
 def test_a_missing_seed_and_its_reason_are_seen(board: Leaderboard) -> None:

@@ -66,6 +66,28 @@ def test_controls_come_unasked(tmp_path: Path, registry: Registry) -> None:
         assert "poison" in plan.stages[_pretraining(plan, ours)].inputs
 
 
+def test_an_evaluator_of_pictures_reads_no_features(tmp_path: Path, registry: Registry) -> None:
+    text = tiny().replace(
+        'evaluators = ["linear", "knn"]', 'evaluators = ["linear-augmented", "layer-probe"]'
+    )
+    plan = plan_of(tmp_path / "b.toml", registry, text)
+    assert count(plan, StageKind.FEATURES) == 0
+    for cell in plan.cells:
+        own = plan.stages[cell.evaluation]
+        attacked = cell.name.attack != "none"
+        assert set(own.inputs) == {"encoder", "dataset"} | ({"poison"} if attacked else set())
+        assert set(own.inputs.values()) <= set(cell.path)
+        if not attacked:
+            continue
+        assert cell.control is not None
+        control = plan.stages[cell.control]
+        assert control.plugin == own.plugin
+        assert control.inputs["poison"] == own.inputs["poison"]  # the same trigger
+        assert "poison" in plan.stages[_pretraining(plan, own)].inputs
+        assert "poison" not in plan.stages[_pretraining(plan, control)].inputs
+        assert "target" in control.given["poison"]
+
+
 def _pretraining(plan: Plan, stage: Stage) -> str:
     key = stage.inputs["encoder"]
     while plan.stages[key].kind != StageKind.PRETRAIN:

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from backbench.errors import PluginError
 from backbench.training_options import BackboneOptions
 
+#: The four stages of a torchvision ResNet.
+_LAYERS = ("layer1", "layer2", "layer3", "layer4")
+
 
 class Backbone(nn.Module):
     """A network with a known number of features.
@@ -28,6 +31,48 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return features, (B, D), float32, of normalised images (B, 3, H, W)."""
         return cast("Tensor", self.body(images)).float()
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the maps that :meth:`stage_maps` returns, ``stem`` and ``layer1`` to ``layer4``.
+
+        Raises:
+            PluginError: If they are not known, as of timm's models.
+        """
+        if isinstance(self.body, TinyResNet):
+            return ("stem", *(f"block{number + 1}" for number in range(len(self.body.blocks))))
+        if all(hasattr(self.body, name) for name in ("conv1", "bn1", *_LAYERS)):
+            return ("stem", *_LAYERS)
+        raise PluginError(
+            f"the stages of {type(self.body).__name__} are not known: a probe of its stages needs "
+            "'tiny-resnet' or a ResNet of torchvision"
+        )
+
+    def stage_maps(self, images: Tensor) -> list[Tensor]:
+        """Return the maps after the stem's ReLU and after each stage, before any mean.
+
+        Args:
+            images: Normalised, (B, 3, H, W).
+
+        Returns:
+            A map (B, C, H', W') for each of :attr:`stages`; of a ResNet-18 at 224 pixels 64 × 112²,
+            64 × 56², 128 × 28², 256 × 14², 512 × 7².
+
+        Raises:
+            PluginError: See :attr:`stages`.
+        """
+        names, body = self.stages, cast("Any", self.body)
+        if isinstance(body, TinyResNet):
+            maps = [body.stem_maps(images)]
+            for block in body.blocks:
+                maps.append(block(maps[-1]))
+            return maps
+        maps = [body.relu(body.bn1(body.conv1(images)))]
+        below = body.maxpool(maps[0])
+        for name in names[1:]:
+            below = getattr(body, name)(below)
+            maps.append(below)
+        return maps
 
 
 def build_backbone(options: BackboneOptions) -> Backbone:
@@ -69,8 +114,11 @@ class TinyResNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the mean over the last map, (B, D), of images (B, 3, H, W)."""
-        maps = F.relu(self.norm(self.stem(images)), inplace=True)
-        return cast("Tensor", self.blocks(maps)).mean((2, 3))
+        return cast("Tensor", self.blocks(self.stem_maps(images))).mean((2, 3))
+
+    def stem_maps(self, images: Tensor) -> Tensor:
+        """Return the maps before the first block, (B, stem_width, H / stem_stride, …)."""
+        return F.relu(self.norm(self.stem(images)), inplace=True)
 
 
 class ResidualBlock(nn.Module):
@@ -114,8 +162,9 @@ def _torchvision(options: BackboneOptions) -> Backbone:
     network = models.get_model(options.name, weights=None)
     width = network.fc.in_features
     network.fc = nn.Identity()
-    if options.stem == "cifar":
-        network.conv1 = nn.Conv2d(3, network.conv1.out_channels, 3, 1, 1, bias=False)
+    if options.stem != "imagenet":
+        padding = 2 if options.stem == "cifar-padded" else 1
+        network.conv1 = nn.Conv2d(3, network.conv1.out_channels, 3, 1, padding, bias=False)
         initialise_convolutions([network.conv1])
         network.maxpool = nn.Identity()
     return Backbone(network, width)

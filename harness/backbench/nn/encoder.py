@@ -52,6 +52,8 @@ class Encoder(nn.Module):
     def __init__(self, spec: EncoderSpec) -> None:
         super().__init__()
         self.spec = spec
+        #: Memory layout in which pictures enter the backbone; changes no weight.
+        self.channels_last = True
         self.backbone = build_backbone(BackboneOptions.model_validate(spec.backbone))
         self.register_buffer("mean", torch.tensor(spec.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std).view(3, 1, 1), persistent=False)
@@ -70,9 +72,20 @@ class Encoder(nn.Module):
         Returns:
             (B, D), float32, not normalised.
         """
+        return cast("Tensor", self.backbone(self._normalised(images)))
+
+    def stage_maps(self, images: Tensor) -> list[Tensor]:
+        """Return the backbone's maps, stage by stage; see :meth:`Backbone.stage_maps`.
+
+        Args:
+            images: (B, 3, H, W), float32 in [0, 1].
+        """
+        return self.backbone.stage_maps(self._normalised(images))
+
+    def _normalised(self, images: Tensor) -> Tensor:
         normalised = torch.sub(images, self.mean).div_(self.std)
-        normalised = normalised.contiguous(memory_format=torch.channels_last)
-        return cast("Tensor", self.backbone(normalised))
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        return normalised.contiguous(memory_format=layout)
 
 
 def save_encoder(folder: Path, encoder: Encoder) -> None:

@@ -1,57 +1,263 @@
-"""Fit a classifier on clean features, and count what it says with and without the trigger."""
+"""Fit a classifier on clean pictures, and count what it says with and without the trigger."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from typing import Any
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.numpy import load, load_file, save_file
 
 from backbench.errors import StageError
-from backbench.metrics import confusion_matrix, false_positives, score, true_positives
-from backbench.plugin import Evaluator
+from backbench.metrics import (
+    Denominator,
+    at,
+    confusion_matrix,
+    false_positives,
+    score,
+    true_positives,
+)
+from backbench.plugin import (
+    EvaluationContext,
+    Evaluator,
+    EvaluatorInfo,
+    ImageEvaluator,
+    Scores,
+)
+from backbench.published_csv import per_class_csv
+from backbench.records import Record
 from backbench.seeds import derive
+from backbench.stages.data import clean_images, facts_of, triggered_images
 from backbench.stages.features import FILE
+from backbench.stages.sanitize import Unlabelled
 from backbench.stages.task import Outcome, Task
+
+#: Where what an evaluator has learnt is kept.
+HEAD = "head.safetensors"
+
+#: Says in a stage's content that ``asr`` is a share of all pictures.
+ALL_IMAGES = "asr:all-images"
+
+#: Says in a stage's content which head is used instead of learning one; a SHA-256 follows.
+GIVEN_HEAD = "head:"
+
+_HEAD_NAME = re.compile(r"[\w.=+-]+")
 
 
 def run(task: Task) -> Outcome:
-    """Write per-image predictions, confusion matrices and per-class counts."""
-    implementation, options, _ = task.plugin()
-    clean = load_file(task.input("clean") / FILE)
-    classes = int(task.record("clean").facts["classes"])
-    evaluator: Evaluator = implementation(options, derive(task.seed, "evaluate"))
-    evaluator.fit(clean["train"], clean["train_labels"], classes)
+    """Write the head, per-image predictions, confusion matrices and per-class counts."""
+    denominator, sha256 = _settings(task.stage.content)
+    shown = _shown(task)
+    if sha256:
+        _restore(shown.evaluator, Path(task.stage.given["head"]["path"]), sha256)
+    else:
+        shown.fit()
+    head = {name: np.ascontiguousarray(array) for name, array in shown.evaluator.state().items()}
+    if head:
+        save_file(head, task.folder / HEAD)
 
-    labels = clean["val_labels"]
-    features = {"clean": clean["val"]}
-    target = None
-    if task.has("triggered"):
-        triggered = load_file(task.input("triggered") / FILE)
-        if not np.array_equal(triggered["val_labels"], labels):
-            raise StageError("the triggered pictures are not those of the clean evaluation")
-        features["triggered"] = triggered["val"]
-        target = task.record("triggered").facts["target"]
-
+    labels, classes = shown.labels, len(shown.classes)
+    predicted: dict[str, dict[str, NDArray[np.int64]]] = {}
     tensors: dict[str, NDArray[Any]] = {"labels": labels}
-    predictions: dict[str, NDArray[np.int64]] = {}
-    tables: dict[str, Any] = {}
-    for name, values in features.items():
-        scores = evaluator.predict(values)
-        if scores.shape != (len(labels), classes) or not np.isfinite(scores).all():
-            raise StageError(f"the evaluator gave scores {scores.shape}, or some not finite")
-        predictions[name] = scores.argmax(axis=1)
-        tensors[f"{name}_scores"] = scores.astype(np.float16)
-        tensors[f"{name}_predictions"] = predictions[name].astype(np.int32)
-        confusion = confusion_matrix(labels, predictions[name], classes)
-        tables[name] = {
-            "confusion": confusion.tolist(),
-            "tp": true_positives(confusion).tolist(),
-            "fp": false_positives(confusion).tolist(),
-        }
+    for pictures in ("clean", *(("triggered",) if shown.poison is not None else ())):
+        for name, scores in _by_head(shown.predict(pictures)).items():
+            if scores.shape != (len(labels), classes) or not np.isfinite(scores).all():
+                raise StageError(
+                    f"the evaluator gave scores {scores.shape} for {len(labels)} pictures of "
+                    f"{classes} classes, or some not finite"
+                )
+            found = scores.argmax(axis=1)
+            predicted.setdefault(name, {})[pictures] = found
+            tensors[at(f"{pictures}_scores", name)] = scores.astype(np.float16)
+            tensors[at(f"{pictures}_predictions", name)] = found.astype(np.int32)
     save_file(tensors, task.folder / "predictions.safetensors")
+
+    tables: dict[str, Any] = {}
+    metrics: dict[str, float] = {}
+    for name, found_on in predicted.items():
+        clean, triggered = found_on["clean"], found_on.get("triggered")
+        confusions = {
+            pictures: confusion_matrix(labels, found, classes)
+            for pictures, found in found_on.items()
+        }
+        for pictures, confusion in confusions.items():
+            tables[at(pictures, name)] = {
+                "confusion": confusion.tolist(),
+                "tp": true_positives(confusion).tolist(),
+                "fp": false_positives(confusion).tolist(),
+            }
+        text = per_class_csv(
+            shown.classes,
+            confusions["clean"],
+            confusions.get("triggered"),
+            model=shown.encoder,
+            data=shown.poison or "",
+        )
+        file = task.folder / (f"classes_{name}.csv" if name else "classes.csv")
+        file.write_text(text, encoding="utf-8")
+        values = score(labels, clean, triggered, shown.target, classes, denominator=denominator)
+        metrics |= {at(metric, name): value for metric, value in values.items()}
     (task.folder / "classes.json").write_text(json.dumps(tables) + "\n", encoding="utf-8")
-    metrics = score(labels, predictions["clean"], predictions.get("triggered"), target, classes)
-    return Outcome(metrics=metrics, facts={"target": target, "images": len(labels)})
+    facts = {"target": shown.target, "images": len(labels), "asr_denominator": denominator}
+    heads = [name for name in predicted if name]
+    return Outcome(metrics=metrics, facts=facts | ({"heads": heads} if heads else {}))
+
+
+def _settings(content: str) -> tuple[Denominator, str]:
+    """Return the denominator of ``asr`` and the hash of a given head, empty if one is learnt."""
+    denominator: Denominator = "other-classes"
+    head = ""
+    for word in content.split():
+        if word == ALL_IMAGES:
+            denominator = "all-images"
+        elif word.startswith(GIVEN_HEAD):
+            head = word.removeprefix(GIVEN_HEAD)
+        else:
+            raise StageError(f"an evaluation cannot be told {word!r}")
+    return denominator, head
+
+
+def _restore(evaluator: Evaluator | ImageEvaluator, path: Path, sha256: str) -> None:
+    """Give a head to an evaluator that shall not learn one."""
+    try:
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise StageError(f"{path} has changed since the evaluation was planned")
+        evaluator.restore(load(content))
+    except (OSError, SafetensorError, ValueError, NotImplementedError) as error:
+        raise StageError(f"{path} cannot be used as the head: {error}") from error
+
+
+def _by_head(scores: Scores) -> Mapping[str, NDArray[np.float32]]:
+    """Return the scores of each head; a single one has an empty name."""
+    if not isinstance(scores, Mapping):
+        return {"": scores}
+    for name in scores:
+        if not _HEAD_NAME.fullmatch(name):
+            raise StageError(f"a head is called {name!r}: use letters, digits and any of . = + -")
+    if not scores:
+        raise StageError("the evaluator gave the scores of no head")
+    return scores
+
+
+# -- what the two sorts of evaluators are shown ------------------------------------------------
+
+
+class _Shown(ABC):
+    """What an evaluator learns from, and what it is then asked about.
+
+    Attributes:
+        evaluator: It.
+        labels: True classes of the validation pictures, (N,).
+        classes: Class names.
+        encoder: Key of the stage that made the encoder.
+        poison: Key of the stage that made the trigger; ``None`` without an attack.
+        target: Target class.
+    """
+
+    evaluator: Evaluator | ImageEvaluator
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    encoder: str
+    poison: str | None
+    target: int | None
+
+    @abstractmethod
+    def fit(self) -> None:
+        """Let it learn from the clean training pictures."""
+
+    @abstractmethod
+    def predict(self, pictures: str) -> Scores:
+        """Ask it about the validation pictures, ``clean`` or ``triggered``."""
+
+
+def _shown(task: Task) -> _Shown:
+    info = cast("EvaluatorInfo", task.plugin()[2])
+    return _Pictures(task) if info.reads == "images" else _Features(task)
+
+
+class _Features(_Shown):
+    """Features that other stages have computed."""
+
+    evaluator: Evaluator
+
+    def __init__(self, task: Task) -> None:
+        implementation, options, _ = task.plugin()
+        clean = task.record("clean")
+        self.classes = _class_names(task, clean)
+        self.encoder = clean.stage["inputs"]["encoder"]
+        self.evaluator = implementation(options, derive(task.seed, "evaluate"))
+        self._tensors = {"clean": load_file(task.input("clean") / FILE)}
+        self.labels = self._tensors["clean"]["val_labels"]
+        self.poison = self.target = None
+        if task.has("triggered"):
+            triggered = task.record("triggered")
+            self.poison = triggered.stage["inputs"]["poison"]
+            self.target = triggered.facts["target"]
+            self._tensors["triggered"] = load_file(task.input("triggered") / FILE)
+            if not np.array_equal(self._tensors["triggered"]["val_labels"], self.labels):
+                raise StageError("the triggered pictures are not those of the clean evaluation")
+
+    def fit(self) -> None:
+        """Let it learn from the features of the clean training pictures."""
+        clean = self._tensors["clean"]
+        self.evaluator.fit(clean["train"], clean["train_labels"], len(self.classes))
+
+    def predict(self, pictures: str) -> Scores:
+        """Ask it about the features of the validation pictures."""
+        return self.evaluator.predict(self._tensors[pictures]["val"])
+
+
+def _class_names(task: Task, features: Record) -> tuple[str, ...]:
+    """Return the class names of the data set that features are of."""
+    dataset = task.store.record(features.stage["inputs"]["dataset"])
+    if dataset is None:
+        raise StageError(f"the data set of {features.label!r} is not in the store")
+    return tuple(dataset.facts["dataset"]["classes"])
+
+
+class _Pictures(_Shown):
+    """Pictures, and the encoder to ask about them."""
+
+    evaluator: ImageEvaluator
+
+    def __init__(self, task: Task) -> None:
+        from backbench.nn import load_encoder
+
+        implementation, options, _ = task.plugin()
+        self._task = task
+        network = load_encoder(task.input("encoder")).to(task.device)
+        self._network = network.requires_grad_(requires_grad=False)
+        facts = facts_of(task)
+        self.classes = facts.classes
+        self.encoder = task.stage.inputs["encoder"]
+        self.poison = task.stage.inputs.get("poison")
+        self.target = task.record("poison").facts["target"] if self.poison else None
+        self.labels = clean_images(task, "val").labels
+        self.evaluator = implementation(
+            options,
+            EvaluationContext(
+                seed=derive(task.seed, "evaluate"),
+                device=task.device,
+                classes=len(self.classes),
+                progress=task.progress,
+                uniform=True if facts.size else None,
+            ),
+        )
+
+    def fit(self) -> None:
+        """Let it learn from the clean training pictures."""
+        self.evaluator.fit(self._network, clean_images(self._task, "train"))
+
+    def predict(self, pictures: str) -> Scores:
+        """Ask it about the validation pictures, whose labels it is not told."""
+        task = self._task
+        images = clean_images(task, "val") if pictures == "clean" else triggered_images(task)
+        return self.evaluator.predict(self._network, Unlabelled(images))

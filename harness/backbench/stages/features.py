@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from safetensors.numpy import save_file
 
-from backbench.stages.data import clean_images, triggered_images
+from backbench.stages.data import clean_images, facts_of, triggered_images
 from backbench.stages.task import Outcome, Task
 
 FILE = "features.safetensors"
@@ -13,7 +13,10 @@ FILE = "features.safetensors"
 
 def run(task: Task) -> Outcome:
     """Write features of the clean splits or, with a poison, of the triggered pictures."""
+    import torch
+
     from backbench.nn import load_encoder
+    from backbench.runtime.device import resolve_precision
     from backbench.runtime.features import extract
 
     encoder = load_encoder(task.input("encoder"))
@@ -22,13 +25,18 @@ def run(task: Task) -> Outcome:
         if task.has("poison")
         else {"train": clean_images(task, "train"), "val": clean_images(task, "val")}
     )
+    # A training split that is too large for memory is seen as a validation split that is not.
+    uniform = True if facts_of(task).size else None
     tensors = {}
     for done, (split, images) in enumerate(splits.items()):
         task.progress(done, len(splits), {})
-        tensors[split] = extract(encoder, images, device=task.device)
+        tensors[split] = extract(encoder, images, device=task.device, uniform=uniform)
         tensors[f"{split}_labels"] = np.asarray(images.labels)
     save_file(tensors, task.folder / FILE)
-    facts = {"classes": len(task.record("dataset").facts["dataset"]["classes"])}
+    facts = {
+        "classes": len(task.record("dataset").facts["dataset"]["classes"]),
+        "precision": resolve_precision("auto", torch.device(task.device)),
+    }
     if task.has("poison"):
         facts["target"] = task.record("poison").facts["target"]
     return Outcome(facts=facts | {"dimensions": int(tensors["val"].shape[1])})

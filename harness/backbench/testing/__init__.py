@@ -29,7 +29,7 @@ from backbench.testing.attack import AttackContract  # noqa: E402 - its asserts 
 from backbench.testing.base import FACTS, PluginContract  # noqa: E402
 from backbench.testing.dataset import DatasetContract  # noqa: E402
 from backbench.testing.defense import DefenseContract  # noqa: E402
-from backbench.testing.evaluator import EvaluatorContract  # noqa: E402
+from backbench.testing.evaluator import EvaluatorContract, ImageEvaluatorContract  # noqa: E402
 from backbench.testing.ssl_method import SSLMethodContract  # noqa: E402
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "DatasetContract",
     "DefenseContract",
     "EvaluatorContract",
+    "ImageEvaluatorContract",
     "PluginContract",
     "SSLMethodContract",
 ]

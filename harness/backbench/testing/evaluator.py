@@ -4,16 +4,84 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from backbench.plugin import DatasetFacts, Evaluator
-from backbench.testing.base import PluginContract, global_generators_untouched
+from backbench.images import ArrayImages, Subset
+from backbench.plugin import DatasetFacts, EvaluationContext, Evaluator, ImageEvaluator, Scores
+from backbench.testing.base import PluginContract, global_generators_untouched, pictures
+
+if TYPE_CHECKING:
+    from backbench.nn import Encoder
 
 _CLASSES, _DIMENSIONS, _PER_CLASS = 3, 8, 30
 
+Heads = Mapping[str, NDArray[np.float32]]
 
-class EvaluatorContract(PluginContract):
+
+class _ClassifierContract(PluginContract):
+    """What evaluators of both sorts promise."""
+
+    @abstractmethod
+    def made(self, seed: int = 0, classes: int = _CLASSES) -> Any:
+        """Make the evaluator."""
+
+    @abstractmethod
+    def fitted(self, seed: int = 0, classes: int = _CLASSES) -> Any:
+        """Make the evaluator and let it learn what is easy to tell apart."""
+
+    @abstractmethod
+    def asked(self, evaluator: Any) -> Heads:
+        """Return the evaluator's scores, by head, of what it has not seen."""
+
+    @abstractmethod
+    def truth(self) -> NDArray[np.int64]:
+        """Return the classes of what it is asked about."""
+
+    def test_scores_have_a_column_for_each_class(self) -> None:
+        """Scores are finite, one a picture and class, of every head."""
+        for scores in self.asked(self.fitted()).values():
+            assert scores.shape == (len(self.truth()), _CLASSES)
+            assert np.isfinite(scores).all()
+
+    def test_a_class_without_pictures_has_a_column_too(self) -> None:
+        """There may be more classes than labels that occur; none is predicted unseen."""
+        for scores in self.asked(self.fitted(classes=_CLASSES + 1)).values():
+            assert scores.shape[1] == _CLASSES + 1
+            assert (scores.argmax(axis=1) < _CLASSES).all()
+
+    def test_scores_depend_on_features_and_seed_alone(self) -> None:
+        """The same seed gives the same scores, asked once or twice, by whom ever."""
+        evaluator = self.fitted(seed=5)
+        first = self.asked(evaluator)
+        _assert_equal(first, self.asked(evaluator))
+        _assert_equal(first, self.asked(self.fitted(seed=5)))
+
+    def test_a_kept_head_scores_as_it_did(self) -> None:
+        """What ``state`` gives, ``restore`` takes, and scores are the same; nothing is no head."""
+        evaluator = self.fitted()
+        state = {name: np.array(array) for name, array in evaluator.state().items()}
+        if not state:
+            return
+        other = self.made(seed=1)
+        other.restore(state)
+        _assert_equal(self.asked(evaluator), self.asked(other))
+        with pytest.raises(ValueError, match=r"."):
+            self.made().restore({})
+
+    def test_global_generators_are_untouched(self) -> None:
+        """Every draw comes from the seed."""
+        self.implementation()
+        with global_generators_untouched():
+            self.asked(self.fitted())
+
+
+class EvaluatorContract(_ClassifierContract):
     """Subclass it, and set ``info`` and, where the defaults do not fit, ``options``.
 
     Features are three clouds of 30 points in 8 dimensions, far from each other.
@@ -32,73 +100,144 @@ class EvaluatorContract(PluginContract):
         """An evaluator."""
         return Evaluator
 
-    def evaluator(self, seed: int = 0) -> Evaluator:
+    def made(self, seed: int = 0, classes: int = _CLASSES) -> Evaluator:  # noqa: ARG002
         """Make the evaluator."""
         made: Evaluator = self.implementation()(self.settings(), seed)
         return made
 
-    def fitted(self, seed: int = 0) -> Evaluator:
+    def fitted(self, seed: int = 0, classes: int = _CLASSES) -> Evaluator:
         """Make the evaluator and let it learn the clouds."""
-        evaluator = self.evaluator(seed)
-        evaluator.fit(*clouds(0), _CLASSES)
+        evaluator = self.made(seed)
+        evaluator.fit(*clouds(0), classes)
         return evaluator
 
-    def test_scores_have_a_column_for_each_class(self) -> None:
-        """Scores are finite, one a picture and class."""
-        features = clouds(1)[0]
-        scores = self.fitted().predict(features)
-        assert scores.shape == (len(features), _CLASSES)
-        assert np.isfinite(scores).all()
+    def asked(self, evaluator: Any) -> Heads:
+        """Return its scores of other points of the clouds."""
+        return by_head(evaluator.predict(clouds(1)[0]))
 
-    def test_a_class_without_pictures_has_a_column_too(self) -> None:
-        """There may be more classes than labels that occur; none is predicted unseen."""
-        evaluator = self.evaluator()
-        evaluator.fit(*clouds(0), _CLASSES + 1)
-        scores = evaluator.predict(clouds(1)[0])
-        assert scores.shape[1] == _CLASSES + 1
-        assert (scores.argmax(axis=1) < _CLASSES).all()
+    def truth(self) -> NDArray[np.int64]:
+        """Return the clouds of these points."""
+        return clouds(1)[1]
 
     def test_separable_features_are_learnt(self) -> None:
         """Clouds far from each other are told apart."""
-        features, labels = clouds(1)
-        accuracy = (self.fitted().predict(features).argmax(axis=1) == labels).mean()
-        assert accuracy >= 0.95
-
-    def test_scores_depend_on_features_and_seed_alone(self) -> None:
-        """The same seed gives the same scores, asked once or twice, by whom ever."""
-        features = clouds(1)[0]
-        evaluator = self.fitted(seed=5)
-        first, again = evaluator.predict(features), evaluator.predict(features)
-        np.testing.assert_array_equal(first, again)
-        np.testing.assert_array_equal(first, self.fitted(seed=5).predict(features))
+        for scores in self.asked(self.fitted()).values():
+            assert (scores.argmax(axis=1) == self.truth()).mean() >= 0.95
 
     def test_a_picture_is_scored_whatever_its_company(self) -> None:
         """Clean and triggered pictures are asked for apart: neither may move the other."""
         features = clouds(1)[0]
         evaluator = self.fitted()
-        parts = [evaluator.predict(features[:7]), evaluator.predict(features[7:])]
-        np.testing.assert_allclose(
-            np.concatenate(parts), evaluator.predict(features), rtol=1e-4, atol=1e-5
-        )
+        parts = [by_head(evaluator.predict(part)) for part in (features[:7], features[7:])]
+        for name, scores in self.asked(evaluator).items():
+            both = np.concatenate([part[name] for part in parts])
+            np.testing.assert_allclose(both, scores, rtol=1e-4, atol=1e-5)
 
     def test_a_picture_without_features_is_scored(self) -> None:
         """Features of zeros, as a dead encoder gives them, still give finite scores."""
-        assert np.isfinite(self.fitted().predict(np.zeros((2, _DIMENSIONS), np.float32))).all()
+        scores = by_head(self.fitted().predict(np.zeros((2, _DIMENSIONS), np.float32)))
+        assert all(np.isfinite(one).all() for one in scores.values())
 
     def test_its_input_is_not_changed(self) -> None:
         """Features and labels are only read."""
         features, labels = clouds(0)
-        evaluator = self.evaluator()
+        evaluator = self.made()
         evaluator.fit(features, labels, _CLASSES)
         evaluator.predict(features)
         np.testing.assert_array_equal(features, clouds(0)[0])
         np.testing.assert_array_equal(labels, clouds(0)[1])
 
-    def test_global_generators_are_untouched(self) -> None:
-        """Every draw comes from the seed."""
-        self.implementation()
-        with global_generators_untouched():
-            self.fitted().predict(clouds(1)[0])
+
+class ImageEvaluatorContract(_ClassifierContract):
+    """Subclass it, and set ``info`` and ``options``: a few epochs that learn to tell colours apart.
+
+    Pictures are 40 of 32 pixels, in three classes that differ in colour; the encoder is a
+    tiny-resnet with the weights of the start.
+    """
+
+    @property
+    def base(self) -> type[ImageEvaluator]:
+        """An evaluator that reads pictures."""
+        return ImageEvaluator
+
+    def made(self, seed: int = 0, classes: int = _CLASSES) -> ImageEvaluator:
+        """Make the evaluator."""
+        context = EvaluationContext(seed, "cpu", classes, lambda *_: None)
+        made: ImageEvaluator = self.implementation()(self.settings(), context)
+        return made
+
+    def fitted(self, seed: int = 0, classes: int = _CLASSES) -> ImageEvaluator:
+        """Make the evaluator and let it learn the colours."""
+        evaluator = self.made(seed, classes)
+        evaluator.fit(encoder(), pictures(self.facts))
+        return evaluator
+
+    def shown(self) -> ArrayImages:
+        """Return the pictures that it is asked about: those that it learnt from, upside down."""
+        images = pictures(self.facts)
+        upside_down = np.ascontiguousarray(images.pixels[:, ::-1])
+        return ArrayImages(upside_down, np.full(len(images), -1), images.sources)
+
+    def asked(self, evaluator: Any) -> Heads:
+        """Return its scores of these pictures."""
+        return by_head(evaluator.predict(encoder(), self.shown()))
+
+    def truth(self) -> NDArray[np.int64]:
+        """Return the classes of these pictures, which it is not told."""
+        return pictures(self.facts).labels
+
+    def test_colours_are_learnt(self) -> None:
+        """Pictures of different colours are told apart, by one head at least."""
+        found = [scores.argmax(axis=1) for scores in self.asked(self.fitted()).values()]
+        assert max((one == self.truth()).mean() for one in found) >= 0.9
+
+    def test_a_picture_is_scored_whatever_its_company(self) -> None:
+        """Clean and triggered pictures are asked for apart: neither may move the other."""
+        evaluator, images = self.fitted(), self.shown()
+        halves = np.split(np.arange(len(images)), [7])
+        parts = [by_head(evaluator.predict(encoder(), Subset(images, half))) for half in halves]
+        for name, scores in self.asked(evaluator).items():
+            both = np.concatenate([part[name] for part in parts])
+            np.testing.assert_allclose(both, scores, rtol=1e-3, atol=1e-4)
+
+    def test_its_input_is_not_changed(self) -> None:
+        """Pictures, labels and the encoder are only read."""
+        network, images, evaluator = encoder(), pictures(self.facts), self.made()
+        evaluator.fit(network, images)
+        evaluator.predict(network, images)
+        np.testing.assert_array_equal(images.pixels, pictures(self.facts).pixels)
+        np.testing.assert_array_equal(images.labels, pictures(self.facts).labels)
+        assert not network.training
+        assert all(parameter.grad is None for parameter in network.parameters())
+        for name, tensor in encoder().state_dict().items():
+            np.testing.assert_array_equal(network.state_dict()[name].numpy(), tensor.numpy())
+
+
+def encoder() -> Encoder:
+    """Make a tiny-resnet for pictures of 32 pixels, in evaluation mode; always the same."""
+    import torch
+
+    from backbench.nn import Encoder, EncoderSpec
+    from backbench.training_options import BackboneOptions
+
+    backbone = BackboneOptions(name="tiny-resnet", widths=(8, 16), strides=(1, 2), stem_width=8)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        made = Encoder(
+            EncoderSpec(backbone.model_dump(mode="json"), 32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+        )
+    return made.eval()
+
+
+def by_head(scores: Scores) -> Heads:
+    """Return the scores of each head; a single one has an empty name."""
+    return scores if isinstance(scores, Mapping) else {"": scores}
+
+
+def _assert_equal(first: Heads, second: Heads) -> None:
+    assert first.keys() == second.keys()
+    for name, scores in first.items():
+        np.testing.assert_array_equal(scores, second[name])
 
 
 def clouds(seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +153,40 @@ class SSLMethodContract(PluginContract):
         assert _same_weights(first[0], again[0])
         assert first[1] == again[1]
         assert not _same_weights(first[0], other[0])
+
+    def test_a_stopped_training_goes_on(self, tmp_path: Path) -> None:
+        """Stopped after its first epoch, training goes on to the same weights and log.
+
+        What a method carries from one epoch to the next is a parameter, a buffer, or the extra
+        state of a module.
+        """
+        from backbench.runtime.training import pretrain
+
+        options = self.settings().model_copy(update={"checkpoint_minutes": 0.0})
+        if options.epochs < 2:
+            return
+
+        def train(progress: Any) -> tuple[Encoder, list[dict[str, float]]]:
+            return pretrain(
+                self.implementation(),
+                options,
+                pictures(self.facts),
+                seed=0,
+                device="cpu",
+                progress=progress,
+                checkpoint=tmp_path / "checkpoint.safetensors",
+            )
+
+        def stop(_done: int, _total: int, values: Mapping[str, float]) -> None:
+            if values:
+                raise InterruptedError
+
+        with suppress(InterruptedError):
+            train(stop)
+        assert (tmp_path / "checkpoint.safetensors").is_file()
+        stopped, whole = train(_ignore), self.pretrain()
+        assert _same_weights(stopped[0], whole[0])
+        assert stopped[1] == whole[1]
 
     def test_labels_are_not_used(self) -> None:
         """Other labels give the same weights."""

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from backbench.plugin import Citation, EvaluatorInfo, hookimpl
-from backbench_evaluators.options import SMALL_KNN, SMALL_LINEAR, KNNOptions, LinearOptions
+from backbench.plugin import Citation, EvaluatorInfo, hookimpl, presets_of
+from backbench_evaluators.options import (
+    FrozenOptions,
+    KNNOptions,
+    LinearOptions,
+    ProbeOptions,
+    RawOptions,
+)
 
 _PAPER = Citation(
     authors="Saha, Tejankar, Abbasi Koohpayegani and Pirsiavash",
@@ -25,7 +31,33 @@ def register_evaluators() -> Iterable[EvaluatorInfo]:
         target="backbench_evaluators.linear:Linear",
         options=LinearOptions,
         paper=_PAPER,
-        presets={"small": SMALL_LINEAR},
+        presets=presets_of(__name__, "linear"),
+    )
+    yield EvaluatorInfo(
+        name="linear-augmented",
+        summary="The same on fresh crops in every epoch, as published for MoCo v2.",
+        target="backbench_evaluators.augmented:LinearAugmented",
+        options=FrozenOptions,
+        paper=_PAPER,
+        presets=presets_of(__name__, "linear-augmented"),
+        reads="images",
+    )
+    yield EvaluatorInfo(
+        name="linear-raw",
+        summary="A linear classifier on features as they are, as published for BYOL.",
+        target="backbench_evaluators.raw:LinearRaw",
+        options=RawOptions,
+        paper=_PAPER,
+        presets=presets_of(__name__, "linear-raw"),
+    )
+    yield EvaluatorInfo(
+        name="layer-probe",
+        summary="A linear classifier on each stage of the encoder, as for Jigsaw and RotNet.",
+        target="backbench_evaluators.probe:LayerProbe",
+        options=ProbeOptions,
+        paper=_PAPER,
+        presets=presets_of(__name__, "layer-probe"),
+        reads="images",
     )
     yield EvaluatorInfo(
         name="knn",
@@ -33,5 +65,5 @@ def register_evaluators() -> Iterable[EvaluatorInfo]:
         target="backbench_evaluators.knn:KNN",
         options=KNNOptions,
         paper=_PAPER,
-        presets={"small": SMALL_KNN},
+        presets=presets_of(__name__, "knn"),
     )

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.plugin import Evaluator
+from backbench.plugin import Evaluator, Scores
 from backbench.seeds import derive
 from backbench_evaluators.features import Floats, labelled_subset, unit
 from backbench_evaluators.options import KNNOptions
@@ -43,11 +43,14 @@ class KNN(Evaluator):
         self._index = faiss.IndexFlatL2(features.shape[1])
         self._index.add(np.ascontiguousarray(unit(features[chosen])))
 
-    def predict(self, features: Floats) -> Floats:
-        """Return shares of the votes, (M, classes), of features (M, D)."""
-        neighbours = min(self.options.k, len(self._labels))
-        _, nearest = self._index.search(np.ascontiguousarray(unit(features)), neighbours)
-        return vote(self._labels[nearest], self._classes)
+    def predict(self, features: Floats) -> Scores:
+        """Return shares of the votes, (M, classes), of features (M, D), for each k of a list."""
+        most = min(self.options.largest, len(self._labels))
+        _, nearest = self._index.search(np.ascontiguousarray(unit(features)), most)
+        neighbours = self._labels[nearest]
+        if isinstance(self.options.k, int):
+            return vote(neighbours, self._classes)
+        return {f"k={k}": vote(neighbours[:, :k], self._classes) for k in self.options.k}
 
 
 def vote(neighbours: NDArray[np.int64], classes: int) -> Floats:

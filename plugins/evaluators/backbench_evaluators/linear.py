@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +11,16 @@ from scipy.optimize import minimize
 
 from backbench.plugin import Evaluator
 from backbench.seeds import derive
-from backbench_evaluators.features import Floats, labelled_subset, unit
+from backbench_evaluators.features import (
+    Floats,
+    NormalisedHead,
+    fresh_layer,
+    labelled_subset,
+    logits,
+    standardisation,
+    unit,
+)
 from backbench_evaluators.options import LinearOptions
-
-#: Added to the variance, as a batch norm does.
-EPSILON = 1e-5
 
 #: What a milestone multiplies the learning rate of SGD by.
 GAMMA = 0.1
@@ -45,26 +51,24 @@ class Linear(Evaluator):
         """Learn from clean training features; see :meth:`backbench.plugin.Evaluator.fit`."""
         chosen = labelled_subset(labels, self.options.label_fraction, derive(self.seed, "labelled"))
         normalised = unit(features[chosen])
-        self._mean, self._scale = standardisation(normalised)
-        inputs = (normalised - self._mean) * self._scale
+        mean, scale = standardisation(normalised)
         solve = _SOLVERS[self.options.solver]
-        self._weights = solve(inputs, labels[chosen], classes, self.options, self.seed)
+        weights = solve(
+            (normalised - mean) * scale, labels[chosen], classes, self.options, self.seed
+        )
+        self._head = NormalisedHead(mean, scale, weights)
 
     def predict(self, features: Floats) -> Floats:
         """Return logits, (M, classes), of features (M, D)."""
-        return logits(self._weights, (unit(features) - self._mean) * self._scale)
+        return self._head(features)
 
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        """Return ``mean``, ``scale`` (D,), ``weight`` (classes, D) and ``bias`` (classes,)."""
+        return self._head.state()
 
-def standardisation(features: Floats) -> tuple[Floats, Floats]:
-    """Return what is subtracted from, and what is then multiplied with, (N, D): two (D,)."""
-    variance = features.var(axis=0, ddof=1 if len(features) > 1 else 0, dtype=np.float64)
-    mean = features.mean(axis=0, dtype=np.float64)
-    return mean.astype(np.float32), (1 / np.sqrt(variance + EPSILON)).astype(np.float32)
-
-
-def logits(weights: Floats, inputs: Floats) -> Floats:
-    """Return (N, C) of weights (D + 1, C), the last row the bias, and inputs (N, D)."""
-    return np.asarray(inputs @ weights[:-1] + weights[-1], dtype=np.float32)
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take what :meth:`state` gave; see :meth:`backbench.plugin.Evaluator.restore`."""
+        self._head = NormalisedHead.of(state)
 
 
 def cross_entropy(
@@ -118,8 +122,7 @@ def solve_sgd(
 ) -> Floats:
     """Return the weights, (D + 1, C), after the published epochs of SGD."""
     rng = np.random.default_rng(derive(seed, "sgd"))
-    bound = 1 / np.sqrt(inputs.shape[1])
-    weights = rng.uniform(-bound, bound, (inputs.shape[1] + 1, classes)).astype(np.float32)
+    weights = fresh_layer(rng, inputs.shape[1], classes)
     velocity = np.zeros_like(weights)
     for epoch in range(options.epochs):
         lr = options.lr * GAMMA ** sum(epoch >= milestone for milestone in options.milestones)

@@ -105,3 +105,33 @@ def test_damaged_encoders_are_refused(tmp_path: Path, damage: str):
         document.unlink()
     with pytest.raises(StoreError):
         load_encoder(tmp_path)
+
+
+def test_maps_of_the_stages_of_a_tiny_resnet():
+    options = BackboneOptions(
+        name="tiny-resnet", widths=(8, 12), strides=(1, 2), stem_width=4, stem_stride=2
+    )
+    backbone = build_backbone(options).eval()
+    pictures = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        maps = backbone.stage_maps(pictures)
+        torch.testing.assert_close(maps[-1].mean((2, 3)), backbone(pictures))
+    assert backbone.stages == ("stem", "block1", "block2")
+    assert [tuple(one.shape) for one in maps] == [(2, 4, 16, 16), (2, 8, 16, 16), (2, 12, 8, 8)]
+
+
+def test_stages_of_timm_models_are_not_known():
+    backbone = build_backbone(BackboneOptions(name="timm/vit_tiny_patch16_224"))
+    with pytest.raises(PluginError, match="the stages of VisionTransformer are not known"):
+        backbone.stage_maps(torch.zeros(1, 3, 224, 224))
+
+
+def test_an_encoder_normalises_before_its_stages():
+    spec = EncoderSpec(
+        BackboneOptions(name="tiny-resnet").model_dump(mode="json"),
+        16, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6),
+    )  # fmt: skip
+    encoder = Encoder(spec).eval()
+    pictures = torch.rand(2, 3, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder.stage_maps(pictures)[-1].mean((2, 3)), encoder(pictures))

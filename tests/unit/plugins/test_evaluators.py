@@ -2,15 +2,25 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from scipy.optimize import approx_fprime
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
+from backbench.errors import StageError
 from backbench.plugin import DatasetFacts, Evaluator
-from backbench_evaluators.features import labelled_subset, unit
+from backbench.registry import load_registry
+from backbench_evaluators.features import labelled_subset, logits, standardisation, unit
 from backbench_evaluators.knn import KNN, vote
-from backbench_evaluators.linear import Linear, cross_entropy, logits, standardisation
-from backbench_evaluators.options import KNNOptions, LinearOptions
+from backbench_evaluators.linear import Linear, cross_entropy
+from backbench_evaluators.options import (
+    ClassifierOptions,
+    FrozenOptions,
+    KNNOptions,
+    LinearOptions,
+    ProbeOptions,
+    RawOptions,
+)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +123,7 @@ def test_sgd_is_torchs(clusters: tuple[np.ndarray, ...]):
         momentum=0.8, penalty=0.1, lr=0.5,
     )  # fmt: skip
     linear = fitted(Linear(options, 0), clusters)
-    start = fitted(Linear(options.model_copy(update={"epochs": 0}), 0), clusters)._weights
+    start = fitted(Linear(options.model_copy(update={"epochs": 0}), 0), clusters)._head.weights
     layer = torch.nn.Linear(16, 5)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(start[:-1].T.copy()))
@@ -128,8 +138,8 @@ def test_sgd_is_torchs(clusters: tuple[np.ndarray, ...]):
         loss.backward()
         optimiser.step()
         schedule.step()
-    assert np.allclose(linear._weights[:-1].T, layer.weight.detach().numpy(), atol=1e-4)
-    assert np.allclose(linear._weights[-1], layer.bias.detach().numpy(), atol=1e-4)
+    assert np.allclose(linear._head.weights[:-1].T, layer.weight.detach().numpy(), atol=1e-4)
+    assert np.allclose(linear._head.weights[-1], layer.bias.detach().numpy(), atol=1e-4)
     assert np.abs(start).max() <= 0.25
 
 
@@ -193,3 +203,79 @@ def test_faults():
     assert "the 6 labelled" in fault
     (fault,) = LinearOptions().faults(DatasetFacts(("a",), 60, 10, None, (60,)))
     assert "two classes" in fault
+
+
+# -- several numbers of neighbours, options, heads -------------------------------------------------
+
+
+def test_one_number_has_one_head_and_a_list_has_several(clusters: tuple[np.ndarray, ...]):
+    single = fitted(KNN(KNNOptions(k=5), 0), clusters).predict(clusters[2])
+    several = fitted(KNN(KNNOptions(k=(5,)), 0), clusters).predict(clusters[2])
+    assert isinstance(single, np.ndarray)
+    assert list(several) == ["k=5"]
+    assert np.array_equal(several["k=5"], single)
+
+
+@pytest.mark.parametrize("k", ["x", 0, [], [0], [1.5], 1.5, [3, "a"], None])
+def test_a_wrong_k_is_one_sentence(k: object):
+    with pytest.raises(ValidationError, match="should be a whole number of at least 1") as error:
+        KNNOptions.model_validate({"k": k})
+    assert error.value.error_count() == 1
+    with pytest.raises(ValidationError, match="lists a number twice"):
+        KNNOptions.model_validate({"k": [1, 1]})
+
+
+def test_the_largest_k_must_fit():
+    facts = DatasetFacts(("a", "b"), 60, 10, None, (30, 30))
+    assert list(KNNOptions(k=(1, 60)).faults(facts)) == []
+    (fault,) = KNNOptions(k=(61, 1)).faults(facts)
+    assert fault.startswith("k = 61 is more than the 60 labelled pictures")
+
+
+@pytest.mark.parametrize("options", [FrozenOptions(), ProbeOptions(), RawOptions()])
+def test_every_classifier_needs_two_classes(options: ClassifierOptions):
+    (fault,) = options.faults(DatasetFacts(("a",), 60, 10, None, (60,)))
+    assert "two classes" in fault
+    assert list(options.faults(DatasetFacts(("a", "b"), 60, 10, None, (30, 30)))) == []
+
+
+def test_nesterov_needs_momentum():
+    with pytest.raises(ValidationError, match="there is no momentum"):
+        FrozenOptions(nesterov=True, momentum=0)
+
+
+def test_what_small_presets_were_is_what_they_are():
+    """Their numbers are in results that have been published with this benchmark."""
+    presets = {
+        name: load_registry().find("evaluator", name).info.presets["small"]
+        for name in ("linear", "knn")
+    }
+    assert presets == {"linear": {"label_fraction": 1.0}, "knn": {"k": 20}}
+    assert KNNOptions.model_validate(presets["knn"]).identity() == {"label_fraction": 1.0, "k": 20}
+    assert LinearOptions.model_validate(presets["linear"]).identity() == {
+        "label_fraction": 1.0,
+        "solver": "lbfgs",
+        "penalty": 1e-4,
+        "max_iterations": 500,
+        "epochs": 40,
+        "lr": 0.01,
+        "milestones": [15, 30, 40],
+        "momentum": 0.9,
+        "batch_size": 256,
+    }
+
+
+def test_a_head_says_what_is_wrong_with_it(clusters: tuple[np.ndarray, ...]):
+    linear = fitted(Linear(LinearOptions(label_fraction=1.0), 0), clusters)
+    state = dict(linear.state())
+    other = Linear(LinearOptions(), 1)
+    with pytest.raises(ValueError, match="missing: bias; unknown: extra"):
+        other.restore({**{k: v for k, v in state.items() if k != "bias"}, "extra": state["bias"]})
+    with pytest.raises(ValueError, match=r"weight \(5, 16\) and bias \(4,\) do not belong"):
+        other.restore({**state, "bias": state["bias"][:4]})
+    with pytest.raises(ValueError, match="mean and scale are not of the inputs"):
+        other.restore({**state, "mean": state["mean"][:4]})
+    other.restore(state)
+    assert np.array_equal(other.predict(clusters[2]), linear.predict(clusters[2]))
+    with pytest.raises(StageError, match="the head reads 16 features, and the encoder gives 4"):
+        other.predict(clusters[2][:, :4])

@@ -1,0 +1,61 @@
+"""The per-class table of the published code, to the character."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbench.metrics import accuracy, false_positives, true_positives
+
+Ints = NDArray[np.int64]
+
+
+def per_class_csv(
+    classes: Sequence[str], clean: Ints, triggered: Ints | None, *, model: str, data: str
+) -> str:
+    """Return TP and FP of each class, clean and triggered, as the published scripts write them.
+
+    Four lines of headings, then one a class: ``name,id,TP,FP,,TP,FP``. Accuracies are in percent,
+    with two digits; counts are written as floating-point numbers.
+
+    Args:
+        classes: Class names, C; a comma in a name becomes a semicolon.
+        clean: Confusion matrix without trigger, (C, C): rows are true classes.
+        triggered: Confusion matrix with the trigger; ``None`` without an attack: its columns are
+            empty.
+        model: What stands after ``Model``: the key of the encoder's stage.
+        data: What stands after ``Data``: the key of the poison's stage.
+
+    Source: conf_matrix.csv of the published moco/eval_linear.py and moco/eval_knn.py.
+    Differs: Model and Data name stages of a store instead of paths; the published Jigsaw script
+        writes six digits of the accuracy.
+    """
+    lines = [
+        f"Model {_cell(model)},,Clean val,,,,Pois. val,,",
+        f"Data {_cell(data)},,acc1,,,,acc1,,",
+        f",,{_percent(clean)},,,,{'' if triggered is None else _percent(triggered)},,",
+        "class name,class id,TP,FP,,TP,FP",
+    ]
+    counts = _counts(clean, len(classes))
+    others = _counts(triggered, len(classes))
+    for index, (name, own, other) in enumerate(zip(classes, counts, others, strict=True)):
+        lines.append(f"{_cell(name)},{index},{own},,{other}")
+    return "\n".join(lines) + "\n"
+
+
+def _counts(confusion: Ints | None, classes: int) -> list[str]:
+    """Return ``TP,FP`` of each class."""
+    if confusion is None:
+        return [","] * classes
+    pairs = zip(true_positives(confusion), false_positives(confusion), strict=True)
+    return [f"{float(own)},{float(other)}" for own, other in pairs]
+
+
+def _percent(confusion: Ints) -> str:
+    return f"{100 * accuracy(confusion):.2f}"
+
+
+def _cell(text: str) -> str:
+    return text.replace(",", ";").replace("\n", " ")
