@@ -22,6 +22,7 @@ class StageKind(StrEnum):
     DATASET = "dataset"
     POISON = "poison"
     PRETRAIN = "pretrain"
+    IMPORT = "import"
     SANITIZE = "sanitize"
     REPAIR = "repair"
     FEATURES = "features"
@@ -149,8 +150,10 @@ class Plan:
         benchmark: Its name.
         stages: Every distinct stage by key, each after those that it reads.
         cells: The cells, in the matrix's order.
+        protocol: Id of the protocol card that it follows; empty without one.
     """
 
     benchmark: str
     stages: Mapping[str, Stage]
     cells: tuple[Cell, ...]
+    protocol: str = ""

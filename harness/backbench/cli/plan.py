@@ -11,6 +11,7 @@ import click
 
 from backbench.cli import common
 from backbench.model import Plan, StageKind
+from backbench.report.cost import Costs, costs_of, print_costs
 from backbench.store import Store
 
 
@@ -21,18 +22,33 @@ from backbench.store import Store
 @common.formats("table", "json")
 @click.option("--stages", "list_stages", is_flag=True, help="List every stage.")
 def command(file: Path, profile: str | None, store: Path, style: str, *, list_stages: bool) -> None:
-    """Show cells and stages: what is cached, what is shared.
+    """Show cells and stages: what is cached, what is shared, what the rest costs.
 
     Runs nothing, and writes nothing but the hashes of pictures into a store that is there.
     """
-    _, benchmark = common.load(file, profile)
+    registry, benchmark = common.load(file, profile)
     where = Store(store)
     plan = common.plan_of(benchmark, where, keep_hashes=where.exists)
-    done = where.done()
+    costs = costs_of(plan, benchmark, registry)
+    show_plan(plan, costs, where.done(), style, list_stages=list_stages)
+
+
+def show_plan(
+    plan: Plan, costs: Costs, done: set[str], style: str = "table", *, list_stages: bool = False
+) -> None:
+    """Print a plan on stdout.
+
+    Args:
+        plan: The plan.
+        costs: What its stages cost.
+        done: Keys of the stages that are in the store.
+        style: ``table`` or ``json``.
+        list_stages: Whether every stage gets a line of the table's.
+    """
     if style == "json":
-        click.echo(json.dumps(_as_json(plan, done), indent=2))
+        click.echo(json.dumps(as_json(plan, costs, done), indent=2))
     else:
-        _print(plan, done, list_stages=list_stages)
+        _print(plan, costs, done, list_stages=list_stages)
 
 
 def _needed(plan: Plan, key: str) -> set[str]:
@@ -57,7 +73,8 @@ def _users(needs: _Needs) -> Counter[str]:
     return Counter(key for own, controls in needs for key in own | controls)
 
 
-def _as_json(plan: Plan, done: set[str]) -> dict[str, object]:
+def as_json(plan: Plan, costs: Costs, done: set[str]) -> dict[str, object]:
+    """Return a plan as JSON values."""
     users = _users(_needs(plan))
     return {
         "benchmark": plan.benchmark,
@@ -75,10 +92,11 @@ def _as_json(plan: Plan, done: set[str]) -> dict[str, object]:
             }
             for key, stage in plan.stages.items()
         ],
+        "costs": costs.as_json(done),
     }
 
 
-def _print(plan: Plan, done: set[str], *, list_stages: bool) -> None:
+def _print(plan: Plan, costs: Costs, done: set[str], *, list_stages: bool) -> None:
     from rich import box
     from rich.console import Console
     from rich.markup import escape
@@ -107,6 +125,7 @@ def _print(plan: Plan, done: set[str], *, list_stages: bool) -> None:
                 kind.value, str(len(keys)), str(cached), str(len(keys) - cached), str(most)
             )
     console.print(table)
+    print_costs(costs, done, console)
     if list_stages:
         for key, stage in plan.stages.items():
             state = "cached" if key in done else "to run"

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import click
 
 from backbench.cli import common
 from backbench.cli.show import board_of, show_board
+from backbench.config import Benchmark
 from backbench.errors import ExitCode, UsageError
 from backbench.execution.executor import Executor, Setup
 from backbench.execution.scheduler import Result, execute
+from backbench.model import Plan
 from backbench.plugin import ExecutorInfo
+from backbench.registry import Registry
 from backbench.report.progress import attach_progress
 from backbench.store import Store
 
@@ -26,26 +31,39 @@ def _known_device(_context: click.Context, _option: click.Parameter, name: str) 
     return name
 
 
+def how_to_run(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how stages are run."""
+    for option in (
+        click.option(
+            "--device",
+            default="auto",
+            show_default=True,
+            callback=_known_device,
+            help="auto, cpu, cuda, cuda:0 …",
+        ),
+        click.option(
+            "-j",
+            "--jobs",
+            type=click.IntRange(min=1),
+            help="Stages at a time. Default: one a GPU, else one a core.",
+        ),
+        click.option(
+            "--executor",
+            "executor_name",
+            default="local",
+            show_default=True,
+            help="Which executor.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command("run")
 @common.benchmark_argument
 @common.profile_option
 @common.store_option
-@click.option(
-    "--executor", "executor_name", default="local", show_default=True, help="Which executor."
-)
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(min=1),
-    help="Stages at a time. Default: one a GPU, else one a core.",
-)
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    callback=_known_device,
-    help="auto, cpu, cuda, cuda:0 …",
-)
+@how_to_run
 def command(  # noqa: PLR0917 - click passes them by name
     file: Path,
     profile: str | None,
@@ -60,11 +78,60 @@ def command(  # noqa: PLR0917 - click passes them by name
     only the cells that need it. Ctrl-C leaves a store that the same command continues.
     """
     registry, benchmark = common.load(file, profile)
+    run_benchmark(registry, benchmark, store, executor_name=executor_name, jobs=jobs, device=device)
+
+
+def run_benchmark(
+    registry: Registry,
+    benchmark: Benchmark,
+    store: Path,
+    *,
+    executor_name: str,
+    jobs: int | None,
+    device: str,
+    style: str = "table",
+) -> None:
+    """Run what is missing of a benchmark, then show the leaderboard.
+
+    Args:
+        registry: The installed plugins.
+        benchmark: The validated benchmark.
+        store: Folder of artifacts and records.
+        executor_name: Which executor.
+        jobs: Stages at a time; ``None`` leaves it to the executor.
+        device: Name of the torch device, or ``auto``.
+        style: Form of the leaderboard.
+
+    Raises:
+        click.exceptions.Exit: If a stage failed, or the run was stopped.
+    """
+    run_plan(
+        registry,
+        lambda where: common.plan_of(benchmark, where, keep_hashes=True),
+        store,
+        executor_name=executor_name,
+        jobs=jobs,
+        device=device,
+        style=style,
+    )
+
+
+def run_plan(
+    registry: Registry,
+    make_plan: Callable[[Store], Plan],
+    store: Path,
+    *,
+    executor_name: str,
+    jobs: int | None,
+    device: str,
+    style: str = "table",
+) -> None:
+    """Run what is missing of a plan that is made when the store is held; see run_benchmark."""
     told = len(registry.failures)
     executor = registry.find(ExecutorInfo.kind, executor_name)
     where = Store(store)
     with where.running():
-        plan = common.plan_of(benchmark, where, keep_hashes=True)
+        plan = make_plan(where)
         setup = Setup(store=store.absolute(), device=device, jobs=jobs)
 
         def make_executor() -> Executor:
@@ -82,7 +149,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     _summarize(result)
     board = board_of(registry, plan, where)
     if any(row.seeds for row in board.rows):
-        show_board(board)
+        show_board(board, style)
     _end(result, store)
 
 

@@ -13,6 +13,7 @@ from backbench.leaderboard import FIELDS, Leaderboard, build, select
 from backbench.model import Plan
 from backbench.registry import Registry
 from backbench.report.tables import print_board
+from backbench.reproductions import with_reported
 from backbench.store import Store
 
 
@@ -60,8 +61,8 @@ def command(  # noqa: PLR0917 - click passes them by name
 
 
 def board_of(registry: Registry, plan: Plan, store: Store) -> Leaderboard:
-    """Return the leaderboard of a plan, from what is in the store."""
-    return build(plan, store.record, store.failure, registry.columns())
+    """Return the leaderboard of a plan: what is in the store, what others have reported of it."""
+    return with_reported(build(plan, store.record, store.failure, registry.columns()), plan)
 
 
 def show_board(board: Leaderboard, style: str = "table", by: str | None = "evaluator") -> None:

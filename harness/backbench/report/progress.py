@@ -37,7 +37,12 @@ from backbench.registry import Registry
 from backbench.report.estimate import Remaining, clock
 
 #: Names of what training logs, as there is room for.
-_SHORT = {"feature_spread": "spread", "knn_accuracy": "k-NN"}
+_SHORT = {
+    "feature_spread": "spread",
+    "knn_accuracy": "k-NN",
+    "knn_accuracy_triggered": "k-NN triggered",
+    "knn_asr": "k-NN ASR",
+}
 
 #: Seconds between two plain lines about the same stage.
 _PLAIN_EVERY_S = 30.0

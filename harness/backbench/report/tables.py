@@ -6,7 +6,8 @@ import csv
 import io
 import itertools
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from enum import IntEnum
 from typing import Any
@@ -23,8 +24,48 @@ from backbench.statistics import Summary
 NOTE = (
     "FP: pictures of other classes taken for the target class; ASR: their share; trig.: with the "
     "trigger; control: the same with an encoder trained on clean data; ±: standard deviation over "
-    "n seeds; ▲ best, ▼ worst of a column"
+    "n seeds; ▲ best, ▼ worst of a column, among rows of one evaluator"
 )
+
+
+#: What marks the method of a row whose weights were not trained here.
+FOREIGN = " †"
+
+FOREIGN_NOTE = "† foreign: weights that were not trained here"
+
+
+def protocol_line(board: Leaderboard) -> str:
+    """Return what stands under a table: the protocol card, and what a mark on a row says."""
+    line = "no protocol: the options are the benchmark file's own"
+    if board.protocol:
+        line = f"protocol {board.protocol}"
+    return f"{line}; {FOREIGN_NOTE}" if any(row.foreign for row in board.rows) else line
+
+
+def footnotes(board: Leaderboard) -> list[str]:
+    """Return where the figures of the columns ``reported`` come from, a numbered line each."""
+    notes = _notes(board).items()
+    return [f"[{number}] {source}: {setting}" for (source, setting), number in notes]
+
+
+def _notes(board: Leaderboard) -> dict[tuple[str, str], int]:
+    """Number the sources of reported figures, in the order of the rows."""
+    found = ((one.source, one.setting) for row in board.rows for one in row.reported.values())
+    return {note: number for number, note in enumerate(dict.fromkeys(found), start=1)}
+
+
+def _reported(
+    row: Row, column: Column, notes: Mapping[tuple[str, str], int], *, missing: str = ""
+) -> str:
+    """Format a figure that others have published: ``.576 [1]``."""
+    figure = row.reported.get(column.metric)
+    if figure is None:
+        return missing
+    return f"{number(figure.value, column.decimals)} [{notes[figure.source, figure.setting]}]"
+
+
+def _is_reported(board: Leaderboard, column: Column) -> bool:
+    return any(column.metric in row.reported for row in board.rows)
 
 
 def number(value: float, decimals: int) -> str:
@@ -61,6 +102,8 @@ def print_tables(board: Leaderboard, by: str | None, console: Console) -> None:
         console.width = max(width, narrow)
         console.print(table)
         console.width = narrow
+        under = "\n".join([protocol_line(part), *footnotes(part)])
+        console.print(Text(f"{under}\n", "dim"), soft_wrap=not console.is_terminal)
     console.print(Text(NOTE, "dim"), soft_wrap=not console.is_terminal)
 
 
@@ -93,10 +136,9 @@ def _table(title: str, board: Leaderboard, by: str | None, detail: _Detail) -> T
     for column in columns:
         heading = column.title.replace(" ", "\n") if tight else column.title
         table.add_column(heading, justify="right", no_wrap=True)
-        if column.control:
-            heading = "con-\ntrol" if tight else "control"
+        for heading in _beside(board, column, tight=tight):
             table.add_column(heading, justify="right", style="dim", no_wrap=True)
-    marks = extremes(board)
+    marks, notes = extremes(board), _notes(board)
     methods = [row.names["method"] for row in board.rows]
     blocks = 1 + sum(one != two for one, two in itertools.pairwise(methods))
     apart = blocks == len(set(methods))  # not where rows have been sorted by something else
@@ -105,7 +147,7 @@ def _table(title: str, board: Leaderboard, by: str | None, detail: _Detail) -> T
         if apart and previous is not None and row.names["method"] != previous.names["method"]:
             table.add_section()
         previous = row
-        cells: list[Text | str] = [row.names[name] for name in fields]
+        cells: list[Text | str] = [Text(_name(row, name)) for name in fields]
         if not same:
             cells.append(_count(row))
         for column in columns:
@@ -115,8 +157,17 @@ def _table(title: str, board: Leaderboard, by: str | None, detail: _Detail) -> T
             if column.control:
                 control = row.controls.get(column.metric)
                 cells.append(spread(control, column.decimals, with_std=detail == _Detail.ALL))
+            cells += [_reported(row, column, notes)] * _is_reported(board, column)
         table.add_row(*cells)
     return table
+
+
+def _beside(board: Leaderboard, column: Column, *, tight: bool) -> Iterator[str]:
+    """Yield the headings of what stands to the right of a column."""
+    if column.control:
+        yield "con-\ntrol" if tight else "control"
+    if _is_reported(board, column):
+        yield "re-\nported" if tight else "reported"
 
 
 def _marked(
@@ -127,6 +178,10 @@ def _marked(
     if index in marks.get((column.metric, "worst"), ()):
         return Text(f"{text} ▼", "red")
     return Text(f"{text}  ")
+
+
+def _name(row: Row, field: str) -> str:
+    return row.names[field] + (FOREIGN if row.foreign and field == "method" else "")
 
 
 def _count(row: Row) -> str:
@@ -149,17 +204,20 @@ def _columns(board: Leaderboard) -> list[Column]:
 
 
 def _plain(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
-    columns = _columns(board)
+    columns, notes = _columns(board), _notes(board)
     header = [*FIELDS, "n"]
     for column in columns:
         header += [column.title, *([f"{column.title} control"] if column.control else [])]
+        header += [f"{column.title} reported"] if _is_reported(board, column) else []
     body = []
     for row in board.rows:
-        line = [*(row.names[name] for name in FIELDS), _count(row)]
+        line = [*(_name(row, name) for name in FIELDS), _count(row)]
         for column in columns:
             line.append(spread(row.values.get(column.metric), column.decimals))
             if column.control:
                 line.append(spread(row.controls.get(column.metric), column.decimals))
+            if _is_reported(board, column):
+                line.append(_reported(row, column, notes, missing="–"))
         body.append(line)
     return header, body
 
@@ -173,14 +231,29 @@ def _tabulated(board: Leaderboard, style: str) -> str:
 
 
 def markdown(board: Leaderboard) -> str:
-    """Return a Markdown table."""
-    return f"{_tabulated(board, 'github')}\n\n{NOTE}"
+    """Return a Markdown table for each protocol."""
+    parts = [
+        "\n\n".join([_tabulated(part, "github"), protocol_line(part), *footnotes(part)])
+        for _, part in group(board, None)
+    ]
+    return "\n\n".join([*parts, NOTE])
 
 
 def latex(board: Leaderboard) -> str:
-    """Return a LaTeX table with booktabs rules."""
-    body = _tabulated(board, "latex_booktabs")
-    for character, command in (("±", r"$\pm$"), ("–", "--"), ("✗", r"$\times$")):
+    """Return a LaTeX table with booktabs rules for each protocol."""
+    parts = [
+        "\n\\par ".join(
+            [
+                _tabulated(part, "latex_booktabs"),
+                protocol_line(part),
+                *(re.sub(r"([%_#&$])", r"\\\1", note) for note in footnotes(part)),
+            ]
+        )
+        for _, part in group(board, None)
+    ]
+    body = "\n\n".join(parts)
+    commands = {"±": r"$\pm$", "–": "--", "✗": r"$\times$", "†": r"$\dagger$"}
+    for character, command in commands.items():
         body = body.replace(character, command)
     return body
 
@@ -189,21 +262,29 @@ def comma_separated(board: Leaderboard) -> str:
     """Return CSV: one line a row, mean, standard deviation and interval of every metric."""
     metrics = sorted({metric for row in board.rows for metric in row.values})
     parts = ("mean", "std", "ci95")
-    header = [*FIELDS, "n", "planned"]
+    header = ["protocol", *FIELDS, "foreign", "n", "planned"]
     for metric in metrics:
         for kind in ("", ":control", ":lift"):
             header += [f"{metric}{kind}:{part}" for part in parts]
+    reported = sorted({metric for row in board.rows for metric in row.reported})
+    for metric in reported:
+        header += [f"{metric}:reported", f"{metric}:reported:source"]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
     for row in board.rows:
-        line: list[Any] = [*(row.names[name] for name in FIELDS), len(row.seeds), row.planned]
+        names = (row.names[name] for name in FIELDS)
+        foreign = "yes" if row.foreign else "no"
+        line: list[Any] = [row.protocol, *names, foreign, len(row.seeds), row.planned]
         for metric in metrics:
             for source in (row.values, row.controls, row.lifts):
                 summary = source.get(metric)
                 for part in parts:
                     value = getattr(summary, part) if summary is not None else None
                     line.append("" if value is None else repr(value))
+        for metric in reported:
+            figure = row.reported.get(metric)
+            line += [figure.value, f"{figure.source}: {figure.setting}"] if figure else ["", ""]
         writer.writerow(line)
     return out.getvalue().rstrip("\n")
 
@@ -213,16 +294,20 @@ def as_json(board: Leaderboard) -> str:
     rows = [
         {
             **row.names,
+            "protocol": row.protocol,
+            "foreign": row.foreign,
             "seeds": row.seeds,
             "planned": row.planned,
             "metrics": {name: asdict(value) for name, value in row.values.items()},
             "controls": {name: asdict(value) for name, value in row.controls.items()},
             "lifts": {name: asdict(value) for name, value in row.lifts.items()},
+            "reported": {name: asdict(value) for name, value in row.reported.items()},
             "problem": row.problem,
         }
         for row in board.rows
     ]
-    return json.dumps({"benchmark": board.benchmark, "rows": rows}, indent=2)
+    content = {"benchmark": board.benchmark, "protocol": board.protocol, "rows": rows}
+    return json.dumps(content, indent=2)
 
 
 def print_board(board: Leaderboard, style: str, by: str | None, console: Console) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import os
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from backbench import provenance
 from backbench.model import Stage
 from backbench.records import Record, describe
-from backbench.registry import Registry
+from backbench.registry import HOOKS, Registry
+from backbench.runtime.places import Place
 from backbench.stages.task import Outcome, Progress, Task
 from backbench.store import Store, hash_files
 
@@ -20,6 +23,7 @@ _MODULES = {
     "dataset": "backbench.stages.dataset",
     "poison": "backbench.stages.poison",
     "pretrain": "backbench.stages.pretrain",
+    "import": "backbench.stages.import_encoder",
     "sanitize": "backbench.stages.sanitize",
     "repair": "backbench.stages.repair",
     "features": "backbench.stages.features",
@@ -28,7 +32,13 @@ _MODULES = {
 
 
 def run_stage(
-    stage: Stage, store: Store, registry: Registry, device: str, progress: Progress
+    stage: Stage,
+    store: Store,
+    registry: Registry,
+    device: str,
+    progress: Progress,
+    *,
+    others: Sequence[Place] = (),
 ) -> Record:
     """Run a stage and publish it.
 
@@ -38,15 +48,17 @@ def run_stage(
         registry: The installed plugins.
         device: Name of the torch device.
         progress: Called with (done, total, values).
+        others: Where further processes of this stage may run; without them a stage that asks for
+            several devices takes the next ones.
 
     Returns:
         The record, as published.
     """
     module = importlib.import_module(_MODULES[stage.kind.value])
     key = stage.key
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall, cpu = time.perf_counter(), _cpu_s()
     with store.writing(key) as folder:
-        task = Task(stage, store, folder, registry, device, progress)
+        task = Task(stage, store, folder, registry, device, progress, tuple(others))
         outcome: Outcome = module.run(task)
         record = Record(
             key=key,
@@ -57,7 +69,7 @@ def run_stage(
             files=hash_files(folder),
             provenance={**provenance.collect(device), "plugin": _origin(stage, registry)},
             wall_s=round(time.perf_counter() - wall, 3),
-            cpu_s=round(time.process_time() - cpu, 3),
+            cpu_s=round(_cpu_s() - cpu, 3),
             peak_mem_gib=round(_peak_memory_gib(), 3),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -66,9 +78,16 @@ def run_stage(
 
 
 def _origin(stage: Stage, registry: Registry) -> str | None:
-    """Return the distribution and version of the stage's plugin."""
+    """Return the distribution and version of the stage's plugin; of a layout there is none."""
     use = stage.plugin
-    return str(registry.find(use.kind, use.name).origin) if use else None
+    if use is None or use.kind not in HOOKS:
+        return None
+    return str(registry.find(use.kind, use.name).origin)
+
+
+def _cpu_s() -> float:
+    """Return the processor's seconds of this process and of those that it has waited for."""
+    return sum(os.times()[:4])
 
 
 def _peak_memory_gib() -> float:

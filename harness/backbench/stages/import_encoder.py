@@ -1,0 +1,31 @@
+"""Read an encoder that was trained elsewhere. Nothing in its file is run."""
+
+from __future__ import annotations
+
+from backbench.errors import UsageError
+from backbench.foreign.importing import import_encoder
+from backbench.foreign.options import ImportOptions
+from backbench.foreign.reader import content_of
+from backbench.stages.task import Outcome, Task
+
+
+def run(task: Task) -> Outcome:
+    """Write the encoder as a training would, and what of the file it is."""
+    from backbench.nn import save_encoder
+
+    use = task.stage.plugin
+    if use is None:
+        raise TypeError("an import is told a file and a layout")
+    options = ImportOptions.model_validate(dict(use.options))
+    if content_of(options.weights) != task.stage.content:
+        raise UsageError(f"{options.weights}: has changed since it was planned: run again")
+    encoder, taken = import_encoder(options)
+    save_encoder(task.folder, encoder)
+    facts = {
+        "source": options.weights.name,
+        "sha256": task.stage.content,
+        "layout": options.layout,
+        "taken": len(taken.tensors),
+        "left": dict(sorted(taken.left.items())),
+    }
+    return Outcome(facts=facts)

@@ -1,0 +1,223 @@
+"""An encoder of ours goes out of the house, comes back as a stranger, and gets the same numbers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.conftest import Bench, Outcome, tiny
+from tests.e2e.test_light_commands import PROBE
+
+#: What the tiny benchmark's encoders are normalised by.
+NORMALISE = "0.5,0.5,0.5/0.25,0.25,0.25"
+
+
+def small() -> str:
+    """Return a benchmark with one method, whose backbone is torchvision's ResNet-18."""
+    changes = (
+        ("train_per_class = 24", "train_per_class = 8"),
+        (
+            'preset = "small"\nepochs = 2',
+            'preset = "small"\nepochs = 1\nbackbone.name = "resnet18"',
+        ),
+        ("batch_size = 32\nqueue = 64", "batch_size = 16\nqueue = 32"),
+        ('methods = ["moco-v2", "rotnet"]', 'methods = ["moco-v2"]'),
+        ('defenses = ["none", "distill"]', 'defenses = ["none"]'),
+        ("[[matrix]]", "[evaluators.knn]\nk = 5\n\n[[matrix]]"),
+    )
+    text = tiny()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    return text
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a run of the benchmark, and its encoders as strangers save them."""
+    folder = tmp_path_factory.mktemp("foreign")
+    (folder / "benchmarks.toml").write_text(small(), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "backbench", "run", "--executor", "serial"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for path in (folder / "store" / "records").glob("*.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["stage"]["kind"] == "pretrain":
+            name = "poisoned" if "poison" in record["stage"]["inputs"] else "clean"
+            artifact = folder / "store" / "artifacts" / record["key"]
+            own = load_file(artifact / "encoder.safetensors")
+            state = {key.removeprefix("backbone.body."): one for key, one in own.items()}
+            state["fc.weight"] = torch.zeros(3, 512)
+            torch.save({"state_dict": state, "epoch": 1}, folder / f"{name}.pth.tar")
+            (folder / name).symlink_to(artifact)
+    return folder
+
+
+@pytest.fixture
+def there(finished: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """Return the command, run in the folder of the finished benchmark."""
+    monkeypatch.chdir(finished)
+    return bench
+
+
+def rows(outcome: Outcome) -> dict[tuple[str, str], dict[str, Any]]:
+    found = json.loads(outcome.assert_ok().out)["rows"]
+    return {(row["attack"], row["evaluator"]): row for row in found}
+
+
+def evaluate(bench: Bench, *arguments: str) -> Outcome:
+    return bench("evaluate", *arguments, "--executor", "serial", "--format", "json")
+
+
+def test_the_same_numbers_as_our_own_cell(there: Bench) -> None:
+    own = rows(there("show", "--format", "json", "--filter", "attack=targeted"))
+    asked = ["--weights", "poisoned.pth.tar", "--layout", "torchvision", "--normalise", NORMALISE]
+    asked += ["--attack", "targeted", "--control", "clean.pth.tar"]
+    outcome = evaluate(there, *asked)
+    found = rows(outcome)
+    assert "10 stages executed, 2 were in the store" in outcome.err  # the pictures, the trigger
+    assert found.keys() == own.keys()
+    for name, row in found.items():
+        assert row["foreign"] is True
+        assert row["method"] == "poisoned"
+        assert own[name]["foreign"] is False
+        for part in ("metrics", "controls", "lifts"):
+            assert row[part] == own[name][part]
+
+    again = evaluate(there, *asked)
+    assert "0 stages executed, 12 were in the store" in again.err
+    assert rows(again) == found
+
+
+def test_our_own_layout_needs_no_more_words(there: Bench) -> None:
+    own = rows(there("show", "--format", "json", "--filter", "attack=none"))
+    outcome = evaluate(there, "--weights", "poisoned", "--evaluator", "knn")
+    (row,) = rows(outcome).values()
+    assert "layout backbench, resnet18 (imagenet), 32 px, mean 0.5/0.5/0.5" in outcome.err
+    assert row["seeds"] == [0]
+    clean = rows(evaluate(there, "--weights", "clean", "--evaluator", "knn"))
+    assert clean["none", "knn"]["metrics"] == own["none", "knn"]["metrics"]
+
+
+def test_without_a_control_the_row_says_so(there: Bench) -> None:
+    asked = ("--weights", "clean", "--evaluator", "knn", "--attack", "targeted", "--name", "it")
+    outcome = evaluate(there, *asked)
+    assert "no --control" in outcome.err
+    (row,) = rows(outcome).values()
+    assert row["method"] == "it"
+    assert "asr" in row["metrics"]
+    assert row["controls"] == row["lifts"] == {}
+    text = there("evaluate", *asked, "--format", "table").assert_ok().out
+    assert "it †" in text
+    assert "† foreign: weights that were not trained here" in text
+
+
+def test_a_head_of_a_former_evaluation(there: Bench, finished: Path) -> None:
+    asked = ("--weights", "clean", "--evaluator", "linear")
+    fitted = rows(evaluate(there, *asked))
+    head = next(
+        path.parent.parent / "artifacts" / path.stem / "head.safetensors"
+        for path in (finished / "store" / "records").glob("*.json")
+        if json.loads(path.read_text(encoding="utf-8"))["label"]
+        == "evaluate linear · clean · none · seed 0"
+    )
+    outcome = evaluate(there, *asked, "--head", str(head))
+    assert "1 stages executed" in outcome.err
+    assert rows(outcome) == fitted
+
+
+def test_an_import_is_the_trained_encoder_byte_for_byte(there: Bench, finished: Path) -> None:
+    evaluate(there, "--weights", "poisoned.pth.tar", "--normalise", NORMALISE).assert_ok()
+    records = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in (finished / "store" / "records").glob("*.json")
+    ]
+    own = json.loads((finished / "poisoned" / "encoder.json").read_text(encoding="utf-8"))
+    trained = next(
+        one
+        for one in records
+        if one["stage"]["kind"] == "pretrain" and "poison" in one["stage"]["inputs"]
+    )
+    imported = next(
+        one
+        for one in records
+        if one["facts"].get("source") == "poisoned.pth.tar"
+        and one["stage"]["plugin"]["options"]["mean"] == own["mean"]
+    )
+    facts = dict(imported["facts"])
+    assert len(facts.pop("sha256")) == 64
+    assert facts == {
+        "source": "poisoned.pth.tar",
+        "layout": "torchvision",
+        "taken": 120,
+        "left": {"fc": 1},
+    }
+
+    def features(encoder: dict[str, Any]) -> list[str]:
+        return sorted(
+            one["files"]["features.safetensors"]["sha256"]
+            for one in records
+            if one["stage"]["kind"] == "features"
+            and one["stage"]["inputs"]["encoder"] == encoder["key"]
+            and "poison" not in one["stage"]["inputs"]
+        )
+
+    weights = "encoder.safetensors"
+    assert imported["files"][weights]["sha256"] == trained["files"][weights]["sha256"]
+    assert features(imported) == features(trained) != []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--weights", "none.pth"], "none.pth: there is no such file"),
+        (["--weights", "benchmarks.toml"], "not a checkpoint"),
+        (["--weights", "clean.pth.tar", "--layout", "mocco"], "did you mean 'moco'"),
+        (["--weights", "clean.pth.tar", "--layout", "moco"], "try --layout torchvision"),
+        (["--weights", "clean.pth.tar", "--arch", "resnet34"], "does not fit resnet34"),
+        (["--weights", "clean.pth.tar", "--attack", "target"], "did you mean 'targeted'"),
+        (["--weights", "clean.pth.tar", "--control", "clean.pth.tar"], "say which with --attack"),
+        (["--weights", "clean.pth.tar", "--head", "x"], "say whose with --evaluator (linear, knn)"),
+        (
+            ["--weights", "clean.pth.tar", "--evaluator", "knn", "--head", "x"],
+            "x: there is no such file",
+        ),
+        (["--weights", "clean.pth.tar", "--normalise", "1,2"], "three means"),
+        (["--weights", "clean.pth.tar", "--device", "gpu"], "device 'gpu'"),
+        (["--weights", "clean.pth.tar", "--executor", "locl"], "did you mean 'local'"),
+        ([], "Missing option '--weights'"),
+    ],
+    ids=lambda value: " ".join(value[1:]) if isinstance(value, list) else "",
+)
+def test_one_sentence_and_nothing_written(
+    there: Bench, arguments: list[str], sentence: str, tmp_path: Path
+) -> None:
+    store = tmp_path / "new"
+    outcome = there("evaluate", *arguments, "--store", str(store))
+    assert outcome.code == 2
+    assert sentence in outcome.err
+    assert "Traceback" not in outcome.err
+    assert not store.exists()
+
+
+def test_help_is_light() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE.format(arguments=["evaluate", "--help"])],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "solo-learn" in done.stdout
