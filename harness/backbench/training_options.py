@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import field_validator, model_validator
 
-from backbench.plugin import DatasetFacts, Field, Options
+from backbench.plugin import DatasetFacts, Field, NotInKey, Options
 
 __all__ = [
     "IMAGENET_MEAN",
@@ -50,10 +50,11 @@ class BackboneOptions(Options):
         description="'tiny-resnet' (small, for CPUs), a torchvision ResNet ('resnet18', "
         "'resnet50', 'wide_resnet50_2', …), or 'timm/<model>'",
     )
-    stem: Literal["imagenet", "cifar"] = Field(
+    stem: Literal["imagenet", "cifar", "cifar-padded"] = Field(
         "imagenet",
-        description="first layers of a torchvision ResNet: 7×7 stride 2 and a pooling, or, for "
-        "pictures of about 32 pixels, 3×3 stride 1 and no pooling",
+        description="first layers of a torchvision ResNet: 7×7 stride 2 and a pooling; for "
+        "pictures of about 32 pixels, 3×3 stride 1 and no pooling ('cifar'); or that with 2 "
+        "pixels of padding, as solo-learn has it ('cifar-padded')",
     )
     widths: tuple[int, ...] = Field(
         (16, 32, 64), min_length=1, description="channels of each stage of 'tiny-resnet'"
@@ -85,8 +86,8 @@ class BackboneOptions(Options):
             )
         if min(self.widths) < 1:
             raise ValueError("widths: each must be at least 1")
-        if self.stem == "cifar" and not self.name.startswith(("resnet", "wide", "resnext")):
-            raise ValueError(f"{self.name} has a stem of its own: leave out stem = 'cifar'")
+        if self.stem != "imagenet" and not self.name.startswith(("resnet", "wide", "resnext")):
+            raise ValueError(f"{self.name} has a stem of its own: leave out stem = {self.stem!r}")
         return self
 
 
@@ -99,8 +100,11 @@ class OptimiserOptions(Options):
     weight_decay: float = Field(
         1e-4, ge=0, description="L2 penalty added to the gradient (coupled, also for Adam)"
     )
-    decay: Literal["all", "weights"] = Field(
-        "all", description="what is decayed: everything, or neither biases nor batch norms"
+    decay: Literal["all", "weights", "not-bn-or-bias"] = Field(
+        "all",
+        description="what is decayed: everything; neither biases nor batch norms ('weights'); or "
+        "all whose name neither holds 'bn' nor ends in 'bias', as in the published Jigsaw: in "
+        "torchvision's ResNets the batch norms of shortcuts are called 'downsample.1'",
     )
 
 
@@ -174,15 +178,32 @@ class TrainingOptions(Options):
         ge=0,
         description="passes over the training pictures; 0 leaves the random weights of the start",
     )
-    batch_size: int = Field(256, ge=2, description="pictures a step; an incomplete batch is left")
+    batch_size: int = Field(256, ge=2, description="pictures a step")
+    last_batch: Literal["drop", "keep"] = Field(
+        "drop",
+        description="what becomes of an epoch's last batch where it is not full: left out, or "
+        "trained on (but for what its norm groups do not share evenly, and unless there are "
+        "fewer than two pictures for each)",
+    )
     optimiser: OptimiserOptions = Field(
         OptimiserOptions(), description="how the weights are updated"
     )
     schedule: ScheduleOptions = Field(
         ScheduleOptions(), description="how the learning rate changes"
     )
-    precision: Literal["auto", "bf16", "fp32"] = Field(
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
         "auto", description="arithmetic of the network; auto: bf16 where the device has it"
+    )
+    channels_last: Annotated[bool | Literal["auto"], NotInKey()] = Field(
+        "auto", description="memory layout of convolutions; auto: channels last"
+    )
+    compile: Annotated[bool, NotInKey()] = Field(
+        default=False, description="compile the networks with torch.compile"
+    )
+    checkpoint_minutes: Annotated[float, NotInKey()] = Field(
+        10,
+        ge=0,
+        description="least minutes between two checkpoints of the training; 0: after each epoch",
     )
     knn_checks: int = Field(
         5, ge=0, description="how often k-NN accuracy is logged in the course of the training"
@@ -216,6 +237,19 @@ class TrainingOptions(Options):
         """Say why these options cannot work on a data set."""
         return self.training_faults(data.train)
 
+    def epoch_images(self, images: int) -> int:
+        """Return how many of the pictures an epoch trains on."""
+        return images - images % self.batch_size + self._last_batch(images, groups=1)
+
+    def steps_per_epoch(self, images: int) -> int:
+        """Return the number of batches in an epoch."""
+        return math.ceil(self.epoch_images(images) / self.batch_size)
+
+    def _last_batch(self, images: int, groups: int) -> int:
+        """Return the size of the last, incomplete batch; batch norm needs two pictures a group."""
+        rest = images % self.batch_size if self.last_batch == "keep" else 0
+        return rest - rest % groups if rest >= 2 * groups else 0
+
     def training_faults(self, images: int) -> Iterator[str]:
         """Say why the loop cannot work on so many pictures."""
         if self.batch_size > images:
@@ -224,7 +258,7 @@ class TrainingOptions(Options):
                 f"set it to at most {images}"
             )
             return
-        steps = self.epochs * (images // self.batch_size)
+        steps = self.epochs * self.steps_per_epoch(images)
         if self.schedule.warmup_steps and self.schedule.warmup_steps >= steps:
             yield (
                 f"schedule.warmup_steps = {self.schedule.warmup_steps} is longer than the "
@@ -240,6 +274,15 @@ class SSLOptions(TrainingOptions):
     )
     mean: RGB = Field(IMAGENET_MEAN, description="subtracted from red, green, blue in [0, 1]")
     std: RGB = Field(IMAGENET_STD, description="what red, green, blue are then divided by")
+    norm_groups: int = Field(
+        1, ge=1, description="parts of a batch that batch norm sees apart, as on so many GPUs"
+    )
+    devices: Annotated[int, NotInKey()] = Field(
+        1,
+        ge=1,
+        description="processes that train the encoder together, one a GPU; each takes its share "
+        "of every batch, and of its norm_groups",
+    )
 
     @field_validator("std")
     @classmethod
@@ -260,10 +303,30 @@ class SSLOptions(TrainingOptions):
                 f"pixels, not {side}"
             )
 
+    def epoch_images(self, images: int) -> int:
+        """Return how many of the pictures an epoch trains on."""
+        full = images - images % self.batch_size
+        return full + self._last_batch(images, self.norm_groups)
+
+    def training_faults(self, images: int) -> Iterator[str]:
+        """Say why the loop cannot work on so many pictures."""
+        yield from super().training_faults(images)
+        if self.batch_size % self.norm_groups or self.batch_size < 2 * self.norm_groups:
+            yield (
+                f"norm_groups = {self.norm_groups} does not divide batch_size = "
+                f"{self.batch_size} into groups of at least 2"
+            )
+        if self.norm_groups % self.devices:
+            yield (
+                f"norm_groups = {self.norm_groups} is not a multiple of devices = {self.devices}: "
+                "batch norm sees a device's pictures apart; set norm_groups to a multiple of "
+                f"{self.devices}"
+            )
+
     def _least_side(self) -> int:
         if self.backbone.name == "tiny-resnet":
             return self.backbone.stem_stride * math.prod(self.backbone.strides)
-        return 4 if self.backbone.stem == "cifar" else 32
+        return 32 if self.backbone.stem == "imagenet" else 4
 
 
 def image_side(size: tuple[int, int] | None, wanted: int | None) -> int:

@@ -8,6 +8,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
@@ -48,6 +49,9 @@ def test_commands_and_their_options_exist(page: Path) -> None:
         name, *rest = line.partition("#")[0].split()
         command = cli.get_command(context, name)
         assert command is not None, line
+        if isinstance(command, click.Group) and rest:
+            _, command, rest = command.resolve_command(context, rest)
+            assert command is not None, line
         known = {flag for one in command.get_params(context) for flag in one.opts}
         for word in rest:
             if word.startswith("--"):

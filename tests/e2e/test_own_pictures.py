@@ -78,7 +78,7 @@ def test_pictures_of_all_sizes(birds: Path, bench: Bench, tmp_path: Path) -> Non
         poisoned = np.asarray(Image.open(manifest.parent / "images" / f"{mark['index']:08d}.png"))
         with Image.open(birds / mark["source"]) as clean:
             assert poisoned.shape[:2] == (clean.height, clean.width)  # stamped at native size
-        assert mark["box"][2:] == [10, 10]
+        assert [box[2:] for box in mark["boxes"]] == [[10, 10]]
     lines = (manifest.parent / "val.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 8
 

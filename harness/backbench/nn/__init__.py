@@ -5,27 +5,39 @@ from backbench.nn.batch import Batch
 from backbench.nn.ema import ema_update, frozen_copy
 from backbench.nn.encoder import Encoder, EncoderSpec, load_encoder, save_encoder
 from backbench.nn.heads import mlp
-from backbench.nn.losses import cosine_regression, info_nce, similarity_distillation
+from backbench.nn.losses import (
+    align_loss,
+    cosine_regression,
+    info_nce,
+    similarity_distillation,
+    uniform_loss,
+)
 from backbench.nn.method import Progress, SSLMethod, TrainingContext, TrainingTask
 from backbench.nn.queue import FeatureQueue
+from backbench.nn.ranks import ALONE, Ranks, in_groups
 
 __all__ = [
+    "ALONE",
     "Backbone",
     "Batch",
     "Encoder",
     "EncoderSpec",
     "FeatureQueue",
     "Progress",
+    "Ranks",
     "SSLMethod",
     "TrainingContext",
     "TrainingTask",
+    "align_loss",
     "build_backbone",
     "cosine_regression",
     "ema_update",
     "frozen_copy",
+    "in_groups",
     "info_nce",
     "load_encoder",
     "mlp",
     "save_encoder",
     "similarity_distillation",
+    "uniform_loss",
 ]

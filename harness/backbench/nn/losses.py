@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -27,6 +29,52 @@ def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: floa
         logits = torch.cat([positive, queries @ negatives.T], dim=1) / temperature
         target = torch.zeros(len(queries), dtype=torch.long, device=queries.device)
         return F.cross_entropy(logits, target)
+
+
+def align_loss(queries: Tensor, keys: Tensor, alpha: float = 2.0) -> Tensor:
+    """Return how far apart the two views of a picture are.
+
+    Args:
+        queries: Unit vectors, (B, D).
+        keys: Unit vectors, (B, D), the positive of each query.
+        alpha: Power of the distance, at least 1.
+
+    Returns:
+        Mean over the batch, a scalar, in [0, 2 ** alpha].
+
+    Source: Wang and Isola 2020, Understanding contrastive representation learning through
+        alignment and uniformity on the hypersphere, section 4; published code moco/.
+    Differs: nothing.
+    """
+    with torch.autocast(queries.device.type, enabled=False):
+        if alpha == 2:
+            return 2 - 2 * (queries * keys).sum(1).mean()
+        distances: Tensor = torch.linalg.vector_norm(queries - keys, dim=1)
+        return distances.pow(alpha).mean()
+
+
+def uniform_loss(
+    queries: Tensor, negatives: Tensor, t: float = 3.0, *, intra_batch: bool = True
+) -> Tensor:
+    """Return how unevenly vectors lie on the sphere.
+
+    Args:
+        queries: Unit vectors, (B, D).
+        negatives: Unit vectors, (K, D).
+        t: Sharpness of the Gaussian potential exp(-t d²).
+        intra_batch: Let pairs of queries count as well as pairs of a query and a negative.
+
+    Returns:
+        Logarithm of the mean potential of all pairs, a scalar, in [-4 t, 0].
+
+    Source: Wang and Isola 2020, section 4; published code moco/.
+    Differs: nothing.
+    """
+    with torch.autocast(queries.device.type, enabled=False):
+        squared = (2 - 2 * queries @ negatives.T).flatten()
+        if intra_batch:
+            squared = torch.cat([squared, F.pdist(queries).square()])
+        return torch.logsumexp(-t * squared, dim=0) - math.log(len(squared))
 
 
 def cosine_regression(predictions: Tensor, targets: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from backbench.nn.batch import Batch
 from backbench.nn.encoder import Encoder, EncoderSpec
+from backbench.nn.ranks import ALONE, Ranks
 from backbench.training_options import SSLOptions, TrainingOptions
 
 
@@ -22,13 +23,16 @@ class TrainingContext:
         images: Number of training pictures.
         image_size: Side in pixels of views and of evaluated pictures.
         steps_per_epoch: Number of batches in an epoch.
-        seed: Seed for draws of the task's own; torch's global generator is seeded as well.
+        seed: Seed for draws of the task's own; torch's global generator is seeded as well, and
+            is in the same state on all ranks.
+        ranks: The processes that train the task together.
     """
 
     images: int
     image_size: int
     steps_per_epoch: int
     seed: int
+    ranks: Ranks = ALONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,10 @@ class TrainingTask(nn.Module, ABC):
         loss.backward(); optimiser.step()
         task.after_step(progress)            # no gradients
 
+    Where several processes train together (``context.ranks``), each of them does so: ``batch`` is
+    the rank's own slice, the loss is the mean over that slice, and gradients are averaged over
+    the ranks before the step.
+
     Args:
         options: The validated options.
         context: What else is known.
@@ -86,12 +94,22 @@ class TrainingTask(nn.Module, ABC):
         """Return the optimiser's parameter groups: what is decayed, and what is not."""
         decay = self.training_options.optimiser.weight_decay
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        if self.training_options.optimiser.decay == "all":
-            return [{"params": trained, "weight_decay": decay}]
-        return [
-            {"params": [p for p in trained if p.ndim > 1], "weight_decay": decay},
-            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-        ]
+        match self.training_options.optimiser.decay:
+            case "all":
+                free = set()
+            case "weights":
+                free = {parameter for parameter in trained if parameter.ndim <= 1}
+            case "not-bn-or-bias":
+                free = {
+                    parameter
+                    for name, parameter in self.named_parameters()
+                    if "bn" in name or name.endswith("bias")
+                }
+        groups = [{"params": [p for p in trained if p not in free], "weight_decay": decay}]
+        if free:
+            kept = [parameter for parameter in trained if parameter in free]
+            groups.append({"params": kept, "weight_decay": 0.0})
+        return groups
 
 
 class SSLMethod(TrainingTask):
@@ -104,6 +122,8 @@ class SSLMethod(TrainingTask):
 
     def __init__(self, options: SSLOptions, context: TrainingContext) -> None:
         super().__init__(options, context)
+        #: Parts of the rank's own slice that batch norm sees apart, for :func:`in_groups`.
+        self.norm_groups = options.norm_groups // context.ranks.size
         self.encoder = Encoder(
             EncoderSpec(
                 backbone=options.backbone.model_dump(mode="json"),

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 class FeatureQueue(nn.Module):
     """Unit vectors on the model's device; its pointer lives on the host, so nothing waits.
 
-    It starts with random vectors from torch's global generator.
+    It starts with random vectors from torch's global generator. Vectors and pointer are part of
+    the state that a checkpoint keeps.
 
     Args:
         length: Number of vectors, K.
@@ -21,11 +22,19 @@ class FeatureQueue(nn.Module):
     def __init__(self, length: int, width: int) -> None:
         super().__init__()
         start = nn.functional.normalize(torch.randn(length, width), dim=1)
-        self.register_buffer("features", start, persistent=False)
+        self.register_buffer("features", start)
         self._next = 0
 
     def __len__(self) -> int:
         return len(self.features)
+
+    def get_extra_state(self) -> Tensor:
+        """Return where the next vector goes, a scalar."""
+        return torch.tensor(self._next)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Set where the next vector goes."""
+        self._next = int(state)
 
     @torch.no_grad()
     def push(self, features: Tensor) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from backbench.plugin import Citation, DefenseInfo, hookimpl
-from backbench_defenses.options import SMALL, DistillOptions
+from backbench.plugin import Citation, DefenseInfo, hookimpl, presets_of
+from backbench_defenses.options import DistillOptions
 
 
 @hookimpl
@@ -17,6 +17,7 @@ def register_defenses() -> Iterable[DefenseInfo]:
         target="backbench_defenses.distill:Distill",
         options=DistillOptions,
         acts_on="encoder",
+        passes=3,
         paper=Citation(
             authors="Abbasi Koohpayegani, Tejankar and Pirsiavash",
             title="CompRess: self-supervised learning by compressing representations",
@@ -24,5 +25,5 @@ def register_defenses() -> Iterable[DefenseInfo]:
             year=2020,
             url="https://arxiv.org/abs/2010.14713",
         ),
-        presets={"small": SMALL},
+        presets=presets_of(__name__, "distill"),
     )

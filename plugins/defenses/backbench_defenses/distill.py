@@ -51,6 +51,7 @@ class Distill(Defense):
             seed=context.seed,
             device=context.device,
             progress=context.progress,
+            checkpoint=context.checkpoint,
         )
         return task.encoder.cpu().eval()
 

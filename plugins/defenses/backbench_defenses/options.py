@@ -1,9 +1,9 @@
-"""Options of the defenses. No torch."""
+"""Options of the defenses; the defaults are the published values. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Literal
 
 from backbench.plugin import DatasetFacts, Field
 from backbench.training_options import (
@@ -21,6 +21,9 @@ class DistillOptions(TrainingOptions):
         0.25, gt=0, le=1, description="share of the clean training pictures that are trusted"
     )
     epochs: int = Field(130, ge=1, description="passes over the clean pictures")
+    last_batch: Literal["drop", "keep"] = Field(
+        "keep", description="what becomes of an epoch's last batch where it is not full"
+    )
     optimiser: OptimiserOptions = Field(
         OptimiserOptions(lr=0.01), description="how the weights are updated"
     )
@@ -29,7 +32,7 @@ class DistillOptions(TrainingOptions):
         description="how the learning rate changes",
     )
     views: ViewOptions = Field(
-        ViewOptions(jitter=0.0, grey=0.0, blur=0.0),
+        ViewOptions(scale=(0.08, 1.0), jitter=0.0, grey=0.0, blur=0.0),
         description="the view that teacher and student see; its size is the encoder's",
     )
     queue: int = Field(
@@ -44,15 +47,3 @@ class DistillOptions(TrainingOptions):
     def faults(self, data: DatasetFacts) -> Iterable[str]:
         """Say why these options cannot work on a data set."""
         yield from self.training_faults(int(self.clean_fraction * data.train))
-
-
-#: Numbers for pictures of about 32 pixels, found on the embedded data set.
-SMALL: Final[dict[str, Any]] = {
-    "epochs": 100,
-    "batch_size": 64,
-    "optimiser": {"lr": 0.05, "decay": "weights"},
-    "schedule": {"name": "cosine", "per": "step", "milestones": (), "warmup_epochs": 2},
-    "views": {"scale": (0.75, 1.0)},
-    "queue": 256,
-    "momentum": 0.99,
-}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from backbench.plugin import Citation, SSLMethodInfo, hookimpl
-from backbench_ssl.options import SMALL, BYOLOptions, JigsawOptions, MoCoOptions, RotNetOptions
+from backbench.plugin import Citation, SSLMethodInfo, hookimpl, presets_of
+from backbench_ssl.options import BYOLOptions, JigsawOptions, MoCoOptions, RotNetOptions
 
 
 @hookimpl
@@ -16,6 +16,7 @@ def register_ssl_methods() -> Iterable[SSLMethodInfo]:
         summary="Contrasts a picture's two views with a queue of others'.",
         target="backbench_ssl.moco:MoCo",
         options=MoCoOptions,
+        passes=2,
         paper=Citation(
             authors="Chen, Fan, Girshick and He",
             title="Improved baselines with momentum contrastive learning",
@@ -23,13 +24,14 @@ def register_ssl_methods() -> Iterable[SSLMethodInfo]:
             year=2020,
             url="https://arxiv.org/abs/2003.04297",
         ),
-        presets={"small": SMALL["moco-v2"]},
+        presets=presets_of(__name__, "moco-v2"),
     )
     yield SSLMethodInfo(
         name="byol",
         summary="Predicts what a slow average of itself sees in the other view.",
         target="backbench_ssl.byol:BYOL",
         options=BYOLOptions,
+        passes=4,
         paper=Citation(
             authors="Grill et al.",
             title="Bootstrap your own latent: a new approach to self-supervised learning",
@@ -37,13 +39,14 @@ def register_ssl_methods() -> Iterable[SSLMethodInfo]:
             year=2020,
             url="https://arxiv.org/abs/2006.07733",
         ),
-        presets={"small": SMALL["byol"]},
+        presets=presets_of(__name__, "byol"),
     )
     yield SSLMethodInfo(
         name="jigsaw",
         summary="Says which permutation of its nine tiles a picture was given.",
         target="backbench_ssl.jigsaw:Jigsaw",
         options=JigsawOptions,
+        passes=9,
         paper=Citation(
             authors="Noroozi and Favaro",
             title="Unsupervised learning of visual representations by solving jigsaw puzzles",
@@ -51,13 +54,14 @@ def register_ssl_methods() -> Iterable[SSLMethodInfo]:
             year=2016,
             url="https://arxiv.org/abs/1603.09246",
         ),
-        presets={"small": SMALL["jigsaw"]},
+        presets=presets_of(__name__, "jigsaw"),
     )
     yield SSLMethodInfo(
         name="rotnet",
         summary="Says by which quarter turn a picture was rotated.",
         target="backbench_ssl.rotnet:RotNet",
         options=RotNetOptions,
+        passes=4,
         paper=Citation(
             authors="Gidaris, Singh and Komodakis",
             title="Unsupervised representation learning by predicting image rotations",
@@ -65,5 +69,5 @@ def register_ssl_methods() -> Iterable[SSLMethodInfo]:
             year=2018,
             url="https://arxiv.org/abs/1803.07728",
         ),
-        presets={"small": SMALL["rotnet"]},
+        presets=presets_of(__name__, "rotnet"),
     )

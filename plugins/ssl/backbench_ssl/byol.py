@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from backbench.nn import (
     cosine_regression,
     ema_update,
     frozen_copy,
+    in_groups,
     mlp,
 )
 from backbench.runtime.views import random_view
@@ -30,9 +32,10 @@ class BYOL(SSLMethod):
 
     Source: Grill et al. 2020; published code byol/train.py: both views have the same
         distribution, each goes through the networks on its own, the two losses are added, and
-        the target's momentum changes once an epoch.
-    Differs: batch norm sees the whole batch, not a quarter of it on each of four GPUs; nothing
-        known to move a number.
+        the target's momentum changes once an epoch. The encoder runs on parts of the batch, on
+        four GPUs; the heads see the whole batch, on the first.
+    Differs: the encoder's groups are parts of a batch (``norm_groups``), on one GPU or several;
+        nothing that moves a number.
     """
 
     def __init__(self, options: BYOLOptions, context: TrainingContext) -> None:
@@ -51,18 +54,25 @@ class BYOL(SSLMethod):
         return random_view(batch, options, side, 0), random_view(batch, options, side, 1)
 
     def training_loss(self, views: tuple[Tensor, Tensor]) -> Tensor:
-        """Return the sum of both regressions, in [0, 8]."""
+        """Return the sum of both regressions, in [0, 8]; every rank has the whole batch's."""
         first, second = views
         with torch.no_grad():
-            first_target, second_target = self.target(first), self.target(second)
+            first_target = self._project(self.target, first)
+            second_target = self._project(self.target, second)
         return cosine_regression(
-            self.predictor(self.online(first)), second_target
-        ) + cosine_regression(self.predictor(self.online(second)), first_target)
+            self.predictor(self._project(self.online, first)), second_target
+        ) + cosine_regression(self.predictor(self._project(self.online, second)), first_target)
 
     def after_step(self, progress: Progress) -> None:
         """Move the target network."""
         momentum = target_momentum(self.options.momentum, progress.epoch, progress.epochs)
         ema_update(self.target, self.online, momentum)
+
+    def _project(self, network: nn.Sequential, images: Tensor) -> Tensor:
+        """Encode a rank's slice in groups, and project the whole batch, (B, dim)."""
+        encoder, projector = network
+        features = in_groups(encoder, images, self.norm_groups)
+        return cast("Tensor", projector(self.context.ranks.gather(features)))
 
 
 def target_momentum(base: float, epoch: int, epochs: int) -> float:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from backbench.nn import Batch, SSLMethod, TrainingContext
+from backbench.nn import Batch, SSLMethod, TrainingContext, in_groups
 from backbench.runtime.colour import lightness
 from backbench.runtime.randomness import Draws
 from backbench.runtime.views import Purpose, draws_of
@@ -41,9 +41,9 @@ class Jigsaw(SSLMethod):
     Source: Noroozi and Favaro 2016; published code jigsaw/train_jigsaw.py: a trunk shared by
         the slots, one after another, so that batch norm sees each slot on its own; features side
         by side; one linear layer.
-    Differs: the set of permutations (see :mod:`backbench_ssl.permutations`); weights of all
-        batch norms are free of decay, also of those in shortcuts; the last, incomplete batch of
-        an epoch is left out.
+    Differs: the set of permutations (see :mod:`backbench_ssl.permutations`); a picture's square
+        is cut out and resized in one step, which may move a value by 1/255; every picture has its
+        own draws in every epoch, where torch 1.6 repeats them (``np.random`` in workers).
     """
 
     permutations: Tensor
@@ -74,26 +74,28 @@ class Jigsaw(SSLMethod):
     def training_loss(self, views: tuple[list[Tensor], Tensor]) -> Tensor:
         """Return the cross-entropy of the permutation."""
         slots, chosen = views
-        features = torch.cat([self.encoder(slot) for slot in slots], dim=1)
+        features = torch.cat(
+            [in_groups(self.encoder, slot, self.norm_groups) for slot in slots], dim=1
+        )
         return F.cross_entropy(self.classifier(features).float(), chosen)
 
 
 def puzzle_boxes(
-    draws: Draws, sizes: NDArray[np.int64], resize: int | None, side: int
+    draws: Draws, sizes: NDArray[np.int64], resize: int, side: int
 ) -> NDArray[np.float32]:
     """Draw the square that is cut into tiles.
 
     Args:
         draws: Random numbers of B pictures.
         sizes: Height and width of each, (B, 2).
-        resize: Short side that pictures are resized to beforehand; ``None``: as they are.
+        resize: Short side that pictures are resized to beforehand; 0: as they are.
         side: Side of the square, in pixels of the resized picture.
 
     Returns:
         Top, left, height, width in pixels of the picture as it is, (B, 4), float32.
     """
     short = sizes.min(axis=1, keepdims=True)
-    resized = sizes if resize is None else np.maximum(resize, sizes * resize // short)
+    resized = np.maximum(resize, sizes * resize // short) if resize else sizes
     corners = draws.integers(_Purpose.PLACE, resized - side + 1, 2)
     zoom = sizes / resized
     return np.concatenate([corners * zoom, side * zoom], axis=1).astype(np.float32)

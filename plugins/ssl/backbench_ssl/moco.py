@@ -12,10 +12,13 @@ from backbench.nn import (
     Progress,
     SSLMethod,
     TrainingContext,
+    align_loss,
     ema_update,
     frozen_copy,
+    in_groups,
     info_nce,
     mlp,
+    uniform_loss,
 )
 from backbench.runtime.views import random_view
 from backbench_ssl.options import MoCoOptions
@@ -28,12 +31,12 @@ class MoCo(SSLMethod):
         options: See :class:`MoCoOptions`.
         context: See :class:`~backbench.nn.SSLMethod`.
 
-    Source: Chen et al. 2020, MoCo v2; published code moco/main_moco.py: keys come from an
-        average of the parameters, updated between the optimiser's step and the next keys; batch
-        norms of the key encoder keep statistics of their own.
-    Differs: batch norm's groups are parts of one batch (``norm_groups``) instead of GPUs, and
-        all of them move the running statistics instead of the first alone; nothing known to
-        move a number.
+    Source: Chen et al. 2020, MoCo v2; Wang and Isola 2020 (alignment and uniformity); published
+        code moco/main_moco.py: keys come from an average of the parameters, updated between the
+        optimiser's step and the next keys; batch norms of the key encoder keep statistics of
+        their own; keys are encoded in other groups than their queries.
+    Differs: batch norm's groups are parts of a batch (``norm_groups``), on one GPU or several;
+        nothing that moves a number.
     """
 
     def __init__(self, options: MoCoOptions, context: TrainingContext) -> None:
@@ -51,13 +54,12 @@ class MoCo(SSLMethod):
         return random_view(batch, options, side, 0), random_view(batch, options, side, 1)
 
     def training_loss(self, views: tuple[Tensor, Tensor]) -> Tensor:
-        """Return the contrastive loss of the first views against the second ones."""
+        """Return the weighted losses of the first views against the second ones."""
         first, second = views
         queries = self._embed(self.query, first)
         with torch.no_grad():
-            keys = self._shuffled_keys(second)
-        self._new_keys = keys
-        return info_nce(queries, keys, self.queue.features, self.options.temperature)
+            self._new_keys = keys = self._shuffled_keys(second)
+        return self._loss(queries, self.context.ranks.own(keys))
 
     def after_step(self, progress: Progress) -> None:  # noqa: ARG002 - the same at each step
         """Move the key encoder, and put the new keys into the queue."""
@@ -65,13 +67,43 @@ class MoCo(SSLMethod):
         if self._new_keys is not None:
             self.queue.push(self._new_keys)
 
+    def _loss(self, queries: Tensor, keys: Tensor) -> Tensor:
+        options, negatives = self.options, self.queue.features
+        loss = queries.new_zeros(())
+        if options.contrast_weight:
+            contrast = info_nce(queries, keys, negatives, options.temperature)
+            loss = loss + options.contrast_weight * contrast
+        if options.align_weight:
+            loss = loss + options.align_weight * align_loss(queries, keys, options.align_alpha)
+        if options.uniform_weight:
+            # Not the mean of one picture's losses: as published, each GPU has its own.
+            spread = [
+                uniform_loss(
+                    part, negatives, options.uniform_t, intra_batch=options.uniform_intra_batch
+                )
+                for part in queries.chunk(self.norm_groups)
+            ]
+            loss = loss + options.uniform_weight * torch.stack(spread).mean()
+        return loss
+
     def _embed(self, network: nn.Module, images: Tensor) -> Tensor:
-        parts = [network(part) for part in images.chunk(self.options.norm_groups)]
-        return F.normalize(torch.cat(parts).float(), dim=1)
+        return F.normalize(in_groups(network, images, self.norm_groups).float(), dim=1)
 
     def _shuffled_keys(self, images: Tensor) -> Tensor:
-        """Embed keys in other groups than their queries, so that no group gives them away."""
+        """Embed the keys of all ranks in other groups than their queries.
+
+        A group's statistics could otherwise tell which key is a query's own.
+
+        Args:
+            images: This rank's slice, (B / size, 3, S, S).
+
+        Returns:
+            (B, dim), in the order of the ranks and of their pictures.
+        """
         if self.options.norm_groups == 1:
             return self._embed(self.key, images)
-        order = torch.randperm(len(images)).to(images.device)
-        return self._embed(self.key, images[order])[order.argsort()]
+        ranks = self.context.ranks
+        everyone = ranks.gather(images)
+        order = torch.randperm(len(everyone)).to(images.device)
+        shuffled = self._embed(self.key, ranks.own(everyone[order]))
+        return ranks.gather(shuffled)[order.argsort()]

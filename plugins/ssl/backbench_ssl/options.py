@@ -1,9 +1,9 @@
-"""Options of the four methods, and what they are on small pictures. No torch."""
+"""Options of the four methods; the defaults are the published values. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, Self
+from typing import Literal, Self
 
 from pydantic import model_validator
 
@@ -30,6 +30,19 @@ class MoCoOptions(SSLOptions):
     queue: int = Field(65_536, ge=1, description="number of negatives, a multiple of batch_size")
     momentum: float = Field(0.999, ge=0, le=1, description="of the key encoder's average")
     temperature: float = Field(0.2, gt=0, description="divides the similarities")
+    contrast_weight: float = Field(1.0, ge=0, description="weight of the contrastive loss")
+    align_weight: float = Field(
+        0.0, ge=0, description="weight of the loss that draws a picture's two views together"
+    )
+    align_alpha: float = Field(2.0, ge=1, description="power of their distance in that loss")
+    uniform_weight: float = Field(
+        0.0, ge=0, description="weight of the loss that spreads queries over the sphere"
+    )
+    uniform_t: float = Field(3.0, gt=0, description="sharpness of that loss")
+    uniform_intra_batch: bool = Field(
+        default=True,
+        description="spread queries away from each other too, not only from the queue",
+    )
     norm_groups: int = Field(
         2,
         ge=1,
@@ -37,16 +50,17 @@ class MoCoOptions(SSLOptions):
         "are shuffled between them",
     )
 
+    @model_validator(mode="after")
+    def _some_loss(self) -> Self:
+        if not self.contrast_weight + self.align_weight + self.uniform_weight:
+            raise ValueError("contrast_weight, align_weight and uniform_weight are all 0")
+        return self
+
     def faults(self, data: DatasetFacts) -> Iterable[str]:
         """Say why these options cannot work on a data set."""
         yield from super().faults(data)
         if self.queue % self.batch_size:
             yield f"queue = {self.queue} is not a multiple of batch_size = {self.batch_size}"
-        if self.batch_size % self.norm_groups or self.batch_size < 2 * self.norm_groups:
-            yield (
-                f"norm_groups = {self.norm_groups} does not divide batch_size = "
-                f"{self.batch_size} into groups of at least 2"
-            )
 
 
 class BYOLOptions(SSLOptions):
@@ -69,6 +83,12 @@ class BYOLOptions(SSLOptions):
     momentum: float = Field(
         0.99, ge=0, le=1, description="of the target's average in the first epoch; it rises to 1"
     )
+    norm_groups: int = Field(
+        4,
+        ge=1,
+        description="parts of a batch that the encoder's batch norms see apart, as on so many "
+        "GPUs; the heads' see the whole batch",
+    )
 
 
 class JigsawOptions(SSLOptions):
@@ -79,15 +99,19 @@ class JigsawOptions(SSLOptions):
         ge=0,
         description="passes over the training pictures; 0 leaves the random weights of the start",
     )
+    last_batch: Literal["drop", "keep"] = Field(
+        "keep", description="what becomes of an epoch's last batch where it is not full"
+    )
     optimiser: OptimiserOptions = Field(
-        OptimiserOptions(lr=0.01, decay="weights"), description="how the weights are updated"
+        OptimiserOptions(lr=0.01, decay="not-bn-or-bias"),
+        description="how the weights are updated",
     )
     schedule: ScheduleOptions = Field(
         ScheduleOptions(name="step", milestones=(30, 60, 90, 100)),
         description="how the learning rate changes",
     )
-    resize: int | None = Field(
-        256, ge=6, description="short side that a picture is resized to; none: as it is"
+    resize: int = Field(
+        256, ge=0, description="short side that a picture is resized to; 0: left as it is"
     )
     cell: int = Field(85, ge=2, description="side of a cell of the 3×3 grid, in pixels")
     tile: int = Field(64, ge=2, description="side of the tile cut out of a cell, in pixels")
@@ -109,7 +133,7 @@ class JigsawOptions(SSLOptions):
             raise ValueError(
                 f"tile + jitter = {self.tile + self.jitter} is more than cell = {self.cell}"
             )
-        if self.resize is not None and self.resize < 3 * self.cell:
+        if self.resize and self.resize < 3 * self.cell:
             raise ValueError(f"resize = {self.resize} is less than 3 × cell = {3 * self.cell}")
         return self
 
@@ -121,7 +145,7 @@ class JigsawOptions(SSLOptions):
                 f"{self.backbone.name} with these strides needs tiles of at least "
                 f"{self._least_side()} pixels, not {self.tile}"
             )
-        if self.resize is None:
+        if not self.resize:
             if data.size is None:
                 yield "resize must be given where pictures differ in size"
             elif min(data.size) < 3 * self.cell:
@@ -139,6 +163,9 @@ class RotNetOptions(SSLOptions):
     batch_size: int = Field(
         128, ge=2, description="pictures a step; each is seen in four rotations"
     )
+    last_batch: Literal["drop", "keep"] = Field(
+        "keep", description="what becomes of an epoch's last batch where it is not full"
+    )
     optimiser: OptimiserOptions = Field(
         OptimiserOptions(lr=0.05), description="how the weights are updated"
     )
@@ -150,61 +177,3 @@ class RotNetOptions(SSLOptions):
         ViewOptions(scale=(0.08, 1.0), jitter=0.0, grey=0.0, blur=0.0),
         description="the view of a picture that is then rotated",
     )
-
-
-_SMALL: Final[dict[str, Any]] = {
-    "backbone": {"name": "tiny-resnet", "widths": (32, 64), "strides": (2, 2)},
-    "mean": (0.5, 0.5, 0.5),
-    "std": (0.25, 0.25, 0.25),
-    "batch_size": 128,
-}
-_SMALL_SCHEDULE: Final = {"name": "cosine", "per": "step", "milestones": (), "warmup_steps": 0}
-_SMALL_VIEWS: Final = {"interpolation": "bilinear", "blur": 0.0, "colour": "linear"}
-
-#: Numbers for pictures of about 32 pixels, found on the embedded data set.
-SMALL: Final[dict[str, dict[str, Any]]] = {
-    "moco-v2": {
-        **_SMALL,
-        "epochs": 80,
-        "optimiser": {"lr": 0.12, "decay": "weights"},
-        "schedule": {**_SMALL_SCHEDULE, "warmup_epochs": 2},
-        "views": {**_SMALL_VIEWS, "grey": 0.1},
-        "dim": 64,
-        "hidden": 128,
-        "queue": 1024,
-        "momentum": 0.99,
-        "norm_groups": 1,
-    },
-    "byol": {
-        **_SMALL,
-        "batch_size": 256,
-        "epochs": 85,
-        "optimiser": {"lr": 6e-3, "decay": "weights"},
-        "schedule": {**_SMALL_SCHEDULE, "warmup_epochs": 5},
-        "views": {**_SMALL_VIEWS, "grey": 0.1, "scale": (0.3, 1.0), "jitter": 0.6},
-        "dim": 64,
-        "hidden": 256,
-        "momentum": 0.97,
-    },
-    "jigsaw": {
-        **_SMALL,
-        "epochs": 50,
-        "optimiser": {"lr": 0.1},
-        "schedule": {**_SMALL_SCHEDULE, "warmup_epochs": 2},
-        "resize": None,
-        "cell": 10,
-        "tile": 8,
-        "jitter": 2,
-        "permutations": 64,
-        "grey": 0.3,
-        "projection": 0.0,
-    },
-    "rotnet": {
-        **_SMALL,
-        "batch_size": 64,
-        "epochs": 24,
-        "optimiser": {"lr": 0.05, "decay": "weights"},
-        "schedule": {**_SMALL_SCHEDULE, "warmup_epochs": 1},
-        "views": {**_SMALL_VIEWS, "scale": (0.3, 1.0)},
-    },
-}

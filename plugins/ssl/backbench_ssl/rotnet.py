@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbench.nn import Batch, SSLMethod, TrainingContext
+from backbench.nn import Batch, SSLMethod, TrainingContext, in_groups
 from backbench.runtime.views import random_view
 from backbench_ssl.options import RotNetOptions
 
@@ -23,7 +23,7 @@ class RotNet(SSLMethod):
 
     Source: Gidaris, Singh and Komodakis 2018; published code rotnet/: turns are
         counter-clockwise, and made after the crop and the flip.
-    Differs: the last, incomplete batch of an epoch is left out.
+    Differs: inputs are ordered turn by turn, not picture by picture, which moves nothing.
     """
 
     def __init__(self, options: RotNetOptions, context: TrainingContext) -> None:
@@ -38,9 +38,14 @@ class RotNet(SSLMethod):
 
     def training_loss(self, views: Tensor) -> Tensor:
         """Return the cross-entropy of the number of turns."""
+        groups, pictures = self.norm_groups, len(views) // ROTATIONS // self.norm_groups
+        # A group of batch norm holds all turns of its pictures.
+        views = views.view(ROTATIONS, groups, pictures, *views.shape[1:]).transpose(0, 1)
+        views = views.flatten(0, 2)
         turns = torch.arange(ROTATIONS, device=views.device)
-        turns = turns.repeat_interleave(len(views) // ROTATIONS)
-        return F.cross_entropy(self.classifier(self.encoder(views)).float(), turns)
+        turns = turns.repeat_interleave(pictures).repeat(groups)
+        scores = self.classifier(in_groups(self.encoder, views, groups))
+        return F.cross_entropy(scores.float(), turns)
 
 
 def rotations(images: Tensor) -> Tensor:

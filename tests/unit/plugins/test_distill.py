@@ -7,12 +7,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import backbench_defenses
 from backbench.images import ArrayImages, Subset
 from backbench.nn import Encoder, EncoderSpec, Progress, TrainingContext, similarity_distillation
 from backbench.plugin import CleanImages, DefenseContext
 from backbench.runtime.pictures import UniformBatch
 from backbench_defenses.distill import Distill, Distillation, queue_length
-from backbench_defenses.options import SMALL, DistillOptions
+from backbench_defenses.options import DistillOptions
+
+(INFO,) = backbench_defenses.register_defenses()
+SMALL = INFO.presets["small"]
 
 
 @pytest.fixture

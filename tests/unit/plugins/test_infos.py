@@ -13,14 +13,18 @@ import backbench_defenses
 import backbench_evaluators
 import backbench_ssl
 from backbench.nn import SSLMethod
-from backbench.plugin import DatasetFacts, Defense, Evaluator, PluginInfo
+from backbench.plugin import DatasetFacts, Defense, Evaluator, ImageEvaluator, PluginInfo
 
 INFOS: list[PluginInfo] = [
     *backbench_ssl.register_ssl_methods(),
     *backbench_defenses.register_defenses(),
     *backbench_evaluators.register_evaluators(),
 ]
-BASES = {"ssl-method": SSLMethod, "defense": Defense, "evaluator": Evaluator}
+BASES = {
+    "ssl-method": SSLMethod,
+    "defense": Defense,
+    "evaluator": (Evaluator, ImageEvaluator),
+}
 SMALL = DatasetFacts(tuple("abcdefghij"), 3000, 1000, (32, 32), (300,) * 10)
 
 each = pytest.mark.parametrize("info", INFOS, ids=lambda info: info.name)
@@ -28,7 +32,8 @@ each = pytest.mark.parametrize("info", INFOS, ids=lambda info: info.name)
 
 def test_names():
     assert [info.name for info in INFOS] == [
-        "moco-v2", "byol", "jigsaw", "rotnet", "distill", "linear", "knn",
+        "moco-v2", "byol", "jigsaw", "rotnet", "distill",
+        "linear", "linear-augmented", "linear-raw", "layer-probe", "knn",
     ]  # fmt: skip
 
 
@@ -41,8 +46,10 @@ def test_targets_are_there(info: PluginInfo):
     assert info.summary.endswith(".")
 
 
-@each
-def test_presets_are_valid_and_suit_small_pictures(info: PluginInfo):
+@pytest.mark.parametrize(
+    "info", [info for info in INFOS if "small" in info.presets], ids=lambda info: info.name
+)
+def test_small_presets_suit_small_pictures(info: PluginInfo):
     options = info.options.model_validate(info.presets["small"])
     assert list(options.faults(SMALL)) == []
     assert info.options.model_validate(json.loads(options.model_dump_json())) == options

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import backbench_ssl
 from backbench.images import ArrayImages
 from backbench.nn import Progress, SSLMethod, TrainingContext, cosine_regression, info_nce
 from backbench.runtime.pictures import UniformBatch
@@ -17,9 +18,10 @@ from backbench.runtime.training import pretrain
 from backbench_ssl.byol import BYOL, target_momentum
 from backbench_ssl.jigsaw import PROJECTION, Jigsaw, cut_tiles, puzzle_boxes, recolour
 from backbench_ssl.moco import MoCo
-from backbench_ssl.options import SMALL, BYOLOptions, JigsawOptions, MoCoOptions, RotNetOptions
+from backbench_ssl.options import BYOLOptions, JigsawOptions, MoCoOptions, RotNetOptions
 from backbench_ssl.rotnet import RotNet, rotations
 
+SMALL = {info.name: info.presets["small"] for info in backbench_ssl.register_ssl_methods()}
 TINY = {"name": "tiny-resnet", "widths": (8, 16), "strides": (2, 2), "stem_width": 8}
 METHODS = {
     "moco-v2": (MoCo, MoCoOptions, {"queue": 32}),
@@ -158,6 +160,26 @@ def test_moco_groups_of_batch_norm(small_images: ArrayImages):
         assert torch.allclose(task._shuffled_keys(images), plain, atol=1e-5)
 
 
+@pytest.mark.parametrize("weight", ["contrast", "align", "uniform"])
+def test_moco_weights_its_losses(weight: str, small_images: ArrayImages):
+    """A weight of 2 doubles one loss, with the other two off; the sum has all three."""
+    off = {"contrast_weight": 0.0, "align_weight": 0.0, "uniform_weight": 0.0}
+    views = build("moco-v2").views(batch(small_images))
+
+    def loss(**given: float) -> float:
+        return build("moco-v2", **(off | given)).training_loss(views).item()
+
+    alone = loss(**{f"{weight}_weight": 1.0})
+    assert loss(**{f"{weight}_weight": 2.0}) == pytest.approx(2 * alone, rel=1e-5)
+    others = sum(loss(**{name: 1.0}) for name in off if name != f"{weight}_weight")
+    assert loss(**dict.fromkeys(off, 1.0)) == pytest.approx(alone + others, rel=1e-4)
+
+
+def test_moco_needs_some_loss():
+    with pytest.raises(ValueError, match="are all 0"):
+        MoCoOptions(contrast_weight=0.0)
+
+
 def test_moco_head():
     task = build("moco-v2", hidden=None, dim=12)
     linear, relu, last = task.query[1]
@@ -177,6 +199,24 @@ def test_byol_adds_both_regressions(small_images: ArrayImages):
         other = cosine_regression(task.predictor(task.online(second)), task.target(first))
     assert loss.item() == pytest.approx((one + other).item(), abs=1e-4)
     assert 0 <= loss.item() <= 8
+
+
+def test_byol_groups_are_the_encoders_alone(small_images: ArrayImages):
+    task = build("byol", norm_groups=4)
+    first, second = task.views(batch(small_images))
+    loss = task.training_loss((first, second))
+    with torch.no_grad():
+
+        def project(network: torch.nn.Sequential, images: torch.Tensor) -> torch.Tensor:
+            return network[1](torch.cat([network[0](part) for part in images.split(4)]))
+
+        one = cosine_regression(
+            task.predictor(project(task.online, first)), project(task.target, second)
+        )
+        other = cosine_regression(
+            task.predictor(project(task.online, second)), project(task.target, first)
+        )
+    assert loss.item() == pytest.approx((one + other).item(), abs=1e-4)
 
 
 def test_byol_target_takes_no_gradient_and_moves(small_images: ArrayImages):
@@ -218,6 +258,18 @@ def test_rotations_are_counter_clockwise():
         expected = np.rot90(images.permute(0, 2, 3, 1).numpy(), turn, axes=(1, 2))
         found = turned[2 * turn : 2 * turn + 2].permute(0, 2, 3, 1).numpy()
         assert np.array_equal(found, expected)
+
+
+def test_rotnet_groups_hold_all_turns(small_images: ArrayImages):
+    task = build("rotnet", norm_groups=2)
+    views = task.views(batch(small_images))
+    with torch.no_grad():
+        halves = views.view(4, 2, 8, 3, 32, 32).unbind(1)
+        scores = torch.cat([task.classifier(task.encoder(half.flatten(0, 1))) for half in halves])
+    labels = torch.arange(4).repeat_interleave(8).repeat(2)
+    assert task.training_loss(views).item() == pytest.approx(
+        F.cross_entropy(scores, labels).item(), abs=1e-4
+    )
 
 
 def test_rotnet_labels_follow_the_turns(small_images: ArrayImages):
@@ -264,7 +316,7 @@ def test_puzzle_boxes_lie_in_the_resized_picture():
     assert set(np.round(top / zoom)) == {0, 1}
     assert left.min() >= 0
     assert (left + width).max() <= 500 + 1e-3
-    native = puzzle_boxes(draws, np.tile([32, 32], (400, 1)), None, 30)
+    native = puzzle_boxes(draws, np.tile([32, 32], (400, 1)), 0, 30)
     assert set(np.unique(native[:, :2])) == {0, 1, 2}
     assert (native[:, 2:] == 30).all()
 
@@ -284,6 +336,16 @@ def test_colours_of_puzzles():
     assert np.round(PROJECTION, 4).tolist() == [
         [0.8333, 0.3333, -0.1667], [0.3333, 0.3333, 0.3333], [-0.1667, 0.3333, 0.8333],
     ]  # fmt: skip
+
+
+def test_jigsaw_groups(small_images: ArrayImages):
+    task = build("jigsaw", norm_groups=2)
+    slots, chosen = task.views(batch(small_images))
+    with torch.no_grad():
+        parts = [[task.encoder(half) for half in slot.split(8)] for slot in slots]
+        features = torch.cat([torch.cat(halves) for halves in parts], dim=1)
+    expected = F.cross_entropy(task.classifier(features), chosen).item()
+    assert task.training_loss((slots, chosen)).item() == pytest.approx(expected, abs=1e-4)
 
 
 def test_jigsaw_normalises_each_slot_on_its_own(small_images: ArrayImages):

@@ -1,0 +1,145 @@
+"""``backbench reproduce`` from an empty folder: plan, write, run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from backbench.reproductions import Reproduction, find_reproduction
+from tests.conftest import Bench, tiny
+from tests.e2e.test_light_commands import PROBE
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the tiny benchmark in the place of the embedded matrix, and make trials short."""
+    text = tiny().replace("seeds = [0]", "seeds = $seeds")
+    text = text.replace("width = 10", "width = 10\ntrigger = $trigger_13")
+
+    def find(name: str, scale: str) -> Reproduction:
+        if scale == "embedded":
+            return Reproduction(name, scale, text)
+        return find_reproduction(name, scale)
+
+    monkeypatch.setattr("backbench.cli.reproduce.find_reproduction", find)
+    monkeypatch.setattr("backbench.report.trial.TRIAL_S", 0.0)
+    monkeypatch.setattr("backbench.report.trial.PARTS", 1)
+    monkeypatch.setattr("backbench.runtime.training.PROGRESS_INTERVAL_S", 0.0)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["reproduce", "--help"],
+        ["reproduce", "saha2022", "--write", "full.toml"],
+        ["reproduce", "saha2022", "--scale", "embedded", "--write", "small.toml"],
+    ],
+    ids=" ".join,
+)
+def test_torch_is_not_imported(tmp_path: Path, arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE.format(arguments=arguments)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+@pytest.mark.parametrize("scale", ["cifar10", "embedded"])
+def test_what_is_written_is_without_fault(bench: Bench, scale: str) -> None:
+    written = bench(
+        "reproduce", "saha2022", "--scale", scale, "--write", "b.toml", "--seeds", "0,1"
+    )
+    assert "backbench run b.toml" in written.assert_ok().out
+    assert "no fault" in bench("check", "b.toml").assert_ok().out
+    assert "image-steps" in bench("plan", "b.toml").assert_ok().out
+    again = bench("reproduce", "saha2022", "--write", "b.toml")
+    assert again.code == 2
+    assert "the file is there already" in again.err
+    assert [path.name for path in Path.cwd().iterdir()] == ["b.toml"]
+
+
+def test_the_full_matrix_asks_for_its_pictures(bench: Bench) -> None:
+    outcome = bench("reproduce", "saha2022")
+    assert outcome.code == 2
+    assert "give --data DIR" in outcome.err
+    assert list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["saha2021"], "did you mean 'saha2022'?"),
+        (["saha2022", "--data", "nowhere"], "there is no such folder"),
+        (["saha2022", "--seeds", "0;1"], "write whole numbers with commas between"),
+        (["saha2022", "--plan", "--format", "csv"], "a plan is printed as a table or as json"),
+        (["saha2022", "--plan", "--profile", "quick"], "no profile is called 'quick'"),
+    ],
+)
+def test_one_sentence(bench: Bench, arguments: list[str], sentence: str) -> None:
+    outcome = bench("reproduce", *arguments)
+    assert outcome.code == 2
+    assert sentence in outcome.err
+    assert "Traceback" not in outcome.err
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_the_full_matrix_is_planned_without_its_pictures(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot(*_arguments: object) -> object:
+        raise RuntimeError("not here")
+
+    monkeypatch.setattr("backbench.report.hours.try_out", cannot)
+    plan = ("reproduce", "saha2022", "--plan", "--profile", "replicated")
+    text = bench(*plan).assert_ok().out
+    assert "ImageNet-100 not given: counted with 126,689 + 5,000 pictures" in text
+    assert "triggers not given: made ones of the same numbers" in text
+    assert "could not be measured: not here" in text
+    found = json.loads(bench(*plan, "--format", "json").assert_ok().out)
+    # two methods, each with and without poison; whole batches of 256 and 512 pictures
+    moco, byol = (126_689 // size * size * 200 * 2 for size in (256, 512))
+    assert found["costs"]["image_steps"] == {"moco-v2": moco * 2, "byol": byol * 4}
+    assert len(found["cells"]) == 2 * 3
+    assert list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.usefixtures("small")
+def test_plan_run_and_plan_again(bench: Bench) -> None:
+    command = ("reproduce", "saha2022", "--scale", "embedded", "--device", "cpu")
+    text = bench(*command, "--plan").assert_ok().out
+    assert "measured here: " in text
+    assert " pictures/s on cpu (" in text
+    assert "16 cells and 8 controls" in text
+    planned = json.loads(bench(*command, "--plan", "--format", "json").assert_ok().out)
+    assert list(Path.cwd().iterdir()) == []
+
+    ran = bench(*command, "--executor", "serial", "--format", "json").assert_ok()
+    assert {row["method"] for row in json.loads(ran.out)["rows"]} == {"moco-v2", "rotnet"}
+    sizes = {"encoders": 0, "features": 0, "decoded pictures": 0, "poisoned pictures": 0}
+    forms = {
+        "pretrain": "encoders",
+        "repair": "encoders",
+        "features": "features",
+        "dataset": "decoded pictures",
+        "poison": "poisoned pictures",
+    }
+    for path in Path("store", "records").iterdir():
+        record = json.loads(path.read_text(encoding="utf-8"))
+        form = forms.get(record["stage"]["kind"])
+        if form:
+            sizes[form] += sum(file["bytes"] for file in record["files"].values())
+    for form, size in sizes.items():
+        assert planned["costs"]["bytes"][form] == pytest.approx(size, rel=0.25), form
+    assert planned["costs"]["bytes"]["encoders"] == pytest.approx(sizes["encoders"], rel=0.05)
+
+    after = bench(*command, "--plan", "--seeds", "0,1").assert_ok().out
+    assert "of this store" in after
+    assert "measured here" not in after

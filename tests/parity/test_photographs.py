@@ -1,0 +1,205 @@
+"""Real photographs at 224 pixels: views against torchvision on Pillow, and every method trained.
+
+The pictures are found in BACKBENCH_TEST_DATA, by default ../shared/data.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageFilter
+from torchvision.transforms import InterpolationMode, functional
+
+import backbench_ssl
+from backbench.nn import TrainingContext
+from backbench.runtime.pictures import RaggedBatch
+from backbench.runtime.views import Purpose, draws_of, random_view, view_parameters
+from backbench_ssl.jigsaw import Jigsaw, puzzle_boxes
+
+DATA = Path(os.environ.get("BACKBENCH_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+PHOTOGRAPHS = DATA / "imagenet100-sample.tar"
+METHODS = {info.name: info for info in backbench_ssl.register_ssl_methods()}
+
+pytestmark = pytest.mark.skipif(not PHOTOGRAPHS.is_file(), reason=f"no file {PHOTOGRAPHS}")
+
+
+@pytest.fixture(scope="module")
+def photographs() -> list[Image.Image]:
+    """Forty photographs of many sizes."""
+    with tarfile.open(PHOTOGRAPHS) as tar:
+        names = sorted(member.name for member in tar if member.name.endswith(".JPEG"))[:40]
+        files = [io.BytesIO(tar.extractfile(name).read()) for name in names]
+    return [Image.open(file).convert("RGB") for file in files]
+
+
+@pytest.fixture
+def batch(photographs: list[Image.Image]):
+    with ThreadPoolExecutor(1) as pool:
+        yield RaggedBatch(
+            [np.asarray(picture) for picture in photographs],
+            np.arange(len(photographs)),
+            epoch=0,
+            seed=5,
+            device=torch.device("cpu"),
+            pool=pool,
+        )
+
+
+def through_pillow(picture: Image.Image, parameters, number: int, interpolation: str):
+    """Crop, jitter, grey, blur, flip: the published order, on pictures of bytes."""
+    changes = [
+        functional.adjust_brightness,
+        functional.adjust_contrast,
+        functional.adjust_saturation,
+        functional.adjust_hue,
+    ]
+    top, left, height, width = (int(value) for value in parameters.boxes[number])
+    view = functional.resized_crop(
+        picture, top, left, height, width, [224, 224], InterpolationMode(interpolation)
+    )
+    jitter = parameters.jitter
+    if jitter.active[number]:
+        for which in jitter.order[number]:
+            view = changes[which](view, float(jitter.factors[number, which]))
+    if jitter.grey[number]:
+        view = functional.rgb_to_grayscale(view, 3)
+    if parameters.sigma[number]:
+        view = view.filter(ImageFilter.GaussianBlur(float(parameters.sigma[number])))
+    if parameters.flip[number]:
+        view = functional.hflip(view)
+    return functional.to_tensor(view)
+
+
+@pytest.mark.parametrize("name", ["moco-v2", "byol", "rotnet"])
+def test_views(name: str, photographs: list[Image.Image], batch: RaggedBatch):
+    """The same parameters give the same view, up to Pillow's rounding after every change."""
+    info = METHODS[name]
+    options = info.options.model_validate(info.presets["saha2022"]).views
+    views = random_view(batch, options, 224, 0)
+    parameters = view_parameters(draws_of(batch, 0), batch.sizes, options)
+    differences = torch.stack(
+        [
+            views[number] - through_pillow(picture, parameters, number, options.interpolation)
+            for number, picture in enumerate(photographs)
+        ]
+    )
+    levels = (differences * 255).abs().flatten(1)
+    plain = ~parameters.jitter.active & ~parameters.jitter.grey & (parameters.sigma == 0)
+    assert plain.sum() >= 2
+    assert levels[torch.from_numpy(plain)].max() < 1e-3
+    assert levels.mean(1).max() < 3
+    assert levels.quantile(0.999, dim=1).max() < 12
+    assert abs(differences.mean().item() * 255) < 1.5
+
+
+def test_squares_of_puzzles(photographs: list[Image.Image], batch: RaggedBatch):
+    """Resize the short side to 256, then cut out 255: Pillow does it in two steps."""
+    options = METHODS["jigsaw"].options.model_validate(METHODS["jigsaw"].presets["saha2022"])
+    boxes = puzzle_boxes(draws_of(batch, 0), batch.sizes, options.resize, 255)
+    squares = batch.crop(boxes, 255, isolated=False)
+    for number, picture in enumerate(photographs):
+        resized = functional.resize(picture, 256)
+        zoom = resized.width / picture.width, resized.height / picture.height
+        left, top = round(boxes[number, 1] * zoom[0]), round(boxes[number, 0] * zoom[1])
+        assert 0 <= left <= resized.width - 255
+        assert 0 <= top <= resized.height - 255
+        expected = functional.to_tensor(functional.crop(resized, top, left, 255, 255))
+        levels = ((squares[number] - expected) * 255).abs()
+        assert levels.max() < 1.5
+        assert levels.mean() < 0.3
+
+
+def test_tiles_of_puzzles(photographs: list[Image.Image], batch: RaggedBatch):
+    """Every slot holds 64 × 64 pixels of its source tile of that square."""
+    values = METHODS["jigsaw"].presets["saha2022"] | {
+        "grey": 0.0, "projection": 0.0, "permutations": 20,
+    }  # fmt: skip
+    options = METHODS["jigsaw"].options.model_validate(values)
+    context = TrainingContext(images=40, image_size=224, steps_per_epoch=1, seed=0)
+    with torch.random.fork_rng():
+        task = Jigsaw(options, context)
+    slots, chosen = task.views(batch)
+    draws = draws_of(batch, 0)
+    squares = batch.crop(puzzle_boxes(draws, batch.sizes, 256, 255), 255, isolated=False)
+    offsets = draws.integers(Purpose.PLUGIN + 2, 21, 18)
+    for number in range(len(photographs)):
+        for k in range(9):
+            row, column = offsets[number, 2 * k : 2 * k + 2]
+            top, left = 85 * (k // 3) + row, 85 * (k % 3) + column
+            tile = squares[number, :, top : top + 64, left : left + 64]
+            slot = task._permutations[chosen[number]][k]
+            assert torch.equal(slots[slot][number], tile)
+
+
+TRAIN = """
+import importlib, json, resource, sys, tarfile, tempfile
+from pathlib import Path
+import numpy as np
+import torch
+import backbench_ssl
+from backbench.data.folder import ImageFolder
+from backbench.data.options import ImageFolderOptions
+from backbench.images import Subset
+from backbench.runtime.training import pretrain
+
+name, archive, change = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+torch.set_num_threads(2)
+info = next(one for one in backbench_ssl.register_ssl_methods() if one.name == name)
+values = {**info.presets["saha2022"], **change}
+values["schedule"] = values["schedule"] | {"name": "constant", "warmup_steps": 0}
+options = info.options.model_validate(values)
+with tempfile.TemporaryDirectory() as folder:
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    (root,) = Path(folder).iterdir()
+    for split in ("train", "val"):
+        Path(folder, split).symlink_to(root)
+    pictures = ImageFolder(ImageFolderOptions(root=Path(folder))).load("train")
+    chosen = Subset(pictures, np.arange(2 * options.batch_size) % len(pictures))
+    module, _, target = info.target.partition(":")
+    method = getattr(importlib.import_module(module), target)
+    calls = []
+    encoder, log = pretrain(
+        method, options, chosen, seed=0, device="cpu",
+        progress=lambda done, total, values: calls.append((done, total)),
+    )
+    with torch.no_grad():
+        features = encoder(torch.rand(2, 3, 224, 224))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps({
+    "steps": calls[-1], "loss": log[-1]["loss"], "size": encoder.spec.image_size,
+    "features": list(features.shape), "finite": bool(features.isfinite().all()), "peak": peak,
+}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_two_steps_at_full_size(name: str):
+    """The published preset on real photographs, with smaller batches, in at most 8 GiB."""
+    # RotNet shows each picture four times.
+    change = {"epochs": 1, "batch_size": 4 if name == "rotnet" else 8, "knn_checks": 0}
+    if name == "moco-v2":
+        change["queue"] = 64
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN, name, str(PHOTOGRAPHS), json.dumps(change)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["steps"] == [2, 2]
+    assert np.isfinite(found["loss"])
+    assert found["features"] == [2, 512]
+    assert found["size"] == 224
+    assert found["finite"]
+    assert found["peak"] < 8 * 2**30
