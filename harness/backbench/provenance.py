@@ -55,9 +55,11 @@ def collect(device: str) -> dict[str, Any]:
     Args:
         device: The torch device of the stage.
     """
-    threads = None
+    threads = gpu = None
     if "torch" in sys.modules:  # never import torch to describe a stage that did without
-        threads = sys.modules["torch"].get_num_threads()
+        torch = sys.modules["torch"]
+        threads = torch.get_num_threads()
+        gpu = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
     return {
         "commit": commit(),
         "libraries": libraries(),
@@ -68,6 +70,7 @@ def collect(device: str) -> dict[str, Any]:
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
         "device": device,
+        "gpu": gpu,
         "threads": threads,
     }
 

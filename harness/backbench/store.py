@@ -7,6 +7,7 @@
       artifacts/<key>/…        what a stage wrote: safetensors, JSON, JSONL, PNG
       records/<key>.json       one JSON record a stage: it exists if and only if the stage is done
       failures/<key>.json      why the last try of a stage failed
+      checkpoints/<key>.safetensors   how far a training has come; gone when its stage is done
       files.json               remembered hashes of outside files
       logs/  tmp/  lock        workers' output; what is being written; held by a run
 """
@@ -97,6 +98,10 @@ class Store:
         """Return the folder of a finished stage's artifact."""
         return self.root / "artifacts" / key
 
+    def checkpoint(self, key: str) -> Path:
+        """Return the file in which a stage's training keeps its state until it is done."""
+        return self.root / "checkpoints" / f"{key}.safetensors"
+
     def done(self) -> set[str]:
         """Return the keys of all finished stages."""
         folder = self.root / "records"
@@ -147,6 +152,7 @@ class Store:
         path = self.root / "records" / f"{record.key}.json"
         write_atomically(path, text)
         (self.root / "failures" / f"{record.key}.json").unlink(missing_ok=True)
+        self.checkpoint(record.key).unlink(missing_ok=True)
 
     def write_failure(self, key: str, failure: Mapping[str, Any]) -> None:
         """Remember why a stage failed."""

@@ -6,11 +6,12 @@ from collections import deque
 
 import pytest
 
-from backbench.errors import StageError
+from backbench.errors import StageError, UsageError
 from backbench.events import StageFailed, StageFinished, StageProgress, StageStarted
 from backbench.execution import Executor, Finished, Progressed, Setup
+from backbench.execution.executor import admit_devices, devices_of
 from backbench.execution.scheduler import execute
-from backbench.model import Plan, Stage, StageKind
+from backbench.model import Plan, PluginUse, Stage, StageKind
 from backbench.records import Record, describe
 from backbench.store import Store
 
@@ -55,8 +56,8 @@ class Fake(Executor):
 
     def submit(self, stage):
         assert all(self._store.record(key) for key in stage.inputs.values())
-        assert len(self.running) < self._slots
         self.running.append(stage)
+        assert sum(self.width(one) for one in self.running) <= self._slots
         self.submitted.append(stage.label)
         self.most = max(self.most, len(self.running))
 
@@ -216,3 +217,58 @@ def test_an_executor_without_slots_does_not_wait_for_ever(tmp_path):
     store.prepare()
     with pytest.raises(StageError, match="0 slots"):
         execute(PLAN, store, lambda: Fake(store, slots=0), lambda *_: None)
+
+
+def wide(name, devices, *inputs):
+    """A training on several devices."""
+    use = PluginUse("ssl-method", "m", "d", 1, {"devices": devices}, {"name": name})
+    roles = {f"input{index}": one.key for index, one in enumerate(inputs)}
+    return Stage(StageKind.PRETRAIN, use, 0, inputs=roles, label=name)
+
+
+def run_wide(store, stages, slots, **settings):
+    return run(store, Plan("b", {one.key: one for one in stages}, ()), slots=slots, **settings)
+
+
+def test_a_stage_takes_a_slot_a_device():
+    assert devices_of(wide("two", 2)) == 2
+    assert devices_of(ROOT) == 1
+    executor = Fake(type("store", (), {"root": None}), slots=3)
+    assert [executor.width(wide("w", devices)) for devices in (1, 2, 3, 9)] == [1, 2, 3, 3]
+
+
+def test_a_wide_stage_is_not_overtaken(store):
+    """What is behind it in the plan waits with it: else it might wait for ever."""
+    stages = [stage("a"), stage("b"), wide("two", 2), stage("c"), stage("d")]
+    result, executor, _ = run_wide(store, stages, slots=2, newest_first=True)
+    assert executor.submitted == ["a", "b", "two", "c", "d"]
+    assert len(result.executed) == 5
+    assert executor.most == 2
+
+
+def test_a_wide_stage_shares_with_what_still_fits(store):
+    stages = [wide("two", 2), stage("a"), wide("three", 3), stage("b")]
+    result, executor, _ = run_wide(store, stages, slots=3)
+    assert executor.submitted == ["two", "a", "three", "b"]
+    assert len(result.executed) == 4
+
+
+def test_a_stage_wider_than_the_executor_takes_it_all(store):
+    stages = [stage("a"), wide("nine", 9), stage("b")]
+    result, executor, _ = run_wide(store, stages, slots=2)
+    assert executor.submitted == ["a", "nine", "b"]
+    assert len(result.executed) == 3
+
+
+def test_what_can_never_run_is_told_before_anything_does(store):
+    class Small(Fake):
+        def admit(self, stages):
+            admit_devices(stages, 2)
+
+    executor, events = Small(store, slots=2), []
+    stages = [stage("a"), wide("pretrain m", 3)]
+    plan = Plan("b", {one.key: one for one in stages}, ())
+    with pytest.raises(UsageError, match=r"pretrain m: devices = 3, and there are 2 GPUs"):
+        execute(plan, store, lambda: executor, lambda *event: events.append(event))
+    assert (executor.submitted, executor.closed, events) == ([], 1, [])
+    admit_devices([wide("fits", 2), ROOT], 2)

@@ -106,6 +106,17 @@ def test_a_record_that_is_no_json_leaves_no_artifact(store):
     assert store.done() == set()
 
 
+def test_publishing_drops_the_checkpoint(store):
+    path = store.checkpoint(KEY)
+    assert path.parent.parent == store.root
+    path.parent.mkdir()
+    path.write_bytes(b"the state of a training")
+    with store.running():  # what a killed run has left is kept for the next one
+        assert path.exists()
+        publish(store)
+    assert not path.exists()
+
+
 def test_publishing_forgets_the_failure(store):
     store.write_failure(KEY, {"reason": "no memory"})
     assert Store(store.root).failure(KEY) == {"reason": "no memory"}

@@ -19,8 +19,9 @@ from backbench.execution import Finished, Progressed, Setup
 from backbench.execution.local import LocalExecutor
 from backbench.execution.scheduler import execute
 from backbench.execution.serial import SerialExecutor
-from backbench.execution.worker import decode_signal, decode_stage, encode_signal, encode_stage
+from backbench.execution.worker import decode_order, decode_signal, encode_order, encode_signal
 from backbench.model import Plan, PluginUse, Stage, StageKind
+from backbench.runtime.places import Place
 from backbench.store import Store
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="workers talk through inherited pipes")
@@ -47,10 +48,12 @@ USE = PluginUse(
     ids=lambda stage: stage.kind,
 )
 def test_a_stage_goes_through_a_line(stage):
-    line = encode_stage(stage)
+    others = (Place("cpu", (2, 3)), Place("cuda:1"))
+    line = encode_order(stage, others)
     assert line.endswith("\n")
     assert line.count("\n") == 1
-    again = decode_stage(line)
+    again, places = decode_order(line)
+    assert places == others
     assert again == stage
     assert again.label == stage.label
     assert again.key == stage.key
@@ -275,14 +278,14 @@ def test_a_worker_serves_many_stages(store, tmp_path):
 def test_no_worker_outlives_a_killed_run(store, tmp_path):
     place = tmp_path / "place"
     stage = tmp_path / "stage.json"
-    stage.write_text(encode_stage(dataset("sleep", place)))
+    stage.write_text(encode_order(dataset("sleep", place)))
     code = (
         "import pathlib, sys\n"
         "from backbench.execution import Setup\n"
         "from backbench.execution.local import LocalExecutor\n"
-        "from backbench.execution.worker import decode_stage\n"
+        "from backbench.execution.worker import decode_order\n"
         "executor = LocalExecutor(None, Setup(pathlib.Path(sys.argv[1]), 'cpu', 1))\n"
-        "executor.submit(decode_stage(pathlib.Path(sys.argv[2]).read_text()))\n"
+        "executor.submit(decode_order(pathlib.Path(sys.argv[2]).read_text())[0])\n"
         "while True: executor.wait()\n"
     )
     run_of_user = subprocess.Popen([sys.executable, "-c", code, str(store.root), str(stage)])
@@ -324,3 +327,30 @@ def test_at_least_one_stage_runs_at_a_time(store):
         LocalExecutor(None, Setup(store.root, "cpu", 0))
     assert LocalExecutor(None, Setup(store.root, "cpu", 3)).slots == 3
     assert SerialExecutor(None, Setup(store.root, "cpu", 3)).slots == 1
+
+
+def test_processes_of_one_stage_have_slots_of_their_own(store, monkeypatch):
+    """Three ranks on four cores in two slots: the third shares the first one's."""
+    monkeypatch.setattr("backbench.execution.local._cores", lambda: [0, 1, 2, 3])
+    executor = LocalExecutor(None, Setup(store.root, "cpu", 2))
+    assert executor._places([0, 1], 3) == [
+        Place("cpu", (0, 1)),
+        Place("cpu", (2, 3)),
+        Place("cpu", (0, 1)),
+    ]
+
+
+def test_every_rank_has_a_gpu_of_its_own(store, monkeypatch):
+    names = ["cuda:0", "cuda:1", "cuda:2"]
+    monkeypatch.setattr("backbench.execution.local._devices", lambda _: names)
+    monkeypatch.setattr("backbench.execution.local._cores", list)
+    one_job = LocalExecutor(None, Setup(store.root, "cuda", 1))
+    assert [place.device for place in one_job._places([0], 3)] == names
+    crowded = LocalExecutor(None, Setup(store.root, "cuda", 6))  # two stages a GPU
+    assert [place.device for place in crowded._places([1, 4], 2)] == ["cuda:1", "cuda:0"]
+    training = Stage(
+        StageKind.PRETRAIN, PluginUse("ssl-method", "m", "d", 1, {"devices": 4}, {}), 0
+    )
+    with pytest.raises(UsageError, match="devices = 4, and there are 3 GPUs"):
+        one_job.admit([training])
+    LocalExecutor(None, Setup(store.root, "cuda", 3)).admit([dataset("fine")])

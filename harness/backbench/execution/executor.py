@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from backbench.model import Stage
+from backbench.errors import UsageError
+from backbench.model import Stage, StageKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,31 @@ class Finished:
 Signal = Progressed | Finished
 
 
+def devices_of(stage: Stage) -> int:
+    """Return how many devices a stage asks for."""
+    if stage.kind != StageKind.PRETRAIN or stage.plugin is None:
+        return 1
+    return int(stage.plugin.options.get("devices", 1))
+
+
+def admit_devices(stages: Iterable[Stage], gpus: int) -> None:
+    """Refuse stages that ask for more GPUs than there are.
+
+    Args:
+        stages: What is to run.
+        gpus: How many there are.
+
+    Raises:
+        UsageError: Naming the first such stage.
+    """
+    for stage in stages:
+        if (wanted := devices_of(stage)) > gpus:
+            raise UsageError(
+                f"{stage.label}: devices = {wanted}, and there are {gpus} GPUs to run on: "
+                "ask for fewer, or add --device cpu"
+            )
+
+
 class Executor(ABC):
     """Runs stages whose inputs are in the store.
 
@@ -71,11 +97,22 @@ class Executor(ABC):
     @property
     @abstractmethod
     def slots(self) -> int:
-        """Number of stages that can run at the same time."""
+        """Number of stages that can run at the same time, if each asks for one device."""
+
+    def width(self, stage: Stage) -> int:
+        """Return how many slots a stage takes: one a device, as far as there are slots."""
+        return min(devices_of(stage), self.slots)
+
+    def admit(self, stages: Iterable[Stage]) -> None:  # noqa: B027 - most can run anything
+        """Refuse stages that can never run here, before any is begun.
+
+        Raises:
+            UsageError: Saying which, and why.
+        """
 
     @abstractmethod
     def submit(self, stage: Stage) -> None:
-        """Begin a stage; called only while fewer than :attr:`slots` are running."""
+        """Begin a stage; called only while at least :meth:`width` slots are free."""
 
     @abstractmethod
     def wait(self) -> Signal:

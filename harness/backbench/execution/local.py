@@ -13,15 +13,24 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait as wait_readable
 from pathlib import Path
 from typing import Any
 
 from backbench.errors import UsageError
-from backbench.execution.executor import Executor, Finished, Setup, Signal
-from backbench.execution.worker import decode_signal, encode_stage
+from backbench.execution.executor import (
+    Executor,
+    Finished,
+    Setup,
+    Signal,
+    admit_devices,
+    devices_of,
+)
+from backbench.execution.worker import decode_signal, encode_order
 from backbench.model import Stage
+from backbench.runtime.places import Place
 from backbench.store import Store
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -35,13 +44,19 @@ _GRACE_S = 2.0
 
 @dataclass(slots=True)
 class _Worker:
-    name: str
+    slot: int
     process: subprocess.Popen[bytes]
     to_worker: int
     from_worker: int
     buffer: bytes = b""
     stage: Stage | None = None
+    lent: list[int] = field(default_factory=list)
     signals: list[Signal] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """How its log is called."""
+        return f"worker-{self.slot}"
 
 
 class LocalExecutor(Executor):
@@ -56,27 +71,66 @@ class LocalExecutor(Executor):
         super().__init__(options, setup)
         self._devices = _devices(setup.device)
         self._cores = _cores()
-        gpus = [device for device in self._devices if device != "cpu"]
-        fitting = len(gpus) or len(self._cores)
+        self._gpus = [device for device in self._devices if device != "cpu"]
+        fitting = len(self._gpus) or len(self._cores)
         self._slots = fitting if setup.jobs is None else setup.jobs
         if self._slots < 1:
             raise UsageError(f"--jobs {self._slots}: at least one stage must run at a time")
         self._idle: list[_Worker] = []
         self._busy: list[_Worker] = []
-        self._made = 0
 
     @property
     def slots(self) -> int:
         """Number of workers."""
         return self._slots
 
+    def admit(self, stages: Iterable[Stage]) -> None:
+        """Refuse stages that ask for more GPUs than there are; processors can be shared."""
+        if self._gpus:
+            admit_devices(stages, len(self._gpus))
+
     def submit(self, stage: Stage) -> None:
-        """Give the stage to an idle worker, or to a new one."""
-        worker = self._idle.pop() if self._idle else self._start()
-        worker.stage = stage
+        """Give the stage to an idle worker, or to a new one.
+
+        A stage that asks for several devices takes as many slots, as far as there are; workers
+        that are idle in them stay so.
+        """
+        taken = {slot for worker in self._busy for slot in (worker.slot, *worker.lent)}
+        idle = {worker.slot: worker for worker in reversed(self._idle)}
+        free = [slot for slot in range(self._slots) if slot not in taken]
+        free.sort(key=lambda slot: slot not in idle)  # workers that are there come first
+        slot, *lent = free[: self.width(stage)]
+        worker = idle.get(slot) or self._start(slot)
+        if slot in idle:
+            self._idle.remove(worker)
+        worker.stage, worker.lent = stage, lent
         self._busy.append(worker)
+        line = encode_order(stage, self._places([slot, *lent], devices_of(stage))[1:])
         with contextlib.suppress(BrokenPipeError):  # it has died; waiting will tell how
-            os.write(worker.to_worker, encode_stage(stage).encode())
+            os.write(worker.to_worker, line.encode())
+
+    def _places(self, slots: list[int], count: int) -> list[Place]:
+        """Return where the processes of one stage run: in its slots, each on a GPU of its own."""
+        names = [self._device(slot) for slot in slots]
+        if self._gpus:
+            names = list(dict.fromkeys([*names, *self._gpus]))
+        return [
+            Place(names[rank % len(names)], tuple(self._cores_of(slots[rank % len(slots)])))
+            for rank in range(count)
+        ]
+
+    def _device(self, slot: int) -> str:
+        return self._devices[slot % len(self._devices)]
+
+    def _threads(self) -> int:
+        return max(1, len(self._cores) // self._slots)
+
+    def _cores_of(self, slot: int) -> list[int]:
+        """Return the cores of a slot; none of its own if there are more slots than cores."""
+        first = slot * self._threads()
+        return (
+            self._cores[first : first + self._threads()] if self._slots <= len(self._cores) else []
+        )
 
     def wait(self) -> Signal:
         """Give the next signal of any worker."""
@@ -108,7 +162,7 @@ class LocalExecutor(Executor):
 
     def _release(self, worker: _Worker) -> None:
         self._busy.remove(worker)
-        worker.stage = None
+        worker.stage, worker.lent = None, []
         if worker.process.poll() is None:
             self._idle.append(worker)
         else:
@@ -127,17 +181,11 @@ class LocalExecutor(Executor):
         *lines, worker.buffer = (worker.buffer + chunk).split(b"\n")
         worker.signals += [decode_signal(line.decode()) for line in lines]
 
-    def _start(self) -> _Worker:
-        slot = self._free_slot()
-        name = f"worker-{slot}"
-        device = self._devices[slot % len(self._devices)]
-        threads = max(1, len(self._cores) // self._slots)
-        first = slot * threads
-        cores = self._cores[first : first + threads] if self._slots <= len(self._cores) else []
+    def _start(self, slot: int) -> _Worker:
         child_in, to_worker = os.pipe()
         from_worker, child_out = os.pipe()
-        environment = dict.fromkeys(_THREAD_VARIABLES, str(threads)) | _MALLOC
-        log = Store(self.setup.store).log(name)
+        environment = dict.fromkeys(_THREAD_VARIABLES, str(self._threads())) | _MALLOC
+        log = Store(self.setup.store).log(f"worker-{slot}")
         with log.open("ab") as output:
             process = subprocess.Popen(  # noqa: S603 - our own module, our own arguments
                 [
@@ -148,8 +196,8 @@ class LocalExecutor(Executor):
                     str(child_in),
                     str(child_out),
                     str(self.setup.store),
-                    device,
-                    ",".join(str(core) for core in cores),
+                    self._device(slot),
+                    ",".join(str(core) for core in self._cores_of(slot)),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -160,11 +208,7 @@ class LocalExecutor(Executor):
             )
         os.close(child_in)
         os.close(child_out)
-        return _Worker(name, process, to_worker, from_worker)
-
-    def _free_slot(self) -> int:
-        taken = {worker.name for worker in self._idle + self._busy}
-        return next(slot for slot in range(self._slots) if f"worker-{slot}" not in taken)
+        return _Worker(slot, process, to_worker, from_worker)
 
 
 def _cores() -> list[int]:

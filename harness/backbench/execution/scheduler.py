@@ -70,6 +70,7 @@ def execute(plan: Plan, store: Store, make_executor: Callable[[], Executor], emi
             slots=executor.slots,
         )
         try:
+            executor.admit(begun.stages)
             emit("run_started", begun)
             _Drive(plan, store, executor, emit, result).run(missing, done)
         except KeyboardInterrupt:
@@ -99,19 +100,31 @@ class _Drive:
     running: dict[str, tuple[Stage, float]] = field(default_factory=dict)
 
     def run(self, waiting: list[str], done: set[str]) -> None:
-        """Submit what is ready in the plan's order, wait for one to end, and so on."""
+        """Submit what is ready in the plan's order, wait for one to end, and so on.
+
+        Where the first that is ready does not fit the free slots, nothing behind it is begun: so
+        a stage that takes many slots gets its turn.
+        """
         lost: set[str] = set()
         while waiting or self.running:
             still = []
+            free = self.executor.slots - sum(
+                self.executor.width(stage) for stage, _ in self.running.values()
+            )
             for key in waiting:
-                inputs = self.plan.stages[key].inputs.values()
+                stage = self.plan.stages[key]
+                inputs = stage.inputs.values()
                 if any(one in lost for one in inputs):
                     lost.add(key)
                     self.result.skipped.append(key)
-                elif len(self.running) < self.executor.slots and done.issuperset(inputs):
-                    self._submit(key)
-                else:
+                elif not done.issuperset(inputs):
                     still.append(key)
+                else:
+                    free -= self.executor.width(stage)  # below 0: the slots that it waits for
+                    if free >= 0 and self.executor.slots:
+                        self._submit(key)
+                    else:
+                        still.append(key)
             waiting = still
             if self.running:
                 ended, fine = self._wait()

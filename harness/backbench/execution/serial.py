@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import traceback
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from backbench.errors import BackbenchError, UsageError
-from backbench.execution.executor import Executor, Finished, Progressed, Setup, Signal
+from backbench.execution.executor import (
+    Executor,
+    Finished,
+    Progressed,
+    Setup,
+    Signal,
+    admit_devices,
+)
 from backbench.model import Stage
 from backbench.registry import load_registry
+from backbench.runtime.places import Place
 from backbench.stages.run import run_stage
 from backbench.store import Store
 
@@ -38,6 +46,13 @@ class SerialExecutor(Executor):
         """One."""
         return 1
 
+    def admit(self, stages: Iterable[Stage]) -> None:
+        """Refuse stages that ask for more GPUs than there are."""
+        if self._device != "cpu":
+            import torch
+
+            admit_devices(stages, torch.cuda.device_count())
+
     def submit(self, stage: Stage) -> None:
         """Remember the stage until it is waited for."""
         self._waiting.append(stage)
@@ -59,10 +74,18 @@ class SerialExecutor(Executor):
         )
 
 
-def run_guarded(stage: Stage, store: Store, registry: Any, device: str, progress: Any) -> Finished:
+def run_guarded(
+    stage: Stage,
+    store: Store,
+    registry: Any,
+    device: str,
+    progress: Any,
+    *,
+    others: Sequence[Place] = (),
+) -> Finished:
     """Run a stage; turn whatever goes wrong into one sentence and a traceback."""
     try:
-        run_stage(stage, store, registry, device, progress)
+        run_stage(stage, store, registry, device, progress, others=others)
     except BackbenchError as error:
         usage = isinstance(error, UsageError)
         return Finished(stage.key, str(error), traceback.format_exc(), usage)

@@ -12,31 +12,33 @@ import queue
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from backbench.execution.executor import Finished, Progressed, Signal
 from backbench.execution.serial import run_guarded
-from backbench.model import PluginUse, Stage, StageKind
+from backbench.model import Stage
 from backbench.registry import load_registry
+from backbench.runtime.places import Place
+from backbench.stages.task import stage_as_json, stage_from_json
 from backbench.store import Store
 
-
-def encode_stage(stage: Stage) -> str:
-    """Return a stage as a line of JSON."""
-    return json.dumps(asdict(stage)) + "\n"
+#: A stage, and where its further processes may run.
+Order = tuple[Stage, tuple[Place, ...]]
 
 
-def decode_stage(line: str) -> Stage:
-    """Read a stage from a line of JSON."""
+def encode_order(stage: Stage, others: Sequence[Place] = ()) -> str:
+    """Return a stage, and where its further processes may run, as a line of JSON."""
+    return json.dumps({"stage": stage_as_json(stage), "others": others}) + "\n"
+
+
+def decode_order(line: str) -> Order:
+    """Read what :func:`encode_order` gave."""
     fields: dict[str, Any] = json.loads(line)
-    plugin = fields.pop("plugin")
-    return Stage(
-        **{**fields, "kind": StageKind(fields["kind"])},
-        plugin=PluginUse(**plugin) if plugin else None,
-    )
+    others = (Place(device, tuple(cores)) for device, cores in fields["others"])
+    return stage_from_json(fields["stage"]), tuple(others)
 
 
 def encode_signal(signal: Signal) -> str:
@@ -61,13 +63,13 @@ def main(arguments: list[str]) -> None:
     read_fd, write_fd, root, device, cores = arguments
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
-    stages: queue.Queue[Stage] = queue.Queue()
-    threading.Thread(target=_listen, args=(int(read_fd), stages), daemon=True).start()
+    orders: queue.Queue[Order] = queue.Queue()
+    threading.Thread(target=_listen, args=(int(read_fd), orders), daemon=True).start()
 
     store, registry = Store(Path(root)), load_registry()
     with os.fdopen(int(write_fd), "w", encoding="utf-8", buffering=1) as out:
         while True:
-            stage = stages.get()
+            stage, others = orders.get()
             key = stage.key
 
             def progress(
@@ -76,14 +78,15 @@ def main(arguments: list[str]) -> None:
                 shown = {name: float(value) for name, value in values.items()}  # numpy's, torch's
                 out.write(encode_signal(Progressed(key, int(done), int(total), shown)))
 
-            out.write(encode_signal(run_guarded(stage, store, registry, device, progress)))
+            ended = run_guarded(stage, store, registry, device, progress, others=others)
+            out.write(encode_signal(ended))
 
 
-def _listen(descriptor: int, stages: queue.Queue[Stage]) -> None:
+def _listen(descriptor: int, orders: queue.Queue[Order]) -> None:
     try:
         with os.fdopen(descriptor, encoding="utf-8") as lines:
             for line in lines:
-                stages.put(decode_stage(line))
+                orders.put(decode_order(line))
     except BaseException:  # noqa: BLE001 - the main thread would wait for ever
         traceback.print_exc()
         os._exit(1)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import nn
 
 from backbench.errors import UsageError
+from backbench.nn.encoder import Encoder
+from backbench.training_options import TrainingOptions
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -34,9 +37,13 @@ def resolve_device(name: str) -> str:
     raise UsageError(f"device {name!r}: say 'auto', 'cpu', 'cuda' or 'cuda:<number>'")
 
 
-def place(module: Module, device: torch.device) -> Module:
+def place(module: Module, device: torch.device, *, channels_last: bool = True) -> Module:
     """Move a module to a device, its convolutions in the layout that is fast there."""
-    return module.to(device).to(memory_format=torch.channels_last)
+    for part in module.modules():
+        if isinstance(part, Encoder):
+            part.channels_last = channels_last
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return module.to(device).to(memory_format=layout)
 
 
 def has_native_bf16(device: torch.device) -> bool:
@@ -47,12 +54,82 @@ def has_native_bf16(device: torch.device) -> bool:
     return any(capabilities.get(name) is True for name in ("avx512_bf16", "amx_bf16"))
 
 
-def autocast(precision: Literal["auto", "bf16", "fp32"], device: torch.device) -> torch.autocast:
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """How a network computes, once a device is known.
+
+    Args:
+        precision: Of products; sums and weights are float32 with all three.
+        channels_last: Memory layout of convolutions.
+        compile: Whether encoders go through ``torch.compile``.
+    """
+
+    precision: Literal["bf16", "fp16", "fp32"]
+    channels_last: bool = True
+    compile: bool = False
+
+    def facts(self, device: torch.device, devices: int = 1) -> dict[str, Any]:
+        """Return what a record says of it, and of torch's own settings.
+
+        Args:
+            device: Where the network is.
+            devices: Number of processes that train together.
+        """
+        settings: dict[str, Any] = {
+            "devices": devices,
+            "threads": torch.get_num_threads(),
+            "deterministic": torch.are_deterministic_algorithms_enabled(),
+        }
+        if device.type == "cuda":
+            settings |= {
+                "matmul_precision": torch.get_float32_matmul_precision(),
+                "cudnn_tf32": torch.backends.cudnn.allow_tf32,
+                "cudnn_deterministic": torch.backends.cudnn.deterministic,
+                "cudnn_benchmark": torch.backends.cudnn.benchmark,
+            }
+        return asdict(self) | settings
+
+
+def arithmetic(options: TrainingOptions, device: torch.device) -> Arithmetic:
+    """Resolve what options leave to the device.
+
+    Raises:
+        UsageError: If the device cannot compute so.
+    """
+    return Arithmetic(
+        precision=resolve_precision(options.precision, device),
+        channels_last=options.channels_last is not False,
+        compile=options.compile,
+    )
+
+
+def resolve_precision(
+    precision: Literal["auto", "bf16", "fp16", "fp32"], device: torch.device
+) -> Literal["bf16", "fp16", "fp32"]:
+    """Turn ``auto`` into bf16 where the device has it in hardware, else into fp32.
+
+    Raises:
+        UsageError: If fp16 is wanted on a processor.
+    """
+    if precision == "fp16" and device.type != "cuda":
+        raise UsageError(
+            f"precision = 'fp16' needs a GPU, and the device is {device}: "
+            "say 'auto', 'bf16' or 'fp32'"
+        )
+    if precision != "auto":
+        return precision
+    return "bf16" if has_native_bf16(device) else "fp32"
+
+
+def autocast(
+    precision: Literal["auto", "bf16", "fp16", "fp32"], device: torch.device
+) -> torch.autocast:
     """Return the context in which a network computes.
 
     Args:
-        precision: ``auto`` is bfloat16 where the device has it in hardware.
+        precision: See :func:`resolve_precision`.
         device: Where the network is.
     """
-    enabled = precision == "bf16" or (precision == "auto" and has_native_bf16(device))
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+    resolved = resolve_precision(precision, device)
+    low = torch.float16 if resolved == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype=low, enabled=resolved != "fp32")

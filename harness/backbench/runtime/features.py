@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,7 +18,14 @@ from backbench.runtime.pictures import as_tensor, evaluation_picture, reader_poo
 BATCH_PIXELS = 2**20
 
 
-def extract(encoder: Encoder, images: ImageSet, *, device: str) -> NDArray[np.float32]:
+def extract(
+    encoder: Encoder,
+    images: ImageSet,
+    *,
+    device: str,
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto",
+    uniform: bool | None = None,
+) -> NDArray[np.float32]:
     """Map every picture to its features.
 
     Pictures of a uniform set are seen as they are where they have the encoder's size, and are
@@ -28,6 +36,9 @@ def extract(encoder: Encoder, images: ImageSet, *, device: str) -> NDArray[np.fl
         encoder: Batch norms use their running statistics.
         images: N pictures.
         device: Name of the torch device.
+        precision: Arithmetic of the network; auto: bf16 where the device has it.
+        uniform: Whether all pictures share one size; ``None``: if they are in memory as one
+            array. A uniform set may be too large for that.
 
     Returns:
         (N, D), float32, not normalised.
@@ -37,11 +48,11 @@ def extract(encoder: Encoder, images: ImageSet, *, device: str) -> NDArray[np.fl
     where = torch.device(device)
     side = encoder.spec.image_size
     training = encoder.training
-    encoder = place(encoder, where).eval()
+    encoder = place(encoder, where, channels_last=encoder.channels_last).eval()
     features = np.empty((len(images), encoder.feature_dim), dtype=np.float32)
     try:
-        with torch.inference_mode(), autocast("auto", where):
-            for rows, pixels in evaluation_batches(images, side):
+        with torch.inference_mode(), autocast(precision, where):
+            for rows, pixels in evaluation_batches(images, side, uniform=uniform):
                 batch = as_tensor(pixels).to(where).permute(0, 3, 1, 2)
                 batch = batch.to(torch.float32, memory_format=torch.channels_last).div_(255)
                 features[rows] = encoder(batch).float().cpu().numpy()
@@ -50,15 +61,23 @@ def extract(encoder: Encoder, images: ImageSet, *, device: str) -> NDArray[np.fl
     return features
 
 
-def evaluation_batches(images: ImageSet, side: int) -> Iterator[tuple[slice, Pixels]]:
-    """Yield where in the set a batch is, and its pictures, (B, side, side, 3), uint8."""
+def evaluation_batches(
+    images: ImageSet, side: int, *, uniform: bool | None = None
+) -> Iterator[tuple[slice, Pixels]]:
+    """Yield where in the set a batch is, and its pictures, (B, side, side, 3), uint8.
+
+    Args:
+        images: N pictures.
+        side: Their side for the encoder.
+        uniform: See :func:`extract`.
+    """
     length = max(8, BATCH_PIXELS // side**2)
     slices = [slice(i, min(i + length, len(images))) for i in range(0, len(images), length)]
     if images.pixels is not None and images.pixels.shape[1:3] == (side, side):
         for rows in slices:
             yield rows, images.pixels[rows]
         return
-    margin = images.pixels is None
+    margin = images.pixels is None if uniform is None else not uniform
 
     def one(index: int) -> Pixels:
         return evaluation_picture(images.image(index), side, margin=margin)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.images import ImageSet, Subset
+from backbench.images import ImageSet, Pixels, Subset
 from backbench.nn.encoder import Encoder
 from backbench.runtime.features import extract
+from backbench.runtime.pictures import evaluation_picture
 from backbench.seeds import derive
 
 #: Most pictures of the bank in which neighbours are looked for, and most that look for them.
@@ -22,8 +24,22 @@ SPREAD = 128
 NEIGHBOURS = 5
 
 
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """What an attack puts on a picture that is evaluated; the method in training never sees it.
+
+    Args:
+        stamp: Maps a picture, (H, W, 3), uint8, and its position in the training set to the
+            picture with the trigger.
+        target: Class index that the trigger shall stand for; ``None`` if there is none.
+    """
+
+    stamp: Callable[[Pixels, int], Pixels]
+    target: int | None
+
+
 class Monitor:
-    """Watches an encoder: are its features alive, and do neighbours share a class?
+    """Watches an encoder: are its features alive, do neighbours share a class, does a trigger work?
 
     The pictures that look for neighbours are held out of the bank; both are training pictures,
     and the validation split is never seen.
@@ -34,32 +50,90 @@ class Monitor:
         device: Name of the torch device.
         checks: How often neighbours are looked for in the course of the training.
         epochs: Length of the training.
+        trigger: Of the attack that poisoned the training set; ``None`` if it is clean.
+        uniform: See :func:`backbench.runtime.features.extract`.
     """
 
     def __init__(
-        self, images: ImageSet, *, seed: int, device: str, checks: int, epochs: int
+        self,
+        images: ImageSet,
+        *,
+        seed: int,
+        device: str,
+        checks: int,
+        epochs: int,
+        trigger: Trigger | None = None,
+        uniform: bool | None = None,
     ) -> None:
         order = np.random.default_rng(derive(seed, "monitor")).permutation(len(images))
         queries = min(QUERIES, len(order) // 5)
         self._device = device
+        self._uniform = images.pixels is not None if uniform is None else uniform
         self._queries = Subset(images, order[:queries])
+        self._asked = order[:queries]
         self._bank = Subset(images, order[queries : queries + BANK])
         self._few = Subset(images, order[:SPREAD])
+        self._trigger = trigger
         known = np.unique(images.labels[order[: queries + BANK]])
         labelled = len(known) > 1 and known[0] >= 0 and queries > 0
         self._epochs = knn_epochs(epochs, checks) if labelled else frozenset()
 
     def __call__(self, encoder: Encoder, epoch: int) -> Mapping[str, float]:
-        """Return what there is to say after an epoch: ``feature_spread``, ``knn_accuracy``."""
-        few = extract(encoder, self._few, device=self._device)
-        values = {"feature_spread": feature_spread(few)}
-        if epoch in self._epochs:
-            bank = extract(encoder, self._bank, device=self._device)
-            queries = extract(encoder, self._queries, device=self._device)
-            values["knn_accuracy"] = knn_accuracy(
-                bank, self._bank.labels, queries, self._queries.labels
-            )
+        """Return what there is to say after an epoch.
+
+        Always ``feature_spread``; now and then ``knn_accuracy`` and, of a poisoned encoder,
+        ``knn_accuracy_triggered`` and ``knn_asr``: the share of the other classes' triggered
+        pictures that neighbours vote into the target.
+        """
+        values = {"feature_spread": feature_spread(self._features(encoder, self._few))}
+        if epoch not in self._epochs:
+            return values
+        bank, labels = self._features(encoder, self._bank), self._queries.labels
+        clean = knn_votes(bank, self._bank.labels, self._features(encoder, self._queries))
+        values["knn_accuracy"] = float((clean == labels).mean())
+        if self._trigger is not None:
+            shown = _Stamped(self._queries, self._asked, self._trigger, encoder, self._uniform)
+            triggered = knn_votes(bank, self._bank.labels, self._features(encoder, shown))
+            values["knn_accuracy_triggered"] = float((triggered == labels).mean())
+            others = labels != self._trigger.target
+            if self._trigger.target is not None and others.any():
+                hits = triggered[others] == self._trigger.target
+                values["knn_asr"] = float(hits.mean())
         return values
+
+    def _features(self, encoder: Encoder, images: ImageSet) -> NDArray[np.float32]:
+        return extract(encoder, images, device=self._device, uniform=self._uniform)
+
+
+class _Stamped:
+    """Training pictures as they are evaluated, with the trigger; stamped when asked for."""
+
+    pixels = None
+
+    def __init__(
+        self,
+        images: Subset,
+        places: NDArray[np.int64],
+        trigger: Trigger,
+        encoder: Encoder,
+        uniform: bool,  # noqa: FBT001 - private
+    ) -> None:
+        self.labels, self.sources = images.labels, images.sources
+        self._images = images
+        self._places = places
+        self._trigger = trigger
+        self._side = encoder.spec.image_size
+        self._margin = not uniform
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def image(self, index: int) -> Pixels:
+        """Return one picture at the encoder's size, with the trigger."""
+        picture = self._images.image(index)
+        if self._margin:  # as photographs of the validation split are: resized, then stamped
+            picture = evaluation_picture(picture, self._side)
+        return self._trigger.stamp(picture, int(self._places[index]))
 
 
 def knn_epochs(epochs: int, checks: int) -> frozenset[int]:
@@ -81,20 +155,18 @@ def feature_spread(features: NDArray[np.float32]) -> float:
     return float(_unit(features).std(axis=0).mean() * np.sqrt(features.shape[1]))
 
 
-def knn_accuracy(
+def knn_votes(
     bank: NDArray[np.float32],
     bank_labels: NDArray[np.int64],
     queries: NDArray[np.float32],
-    query_labels: NDArray[np.int64],
     neighbours: int = NEIGHBOURS,
-) -> float:
-    """Return the share of queries whose nearest neighbours vote for their class.
+) -> NDArray[np.int64]:
+    """Return the class that each query's nearest neighbours vote for, (M,).
 
     Args:
         bank: (N, D).
         bank_labels: (N,).
         queries: (M, D).
-        query_labels: (M,).
         neighbours: How many vote, by cosine similarity; ties go to the lower class.
     """
     count = min(neighbours, len(bank))
@@ -102,7 +174,8 @@ def knn_accuracy(
     nearest = np.argpartition(-similarity, count - 1, axis=1)[:, :count]
     votes = np.zeros((len(queries), int(bank_labels.max()) + 1), dtype=np.int64)
     np.add.at(votes, (np.arange(len(queries))[:, None], bank_labels[nearest]), 1)
-    return float((votes.argmax(axis=1) == query_labels).mean())
+    voted: NDArray[np.int64] = votes.argmax(axis=1)
+    return voted
 
 
 def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from backbench.images import ImageSet, Pixels
 from backbench.nn.batch import Batch
+from backbench.nn.ranks import ALONE, Ranks
 from backbench.runtime.resample import Interpolation, filter_matrices, resample
 
 _PIL_FILTERS = {
@@ -137,9 +138,17 @@ class PictureSource(ABC):
 
     @abstractmethod
     def batches(
-        self, order: NDArray[np.int64], size: int, *, epoch: int, seed: int
+        self, order: NDArray[np.int64], size: int, *, epoch: int, seed: int, ranks: Ranks = ALONE
     ) -> Iterator[Batch]:
-        """Yield full batches of ``size`` pictures in an order; what remains is left."""
+        """Yield batches of ``size`` pictures in an order, of each the rank's own slice.
+
+        Args:
+            order: Positions in the set; the last batch is smaller if they do not fill it.
+            size: Pictures in a batch, of all ranks together.
+            epoch: Number of the epoch.
+            seed: Seed of the random views.
+            ranks: Who shares the batches.
+        """
 
 
 class UniformSource(PictureSource):
@@ -149,10 +158,10 @@ class UniformSource(PictureSource):
         self._pixels = as_tensor(pixels).to(device)
 
     def batches(
-        self, order: NDArray[np.int64], size: int, *, epoch: int, seed: int
+        self, order: NDArray[np.int64], size: int, *, epoch: int, seed: int, ranks: Ranks = ALONE
     ) -> Iterator[Batch]:
-        """Yield full batches of ``size`` pictures."""
-        for chosen in _chunks(order, size):
+        """Yield batches; see :meth:`PictureSource.batches`."""
+        for chosen in _chunks(order, size, ranks):
             rows = torch.from_numpy(chosen).to(self._pixels.device)
             yield UniformBatch(self._pixels[rows], chosen, epoch=epoch, seed=seed)
 
@@ -166,10 +175,10 @@ class RaggedSource(PictureSource):
         self._pool = pool
 
     def batches(
-        self, order: NDArray[np.int64], size: int, *, epoch: int, seed: int
+        self, order: NDArray[np.int64], size: int, *, epoch: int, seed: int, ranks: Ranks = ALONE
     ) -> Iterator[Batch]:
-        """Yield full batches of ``size`` pictures."""
-        chunks = list(_chunks(order, size))
+        """Yield batches; see :meth:`PictureSource.batches`."""
+        chunks = list(_chunks(order, size, ranks))
         ahead = self._read(chunks[0]) if chunks else []
         for number, chosen in enumerate(chunks):
             pixels = [future.result() for future in ahead]
@@ -209,9 +218,10 @@ def as_tensor(pixels: Pixels) -> Tensor:
         return torch.from_numpy(pixels)
 
 
-def _chunks(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
-    for start in range(0, len(order) - size + 1, size):
-        yield order[start : start + size]
+def _chunks(order: NDArray[np.int64], size: int, ranks: Ranks) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, len(order), size):
+        batch = order[start : start + size]
+        yield batch[ranks.span(len(batch))]
 
 
 def evaluation_picture(picture: Pixels, size: int, *, margin: bool = True) -> Pixels:

@@ -5,19 +5,25 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from numpy.typing import NDArray
+from torch import Tensor
 
 from backbench.errors import StageError
 from backbench.images import ImageSet
 from backbench.nn.encoder import Encoder
 from backbench.nn.method import Progress, SSLMethod, TrainingContext, TrainingTask
-from backbench.runtime.device import autocast, place
-from backbench.runtime.monitor import Monitor
+from backbench.nn.ranks import ALONE, Ranks
+from backbench.runtime.checkpoint import Checkpoints, Trained
+from backbench.runtime.device import Arithmetic, arithmetic, autocast, place
+from backbench.runtime.distributed import averaging
+from backbench.runtime.monitor import Monitor, Trigger
 from backbench.runtime.pictures import open_source
 from backbench.runtime.schedule import learning_rate
 from backbench.seeds import derive
@@ -45,6 +51,10 @@ def pretrain(
     seed: int,
     device: str,
     progress: ProgressCall,
+    size: tuple[int, int] | None = None,
+    trigger: Trigger | None = None,
+    checkpoint: Path | None = None,
+    ranks: Ranks = ALONE,
 ) -> tuple[Encoder, History]:
     """Train a fresh encoder with an SSL method.
 
@@ -56,17 +66,24 @@ def pretrain(
         device: Name of the torch device.
         progress: Called with (steps done, steps in all, values) now and then, and with the
             epoch's values after each epoch.
+        size: Height and width that all pictures share, where they are not in memory as one
+            array; ``None`` where they differ.
+        trigger: For the monitor alone.
+        checkpoint: See :func:`train`.
+        ranks: See :func:`train`.
 
     Returns:
         The encoder, in evaluation mode, on the CPU; and one record an epoch: ``epoch``, ``loss``,
-        ``lr``, ``feature_spread`` and, now and then, ``knn_accuracy``.
+        ``lr``, ``feature_spread`` and, now and then, ``knn_accuracy`` and, with a trigger,
+        ``knn_accuracy_triggered`` and ``knn_asr``.
 
     Raises:
         StageError: If the loss is not a number, or there are too few pictures.
     """
     views = getattr(options, "views", None)
     wanted = views.size if isinstance(views, ViewOptions) else None
-    uniform = None if images.pixels is None else (images.pixels.shape[1], images.pixels.shape[2])
+    if images.pixels is not None:
+        size = images.pixels.shape[1], images.pixels.shape[2]
 
     def build(context: TrainingContext) -> SSLMethod:
         return method_class(options, context)
@@ -75,10 +92,14 @@ def pretrain(
         build,
         options,
         images,
-        image_size=image_side(uniform, wanted),
+        image_size=image_side(size, wanted),
         seed=seed,
         device=device,
         progress=progress,
+        uniform=size is not None,
+        trigger=trigger,
+        checkpoint=checkpoint,
+        ranks=ranks,
     )
     return task.encoder.cpu().eval(), history
 
@@ -92,6 +113,10 @@ def train(
     seed: int,
     device: str,
     progress: ProgressCall,
+    uniform: bool | None = None,
+    trigger: Trigger | None = None,
+    checkpoint: Path | None = None,
+    ranks: Ranks = ALONE,
 ) -> tuple[Task, History]:
     """Build a task and train it.
 
@@ -105,6 +130,13 @@ def train(
         seed: Seed of everything.
         device: Name of the torch device.
         progress: See :func:`pretrain`.
+        uniform: See :func:`backbench.runtime.features.extract`.
+        trigger: For the monitor alone.
+        checkpoint: File in which the state is kept at the end of an epoch, at most every
+            ``options.checkpoint_minutes``, and from which the same training goes on; ``None``:
+            nowhere.
+        ranks: The processes that train together, if this is one of several; only the first
+            monitors, reports and keeps the state.
 
     Returns:
         The trained task on its device, and one record an epoch.
@@ -112,41 +144,76 @@ def train(
     Raises:
         StageError: If the loss is not a number, or there are too few pictures.
     """
-    steps_per_epoch = len(images) // options.batch_size
-    if not steps_per_epoch:
+    steps_per_epoch = options.steps_per_epoch(len(images))
+    if len(images) < options.batch_size:
         raise StageError(f"{len(images)} pictures do not fill a batch of {options.batch_size}")
     where = torch.device(device)
+    how = arithmetic(options, where)
     with seeded(derive(seed, "training"), where), open_source(images, where) as source:
-        task = build(
-            TrainingContext(
-                images=len(images),
-                image_size=image_size,
-                steps_per_epoch=steps_per_epoch,
-                seed=derive(seed, "task"),
-            )
+        context = TrainingContext(
+            images=len(images),
+            image_size=image_size,
+            steps_per_epoch=steps_per_epoch,
+            seed=derive(seed, "task"),
+            ranks=ranks,
         )
-        task = place(task, where).train()
-        loop = _Loop(task, options, steps_per_epoch, progress)
+        task = place(build(context), where, channels_last=how.channels_last).train()
+        trained = Trained(
+            task=task,
+            optimiser=build_optimiser(task, options.optimiser),
+            scaler=torch.amp.GradScaler(where.type, enabled=how.precision == "fp16"),
+            device=where,
+        )
+        checkpoints = Checkpoints(
+            checkpoint,
+            {
+                "task": f"{type(task).__module__}.{type(task).__qualname__}",
+                "options": options.identity(),
+                "seed": seed,
+                "images": len(images),
+                "image_size": image_size,
+            },
+            options.checkpoint_minutes,
+        )
+        checkpoints.load(trained)
         monitor = Monitor(
-            images, seed=seed, device=device, checks=options.knn_checks, epochs=options.epochs
+            images,
+            seed=seed,
+            device=device,
+            checks=options.knn_checks,
+            epochs=options.epochs,
+            trigger=trigger,
+            uniform=uniform,
         )
-        history: History = []
-        for epoch in range(options.epochs):
-            order = epoch_order(len(images), seed, epoch)
-            batches = source.batches(
-                order, options.batch_size, epoch=epoch, seed=derive(seed, "views")
-            )
-            loss = loop.epoch(batches, epoch)
-            if not math.isfinite(loss):
-                raise StageError(
-                    f"the loss is {loss} after epoch {epoch + 1} of {options.epochs}: "
-                    f"try a learning rate below {options.optimiser.lr}, or a longer warm-up"
+        with _compiled(task, enabled=how.compile):
+            loop = _Loop(trained, options, how, steps_per_epoch, progress)
+            if trained.history:
+                progress(len(trained.history) * steps_per_epoch, loop.steps, {})
+            for epoch in range(len(trained.history), options.epochs):
+                order = epoch_order(len(images), seed, epoch)[: options.epoch_images(len(images))]
+                batches = source.batches(
+                    order,
+                    options.batch_size,
+                    epoch=epoch,
+                    seed=derive(seed, "views"),
+                    ranks=ranks,
                 )
-            record = {"epoch": float(epoch), "loss": loss, "lr": loop.lr}
-            record |= monitor(task.encoder, epoch)
-            history.append(record)
-            progress((epoch + 1) * steps_per_epoch, loop.steps, record)
-    return task, history
+                loss = loop.epoch(batches, epoch)
+                if not math.isfinite(loss):
+                    raise StageError(
+                        f"the loss is {loss} after epoch {epoch + 1} of {options.epochs}: "
+                        f"try a learning rate below {options.optimiser.lr}, or a longer warm-up"
+                    )
+                record = {"epoch": float(epoch), "loss": loss, "lr": loop.lr}
+                if ranks.rank:
+                    continue
+                with _eager(enabled=how.compile):
+                    record |= monitor(task.encoder, epoch)
+                trained.history.append(record)
+                if epoch + 1 < options.epochs:
+                    checkpoints.save(trained)
+                progress((epoch + 1) * steps_per_epoch, loop.steps, record)
+    return task, trained.history
 
 
 class _Loop:
@@ -154,43 +221,82 @@ class _Loop:
 
     def __init__(
         self,
-        task: TrainingTask,
+        trained: Trained,
         options: TrainingOptions,
+        how: Arithmetic,
         steps_per_epoch: int,
         progress: ProgressCall,
     ) -> None:
+        task = trained.task
         self._task = task
+        self._trained = trained
         self._options = options
+        self._how = how
         self._steps_per_epoch = steps_per_epoch
         self._progress = progress
-        self._optimiser = build_optimiser(task, options.optimiser)
+        self._ranks = task.context.ranks
+        self._loss: Callable[[Any], Tensor] = task.training_loss
+        if self._ranks.size > 1:
+            self._loss = averaging(task, trained.device)
         self.steps = options.epochs * steps_per_epoch
         self.lr = 0.0
 
     def epoch(self, batches: Iterator[Any], epoch: int) -> float:
-        """Train on an epoch's batches and return their mean loss."""
-        task, device = self._task, next(self._task.parameters()).device
-        total = torch.zeros((), device=device)
+        """Train on an epoch's batches and return their mean loss, over pictures."""
+        task, device = self._task, self._trained.device
+        optimiser, scaler = self._trained.optimiser, self._trained.scaler
+        total, seen = torch.zeros((), device=device), 0.0
         reported = time.monotonic()
         for number, batch in enumerate(batches):
             step = epoch * self._steps_per_epoch + number
             self.lr = learning_rate(self._options, step, self._steps_per_epoch)
-            for group in self._optimiser.param_groups:
+            for group in optimiser.param_groups:
                 group["lr"] = self.lr
             with torch.no_grad():
                 views = task.views(batch)
-            with autocast(self._options.precision, device):
-                loss = task.training_loss(views)
-            self._optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            self._optimiser.step()
+            with autocast(self._how.precision, device):
+                loss = self._loss(views)
+            optimiser.zero_grad(set_to_none=True)
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            scaler.step(optimiser)
+            scaler.update()
+            share = len(batch) * self._ranks.size / self._options.batch_size  # 1 if it is full
             with torch.no_grad():
                 task.after_step(Progress(step, epoch, self.steps, self._options.epochs))
-                total += loss.detach()
+                total += loss.detach() * share
+            seen += share
             if time.monotonic() - reported > PROGRESS_INTERVAL_S:
                 self._progress(step + 1, self.steps, {})
                 reported = time.monotonic()
-        return float(total) / self._steps_per_epoch
+        if self._ranks.size > 1:
+            dist.all_reduce(total)
+        return float(total) / self._ranks.size / seen
+
+
+@contextmanager
+def _compiled(task: TrainingTask, *, enabled: bool) -> Iterator[None]:
+    """Compile the task's encoders for as long as it is trained."""
+    if not enabled:
+        yield
+        return
+    from torch._dynamo import config  # slow to import
+
+    encoders = [one for one in task.modules() if isinstance(one, Encoder)]
+    for encoder in encoders:
+        encoder.compile()
+    try:
+        # with and without gradients, each norm group's role, a shorter last batch, each encoder
+        with config.patch(recompile_limit=64):
+            yield
+    finally:
+        for encoder in encoders:
+            encoder._compiled_call_impl = None  # noqa: SLF001 - torch has no way back
+        torch.compiler.reset()  # the next training of this process starts counting anew
+
+
+def _eager(*, enabled: bool) -> AbstractContextManager[Any]:
+    """Leave compiled encoders as they are written: for an evaluation, not to compile them anew."""
+    return torch.compiler.set_stance("force_eager") if enabled else nullcontext()
 
 
 def build_optimiser(task: TrainingTask, options: OptimiserOptions) -> torch.optim.Optimizer:

@@ -3,14 +3,66 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from backbench.stages.data import training_images
-from backbench.stages.task import Outcome, Task
+import numpy as np
+
+from backbench.images import Pixels
+from backbench.plugin import Attack
+from backbench.registry import load_registry
+from backbench.seeds import derive
+from backbench.stages.data import facts_of, training_images
+from backbench.stages.task import Outcome, Task, stage_as_json, stage_from_json
+from backbench.store import Store
+
+if TYPE_CHECKING:
+    from backbench.nn import Encoder, Ranks
+    from backbench.runtime.monitor import Trigger
 
 
 def run(task: Task) -> Outcome:
     """Write the encoder and the training log."""
-    from backbench.nn import SSLMethod, save_encoder
+    import torch
+
+    from backbench.nn import save_encoder
+    from backbench.runtime.device import arithmetic
+    from backbench.runtime.distributed import together
+
+    _, options, _ = task.plugin()
+    order = {"stage": stage_as_json(task.stage), "store": str(task.store.root.absolute())}
+    places = task.places(options.devices)
+    with together(places, f"{__name__}:follow", order, task.folder.parent) as ranks:
+        encoder, log, images = _train(task, ranks)
+    save_encoder(task.folder, encoder)
+    with (task.folder / "log.jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(entry) + "\n" for entry in log)
+    device = torch.device(task.device)
+    facts = {
+        "images": images,
+        "last": log[-1] if log else {},
+        "arithmetic": arithmetic(options, device).facts(device, len(places)),
+    }
+    return Outcome(facts=facts)
+
+
+def follow(ranks: Ranks, device: str, order: Mapping[str, Any]) -> None:
+    """Train beside the process that runs the stage; what it gives is thrown away.
+
+    Args:
+        ranks: Which of the processes this is.
+        device: Name of its torch device.
+        order: The stage and the store, as :func:`run` wrote them.
+    """
+    store, stage = Store(Path(order["store"])), stage_from_json(order["stage"])
+    task = Task(stage, store, Path(), load_registry(), device, lambda *_: None)
+    _train(task, ranks)
+
+
+def _train(task: Task, ranks: Ranks) -> tuple[Encoder, list[dict[str, float]], int]:
+    """Return the encoder, the log and the number of training pictures."""
+    from backbench.nn import SSLMethod
     from backbench.runtime.training import pretrain
 
     method, options, _ = task.plugin()
@@ -18,9 +70,29 @@ def run(task: Task) -> Outcome:
         raise TypeError(f"{method.__name__} is not a backbench.nn.SSLMethod")
     images = training_images(task)
     encoder, log = pretrain(
-        method, options, images, seed=task.seed, device=task.device, progress=task.progress
+        method,
+        options,
+        images,
+        seed=task.seed,
+        device=task.device,
+        progress=task.progress,
+        size=facts_of(task).size,
+        trigger=_trigger(task) if task.has("poison") else None,
+        checkpoint=task.checkpoint,
+        ranks=ranks,
     )
-    save_encoder(task.folder, encoder)
-    with (task.folder / "log.jsonl").open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(entry) + "\n" for entry in log)
-    return Outcome(facts={"images": len(images), "last": log[-1] if log else {}})
+    return encoder, log, len(images)
+
+
+def _trigger(task: Task) -> Trigger:
+    """Return what the attack puts on pictures that are evaluated, for the monitor alone."""
+    from backbench.runtime.monitor import Trigger
+
+    implementation, options, _ = task.plugin_of("poison")
+    attack: Attack = implementation(options, facts_of(task))
+
+    def stamp(picture: Pixels, index: int) -> Pixels:
+        rng = np.random.default_rng(derive(task.seed, "monitor", "trigger", index))
+        return attack.stamp(picture, rng, "val").pixels
+
+    return Trigger(stamp, attack.target)

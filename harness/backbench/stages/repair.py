@@ -11,11 +11,15 @@ from backbench.plugin import CleanImages, Defense, DefenseContext
 from backbench.seeds import derive
 from backbench.stages.data import clean_images
 from backbench.stages.task import Outcome, Task
+from backbench.training_options import TrainingOptions
 
 
 def run(task: Task) -> Outcome:
     """Write the mended encoder."""
+    import torch
+
     from backbench.nn import Encoder, load_encoder, save_encoder
+    from backbench.runtime.device import arithmetic
 
     implementation, options, _ = task.plugin()
     defense: Defense = implementation(options)
@@ -24,7 +28,10 @@ def run(task: Task) -> Outcome:
     if not isinstance(repaired, Encoder):
         raise StageError(f"the defense gave a {type(repaired).__name__}, not an Encoder")
     save_encoder(task.folder, repaired)
-    return Outcome()
+    if not isinstance(options, TrainingOptions):
+        return Outcome()
+    device = torch.device(task.device)
+    return Outcome(facts={"arithmetic": arithmetic(options, device).facts(device)})
 
 
 def context_of(
@@ -55,4 +62,5 @@ def context_of(
         device=task.device,
         clean=clean,
         progress=task.progress,
+        checkpoint=task.checkpoint,
     )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from backbench.errors import StageError
-from backbench.model import Stage
+from backbench.model import PluginUse, Stage, StageKind
 from backbench.plugin import PluginInfo
 from backbench.records import Record
 from backbench.registry import Registry
+from backbench.runtime.places import Place, places
 from backbench.store import Store
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
@@ -36,6 +37,7 @@ class Task:
         registry: The installed plugins.
         device: Name of the torch device.
         progress: Call it with (done, total, values).
+        others: Where further processes of this stage may run, if it asks for some.
     """
 
     stage: Stage
@@ -44,6 +46,16 @@ class Task:
     registry: Registry
     device: str
     progress: Progress
+    others: tuple[Place, ...] = ()
+
+    @property
+    def checkpoint(self) -> Path:
+        """File in which a training of this stage may keep its state."""
+        return self.store.checkpoint(self.stage.key)
+
+    def places(self, count: int) -> tuple[Place, ...]:
+        """Return where so many processes run, this one first."""
+        return places(self.device, self.others, count)
 
     def has(self, role: str) -> bool:
         """Say whether the stage reads an input of this role."""
@@ -80,6 +92,23 @@ class Task:
         use = self.record(role).stage["plugin"]
         options = self.stage.given.get(role, use["options"])
         return load_plugin(self.registry, use["kind"], use["name"], options)
+
+
+def stage_as_json(stage: Stage) -> dict[str, Any]:
+    """Return a stage as JSON values."""
+    return asdict(stage)
+
+
+def stage_from_json(values: Mapping[str, Any]) -> Stage:
+    """Read what :func:`stage_as_json` gave."""
+    plugin = values["plugin"]
+    return Stage(
+        **{
+            **values,
+            "kind": StageKind(values["kind"]),
+            "plugin": PluginUse(**plugin) if plugin else None,
+        }
+    )
 
 
 def load_plugin(

@@ -20,8 +20,10 @@ from backbench.planning import make_plan
 from backbench.records import Record
 from backbench.registry import Registry, load_registry
 from backbench.report import hours as module
+from backbench.report import trial
 from backbench.report.cost import Costs, Training, costs_of
-from backbench.report.hours import Hours, Speed, hours_of, in_hours, print_hours, try_out
+from backbench.report.hours import Hours, hours_of, in_hours, print_hours
+from backbench.report.trial import Speed, try_out
 from backbench.store import Store
 from backbench.training_options import BackboneOptions
 from tests.conftest import tiny
@@ -117,12 +119,12 @@ def test_trainings_that_differ_in_length_alone_are_of_one_sort(
 
 def test_the_clock_leaves_the_first_steps_out(monkeypatch: pytest.MonkeyPatch) -> None:
     times: Iterator[float] = iter([100.0, 102.0, 103.0, 104.5, 105.0])
-    monkeypatch.setattr(module.time, "perf_counter", lambda: next(times))
-    clock = module._Clock(batch=8)
+    monkeypatch.setattr(trial.time, "perf_counter", lambda: next(times))
+    clock = trial._Clock(batch=8)
     for done in (1, 3, 4):
         clock(done, 99, {})
     clock(4, 99, {"loss": 1.0})  # the epoch's end, told again: no part of its own
-    with pytest.raises(module._Enough):
+    with pytest.raises(trial._Enough):
         clock(6, 99, {})
     speed = clock.speed("cpu", wanted=256)
     assert speed.pictures_per_s == 8 * 5 / 4.5
@@ -132,10 +134,10 @@ def test_the_clock_leaves_the_first_steps_out(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_slow_trial_ends_after_one_part(monkeypatch: pytest.MonkeyPatch) -> None:
     times = itertools.count(0.0, 40.0)
-    monkeypatch.setattr(module.time, "perf_counter", lambda: next(times))
-    clock = module._Clock(batch=8)
+    monkeypatch.setattr(trial.time, "perf_counter", lambda: next(times))
+    clock = trial._Clock(batch=8)
     clock(1, 99, {})
-    with pytest.raises(module._Enough):
+    with pytest.raises(trial._Enough):
         clock(2, 99, {})
     assert clock.speed("cpu", 8).spread is None
 
@@ -148,12 +150,12 @@ def test_a_batch_is_halved_as_long_as_its_groups_stand_apart(planned: tuple[Plan
     small = replace(one, options=options)
     large = replace(one, options=options.model_copy(update={"views": views}))
     cifar = replace(small, backbone=BackboneOptions(stem="cifar"))
-    assert module._first_batch(large, "cpu") == 8
-    assert module._first_batch(large, "cuda:0") == 256
-    assert module._first_batch(small, "cpu") == 256
-    assert module._first_batch(cifar, "cpu") == 16
-    assert module._halved(options, 8) == 8
-    assert module._halved(options, 250) == 250
+    assert trial._first_batch(large, "cpu") == 8
+    assert trial._first_batch(large, "cuda:0") == 256
+    assert trial._first_batch(small, "cpu") == 256
+    assert trial._first_batch(cifar, "cpu") == 16
+    assert trial._halved(options, 8) == 8
+    assert trial._halved(options, 250) == 250
 
 
 @pytest.mark.parametrize("name", ["moco-v2", "rotnet", "distill"])
@@ -165,8 +167,8 @@ def test_a_trial_trains(
     size: tuple[int, int] | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "TRIAL_S", 0.0)
-    monkeypatch.setattr(module, "PARTS", 1)
+    monkeypatch.setattr(trial, "TRIAL_S", 0.0)
+    monkeypatch.setattr(trial, "PARTS", 1)
     monkeypatch.setattr("backbench.runtime.training.PROGRESS_INTERVAL_S", 0.0)
     _, costs = planned
     _, one = named(costs, name)[0]
@@ -185,7 +187,7 @@ def test_a_checkpoint_holds_weights_queue_and_momentum(
     plan, costs = planned
     key, one = named(costs, "moco-v2")[0]
     assert plan.stages[key].kind == StageKind.PRETRAIN
-    size = module._checkpoint_bytes(one, registry)
+    size = trial.checkpoint_bytes(one, registry)
     encoder = 293_368 // 4  # floats, near enough: batch norms count in whole numbers too
     head = 64 * 128 + 128 + 128 * 64 + 64
     queue = 64 * 64

@@ -4,7 +4,16 @@ import pytest
 import torch
 
 from backbench.errors import UsageError
-from backbench.runtime.device import autocast, has_native_bf16, place, resolve_device
+from backbench.runtime.device import (
+    Arithmetic,
+    arithmetic,
+    autocast,
+    has_native_bf16,
+    place,
+    resolve_device,
+    resolve_precision,
+)
+from backbench.training_options import TrainingOptions
 
 
 def gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
@@ -55,3 +64,28 @@ def test_precision(native: bool, monkeypatch: pytest.MonkeyPatch):
 def test_layout():
     module = place(torch.nn.Conv2d(4, 4, 3), torch.device("cpu"))
     assert module.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_half_precision_needs_a_gpu():
+    with pytest.raises(UsageError, match="'fp16' needs a GPU, and the device is cpu"):
+        resolve_precision("fp16", torch.device("cpu"))
+    assert resolve_precision("fp16", torch.device("cuda:1")) == "fp16"
+    assert resolve_precision("bf16", torch.device("cpu")) == "bf16"
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_what_is_left_open_is_resolved_and_recorded(native: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
+    cpu = torch.device("cpu")
+    how = arithmetic(TrainingOptions(), cpu)
+    assert how == Arithmetic("bf16" if native else "fp32", channels_last=True, compile=False)
+    how = arithmetic(TrainingOptions(channels_last=False, compile=True, precision="fp32"), cpu)
+    assert how.facts(cpu, devices=2) == {
+        "precision": "fp32",
+        "channels_last": False,
+        "compile": True,
+        "devices": 2,
+        "threads": 1,
+        "deterministic": False,
+    }
+    assert {"cudnn_tf32", "matmul_precision"} < how.facts(torch.device("cuda")).keys()

@@ -11,7 +11,7 @@ from torchvision.transforms import v2
 from backbench.images import ArrayImages
 from backbench.nn import Encoder, EncoderSpec
 from backbench.runtime.features import extract
-from backbench.runtime.monitor import feature_spread, knn_accuracy, knn_epochs
+from backbench.runtime.monitor import Monitor, Trigger, feature_spread, knn_epochs, knn_votes
 from backbench.runtime.pictures import evaluation_picture
 
 
@@ -101,11 +101,97 @@ def test_spread_is_one_on_the_sphere_and_zero_at_a_point():
     assert feature_spread(np.ones((50, 32), dtype=np.float32)) == pytest.approx(0, abs=1e-4)
 
 
-def test_knn_accuracy_counts_votes():
+def test_neighbours_vote():
     bank = np.float32([[1, 0], [1, 0.1], [0, 1], [0.1, 1], [0, 2]])
     labels = np.array([0, 0, 1, 1, 1])
     queries = np.float32([[2, 0.1], [0.1, 3], [3, 0]])
-    assert knn_accuracy(bank, labels, queries, np.array([0, 1, 1]), 2) == pytest.approx(2 / 3)
+    assert knn_votes(bank, labels, queries, 2).tolist() == [0, 1, 0]
+
+
+class MeanColour(torch.nn.Module):
+    """An encoder whose features are the mean of each colour."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.spec = EncoderSpec({}, side, (0, 0, 0), (1, 1, 1))
+        self.feature_dim, self.channels_last = 3, True
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen.append(images)
+        return images.mean((2, 3)).float()
+
+
+def colours(labels: np.ndarray, side: int) -> np.ndarray:
+    """Red, green and blue pictures, a little grey."""
+    pixels = np.full((len(labels), side, side, 3), 40, dtype=np.uint8)
+    pixels[np.arange(len(labels)), :, :, labels] = 200
+    return pixels
+
+
+def blue(picture: np.ndarray, index: int) -> np.ndarray:
+    """The trigger: it makes all of a picture blue, unless it has an odd number."""
+    stamped = picture.copy()
+    if index % 2 == 0:
+        stamped[:] = (0, 0, 255)
+    return stamped
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+def test_the_monitor_shows_the_trigger_to_pictures_outside_the_bank(ragged: bool):
+    labels = np.arange(90) % 3
+    images: Any = ArrayImages(colours(labels, 16), labels, [f"train/{i}" for i in range(90)])
+    if ragged:
+        images.pixels, stored = None, images.pixels
+        images.image = lambda index: stored[index]
+    stamped: list[int] = []
+
+    def stamp(picture: np.ndarray, index: int) -> np.ndarray:
+        assert np.array_equal(picture, colours(labels[index : index + 1], 16)[0])
+        stamped.append(index)
+        return blue(picture, index)
+
+    settings = {"seed": 3, "device": "cpu", "checks": 1, "epochs": 4}
+    monitor = Monitor(images, **settings, trigger=Trigger(stamp, 2))
+    encoder: Any = MeanColour(16)
+    values = [monitor(encoder, epoch) for epoch in range(4)]
+    assert [len(value) for value in values] == [1, 1, 1, 4]
+    last = values[-1]
+    assert last["knn_accuracy"] == 1
+    assert len(stamped) == len(set(stamped)) == 18  # a fifth of the pictures
+    bank = {monitor._bank.sources.index(name) for name in monitor._bank.sources}
+    assert not set(monitor._bank.sources) & {f"train/{index}" for index in stamped}
+    assert len(bank) == 72
+    asked = np.asarray(stamped)
+    even, target = asked % 2 == 0, labels[asked] == 2
+    assert last["knn_accuracy_triggered"] == pytest.approx((~even | target).mean())
+    assert last["knn_asr"] == pytest.approx(even[~target].mean())
+
+
+def test_without_a_target_there_is_no_success_rate():
+    labels = np.arange(90) % 3
+    images = ArrayImages(colours(labels, 16), labels, [f"train/{i}" for i in range(90)])
+    monitor = Monitor(images, seed=0, device="cpu", checks=1, epochs=1, trigger=Trigger(blue, None))
+    encoder: Any = MeanColour(16)
+    assert sorted(monitor(encoder, 0)) == [
+        "feature_spread",
+        "knn_accuracy",
+        "knn_accuracy_triggered",
+    ]
+
+
+def test_a_uniform_set_that_is_not_in_memory_keeps_its_margins(small_images: ArrayImages):
+    class OnDisk(ArrayImages):
+        pixels = property(lambda _: None, lambda *_: None)
+
+        def image(self, index: int) -> np.ndarray:
+            return small_images.image(index)
+
+    encoder: Any = MeanColour(16)
+    on_disk = OnDisk(small_images.pixels, small_images.labels, small_images.sources)
+    expected = extract(encoder, small_images, device="cpu")
+    assert np.array_equal(extract(encoder, on_disk, device="cpu", uniform=True), expected)
+    assert not np.array_equal(extract(encoder, on_disk, device="cpu"), expected)
 
 
 @pytest.mark.parametrize(

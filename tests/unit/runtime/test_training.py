@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from backbench.errors import StageError
 from backbench.images import ArrayImages
-from backbench.nn import Batch, SSLMethod, TrainingContext
+from backbench.nn import Batch, Encoder, SSLMethod, TrainingContext
 from backbench.runtime.training import build_optimiser, epoch_order, pretrain
 from backbench.runtime.views import random_view
 from backbench.training_options import SSLOptions, TrainingOptions, ViewOptions
@@ -143,6 +143,84 @@ def test_ragged_pictures_train_too(ragged_images: Any):
     assert "knn_accuracy" in history[-1]
 
 
+@pytest.mark.parametrize("ragged", [False, True])
+def test_the_last_batch_counts_by_its_pictures(
+    small_images: ArrayImages, ragged_images: Any, ragged: bool
+):
+    losses: list[tuple[float, int]] = []
+
+    class Seen(Toy):
+        def training_loss(self, views: Tensor) -> Tensor:
+            loss = super().training_loss(views)
+            losses.append((float(loss.detach()), len(views)))
+            return loss
+
+    images: Any = ragged_images if ragged else small_images
+    size = 3 if ragged else 20
+    chosen = options(batch_size=size, epochs=1, last_batch="keep", views={"size": 24})
+    _, history = pretrain(Seen, chosen, images, seed=0, device="cpu", progress=lambda *_: None)
+    assert [number for _, number in losses] == ([3, 3, 2] if ragged else [20, 20, 8])
+    mean = sum(loss * number for loss, number in losses) / len(images)
+    assert history[0]["loss"] == pytest.approx(mean, rel=1e-5)
+
+
+def test_a_uniform_set_that_is_not_in_memory_is_seen_as_it_is(small_images: ArrayImages):
+    class OnDisk(ArrayImages):
+        pixels = property(lambda _: None, lambda *_: None)
+
+        def image(self, index: int) -> Any:
+            return small_images.image(index)
+
+    on_disk = OnDisk(small_images.pixels, small_images.labels, small_images.sources)
+    chosen, nothing = options(epochs=1), lambda *_: None
+    encoder, _ = pretrain(
+        Toy, chosen, on_disk, seed=0, device="cpu", progress=nothing, size=(32, 32)
+    )
+    assert encoder.spec.image_size == 32
+
+
+@pytest.mark.parametrize("layout", [True, False])
+def test_memory_layout_is_an_option(small_images: ArrayImages, layout: bool):
+    layouts: set[bool] = set()
+
+    class Seen(Toy):
+        def training_loss(self, views: Tensor) -> Tensor:
+            weight = self.encoder.backbone.body.blocks[0].conv1.weight
+            layouts.add(weight.is_contiguous(memory_format=torch.channels_last))
+            layouts.add(not weight.is_contiguous())
+            return super().training_loss(views)
+
+    chosen = options(epochs=1, channels_last=layout)
+    encoder, _ = pretrain(
+        Seen, chosen, small_images, seed=0, device="cpu", progress=lambda *_: None
+    )
+    assert layouts == {layout}
+    assert encoder.channels_last is layout
+
+
+def test_encoders_are_compiled_while_they_are_trained(
+    small_images: ArrayImages, monkeypatch: pytest.MonkeyPatch
+):
+    """With a compiler that changes nothing but to count."""
+    calls: list[bool] = []
+
+    def fake(encoder: Encoder) -> None:
+        def call(images: Tensor) -> Tensor:
+            calls.append(torch.is_grad_enabled())
+            return type(encoder).forward(encoder, images)
+
+        encoder._compiled_call_impl = call
+
+    monkeypatch.setattr(Encoder, "compile", fake)
+    whole, history = run(small_images)
+    assert not calls
+    encoder, again = run(small_images, options(compile=True))
+    assert calls.count(True) == 16
+    assert encoder._compiled_call_impl is None
+    assert torch.equal(weights(encoder), weights(whole))
+    assert history == again
+
+
 def test_a_loss_that_is_no_number_is_one_sentence(small_images: ArrayImages):
     with pytest.raises(StageError, match="the loss is nan after epoch 1 of 4: try a learning rate"):
         run(small_images, options(poison_loss=True))
@@ -175,6 +253,22 @@ def test_what_is_decayed(decay: str):
         kept = decay == "weights" and parameter.ndim == 1
         expected = before[name] if kept else 0.9 * before[name]
         assert torch.allclose(parameter, expected, atol=1e-6), name
+
+
+def test_decay_by_name_follows_the_published_jigsaw():
+    """Batch norms of torchvision's shortcuts have no 'bn' in their names: they are decayed."""
+    chosen = options(backbone={"name": "resnet18"}, optimiser={"decay": "not-bn-or-bias"})
+    task = Toy(chosen, TrainingContext(images=48, image_size=32, steps_per_epoch=4, seed=0))
+    names = {id(parameter): name for name, parameter in task.named_parameters()}
+    decayed, free = (
+        {names[id(one)].removeprefix("encoder.backbone.body.") for one in group["params"]}
+        for group in task.param_groups()
+    )
+    assert [group["weight_decay"] for group in task.param_groups()] == [1e-4, 0.0]
+    assert {"layer2.0.downsample.1.weight", "conv1.weight", "head.weight"} <= decayed
+    assert {"layer2.0.downsample.1.bias", "bn1.weight", "bn1.bias", "head.bias"} <= free
+    assert len(decayed) == 20 + 3 + 1  # convolutions, batch norms of shortcuts, the head
+    assert len(free) == 2 * 17 + 3 + 1  # batch norms, biases of those of shortcuts, of the head
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])

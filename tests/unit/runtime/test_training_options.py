@@ -79,6 +79,9 @@ TINY = {"backbone": {"name": "tiny-resnet"}}
         (MoCoOptions, {}, facts(200), "batch_size = 256 is more than the 200"),
         (MoCoOptions, {"queue": 1000}, facts(), "not a multiple of batch_size = 256"),
         (MoCoOptions, {"norm_groups": 3}, facts(), "norm_groups = 3 does not divide"),
+        (MoCoOptions, {"devices": 3}, facts(), "not a multiple of devices = 3"),
+        (RotNetOptions, {"devices": 2}, facts(), "set norm_groups to a multiple of 2"),
+        (JigsawOptions, {"norm_groups": 200}, facts(), "into groups of at least 2"),
         (MoCoOptions, {}, facts(size=(16, 16)), "at least 32 pixels, not 16"),
         (
             MoCoOptions,
@@ -87,8 +90,8 @@ TINY = {"backbone": {"name": "tiny-resnet"}}
             "at least 16 pixels, not 8",
         ),
         (BYOLOptions, {"epochs": 200, "batch_size": 512}, facts(600), "longer than the training"),
-        (JigsawOptions, {"resize": None}, facts(), "resize must be given"),
-        (JigsawOptions, {"resize": None}, facts(size=(64, 64)), "three do not fit"),
+        (JigsawOptions, {"resize": 0}, facts(), "resize must be given"),
+        (JigsawOptions, {"resize": 0}, facts(size=(64, 64)), "three do not fit"),
         (JigsawOptions, {"tile": 16}, facts(), "tiles of at least 32 pixels"),
         (DistillOptions, {"clean_fraction": 0.001}, facts(), "more than the 100 training pictures"),
     ],
@@ -109,3 +112,32 @@ def test_image_side(size: tuple[int, int] | None, wanted: int | None, expected: 
 def test_backbone_names():
     for name in ("tiny-resnet", "resnet50", "wide_resnet50_2", "timm/resnet10t.c3_in1k"):
         assert BackboneOptions(name=name).name == name
+
+
+@pytest.mark.parametrize(
+    ("images", "groups", "last_batch", "steps", "trained"),
+    [
+        (20, 1, "drop", 2, 16),
+        (20, 1, "keep", 3, 20),
+        (16, 1, "keep", 2, 16),
+        (17, 1, "keep", 2, 16),  # one picture is too few for batch norm
+        (23, 2, "keep", 3, 22),  # what two groups do not share evenly is left out
+        (19, 2, "keep", 2, 16),  # two groups need two pictures each
+        (23, 2, "drop", 2, 16),
+    ],
+)
+def test_an_epochs_last_batch(images: int, groups: int, last_batch: str, steps: int, trained: int):
+    options = RotNetOptions.model_validate(
+        {"batch_size": 8, "norm_groups": groups, "last_batch": last_batch}
+    )
+    assert options.epoch_images(images) == trained
+    assert options.steps_per_epoch(images) == steps
+
+
+def test_what_changes_no_number_is_not_in_the_key():
+    options = MoCoOptions()
+    identity = options.identity()
+    given = {"devices": 2, "compile": True, "channels_last": False, "checkpoint_minutes": 0.0}
+    assert not given.keys() & identity.keys()
+    assert MoCoOptions.model_validate(given).identity() == identity
+    assert {"norm_groups", "last_batch", "precision"} <= identity.keys()

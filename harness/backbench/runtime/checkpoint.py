@@ -1,0 +1,212 @@
+"""The state of a training at the end of an epoch: one safetensors file, no pickle.
+
+It holds what the next epoch depends on besides the options: parameters, buffers and extra state
+of the task (queues and their places among them), the optimiser's state, the state of torch's
+generators and the scaler of gradients; and the history so far. All else of an epoch (the order of
+the pictures, their views, the learning rate) follows from the seed and the epoch's number.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from backbench.nn.method import TrainingTask
+
+_LOG = logging.getLogger(__name__)
+
+#: Version of the file; another one is not read.
+FORMAT = 1
+
+_MODEL, _OPTIMISER, _RANDOM = "model.", "optimiser.", "random."
+
+
+@dataclass(slots=True)
+class Trained:
+    """What changes while something is trained.
+
+    Args:
+        task: The network, with its queues and averages.
+        optimiser: Its optimiser.
+        scaler: Scales gradients where they are fp16.
+        device: Where the training runs.
+        history: One record an epoch.
+    """
+
+    task: TrainingTask
+    optimiser: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    device: torch.device
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class Checkpoints:
+    """Keeps the state of one training in a file, and finds it again.
+
+    Args:
+        path: The file; ``None``: nothing is kept.
+        identity: What the training is, as JSON values: only its own state is taken up again.
+        minutes: Least time between two writings.
+    """
+
+    def __init__(self, path: Path | None, identity: Mapping[str, Any], minutes: float) -> None:
+        self._path = path
+        self._identity = json.loads(json.dumps(identity))
+        self._pause = 60 * minutes
+        self._written = time.monotonic()
+
+    def load(self, trained: Trained) -> None:
+        """Take up the state that is kept, if there is one; else change nothing.
+
+        A file that is damaged, or of another training, is left alone, and a warning says so.
+
+        Raises:
+            TypeError: If the task has state that cannot be kept.
+        """
+        if self._path is None:
+            return
+        _distinct(trained.task)  # what cannot be kept is told before the training, not after
+        if not self._path.is_file():
+            return
+        try:
+            tensors, values = _read(self._path)
+            if values["format"] != FORMAT or values["identity"] != self._identity:
+                raise ValueError("it belongs to another training")  # noqa: TRY301 - said below
+            model = _expected(trained.task, tensors)
+            state = _optimiser_state(trained.optimiser, tensors, values["optimiser"])
+            random = {name: tensors[_RANDOM + name] for name in _generators(trained.device)}
+            history = [dict(record) for record in values["history"]]
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            _LOG.warning("%s: not used: %s; training starts anew", self._path, error)
+            return
+        trained.task.load_state_dict(model)
+        trained.optimiser.load_state_dict(state)
+        _lay_out(trained.optimiser)
+        trained.scaler.load_state_dict(values["scaler"])
+        for name, generator in random.items():
+            _set_generator(name, generator, trained.device)
+        trained.history[:] = history
+
+    def save(self, trained: Trained) -> None:
+        """Write the state, unless that was done a moment ago."""
+        if self._path is None or time.monotonic() - self._written < self._pause:
+            return
+        tensors, values = _state(trained)
+        values |= {"format": FORMAT, "identity": self._identity}
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        part = self._path.with_suffix(".part")
+        save_file(tensors, part, {"backbench": json.dumps(values)})
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(self._path)
+        self._written = time.monotonic()
+
+
+def _state(trained: Trained) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    tensors = {_MODEL + name: value for name, value in _distinct(trained.task).items()}
+    state = trained.optimiser.state_dict()["state"]
+    kept: dict[str, Any] = {}
+    for number, entries in state.items():
+        for name, value in entries.items():
+            if isinstance(value, Tensor):
+                tensors[f"{_OPTIMISER}{number}.{name}"] = value
+            else:
+                kept.setdefault(str(number), {})[name] = value
+    tensors |= {
+        _RANDOM + name: _generator(name, trained.device) for name in _generators(trained.device)
+    }
+    whole = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in tensors.items()
+    }
+    values = {
+        "optimiser": kept,
+        "scaler": trained.scaler.state_dict(),
+        "history": trained.history,
+    }
+    return whole, values
+
+
+def _distinct(task: nn.Module) -> dict[str, Tensor]:
+    """Return the task's state, each tensor under the first of its names."""
+    found: dict[int, tuple[str, Tensor]] = {}
+    for name, value in task.state_dict(keep_vars=True).items():
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name}: the extra state of a module that trains must be a tensor")
+        found.setdefault(id(value), (name, value))
+    return dict(found.values())
+
+
+def _expected(task: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the task's whole state out of a file; every name must be there, and no other."""
+    first: dict[int, str] = {}
+    state = {}
+    for name, value in task.state_dict(keep_vars=True).items():
+        source = first.setdefault(id(value), name)
+        state[name] = tensors[_MODEL + source]
+        if state[name].shape != value.shape:
+            raise ValueError(f"{name} has another shape")
+    surplus = {name for name in tensors if name.startswith(_MODEL)}
+    surplus -= {_MODEL + name for name in first.values()}
+    if surplus:
+        raise ValueError(f"{min(surplus).removeprefix(_MODEL)} is not part of this training")
+    return state
+
+
+def _optimiser_state(
+    optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor], kept: Mapping[str, Any]
+) -> dict[str, Any]:
+    state: dict[int, dict[str, Any]] = {
+        int(number): dict(entries) for number, entries in kept.items()
+    }
+    for name, value in tensors.items():
+        if name.startswith(_OPTIMISER):
+            place, _, entry = name.removeprefix(_OPTIMISER).partition(".")
+            state.setdefault(int(place), {})[entry] = value
+    parameters = [one for group in optimiser.param_groups for one in group["params"]]
+    for number, entries in state.items():
+        for entry, value in entries.items():
+            whole = isinstance(value, Tensor) and value.ndim
+            if number >= len(parameters) or (whole and value.shape != parameters[number].shape):
+                raise ValueError(f"{entry} of parameter {number} does not fit")
+    return {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
+
+
+def _lay_out(optimiser: torch.optim.Optimizer) -> None:
+    """Give the optimiser's state the memory layout of its parameters, as one kernel needs it."""
+    for parameter, entries in optimiser.state.items():
+        for name, value in entries.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                entries[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    with safe_open(path, framework="pt") as file:
+        values = json.loads((file.metadata() or {})["backbench"])
+        return {name: file.get_tensor(name) for name in file.keys()}, values  # noqa: SIM118
+
+
+def _generators(device: torch.device) -> tuple[str, ...]:
+    return ("cpu", "cuda") if device.type == "cuda" else ("cpu",)
+
+
+def _generator(name: str, device: torch.device) -> Tensor:
+    return torch.get_rng_state() if name == "cpu" else torch.cuda.get_rng_state(device)
+
+
+def _set_generator(name: str, state: Tensor, device: torch.device) -> None:
+    if name == "cpu":
+        torch.set_rng_state(state)
+    else:
+        torch.cuda.set_rng_state(state, device)
