@@ -159,7 +159,7 @@ def test_plugins_lists_origin_paper_and_options(bench: Bench) -> None:
 def test_plugins_show_documents_every_option(bench: Bench) -> None:
     text = bench("plugins", "show", "moco-v2").assert_ok().out
     assert "temperature: float = 0.2 (> 0)" in text
-    assert "optimiser.lr: float" in text
+    assert "optimiser.lr: float = 0.06 (> 0)" in text  # MoCo's, not any optimiser's
     assert "CVPR 2020" in text or "arXiv" in text
 
 

@@ -15,7 +15,14 @@ from backbench.errors import UsageError
 from backbench.foreign.importing import describe, inspect
 from backbench.foreign.layouts import AUTO, LAYOUTS
 from backbench.foreign.options import NORMALISATIONS, normalisation
-from backbench.foreign.plan import Choice, GivenHead, Imported, choose, plan_import
+from backbench.foreign.plan import (
+    Choice,
+    GivenHead,
+    Imported,
+    check_encoder,
+    choose,
+    plan_import,
+)
 from backbench.foreign.protocol import under_protocol
 from backbench.foreign.reader import check_safetensors, content_of
 from backbench.model import NONE, Plan
@@ -141,6 +148,9 @@ def command(  # noqa: PLR0917 - click passes them by name
     choice = under_protocol(benchmark, choice, encoder.options, evaluators)
     given = _head(head, choice)
     clean = _control(control, choice, imported)
+    for one in (encoder, clean):
+        if one is not None:
+            check_encoder(benchmark, choice, one.options)
     row = name or _row_name(encoder.options.weights)
 
     def make_plan(where: Store) -> Plan:

@@ -113,27 +113,44 @@ class Option(NamedTuple):
     description: str
 
 
-def options_of(model: type[BaseModel], prefix: str = "") -> Iterator[Option]:
-    """Yield the options of a model, nested tables by dotted names."""
+def options_of(
+    model: type[BaseModel], prefix: str = "", defaults: BaseModel | None = None
+) -> Iterator[Option]:
+    """Yield the options of a model, nested tables by dotted names.
+
+    Args:
+        model: The model.
+        prefix: Of the names.
+        defaults: What the model is where nothing is given, if it is a table that has a default.
+    """
     for name, field in model.model_fields.items():
         nested = field.annotation
+        default = getattr(defaults, name, None) if defaults else _default(field)
         if isinstance(nested, type) and issubclass(nested, BaseModel):
-            yield from options_of(nested, f"{prefix}{name}.")
+            known = default if isinstance(default, BaseModel) else None
+            yield from options_of(nested, f"{prefix}{name}.", known)
         else:
+            required = defaults is None and field.is_required()
             yield Option(
                 f"{prefix}{name}",
                 _type_name(field.annotation),
-                "required" if field.is_required() else _default(field),
+                "required" if required else _shown(default),
                 ", ".join(_bounds(field)),
                 field.description or "",
             )
 
 
-def _default(field: FieldInfo) -> str:
-    value = field.get_default(call_default_factory=True)
-    if isinstance(value, BaseModel):
-        value = value.model_dump(mode="json")
-    return json.dumps(value, default=str) if value is not None else "–"
+def _default(field: FieldInfo) -> Any:
+    """Return a field's default; of one that depends on other fields there is none to show."""
+    if field.is_required() or field.default_factory_takes_validated_data:
+        return None
+    return field.get_default(call_default_factory=True)
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, BaseModel):
+        default = default.model_dump(mode="json")
+    return json.dumps(default, default=str) if default is not None else "–"
 
 
 def _type_name(annotation: Any) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from backbench.cli import common
-from backbench.protocols import Protocol, find_protocol, protocol_ids
+from backbench.protocols import EVERY, Protocol, find_protocol, leaves, protocol_ids
 
 _WIDTH = 100
 
@@ -131,19 +131,18 @@ def _values(card: Protocol) -> Iterator[tuple[tuple[str, str], Any]]:
     yield from _pictures(card)
     for axis in ("datasets", "attacks", "methods"):
         for plugin, fixed in getattr(card, axis).items():
-            heading = (
-                f"{axis}, {f'plugin {plugin}' if plugin != '*' else 'all that have the option'}"
-            )
-            for name, value in _flat(fixed.options):
-                yield (heading, name), value
+            whose = "all that have the option" if plugin == EVERY else f"plugin {plugin}"
+            heading = f"{axis}, {whose}"
+            for place, value in leaves(fixed.options):
+                yield (heading, ".".join(place)), value
             for name in fixed.unset:
                 yield (heading, name), "left out"
     for evaluator, one in card.evaluators.items():
         heading = f"evaluator {evaluator}"
         yield (heading, "plugin"), one.plugin
         yield (heading, "methods"), ", ".join(one.methods) or "all"
-        for name, value in _flat(one.options):
-            yield (heading, name), value
+        for place, value in leaves(one.options):
+            yield (heading, ".".join(place)), value
 
 
 def _pictures(card: Protocol) -> Iterator[tuple[tuple[str, str], Any]]:
@@ -157,14 +156,6 @@ def _pictures(card: Protocol) -> Iterator[tuple[tuple[str, str], Any]]:
     if pictures.resize is not None:
         made = f"short side to {pictures.resize} px, the centre {pictures.crop} px"
     yield (heading, "validation pictures are"), made
-
-
-def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
 
 
 def _as_json(card: Protocol) -> dict[str, Any]:

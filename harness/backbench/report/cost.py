@@ -238,6 +238,11 @@ class _Counter:
         slices = 2 if {"triggered", "poison"} & stage.inputs.keys() else 1
         bytes_each = 8 + slices * (2 * len(facts.classes) + 4)
         self.disk[key] = _PREDICTIONS, facts.val * bytes_each
+        _, info = self._options(stage)
+        if cast("EvaluatorInfo", info).reads == "images":
+            self.notes.append(
+                f"how often {info.name} looks at pictures, and how large its heads are, is not known"
+            )
 
     def _encoder(self, key: str, backbone: BackboneOptions) -> None:
         size = backbone_size(backbone)

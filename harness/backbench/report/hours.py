@@ -120,7 +120,8 @@ def hours_of(
             try:
                 speed = try_out(first, registry, where)
             except (BackbenchError, RuntimeError, MemoryError) as error:
-                problem = f"could not be measured: {str(error).splitlines()[0]}"
+                reason = str(error).partition("\n")[0] or type(error).__name__
+                problem = f"could not be measured: {reason}"
         size = checkpoint_bytes(first, registry)
         works.append(Work(first.name, tuple(trainings), speed, size, problem))
     return Hours(tuple(works))
@@ -189,8 +190,9 @@ def print_hours(hours: Hours, console: Console) -> None:
             highlight=False,
         )
         sizes = {work.name: work.checkpoint for work in hours.works if work.checkpoint}
-        kept = ", ".join(f"{name} {in_bytes(size)}" for name, size in sizes.items())
-        console.print(f"checkpoint of a training, gone when it is done: {kept}", soft_wrap=True)
+        if sizes:
+            kept = ", ".join(f"{name} {in_bytes(size)}" for name, size in sizes.items())
+            console.print(f"checkpoint of a training, gone when it is done: {kept}", soft_wrap=True)
         console.print(LEFT_OUT, style="dim", soft_wrap=True)
 
 

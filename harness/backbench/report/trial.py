@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import itertools
 import statistics
 import tempfile
@@ -16,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from backbench.data.files import FileImages, LabelledFiles
+from backbench.errors import StageError
 from backbench.images import ArrayImages, ImageSet
 from backbench.plugin import CleanImages, Defense, DefenseContext
 from backbench.registry import Registry
@@ -36,6 +38,9 @@ CPU_BATCH_PIXELS = 8 * 224**2
 _MADE_BYTES = 256 * 2**20
 
 _FILES = 16
+
+#: Parameters of glibc's mallopt.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 #: Epochs of a training that a trial ends.
 _MANY_EPOCHS = 10**6
@@ -76,6 +81,7 @@ def try_out(training: Training, registry: Registry, device: str) -> Speed:
     """
     import torch
 
+    _keep_memory()
     batch = _first_batch(training, device)
     while True:
         try:
@@ -90,6 +96,14 @@ def try_out(training: Training, registry: Registry, device: str) -> Speed:
             torch.cuda.empty_cache()
             batch = smaller
     return clock.speed(_named(device), training.options.batch_size)
+
+
+def _keep_memory() -> None:
+    """Have glibc keep what is freed, as in the workers of a run: twice as fast as without."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # another system's C library
+        library = ctypes.CDLL(None)
+        for threshold, size in ((_M_MMAP_THRESHOLD, 2**30), (_M_TRIM_THRESHOLD, 2**31 - 1)):
+            library.mallopt(threshold, size)
 
 
 def _named(device: str) -> str:
@@ -171,7 +185,12 @@ class _Clock:
         Args:
             where: The device.
             wanted: Pictures a step that the options ask for.
+
+        Raises:
+            StageError: If the training has not told twice how far it is.
         """
+        if len(self._ticks) < 2:
+            raise StageError("it has not told how far it is")
         pairs = list(itertools.pairwise(self._ticks))
         parts = [self._batch * (b[1] - a[1]) / (b[0] - a[0]) for a, b in pairs]
         (began, first), (ended, last) = self._ticks[0], self._ticks[-1]

@@ -1,0 +1,11 @@
+"""Published matrices as benchmark files, and the figures that others report of them."""
+
+from backbench.reproductions.reported import with_reported
+from backbench.reproductions.template import (
+    Reproduction,
+    fill,
+    find_reproduction,
+    reproduction_names,
+)
+
+__all__ = ["Reproduction", "fill", "find_reproduction", "reproduction_names", "with_reported"]
