@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -103,7 +104,7 @@ def read_class_file(path: Path) -> tuple[str, ...]:
         DataError: If it cannot be read, is empty, or has a name twice.
     """
     names = [line.strip() for line in read_text(path).split("\n") if line.strip()]
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         raise DataError(f"{path}: class names stand in it twice: {', '.join(repeated)}")
     if not names:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import ValidatorFunctionWrapHandler, WrapValidator, field_validator
+from pydantic import ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator, field_validator
 
 from backbench.data import embedded
 from backbench.data.classes import NAMES, class_list
@@ -68,6 +68,13 @@ class ImageFolderOptions(Options):
     val_per_class: int | None = Field(
         default=None, ge=1, description="the same for validation pictures"
     )
+
+    @field_validator("val")
+    @classmethod
+    def _other_folder(cls, value: str, info: ValidationInfo) -> str:
+        if value == info.data.get("train"):
+            raise ValueError("is the training folder too; name another")
+        return value
 
     @field_validator("classes")
     @classmethod

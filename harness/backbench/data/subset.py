@@ -9,15 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from filelock import FileLock, Timeout
-
+from backbench.data.exclusive import alone_in
 from backbench.data.files import list_faults, map_threads
 from backbench.data.folder import class_folders, loose_pictures, pictures_in
 from backbench.errors import DataError
 
 SPLITS: Final = ("train", "val")
-
-_LOCK: Final = ".backbench.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +133,7 @@ def make_subset(subset: Subset, advance: Callable[[int], None]) -> None:
         raise DataError(
             f"{out}: {needed:,} bytes are to be copied and {free:,} are free; links need no room"
         )
-    lock = FileLock(out / _LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise DataError(f"{out}: another process is writing to it") from None
-    try:
+    with alone_in(out):
         for folder in subset.links:
             place = out / folder
             place.parent.mkdir(exist_ok=True)
@@ -154,9 +146,6 @@ def make_subset(subset: Subset, advance: Callable[[int], None]) -> None:
             advance(item.size)
 
         map_threads(copy, subset.missing, chunk=8)
-    finally:
-        (out / _LOCK).unlink(missing_ok=True)
-        lock.release()
 
 
 def _copy(source: Path, target: Path) -> None:

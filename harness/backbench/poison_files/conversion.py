@@ -28,6 +28,8 @@ def convert(source: Path, target: Path, registry: Registry) -> list[str]:
     """
     if target.exists():
         raise UsageError(f"{target}: is there already; remove it or choose another name")
+    if not target.parent.is_dir():
+        raise UsageError(f"{target}: there is no folder {target.parent}; make it first")
     tables, notes, is_ours = read_tables(source)
     if not is_ours:
         text = to_toml(tables, heading=(f"From {source.name}: backbench poison {target.name}",))
@@ -53,6 +55,6 @@ def _to_published(source: Path, registry: Registry) -> tuple[str, list[str]]:
         {**found.poison.model_dump(), "seed": found.seed},
         dataset.options.model_dump(),
         attack.options.model_dump(),
-        source.stem,
+        source,
     )
     return write_published(published), notes

@@ -19,6 +19,7 @@ from PIL import features
 
 from backbench.data.decode import Square, read_size
 from backbench.data.files import map_threads
+from backbench.data.folder import ImageFolder
 from backbench.data.listing import FileDataset
 from backbench.data.lists import format_line
 from backbench.errors import BackbenchError, ConfigError, DataError, Fault
@@ -140,23 +141,30 @@ class Plan:
         return self.request.poison.reencode_clean or self.train.paths is None
 
     @cached_property
+    def stamped(self) -> tuple[Group, Group]:
+        """The pictures that get the trigger, of both parts."""
+        manifests, everything = self.layout.manifests, range(len(self.val))
+        return (
+            Group("train", self.train, self.chosen.tolist(), True, manifests["train"]),  # noqa: FBT003
+            Group("val_poisoned", self.val, everything, True, manifests["val_poisoned"]),  # noqa: FBT003
+        )
+
+    @cached_property
     def groups(self) -> tuple[Group, ...]:
         """What is written, in this order."""
-        layout, splits, found = self.layout, self.request.poison.splits, []
-        if "train" in splits:
-            chosen = self.chosen.tolist()
-            found.append(Group("train", self.train, chosen, True, layout.manifests["train"]))  # noqa: FBT003
+        clean: dict[Part, tuple[Part, Sequence[int]]] = {
+            "train": ("train", np.setdiff1d(np.arange(len(self.train)), self.chosen).tolist()),
+            "val_poisoned": ("val", range(len(self.val))),
+        }
+        found = []
+        for group in self.stamped:
+            if group.part not in self.request.poison.splits:
+                continue
+            found.append(group)
             if self.writes_clean:
-                rest = np.setdiff1d(np.arange(len(self.train)), self.chosen).tolist()
-                manifest = layout.clean_manifest("train")
-                found.append(Group("train", self.train, rest, False, manifest))  # noqa: FBT003
-        if "val_poisoned" in splits:
-            everything = range(len(self.val))
-            manifest = layout.manifests["val_poisoned"]
-            found.append(Group("val_poisoned", self.val, everything, True, manifest))  # noqa: FBT003
-            if self.writes_clean:
-                manifest = layout.clean_manifest("val")
-                found.append(Group("val", self.val, everything, False, manifest))  # noqa: FBT003
+                part, indices = clean[group.part]
+                manifest = self.layout.clean_manifest(part)
+                found.append(Group(part, group.pictures, indices, False, manifest))  # noqa: FBT003
         return tuple(found)
 
     @cached_property
@@ -227,7 +235,7 @@ def make_plan(request: Request) -> Plan:
     except (BackbenchError, ValueError) as error:
         raise ConfigError(request.source, [Fault(request.attack.path, str(error))]) from error
     plan = Plan(request, attack, layout, train, val, chosen)
-    faults += [*_too_small(plan), *_paths(plan), *_existing(plan)]
+    faults += [*_too_small(plan), *_paths(plan), *existing_faults(plan)]
     if faults:
         raise ConfigError(request.source, faults)
     return plan
@@ -277,6 +285,12 @@ def _paths(plan: Plan) -> Iterator[Fault]:
     inside = next((p for p in sources if os.path.abspath(p).startswith(own)), None)  # noqa: PTH100
     if inside is not None:
         yield Fault("out", f"the data set itself lies there ({inside}); choose another folder")
+    data = plan.request.data
+    if isinstance(data, ImageFolder):
+        for split in (data.options.root / data.options.train, data.options.root / data.options.val):
+            folder = os.path.abspath(split)  # noqa: PTH100 - without `..`
+            if any(plan.layout.pictures[part].is_relative_to(folder) for part in plan.parts):
+                yield Fault("out", f"lies among the class folders of {folder}; choose another")
 
 
 def _unlistable(path: str, columns: tuple[int, ...]) -> list[str]:
@@ -287,8 +301,12 @@ def _unlistable(path: str, columns: tuple[int, ...]) -> list[str]:
     return []
 
 
-def _existing(plan: Plan) -> Iterator[Fault]:
-    """Yield what is there already and is not ours to continue."""
+def existing_faults(plan: Plan) -> Iterator[Fault]:
+    """Yield what is there already and is not ours to continue.
+
+    Args:
+        plan: What would be written.
+    """
     summary = plan.layout.summary
     if summary.is_file():
         try:

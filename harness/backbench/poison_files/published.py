@@ -92,9 +92,8 @@ def read_published(text: str, source: str) -> Published:
     for key in ("train_location", "val_location"):
         if values[key] is not None and values[key] not in PLACEMENTS:
             hint = suggestion(values[key], PLACEMENTS)
-            known = ", ".join(PLACEMENTS)
             reader.faults.append(
-                Fault(f"{SECTION}.{key}", f"{values[key]!r} is none of {known}{hint}")
+                Fault(f"{SECTION}.{key}", f"no placement is called {values[key]!r}{hint}")
             )
     values["splits"] = tuple(_splits(values["splits"] or (), reader))
     if reader.faults:
@@ -161,6 +160,8 @@ def to_tables(published: Published, find: Callable[[str], Path | str]) -> dict[s
 def notes_on(published: Published) -> list[str]:
     """Say what of a published configuration has no counterpart, or is done otherwise."""
     notes = [*published.notes, f"logfile: not written ({published.logfile})"]
+    if published.target_wnid and not published.targeted:
+        notes.append("target_wnid: not used, since targeted is false")
     if published.text:
         notes.append("alpha_composite: not used for a text")
         if (published.train_alpha, published.val_alpha) != (0.5, 0.5):
@@ -198,7 +199,7 @@ def write_published(published: Published) -> str:
 
 
 def from_values(
-    poison: Mapping[str, Any], dataset: Mapping[str, Any], attack: Mapping[str, Any], name: str
+    poison: Mapping[str, Any], dataset: Mapping[str, Any], attack: Mapping[str, Any], source: Path
 ) -> tuple[Published, list[str]]:
     """Return the published configuration that says the same as validated values of ours.
 
@@ -206,7 +207,7 @@ def from_values(
         poison: Of the table ``[poison]``.
         dataset: Options of the data set, an ``image-folder``.
         attack: Options of the attack, a ``patch``.
-        name: The experiment's id where the table has none.
+        source: The file; named after it is the experiment where the table has no id.
 
     Returns:
         The configuration, and what of ours has no counterpart there.
@@ -216,10 +217,10 @@ def from_values(
     """
     faults = list(_unsayable(dataset, attack))
     if faults:
-        raise ConfigError("published form", faults)
+        raise ConfigError(str(source), faults)
     text, rate = attack["text"] is not None, attack["rate"]
     val_opacity = attack["opacity"] if attack["val_opacity"] is None else attack["val_opacity"]
-    ident = poison["id"] or name
+    ident = poison["id"] or source.stem
     published = Published(
         id=ident,
         data_root=str(dataset["root"]),
@@ -343,10 +344,7 @@ def _splits(named: tuple[str, ...], reader: _Reader) -> list[str]:
             reader.notes.append("splits: val is passed over, as in the published code")
         else:
             hint = suggestion(one, SPLITS)
-            known = ", ".join(SPLITS)
-            reader.faults.append(
-                Fault(f"{SECTION}.splits", f"no split is called {one!r}{hint} (there are: {known})")
-            )
+            reader.faults.append(Fault(f"{SECTION}.splits", f"no split is called {one!r}{hint}"))
     if not taken and not reader.faults:
         reader.faults.append(Fault(f"{SECTION}.splits", "names nothing to do"))
     return taken

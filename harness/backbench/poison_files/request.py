@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -148,7 +149,8 @@ def _read(
     path: Path, given: Mapping[str, Any], registry: Registry, faults: list[Fault], *, opens: bool
 ) -> tuple[Chosen | None, tuple[Dataset, DatasetFacts] | None]:
     tables, notes, is_ours = read_tables(path)
-    poison = _poison_table(tables, given, path.parent if is_ours else Path.cwd(), faults)
+    base = path.parent if is_ours else Path.cwd()
+    poison = _poison_table(tables, given, base, faults)
     found: dict[str, Instance] = {}
     for axis in ("datasets", "attacks"):
         name = _choose(tables, axis, getattr(poison, axis.removesuffix("s")), registry, faults)
@@ -163,7 +165,7 @@ def _read(
         faults += _of_attack(found["attacks"], poison, opened[1] if opened else None)
     if len(found) < 2:
         return None, opened
-    out = (poison.out or DEFAULT_OUT).absolute()
+    out = _plain(poison.out or DEFAULT_OUT)
     chosen = Chosen(
         source=str(path),
         dataset=found["datasets"],
@@ -171,7 +173,7 @@ def _read(
         poison=poison,
         seed=poison.seed if poison.seed is not None else _first_seed(tables),
         out=out,
-        lists=out if "out" in given or is_ours else Path.cwd(),
+        lists=out if "out" in given or poison.id is None else _plain(base),
         notes=tuple(notes),
     )
     return chosen, opened
@@ -224,6 +226,11 @@ def finder(path: Path) -> Callable[[str], Path | str]:
         return next(found, places[0] / name).absolute()
 
     return find
+
+
+def _plain(path: Path) -> Path:
+    """Make a path absolute, without ``..``: it stands in lists, and is compared with others."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps `..`
 
 
 def _poison_table(

@@ -55,12 +55,14 @@ class Coding:
         seed: Seed of every draw.
         file_format: Of the files.
         quality: Of JPEGs.
+        alike: Whether clean pictures go through the JPEG of the attack too.
     """
 
     attack: Attack
     seed: int
     file_format: FileFormat
     quality: int
+    alike: bool
 
 
 def make(job: Job, coding: Coding) -> str:
@@ -84,7 +86,7 @@ def make(job: Job, coding: Coding) -> str:
         pixels, mark = stamp_picture(coding.attack, clean, job.who, job.split, coding.seed)
     else:
         pixels, mark = clean, None
-    if coding.file_format == "png":
+    if coding.file_format == "png" and (job.stamped or coding.alike):
         pixels = recode(coding.attack, pixels)
     content = encode(pixels, coding.file_format, coding.quality)
     _write(job.path, content)

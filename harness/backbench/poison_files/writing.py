@@ -24,14 +24,15 @@ import numpy as np
 from PIL import Image
 
 from backbench.data.decode import decode
+from backbench.data.exclusive import alone_in
 from backbench.data.files import spread
 from backbench.data.lists import format_line
-from backbench.errors import StageError
+from backbench.errors import ConfigError, StageError
 from backbench.poison_files.layout import Part
-from backbench.poison_files.plan import Group, Plan
+from backbench.poison_files.plan import Group, Plan, existing_faults
 from backbench.poison_files.sheet import Pair, contact_sheet
 from backbench.poison_files.worker import Coding, Job, begin, make, make_some
-from backbench.poisoning import Mark, Picture, rates
+from backbench.poisoning import Picture, rates, read_manifest
 
 #: With fewer pictures than this, starting processes takes longer than the work.
 _WORTH_PROCESSES: Final = 200
@@ -57,12 +58,27 @@ def write(plan: Plan, processes: int, progress: Progress) -> dict[str, Any]:
         The summary, as it stands in ``poison.json``.
 
     Raises:
-        DataError: If a picture cannot be read.
+        ConfigError: If the folder holds other poison by now.
+        DataError: If a picture cannot be read, or another process is writing to the folder.
         StageError: If what is there was made of other pictures, or a process was killed.
     """
+    with alone_in(plan.layout.home):
+        # Another process may have been there since the plan was made.
+        faults = list(existing_faults(plan))
+        if faults:
+            raise ConfigError(plan.request.source, faults)
+        return _write(plan, processes, progress)
+
+
+def _write(plan: Plan, processes: int, progress: Progress) -> dict[str, Any]:
     request, layout = plan.request, plan.layout
-    coding = Coding(plan.attack, request.seed, request.poison.format, request.quality)
-    layout.home.mkdir(parents=True, exist_ok=True)
+    coding = Coding(
+        plan.attack,
+        request.seed,
+        request.poison.format,
+        request.quality,
+        alike=request.poison.reencode_clean,
+    )
     if not layout.summary.exists():
         _write_json(layout.summary, {"request": plan.identity})
     total = sum(len(group.indices) for group in plan.groups)
@@ -209,14 +225,8 @@ def _columns(plan: Plan, group: Group) -> dict[int, tuple[int, ...]]:
         return dict.fromkeys(group.indices, ())
     return {
         mark.index: tuple(number for box in mark.boxes for number in box)
-        for mark in _marks(group.manifest)
+        for mark in read_manifest(group.manifest)
     }
-
-
-def _marks(manifest: Path) -> Iterator[Mark]:
-    with manifest.open(encoding="utf-8") as file:
-        for line in file:
-            yield Mark.of(json.loads(line))
 
 
 def _write_triggers(plan: Plan) -> None:
@@ -230,14 +240,15 @@ def _write_triggers(plan: Plan) -> None:
 
 
 def _pairs(plan: Plan) -> Iterator[Pair]:
-    for group in plan.groups:
-        if not group.stamped:
+    """Yield some triggered pictures of every part that is there, of those written before too."""
+    for group in plan.stamped:
+        if not group.manifest.is_file():
             continue
         wanted = {group.indices[i] for i in spread(len(group.indices), _SHOWN)}
-        for mark in _marks(group.manifest):
-            if mark.index not in wanted:
-                continue
+        for mark in read_manifest(group.manifest):
             job = _job(plan, group, mark.index)
+            if mark.index not in wanted or not os.path.exists(job.path):  # noqa: PTH110 - many
+                continue
             before = decode(job.image, job.square) if isinstance(job.image, str) else job.image
             first = ", ".join(map(str, mark.boxes[0]))
             more = f" and {len(mark.boxes) - 1} more" if len(mark.boxes) > 1 else ""

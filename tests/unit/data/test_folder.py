@@ -104,6 +104,11 @@ def test_some_classes_of_a_whole_tree(make_folder):
     assert part.options.identity() == folder(root).options.identity()
 
 
+def test_one_folder_is_not_both_splits():
+    with pytest.raises(ValidationError, match="is the training folder too"):
+        ImageFolderOptions(root="x", train="both", val="both")
+
+
 def test_all_missing_classes_are_named(make_folder):
     root = make_folder(train={"ant": 1, "cat": 1}, val={"cat": 1, "dog": 1})
     text = message(folder(root, classes=["dog", "cat", "ant", "bee"]))

@@ -105,9 +105,13 @@ def test_a_folder_of_something_else_is_left_alone(pets, bench, snapshot):
 
 def test_the_data_set_is_never_written_over(pets, bench, snapshot):
     before = snapshot(pets.parent)
-    outcome = bench("poison", str(pets), "--out", "my pets")
+    for out in ("my pets", "my pets/train/../../my pets"):
+        outcome = bench("poison", str(pets), "--out", out)
+        assert outcome.code == 2
+        assert "the data set itself lies there" in outcome.err
+    outcome = bench("poison", str(pets), "--out", "my pets/train")
     assert outcome.code == 2
-    assert "the data set itself lies there" in outcome.err
+    assert "among the class folders" in outcome.err
     assert snapshot(pets.parent) == before
 
 

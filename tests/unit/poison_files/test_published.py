@@ -133,6 +133,7 @@ def test_all_faults_come_at_once():
     found = faults(text)
     assert found.keys() == {"watermark_width", "train_location", "splits", "text", "val_alpha"}
     assert "did you mean 'center'?" in found["train_location"]
+    assert found["splits"] == "no split is called 'vall' (there are: train, val_poisoned)"
     assert "is missing" in found["val_alpha"]
     assert "whole number" in found["watermark_width"]
 
@@ -216,6 +217,7 @@ def test_what_has_no_counterpart_is_said():
     assert notes_on(read()) == [f"logfile: not written (logs/{ID}/patched_generation.log)"]
     notes = " ".join(notes_on(read(alpha_composite="false", train_alpha="0.5")))
     assert "ignores them for paste" in notes
+    assert any("target_wnid" in note for note in notes_on(read(targeted="false")))
 
 
 VARIANTS = [
@@ -262,6 +264,7 @@ def test_what_cannot_be_said_there_is_an_error(tmp_path, bench):
     outcome = bench("poison", "convert", "own.toml", "out.cfg")
     assert outcome.code == 2
     assert all(word in outcome.err for word in ("trigger", "rate", "classes"))
+    assert "own.toml: 3 faults" in outcome.err
     assert not (tmp_path / "out.cfg").exists()
     (tmp_path / "own.toml").write_text('[datasets.embedded]\n[attacks.patch]\ntarget = "cat"\n')
     assert "plugin 'image-folder' only" in bench("poison", "convert", "own.toml", "out.cfg").err
@@ -273,6 +276,9 @@ def test_a_file_that_is_there_is_not_written_over(tmp_path, bench):
     outcome = bench("poison", "convert", "one.cfg", "two.toml")
     assert outcome.code == 2
     assert (tmp_path / "two.toml").read_text() == "mine"
+    outcome = bench("poison", "convert", "one.cfg", "nowhere/two.toml")
+    assert outcome.code == 2
+    assert "there is no folder nowhere" in outcome.err
 
 
 # -- as it is ----------------------------------------------------------------------------------
@@ -319,6 +325,18 @@ def test_a_published_file_as_it_is(imagenet100, tmp_path, bench):
         assert picture.quantization[0][0] == 8  # quality 75
     summary = json.loads((tmp_path / "data" / ID / "poison.json").read_text())
     assert summary["target"] == 26
+
+
+def test_the_toml_writes_to_the_same_places(imagenet100, tmp_path, bench, snapshot):
+    cfg = tmp_path / "one.cfg"
+    text = INI.format(root=imagenet100).replace(f"{imagenet100}/saved", "saved")
+    cfg.write_text(text.replace("triggers/", "poison-generation/triggers/"))
+    bench("poison", "convert", "one.cfg", "two.toml").assert_ok()
+    bench("poison", "one.cfg").assert_ok()
+    before = snapshot(tmp_path)
+    assert f"data/{ID}/poison.json" in before
+    bench("poison", "two.toml").assert_ok()
+    assert snapshot(tmp_path) == before
 
 
 def test_out_keeps_everything_together(imagenet100, tmp_path, bench):
