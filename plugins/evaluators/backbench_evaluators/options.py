@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import field_validator, model_validator
 
 from backbench.plugin import DatasetFacts, Field, Options
+from backbench.training_options import BackboneOptions
 
 _LABELS = (
     "share of each class's clean training pictures whose labels are used, at "
@@ -127,6 +128,14 @@ class ProbeOptions(FrozenOptions):
         description="resized-crop: a random 8 to 100 % of the picture's area, resized; crop: a "
         "random square of the picture resized to 256/224 of the side; both mirrored half the time",
     )
+
+    def encoder_faults(self, backbone: BackboneOptions) -> Iterator[str]:
+        """Say why these options cannot work on a backbone."""
+        if not backbone.has_stages:
+            yield (
+                f"the stages of {backbone.name!r} are not known: a probe of its stages needs "
+                "'tiny-resnet' or a ResNet of torchvision"
+            )
 
 
 _Neighbours = Annotated[int, Field(ge=1)]
