@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import field_validator, model_validator
@@ -177,5 +179,12 @@ class KNNOptions(LabelledOptions):
 
 
 def labels_of_class(count: int, fraction: float) -> int:
-    """Return how many of a class's pictures are labelled: none of none, else at least one."""
-    return min(count, max(1, round(fraction * count)))
+    """Return how many of a class's pictures are labelled: none of none, else at least one.
+
+    A share is rounded down, as the published lists and ``backbench data filelist`` do.
+
+    Args:
+        count: Number of the class's pictures.
+        fraction: Share, as it is written: .29 of 100 is 29.
+    """
+    return min(count, max(1, math.floor(Decimal(str(fraction)) * count)))
