@@ -89,7 +89,12 @@ TINY = {"backbone": {"name": "tiny-resnet"}}
             facts(),
             "at least 16 pixels, not 8",
         ),
-        (BYOLOptions, {"epochs": 200, "batch_size": 512}, facts(600), "longer than the training"),
+        (
+            BYOLOptions,
+            {"epochs": 200, "batch_size": 512},
+            facts(600),
+            "not less than the training's 200 steps: set it to at most 199",
+        ),
         (JigsawOptions, {"resize": 0}, facts(), "resize must be given"),
         (JigsawOptions, {"resize": 0}, facts(size=(64, 64)), "three do not fit"),
         (JigsawOptions, {"tile": 16}, facts(), "tiles of at least 32 pixels"),
