@@ -227,6 +227,8 @@ def plan_from_json(content: Mapping[str, Any]) -> Plan:
         name = CellName(**{one: cell[one] for one in _NAMES})
         if not all(type(getattr(name, one)) is (int if one == "seed" else str) for one in _NAMES):
             raise TypeError(f"{name} is not the name of a cell")
+        if not all(str(getattr(name, one)).isprintable() for one in _NAMES):
+            raise ValueError(f"{name}: some characters cannot be printed")
         cells.append(Cell(name, tuple(cell["path"]), cell["control"]))
     stages = {}
     for key, said in content["stages"].items():

@@ -7,6 +7,8 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from itertools import chain
 
+from pydantic import ValidationError
+
 from backbench.benchmark_file import BenchmarkFile
 from backbench.model import NONE, Cell, CellName, Plan, Stage, StageKind, identity_key
 from backbench.records import Record
@@ -147,7 +149,11 @@ def _who(cell: Cell) -> str:
 
 def _toml_differences(bundle: Bundle) -> Iterator[str]:
     """Compare the plan's cells with those that the benchmark file asks for."""
-    content = BenchmarkFile.model_validate(tomllib.loads(bundle.content(TOML).decode()))
+    try:
+        content = BenchmarkFile.model_validate(tomllib.loads(bundle.content(TOML).decode()))
+    except ValidationError:
+        yield "is not a benchmark file: `backbench check` says why"
+        return
     header, plan = content.benchmark, bundle.plan
     if (header.name, header.protocol or "") != (plan.benchmark, plan.protocol):
         yield f"its name or protocol is not that of {PLAN}"

@@ -33,7 +33,8 @@ class Finding:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.subject}: {self.message}"
+        text = f"{self.subject}: {self.message}"  # a stranger's words may hold a terminal's commands
+        return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 @dataclass(slots=True)
