@@ -230,7 +230,7 @@ def _unlike(options: Mapping[str, Any], defaults: Mapping[str, Any], path: str) 
 def _leading_to(plan: Plan, key: str) -> list[str]:
     """Return the stages that lead to one, in an order in which they can run."""
     found = {key}
-    for one, stage in reversed(plan.stages.items()):
+    for one, stage in reversed(list(plan.stages.items())):
         if one in found:
             found |= set(stage.inputs.values())
     return [one for one in plan.stages if one in found]

@@ -14,7 +14,7 @@ MALFORMED = (
     ValueError,
     AttributeError,
     IndexError,
-    OverflowError,
+    ArithmeticError,
     RecursionError,
     SafetensorError,
 )
@@ -33,7 +33,8 @@ class Finding:
     message: str
 
     def __str__(self) -> str:
-        text = f"{self.subject}: {self.message}"  # a stranger's words may hold a terminal's commands
+        text = f"{self.subject}: {self.message}"
+        # A stranger's words may hold what a terminal obeys.
         return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
