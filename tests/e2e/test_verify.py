@@ -139,6 +139,18 @@ def test_one_byte_flipped(store: Path, bench: Bench, stage: str, file: str) -> N
         only(found, key)
 
 
+def test_no_file_is_left_out(store: Path, bench: Bench) -> None:
+    """A bit of the last file of every artifact: every stage is named."""
+    for folder in (store / "artifacts").iterdir():
+        path = max(path for path in folder.rglob("*") if path.is_file())
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 0x10
+        path.write_bytes(content)
+    found = differing(bench, "--store", str(store))
+    keys = {path.stem for path in (store / "records").iterdir()}
+    assert {key for key in keys if any(key in line for line in found)} == keys
+
+
 def test_a_prediction_edited_with_its_hash(store: Path, bench: Bench) -> None:
     key = key_of(store, EVALUATION)
     path = store / "artifacts" / key / "predictions.safetensors"
@@ -226,7 +238,7 @@ def test_the_target_changed(store: Path, bench: Bench) -> None:
     key = key_of(store, "poison")
     edit(store, key, lambda record: record["facts"].update(target=1))
     found = differing(bench, "--store", str(store))
-    assert any(key in line and "target" in line for line in found)
+    assert any(key in line and "target = 1" in line for line in found)
 
 
 def change_option(record: dict[str, Any]) -> None:
@@ -343,8 +355,13 @@ def test_a_forged_bundle_is_named(finished: Path, bundle: Path, bench: Bench) ->
         record["metrics"]["asr"] = 1.0
         files[name] = json.dumps(record).encode()
 
+    def elsewhere(files: dict[str, bytes]) -> None:
+        files["environment.json"] = b"[]"
+
     rewrite(bundle, better)
     only(differing(bench, str(bundle)), key, "asr = 1.0")
+    rewrite(bundle, elsewhere)
+    assert any("environment.json" in line for line in differing(bench, str(bundle)))
     outcome = bench("import", str(bundle), "--store", "ours")
     assert outcome.code == 1
     assert "not imported" in outcome.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -12,9 +13,9 @@ from pydantic import ValidationError
 from backbench.benchmark_file import BenchmarkFile
 from backbench.model import NONE, Cell, CellName, Plan, Stage, StageKind, identity_key
 from backbench.records import Record
-from backbench.verification.bundle import HEADER, PLAN, TOML, Bundle, exported
+from backbench.verification.bundle import ENVIRONMENT, HEADER, PLAN, TOML, Bundle, exported
 from backbench.verification.data import index_differences
-from backbench.verification.exporting import described
+from backbench.verification.exporting import described, environments
 from backbench.verification.findings import Findings
 from backbench.verification.identity import description_differences
 from backbench.verification.poisons import manifest_differences
@@ -32,6 +33,7 @@ def verify_bundle(bundle: Bundle) -> Findings:
     found.look(HEADER, _file_differences(bundle))
     found.look(PLAN, chain(plan_differences(bundle.plan), _key_differences(bundle)))
     found.look(TOML, _toml_differences(bundle))
+    found.look(ENVIRONMENT, _environment_differences(bundle))
     for name in sorted(bundle.names):
         if name.startswith(("records/", "artifacts/")):
             key = name.split("/")[1].removesuffix(".json")
@@ -170,6 +172,12 @@ def _toml_differences(bundle: Bundle) -> Iterator[str]:
     )
     if list(wanted) != [cell.name for cell in plan.cells]:
         yield f"its matrix does not give the {len(plan.cells)} cells of {PLAN}"
+
+
+def _environment_differences(bundle: Bundle) -> Iterator[str]:
+    records = filter(None, map(bundle.record, bundle.identities))
+    if json.loads(bundle.content(ENVIRONMENT)) != environments(records):
+        yield "not what the records say of where they were made"
 
 
 def _stage_differences(bundle: Bundle, key: str) -> Iterator[str]:

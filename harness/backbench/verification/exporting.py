@@ -8,7 +8,7 @@ import os
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def export_bundle(
     files: dict[str, bytes] = {
         TOML: benchmark.read_bytes(),
         PLAN: as_bytes(plan_as_json(plan)),
-        ENVIRONMENT: as_bytes(_environments(records)),
+        ENVIRONMENT: as_bytes(environments(records.values())),
     }
     for key, record in records.items():
         files[f"records/{key}.json"] = as_bytes(_published(record, plan).as_json())
@@ -140,14 +140,14 @@ def _read(store: Store, record: Record, name: str, sha256: str) -> bytes:
     return content
 
 
-def _environments(records: Mapping[str, Record]) -> list[dict[str, Any]]:
-    """Return the distinct environments of the stages, the most frequent first."""
+def environments(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Return the distinct environments in which stages ran, the most frequent first."""
     counts = Counter(
         json.dumps(
             {name: value for name, value in one.provenance.items() if name not in _OF_A_STAGE},
             sort_keys=True,
         )
-        for one in records.values()
+        for one in records
     )
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return [{"stages": count, **json.loads(text)} for text, count in ordered]

@@ -49,6 +49,9 @@ def manifest_differences(record: Record, evidence: Evidence) -> Iterator[str]:
         if split == "val" and before != len(labels) - 1:
             yield f"val.jsonl: {before + 1} lines for {len(labels)} pictures"
     target = record.facts["target"]
+    meant = record.stage["plugin"]["options"].get("target")
+    if target is not None and meant in classes and classes[target] != meant:
+        yield f"its record says target = {target} ({classes[target]}), its options say {meant}"
     facts = {
         "target_name": None if target is None else classes[target],
         **rates(target, np.array(chosen, dtype=np.int64), np.asarray(index["train"]["labels"])),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,16 @@ def test_all_images_as_the_denominator() -> None:
     assert Made("asr:all-images", [], {**METRICS, "asr": 4 / 6}).differences() == []
     (found,) = Made("asr:all-images", [], METRICS).differences()
     assert "asr = 0.5" in found
+
+
+def test_an_evaluator_of_pictures() -> None:
+    """It reads the encoder, the data set and the poison, and no features."""
+    made = Made("", [], METRICS)
+    inputs = made.records["triggered"].stage["inputs"]
+    made.records["e"] = replace(
+        made.records["e"], stage={**made.records["e"].stage, "inputs": inputs}
+    )
+    assert made.differences() == []
 
 
 def test_each_head() -> None:
