@@ -61,6 +61,7 @@ class Row:
         foreign: The weights were not trained here: what they have seen is not known.
         reported: Figures published elsewhere, by metric: shown beside ours, never ranked and in no
             mean.
+        origin: The imported bundle that the row is of; empty for our own.
     """
 
     names: Mapping[str, str]
@@ -73,6 +74,7 @@ class Row:
     protocol: str = ""
     foreign: bool = False
     reported: Mapping[str, Reported] = field(default_factory=dict)
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,8 +89,13 @@ def stage_key(stage: Stage) -> str:
     Returns:
         The first 128 bits of a SHA-256, as 32 hexadecimal digits.
     """
+    return identity_key(stage_identity(stage))
+
+
+def stage_identity(stage: Stage) -> dict[str, Any]:
+    """Return everything that a stage's result depends on, as JSON values."""
     use = stage.plugin
-    identity = {
+    return {
         "schema": KEY_SCHEMA,
         "kind": stage.kind.value,
         "plugin": use
@@ -105,6 +110,10 @@ def stage_key(stage: Stage) -> str:
         "inputs": dict(stage.inputs),
         "content": stage.content,
     }
+
+
+def identity_key(identity: Mapping[str, Any]) -> str:
+    """Hash what :func:`stage_identity` gave."""
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

@@ -15,6 +15,8 @@ COMMANDS = {
     "check": ("backbench.cli.check", "Validate a benchmark file; report all faults at once."),
     "data": ("backbench.cli.data", "Make ImageNet-100 and file lists; name a set of classes."),
     "evaluate": ("backbench.cli.evaluate", "Evaluate an encoder that was trained elsewhere."),
+    "export": ("backbench.cli.export", "Write what others need to check a claimed number."),
+    "import": ("backbench.cli.import_", "Show the rows of other people's bundles beside ours."),
     "plan": ("backbench.cli.plan", "Show cells and stages: what is cached, what is shared."),
     "plugins": ("backbench.cli.plugins", "List the installed plugins and document their options."),
     "poison": ("backbench.cli.poison", "Write a poisoned data set as picture files and lists."),
@@ -23,6 +25,7 @@ COMMANDS = {
     "run": ("backbench.cli.run", "Run what is missing, then show the leaderboard."),
     "schema": ("backbench.cli.schema", "Print the JSON Schema of a benchmark file."),
     "show": ("backbench.cli.show", "Show the leaderboard of what is in the store."),
+    "verify": ("backbench.cli.verify", "Recompute what a store or a bundle claims."),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -13,8 +14,10 @@ from backbench.leaderboard import FIELDS, Leaderboard, build, select
 from backbench.model import Plan
 from backbench.registry import Registry
 from backbench.report.tables import print_board
+from backbench.report.why import explain, only_row
 from backbench.reproductions import with_reported
 from backbench.store import Store
+from backbench.verification.imported import with_imported
 
 
 @click.command("show")
@@ -38,6 +41,12 @@ from backbench.store import Store
     show_default=True,
     help="One table for each value of this field.",
 )
+@click.option(
+    "--why",
+    metavar="ROW",
+    help="How a row came about, from the file to the predictions: method=byol,attack=none,… "
+    "until one row is left.",
+)
 def command(  # noqa: PLR0917 - click passes them by name
     file: Path,
     profile: str | None,
@@ -46,6 +55,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     sort: str | None,
     filters: tuple[str, ...],
     by: str,
+    why: str | None,
 ) -> None:
     """Show the leaderboard of what is in the store.
 
@@ -55,14 +65,24 @@ def command(  # noqa: PLR0917 - click passes them by name
     where = Store(store)
     plan = common.plan_of(benchmark, where, keep_hashes=False)
     board = select(board_of(registry, plan, where), filters, sort)
+    if why is not None:
+        own = replace(board, rows=tuple(row for row in board.rows if not row.origin))
+        row = only_row(select(own, why.split(","), None), why)
+        click.echo("\n".join(explain(row, plan, where, registry, file, profile=profile)))
+        return
     if not any(row.seeds or row.problem for row in board.rows):
         raise UsageError(_nothing(benchmark, file, store, filtered=bool(filters)))
     show_board(board, style, None if by == "nothing" else by)
 
 
 def board_of(registry: Registry, plan: Plan, store: Store) -> Leaderboard:
-    """Return the leaderboard of a plan: what is in the store, what others have reported of it."""
-    return with_reported(build(plan, store.record, store.failure, registry.columns()), plan)
+    """Return the leaderboard of a plan: what is in the store, what others have reported of it.
+
+    The rows of imported bundles come last.
+    """
+    columns = registry.columns()
+    board = with_reported(build(plan, store.record, store.failure, columns), plan)
+    return with_imported(board, plan, store, columns)
 
 
 def show_board(board: Leaderboard, style: str = "table", by: str | None = "evaluator") -> None:

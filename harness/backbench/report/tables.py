@@ -33,6 +33,9 @@ FOREIGN = " †"
 
 FOREIGN_NOTE = "† foreign: weights that were not trained here"
 
+#: What marks the method of a row of an imported bundle; the number of its footnote follows.
+IMPORTED = " ‡"
+
 
 def protocol_line(board: Leaderboard) -> str:
     """Return what stands under a table: the protocol card, and what a mark on a row says."""
@@ -45,7 +48,16 @@ def protocol_line(board: Leaderboard) -> str:
 def footnotes(board: Leaderboard) -> list[str]:
     """Return where the figures of the columns ``reported`` come from, a numbered line each."""
     notes = _notes(board).items()
-    return [f"[{number}] {source}: {setting}" for (source, setting), number in notes]
+    return [
+        *(f"[{number}] {source}: {setting}" for (source, setting), number in notes),
+        *(f"{mark.strip()} imported: {origin}" for origin, mark in _origins(board).items()),
+    ]
+
+
+def _origins(board: Leaderboard) -> dict[str, str]:
+    """Return the mark of each imported bundle of which there are rows."""
+    found = dict.fromkeys(row.origin for row in board.rows if row.origin)
+    return {origin: f"{IMPORTED}{number}" for number, origin in enumerate(found, start=1)}
 
 
 def _notes(board: Leaderboard) -> dict[tuple[str, str], int]:
@@ -138,7 +150,7 @@ def _table(title: str, board: Leaderboard, by: str | None, detail: _Detail) -> T
         table.add_column(heading, justify="right", no_wrap=True)
         for heading in _beside(board, column, tight=tight):
             table.add_column(heading, justify="right", style="dim", no_wrap=True)
-    marks, notes = extremes(board), _notes(board)
+    marks, notes, origins = extremes(board), _notes(board), _origins(board)
     methods = [row.names["method"] for row in board.rows]
     blocks = 1 + sum(one != two for one, two in itertools.pairwise(methods))
     apart = blocks == len(set(methods))  # not where rows have been sorted by something else
@@ -147,7 +159,7 @@ def _table(title: str, board: Leaderboard, by: str | None, detail: _Detail) -> T
         if apart and previous is not None and row.names["method"] != previous.names["method"]:
             table.add_section()
         previous = row
-        cells: list[Text | str] = [Text(_name(row, name)) for name in fields]
+        cells: list[Text | str] = [Text(_name(row, name, origins)) for name in fields]
         if not same:
             cells.append(_count(row))
         for column in columns:
@@ -180,8 +192,10 @@ def _marked(
     return Text(f"{text}  ")
 
 
-def _name(row: Row, field: str) -> str:
-    return row.names[field] + (FOREIGN if row.foreign and field == "method" else "")
+def _name(row: Row, field: str, origins: Mapping[str, str]) -> str:
+    if field != "method":
+        return row.names[field]
+    return row.names[field] + FOREIGN * row.foreign + origins.get(row.origin, "")
 
 
 def _count(row: Row) -> str:
@@ -204,14 +218,14 @@ def _columns(board: Leaderboard) -> list[Column]:
 
 
 def _plain(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
-    columns, notes = _columns(board), _notes(board)
+    columns, notes, origins = _columns(board), _notes(board), _origins(board)
     header = [*FIELDS, "n"]
     for column in columns:
         header += [column.title, *([f"{column.title} control"] if column.control else [])]
         header += [f"{column.title} reported"] if _is_reported(board, column) else []
     body = []
     for row in board.rows:
-        line = [*(_name(row, name) for name in FIELDS), _count(row)]
+        line = [*(_name(row, name, origins) for name in FIELDS), _count(row)]
         for column in columns:
             line.append(spread(row.values.get(column.metric), column.decimals))
             if column.control:
@@ -252,7 +266,7 @@ def latex(board: Leaderboard) -> str:
         for _, part in group(board, None)
     ]
     body = "\n\n".join(parts)
-    commands = {"±": r"$\pm$", "–": "--", "✗": r"$\times$", "†": r"$\dagger$"}
+    commands = {"±": r"$\pm$", "–": "--", "✗": r"$\times$", "†": r"$\dagger$", "‡": r"$\ddagger$"}
     for character, command in commands.items():
         body = body.replace(character, command)
     return body
@@ -262,7 +276,7 @@ def comma_separated(board: Leaderboard) -> str:
     """Return CSV: one line a row, mean, standard deviation and interval of every metric."""
     metrics = sorted({metric for row in board.rows for metric in row.values})
     parts = ("mean", "std", "ci95")
-    header = ["protocol", *FIELDS, "foreign", "n", "planned"]
+    header = ["protocol", *FIELDS, "foreign", "origin", "n", "planned"]
     for metric in metrics:
         for kind in ("", ":control", ":lift"):
             header += [f"{metric}{kind}:{part}" for part in parts]
@@ -275,7 +289,8 @@ def comma_separated(board: Leaderboard) -> str:
     for row in board.rows:
         names = (row.names[name] for name in FIELDS)
         foreign = "yes" if row.foreign else "no"
-        line: list[Any] = [row.protocol, *names, foreign, len(row.seeds), row.planned]
+        line: list[Any] = [row.protocol, *names, foreign, row.origin]
+        line += [len(row.seeds), row.planned]
         for metric in metrics:
             for source in (row.values, row.controls, row.lifts):
                 summary = source.get(metric)
@@ -296,6 +311,7 @@ def as_json(board: Leaderboard) -> str:
             **row.names,
             "protocol": row.protocol,
             "foreign": row.foreign,
+            "origin": row.origin,
             "seeds": row.seeds,
             "planned": row.planned,
             "metrics": {name: asdict(value) for name, value in row.values.items()},

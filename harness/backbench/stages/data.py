@@ -45,7 +45,7 @@ def training_images(task: Task) -> ImageSet:
     """Return the task's training set: with poison if it has any, without what was dropped."""
     images = clean_images(task, "train")
     if task.has("poison"):
-        images = Overlay(images, _poisons(task.input("poison")))
+        images = Overlay(images, poisoned_pictures(task.input("poison")))
     if task.has("sanitize"):
         dropped = load_file(task.input("sanitize") / "scores.safetensors")["scores"] > 0
         images = Subset(images, np.flatnonzero(~dropped))
@@ -67,7 +67,8 @@ def _array_images(folder: Path, split: Split) -> ArrayImages:
     return ArrayImages(tensors["pixels"], tensors["labels"], tuple(index["sources"]))
 
 
-def _poisons(folder: Path) -> Mapping[int, Pixels]:
+def poisoned_pictures(folder: Path) -> Mapping[int, Pixels]:
+    """Return the changed training pictures of a poison's artifact, by index."""
     packed = folder / "images.safetensors"
     if packed.is_file():
         tensors = load_file(packed)

@@ -1,0 +1,244 @@
+"""A bundle: one ZIP file with what others need to check numbers.
+
+::
+
+    bundle.json             format, benchmark, profile; size and SHA-256 of every other file
+    benchmark.toml          the benchmark file
+    plan.json               cells, and what the key of each stage is of
+    environment.json        the environments in which stages ran, and how many in each
+    records/<key>.json      the records, the folders of the machine left out
+    artifacts/<key>/…       indices of data sets, manifests, predictions, classes: no images and
+                            no weights, whose hashes stand in the records
+
+A bundle is read in memory: nothing of it is ever written to a disk or run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import stat
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from backbench.errors import UsageError
+from backbench.model import Cell, CellName, Plan, PluginUse, Stage, StageKind, stage_identity
+from backbench.records import Record
+from backbench.verification.findings import MALFORMED
+
+#: Says what a file is, and in which version.
+FORMAT = "backbench-bundle"
+VERSION = 1
+
+HEADER, TOML, PLAN, ENVIRONMENT = "bundle.json", "benchmark.toml", "plan.json", "environment.json"
+
+_ARTIFACTS = {
+    StageKind.DATASET: r"index\.json",
+    StageKind.POISON: r"(train|val)\.jsonl",
+    StageKind.EVALUATE: r"predictions\.safetensors|classes\.json|classes(_[\w.=+-]+)?\.csv",
+}
+
+_NAME = re.compile(
+    r"(bundle|plan|environment)\.json|benchmark\.toml|records/[0-9a-f]{32}\.json|"
+    rf"artifacts/[0-9a-f]{{32}}/({'|'.join(_ARTIFACTS.values())})",
+    re.ASCII,
+)
+
+#: Most files, bytes of one file and bytes of all; and how much smaller than its content a large
+#: bundle may be (predictions and manifests come to about a third).
+MOST_FILES = 100_000
+MOST_BYTES = 2**28
+MOST_BYTES_IN_ALL = 2**33
+SMALL, MOST_COMPRESSION = 2**26, 100
+
+
+def exported(kind: str, name: str) -> bool:
+    """Say whether a file of a stage's artifact goes into a bundle.
+
+    Args:
+        kind: The kind of stage.
+        name: The file's path in the artifact.
+    """
+    pattern = _ARTIFACTS.get(StageKind(kind))
+    return pattern is not None and re.fullmatch(pattern, name, re.ASCII) is not None
+
+
+class Bundle:
+    """An open bundle.
+
+    Args:
+        path: The file.
+        archive: It, opened; every name in it is one that a bundle may have, once.
+
+    Raises:
+        UsageError: If it is none, or of another version.
+    """
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
+        self.path = path
+        self._archive = archive
+        self.names = frozenset(archive.namelist())
+        for name in (HEADER, PLAN, TOML, ENVIRONMENT):
+            if name not in self.names:
+                raise UsageError(f"{path}: not a bundle of backbench: it has no {name}")
+        try:
+            self.header: Mapping[str, Any] = self.json(HEADER)
+            if self.header.get("format") != FORMAT or self.header.get("version") != VERSION:
+                raise UsageError(
+                    f"{path}: a bundle of version {self.header.get('version')!r}, this backbench "
+                    f"reads {VERSION}"
+                )
+            self.files: Mapping[str, Mapping[str, Any]] = dict(self.header["files"])
+            plan = self.json(PLAN)
+            self.identities: Mapping[str, Mapping[str, Any]] = dict(plan["stages"])
+            self.plan = plan_from_json(plan)
+        except MALFORMED as error:
+            raise UsageError(f"{path}: {HEADER} or {PLAN} cannot be read: {error}") from error
+
+    def content(self, name: str) -> bytes:
+        """Return a file.
+
+        Raises:
+            KeyError: If it is not there.
+            UsageError: If it cannot be unpacked, or is larger than it says.
+        """
+        said = self._archive.getinfo(name).file_size
+        try:
+            with self._archive.open(name) as file:
+                content = file.read(said + 1)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise UsageError(f"{self.path}: {name} cannot be unpacked: {error}") from error
+        if len(content) != said:
+            raise UsageError(f"{self.path}: {name} has another size than it says")
+        return content
+
+    def json(self, name: str) -> dict[str, Any]:
+        """Return a file's JSON object."""
+        content = json.loads(self.content(name))
+        if not isinstance(content, dict):
+            raise TypeError(f"{name}: not a JSON object")
+        return content
+
+    def record(self, key: str) -> Record | None:
+        """Return a stage's record, or ``None``."""
+        name = f"records/{key}.json"
+        return Record.from_json(self.json(name)) if name in self.names else None
+
+    def read(self, key: str, name: str) -> bytes:
+        """Return a file of a stage's artifact."""
+        return self.content(f"artifacts/{key}/{name}")
+
+
+@contextmanager
+def open_bundle(path: Path) -> Iterator[Bundle]:
+    """Open a bundle, perhaps a stranger's.
+
+    Args:
+        path: The file.
+
+    Raises:
+        UsageError: If it is no bundle, or holds anything that a bundle must not.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _refuse(path, archive)
+            yield Bundle(path, archive)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: there is no such bundle") from None
+    except zipfile.BadZipFile as error:
+        raise UsageError(f"{path}: not a ZIP file: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _refuse(path: Path, archive: zipfile.ZipFile) -> None:
+    """Refuse whatever a bundle does not have, by what its list of contents says.
+
+    Raises:
+        UsageError: Naming the first such thing.
+    """
+    entries = archive.infolist()
+    if len(entries) > MOST_FILES:
+        raise UsageError(
+            f"{path}: refused: {len(entries)} files, and {MOST_FILES} at most are read"
+        )
+    for entry in entries:
+        mode = entry.external_attr >> 16
+        rules = (
+            (entry.orig_filename == entry.filename, "its name is not a plain one"),
+            (_NAME.fullmatch(entry.filename), "a bundle has no file of this name"),
+            (not stat.S_IFMT(mode) or stat.S_ISREG(mode), "it is not a plain file"),
+            (not entry.flag_bits & 0x1, "it is encrypted"),
+            (
+                entry.compress_type in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED},
+                "it is compressed in another way than ZIP files usually are",
+            ),
+            (
+                entry.file_size <= MOST_BYTES,
+                f"it has {entry.file_size} bytes, and {MOST_BYTES} at most are read",
+            ),
+        )
+        for holds, why in rules:
+            if not holds:
+                raise UsageError(f"{path}: refused: {entry.orig_filename!r}: {why}")
+    name, count = (
+        Counter(entry.filename for entry in entries).most_common(1)[0] if entries else ("", 0)
+    )
+    if count > 1:
+        raise UsageError(f"{path}: refused: {name!r} is in it {count} times")
+    total, packed = sum(entry.file_size for entry in entries), path.stat().st_size
+    if total > MOST_BYTES_IN_ALL or total > max(SMALL, MOST_COMPRESSION * packed):
+        raise UsageError(f"{path}: refused: its {packed} bytes would unpack to {total}")
+
+
+_NAMES = tuple(field.name for field in dataclasses.fields(CellName))
+
+
+# -- the plan ----------------------------------------------------------------------------------
+
+
+def plan_as_json(plan: Plan) -> dict[str, Any]:
+    """Return a plan as JSON values: of each stage, what its key is of."""
+    return {
+        "benchmark": plan.benchmark,
+        "protocol": plan.protocol,
+        "cells": [
+            {
+                **dataclasses.asdict(cell.name),
+                "path": list(cell.path),
+                "control": cell.control,
+            }
+            for cell in plan.cells
+        ],
+        "stages": {key: stage_identity(stage) for key, stage in plan.stages.items()},
+    }
+
+
+def plan_from_json(content: Mapping[str, Any]) -> Plan:
+    """Read what :func:`plan_as_json` gave; options outside the keys are not known."""
+    cells = []
+    for cell in content["cells"]:
+        name = CellName(**{one: cell[one] for one in _NAMES})
+        if not all(type(getattr(name, one)) is (int if one == "seed" else str) for one in _NAMES):
+            raise TypeError(f"{name} is not the name of a cell")
+        if not all(str(getattr(name, one)).isprintable() for one in _NAMES):
+            raise ValueError(f"{name}: some characters cannot be printed")
+        cells.append(Cell(name, tuple(cell["path"]), cell["control"]))
+    stages = {}
+    for key, said in content["stages"].items():
+        use = said["plugin"]
+        stages[key] = Stage(
+            kind=StageKind(said["kind"]),
+            plugin=use and PluginUse(**use, identity=use["options"]),
+            seed=said["seed"],
+            inputs=dict(said["inputs"]),
+            content=said["content"],
+            label=said["kind"],
+        )
+    return Plan(content["benchmark"], stages, tuple(cells), content["protocol"])

@@ -1,0 +1,215 @@
+"""Check a bundle: everything that can be known without its images, its weights and its code."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from itertools import chain
+
+from pydantic import ValidationError
+
+from backbench.benchmark_file import BenchmarkFile
+from backbench.model import NONE, Cell, CellName, Plan, Stage, StageKind, identity_key
+from backbench.records import Record
+from backbench.verification.bundle import ENVIRONMENT, HEADER, PLAN, TOML, Bundle, exported
+from backbench.verification.data import index_differences
+from backbench.verification.exporting import described, environments
+from backbench.verification.findings import Findings
+from backbench.verification.identity import description_differences
+from backbench.verification.poisons import manifest_differences
+from backbench.verification.predictions import differences as prediction_differences
+
+CANNOT_PROVE = (
+    "a bundle cannot prove that its predictions came from an encoder that was trained as its "
+    "records say, nor that the pictures were those of its manifests: only running the benchmark can"
+)
+
+
+def verify_bundle(bundle: Bundle) -> Findings:
+    """Check a bundle's hashes, keys, plan, manifests, predictions and metrics."""
+    found = Findings()
+    found.look(HEADER, _file_differences(bundle))
+    found.look(PLAN, chain(plan_differences(bundle.plan), _key_differences(bundle)))
+    found.look(TOML, _toml_differences(bundle))
+    found.look(ENVIRONMENT, _environment_differences(bundle))
+    for name in sorted(bundle.names):
+        if name.startswith(("records/", "artifacts/")):
+            key = name.split("/")[1].removesuffix(".json")
+            known = name.startswith("records/") or f"records/{key}.json" in bundle.names
+            if key not in bundle.identities or not known:
+                found.look(name, iter([f"{PLAN} has no such stage, or it has no record"]))
+    for key in bundle.identities:
+        if f"records/{key}.json" in bundle.names:
+            found.checked += 1
+            found.look(_subject(bundle, key), _stage_differences(bundle, key))
+    return found
+
+
+def _subject(bundle: Bundle, key: str) -> str:
+    stage = bundle.plan.stages[key]
+    use = f" {stage.plugin.name}" if stage.plugin else ""
+    return f"{stage.kind}{use} ({key})"
+
+
+def _file_differences(bundle: Bundle) -> Iterator[str]:
+    for name in sorted(bundle.names - {HEADER} | set(bundle.files)):
+        if name not in bundle.names:
+            yield f"{name} is missing"
+        elif name not in bundle.files:
+            yield f"{name} is not in its list"
+        elif described(bundle.content(name)) != bundle.files[name]:
+            yield f"{name} has another size or SHA-256 than its list says"
+    if bundle.header.get("benchmark") != bundle.plan.benchmark:
+        yield "names another benchmark than the plan"
+
+
+def _key_differences(bundle: Bundle) -> Iterator[str]:
+    for key, identity in bundle.identities.items():
+        if identity_key(identity) != key:
+            yield f"stage {key}: what is said of it has the key {identity_key(identity)}"
+
+
+def plan_differences(plan: Plan) -> Iterator[str]:
+    """Check that each cell's stages are the cell's, and that its control is one.
+
+    Args:
+        plan: The plan; what its stages are said to be is taken as it is.
+    """
+    for key, stage in plan.stages.items():
+        for role, read in stage.inputs.items():
+            if read not in plan.stages:
+                yield f"stage {key} reads the {role} {read}, which is not in the plan"
+    for cell in plan.cells:
+        for key in (*cell.path, *filter(None, [cell.control])):
+            if key not in plan.stages:
+                yield f"{_who(cell)}: its stage {key} is not in the plan"
+                return
+        yield from _cell_differences(plan.stages, cell)
+
+
+def _cell_differences(stages: Mapping[str, Stage], cell: Cell) -> Iterator[str]:
+    who = _who(cell)
+    path = _leading_to(stages, cell.evaluation)
+    if set(cell.path) != path or stages[cell.evaluation].kind is not StageKind.EVALUATE:
+        yield f"{who}: its path is not that of an evaluation"
+    seeds = {stages[key].seed for key in path} - {None, cell.name.seed}
+    if seeds:
+        yield f"{who}: some of its stages have the seed {min(map(str, seeds))}"
+    poisons = _of_kind(stages, path, StageKind.POISON)
+    if len(poisons) != (cell.name.attack != NONE):
+        yield f"{who}: has {len(poisons)} poisons"
+    if cell.control is not None:
+        yield from _control_differences(stages, cell, cell.control)
+    elif poisons and not _of_kind(stages, path, StageKind.IMPORT):
+        yield f"{who}: has no control"
+
+
+def _control_differences(stages: Mapping[str, Stage], cell: Cell, key: str) -> Iterator[str]:
+    """Check that a control differs from its cell in nothing but what it was trained on."""
+    who, path, control = _who(cell), _leading_to(stages, cell.evaluation), _leading_to(stages, key)
+    evaluation, other = stages[cell.evaluation], stages[key]
+    if (evaluation.plugin, evaluation.seed) != (other.plugin, other.seed):
+        yield f"{who}: its control is judged by another evaluator"
+    if _of_kind(stages, control, StageKind.POISON) != _of_kind(stages, path, StageKind.POISON):
+        yield f"{who}: its control is shown another trigger"
+    if any("poison" in stages[key].inputs for key in _of_kind(stages, control, StageKind.PRETRAIN)):
+        yield f"{who}: its control was trained on poison"
+    for kind in (StageKind.PRETRAIN, StageKind.REPAIR, StageKind.SANITIZE):
+        if _plugins(stages, path, kind) != _plugins(stages, control, kind):
+            yield f"{who}: its control went through another {kind}"
+
+
+def _leading_to(stages: Mapping[str, Stage], key: str) -> set[str]:
+    found: set[str] = set()
+    waiting = [key]
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found.add(one)
+            waiting += stages[one].inputs.values()
+    return found
+
+
+def _of_kind(stages: Mapping[str, Stage], keys: set[str], kind: StageKind) -> set[str]:
+    return {key for key in keys if stages[key].kind is kind}
+
+
+def _plugins(stages: Mapping[str, Stage], keys: set[str], kind: StageKind) -> list[str]:
+    found = ((stages[key].plugin, stages[key].seed) for key in _of_kind(stages, keys, kind))
+    return sorted(str(one) for one in found)
+
+
+def _who(cell: Cell) -> str:
+    name = cell.name
+    return (
+        f"cell {name.method} · {name.attack} · {name.defense} · {name.evaluator} "
+        f"on {name.dataset}, seed {name.seed}"
+    )
+
+
+def _toml_differences(bundle: Bundle) -> Iterator[str]:
+    """Compare the plan's cells with those that the benchmark file asks for."""
+    try:
+        content = BenchmarkFile.model_validate(tomllib.loads(bundle.content(TOML).decode()))
+    except ValidationError:
+        yield "is not a benchmark file: `backbench check` says why"
+        return
+    header, plan = content.benchmark, bundle.plan
+    if (header.name, header.protocol or "") != (plan.benchmark, plan.protocol):
+        yield f"its name or protocol is not that of {PLAN}"
+    profile = bundle.header.get("profile")
+    if profile is not None and profile not in content.profiles:
+        yield f"has no profile {profile!r}"
+        return
+    chosen = None if profile is None else content.profiles[profile]
+    wanted: dict[CellName, None] = dict.fromkeys(
+        cell
+        for matrix in content.matrix
+        for cell in matrix.cells(header.seeds)
+        if chosen is None or chosen.holds(cell)
+    )
+    if list(wanted) != [cell.name for cell in plan.cells]:
+        yield f"its matrix does not give the {len(plan.cells)} cells of {PLAN}"
+
+
+def _environment_differences(bundle: Bundle) -> Iterator[str]:
+    records = filter(None, map(bundle.record, bundle.identities))
+    if json.loads(bundle.content(ENVIRONMENT)) != environments(records):
+        yield "not what the records say of where they were made"
+
+
+def _stage_differences(bundle: Bundle, key: str) -> Iterator[str]:
+    record = bundle.record(key)
+    if record is None:
+        return
+    if record.key != key:
+        yield f"its record is that of {record.key}"
+        return
+    yield from description_differences(record, bundle.identities[key])
+    for role, read in record.stage["inputs"].items():
+        if f"records/{read}.json" not in bundle.names:
+            yield f"the {role} that it read ({read}) has no record"
+    yield from _artifact_differences(bundle, record)
+    if record.stage["kind"] == StageKind.DATASET:
+        yield from index_differences(record, bundle)
+    elif record.stage["kind"] == StageKind.POISON:
+        yield from manifest_differences(record, bundle)
+    elif record.stage["kind"] == StageKind.EVALUATE:
+        yield from prediction_differences(record, bundle)
+
+
+def _artifact_differences(bundle: Bundle, record: Record) -> Iterator[str]:
+    folder = f"artifacts/{record.key}/"
+    there = {name.removeprefix(folder) for name in bundle.names if name.startswith(folder)}
+    for name, said in record.files.items():
+        if not re.fullmatch(r"[0-9a-f]{64}", said["sha256"]):
+            yield f"its record says {name} has the SHA-256 {said['sha256']!r}"
+        if exported(record.stage["kind"], name):
+            if name not in there:
+                yield f"{name} is missing"
+            elif described(bundle.read(record.key, name)) != said:
+                yield f"{name} has another size or SHA-256 than its record says"
+    for name in sorted(there - set(record.files)):
+        yield f"{name} is not in its record"

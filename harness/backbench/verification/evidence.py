@@ -1,0 +1,64 @@
+"""Where records and artifacts are read from: a store, or a bundle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from backbench.records import Record
+from backbench.store import Store
+
+
+class Evidence(Protocol):
+    """Gives records, and files of artifacts."""
+
+    def record(self, key: str) -> Record | None:
+        """Return a finished stage's record, or ``None``."""
+        ...
+
+    def read(self, key: str, name: str) -> bytes:
+        """Return a file of a stage's artifact.
+
+        Raises:
+            OSError: If it cannot be read.
+            KeyError: If it is not there.
+        """
+        ...
+
+
+class StoreEvidence:
+    """The files of a store.
+
+    Args:
+        store: The store.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def record(self, key: str) -> Record | None:
+        """Return a finished stage's record, or ``None``."""
+        return self.store.record(key)
+
+    def read(self, key: str, name: str) -> bytes:
+        """Return a file of a stage's artifact."""
+        return (self.store.artifact(key) / name).read_bytes()
+
+
+def known(evidence: Evidence, key: str) -> Record:
+    """Return the record of a stage that another one has read.
+
+    Raises:
+        ValueError: If it is not there.
+    """
+    record = evidence.record(key)
+    if record is None:
+        raise ValueError(f"the stage {key}, which it read, has no record")
+    return record
+
+
+def index_of(evidence: Evidence, dataset: str) -> Mapping[str, Any]:
+    """Return the index of a data set: classes, sources and labels."""
+    index: dict[str, Any] = json.loads(evidence.read(dataset, "index.json"))
+    return index

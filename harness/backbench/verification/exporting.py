@@ -1,0 +1,153 @@
+"""Write a bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from backbench.errors import StoreError, UsageError
+from backbench.model import Plan
+from backbench.records import Record
+from backbench.store import Store
+from backbench.verification.bundle import (
+    ENVIRONMENT,
+    FORMAT,
+    HEADER,
+    PLAN,
+    TOML,
+    VERSION,
+    exported,
+    plan_as_json,
+)
+from backbench.verification.identity import without_places
+
+#: What a file of a ZIP says of its age: nothing.
+_TIME = (1980, 1, 1, 0, 0, 0)
+
+#: Of what a record's provenance says, what differs between stages of one run.
+_OF_A_STAGE = ("plugin",)
+
+
+def export_bundle(
+    plan: Plan, store: Store, benchmark: Path, out: Path, *, profile: str | None = None
+) -> list[str]:
+    """Write what others need to check the numbers of a plan; the same store gives the same bytes.
+
+    Args:
+        plan: The plan.
+        store: Where its records and artifacts are.
+        benchmark: The benchmark file.
+        out: The bundle; it must not be there yet.
+        profile: The profile of which the plan is.
+
+    Returns:
+        Keys of the stages that have not been run.
+
+    Raises:
+        UsageError: If nothing is finished, or the bundle cannot be written.
+        StoreError: If an artifact is not what its record says.
+    """
+    if out.exists():
+        raise UsageError(f"{out}: is there already: choose another name with --out")
+    missing = []
+    records = {}
+    for key in plan.stages:
+        record = store.record(key)
+        if record is None:
+            missing.append(key)
+        else:
+            records[key] = record
+    if not any(cell.evaluation in records for cell in plan.cells):
+        raise UsageError(f"{store.root}: no finished cell of {plan.benchmark!r}: run it first")
+    files: dict[str, bytes] = {
+        TOML: benchmark.read_bytes(),
+        PLAN: as_bytes(plan_as_json(plan)),
+        ENVIRONMENT: as_bytes(environments(records.values())),
+    }
+    for key, record in records.items():
+        files[f"records/{key}.json"] = as_bytes(_published(record, plan).as_json())
+        for name, said in record.files.items():
+            if exported(record.stage["kind"], name):
+                files[f"artifacts/{key}/{name}"] = _read(store, record, name, said["sha256"])
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "benchmark": plan.benchmark,
+        "profile": profile,
+        "files": {name: described(content) for name, content in sorted(files.items())},
+    }
+    write_bundle(out, {HEADER: as_bytes(header), **dict(sorted(files.items()))})
+    return missing
+
+
+def described(content: bytes) -> dict[str, Any]:
+    """Return size and SHA-256."""
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def as_bytes(content: Any) -> bytes:
+    """Return JSON."""
+    return (json.dumps(content, indent=1) + "\n").encode()
+
+
+def write_bundle(out: Path, files: Mapping[str, bytes]) -> None:
+    """Write a ZIP file of the given content and nothing else, by rename.
+
+    Raises:
+        UsageError: If it cannot be written.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{out.name}-", dir=out.parent)
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written ({error.strerror})") from error
+    try:
+        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+            for path, content in files.items():
+                entry = zipfile.ZipInfo(path, _TIME)
+                entry.create_system = 3
+                entry.external_attr = 0o100644 << 16
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(entry, content, compresslevel=9)
+        Path(name).chmod(0o644)
+        Path(name).replace(out)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _published(record: Record, plan: Plan) -> Record:
+    """Return a record without the folders of this machine."""
+    use, planned = record.stage["plugin"], plan.stages[record.key].plugin
+    if use is None or planned is None:
+        return record
+    options = without_places(use["options"], planned.identity)
+    return replace(record, stage={**record.stage, "plugin": {**use, "options": options}})
+
+
+def _read(store: Store, record: Record, name: str, sha256: str) -> bytes:
+    path = store.artifact(record.key) / name
+    content = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise StoreError(f"{path}: not what its record says: `backbench verify` names all such")
+    return content
+
+
+def environments(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Return the distinct environments in which stages ran, the most frequent first."""
+    counts = Counter(
+        json.dumps(
+            {name: value for name, value in one.provenance.items() if name not in _OF_A_STAGE},
+            sort_keys=True,
+        )
+        for one in records
+    )
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [{"stages": count, **json.loads(text)} for text, count in ordered]

@@ -1,0 +1,78 @@
+"""What a verification has found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from safetensors import SafetensorError
+
+#: What reading a damaged or a forged file raises.
+MALFORMED = (
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    IndexError,
+    ArithmeticError,
+    RecursionError,
+    SafetensorError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that differs, or could not be checked.
+
+    Args:
+        subject: Which stage, or which file.
+        message: What of it.
+    """
+
+    subject: str
+    message: str
+
+    def __str__(self) -> str:
+        text = f"{self.subject}: {self.message}"
+        # A stranger's words may hold what a terminal obeys.
+        return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
+@dataclass(slots=True)
+class Findings:
+    """All that was found.
+
+    Args:
+        checked: Number of stages that were looked at.
+        differs: The first thing that differs, of each stage.
+        unchecked: What could not be checked, and why.
+    """
+
+    checked: int = 0
+    differs: list[Finding] = field(default_factory=list)
+    unchecked: list[Finding] = field(default_factory=list)
+
+    def look(self, subject: str, differences: Iterable[str]) -> bool:
+        """Note the first difference of a subject.
+
+        Args:
+            subject: Which stage, or which file.
+            differences: Sentences, found while they are asked for.
+
+        Returns:
+            Whether there is none.
+        """
+        first = next(readable(differences), None)
+        if first is not None:
+            self.differs.append(Finding(subject, first))
+        return first is None
+
+
+def readable(differences: Iterable[str]) -> Iterator[str]:
+    """Yield differences; that something cannot be read is one."""
+    try:
+        yield from differences
+    except MALFORMED as error:
+        yield f"cannot be read ({type(error).__name__}: {error})"
+    except OSError as error:
+        yield f"{error.filename}: cannot be read ({error.strerror})"

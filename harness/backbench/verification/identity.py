@@ -1,0 +1,129 @@
+"""Whether a record describes what its key is of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from backbench.errors import PluginError
+from backbench.foreign.layouts import REVISION
+from backbench.foreign.options import KIND, ImportOptions
+from backbench.model import PluginUse, Stage, StageKind, identity_key
+from backbench.plugin import Options
+from backbench.records import Record
+from backbench.registry import HOOKS, Registry
+
+
+def restored(record: Record, registry: Registry) -> Stage:
+    """Return the stage that a record describes.
+
+    What of the options enters the key is what the installed plugin says.
+
+    Raises:
+        PluginError: If the plugin is not installed, or in another revision.
+        ValueError: If the options are not the plugin's.
+    """
+    said = record.stage
+    use = said["plugin"]
+    return Stage(
+        kind=StageKind(said["kind"]),
+        plugin=None if use is None else _use(use, registry),
+        seed=said["seed"],
+        inputs=said["inputs"],
+        content=said["content"],
+        label=record.label,
+    )
+
+
+def _use(said: Mapping[str, Any], registry: Registry) -> PluginUse:
+    who = f"{said['kind']} {said['name']!r} of {said['distribution']}"
+    model: type[Options]
+    if said["kind"] == KIND:
+        model, revision = ImportOptions, REVISION
+    elif said["kind"] in HOOKS:
+        registered = registry.find(said["kind"], said["name"])
+        if registered.origin.distribution != said["distribution"]:
+            raise PluginError(f"{who} is not installed, but one of {registered.origin}")
+        model, revision = registered.info.options, registered.info.revision
+    else:
+        raise PluginError(f"there is no such kind of plugin as {said['kind']!r}")
+    if revision != said["revision"]:
+        raise PluginError(f"{who} is installed in revision {revision}, not {said['revision']}")
+    options = model.model_validate(dict(said["options"]))
+    return PluginUse(
+        kind=said["kind"],
+        name=said["name"],
+        distribution=said["distribution"],
+        revision=said["revision"],
+        options=said["options"],
+        identity=options.identity(),
+    )
+
+
+def key_differences(record: Record, registry: Registry) -> Iterator[str]:
+    """Compare a record's key with that of what it describes.
+
+    Raises:
+        PluginError: If that cannot be known here.
+    """
+    try:
+        key = restored(record, registry).key
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        yield f"its record's options are not the plugin's: {where}: {fault['msg']}"
+        return
+    if key != record.key:
+        yield (
+            f"what its record describes has the key {key}: its plugin, options, seed, inputs or "
+            "content are not those of the stage"
+        )
+
+
+def description_differences(record: Record, identity: Mapping[str, Any]) -> Iterator[str]:
+    """Compare a record with what its key is known to be of.
+
+    Args:
+        record: The record.
+        identity: What :func:`backbench.model.stage_identity` gives of its stage.
+    """
+    if identity_key(identity) != record.key:
+        yield f"what the plan says of it has the key {identity_key(identity)}"
+    wanted = {name: value for name, value in identity.items() if name != "schema"}
+    yield from _missing(wanted, record.stage, "")
+
+
+def _missing(wanted: Any, said: Any, path: str) -> Iterator[str]:
+    """Name what of one JSON value another does not hold; options outside the key may be more."""
+    if isinstance(wanted, Mapping) and isinstance(said, Mapping):
+        if path in {".inputs", ""} and set(wanted) != set(said):
+            what = path[1:] or "stage"
+            yield f"its record says {what} {sorted(said)}, not {sorted(wanted)}"
+        for name, value in wanted.items():
+            if name not in said:
+                yield f"its record has no {f'{path}.{name}'[1:]}"
+            else:
+                yield from _missing(value, said[name], f"{path}.{name}")
+    elif wanted != said or isinstance(wanted, bool) != isinstance(said, bool):
+        yield f"its record says {path[1:]} = {said!r}, its key is of {wanted!r}"
+
+
+def without_places(options: Mapping[str, Any], identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with the folders of a machine left out: of a path, the last part is kept.
+
+    Args:
+        options: All options.
+        identity: Those that enter the key; they are kept as they are.
+    """
+    kept: dict[str, Any] = {}
+    for name, value in options.items():
+        if isinstance(value, Mapping) and isinstance(identity.get(name), Mapping):
+            kept[name] = without_places(value, identity[name])
+        elif name not in identity and isinstance(value, str) and Path(value).is_absolute():
+            kept[name] = Path(value).name
+        else:
+            kept[name] = value
+    return kept

@@ -1,0 +1,117 @@
+"""Bundles of others in a store: kept whole, checked when they came, shown beside our own rows.
+
+``imported/<SHA-256>/<name>.zip`` below the store. Their records never mix with ours: each bundle
+keeps its own plan and its own numbers of seeds, and each of its rows says where it comes from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from backbench.errors import StoreError, UsageError
+from backbench.leaderboard import Leaderboard, Row, build
+from backbench.model import Cell, Plan, StageKind
+from backbench.plugin import Column
+from backbench.store import Store
+from backbench.verification.bundle import Bundle, open_bundle
+from backbench.verification.bundle_check import verify_bundle
+from backbench.verification.findings import Findings
+
+_FOLDER = "imported"
+
+#: Of a file's name, what is kept.
+_NAME = re.compile(r"[^A-Za-z0-9._+-]+")
+
+
+def import_bundle(source: Path, store: Store) -> tuple[str, Findings]:
+    """Check a bundle, and keep it in a store if nothing differs.
+
+    Args:
+        source: The bundle.
+        store: Where to keep it.
+
+    Returns:
+        How its rows will be marked, and what was found; it is kept only if nothing differs.
+
+    Raises:
+        UsageError: If it is no bundle.
+    """
+    with open_bundle(source) as bundle:
+        found = verify_bundle(bundle)
+    digest = _sha256(source)
+    name = _NAME.sub("-", source.name).lstrip(".") or "bundle.zip"
+    if found.differs or any(one[0] == digest for one in _kept(store)):
+        return _origin(name, digest), found
+    store.prepare()
+    parent = store.root / _FOLDER
+    parent.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".", dir=parent))
+    try:
+        folder.chmod(0o755)
+        shutil.copyfile(source, folder / name)
+        if _sha256(folder / name) != digest:
+            raise UsageError(f"{source}: has changed while it was read: try again")
+        folder.rename(parent / digest)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return _origin(name, digest), found
+
+
+def with_imported(
+    board: Leaderboard, plan: Plan, store: Store, extra: Sequence[Column] = ()
+) -> Leaderboard:
+    """Put the rows of imported bundles after our own.
+
+    Only bundles of a benchmark of the same name, and of them only rows on data sets of the same
+    content, are shown: others measure something else.
+
+    Args:
+        board: Our own leaderboard.
+        plan: The plan that it is of.
+        store: Where bundles are kept.
+        extra: Columns of plugins.
+
+    Raises:
+        StoreError: If a bundle was changed since it was imported.
+    """
+    rows = list(board.rows)
+    for digest, path in _kept(store):
+        if _sha256(path) != digest:
+            raise StoreError(f"{path}: was changed since it was imported: remove its folder")
+        with open_bundle(path) as bundle:
+            if bundle.plan.benchmark == plan.benchmark:
+                rows += _rows(bundle, plan, _origin(path.name, digest), extra)
+    return replace(board, rows=tuple(rows)) if len(rows) > len(board.rows) else board
+
+
+def _rows(bundle: Bundle, plan: Plan, origin: str, extra: Sequence[Column]) -> Iterator[Row]:
+    """Yield those rows of a bundle that have a number, on data that the plan has too."""
+
+    def has_our_data(cell: Cell) -> bool:
+        kinds = {key: bundle.plan.stages[key].kind for key in cell.path}
+        return all(key in plan.stages for key, kind in kinds.items() if kind is StageKind.DATASET)
+
+    cells = tuple(filter(has_our_data, bundle.plan.cells))
+    theirs = build(replace(bundle.plan, cells=cells), bundle.record, lambda _key: None, extra)
+    yield from (replace(row, origin=origin) for row in theirs.rows if row.seeds)
+
+
+def _origin(name: str, digest: str) -> str:
+    return f"{name} (SHA-256 {digest[:16]}…)"
+
+
+def _kept(store: Store) -> list[tuple[str, Path]]:
+    """Return digest and file of each bundle that the store keeps."""
+    found = sorted((store.root / _FOLDER).glob("*/*.zip"))
+    return [(path.parent.name, path) for path in found if not path.parent.name.startswith(".")]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,144 @@
+"""Derive a poison again from its seed, and compare it with manifest and pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from backbench.images import Pixels
+from backbench.plugin import Attack, Split
+from backbench.poisoning import Mark, choose, rates, recode, stamp
+from backbench.records import Record
+from backbench.seeds import derive
+from backbench.stages.data import clean_images, facts_of, poisoned_pictures
+from backbench.stages.task import Task
+from backbench.verification.evidence import Evidence, StoreEvidence, index_of, known
+
+
+def manifest_differences(record: Record, evidence: Evidence) -> Iterator[str]:
+    """Compare a poison's manifests with the data set's index and with the seed, without pictures.
+
+    Args:
+        record: The poison's record.
+        evidence: Where the manifests, and the data set's index, are.
+    """
+    dataset = record.stage["inputs"]["dataset"]
+    classes = known(evidence, dataset).facts["dataset"]["classes"]
+    index = index_of(evidence, dataset)
+    chosen = []
+    for split in ("train", "val"):
+        sources, labels = index[split]["sources"], index[split]["labels"]
+        marks = _marks(evidence, record.key, split)
+        before = -1
+        for number, mark in enumerate(marks):
+            line = f"{split}.jsonl: line {number + 1}"
+            if not before < mark.index < len(labels) or (split == "val" and mark.index != number):
+                yield f"{line} is of picture {mark.index}, which is not in its place"
+                return
+            before = mark.index
+            if (mark.source, mark.label) != (sources[mark.index], labels[mark.index]):
+                yield f"{line}: source and label are not those of picture {mark.index}"
+            if mark.seed != derive(record.stage["seed"], "poison", split, mark.index):
+                yield f"{line}: its seed does not follow from the stage's"
+            if split == "train":
+                chosen.append(mark.index)
+        if split == "val" and before != len(labels) - 1:
+            yield f"val.jsonl: {before + 1} lines for {len(labels)} pictures"
+    target = record.facts["target"]
+    meant = record.stage["plugin"]["options"].get("target")
+    if target is not None and meant in classes and classes[target] != meant:
+        yield f"its record says target = {target} ({classes[target]}), its options say {meant}"
+    facts = {
+        "target_name": None if target is None else classes[target],
+        **rates(target, np.array(chosen, dtype=np.int64), np.asarray(index["train"]["labels"])),
+        "classes": len(classes),
+    }
+    yield from _fact_differences(record, facts)
+
+
+def differences(task: Task, record: Record) -> Iterator[str]:
+    """Stamp every picture again.
+
+    Args:
+        task: The stage, restored from its record; its folder is the artifact.
+        record: The record.
+
+    Raises:
+        DataError: If the clean pictures are not there.
+        PluginError: If the attack is not.
+    """
+    implementation, options, _ = task.plugin()
+    facts = facts_of(task)
+    attack: Attack = implementation(options, facts)
+    train, val = clean_images(task, "train"), clean_images(task, "val")
+    chosen = choose(attack, train.labels, task.seed)
+    evidence = StoreEvidence(task.store)
+    marks = _marks(evidence, record.key, "train")
+    if [mark.index for mark in marks] != chosen.tolist():
+        yield "train.jsonl: lists other pictures than the attack chooses with this seed"
+        return
+    pictures = poisoned_pictures(task.folder)
+    if sorted(pictures) != chosen.tolist():
+        yield "the stored pictures are not those of train.jsonl"
+        return
+    for number, (index, mark) in enumerate(zip(chosen.tolist(), marks, strict=True)):
+        picture, derived = stamp(attack, train, index, "train", task.seed)
+        yield from _mark_differences("train", number, mark, derived)
+        yield from _picture_differences(index, pictures[index], recode(attack, picture))
+    said = _marks(evidence, record.key, "val")
+    if len(said) != len(val):
+        yield f"val.jsonl: {len(said)} lines for {len(val)} pictures"
+        return
+    for number, mark in enumerate(said):
+        derived = stamp(attack, val, number, "val", task.seed)[1]
+        yield from _mark_differences("val", number, mark, derived)
+    target = attack.target
+    found = {
+        "target": target,
+        "target_name": None if target is None else facts.classes[target],
+        **rates(target, chosen, train.labels),
+        "classes": len(facts.classes),
+    }
+    yield from _fact_differences(record, found)
+
+
+def _marks(evidence: Evidence, key: str, split: str) -> list[Mark]:
+    text = evidence.read(key, f"{split}.jsonl").decode()
+    return [Mark.of(json.loads(line)) for line in text.splitlines()]
+
+
+def _mark_differences(split: Split, number: int, said: Mark, derived: Mark) -> Iterator[str]:
+    for field in dataclasses.fields(Mark):
+        one, other = getattr(said, field.name), getattr(derived, field.name)
+        if one != other:
+            yield (
+                f"{split}.jsonl: line {number + 1} says {field.name} = {_shown(one)}; derived from "
+                f"the seed it is {_shown(other)}"
+            )
+
+
+def _shown(value: Any) -> str:
+    return str([list(box) for box in value]) if isinstance(value, tuple) else repr(value)
+
+
+def _picture_differences(index: int, stored: Pixels, derived: Pixels) -> Iterator[str]:
+    if stored.shape != derived.shape:
+        yield f"poisoned picture {index}: {stored.shape}, and should be {derived.shape}"
+        return
+    changed = np.argwhere((stored != derived).any(axis=2))
+    if len(changed):
+        y, x = changed[0].tolist()
+        yield (
+            f"poisoned picture {index}: {len(changed)} pixels are not what the seed gives, the "
+            f"first at x = {x}, y = {y}"
+        )
+
+
+def _fact_differences(record: Record, found: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in found.items():
+        if record.facts.get(name) != value:
+            yield f"its record says {name} = {record.facts.get(name)!r}, and it is {value!r}"
