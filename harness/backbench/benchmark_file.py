@@ -84,6 +84,9 @@ class Matrix(_Table):
     evaluators: Names = Field(description="evaluator instances")
     seeds: Seeds | None = Field(None, description="seeds; those of [benchmark] if not given")
     exclude: tuple[Filter, ...] = Field((), description="cells to leave out")
+    profiles: Names | None = Field(
+        None, description="profiles that it is for; without one of them it does not count"
+    )
 
     def cells(self, seeds: tuple[int, ...]) -> Iterator[CellName]:
         """Yield the cells, seed by seed, so that whole seeds are finished first."""

@@ -111,6 +111,7 @@ def benchmark_from(
         dict.fromkeys(
             cell
             for matrix in content.matrix
+            if matrix.profiles is None or profile in matrix.profiles
             for cell in matrix.cells(content.benchmark.seeds)
             if chosen is None or chosen.holds(cell)
         )
