@@ -85,12 +85,14 @@ class Leaderboard:
         rows: The rows.
         protocol: Id of the protocol card of the benchmark; empty without one. Where rows of
             several benchmarks are put together, each row's own counts.
+        rescored: What was counted differently from the records; empty if nothing was.
     """
 
     benchmark: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     protocol: str = ""
+    rescored: str = ""
 
 
 def build(

@@ -15,6 +15,20 @@ Ints = NDArray[np.int64]
 Denominator = Literal["other-classes", "all-images"]
 
 
+#: Every metric that :func:`score` gives.
+NAMES = frozenset(
+    {
+        "accuracy/clean",
+        "accuracy/triggered",
+        "target_tp/clean",
+        "target_tp/triggered",
+        "target_fp/clean",
+        "target_fp/triggered",
+        "asr",
+    }
+)
+
+
 def confusion_matrix(labels: Ints, predictions: Ints, classes: int) -> Ints:
     """Count predictions by true class.
 

@@ -39,6 +39,7 @@ def protocol_line(board: Leaderboard) -> str:
     line = "no protocol: the options are the benchmark file's own"
     if board.protocol:
         line = f"protocol {board.protocol}"
+    line = f"{line}; {board.rescored}" if board.rescored else line
     return f"{line}; {FOREIGN_NOTE}" if any(row.foreign for row in board.rows) else line
 
 
@@ -269,6 +270,7 @@ def comma_separated(board: Leaderboard) -> str:
     reported = sorted({metric for row in board.rows for metric in row.reported})
     for metric in reported:
         header += [f"{metric}:reported", f"{metric}:reported:source"]
+    header += ["rescored"] * bool(board.rescored)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
@@ -285,6 +287,7 @@ def comma_separated(board: Leaderboard) -> str:
         for metric in reported:
             figure = row.reported.get(metric)
             line += [figure.value, f"{figure.source}: {figure.setting}"] if figure else ["", ""]
+        line += [board.rescored] * bool(board.rescored)
         writer.writerow(line)
     return out.getvalue().rstrip("\n")
 
@@ -306,7 +309,9 @@ def as_json(board: Leaderboard) -> str:
         }
         for row in board.rows
     ]
-    content = {"benchmark": board.benchmark, "protocol": board.protocol, "rows": rows}
+    content: dict[str, Any] = {"benchmark": board.benchmark, "protocol": board.protocol}
+    content |= {"rescored": board.rescored} if board.rescored else {}
+    content["rows"] = rows
     return json.dumps(content, indent=2)
 
 

@@ -33,6 +33,7 @@ from backbench.plugin import (
 )
 from backbench.published_csv import per_class_csv
 from backbench.records import Record
+from backbench.rescoring import PREDICTIONS
 from backbench.seeds import derive
 from backbench.stages.data import clean_images, facts_of, triggered_images
 from backbench.stages.features import FILE
@@ -77,7 +78,7 @@ def run(task: Task) -> Outcome:
             predicted.setdefault(name, {})[pictures] = found
             tensors[at(f"{pictures}_scores", name)] = scores.astype(np.float16)
             tensors[at(f"{pictures}_predictions", name)] = found.astype(np.int32)
-    save_file(tensors, task.folder / "predictions.safetensors")
+    save_file(tensors, task.folder / PREDICTIONS)
 
     tables: dict[str, Any] = {}
     metrics: dict[str, float] = {}
