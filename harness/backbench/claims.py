@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from backbench.benchmark_file import BenchmarkFile, Claim
 from backbench.errors import Fault
@@ -176,7 +176,8 @@ def counterpart(against: str | float, cell: CellName) -> CellName | None:
         return None
     parts = f"attack={NONE}" if against == CLEAN else against
     named = (part.partition("=") for part in parts.split(","))
-    return replace(cell, **{field.strip(): name.strip() for field, _, name in named})
+    changes: dict[str, Any] = {field.strip(): name.strip() for field, _, name in named}
+    return replace(cell, **changes)
 
 
 def _called(cell: CellName) -> str:
@@ -223,7 +224,7 @@ def _compared_with(
     if other is None:
         return _value(claim.metric, cell.control, metrics_of)
     found = by_name.get(other)
-    return _value(claim.metric, found and found.evaluation, metrics_of)
+    return _value(claim.metric, found.evaluation if found is not None else None, metrics_of)
 
 
 def _value(metric: str, key: str | None, metrics_of: Metrics) -> float | None:
