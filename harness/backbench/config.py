@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from backbench.model import NONE, CellName
 from backbench.plugin import Dataset, DatasetFacts, MetricInfo
 from backbench.protocols import Protocol, data_faults, method_fault, no_such_evaluator
 from backbench.registry import Registry, nearest, suggestion
+from backbench.training_options import BackboneOptions
 
 __all__ = [
     "DEFAULT_FILE",
@@ -143,6 +145,7 @@ def benchmark_from(
         faults.append(Fault("matrix", "no cell is left: exclude less, or choose another profile"))
     datasets, facts = _datasets(instances, cells, faults)
     _check_combinations(instances, facts, cells, faults)
+    _check_encoders(instances, cells, faults)
     if protocol is not None:
         _check_protocol(protocol, instances, facts, cells, faults)
     if faults:
@@ -290,13 +293,35 @@ def _check_combinations(
         instance = instances[axis].get(name)
         if instance is None or dataset not in facts:
             continue
-        try:
-            sentences = list(instance.options.faults(facts[dataset]))
-        except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises
-            sentences = [raised(instance.registered, error)]
+        sentences = _answers(instance, partial(instance.options.faults, facts[dataset]))
         faults.extend(
             Fault(instance.path, f"on data set {dataset!r}: {sentence}") for sentence in sentences
         )
+
+
+def _check_encoders(
+    instances: Mapping[str, Mapping[str, Instance]],
+    cells: Iterable[CellName],
+    faults: list[Fault],
+) -> None:
+    """Check that every evaluator can look through the encoders of the methods that it meets."""
+    for name, method in dict.fromkeys((cell.evaluator, cell.method) for cell in cells):
+        evaluator, trained = instances["evaluators"].get(name), instances["methods"].get(method)
+        backbone = getattr(trained and trained.options, "backbone", None)
+        if evaluator is None or not isinstance(backbone, BackboneOptions):
+            continue
+        sentences = _answers(evaluator, partial(evaluator.options.encoder_faults, backbone))
+        faults.extend(
+            Fault(evaluator.path, f"on method {method!r}: {sentence}") for sentence in sentences
+        )
+
+
+def _answers(instance: Instance, ask: Callable[[], Iterable[str]]) -> list[str]:
+    """Return what an instance's options find wrong."""
+    try:
+        return list(ask())
+    except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises
+        return [raised(instance.registered, error)]
 
 
 def _check_protocol(

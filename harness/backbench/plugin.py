@@ -42,6 +42,7 @@ from backbench.images import ImageSet, Pixels
 
 if TYPE_CHECKING:
     from backbench.nn import Encoder
+    from backbench.training_options import BackboneOptions
 
 __all__ = [
     "API",
@@ -117,6 +118,19 @@ class Options(BaseModel):
 
         Args:
             data: What is known of the data set before anything runs.
+
+        Returns:
+            One sentence a fault; nothing where the options fit.
+        """
+        return ()
+
+    def encoder_faults(self, backbone: BackboneOptions) -> Iterable[str]:  # noqa: ARG002
+        """Say why an evaluator with these options cannot look through a backbone.
+
+        Only evaluators are asked, of each backbone that they are to meet, before anything runs.
+
+        Args:
+            backbone: The backbone of the encoder, a method's or an imported one's.
 
         Returns:
             One sentence a fault; nothing where the options fit.

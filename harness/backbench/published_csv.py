@@ -29,8 +29,9 @@ def per_class_csv(
         data: What stands after ``Data``: the key of the poison's stage.
 
     Source: conf_matrix.csv of the published moco/eval_linear.py and moco/eval_knn.py.
-    Differs: Model and Data name stages of a store instead of paths; the published Jigsaw script
-        writes six digits of the accuracy.
+    Differs: Model and Data name stages of a store instead of paths; classes are called as in the
+        data set, of ImageNet by their WordNet ids, where the published scripts look up words; the
+        published Jigsaw script writes six digits of the accuracy.
     """
     lines = [
         f"Model {_cell(model)},,Clean val,,,,Pois. val,,",

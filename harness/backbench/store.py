@@ -138,7 +138,7 @@ class Store:
         the same stage at the same time, the first one stays.
         """
         text = json.dumps(record.as_json(), indent=1) + "\n"  # may fail; nothing has moved yet
-        _flush(folder)  # or a power cut could leave the record and lose what it describes
+        _finish(folder)
         final = self.artifact(record.key)
         final.parent.mkdir(parents=True, exist_ok=True)
         if final.exists() and self.record(record.key) is None:
@@ -182,10 +182,18 @@ class Store:
             ) from None
         try:
             self._clear_tmp()
+            self._clear_checkpoints()
             yield
         finally:
             self._clear_tmp()
             lock.release()
+
+    def _clear_checkpoints(self) -> None:
+        """Remove what a run left that was killed while it wrote one, or between record and end."""
+        done = self.done()
+        for path in (self.root / "checkpoints").glob("*"):
+            if path.suffix == ".part" or path.stem in done:
+                path.unlink(missing_ok=True)
 
     def _clear_tmp(self) -> None:
         shutil.rmtree(self.root / "tmp", ignore_errors=True)
@@ -208,10 +216,15 @@ def write_atomically(path: Path, text: str) -> None:
         raise
 
 
-def _flush(folder: Path) -> None:
-    """Have the system write every file below a folder to the disk."""
+def _finish(folder: Path) -> None:
+    """Let others read every file below a folder, and have the system write it to the disk.
+
+    A power cut could otherwise leave the record and lose what it describes; and safetensors
+    makes files that nobody else can read, while a store may be shared.
+    """
     for path in folder.rglob("*"):
         if path.is_file():
+            path.chmod(0o644)
             with path.open("rb") as file:
                 os.fsync(file.fileno())
 

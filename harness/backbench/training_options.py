@@ -66,6 +66,11 @@ class BackboneOptions(Options):
     stem_kernel: Literal[3, 5, 7] = Field(3, description="its kernel, in pixels")
     stem_stride: Literal[1, 2, 4] = Field(2, description="its stride, in pixels")
 
+    @property
+    def has_stages(self) -> bool:
+        """Whether the maps of its stages are known: not those of timm's models."""
+        return not self.name.startswith("timm/")
+
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
@@ -227,10 +232,14 @@ class TrainingOptions(Options):
         late = [epoch for epoch in self.schedule.milestones if epoch >= self.epochs]
         if self.schedule.name == "step" and late:
             raise ValueError(
-                f"schedule.milestones: epoch {late[0]} is never reached in {self.epochs} epochs"
+                f"schedule.milestones: epoch {late[0]} is never reached in {self.epochs} epochs: "
+                "set earlier ones, or [] for none"
             )
         if self.schedule.warmup_epochs and self.schedule.warmup_epochs >= self.epochs:
-            raise ValueError("schedule.warmup_epochs: the warm-up is longer than the training")
+            raise ValueError(
+                f"schedule.warmup_epochs = {self.schedule.warmup_epochs} is not less than epochs "
+                f"= {self.epochs}: set it to at most {max(0, self.epochs - 1)}"
+            )
         return self
 
     def faults(self, data: DatasetFacts) -> Iterable[str]:
@@ -261,8 +270,8 @@ class TrainingOptions(Options):
         steps = self.epochs * self.steps_per_epoch(images)
         if self.schedule.warmup_steps and self.schedule.warmup_steps >= steps:
             yield (
-                f"schedule.warmup_steps = {self.schedule.warmup_steps} is longer than the "
-                f"training of {steps} steps"
+                f"schedule.warmup_steps = {self.schedule.warmup_steps} is not less than the "
+                f"training's {steps} steps: set it to at most {max(0, steps - 1)}"
             )
 
 
@@ -314,7 +323,7 @@ class SSLOptions(TrainingOptions):
         if self.batch_size % self.norm_groups or self.batch_size < 2 * self.norm_groups:
             yield (
                 f"norm_groups = {self.norm_groups} does not divide batch_size = "
-                f"{self.batch_size} into groups of at least 2"
+                f"{self.batch_size} into groups of at least 2: change one of them"
             )
         if self.norm_groups % self.devices:
             yield (

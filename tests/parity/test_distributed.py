@@ -121,13 +121,15 @@ def fail(_ranks: Ranks, _device: str, order: Mapping[str, Any]) -> None:
             time.sleep(600)
 
 
+HERE = "tests.parity.test_distributed"
+
 #: So that the second process can import this module, wherever the tests were started.
-HERE, ROOT = "tests.parity.test_distributed", str(Path(__file__).parents[2])
+IMPORTABLE = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
 
 
 @pytest.fixture(autouse=True)
 def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", ROOT)
+    monkeypatch.setenv("PYTHONPATH", IMPORTABLE)
 
 
 # -- the tests -----------------------------------------------------------------------------------
@@ -144,7 +146,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
     folder = tmp_path_factory.mktemp("shared")
     order = {"folder": str(folder)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", ROOT)
+        patch.setenv("PYTHONPATH", IMPORTABLE)
         with together([CPU, CPU], f"{HERE}:follow", order, folder / "meeting") as ranks:
             gather(ranks, folder)
             trained = {name: train(name, ranks, devices=2) for name in METHODS}

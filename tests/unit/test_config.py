@@ -102,17 +102,38 @@ def test_what_a_plugin_raises_is_a_fault_that_names_its_distribution(
 ) -> None:
     from backbench.data.textures import Embedded
     from backbench_attacks.options import PatchOptions
+    from backbench_evaluators.options import KNNOptions
 
     def raises(*_: object) -> None:
         raise PermissionError("locked")
 
-    for owner, name in ((PatchOptions, "faults"), (Embedded, "facts")):
+    hooks = ((PatchOptions, "faults"), (Embedded, "facts"), (KNNOptions, "encoder_faults"))
+    for owner, name in hooks:
         with monkeypatch.context() as patched:
             patched.setattr(owner, name, raises)
             found = faults(tmp_path / "b.toml", registry, tiny())
-        assert len(found) == 1
-        assert "of backbench " in found[0]
-        assert found[0].endswith("raised PermissionError: locked")
+        assert len(found) == (2 if name == "encoder_faults" else 1)  # it meets two methods
+        for fault in found:
+            assert "of backbench " in fault
+            assert fault.endswith("raised PermissionError: locked")
+
+
+def test_an_evaluator_is_asked_about_every_backbone_that_it_meets(
+    tmp_path: Path, registry: Registry
+) -> None:
+    text = tiny().replace(
+        'evaluators = ["linear", "knn"]', 'evaluators = ["linear", "layer-probe"]'
+    )
+    text = text.replace("queue = 64", 'queue = 64\nbackbone.name = "timm/resnet18"')
+    assert faults(tmp_path / "b.toml", registry, text) == [
+        (
+            "evaluators.layer-probe: on method 'moco-v2': the stages of 'timm/resnet18' are not known: "
+            "a probe of its stages needs 'tiny-resnet' or a ResNet of torchvision"
+        )
+    ]
+    text += 'exclude = [{ methods = "moco-v2", evaluators = "layer-probe" }]\n'
+    (tmp_path / "b.toml").write_text(text, encoding="utf-8")
+    load_benchmark(tmp_path / "b.toml", registry)
 
 
 def test_a_missing_file_is_one_sentence(tmp_path: Path, registry: Registry) -> None:

@@ -272,3 +272,13 @@ def test_what_can_never_run_is_told_before_anything_does(store):
         execute(plan, store, lambda: executor, lambda *event: events.append(event))
     assert (executor.submitted, executor.closed, events) == ([], 1, [])
     admit_devices([wide("fits", 2), ROOT], 2)
+    admit_devices([wide("shared", 9)], 0)
+
+
+@pytest.mark.parametrize("kind", [StageKind.PRETRAIN, StageKind.REPAIR])
+def test_fp16_without_a_gpu_is_told_before_anything_runs(kind):
+    use = PluginUse("a kind", "m", "d", 1, {"precision": "fp16"}, {})
+    training = Stage(kind, use, 0, label="train m")
+    with pytest.raises(UsageError, match="train m: precision = 'fp16' needs a GPU"):
+        admit_devices([training], 0)
+    admit_devices([training], 1)

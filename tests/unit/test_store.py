@@ -117,6 +117,26 @@ def test_publishing_drops_the_checkpoint(store):
     assert not path.exists()
 
 
+def test_what_a_killed_run_left_of_checkpoints_goes(store):
+    publish(store)
+    other = store.checkpoint("fedcba9876543210" * 2)
+    other.parent.mkdir()
+    half = other.with_suffix(".part")  # killed while it wrote
+    late = store.checkpoint(KEY)  # killed between the record and its end
+    for path in (other, half, late):
+        path.write_bytes(b"the state of a training")
+    with store.running():
+        assert list(other.parent.iterdir()) == [other]
+
+
+def test_everybody_may_read_what_is_published(store):
+    with store.writing(KEY) as folder:
+        (folder / "file.safetensors").touch(0o600)  # as safetensors makes them
+        store.publish(folder, record())
+    (path,) = store.artifact(KEY).iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
 def test_publishing_forgets_the_failure(store):
     store.write_failure(KEY, {"reason": "no memory"})
     assert Store(store.root).failure(KEY) == {"reason": "no memory"}

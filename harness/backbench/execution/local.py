@@ -85,9 +85,8 @@ class LocalExecutor(Executor):
         return self._slots
 
     def admit(self, stages: Iterable[Stage]) -> None:
-        """Refuse stages that ask for more GPUs than there are; processors can be shared."""
-        if self._gpus:
-            admit_devices(stages, len(self._gpus))
+        """Refuse stages that can never run on the devices that there are."""
+        admit_devices(stages, len(self._gpus))
 
     def submit(self, stage: Stage) -> None:
         """Give the stage to an idle worker, or to a new one.

@@ -47,11 +47,13 @@ class SerialExecutor(Executor):
         return 1
 
     def admit(self, stages: Iterable[Stage]) -> None:
-        """Refuse stages that ask for more GPUs than there are."""
+        """Refuse stages that can never run on the devices that there are."""
+        gpus = 0
         if self._device != "cpu":
             import torch
 
-            admit_devices(stages, torch.cuda.device_count())
+            gpus = torch.cuda.device_count()
+        admit_devices(stages, gpus)
 
     def submit(self, stage: Stage) -> None:
         """Remember the stage until it is waited for."""

@@ -69,7 +69,7 @@ def normalisation(text: str) -> tuple[RGB, RGB]:
     """
     if text in NORMALISATIONS:
         return NORMALISATIONS[text]
-    if not any(character.isdigit() for character in text.partition("/")[0]):
+    if not {",", "/", "."} & set(text):
         raise UsageError(
             f"--normalise: nothing is called {text!r}{suggestion(text, NORMALISATIONS)}"
         )

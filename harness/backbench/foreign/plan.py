@@ -117,6 +117,27 @@ def choose(
     return choice
 
 
+def check_encoder(benchmark: Benchmark, choice: Choice, encoder: ImportOptions) -> None:
+    """Check that the chosen evaluators can look through an encoder.
+
+    Args:
+        benchmark: The benchmark.
+        choice: Which part of it is used.
+        encoder: The import.
+
+    Raises:
+        UsageError: Naming the evaluators that cannot.
+    """
+    evaluators = [benchmark.instances["evaluators"][name] for name in choice.evaluators]
+    faults = [
+        f"{instance.path}: {sentence}"
+        for instance in evaluators
+        for sentence in instance.options.encoder_faults(encoder.backbone)
+    ]
+    if faults:
+        raise UsageError(f"{encoder.weights}: {'; '.join(faults)}; choose others with --evaluator")
+
+
 def plan_import(
     benchmark: Benchmark,
     fingerprints: Mapping[str, str],

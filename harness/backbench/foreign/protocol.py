@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import reduce
+from operator import getitem
 
 from backbench.config import Benchmark
 from backbench.errors import UsageError
 from backbench.foreign.options import ImportOptions
 from backbench.foreign.plan import Choice
-from backbench.protocols import Protocol
+from backbench.protocols import EVERY, Protocol, leaves
 from backbench.training_options import image_side
 
 #: The plugin of the method that writes files of a layout; of the other layouts nobody knows.
@@ -61,24 +62,14 @@ def _is_for(protocol: Protocol, evaluator: str, layout: str) -> bool:
 
 def _contradictions(protocol: Protocol, options: ImportOptions, side: int) -> Iterator[str]:
     found = options.model_dump(mode="json")
-    for plugin in ("*", _METHODS.get(options.layout)):
+    for plugin in (EVERY, _METHODS.get(options.layout)):
         fixed = protocol.methods.get(plugin or "")
         if fixed is None:
             continue
         wanted = {name: value for name, value in fixed.options.items() if name in _SHARED}
         if "image_size" in fixed.unset:
             wanted["image_size"] = side
-        for name, value in _leaves(wanted):
-            has = found
-            for part in name.split("."):
-                has = has[part]
+        for place, value in leaves(wanted):
+            has = reduce(getitem, place, found)
             if has != value:
-                yield f"{name} is {value!r} there, and {has!r} here"
-
-
-def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{above}{name}.")
-        else:
-            yield above + name, value
+                yield f"{'.'.join(place)} is {value!r} there, and {has!r} here"

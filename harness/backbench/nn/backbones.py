@@ -37,11 +37,14 @@ class Backbone(nn.Module):
         """Names of the maps that :meth:`stage_maps` returns, ``stem`` and ``layer1`` to ``layer4``.
 
         Raises:
-            PluginError: If they are not known, as of timm's models.
+            PluginError: If they are not known, as of timm's models: its ResNets, too, have parts
+                of other names.
         """
+        from torchvision import models
+
         if isinstance(self.body, TinyResNet):
             return ("stem", *(f"block{number + 1}" for number in range(len(self.body.blocks))))
-        if all(hasattr(self.body, name) for name in ("conv1", "bn1", *_LAYERS)):
+        if isinstance(self.body, models.ResNet):
             return ("stem", *_LAYERS)
         raise PluginError(
             f"the stages of {type(self.body).__name__} are not known: a probe of its stages needs "

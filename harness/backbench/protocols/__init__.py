@@ -1,6 +1,7 @@
 """Protocol cards: what must be the same before two numbers may stand in one table."""
 
 from backbench.protocols.card import (
+    EVERY,
     EvaluatorCard,
     Fixed,
     Protocol,
@@ -10,6 +11,7 @@ from backbench.protocols.card import (
 from backbench.protocols.rules import (
     Terms,
     data_faults,
+    leaves,
     method_fault,
     no_such_evaluator,
     plugin_of,
@@ -17,12 +19,14 @@ from backbench.protocols.rules import (
 )
 
 __all__ = [
+    "EVERY",
     "EvaluatorCard",
     "Fixed",
     "Protocol",
     "Terms",
     "data_faults",
     "find_protocol",
+    "leaves",
     "method_fault",
     "no_such_evaluator",
     "plugin_of",

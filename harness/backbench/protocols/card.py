@@ -101,14 +101,10 @@ class Protocol(_Part):
     )
 
     @property
-    def asr_denominator(self) -> Literal["other-classes", "all-images"]:
-        """The pictures that the attack success rate is a share of."""
-        return self.rules.asr_denominator
-
-    @property
     def evaluate_content(self) -> str:
         """What enters the key of an evaluation: empty for the usual meaning of words."""
-        return "" if self.asr_denominator == "other-classes" else f"asr:{self.asr_denominator}"
+        denominator = self.rules.asr_denominator
+        return "" if denominator == "other-classes" else f"asr:{denominator}"
 
     def class_names(self) -> tuple[str, ...]:
         """Return the classes, sorted."""

@@ -77,7 +77,7 @@ class Terms:
             preset: Name of the instance's preset, if any.
         """
         values = options.model_dump(mode="json")
-        for place, wanted in _leaves(self.options):
+        for place, wanted in leaves(self.options):
             found = _at(values, place)
             if found != wanted:
                 said = f"fixes it to {json.dumps(wanted)}"
@@ -166,12 +166,13 @@ def _without(values: Mapping[str, Any], places: Iterable[tuple[str, ...]]) -> di
     return found
 
 
-def _leaves(
+def leaves(
     values: Mapping[str, Any], above: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the values of tables in tables, each with the names that lead to it."""
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, (*above, key))
+            yield from leaves(value, (*above, key))
         else:
             yield (*above, key), value
 

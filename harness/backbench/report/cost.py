@@ -11,7 +11,7 @@ import numpy as np
 from backbench.config import Benchmark
 from backbench.data.files import MEMORY_LIMIT_BYTES
 from backbench.model import Plan, Stage, StageKind
-from backbench.plugin import Attack, DatasetFacts, DefenseInfo, SSLMethodInfo
+from backbench.plugin import Attack, DatasetFacts, DefenseInfo, EvaluatorInfo, SSLMethodInfo
 from backbench.poisoning import choose
 from backbench.registry import Registry
 from backbench.report.sizes import backbone_size
@@ -241,7 +241,8 @@ class _Counter:
         _, info = self._options(stage)
         if cast("EvaluatorInfo", info).reads == "images":
             self.notes.append(
-                f"how often {info.name} looks at pictures, and how large its heads are, is not known"
+                f"how often {info.name} looks at pictures, and how large its heads are, is not "
+                "known"
             )
 
     def _encoder(self, key: str, backbone: BackboneOptions) -> None:

@@ -158,7 +158,8 @@ def _seen(costs: Costs, store: Store, done: Collection[str], device: str) -> dic
 def _made_here(record: Record, device: str) -> bool:
     made = record.provenance
     here = made.get("device") == device and made.get("processor") == provenance.processor()
-    return here and record.wall_s > 0
+    whole = "resumed" not in record.facts  # or the seconds are those of the last epochs alone
+    return here and whole and record.wall_s > 0
 
 
 def _recorded(speeds: list[float], device: str) -> Speed:

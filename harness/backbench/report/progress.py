@@ -42,6 +42,7 @@ _SHORT = {
     "knn_accuracy": "k-NN",
     "knn_accuracy_triggered": "k-NN triggered",
     "knn_asr": "k-NN ASR",
+    "resumed": "goes on after epoch",
 }
 
 #: Seconds between two plain lines about the same stage.
@@ -206,7 +207,8 @@ class PlainProgress:
         """Say where a long stage is."""
         key, now = event.stage.key, time.monotonic()
         self._remaining.progressed(event.stage, event.done / max(1, event.total))
-        if now - self._said.get(key, now) >= _PLAIN_EVERY_S:
+        late = now - self._said.get(key, now) >= _PLAIN_EVERY_S
+        if late or "resumed" in event.values:
             self._said[key] = now
             self._say(
                 f"  … {event.stage.label}: {event.done}/{event.total} {_values(event.values)}"

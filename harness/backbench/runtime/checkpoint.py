@@ -88,7 +88,8 @@ class Checkpoints:
             random = {name: tensors[_RANDOM + name] for name in _generators(trained.device)}
             history = [dict(record) for record in values["history"]]
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            _LOG.warning("%s: not used: %s; training starts anew", self._path, error)
+            reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+            _LOG.warning("%s: not used: %s; training starts anew", self._path, reason)
             return
         trained.task.load_state_dict(model)
         trained.optimiser.load_state_dict(state)
@@ -107,6 +108,7 @@ class Checkpoints:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         part = self._path.with_suffix(".part")
         save_file(tensors, part, {"backbench": json.dumps(values)})
+        part.chmod(0o644)  # safetensors lets nobody else read; a store may be shared
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(self._path)

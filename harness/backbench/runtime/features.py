@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from backbench.images import ImageSet, Pixels
 from backbench.nn.encoder import Encoder
@@ -52,16 +53,33 @@ def extract(
     features = np.empty((len(images), encoder.feature_dim), dtype=np.float32)
     try:
         with torch.inference_mode(), autocast(precision, where):
-            for rows, pixels in evaluation_batches(images, side, uniform=uniform):
-                batch = as_tensor(pixels).to(where).permute(0, 3, 1, 2)
-                batch = batch.to(torch.float32, memory_format=torch.channels_last).div_(255)
+            for rows, batch in evaluation_tensors(images, side, where, uniform=uniform):
                 features[rows] = encoder(batch).float().cpu().numpy()
     finally:
         encoder.train(training)
     return features
 
 
-def evaluation_batches(
+def evaluation_tensors(
+    images: ImageSet, side: int, device: torch.device, *, uniform: bool | None = None
+) -> Iterator[tuple[slice, Tensor]]:
+    """Yield where in the set a batch is, and its pictures as an encoder is evaluated on them.
+
+    Args:
+        images: N pictures.
+        side: Their side for the encoder.
+        device: Where the batches are wanted.
+        uniform: See :func:`extract`.
+
+    Yields:
+        Rows of the set, and (B, 3, side, side), float32 in [0, 1].
+    """
+    for rows, pixels in _evaluation_batches(images, side, uniform=uniform):
+        batch = as_tensor(pixels).to(device).permute(0, 3, 1, 2)
+        yield rows, batch.to(torch.float32, memory_format=torch.channels_last).div_(255)
+
+
+def _evaluation_batches(
     images: ImageSet, side: int, *, uniform: bool | None = None
 ) -> Iterator[tuple[slice, Pixels]]:
     """Yield where in the set a batch is, and its pictures, (B, side, side, 3), uint8.

@@ -64,8 +64,9 @@ def pretrain(
         images: The training set. Labels are used by the k-NN monitor and by nothing else.
         seed: Seed of the weights, the order of the pictures and their views.
         device: Name of the torch device.
-        progress: Called with (steps done, steps in all, values) now and then, and with the
-            epoch's values after each epoch.
+        progress: Called with (steps done, steps in all, values) now and then, with the epoch's
+            values after each epoch, and with how many epochs were done before (``resumed``)
+            where a checkpoint is taken up.
         size: Height and width that all pictures share, where they are not in memory as one
             array; ``None`` where they differ.
         trigger: For the monitor alone.
@@ -188,7 +189,8 @@ def train(
         with _compiled(task, enabled=how.compile):
             loop = _Loop(trained, options, how, steps_per_epoch, progress)
             if trained.history:
-                progress(len(trained.history) * steps_per_epoch, loop.steps, {})
+                done = len(trained.history)
+                progress(done * steps_per_epoch, loop.steps, {"resumed": float(done)})
             for epoch in range(len(trained.history), options.epochs):
                 order = epoch_order(len(images), seed, epoch)[: options.epoch_images(len(images))]
                 batches = source.batches(

@@ -7,7 +7,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from backbench import provenance
@@ -52,19 +52,27 @@ def run_stage(
             several devices takes the next ones.
 
     Returns:
-        The record, as published.
+        The record, as published. Its seconds are this process's; where a training was taken up
+        from a checkpoint, ``facts.resumed`` is the number of epochs done before.
     """
     module = importlib.import_module(_MODULES[stage.kind.value])
     key = stage.key
     wall, cpu = time.perf_counter(), _cpu_s()
+    resumed: dict[str, int] = {}
+
+    def watched(done: int, total: int, values: Mapping[str, float]) -> None:
+        if "resumed" in values:
+            resumed["resumed"] = int(values["resumed"])
+        progress(done, total, values)
+
     with store.writing(key) as folder:
-        task = Task(stage, store, folder, registry, device, progress, tuple(others))
+        task = Task(stage, store, folder, registry, device, watched, tuple(others))
         outcome: Outcome = module.run(task)
         record = Record(
             key=key,
             stage=describe(stage),
             label=stage.label,
-            facts=outcome.facts,
+            facts={**outcome.facts, **resumed},
             metrics=outcome.metrics,
             files=hash_files(folder),
             provenance={**provenance.collect(device), "plugin": _origin(stage, registry)},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backbench.images import ImageSet
-from backbench.nn import Batch, Encoder
+from backbench.nn import Batch
 from backbench.plugin import EvaluationContext
 from backbench.runtime.device import autocast
-from backbench.runtime.features import evaluation_batches
-from backbench.runtime.pictures import as_tensor, open_source
+from backbench.runtime.pictures import open_source
 from backbench.runtime.views import Purpose, draws_of, random_view
 from backbench.seeds import derive
 from backbench.training_options import ViewOptions
@@ -157,22 +156,3 @@ def crop(batch: Batch, side: int) -> Tensor:
     boxes = np.concatenate([corners * zoom, side * zoom], axis=1).astype(np.float32)
     flip = draws.uniform(Purpose.FLIP, 1)[:, 0] < RESIZED_CROP.flip
     return batch.crop(boxes, side, isolated=False, flip=flip)
-
-
-def evaluation_tensors(
-    encoder: Encoder, images: ImageSet, device: torch.device, *, uniform: bool | None = None
-) -> Iterator[tuple[slice, Tensor]]:
-    """Yield where in the set a batch is, and its pictures as the encoder is evaluated on them.
-
-    Args:
-        encoder: Says at which side.
-        images: N pictures.
-        device: Where the batches are wanted.
-        uniform: See :func:`backbench.runtime.features.extract`.
-
-    Yields:
-        Rows of the set, and (B, 3, side, side), float32 in [0, 1].
-    """
-    for rows, pixels in evaluation_batches(images, encoder.spec.image_size, uniform=uniform):
-        batch = as_tensor(pixels).to(device).permute(0, 3, 1, 2)
-        yield rows, batch.to(torch.float32, memory_format=torch.channels_last).div_(255)

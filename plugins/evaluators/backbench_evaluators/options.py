@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import field_validator, model_validator
 
 from backbench.plugin import DatasetFacts, Field, Options
+from backbench.training_options import BackboneOptions
 
 _LABELS = (
     "share of each class's clean training pictures whose labels are used, at "
@@ -128,6 +131,14 @@ class ProbeOptions(FrozenOptions):
         "random square of the picture resized to 256/224 of the side; both mirrored half the time",
     )
 
+    def encoder_faults(self, backbone: BackboneOptions) -> Iterator[str]:
+        """Say why these options cannot work on a backbone."""
+        if not backbone.has_stages:
+            yield (
+                f"the stages of {backbone.name!r} are not known: a probe of its stages needs "
+                "'tiny-resnet' or a ResNet of torchvision"
+            )
+
 
 _Neighbours = Annotated[int, Field(ge=1)]
 
@@ -168,5 +179,12 @@ class KNNOptions(LabelledOptions):
 
 
 def labels_of_class(count: int, fraction: float) -> int:
-    """Return how many of a class's pictures are labelled: none of none, else at least one."""
-    return min(count, max(1, round(fraction * count)))
+    """Return how many of a class's pictures are labelled: none of none, else at least one.
+
+    A share is rounded down, as the published lists and ``backbench data filelist`` do.
+
+    Args:
+        count: Number of the class's pictures.
+        fraction: Share, as it is written: .29 of 100 is 29.
+    """
+    return min(count, max(1, math.floor(Decimal(str(fraction)) * count)))

@@ -17,6 +17,7 @@ from backbench.images import ImageSet
 from backbench.nn import Batch, Encoder
 from backbench.plugin import ImageEvaluator
 from backbench.runtime.device import autocast, place
+from backbench.runtime.features import evaluation_tensors
 from backbench.seeds import derive
 from backbench_evaluators.features import (
     Floats,
@@ -28,7 +29,7 @@ from backbench_evaluators.features import (
     require,
     unpacked,
 )
-from backbench_evaluators.frozen import Layer, crop, evaluation_tensors, resized_crop, train
+from backbench_evaluators.frozen import Layer, crop, resized_crop, train
 from backbench_evaluators.options import ProbeOptions
 
 #: Share of a batch in the running mean and variance of a batch norm, and what is added to the
@@ -150,7 +151,7 @@ class LayerProbe(ImageEvaluator):
         }
         with torch.inference_mode():
             for rows, pictures in evaluation_tensors(
-                encoder, images, where, uniform=self.context.uniform
+                images, encoder.spec.image_size, where, uniform=self.context.uniform
             ):
                 with autocast("auto", where):
                     maps = self._maps(encoder, pictures)
@@ -174,7 +175,7 @@ class LayerProbe(ImageEvaluator):
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take what :meth:`state` gave; see :meth:`backbench.plugin.ImageEvaluator.restore`."""
         parts = {"weight", "bias", *(("mean", "variance") if self.options.batch_norm else ())}
-        names = sorted({name.rpartition(".")[0] for name in state}) or ["stem"]
+        names = sorted({name.rpartition(".")[0] for name in state} - {""}) or ["stem"]
         require(state, {f"{name}.{part}" for name in names for part in parts})
         self._heads = {
             name: StageHead(

@@ -35,8 +35,9 @@ class LinearRaw(Evaluator):
 
     Source: published code byol/test.py: Adam at 1e-2, falling to 1e-6 by the same factor after
         each of 500 epochs, L2 5e-6, batches of 1000 of a fresh permutation, torch's own start.
-    Differs: fewer features than a batch are one batch, where the published loop makes no step;
-        the published number of features must be a multiple of 1000.
+    Differs: the remainder of each epoch's permutation is left out of that epoch, where the
+        published code leaves the same pictures out of all (its features are those of whole batches
+        only); fewer features than a batch are one batch, where it has none.
     """
 
     options: RawOptions

@@ -60,7 +60,11 @@ class MoCoOptions(SSLOptions):
         """Say why these options cannot work on a data set."""
         yield from super().faults(data)
         if self.queue % self.batch_size:
-            yield f"queue = {self.queue} is not a multiple of batch_size = {self.batch_size}"
+            fitting = max(1, self.queue // self.batch_size) * self.batch_size
+            yield (
+                f"queue = {self.queue} is not a multiple of batch_size = {self.batch_size}: "
+                f"set it to {fitting}"
+            )
 
 
 class BYOLOptions(SSLOptions):

@@ -14,7 +14,7 @@ from backbench.config import Benchmark, load_benchmark
 from backbench.errors import UsageError
 from backbench.execution.worker import decode_order, encode_order
 from backbench.foreign.options import NORMALISATIONS, ImportOptions, normalisation
-from backbench.foreign.plan import GivenHead, Imported, choose, plan_import
+from backbench.foreign.plan import GivenHead, Imported, check_encoder, choose, plan_import
 from backbench.foreign.protocol import under_protocol
 from backbench.leaderboard import build
 from backbench.model import Plan, Stage, StageKind
@@ -176,6 +176,17 @@ def test_choices_are_checked(benchmark: Benchmark) -> None:
         choose(two)
 
 
+def test_an_evaluator_that_cannot_look_through_the_network(tmp_path: Path) -> None:
+    path = tmp_path / "b.toml"
+    path.write_text(tiny().replace('"linear", "knn"', '"layer-probe", "knn"'), encoding="utf-8")
+    probed = load_benchmark(path, load_registry())
+    stranger = an_import(layout="timm", backbone=BackboneOptions(name="timm/resnet18")).options
+    with pytest.raises(UsageError, match=r"w\.pth: evaluators\.layer-probe: the stages of 'timm/"):
+        check_encoder(probed, choose(probed), stranger)
+    check_encoder(probed, choose(probed, evaluators=["knn"]), stranger)
+    check_encoder(probed, choose(probed), an_import().options)
+
+
 # -- rows ----------------------------------------------------------------------------------------
 
 
@@ -277,8 +288,9 @@ def test_a_card_holds_for_foreign_encoders(benchmark: Benchmark) -> None:
 def test_normalisations() -> None:
     assert normalisation("imagenet") == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     assert normalisation("0.5, .5,1/.25,.5,1") == ((0.5, 0.5, 1.0), (0.25, 0.5, 1.0))
-    with pytest.raises(UsageError, match="did you mean 'imagenet'"):
-        normalisation("imagnet")
+    for text, name in (("imagnet", "imagenet"), ("cifr10", "cifar10")):
+        with pytest.raises(UsageError, match=f"did you mean '{name}'"):
+            normalisation(text)
     for text in ("0.5", "0.5,0.5,0.5", "0,0,0/1,0,1", "0,0,0/1,1,nan", "0,0/1,1,1", "0,0,0/1,1,-1"):
         with pytest.raises(UsageError, match="three means and three positive deviations"):
             normalisation(text)

@@ -120,10 +120,23 @@ def test_maps_of_the_stages_of_a_tiny_resnet():
     assert [tuple(one.shape) for one in maps] == [(2, 4, 16, 16), (2, 8, 16, 16), (2, 12, 8, 8)]
 
 
-def test_stages_of_timm_models_are_not_known():
-    backbone = build_backbone(BackboneOptions(name="timm/vit_tiny_patch16_224"))
-    with pytest.raises(PluginError, match="the stages of VisionTransformer are not known"):
-        backbone.stage_maps(torch.zeros(1, 3, 224, 224))
+@pytest.mark.parametrize(
+    ("name", "network"),
+    [("timm/vit_tiny_patch16_224", "VisionTransformer"), ("timm/resnet18", "ResNet")],
+)
+def test_stages_of_timm_models_are_not_known(name: str, network: str):
+    """Its ResNets have torchvision's names for their stages, and others between them."""
+    options = BackboneOptions(name=name)
+    assert not options.has_stages
+    with pytest.raises(PluginError, match=f"the stages of {network} are not known"):
+        build_backbone(options).stage_maps(torch.zeros(1, 3, 224, 224))
+
+
+@pytest.mark.parametrize("name", ["tiny-resnet", "resnet18", "resnext50_32x4d"])
+def test_stages_of_the_others_are_known(name: str):
+    options = BackboneOptions(name=name)
+    assert options.has_stages
+    assert build_backbone(options).stages[0] == "stem"
 
 
 def test_an_encoder_normalises_before_its_stages():

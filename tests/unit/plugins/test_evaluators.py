@@ -20,6 +20,7 @@ from backbench_evaluators.options import (
     LinearOptions,
     ProbeOptions,
     RawOptions,
+    labels_of_class,
 )
 
 
@@ -279,3 +280,11 @@ def test_a_head_says_what_is_wrong_with_it(clusters: tuple[np.ndarray, ...]):
     assert np.array_equal(other.predict(clusters[2]), linear.predict(clusters[2]))
     with pytest.raises(StageError, match="the head reads 16 features, and the encoder gives 4"):
         other.predict(clusters[2][:, :4])
+
+
+@pytest.mark.parametrize(
+    ("count", "fraction", "labelled"),
+    [(1300, 0.01, 13), (1299, 0.01, 12), (732, 0.1, 73), (100, 0.29, 29), (5, 0.01, 1), (0, 1, 0)],
+)
+def test_a_share_of_labels_is_rounded_down(count: int, fraction: float, labelled: int) -> None:
+    assert labels_of_class(count, fraction) == labelled

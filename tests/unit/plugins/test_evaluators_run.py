@@ -268,6 +268,9 @@ def test_a_wrong_head_is_one_sentence(bench: Bench, tmp_path: Path):
     with pytest.raises(StageError, match="the head reads 5 features, and the encoder gives"):
         bench.run(with_head(bench.stage("linear"), narrow))
 
+    with pytest.raises(StageError, match=r"head: missing: stem.bias, stem.weight; unknown: bias"):
+        bench.run(with_head(bench.stage("jigsaw"), head))
+
     probe = load_file(bench.folder("jigsaw") / head.name)
     short = tmp_path / "short.safetensors"
     save_file({name: array for name, array in probe.items() if "block2" not in name}, short)

@@ -111,6 +111,17 @@ def test_bytes_are_those_of_the_shapes(tmp_path: Path, registry: Registry) -> No
     assert found["predictions"] == 8 * one_slice + 16 * two_slices
 
 
+def test_evaluators_that_see_pictures_are_said_not_to_be_counted(
+    tmp_path: Path, registry: Registry
+) -> None:
+    note = "how often layer-probe looks at pictures, and how large its heads are, is not known"
+    _, costs = costed(tmp_path / "b.toml", registry, tiny())
+    assert note not in costs.notes
+    text = tiny().replace('"linear", "knn"', '"linear", "layer-probe"')
+    _, costs = costed(tmp_path / "b.toml", registry, text)
+    assert costs.notes.count(note) == 1
+
+
 @pytest.mark.parametrize(
     ("number", "text"),
     [

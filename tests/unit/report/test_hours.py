@@ -47,11 +47,14 @@ def named(costs: Costs, name: str) -> list[tuple[str, Training]]:
     return [(key, one) for key, one in costs.trainings.items() if one.name == name]
 
 
-def finished(store: Store, key: str, wall_s: float, **made: object) -> None:
+def finished(
+    store: Store, key: str, wall_s: float, *, resumed: int | None = None, **made: object
+) -> None:
     record = Record(
         key=key,
         stage={},
         label=key,
+        facts={} if resumed is None else {"resumed": resumed},
         provenance={"device": "cpu", "processor": provenance.processor(), **made},
         wall_s=wall_s,
         cpu_s=0,
@@ -90,8 +93,10 @@ def test_records_of_this_machine_come_before_a_trial(
     store = Store(tmp_path / "store")
     store.prepare()
     (moco, _), (rotnet, _) = named(costs, "moco-v2")[0], named(costs, "rotnet")[0]
+    (distilled, _), *_ = named(costs, "distill")
     finished(store, moco, wall_s=4.0)
     finished(store, rotnet, wall_s=4.0, processor="another machine's")
+    finished(store, distilled, wall_s=0.1, resumed=1)  # the seconds of its last epoch alone
     hours = hours_of(costs, store, registry, "cpu", tell=lambda _: None)
     speeds = {work.name: (work.speed, len(work.trainings)) for work in hours.works}
     speed, left = speeds["moco-v2"]
@@ -103,6 +108,9 @@ def test_records_of_this_machine_come_before_a_trial(
     assert speed is not None
     assert speed.how == "measured here"
     assert left == 1
+    speed, _ = speeds["distill"]
+    assert speed is not None
+    assert speed.how == "measured here"
 
 
 def test_trainings_that_differ_in_length_alone_are_of_one_sort(

@@ -33,6 +33,7 @@ def play(terminal: bool) -> str:
         registry.emit("run_started", RunStarted("bench", STAGES, 3, 2))
         for stage in STAGES:
             registry.emit("stage_started", StageStarted(stage))
+        registry.emit("stage_progress", StageProgress(STAGES[0], 3, 10, {"resumed": 3.0}))
         registry.emit("stage_progress", StageProgress(STAGES[0], 5, 10, {"loss": 1.25}))
         registry.emit("stage_progress", StageProgress(STAGES[0], 6, 10, {}))
         registry.emit("stage_finished", StageFinished(STAGES[0], 12.5))
@@ -45,8 +46,9 @@ def play(terminal: bool) -> str:
 def test_plain_lines() -> None:
     lines = play(terminal=False).splitlines()
     assert lines[0] == "bench: 2 stages to run, 3 in the store, 2 at a time"
-    assert lines[1].startswith("[1/2] pretrain seed 0: 12.5 s (0:00 elapsed, about ")
-    assert lines[2] == "[2/2] FAILED pretrain seed 1: the [/wheel] came off"
+    assert lines[1] == "  … pretrain seed 0: 3/10 goes on after epoch 3"
+    assert lines[2].startswith("[1/2] pretrain seed 0: 12.5 s (0:00 elapsed, about ")
+    assert lines[3] == "[2/2] FAILED pretrain seed 1: the [/wheel] came off"
 
 
 @pytest.mark.parametrize("word", ["bench", "the [/wheel] came off"])

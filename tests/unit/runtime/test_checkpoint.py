@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def train(
 
     def progress(_done: int, _total: int, values: Any) -> None:
         nonlocal epochs
-        epochs += bool(values)
+        epochs += "loss" in values
         if epochs == stop:
             raise StoppedError
 
@@ -85,6 +86,13 @@ def same(one: nn.Module, other: nn.Module) -> bool:
     )
 
 
+def kept(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint holds besides its tensors."""
+    with safe_open(path, framework="pt") as file:
+        values: dict[str, Any] = json.loads(file.metadata()["backbench"])
+    return values
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_a_stopped_training_goes_on_bit_by_bit(
     name: str, small_images: ArrayImages, tmp_path: Path
@@ -94,8 +102,7 @@ def test_a_stopped_training_goes_on_bit_by_bit(
     for stop in (1, 2):  # stopped after the first epoch, and again two epochs later
         with pytest.raises(StoppedError):
             train(name, small_images, path, stop)
-    with safe_open(path, framework="pt") as file:
-        assert len(json.loads(file.metadata()["backbench"])["history"]) == 3
+    assert len(kept(path)["history"]) == 3
     encoder, again = train(name, small_images, path)
     assert again == history
     assert same(encoder, whole)
@@ -118,7 +125,7 @@ def test_a_part_that_is_missing_is_noticed(
     save_file(tensors, path, metadata)
     with caplog.at_level(logging.WARNING):
         encoder, again = train("moco-sgd", small_images, path)
-    assert "training starts anew" in caplog.text
+    assert f"not used: it lacks '{lost}'; training starts anew" in caplog.text
     assert again == history
     assert same(encoder, whole)
 
@@ -168,7 +175,7 @@ def test_what_changes_no_number_may_change_in_between(small_images: ArrayImages,
     path = tmp_path / "key.safetensors"
     with pytest.raises(StoppedError):
         train("rotnet-sgd", small_images, path, 2)
-    calls: list[int] = []
+    calls: list[tuple[int, dict[str, float]]] = []
     method, model, given = METHODS["rotnet-sgd"]
     chosen = model.model_validate(SMALL | given | {"checkpoint_minutes": 1000.0})
     pretrain(
@@ -177,11 +184,12 @@ def test_what_changes_no_number_may_change_in_between(small_images: ArrayImages,
         small_images,
         seed=2,
         device="cpu",
-        progress=lambda done, *_: calls.append(done),
+        progress=lambda done, _, values: calls.append((done, dict(values))),
         checkpoint=path,
     )
-    assert calls[0] == min(calls) == 6  # two epochs of three steps each are not done again
-    assert calls[-1] == 15
+    assert calls[0] == (6, {"resumed": 2.0})  # epochs of three steps each, not done again
+    assert min(done for done, _ in calls[1:]) > 6
+    assert calls[-1][0] == 15
 
 
 def test_between_two_writings_time_passes(small_images: ArrayImages, tmp_path: Path):
@@ -195,18 +203,20 @@ def test_between_two_writings_time_passes(small_images: ArrayImages, tmp_path: P
 def test_the_scale_of_gradients_is_kept(
     small_images: ArrayImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """As on a GPU, but that the processor is slow at it."""
+    """As on a GPU, but that the processor is slow at it; and the scale grows at every step."""
     monkeypatch.setattr("backbench.runtime.device.resolve_precision", lambda *_: "fp16")
-    path = tmp_path / "key.safetensors"
-    whole, history = train("rotnet-sgd", small_images, None)
+    growing = partial(torch.amp.GradScaler, init_scale=4.0, growth_interval=1)
+    monkeypatch.setattr("torch.amp.GradScaler", growing)
+    path, other = tmp_path / "key.safetensors", tmp_path / "whole.safetensors"
+    whole, history = train("rotnet-sgd", small_images, other)
     with pytest.raises(StoppedError):
-        train("rotnet-sgd", small_images, path, 3)
-    with safe_open(path, framework="pt") as file:
-        kept = json.loads(file.metadata()["backbench"])["scaler"]
-    assert kept["scale"] > 0
+        train("rotnet-sgd", small_images, path, 2)
+    assert kept(path)["scaler"]["scale"] == 4.0 * 2**6
     encoder, again = train("rotnet-sgd", small_images, path)
     assert same(encoder, whole)
     assert again == history
+    assert kept(path)["scaler"] == kept(other)["scaler"]
+    assert kept(path)["scaler"]["scale"] == 4.0 * 2**12
 
 
 def test_a_queue_comes_back_with_its_place():
