@@ -15,6 +15,9 @@ Ints = NDArray[np.int64]
 Denominator = Literal["other-classes", "all-images"]
 
 
+#: Raise it when a metric counts otherwise than before: evaluations counted before are stale then.
+METRICS_VERSION = 1
+
 #: Every metric that :func:`score` gives.
 NAMES = frozenset(
     {

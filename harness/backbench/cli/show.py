@@ -14,6 +14,7 @@ from backbench.model import Plan
 from backbench.registry import Registry
 from backbench.report.tables import print_board
 from backbench.reproductions import with_reported
+from backbench.staleness import Staleness
 from backbench.store import Store
 
 
@@ -62,7 +63,9 @@ def command(  # noqa: PLR0917 - click passes them by name
 
 def board_of(registry: Registry, plan: Plan, store: Store) -> Leaderboard:
     """Return the leaderboard of a plan: what is in the store, what others have reported of it."""
-    return with_reported(build(plan, store.record, store.failure, registry.columns()), plan)
+    found = Staleness(plan, store)
+    board = build(plan, found.current, store.failure, registry.columns(), found.older)
+    return with_reported(board, plan)
 
 
 def show_board(board: Leaderboard, style: str = "table", by: str | None = "evaluator") -> None:

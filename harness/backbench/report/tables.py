@@ -31,6 +31,9 @@ NOTE = (
 #: What marks the method of a row whose weights were not trained here.
 FOREIGN = " †"
 
+#: What marks the method of a row that an older revision of a plugin made.
+STALE = " ‡"
+
 FOREIGN_NOTE = "† foreign: weights that were not trained here"
 
 
@@ -40,6 +43,8 @@ def protocol_line(board: Leaderboard) -> str:
     if board.protocol:
         line = f"protocol {board.protocol}"
     line = f"{line}; {board.rescored}" if board.rescored else line
+    stale = ", ".join(dict.fromkeys(row.stale for row in board.rows if row.stale))
+    line = f"{line}; ‡ stale: {stale}: backbench run --refresh stale" if stale else line
     return f"{line}; {FOREIGN_NOTE}" if any(row.foreign for row in board.rows) else line
 
 
@@ -182,7 +187,8 @@ def _marked(
 
 
 def _name(row: Row, field: str) -> str:
-    return row.names[field] + (FOREIGN if row.foreign and field == "method" else "")
+    marks = (FOREIGN if row.foreign else "") + (STALE if row.stale else "")
+    return row.names[field] + (marks if field == "method" else "")
 
 
 def _count(row: Row) -> str:
@@ -253,7 +259,7 @@ def latex(board: Leaderboard) -> str:
         for _, part in group(board, None)
     ]
     body = "\n\n".join(parts)
-    commands = {"±": r"$\pm$", "–": "--", "✗": r"$\times$", "†": r"$\dagger$"}
+    commands = {"±": r"$\pm$", "–": "--", "✗": r"$\times$", "†": r"$\dagger$", "‡": r"$\ddagger$"}
     for character, command in commands.items():
         body = body.replace(character, command)
     return body
@@ -271,6 +277,8 @@ def comma_separated(board: Leaderboard) -> str:
     for metric in reported:
         header += [f"{metric}:reported", f"{metric}:reported:source"]
     header += ["rescored"] * bool(board.rescored)
+    some_stale = any(row.stale for row in board.rows)
+    header += ["stale"] * some_stale
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
@@ -288,6 +296,7 @@ def comma_separated(board: Leaderboard) -> str:
             figure = row.reported.get(metric)
             line += [figure.value, f"{figure.source}: {figure.setting}"] if figure else ["", ""]
         line += [board.rescored] * bool(board.rescored)
+        line += [row.stale] * some_stale
         writer.writerow(line)
     return out.getvalue().rstrip("\n")
 
@@ -306,6 +315,7 @@ def as_json(board: Leaderboard) -> str:
             "lifts": {name: asdict(value) for name, value in row.lifts.items()},
             "reported": {name: asdict(value) for name, value in row.reported.items()},
             "problem": row.problem,
+            **({"stale": row.stale} if row.stale else {}),
         }
         for row in board.rows
     ]

@@ -17,6 +17,7 @@ from safetensors.numpy import load, load_file, save_file
 
 from backbench.errors import StageError
 from backbench.metrics import (
+    METRICS_VERSION,
     Denominator,
     at,
     confusion_matrix,
@@ -106,7 +107,12 @@ def run(task: Task) -> Outcome:
         values = score(labels, clean, triggered, shown.target, classes, denominator=denominator)
         metrics |= {at(metric, name): value for metric, value in values.items()}
     (task.folder / "classes.json").write_text(json.dumps(tables) + "\n", encoding="utf-8")
-    facts = {"target": shown.target, "images": len(labels), "asr_denominator": denominator}
+    facts = {
+        "target": shown.target,
+        "images": len(labels),
+        "asr_denominator": denominator,
+        "metrics_version": METRICS_VERSION,
+    }
     heads = [name for name in predicted if name]
     return Outcome(metrics=metrics, facts=facts | ({"heads": heads} if heads else {}))
 
