@@ -147,11 +147,11 @@ def _cell_faults(claim: Claim, cells: Mapping[CellName, None], path: str) -> Ite
     if not about:
         yield Fault(f"{path}.subject", "no [[matrix]] has such a cell")
         return
-    untouched = claim.metric in NAMES - _WITHOUT_ATTACK
+    needs_attack = claim.metric in NAMES - _WITHOUT_ATTACK
     if any(cell.attack == NONE for cell in about):
         if claim.against == CONTROL:
             yield Fault(f"{path}.subject", "cells without an attack have no control: say attacks")
-        elif untouched:
+        elif needs_attack:
             yield Fault(f"{path}.subject", f"cells without an attack have no {claim.metric}")
         return
     for cell in about:
@@ -162,7 +162,7 @@ def _cell_faults(claim: Claim, cells: Mapping[CellName, None], path: str) -> Ite
             sentence = f"{claim.against!r} is the subject itself, for {_called(cell)}"
         elif other not in cells:
             sentence = f"no [[matrix]] has {_called(other)}"
-        elif other.attack == NONE and untouched:
+        elif other.attack == NONE and needs_attack:
             sentence = f"cells without an attack have no {claim.metric}: is 'control' meant?"
         else:
             continue
