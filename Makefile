@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STORE ?= store
 
-.PHONY: demo benchmark test lint format clean
+.PHONY: demo benchmark claims test lint format clean
 
 ## demo: install, run the quick profile of the embedded benchmark, show its leaderboard
 demo: $(VENV)/installed
@@ -14,6 +14,11 @@ demo: $(VENV)/installed
 ## benchmark: run the whole embedded benchmark
 benchmark: $(VENV)/installed
 	$(BIN)/backbench run --store $(STORE)
+
+## claims: run the cells that the claims are about, and judge them
+claims: $(VENV)/installed
+	$(BIN)/backbench run --profile claims --store $(STORE)
+	$(BIN)/backbench claims --store $(STORE)
 
 ## test: lint, types, import rules, then every test
 test: lint

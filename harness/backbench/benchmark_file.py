@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -84,6 +85,9 @@ class Matrix(_Table):
     evaluators: Names = Field(description="evaluator instances")
     seeds: Seeds | None = Field(None, description="seeds; those of [benchmark] if not given")
     exclude: tuple[Filter, ...] = Field((), description="cells to leave out")
+    profiles: Names | None = Field(
+        None, description="profiles that it is for; without one of them it does not count"
+    )
 
     def cells(self, seeds: tuple[int, ...]) -> Iterator[CellName]:
         """Yield the cells, seed by seed, so that whole seeds are finished first."""
@@ -99,6 +103,35 @@ class Matrix(_Table):
             cell = CellName(dataset, attack, method, defense, evaluator, seed)
             if not any(rule.holds(cell) for rule in self.exclude):
                 yield cell
+
+
+def _name_or_number(value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError("should be 'control', 'clean', FIELD=NAME or a number")
+    return float(value)
+
+
+_Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+
+class Claim(_Table):
+    """A finding that the numbers shall bear out: ``metric relation factor × against + margin``."""
+
+    text: str = Field(min_length=1, description="the finding in words")
+    subject: Filter = Field(description="the cells that it is about; it holds if it does for each")
+    metric: str = Field(description="what is compared: 'asr', 'target_fp/triggered', …")
+    relation: Literal[">", "<", ">=", "<="] = Field(description="how it compares")
+    against: Annotated[float | str, BeforeValidator(_name_or_number)] = Field(
+        description="'control'; 'clean': the same without attack; 'defense=none' and the like: the "
+        "same but for what is named; or a number"
+    )
+    factor: float = Field(1.0, gt=0, strict=True, allow_inf_nan=False, description="of 'against'")
+    margin: _Finite = Field(0.0, description="added to it")
+    confidence: float = Field(
+        0.95, ge=0.5, lt=1, strict=True, description="of the interval that decides"
+    )
 
 
 class Header(_Table):
@@ -123,6 +156,7 @@ class BenchmarkFile(_Table):
     evaluators: dict[str, dict[str, Any]] = Field(default_factory=dict)
     matrix: tuple[Matrix, ...] = Field(min_length=1)
     profiles: dict[str, Profile] = Field(default_factory=dict)
+    claims: tuple[Claim, ...] = Field((), description="findings: backbench claims")
 
 
 #: The axis of the matrix, and the table of instances, of each kind of plugin.

@@ -11,7 +11,15 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from backbench.benchmark_file import AXES, MAY_BE_NONE, BenchmarkFile, Profile, pydantic_faults
+from backbench.benchmark_file import (
+    AXES,
+    MAY_BE_NONE,
+    BenchmarkFile,
+    Claim,
+    Profile,
+    pydantic_faults,
+)
+from backbench.claims import claim_faults
 from backbench.errors import ConfigError, Fault, UsageError
 from backbench.instances import (
     Context,
@@ -23,7 +31,7 @@ from backbench.instances import (
     validate_instances,
 )
 from backbench.model import NONE, CellName
-from backbench.plugin import Dataset, DatasetFacts
+from backbench.plugin import Dataset, DatasetFacts, MetricInfo
 from backbench.protocols import Protocol, data_faults, method_fault, no_such_evaluator
 from backbench.registry import Registry, nearest, suggestion
 from backbench.training_options import BackboneOptions
@@ -53,6 +61,7 @@ class Benchmark:
         facts: What is known of each data set.
         cells: The cells, in the matrix's order, each once.
         protocol: The card that it follows, if any.
+        claims: What the file says that the numbers shall show.
     """
 
     source: str
@@ -62,22 +71,31 @@ class Benchmark:
     facts: Mapping[str, DatasetFacts]
     cells: tuple[CellName, ...]
     protocol: Protocol | None = None
+    claims: tuple[Claim, ...] = ()
 
 
-def load_benchmark(path: Path, registry: Registry, profile: str | None = None) -> Benchmark:
+def load_benchmark(
+    path: Path, registry: Registry, profile: str | None = None, *, every: bool = False
+) -> Benchmark:
     """Read and validate a benchmark file.
 
     Args:
         path: The TOML file.
         registry: The installed plugins.
         profile: Name of a profile of the file; the whole matrix if ``None``.
+        every: Count the matrices that belong to profiles as well.
 
     Raises:
         ConfigError: With every fault of the file.
         UsageError: If the file cannot be read.
     """
     return benchmark_from(
-        _read(path), source=str(path), folder=path.parent, registry=registry, profile=profile
+        _read(path),
+        source=str(path),
+        folder=path.parent,
+        registry=registry,
+        profile=profile,
+        every=every,
     )
 
 
@@ -88,6 +106,7 @@ def benchmark_from(
     folder: Path,
     registry: Registry,
     profile: str | None = None,
+    every: bool = False,
 ) -> Benchmark:
     """Validate the tables of a benchmark.
 
@@ -97,6 +116,7 @@ def benchmark_from(
         folder: Where relative paths start.
         registry: The installed plugins.
         profile: Name of a profile of the tables; the whole matrix if ``None``.
+        every: Count the matrices that belong to profiles as well.
 
     Raises:
         ConfigError: With every fault of the tables.
@@ -109,10 +129,14 @@ def benchmark_from(
     _check_references(content, instances, broken, context)
     lost = "profiles" in tables and not content.profiles  # at fault, and said
     chosen = None if lost else _profile(content, profile, faults)
+    if not lost:
+        _check_profiles(content, faults)
+    faults += claim_faults(content, registry.names(MetricInfo.kind), matrix_is_right=not faults)
     cells = tuple(
         dict.fromkeys(
             cell
             for matrix in content.matrix
+            if every or matrix.profiles is None or profile in matrix.profiles
             for cell in matrix.cells(content.benchmark.seeds)
             if chosen is None or chosen.holds(cell)
         )
@@ -134,6 +158,7 @@ def benchmark_from(
         facts=facts,
         cells=cells,
         protocol=protocol,
+        claims=content.claims,
     )
 
 
@@ -188,6 +213,7 @@ def _check_references(
     for name, profile in content.profiles.items():
         filters.append((f"profiles.{name}", profile))
         filters += [(f"profiles.{name}.exclude.{i}", r) for i, r in enumerate(profile.exclude)]
+    filters += [(f"claims.{i}.subject", claim.subject) for i, claim in enumerate(content.claims)]
     for path, table in filters:
         for axis, kind in AXES.items():
             if axis == "evaluators" and context.lost:
@@ -208,6 +234,16 @@ def _check_references(
                 broken_plugins = "".join(f"; {failure}" for failure in registry.failures)
                 message = f"no {kind} is called {name!r}{hint}{broken_plugins}"
                 context.faults.append(Fault(f"{path}.{axis}", message))
+
+
+def _check_profiles(content: BenchmarkFile, faults: list[Fault]) -> None:
+    for index, matrix in enumerate(content.matrix):
+        for name in matrix.profiles or ():
+            if name not in content.profiles:
+                hint = suggestion(name, content.profiles) or f": add [profiles.{name}]"
+                faults.append(
+                    Fault(f"matrix.{index}.profiles", f"no profile is called {name!r}{hint}")
+                )
 
 
 def _profile(content: BenchmarkFile, name: str | None, faults: list[Fault]) -> Profile | None:

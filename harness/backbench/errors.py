@@ -27,6 +27,8 @@ class ExitCode(IntEnum):
     FAILED = 1
     #: The input is at fault; nothing was written.
     USAGE = 2
+    #: No claim fails, but the numbers that are there do not decide every one.
+    UNDECIDED = 3
     #: Stopped by the user; the store can be continued.
     INTERRUPTED = 130
 

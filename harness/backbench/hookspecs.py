@@ -25,6 +25,7 @@ from backbench.plugin import (
     DefenseInfo,
     EvaluatorInfo,
     ExecutorInfo,
+    MetricInfo,
     SSLMethodInfo,
 )
 
@@ -67,6 +68,11 @@ class BackbenchHooks:
     @hookspec
     def register_executors(self) -> Iterable[ExecutorInfo]:
         """Announce executors."""
+        yield from ()
+
+    @hookspec
+    def register_metrics(self) -> Iterable[MetricInfo]:
+        """Announce metrics that are computed from stored predictions."""
         yield from ()
 
     @hookspec

@@ -62,6 +62,8 @@ class Row:
         reported: Figures published elsewhere, by metric: shown beside ours, never ranked and in no
             mean.
         origin: The imported bundle that the row is of; empty for our own.
+        stale: What has changed since the numbers were made, if an older revision of a plugin made
+            them; such a row is not ranked.
     """
 
     names: Mapping[str, str]
@@ -75,6 +77,7 @@ class Row:
     foreign: bool = False
     reported: Mapping[str, Reported] = field(default_factory=dict)
     origin: str = ""
+    stale: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +90,14 @@ class Leaderboard:
         rows: The rows.
         protocol: Id of the protocol card of the benchmark; empty without one. Where rows of
             several benchmarks are put together, each row's own counts.
+        rescored: What was counted differently from the records; empty if nothing was.
     """
 
     benchmark: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     protocol: str = ""
+    rescored: str = ""
 
 
 def build(
@@ -100,6 +105,7 @@ def build(
     record_of: Callable[[str], Record | None],
     failure_of: Callable[[str], Mapping[str, Any] | None],
     extra: Iterable[Column] = (),
+    older_of: Callable[[str], Record | None] | None = None,
 ) -> Leaderboard:
     """Build the leaderboard of a plan from what is in the store.
 
@@ -108,17 +114,31 @@ def build(
         record_of: Gives the record of a stage, or ``None``.
         failure_of: Gives why a stage failed, or ``None``.
         extra: Columns of plugins.
+        older_of: Gives the stale record of a stage, or ``None``. A row has its numbers only if no
+            seed has others: those of two revisions have no mean.
     """
     groups: dict[tuple[str, ...], list[Cell]] = {}
     for cell in plan.cells:
         names = tuple(str(getattr(cell.name, field)) for field in FIELDS)
         groups.setdefault(names, []).append(cell)
     rows = tuple(
-        _row(dict(zip(FIELDS, names, strict=True)), cells, plan, record_of, failure_of, head=head)
+        _row(dict(zip(FIELDS, names, strict=True)), cells, plan, one_of, failure_of, head=head)
         for names, cells in groups.items()
-        for head in _heads(cells, record_of)
+        for one_of in [_records(cells, record_of, older_of)]
+        for head in _heads(cells, one_of)
     )
     return Leaderboard(plan.benchmark, (*COLUMNS, *extra), rows, plan.protocol)
+
+
+def _records(
+    cells: Sequence[Cell],
+    record_of: Callable[[str], Record | None],
+    older_of: Callable[[str], Record | None] | None,
+) -> Callable[[str], Record | None]:
+    """Return what gives a row's records: the current ones, if there is one, else the stale ones."""
+    if older_of is None or any(record_of(cell.evaluation) for cell in cells):
+        return record_of
+    return older_of
 
 
 def _heads(cells: Sequence[Cell], record_of: Callable[[str], Record | None]) -> tuple[str, ...]:
@@ -141,13 +161,14 @@ def _row(
     controls: dict[str, list[float]] = {}
     lifts: dict[str, list[float]] = {}
     seeds = []
-    problem = ""
+    problem = stale = ""
     for cell in sorted(cells, key=lambda cell: cell.name.seed):
         record = record_of(cell.evaluation)
         if record is None:
             problem = problem or _problem(plan.stages, cell.evaluation, failure_of)
             continue
         seeds.append(cell.name.seed)
+        stale = stale or record.facts.get("stale", "")
         control = record_of(cell.control) if cell.control else None
         if cell.control and control is None:
             problem = problem or _problem(plan.stages, cell.control, failure_of)
@@ -167,6 +188,7 @@ def _row(
         problem=problem,
         protocol=plan.protocol,
         foreign=any(_imports(plan.stages, key) for cell in cells for key in cell.path),
+        stale=stale,
     )
 
 
@@ -293,13 +315,13 @@ def extremes(board: Leaderboard) -> dict[tuple[str, str], frozenset[int]]:
     Rows are ranked among those of the same protocol and the same evaluator.
 
     Returns:
-        Row positions by (metric, ``best`` | ``worst``), of rows that have all their seeds; where
-        all rows are equal there are none.
+        Row positions by (metric, ``best`` | ``worst``), of rows that have all their seeds and are
+        not stale; where all rows are equal there are none.
     """
     found: dict[tuple[str, str], frozenset[int]] = {}
     ranked: dict[tuple[str, str], list[int]] = {}
     for index, row in enumerate(board.rows):
-        if len(row.seeds) == row.planned:
+        if len(row.seeds) == row.planned and not row.stale:
             ranked.setdefault((row.protocol, row.names["evaluator"]), []).append(index)
     for column in board.columns:
         if column.best is None:

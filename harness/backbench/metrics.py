@@ -15,6 +15,23 @@ Ints = NDArray[np.int64]
 Denominator = Literal["other-classes", "all-images"]
 
 
+#: Raise it when a metric counts otherwise than before: evaluations counted before are stale then.
+METRICS_VERSION = 1
+
+#: Every metric that :func:`score` gives.
+NAMES = frozenset(
+    {
+        "accuracy/clean",
+        "accuracy/triggered",
+        "target_tp/clean",
+        "target_tp/triggered",
+        "target_fp/clean",
+        "target_fp/triggered",
+        "asr",
+    }
+)
+
+
 def confusion_matrix(labels: Ints, predictions: Ints, classes: int) -> Ints:
     """Count predictions by true class.
 

@@ -65,6 +65,7 @@ __all__ = [
     "Field",
     "ImageEvaluator",
     "LocalPath",
+    "MetricInfo",
     "NotInKey",
     "Options",
     "PluginInfo",
@@ -192,7 +193,8 @@ class PluginInfo:
     Args:
         name: Kebab-case, unique among the records of one kind.
         summary: One sentence.
-        target: ``module:Class`` of the implementation, imported when a stage needs it.
+        target: ``module:Class`` of the implementation, imported when a stage needs it; of a metric
+            ``module:function``.
         options: The options' model.
         paper: Where the method comes from.
         revision: Raise it when numbers change: stages made by an older revision are redone.
@@ -276,6 +278,38 @@ class ExecutorInfo(PluginInfo):
     """Announces a :class:`backbench.execution.Executor`."""
 
     kind: ClassVar[str] = "executor"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricInfo(PluginInfo):
+    """Announces a metric that is computed from stored predictions: ``rescore --metric NAME``.
+
+    Its target is a pure function ``(labels, clean, triggered, target, classes)``: true classes and
+    predictions without and with the trigger, each (N,) int64, ``triggered`` being ``None`` without
+    an attack; the index of the target class, ``None`` where there is none; the number of classes.
+    It returns a finite number, or ``None`` where the metric has no meaning. Its module must not
+    import torch.
+
+    Args:
+        title: Heading of the column; the name, if it is not given.
+        best: Which end is best for a defender; ``None`` where neither is.
+        decimals: Digits after the point: 3 for a fraction, 0 for a count.
+        control: Show the control's value beside it.
+    """
+
+    kind: ClassVar[str] = "metric"
+
+    title: str = ""
+    best: Literal["high", "low"] | None = None
+    decimals: int = 3
+    control: bool = False
+
+    @property
+    def column(self) -> Column:
+        """The metric's column of the leaderboard."""
+        return Column(
+            self.name, self.title or self.name, self.best, self.decimals, control=self.control
+        )
 
 
 def presets_of(package: str, plugin: str) -> dict[str, dict[str, Any]]:

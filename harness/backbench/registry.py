@@ -18,6 +18,7 @@ import pluggy
 
 from backbench import hookspecs
 from backbench.errors import PluginError
+from backbench.metrics import NAMES
 from backbench.model import NONE
 from backbench.plugin import (
     API,
@@ -27,6 +28,7 @@ from backbench.plugin import (
     DefenseInfo,
     EvaluatorInfo,
     ExecutorInfo,
+    MetricInfo,
     Options,
     PluginInfo,
     SSLMethodInfo,
@@ -42,6 +44,7 @@ HOOKS: dict[str, tuple[str, type[PluginInfo]]] = {
     DefenseInfo.kind: ("register_defenses", DefenseInfo),
     EvaluatorInfo.kind: ("register_evaluators", EvaluatorInfo),
     ExecutorInfo.kind: ("register_executors", ExecutorInfo),
+    MetricInfo.kind: ("register_metrics", MetricInfo),
 }
 
 _KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -73,20 +76,34 @@ class Registered:
         Raises:
             PluginError: If it cannot be imported.
         """
+        found = self._imported()
+        if not isinstance(found, type):
+            raise PluginError(f"{self}: {self.info.target} is not a class")
+        return found
+
+    def function(self) -> Callable[..., Any]:
+        """Import the function that the record of a metric points at.
+
+        Raises:
+            PluginError: If it cannot be imported.
+        """
+        found = self._imported()
+        if isinstance(found, type) or not callable(found):
+            raise PluginError(f"{self}: {self.info.target} is not a function")
+        made: Callable[..., Any] = found
+        return made
+
+    def __str__(self) -> str:
+        return f"{self.info.kind} {self.info.name!r} of {self.origin}"
+
+    def _imported(self) -> object:
         module, _, name = self.info.target.partition(":")
         try:
-            found = getattr(importlib.import_module(module), name)
+            return getattr(importlib.import_module(module), name)
         except Exception as error:
             raise PluginError(
-                f"{self.info.kind} {self.info.name!r} of {self.origin}: cannot import "
-                f"{self.info.target} ({type(error).__name__}: {error})"
+                f"{self}: cannot import {self.info.target} ({type(error).__name__}: {error})"
             ) from error
-        if not isinstance(found, type):
-            raise PluginError(
-                f"{self.info.kind} {self.info.name!r} of {self.origin}: {self.info.target} "
-                "is not a class"
-            )
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +282,10 @@ def suggestion(name: str, names: Iterable[str]) -> str:
     return f" (there are: {', '.join(known)})" if known else ""
 
 
+#: Names that plugins of a kind cannot have.
+_RESERVED = {AttackInfo.kind: {NONE}, DefenseInfo.kind: {NONE}, MetricInfo.kind: NAMES}
+
+
 def _record_fault(expected: type[PluginInfo], record: object) -> str | None:
     if not isinstance(record, expected):
         return f"announces {record!r} where a {expected.__name__} is expected"
@@ -272,7 +293,7 @@ def _record_fault(expected: type[PluginInfo], record: object) -> str | None:
         return f"{record.name!r}: name and target must be strings"
     acts_on = record.acts_on if isinstance(record, DefenseInfo) else "encoder"
     options: object = record.options
-    reserved = record.name == NONE and record.kind in {AttackInfo.kind, DefenseInfo.kind}
+    reserved = record.name in _RESERVED.get(record.kind, ())
     rules = (
         (record.api == API, f"was made for interface {record.api}; this backbench has {API}"),
         (_KEBAB.fullmatch(record.name), "the name is not in kebab-case"),

@@ -120,6 +120,10 @@ class Store:
         except (KeyError, TypeError) as error:
             raise StoreError(f"{path}: not a record of this version ({error})") from error
 
+    def forget(self, key: str) -> None:
+        """Take a stage's record away: it is not done then, and will be done again."""
+        (self.root / "records" / f"{key}.json").unlink(missing_ok=True)
+
     @contextmanager
     def writing(self, key: str) -> Iterator[Path]:
         """Give a private folder to write an artifact in; it is removed unless it is published."""

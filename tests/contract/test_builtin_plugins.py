@@ -21,6 +21,7 @@ from backbench.testing import (
     DefenseContract,
     EvaluatorContract,
     ImageEvaluatorContract,
+    MetricContract,
     PluginContract,
     SSLMethodContract,
 )
@@ -252,6 +253,11 @@ class TestStl10(PublishedContract):
 
 
 # -- nobody is left out -----------------------------------------------------------------------
+
+
+class TestFlipRate(MetricContract):
+    info = record("metric", "flip-rate")
+
 
 CONTRACTS = [
     thing

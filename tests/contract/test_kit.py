@@ -18,6 +18,7 @@ from backbench.testing import (
     DefenseContract,
     EvaluatorContract,
     ImageEvaluatorContract,
+    MetricContract,
     SSLMethodContract,
 )
 from backbench.testing.base import installed
@@ -485,3 +486,41 @@ def test_pytest_is_imported_by_the_kit_alone():
             for name in [*names, getattr(node, "module", None) or ""]:
                 if name.startswith(("pytest", "_pytest", "backbench.testing")):
                     assert path.is_relative_to(kit), f"{path} imports {name}"
+
+
+# -- metrics ----------------------------------------------------------------------------------
+
+
+def not_a_number(*_):
+    return float("nan")
+
+
+def changes_what_it_is_given(labels, *_):
+    try:
+        labels[0] = 1
+    except ValueError as error:
+        raise AssertionError from error
+    return 0.0
+
+
+def draws(*_):
+    return np.random.random()  # noqa: NPY002 - what is caught
+
+
+@pytest.mark.parametrize(
+    ("bad", "test"),
+    [
+        (not_a_number, "test_gives_a_finite_number_or_nothing"),
+        (changes_what_it_is_given, "test_gives_a_finite_number_or_nothing"),
+        (draws, "test_is_a_pure_function"),
+    ],
+)
+def test_a_wrong_metric_is_caught(bad, test):
+    class Contract(MetricContract):
+        info = installed().find("metric", "flip-rate").info
+
+        def function(self):
+            return bad
+
+    with pytest.raises(AssertionError):
+        getattr(Contract(), test)(attacked=True, target=1)

@@ -13,6 +13,7 @@ from backbench.errors import BackbenchError, ExitCode
 #: Our own commands: module and one line of help, so that ``--help`` imports none of them.
 COMMANDS = {
     "check": ("backbench.cli.check", "Validate a benchmark file; report all faults at once."),
+    "claims": ("backbench.cli.claims", "Judge the claims of a benchmark file."),
     "data": ("backbench.cli.data", "Make ImageNet-100 and file lists; name a set of classes."),
     "evaluate": ("backbench.cli.evaluate", "Evaluate an encoder that was trained elsewhere."),
     "export": ("backbench.cli.export", "Write what others need to check a claimed number."),
@@ -22,6 +23,7 @@ COMMANDS = {
     "poison": ("backbench.cli.poison", "Write a poisoned data set as picture files and lists."),
     "protocol": ("backbench.cli.protocol", "Show and compare the protocols of evaluation."),
     "reproduce": ("backbench.cli.reproduce", "Run, or only plan, a published matrix."),
+    "rescore": ("backbench.cli.rescore", "Show the leaderboard counted differently, in seconds."),
     "run": ("backbench.cli.run", "Run what is missing, then show the leaderboard."),
     "schema": ("backbench.cli.schema", "Print the JSON Schema of a benchmark file."),
     "show": ("backbench.cli.show", "Show the leaderboard of what is in the store."),

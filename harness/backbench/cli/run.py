@@ -21,6 +21,7 @@ from backbench.model import Plan
 from backbench.plugin import ExecutorInfo
 from backbench.registry import Registry
 from backbench.report.progress import attach_progress
+from backbench.staleness import Staleness
 from backbench.store import Store
 
 
@@ -64,6 +65,11 @@ def how_to_run(command: Callable[..., Any]) -> Callable[..., Any]:
 @common.profile_option
 @common.store_option
 @how_to_run
+@click.option(
+    "--refresh",
+    type=click.Choice(["stale"]),
+    help="stale: only what an older revision of a plugin, or of the metrics, has made.",
+)
 def command(  # noqa: PLR0917 - click passes them by name
     file: Path,
     profile: str | None,
@@ -71,6 +77,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     executor_name: str,
     jobs: int | None,
     device: str,
+    refresh: str | None,
 ) -> None:
     """Run what is missing, then show the leaderboard.
 
@@ -78,7 +85,29 @@ def command(  # noqa: PLR0917 - click passes them by name
     only the cells that need it. Ctrl-C leaves a store that the same command continues.
     """
     registry, benchmark = common.load(file, profile)
-    run_benchmark(registry, benchmark, store, executor_name=executor_name, jobs=jobs, device=device)
+    run_plan(
+        registry,
+        lambda where: _plan(benchmark, where) if refresh is None else _stale(benchmark, where),
+        store,
+        executor_name=executor_name,
+        jobs=jobs,
+        device=device,
+    )
+
+
+def _plan(benchmark: Benchmark, store: Store) -> Plan:
+    return common.plan_of(benchmark, store, keep_hashes=True)
+
+
+def _stale(benchmark: Benchmark, store: Store) -> Plan:
+    """Return the part of a benchmark's plan that is stale, and forget what would hide it."""
+    found = Staleness(_plan(benchmark, store), store)
+    plan = found.stale_part()
+    if not plan.cells:
+        click.echo("nothing is stale", err=True)
+    for key in found.counted_before():
+        store.forget(key)
+    return plan
 
 
 def run_benchmark(
@@ -107,7 +136,7 @@ def run_benchmark(
     """
     run_plan(
         registry,
-        lambda where: common.plan_of(benchmark, where, keep_hashes=True),
+        lambda where: _plan(benchmark, where),
         store,
         executor_name=executor_name,
         jobs=jobs,

@@ -16,6 +16,7 @@ from backbench.registry import Registry
 from backbench.report.tables import print_board
 from backbench.report.why import explain, only_row
 from backbench.reproductions import with_reported
+from backbench.staleness import Staleness
 from backbench.store import Store
 from backbench.verification.imported import with_imported
 
@@ -80,9 +81,9 @@ def board_of(registry: Registry, plan: Plan, store: Store) -> Leaderboard:
 
     The rows of imported bundles come last.
     """
-    columns = registry.columns()
-    board = with_reported(build(plan, store.record, store.failure, columns), plan)
-    return with_imported(board, plan, store, columns)
+    columns, found = registry.columns(), Staleness(plan, store)
+    board = build(plan, found.current, store.failure, columns, found.older)
+    return with_imported(with_reported(board, plan), plan, store, columns)
 
 
 def show_board(board: Leaderboard, style: str = "table", by: str | None = "evaluator") -> None:

@@ -31,6 +31,9 @@ NOTE = (
 #: What marks the method of a row whose weights were not trained here.
 FOREIGN = " †"
 
+#: What marks the method of a row that an older revision of a plugin made.
+STALE = " §"
+
 FOREIGN_NOTE = "† foreign: weights that were not trained here"
 
 #: What marks the method of a row of an imported bundle; the number of its footnote follows.
@@ -42,6 +45,9 @@ def protocol_line(board: Leaderboard) -> str:
     line = "no protocol: the options are the benchmark file's own"
     if board.protocol:
         line = f"protocol {board.protocol}"
+    line = f"{line}; {board.rescored}" if board.rescored else line
+    stale = ", ".join(dict.fromkeys(row.stale for row in board.rows if row.stale))
+    line = f"{line}; § stale: {stale}: backbench run --refresh stale" if stale else line
     return f"{line}; {FOREIGN_NOTE}" if any(row.foreign for row in board.rows) else line
 
 
@@ -195,7 +201,8 @@ def _marked(
 def _name(row: Row, field: str, origins: Mapping[str, str]) -> str:
     if field != "method":
         return row.names[field]
-    return row.names[field] + FOREIGN * row.foreign + origins.get(row.origin, "")
+    marks = FOREIGN * row.foreign + STALE * bool(row.stale)
+    return row.names[field] + marks + origins.get(row.origin, "")
 
 
 def _count(row: Row) -> str:
@@ -266,7 +273,7 @@ def latex(board: Leaderboard) -> str:
         for _, part in group(board, None)
     ]
     body = "\n\n".join(parts)
-    commands = {"±": r"$\pm$", "–": "--", "✗": r"$\times$", "†": r"$\dagger$", "‡": r"$\ddagger$"}
+    commands = {"±": r"$\pm$", "–": "--", "✗": r"$\times$", "†": r"$\dagger$", "‡": r"$\ddagger$", "§": r"\S"}
     for character, command in commands.items():
         body = body.replace(character, command)
     return body
@@ -283,6 +290,9 @@ def comma_separated(board: Leaderboard) -> str:
     reported = sorted({metric for row in board.rows for metric in row.reported})
     for metric in reported:
         header += [f"{metric}:reported", f"{metric}:reported:source"]
+    header += ["rescored"] * bool(board.rescored)
+    some_stale = any(row.stale for row in board.rows)
+    header += ["stale"] * some_stale
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
@@ -300,6 +310,8 @@ def comma_separated(board: Leaderboard) -> str:
         for metric in reported:
             figure = row.reported.get(metric)
             line += [figure.value, f"{figure.source}: {figure.setting}"] if figure else ["", ""]
+        line += [board.rescored] * bool(board.rescored)
+        line += [row.stale] * some_stale
         writer.writerow(line)
     return out.getvalue().rstrip("\n")
 
@@ -319,10 +331,13 @@ def as_json(board: Leaderboard) -> str:
             "lifts": {name: asdict(value) for name, value in row.lifts.items()},
             "reported": {name: asdict(value) for name, value in row.reported.items()},
             "problem": row.problem,
+            **({"stale": row.stale} if row.stale else {}),
         }
         for row in board.rows
     ]
-    content = {"benchmark": board.benchmark, "protocol": board.protocol, "rows": rows}
+    content: dict[str, Any] = {"benchmark": board.benchmark, "protocol": board.protocol}
+    content |= {"rescored": board.rescored} if board.rescored else {}
+    content["rows"] = rows
     return json.dumps(content, indent=2)
 
 

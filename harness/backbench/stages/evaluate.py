@@ -17,6 +17,7 @@ from safetensors.numpy import load, load_file, save_file
 
 from backbench.errors import StageError
 from backbench.metrics import (
+    METRICS_VERSION,
     Denominator,
     at,
     confusion_matrix,
@@ -33,6 +34,7 @@ from backbench.plugin import (
 )
 from backbench.published_csv import per_class_csv
 from backbench.records import Record
+from backbench.rescoring import PREDICTIONS
 from backbench.seeds import derive
 from backbench.stages.data import clean_images, facts_of, triggered_images
 from backbench.stages.features import FILE
@@ -77,7 +79,7 @@ def run(task: Task) -> Outcome:
             predicted.setdefault(name, {})[pictures] = found
             tensors[at(f"{pictures}_scores", name)] = scores.astype(np.float16)
             tensors[at(f"{pictures}_predictions", name)] = found.astype(np.int32)
-    save_file(tensors, task.folder / "predictions.safetensors")
+    save_file(tensors, task.folder / PREDICTIONS)
 
     tables: dict[str, Any] = {}
     metrics: dict[str, float] = {}
@@ -105,7 +107,12 @@ def run(task: Task) -> Outcome:
         values = score(labels, clean, triggered, shown.target, classes, denominator=denominator)
         metrics |= {at(metric, name): value for metric, value in values.items()}
     (task.folder / "classes.json").write_text(json.dumps(tables) + "\n", encoding="utf-8")
-    facts = {"target": shown.target, "images": len(labels), "asr_denominator": denominator}
+    facts = {
+        "target": shown.target,
+        "images": len(labels),
+        "asr_denominator": denominator,
+        "metrics_version": METRICS_VERSION,
+    }
     heads = [name for name in predicted if name]
     return Outcome(metrics=metrics, facts=facts | ({"heads": heads} if heads else {}))
 

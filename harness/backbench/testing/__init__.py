@@ -22,6 +22,7 @@ pytest.register_assert_rewrite(
     "backbench.testing.dataset",
     "backbench.testing.defense",
     "backbench.testing.evaluator",
+    "backbench.testing.metric",
     "backbench.testing.ssl_method",
 )
 
@@ -30,6 +31,7 @@ from backbench.testing.base import FACTS, PluginContract  # noqa: E402
 from backbench.testing.dataset import DatasetContract  # noqa: E402
 from backbench.testing.defense import DefenseContract  # noqa: E402
 from backbench.testing.evaluator import EvaluatorContract, ImageEvaluatorContract  # noqa: E402
+from backbench.testing.metric import MetricContract  # noqa: E402
 from backbench.testing.ssl_method import SSLMethodContract  # noqa: E402
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "DefenseContract",
     "EvaluatorContract",
     "ImageEvaluatorContract",
+    "MetricContract",
     "PluginContract",
     "SSLMethodContract",
 ]

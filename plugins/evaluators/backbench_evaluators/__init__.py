@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from backbench.plugin import Citation, EvaluatorInfo, hookimpl, presets_of
+from backbench.plugin import Citation, EvaluatorInfo, MetricInfo, hookimpl, presets_of
 from backbench_evaluators.options import (
     FrozenOptions,
     KNNOptions,
@@ -66,4 +66,17 @@ def register_evaluators() -> Iterable[EvaluatorInfo]:
         options=KNNOptions,
         paper=_PAPER,
         presets=presets_of(__name__, "knn"),
+    )
+
+
+@hookimpl
+def register_metrics() -> Iterable[MetricInfo]:
+    """Announce a metric on predictions."""
+    yield MetricInfo(
+        name="flip-rate",
+        summary="Share of the recognised pictures of other classes that the trigger turns.",
+        target="backbench_evaluators.flips:flip_rate",
+        title="Flips",
+        best="low",
+        control=True,
     )

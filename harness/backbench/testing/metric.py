@@ -1,0 +1,71 @@
+"""What a metric promises."""
+
+# ruff: noqa: S101 - asserting is what a test does
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backbench.registry import Origin, Registered
+from backbench.testing.base import PluginContract, global_generators_untouched, imports_torch
+
+#: Predictions, and what else a metric is told: with a target, without one, without an attack.
+_CASES = [
+    pytest.param(True, 1, id="targeted"),
+    pytest.param(True, None, id="untargeted"),
+    pytest.param(False, None, id="no attack"),
+    pytest.param(False, 1, id="no attack, some target"),
+]
+
+
+class MetricContract(PluginContract):
+    """Subclass it, and set ``info``."""
+
+    @property
+    def base(self) -> type[Any]:
+        """A metric is a function, of no class."""
+        return object
+
+    def function(self) -> Callable[..., Any]:
+        """Import the function that the record points at."""
+        return Registered(self.info, Origin("", "", "")).function()
+
+    def ask(self, *, attacked: bool, target: int | None) -> float | None:
+        """Ask for the metric of some predictions, which it must not change."""
+        rng = np.random.default_rng(0)
+        classes = len(self.facts.classes)
+        labels = np.arange(20 * classes) % classes
+        clean = np.where(rng.random(len(labels)) < 0.7, labels, rng.integers(classes))
+        triggered = np.where(rng.random(len(labels)) < 0.5, clean, classes - 1)
+        for array in (labels, clean, triggered):
+            array.flags.writeable = False
+        found: float | None = self.function()(
+            labels, clean, triggered if attacked else None, target, classes
+        )
+        return found
+
+    def test_target_is_a_class_of_its_kind(self) -> None:
+        """The function that the record names is there."""
+        assert callable(self.function())
+
+    def test_its_module_does_not_import_torch(self) -> None:
+        """``backbench rescore`` needs no torch."""
+        assert not imports_torch(self.info.target.partition(":")[0])
+
+    @pytest.mark.parametrize(("attacked", "target"), _CASES)
+    def test_gives_a_finite_number_or_nothing(self, *, attacked: bool, target: int | None) -> None:
+        """A metric that has no meaning is ``None``, not NaN; predictions are left as they are."""
+        found = self.ask(attacked=attacked, target=target)
+        assert found is None or math.isfinite(float(found))
+
+    @pytest.mark.parametrize(("attacked", "target"), _CASES)
+    def test_is_a_pure_function(self, *, attacked: bool, target: int | None) -> None:
+        """Asked again it says the same; it draws nothing."""
+        with global_generators_untouched():
+            first = self.ask(attacked=attacked, target=target)
+            assert self.ask(attacked=attacked, target=target) == first

@@ -1,0 +1,33 @@
+"""What the trigger turns: a metric on stored predictions."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+
+def flip_rate(
+    labels: Ints, clean: Ints, triggered: Ints | None, target: int | None, classes: int
+) -> float | None:
+    """Return the share of recognised pictures of other classes that are turned to the target.
+
+    A picture that the classifier fails on without the trigger cannot be turned by it, and does not
+    count: an encoder that is bad on clean pictures does not seem robust or fallen for that.
+
+    Args:
+        labels: True classes, (N,).
+        clean: Predictions without the trigger, (N,).
+        triggered: Predictions with it, (N,); ``None`` without an attack.
+        target: Target class; ``None`` for an untargeted attack.
+        classes: Number of classes.
+
+    Returns:
+        A share in [0, 1]; ``None`` without a target, or where no such picture is recognised.
+    """
+    del classes
+    if triggered is None or target is None:
+        return None
+    counted = (labels == clean) & (labels != target)
+    return float((triggered[counted] == target).mean()) if counted.any() else None
