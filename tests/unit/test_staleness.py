@@ -125,7 +125,7 @@ def test_show_marks_them_and_ranks_them_nowhere(
     assert note in " ".join(out.split())
     assert out.count("rotnet §") == 8
     assert "moco-v2 §" not in out
-    assert r"rotnet $\ddagger$" in bench("show", "--format", "latex").assert_ok().out
+    assert r"rotnet \S{}" in bench("show", "--format", "latex").assert_ok().out
     rows = json.loads(bench("show", "--format", "json").assert_ok().out)["rows"]
     assert {row["method"]: row.get("stale") for row in rows} == {
         "moco-v2": None,

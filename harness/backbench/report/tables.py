@@ -273,7 +273,14 @@ def latex(board: Leaderboard) -> str:
         for _, part in group(board, None)
     ]
     body = "\n\n".join(parts)
-    commands = {"±": r"$\pm$", "–": "--", "✗": r"$\times$", "†": r"$\dagger$", "‡": r"$\ddagger$", "§": r"\S"}
+    commands = {
+        "±": r"$\pm$",
+        "–": "--",
+        "✗": r"$\times$",
+        "†": r"$\dagger$",
+        "‡": r"$\ddagger$",
+        "§": r"\S",
+    }
     for character, command in commands.items():
         body = body.replace(character, command)
     return body
