@@ -64,20 +64,28 @@ class Benchmark:
     protocol: Protocol | None = None
 
 
-def load_benchmark(path: Path, registry: Registry, profile: str | None = None) -> Benchmark:
+def load_benchmark(
+    path: Path, registry: Registry, profile: str | None = None, *, trains: bool = True
+) -> Benchmark:
     """Read and validate a benchmark file.
 
     Args:
         path: The TOML file.
         registry: The installed plugins.
         profile: Name of a profile of the file; the whole matrix if ``None``.
+        trains: See :func:`benchmark_from`.
 
     Raises:
         ConfigError: With every fault of the file.
         UsageError: If the file cannot be read.
     """
     return benchmark_from(
-        _read(path), source=str(path), folder=path.parent, registry=registry, profile=profile
+        _read(path),
+        source=str(path),
+        folder=path.parent,
+        registry=registry,
+        profile=profile,
+        trains=trains,
     )
 
 
@@ -88,6 +96,7 @@ def benchmark_from(
     folder: Path,
     registry: Registry,
     profile: str | None = None,
+    trains: bool = True,
 ) -> Benchmark:
     """Validate the tables of a benchmark.
 
@@ -97,6 +106,8 @@ def benchmark_from(
         folder: Where relative paths start.
         registry: The installed plugins.
         profile: Name of a profile of the tables; the whole matrix if ``None``.
+        trains: Whether its methods and defenses shall work on its data sets; not where an encoder
+            from elsewhere is evaluated.
 
     Raises:
         ConfigError: With every fault of the tables.
@@ -120,7 +131,7 @@ def benchmark_from(
     if not cells and not faults:
         faults.append(Fault("matrix", "no cell is left: exclude less, or choose another profile"))
     datasets, facts = _datasets(instances, cells, faults)
-    _check_combinations(instances, facts, cells, faults)
+    _check_combinations(instances, facts, cells, faults, trains=trains)
     _check_encoders(instances, cells, faults)
     if protocol is not None:
         _check_protocol(protocol, instances, facts, cells, faults)
@@ -242,6 +253,8 @@ def _check_combinations(
     facts: Mapping[str, DatasetFacts],
     cells: Iterable[CellName],
     faults: list[Fault],
+    *,
+    trains: bool,
 ) -> None:
     pairs = dict.fromkeys(
         (axis, name, cell.dataset)
@@ -252,6 +265,7 @@ def _check_combinations(
             ("defenses", cell.defense),
             ("evaluators", cell.evaluator),
         )
+        if trains or axis not in {"methods", "defenses"}
     )
     for axis, name, dataset in pairs:
         instance = instances[axis].get(name)
