@@ -13,6 +13,7 @@ from backbench.errors import BackbenchError, ExitCode
 #: Our own commands: module and one line of help, so that ``--help`` imports none of them.
 COMMANDS = {
     "check": ("backbench.cli.check", "Validate a benchmark file; report all faults at once."),
+    "compare": ("backbench.cli.compare", "Compare methods, attacks, defenses or stores."),
     "data": ("backbench.cli.data", "Make ImageNet-100 and file lists; name a set of classes."),
     "evaluate": ("backbench.cli.evaluate", "Evaluate an encoder that was trained elsewhere."),
     "plan": ("backbench.cli.plan", "Show cells and stages: what is cached, what is shared."),

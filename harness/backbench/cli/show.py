@@ -9,8 +9,10 @@ import click
 from backbench.cli import common
 from backbench.config import Benchmark
 from backbench.errors import UsageError
+from backbench.folding import over_attacks
 from backbench.leaderboard import FIELDS, Leaderboard, build, select
 from backbench.model import Plan
+from backbench.outcomes import reader
 from backbench.registry import Registry
 from backbench.report.tables import print_board
 from backbench.reproductions import with_reported
@@ -31,6 +33,11 @@ from backbench.store import Store
     help="method=byol, attack!=none, asr>0.1 …; all must hold.",
 )
 @click.option(
+    "--over",
+    type=click.Choice(["attacks"]),
+    help="Instead of each attack's row, their worst case and their mean.",
+)
+@click.option(
     "--group",
     "by",
     type=click.Choice([*FIELDS, "nothing"]),
@@ -45,6 +52,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     style: str,
     sort: str | None,
     filters: tuple[str, ...],
+    over: str | None,
     by: str,
 ) -> None:
     """Show the leaderboard of what is in the store.
@@ -54,7 +62,9 @@ def command(  # noqa: PLR0917 - click passes them by name
     registry, benchmark = common.load(file, profile)
     where = Store(store)
     plan = common.plan_of(benchmark, where, keep_hashes=False)
-    board = select(board_of(registry, plan, where), filters, sort)
+    board = select(board_of(registry, plan, where), filters, None if over else sort)
+    if over:
+        board = select(over_attacks(board), [], sort)
     if not any(row.seeds or row.problem for row in board.rows):
         raise UsageError(_nothing(benchmark, file, store, filtered=bool(filters)))
     show_board(board, style, None if by == "nothing" else by)
@@ -62,7 +72,8 @@ def command(  # noqa: PLR0917 - click passes them by name
 
 def board_of(registry: Registry, plan: Plan, store: Store) -> Leaderboard:
     """Return the leaderboard of a plan: what is in the store, what others have reported of it."""
-    return with_reported(build(plan, store.record, store.failure, registry.columns()), plan)
+    board = build(plan, store.record, store.failure, registry.columns(), reader(store))
+    return with_reported(board, plan)
 
 
 def show_board(board: Leaderboard, style: str = "table", by: str | None = "evaluator") -> None:
