@@ -10,8 +10,6 @@ from backbench.errors import UsageError
 from backbench.leaderboard import FIELDS, Leaderboard, Row, select
 from backbench.registry import suggestion
 from backbench.statistics import (
-    CONFIDENCE,
-    Error,
     Sample,
     Summary,
     effect_size,
@@ -39,7 +37,6 @@ class Comparison:
         effect: Cohen's d_z over seeds; ``None`` where there is none.
         p_value: Two-sided p value of no difference; ``None`` for one seed.
         corrected: The same, Holm-corrected over all comparisons.
-        error: Error of the difference; ``None`` for one seed.
     """
 
     names: Mapping[str, str]
@@ -50,7 +47,6 @@ class Comparison:
     effect: float | None
     p_value: float | None
     corrected: float | None
-    error: Error | None
 
     @property
     def label(self) -> str:
@@ -163,7 +159,6 @@ def _comparison(names: Mapping[str, str], metric: str, left: Row, right: Row) ->
         effect=effect_size(summary.values),
         p_value=None if error is None else float(error.p_value(summary.mean)),
         corrected=None,
-        error=error,
     )
 
 
@@ -217,11 +212,7 @@ def limit(text: str) -> Limit:
 
 
 def broken(found: Sequence[Comparison], limits: Sequence[Limit]) -> list[tuple[Limit, Comparison]]:
-    """Return which differences exceed a limit beyond doubt.
-
-    A difference does if its one-sided p value at the margin, Holm-corrected over everything that
-    the limits are about, is at most 2.5 %. For a single row that is when the nearer end of its 95 %
-    interval lies beyond the margin.
+    """Return which differences exceed a limit beyond doubt: with their whole 95 % interval.
 
     Args:
         found: The comparisons.
@@ -230,22 +221,19 @@ def broken(found: Sequence[Comparison], limits: Sequence[Limit]) -> list[tuple[L
     Raises:
         UsageError: If a limit's metric has not been compared, or some row cannot be tested.
     """
-    judged = []
+    exceeded = []
     for one in limits:
         rows = [row for row in found if row.metric == one.metric]
         if not rows:
-            known = sorted({row.metric for row in found})
-            hint = suggestion(one.metric, known)
+            hint = suggestion(one.metric, sorted({row.metric for row in found}))
             raise UsageError(f"--fail-on {one.text!r}: nothing has {one.metric!r}{hint}")
-        judged += [(one, row) for row in rows]
-    p_values = []
-    for one, row in judged:
-        if row.error is None:
-            raise UsageError(
-                f"--fail-on {one.text!r}: {row.label} has one seed in common and cannot be tested: "
-                "run at least two, better three"
-            )
-        mean = one.sign * (row.difference.mean - one.margin)
-        p_values.append(float(row.error.p_above(mean)))
-    level = (1 - CONFIDENCE) / 2
-    return [pair for pair, p in zip(judged, holm(p_values), strict=True) if p <= level]
+        for row in rows:
+            half = row.difference.ci95
+            if half is None:
+                raise UsageError(
+                    f"--fail-on {one.text!r}: {row.label} has one seed in common and cannot be "
+                    "tested: run at least two, better three"
+                )
+            if one.sign * (row.difference.mean - one.margin) > half:
+                exceeded.append((one, row))
+    return exceeded

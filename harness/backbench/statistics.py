@@ -84,52 +84,74 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Error:
-    """How far a mean may be from what it estimates.
+    """How far means may be from what they estimate.
 
     With the mean squares of a two-way table of n seeds and N pictures, A between seeds, B between
     pictures and E of what is left, the variance of the mean is that of the seeds, A / nN, and that
-    of the pictures, max(B - E, 0) / nN. Student's t has n - 1 degrees of freedom divided by the
-    seeds' share of that variance: n - 1 where only seeds differ, as ever more seeds' worth where
-    only pictures do. No interval is narrower than that of nN independent outcomes, of the variance
-    E each.
+    of the pictures, max(B - E, 0) / nN. Intervals and p values are those of Student's t over seeds
+    where only seeds differ, and normal where only pictures do; no interval is narrower, no p value
+    smaller, than that of nN independent outcomes, of the variance E each.
 
     Args:
-        standard: Standard error of the mean.
-        degrees: Degrees of freedom of Student's t.
-        least: Standard error of as many independent outcomes; 0 where outcomes are not known.
+        seeds: Variance of the means that is due to the seeds.
+        pictures: That is due to the pictures; 0 where outcomes are not known.
+        least: Variance of the mean of as many independent outcomes; 0 likewise.
+        n: Number of seeds.
 
-    Source: mean squares and their expectations as in readers × cases studies (Obuchowski and
+    Source: mean squares and their expectations as in studies of readers × cases (Obuchowski and
         Rockette, 1995; Hillis, 2007).
-    Differs: Hillis divides by the square of the share, which at n = 3 covers .91 to .93 where
-        seeds and pictures weigh alike (docs/adr/0007).
+    Differs: Hillis divides the degrees of freedom by the square of the seeds' share, which covers
+        .92 to .93 where both weigh alike at n = 3 (docs/adr/0007).
     """
 
-    standard: Any
-    degrees: Any
+    seeds: Any
+    pictures: Any
     least: Any
+    n: int
 
     def half_width(self) -> Any:
-        """Return half the width of the 95 % interval."""
+        """Return half the width of the 95 % interval.
+
+        It is Student's t; its degrees of freedom are n - 1 divided by the seeds' share of the
+        variance.
+        """
         from scipy.special import ndtri, stdtrit  # late: only tables need it
 
         upper = (1 + CONFIDENCE) / 2
-        return np.maximum(stdtrit(self.degrees, upper) * self.standard, ndtri(upper) * self.least)
-
-    def p_above(self, mean: Any) -> Any:
-        """Return the one-sided p value of a mean above 0."""
-        from scipy.special import ndtr, stdtr
-
-        found = stdtr(self.degrees, -_ratio(mean, self.standard))
-        return np.maximum(found, ndtr(-_ratio(mean, self.least)))
+        both = np.asarray(self.seeds + self.pictures, float)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            degrees = np.where(self.seeds > 0, (self.n - 1) * both / self.seeds, np.inf)
+        half = stdtrit(degrees, upper) * np.sqrt(both)
+        return np.maximum(half, ndtri(upper) * np.sqrt(self.least))
 
     def p_value(self, mean: Any) -> Any:
-        """Return the two-sided p value of a mean other than 0."""
-        return np.minimum(1.0, 2 * self.p_above(np.abs(mean)))
+        """Return the two-sided p value of means other than 0.
+
+        The seeds' error is Student's t of n - 1 degrees of freedom, the pictures' is normal, and
+        the p value is of their sum. Far from 0, where corrections for many comparisons look, it is
+        larger than Student's t of the interval would give, which promises too much there.
+
+        Args:
+            mean: The means, of the shape that the variances have.
+
+        Source: the fiducial distribution of Behrens (1929) and Fisher (1935).
+        """
+        from scipy.special import gammaincinv, ndtr
+
+        mean = np.abs(np.asarray(mean, float))
+        at, weights = np.polynomial.legendre.leggauss(64)
+        at = (at + 1) / 2
+        # A variance estimated from n seeds is the true one times chi-squared over n - 1; what the
+        # true one may be, at each quantile of chi-squared, densest where it is largest.
+        spread = (self.n - 1) / (2 * gammaincinv((self.n - 1) / 2, at**5))
+        variance = np.multiply.outer(np.asarray(self.seeds, float), spread)
+        variance += np.asarray(self.pictures, float)[..., None]
+        found = ndtr(-_ratio(mean[..., None], np.sqrt(variance))) @ (weights * 2.5 * at**4)
+        return np.minimum(1.0, 2 * np.maximum(found, ndtr(-_ratio(mean, np.sqrt(self.least)))))
 
 
 def _ratio(mean: Any, error: Any) -> Any:
     """Divide; a mean of 0 is 0 errors away, any other one infinitely many errors of 0."""
-    mean, error = np.asarray(mean, float), np.asarray(error, float)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(mean == 0, 0.0, mean / error)
 
@@ -142,8 +164,9 @@ def error_over_seeds(values: Any) -> Error:
     """
     values = np.asarray(values, float)
     n = values.shape[-1]
-    standard = values.std(axis=-1, ddof=1) / math.sqrt(n)
-    return Error(standard, np.full(standard.shape, n - 1.0), np.zeros(standard.shape))
+    variance = values.var(axis=-1, ddof=1) / n
+    nothing = np.zeros_like(variance)
+    return Error(variance, nothing, nothing, n)
 
 
 def error_over_both(hits: Any) -> Error:
@@ -155,16 +178,13 @@ def error_over_both(hits: Any) -> Error:
     hits = np.asarray(hits, float)
     n, pictures = hits.shape[-2:]
     mean = hits.mean(axis=(-2, -1))
-    seeds = pictures * ((hits.mean(axis=-1) - mean[..., None]) ** 2).sum(axis=-1)
+    rows = pictures * ((hits.mean(axis=-1) - mean[..., None]) ** 2).sum(axis=-1)
     columns = n * ((hits.mean(axis=-2) - mean[..., None]) ** 2).sum(axis=-1)
     total = (hits**2).sum(axis=(-2, -1)) - n * pictures * mean**2
-    rest = np.maximum(total - seeds - columns, 0.0) / ((n - 1) * (pictures - 1))
-    of_seeds = seeds / (n - 1)
-    both = of_seeds + np.maximum(columns / (pictures - 1) - rest, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        degrees = np.where(of_seeds > 0, (n - 1) * both / of_seeds, np.inf)
+    rest = np.maximum(total - rows - columns, 0.0) / ((n - 1) * (pictures - 1))
+    of_pictures = np.maximum(columns / (pictures - 1) - rest, 0.0)
     count = n * pictures
-    return Error(np.sqrt(both / count), degrees, np.sqrt(rest / count))
+    return Error(rows / (n - 1) / count, of_pictures / count, rest / count, n)
 
 
 def error_of(sample: Sample) -> Error | None:
@@ -174,7 +194,8 @@ def error_of(sample: Sample) -> Error | None:
     if sample.hits is None or sample.hits.shape[1] < 2:
         return error_over_seeds(sample.values)
     found = error_over_both(sample.hits)
-    return Error(found.standard * sample.scale, found.degrees, found.least * sample.scale)
+    squared = sample.scale**2
+    return Error(found.seeds * squared, found.pictures * squared, found.least * squared, found.n)
 
 
 def summarize(sample: Sample | Sequence[float]) -> Summary:

@@ -24,8 +24,9 @@ from backbench.statistics import FEW, Summary
 NOTE = (
     "FP: pictures of other classes taken for the target class; ASR: their share; trig.: with the "
     "trigger; control: the same with an encoder trained on clean data; ±: standard deviation over "
-    "n seeds, * if fewer than 3; ▲ best, ▼ worst of a column, among rows of one evaluator: 95 % "
-    "intervals (Student's t, over seeds and pictures) apart, ties marked alike"
+    "n seeds; * fewer than 3 seeds, ° a control is missing, ✗ a stage failed; ▲ best, ▼ worst of "
+    "a column, among rows of one evaluator: 95 % intervals (Student's t, over seeds and pictures) "
+    "apart, ties marked alike"
 )
 
 
@@ -188,9 +189,8 @@ def _name(row: Row, field: str) -> str:
 def _count(row: Row) -> str:
     done = len(row.seeds)
     count = str(done) if done == row.planned else f"{done}/{row.planned}"
-    count += f" ({done - row.uncontrolled} controls)" if row.uncontrolled else ""
-    count += " *" if 0 < done < FEW else ""
-    return f"{count} ✗" if row.problem else count
+    marks = "*" * (0 < done < FEW) + "°" * bool(row.uncontrolled) + "✗" * bool(row.problem)
+    return f"{count} {marks}" if marks else count
 
 
 def _fields(board: Leaderboard, by: str | None) -> list[str]:
@@ -255,7 +255,7 @@ def latex(board: Leaderboard) -> str:
         for _, part in group(board, None)
     ]
     body = "\n\n".join(parts)
-    commands = {"±": r"$\pm$", "–": "--", "✗": r"$\times$", "†": r"$\dagger$"}
+    commands = {"±": r"$\pm$", "–": "--", "✗": r"$\times$", "°": r"$^\circ$", "†": r"$\dagger$"}
     for character, command in commands.items():
         body = body.replace(character, command)
     return body
