@@ -12,10 +12,10 @@ from backbench.report.tables import number, spread
 from backbench.statistics import FEW, Summary
 
 NOTE = (
-    "difference: {sides}, paired by seed and picture; interval: Student's t over seeds and pictures "
-    "(~: over seeds only, the pictures differ); p: of no difference, a t error of the seeds and a "
-    "normal one of the pictures; p Holm: corrected for all {family} comparisons; d_z: mean over "
-    "standard deviation of the seeds' differences; * fewer than 3 seeds"
+    "difference: {sides}, paired by seed and picture; interval: Student's t over seeds and "
+    "pictures (~: over seeds only, the pictures differ); p: of no difference, a t error of the "
+    "seeds and a normal one of the pictures; p Holm: corrected for all {family} comparisons; d_z: "
+    "mean over standard deviation of the seeds' differences; * fewer than 3 seeds"
 )
 
 HEADER = ("n", "A", "B", "A - B", "95 % interval", "d_z", "p", "p Holm")
