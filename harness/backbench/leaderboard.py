@@ -10,11 +10,12 @@ from typing import Any
 
 from backbench.errors import UsageError
 from backbench.metrics import of_head
-from backbench.model import Cell, Plan, Stage, StageKind
+from backbench.model import NONE, Cell, Plan, Stage, StageKind
+from backbench.outcomes import OutcomesOf
 from backbench.plugin import Column
 from backbench.records import Record
 from backbench.registry import suggestion
-from backbench.statistics import Summary, summarize
+from backbench.statistics import Outcome, Sample, Summary, paired, sample_of, summarize
 
 #: The columns that every leaderboard has.
 COLUMNS = (
@@ -24,6 +25,9 @@ COLUMNS = (
     Column("target_fp/triggered", "FP trig.", best="low", decimals=0, control=True),
     Column("asr", "ASR", best="low", control=True),
 )
+
+#: Metrics that are the lift of another one: its value less its control, paired by seed.
+LIFTS = {"asr_lift": "asr", "fp_lift": "target_fp/triggered"}
 
 #: What names a row.
 FIELDS = ("dataset", "method", "attack", "defense", "evaluator")
@@ -52,7 +56,7 @@ class Row:
         names: Instance names, by field; the evaluator of a row that is a head's is ``knn:k=1``.
         seeds: Seeds that have a number.
         planned: Number of seeds in the benchmark.
-        values: Metrics over seeds.
+        values: Metrics over seeds, those of ``LIFTS`` among them.
         controls: The same metrics of the clean encoder under the same trigger.
         lifts: Value less control, paired by seed.
         problem: Why a seed, or its control, is missing, if a stage failed.
@@ -64,6 +68,8 @@ class Row:
         origin: The imported bundle that the row is of; empty for our own.
         stale: What has changed since the numbers were made, if an older revision of a plugin made
             them; such a row is not ranked.
+        uncontrolled: Number of seeds of an attacked row that have no control.
+        samples: The metrics seed by seed and picture by picture.
     """
 
     names: Mapping[str, str]
@@ -78,6 +84,18 @@ class Row:
     reported: Mapping[str, Reported] = field(default_factory=dict)
     origin: str = ""
     stale: str = ""
+    uncontrolled: int = 0
+    samples: Mapping[str, Sample] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every seed has its number and its control."""
+        return len(self.seeds) == self.planned and not self.uncontrolled
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it may be ranked: complete, our own, and of the present revisions."""
+        return self.complete and not self.stale and not self.origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +118,18 @@ class Leaderboard:
     rescored: str = ""
 
 
+def _unknown(_key: str, _head: str) -> Mapping[str, Outcome]:
+    """Say that nothing is known picture by picture."""
+    return {}
+
+
 def build(
     plan: Plan,
     record_of: Callable[[str], Record | None],
     failure_of: Callable[[str], Mapping[str, Any] | None],
     extra: Iterable[Column] = (),
+    *,
+    outcomes_of: OutcomesOf = _unknown,
     older_of: Callable[[str], Record | None] | None = None,
 ) -> Leaderboard:
     """Build the leaderboard of a plan from what is in the store.
@@ -114,6 +139,8 @@ def build(
         record_of: Gives the record of a stage, or ``None``.
         failure_of: Gives why a stage failed, or ``None``.
         extra: Columns of plugins.
+        outcomes_of: Gives what an evaluation's metrics were on every picture; without it,
+            intervals allow for other seeds only. It is not asked about stale records.
         older_of: Gives the stale record of a stage, or ``None``. A row has its numbers only if no
             seed has others: those of two revisions have no mean.
     """
@@ -122,7 +149,15 @@ def build(
         names = tuple(str(getattr(cell.name, field)) for field in FIELDS)
         groups.setdefault(names, []).append(cell)
     rows = tuple(
-        _row(dict(zip(FIELDS, names, strict=True)), cells, plan, one_of, failure_of, head=head)
+        _row(
+            dict(zip(FIELDS, names, strict=True)),
+            cells,
+            plan,
+            one_of,
+            failure_of,
+            outcomes_of=outcomes_of if one_of is record_of else _unknown,
+            head=head,
+        )
         for names, cells in groups.items()
         for one_of in [_records(cells, record_of, older_of)]
         for head in _heads(cells, one_of)
@@ -155,41 +190,71 @@ def _row(
     record_of: Callable[[str], Record | None],
     failure_of: Callable[[str], Mapping[str, Any] | None],
     *,
+    outcomes_of: OutcomesOf,
     head: str,
 ) -> Row:
-    values: dict[str, list[float]] = {}
-    controls: dict[str, list[float]] = {}
-    lifts: dict[str, list[float]] = {}
+    values, controls = _Gathered(), _Gathered()
     seeds = []
+    uncontrolled = 0
     problem = stale = ""
     for cell in sorted(cells, key=lambda cell: cell.name.seed):
         record = record_of(cell.evaluation)
         if record is None:
             problem = problem or _problem(plan.stages, cell.evaluation, failure_of)
             continue
-        seeds.append(cell.name.seed)
+        seed = cell.name.seed
+        seeds.append(seed)
         stale = stale or record.facts.get("stale", "")
+        own = of_head(record.metrics, head)
+        values.add(seed, own, outcomes_of(cell.evaluation, head))
         control = record_of(cell.control) if cell.control else None
-        if cell.control and control is None:
+        if cell.control and control is not None:
+            found = of_head(control.metrics, head).items()
+            beside = {metric: value for metric, value in found if metric in own}
+            controls.add(seed, beside, outcomes_of(cell.control, head))
+            continue
+        uncontrolled += cell.name.attack != NONE
+        if cell.control:
             problem = problem or _problem(plan.stages, cell.control, failure_of)
-        beside = of_head(control.metrics, head) if control is not None else {}
-        for metric, value in of_head(record.metrics, head).items():
-            values.setdefault(metric, []).append(value)
-            if metric in beside:
-                controls.setdefault(metric, []).append(beside[metric])
-                lifts.setdefault(metric, []).append(value - beside[metric])
+    samples, beside_them = values.samples(), controls.samples()
+    lifts = {metric: paired(samples[metric], beside_them[metric]) for metric in beside_them}
+    samples |= {name: lifts[metric] for name, metric in LIFTS.items() if metric in lifts}
     return Row(
         names={**names, "evaluator": f"{names['evaluator']}:{head}"} if head else names,
         seeds=tuple(seeds),
         planned=len(cells),
-        values={metric: summarize(found) for metric, found in values.items()},
-        controls={metric: summarize(found) for metric, found in controls.items()},
+        values={metric: summarize(found) for metric, found in samples.items()},
+        controls={metric: summarize(found) for metric, found in beside_them.items()},
         lifts={metric: summarize(found) for metric, found in lifts.items()},
         problem=problem,
         protocol=plan.protocol,
         foreign=any(_imports(plan.stages, key) for cell in cells for key in cell.path),
         stale=stale,
+        uncontrolled=uncontrolled,
+        samples=samples,
     )
+
+
+class _Gathered:
+    """Metrics and outcomes of some seeds, by metric."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, dict[int, float]] = {}
+        self._outcomes: dict[str, dict[int, Outcome]] = {}
+
+    def add(self, seed: int, metrics: Mapping[str, float], outcomes: Mapping[str, Outcome]) -> None:
+        """Take in a seed."""
+        for metric, value in metrics.items():
+            self._values.setdefault(metric, {})[seed] = value
+            if metric in outcomes:
+                self._outcomes.setdefault(metric, {})[seed] = outcomes[metric]
+
+    def samples(self) -> dict[str, Sample]:
+        """Return what has been taken in."""
+        return {
+            metric: sample_of(found, self._outcomes.get(metric, {}))
+            for metric, found in self._values.items()
+        }
 
 
 def _imports(stages: Mapping[str, Stage], key: str) -> bool:
@@ -309,41 +374,57 @@ def group(board: Leaderboard, by: str | None) -> list[tuple[str, Leaderboard]]:
     ]
 
 
-def extremes(board: Leaderboard) -> dict[tuple[str, str], frozenset[int]]:
-    """Find the best and the worst rows of each column that has a better end.
+def ranks(board: Leaderboard) -> dict[str, dict[int, int]]:
+    """Rank the rows of each column that has a better end.
 
-    Rows are ranked among those of the same protocol and the same evaluator.
+    A row is ahead of another one if their 95 % intervals do not overlap; its rank is 1 and the
+    number of rows that are ahead of it, so that rows which cannot be told apart from the best
+    share rank 1.
 
     Returns:
-        Row positions by (metric, ``best`` | ``worst``), of rows that have all their seeds and are
-        not stale; where all rows are equal there are none.
+        Ranks by row position, by metric. Ranked are complete rows of at least two seeds, among
+        those of the same protocol and the same evaluator; neither stale nor imported ones.
     """
-    found: dict[tuple[str, str], frozenset[int]] = {}
-    ranked: dict[tuple[str, str], list[int]] = {}
+    return _ranks(board, 1)
+
+
+def _ranks(board: Leaderboard, sign: int) -> dict[str, dict[int, int]]:
+    """Rank rows from the better end (1), or from the worse one (-1)."""
+    alike: dict[tuple[str, str], list[int]] = {}
     for index, row in enumerate(board.rows):
-        if len(row.seeds) == row.planned and not row.stale:
-            ranked.setdefault((row.protocol, row.names["evaluator"]), []).append(index)
+        if row.ranked:
+            alike.setdefault((row.protocol, row.names["evaluator"]), []).append(index)
+    found: dict[str, dict[int, int]] = {}
     for column in board.columns:
         if column.best is None:
             continue
-        for rows in ranked.values():
-            for end, at in _ends(board, column, rows).items():
-                found[column.metric, end] = found.get((column.metric, end), frozenset()) | at
+        upwards = sign if column.best == "high" else -sign
+        for rows in alike.values():
+            ends = {
+                index: (upwards * value.mean - value.ci95, upwards * value.mean + value.ci95)
+                for index in rows
+                if (value := board.rows[index].values.get(column.metric)) is not None
+                and value.ci95 is not None
+            }
+            for index, (_, high) in ends.items():
+                ahead = sum(low > high for low, _ in ends.values())
+                found.setdefault(column.metric, {})[index] = 1 + ahead
     return found
 
 
-def _ends(board: Leaderboard, column: Column, rows: Iterable[int]) -> dict[str, frozenset[int]]:
-    """Return those of some rows that have the best and the worst value of a column."""
-    means = {
-        index: round(board.rows[index].values[column.metric].mean, column.decimals)
-        for index in rows
-        if column.metric in board.rows[index].values
-    }
-    if len(set(means.values())) < 2:
-        return {}
-    high, low = max(means.values()), min(means.values())
-    best, worst = (high, low) if column.best == "high" else (low, high)
-    return {
-        end: frozenset(index for index, mean in means.items() if mean == value)
-        for end, value in (("best", best), ("worst", worst))
-    }
+def extremes(board: Leaderboard) -> dict[tuple[str, str], frozenset[int]]:
+    """Find the best and the worst rows of each column that has a better end.
+
+    Returns:
+        Row positions by (metric, ``best`` | ``worst``): the rows of rank 1 from either end, ties
+        together. A row that is tied with both ends is neither.
+    """
+    best, worst = ranks(board), _ranks(board, -1)
+    found: dict[tuple[str, str], frozenset[int]] = {}
+    for metric in best:
+        first = {at for at, rank in best[metric].items() if rank == 1}
+        last = {at for at, rank in worst[metric].items() if rank == 1}
+        for end, at in (("best", first - last), ("worst", last - first)):
+            if at:
+                found[metric, end] = frozenset(at)
+    return found

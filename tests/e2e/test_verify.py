@@ -416,6 +416,10 @@ def test_imported_rows_are_marked_and_apart(finished: Path, bundle: Path, bench:
     text = bench("show", file, "--store", ours).assert_ok().out
     assert "rotnet ‡1" in text
     assert "‡1 imported: theirs.zip (SHA-256 " in text
+    sides = ("evaluator=linear", "evaluator=knn")  # theirs would be a second row on either side
+    bench("compare", *sides, file, "--store", ours).assert_ok()
+    outcome = bench("show", file, "--store", ours, "--over", "attacks", "--why", "method=rotnet")
+    assert (outcome.code, "leave out --over" in outcome.err) == (2, True)
 
     (kept,) = Path(ours, "imported").glob("*/*.zip")
     kept.write_bytes(kept.read_bytes() + b"\0")

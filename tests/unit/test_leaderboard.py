@@ -8,14 +8,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from backbench.errors import UsageError
-from backbench.leaderboard import Leaderboard, build, extremes, group, select
+from backbench.leaderboard import Leaderboard, build, extremes, group, ranks, select
 from backbench.model import Cell, CellName, Plan, Stage, StageKind
 from backbench.records import Record
 from backbench.report.tables import as_json, comma_separated, latex, markdown, print_board
+from backbench.statistics import Outcome
 
 
 def record(key: str, metrics: Mapping[str, float]) -> Record:
@@ -111,7 +113,8 @@ def test_every_head_has_a_row(heads: Leaderboard) -> None:
     assert second.values["asr"].mean == 0.75
     assert second.controls["asr"].mean == 0.125
     assert second.lifts["asr"].values == (0.625,)
-    assert set(first.values) == {"asr"}
+    assert set(first.values) == {"asr", "asr_lift"}
+    assert first.complete is second.complete is False
 
 
 def test_a_cell_that_has_not_run_has_one_row() -> None:
@@ -142,6 +145,9 @@ def test_a_missing_seed_and_its_reason_are_seen(board: Leaderboard) -> None:
     assert row.planned == 2
     assert row.problem == "pretrain rotnet: out of memory"
     assert not row.controls  # its control has not run
+    assert row.uncontrolled == 1
+    assert not row.complete
+    assert board.rows[1].complete
 
 
 def test_a_failed_control_is_told() -> None:
@@ -188,12 +194,90 @@ def test_wrong_filters_are_one_sentence(
         select(board, filters, sort)
 
 
-def test_best_and_worst(board: Leaderboard) -> None:
+def test_lifts_have_names(board: Leaderboard) -> None:
+    row = board.rows[1]
+    assert row.values["fp_lift"] == row.lifts["target_fp/triggered"]
+    assert row.values["asr_lift"].values == pytest.approx((290 / 900, 370 / 900))
+    assert [one.names["method"] for one in select(board, ["fp_lift>100"], None).rows] == ["moco-v2"]
+    assert select(board, [], "-asr_lift").rows[0] == row
+    line = list(csv.DictReader(io.StringIO(comma_separated(board))))[1]
+    assert float(line["fp_lift:mean"]) == 330
+    assert line["complete"] == "yes"
+    assert json.loads(as_json(board))["rows"][1]["metrics"]["fp_lift"]["n"] == 2
+
+
+def test_outcomes_of_pictures_widen_intervals_and_pair_lifts() -> None:
+    def outcomes(key: str, _: str) -> dict[str, Outcome]:
+        hits = np.arange(900) < RECORDS[key].metrics["asr"] * 900 - 0.5
+        return {"asr": Outcome(hits.astype(np.int8), np.arange(900))}
+
+    cells = tuple(one for one in CELLS if one.name.method == "moco-v2" and one.control)
+    row = build(Plan("b", {}, cells), RECORDS.get, {}.get, outcomes_of=outcomes).rows[0]
+    bare = build(Plan("b", {}, cells), RECORDS.get, {}.get).rows[0]
+    assert row.values["asr"].over == row.lifts["asr"].over == "seeds and pictures"
+    assert row.values["asr"].values == bare.values["asr"].values
+    assert bare.values["asr"].over == "seeds"
+    hits = row.samples["asr_lift"].hits
+    assert hits is not None
+    assert hits.sum(axis=1).tolist() == [290, 370]
+
+
+def ranked(*values: tuple[float, ...]) -> Leaderboard:
+    """A row a method, with the accuracies of its seeds."""
+    cells = [
+        cell(f"method-{i}", "none", seed)
+        for i, row in enumerate(values)
+        for seed in range(len(row))
+    ]
+    records = {
+        f"method-{i}-none-{seed}": record("k", {"accuracy/clean": value})
+        for i, row in enumerate(values)
+        for seed, value in enumerate(row)
+    }
+    return build(Plan("b", {}, tuple(cells)), records.get, {}.get)
+
+
+def test_ranks_only_where_intervals_are_apart() -> None:
+    board = ranked((0.9, 0.91, 0.92), (0.91, 0.9, 0.91), (0.5, 0.51, 0.5), (0.5, 0.9, 0.7))
+    assert ranks(board)["accuracy/clean"] == {0: 1, 1: 1, 2: 3, 3: 1}
     marks = extremes(board)
-    assert marks["accuracy/clean", "best"] == {0}  # .910 of the clean runs
+    assert marks["accuracy/clean", "best"] == {0, 1}  # the last is tied with both ends
     assert marks["accuracy/clean", "worst"] == {2}
-    assert ("asr", "worst") not in marks  # a row that lacks a seed is not ranked
-    assert ("accuracy/triggered", "best") not in marks  # all are equal
+    assert json.loads(as_json(board))["rows"][2]["ranks"] == {"accuracy/clean": 3}
+    lines = list(csv.DictReader(io.StringIO(comma_separated(board))))
+    assert [line["accuracy/clean:rank"] for line in lines] == ["1", "1", "3", "1"]
+
+
+def test_what_cannot_be_told_apart_has_no_best() -> None:
+    board = ranked((0.9, 0.5, 0.7), (0.8, 0.6, 0.7))
+    assert ranks(board)["accuracy/clean"] == {0: 1, 1: 1}
+    assert extremes(board) == {}
+
+
+def test_stale_and_imported_rows_are_not_ranked() -> None:
+    board = ranked((0.9, 0.91), (0.5, 0.51), (0.1, 0.11))
+    first, second, third = board.rows
+    rows = (replace(first, stale="linear revision 1, now 2"), second, third)
+    assert ranks(replace(board, rows=rows))["accuracy/clean"] == {1: 1, 2: 2}
+    rows = (first, second, replace(third, origin="theirs.zip"))
+    board = replace(board, rows=rows)
+    assert ranks(board)["accuracy/clean"] == {0: 1, 1: 2}
+    assert extremes(board)["accuracy/clean", "worst"] == {1}
+
+
+def test_of_stale_records_no_pictures_are_asked() -> None:
+    def outcomes(key: str, _: str) -> dict[str, Outcome]:
+        raise AssertionError(key)
+
+    cells = tuple(one for one in CELLS if one.name.method == "moco-v2" and one.control)
+    plan = Plan("b", {}, cells)
+    row = build(plan, {}.get, {}.get, outcomes_of=outcomes, older_of=RECORDS.get).rows[0]
+    assert row.values["asr"].over == "seeds"
+
+
+def test_one_seed_or_a_missing_one_is_not_ranked(board: Leaderboard) -> None:
+    assert ranks(ranked((0.9,), (0.5,))) == {}
+    assert 3 not in ranks(board)["asr"]
 
 
 def test_groups(board: Leaderboard) -> None:
@@ -218,7 +302,13 @@ def test_markdown_and_latex(board: Leaderboard) -> None:
     text = latex(board)
     assert r"\toprule" in text
     assert r"350 $\pm$71" in text
-    assert "±" not in text
+    marked = replace(board.rows[3], foreign=True, stale="linear revision 1, now 2", origin="a_b")
+    text = latex(replace(board, rows=(*board.rows, marked)))
+    assert r"rotnet $\dagger$ \S{} $\ddagger$1" in text
+    assert r"1/2 *$^\circ$$\times$" in text
+    assert r"\par $\ddagger$1 imported: a\_b" in text
+    assert r"\par * fewer than 3 seeds, $^\circ$ a control is missing, $\times$ a" in text
+    assert not set("±–†‡§°✗") & set(text)
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])
@@ -229,6 +319,6 @@ def test_a_terminal_never_cuts_a_number(board: Leaderboard, width: int) -> None:
     text = out.getvalue()
     assert "…" not in text
     assert "350" in text
-    assert "1/2 ✗" in text
+    assert "1/2 *°✗" in text
     table = text.split("mean ±", maxsplit=1)[0]
     assert max(len(line) for line in table.splitlines()) <= width

@@ -108,7 +108,7 @@ def test_numbers_of_two_revisions_have_no_mean(tmp_path: Path, tiny_file: Path) 
 
     def board() -> dict[str, tuple[tuple[int, ...], str]]:
         found = Staleness(plan, store)
-        rows = build(plan, found.current, store.failure, (), found.older).rows
+        rows = build(plan, found.current, store.failure, older_of=found.older).rows
         return {row.names["evaluator"]: (row.seeds, row.stale) for row in rows}
 
     assert board() == {"linear": ((0, 1), ""), "knn": ((0, 1), "knn revision 0, now 1")}
@@ -136,7 +136,7 @@ def test_show_marks_them_and_ranks_them_nowhere(
     assert all(("rotnet revision 0" in line) == (",rotnet," in line) for line in lines)
     plan = planned(benchmark)
     found = Staleness(plan, Store(tmp_path / "store"))
-    board = build(plan, found.current, lambda _: None, (), found.older)
+    board = build(plan, found.current, lambda _: None, older_of=found.older)
     ranked = {at for positions in extremes(board).values() for at in positions}
     assert not [at for at in ranked if board.rows[at].stale]
     # claims and rescoring go by what the plan asks for, never by what is stale

@@ -14,6 +14,7 @@ from backbench.errors import BackbenchError, ExitCode
 COMMANDS = {
     "check": ("backbench.cli.check", "Validate a benchmark file; report all faults at once."),
     "claims": ("backbench.cli.claims", "Judge the claims of a benchmark file."),
+    "compare": ("backbench.cli.compare", "Compare methods, attacks, defenses or stores."),
     "data": ("backbench.cli.data", "Make ImageNet-100 and file lists; name a set of classes."),
     "evaluate": ("backbench.cli.evaluate", "Evaluate an encoder that was trained elsewhere."),
     "export": ("backbench.cli.export", "Write what others need to check a claimed number."),

@@ -65,7 +65,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     plan = common.plan_of(benchmark, where, keep_hashes=False)
     rescorer = Rescorer(where, how)
     columns = (*registry.columns(), *how.columns)
-    board = build(plan, rescorer.record, where.failure, columns)
+    board = build(plan, rescorer.record, where.failure, extra=columns)
     if not any(row.seeds for row in board.rows):
         raise UsageError(f"{store}: no finished cell of {benchmark.name!r} to rescore")
     show_board(replace(select(board, filters, sort), rescored=how.line), style)

@@ -10,8 +10,10 @@ import click
 from backbench.cli import common
 from backbench.config import Benchmark
 from backbench.errors import UsageError
+from backbench.folding import over_attacks
 from backbench.leaderboard import FIELDS, Leaderboard, build, select
 from backbench.model import Plan
+from backbench.outcomes import reader
 from backbench.registry import Registry
 from backbench.report.tables import print_board
 from backbench.report.why import explain, only_row
@@ -35,6 +37,11 @@ from backbench.verification.imported import with_imported
     help="method=byol, attack!=none, asr>0.1 …; all must hold.",
 )
 @click.option(
+    "--over",
+    type=click.Choice(["attacks"]),
+    help="Instead of each attack's row, their worst case and their mean.",
+)
+@click.option(
     "--group",
     "by",
     type=click.Choice([*FIELDS, "nothing"]),
@@ -55,6 +62,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     style: str,
     sort: str | None,
     filters: tuple[str, ...],
+    over: str | None,
     by: str,
     why: str | None,
 ) -> None:
@@ -62,15 +70,19 @@ def command(  # noqa: PLR0917 - click passes them by name
 
     Works at any time, also while a run is going on: what is missing is shown as missing.
     """
+    if why is not None and over:
+        raise UsageError("show: --why is about one row of the matrix: leave out --over")
     registry, benchmark = common.load(file, profile)
     where = Store(store)
     plan = common.plan_of(benchmark, where, keep_hashes=False)
-    board = select(board_of(registry, plan, where), filters, sort)
+    board = select(board_of(registry, plan, where), filters, None if over else sort)
     if why is not None:
         own = replace(board, rows=tuple(row for row in board.rows if not row.origin))
         row = only_row(select(own, why.split(","), None), why)
         click.echo("\n".join(explain(row, plan, where, registry, file, profile=profile)))
         return
+    if over:
+        board = select(over_attacks(board), [], sort)
     if not any(row.seeds or row.problem for row in board.rows):
         raise UsageError(_nothing(benchmark, file, store, filtered=bool(filters)))
     show_board(board, style, None if by == "nothing" else by)
@@ -82,7 +94,14 @@ def board_of(registry: Registry, plan: Plan, store: Store) -> Leaderboard:
     The rows of imported bundles come last.
     """
     columns, found = registry.columns(), Staleness(plan, store)
-    board = build(plan, found.current, store.failure, columns, found.older)
+    board = build(
+        plan,
+        found.current,
+        store.failure,
+        extra=columns,
+        outcomes_of=reader(store),
+        older_of=found.older,
+    )
     return with_imported(with_reported(board, plan), plan, store, columns)
 
 

@@ -17,14 +17,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from backbench.leaderboard import FIELDS, Leaderboard, Row, extremes, group
+from backbench.leaderboard import FIELDS, LIFTS, Leaderboard, Row, extremes, group, ranks
 from backbench.plugin import Column
-from backbench.statistics import Summary
+from backbench.statistics import FEW, Summary
+
+#: What the marks of a number of seeds say.
+COUNT_NOTE = "* fewer than 3 seeds, ° a control is missing, ✗ a stage failed"
 
 NOTE = (
     "FP: pictures of other classes taken for the target class; ASR: their share; trig.: with the "
     "trigger; control: the same with an encoder trained on clean data; ±: standard deviation over "
-    "n seeds; ▲ best, ▼ worst of a column, among rows of one evaluator"
+    f"n seeds; {COUNT_NOTE}; ▲ best, ▼ worst of a column, among rows of one evaluator: 95 % "
+    "intervals (Student's t, over seeds and pictures) apart, ties marked alike; rows that are "
+    "incomplete, stale (§) or imported (‡) are not ranked"
 )
 
 
@@ -208,7 +213,8 @@ def _name(row: Row, field: str, origins: Mapping[str, str]) -> str:
 def _count(row: Row) -> str:
     done = len(row.seeds)
     count = str(done) if done == row.planned else f"{done}/{row.planned}"
-    return f"{count} ✗" if row.problem else count
+    marks = "*" * (0 < done < FEW) + "°" * bool(row.uncontrolled) + "✗" * bool(row.problem)
+    return f"{count} {marks}" if marks else count
 
 
 def _fields(board: Leaderboard, by: str | None) -> list[str]:
@@ -268,6 +274,7 @@ def latex(board: Leaderboard) -> str:
                 _tabulated(part, "latex_booktabs"),
                 protocol_line(part),
                 *(re.sub(r"([%_#&$])", r"\\\1", note) for note in footnotes(part)),
+                *[COUNT_NOTE] * any(not _count(row)[-1].isdigit() for row in part.rows),
             ]
         )
         for _, part in group(board, None)
@@ -277,9 +284,10 @@ def latex(board: Leaderboard) -> str:
         "±": r"$\pm$",
         "–": "--",
         "✗": r"$\times$",
+        "°": r"$^\circ$",
         "†": r"$\dagger$",
         "‡": r"$\ddagger$",
-        "§": r"\S",
+        "§": r"\S{}",
     }
     for character, command in commands.items():
         body = body.replace(character, command)
@@ -289,11 +297,13 @@ def latex(board: Leaderboard) -> str:
 def comma_separated(board: Leaderboard) -> str:
     """Return CSV: one line a row, mean, standard deviation and interval of every metric."""
     metrics = sorted({metric for row in board.rows for metric in row.values})
-    parts = ("mean", "std", "ci95")
-    header = ["protocol", *FIELDS, "foreign", "origin", "n", "planned"]
+    parts = ("n", "mean", "std", "ci95", "over")
+    header = ["protocol", *FIELDS, "foreign", "origin", "n", "planned", "complete"]
+    places = ranks(board)
     for metric in metrics:
-        for kind in ("", ":control", ":lift"):
+        for kind in _kinds(metric):
             header += [f"{metric}{kind}:{part}" for part in parts]
+        header += [f"{metric}:rank"] * (metric in places)
     reported = sorted({metric for row in board.rows for metric in row.reported})
     for metric in reported:
         header += [f"{metric}:reported", f"{metric}:reported:source"]
@@ -303,17 +313,18 @@ def comma_separated(board: Leaderboard) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
-    for row in board.rows:
+    for index, row in enumerate(board.rows):
         names = (row.names[name] for name in FIELDS)
-        foreign = "yes" if row.foreign else "no"
+        foreign, complete = ("yes" if one else "no" for one in (row.foreign, row.complete))
         line: list[Any] = [row.protocol, *names, foreign, row.origin]
-        line += [len(row.seeds), row.planned]
+        line += [len(row.seeds), row.planned, complete]
         for metric in metrics:
-            for source in (row.values, row.controls, row.lifts):
-                summary = source.get(metric)
+            for kind in _kinds(metric):
+                summary = getattr(row, _KINDS[kind]).get(metric)
                 for part in parts:
                     value = getattr(summary, part) if summary is not None else None
-                    line.append("" if value is None else repr(value))
+                    line.append("" if value is None else value)
+            line += [places[metric].get(index, "")] if metric in places else []
         for metric in reported:
             figure = row.reported.get(metric)
             line += [figure.value, f"{figure.source}: {figure.setting}"] if figure else ["", ""]
@@ -323,8 +334,17 @@ def comma_separated(board: Leaderboard) -> str:
     return out.getvalue().rstrip("\n")
 
 
+#: Where a row keeps a metric's own numbers, those of its control and those of the lift.
+_KINDS = {"": "values", ":control": "controls", ":lift": "lifts"}
+
+
+def _kinds(metric: str) -> Sequence[str]:
+    return [""] if metric in LIFTS else list(_KINDS)
+
+
 def as_json(board: Leaderboard) -> str:
     """Return JSON: every row with the values of each seed."""
+    places = ranks(board)
     rows = [
         {
             **row.names,
@@ -333,14 +353,17 @@ def as_json(board: Leaderboard) -> str:
             "origin": row.origin,
             "seeds": row.seeds,
             "planned": row.planned,
+            "complete": row.complete,
+            "uncontrolled": row.uncontrolled,
             "metrics": {name: asdict(value) for name, value in row.values.items()},
             "controls": {name: asdict(value) for name, value in row.controls.items()},
             "lifts": {name: asdict(value) for name, value in row.lifts.items()},
+            "ranks": {name: found[index] for name, found in places.items() if index in found},
             "reported": {name: asdict(value) for name, value in row.reported.items()},
             "problem": row.problem,
             **({"stale": row.stale} if row.stale else {}),
         }
-        for row in board.rows
+        for index, row in enumerate(board.rows)
     ]
     content: dict[str, Any] = {"benchmark": board.benchmark, "protocol": board.protocol}
     content |= {"rescored": board.rescored} if board.rescored else {}

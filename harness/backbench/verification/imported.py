@@ -98,7 +98,7 @@ def _rows(bundle: Bundle, plan: Plan, origin: str, extra: Sequence[Column]) -> I
         return all(key in plan.stages for key, kind in kinds.items() if kind is StageKind.DATASET)
 
     cells = tuple(filter(has_our_data, bundle.plan.cells))
-    theirs = build(replace(bundle.plan, cells=cells), bundle.record, lambda _key: None, extra)
+    theirs = build(replace(bundle.plan, cells=cells), bundle.record, lambda _key: None, extra=extra)
     yield from (replace(row, origin=origin) for row in theirs.rows if row.seeds)
 
 

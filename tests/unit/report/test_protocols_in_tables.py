@@ -19,8 +19,8 @@ NONE = "no protocol: the options are the benchmark file's own"
 
 def row(protocol: str, method: str, accuracy: float, evaluator: str = "linear") -> Row:
     names = dict(zip(FIELDS, ("set", method, "none", "none", evaluator), strict=True))
-    values = {"accuracy/clean": summarize([accuracy])}
-    return Row(names, (0,), 1, values, {}, {}, protocol=protocol)
+    values = {"accuracy/clean": summarize([accuracy - 0.001, accuracy, accuracy + 0.001])}
+    return Row(names, (0, 1, 2), 3, values, {}, {}, protocol=protocol)
 
 
 def board(*rows: Row, protocol: str = "") -> Leaderboard:
@@ -63,10 +63,10 @@ def test_merged_rows_get_separate_tables_and_marks(by: str | None) -> None:
     text = printed(MERGED, by=by)
     first, second = text.split("protocol one@1")
     assert "▲" in first
-    assert ".600 ▲" in first
-    assert ".500 ▼" in first
-    assert ".900 ▲" in second
-    assert ".800 ▼" in second
+    assert ".600 ±.001 ▲" in first
+    assert ".500 ±.001 ▼" in first
+    assert ".900 ±.001 ▲" in second
+    assert ".800 ±.001 ▼" in second
 
 
 def test_merged_rows_are_ranked_apart_even_in_one_board() -> None:
@@ -101,8 +101,8 @@ def test_sorting_keeps_protocols_apart() -> None:
 
 
 def test_markdown_and_latex_split_by_protocol() -> None:
-    assert markdown(ONE).count("|   Acc |") == 1
-    assert markdown(MERGED).count("|   Acc |") == 2
+    assert markdown(ONE).count("Acc |") == 1
+    assert markdown(MERGED).count("Acc |") == 2
     assert markdown(MERGED).split("protocol two@1")[0].count("|--") >= 2
     assert latex(MERGED).count(r"\toprule") == 2
 

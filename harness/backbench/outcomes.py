@@ -1,0 +1,94 @@
+"""What each metric was on every picture, from the stored predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbench.errors import StoreError
+from backbench.metrics import Denominator, Ints, at
+from backbench.statistics import Outcome
+from backbench.store import Store
+
+#: Where an evaluation keeps its predictions.
+FILE = "predictions.safetensors"
+
+#: Gives the outcomes of an evaluation (its key) for one of its heads, by metric.
+OutcomesOf = Callable[[str, str], Mapping[str, Outcome]]
+
+
+def outcomes(
+    labels: Ints,
+    clean: Ints,
+    triggered: Ints | None,
+    target: int | None,
+    *,
+    denominator: Denominator = "other-classes",
+) -> dict[str, Outcome]:
+    """Return what every metric of an evaluation is the mean of.
+
+    Args:
+        labels: True classes of the validation pictures, (N,).
+        clean: Predictions without trigger, (N,).
+        triggered: Predictions with the trigger, (N,); ``None`` without an attack.
+        target: Target class; ``None`` for an untargeted attack or none.
+        denominator: Of which pictures ``asr`` is a share.
+
+    Returns:
+        Outcomes by the names that ``metrics.score`` gives.
+    """
+    found: dict[str, Outcome] = {}
+    everything = np.arange(len(labels))
+    for name, predictions in (("clean", clean), ("triggered", triggered)):
+        if predictions is None:
+            continue
+        found[f"accuracy/{name}"] = _outcome(predictions == labels, everything)
+        if target is None:
+            continue
+        hits = predictions == target
+        own, others = np.flatnonzero(labels == target), np.flatnonzero(labels != target)
+        found[f"target_tp/{name}"] = _outcome(hits, own, count=True)
+        found[f"target_fp/{name}"] = _outcome(hits, others, count=True)
+        if name == "triggered":
+            found["asr"] = _outcome(hits, others if denominator == "other-classes" else everything)
+    return found
+
+
+def _outcome(hits: NDArray[np.bool_], pictures: Ints, *, count: bool = False) -> Outcome:
+    return Outcome(hits[pictures].astype(np.int8), pictures, len(pictures) if count else 1.0)
+
+
+def reader(store: Store) -> OutcomesOf:
+    """Return a function that reads the outcomes of evaluations, each of them once.
+
+    It gives nothing for an evaluation whose predictions are not there.
+    """
+
+    @cache
+    def read(key: str, head: str) -> Mapping[str, Outcome]:
+        from safetensors import SafetensorError, safe_open  # late: only where numbers are asked
+
+        path = store.artifact(key) / FILE
+        record = store.record(key)
+        if record is None or not path.is_file():
+            return {}
+        triggered = at("triggered_predictions", head)
+        try:
+            with safe_open(path, "np") as file:  # the scores beside them are left on the disk
+                labels = file.get_tensor("labels")
+                clean = file.get_tensor(at("clean_predictions", head))
+                marked = file.get_tensor(triggered) if triggered in file.keys() else None  # noqa: SIM118 - not a mapping
+        except (OSError, SafetensorError) as error:
+            raise StoreError(f"{path}: cannot be read: {error}") from error
+        return outcomes(
+            labels,
+            clean,
+            marked,
+            record.facts.get("target"),
+            denominator=record.facts.get("asr_denominator", "other-classes"),
+        )
+
+    return read

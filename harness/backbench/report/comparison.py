@@ -1,0 +1,127 @@
+"""Comparisons as text: a rich table, Markdown, JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from backbench.comparing import Comparison
+from backbench.report.tables import number, spread
+from backbench.statistics import FEW, Summary
+
+NOTE = (
+    "difference: {sides}, paired by seed and picture; interval: Student's t over seeds and "
+    "pictures (~: over seeds only, the pictures differ); p: of no difference, a t error of the "
+    "seeds and a normal one of the pictures; p Holm: corrected for all {family} comparisons; d_z: "
+    "mean over standard deviation of the seeds' differences; * fewer than 3 seeds"
+)
+
+HEADER = ("n", "A", "B", "A - B", "95 % interval", "d_z", "p", "p Holm")
+
+
+def table(found: Sequence[Comparison], sides: str) -> tuple[list[str], list[list[str]], str]:
+    """Return header, lines and note of a table.
+
+    Args:
+        found: The comparisons.
+        sides: What is compared with what: ``method=byol less method=moco-v2``.
+    """
+    fields = [name for name in found[0].names if name != "dataset" or _several(found, name)]
+    lines = []
+    for one in found:
+        decimals = 0 if one.metric.startswith("target_") or one.metric == "fp_lift" else 3
+        few = " *" if one.difference.n < FEW else ""
+        lines.append(
+            [
+                *(one.names[name] for name in fields),
+                one.metric,
+                f"{one.difference.n}{few}",
+                spread(one.left, decimals),
+                spread(one.right, decimals),
+                f"{'+' if one.difference.mean > 0 else ''}{number(one.difference.mean, decimals)}",
+                _interval(one.difference, decimals),
+                "–" if one.effect is None else f"{one.effect:+.2f}",
+                _p(one.p_value),
+                _p(one.corrected),
+            ]
+        )
+    note = NOTE.format(sides=sides, family=sum(one.p_value is not None for one in found))
+    return [*(name.capitalize() for name in fields), "Metric", *HEADER], lines, note
+
+
+def _several(found: Sequence[Comparison], field: str) -> bool:
+    return len({one.names[field] for one in found}) > 1
+
+
+def _interval(summary: Summary, decimals: int) -> str:
+    if summary.ci95 is None:
+        return "–"
+    low, high = summary.mean - summary.ci95, summary.mean + summary.ci95
+    only = " ~" if summary.over == "seeds" else ""
+    return f"{number(low, decimals)} … {number(high, decimals)}{only}"
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return "<.001" if value < 0.0005 else number(value, 3)
+
+
+def markdown(found: Sequence[Comparison], sides: str) -> str:
+    """Return a Markdown table and its note."""
+    from tabulate import tabulate
+
+    header, lines, note = table(found, sides)
+    names = len(header) - len(HEADER)
+    align = ["left"] * names + ["right"] * len(HEADER)
+    text = tabulate(lines, header, tablefmt="github", colalign=align, disable_numparse=True)
+    return f"{text}\n\n{note}"
+
+
+def as_json(found: Sequence[Comparison], left: str, right: str, broken: Sequence[str]) -> str:
+    """Return JSON: every comparison with the difference of each seed.
+
+    Args:
+        found: The comparisons.
+        left: What is compared.
+        right: What it is compared with.
+        broken: Sentences about limits that are exceeded.
+    """
+    rows: list[dict[str, Any]] = [
+        {
+            **one.names,
+            "metric": one.metric,
+            "a": asdict(one.left),
+            "b": asdict(one.right),
+            "difference": asdict(one.difference),
+            "d_z": one.effect,
+            "p": one.p_value,
+            "p_holm": one.corrected,
+        }
+        for one in found
+    ]
+    return json.dumps({"a": left, "b": right, "comparisons": rows, "exceeded": broken}, indent=2)
+
+
+def print_table(found: Sequence[Comparison], sides: str) -> None:
+    """Print a table and its note on stdout; no number is cut."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    header, lines, note = table(found, sides)
+    drawn = Table(title=sides, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for name in header:
+        drawn.add_column(name, justify="right" if name in HEADER else "left", no_wrap=True)
+    for line in lines:
+        drawn.add_row(*map(Text, line))
+    narrow = console.width
+    wanted = console.measure(drawn, options=console.options.update(width=10_000)).maximum
+    console.width = max(narrow, wanted)
+    console.print(drawn)
+    console.width = narrow
+    console.print(Text(note, "dim"), soft_wrap=not console.is_terminal)
