@@ -5,11 +5,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STORE ?= store
 
-.PHONY: demo benchmark claims test lint format clean
+.PHONY: install demo benchmark claims test lint format clean
 
 ## demo: install, run the quick profile of the embedded benchmark, show its leaderboard
 demo: $(VENV)/installed
 	$(BIN)/backbench run --profile quick --store $(STORE)
+
+## install: install into .venv, and nothing else
+install: $(VENV)/installed
 
 ## benchmark: run the whole embedded benchmark
 benchmark: $(VENV)/installed

@@ -75,7 +75,12 @@ class Benchmark:
 
 
 def load_benchmark(
-    path: Path, registry: Registry, profile: str | None = None, *, every: bool = False
+    path: Path,
+    registry: Registry,
+    profile: str | None = None,
+    *,
+    every: bool = False,
+    trains: bool = True,
 ) -> Benchmark:
     """Read and validate a benchmark file.
 
@@ -84,6 +89,7 @@ def load_benchmark(
         registry: The installed plugins.
         profile: Name of a profile of the file; the whole matrix if ``None``.
         every: Count the matrices that belong to profiles as well.
+        trains: See :func:`benchmark_from`.
 
     Raises:
         ConfigError: With every fault of the file.
@@ -96,6 +102,7 @@ def load_benchmark(
         registry=registry,
         profile=profile,
         every=every,
+        trains=trains,
     )
 
 
@@ -107,6 +114,7 @@ def benchmark_from(
     registry: Registry,
     profile: str | None = None,
     every: bool = False,
+    trains: bool = True,
 ) -> Benchmark:
     """Validate the tables of a benchmark.
 
@@ -117,6 +125,8 @@ def benchmark_from(
         registry: The installed plugins.
         profile: Name of a profile of the tables; the whole matrix if ``None``.
         every: Count the matrices that belong to profiles as well.
+        trains: Whether its methods and defenses shall work on its data sets; not where an encoder
+            from elsewhere is evaluated.
 
     Raises:
         ConfigError: With every fault of the tables.
@@ -144,7 +154,7 @@ def benchmark_from(
     if not cells and not faults:
         faults.append(Fault("matrix", "no cell is left: exclude less, or choose another profile"))
     datasets, facts = _datasets(instances, cells, faults)
-    _check_combinations(instances, facts, cells, faults)
+    _check_combinations(instances, facts, cells, faults, trains=trains)
     _check_encoders(instances, cells, faults)
     if protocol is not None:
         _check_protocol(protocol, instances, facts, cells, faults)
@@ -278,6 +288,8 @@ def _check_combinations(
     facts: Mapping[str, DatasetFacts],
     cells: Iterable[CellName],
     faults: list[Fault],
+    *,
+    trains: bool,
 ) -> None:
     pairs = dict.fromkeys(
         (axis, name, cell.dataset)
@@ -288,6 +300,7 @@ def _check_combinations(
             ("defenses", cell.defense),
             ("evaluators", cell.evaluator),
         )
+        if trains or axis not in {"methods", "defenses"}
     )
     for axis, name, dataset in pairs:
         instance = instances[axis].get(name)

@@ -221,3 +221,13 @@ def test_help_is_light() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "solo-learn" in done.stdout
+
+
+def test_a_method_that_could_not_be_trained_is_in_nobodys_way(there: Bench, finished: Path) -> None:
+    text = (finished / "benchmarks.toml").read_text(encoding="utf-8")
+    too_many = text.replace("batch_size = 16\nqueue = 32", "batch_size = 4096\nqueue = 8192")
+    assert too_many != text
+    (finished / "large.toml").write_text(too_many, encoding="utf-8")
+    assert there("check", "large.toml").code == 2
+    asked = ("large.toml", "--weights", "clean", "--evaluator", "knn")
+    assert rows(evaluate(there, *asked))

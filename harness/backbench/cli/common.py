@@ -43,10 +43,10 @@ def warn_of_failures(failures: Iterable[Failure]) -> None:
         click.echo(f"warning: {failure}", err=True)
 
 
-def load(file: Path, profile: str | None) -> tuple[Registry, Benchmark]:
-    """Return the plugins and the validated benchmark."""
+def load(file: Path, profile: str | None, *, trains: bool = True) -> tuple[Registry, Benchmark]:
+    """Return the plugins and the validated benchmark; see :func:`load_benchmark`."""
     registry = load_registry()
-    benchmark = load_benchmark(file, registry, profile)
+    benchmark = load_benchmark(file, registry, profile, trains=trains)
     warn_of_failures(registry.failures)
     return registry, benchmark
 

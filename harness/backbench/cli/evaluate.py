@@ -127,7 +127,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     to come out of it, and none of its backbone's may be left over.
     """
     wanted = normalisation(normalise) if normalise is not None else None
-    registry, benchmark = common.load(file, None)
+    registry, benchmark = common.load(file, None, trains=False)
     choice = choose(benchmark, dataset=dataset, attacks=attacks, evaluators=evaluators, seed=seed)
     shown = benchmark.facts[choice.dataset].size
 

@@ -117,7 +117,8 @@ def command(file: Path, jobs: int | None, file_format: str | None, **given: Any)
         click.echo(f"note: {note}", err=True)
     plan = make_plan(request)
     total = sum(len(group.indices) for group in plan.groups)
-    with click.progressbar(length=total, label="pictures", file=sys.stderr) as bar:
+    quiet = not sys.stderr.isatty()
+    with click.progressbar(length=total, label="pictures", file=sys.stderr, hidden=quiet) as bar:
         summary = write(plan, jobs or cores(), bar.update)
     for line in describe(plan, summary):
         click.echo(line)

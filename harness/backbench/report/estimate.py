@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from backbench.model import Stage
+from backbench.model import Stage, StageKind
 
 _Sort = tuple[str, str]
+
+#: Kinds of stages beside which the others take no time worth telling.
+_LONG = frozenset({StageKind.PRETRAIN, StageKind.SANITIZE, StageKind.REPAIR})
 
 
 class Remaining:
     """Estimates the remaining seconds of a run.
 
     A stage is expected to take as long as those of its kind and plugin did, else as those of its
-    kind; one under way tells by its progress. What has not been seen at all counts nothing, so
-    that early estimates are lower bounds.
+    kind; one under way tells by its progress. While nothing has been seen of a kind that trains,
+    there is no estimate; of the other kinds, what has not been seen counts nothing.
 
     Args:
         stages: The stages to run.
@@ -44,7 +47,7 @@ class Remaining:
         self._seen.setdefault(_sort(stage), []).append(now - began)
 
     def seconds(self, now: float) -> float:
-        """Return the estimate; ``nan`` while nothing is known."""
+        """Return the estimate; ``nan`` while of some kind of training nothing is known."""
         known = {sort: math.fsum(walls) / len(walls) for sort, walls in self._seen.items()}
         for key, (began, fraction) in self._running.items():
             if fraction > 0:
@@ -57,7 +60,8 @@ class Remaining:
                 done = fraction * expected if fraction > 0 else now - began
                 expected = max(0.0, expected - done)
             total += expected
-        return total / self._slots if known else math.nan
+        unknown = {kind for kind, _ in self._left.values()} - {kind for kind, _ in known}
+        return math.nan if not known or unknown & _LONG else total / self._slots
 
 
 def _sort(stage: Stage) -> _Sort:

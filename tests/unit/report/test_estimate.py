@@ -52,3 +52,11 @@ def test_an_unseen_plugin_counts_as_its_kind() -> None:
 )
 def test_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
+
+
+def test_nothing_is_told_before_a_training_has_been_seen() -> None:
+    dataset = stage(StageKind.DATASET, "embedded", 0)
+    remaining = Remaining([dataset, *BYOL], 1)
+    remaining.started(dataset, 0)
+    remaining.ended(dataset, 2)
+    assert math.isnan(remaining.seconds(2))
