@@ -279,7 +279,7 @@ def latex(board: Leaderboard) -> str:
         "✗": r"$\times$",
         "†": r"$\dagger$",
         "‡": r"$\ddagger$",
-        "§": r"\S",
+        "§": r"\S{}",
     }
     for character, command in commands.items():
         body = body.replace(character, command)
