@@ -18,10 +18,10 @@ install: $(VENV)/installed
 benchmark: $(VENV)/installed
 	$(BIN)/backbench run --store $(STORE)
 
-## claims: run the cells that the claims are about, and judge them
+## claims: run the cells that the claims are about, and judge them; undecided (3) is no error
 claims: $(VENV)/installed
 	$(BIN)/backbench run --profile claims --store $(STORE)
-	$(BIN)/backbench claims --store $(STORE)
+	$(BIN)/backbench claims --store $(STORE) || test $$? -eq 3
 
 ## test: lint, types, import rules, then every test
 test: lint
