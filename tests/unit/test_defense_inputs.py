@@ -62,9 +62,9 @@ def test_a_defense_on_the_data_gets_no_clean_twin_of_a_poison(task: Task) -> Non
 def test_the_manifest_says_who_is_not_trusted(
     task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mark = {"source": "", "label": 0, "before": "", "after": "", "box": [0, 0, 1, 1]}
+    mark = {"source": "", "label": 0, "before": "", "after": "", "boxes": [[0, 0, 1, 1]]}
     lines = [json.dumps({**mark, "index": i, "opacity": 1.0, "seed": 0}) for i in (3, 7)]
     (tmp_path / "train.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     monkeypatch.setattr(Task, "has", lambda *_: True)
     monkeypatch.setattr(Task, "input", lambda *_: tmp_path)
-    assert sanitize._unpoisoned(task, 10).tolist() == [0, 1, 2, 4, 5, 6, 8, 9]
+    assert np.flatnonzero(sanitize._poisoned(task, 10)).tolist() == [3, 7]
