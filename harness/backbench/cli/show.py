@@ -12,6 +12,7 @@ from backbench.errors import UsageError
 from backbench.leaderboard import FIELDS, Leaderboard, build, select
 from backbench.model import Plan
 from backbench.registry import Registry
+from backbench.report.detection import Sheet, detection_sheet, print_sheet, trade_off_sheet
 from backbench.report.tables import print_board
 from backbench.reproductions import with_reported
 from backbench.store import Store
@@ -38,6 +39,18 @@ from backbench.store import Store
     show_default=True,
     help="One table for each value of this field.",
 )
+@click.option(
+    "--detection",
+    "view",
+    flag_value="detection",
+    help="Instead: what the defenses found and dropped, and what they cost.",
+)
+@click.option(
+    "--trade-off",
+    "view",
+    flag_value="trade-off",
+    help="Instead: accuracy lost against ASR removed, for each defense.",
+)
 def command(  # noqa: PLR0917 - click passes them by name
     file: Path,
     profile: str | None,
@@ -46,6 +59,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     sort: str | None,
     filters: tuple[str, ...],
     by: str,
+    view: str | None,
 ) -> None:
     """Show the leaderboard of what is in the store.
 
@@ -54,10 +68,32 @@ def command(  # noqa: PLR0917 - click passes them by name
     registry, benchmark = common.load(file, profile)
     where = Store(store)
     plan = common.plan_of(benchmark, where, keep_hashes=False)
+    if view == "detection":
+        _show_detection(plan, where, filters, sort, style)
+        return
     board = select(board_of(registry, plan, where), filters, sort)
     if not any(row.seeds or row.problem for row in board.rows):
         raise UsageError(_nothing(benchmark, file, store, filtered=bool(filters)))
+    if view == "trade-off":
+        _show_sheet(trade_off_sheet(board), style, "no row with a defense beside one without")
+        return
     show_board(board, style, None if by == "nothing" else by)
+
+
+def _show_detection(
+    plan: Plan, store: Store, filters: tuple[str, ...], sort: str | None, style: str
+) -> None:
+    if filters or sort:
+        raise UsageError("--detection shows every defense: leave out --filter and --sort")
+    _show_sheet(detection_sheet(plan, store.record), style, "no defense has run yet")
+
+
+def _show_sheet(sheet: Sheet, style: str, nothing: str) -> None:
+    from rich.console import Console
+
+    if not sheet.lines:
+        raise UsageError(f"{sheet.title}: {nothing}")
+    print_sheet(sheet, style, Console())
 
 
 def board_of(registry: Registry, plan: Plan, store: Store) -> Leaderboard:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Callable
 
@@ -76,18 +77,17 @@ class Classifiers:
         for number in range(self._options.classifiers):
             with seeded(derive(self._seed, "weights", number), self._device):
                 network = _Network(self._options).to(self._device)
-            done = number * self._options.steps
-            networks.append(
-                self._trained(network, number, lambda step, done=done: progress(done + step, total))
-            )
+            before = number * self._options.steps
+            said = functools.partial(_later, progress, before, total)
+            networks.append(self._trained(network, number, said))
         progress(total, total)
         found = np.empty(len(self._shown), dtype=np.float64)
         with torch.inference_mode():
             for rows in parts(len(found), self._shown.side):
                 taken = self._shown.take(np.arange(rows.start, rows.stop))
                 pictures = to_tensor(taken, self._device)
-                said = torch.stack([network(pictures) for network in networks])
-                found[rows] = said.double().mean(0).cpu().numpy()
+                logits = torch.stack([network(pictures) for network in networks])
+                found[rows] = logits.double().mean(0).cpu().numpy()
         return found
 
     def _trained(self, network: _Network, number: int, progress: Callable[[int], None]) -> _Network:
@@ -144,6 +144,11 @@ class Classifiers:
         accused = said.cpu().numpy()
         hits = int((accused & self._guilty).sum())
         return 2 * hits / (int(accused.sum()) + int(self._guilty.sum()))
+
+
+def _later(progress: Callable[[int, int], None], before: int, total: int, step: int) -> None:
+    """Report a step of one of several trainings."""
+    progress(before + step, total)
 
 
 class _Network(nn.Module):

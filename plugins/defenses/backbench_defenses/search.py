@@ -121,6 +121,10 @@ class Clusters:
         """Return the cluster of each picture, (B,), of tensors (B, 3, S, S) in [0, 1]."""
         return (F.normalize(self._encoder(pictures), dim=1) @ self._tensor.T).argmax(dim=1)
 
+    def centre(self, cluster: int) -> Tensor:
+        """Return the centre of a cluster, (D,)."""
+        return self._tensor[cluster]
+
     def cosine(self, features: Tensor, cluster: int) -> Tensor:
         """Return the cosine of features (B, D) and a cluster's centre, (B,)."""
         return F.normalize(features, dim=1) @ self._tensor[cluster]
@@ -273,16 +277,18 @@ def _cam(
 ) -> tuple[int, int]:
     """Return top and left of the window with the largest sum of Grad-CAM.
 
+    Features are the mean of the last map, so that the slope of their product with a centre is the
+    same everywhere on the map, the centre itself.
+
     Source: Selvaraju et al. 2017, Grad-CAM (ICCV), on the last map of the encoder.
+    Differs: the product is taken before features are brought to unit length, as the slope of the
+        cosine vanishes where a picture is like its centre.
     """
-    with torch.no_grad():
+    with torch.inference_mode():
         maps = encoder.stage_maps(picture)[-1]
-    maps = maps.detach().requires_grad_()
-    score = clusters.cosine(maps.mean((2, 3)), cluster).sum()
-    (slopes,) = torch.autograd.grad(score, maps)
-    cam = F.relu((slopes.mean((2, 3), keepdim=True) * maps.detach()).sum(1, keepdim=True))
-    cam = F.interpolate(cam, picture.shape[-2:], mode="bilinear", align_corners=False)
-    return _highest(F.avg_pool2d(cam, width, stride=1)[0, 0])
+        cam = F.relu(torch.einsum("bchw,c->bhw", maps, clusters.centre(cluster)))[:, None]
+        cam = F.interpolate(cam, picture.shape[-2:], mode="bilinear", align_corners=False)
+        return _highest(F.avg_pool2d(cam, width, stride=1)[0, 0])
 
 
 def _occlusion(
