@@ -122,6 +122,26 @@ class TestDistill(DefenseContract):
     }
 
 
+class TestPatchSearch(DefenseContract):
+    info = record("defense", "patch-search")
+    options = {
+        "clusters": 4,
+        "test_images": 8,
+        "window": 8,
+        "top": 3,
+        "classifiers": 2,
+        "steps": 3,
+        "batch_size": 4,
+        "patch_sizes": [4, 8],
+        "backbone": TINY["backbone"],
+    }
+
+
+class TestPatchSearchWithoutClassifiers(DefenseContract):
+    info = record("defense", "patch-search")
+    options = TestPatchSearch.options | {"classifiers": 0, "window_by": "occlusion"}
+
+
 # -- evaluators -------------------------------------------------------------------------------
 
 

@@ -22,8 +22,9 @@ from torchvision.transforms import InterpolationMode, functional
 
 import backbench_ssl
 from backbench.nn import TrainingContext
+from backbench.runtime.boxes import Purpose
 from backbench.runtime.pictures import RaggedBatch
-from backbench.runtime.views import Purpose, draws_of, random_view, view_parameters
+from backbench.runtime.views import draws_of, random_view, view_parameters
 from backbench_ssl.jigsaw import Jigsaw, puzzle_boxes
 
 DATA = Path(os.environ.get("BACKBENCH_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))

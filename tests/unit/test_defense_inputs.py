@@ -67,4 +67,4 @@ def test_the_manifest_says_who_is_not_trusted(
     (tmp_path / "train.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     monkeypatch.setattr(Task, "has", lambda *_: True)
     monkeypatch.setattr(Task, "input", lambda *_: tmp_path)
-    assert sanitize._unpoisoned(task, 10).tolist() == [0, 1, 2, 4, 5, 6, 8, 9]
+    assert np.flatnonzero(sanitize._poisoned(task, 10)).tolist() == [3, 7]

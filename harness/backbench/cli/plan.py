@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import click
 from backbench.cli import common
 from backbench.model import Plan, StageKind
 from backbench.report.cost import Costs, costs_of, print_costs
+from backbench.report.survival import NOTE, Estimate, estimates
 from backbench.store import Store
 
 
@@ -21,7 +23,21 @@ from backbench.store import Store
 @common.store_option
 @common.formats("table", "json")
 @click.option("--stages", "list_stages", is_flag=True, help="List every stage.")
-def command(file: Path, profile: str | None, store: Path, style: str, *, list_stages: bool) -> None:
+@click.option(
+    "--survival",
+    "show_survival",
+    is_flag=True,
+    help="Estimate how often each trigger survives the crops of each method's views.",
+)
+def command(
+    file: Path,
+    profile: str | None,
+    store: Path,
+    style: str,
+    *,
+    list_stages: bool,
+    show_survival: bool,
+) -> None:
     """Show cells and stages: what is cached, what is shared, what the rest costs.
 
     Runs nothing, and writes nothing but the hashes of pictures into a store that is there.
@@ -30,11 +46,18 @@ def command(file: Path, profile: str | None, store: Path, style: str, *, list_st
     where = Store(store)
     plan = common.plan_of(benchmark, where, keep_hashes=where.exists)
     costs = costs_of(plan, benchmark, registry)
-    show_plan(plan, costs, where.done(), style, list_stages=list_stages)
+    found = list(estimates(benchmark)) if show_survival else None
+    show_plan(plan, costs, where.done(), style, list_stages=list_stages, survival=found)
 
 
 def show_plan(
-    plan: Plan, costs: Costs, done: set[str], style: str = "table", *, list_stages: bool = False
+    plan: Plan,
+    costs: Costs,
+    done: set[str],
+    style: str = "table",
+    *,
+    list_stages: bool = False,
+    survival: Sequence[Estimate] | None = None,
 ) -> None:
     """Print a plan on stdout.
 
@@ -44,11 +67,17 @@ def show_plan(
         done: Keys of the stages that are in the store.
         style: ``table`` or ``json``.
         list_stages: Whether every stage gets a line of the table's.
+        survival: How often triggers survive in views, if that was asked for.
     """
     if style == "json":
-        click.echo(json.dumps(as_json(plan, costs, done), indent=2))
-    else:
-        _print(plan, costs, done, list_stages=list_stages)
+        content = as_json(plan, costs, done)
+        if survival is not None:
+            content["survival"] = [one.as_json() for one in survival]
+        click.echo(json.dumps(content, indent=2))
+        return
+    _print(plan, costs, done, list_stages=list_stages)
+    if survival is not None:
+        click.echo("\n".join(["", NOTE, *map(str, survival)]))
 
 
 def _needed(plan: Plan, key: str) -> set[str]:

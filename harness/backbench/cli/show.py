@@ -15,6 +15,7 @@ from backbench.leaderboard import FIELDS, Leaderboard, build, select
 from backbench.model import Plan
 from backbench.outcomes import reader
 from backbench.registry import Registry
+from backbench.report.detection import Sheet, detection_sheet, print_sheet, trade_off_sheet
 from backbench.report.tables import print_board
 from backbench.report.why import explain, only_row
 from backbench.reproductions import with_reported
@@ -55,6 +56,18 @@ from backbench.verification.imported import with_imported
     help="How a row came about, from the file to the predictions: method=byol,attack=none,… "
     "until one row is left.",
 )
+@click.option(
+    "--detection",
+    "view",
+    flag_value="detection",
+    help="Instead: what the defenses found and dropped, and what they cost.",
+)
+@click.option(
+    "--trade-off",
+    "view",
+    flag_value="trade-off",
+    help="Instead: accuracy lost against ASR removed, for each defense.",
+)
 def command(  # noqa: PLR0917 - click passes them by name
     file: Path,
     profile: str | None,
@@ -65,6 +78,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     over: str | None,
     by: str,
     why: str | None,
+    view: str | None,
 ) -> None:
     """Show the leaderboard of what is in the store.
 
@@ -75,6 +89,9 @@ def command(  # noqa: PLR0917 - click passes them by name
     registry, benchmark = common.load(file, profile)
     where = Store(store)
     plan = common.plan_of(benchmark, where, keep_hashes=False)
+    if view == "detection":
+        _show_detection(plan, where, filters, sort, style)
+        return
     board = select(board_of(registry, plan, where), filters, None if over else sort)
     if why is not None:
         own = replace(board, rows=tuple(row for row in board.rows if not row.origin))
@@ -85,7 +102,26 @@ def command(  # noqa: PLR0917 - click passes them by name
         board = select(over_attacks(board), [], sort)
     if not any(row.seeds or row.problem for row in board.rows):
         raise UsageError(_nothing(benchmark, file, store, filtered=bool(filters)))
+    if view == "trade-off":
+        _show_sheet(trade_off_sheet(board), style, "no row with a defense beside one without")
+        return
     show_board(board, style, None if by == "nothing" else by)
+
+
+def _show_detection(
+    plan: Plan, store: Store, filters: tuple[str, ...], sort: str | None, style: str
+) -> None:
+    if filters or sort:
+        raise UsageError("--detection shows every defense: leave out --filter and --sort")
+    _show_sheet(detection_sheet(plan, store.record), style, "no defense has run yet")
+
+
+def _show_sheet(sheet: Sheet, style: str, nothing: str) -> None:
+    from rich.console import Console
+
+    if not sheet.lines:
+        raise UsageError(f"{sheet.title}: {nothing}")
+    print_sheet(sheet, style, Console())
 
 
 def board_of(registry: Registry, plan: Plan, store: Store) -> Leaderboard:

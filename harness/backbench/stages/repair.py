@@ -24,18 +24,23 @@ def run(task: Task) -> Outcome:
     implementation, options, _ = task.plugin()
     defense: Defense = implementation(options)
     encoder = load_encoder(task.input("encoder")).to(task.device)
-    repaired = defense.repair(encoder, context_of(task))
+    asked: list[float] = []
+    repaired = defense.repair(encoder, context_of(task, asked=asked))
     if not isinstance(repaired, Encoder):
         raise StageError(f"the defense gave a {type(repaired).__name__}, not an Encoder")
     save_encoder(task.folder, repaired)
-    if not isinstance(options, TrainingOptions):
-        return Outcome()
-    device = torch.device(task.device)
-    return Outcome(facts={"arithmetic": arithmetic(options, device).facts(device)})
+    facts: dict[str, object] = {"clean_fraction": max(asked, default=0.0)}
+    if isinstance(options, TrainingOptions):
+        device = torch.device(task.device)
+        facts["arithmetic"] = arithmetic(options, device).facts(device)
+    return Outcome(facts=facts)
 
 
 def context_of(
-    task: Task, trusted: NDArray[np.int64] | None = None, most: float = 1.0
+    task: Task,
+    trusted: NDArray[np.int64] | None = None,
+    most: float = 1.0,
+    asked: list[float] | None = None,
 ) -> DefenseContext:
     """Return what the harness gives to a defense.
 
@@ -46,6 +51,7 @@ def context_of(
         task: The stage.
         trusted: Indices of the training pictures that may be given away as clean; all if ``None``.
         most: Largest fraction of the training set that a defense may ask for.
+        asked: Gets each fraction that the defense asks for.
     """
     images = clean_images(task, "train")
     rng = np.random.default_rng(derive(task.seed, "defense", "clean"))
@@ -54,6 +60,8 @@ def context_of(
     def clean(fraction: float) -> CleanImages:
         if not 0 < fraction <= most:
             raise StageError(f"the clean fraction lies in (0, {most:g}], not {fraction:g}")
+        if asked is not None:
+            asked.append(fraction)
         chosen = np.sort(order[: max(1, int(fraction * len(images)))])
         return CleanImages(images=Subset(images, chosen), fraction=fraction)
 

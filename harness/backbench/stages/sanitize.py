@@ -1,4 +1,7 @@
-"""Let a defense score the training pictures. It sees pixels and an encoder, never the attack."""
+"""Let a defense score the training pictures. It sees pixels and an encoder, never the attack.
+
+When it is done, its scores are held against the manifest of the poison.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from backbench.detection import detection
 from backbench.errors import StageError
 from backbench.images import ImageSet, Pixels
 from backbench.plugin import Defense
@@ -40,14 +44,13 @@ class Unlabelled:
         return self._images.image(index)
 
 
-def _unpoisoned(task: Task, images: int) -> NDArray[np.int64]:
-    """Return the pictures that may be trusted; the clean twin of a poison would give it away."""
-    poisoned = (
-        [mark.index for mark in read_manifest(task.input("poison") / "train.jsonl")]
-        if task.has("poison")
-        else []
-    )
-    return np.setdiff1d(np.arange(images), np.array(poisoned, dtype=np.int64))
+def _poisoned(task: Task, images: int) -> NDArray[np.bool_]:
+    """Say of each training picture whether it is poisoned."""
+    poisoned = np.zeros(images, dtype=bool)
+    if task.has("poison"):
+        for mark in read_manifest(task.input("poison") / "train.jsonl"):
+            poisoned[mark.index] = True
+    return poisoned
 
 
 def run(task: Task) -> Outcome:
@@ -58,7 +61,10 @@ def run(task: Task) -> Outcome:
     defense: Defense = implementation(options)
     encoder = load_encoder(task.input("encoder")).to(task.device)
     images = Unlabelled(training_images(task))
-    context = context_of(task, trusted=_unpoisoned(task, len(images)), most=MOST_CLEAN)
+    poisoned = _poisoned(task, len(images))
+    # the clean twin of a poison would give it away
+    asked: list[float] = []
+    context = context_of(task, np.flatnonzero(~poisoned), MOST_CLEAN, asked)
     scores = np.asarray(defense.sanitize(encoder, images, context), dtype=np.float64)
     if scores.shape != (len(images),) or not np.isfinite(scores).all():
         raise StageError(f"the defense gave scores {scores.shape} for {len(images)} pictures")
@@ -66,4 +72,5 @@ def run(task: Task) -> Outcome:
     if dropped == len(images):
         raise StageError("the defense dropped every training picture")
     save_file({"scores": scores}, task.folder / "scores.safetensors")
-    return Outcome(facts={"images": len(images), "dropped": dropped})
+    facts = {"images": len(images), "dropped": dropped, "clean_fraction": max(asked, default=0.0)}
+    return Outcome(facts=facts, metrics=detection(scores, poisoned))

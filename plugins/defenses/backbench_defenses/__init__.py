@@ -1,16 +1,16 @@
-"""Defenses: distillation of a poisoned encoder on clean pictures."""
+"""Defenses: distillation on clean pictures, and a search for the trigger in the training set."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from backbench.plugin import Citation, DefenseInfo, hookimpl, presets_of
-from backbench_defenses.options import DistillOptions
+from backbench_defenses.options import DistillOptions, PatchSearchOptions
 
 
 @hookimpl
 def register_defenses() -> Iterable[DefenseInfo]:
-    """Announce the defense of Saha et al. 2022."""
+    """Announce the defenses."""
     yield DefenseInfo(
         name="distill",
         summary="A fresh student learns the encoder's similarities on clean pictures.",
@@ -26,4 +26,19 @@ def register_defenses() -> Iterable[DefenseInfo]:
             url="https://arxiv.org/abs/2010.14713",
         ),
         presets=presets_of(__name__, "distill"),
+    )
+    yield DefenseInfo(
+        name="patch-search",
+        summary="Finds the patch that draws pictures into a cluster, and drops what carries it.",
+        target="backbench_defenses.patch_search:PatchSearchDefense",
+        options=PatchSearchOptions,
+        acts_on="dataset",
+        paper=Citation(
+            authors="Tejankar, Sanjabi, Wang, Wang, Firooz, Pirsiavash and Tan",
+            title="Defending against patch-based backdoor attacks on self-supervised learning",
+            venue="CVPR",
+            year=2023,
+            url="https://arxiv.org/abs/2304.01482",
+        ),
+        presets=presets_of(__name__, "patch-search"),
     )

@@ -14,9 +14,10 @@ from torch import Tensor
 from backbench.images import ImageSet
 from backbench.nn import Batch
 from backbench.plugin import EvaluationContext
+from backbench.runtime.boxes import Purpose
 from backbench.runtime.device import autocast
 from backbench.runtime.pictures import open_source
-from backbench.runtime.views import Purpose, draws_of, random_view
+from backbench.runtime.views import draws_of, random_view
 from backbench.seeds import derive
 from backbench.training_options import ViewOptions
 from backbench_evaluators.features import Floats

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from backbench.nn import Batch, SSLMethod, TrainingContext, in_groups
+from backbench.runtime.boxes import Purpose
 from backbench.runtime.colour import lightness
 from backbench.runtime.randomness import Draws
-from backbench.runtime.views import Purpose, draws_of
+from backbench.runtime.views import draws_of
 from backbench_ssl.options import JigsawOptions
 from backbench_ssl.permutations import TILES, distant_permutations
 

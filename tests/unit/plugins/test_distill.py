@@ -15,7 +15,7 @@ from backbench.runtime.pictures import UniformBatch
 from backbench_defenses.distill import Distill, Distillation, queue_length
 from backbench_defenses.options import DistillOptions
 
-(INFO,) = backbench_defenses.register_defenses()
+INFO, _ = backbench_defenses.register_defenses()
 SMALL = INFO.presets["small"]
 
 

@@ -17,10 +17,11 @@ import backbench_ssl
 from backbench.plugin import DatasetFacts, PluginInfo
 
 METHODS = {info.name: info for info in backbench_ssl.register_ssl_methods()}
-(DISTILL,) = backbench_defenses.register_defenses()
+DISTILL, SEARCH = backbench_defenses.register_defenses()
 TRAINED = [*METHODS.values(), DISTILL]
 INFOS: list[PluginInfo] = [
     *TRAINED,
+    SEARCH,
     *backbench_attacks.register_attacks(),
     *backbench_evaluators.register_evaluators(),
 ]
@@ -160,7 +161,21 @@ def test_presets_suit_their_data(info: PluginInfo, preset: str):
         assert options.epochs == 200
 
 
-@pytest.mark.parametrize("info", TRAINED, ids=lambda info: info.name)
+def test_the_patch_search_as_released():
+    given = SEARCH.presets["saha2022"]
+    assert SEARCH.options.model_validate(given) == SEARCH.options()
+    assert given.keys() == SEARCH.options.model_fields.keys()
+    assert (given["clusters"], given["iterations"], given["test_images"]) == (1000, 20, 1000)
+    assert (given["per_cluster"], given["prune"], given["window"]) == (2, 0.25, 60)
+    assert (given["top"], given["classifiers"], given["leave_out"]) == (20, 5, 0.1)
+    assert (given["steps"], given["batch_size"], given["lr"]) == (2000, 32, 0.01)
+    assert given["patch_sizes"] == [20, 80]
+    for preset, values in SEARCH.presets.items():
+        options = SEARCH.options.model_validate(values)
+        assert list(options.faults(FACTS[preset])) == []
+
+
+@pytest.mark.parametrize("info", [*TRAINED, SEARCH], ids=lambda info: info.name)
 def test_every_file_says_where_its_numbers_come_from(info: PluginInfo):
     package = resources.files(info.target.partition(".")[0])
     for preset in info.presets:

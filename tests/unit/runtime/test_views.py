@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from backbench.runtime.boxes import crop_boxes
 from backbench.runtime.pictures import RaggedBatch, UniformBatch
 from backbench.runtime.randomness import Draws
-from backbench.runtime.views import blur, crop_boxes, random_view, view_parameters
+from backbench.runtime.views import blur, random_view, view_parameters
 from backbench.training_options import ViewOptions
 
 CPU = torch.device("cpu")

@@ -1,0 +1,92 @@
+"""Patch search: the trigger is the patch that carries any picture into one cluster."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbench.images import ImageSet
+from backbench.nn import Encoder, frozen_copy
+from backbench.plugin import Defense, DefenseContext
+from backbench.seeds import derive
+from backbench_defenses.classifier import Classifiers
+from backbench_defenses.options import PatchSearchOptions
+from backbench_defenses.search import Clusters, Found, Ints, PatchSearch
+
+
+class PatchSearchDefense(Defense):
+    """Drops the training pictures in which small classifiers see one of the patches found.
+
+    Args:
+        options: See :class:`PatchSearchOptions`.
+
+    Source: Tejankar et al. 2023, Defending against patch-based backdoor attacks on self-supervised
+        learning (CVPR); its two steps are :class:`~backbench_defenses.search.PatchSearch` and
+        :class:`~backbench_defenses.classifier.Classifiers`.
+    Differs: see there. The encoder is trained again as it was, without i-CutMix.
+    """
+
+    options: PatchSearchOptions
+
+    def sanitize(
+        self, encoder: Encoder, images: ImageSet, context: DefenseContext
+    ) -> NDArray[np.float64]:
+        """Score every picture; see :meth:`backbench.plugin.Defense.sanitize`."""
+        options, seed = self.options, derive(context.seed, "patch-search")
+        frozen = frozen_copy(encoder).to(context.device).eval()
+        search = PatchSearch(frozen, images, options, seed)
+        steps = options.classifiers * options.steps
+        found = search.run(lambda done, total: context.progress(done, total + steps, {}))
+        if not options.classifiers:
+            return by_search(found, len(images), options.top)
+        pool = pool_of(search.clusters, found, options)
+        classifiers = Classifiers(
+            search.shown, found, pool, options, seed=seed, device=context.device
+        )
+        searched = len(found.pictures)
+        return classifiers.logits(
+            lambda done, total: context.progress(searched + done, searched + total, {})
+        )
+
+
+def by_search(found: Found, images: int, top: int) -> NDArray[np.float64]:
+    """Turn what the search has found into scores.
+
+    Args:
+        found: What the search has found.
+        images: Number of training pictures, N.
+        top: How many pictures are dropped, the first of the search.
+
+    Returns:
+        (N,): above 0 for the dropped ones, and least for those that were not searched.
+    """
+    ranks = np.full(images, len(found.pictures), dtype=np.int64)
+    ranks[found.pictures] = np.arange(len(found.pictures))
+    return np.asarray(top - ranks, dtype=np.float64)
+
+
+def pool_of(clusters: Clusters, found: Found, options: PatchSearchOptions) -> Ints:
+    """Choose the pictures that classifiers may learn from.
+
+    Args:
+        clusters: Of the training pictures.
+        found: What the search has found.
+        options: See :class:`PatchSearchOptions`.
+
+    Returns:
+        Positions in the training set. Left out are the pictures by which classifiers are judged,
+        and the most suspicious share: searched pictures by their own score, the others by the best
+        of their cluster; among equals those nearest their centre go first.
+    """
+    best = np.full(len(clusters), np.iinfo(np.int64).min)
+    np.maximum.at(best, clusters.of[found.pictures], found.scores)
+    suspicion = best[clusters.of].astype(np.float64)
+    suspicion[found.pictures] = found.scores
+    order = np.lexsort((-clusters.likeness, -suspicion))
+    left_out = {int(index) for index in order[: int(options.leave_out * len(order))]}
+    top = min(options.top, len(found.pictures))
+    few = min(top, len(found.pictures) - top)
+    left_out |= set(found.pictures[:top].tolist())
+    left_out |= set(found.pictures[len(found.pictures) - few :].tolist())
+    pool = np.setdiff1d(order, np.asarray(sorted(left_out), dtype=np.int64))
+    return pool if len(pool) >= 2 else np.sort(order)
