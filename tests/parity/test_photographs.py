@@ -22,8 +22,8 @@ from torchvision.transforms import InterpolationMode, functional
 
 import backbench_ssl
 from backbench.nn import TrainingContext
-from backbench.runtime.pictures import RaggedBatch
 from backbench.runtime.boxes import Purpose
+from backbench.runtime.pictures import RaggedBatch
 from backbench.runtime.views import draws_of, random_view, view_parameters
 from backbench_ssl.jigsaw import Jigsaw, puzzle_boxes
 
