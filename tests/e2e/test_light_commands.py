@@ -35,6 +35,7 @@ assert not heavy, heavy
         ["check"],
         ["plan"],
         ["plan", "--format", "json"],
+        ["plan", "--survival"],
         ["schema"],
     ],
     ids=" ".join,
@@ -96,6 +97,29 @@ def test_a_plan_leaves_an_empty_folder_fit_for_a_store(
     (tmp_path / "empty").mkdir()
     bench("plan", "b.toml", "--store", "empty").assert_ok()
     assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_a_plan_tells_how_often_triggers_survive(tiny_file: Path, bench: Bench) -> None:
+    def both(found: str) -> list[float]:
+        rows = json.loads(found)["survival"]
+        assert [(row["attack"], row["method"]) for row in rows] == [
+            ("targeted", "moco-v2"),
+            ("targeted", "rotnet"),
+        ]
+        return [row["shares"]["both"] for row in rows]
+
+    plan = ("plan", str(tiny_file), "--format", "json", "--survival")
+    large = both(bench(*plan).assert_ok().out)
+    assert 0.5 < large[0] < large[1]  # rotnet's crops are larger
+    small = tiny().replace(
+        "[methods.moco-v2]", "[methods.moco-v2]\nviews = { scale = [0.01, 0.02] }"
+    )
+    tiny_file.write_text(small, encoding="utf-8")
+    assert both(bench(*plan).assert_ok().out)[0] < 0.01
+    text = bench("plan", str(tiny_file), "--survival").assert_ok().out
+    assert "targeted · moco-v2 · drawn: both 0.0" in text
+    assert "cannot work; make the trigger larger" in text
+    assert "survival" not in json.loads(bench(*plan[:-1]).assert_ok().out)
 
 
 def test_faults_end_in_exit_code_2_and_write_nothing(tmp_path: Path, bench: Bench) -> None:

@@ -150,6 +150,34 @@ def test_plan_says_what_is_cached(finished: Path, bench: Bench) -> None:
     assert bench("plan", "more.toml", "--store", store).assert_ok().out.count("pretrain") == 1
 
 
+def test_show_tells_what_a_defense_cost_and_took(finished: Path, bench: Bench) -> None:
+    show = ("show", str(finished / "benchmarks.toml"), "--store", str(finished / "store"))
+    costs = json.loads(bench(*show, "--detection", "--format", "json").assert_ok().out)["rows"]
+    assert {(one["method"], one["attack"]) for one in costs} == {
+        (method, attack) for method in ("moco-v2", "rotnet") for attack in ("none", "targeted")
+    }
+    for one in costs:
+        assert one["metrics"]["cost/clean_fraction"]["mean"] == 0.5
+        assert one["metrics"]["cost/seconds"]["mean"] > 0
+    assert "Clean needed" in bench(*show, "--detection").assert_ok().out
+    rows = json.loads(bench(*show, "--format", "json").assert_ok().out)["rows"]
+    asr = {
+        row["defense"]: row["metrics"]["asr"]["mean"]
+        for row in rows
+        if (row["method"], row["attack"], row["evaluator"]) == ("moco-v2", "targeted", "knn")
+    }
+    traded = json.loads(bench(*show, "--trade-off", "--format", "json").assert_ok().out)["rows"]
+    (one,) = (
+        row["metrics"]
+        for row in traded
+        if (row["method"], row["attack"], row["evaluator"]) == ("moco-v2", "targeted", "knn")
+    )
+    assert one["trade/asr_removed"]["mean"] == pytest.approx(asr["none"] - asr["distill"])
+    wrong = bench(*show, "--detection", "--sort", "asr")
+    assert wrong.code == 2
+    assert "leave out --filter and --sort" in wrong.err
+
+
 def test_a_failed_stage_stops_only_its_cells(
     tiny_file: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from backbench.config import load_benchmark
 from backbench.errors import StageError
 from backbench.images import ArrayImages
 from backbench.model import StageKind
 from backbench.planning import make_plan
+from backbench.plugin import Defense
 from backbench.registry import load_registry
 from backbench.seeds import derive
 from backbench.stages import repair, sanitize
@@ -68,3 +70,32 @@ def test_the_manifest_says_who_is_not_trusted(
     monkeypatch.setattr(Task, "has", lambda *_: True)
     monkeypatch.setattr(Task, "input", lambda *_: tmp_path)
     assert np.flatnonzero(sanitize._poisoned(task, 10)).tolist() == [3, 7]
+
+
+class Suspicious(Defense):
+    """Asks for clean pictures twice, and drops the pictures that its options name."""
+
+    def sanitize(self, encoder, images, context):
+        context.clean(0.1)
+        context.clean(0.25)
+        return np.where(np.isin(np.arange(len(images)), self.options), 1.0, -1.0)
+
+
+@pytest.mark.parametrize("poisoned", [True, False])
+def test_scores_are_held_against_the_manifest(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, poisoned: bool
+) -> None:
+    images = repair.clean_images(task, "train")
+    monkeypatch.setattr(sanitize, "training_images", lambda _: images)
+    monkeypatch.setattr("backbench.nn.load_encoder", lambda _: torch.nn.Identity())
+    monkeypatch.setattr(Task, "plugin", lambda _: (Suspicious, [3, 5], None))
+    monkeypatch.setattr(Task, "has", lambda *_: poisoned)
+    monkeypatch.setattr(Task, "input", lambda *_: tmp_path)
+    mark = {"source": "", "label": 0, "before": "", "after": "", "boxes": [[0, 0, 1, 1]]}
+    lines = [json.dumps({**mark, "index": i, "opacity": 1.0, "seed": 0}) for i in (3, 7)]
+    (tmp_path / "train.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    outcome = sanitize.run(task)
+    assert outcome.facts == {"images": 20, "dropped": 2, "clean_fraction": 0.25}
+    assert outcome.metrics["detection/clean_lost"] == (1 if poisoned else 2)
+    assert outcome.metrics.get("detection/recall") == (0.5 if poisoned else None)
+    assert ("detection/auroc" in outcome.metrics) == poisoned
