@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,15 @@ def false_positives(confusion: Ints) -> Ints:
     """
     counts: Ints = confusion.sum(axis=0) - np.diagonal(confusion)
     return counts
+
+
+def class_table(confusion: Ints) -> dict[str, list[Any]]:
+    """Return a confusion matrix with TP and FP of every class, as JSON values."""
+    return {
+        "confusion": confusion.tolist(),
+        "tp": true_positives(confusion).tolist(),
+        "fp": false_positives(confusion).tolist(),
+    }
 
 
 def accuracy(confusion: Ints) -> float:

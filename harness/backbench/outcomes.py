@@ -8,13 +8,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.errors import StoreError
-from backbench.metrics import Denominator, Ints, at
+from backbench.metrics import Denominator, Ints
+from backbench.predictions import PREDICTIONS, read_predictions
 from backbench.statistics import Outcome
 from backbench.store import Store
-
-#: Where an evaluation keeps its predictions.
-FILE = "predictions.safetensors"
 
 #: Gives the outcomes of an evaluation (its key) for one of its heads, by metric.
 OutcomesOf = Callable[[str, str], Mapping[str, Outcome]]
@@ -69,24 +66,15 @@ def reader(store: Store) -> OutcomesOf:
 
     @cache
     def read(key: str, head: str) -> Mapping[str, Outcome]:
-        from safetensors import SafetensorError, safe_open  # late: only where numbers are asked
-
-        path = store.artifact(key) / FILE
+        path = store.artifact(key) / PREDICTIONS
         record = store.record(key)
         if record is None or not path.is_file():
             return {}
-        triggered = at("triggered_predictions", head)
-        try:
-            with safe_open(path, "np") as file:  # the scores beside them are left on the disk
-                labels = file.get_tensor("labels")
-                clean = file.get_tensor(at("clean_predictions", head))
-                marked = file.get_tensor(triggered) if triggered in file.keys() else None  # noqa: SIM118 - not a mapping
-        except (OSError, SafetensorError) as error:
-            raise StoreError(f"{path}: cannot be read: {error}") from error
+        labels, clean, triggered = read_predictions(path, head)
         return outcomes(
             labels,
             clean,
-            marked,
+            triggered,
             record.facts.get("target"),
             denominator=record.facts.get("asr_denominator", "other-classes"),
         )

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from backbench.errors import PluginError, StoreError
-from backbench.metrics import Denominator, Ints, at, score
+from backbench.metrics import Denominator, at, score
 from backbench.plugin import Column, MetricInfo
+from backbench.predictions import PREDICTIONS, read_predictions
 from backbench.records import Record
 from backbench.registry import Registered
 from backbench.store import Store
-
-#: File of an evaluation's artifact that holds what was predicted of each picture.
-PREDICTIONS = "predictions.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +93,7 @@ class Rescorer:
         denominator = self._how.denominator or record.facts.get("asr_denominator", "other-classes")
         path = self._store.artifact(record.key) / PREDICTIONS
         for head in record.facts.get("heads", [""]):
-            labels, clean, triggered = _read(path, head)
+            labels, clean, triggered = read_predictions(path, head)
             found = score(labels, clean, triggered, target, len(classes), denominator=denominator)
             for metric, function in self._functions:
                 try:
@@ -126,18 +122,3 @@ class Rescorer:
                 raise StoreError(f"{record.label}: its data set's record is not in the store")
             self._classes[key] = tuple(dataset.facts["dataset"]["classes"])
         return self._classes[key]
-
-
-def _read(path: Path, head: str) -> tuple[Ints, Ints, Ints | None]:
-    """Return labels and the predictions of one head, without and with the trigger."""
-    clean, triggered = (at(f"{name}_predictions", head) for name in ("clean", "triggered"))
-    try:
-        with safe_open(path, framework="numpy") as file:
-            there = set(file.keys())
-
-            def one(name: str) -> Any:
-                return file.get_tensor(name).astype(np.int64)
-
-            return one("labels"), one(clean), one(triggered) if triggered in there else None
-    except (OSError, SafetensorError) as error:
-        raise StoreError(f"{path}: cannot be read: {error}") from error

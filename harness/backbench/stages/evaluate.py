@@ -20,10 +20,9 @@ from backbench.metrics import (
     METRICS_VERSION,
     Denominator,
     at,
+    class_table,
     confusion_matrix,
-    false_positives,
     score,
-    true_positives,
 )
 from backbench.plugin import (
     EvaluationContext,
@@ -32,9 +31,9 @@ from backbench.plugin import (
     ImageEvaluator,
     Scores,
 )
+from backbench.predictions import PREDICTIONS
 from backbench.published_csv import per_class_csv
 from backbench.records import Record
-from backbench.rescoring import PREDICTIONS
 from backbench.seeds import derive
 from backbench.stages.data import clean_images, facts_of, triggered_images
 from backbench.stages.features import FILE
@@ -90,11 +89,7 @@ def run(task: Task) -> Outcome:
             for pictures, found in found_on.items()
         }
         for pictures, confusion in confusions.items():
-            tables[at(pictures, name)] = {
-                "confusion": confusion.tolist(),
-                "tp": true_positives(confusion).tolist(),
-                "fp": false_positives(confusion).tolist(),
-            }
+            tables[at(pictures, name)] = class_table(confusion)
         text = per_class_csv(
             shown.classes,
             confusions["clean"],

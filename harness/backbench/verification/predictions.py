@@ -15,16 +15,14 @@ from safetensors.numpy import load
 from backbench.metrics import (
     Denominator,
     at,
+    class_table,
     confusion_matrix,
-    false_positives,
     score,
-    true_positives,
 )
+from backbench.predictions import PREDICTIONS as FILE
 from backbench.published_csv import per_class_csv
 from backbench.records import Record
 from backbench.verification.evidence import Evidence, index_of, known
-
-FILE = "predictions.safetensors"
 
 _HEAD = re.compile(r"[\w.=+-]*", re.ASCII)
 
@@ -128,11 +126,7 @@ def differences(record: Record, evidence: Evidence) -> Iterator[str]:
             for pictures, predicted in found.items()
         }
         for pictures, confusion in confusions.items():
-            tables[at(pictures, head)] = {
-                "confusion": confusion.tolist(),
-                "tp": true_positives(confusion).tolist(),
-                "fp": false_positives(confusion).tolist(),
-            }
+            tables[at(pictures, head)] = class_table(confusion)
         name = f"classes_{head}.csv" if head else "classes.csv"
         text = per_class_csv(
             asked.classes,
