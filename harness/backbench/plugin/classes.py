@@ -1,333 +1,35 @@
-"""What a plugin is: light records that say *who is there*, and classes that do the work.
-
-A plugin package implements the hooks of :mod:`backbench.hookspecs`. Each hook returns info
-records; the class that a record points at is imported when a stage needs it, so that a
-package's entry-point module stays free of torch::
-
-    from collections.abc import Iterable
-
-    from backbench.plugin import AttackInfo, Field, Options, hookimpl
-
-
-    class CheckerOptions(Options):
-        target: str = Field(description="class that the trigger shall stand for")
-
-
-    @hookimpl
-    def register_attacks() -> Iterable[AttackInfo]:
-        yield AttackInfo(
-            name="checker",
-            summary="A checkerboard on some pictures of one class.",
-            target="my_package.checker:Checker",
-            options=CheckerOptions,
-        )
-"""
+"""Classes that do the work: what the implementation of each kind of plugin derives from."""
 
 from __future__ import annotations
 
-import tomllib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from importlib import resources
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pluggy
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
 from backbench.images import ImageSet, Pixels
+from backbench.plugin.options import DatasetFacts, Split
 
 if TYPE_CHECKING:
     from backbench.nn import Encoder
-    from backbench.training_options import BackboneOptions
 
 __all__ = [
-    "API",
     "Attack",
-    "AttackInfo",
     "Box",
-    "Citation",
     "CleanImages",
-    "Column",
     "Dataset",
-    "DatasetFacts",
-    "DatasetInfo",
     "Defense",
     "DefenseContext",
-    "DefenseInfo",
     "EvaluationContext",
     "Evaluator",
-    "EvaluatorInfo",
-    "ExecutorInfo",
-    "Field",
     "ImageEvaluator",
-    "LocalPath",
-    "MetricInfo",
-    "NotInKey",
-    "Options",
-    "PluginInfo",
-    "SSLMethodInfo",
     "Scores",
     "Stamp",
-    "hookimpl",
-    "presets_of",
 ]
-
-#: Version of the interface in this module; a record made for another one is refused.
-API = 1
-
-hookimpl = pluggy.HookimplMarker("backbench")
-
-Split = Literal["train", "val"]
-
-
-class NotInKey:
-    """Marks an option that changes no number: ``download: Annotated[bool, NotInKey()]``."""
-
-
-def _absolute(path: Path, info: ValidationInfo) -> Path:
-    base = (info.context or {}).get("base", Path.cwd())
-    return Path(base, path.expanduser()).absolute()
-
-
-def _holds_path(annotation: Any) -> bool:
-    if annotation is Path:
-        return True
-    return any(_holds_path(one) for one in getattr(annotation, "__args__", ()))
-
-
-#: A path option, relative to the benchmark file. Where a file lies is never part of a stage's key;
-#: if its *content* matters, a second option holds its hash.
-LocalPath = Annotated[Path, AfterValidator(_absolute)]
-
-
-class Options(BaseModel):
-    """Base of every plugin's options: strict, frozen, and documented by their fields.
-
-    Give each field a ``Field(description=...)`` and bounds: they appear in ``backbench plugins
-    show``, in the JSON Schema, and in the errors of a benchmark file.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    def faults(self, data: DatasetFacts) -> Iterable[str]:  # noqa: ARG002
-        """Say why these options cannot work on a data set.
-
-        Args:
-            data: What is known of the data set before anything runs.
-
-        Returns:
-            One sentence a fault; nothing where the options fit.
-        """
-        return ()
-
-    def encoder_faults(self, backbone: BackboneOptions) -> Iterable[str]:  # noqa: ARG002
-        """Say why an evaluator with these options cannot look through a backbone.
-
-        Only evaluators are asked, of each backbone that they are to meet, before anything runs.
-
-        Args:
-            backbone: The backbone of the encoder, a method's or an imported one's.
-
-        Returns:
-            One sentence a fault; nothing where the options fit.
-        """
-        return ()
-
-    def identity(self) -> dict[str, Any]:
-        """Return the options that change numbers, as JSON values: what enters a stage's key.
-
-        Paths, and what is marked :class:`NotInKey`, are left out, also of nested options.
-        """
-        keyed = self.model_dump(mode="json")
-        for name, known in type(self).model_fields.items():
-            value = getattr(self, name)
-            place = isinstance(value, Path) or (value is None and _holds_path(known.annotation))
-            if place or any(isinstance(mark, NotInKey) for mark in known.metadata):
-                del keyed[name]
-            elif isinstance(value, Options):
-                keyed[name] = value.identity()
-        return keyed
-
-
-@dataclass(frozen=True, slots=True)
-class Citation:
-    """Where a method comes from."""
-
-    authors: str
-    title: str
-    venue: str
-    year: int
-    url: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.authors}. {self.title}. {self.venue} {self.year}."
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetFacts:
-    """What is known of a data set before any picture is read.
-
-    Args:
-        classes: Class names; the position is the class index.
-        train: Number of training pictures.
-        val: Number of validation pictures.
-        size: Height and width that all pictures share; ``None`` where they differ.
-        train_per_class: Number of training pictures of each class.
-    """
-
-    classes: tuple[str, ...]
-    train: int
-    val: int
-    size: tuple[int, int] | None
-    train_per_class: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PluginInfo:
-    """What every info record says.
-
-    Args:
-        name: Kebab-case, unique among the records of one kind.
-        summary: One sentence.
-        target: ``module:Class`` of the implementation, imported when a stage needs it; of a metric
-            ``module:function``.
-        options: The options' model.
-        paper: Where the method comes from.
-        revision: Raise it when numbers change: stages made by an older revision are redone.
-        api: The value of :data:`API` that the plugin was written for.
-        presets: Named option values; a benchmark file picks one with ``preset = "name"``.
-    """
-
-    kind: ClassVar[str]
-
-    name: str
-    summary: str
-    target: str
-    options: type[Options] = Options
-    paper: Citation | None = None
-    revision: int = 1
-    api: int = API
-    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttackInfo(PluginInfo):
-    """Announces an :class:`Attack`."""
-
-    kind: ClassVar[str] = "attack"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SSLMethodInfo(PluginInfo):
-    """Announces a :class:`backbench.nn.SSLMethod`.
-
-    Args:
-        passes: How often a picture goes forward through a network at each step of the training:
-            for two views through two networks, 4. It tells ``plan`` what a training costs.
-    """
-
-    kind: ClassVar[str] = "ssl-method"
-
-    passes: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DefenseInfo(PluginInfo):
-    """Announces a :class:`Defense`.
-
-    Args:
-        acts_on: ``encoder`` if :meth:`Defense.repair` gives a new encoder; ``dataset`` if
-            :meth:`Defense.sanitize` drops training pictures and the encoder is trained again.
-        passes: As in :class:`SSLMethodInfo`, of a defense that trains.
-    """
-
-    kind: ClassVar[str] = "defense"
-
-    acts_on: Literal["encoder", "dataset"]
-    passes: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluatorInfo(PluginInfo):
-    """Announces an :class:`Evaluator` or an :class:`ImageEvaluator`.
-
-    Args:
-        reads: ``features`` if the class is an :class:`Evaluator`, on features that are computed
-            once for all evaluators; ``images`` if it is an :class:`ImageEvaluator`, which sees the
-            pictures and asks the encoder itself.
-    """
-
-    kind: ClassVar[str] = "evaluator"
-
-    reads: Literal["features", "images"] = "features"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetInfo(PluginInfo):
-    """Announces a :class:`Dataset`. Its module must not import torch at module level."""
-
-    kind: ClassVar[str] = "dataset"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutorInfo(PluginInfo):
-    """Announces a :class:`backbench.execution.Executor`."""
-
-    kind: ClassVar[str] = "executor"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricInfo(PluginInfo):
-    """Announces a metric that is computed from stored predictions: ``rescore --metric NAME``.
-
-    Its target is a pure function ``(labels, clean, triggered, target, classes)``: true classes and
-    predictions without and with the trigger, each (N,) int64, ``triggered`` being ``None`` without
-    an attack; the index of the target class, ``None`` where there is none; the number of classes.
-    It returns a finite number, or ``None`` where the metric has no meaning. Its module must not
-    import torch.
-
-    Args:
-        title: Heading of the column; the name, if it is not given.
-        best: Which end is best for a defender; ``None`` where neither is.
-        decimals: Digits after the point: 3 for a fraction, 0 for a count.
-        control: Show the control's value beside it.
-    """
-
-    kind: ClassVar[str] = "metric"
-
-    title: str = ""
-    best: Literal["high", "low"] | None = None
-    decimals: int = 3
-    control: bool = False
-
-    @property
-    def column(self) -> Column:
-        """The metric's column of the leaderboard."""
-        return Column(
-            self.name, self.title or self.name, self.best, self.decimals, control=self.control
-        )
-
-
-def presets_of(package: str, plugin: str) -> dict[str, dict[str, Any]]:
-    """Read a plugin's presets from the TOML files ``presets/<preset>/<plugin>.toml``.
-
-    Args:
-        package: The package that has the folder ``presets``.
-        plugin: Name of the plugin.
-
-    Returns:
-        Option values by preset, for :attr:`PluginInfo.presets`.
-    """
-    found = {}
-    for folder in sorted(resources.files(package).joinpath("presets").iterdir(), key=str):
-        file = folder.joinpath(f"{plugin}.toml")
-        if file.is_file():
-            found[folder.name] = tomllib.loads(file.read_text(encoding="utf-8"))
-    return found
 
 
 class Box(NamedTuple):
@@ -660,22 +362,3 @@ class Dataset(ABC):
         Raises:
             DataError: Naming every picture that cannot be read.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of the leaderboard.
-
-    Args:
-        metric: Name of the metric that evaluation records carry, ``asr`` or ``accuracy/clean``.
-        title: Heading.
-        best: Which end is best for a defender; ``None`` where neither is.
-        decimals: Digits after the point: 3 for a fraction, 0 for a count.
-        control: Show the control's value beside it.
-    """
-
-    metric: str
-    title: str
-    best: Literal["high", "low"] | None = None
-    decimals: int = 3
-    control: bool = False

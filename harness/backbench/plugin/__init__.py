@@ -1,0 +1,87 @@
+"""What a plugin is: light records that say *who is there*, and classes that do the work.
+
+A plugin package implements the hooks of :mod:`backbench.hookspecs`. Each hook returns info
+records; the class that a record points at is imported when a stage needs it, so that a
+package's entry-point module stays free of torch::
+
+    from collections.abc import Iterable
+
+    from backbench.plugin import AttackInfo, Field, Options, hookimpl
+
+
+    class CheckerOptions(Options):
+        target: str = Field(description="class that the trigger shall stand for")
+
+
+    @hookimpl
+    def register_attacks() -> Iterable[AttackInfo]:
+        yield AttackInfo(
+            name="checker",
+            summary="A checkerboard on some pictures of one class.",
+            target="my_package.checker:Checker",
+            options=CheckerOptions,
+        )
+"""
+
+from backbench.plugin.classes import (
+    Attack,
+    Box,
+    CleanImages,
+    Dataset,
+    Defense,
+    DefenseContext,
+    EvaluationContext,
+    Evaluator,
+    ImageEvaluator,
+    Scores,
+    Stamp,
+)
+from backbench.plugin.infos import (
+    API,
+    AttackInfo,
+    Citation,
+    Column,
+    DatasetInfo,
+    DefenseInfo,
+    EvaluatorInfo,
+    ExecutorInfo,
+    MetricInfo,
+    PluginInfo,
+    SSLMethodInfo,
+    hookimpl,
+    presets_of,
+)
+from backbench.plugin.options import DatasetFacts, Field, LocalPath, NotInKey, Options, Split
+
+__all__ = [
+    "API",
+    "Attack",
+    "AttackInfo",
+    "Box",
+    "Citation",
+    "CleanImages",
+    "Column",
+    "Dataset",
+    "DatasetFacts",
+    "DatasetInfo",
+    "Defense",
+    "DefenseContext",
+    "DefenseInfo",
+    "EvaluationContext",
+    "Evaluator",
+    "EvaluatorInfo",
+    "ExecutorInfo",
+    "Field",
+    "ImageEvaluator",
+    "LocalPath",
+    "MetricInfo",
+    "NotInKey",
+    "Options",
+    "PluginInfo",
+    "SSLMethodInfo",
+    "Scores",
+    "Split",
+    "Stamp",
+    "hookimpl",
+    "presets_of",
+]

@@ -1,0 +1,211 @@
+"""Info records: what a plugin says of itself before its implementation is imported."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any, ClassVar, Literal
+
+import pluggy
+
+from backbench.plugin.options import Options
+
+__all__ = [
+    "API",
+    "AttackInfo",
+    "Citation",
+    "Column",
+    "DatasetInfo",
+    "DefenseInfo",
+    "EvaluatorInfo",
+    "ExecutorInfo",
+    "MetricInfo",
+    "PluginInfo",
+    "SSLMethodInfo",
+    "hookimpl",
+    "presets_of",
+]
+
+#: Version of the plugin interface; a record made for another one is refused.
+API = 1
+
+hookimpl = pluggy.HookimplMarker("backbench")
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Where a method comes from."""
+
+    authors: str
+    title: str
+    venue: str
+    year: int
+    url: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.authors}. {self.title}. {self.venue} {self.year}."
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the leaderboard.
+
+    Args:
+        metric: Name of the metric that evaluation records carry, ``asr`` or ``accuracy/clean``.
+        title: Heading.
+        best: Which end is best for a defender; ``None`` where neither is.
+        decimals: Digits after the point: 3 for a fraction, 0 for a count.
+        control: Show the control's value beside it.
+    """
+
+    metric: str
+    title: str
+    best: Literal["high", "low"] | None = None
+    decimals: int = 3
+    control: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginInfo:
+    """What every info record says.
+
+    Args:
+        name: Kebab-case, unique among the records of one kind.
+        summary: One sentence.
+        target: ``module:Class`` of the implementation, imported when a stage needs it; of a metric
+            ``module:function``.
+        options: The options' model.
+        paper: Where the method comes from.
+        revision: Raise it when numbers change: stages made by an older revision are redone.
+        api: The value of :data:`API` that the plugin was written for.
+        presets: Named option values; a benchmark file picks one with ``preset = "name"``.
+    """
+
+    kind: ClassVar[str]
+
+    name: str
+    summary: str
+    target: str
+    options: type[Options] = Options
+    paper: Citation | None = None
+    revision: int = 1
+    api: int = API
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttackInfo(PluginInfo):
+    """Announces an :class:`Attack`."""
+
+    kind: ClassVar[str] = "attack"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SSLMethodInfo(PluginInfo):
+    """Announces a :class:`backbench.nn.SSLMethod`.
+
+    Args:
+        passes: How often a picture goes forward through a network at each step of the training:
+            for two views through two networks, 4. It tells ``plan`` what a training costs.
+    """
+
+    kind: ClassVar[str] = "ssl-method"
+
+    passes: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefenseInfo(PluginInfo):
+    """Announces a :class:`Defense`.
+
+    Args:
+        acts_on: ``encoder`` if :meth:`Defense.repair` gives a new encoder; ``dataset`` if
+            :meth:`Defense.sanitize` drops training pictures and the encoder is trained again.
+        passes: As in :class:`SSLMethodInfo`, of a defense that trains.
+    """
+
+    kind: ClassVar[str] = "defense"
+
+    acts_on: Literal["encoder", "dataset"]
+    passes: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluatorInfo(PluginInfo):
+    """Announces an :class:`Evaluator` or an :class:`ImageEvaluator`.
+
+    Args:
+        reads: ``features`` if the class is an :class:`Evaluator`, on features that are computed
+            once for all evaluators; ``images`` if it is an :class:`ImageEvaluator`, which sees the
+            pictures and asks the encoder itself.
+    """
+
+    kind: ClassVar[str] = "evaluator"
+
+    reads: Literal["features", "images"] = "features"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetInfo(PluginInfo):
+    """Announces a :class:`Dataset`. Its module must not import torch at module level."""
+
+    kind: ClassVar[str] = "dataset"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutorInfo(PluginInfo):
+    """Announces a :class:`backbench.execution.Executor`."""
+
+    kind: ClassVar[str] = "executor"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricInfo(PluginInfo):
+    """Announces a metric that is computed from stored predictions: ``rescore --metric NAME``.
+
+    Its target is a pure function ``(labels, clean, triggered, target, classes)``: true classes and
+    predictions without and with the trigger, each (N,) int64, ``triggered`` being ``None`` without
+    an attack; the index of the target class, ``None`` where there is none; the number of classes.
+    It returns a finite number, or ``None`` where the metric has no meaning. Its module must not
+    import torch.
+
+    Args:
+        title: Heading of the column; the name, if it is not given.
+        best: Which end is best for a defender; ``None`` where neither is.
+        decimals: Digits after the point: 3 for a fraction, 0 for a count.
+        control: Show the control's value beside it.
+    """
+
+    kind: ClassVar[str] = "metric"
+
+    title: str = ""
+    best: Literal["high", "low"] | None = None
+    decimals: int = 3
+    control: bool = False
+
+    @property
+    def column(self) -> Column:
+        """The metric's column of the leaderboard."""
+        return Column(
+            self.name, self.title or self.name, self.best, self.decimals, control=self.control
+        )
+
+
+def presets_of(package: str, plugin: str) -> dict[str, dict[str, Any]]:
+    """Read a plugin's presets from the TOML files ``presets/<preset>/<plugin>.toml``.
+
+    Args:
+        package: The package that has the folder ``presets``.
+        plugin: Name of the plugin.
+
+    Returns:
+        Option values by preset, for :attr:`PluginInfo.presets`.
+    """
+    found = {}
+    for folder in sorted(resources.files(package).joinpath("presets").iterdir(), key=str):
+        file = folder.joinpath(f"{plugin}.toml")
+        if file.is_file():
+            found[folder.name] = tomllib.loads(file.read_text(encoding="utf-8"))
+    return found
