@@ -81,6 +81,7 @@ def _fold(
         origin=rows[0].origin,
         stale=", ".join(dict.fromkeys(row.stale for row in rows if row.stale)),
         uncontrolled=min(len(seeds), max(row.uncontrolled for row in rows)),
+        flags=tuple(dict.fromkeys(flag for row in rows for flag in row.flags)),
         samples=samples,
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from backbench.errors import UsageError
+from backbench.flags import FlagsOf, Raised
 from backbench.metrics import of_head
 from backbench.model import NONE, Cell, Plan, Stage, StageKind
 from backbench.outcomes import OutcomesOf
@@ -69,6 +70,7 @@ class Row:
         stale: What has changed since the numbers were made, if an older revision of a plugin made
             them; such a row is not ranked.
         uncontrolled: Number of seeds of an attacked row that have no control.
+        flags: What sentinels have said of stages that the row, or its control, is made of.
         samples: The metrics seed by seed and picture by picture.
     """
 
@@ -85,6 +87,7 @@ class Row:
     origin: str = ""
     stale: str = ""
     uncontrolled: int = 0
+    flags: tuple[Raised, ...] = ()
     samples: Mapping[str, Sample] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -123,6 +126,11 @@ def _unknown(_key: str, _head: str) -> Mapping[str, Outcome]:
     return {}
 
 
+def _unflagged(_key: str) -> tuple[Raised, ...]:
+    """Say that no sentinel has said anything."""
+    return ()
+
+
 def build(
     plan: Plan,
     record_of: Callable[[str], Record | None],
@@ -131,6 +139,7 @@ def build(
     *,
     outcomes_of: OutcomesOf = _unknown,
     older_of: Callable[[str], Record | None] | None = None,
+    flags_of: FlagsOf = _unflagged,
 ) -> Leaderboard:
     """Build the leaderboard of a plan from what is in the store.
 
@@ -143,6 +152,7 @@ def build(
             intervals allow for other seeds only. It is not asked about stale records.
         older_of: Gives the stale record of a stage, or ``None``. A row has its numbers only if no
             seed has others: those of two revisions have no mean.
+        flags_of: Gives the flags of an evaluation and of the stages before it.
     """
     groups: dict[tuple[str, ...], list[Cell]] = {}
     for cell in plan.cells:
@@ -156,6 +166,7 @@ def build(
             one_of,
             failure_of,
             outcomes_of=outcomes_of if one_of is record_of else _unknown,
+            flags_of=flags_of,
             head=head,
         )
         for names, cells in groups.items()
@@ -191,10 +202,12 @@ def _row(
     failure_of: Callable[[str], Mapping[str, Any] | None],
     *,
     outcomes_of: OutcomesOf,
+    flags_of: FlagsOf,
     head: str,
 ) -> Row:
     values, controls = _Gathered(), _Gathered()
     seeds = []
+    flags: list[Raised] = []
     uncontrolled = 0
     problem = stale = ""
     for cell in sorted(cells, key=lambda cell: cell.name.seed):
@@ -204,11 +217,13 @@ def _row(
             continue
         seed = cell.name.seed
         seeds.append(seed)
+        flags += flags_of(record.key)
         stale = stale or record.facts.get("stale", "")
         own = of_head(record.metrics, head)
         values.add(seed, own, outcomes_of(cell.evaluation, head))
         control = record_of(cell.control) if cell.control else None
         if cell.control and control is not None:
+            flags += flags_of(control.key)
             found = of_head(control.metrics, head).items()
             beside = {metric: value for metric, value in found if metric in own}
             controls.add(seed, beside, outcomes_of(cell.control, head))
@@ -231,6 +246,7 @@ def _row(
         foreign=any(_imports(plan.stages, key) for cell in cells for key in cell.path),
         stale=stale,
         uncontrolled=uncontrolled,
+        flags=tuple(dict.fromkeys(flags)),
         samples=samples,
     )
 

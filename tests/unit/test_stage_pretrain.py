@@ -48,7 +48,7 @@ def test_the_log_of_a_poisoned_encoder_tells_what_its_trigger_does(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = run(plan, Store(tmp_path / "s"))
-    plain = {"epoch", "loss", "lr", "feature_spread", "knn_accuracy"}
+    plain = {"epoch", "loss", "lr", "feature_spread", "effective_rank", "knn_accuracy"}
     for entry in found[False][2]:
         assert entry.keys() == plain
     for entry in found[True][2]:

@@ -43,6 +43,14 @@ def warn_of_failures(failures: Iterable[Failure]) -> None:
         click.echo(f"warning: {failure}", err=True)
 
 
+def warn_of_triggers(benchmark: Benchmark) -> None:
+    """Say on stderr which attacks cannot work, since a method's crops lose their trigger."""
+    from backbench.report.survival import warnings
+
+    for sentence in warnings(benchmark):
+        click.echo(f"warning: {sentence}", err=True)
+
+
 def load(file: Path, profile: str | None, *, trains: bool = True) -> tuple[Registry, Benchmark]:
     """Return the plugins and the validated benchmark; see :func:`load_benchmark`."""
     registry = load_registry()

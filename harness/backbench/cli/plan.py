@@ -47,6 +47,8 @@ def command(
     plan = common.plan_of(benchmark, where, keep_hashes=where.exists)
     costs = costs_of(plan, benchmark, registry)
     found = list(estimates(benchmark)) if show_survival else None
+    if not show_survival:
+        common.warn_of_triggers(benchmark)
     show_plan(plan, costs, where.done(), style, list_stages=list_stages, survival=found)
 
 

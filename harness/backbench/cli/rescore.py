@@ -11,6 +11,7 @@ from backbench.cli import common
 from backbench.cli.show import show_board
 from backbench.config import Benchmark
 from backbench.errors import UsageError
+from backbench.flags import reader
 from backbench.leaderboard import build, select
 from backbench.metrics import Denominator
 from backbench.plugin import MetricInfo
@@ -65,7 +66,8 @@ def command(  # noqa: PLR0917 - click passes them by name
     plan = common.plan_of(benchmark, where, keep_hashes=False)
     rescorer = Rescorer(where, how)
     columns = (*registry.columns(), *how.columns)
-    board = build(plan, rescorer.record, where.failure, extra=columns)
+    flags_of = reader(where.record)
+    board = build(plan, rescorer.record, where.failure, extra=columns, flags_of=flags_of)
     if not any(row.seeds for row in board.rows):
         raise UsageError(f"{store}: no finished cell of {benchmark.name!r} to rescore")
     show_board(replace(select(board, filters, sort), rescored=how.line), style)

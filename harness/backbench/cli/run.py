@@ -85,6 +85,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     only the cells that need it. Ctrl-C leaves a store that the same command continues.
     """
     registry, benchmark = common.load(file, profile)
+    common.warn_of_triggers(benchmark)
     run_plan(
         registry,
         lambda where: _plan(benchmark, where) if refresh is None else _stale(benchmark, where),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from backbench import flags
 from backbench.cli import common
 from backbench.config import Benchmark
 from backbench.errors import UsageError
@@ -137,6 +138,7 @@ def board_of(registry: Registry, plan: Plan, store: Store) -> Leaderboard:
         extra=columns,
         outcomes_of=reader(store),
         older_of=found.older,
+        flags_of=flags.reader(store.record),
     )
     return with_imported(with_reported(board, plan), plan, store, columns)
 

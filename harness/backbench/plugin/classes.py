@@ -82,6 +82,14 @@ class Attack(ABC):
         """Class index that the trigger shall stand for; ``None`` for an untargeted attack."""
 
     @property
+    def poisons(self) -> int | None:
+        """Number of training pictures that the options announce; ``None`` if they do not say.
+
+        What was poisoned is held against it before an encoder is trained.
+        """
+        return None
+
+    @property
     def jpeg_quality(self) -> int | None:
         """Quality of the JPEG that stamped pictures go through once; ``None`` for none.
 

@@ -39,6 +39,7 @@ from backbench.report.estimate import Remaining, clock
 #: Names of what training logs, as there is room for.
 _SHORT = {
     "feature_spread": "spread",
+    "effective_rank": "rank",
     "knn_accuracy": "k-NN",
     "knn_accuracy_triggered": "k-NN triggered",
     "knn_asr": "k-NN ASR",

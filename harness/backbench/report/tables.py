@@ -39,6 +39,9 @@ FOREIGN = " †"
 #: What marks the method of a row that an older revision of a plugin made.
 STALE = " §"
 
+#: What marks the method of a row of which a sentinel has something to say; it stands below.
+FLAGGED = " ¶"
+
 FOREIGN_NOTE = "† foreign: weights that were not trained here"
 
 #: What marks the method of a row of an imported bundle; the number of its footnote follows.
@@ -57,11 +60,13 @@ def protocol_line(board: Leaderboard) -> str:
 
 
 def footnotes(board: Leaderboard) -> list[str]:
-    """Return where the figures of the columns ``reported`` come from, a numbered line each."""
+    """Return where reported figures and imported rows come from, and what was flagged."""
     notes = _notes(board).items()
+    flags = dict.fromkeys(flag for row in board.rows for flag in row.flags)
     return [
         *(f"[{number}] {source}: {setting}" for (source, setting), number in notes),
         *(f"{mark.strip()} imported: {origin}" for origin, mark in _origins(board).items()),
+        *(f"{FLAGGED.strip()} flagged: {flag}" for flag in flags),
     ]
 
 
@@ -206,7 +211,7 @@ def _marked(
 def _name(row: Row, field: str, origins: Mapping[str, str]) -> str:
     if field != "method":
         return row.names[field]
-    marks = FOREIGN * row.foreign + STALE * bool(row.stale)
+    marks = FOREIGN * row.foreign + STALE * bool(row.stale) + FLAGGED * bool(row.flags)
     return row.names[field] + marks + origins.get(row.origin, "")
 
 
@@ -288,6 +293,7 @@ def latex(board: Leaderboard) -> str:
         "†": r"$\dagger$",
         "‡": r"$\ddagger$",
         "§": r"\S{}",
+        "¶": r"\P{}",
     }
     for character, command in commands.items():
         body = body.replace(character, command)
@@ -310,6 +316,8 @@ def comma_separated(board: Leaderboard) -> str:
     header += ["rescored"] * bool(board.rescored)
     some_stale = any(row.stale for row in board.rows)
     header += ["stale"] * some_stale
+    some_flagged = any(row.flags for row in board.rows)
+    header += ["flags"] * some_flagged
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
@@ -330,6 +338,7 @@ def comma_separated(board: Leaderboard) -> str:
             line += [figure.value, f"{figure.source}: {figure.setting}"] if figure else ["", ""]
         line += [board.rescored] * bool(board.rescored)
         line += [row.stale] * some_stale
+        line += ["\n".join(map(str, row.flags))] * some_flagged
         writer.writerow(line)
     return out.getvalue().rstrip("\n")
 
@@ -362,6 +371,7 @@ def as_json(board: Leaderboard) -> str:
             "reported": {name: asdict(value) for name, value in row.reported.items()},
             "problem": row.problem,
             **({"stale": row.stale} if row.stale else {}),
+            **({"flags": [flag._asdict() for flag in row.flags]} if row.flags else {}),
         }
         for index, row in enumerate(board.rows)
     ]

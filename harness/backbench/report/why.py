@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from backbench.benchmark_file import AXES
 from backbench.errors import PluginError, UsageError
+from backbench.flags import flags_in
 from backbench.leaderboard import FIELDS, Leaderboard, Row
 from backbench.metrics import of_head
 from backbench.model import NONE, Plan, PluginUse, Stage, StageKind
@@ -192,7 +193,11 @@ class _Teller:
         )
 
     def _gave(self, record: Record | None, head: str) -> Iterator[str]:
-        if record is None or not record.metrics:
+        if record is None:
+            return
+        for flag in flags_in(record.facts):
+            yield f"flagged: {flag.name}: {flag.sentence}"
+        if not record.metrics:
             return
         values = sorted(of_head(record.metrics, head).items())
         yield "gave " + ", ".join(f"{name} = {value:.6g}" for name, value in values)

@@ -65,12 +65,12 @@ class Monitor:
         trigger: Trigger | None = None,
         uniform: bool | None = None,
     ) -> None:
-        order = np.random.default_rng(derive(seed, "monitor")).permutation(len(images))
-        queries = min(QUERIES, len(order) // 5)
+        order = _order(len(images), seed)
+        self._asked = asked_about(len(images), seed)
+        queries = len(self._asked)
         self._device = device
         self._uniform = images.pixels is not None if uniform is None else uniform
-        self._queries = Subset(images, order[:queries])
-        self._asked = order[:queries]
+        self._queries = Subset(images, self._asked)
         self._bank = Subset(images, order[queries : queries + BANK])
         self._few = Subset(images, order[:SPREAD])
         self._trigger = trigger
@@ -81,12 +81,13 @@ class Monitor:
     def __call__(self, encoder: Encoder, epoch: int) -> Mapping[str, float]:
         """Return what there is to say after an epoch.
 
-        Always ``feature_spread``; now and then ``knn_accuracy`` and, of a poisoned encoder,
-        ``knn_accuracy_triggered`` and ``knn_asr``: the share of the other classes' triggered
-        pictures that neighbours vote into the target.
+        Always ``feature_spread`` and ``effective_rank``, of the same pictures; now and then
+        ``knn_accuracy`` and, of a poisoned encoder, ``knn_accuracy_triggered`` and ``knn_asr``:
+        the share of the other classes' triggered pictures that neighbours vote into the target.
         """
-        values = {"feature_spread": feature_spread(self._features(encoder, self._few))}
-        if epoch not in self._epochs:
+        few = self._features(encoder, self._few)
+        values = {"feature_spread": feature_spread(few), "effective_rank": effective_rank(few)}
+        if epoch not in self._epochs or not np.isfinite(few).all():
             return values
         bank, labels = self._features(encoder, self._bank), self._queries.labels
         clean = knn_votes(bank, self._bank.labels, self._features(encoder, self._queries))
@@ -136,6 +137,15 @@ class _Stamped:
         return self._trigger.stamp(picture, int(self._places[index]))
 
 
+def asked_about(images: int, seed: int) -> NDArray[np.int64]:
+    """Return which of so many training pictures look for neighbours: a fifth, at most 500."""
+    return _order(images, seed)[: min(QUERIES, images // 5)]
+
+
+def _order(images: int, seed: int) -> NDArray[np.int64]:
+    return np.random.default_rng(derive(seed, "monitor")).permutation(images)
+
+
 def knn_epochs(epochs: int, checks: int) -> frozenset[int]:
     """Return the epochs after which neighbours are looked for, the last one among them."""
     checks = min(checks, epochs)
@@ -150,9 +160,35 @@ def feature_spread(features: NDArray[np.float32]) -> float:
 
     Returns:
         √D × the mean over D of the standard deviation of the normalised features: about 1 where
-        they fill the sphere, 0 where they have collapsed to a point.
+        they fill the sphere, 0 where they have collapsed to a point, not a number where some are
+        not finite.
     """
+    if not np.isfinite(features).all():
+        return float("nan")
     return float(_unit(features).std(axis=0).mean() * np.sqrt(features.shape[1]))
+
+
+def effective_rank(features: NDArray[np.float32]) -> float:
+    """Return along how many directions features differ between pictures.
+
+    Args:
+        features: (N, D).
+
+    Returns:
+        The exponential of the entropy of the singular values, divided by their sum, of the
+        normalised features less their mean: k for k equal directions, at most min(N - 1, D); 1
+        where nothing differs, not a number where some feature is not finite.
+
+    Source: Roy and Vetterli 2007, The effective rank: a measure of effective dimensionality.
+    Differs: the mean is taken away, as in the spread: after a ReLU it is much of every feature.
+    """
+    if not np.isfinite(features).all():
+        return float("nan")
+    unit = _unit(features).astype(np.float64)
+    values = np.linalg.svd(unit - unit.mean(axis=0), compute_uv=False)
+    values = values[values > 0]
+    shares = values / values.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
 def knn_votes(

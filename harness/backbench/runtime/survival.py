@@ -69,6 +69,30 @@ def survival(
     return Survival(both, one, none)
 
 
+def covers_all(sizes: NDArray[np.int64], boxes: Sequence[Sequence[Box]]) -> bool:
+    """Say whether every trigger covers the whole of its picture, so that no crop can lose it.
+
+    Args:
+        sizes: Height and width of each poison, (N, 2).
+        boxes: See :func:`survival`.
+    """
+    return all(
+        (box.height, box.width) == (high, wide)
+        for (high, wide), one in zip(sizes.tolist(), boxes, strict=True)
+        for box in one
+    )
+
+
+def warning(shares: Survival) -> str:
+    """Say that an attack by pairs of views cannot work; empty if it can."""
+    if shares.both >= LEAST_BOTH:
+        return ""
+    return (
+        f"the trigger is in both views of {100 * shares.both:.1f} % of the pairs: an attack by "
+        "pairs of views cannot work; make the trigger larger, or the crops (views.scale)"
+    )
+
+
 def _inside(crops: NDArray[np.float32], boxes: Sequence[Sequence[Box]]) -> NDArray[np.bool_]:
     """Say in which crops (N, 4) at least half of one of the boxes lies, (N,)."""
     owner = np.repeat(np.arange(len(boxes)), [len(one) for one in boxes])

@@ -26,6 +26,7 @@ from backbench.runtime.distributed import averaging
 from backbench.runtime.monitor import Monitor, Trigger
 from backbench.runtime.pictures import open_source
 from backbench.runtime.schedule import learning_rate
+from backbench.runtime.sentinels import ROUNDING, is_constant
 from backbench.seeds import derive
 from backbench.training_options import (
     OptimiserOptions,
@@ -75,11 +76,12 @@ def pretrain(
 
     Returns:
         The encoder, in evaluation mode, on the CPU; and one record an epoch: ``epoch``, ``loss``,
-        ``lr``, ``feature_spread`` and, now and then, ``knn_accuracy`` and, with a trigger,
-        ``knn_accuracy_triggered`` and ``knn_asr``.
+        ``lr``, ``feature_spread``, ``effective_rank`` and, now and then, ``knn_accuracy`` and,
+        with a trigger, ``knn_accuracy_triggered`` and ``knn_asr``.
 
     Raises:
-        StageError: If the loss is not a number, or there are too few pictures.
+        StageError: If the loss is not a number, the encoder has collapsed to a constant, or there
+            are too few pictures.
     """
     views = getattr(options, "views", None)
     wanted = views.size if isinstance(views, ViewOptions) else None
@@ -143,7 +145,8 @@ def train(
         The trained task on its device, and one record an epoch.
 
     Raises:
-        StageError: If the loss is not a number, or there are too few pictures.
+        StageError: If the loss is not a number, the encoder has collapsed to a constant, or there
+            are too few pictures.
     """
     steps_per_epoch = options.steps_per_epoch(len(images))
     if len(images) < options.batch_size:
@@ -211,6 +214,7 @@ def train(
                     continue
                 with _eager(enabled=how.compile):
                     record |= monitor(task.encoder, epoch)
+                _stop_if_collapsed(options, record, len(images), steps_per_epoch)
                 trained.history.append(record)
                 if epoch + 1 < options.epochs:
                     checkpoints.save(trained)
@@ -273,6 +277,33 @@ class _Loop:
         if self._ranks.size > 1:
             dist.all_reduce(total)
         return float(total) / self._ranks.size / seen
+
+
+def _stop_if_collapsed(
+    options: TrainingOptions, record: Mapping[str, float], images: int, steps_per_epoch: int
+) -> None:
+    """Stop a training of which nothing can come; see :mod:`backbench.runtime.sentinels`.
+
+    Raises:
+        StageError: If features are not finite or, after the warm-up, equal for all pictures.
+    """
+    epoch, spread = int(record["epoch"]), record["feature_spread"]
+    when = f"after epoch {epoch + 1} of {options.epochs}"
+    if not math.isfinite(spread):
+        raise StageError(
+            f"the features are not finite {when}, though the loss is: try a learning rate below "
+            f"{options.optimiser.lr}, or a longer warm-up"
+        )
+    schedule = options.schedule
+    warm = schedule.warmup_steps + schedule.warmup_epochs * steps_per_epoch
+    judged = epoch * steps_per_epoch >= warm or epoch + 1 == options.epochs
+    if judged and is_constant(spread, images):
+        raise StageError(
+            f"the encoder has collapsed: {when} the features of all pictures are equal but for "
+            f"rounding (feature spread {spread:.2g}, and rounding alone gives up to {ROUNDING:.2g})"
+            f": try a learning rate below {options.optimiser.lr}, and change what keeps the method "
+            "from collapsing (queue, predictor, momentum, batch size)"
+        )
 
 
 @contextmanager

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
+from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from backbench.images import ArrayImages, ImageSet, Overlay, Pixels, Subset
@@ -39,6 +41,20 @@ def clean_images(task: Task, split: Split) -> ImageSet:
     implementation, options, _ = task.plugin_of("dataset")
     images: ImageSet = implementation(options).load(split, verify=False)
     return images
+
+
+def stored_labels(folder: Path, split: Split) -> NDArray[np.int64]:
+    """Return the class index of every picture of a split, as a data set's stage wrote them down.
+
+    Args:
+        folder: The data set's artifact.
+        split: Which split.
+
+    Returns:
+        (N,).
+    """
+    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    return np.asarray(index[split]["labels"], dtype=np.int64)
 
 
 def training_images(task: Task) -> ImageSet:
@@ -76,6 +92,16 @@ def poisoned_pictures(folder: Path) -> Mapping[int, Pixels]:
     return _PNGFolder(folder / "images")
 
 
+def poisoned_sizes(folder: Path) -> Mapping[int, tuple[int, int]]:
+    """Return height and width of the changed training pictures of a poison's artifact, by index."""
+    packed = folder / "images.safetensors"
+    if packed.is_file():
+        with safe_open(packed, "np") as tensors:
+            high, wide = tensors.get_slice("pixels").get_shape()[1:3]
+            return dict.fromkeys(tensors.get_tensor("indices").tolist(), (high, wide))
+    return _PNGFolder(folder / "images").sizes()
+
+
 class _PNGFolder(Mapping[int, Pixels]):
     """Pictures of differing sizes, read when they are asked for."""
 
@@ -89,6 +115,14 @@ class _PNGFolder(Mapping[int, Pixels]):
             raise KeyError(index)
         with Image.open(self._folder / png_name(index)) as picture:
             return np.asarray(picture.convert("RGB"))
+
+    def sizes(self) -> dict[int, tuple[int, int]]:
+        """Return height and width of each, without decoding it."""
+        found = {}
+        for index in self._indices:
+            with Image.open(self._folder / png_name(index)) as picture:
+                found[index] = picture.height, picture.width
+        return found
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._indices)

@@ -38,6 +38,7 @@ from backbench.seeds import derive
 from backbench.stages.data import clean_images, facts_of, triggered_images
 from backbench.stages.features import FILE
 from backbench.stages.sanitize import Unlabelled
+from backbench.stages.sentinels import check_target, check_trigger
 from backbench.stages.task import Outcome, Task
 
 #: Where what an evaluator has learnt is kept.
@@ -56,6 +57,8 @@ def run(task: Task) -> Outcome:
     """Write the head, per-image predictions, confusion matrices and per-class counts."""
     denominator, sha256 = _settings(task.stage.content)
     shown = _shown(task)
+    if shown.poison is not None:
+        check_trigger(task, shown.poison, shown.target, shown.labels, shown.classes)
     if sha256:
         _restore(shown.evaluator, Path(task.stage.given["head"]["path"]), sha256)
     else:
@@ -241,6 +244,8 @@ class _Pictures(_Shown):
         self.classes = facts.classes
         self.encoder = task.stage.inputs["encoder"]
         self.poison = task.stage.inputs.get("poison")
+        if self.poison:
+            check_target(task)
         self.target = task.record("poison").facts["target"] if self.poison else None
         self.labels = clean_images(task, "val").labels
         self.evaluator = implementation(

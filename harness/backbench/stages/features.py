@@ -6,6 +6,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from backbench.stages.data import clean_images, facts_of, triggered_images
+from backbench.stages.sentinels import check_target
 from backbench.stages.task import Outcome, Task
 
 FILE = "features.safetensors"
@@ -19,6 +20,8 @@ def run(task: Task) -> Outcome:
     from backbench.runtime.device import resolve_precision
     from backbench.runtime.features import extract
 
+    if task.has("poison"):
+        check_target(task)
     encoder = load_encoder(task.input("encoder"))
     splits = (
         {"val": triggered_images(task)}

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backbench.images import Pixels
+from backbench.flags import as_facts
+from backbench.images import ImageSet, Pixels
 from backbench.plugin import Attack
 from backbench.registry import load_registry
+from backbench.runtime.sentinels import training_flags
 from backbench.seeds import derive
 from backbench.stages.data import facts_of, training_images
+from backbench.stages.sentinels import check_poison, survival_flag
 from backbench.stages.task import Outcome, Task, stage_as_json, stage_from_json
 from backbench.store import Store
 
@@ -29,20 +32,29 @@ def run(task: Task) -> Outcome:
     from backbench.nn import save_encoder
     from backbench.runtime.device import arithmetic
     from backbench.runtime.distributed import together
+    from backbench.runtime.monitor import asked_about
 
     _, options, _ = task.plugin()
+    if task.has("poison"):
+        check_poison(task)
     order = {"stage": stage_as_json(task.stage), "store": str(task.store.root.absolute())}
     places = task.places(options.devices)
     with together(places, f"{__name__}:follow", order, task.folder.parent) as ranks:
         encoder, log, images = _train(task, ranks)
+    asked = images.labels[asked_about(len(images), task.seed)]
     save_encoder(task.folder, encoder)
     with (task.folder / "log.jsonl").open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(entry) + "\n" for entry in log)
     device = torch.device(task.device)
+    flags = [
+        *(survival_flag(task, getattr(options, "views", None)) if task.has("poison") else ()),
+        *training_flags(log, asked),
+    ]
     facts = {
-        "images": images,
+        "images": len(images),
         "last": log[-1] if log else {},
         "arithmetic": arithmetic(options, device).facts(device, len(places)),
+        **as_facts(flags),
     }
     return Outcome(facts=facts)
 
@@ -60,8 +72,8 @@ def follow(ranks: Ranks, device: str, order: Mapping[str, Any]) -> None:
     _train(task, ranks)
 
 
-def _train(task: Task, ranks: Ranks) -> tuple[Encoder, list[dict[str, float]], int]:
-    """Return the encoder, the log and the number of training pictures."""
+def _train(task: Task, ranks: Ranks) -> tuple[Encoder, list[dict[str, float]], ImageSet]:
+    """Return the encoder, the log and the training pictures."""
     from backbench.nn import SSLMethod
     from backbench.runtime.training import pretrain
 
@@ -81,7 +93,7 @@ def _train(task: Task, ranks: Ranks) -> tuple[Encoder, list[dict[str, float]], i
         checkpoint=task.checkpoint,
         ranks=ranks,
     )
-    return encoder, log, len(images)
+    return encoder, log, images
 
 
 def _trigger(task: Task) -> Trigger:

@@ -41,7 +41,7 @@ class AttackContract(PluginContract):
     # -- choose -------------------------------------------------------------------------------
 
     def test_choice_is_distinct_and_in_range(self) -> None:
-        """At least one picture is chosen, none twice, none that is not there."""
+        """One picture or more, none twice, none that is not there; as many as announced."""
         labels = pictures(self.facts).labels
         chosen = np.asarray(self.attack().choose(labels, np.random.default_rng(0)))
         assert chosen.ndim == 1
@@ -49,6 +49,7 @@ class AttackContract(PluginContract):
         assert 0 < len(np.unique(chosen)) == len(chosen)
         assert chosen.min() >= 0
         assert chosen.max() < len(labels)
+        assert self.attack().poisons in {None, len(chosen)}
 
     def test_choice_depends_on_the_generator_alone(self) -> None:
         """Equal generators give equal choices, whoever is asked and how often."""

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from backbench.errors import StoreError, UsageError
+from backbench.flags import reader
 from backbench.leaderboard import Leaderboard, Row, build
 from backbench.model import Cell, Plan, StageKind
 from backbench.plugin import Column
@@ -98,7 +99,13 @@ def _rows(bundle: Bundle, plan: Plan, origin: str, extra: Sequence[Column]) -> I
         return all(key in plan.stages for key, kind in kinds.items() if kind is StageKind.DATASET)
 
     cells = tuple(filter(has_our_data, bundle.plan.cells))
-    theirs = build(replace(bundle.plan, cells=cells), bundle.record, lambda _key: None, extra=extra)
+    theirs = build(
+        replace(bundle.plan, cells=cells),
+        bundle.record,
+        lambda _key: None,
+        extra=extra,
+        flags_of=reader(bundle.record),
+    )
     yield from (replace(row, origin=origin) for row in theirs.rows if row.seeds)
 
 

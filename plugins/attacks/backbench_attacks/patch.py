@@ -45,6 +45,13 @@ class Patch(Attack):
         return self.facts.classes.index(self.options.target)
 
     @property
+    def poisons(self) -> int:
+        """Number of training pictures that the rate gives."""
+        total, target = self.facts.train, self.target
+        candidates = total if target is None else self.facts.train_per_class[target]
+        return self.options.rate.count(candidates, total)
+
+    @property
     def jpeg_quality(self) -> int | None:
         """Quality of the JPEG that stamped pictures go through; ``None`` for none."""
         return self.options.jpeg_quality
