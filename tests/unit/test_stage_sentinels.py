@@ -17,7 +17,7 @@ from backbench.errors import StageError
 from backbench.model import NONE, Plan, Stage, StageKind
 from backbench.planning import make_plan
 from backbench.registry import load_registry
-from backbench.stages.data import png_name, poisoned_sizes
+from backbench.stages.data import png_name, poisoned_indices, poisoned_sizes
 from backbench.stages.run import run_stage
 from backbench.store import Store
 from tests.conftest import tiny
@@ -171,7 +171,8 @@ def test_sizes_of_poisons_are_read_without_their_pixels(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     for index, size in ((7, (20, 30)), (12, (9, 8))):  # width, height
         Image.new("RGB", size).save(tmp_path / "images" / png_name(index))
-    assert poisoned_sizes(tmp_path) == {7: (30, 20), 12: (8, 9)}
+    assert poisoned_indices(tmp_path) == [7, 12]
+    assert poisoned_sizes(tmp_path, [12, 7]).tolist() == [[8, 9], [30, 20]]
 
 
 def test_a_healthy_cell_has_no_flag(plan: Plan, made: Path) -> None:
