@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -92,14 +92,35 @@ def poisoned_pictures(folder: Path) -> Mapping[int, Pixels]:
     return _PNGFolder(folder / "images")
 
 
-def poisoned_sizes(folder: Path) -> Mapping[int, tuple[int, int]]:
-    """Return height and width of the changed training pictures of a poison's artifact, by index."""
+def poisoned_indices(folder: Path) -> list[int]:
+    """Return which training pictures a poison's artifact holds, sorted, without reading them."""
     packed = folder / "images.safetensors"
     if packed.is_file():
         with safe_open(packed, "np") as tensors:
-            high, wide = tensors.get_slice("pixels").get_shape()[1:3]
-            return dict.fromkeys(tensors.get_tensor("indices").tolist(), (high, wide))
-    return _PNGFolder(folder / "images").sizes()
+            return sorted(tensors.get_tensor("indices").tolist())
+    return list(_PNGFolder(folder / "images"))
+
+
+def poisoned_sizes(folder: Path, indices: Sequence[int]) -> NDArray[np.int64]:
+    """Return height and width of some of a poison's training pictures, without decoding them.
+
+    Args:
+        folder: The poison's artifact.
+        indices: Which of them, N.
+
+    Returns:
+        (N, 2).
+    """
+    packed = folder / "images.safetensors"
+    if packed.is_file():
+        with safe_open(packed, "np") as tensors:
+            shape = tensors.get_slice("pixels").get_shape()
+        return np.tile(np.array(shape[1:3], dtype=np.int64), (len(indices), 1))
+    sizes = np.empty((len(indices), 2), dtype=np.int64)
+    for place, index in enumerate(indices):
+        with Image.open(folder / "images" / png_name(index)) as picture:
+            sizes[place] = picture.height, picture.width
+    return sizes
 
 
 class _PNGFolder(Mapping[int, Pixels]):
@@ -115,14 +136,6 @@ class _PNGFolder(Mapping[int, Pixels]):
             raise KeyError(index)
         with Image.open(self._folder / png_name(index)) as picture:
             return np.asarray(picture.convert("RGB"))
-
-    def sizes(self) -> dict[int, tuple[int, int]]:
-        """Return height and width of each, without decoding it."""
-        found = {}
-        for index in self._indices:
-            with Image.open(self._folder / png_name(index)) as picture:
-                found[index] = picture.height, picture.width
-        return found
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._indices)

@@ -19,11 +19,11 @@ from backbench.poisoning import rates, read_manifest
 from backbench.records import Record
 from backbench.runtime.survival import covers_all, survival, warning
 from backbench.seeds import derive
-from backbench.stages.data import facts_of, poisoned_sizes, stored_labels
+from backbench.stages.data import facts_of, poisoned_indices, poisoned_sizes, stored_labels
 from backbench.stages.task import Task
 from backbench.training_options import ViewOptions
 
-#: View pairs of the estimate: the poisons are gone through until there are at least so many.
+#: View pairs of the estimate, or somewhat more: the poisons, some of them, or all several times.
 PAIRS = 4000
 
 
@@ -49,7 +49,7 @@ def check_poison(task: Task) -> None:
     faults = list(_count_faults(attack, record, chosen, labels))
     if not np.array_equal(said, labels[chosen]):
         faults.append("train.jsonl gives pictures other classes than the data set does")
-    if sorted(poisoned_sizes(folder)) != sorted(chosen.tolist()):
+    if poisoned_indices(folder) != sorted(chosen.tolist()):
         faults.append("the poisoned pictures are not those that train.jsonl lists")
     _refuse(task, record, iter(faults))
 
@@ -119,14 +119,15 @@ def survival_flag(task: Task, views: Any) -> Iterator[Flag]:
     if not isinstance(views, ViewOptions):
         return
     folder = task.input("poison")
-    sizes = poisoned_sizes(folder)
     marks = list(read_manifest(folder / "train.jsonl"))
-    marks *= -(-PAIRS // len(marks))
-    shapes = np.array([sizes[mark.index] for mark in marks], dtype=np.int64)
+    marks = marks[:: max(1, len(marks) // PAIRS)]
+    sizes = poisoned_sizes(folder, [mark.index for mark in marks])
+    rounds = -(-PAIRS // len(marks))
+    marks, sizes = marks * rounds, np.tile(sizes, (rounds, 1))
     boxes = [mark.boxes for mark in marks]
-    if covers_all(shapes, boxes):
+    if covers_all(sizes, boxes):
         return
-    said = warning(survival(views, shapes, boxes, derive(task.seed, "survival")))
+    said = warning(survival(views, sizes, boxes, derive(task.seed, "survival")))
     if said:
         yield Flag("trigger-survival", said)
 

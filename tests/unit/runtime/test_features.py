@@ -155,7 +155,7 @@ def test_the_monitor_shows_the_trigger_to_pictures_outside_the_bank(ragged: bool
     monitor = Monitor(images, **settings, trigger=Trigger(stamp, 2))
     encoder: Any = MeanColour(16)
     values = [monitor(encoder, epoch) for epoch in range(4)]
-    assert [len(value) for value in values] == [1, 1, 1, 4]
+    assert [len(value) for value in values] == [2, 2, 2, 5]
     last = values[-1]
     assert last["knn_accuracy"] == 1
     assert len(stamped) == len(set(stamped)) == 18  # a fifth of the pictures
@@ -174,6 +174,7 @@ def test_without_a_target_there_is_no_success_rate():
     monitor = Monitor(images, seed=0, device="cpu", checks=1, epochs=1, trigger=Trigger(blue, None))
     encoder: Any = MeanColour(16)
     assert sorted(monitor(encoder, 0)) == [
+        "effective_rank",
         "feature_spread",
         "knn_accuracy",
         "knn_accuracy_triggered",

@@ -80,7 +80,9 @@ def test_the_bound_is_that_of_the_binomial_test(pictures: int, chance: float) ->
     assert binom.sf(least - 1, pictures, chance) <= LEVEL < binom.sf(least - 2, pictures, chance)
 
 
-@pytest.mark.parametrize(("pictures", "chance"), [(19, 0.3), (5, 0.2), (60, 0.1), (40, 0.9), (500, 1.0)])
+@pytest.mark.parametrize(
+    ("pictures", "chance"), [(19, 0.3), (5, 0.2), (60, 0.1), (40, 0.9), (500, 1.0)]
+)
 def test_too_few_pictures_tell_nothing(pictures: int, chance: float) -> None:
     assert above_chance(pictures, chance) is None
     least = int(binom.isf(LEVEL, pictures, chance)) + 1
@@ -172,7 +174,7 @@ def test_a_constant_encoder_stops_after_the_warm_up(small_images: ArrayImages) -
     with pytest.raises(StageError, match="after epoch 3 of 3 the features of all pictures"):
         run(small_images, begins=2)
     history = run(small_images, begins=3)
-    assert all(ROUNDING < one["feature_spread"] for one in history)
+    assert all(one["feature_spread"] > ROUNDING for one in history)
     assert all(one["effective_rank"] > 1 for one in history)
 
 
