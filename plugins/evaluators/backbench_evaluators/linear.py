@@ -48,7 +48,7 @@ class Linear(Evaluator):
     Differs: features of whole pictures, computed once, instead of random crops in every epoch;
         mean and variance are those of the labelled pictures. L-BFGS goes on to the minimum. Of
         several penalties the best on a part of the training pictures is taken; the published code
-        keeps the epoch that is best on the validation pictures.
+        also saves the epoch that was best on the validation pictures.
     """
 
     options: LinearOptions
