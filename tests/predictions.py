@@ -47,6 +47,7 @@ def predicted_store(root: Path, benchmark: Benchmark, predict: Predict, per_clas
             target = TARGET if attacked else None
             metrics = score(labels, clean, triggered if attacked else None, target, classes)
             facts = {"target": target, "asr_denominator": "other-classes"}
+            facts |= {name: stage.given[name] for name in ("protocol",) if name in stage.given}
         record = Record(
             key=key,
             stage=describe(stage),

@@ -6,7 +6,7 @@ operations; a *ragged* set hands out pictures one at a time, each at its own siz
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -83,18 +83,51 @@ class Subset:
     """
 
     def __init__(self, base: ImageSet, indices: NDArray[np.int64]) -> None:
-        self._base = base
-        self._indices = indices
         self.labels = base.labels[indices]
         self.sources = tuple(base.sources[int(i)] for i in indices)
         self.pixels = None if base.pixels is None else base.pixels[indices]
+        self._picture = _giver(base, indices) if self.pixels is None else self.pixels.__getitem__
 
     def __len__(self) -> int:
-        return len(self._indices)
+        return len(self.labels)
 
     def image(self, index: int) -> Pixels:
         """Return one picture, (H, W, 3), uint8."""
-        return self._base.image(int(self._indices[index]))
+        return self._picture(index)
+
+
+class Unlabelled:
+    """A set as a scraper finds it: no labels, no names; no attribute leads to the set itself.
+
+    Args:
+        images: The pictures.
+    """
+
+    def __init__(self, images: ImageSet) -> None:
+        self.labels = np.full(len(images), -1, dtype=np.int64)
+        self.sources = tuple(f"{index:08d}" for index in range(len(images)))
+        self.pixels = images.pixels
+        self._picture = _giver(images) if self.pixels is None else self.pixels.__getitem__
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def image(self, index: int) -> Pixels:
+        """Return one picture, (H, W, 3), uint8."""
+        return self._picture(index)
+
+
+def _giver(images: ImageSet, indices: NDArray[np.int64] | None = None) -> Callable[[int], Pixels]:
+    """Return what gives a ragged set's pictures, and has no attribute that holds the set.
+
+    A plugin is handed parts of a set, or a set without its labels: what these were taken from
+    (labels, clean versions of poisoned pictures) shall not be an attribute away.
+
+    Args:
+        images: The set.
+        indices: Positions in it; all if ``None``.
+    """
+    return lambda index: images.image(int(index if indices is None else indices[index]))
 
 
 class Overlay:

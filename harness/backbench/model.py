@@ -63,7 +63,8 @@ class Stage:
         label: For people: ``pretrain moco-v2 on patch-targeted, seed 0``. Not in the key.
         given: Options of the inputs' plugins as this benchmark gives them, by role. Not in the
             key: they are the inputs' own, but for where files lie, and these may have moved since
-            an input was made.
+            an input was made. Of an evaluation also the ``protocol`` that it follows, which its
+            record shall name, and where a given ``head`` lies.
     """
 
     kind: StageKind

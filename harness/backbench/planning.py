@@ -101,6 +101,9 @@ class Planner:
                     seed=name.seed,
                     inputs=inputs,
                     content=self._protocol.evaluate_content if self._protocol else "",
+                    given={"protocol": self._protocol.stamp(name.evaluator)}
+                    if self._protocol
+                    else {},
                     label=f"evaluate {name.evaluator} · {_who(name, trained_on)}{trigger}",
                 )
             )
@@ -189,7 +192,7 @@ class Planner:
         key = stage.key
         uses = {role: self.stages[one].plugin for role, one in stage.inputs.items()}
         given = {role: use.options for role, use in uses.items() if use is not None}
-        self.stages.setdefault(key, replace(stage, given=given))
+        self.stages.setdefault(key, replace(stage, given={**given, **stage.given}))
         return key
 
 

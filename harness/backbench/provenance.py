@@ -11,12 +11,36 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-_LIBRARIES = ("backbench", "torch", "torchvision", "timm", "numpy", "pillow", "faiss-cpu", "scipy")
+_LIBRARIES = (
+    "backbench",
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "pillow",
+    "faiss-cpu",
+    "scipy",
+    "safetensors",
+)
+
+#: Environment variables that numbers, or seconds, may depend on.
+_SWITCHES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "NVIDIA_TF32_OVERRIDE",
+    "PYTHONHASHSEED",
+)
 
 
 @functools.cache
-def commit() -> str | None:
-    """Return the commit of the source tree that runs, with ``+dirty``; ``None`` off a checkout."""
+def commit() -> tuple[str, bool] | None:
+    """Return the commit of the source tree that runs, and whether files of it have changed.
+
+    Returns:
+        ``None`` off a checkout.
+    """
     folder = Path(__file__).parent
     try:
         _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)  # not a stranger's tree
@@ -24,7 +48,7 @@ def commit() -> str | None:
         dirty = _git(folder, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return f"{head}+dirty" if dirty else head
+    return head, bool(dirty)
 
 
 def _git(folder: Path, *arguments: str) -> str:
@@ -52,26 +76,52 @@ def libraries() -> dict[str, str]:
 def collect(device: str) -> dict[str, Any]:
     """Describe the software and the machine.
 
+    torch is asked only where the stage has imported it, and never imported for this.
+
     Args:
         device: The torch device of the stage.
+
+    Returns:
+        ``commit`` and ``dirty`` (``None`` off a checkout), ``libraries``, ``python``,
+        ``platform``, ``processor``, ``cores``, ``device``, ``gpu``; ``threads`` that numbers are
+        made with, and ``threads_of``: who says so (torch, a variable of the environment, or the
+        number of cores); ``determinism``: torch's switches, empty without torch; and
+        ``environment``: those of the variables that are set.
     """
-    threads = gpu = None
-    if "torch" in sys.modules:  # never import torch to describe a stage that did without
+    tree = commit()
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    environment = {name: os.environ[name] for name in _SWITCHES if name in os.environ}
+    asked = environment.get("OMP_NUM_THREADS", "")
+    threads, threads_of = (int(asked), "OMP_NUM_THREADS") if asked.isdecimal() else (cores, "cores")
+    gpu = None
+    switches: dict[str, Any] = {}
+    if "torch" in sys.modules:
         torch = sys.modules["torch"]
-        threads = torch.get_num_threads()
+        threads, threads_of = torch.get_num_threads(), "torch"
         gpu = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
+        switches = {
+            "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+            "matmul_precision": torch.get_float32_matmul_precision(),
+            "cudnn_deterministic": torch.backends.cudnn.deterministic,
+            "cudnn_benchmark": torch.backends.cudnn.benchmark,
+            "cudnn_tf32": torch.backends.cudnn.allow_tf32,
+        }
     return {
-        "commit": commit(),
+        "commit": tree and tree[0],
+        "dirty": tree and tree[1],
         "libraries": libraries(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": processor(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": cores,
         "device": device,
         "gpu": gpu,
         "threads": threads,
+        "threads_of": threads_of,
+        "determinism": switches,
+        "environment": environment,
     }
 
 

@@ -23,10 +23,12 @@ class Record:
         facts: What the stage tells about its artifact: counts, shapes, the target class.
         metrics: Numbers of an evaluation, by name; fractions in [0, 1].
         files: Size and SHA-256 of every file of the artifact.
-        provenance: Versions, commit, device, threads.
+        provenance: Versions, commit, device, threads, switches, content of the data: see
+            docs/reference/store.md.
         wall_s: Wall-clock seconds.
         cpu_s: CPU seconds of the worker process.
-        peak_mem_gib: Highest resident memory of the worker process so far.
+        peak_mem_gib: Highest resident memory of the worker process, during the stage or, where the
+            system cannot tell (``provenance.peak_mem_of``), so far.
         finished: When, UTC, ISO 8601.
     """
 

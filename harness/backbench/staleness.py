@@ -1,20 +1,24 @@
-"""Numbers that an older revision of a plugin made, or an older way of counting."""
+"""Numbers that an older revision of a plugin made, an older protocol, an older way of counting."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
-from backbench.errors import StoreError
+from backbench.errors import StoreError, UsageError
 from backbench.metrics import METRICS_VERSION
 from backbench.model import Plan, StageKind
+from backbench.protocols import Protocol, find_protocol, free_options
 from backbench.records import Record, describe
 from backbench.store import Store
 
 _Described = Mapping[str, Any]
+_Describe = Callable[[str], _Described | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +34,24 @@ class _Trace:
     revisions: tuple[tuple[str, int], ...]
 
 
+_Index = dict[str, list[tuple[_Trace, Record]]]
+
+
 class _Traces:
     """Traces of stages by key.
 
     Args:
         described: Gives what a stage's record says that it is; ``None`` if there is no such stage.
+        reduced: Takes away what shall not count.
     """
 
-    def __init__(self, described: Callable[[str], _Described | None]) -> None:
+    def __init__(
+        self,
+        described: _Describe,
+        reduced: Callable[[_Described], _Described] = lambda stage: stage,
+    ) -> None:
         self._described = described
+        self._reduced = reduced
         self._found: dict[str, _Trace | None] = {}
 
     def of(self, key: str) -> _Trace | None:
@@ -51,6 +64,7 @@ class _Traces:
         stage = self._described(key)
         if stage is None:
             return None
+        stage = self._reduced(stage)
         plugin = dict(stage["plugin"] or {})
         revisions = [(plugin["name"], plugin.pop("revision"))] if plugin else []
         inputs = {}
@@ -64,12 +78,82 @@ class _Traces:
         return _Trace(hashlib.sha256(text.encode()).hexdigest(), tuple(revisions))
 
 
+#: The axes of a card, by kind of plugin. A defense is free, and an evaluator is known by its name.
+_AXES = {"dataset": "datasets", "attack": "attacks", "ssl-method": "methods"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Stamp:
+    """What an evaluation says of the card that it follows.
+
+    Args:
+        id: ``name@version``.
+        sha256: Hash of what the card fixes.
+        evaluator: Name of the evaluator on the card.
+    """
+
+    id: str
+    sha256: str
+    evaluator: str
+
+    def older_than(self, other: _Stamp) -> str:
+        """Say that this is of an earlier version of the same card; empty if it is not."""
+        (name, _, version), (others, _, later) = self.id.partition("@"), other.id.partition("@")
+        if name != others or int(version) > int(later):
+            return ""
+        if int(version) < int(later):
+            return f"protocol {self.id}, now {other.id}"
+        return f"protocol {self.id}, whose card has changed" if self.sha256 != other.sha256 else ""
+
+
+def _stamp(said: Mapping[str, Any]) -> _Stamp | None:
+    """Read the stamp of a stage's given values, or of a record's facts."""
+    return _Stamp(**said["protocol"]) if "protocol" in said else None
+
+
+def _cards(*ids: str) -> Iterator[Protocol]:
+    """Yield those cards that this version of backbench has."""
+    for one in ids:
+        with suppress(UsageError):
+            yield find_protocol(one)
+
+
+def _without_cards(
+    described: _Describe, cards: Sequence[Protocol]
+) -> Callable[[_Described], _Described]:
+    """Return what takes away of a stage all that cards say something of.
+
+    Of an evaluation are left its seed and what it is of: encoder, data set and poison, whether it
+    reads them or their features.
+    """
+
+    def reduced(stage: _Described) -> _Described:
+        plugin = stage["plugin"]
+        if stage["kind"] == StageKind.EVALUATE:
+            inputs = dict(stage["inputs"])
+            for role in ("clean", "triggered"):
+                features = described(inputs.pop(role)) if role in inputs else None
+                inputs |= features["inputs"] if features else {}
+            return {**stage, "plugin": None, "content": "", "inputs": inputs}
+        if not plugin or plugin["kind"] not in _AXES:
+            return stage
+        axis = _AXES[plugin["kind"]]
+        options = free_options(cards, axis, plugin["name"], plugin["options"])
+        return {**stage, "plugin": {**plugin, "options": options}}
+
+    return reduced
+
+
 class Staleness:
     """Says which evaluations of a plan are stale, and finds their numbers.
 
     A plugin that changes its numbers raises its revision, which is part of every key: what it made
     before is still in the store, under a key that the plan does not ask for. Where the whole
     of a stage is as planned but for lower revisions, it is what the planned one was.
+
+    The record of an evaluation names the protocol card that it was made under. Under a later
+    version of that card it is stale, whether the card has changed its key or not: where it has,
+    it is found by what neither version says anything of.
 
     Args:
         plan: The plan.
@@ -79,37 +163,60 @@ class Staleness:
     def __init__(self, plan: Plan, store: Store) -> None:
         self._plan = plan
         self._store = store
-        self._index: dict[str, list[tuple[_Trace, Record]]] | None = None
-        stages = plan.stages
-        self._planned = _Traces(lambda key: describe(stages[key]) if key in stages else None)
+        self._index: _Index | None = None
+        self._planned = _Traces(self._describe)
+        self._cards: dict[tuple[str, str], tuple[_Traces, _Index]] = {}
 
     def current(self, key: str) -> Record | None:
         """Return the record of an evaluation unless it is missing or stale."""
         record = self._store.record(key)
-        return None if record is None or _counted_before(record) else record
+        return None if record is None or self._changed(key, record) else record
 
     def older(self, key: str) -> Record | None:
         """Return the stale record of an evaluation; its fact ``stale`` says what has changed."""
         record = self._store.record(key)
         if record is not None:
-            return _marked(record, _counted_before(record)) if _counted_before(record) else None
+            changed = self._changed(key, record)
+            return _marked(record, changed) if changed else None
         wanted = self._planned.of(key)
         if wanted is None:
             return None
-        found = [
-            (trace, record)
-            for trace, record in self._older_ones().get(wanted.identity, [])
-            if all(was[1] <= now[1] for was, now in _pairs(trace, wanted))
-        ]
-        if not found:
+        if self._index is None:
+            self._index = self._indexed(_Traces(self._recorded), self._evaluations())
+        found = _newest(self._index, wanted)
+        if found is not None:
+            return _marked(found[1], _revised(found[0], wanted))
+        return self._of_older_card(key)
+
+    def _of_older_card(self, key: str) -> Record | None:
+        """Return the record that an earlier version of the card asked for in an evaluation's place.
+
+        Its key is another: the card has changed options.
+        """
+        now = _stamp(self._plan.stages[key].given)
+        if now is None:
             return None
-        trace, record = max(found, key=lambda one: (one[0].revisions, one[1].finished))
-        changed = dict.fromkeys(
-            f"{name} revision {was}, now {now}"
-            for (name, was), (_, now) in _pairs(trace, wanted)
-            if was < now
-        )
-        return _marked(record, ", ".join(changed))
+        stamps = {one for record in self._evaluations() if (one := _stamp(record.facts))}
+        stamps = {one for one in stamps if one.evaluator == now.evaluator and one.older_than(now)}
+        for was in sorted(stamps, key=lambda one: int(one.id.partition("@")[2]), reverse=True):
+            planned, index = self._without_cards(was, now)
+            wanted = planned.of(key)
+            found = _newest(index, wanted) if wanted else None
+            if wanted and found:
+                reasons = (was.older_than(now), _revised(found[0], wanted))
+                return _marked(found[1], ", ".join(filter(None, reasons)))
+        return None
+
+    def _without_cards(self, was: _Stamp, now: _Stamp) -> tuple[_Traces, _Index]:
+        """Return traces of the plan, and of what has a stamp, without all that cards say."""
+        pair = (repr(was), now.id)
+        if pair not in self._cards:
+            cards = list(_cards(*dict.fromkeys((was.id, now.id))))
+            made = [record for record in self._evaluations() if _stamp(record.facts) == was]
+            traces = _Traces(self._recorded, _without_cards(self._recorded, cards))
+            planned = _Traces(self._describe, _without_cards(self._describe, cards))
+            self._cards[pair] = planned, self._indexed(traces, made)
+        return self._cards[pair]
 
     def stale_part(self) -> Plan:
         """Return the part of the plan whose cells are stale, and what leads to them."""
@@ -125,34 +232,79 @@ class Staleness:
         stages = {key: stage for key, stage in self._plan.stages.items() if key in needed}
         return replace(self._plan, stages=stages, cells=cells)
 
-    def counted_before(self) -> Iterator[str]:
-        """Yield the keys of the plan's evaluations that are stored, but were counted otherwise."""
+    def outdated(self) -> Iterator[str]:
+        """Yield the keys of the plan's evaluations that are stored, and stale all the same.
+
+        Nothing that their key is made of has changed; evaluated again, they are counted, and
+        stamped, as is now right. What leads to them is not.
+        """
         for key, stage in self._plan.stages.items():
             record = self._store.record(key) if stage.kind is StageKind.EVALUATE else None
-            if record is not None and _counted_before(record):
+            if record is not None and self._changed(key, record):
                 yield key
+
+    def _changed(self, key: str, record: Record) -> str:
+        """Say what has changed since a record of the planned key was made; empty if nothing."""
+        was, now = _stamp(record.facts), _stamp(self._plan.stages[key].given)
+        ruled = was.older_than(now) if was and now else ""
+        return ", ".join(filter(None, (_counted_before(record), ruled)))
 
     def _above(self, key: str) -> set[str]:
         inputs = self._plan.stages[key].inputs.values()
         return {key}.union(*(self._above(one) for one in inputs))
 
-    def _older_ones(self) -> Mapping[str, list[tuple[_Trace, Record]]]:
-        if self._index is None:
-            self._index = {}
-            records = {key: self._readable(key) for key in self._store.done()}
-            traces = _Traces(lambda key: found.stage if (found := records.get(key)) else None)
-            for key, record in records.items():
-                evaluates = record is not None and record.stage["kind"] == StageKind.EVALUATE
-                trace = traces.of(key) if evaluates else None
-                if record is not None and trace is not None:
-                    self._index.setdefault(trace.identity, []).append((trace, record))
-        return self._index
+    def _describe(self, key: str) -> _Described | None:
+        """Return what a planned stage is."""
+        stage = self._plan.stages.get(key)
+        return describe(stage) if stage else None
+
+    def _recorded(self, key: str) -> _Described | None:
+        """Return what a stored stage is."""
+        record = self._records.get(key)
+        return record.stage if record else None
+
+    @cached_property
+    def _records(self) -> Mapping[str, Record | None]:
+        return {key: self._readable(key) for key in self._store.done()}
+
+    def _evaluations(self) -> Iterator[Record]:
+        for record in self._records.values():
+            if record is not None and record.stage["kind"] == StageKind.EVALUATE:
+                yield record
+
+    def _indexed(self, traces: _Traces, records: Iterable[Record]) -> _Index:
+        found: _Index = {}
+        for record in records:
+            trace = traces.of(record.key)
+            if trace is not None:
+                found.setdefault(trace.identity, []).append((trace, record))
+        return found
 
     def _readable(self, key: str) -> Record | None:
         try:
             return self._store.record(key)
         except StoreError:
             return None
+
+
+def _newest(index: _Index, wanted: _Trace) -> tuple[_Trace, Record] | None:
+    """Return the newest that is as wanted but for revisions, none of them higher."""
+    found = [
+        (trace, record)
+        for trace, record in index.get(wanted.identity, [])
+        if all(was[1] <= now[1] for was, now in _pairs(trace, wanted))
+    ]
+    return max(found, key=lambda one: (one[0].revisions, one[1].finished)) if found else None
+
+
+def _revised(trace: _Trace, wanted: _Trace) -> str:
+    """Say which revisions are lower than wanted."""
+    changed = dict.fromkeys(
+        f"{name} revision {was}, now {now}"
+        for (name, was), (_, now) in _pairs(trace, wanted)
+        if was < now
+    )
+    return ", ".join(changed)
 
 
 def _pairs(one: _Trace, other: _Trace) -> Iterator[tuple[tuple[str, int], tuple[str, int]]]:

@@ -24,7 +24,7 @@ from backbench.testing import (
 from backbench.testing.base import installed
 
 
-def caught(contract, bad, test, **options):
+def caught(contract, bad, test, *given, **options):
     """Say whether a contract's test fails for an implementation, and for no other reason."""
 
     class Contract(contract):
@@ -35,7 +35,7 @@ def caught(contract, bad, test, **options):
 
     Contract.options = options or OPTIONS[contract]
     try:
-        getattr(Contract(), test)()
+        getattr(Contract(), test)(*given)
     except AssertionError:
         return True
     return False

@@ -73,7 +73,7 @@ def test_what_an_older_revision_made_is_found(
     assert set(stale.stages) < set(plan.stages)
     for stage in stale.stages.values():
         assert set(stage.inputs.values()) <= set(stale.stages)
-    assert list(found.counted_before()) == []
+    assert list(found.outdated()) == []
 
 
 def test_a_newer_revision_or_other_options_are_not_older(
@@ -156,8 +156,8 @@ def test_what_was_counted_otherwise_is_stale_and_counted_again(
     assert "§ stale: metrics version 1, now 2" in " ".join(bench("show").assert_ok().out.split())
     found = Staleness(plan, store)
     evaluations = [k for k, one in plan.stages.items() if one.kind is StageKind.EVALUATE]
-    assert sorted(found.counted_before()) == sorted(evaluations)
+    assert sorted(found.outdated()) == sorted(evaluations)
     assert found.stale_part().cells == plan.cells
     store.forget(evaluations[0])
     assert store.record(evaluations[0]) is None
-    assert sorted(Staleness(plan, store).counted_before()) == sorted(evaluations[1:])
+    assert sorted(Staleness(plan, store).outdated()) == sorted(evaluations[1:])

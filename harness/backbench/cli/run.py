@@ -68,7 +68,7 @@ def how_to_run(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--refresh",
     type=click.Choice(["stale"]),
-    help="stale: only what an older revision of a plugin, or of the metrics, has made.",
+    help="stale: only what an older revision of a plugin, of the metrics or of the protocol made.",
 )
 def command(  # noqa: PLR0917 - click passes them by name
     file: Path,
@@ -106,7 +106,7 @@ def _stale(benchmark: Benchmark, store: Store) -> Plan:
     plan = found.stale_part()
     if not plan.cells:
         click.echo("nothing is stale", err=True)
-    for key in found.counted_before():
+    for key in found.outdated():
         store.forget(key)
     return plan
 

@@ -52,6 +52,7 @@ from backbench.plugin.infos import (
     presets_of,
 )
 from backbench.plugin.options import DatasetFacts, Field, LocalPath, NotInKey, Options, Split
+from backbench.plugin.selection import selection_split
 
 __all__ = [
     "API",
@@ -84,4 +85,5 @@ __all__ = [
     "Stamp",
     "hookimpl",
     "presets_of",
+    "selection_split",
 ]

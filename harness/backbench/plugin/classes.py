@@ -230,6 +230,17 @@ class _Classifier:
         """
         return {}
 
+    def selection(self) -> Mapping[str, Any]:
+        """Return what :meth:`fit` has chosen, and by what; it stands in the evaluation's record.
+
+        Whatever is chosen (a penalty, an epoch) is chosen on a part of the training pictures:
+        :func:`backbench.plugin.selection_split` gives one.
+
+        Returns:
+            JSON values by name; nothing, where there was no choice.
+        """
+        return {}
+
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take what :meth:`state` gave in place of learning.
 

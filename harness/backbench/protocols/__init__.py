@@ -11,6 +11,7 @@ from backbench.protocols.card import (
 from backbench.protocols.rules import (
     Terms,
     data_faults,
+    free_options,
     leaves,
     method_fault,
     no_such_evaluator,
@@ -26,6 +27,7 @@ __all__ = [
     "Terms",
     "data_faults",
     "find_protocol",
+    "free_options",
     "leaves",
     "method_fault",
     "no_such_evaluator",

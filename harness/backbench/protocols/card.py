@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import tomllib
 from importlib import resources
 from typing import Any, Literal
@@ -105,6 +107,20 @@ class Protocol(_Part):
         """What enters the key of an evaluation: empty for the usual meaning of words."""
         denominator = self.rules.asr_denominator
         return "" if denominator == "other-classes" else f"asr:{denominator}"
+
+    @property
+    def sha256(self) -> str:
+        """Hash of what the card fixes, as it is written; summary and source do not count."""
+        said = self.model_dump(mode="json", exclude_unset=True, exclude={"id", "summary", "source"})
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+    def stamp(self, evaluator: str) -> dict[str, str]:
+        """Return what the record of an evaluation says of the card.
+
+        Args:
+            evaluator: Name of the evaluator on the card.
+        """
+        return {"id": self.id, "sha256": self.sha256, "evaluator": evaluator}
 
     def class_names(self) -> tuple[str, ...]:
         """Return the classes, sorted."""

@@ -99,6 +99,26 @@ class Terms:
         return Fault(".".join((self.path, *place)), f"protocol {self.protocol} {said} {end}")
 
 
+def free_options(
+    cards: Iterable[Protocol], axis: str, plugin: str, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the options of which no card says anything.
+
+    Args:
+        cards: The cards.
+        axis: ``datasets``, ``attacks`` or ``methods``.
+        plugin: Name of the plugin.
+        options: Its options.
+    """
+    places: list[tuple[str, ...]] = []
+    for card in cards:
+        entries: Mapping[str, Fixed] = getattr(card, axis)
+        for fixed in (entries.get(name, Fixed()) for name in (EVERY, plugin)):
+            places += [place for place, _ in leaves(fixed.options)]
+            places += [tuple(name.split(".")) for name in fixed.unset]
+    return _without(options, places)
+
+
 def plugin_of(protocol: Protocol | None, axis: str, name: str) -> str:
     """Return the plugin of an instance that names none: the card's, else its own name."""
     if protocol is not None and axis == "evaluators" and name in protocol.evaluators:

@@ -175,22 +175,35 @@ class _Teller:
         libraries = ", ".join(f"{name} {version}" for name, version in made["libraries"].items())
         machine = f"{made['processor']}, {made['cores']} cores, {made['platform']}"
         text = f"Python {made['python']}, {libraries}; on {machine}"
+        text += "".join(
+            f"; {line}"
+            for what, name in (("torch's switches", "determinism"), ("variables", "environment"))
+            for line in _said(what, made.get(name))
+        )
         number = self._environments.get(text)
         if number is None:
             number = self._environments[text] = len(self._environments) + 1
             yield f"environment {number}: {text}"
         device = f"{made['device']} ({made['gpu']})" if made["gpu"] else made["device"]
+        changed = " (with changes)" if made.get("dirty") else ""
+        said_by = f" (by {made['threads_of']})" if "threads_of" in made else ""
         yield (
-            f"by {made['plugin'] or 'the harness'}, commit {made['commit'] or 'not known'}, in "
-            f"environment {number}; device {device}, threads {made['threads'] or 'not known'}"
+            f"by {made['plugin'] or 'the harness'}, commit {made['commit'] or 'not known'}"
+            f"{changed}, in environment {number}; device {device}, threads "
+            f"{made['threads'] or 'not known'}{said_by}"
         )
+        yield from _said("made of what these gave", made.get("plugins"))
+        if record.stage["kind"] != StageKind.DATASET:  # whose own content has been told
+            yield from _said("data fingerprint", made.get("data"))
         if "arithmetic" in record.facts:
             facts = record.facts["arithmetic"].items()
             yield "arithmetic: " + ", ".join(f"{name} {value}" for name, value in facts)
         yield (
             f"{record.wall_s:.1f} s, of the processor {record.cpu_s:.1f} s; at most "
-            f"{record.peak_mem_gib:.2f} GiB; finished {record.finished}"
+            f"{record.peak_mem_gib:.2f} GiB{_peak_of(made)}; finished {record.finished}"
         )
+        yield from _said("selected on training pictures", record.facts.get("selection"))
+        yield from _said("protocol", record.facts.get("protocol"))
 
     def _gave(self, record: Record | None, head: str) -> Iterator[str]:
         if record is None:
@@ -205,6 +218,21 @@ class _Teller:
             if name.startswith("predictions"):
                 path = self._store.artifact(record.key) / name
                 yield f"predictions {path} (SHA-256 {said['sha256']})"
+
+
+def _said(what: str, values: Any) -> Iterator[str]:
+    """Yield a line of what a record says, if it says something."""
+    if isinstance(values, Mapping):
+        values = ", ".join(f"{name} {value}" for name, value in values.items())
+    if values:
+        yield f"{what}: {values}"
+
+
+def _peak_of(made: Mapping[str, Any]) -> str:
+    """Say what a peak of memory is of."""
+    of = f" of the {made['peak_mem_of']}" if "peak_mem_of" in made else ""
+    gpu = f", on the GPU {made['peak_gpu_mem_gib']:.2f} GiB" if "peak_gpu_mem_gib" in made else ""
+    return of + gpu
 
 
 def _changed(use: PluginUse, registry: Registry) -> Iterator[str]:

@@ -12,10 +12,11 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load, save_file
 
 from backbench.errors import StageError
+from backbench.images import Unlabelled
 from backbench.metrics import (
     METRICS_VERSION,
     Denominator,
@@ -37,7 +38,6 @@ from backbench.records import Record
 from backbench.seeds import derive
 from backbench.stages.data import clean_images, facts_of, triggered_images
 from backbench.stages.features import FILE
-from backbench.stages.sanitize import Unlabelled
 from backbench.stages.sentinels import check_target, check_trigger
 from backbench.stages.task import Outcome, Task
 
@@ -54,11 +54,13 @@ _HEAD_NAME = re.compile(r"[\w.=+-]+")
 
 
 def run(task: Task) -> Outcome:
-    """Write the head, per-image predictions, confusion matrices and per-class counts."""
+    """Write the head, per-image predictions, confusion matrices and per-class counts.
+
+    Nothing of the validation split is read before the evaluator has learnt, and its labels are
+    not read before then either; they are never shown to it.
+    """
     denominator, sha256 = _settings(task.stage.content)
     shown = _shown(task)
-    if shown.poison is not None:
-        check_trigger(task, shown.poison, shown.target, shown.labels, shown.classes)
     if sha256:
         _restore(shown.evaluator, Path(task.stage.given["head"]["path"]), sha256)
     else:
@@ -67,7 +69,9 @@ def run(task: Task) -> Outcome:
     if head:
         save_file(head, task.folder / HEAD)
 
-    labels, classes = shown.labels, len(shown.classes)
+    labels, classes = shown.labels(), len(shown.classes)
+    if shown.poison is not None:
+        check_trigger(task, shown.poison, shown.target, labels, shown.classes)
     predicted: dict[str, dict[str, NDArray[np.int64]]] = {}
     tensors: dict[str, NDArray[Any]] = {"labels": labels}
     for pictures in ("clean", *(("triggered",) if shown.poison is not None else ())):
@@ -105,14 +109,19 @@ def run(task: Task) -> Outcome:
         values = score(labels, clean, triggered, shown.target, classes, denominator=denominator)
         metrics |= {at(metric, name): value for metric, value in values.items()}
     (task.folder / "classes.json").write_text(json.dumps(tables) + "\n", encoding="utf-8")
-    facts = {
+    facts: dict[str, Any] = {
         "target": shown.target,
         "images": len(labels),
         "asr_denominator": denominator,
         "metrics_version": METRICS_VERSION,
     }
-    heads = [name for name in predicted if name]
-    return Outcome(metrics=metrics, facts=facts | ({"heads": heads} if heads else {}))
+    more = {
+        "heads": [name for name in predicted if name],
+        "selection": dict(shown.evaluator.selection()),
+        "protocol": dict(task.stage.given.get("protocol", {})),
+    }
+    facts |= {name: value for name, value in more.items() if value}
+    return Outcome(metrics=metrics, facts=facts)
 
 
 def _settings(content: str) -> tuple[Denominator, str]:
@@ -160,7 +169,6 @@ class _Shown(ABC):
 
     Attributes:
         evaluator: It.
-        labels: True classes of the validation pictures, (N,).
         classes: Class names.
         encoder: Key of the stage that made the encoder.
         poison: Key of the stage that made the trigger; ``None`` without an attack.
@@ -168,7 +176,6 @@ class _Shown(ABC):
     """
 
     evaluator: Evaluator | ImageEvaluator
-    labels: NDArray[np.int64]
     classes: tuple[str, ...]
     encoder: str
     poison: str | None
@@ -177,6 +184,10 @@ class _Shown(ABC):
     @abstractmethod
     def fit(self) -> None:
         """Let it learn from the clean training pictures."""
+
+    @abstractmethod
+    def labels(self) -> NDArray[np.int64]:
+        """Read the true classes of the validation pictures, (N,)."""
 
     @abstractmethod
     def predict(self, pictures: str) -> Scores:
@@ -199,25 +210,36 @@ class _Features(_Shown):
         self.classes = _class_names(task, clean)
         self.encoder = clean.stage["inputs"]["encoder"]
         self.evaluator = implementation(options, derive(task.seed, "evaluate"))
-        self._tensors = {"clean": load_file(task.input("clean") / FILE)}
-        self.labels = self._tensors["clean"]["val_labels"]
+        self._task = task
         self.poison = self.target = None
         if task.has("triggered"):
             triggered = task.record("triggered")
             self.poison = triggered.stage["inputs"]["poison"]
             self.target = triggered.facts["target"]
-            self._tensors["triggered"] = load_file(task.input("triggered") / FILE)
-            if not np.array_equal(self._tensors["triggered"]["val_labels"], self.labels):
-                raise StageError("the triggered pictures are not those of the clean evaluation")
 
     def fit(self) -> None:
         """Let it learn from the features of the clean training pictures."""
-        clean = self._tensors["clean"]
-        self.evaluator.fit(clean["train"], clean["train_labels"], len(self.classes))
+        features, labels = self._tensor("clean", "train"), self._tensor("clean", "train_labels")
+        self.evaluator.fit(features, labels, len(self.classes))
+
+    def labels(self) -> NDArray[np.int64]:
+        """Read the true classes of the validation pictures, (N,)."""
+        labels = self._tensor("clean", "val_labels")
+        if self.poison is not None:
+            triggered = self._tensor("triggered", "val_labels")
+            if not np.array_equal(triggered, labels):
+                raise StageError("the triggered pictures are not those of the clean evaluation")
+        return labels
 
     def predict(self, pictures: str) -> Scores:
         """Ask it about the features of the validation pictures."""
-        return self.evaluator.predict(self._tensors[pictures]["val"])
+        return self.evaluator.predict(self._tensor(pictures, "val"))
+
+    def _tensor(self, pictures: str, name: str) -> NDArray[Any]:
+        """Read one tensor of the features of clean or triggered pictures, and no other."""
+        with safe_open(self._task.input(pictures) / FILE, framework="numpy") as file:
+            found: NDArray[Any] = file.get_tensor(name)
+        return found
 
 
 def _class_names(task: Task, features: Record) -> tuple[str, ...]:
@@ -247,7 +269,6 @@ class _Pictures(_Shown):
         if self.poison:
             check_target(task)
         self.target = task.record("poison").facts["target"] if self.poison else None
-        self.labels = clean_images(task, "val").labels
         self.evaluator = implementation(
             options,
             EvaluationContext(
@@ -262,6 +283,10 @@ class _Pictures(_Shown):
     def fit(self) -> None:
         """Let it learn from the clean training pictures."""
         self.evaluator.fit(self._network, clean_images(self._task, "train"))
+
+    def labels(self) -> NDArray[np.int64]:
+        """Read the true classes of the validation pictures, (N,)."""
+        return clean_images(self._task, "val").labels
 
     def predict(self, pictures: str) -> Scores:
         """Ask it about the validation pictures, whose labels it is not told."""

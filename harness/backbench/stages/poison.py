@@ -28,9 +28,8 @@ def run(task: Task) -> Outcome:
     facts = facts_of(task)
     attack: Attack = implementation(options, facts)
     train = clean_images(task, "train")
-    val = clean_images(task, "val")
     chosen = choose(attack, train.labels, task.seed)
-    total = len(chosen) + len(val)
+    total = len(chosen) + facts.val
 
     poisoned = []
     folder = task.folder / "images"
@@ -49,6 +48,8 @@ def run(task: Task) -> Outcome:
     if poisoned:
         tensors: dict[str, NDArray[Any]] = {"indices": chosen, "pixels": np.stack(poisoned)}
         save_file(tensors, task.folder / "images.safetensors")
+    # opened only now: no choice and no poison can follow from the pictures of the evaluation
+    val = clean_images(task, "val")
     with (task.folder / "val.jsonl").open("w", encoding="utf-8") as manifest:
         for index in range(len(val)):
             manifest.write(stamp(attack, val, index, "val", task.seed)[1].line())

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import importlib
 import os
-import resource
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from backbench import provenance
-from backbench.model import Stage
+from backbench.model import PluginUse, Stage, StageKind
 from backbench.records import Record, describe
 from backbench.registry import HOOKS, Registry
+from backbench.runtime.memory import PeakMemory
 from backbench.runtime.places import Place
 from backbench.stages.task import Outcome, Progress, Task
 from backbench.store import Store, hash_files
@@ -57,7 +57,7 @@ def run_stage(
     """
     module = importlib.import_module(_MODULES[stage.kind.value])
     key = stage.key
-    wall, cpu = time.perf_counter(), _cpu_s()
+    wall, cpu, memory = time.perf_counter(), _cpu_s(), PeakMemory(device)
     resumed: dict[str, int] = {}
 
     def watched(done: int, total: int, values: Mapping[str, float]) -> None:
@@ -75,29 +75,61 @@ def run_stage(
             facts={**outcome.facts, **resumed},
             metrics=outcome.metrics,
             files=hash_files(folder),
-            provenance={**provenance.collect(device), "plugin": _origin(stage, registry)},
+            provenance={
+                **provenance.collect(device),
+                "plugin": _origin(stage.plugin, registry),
+                **_inputs(stage, store, registry),
+                **memory.provenance(),
+            },
             wall_s=round(time.perf_counter() - wall, 3),
             cpu_s=round(_cpu_s() - cpu, 3),
-            peak_mem_gib=round(_peak_memory_gib(), 3),
+            peak_mem_gib=round(memory.gib(), 3),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         store.publish(folder, record)
     return record
 
 
-def _origin(stage: Stage, registry: Registry) -> str | None:
-    """Return the distribution and version of the stage's plugin; of a layout there is none."""
-    use = stage.plugin
+def _origin(use: PluginUse | None, registry: Registry) -> str | None:
+    """Return the distribution and version of a plugin; of a layout there is none."""
     if use is None or use.kind not in HOOKS:
         return None
     return str(registry.find(use.kind, use.name).origin)
 
 
+def _inputs(stage: Stage, store: Store, registry: Registry) -> dict[str, Any]:
+    """Say what a stage has read.
+
+    Returns:
+        ``plugins``: name, distribution and version, as installed here, of the plugin of every
+        stage that it read, by role; ``data``: content of the data set that all this leads to,
+        ``None`` where there is none.
+    """
+    plugins: dict[str, str] = {}
+    data = stage.content if stage.kind is StageKind.DATASET else None
+    for role, key in stage.inputs.items():
+        record = store.record(key)
+        if record is None:
+            continue
+        use = record.stage.get("plugin")
+        if use and use["kind"] in HOOKS:
+            found = registry.find(use["kind"], use["name"])
+            plugins[role] = f"{use['name']} of {found.origin}"
+        data = data or _fingerprint(record, store)
+    return {"plugins": plugins, "data": data}
+
+
+def _fingerprint(record: Record, store: Store) -> str | None:
+    """Return the content of the data set that a stage was made from."""
+    if "data" in record.provenance:
+        found: str | None = record.provenance["data"]
+        return found
+    if record.stage.get("kind") == StageKind.DATASET:
+        return str(record.stage["content"])
+    above = (store.record(key) for key in record.stage.get("inputs", {}).values())
+    return next(filter(None, (_fingerprint(one, store) for one in above if one)), None)
+
+
 def _cpu_s() -> float:
     """Return the processor's seconds of this process and of those that it has waited for."""
     return sum(os.times()[:4])
-
-
-def _peak_memory_gib() -> float:
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from backbench.detection import detection
 from backbench.errors import StageError
-from backbench.images import ImageSet, Pixels
+from backbench.images import Unlabelled
 from backbench.plugin import Defense
 from backbench.poisoning import read_manifest
 from backbench.stages.data import training_images
@@ -21,27 +21,6 @@ from backbench.stages.task import Outcome, Task
 #: Largest share of the training set that a defense on the data may be told to be clean: with more,
 #: what it is not told would be the poison.
 MOST_CLEAN = 0.5
-
-
-class Unlabelled:
-    """A training set as a scraper finds it: no labels, no names.
-
-    Args:
-        images: The pictures.
-    """
-
-    def __init__(self, images: ImageSet) -> None:
-        self._images = images
-        self.labels = np.full(len(images), -1, dtype=np.int64)
-        self.sources = tuple(f"{index:08d}" for index in range(len(images)))
-        self.pixels = images.pixels
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def image(self, index: int) -> Pixels:
-        """Return one picture, (H, W, 3), uint8."""
-        return self._images.image(index)
 
 
 def _poisoned(task: Task, images: int) -> NDArray[np.bool_]:

@@ -22,6 +22,7 @@ pytest.register_assert_rewrite(
     "backbench.testing.dataset",
     "backbench.testing.defense",
     "backbench.testing.evaluator",
+    "backbench.testing.hygiene",
     "backbench.testing.metric",
     "backbench.testing.ssl_method",
 )

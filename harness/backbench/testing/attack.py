@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
 
 from backbench.images import Pixels
+from backbench.model import StageKind
 from backbench.plugin import Attack, Split
 from backbench.testing.base import PluginContract, global_generators_untouched, pictures
+from backbench.testing.hygiene import Trial, assert_same, run_twice
 
 _SPLITS: tuple[Split, ...] = get_args(Split)
 _SEEDS = range(5)
@@ -67,6 +70,11 @@ class AttackContract(PluginContract):
         before = labels.copy()
         self.attack().choose(labels, np.random.default_rng(0))
         np.testing.assert_array_equal(labels, before)
+
+    def test_poisons_do_not_follow_from_the_validation_split(self, tmp_path: Path) -> None:
+        """Choice and poisons are the same whatever pictures of the evaluation are stamped."""
+        trial = Trial(kind=StageKind.POISON, plugin=self.plugin(), facts=self.facts)
+        assert_same(run_twice(tmp_path, trial), "train.jsonl", "images.safetensors")
 
     # -- stamp --------------------------------------------------------------------------------
 

@@ -55,6 +55,10 @@ class PluginContract(ABC):
         """Import the class that the record points at."""
         return Registered(self.info, Origin("", "", "")).implementation()
 
+    def plugin(self) -> tuple[type[Any], Any, PluginInfo]:
+        """Return the class, the validated options and the record, as a stage gets them."""
+        return self.implementation(), self.settings(), self.info
+
     # -- the record ---------------------------------------------------------------------------
 
     def test_is_announced_by_an_installed_entry_point(self) -> None:

@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from backbench.images import ArrayImages, Subset
+from backbench.images import ArrayImages, Subset, Unlabelled
+from backbench.model import StageKind
 from backbench.plugin import CleanImages, Defense, DefenseContext, DefenseInfo
 from backbench.testing.base import PluginContract, global_generators_untouched, pictures
+from backbench.testing.hygiene import Trial, assert_same, run_twice
 
 if TYPE_CHECKING:
     from backbench.nn import Encoder
@@ -70,8 +73,6 @@ class DefenseContract(PluginContract):
 
     def apply(self, encoder: Encoder, images: ArrayImages) -> Any:
         """Let the defense do what its record says; return the encoder or the scores."""
-        from backbench.stages.sanitize import Unlabelled
-
         defense: Defense = self.implementation()(self.settings())
         if self.info.acts_on == "encoder":
             return defense.repair(encoder, self.context())
@@ -124,6 +125,17 @@ class DefenseContract(PluginContract):
             assert all(bool((one == other).all()) for one, other in weights)
         else:
             np.testing.assert_array_equal(first, again)
+
+    def test_nothing_follows_from_the_validation_split(self, tmp_path: Path) -> None:
+        """The mended encoder, or the scores, are the same whatever the validation split holds."""
+        repairs = self.info.acts_on == "encoder"
+        trial = Trial(
+            kind=StageKind.REPAIR if repairs else StageKind.SANITIZE,
+            plugin=self.plugin(),
+            facts=self.facts,
+            encoder=self.encoder(),
+        )
+        assert_same(run_twice(tmp_path, trial), "encoder.safetensors", "scores.safetensors")
 
     def test_global_generators_are_untouched(self) -> None:
         """The defense leaves no trace in the generators of others."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +14,10 @@ import pytest
 from numpy.typing import NDArray
 
 from backbench.images import ArrayImages, Subset
+from backbench.model import StageKind
 from backbench.plugin import DatasetFacts, EvaluationContext, Evaluator, ImageEvaluator, Scores
 from backbench.testing.base import PluginContract, global_generators_untouched, pictures
+from backbench.testing.hygiene import Trial, assert_same, assert_same_scores, run_twice
 
 if TYPE_CHECKING:
     from backbench.nn import Encoder
@@ -61,6 +64,16 @@ class _ClassifierContract(PluginContract):
         first = self.asked(evaluator)
         _assert_equal(first, self.asked(evaluator))
         _assert_equal(first, self.asked(self.fitted(seed=5)))
+
+    @abstractmethod
+    def trial(self) -> Trial:
+        """Return what the evaluator's stage is given."""
+
+    def test_nothing_is_learnt_from_the_validation_split(self, tmp_path: Path) -> None:
+        """The head, and what it says of a picture, are the same whatever else is asked about."""
+        folders = run_twice(tmp_path, self.trial())
+        assert_same(folders, "head.safetensors")
+        assert_same_scores(folders)
 
     def test_a_kept_head_scores_as_it_did(self) -> None:
         """What ``state`` gives, ``restore`` takes, and scores are the same; nothing is no head."""
@@ -114,6 +127,15 @@ class EvaluatorContract(_ClassifierContract):
     def asked(self, evaluator: Any) -> Heads:
         """Return its scores of other points of the clouds."""
         return by_head(evaluator.predict(clouds(1)[0]))
+
+    def trial(self) -> Trial:
+        """Return the clouds as features."""
+        return Trial(
+            kind=StageKind.EVALUATE,
+            plugin=self.plugin(),
+            facts=self.facts,
+            features=lambda split: clouds(int(split == "val")),
+        )
 
     def truth(self) -> NDArray[np.int64]:
         """Return the clouds of these points."""
@@ -181,6 +203,12 @@ class ImageEvaluatorContract(_ClassifierContract):
     def asked(self, evaluator: Any) -> Heads:
         """Return its scores of these pictures."""
         return by_head(evaluator.predict(encoder(), self.shown()))
+
+    def trial(self) -> Trial:
+        """Return the pictures of the contract, and the encoder."""
+        return Trial(
+            kind=StageKind.EVALUATE, plugin=self.plugin(), facts=self.facts, encoder=encoder()
+        )
 
     def truth(self) -> NDArray[np.int64]:
         """Return the classes of these pictures, which it is not told."""

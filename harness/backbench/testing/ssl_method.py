@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backbench.images import ArrayImages
+from backbench.model import StageKind
 from backbench.testing.base import PluginContract, global_generators_untouched, pictures
+from backbench.testing.hygiene import Trial, assert_same, run_twice
 
 if TYPE_CHECKING:
     from backbench.nn import Batch, Encoder, SSLMethod
@@ -193,6 +195,11 @@ class SSLMethodContract(PluginContract):
         images = pictures(self.facts)
         relabelled = ArrayImages(images.pixels, images.labels[::-1].copy(), images.sources)
         assert _same_weights(self.pretrain(images)[0], self.pretrain(relabelled)[0])
+
+    def test_weights_do_not_follow_from_the_validation_split(self, tmp_path: Path) -> None:
+        """The encoder is the same whatever the validation split holds."""
+        trial = Trial(kind=StageKind.PRETRAIN, plugin=self.plugin(), facts=self.facts)
+        assert_same(run_twice(tmp_path, trial), "encoder.safetensors", "log.jsonl")
 
     def test_pictures_are_not_changed(self) -> None:
         """The training set is only read."""

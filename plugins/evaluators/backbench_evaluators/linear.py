@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from backbench.plugin import Evaluator
+from backbench.plugin import Evaluator, selection_split
 from backbench.seeds import derive
 from backbench_evaluators.features import (
     Floats,
@@ -21,6 +22,9 @@ from backbench_evaluators.features import (
     unit,
 )
 from backbench_evaluators.options import LinearOptions
+
+#: Share of the labelled pictures on which a penalty is chosen.
+SELECTION = 0.2
 
 #: What a milestone multiplies the learning rate of SGD by.
 GAMMA = 0.1
@@ -42,21 +46,56 @@ class Linear(Evaluator):
         variance of the L2-normalised training features, 1e-5; SGD .01, momentum .9, weight decay
         1e-4, batch 256, 40 epochs, a tenth at 15 and 30.
     Differs: features of whole pictures, computed once, instead of random crops in every epoch;
-        mean and variance are those of the labelled pictures. L-BFGS goes on to the minimum.
+        mean and variance are those of the labelled pictures. L-BFGS goes on to the minimum. Of
+        several penalties the best on a part of the training pictures is taken; the published code
+        also saves the epoch that was best on the validation pictures.
     """
 
     options: LinearOptions
 
+    def __init__(self, options: LinearOptions, seed: int) -> None:
+        super().__init__(options, seed)
+        self._selection: Mapping[str, Any] = {}
+
     def fit(self, features: Floats, labels: NDArray[np.int64], classes: int) -> None:
         """Learn from clean training features; see :meth:`backbench.plugin.Evaluator.fit`."""
         chosen = labelled_subset(labels, self.options.label_fraction, derive(self.seed, "labelled"))
-        normalised = unit(features[chosen])
+        features, labels = features[chosen], labels[chosen]
+        penalty = self.options.penalty
+        if isinstance(penalty, tuple):
+            penalty, self._selection = self._select(penalty, features, labels, classes)
+        self._head = self._fitted(penalty, features, labels, classes)
+
+    def _select(
+        self,
+        penalties: tuple[float, ...],
+        features: Floats,
+        labels: NDArray[np.int64],
+        classes: int,
+    ) -> tuple[float, Mapping[str, Any]]:
+        """Return the best penalty, the greatest of equals, and what the record says of it."""
+        own, apart = selection_split(labels, SELECTION, derive(self.seed, "penalty"))
+        found = {}
+        for penalty in sorted(penalties, reverse=True):
+            head = self._fitted(penalty, features[own], labels[own], classes)
+            right = head(features[apart]).argmax(axis=1) == labels[apart]
+            found[penalty] = float(right.mean())
+        best = max(found, key=found.__getitem__)
+        accuracies = {str(penalty): accuracy for penalty, accuracy in found.items()}
+        return best, {"penalty": best, "images": len(apart), "accuracy": accuracies}
+
+    def _fitted(
+        self, penalty: float, features: Floats, labels: NDArray[np.int64], classes: int
+    ) -> NormalisedHead:
+        normalised = unit(features)
         mean, scale = standardisation(normalised)
-        solve = _SOLVERS[self.options.solver]
-        weights = solve(
-            (normalised - mean) * scale, labels[chosen], classes, self.options, self.seed
-        )
-        self._head = NormalisedHead(mean, scale, weights)
+        problem = _Problem((normalised - mean) * scale, labels, classes, penalty)
+        weights = _SOLVERS[self.options.solver](problem, self.options, self.seed)
+        return NormalisedHead(mean, scale, weights)
+
+    def selection(self) -> Mapping[str, Any]:
+        """Return ``penalty``, ``images`` it was chosen on, and the ``accuracy`` of each."""
+        return self._selection
 
     def predict(self, features: Floats) -> Floats:
         """Return logits, (M, classes), of features (M, D)."""
@@ -69,6 +108,23 @@ class Linear(Evaluator):
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take what :meth:`state` gave; see :meth:`backbench.plugin.Evaluator.restore`."""
         self._head = NormalisedHead.of(state)
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """What a classifier is learnt from.
+
+    Args:
+        inputs: (N, D).
+        labels: (N,).
+        classes: Number of classes.
+        penalty: L2 penalty of the weights.
+    """
+
+    inputs: Floats
+    labels: NDArray[np.int64]
+    classes: int
+    penalty: float
 
 
 def cross_entropy(
@@ -94,18 +150,17 @@ def cross_entropy(
     return loss, gradient
 
 
-def solve_lbfgs(
-    inputs: Floats, labels: NDArray[np.int64], classes: int, options: LinearOptions, _seed: int
-) -> Floats:
+def solve_lbfgs(problem: _Problem, options: LinearOptions, _seed: int) -> Floats:
     """Return the weights, (D + 1, C), at the minimum; biases carry no penalty."""
-    shape = (inputs.shape[1] + 1, classes)
+    shape = (problem.inputs.shape[1] + 1, problem.classes)
+    penalty = problem.penalty
 
     def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         weights = flat.reshape(shape)
-        loss, gradient = cross_entropy(weights.astype(np.float32), inputs, labels)
+        loss, gradient = cross_entropy(weights.astype(np.float32), problem.inputs, problem.labels)
         slope = gradient.astype(np.float64)
-        slope[:-1] += options.penalty * weights[:-1]
-        return loss + options.penalty / 2 * float(np.square(weights[:-1]).sum()), slope.ravel()
+        slope[:-1] += penalty * weights[:-1]
+        return loss + penalty / 2 * float(np.square(weights[:-1]).sum()), slope.ravel()
 
     found = minimize(
         objective,
@@ -117,12 +172,11 @@ def solve_lbfgs(
     return np.asarray(found.x.reshape(shape), dtype=np.float32)
 
 
-def solve_sgd(
-    inputs: Floats, labels: NDArray[np.int64], classes: int, options: LinearOptions, seed: int
-) -> Floats:
+def solve_sgd(problem: _Problem, options: LinearOptions, seed: int) -> Floats:
     """Return the weights, (D + 1, C), after the published epochs of SGD."""
     rng = np.random.default_rng(derive(seed, "sgd"))
-    weights = fresh_layer(rng, inputs.shape[1], classes)
+    inputs, labels = problem.inputs, problem.labels
+    weights = fresh_layer(rng, inputs.shape[1], problem.classes)
     velocity = np.zeros_like(weights)
     for epoch in range(options.epochs):
         lr = options.lr * GAMMA ** sum(epoch >= milestone for milestone in options.milestones)
@@ -131,10 +185,10 @@ def solve_sgd(
             rows = order[start : start + options.batch_size]
             _, gradient = cross_entropy(weights, inputs[rows], labels[rows])
             velocity *= np.float32(options.momentum)
-            velocity += gradient + np.float32(options.penalty) * weights
+            velocity += gradient + np.float32(problem.penalty) * weights
             weights -= np.float32(lr) * velocity
     return weights
 
 
-_Solver = Callable[[Floats, NDArray[np.int64], int, LinearOptions, int], Floats]
+_Solver = Callable[[_Problem, LinearOptions, int], Floats]
 _SOLVERS: dict[str, _Solver] = {"lbfgs": solve_lbfgs, "sgd": solve_sgd}

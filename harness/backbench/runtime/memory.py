@@ -1,0 +1,77 @@
+"""The most memory that one stage has taken, in a process that runs many."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+_CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+
+#: Sets the high-water mark of resident memory to what is resident now.
+_RESET = "5"
+
+
+class PeakMemory:
+    """Measures from its making on, where the system lets one start anew.
+
+    Source: proc_pid_clear_refs(5): writing 5 resets the peak resident set size (``VmHWM`` of
+        proc_pid_status(5)) to its current value; Linux 4.0 and later.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._fresh = _reset()
+        torch = self._torch()
+        if torch is not None:
+            torch.cuda.reset_peak_memory_stats(device)
+
+    def gib(self) -> float:
+        """Return the highest resident memory of this process, in GiB."""
+        found = _high_water() if self._fresh else None
+        if found is not None:
+            return found / 2**20
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+    def provenance(self) -> dict[str, Any]:
+        """Say what the peak is of (``stage``, or the life of the ``process``), and the GPU's.
+
+        Returns:
+            ``peak_mem_of`` and, of a stage on a GPU, ``peak_gpu_mem_gib``: the most that torch
+            has held there at once.
+        """
+        said: dict[str, Any] = {"peak_mem_of": "stage" if self._fresh else "process"}
+        torch = self._torch()
+        if torch is not None:
+            peak = torch.cuda.max_memory_allocated(self._device)
+            said["peak_gpu_mem_gib"] = round(peak / 2**30, 3)
+        return said
+
+    def _torch(self) -> Any:
+        """Return torch where it is imported and computes on a GPU; it is not imported for this."""
+        torch = sys.modules.get("torch")
+        if torch is None or not self._device.startswith("cuda"):
+            return None
+        return torch if torch.cuda.is_initialized() else None
+
+
+def _reset() -> bool:
+    """Start the high-water mark anew; say whether that worked."""
+    try:
+        _CLEAR.write_text(_RESET, encoding="ascii")
+    except OSError:
+        return False
+    return _high_water() is not None
+
+
+def _high_water() -> int | None:
+    """Return the high-water mark of resident memory, KiB; ``None`` where there is none."""
+    try:
+        for line in _STATUS.read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
+    except OSError:
+        pass
+    return None

@@ -1,0 +1,199 @@
+"""Run a plugin's stage over two stores that differ in their validation split alone."""
+
+# ruff: noqa: S101 - asserting is what a test does
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from backbench.images import ArrayImages
+from backbench.model import Stage, StageKind
+from backbench.plugin import DatasetFacts, PluginInfo
+from backbench.records import Record
+from backbench.registry import Registry
+from backbench.stages.task import Task
+from backbench.store import Store
+from backbench.testing.base import pictures
+
+if TYPE_CHECKING:
+    from backbench.nn import Encoder
+
+#: Keys of what is in the store.
+DATASET, ENCODER, FEATURES = ("d" * 32, "e" * 32, "f" * 32)
+
+_MODULES = {
+    StageKind.POISON: "poison",
+    StageKind.PRETRAIN: "pretrain",
+    StageKind.SANITIZE: "sanitize",
+    StageKind.REPAIR: "repair",
+    StageKind.EVALUATE: "evaluate",
+}
+
+#: Gives the features, (N, D), and the labels of a split.
+Features = Callable[[str], tuple[NDArray[np.float32], NDArray[np.int64]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Task(Task):
+    """A stage whose plugin need not be installed."""
+
+    found: tuple[type[Any], Any, PluginInfo] | None = None
+
+    def plugin(self) -> tuple[type[Any], Any, PluginInfo]:
+        """Return the plugin's class, its validated options and its record."""
+        assert self.found is not None
+        return self.found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A plugin, and what its stage is given.
+
+    Args:
+        kind: Of the stage.
+        plugin: The plugin's class, its validated options and its record.
+        facts: The data set.
+        encoder: The encoder that the stage reads, if it reads one.
+        features: Clean features of both splits, for an evaluator that reads features.
+    """
+
+    kind: StageKind
+    plugin: tuple[type[Any], Any, PluginInfo]
+    facts: DatasetFacts
+    encoder: Encoder | None = None
+    features: Features | None = None
+
+
+def run_twice(folder: Path, trial: Trial) -> tuple[Path, Path]:
+    """Run a stage over two stores; return the folders that it has written.
+
+    Training pictures, seed and everything else are the same. The first half of the validation
+    pictures is the same too; the others are other pictures, and all have other labels.
+
+    Args:
+        folder: An empty folder.
+        trial: The plugin, and what it is given.
+    """
+    return _run(folder / "one", trial, 0), _run(folder / "two", trial, 1)
+
+
+def assert_same(folders: tuple[Path, Path], *names: str) -> None:
+    """Assert that files which follow from the training pictures alone are the same.
+
+    Args:
+        folders: What :func:`run_twice` gave.
+        names: The files; one that neither folder has is passed over.
+    """
+    for name in names:
+        first, second = ((folder / name) for folder in folders)
+        assert first.is_file() == second.is_file()
+        if first.is_file():
+            same = first.read_bytes() == second.read_bytes()
+            assert same, f"{name} is another where the validation pictures are others"
+
+
+def assert_same_scores(folders: tuple[Path, Path]) -> None:
+    """Assert that the pictures that both validation splits have are scored alike."""
+    first, second = (load_file(folder / "predictions.safetensors") for folder in folders)
+    for name, scores in first.items():
+        if "scores" in name:
+            half = len(scores) // 2
+            np.testing.assert_allclose(
+                scores[:half].astype(np.float64),
+                second[name][:half].astype(np.float64),
+                rtol=1e-2,
+                atol=1e-2,
+                err_msg=f"{name} are others where other validation pictures are others",
+            )
+
+
+def validation(facts: DatasetFacts, which: int) -> ArrayImages:
+    """Make one of two validation splits, which share the pictures of the first half.
+
+    Args:
+        facts: Their number, size and classes.
+        which: 0 or 1.
+    """
+    height, width = facts.size or (32, 32)
+    shape = (facts.val, height, width, 3)
+    pixels = np.random.default_rng(100).integers(0, 256, shape, dtype=np.uint8)
+    half = facts.val // 2
+    own = np.random.default_rng(101 + which).integers(0, 256, shape, dtype=np.uint8)
+    pixels[half:] = own[half:]
+    labels = (np.arange(facts.val) + which) % len(facts.classes)
+    return ArrayImages(pixels, labels, [f"val/{index:06d}" for index in range(facts.val)])
+
+
+def _run(root: Path, trial: Trial, which: int) -> Path:
+    root.mkdir()
+    store, out = Store(root / "store"), root / "out"
+    store.prepare()
+    out.mkdir()
+    inputs = {"dataset": DATASET}
+    _put_dataset(store, trial.facts, which)
+    if trial.encoder is not None:
+        from backbench.nn import save_encoder
+
+        inputs["encoder"] = ENCODER
+        save_encoder(_put(store, ENCODER), trial.encoder)
+    if trial.features is not None:
+        _put_features(store, trial.features, which)
+        inputs = {"clean": FEATURES}
+    task = _Task(
+        stage=Stage(kind=trial.kind, plugin=None, seed=0, inputs=inputs),
+        store=store,
+        folder=out,
+        registry=Registry(),
+        device="cpu",
+        progress=lambda *_: None,
+        found=trial.plugin,
+    )
+    importlib.import_module(f"backbench.stages.{_MODULES[trial.kind]}").run(task)
+    return out
+
+
+def _put_dataset(store: Store, facts: DatasetFacts, which: int) -> None:
+    splits = {"train": pictures(facts), "val": validation(facts, which)}
+    folder = _put(store, DATASET, facts={"dataset": asdict(facts)})
+    index: dict[str, Any] = {"classes": facts.classes}
+    for name, images in splits.items():
+        tensors: dict[str, NDArray[Any]] = {"pixels": images.pixels, "labels": images.labels}
+        save_file(tensors, folder / f"{name}.safetensors")
+        index[name] = {"sources": list(images.sources), "labels": images.labels.tolist()}
+    (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
+def _put_features(store: Store, features: Features, which: int) -> None:
+    (train, train_labels), (val, val_labels) = features("train"), features("val")
+    if which:
+        half = len(val) // 2
+        val = np.concatenate([val[:half], -2 * val[half:]])
+        val_labels = val_labels[::-1].copy()
+    tensors: dict[str, NDArray[Any]] = {"train": train, "train_labels": train_labels}
+    tensors |= {"val": val, "val_labels": val_labels}
+    folder = _put(store, FEATURES, stage={"inputs": {"dataset": DATASET, "encoder": ENCODER}})
+    save_file(tensors, folder / "features.safetensors")
+
+
+def _put(store: Store, key: str, **said: Mapping[str, Any]) -> Path:
+    """Write the record of a stage, and return the folder of its artifact."""
+    record = Record(
+        **{"key": key, "stage": {}, "label": "", "finished": "", **said},  # type: ignore[arg-type]
+        wall_s=0,
+        cpu_s=0,
+        peak_mem_gib=0,
+    )
+    path = store.root / "records" / f"{key}.json"
+    path.write_text(json.dumps(record.as_json()), encoding="utf-8")
+    folder = store.artifact(key)
+    folder.mkdir()
+    return folder

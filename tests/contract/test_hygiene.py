@@ -1,0 +1,677 @@
+"""The evaluation split: nobody who learns or chooses sees it, and who cheats is caught."""
+
+from __future__ import annotations
+
+import functools
+import json
+import types
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import ValidationError
+from safetensors.numpy import load_file
+
+from backbench.config import load_benchmark
+from backbench.data.files import FileImages
+from backbench.images import ArrayImages, Overlay, Subset, Unlabelled
+from backbench.model import Stage, StageKind
+from backbench.planning import make_plan
+from backbench.plugin import Defense, ImageEvaluator, selection_split
+from backbench.poisoning import read_manifest
+from backbench.registry import load_registry
+from backbench.seeds import derive
+from backbench.stages import data, evaluate
+from backbench.stages.run import run_stage
+from backbench.stages.task import Task
+from backbench.store import Store
+from backbench.testing import (
+    FACTS,
+    AttackContract,
+    DefenseContract,
+    EvaluatorContract,
+    ImageEvaluatorContract,
+    hygiene,
+)
+from backbench.testing.evaluator import encoder
+from backbench_evaluators.linear import Linear
+from backbench_evaluators.options import LinearOptions
+from tests.conftest import tiny
+from tests.contract.test_kit import Centroids, Colours, Fine, Kept, caught
+
+# -- what can be reached --------------------------------------------------------------------------
+
+_PLAIN = (str, int, float, complex, type(None), Path, type, type(np), np.dtype, np.generic)
+
+
+def reachable(*things, closures):
+    """Yield the arrays and bytes that lead from things by attributes, items, and closures."""
+    seen, waiting = {}, list(things)
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen or isinstance(one, (*_PLAIN, Secrets)):
+            continue
+        seen[id(one)] = one  # an id is of one object only while that lives
+        if isinstance(one, bytes | bytearray | memoryview):
+            yield bytes(one)
+        elif isinstance(one, torch.Tensor):
+            yield one.detach().cpu().numpy()
+        else:
+            if isinstance(one, np.ndarray):
+                yield one
+            waiting += _next(one, closures=closures)
+
+
+def _next(one, *, closures):  # noqa: PLR0911 - a case a kind of thing
+    if isinstance(one, np.ndarray):
+        return [one.base]
+    if isinstance(one, dict):
+        return [*one.keys(), *one.values()]
+    if isinstance(one, list | tuple | set | frozenset):
+        return list(one)
+    if isinstance(one, functools.partial):
+        return [one.func, one.args, one.keywords]
+    if isinstance(one, types.FunctionType):
+        cells = (one.__closure__ or ()) if closures else ()
+        return [one.__defaults__, *(cell.cell_contents for cell in cells)]
+    if hasattr(one, "__self__"):
+        return [one.__self__, getattr(one, "__func__", None)]
+    if isinstance(one, torch.nn.Module):
+        return list(vars(one).values())
+    return [value for name in dir(one) if not name.startswith("__") for value in _value(one, name)]
+
+
+def _value(one, name):
+    try:
+        return [getattr(one, name)]
+    except Exception:  # noqa: BLE001 - a property that does not apply
+        return []
+
+
+class Secrets:
+    """Pictures, features and labels that must not be found."""
+
+    def __init__(self, *, pictures=(), rows=(), labels=()):
+        self.whole = {np.ascontiguousarray(one).tobytes() for one in (*pictures, *rows, *labels)}
+
+    def found(self, *things, closures=True):
+        for one in reachable(*things, closures=closures):
+            if isinstance(one, bytes):
+                if any(secret in one for secret in self.whole):
+                    return True
+                continue
+            parts = np.ascontiguousarray(one)
+            while parts.ndim:
+                if parts.tobytes() in self.whole or any(p.tobytes() in self.whole for p in parts):
+                    return True
+                if parts.ndim < 4:
+                    break
+                parts = parts.reshape(-1, *parts.shape[2:])
+        return False
+
+
+def test_the_search_finds_what_is_there():
+    secret = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    secrets = Secrets(pictures=[secret])
+    others = np.zeros((5, 4, 4, 3), np.uint8)
+
+    class Holder:
+        __slots__ = ("inner",)
+
+        @property
+        def made(self):
+            return [{"x": self.inner}]
+
+    holder = Holder()
+    holder.inner = others
+    assert not secrets.found(holder)
+    stacked = np.stack([others[0], secret])
+    holder.inner = stacked
+    assert secrets.found(holder)
+    assert secrets.found((stacked[:1],))  # by the array that it is a part of
+    assert secrets.found(lambda: stacked)
+    assert not secrets.found(lambda: stacked, closures=False)
+    assert secrets.found(ArrayImages(stacked, np.zeros(2, np.int64), "ab").image)
+    assert secrets.found(torch.from_numpy(stacked))
+
+
+# -- the real stages ------------------------------------------------------------------------------
+
+MATRIX = """
+[evaluators.linear-augmented]
+label_fraction = 1.0
+epochs = 1
+
+[[matrix]]
+datasets = ["drawn"]
+attacks = ["targeted"]
+methods = ["rotnet"]
+defenses = ["distill"]
+evaluators = ["linear", "linear-augmented"]
+"""
+
+
+class World:
+    """The tiny benchmark, run stage by stage, with what must not be seen."""
+
+    def __init__(self, folder):
+        (folder / "b.toml").write_text(
+            tiny().partition("[[matrix]]")[0].replace("epochs = 2", "epochs = 1") + MATRIX
+        )
+        self.registry = load_registry()
+        plan = make_plan(load_benchmark(folder / "b.toml", self.registry), {"drawn": "content"})
+        self.stages = plan.stages
+        self.store = Store(folder / "store")
+        self.store.prepare()
+        for stage in plan.stages.values():
+            self.run(stage)
+
+    def run(self, stage):
+        return run_stage(stage, self.store, self.registry, "cpu", lambda *_: None)
+
+    def again(self, stage):
+        """Run a stage once more, as it was or under another key."""
+        self.store.forget(stage.key)
+        data._array_images.cache_clear()
+        return self.run(stage)
+
+    def one(self, kind, reads="dataset"):
+        """Return a stage of a kind that reads an input of some role."""
+        stages = self.stages.values()
+        return next(one for one in stages if one.kind is kind and reads in one.inputs)
+
+    def folder(self, stage):
+        return self.store.artifact(stage.key)
+
+    @property
+    def dataset(self):
+        return self.folder(next(s for s in self.stages.values() if s.kind is StageKind.DATASET))
+
+    @property
+    def secrets(self):
+        val = load_file(self.dataset / "val.safetensors")
+        rows = [
+            row
+            for stage in self.stages.values()
+            if stage.kind is StageKind.FEATURES
+            for row in load_file(self.folder(stage) / "features.safetensors")["val"]
+        ]
+        return Secrets(pictures=val["pixels"], labels=[val["labels"]], rows=rows)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return World(tmp_path_factory.mktemp("hygiene"))
+
+
+@pytest.fixture
+def spy(monkeypatch):
+    """Return a function that puts a class made from the plugin's own in its place."""
+
+    def put(make):
+        real = Task.plugin
+
+        def plugin(task):
+            found, options, info = real(task)
+            return make(found), options, info
+
+        monkeypatch.setattr(Task, "plugin", plugin)
+
+    return put
+
+
+class Hidden:
+    """The file of the validation pictures, which can be taken away."""
+
+    def __init__(self, path):
+        self.path, self.away = path, path.with_suffix(".away")
+
+    def take(self):
+        self.path.rename(self.away)
+
+    def back(self):
+        if self.away.exists():
+            self.away.rename(self.path)
+
+
+@pytest.fixture
+def hidden(world):
+    found = Hidden(world.dataset / "val.safetensors")
+    yield found
+    found.back()
+
+
+def looking(found, secrets, names, seen, after=lambda: None):
+    """Return a class that looks around, with all that it is handed, at the start of its methods."""
+
+    def wrapped(name):
+        real = getattr(found, name)
+
+        def method(self, *arguments, **named):
+            assert not secrets.found(self, arguments, named), f"seen in {name}"
+            result = real(self, *arguments, **named)
+            assert not secrets.found(self, arguments, named, result), f"seen after {name}"
+            seen.append(name)
+            if name == names[-1]:
+                after()
+            return result
+
+        return method
+
+    return type(f"Looking{found.__name__}", (found,), {name: wrapped(name) for name in names})
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (StageKind.PRETRAIN, ("__init__", "views", "training_loss")),
+        (StageKind.REPAIR, ("__init__", "repair")),
+    ],
+)
+def test_who_trains_runs_without_the_validation_split(world, spy, hidden, kind, names):
+    """Neither can it be reached, nor is it opened: the pictures are not even there."""
+    seen, secrets = [], world.secrets
+    hidden.take()
+    spy(lambda found: looking(found, secrets, names, seen))
+    world.again(world.one(kind))
+    assert set(seen) == set(names)
+
+
+def test_a_defense_on_the_data_sees_neither_split_nor_list(world, monkeypatch):
+    """Poisoned pictures come as they are: their clean versions and their places are nowhere."""
+    pretrain = world.one(StageKind.PRETRAIN, "poison")
+    stage = Stage(StageKind.SANITIZE, None, 0, {**pretrain.inputs, "encoder": pretrain.key})
+    train = load_file(world.dataset / "train.safetensors")["pixels"]
+    manifest = world.store.artifact(pretrain.inputs["poison"]) / "train.jsonl"
+    places = np.array([mark.index for mark in read_manifest(manifest)])
+    secrets = world.secrets
+    secrets.whole |= Secrets(pictures=train[places], labels=[places]).whole
+    asked = []
+
+    class Looks(Defense):
+        def sanitize(self, encoder, images, context):
+            assert not secrets.found(self, encoder, images, context.clean(0.3), closures=False)
+            assert not isinstance(images, Overlay)
+            assert set(images.labels) == {-1}
+            asked.append(len(images))
+            return np.arange(len(images)) - 5.0
+
+    info = replace(world.registry.find("defense", "patch-search").info)
+    monkeypatch.setattr(Task, "plugin", lambda _: (Looks, None, info))
+    world.again(stage)
+    assert asked == [96]
+
+
+def test_an_attack_has_poisoned_before_the_validation_split_is_opened(world, spy, hidden):
+    seen, stage = [], world.one(StageKind.POISON)
+    secrets = Secrets(pictures=load_file(world.dataset / "val.safetensors")["pixels"])
+    before = (world.folder(stage) / "train.jsonl").read_bytes()
+    poisons = len(before.splitlines())
+    hidden.take()
+
+    def make(found):
+        class Looking(found):
+            def choose(self, labels, rng):
+                assert not secrets.found(self, labels, rng)
+                return super().choose(labels, rng)
+
+            def stamp(self, image, rng, split):
+                seen.append(split)
+                if split == "train":
+                    assert not secrets.found(self, image, rng)
+                if len(seen) == poisons:
+                    hidden.back()
+                return super().stamp(image, rng, split)
+
+        return Looking
+
+    spy(make)
+    world.again(stage)
+    assert seen == ["train"] * poisons + ["val"] * 32
+    assert (world.folder(stage) / "train.jsonl").read_bytes() == before
+
+
+def test_an_evaluator_of_pictures_learns_before_they_are_opened(world, spy, hidden):
+    stage, seen = world.one(StageKind.EVALUATE, "encoder"), []
+    secrets = world.secrets
+    labels = Secrets(labels=[load_file(world.dataset / "val.safetensors")["labels"]])
+    hidden.take()
+
+    def make(found):
+        class Looking(looking(found, secrets, ("__init__", "fit"), seen, after=hidden.back)):
+            def predict(self, encoder, images):
+                assert not labels.found(self, encoder, images)
+                assert set(images.labels) == {-1}
+                assert set(images.sources) == {f"{i:08d}" for i in range(32)}
+                seen.append("predict")
+                return super().predict(encoder, images)
+
+        return Looking
+
+    spy(make)
+    world.again(stage)
+    assert seen == ["__init__", "fit", "predict", "predict"]
+
+
+def test_an_evaluator_of_features_learns_before_they_are_read(world, spy, monkeypatch):
+    stage = world.one(StageKind.EVALUATE, "triggered")
+    seen, real = [], evaluate.safe_open
+    secrets = world.secrets
+    labels = Secrets(labels=[load_file(world.dataset / "val.safetensors")["labels"]])
+
+    class Recorded:
+        def __init__(self, path, framework):
+            self.path, self.file = path, real(path, framework=framework)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def get_tensor(self, name):
+            clean = Path(self.path).parent.name == stage.inputs["clean"]
+            seen.append(f"{'clean' if clean else 'triggered'} {name}")
+            with self.file as file:
+                return file.get_tensor(name)
+
+    def make(found):
+        class Looking(looking(found, secrets, ("__init__", "fit"), seen)):
+            def predict(self, features):
+                assert not labels.found(self, features)
+                seen.append("predict")
+                return super().predict(features)
+
+        return Looking
+
+    monkeypatch.setattr(evaluate, "safe_open", Recorded)
+    spy(make)
+    world.again(stage)
+    assert seen == [
+        "__init__",
+        "clean train",
+        "clean train_labels",
+        "fit",
+        "clean val_labels",
+        "triggered val_labels",
+        "clean val",
+        "predict",
+        "triggered val",
+        "predict",
+    ]
+
+
+def test_pictures_on_disk_are_opened_when_the_evaluator_has_learnt(tmp_path, monkeypatch):
+    """Of sets that are not in memory no attribute leads to the names, which tell the class."""
+    root = tmp_path / "pictures"
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for name in ("ant", "bee"):
+            (root / split / name).mkdir(parents=True)
+            for side in (32, 36, 40):
+                pixels = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / split / name / f"{side}.png")
+    store = Store(tmp_path / "store")
+    store.prepare()
+    options = {"root": str(root)}
+    plugin = {"kind": "dataset", "name": "image-folder", "options": options}
+    facts = {"classes": ["ant", "bee"], "train": 6, "val": 6, "size": None}
+    facts["train_per_class"] = [3, 3]
+    hygiene._put(store, "d" * 32, stage={"plugin": plugin}, facts={"dataset": facts})
+    from backbench.nn import save_encoder
+
+    save_encoder(hygiene._put(store, "e" * 32), encoder())
+    contents = {path: path.read_bytes() for path in root.glob("val/*/*.png")}
+    for path in contents:
+        path.write_bytes(b"")
+    seen = []
+
+    class Looks(ImageEvaluator):
+        def fit(self, encoder, images):
+            assert len(images.labels) == 6
+            seen.append("fit")
+            for path, content in contents.items():
+                path.write_bytes(content)
+
+        def predict(self, encoder, images):
+            held = [images._picture, *vars(images).values()]
+            assert not any(isinstance(one, FileImages) for one in held)
+            assert not any("ant" in str(one) for one in vars(images).values())
+            assert images.image(5).ndim == 3
+            seen.append("predict")
+            return np.zeros((len(images), 2), np.float32)
+
+    info = replace(load_registry().find("evaluator", "linear-augmented").info)
+    monkeypatch.setattr(Task, "plugin", lambda _: (Looks, None, info))
+    stage = Stage(StageKind.EVALUATE, None, 0, {"dataset": "d" * 32, "encoder": "e" * 32})
+    folder = tmp_path / "out"
+    folder.mkdir()
+    task = Task(stage, store, folder, load_registry(), "cpu", lambda *_: None)
+    evaluate.run(task)
+    assert seen == ["fit", "predict"]
+
+
+def test_parts_of_a_set_do_not_hold_the_set():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (6, 4, 4, 3), dtype=np.uint8)
+    labels = np.arange(6)
+    uniform = ArrayImages(pixels, labels, list("abcdef"))
+
+    class Ragged(ArrayImages):
+        def __init__(self):
+            super().__init__(pixels, labels, list("abcdef"))
+            self.pixels, self.kept = None, pixels
+
+        def image(self, index):
+            return self.kept[index]
+
+    rows = np.array([4, 1])
+    rest = Secrets(pictures=pixels[[0, 2, 3, 5]], labels=[labels])
+    for images in (uniform, Ragged()):
+        part, bare = Subset(images, rows), Unlabelled(images)
+        for position, row in enumerate(rows):
+            np.testing.assert_array_equal(part.image(position), pixels[row])
+            np.testing.assert_array_equal(bare.image(int(row)), pixels[row])
+        assert part.labels.tolist() == [4, 1]
+        assert not rest.found(part, closures=False)
+        assert not Secrets(labels=[labels]).found(bare, closures=False)
+
+
+# -- the kit catches who cheats all the same ------------------------------------------------------
+
+
+class Remembers:
+    """What a class keeps from one stage of a worker to the next."""
+
+    kept: tuple[float, ...] = ()
+
+    @classmethod
+    def keep(cls, array):
+        Remembers.kept = (*Remembers.kept, float(np.asarray(array, np.float64).sum()))
+
+    @classmethod
+    def noise(cls):
+        return sum(Remembers.kept) % 97
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept():
+    Remembers.kept = ()
+
+
+class Adapts(Centroids):
+    """Moves to where the pictures are that it is asked about."""
+
+    def predict(self, features):
+        self.centres = self.centres - (features.mean(axis=0) > 0)
+        return super().predict(features)
+
+
+class Carries(Centroids):
+    def fit(self, features, labels, classes):
+        super().fit(features, labels, classes)
+        self.centres = self.centres + Remembers.noise()
+
+    def predict(self, features):
+        Remembers.keep(features)
+        return super().predict(features)
+
+    def state(self):
+        return {"centres": self.centres}
+
+
+class CarriesColours(Colours):
+    def fit(self, encoder, images):
+        super().fit(encoder, images)
+        self.centres = self.centres + Remembers.noise()
+
+    def predict(self, encoder, images):
+        Remembers.keep(images.pixels)
+        return super().predict(encoder, images)
+
+
+class LooksIntoTheStore(Defense):
+    """Goes from its checkpoint to the pictures of the evaluation."""
+
+    def repair(self, encoder, context):
+        import copy
+
+        root = context.checkpoint.parent.parent
+        found = next(root.glob("artifacts/*/val.safetensors"))
+        mended = copy.deepcopy(encoder)
+        with torch.no_grad():
+            for parameter in mended.parameters():
+                parameter.add_(float(load_file(found)["pixels"].mean()))
+        return mended
+
+
+class ChoosesByThem(Fine):
+    def choose(self, labels, rng):
+        return super().choose(np.roll(labels, 1), np.random.default_rng(int(Remembers.noise())))
+
+    def stamp(self, image, rng, split):
+        if split == "val":
+            Remembers.keep(image)
+        return super().stamp(image, rng, split)
+
+
+@pytest.mark.parametrize(
+    ("contract", "right", "wrong", "test"),
+    [
+        (EvaluatorContract, Centroids, Adapts, "test_nothing_is_learnt_from_the_validation_split"),
+        (EvaluatorContract, Kept, Carries, "test_nothing_is_learnt_from_the_validation_split"),
+        (
+            ImageEvaluatorContract,
+            Colours,
+            CarriesColours,
+            "test_nothing_is_learnt_from_the_validation_split",
+        ),
+        (
+            AttackContract,
+            Fine,
+            ChoosesByThem,
+            "test_poisons_do_not_follow_from_the_validation_split",
+        ),
+        (
+            DefenseContract,
+            None,
+            LooksIntoTheStore,
+            "test_nothing_follows_from_the_validation_split",
+        ),
+    ],
+)
+def test_what_follows_from_the_validation_split_is_caught(tmp_path, contract, right, wrong, test):
+    for name, one, is_caught in (("right", right, False), ("wrong", wrong, True)):
+        if one is not None:
+            (tmp_path / name).mkdir()
+            Remembers.kept = ()
+            assert caught(contract, one, test, tmp_path / name) == is_caught
+
+
+# -- a part of the training pictures to choose on ---------------------------------------------
+
+
+def test_a_selection_split_is_a_share_of_each_class():
+    labels = np.repeat([0, 1, 2, 5], [10, 5, 1, 2])
+    own, apart = selection_split(labels, 0.2, 7)
+    assert np.array_equal(np.sort(np.concatenate([own, apart])), np.arange(18))
+    assert np.bincount(labels[apart], minlength=6).tolist() == [2, 1, 0, 0, 0, 1]
+    assert (np.diff(own) > 0).all()
+    assert (np.diff(apart) > 0).all()
+    again = selection_split(labels, 0.2, 7)
+    assert all(np.array_equal(a, b) for a, b in zip((own, apart), again, strict=True))
+    assert set(apart) < set(selection_split(labels, 0.5, 7)[1])
+    assert not np.array_equal(apart, selection_split(labels, 0.2, 8)[1])
+    assert len(selection_split(np.full(10, -1), 0.3, 0)[1]) == 3
+    assert len(selection_split(labels, 0.999, 0)[0]) == 4
+    for wrong in (0, 1, -0.1, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="lies in"):
+            selection_split(labels, wrong, 0)
+
+
+def noisy(seed, count):
+    """Two classes that one of 40 features tells apart: with few pictures a penalty helps."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    features = rng.standard_normal((count, 40)).astype(np.float32)
+    features[:, 0] += 2.0 * labels
+    return features, labels
+
+
+def test_a_penalty_is_chosen_on_training_pictures():
+    features, labels = noisy(0, 60)
+    penalties = (0.1, 1e-6, 10.0)
+    options = LinearOptions(label_fraction=1.0, penalty=penalties)
+    several = Linear(options, 3)
+    several.fit(features, labels, 2)
+    said = several.selection()
+    own, apart = selection_split(labels, 0.2, derive(3, "penalty"))
+    accuracies = {}
+    for penalty in penalties:
+        one = Linear(LinearOptions(label_fraction=1.0, penalty=penalty), 3)
+        one.fit(features[own], labels[own], 2)
+        right = one.predict(features[apart]).argmax(axis=1) == labels[apart]
+        accuracies[str(penalty)] = right.mean()
+        assert one.selection() == {}
+    assert said["images"] == len(apart) == 12
+    assert said["accuracy"] == pytest.approx(accuracies)
+    best = max(accuracies.values())
+    assert said["penalty"] == max(p for p in penalties if accuracies[str(p)] == best)
+    assert len(set(accuracies.values())) > 1
+    # learnt again from all the labelled pictures
+    alone = Linear(LinearOptions(label_fraction=1.0, penalty=said["penalty"]), 3)
+    alone.fit(features, labels, 2)
+    for name, array in alone.state().items():
+        np.testing.assert_array_equal(array, several.state()[name])
+    json.dumps(dict(said))
+
+
+def test_options_of_one_penalty_are_what_they_were():
+    """No key moves: a number stays a number."""
+    assert LinearOptions().identity()["penalty"] == 1e-4
+    assert LinearOptions(penalty=0).identity()["penalty"] == 0
+    assert LinearOptions(penalty=[0.1, 0.2]).identity()["penalty"] == [0.1, 0.2]
+    for wrong in ([], [0.1, 0.1], -1, [0.1, -1], "x", True, float("inf")):
+        with pytest.raises(ValidationError) as raised:
+            LinearOptions(penalty=wrong)
+        assert raised.value.error_count() == 1
+    few = replace(FACTS, train_per_class=(9, 9, 9))
+    assert list(LinearOptions(penalty=1.0).faults(few)) == []
+    (said,) = LinearOptions(penalty=[0.1, 1.0]).faults(few)
+    assert said.startswith("penalty: no class has two labelled pictures")
+    assert list(LinearOptions(penalty=[0.1, 1.0], label_fraction=0.5).faults(few)) == []
+
+
+def test_the_record_says_what_was_chosen(world, monkeypatch):
+    stage = world.one(StageKind.EVALUATE, "triggered")
+    options = LinearOptions(label_fraction=1.0, penalty=(1e-4, 1e-2))
+    info = world.registry.find("evaluator", "linear").info
+    monkeypatch.setattr(Task, "plugin", lambda _: (Linear, options, info))
+    record = world.run(replace(stage, seed=17))
+    assert record.facts["selection"]["penalty"] in options.penalty
+    assert set(record.facts["selection"]["accuracy"]) == {"0.0001", "0.01"}
+    monkeypatch.undo()
+    assert "selection" not in world.again(stage).facts
