@@ -16,15 +16,16 @@ from backbench.data import cache
 from backbench.data.decode import ShortSide, decode, fitted_pixels
 from backbench.data.packed import MappedImages
 from backbench.errors import DataError
+from backbench.images import ImageSet, Overlay, Pixels
 from backbench.model import Plan, StageKind
 from backbench.poisoning import read_manifest, stamp
 from backbench.registry import load_registry
 from backbench.stages.data import (
     clean_images,
     facts_of,
+    poison_of,
     poisoned_pictures,
     training_images,
-    training_originals,
 )
 from backbench.stages.renewal import outdated
 from backbench.stages.run import run_stage
@@ -55,6 +56,22 @@ evaluators = "knn"
 TRAIN = 12
 
 
+class Pictures:
+    """The files' own pictures, with the labels and names of another set."""
+
+    pixels = None
+
+    def __init__(self, pictures: list[Pixels], named: ImageSet) -> None:
+        self._pictures = pictures
+        self.labels, self.sources = named.labels, named.sources
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def image(self, index: int) -> Pixels:
+        return self._pictures[index]
+
+
 class World:
     """A folder of photographs, benchmark files about it, and a store."""
 
@@ -81,6 +98,11 @@ class World:
         for stage in plan.stages.values():
             if stage.kind in kinds:
                 run_stage(stage, self.store, self.registry, "cpu", lambda *_: None)
+
+    def picture(self, index: int) -> Pixels:
+        """Return a training picture's file."""
+        name, number = ("cat", "dog")[index // (TRAIN // 2)], index % (TRAIN // 2)
+        return np.array(Image.open(self.folder / "pets" / "train" / name / f"{number}.png"))
 
     def task(self, plan: Plan, kind: StageKind) -> Task:
         stages = (one for one in plan.stages.values() if one.kind == kind)
@@ -113,8 +135,7 @@ def test_training_reads_no_file_again(world: World) -> None:
     plan = world.plan()
     world.run(plan, *BOTH)
     task = world.task(plan, StageKind.PRETRAIN)
-    files = training_originals(task)[0]
-    expected = [np.array(files.image(index)) for index in range(TRAIN)]
+    expected = [world.picture(index) for index in range(TRAIN)]
     (world.folder / "pets").rename(world.folder / "gone")
     clean, train = clean_images(task, "train"), training_images(task)
     assert isinstance(clean, MappedImages)
@@ -137,17 +158,33 @@ def test_a_trigger_is_put_on_the_file_and_made_smaller_with_it(world: World) -> 
     task, fit = world.task(plan, StageKind.PRETRAIN), ShortSide(20)
     implementation, options, _ = task.plugin_of("poison")
     attack = implementation(options, facts_of(task))
-    originals, found = training_originals(task)
-    assert found == fit
+    files = [world.picture(index) for index in range(TRAIN)]
+    originals = Pictures(files, clean_images(task, "train"))
     train, poisoned = training_images(task), poisoned_pictures(task.input("poison"))
     for index in range(TRAIN):
-        expected = originals.image(index)
+        expected = files[index]
         if index in poisoned:
             expected = stamp(attack, originals, index, "train", 0)[0]
         np.testing.assert_array_equal(train.image(index), fitted_pixels(expected, fit))
         assert min(train.image(index).shape[:2]) == 20
     result = verify_store(world.store, world.registry)
     assert (result.checked, result.differs, result.unchecked) == (2, [], [])
+
+
+@pytest.mark.parametrize("option", ["", "cache = 20", "resize = 24"])
+def test_pictures_stamped_when_asked_for_are_those_of_the_stage(world: World, option: str) -> None:
+    plan = world.plan(option)
+    world.run(plan, *BOTH)
+    task = world.task(plan, StageKind.POISON)
+    implementation, options, _ = task.plugin()
+    poison = poison_of(task, implementation(options, facts_of(task)))
+    stored, lazy = poisoned_pictures(task.folder), Overlay(clean_images(task, "train"), poison)
+    assert list(poison) == sorted(stored)
+    trained = training_images(world.task(plan, StageKind.PRETRAIN))
+    for index in range(TRAIN):
+        np.testing.assert_array_equal(lazy.image(index), trained.image(index))
+    with pytest.raises(KeyError):
+        poison[next(index for index in range(TRAIN) if index not in stored)]
 
 
 def test_only_a_number_of_pixels_is_in_the_key(world: World) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from backbench.data.decode import Fit
 from backbench.data.listing import FileDataset
 from backbench.data.packed import (
     FlatPixels,
@@ -21,7 +20,7 @@ from backbench.data.packed import (
 )
 from backbench.images import ImageSet, Overlay, Pixels, Subset
 from backbench.plugin import Attack, Dataset, DatasetFacts, Split
-from backbench.poisoning import TriggeredImages, read_manifest
+from backbench.poisoning import Poison, TriggeredImages, read_manifest
 from backbench.stages.task import Task
 
 INDEX = "index.json"
@@ -61,16 +60,20 @@ def clean_images(task: Task, split: Split) -> ImageSet:
     return images
 
 
-def training_originals(task: Task) -> tuple[ImageSet, Fit | None]:
-    """Return the training pictures as an attack meets them, and what becomes of them then.
+def poison_of(task: Task, attack: Attack) -> Poison:
+    """Return the poisoned pictures of a training set, to be stamped.
 
-    They are :func:`clean_images`, but for a data set that keeps its pictures smaller than they
-    are: an attacker puts the trigger on the file, before anybody makes it smaller.
+    Of a data set that keeps its pictures smaller than they are, the files are stamped: an attacker
+    puts the trigger there, before anybody makes them smaller.
+
+    Args:
+        task: The poison's stage.
+        attack: The attack.
     """
     dataset = _dataset(task)
     if isinstance(dataset, FileDataset) and dataset.fit("train") != dataset.square("train"):
-        return dataset.originals(), dataset.fit("train")
-    return clean_images(task, "train"), None
+        return Poison(attack, dataset.originals(), task.seed, dataset.fit("train"))
+    return Poison(attack, clean_images(task, "train"), task.seed)
 
 
 def _dataset(task: Task) -> Dataset:

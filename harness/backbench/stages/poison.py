@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from backbench.data.decode import fitted_pixels
 from backbench.data.packed import FlatWriter
 from backbench.images import Pixels
 from backbench.plugin import Attack
-from backbench.poisoning import choose, rates, recode, stamp
-from backbench.stages.data import POISONED, clean_images, facts_of, training_originals
+from backbench.poisoning import rates, stamp
+from backbench.stages.data import POISONED, clean_images, facts_of, poison_of
 from backbench.stages.task import Outcome, Task
 
 #: Pictures between two reports of progress.
@@ -32,20 +31,17 @@ def run(task: Task) -> Outcome:
     implementation, options, _ = task.plugin()
     facts = facts_of(task)
     attack: Attack = implementation(options, facts)
-    train, fit = training_originals(task)
-    val = clean_images(task, "val")
-    chosen = choose(attack, train.labels, task.seed)
+    train, val = clean_images(task, "train"), clean_images(task, "val")
+    poison = poison_of(task, attack)
+    chosen = poison.chosen
     total = len(chosen) + len(val)
 
     # Of a uniform set they become a tensor like the others'; else one is held at a time.
-    uniform = clean_images(task, "train").pixels is not None
     pixels: list[Pixels] = []
-    flat = None if uniform else FlatWriter(task.folder / POISONED, chosen)
+    flat = FlatWriter(task.folder / POISONED, chosen) if train.pixels is None else None
     with (task.folder / "train.jsonl").open("w", encoding="utf-8") as manifest:
-        for done, index in enumerate(chosen.tolist()):
-            stamped, mark = stamp(attack, train, index, "train", task.seed)
+        for done, (mark, picture) in enumerate(poison.described()):
             manifest.write(mark.line())
-            picture = fitted_pixels(recode(attack, stamped), fit)
             if flat is None:
                 pixels.append(picture)
             else:
