@@ -108,41 +108,32 @@ class MappedArray(ArrayImages):
         return pixels
 
 
-class FlatPixels(Mapping[int, Pixels]):
-    """Pictures of many sizes in a mapped file, by number.
+class _FlatPixels:
+    """Pictures of many sizes in a mapped file, by place.
 
     Args:
         path: The file.
-        numbers: The numbers that they go by, (N,); ``None``: ``indices`` of the file.
     """
 
-    def __init__(self, path: Path, numbers: NDArray[np.int64] | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         mapping = _Mapping(path)
-        arrays = mapping.arrays
-        self.labels: Labels | None = np.array(arrays["labels"]) if "labels" in arrays else None
-        self.sizes: NDArray[np.int64] = np.array(arrays["sizes"])
-        offsets = offsets_of(self.sizes)
-        if offsets[-1] != len(arrays["pixels"]):
+        self.arrays = mapping.arrays
+        self._sizes: NDArray[np.int64] = np.array(self.arrays["sizes"])
+        self._offsets = offsets_of(self._sizes)
+        self._pixels = self.arrays["pixels"]
+        if self._offsets[-1] != len(self._pixels):
             raise StoreError(f"{path}: damaged (sizes and pixels disagree); check: verify")
-        numbers = arrays["indices"] if numbers is None else numbers
-        self._places = {int(number): place for place, number in enumerate(numbers)}
-        self._offsets = offsets.tolist()
-        self._pixels = arrays["pixels"]
         self._memory, self._start = mapping.memory, mapping.pixels_start
         self._given = 0
 
-    def __getitem__(self, number: int) -> Pixels:
-        place = self._places[number]
-        start, end = self._offsets[place], self._offsets[place + 1]
-        self._ahead(start, end)
-        picture: Pixels = self._pixels[start:end].reshape(*self.sizes[place].tolist(), 3)
-        return picture
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._places)
-
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._sizes)
+
+    def __getitem__(self, place: int) -> Pixels:
+        start, end = int(self._offsets[place]), int(self._offsets[place + 1])
+        self._ahead(start, end)
+        picture: Pixels = self._pixels[start:end].reshape(*self._sizes[place].tolist(), 3)
+        return picture
 
     def _ahead(self, start: int, end: int) -> None:
         """Have the system read a picture from the disk; now and then, take pages from our map.
@@ -159,6 +150,28 @@ class FlatPixels(Mapping[int, Pixels]):
         self._memory.madvise(mmap.MADV_WILLNEED, first, self._start + end - first)
 
 
+class FlatPixels(Mapping[int, Pixels]):
+    """Some pictures of a set in a mapped file, of many sizes, by index.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._flat = _FlatPixels(path)
+        indices = self._flat.arrays["indices"].tolist()
+        self._places = {index: place for place, index in enumerate(indices)}
+
+    def __getitem__(self, index: int) -> Pixels:
+        return self._flat[self._places[index]]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
 class MappedImages:
     """A ragged image set whose decoded pictures are a mapped file.
 
@@ -170,10 +183,11 @@ class MappedImages:
     pixels: Pixels | None = None
 
     def __init__(self, path: Path, sources: Sequence[str]) -> None:
-        self._pictures = FlatPixels(path, np.arange(len(sources)))
-        if self._pictures.labels is None or len(self._pictures.labels) != len(sources):
+        self._flat = _FlatPixels(path)
+        labels = self._flat.arrays.get("labels", ())
+        if not len(labels) == len(self._flat) == len(sources):
             raise StoreError(f"{path}: has not the pictures of its index; check the store: verify")
-        self.labels: Labels = self._pictures.labels
+        self.labels: Labels = np.array(labels)
         self.sources = sources
 
     def __len__(self) -> int:
@@ -181,7 +195,7 @@ class MappedImages:
 
     def image(self, index: int) -> Pixels:
         """Return one picture, (H, W, 3), uint8, read-only."""
-        return self._pictures[range(len(self))[index]]
+        return self._flat[range(len(self))[index]]
 
 
 def open_images(path: Path, sources: Sequence[str]) -> MappedArray | MappedImages:
