@@ -15,11 +15,12 @@ from backbench.config import load_benchmark
 from backbench.data import cache
 from backbench.data.decode import ShortSide, decode, fitted_pixels
 from backbench.data.packed import MappedImages
-from backbench.errors import DataError
+from backbench.errors import ConfigError, DataError
 from backbench.images import ImageSet, Overlay, Pixels
 from backbench.model import Plan, StageKind
 from backbench.poisoning import read_manifest, stamp
 from backbench.registry import load_registry
+from backbench.report.cost import costs_of
 from backbench.stages.data import (
     clean_images,
     facts_of,
@@ -274,3 +275,38 @@ def test_verify_names_damaged_pictures(world: World) -> None:
     (one,) = verify_store(world.store, world.registry).differs
     assert "train.safetensors has" in one.message
     assert "SHA-256" in one.message
+
+
+@pytest.mark.parametrize("option", ["", 'cache = "full"', 'cache = "off"', "cache = 20"])
+def test_plan_tells_the_bytes(world: World, option: str) -> None:
+    plan = world.plan(option)
+    benchmark = load_benchmark(world.folder / "b.toml", world.registry)
+    costs = costs_of(plan, benchmark, world.registry)
+    world.run(plan, StageKind.DATASET)
+    task = world.task(plan, StageKind.DATASET)
+    form, told = costs.disk[task.stage.key]
+    files = {one.name: one.stat().st_size for one in task.folder.iterdir()}
+    assert form == "decoded pictures"
+    assert ("train.safetensors" in files) == (option != 'cache = "off"')
+    assert abs(told - sum(files.values())) < 2500  # headers; the index is reckoned at 40 a picture
+    assert not any("decoded at every epoch" in note for note in costs.notes)
+
+
+def test_plan_says_what_is_too_large_to_be_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "AUTO_LIMIT_BYTES", 1000)
+    plan = world.plan()
+    benchmark = load_benchmark(world.folder / "b.toml", world.registry)
+    (note,) = (
+        one for one in costs_of(plan, benchmark, world.registry).notes if "every epoch" in one
+    )
+    assert "train would take 37.4 kB" in note
+    world.run(plan, StageKind.DATASET)
+    assert not list(world.store.root.rglob("train.safetensors"))
+    assert outdated(plan, world.store) == []
+
+
+def test_resize_and_a_number_contradict(world: World) -> None:
+    with pytest.raises(ConfigError, match=r"datasets\.pets\.cache.*resize makes small squares"):
+        world.plan("resize = 16\ncache = 20")

@@ -97,10 +97,7 @@ def command(  # noqa: PLR0917 - click passes them by name
 
 
 def _plan(benchmark: Benchmark, store: Store) -> Plan:
-    plan = common.plan_of(benchmark, store, keep_hashes=True)
-    for key in outdated(plan, store):
-        store.forget(key)
-    return plan
+    return common.plan_of(benchmark, store, keep_hashes=True)
 
 
 def _stale(benchmark: Benchmark, store: Store) -> Plan:
@@ -165,6 +162,8 @@ def run_plan(
     where = Store(store)
     with where.running():
         plan = make_plan(where)
+        for key in outdated(plan, where):
+            where.forget(key)
         setup = Setup(store=store.absolute(), device=device, jobs=jobs)
 
         def make_executor() -> Executor:

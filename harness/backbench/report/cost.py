@@ -13,7 +13,7 @@ from backbench.data.cache import AUTO_LIMIT_BYTES, estimate_bytes, keeps
 from backbench.data.files import MEMORY_LIMIT_BYTES
 from backbench.data.listing import FileDataset
 from backbench.model import Plan, Stage, StageKind
-from backbench.plugin import Attack, DatasetFacts, DefenseInfo, EvaluatorInfo, SSLMethodInfo
+from backbench.plugin import Attack, DatasetFacts, DefenseInfo, EvaluatorInfo, Split, SSLMethodInfo
 from backbench.poisoning import choose
 from backbench.registry import Registry
 from backbench.report.sizes import backbone_size
@@ -181,12 +181,14 @@ class _Counter:
         facts = self._facts[key]
         size = (facts.train + facts.val) * _INDEX_ENTRY
         data = self._files(stage)
-        for split, count in (("train", facts.train), ("val", facts.val)):
+        splits: dict[Split, int] = {"train": facts.train, "val": facts.val}
+        for split, count in splits.items():
             height, width = facts.size or (LARGE_SIDE, LARGE_SIDE)
             pixels = count * height * width * 3
             one_size = facts.size is not None or split == "val"
-            if data is not None and not one_size:
-                pixels = estimate_bytes(data.listing.train.paths, data.fit("train"))
+            if data is not None and facts.size is None:
+                listed = data.listing.train if split == "train" else data.listing.val
+                pixels = estimate_bytes(listed.paths, data.fit(split))
             if one_size and pixels <= MEMORY_LIMIT_BYTES:
                 size += pixels + 8 * count
             elif data is not None and keeps(data.options.cache, pixels):
