@@ -21,6 +21,7 @@ from backbench.model import Plan
 from backbench.plugin import ExecutorInfo
 from backbench.registry import Registry
 from backbench.report.progress import attach_progress
+from backbench.stages.renewal import outdated
 from backbench.staleness import Staleness
 from backbench.store import Store
 
@@ -162,6 +163,8 @@ def run_plan(
     where = Store(store)
     with where.running():
         plan = make_plan(where)
+        for key in outdated(plan, where):
+            where.forget(key)
         setup = Setup(store=store.absolute(), device=device, jobs=jobs)
 
         def make_executor() -> Executor:

@@ -19,7 +19,7 @@ from backbench.poisoning import rates, read_manifest
 from backbench.records import Record
 from backbench.runtime.survival import covers_all, survival, warning
 from backbench.seeds import derive
-from backbench.stages.data import facts_of, poisoned_indices, poisoned_sizes, stored_labels
+from backbench.stages.data import attacked_sizes, facts_of, poisoned_pictures, stored_labels
 from backbench.stages.task import Task
 from backbench.training_options import ViewOptions
 
@@ -49,7 +49,7 @@ def check_poison(task: Task) -> None:
     faults = list(_count_faults(attack, record, chosen, labels))
     if not np.array_equal(said, labels[chosen]):
         faults.append("train.jsonl gives pictures other classes than the data set does")
-    if poisoned_indices(folder) != sorted(chosen.tolist()):
+    if sorted(poisoned_pictures(folder)) != sorted(chosen.tolist()):
         faults.append("the poisoned pictures are not those that train.jsonl lists")
     _refuse(task, record, iter(faults))
 
@@ -121,7 +121,7 @@ def survival_flag(task: Task, views: Any) -> Iterator[Flag]:
     folder = task.input("poison")
     marks = list(read_manifest(folder / "train.jsonl"))
     marks = marks[:: max(1, len(marks) // PAIRS)]
-    sizes = poisoned_sizes(folder, [mark.index for mark in marks])
+    sizes = attacked_sizes(task, [mark.index for mark in marks])
     rounds = -(-PAIRS // len(marks))
     marks, sizes = marks * rounds, np.tile(sizes, (rounds, 1))
     boxes = [mark.boxes for mark in marks]
