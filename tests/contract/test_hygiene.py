@@ -175,7 +175,7 @@ class World:
     def again(self, stage):
         """Run a stage once more, as it was or under another key."""
         self.store.forget(stage.key)
-        data._array_images.cache_clear()
+        data._decoded.cache_clear()
         return self.run(stage)
 
     def one(self, kind, reads="dataset"):
