@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from backbench.model import Plan, StageKind
 from backbench.poisoning import read_manifest, stamp
 from backbench.registry import load_registry
 from backbench.report.cost import costs_of
+from backbench.runtime.places import Place
+from backbench.stages import dataset as stage_module
 from backbench.stages.data import (
     clean_images,
     facts_of,
@@ -252,6 +256,14 @@ def test_two_at_once_decode_once(world: World, decoded: list[str]) -> None:
         one.join()
     assert len(decoded) == TRAIN
     assert verify_store(world.store, world.registry).differs == []
+
+
+def test_cores_of_other_workers_are_lent(world: World) -> None:
+    plan = world.plan()
+    task = replace(
+        world.task(plan, StageKind.DATASET), others=(Place("cpu", (900, 901)), Place("cpu"))
+    )
+    assert stage_module._cores(task) == (*sorted(os.sched_getaffinity(0)), 900, 901)
 
 
 def test_a_picture_that_changes_while_it_is_read(world: World) -> None:

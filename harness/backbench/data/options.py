@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
+    ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
@@ -35,17 +35,22 @@ _CACHE = (
 )
 
 
-def _know_cache(value: str | int, info: ValidationInfo) -> str | int:
-    if isinstance(value, int) and info.data.get("resize") is not None:
+def _know_cache(value: Any, local: ValidatorFunctionWrapHandler, info: ValidationInfo) -> str | int:
+    """Say of a wrong value once what would be right, and not for each kind of value."""
+    try:
+        known: str | int = local(value)
+    except ValidationError:
+        raise ValueError('should be "auto", "full", "off", or a number of pixels from 16') from None
+    if isinstance(known, int) and info.data.get("resize") is not None:
         raise ValueError("resize makes small squares of all pictures: leave the number away")
-    return value
+    return known
 
 
 # What a number of pixels makes of the pictures stands in the fingerprint of the content, as with
 # `classes`; the words change no number.
 _Cache = Annotated[
     Literal["auto", "full", "off"] | Annotated[int, Field(ge=16)],
-    AfterValidator(_know_cache),
+    WrapValidator(_know_cache),
     NotInKey(),
 ]
 

@@ -104,13 +104,20 @@ class LocalExecutor(Executor):
             self._idle.remove(worker)
         worker.stage, worker.lent = stage, lent
         self._busy.append(worker)
-        slots, count = [slot, *lent], devices_of(stage)
-        if stage.kind == StageKind.DATASET:  # decodes on all cores, and gives way to other stages
-            slots += [one for one in range(self._slots) if one not in slots]
-            count = len(slots)
-        line = encode_order(stage, self._places(slots, count)[1:])
+        line = encode_order(stage, self._others(stage, [slot, *lent]))
         with contextlib.suppress(BrokenPipeError):  # it has died; waiting will tell how
             os.write(worker.to_worker, line.encode())
+
+    def _others(self, stage: Stage, slots: list[int]) -> list[Place]:
+        """Return where a stage's further processes run: those that decode, on all cores.
+
+        They give way to whatever else runs there.
+        """
+        count = devices_of(stage)
+        if stage.kind == StageKind.DATASET:
+            slots = [*slots, *(one for one in range(self._slots) if one not in slots)]
+            count = len(slots)
+        return self._places(slots, count)[1:]
 
     def _places(self, slots: list[int], count: int) -> list[Place]:
         """Return where the processes of one stage run: in its slots, each on a GPU of its own."""
