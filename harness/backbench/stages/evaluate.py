@@ -38,6 +38,7 @@ from backbench.records import Record
 from backbench.seeds import derive
 from backbench.stages.data import clean_images, facts_of, triggered_images
 from backbench.stages.features import FILE
+from backbench.stages.heads import Learnt, keep, name_of, recall
 from backbench.stages.sentinels import check_target, check_trigger
 from backbench.stages.task import Outcome, Task
 
@@ -63,11 +64,11 @@ def run(task: Task) -> Outcome:
     shown = _shown(task)
     if sha256:
         _restore(shown.evaluator, Path(task.stage.given["head"]["path"]), sha256)
+        learnt = _what_it_says(shown)
     else:
-        shown.fit()
-    head = {name: np.ascontiguousarray(array) for name, array in shown.evaluator.state().items()}
-    if head:
-        save_file(head, task.folder / HEAD)
+        learnt = _learn(shown, name_of(task.stage, task.store.root))
+    if learnt.state:
+        save_file(dict(learnt.state), task.folder / HEAD)
 
     labels, classes = shown.labels(), len(shown.classes)
     if shown.poison is not None:
@@ -75,7 +76,8 @@ def run(task: Task) -> Outcome:
     predicted: dict[str, dict[str, NDArray[np.int64]]] = {}
     tensors: dict[str, NDArray[Any]] = {"labels": labels}
     for pictures in ("clean", *(("triggered",) if shown.poison is not None else ())):
-        for name, scores in _by_head(shown.predict(pictures)).items():
+        scored = learnt.clean if pictures == "clean" else _by_head(shown.predict(pictures))
+        for name, scores in scored.items():
             if scores.shape != (len(labels), classes) or not np.isfinite(scores).all():
                 raise StageError(
                     f"the evaluator gave scores {scores.shape} for {len(labels)} pictures of "
@@ -117,7 +119,7 @@ def run(task: Task) -> Outcome:
     }
     more = {
         "heads": [name for name in predicted if name],
-        "selection": dict(shown.evaluator.selection()),
+        "selection": dict(learnt.selection),
         "protocol": dict(task.stage.given.get("protocol", {})),
     }
     facts |= {name: value for name, value in more.items() if value}
@@ -147,6 +149,28 @@ def _restore(evaluator: Evaluator | ImageEvaluator, path: Path, sha256: str) -> 
         evaluator.restore(load(content))
     except (OSError, SafetensorError, ValueError, NotImplementedError) as error:
         raise StageError(f"{path} cannot be used as the head: {error}") from error
+
+
+def _learn(shown: _Shown, name: str) -> Learnt:
+    """Let an evaluator learn, or take over what another evaluation has learnt under that name."""
+    learnt = recall(name)
+    if learnt is None:
+        shown.fit()
+        learnt = _what_it_says(shown)
+        keep(name, learnt)
+    elif shown.poison is not None:  # it is asked something new
+        try:
+            shown.evaluator.restore(learnt.state)
+        except (NotImplementedError, ValueError):  # what has no head, learns again
+            shown.fit()
+    return learnt
+
+
+def _what_it_says(shown: _Shown) -> Learnt:
+    """Return an evaluator's head, and its scores of the clean pictures."""
+    state = {name: np.array(array, order="C") for name, array in shown.evaluator.state().items()}
+    clean = _by_head(shown.predict("clean"))
+    return Learnt(state, clean, dict(shown.evaluator.selection()))
 
 
 def _by_head(scores: Scores) -> Mapping[str, NDArray[np.float32]]:

@@ -17,11 +17,11 @@ from backbench_evaluators.features import (
     NormalisedHead,
     fresh_layer,
     labelled_subset,
-    logits,
     standardisation,
     unit,
 )
 from backbench_evaluators.options import LinearOptions
+from backbench_evaluators.sgd import SGD, cross_entropy
 
 #: Share of the labelled pictures on which a penalty is chosen.
 SELECTION = 0.2
@@ -127,29 +127,6 @@ class _Problem:
     penalty: float
 
 
-def cross_entropy(
-    weights: Floats, inputs: Floats, labels: NDArray[np.int64]
-) -> tuple[float, Floats]:
-    """Return the mean cross-entropy of a linear classifier, and its gradient.
-
-    Args:
-        weights: (D + 1, C), the last row the bias.
-        inputs: (N, D).
-        labels: (N,).
-    """
-    scores = logits(weights, inputs)
-    scores -= scores.max(axis=1, keepdims=True)
-    rows = np.arange(len(labels))
-    own = scores[rows, labels].astype(np.float64)
-    np.exp(scores, out=scores)
-    sums = scores.sum(axis=1, keepdims=True, dtype=np.float64)
-    loss = float((np.log(sums[:, 0]) - own).mean())
-    scores /= (sums * len(labels)).astype(np.float32)
-    scores[rows, labels] -= np.float32(1 / len(labels))
-    gradient = np.concatenate([inputs.T @ scores, scores.sum(axis=0, keepdims=True)])
-    return loss, gradient
-
-
 def solve_lbfgs(problem: _Problem, options: LinearOptions, _seed: int) -> Floats:
     """Return the weights, (D + 1, C), at the minimum; biases carry no penalty."""
     shape = (problem.inputs.shape[1] + 1, problem.classes)
@@ -175,18 +152,12 @@ def solve_lbfgs(problem: _Problem, options: LinearOptions, _seed: int) -> Floats
 def solve_sgd(problem: _Problem, options: LinearOptions, seed: int) -> Floats:
     """Return the weights, (D + 1, C), after the published epochs of SGD."""
     rng = np.random.default_rng(derive(seed, "sgd"))
-    inputs, labels = problem.inputs, problem.labels
-    weights = fresh_layer(rng, inputs.shape[1], problem.classes)
-    velocity = np.zeros_like(weights)
+    weights = fresh_layer(rng, problem.inputs.shape[1], problem.classes)
+    sgd = SGD(weights, options.momentum, problem.penalty)
     for epoch in range(options.epochs):
         lr = options.lr * GAMMA ** sum(epoch >= milestone for milestone in options.milestones)
-        order = rng.permutation(len(labels))
-        for start in range(0, len(order), options.batch_size):
-            rows = order[start : start + options.batch_size]
-            _, gradient = cross_entropy(weights, inputs[rows], labels[rows])
-            velocity *= np.float32(options.momentum)
-            velocity += gradient + np.float32(problem.penalty) * weights
-            weights -= np.float32(lr) * velocity
+        order = rng.permutation(len(problem.labels))
+        sgd.epoch(problem.inputs, problem.labels, order, options.batch_size, lr)
     return weights
 
 
