@@ -176,7 +176,7 @@ def fill(store: Store, benchmark: Benchmark, plan: Plan) -> None:
 
 _PROVENANCE: Mapping[str, Any] = {
     "commit": "0" * 40,
-    "libraries": {name: "1.0.0" for name in ("backbench", "torch", "torchvision", "timm", "numpy")},
+    "libraries": dict.fromkeys(("backbench", "torch", "torchvision", "timm", "numpy"), "1.0.0"),
     "python": "3.11.7",
     "platform": "Linux",
     "cores": 1,
@@ -233,7 +233,9 @@ def _poison(plan: Plan, stage: Stage) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--cells", type=int, default=10_000, help="a multiple of 400")
     parser.add_argument("--val-per-class", type=int, default=100)

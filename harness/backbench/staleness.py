@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from backbench.errors import StoreError
@@ -15,6 +16,9 @@ from backbench.records import Record, describe
 from backbench.store import Store
 
 _Described = Mapping[str, Any]
+
+#: Records that are kept at hand: those of a row are asked for again and again, and then no more.
+_AT_HAND = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +85,18 @@ class Staleness:
         self._store = store
         self._index: dict[str, list[tuple[_Trace, Record]]] | None = None
         stages = plan.stages
+        #: Gives a stage's record or ``None``, those that were asked for last without reading again.
+        self.record = lru_cache(maxsize=_AT_HAND)(store.record)
         self._planned = _Traces(lambda key: describe(stages[key]) if key in stages else None)
 
     def current(self, key: str) -> Record | None:
         """Return the record of an evaluation unless it is missing or stale."""
-        record = self._store.record(key)
+        record = self.record(key)
         return None if record is None or _counted_before(record) else record
 
     def older(self, key: str) -> Record | None:
         """Return the stale record of an evaluation; its fact ``stale`` says what has changed."""
-        record = self._store.record(key)
+        record = self.record(key)
         if record is not None:
             return _marked(record, _counted_before(record)) if _counted_before(record) else None
         wanted = self._planned.of(key)
@@ -128,7 +134,7 @@ class Staleness:
     def counted_before(self) -> Iterator[str]:
         """Yield the keys of the plan's evaluations that are stored, but were counted otherwise."""
         for key, stage in self._plan.stages.items():
-            record = self._store.record(key) if stage.kind is StageKind.EVALUATE else None
+            record = self.record(key) if stage.kind is StageKind.EVALUATE else None
             if record is not None and _counted_before(record):
                 yield key
 

@@ -135,7 +135,7 @@ def board_of(registry: Registry, plan: Plan, store: Store) -> Leaderboard:
         found.current,
         store.failure,
         extra=columns,
-        outcomes_of=reader(store),
+        outcomes_of=reader(store, found.record),
         older_of=found.older,
     )
     return with_imported(with_reported(board, plan), plan, store, columns)
