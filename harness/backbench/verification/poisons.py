@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from backbench.data.decode import fitted_pixels
 from backbench.images import Pixels
 from backbench.plugin import Attack, Split
 from backbench.poisoning import Mark, choose, rates, recode, stamp
 from backbench.records import Record
 from backbench.seeds import derive
-from backbench.stages.data import clean_images, facts_of, poisoned_pictures
+from backbench.stages.data import clean_images, facts_of, poisoned_pictures, training_originals
 from backbench.stages.task import Task
 from backbench.verification.evidence import Evidence, StoreEvidence, index_of, known
 
@@ -74,7 +75,7 @@ def differences(task: Task, record: Record) -> Iterator[str]:
     implementation, options, _ = task.plugin()
     facts = facts_of(task)
     attack: Attack = implementation(options, facts)
-    train, val = clean_images(task, "train"), clean_images(task, "val")
+    (train, fit), val = training_originals(task), clean_images(task, "val")
     chosen = choose(attack, train.labels, task.seed)
     evidence = StoreEvidence(task.store)
     marks = _marks(evidence, record.key, "train")
@@ -88,7 +89,8 @@ def differences(task: Task, record: Record) -> Iterator[str]:
     for number, (index, mark) in enumerate(zip(chosen.tolist(), marks, strict=True)):
         picture, derived = stamp(attack, train, index, "train", task.seed)
         yield from _mark_differences("train", number, mark, derived)
-        yield from _picture_differences(index, pictures[index], recode(attack, picture))
+        derived_pixels = fitted_pixels(recode(attack, picture), fit)
+        yield from _picture_differences(index, pictures[index], derived_pixels)
     said = _marks(evidence, record.key, "val")
     if len(said) != len(val):
         yield f"val.jsonl: {len(said)} lines for {len(val)} pictures"
