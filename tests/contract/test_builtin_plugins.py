@@ -178,6 +178,11 @@ class TestLinearAugmented(ImageEvaluatorContract):
     options = FEW
 
 
+class TestLinearCached(ImageEvaluatorContract):
+    info = record("evaluator", "linear-cached")
+    options = FEW | {"views": 3}
+
+
 class TestJigsawProbe(ImageEvaluatorContract):
     info = record("evaluator", "layer-probe")
     options = FEW | {"pool": [2, 2, 1]}

@@ -24,11 +24,17 @@ from backbench.runtime.pictures import RaggedBatch, UniformBatch, reader_pool
 from backbench.runtime.views import random_view
 from backbench.seeds import derive
 from backbench.training_options import BackboneOptions, ViewOptions
-from backbench_evaluators.augmented import LinearAugmented
+from backbench_evaluators.augmented import LinearAugmented, LinearCached
 from backbench_evaluators.features import labelled_subset
 from backbench_evaluators.frozen import crop
 from backbench_evaluators.knn import KNN
-from backbench_evaluators.options import FrozenOptions, KNNOptions, ProbeOptions, RawOptions
+from backbench_evaluators.options import (
+    CachedOptions,
+    FrozenOptions,
+    KNNOptions,
+    ProbeOptions,
+    RawOptions,
+)
 from backbench_evaluators.probe import LayerProbe
 from backbench_evaluators.raw import LinearRaw
 
@@ -152,6 +158,49 @@ def test_steps_are_torchs_sgd(encoder: Encoder, images: ArrayImages):
     assert sizes == [12, 12, 6] * 3
     np.testing.assert_allclose(state["weight"], layer.weight.detach().numpy(), atol=1e-5)
     np.testing.assert_allclose(state["bias"], layer.bias.detach().numpy(), atol=1e-5)
+
+
+def test_as_many_cached_views_as_epochs_are_fresh_crops(encoder: Encoder, images: ArrayImages):
+    """The same crops in the same order, so the same head."""
+    recipe = {"label_fraction": 0.6, "epochs": 3, "batch_size": 8, "lr": 0.1}
+    fresh = LinearAugmented(FrozenOptions(**recipe), context())
+    cached = LinearCached(CachedOptions(**recipe, views=3), context())
+    heads = []
+    for probe in (fresh, cached):
+        probe.fit(encoder, images)
+        heads.append(probe.state())
+    for name, array in heads[0].items():
+        np.testing.assert_allclose(heads[1][name], array, atol=1e-5)
+
+
+def test_cached_views_are_seen_in_turn(encoder: Encoder, images: ArrayImages):
+    """Two views and four epochs of one batch: steps of gradient descent, by the formula."""
+    seen: list = []
+    options = CachedOptions(
+        label_fraction=1.0, epochs=4, batch_size=30, lr=0.1, momentum=0, weight_decay=0, views=2
+    )
+    probe = LinearCached(options, context(seen))
+    probe.fit(encoder, images)
+    state = probe.state()
+    rows = np.arange(30)
+    features = []
+    for epoch in range(2):
+        pixels = torch.from_numpy(images.pixels)
+        batch = UniformBatch(pixels, rows, epoch=epoch, seed=derive(SEED, "views"))
+        view = ViewOptions(scale=(0.08, 1), jitter=0, grey=0, blur=0)
+        with torch.no_grad():
+            unit = F.normalize(encoder(random_view(batch, view, SIDE, 0)), dim=1).double().numpy()
+        features.append((unit - state["mean"]) * state["scale"])
+    bound = 1 / math.sqrt(512)
+    weights = np.random.default_rng(derive(SEED, "start")).uniform(-bound, bound, (513, CLASSES))
+    for epoch in range(4):
+        inputs = np.concatenate([features[epoch % 2], np.ones((30, 1))], axis=1)
+        scores = np.exp(inputs @ weights)
+        wrong = scores / scores.sum(axis=1, keepdims=True) - np.eye(CLASSES)[images.labels]
+        weights -= 0.1 * inputs.T @ wrong / 30
+    np.testing.assert_allclose(state["weight"], weights[:-1].T, atol=1e-4)
+    np.testing.assert_allclose(state["bias"], weights[-1], atol=1e-4)
+    assert seen[-1][:2] == (4, 4)
 
 
 # -- BYOL's: features as they are ----------------------------------------------------------------

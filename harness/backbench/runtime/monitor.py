@@ -172,8 +172,9 @@ def knn_votes(
     count = min(neighbours, len(bank))
     similarity = _unit(queries) @ _unit(bank).T
     nearest = np.argpartition(-similarity, count - 1, axis=1)[:, :count]
-    votes = np.zeros((len(queries), int(bank_labels.max()) + 1), dtype=np.int64)
-    np.add.at(votes, (np.arange(len(queries))[:, None], bank_labels[nearest]), 1)
+    rows, classes = len(queries), int(bank_labels.max()) + 1
+    cells = (np.arange(rows)[:, None] * classes + bank_labels[nearest]).ravel()
+    votes = np.bincount(cells, minlength=rows * classes).reshape(rows, classes)
     voted: NDArray[np.int64] = votes.argmax(axis=1)
     return voted
 

@@ -12,8 +12,8 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load, save_file
 
 from backbench.errors import StageError
 from backbench.metrics import (
@@ -37,6 +37,7 @@ from backbench.records import Record
 from backbench.seeds import derive
 from backbench.stages.data import clean_images, facts_of, triggered_images
 from backbench.stages.features import FILE
+from backbench.stages.heads import Learnt, keep, name_of, recall
 from backbench.stages.sanitize import Unlabelled
 from backbench.stages.task import Outcome, Task
 
@@ -58,17 +59,18 @@ def run(task: Task) -> Outcome:
     shown = _shown(task)
     if sha256:
         _restore(shown.evaluator, Path(task.stage.given["head"]["path"]), sha256)
+        learnt = _what_it_says(shown)
     else:
-        shown.fit()
-    head = {name: np.ascontiguousarray(array) for name, array in shown.evaluator.state().items()}
-    if head:
-        save_file(head, task.folder / HEAD)
+        learnt = _learn(shown, name_of(task.stage, task.store.root))
+    if learnt.state:
+        save_file(dict(learnt.state), task.folder / HEAD)
 
     labels, classes = shown.labels, len(shown.classes)
     predicted: dict[str, dict[str, NDArray[np.int64]]] = {}
     tensors: dict[str, NDArray[Any]] = {"labels": labels}
     for pictures in ("clean", *(("triggered",) if shown.poison is not None else ())):
-        for name, scores in _by_head(shown.predict(pictures)).items():
+        scored = learnt.clean if pictures == "clean" else _by_head(shown.predict(pictures))
+        for name, scores in scored.items():
             if scores.shape != (len(labels), classes) or not np.isfinite(scores).all():
                 raise StageError(
                     f"the evaluator gave scores {scores.shape} for {len(labels)} pictures of "
@@ -137,6 +139,27 @@ def _restore(evaluator: Evaluator | ImageEvaluator, path: Path, sha256: str) -> 
         raise StageError(f"{path} cannot be used as the head: {error}") from error
 
 
+def _learn(shown: _Shown, name: str) -> Learnt:
+    """Let an evaluator learn, or take over what another evaluation has learnt under that name."""
+    learnt = recall(name)
+    if learnt is None:
+        shown.fit()
+        learnt = _what_it_says(shown)
+        keep(name, learnt)
+    elif shown.poison is not None:  # it is asked something new
+        try:
+            shown.evaluator.restore(learnt.state)
+        except (NotImplementedError, ValueError):  # what has no head, learns again
+            shown.fit()
+    return learnt
+
+
+def _what_it_says(shown: _Shown) -> Learnt:
+    """Return an evaluator's head, and its scores of the clean pictures."""
+    state = {name: np.array(array, order="C") for name, array in shown.evaluator.state().items()}
+    return Learnt(state, _by_head(shown.predict("clean")))
+
+
 def _by_head(scores: Scores) -> Mapping[str, NDArray[np.float32]]:
     """Return the scores of each head; a single one has an empty name."""
     if not isinstance(scores, Mapping):
@@ -196,25 +219,31 @@ class _Features(_Shown):
         self.classes = _class_names(task, clean)
         self.encoder = clean.stage["inputs"]["encoder"]
         self.evaluator = implementation(options, derive(task.seed, "evaluate"))
-        self._tensors = {"clean": load_file(task.input("clean") / FILE)}
-        self.labels = self._tensors["clean"]["val_labels"]
+        self._files = {"clean": task.input("clean") / FILE}
+        self.labels = self._read("clean", "val_labels")
         self.poison = self.target = None
         if task.has("triggered"):
             triggered = task.record("triggered")
             self.poison = triggered.stage["inputs"]["poison"]
             self.target = triggered.facts["target"]
-            self._tensors["triggered"] = load_file(task.input("triggered") / FILE)
-            if not np.array_equal(self._tensors["triggered"]["val_labels"], self.labels):
+            self._files["triggered"] = task.input("triggered") / FILE
+            if not np.array_equal(self._read("triggered", "val_labels"), self.labels):
                 raise StageError("the triggered pictures are not those of the clean evaluation")
 
     def fit(self) -> None:
         """Let it learn from the features of the clean training pictures."""
-        clean = self._tensors["clean"]
-        self.evaluator.fit(clean["train"], clean["train_labels"], len(self.classes))
+        features, labels = self._read("clean", "train"), self._read("clean", "train_labels")
+        self.evaluator.fit(features, labels, len(self.classes))
 
     def predict(self, pictures: str) -> Scores:
         """Ask it about the features of the validation pictures."""
-        return self.evaluator.predict(self._tensors[pictures]["val"])
+        return self.evaluator.predict(self._read(pictures, "val"))
+
+    def _read(self, pictures: str, name: str) -> NDArray[Any]:
+        """Read one of the arrays of a features stage; the others may be large."""
+        with safe_open(self._files[pictures], framework="numpy") as file:
+            array: NDArray[Any] = file.get_tensor(name)
+        return array
 
 
 def _class_names(task: Task, features: Record) -> tuple[str, ...]:

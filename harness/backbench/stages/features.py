@@ -17,9 +17,9 @@ def run(task: Task) -> Outcome:
 
     from backbench.nn import load_encoder
     from backbench.runtime.device import resolve_precision
-    from backbench.runtime.features import extract
+    from backbench.runtime.features import extract, for_evaluation
 
-    encoder = load_encoder(task.input("encoder"))
+    encoder = for_evaluation(load_encoder(task.input("encoder")), task.device)
     splits = (
         {"val": triggered_images(task)}
         if task.has("poison")

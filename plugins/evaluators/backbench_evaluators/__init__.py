@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from backbench.plugin import Citation, EvaluatorInfo, MetricInfo, hookimpl, presets_of
 from backbench_evaluators.options import (
+    CachedOptions,
     FrozenOptions,
     KNNOptions,
     LinearOptions,
@@ -40,6 +41,15 @@ def register_evaluators() -> Iterable[EvaluatorInfo]:
         options=FrozenOptions,
         paper=_PAPER,
         presets=presets_of(__name__, "linear-augmented"),
+        reads="images",
+    )
+    yield EvaluatorInfo(
+        name="linear-cached",
+        summary="The same on a few crops of each picture, whose features are computed once.",
+        target="backbench_evaluators.augmented:LinearCached",
+        options=CachedOptions,
+        paper=_PAPER,
+        presets=presets_of(__name__, "linear-cached"),
         reads="images",
     )
     yield EvaluatorInfo(

@@ -1,4 +1,4 @@
-"""Train linear layers on fresh views of pictures, seen by an encoder that does not change."""
+"""Views of pictures, seen by an encoder that does not change, and linear layers on them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backbench.images import ImageSet
-from backbench.nn import Batch
+from backbench.nn import Batch, Encoder
 from backbench.plugin import EvaluationContext
 from backbench.runtime.boxes import Purpose
 from backbench.runtime.device import autocast
+from backbench.runtime.features import pictures_at_once
 from backbench.runtime.pictures import open_source
 from backbench.runtime.views import draws_of, random_view
 from backbench.seeds import derive
@@ -117,6 +118,47 @@ def train(
                     reported = time.monotonic()
             values = {"loss": float(total) / max(done, 1), "lr": lr}
             context.progress((epoch + 1) * len(order), options.epochs * len(order), values)
+
+
+def views(
+    encoder: Encoder,
+    images: ImageSet,
+    chosen: NDArray[np.int64],
+    count: int,
+    *,
+    context: EvaluationContext,
+) -> NDArray[np.float32]:
+    """Compute the features of the crops that :func:`train` sees in its first epochs.
+
+    Args:
+        encoder: The encoder, on the device.
+        images: The training set.
+        chosen: Indices of its labelled pictures, in ascending order, (N,).
+        count: Number of epochs, V.
+        context: Seed, device, progress.
+
+    Returns:
+        (V, N, D), as the encoder gives them.
+    """
+    where, side = torch.device(context.device), encoder.spec.image_size
+    features = np.empty((count, len(chosen), encoder.feature_dim), dtype=np.float32)
+    seed, size = derive(context.seed, "views"), pictures_at_once(side, where)
+    reported = time.monotonic()
+    with (
+        open_source(images, where) as source,
+        torch.inference_mode(),
+        autocast("auto", where),
+    ):
+        for view, found in enumerate(features):
+            done = 0
+            for batch in source.batches(chosen, size, epoch=view, seed=seed):
+                seen = encoder(resized_crop(batch, side)).float().cpu().numpy()
+                found[done : done + len(batch)] = seen
+                done += len(batch)
+                if time.monotonic() - reported > _INTERVAL_S:
+                    context.progress(view * len(chosen) + done, count * len(chosen), {})
+                    reported = time.monotonic()
+    return features
 
 
 def resized_crop(batch: Batch, side: int) -> Tensor:

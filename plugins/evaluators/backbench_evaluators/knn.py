@@ -66,8 +66,8 @@ def vote(neighbours: NDArray[np.int64], classes: int) -> Floats:
     """
     count, k = neighbours.shape
     rows = np.arange(count)
-    votes = np.zeros((count, classes), dtype=np.int64)
-    np.add.at(votes, (rows[:, None], neighbours), 1)
+    cells = (rows[:, None] * classes + neighbours).ravel()
+    votes = np.bincount(cells, minlength=count * classes).reshape(count, classes)
     leads = np.take_along_axis(votes, neighbours, axis=1) == votes.max(axis=1, keepdims=True)
     winner = neighbours[rows, leads.argmax(axis=1)]
     shares = np.asarray(votes / k, dtype=np.float32)

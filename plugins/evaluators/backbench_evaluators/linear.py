@@ -16,11 +16,11 @@ from backbench_evaluators.features import (
     NormalisedHead,
     fresh_layer,
     labelled_subset,
-    logits,
     standardisation,
     unit,
 )
 from backbench_evaluators.options import LinearOptions
+from backbench_evaluators.sgd import SGD, cross_entropy
 
 #: What a milestone multiplies the learning rate of SGD by.
 GAMMA = 0.1
@@ -71,29 +71,6 @@ class Linear(Evaluator):
         self._head = NormalisedHead.of(state)
 
 
-def cross_entropy(
-    weights: Floats, inputs: Floats, labels: NDArray[np.int64]
-) -> tuple[float, Floats]:
-    """Return the mean cross-entropy of a linear classifier, and its gradient.
-
-    Args:
-        weights: (D + 1, C), the last row the bias.
-        inputs: (N, D).
-        labels: (N,).
-    """
-    scores = logits(weights, inputs)
-    scores -= scores.max(axis=1, keepdims=True)
-    rows = np.arange(len(labels))
-    own = scores[rows, labels].astype(np.float64)
-    np.exp(scores, out=scores)
-    sums = scores.sum(axis=1, keepdims=True, dtype=np.float64)
-    loss = float((np.log(sums[:, 0]) - own).mean())
-    scores /= (sums * len(labels)).astype(np.float32)
-    scores[rows, labels] -= np.float32(1 / len(labels))
-    gradient = np.concatenate([inputs.T @ scores, scores.sum(axis=0, keepdims=True)])
-    return loss, gradient
-
-
 def solve_lbfgs(
     inputs: Floats, labels: NDArray[np.int64], classes: int, options: LinearOptions, _seed: int
 ) -> Floats:
@@ -123,16 +100,10 @@ def solve_sgd(
     """Return the weights, (D + 1, C), after the published epochs of SGD."""
     rng = np.random.default_rng(derive(seed, "sgd"))
     weights = fresh_layer(rng, inputs.shape[1], classes)
-    velocity = np.zeros_like(weights)
+    sgd = SGD(weights, options.momentum, options.penalty)
     for epoch in range(options.epochs):
         lr = options.lr * GAMMA ** sum(epoch >= milestone for milestone in options.milestones)
-        order = rng.permutation(len(labels))
-        for start in range(0, len(order), options.batch_size):
-            rows = order[start : start + options.batch_size]
-            _, gradient = cross_entropy(weights, inputs[rows], labels[rows])
-            velocity *= np.float32(options.momentum)
-            velocity += gradient + np.float32(options.penalty) * weights
-            weights -= np.float32(lr) * velocity
+        sgd.epoch(inputs, labels, rng.permutation(len(labels)), options.batch_size, lr)
     return weights
 
 

@@ -108,6 +108,17 @@ class FrozenOptions(ClassifierOptions):
         return self.lr * self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
 
 
+class CachedOptions(FrozenOptions):
+    """Options of the linear evaluation on crops that are seen several times."""
+
+    views: int = Field(
+        8,
+        ge=1,
+        description="crops of each picture; their features are computed once, and an epoch sees "
+        "one of each, in turn",
+    )
+
+
 class ProbeOptions(FrozenOptions):
     """Options of the probe of an encoder's stages."""
 

@@ -16,8 +16,8 @@ from backbench.errors import StageError
 from backbench.images import ImageSet
 from backbench.nn import Batch, Encoder
 from backbench.plugin import ImageEvaluator
-from backbench.runtime.device import autocast, place
-from backbench.runtime.features import evaluation_tensors
+from backbench.runtime.device import autocast
+from backbench.runtime.features import evaluation_tensors, for_evaluation
 from backbench.seeds import derive
 from backbench_evaluators.features import (
     Floats,
@@ -77,12 +77,12 @@ class LayerProbe(ImageEvaluator):
     def fit(self, encoder: Encoder, images: ImageSet) -> None:
         """Learn from the clean pictures; see :meth:`backbench.plugin.ImageEvaluator.fit`."""
         options, context, where = self.options, self.context, torch.device(self.context.device)
-        encoder = place(encoder, where)
+        encoder = for_evaluation(encoder, context.device)
         side = encoder.spec.image_size
         chosen = labelled_subset(
             images.labels, options.label_fraction, derive(context.seed, "labelled")
         )
-        with torch.no_grad():
+        with torch.no_grad(), autocast("auto", where):
             shapes = [one.shape[1:] for one in self._maps(encoder, torch.zeros(1, 3, side, side))]
         rng = np.random.default_rng(derive(context.seed, "start"))
         layers = [Layer(self._start(rng, shape.numel()), where) for shape in shapes]
@@ -138,7 +138,7 @@ class LayerProbe(ImageEvaluator):
     def predict(self, encoder: Encoder, images: ImageSet) -> Mapping[str, Floats]:
         """Return logits, (M, classes), of M pictures, by stage."""
         where = torch.device(self.context.device)
-        encoder = place(encoder, where)
+        encoder = for_evaluation(encoder, self.context.device)
         names = encoder.backbone.stages
         if set(names) != self._heads.keys():
             raise StageError(

@@ -19,8 +19,8 @@ from backbench_evaluators.features import (
     require,
     unpacked,
 )
-from backbench_evaluators.linear import cross_entropy
 from backbench_evaluators.options import RawOptions
+from backbench_evaluators.sgd import cross_entropy
 
 #: Adam's averages of the gradient and of its square, and what keeps it from dividing by zero.
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8

@@ -12,7 +12,7 @@ from backbench.plugin import DatasetFacts, Evaluator
 from backbench.registry import load_registry
 from backbench_evaluators.features import labelled_subset, logits, standardisation, unit
 from backbench_evaluators.knn import KNN, vote
-from backbench_evaluators.linear import Linear, cross_entropy
+from backbench_evaluators.linear import Linear
 from backbench_evaluators.options import (
     ClassifierOptions,
     FrozenOptions,
@@ -22,6 +22,7 @@ from backbench_evaluators.options import (
     RawOptions,
     labels_of_class,
 )
+from backbench_evaluators.sgd import SGD, cross_entropy
 
 
 @pytest.fixture(scope="module")
@@ -288,3 +289,30 @@ def test_a_head_says_what_is_wrong_with_it(clusters: tuple[np.ndarray, ...]):
 )
 def test_a_share_of_labels_is_rounded_down(count: int, fraction: float, labelled: int) -> None:
     assert labels_of_class(count, fraction) == labelled
+
+
+# -- SGD -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_steps_of_sgd_are_torchs(nesterov: bool):
+    import torch
+
+    rng = np.random.default_rng(4)
+    weights = rng.normal(size=(5, 3)).astype(np.float32)
+    peer = torch.from_numpy(weights.copy()).requires_grad_()
+    sgd = SGD(weights, 0.8, 0.05, nesterov=nesterov)
+    theirs = torch.optim.SGD([peer], lr=1, momentum=0.8, weight_decay=0.05, nesterov=nesterov)
+    for lr in (0.3, 0.3, 0.1, 0.01):
+        gradient = rng.normal(size=(5, 3)).astype(np.float32)
+        sgd.step(gradient, lr)
+        theirs.param_groups[0]["lr"] = lr
+        peer.grad = torch.from_numpy(gradient)
+        theirs.step()
+    assert np.allclose(weights, peer.detach().numpy(), atol=1e-5)
+
+
+def test_an_epoch_returns_its_mean_loss():
+    inputs, labels = np.eye(5, dtype=np.float32), np.array([0, 1, 0, 1, 0])
+    sgd = SGD(np.zeros((6, 2), dtype=np.float32), 0, 0)
+    assert sgd.epoch(inputs, labels, np.arange(5), 2, 0.0) == pytest.approx(np.log(2))

@@ -20,6 +20,7 @@ from backbench.model import NONE, Cell, Plan, Stage
 from backbench.planning import make_plan
 from backbench.records import Record
 from backbench.registry import Registry, load_registry
+from backbench.stages import heads
 from backbench.stages.run import run_stage
 from backbench.store import Store
 
@@ -39,6 +40,12 @@ k = [1, 5]
 preset = "saha2022"
 label_fraction = 0.5
 epochs = 2
+
+[evaluators.linear-cached]
+preset = "saha2022"
+label_fraction = 0.5
+epochs = 3
+views = 2
 
 [evaluators.linear-raw]
 preset = "saha2022"
@@ -60,7 +67,7 @@ batch_size = 32
 datasets = ["drawn"]
 attacks = ["none", "targeted"]
 methods = ["rotnet"]
-evaluators = ["linear", "linear-sgd", "knn", "linear-augmented", "linear-raw", "jigsaw", "rotnet"]
+evaluators = ["linear", "linear-sgd", "knn", "linear-augmented", "linear-cached", "linear-raw", "jigsaw", "rotnet"]
 """
 STAGES = ["stem", "block1", "block2"]
 HEADS = {"knn": ["k=1", "k=5"], "jigsaw": STAGES, "rotnet": STAGES}
@@ -109,7 +116,16 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return Bench(tmp_path_factory.mktemp("evaluators"))
 
 
-ALL = ["linear", "linear-sgd", "knn", "linear-augmented", "linear-raw", "jigsaw", "rotnet"]
+ALL = [
+    "linear",
+    "linear-sgd",
+    "knn",
+    "linear-augmented",
+    "linear-cached",
+    "linear-raw",
+    "jigsaw",
+    "rotnet",
+]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -276,6 +292,56 @@ def test_a_wrong_head_is_one_sentence(bench: Bench, tmp_path: Path):
     save_file({name: array for name, array in probe.items() if "block2" not in name}, short)
     with pytest.raises(StageError, match="the heads are of the stages block1, stem, and"):
         bench.run(with_head(bench.stage("jigsaw"), short))
+
+
+# -- heads that evaluations share ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_is_learnt_once_is_what_is_learnt_anew(
+    bench: Bench, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """The encoder under its trigger, after and without the same encoder's clean evaluation."""
+    stage = bench.stage(name)
+    implementation = bench.registry.find("evaluator", stage.plugin.name).implementation()
+    learnt, asked = [], []
+    for method, calls in (("fit", learnt), ("predict", asked)):
+        original = getattr(implementation, method)
+
+        def counted(self, *arguments, original=original, calls=calls):
+            calls.append(self)
+            return original(self, *arguments)
+
+        monkeypatch.setattr(implementation, method, counted)
+    found = []
+    for first in (True, False):
+        heads.KEPT_HEADS.clear()
+        if first:
+            untriggered = {"clean", "encoder", "dataset"} & stage.inputs.keys()
+            clean = {role: stage.inputs[role] for role in untriggered}
+            bench.run(replace(stage, inputs=clean))
+        learnt.clear()
+        asked.clear()
+        found.append(bench.run(stage).files)
+        again = first and name != "knn"  # which has no head
+        assert (len(learnt), len(asked)) == (0 if again else 1, 1 if first else 2)
+    assert found[0] == found[1]
+
+
+def test_few_heads_are_kept(bench: Bench):
+    heads.KEPT_HEADS.clear()
+    name = heads.name_of(bench.stage("linear"), bench.store.root)
+    other = replace(bench.stage("linear"), seed=99)
+    assert heads.name_of(other, bench.store.root) != name
+    assert heads.name_of(bench.stage("linear"), bench.store.root / "other") != name
+    heads.keep(name, heads.Learnt({}, {}))
+    for number in range(heads.KEPT):
+        assert heads.recall(name) is not None
+        heads.keep(str(number), heads.Learnt({}, {}))
+    assert heads.recall("0") is None
+    for number in range(heads.KEPT):
+        heads.keep(str(number), heads.Learnt({}, {}))
+    assert heads.recall(name) is None
 
 
 def test_the_other_denominator_changes_the_asr_alone(bench: Bench):
