@@ -54,17 +54,15 @@ class Edit:
     why: str
 
 
-#: Without these, the evaluation and training scripts end in an exception with torch 2.
-ALWAYS: Final = (
-    *(
-        Edit(
-            file,
-            "correct[:k].view(-1)",
-            "correct[:k].reshape(-1)",
-            "accuracy(): .view(-1) on a transposed tensor is .reshape(-1)",
-        )
-        for file in ("moco/main_moco.py", "moco/eval_linear.py")
-    ),
+#: Without these, training and evaluation end in an exception with torch 2.
+ALWAYS: Final = tuple(
+    Edit(
+        file,
+        "correct[:k].view(-1)",
+        "correct[:k].reshape(-1)",
+        "accuracy(): .view(-1) of a transposed tensor is .reshape(-1)",
+    )
+    for file in ("moco/main_moco.py", "moco/utils.py", "moco/eval_utils.py")
 )
 
 

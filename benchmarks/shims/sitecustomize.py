@@ -1,6 +1,6 @@
-"""Lets the published code run with current libraries and without a GPU; Python imports it itself.
+"""Lets the published code run with current libraries, without a GPU; Python imports it itself.
 
-It stands first on ``PYTHONPATH`` of the peer's processes only; ``BACKBENCH_SHIMS`` names what to do.
+It stands first on ``PYTHONPATH`` of the peer's processes only; ``BACKBENCH_SHIMS`` says what to do.
 """
 
 from __future__ import annotations
@@ -10,65 +10,61 @@ import os
 import random  # noqa: TID251 - the published code draws from it
 import sys
 import types
+from importlib import import_module
 from typing import Any
 
 
 def _numpy() -> None:
-    import numpy as np
-
-    np.float = float  # type: ignore[attr-defined]  # noqa: NPY001
+    numpy: Any = import_module("numpy")
+    numpy.float = float
 
 
 def _cuda() -> None:
-    import torch
+    torch: Any = import_module("torch")
 
     def here(self: Any, *_: Any, **__: Any) -> Any:
         return self
 
-    torch.Tensor.cuda = here  # type: ignore[method-assign]
-    torch.nn.Module.cuda = here  # type: ignore[method-assign]
+    torch.Tensor.cuda = here
+    torch.nn.Module.cuda = here
     torch.cuda.set_device = lambda *_: None
 
 
 def _gloo() -> None:
-    import torch
-    from torch import distributed
-
+    torch: Any = import_module("torch")
+    distributed: Any = import_module("torch.distributed")
     start = distributed.init_process_group
 
     def alone(*_: Any, **__: Any) -> None:
         start("gloo", store=distributed.HashStore(), world_size=1, rank=0)
 
-    distributed.init_process_group = alone  # type: ignore[assignment]
+    distributed.init_process_group = alone
     parallel = torch.nn.parallel.DistributedDataParallel
 
-    class Parallel(parallel):  # type: ignore[misc, valid-type]
-        def __init__(self, module: Any, device_ids: Any = None, **more: Any) -> None:  # noqa: ARG002
-            super().__init__(module, **more)
+    def on_the_cpu(module: Any, device_ids: Any = None, **more: Any) -> Any:  # noqa: ARG001
+        return parallel(module, **more)
 
-    torch.nn.parallel.DistributedDataParallel = Parallel  # type: ignore[misc]
+    torch.nn.parallel.DistributedDataParallel = on_the_cpu
 
 
 def _faiss() -> None:
-    import faiss
-
+    faiss: Any = import_module("faiss")
     faiss.GpuMultipleClonerOptions = types.SimpleNamespace
     faiss.index_cpu_to_all_gpus = lambda index, *_, **__: index
 
 
 def _show() -> None:
-    from PIL import Image
-
-    Image.Image.show = lambda *_, **__: None  # type: ignore[method-assign, assignment]
+    image: Any = import_module("PIL.Image")
+    image.Image.show = lambda *_, **__: None
 
 
 def _plots() -> None:
-    for name in ("matplotlib", "matplotlib.pyplot"):
-        if importlib.util.find_spec("matplotlib") is None or name in sys.modules:
-            sys.modules.setdefault(name, types.ModuleType(name))
+    if importlib.util.find_spec("matplotlib") is None:
+        for name in ("matplotlib", "matplotlib.pyplot"):
+            sys.modules[name] = types.ModuleType(name)
     if importlib.util.find_spec("tqdm") is None:
-        module = types.ModuleType("tqdm")
-        module.tqdm = lambda items, *_, **__: items  # type: ignore[attr-defined]
+        module: Any = types.ModuleType("tqdm")
+        module.tqdm = lambda items, *_, **__: items
         sys.modules["tqdm"] = module
 
 
