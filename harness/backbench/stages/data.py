@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from backbench.data.packed import (
 from backbench.images import ImageSet, Overlay, Pixels, Subset
 from backbench.plugin import Attack, Dataset, DatasetFacts, Split
 from backbench.poisoning import TriggeredImages, read_manifest
+from backbench.stages.names import Names
 from backbench.stages.task import Task
 
 INDEX = "index.json"
@@ -100,8 +100,7 @@ def triggered_images(task: Task) -> TriggeredImages:
 
 @functools.lru_cache(maxsize=4)
 def _decoded(folder: Path, split: Split) -> MappedArray | MappedImages:
-    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))[split]
-    return open_images(folder / decoded_name(split), tuple(index["sources"]))
+    return open_images(folder / decoded_name(split), Names(folder / INDEX, split))
 
 
 def poisoned_pictures(folder: Path) -> Mapping[int, Pixels]:
