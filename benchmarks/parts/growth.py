@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -115,7 +115,7 @@ def rows(settings: Settings) -> list[Row]:
         found.append(_growth(name, points))
     found += [_flat(curves[name], what, size) for name, what, size in _TENFOLD]
     found.append(_by_workers(settings))
-    found[-1] = _with_end(found[-1], curves)
+    found[-1] = replace(found[-1], note=f"{found[-1].note}. {what_breaks_first(curves)}")
     return found
 
 
@@ -198,21 +198,14 @@ def _by_workers(settings: Settings) -> Row:
     )
 
 
-def _with_end(row: Row, curves: dict[str, list[Point]]) -> Row:
-    """Add to the last row's note what breaks first beyond the sizes measured."""
-    from dataclasses import replace
-
-    return replace(row, note=f"{row.note}. {what_breaks_first(curves)}")
-
-
 def what_breaks_first(curves: dict[str, list[Point]]) -> str:
     """Say what ends the growth, worked out from the slopes between the two largest sizes."""
     show, plan, verify, poison = (curves[name] for name in ("show", "plan", "verify", "poison"))
     minute = show[-1].size + (60 - np.median(show[-1].seconds)) / _slope(show)
     memory = (max(plan[-1].peak) - max(plan[-2].peak)) / (plan[-1].size - plan[-2].size)
     return (
-        "What breaks first: time, not memory. `show` reads two small files for each evaluation, its "
-        "record and its predictions, and puts a two-way table on every number: "
+        "What breaks first: time, not memory. `show` reads two small files for each evaluation, "
+        "its record and its predictions, and puts a two-way table on every number: "
         f"{1000 * _slope(show):.2f} s a thousand cells, so that it takes a minute at about "
         f"{round(float(minute), -3):,.0f} cells. `plan` costs {1000 * _slope(plan):.2f} s and "
         f"{1000 * memory:.1f} MiB a thousand cells, most of it one hash a stage and the stages "

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import resource
 import shutil
 import subprocess
@@ -102,10 +101,9 @@ def _on_pictures(operation: str, size: int, folder: Path) -> Callable[[], dict[s
 
     def run() -> dict[str, Any]:
         shutil.rmtree(made / "out", ignore_errors=True)
-        found: dict[str, Any] = json.loads(
-            _command(module, operation, str(size), str(made))["text"]
-        )
-        return {**found, "said": ""}
+        said = _command(module, operation, str(size), str(made))
+        found: dict[str, Any] = json.loads(said["text"])
+        return found
 
     return run
 
@@ -127,9 +125,7 @@ def main() -> None:
     name, size, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
 
     def timed(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        found = run()
-        found["said"] = re.sub(r"\(\d+ s\)", "", found["said"])
-        return {"units": size, **found}
+        return {"units": size, **run()}
 
     serve(lambda: operation(name, size, folder), timed)
 

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from PIL import Image
@@ -78,7 +78,7 @@ class Peak:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> Peak:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -191,7 +191,7 @@ def _stage(plan: Plan, kind: StageKind) -> tuple[str, Stage]:
 
 def _task(folder: Path, kind: StageKind) -> Task:
     _, plan = plan_of(folder / "benchmarks.toml")
-    key, stage = _stage(plan, kind)
+    _, stage = _stage(plan, kind)
     store = Store(folder / "store")
     out = folder / "out" / kind.value
     out.mkdir(parents=True, exist_ok=True)
