@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -158,6 +160,7 @@ def build(
     for cell in plan.cells:
         names = tuple(str(getattr(cell.name, field)) for field in FIELDS)
         groups.setdefault(names, []).append(cell)
+    imports = {key for key, stage in plan.stages.items() if stage.kind is StageKind.IMPORT}
     rows = tuple(
         _row(
             dict(zip(FIELDS, names, strict=True)),
@@ -168,6 +171,7 @@ def build(
             outcomes_of=outcomes_of if one_of is record_of else _unknown,
             flags_of=flags_of,
             head=head,
+            imports=imports,
         )
         for names, cells in groups.items()
         for one_of in [_records(cells, record_of, older_of)]
@@ -204,6 +208,7 @@ def _row(
     outcomes_of: OutcomesOf,
     flags_of: FlagsOf,
     head: str,
+    imports: Collection[str],
 ) -> Row:
     values, controls = _Gathered(), _Gathered()
     seeds = []
@@ -243,7 +248,7 @@ def _row(
         lifts={metric: summarize(found) for metric, found in lifts.items()},
         problem=problem,
         protocol=plan.protocol,
-        foreign=any(_imports(plan.stages, key) for cell in cells for key in cell.path),
+        foreign=any(key in imports for cell in cells for key in cell.path),
         stale=stale,
         uncontrolled=uncontrolled,
         flags=tuple(dict.fromkeys(flags)),
@@ -271,10 +276,6 @@ class _Gathered:
             metric: sample_of(found, self._outcomes.get(metric, {}))
             for metric, found in self._values.items()
         }
-
-
-def _imports(stages: Mapping[str, Stage], key: str) -> bool:
-    return key in stages and stages[key].kind is StageKind.IMPORT
 
 
 def _problem(
@@ -422,8 +423,9 @@ def _ranks(board: Leaderboard, sign: int) -> dict[str, dict[int, int]]:
                 if (value := board.rows[index].values.get(column.metric)) is not None
                 and value.ci95 is not None
             }
+            lows = sorted(low for low, _ in ends.values() if not math.isnan(low))
             for index, (_, high) in ends.items():
-                ahead = sum(low > high for low, _ in ends.values())
+                ahead = 0 if math.isnan(high) else len(lows) - bisect_right(lows, high)
                 found.setdefault(column.metric, {})[index] = 1 + ahead
     return found
 

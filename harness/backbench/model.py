@@ -12,6 +12,9 @@ from typing import Any
 #: Version of the recipe by which keys are made. Raising it invalidates every store.
 KEY_SCHEMA = 1
 
+#: How what a key is of is written; made once, since a plan hashes tens of thousands of stages.
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
 #: Reserved name of an attack or a defense: do nothing.
 NONE = "none"
 
@@ -115,8 +118,7 @@ def stage_identity(stage: Stage) -> dict[str, Any]:
 
 def identity_key(identity: Mapping[str, Any]) -> str:
     """Hash what :func:`stage_identity` gave."""
-    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hashlib.sha256(_CANONICAL.encode(identity).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True, order=True)

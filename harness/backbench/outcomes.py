@@ -3,18 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backbench.metrics import Denominator, Ints
 from backbench.predictions import PREDICTIONS, read_predictions
+from backbench.records import Record
 from backbench.statistics import Outcome
 from backbench.store import Store
 
 #: Gives the outcomes of an evaluation (its key) for one of its heads, by metric.
 OutcomesOf = Callable[[str, str], Mapping[str, Outcome]]
+
+
+#: Evaluations whose outcomes are kept at hand. A row asks for those of its seeds and then for no
+#: others, so that memory does not grow with the number of rows.
+_AT_HAND = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pictures:
+    """Which pictures the metrics of a target class are of; one object for all evaluations.
+
+    Args:
+        labels: True classes of the validation pictures, (N,).
+        all: Positions of all, (N,).
+        own: Positions of those of the target class.
+        others: Positions of the rest.
+    """
+
+    labels: Ints
+    all: Ints
+    own: Ints
+    others: Ints
+
+    @classmethod
+    def of(cls, labels: Ints, target: int | None) -> _Pictures:
+        """Sort pictures by their class."""
+        is_own = labels == target if target is not None else np.zeros(len(labels), bool)
+        return cls(labels, np.arange(len(labels)), np.flatnonzero(is_own), np.flatnonzero(~is_own))
 
 
 def outcomes(
@@ -37,46 +67,69 @@ def outcomes(
     Returns:
         Outcomes by the names that ``metrics.score`` gives.
     """
+    return _outcomes(_Pictures.of(labels, target), clean, triggered, target, denominator)
+
+
+def _outcomes(
+    pictures: _Pictures,
+    clean: Ints,
+    triggered: Ints | None,
+    target: int | None,
+    denominator: Denominator,
+) -> dict[str, Outcome]:
     found: dict[str, Outcome] = {}
-    everything = np.arange(len(labels))
     for name, predictions in (("clean", clean), ("triggered", triggered)):
         if predictions is None:
             continue
-        found[f"accuracy/{name}"] = _outcome(predictions == labels, everything)
+        found[f"accuracy/{name}"] = _outcome(predictions == pictures.labels, pictures.all)
         if target is None:
             continue
         hits = predictions == target
-        own, others = np.flatnonzero(labels == target), np.flatnonzero(labels != target)
-        found[f"target_tp/{name}"] = _outcome(hits, own, count=True)
-        found[f"target_fp/{name}"] = _outcome(hits, others, count=True)
+        found[f"target_tp/{name}"] = _outcome(hits, pictures.own, count=True)
+        found[f"target_fp/{name}"] = _outcome(hits, pictures.others, count=True)
         if name == "triggered":
-            found["asr"] = _outcome(hits, others if denominator == "other-classes" else everything)
+            asked = pictures.others if denominator == "other-classes" else pictures.all
+            found["asr"] = _outcome(hits, asked)
     return found
 
 
 def _outcome(hits: NDArray[np.bool_], pictures: Ints, *, count: bool = False) -> Outcome:
-    return Outcome(hits[pictures].astype(np.int8), pictures, len(pictures) if count else 1.0)
+    return Outcome(hits[pictures].view(np.int8), pictures, len(pictures) if count else 1.0)
 
 
-def reader(store: Store) -> OutcomesOf:
-    """Return a function that reads the outcomes of evaluations, each of them once.
+def reader(store: Store, record_of: Callable[[str], Record | None] | None = None) -> OutcomesOf:
+    """Return a function that reads the outcomes of evaluations, those at hand once.
 
     It gives nothing for an evaluation whose predictions are not there.
-    """
 
-    @cache
+    Args:
+        store: Where predictions are.
+        record_of: Gives the record of an evaluation; the store's, if not given.
+    """
+    known: dict[int | None, _Pictures] = {}
+    record_of = record_of or store.record
+
+    def pictures_of(labels: Ints, target: int | None) -> _Pictures:
+        """Return the last ones where they are the same, as they are for all rows of a data set."""
+        last = known.get(target)
+        if last is None or not np.array_equal(last.labels, labels):
+            last = known[target] = _Pictures.of(labels, target)
+        return last
+
+    @lru_cache(maxsize=_AT_HAND)
     def read(key: str, head: str) -> Mapping[str, Outcome]:
         path = store.artifact(key) / PREDICTIONS
-        record = store.record(key)
+        record = record_of(key)
         if record is None or not path.is_file():
             return {}
         labels, clean, triggered = read_predictions(path, head)
-        return outcomes(
-            labels,
+        target = record.facts.get("target")
+        return _outcomes(
+            pictures_of(labels, target),
             clean,
             triggered,
-            record.facts.get("target"),
-            denominator=record.facts.get("asr_denominator", "other-classes"),
+            target,
+            record.facts.get("asr_denominator", "other-classes"),
         )
 
     return read

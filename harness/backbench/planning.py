@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 from backbench.config import Benchmark, Instance
-from backbench.model import NONE, Cell, CellName, Plan, Stage, StageKind
+from backbench.model import NONE, Cell, CellName, Plan, PluginUse, Stage, StageKind
 from backbench.plugin import DefenseInfo, EvaluatorInfo
 
 
@@ -38,6 +38,9 @@ def make_plan(benchmark: Benchmark, fingerprints: Mapping[str, str]) -> Plan:
 class Planner:
     """Collects stages, each once, while cells are asked for.
 
+    Most cells ask for stages that another one has asked for: what they have in common is made and
+    hashed once, so that the time goes with the number of distinct stages.
+
     Args:
         benchmark: The validated benchmark.
         fingerprints: Content fingerprint of each data set, by instance name.
@@ -50,6 +53,10 @@ class Planner:
         self._instances = benchmark.instances
         self._protocol = benchmark.protocol
         self._fingerprints = fingerprints
+        self._uses: dict[tuple[str, str], PluginUse] = {}
+        self._keys: dict[tuple[Any, ...], tuple[str, PluginUse | None]] = {}
+        self._encoders: dict[tuple[Any, ...], tuple[str, ...]] = {}
+        self._feature_keys: dict[tuple[str, ...], dict[str, str]] = {}
         self.stages: dict[str, Stage] = {}
 
     def cell(self, name: CellName) -> Cell:
@@ -62,11 +69,10 @@ class Planner:
 
     def _evaluation(self, name: CellName, trained_on: str) -> list[str]:
         """Add the stages that evaluate one encoder under the cell's trigger; return their keys."""
-        dataset_use = self._instance("datasets", name.dataset)
         dataset = self._add(
             Stage(
                 kind=StageKind.DATASET,
-                plugin=dataset_use.use(),
+                plugin=self._use("datasets", name.dataset),
                 seed=None,
                 content=self._fingerprints[name.dataset],
                 label=f"dataset {name.dataset}",
@@ -79,7 +85,7 @@ class Planner:
             poison = self._add(
                 Stage(
                     kind=StageKind.POISON,
-                    plugin=self._instance("attacks", name.attack).use(),
+                    plugin=self._use("attacks", name.attack),
                     seed=name.seed,
                     inputs=data,
                     label=f"poison {name.attack} · {name.dataset} · seed {name.seed}",
@@ -97,7 +103,7 @@ class Planner:
             self._add(
                 Stage(
                     kind=StageKind.EVALUATE,
-                    plugin=evaluator.use(),
+                    plugin=self._use("evaluators", name.evaluator),
                     seed=name.seed,
                     inputs=inputs,
                     content=self._protocol.evaluate_content if self._protocol else "",
@@ -114,6 +120,15 @@ class Planner:
         self, name: CellName, trained_on: str, inputs: Mapping[str, str], path: list[str]
     ) -> dict[str, str]:
         """Add the stages that compute features for all evaluators; return their keys by role."""
+        read = tuple(inputs.values())
+        if read not in self._feature_keys:
+            self._feature_keys[read] = self._new_features(name, trained_on, inputs)
+        path += self._feature_keys[read].values()
+        return self._feature_keys[read]
+
+    def _new_features(
+        self, name: CellName, trained_on: str, inputs: Mapping[str, str]
+    ) -> dict[str, str]:
         clean = {role: key for role, key in inputs.items() if role != "poison"}
         wanted = {"clean": (clean, "clean")}
         if "poison" in inputs:
@@ -129,14 +144,22 @@ class Planner:
                     label=f"features {_who(name, trained_on)} · {what}",
                 )
             )
-            path.append(found[role])
         return found
 
     def _encoder(
         self, name: CellName, trained_on: str, training: Mapping[str, str], path: list[str]
     ) -> str:
         """Add the stages that make the cell's encoder; return the key of the last one."""
-        method = self._instance("methods", name.method).use()
+        asked = (name.dataset, name.method, name.defense, name.seed, trained_on)
+        if asked not in self._encoders:
+            self._encoders[asked] = tuple(self._new_encoder(name, trained_on, training))
+        path += self._encoders[asked]
+        return path[-1]
+
+    def _new_encoder(
+        self, name: CellName, trained_on: str, training: Mapping[str, str]
+    ) -> Iterator[str]:
+        method = self._use("methods", name.method)
         encoder = self._add(
             Stage(
                 kind=StageKind.PRETRAIN,
@@ -146,33 +169,34 @@ class Planner:
                 label=f"pretrain {name.method} · {trained_on} · seed {name.seed}",
             )
         )
-        path.append(encoder)
+        yield encoder
         if name.defense == NONE:
-            return encoder
+            return
         defense = self._instance("defenses", name.defense)
+        use = self._use("defenses", name.defense)
         if cast("DefenseInfo", defense.registered.info).acts_on == "encoder":
-            repaired = self._add(
+            yield self._add(
                 Stage(
                     kind=StageKind.REPAIR,
-                    plugin=defense.use(),
+                    plugin=use,
                     seed=name.seed,
                     inputs={"encoder": encoder, "dataset": training["dataset"]},
                     label=f"repair {name.defense} · {name.method} · {trained_on} "
                     f"· seed {name.seed}",
                 )
             )
-            path.append(repaired)
-            return repaired
+            return
         sanitized = self._add(
             Stage(
                 kind=StageKind.SANITIZE,
-                plugin=defense.use(),
+                plugin=use,
                 seed=name.seed,
                 inputs={"encoder": encoder, **training},
                 label=f"sanitize {name.defense} · {name.method} · {trained_on} · seed {name.seed}",
             )
         )
-        retrained = self._add(
+        yield sanitized
+        yield self._add(
             Stage(
                 kind=StageKind.PRETRAIN,
                 plugin=method,
@@ -182,15 +206,25 @@ class Planner:
                 f"· seed {name.seed}",
             )
         )
-        path += [sanitized, retrained]
-        return retrained
 
     def _instance(self, axis: str, name: str) -> Instance:
         return self._instances[axis][name]
 
+    def _use(self, axis: str, name: str) -> PluginUse:
+        if (axis, name) not in self._uses:
+            self._uses[axis, name] = self._instance(axis, name).use()
+        return self._uses[axis, name]
+
     def _add(self, stage: Stage) -> str:
+        """Add a stage unless it is there; return its key."""
+        inputs = tuple(stage.inputs.items())
+        asked = (stage.kind, id(stage.plugin), stage.seed, inputs, stage.content)
+        known = self._keys.get(asked)
+        if known is not None:
+            return known[0]
         key = stage.key
-        uses = {role: self.stages[one].plugin for role, one in stage.inputs.items()}
+        self._keys[asked] = key, stage.plugin  # which stays, so that no other gets its id
+        uses = {role: self.stages[one].plugin for role, one in inputs}
         given = {role: use.options for role, use in uses.items() if use is not None}
         self.stages.setdefault(key, replace(stage, given={**given, **stage.given}))
         return key

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from backbench.errors import StoreError, UsageError
@@ -19,6 +19,9 @@ from backbench.store import Store
 
 _Described = Mapping[str, Any]
 _Describe = Callable[[str], _Described | None]
+
+#: Records that are kept at hand: those of a row are asked for again and again, and then no more.
+_AT_HAND = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,17 +167,19 @@ class Staleness:
         self._plan = plan
         self._store = store
         self._index: _Index | None = None
+        #: Gives a stage's record or ``None``, those that were asked for last without reading again.
+        self.record = lru_cache(maxsize=_AT_HAND)(store.record)
         self._planned = _Traces(self._describe)
         self._cards: dict[tuple[str, str], tuple[_Traces, _Index]] = {}
 
     def current(self, key: str) -> Record | None:
         """Return the record of an evaluation unless it is missing or stale."""
-        record = self._store.record(key)
+        record = self.record(key)
         return None if record is None or self._changed(key, record) else record
 
     def older(self, key: str) -> Record | None:
         """Return the stale record of an evaluation; its fact ``stale`` says what has changed."""
-        record = self._store.record(key)
+        record = self.record(key)
         if record is not None:
             changed = self._changed(key, record)
             return _marked(record, changed) if changed else None
@@ -239,7 +244,7 @@ class Staleness:
         stamped, as is now right. What leads to them is not.
         """
         for key, stage in self._plan.stages.items():
-            record = self._store.record(key) if stage.kind is StageKind.EVALUATE else None
+            record = self.record(key) if stage.kind is StageKind.EVALUATE else None
             if record is not None and self._changed(key, record):
                 yield key
 

@@ -249,7 +249,7 @@ def sample_of(values: Mapping[int, float], outcomes: Mapping[int, Outcome]) -> S
     found = [outcomes[seed] for seed in seeds]
     first = found[0]
     same = all(
-        one.scale == first.scale and np.array_equal(one.pictures, first.pictures) for one in found
+        one.scale == first.scale and same_pictures(one.pictures, first.pictures) for one in found
     )
     if not same or not len(first.pictures):
         return bare
@@ -258,6 +258,11 @@ def sample_of(values: Mapping[int, float], outcomes: Mapping[int, Outcome]) -> S
     if not np.allclose(told, bare.values, rtol=1e-9, atol=1e-12):
         return bare
     return Sample(seeds, bare.values, hits, first.pictures, first.scale)
+
+
+def same_pictures(one: NDArray[np.int64], other: NDArray[np.int64]) -> bool:
+    """Say whether two lists of pictures are equal; most often they are one object."""
+    return one is other or np.array_equal(one, other)
 
 
 def paired(one: Sample, other: Sample) -> Sample:
@@ -270,13 +275,14 @@ def paired(one: Sample, other: Sample) -> Sample:
     Returns:
         One less the other on the seeds that both have; by picture where both are of the same.
     """
-    seeds = tuple(seed for seed in one.seeds if seed in other.seeds)
-    left = [one.seeds.index(seed) for seed in seeds]
-    right = [other.seeds.index(seed) for seed in seeds]
+    places = {seed: at for at, seed in enumerate(other.seeds)}
+    left = [at for at, seed in enumerate(one.seeds) if seed in places]
+    seeds = tuple(one.seeds[at] for at in left)
+    right = [places[seed] for seed in seeds]
     values = tuple(one.values[i] - other.values[j] for i, j in zip(left, right, strict=True))
     if one.hits is None or other.hits is None or one.pictures is None or other.pictures is None:
         return Sample(seeds, values)
-    if one.scale != other.scale or not np.array_equal(one.pictures, other.pictures):
+    if one.scale != other.scale or not same_pictures(one.pictures, other.pictures):
         return Sample(seeds, values)
     return Sample(seeds, values, one.hits[left] - other.hits[right], one.pictures, one.scale)
 

@@ -82,19 +82,16 @@ def show_plan(
         click.echo("\n".join(["", NOTE, *map(str, survival)]))
 
 
-def _needed(plan: Plan, key: str) -> set[str]:
-    """Return a stage and all that lead to it."""
-    inputs = (_needed(plan, one) for one in plan.stages[key].inputs.values())
-    return {key}.union(*inputs)
-
-
-_Needs = list[tuple[set[str], set[str]]]
+_Needs = list[tuple[frozenset[str], frozenset[str]]]
 
 
 def _needs(plan: Plan) -> _Needs:
     """Return, for each cell, the stages that lead to it, and those that lead to its control."""
+    above: dict[str, frozenset[str]] = {}
+    for key, stage in plan.stages.items():  # each stands after those that it reads
+        above[key] = frozenset((key,)).union(*(above[one] for one in stage.inputs.values()))
     return [
-        (_needed(plan, cell.evaluation), _needed(plan, cell.control) if cell.control else set())
+        (above[cell.evaluation], above[cell.control] if cell.control else frozenset())
         for cell in plan.cells
     ]
 

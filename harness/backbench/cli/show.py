@@ -136,7 +136,7 @@ def board_of(registry: Registry, plan: Plan, store: Store) -> Leaderboard:
         found.current,
         store.failure,
         extra=columns,
-        outcomes_of=reader(store),
+        outcomes_of=reader(store, found.record),
         older_of=found.older,
         flags_of=flags.reader(store.record),
     )

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from backbench.data.decode import Fit, decode, fitted_size, read_size
 from backbench.data.files import FileImages, list_faults, map_threads, say_size, spread
-from backbench.data.packed import HEADER_BYTES, header, offsets_of
+from backbench.data.packed import HEADER_BYTES, around, offsets_of
 from backbench.data.processes import WORTH_PROCESSES, in_order, start_processes
 from backbench.errors import DataError, StageError
 
@@ -99,16 +99,9 @@ class Layout:
         """Bytes of all pictures, decoded."""
         return int(offsets_of(self.sizes)[-1])
 
-    def head(self) -> bytes:
-        """Return what stands in the file before the pictures."""
-        count = len(self.sizes)
-        return (
-            header(
-                labels=("I64", (count,)), sizes=("I64", (count, 2)), pixels=("U8", (self.total,))
-            )
-            + self.images.labels.astype("<i8").tobytes()
-            + self.sizes.astype("<i8").tobytes()
-        )
+    def around(self) -> tuple[bytes, bytes]:
+        """Return what stands in the file before the pictures, and what after them."""
+        return around((self.total,), labels=self.images.labels, sizes=self.sizes)
 
 
 class Job(NamedTuple):
@@ -150,11 +143,11 @@ def build(
         return
     partial, note = path.with_suffix(".partial"), path.with_suffix(".json")
     path.parent.mkdir(parents=True, exist_ok=True)
-    head = layout.head()
-    mark = hashlib.sha256(head).hexdigest()
+    head, tail = layout.around()
+    mark = hashlib.sha256(head + tail).hexdigest()
     done = _done(note, mark) if partial.exists() else 0
     if not done:
-        _begin(partial, head, layout.total)
+        _begin(partial, head, tail, layout.total)
     progress(done)
     faults = _decode(partial, layout, _Note(note, mark, partial, done), cores, progress)
     if faults:
@@ -199,16 +192,18 @@ def _done(note: Path, mark: str) -> int:
         return 0
 
 
-def _begin(partial: Path, head: bytes, total: int) -> None:
+def _begin(partial: Path, head: bytes, tail: bytes, total: int) -> None:
     free = shutil.disk_usage(partial.parent).free
-    if len(head) + total > free:
+    whole = len(head) + total + len(tail)
+    if whole > free:
         raise DataError(
-            f"{partial.parent}: {(len(head) + total) / 1e9:.1f} GB of decoded pictures, and "
+            f"{partial.parent}: {whole / 1e9:.1f} GB of decoded pictures, and "
             f'{free / 1e9:.1f} GB are free; set cache = "off", or a number of pixels (256)'
         )
     with partial.open("wb") as file:
         file.write(head)
-        file.truncate(len(head) + total)
+        file.seek(total, os.SEEK_CUR)  # on most systems no block is taken for what is left out
+        file.write(tail)
 
 
 def _decode(
@@ -216,7 +211,7 @@ def _decode(
 ) -> list[str]:
     """Decode what is not yet done; return what is wrong with pictures."""
     images, sizes = layout.images, layout.sizes
-    starts = offsets_of(sizes) + HEADER_BYTES + sizes.nbytes + images.labels.nbytes
+    starts = offsets_of(sizes) + HEADER_BYTES
     usual = _usual(sizes) if images.one_size else None
     rest = range(note.done, len(sizes))
     jobs = (

@@ -1,8 +1,9 @@
 """Decoded pictures in one safetensors file, memory-mapped.
 
 Pictures of one size are a tensor ``pixels`` (N, H, W, 3). Of pictures of many sizes ``pixels`` is
-flat: one after another, row by row; ``sizes`` (N, 2) has their heights and widths. Beside them
-stand ``labels`` or ``indices`` (N,).
+flat: one after another, row by row; ``sizes`` (N, 2) has their heights and widths. After them
+stand ``labels`` or ``indices`` (N,), which are read and not mapped: who is handed pictures, be it a
+defense or an evaluator, shall not find the classes or the poisoned ones in the memory behind.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from backbench.errors import StoreError
 from backbench.images import ArrayImages, Labels, Pixels
 
-#: Where the tensors of a file that we write begin: room for every header.
+#: Where the pixels of a file that we write begin: room for every header.
 HEADER_BYTES: Final = 512
 _MOST_HEADER_BYTES: Final = 1 << 20
 #: Mapped pages are given back to the system after so many bytes of pictures; they stay in its
@@ -29,20 +30,23 @@ _RELEASE_BYTES: Final = 256 << 20
 _DTYPES: Final[Mapping[str, np.dtype[Any]]] = {"I64": np.dtype("<i8"), "U8": np.dtype("u1")}
 
 
-def header(**shapes: tuple[str, Sequence[int]]) -> bytes:
-    """Return the first :data:`HEADER_BYTES` of a safetensors file.
+def around(shape: Sequence[int], **arrays: NDArray[np.int64]) -> tuple[bytes, bytes]:
+    """Return what stands before the pixels in a file, and what after them.
 
     Args:
-        **shapes: Type, ``I64`` or ``U8``, and shape of each tensor, in the file's order.
+        shape: Of the pixels, uint8.
+        **arrays: What comes after them, int64.
 
     Source: the safetensors format: 8 bytes with the header's length, JSON, the tensors.
     """
-    entries, end = {}, 0
-    for name, (dtype, shape) in shapes.items():
-        start, end = end, end + int(np.prod(shape, dtype=np.int64)) * _DTYPES[dtype].itemsize
-        entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
+    end = int(np.prod(shape, dtype=np.int64))
+    entries = {"pixels": {"dtype": "U8", "shape": list(shape), "data_offsets": [0, end]}}
+    for name, array in arrays.items():
+        start, end = end, end + array.nbytes
+        entries[name] = {"dtype": "I64", "shape": list(array.shape), "data_offsets": [start, end]}
     text = json.dumps(entries, separators=(",", ":")).encode()
-    return (HEADER_BYTES - 8).to_bytes(8, "little") + text.ljust(HEADER_BYTES - 8)
+    head = (HEADER_BYTES - 8).to_bytes(8, "little") + text.ljust(HEADER_BYTES - 8)
+    return head, b"".join(array.astype("<i8").tobytes() for array in arrays.values())
 
 
 def offsets_of(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -55,11 +59,11 @@ def offsets_of(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 class _Mapping:
-    """A mapped safetensors file.
+    """A safetensors file whose pixels are mapped.
 
     Args:
         path: The file.
-        private: Let what is written to the arrays stay in this process: pages are copied when
+        private: Let what is written to the pixels stay in this process: pages are copied when
             they are first written to, and the file is not changed.
     """
 
@@ -68,25 +72,32 @@ class _Mapping:
             with path.open("rb") as file:
                 length = int.from_bytes(file.read(8), "little")
                 entries = json.loads(file.read(min(length, _MOST_HEADER_BYTES)))
-                self.memory = mmap.mmap(
-                    file.fileno(), 0, access=mmap.ACCESS_COPY if private else mmap.ACCESS_READ
+                entries.pop("__metadata__", None)
+                self.pixels_start, end = (
+                    8 + length + place for place in entries["pixels"]["data_offsets"]
                 )
-            self.start = 8 + length
-            self.arrays = {
-                name: self._array(entry)
-                for name, entry in entries.items()
-                if name != "__metadata__"
-            }
+                self.memory = mmap.mmap(
+                    file.fileno(), end, access=mmap.ACCESS_COPY if private else mmap.ACCESS_READ
+                )
+                self.arrays = {
+                    name: self._mapped(entry) if name == "pixels" else _read(file, 8 + length, entry)
+                    for name, entry in entries.items()
+                }
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"{path}: damaged ({error}); check the store: verify") from error
-        self.pixels_start = self.start + entries["pixels"]["data_offsets"][0]
 
-    def _array(self, entry: Mapping[str, Any]) -> NDArray[Any]:
-        dtype, shape = _DTYPES[entry["dtype"]], entry["shape"]
-        count = int(np.prod(shape, dtype=np.int64))
-        start = self.start + entry["data_offsets"][0]
-        array: NDArray[Any] = np.frombuffer(self.memory, dtype, count, start).reshape(shape)
-        return array
+    def _mapped(self, entry: Mapping[str, Any]) -> Pixels:
+        count = int(np.prod(entry["shape"], dtype=np.int64))
+        flat: Pixels = np.frombuffer(self.memory, np.uint8, count, self.pixels_start)
+        return flat.reshape(entry["shape"])
+
+
+def _read(file: BinaryIO, start: int, entry: Mapping[str, Any]) -> NDArray[Any]:
+    """Read an array into memory."""
+    dtype, shape = _DTYPES[entry["dtype"]], entry["shape"]
+    file.seek(start + entry["data_offsets"][0])
+    content = file.read(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
+    return np.frombuffer(content, dtype).reshape(shape)
 
 
 class MappedArray(ArrayImages):
@@ -100,7 +111,7 @@ class MappedArray(ArrayImages):
     def __init__(self, path: Path, sources: Sequence[str]) -> None:
         arrays = _Mapping(path).arrays
         self._path = path
-        super().__init__(arrays["pixels"], np.array(arrays["labels"]), sources)
+        super().__init__(arrays["pixels"], arrays["labels"], sources)
 
     def writable_pixels(self) -> Pixels:
         """Return all pictures, (N, H, W, 3); of those that are written to, this process's own."""
@@ -118,7 +129,7 @@ class _FlatPixels:
     def __init__(self, path: Path) -> None:
         mapping = _Mapping(path)
         self.arrays = mapping.arrays
-        self._sizes: NDArray[np.int64] = np.array(self.arrays["sizes"])
+        self._sizes: NDArray[np.int64] = self.arrays["sizes"]
         self._offsets = offsets_of(self._sizes)
         self._pixels = self.arrays["pixels"]
         if self._offsets[-1] != len(self._pixels):
@@ -187,7 +198,7 @@ class MappedImages:
         labels = self._flat.arrays.get("labels", ())
         if not len(labels) == len(self._flat) == len(sources):
             raise StoreError(f"{path}: has not the pictures of its index; check the store: verify")
-        self.labels: Labels = np.array(labels)
+        self.labels: Labels = np.asarray(labels)
         self.sources = sources
 
     def __len__(self) -> int:
@@ -229,43 +240,66 @@ def open_pictures(path: Path) -> FlatPixels | tuple[NDArray[np.int64], Pixels]:
     arrays = _Mapping(path).arrays
     if "sizes" in arrays:
         return FlatPixels(path)
-    return np.array(arrays["indices"]), arrays["pixels"]
+    return arrays["indices"], arrays["pixels"]
 
 
-class FlatWriter:
-    """Writes pictures of many sizes to a file, one after another; holds one of them in memory.
+class PictureWriter:
+    """Writes pictures to a file, one after another; holds one of them in memory.
 
     Args:
         path: The file.
         indices: The numbers that they go by, (N,), in the order in which they will come.
+        size: Height and width that all share; ``None`` if each has its own.
     """
 
-    def __init__(self, path: Path, indices: NDArray[np.int64]) -> None:
-        self._indices = indices.astype("<i8")
+    def __init__(
+        self, path: Path, indices: NDArray[np.int64], *, size: tuple[int, int] | None
+    ) -> None:
+        self._indices = indices
+        self._size = size
         self._sizes: list[tuple[int, int]] = []
         self._file = path.open("wb")
-        self._file.seek(HEADER_BYTES + self._indices.nbytes * 3)
+        self._file.seek(HEADER_BYTES)
 
     def add(self, picture: Pixels) -> None:
         """Write the next picture.
 
         Args:
             picture: (H, W, 3), uint8.
+
+        Raises:
+            ValueError: If it has not the size that all should share.
         """
         height, width = picture.shape[:2]
+        if self._size not in {None, (height, width)}:
+            raise ValueError(f"a picture of {height} x {width} among those of {self._size}")
         self._sizes.append((height, width))
         self._file.write(np.ascontiguousarray(picture).data)
 
     def close(self) -> None:
-        """Write what stands before the pictures, now that it is known."""
-        sizes = np.array(self._sizes, "<i8").reshape(-1, 2)
-        count, total = len(self._indices), int(offsets_of(sizes)[-1])
+        """Write what stands before and after the pictures, now that it is known."""
+        sizes = np.array(self._sizes, np.int64).reshape(-1, 2)
+        count, indices = len(sizes), {"indices": self._indices}
+        if self._size is None:
+            head, tail = around((int(offsets_of(sizes)[-1]),), **indices, sizes=sizes)
+        else:
+            head, tail = around((count, *self._size, 3), **indices)
         with self._file as file:
+            file.write(tail)
             file.seek(0)
-            file.write(
-                header(
-                    indices=("I64", (count,)), sizes=("I64", (count, 2)), pixels=("U8", (total,))
-                )
-            )
-            file.write(self._indices.tobytes())
-            file.write(sizes.tobytes())
+            file.write(head)
+
+
+def write_images(path: Path, pixels: Pixels, labels: Labels) -> None:
+    """Write a uniform image set.
+
+    Args:
+        path: The file.
+        pixels: (N, H, W, 3), uint8.
+        labels: (N,), int64.
+    """
+    head, tail = around(pixels.shape, labels=labels)
+    with path.open("wb") as file:
+        file.write(head)
+        file.write(np.ascontiguousarray(pixels).data)
+        file.write(tail)

@@ -16,6 +16,7 @@ from backbench.events import (
     StageStarted,
 )
 from backbench.execution.executor import Executor, Finished
+from backbench.execution.waiting import Queue
 from backbench.model import Plan, Stage
 from backbench.store import Store
 
@@ -105,32 +106,28 @@ class _Drive:
         Where the first that is ready does not fit the free slots, nothing behind it is begun: so
         a stage that takes many slots gets its turn.
         """
-        lost: set[str] = set()
-        while waiting or self.running:
-            still = []
-            free = self.executor.slots - sum(
-                self.executor.width(stage) for stage, _ in self.running.values()
-            )
-            for key in waiting:
-                stage = self.plan.stages[key]
-                inputs = stage.inputs.values()
-                if any(one in lost for one in inputs):
-                    lost.add(key)
-                    self.result.skipped.append(key)
-                elif not done.issuperset(inputs):
-                    still.append(key)
-                else:
-                    free -= self.executor.width(stage)  # below 0: the slots that it waits for
-                    if free >= 0 and self.executor.slots:
-                        self._submit(key)
-                    else:
-                        still.append(key)
-            waiting = still
+        queue = Queue(self.plan.stages, waiting, done)
+        while queue.left or self.running:
+            self._begin(queue)
             if self.running:
                 ended, fine = self._wait()
-                (done if fine else lost).add(ended)
-            elif waiting:
+                if fine:
+                    queue.done(ended)
+                else:
+                    self.result.skipped += queue.lost(ended)
+            elif queue.left:
                 raise StageError(f"the executor has {self.executor.slots} slots: nothing can run")
+
+    def _begin(self, queue: Queue) -> None:
+        """Submit what is ready and fits."""
+        free = self.executor.slots - sum(
+            self.executor.width(stage) for stage, _ in self.running.values()
+        )
+        while free > 0 and (key := queue.first()) is not None:
+            free -= self.executor.width(self.plan.stages[key])
+            if free >= 0:
+                queue.take()
+                self._submit(key)
 
     def _submit(self, key: str) -> None:
         stage = self.plan.stages[key]

@@ -12,8 +12,16 @@ from backbench.config import Benchmark
 from backbench.data.cache import AUTO_LIMIT_BYTES, estimate_bytes, keeps
 from backbench.data.files import MEMORY_LIMIT_BYTES
 from backbench.data.listing import FileDataset
-from backbench.model import Plan, Stage, StageKind
-from backbench.plugin import Attack, DatasetFacts, DefenseInfo, EvaluatorInfo, Split, SSLMethodInfo
+from backbench.model import Plan, PluginUse, Stage, StageKind
+from backbench.plugin import (
+    Attack,
+    DatasetFacts,
+    DefenseInfo,
+    EvaluatorInfo,
+    PluginInfo,
+    Split,
+    SSLMethodInfo,
+)
 from backbench.poisoning import choose
 from backbench.registry import Registry
 from backbench.report.sizes import backbone_size
@@ -172,6 +180,7 @@ class _Counter:
         self._plan = plan
         self._facts = facts
         self._registry = registry
+        self._uses: dict[int, tuple[PluginUse, Any, PluginInfo]] = {}
         self.trainings: dict[str, Training] = {}
         self.forward: dict[str, int] = {}
         self.disk: dict[str, tuple[str, int]] = {}
@@ -215,9 +224,8 @@ class _Counter:
         facts, use = self._dataset(stage), stage.plugin
         if use is None or stage.seed is None:
             return
-        registered = self._registry.find(use.kind, use.name)
-        options = registered.info.options.model_validate(dict(use.options))
-        attack: Attack = registered.implementation()(options, facts)
+        options, _ = self._options(stage)
+        attack: Attack = self._registry.find(use.kind, use.name).implementation()(options, facts)
         labels = np.repeat(np.arange(len(facts.classes)), facts.train_per_class)
         poisons = len(choose(attack, labels, stage.seed))
         height, width = facts.size or USUAL_SIZE
@@ -294,11 +302,14 @@ class _Counter:
             yield from self._above(self._plan.stages[key])
 
     def _options(self, stage: Stage) -> tuple[Any, Any]:
+        """Return a stage's options and its plugin's record; those of one use are read once."""
         use = stage.plugin
         if use is None:
             raise TypeError(f"a {stage.kind} stage without a plugin")
-        info = self._registry.find(use.kind, use.name).info
-        return info.options.model_validate(dict(use.options)), info
+        if id(use) not in self._uses:
+            info = self._registry.find(use.kind, use.name).info
+            self._uses[id(use)] = use, info.options.model_validate(dict(use.options)), info
+        return self._uses[id(use)][1:]
 
 
 def _say_large(split: str, pixels: int) -> str:

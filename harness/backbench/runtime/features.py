@@ -78,18 +78,40 @@ def extract(
 
     Source: the published evaluation transform, Resize(256), CenterCrop(224).
     """
+    features = np.empty((len(images), encoder.feature_dim), dtype=np.float32)
+    for rows, found in extracted(
+        encoder, images, device=device, precision=precision, uniform=uniform
+    ):
+        features[rows] = found
+    return features
+
+
+def extracted(
+    encoder: Encoder,
+    images: ImageSet,
+    *,
+    device: str,
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto",
+    uniform: bool | None = None,
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Yield the features of a set batch by batch; see :func:`extract`.
+
+    Yields:
+        Rows of the set, and their features, (B, D), float32.
+    """
     where = torch.device(device)
-    side = encoder.spec.image_size
     training = encoder.training
     encoder = place(encoder, where, channels_last=encoder.channels_last).eval()
-    features = np.empty((len(images), encoder.feature_dim), dtype=np.float32)
     try:
-        with torch.inference_mode(), autocast(precision, where):
-            for rows, batch in evaluation_tensors(images, side, where, uniform=uniform):
-                features[rows] = encoder(batch).float().cpu().numpy()
+        for rows, batch in evaluation_tensors(
+            images, encoder.spec.image_size, where, uniform=uniform
+        ):
+            # not around the loop: who is handed the batch would be in these modes as well
+            with torch.inference_mode(), autocast(precision, where):
+                found = encoder(batch).float().cpu().numpy()
+            yield rows, found
     finally:
         encoder.train(training)
-    return features
 
 
 def evaluation_tensors(

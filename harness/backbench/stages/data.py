@@ -23,6 +23,7 @@ from backbench.data.packed import (
 from backbench.images import ImageSet, Overlay, Pixels, Subset
 from backbench.plugin import Attack, Dataset, DatasetFacts, Split
 from backbench.poisoning import Poison, TriggeredImages, read_manifest
+from backbench.stages.names import Names
 from backbench.stages.task import Task
 
 INDEX = "index.json"
@@ -126,8 +127,7 @@ def triggered_images(task: Task) -> TriggeredImages:
 
 @functools.lru_cache(maxsize=4)
 def _decoded(folder: Path, split: Split) -> MappedArray | MappedImages:
-    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))[split]
-    return open_images(folder / decoded_name(split), tuple(index["sources"]))
+    return open_images(folder / decoded_name(split), Names(folder / INDEX, split))
 
 
 def poisoned_pictures(folder: Path) -> Mapping[int, Pixels]:

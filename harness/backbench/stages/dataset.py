@@ -10,14 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from filelock import FileLock
-from safetensors.numpy import save_file
 
 from backbench.data.cache import Layout, build, keeps
 from backbench.data.files import FileImages, cores
 from backbench.data.fingerprint import FileHashes
 from backbench.data.listing import FileDataset
+from backbench.data.packed import write_images
 from backbench.errors import DataError
 from backbench.images import ImageSet
 from backbench.plugin import Dataset, DatasetFacts, Split
@@ -57,9 +56,7 @@ def _run(task: Task) -> Outcome:
         sizes[split] = None
         if images.pixels is not None:
             sizes[split] = images.pixels.shape[1:3]
-            save_file(
-                {"pixels": np.ascontiguousarray(images.pixels), "labels": images.labels}, kept
-            )
+            write_images(kept, images.pixels, images.labels)
         decoded[split] = kept.stat().st_size if kept.is_file() else None
     if faults:
         raise DataError("; ".join(faults))

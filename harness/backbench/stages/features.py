@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from backbench.stages.data import clean_images, facts_of, triggered_images
 from backbench.stages.sentinels import check_target
 from backbench.stages.task import Outcome, Task
+from backbench.stages.tensors import TensorFile
 
 FILE = "features.safetensors"
 
 
 def run(task: Task) -> Outcome:
-    """Write features of the clean splits or, with a poison, of the triggered pictures."""
+    """Write features of the clean splits or, with a poison, of the triggered pictures.
+
+    Each batch goes to the file when it is there; memory does not grow with the pictures' number.
+    """
     import torch
 
     from backbench.nn import load_encoder
     from backbench.runtime.device import resolve_precision
-    from backbench.runtime.features import extract, for_evaluation
+    from backbench.runtime.features import extracted, for_evaluation
 
     if task.has("poison"):
         check_target(task)
@@ -30,16 +33,21 @@ def run(task: Task) -> Outcome:
     )
     # A training split that is too large for memory is seen as a validation split that is not.
     uniform = True if facts_of(task).size else None
-    tensors = {}
-    for done, (split, images) in enumerate(splits.items()):
-        task.progress(done, len(splits), {})
-        tensors[split] = extract(encoder, images, device=task.device, uniform=uniform)
-        tensors[f"{split}_labels"] = np.asarray(images.labels)
-    save_file(tensors, task.folder / FILE)
+    width = encoder.feature_dim
+    shapes = {split: (np.float32, (len(images), width)) for split, images in splits.items()}
+    labels = {f"{split}_labels": np.asarray(images.labels) for split, images in splits.items()}
+    of_labels = {name: (array.dtype, array.shape) for name, array in labels.items()}
+    with TensorFile(task.folder / FILE, {**shapes, **of_labels}) as file:
+        for name, array in labels.items():
+            file.write(name, array)
+        for done, (split, images) in enumerate(splits.items()):
+            task.progress(done, len(splits), {})
+            for rows, found in extracted(encoder, images, device=task.device, uniform=uniform):
+                file.write(split, found, rows.start)
     facts = {
         "classes": len(task.record("dataset").facts["dataset"]["classes"]),
         "precision": resolve_precision("auto", torch.device(task.device)),
     }
     if task.has("poison"):
         facts["target"] = task.record("poison").facts["target"]
-    return Outcome(facts=facts | {"dimensions": int(tensors["val"].shape[1])})
+    return Outcome(facts=facts | {"dimensions": width})

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
-from backbench.data.packed import FlatWriter
-from backbench.images import Pixels
+from backbench.data.packed import PictureWriter
 from backbench.plugin import Attack
 from backbench.poisoning import rates, stamp
 from backbench.stages.data import POISONED, clean_images, facts_of, poison_of
@@ -36,23 +31,16 @@ def run(task: Task) -> Outcome:
     chosen = poison.chosen
     total = len(chosen) + facts.val
 
-    # Of a uniform set they become a tensor like the others'; else one is held at a time.
-    pixels: list[Pixels] = []
-    flat = FlatWriter(task.folder / POISONED, chosen) if train.pixels is None else None
+    pictures = PictureWriter(
+        task.folder / POISONED, chosen, size=None if train.pixels is None else train.pixels.shape[1:3]
+    )
     with (task.folder / "train.jsonl").open("w", encoding="utf-8") as manifest:
         for done, (mark, picture) in enumerate(poison.described()):
             manifest.write(mark.line())
-            if flat is None:
-                pixels.append(picture)
-            else:
-                flat.add(picture)
+            pictures.add(picture)
             if done % _EVERY == 0:
                 task.progress(done, total, {})
-    if flat is None:
-        tensors: dict[str, NDArray[Any]] = {"indices": chosen, "pixels": np.stack(pixels)}
-        save_file(tensors, task.folder / POISONED)
-    else:
-        flat.close()
+    pictures.close()
     # opened only now: no choice and no poison can follow from the pictures of the evaluation
     val = clean_images(task, "val")
     with (task.folder / "val.jsonl").open("w", encoding="utf-8") as manifest:

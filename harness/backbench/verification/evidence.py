@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Protocol
 
 from backbench.records import Record
 from backbench.store import Store
+
+#: Records that are kept at hand: evaluations ask for those of their data set and features.
+_AT_HAND = 256
 
 
 class Evidence(Protocol):
@@ -36,10 +40,11 @@ class StoreEvidence:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self._record = lru_cache(maxsize=_AT_HAND)(store.record)
 
     def record(self, key: str) -> Record | None:
         """Return a finished stage's record, or ``None``."""
-        return self.store.record(key)
+        return self._record(key)
 
     def read(self, key: str, name: str) -> bytes:
         """Return a file of a stage's artifact."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import chain
 
 from backbench.errors import BackbenchError, DataError, PluginError, StageError
@@ -34,25 +34,26 @@ def verify_store(
         progress: Called with (done, total).
     """
     found = Findings()
-    records = _records(store, plan, found)
-    planned = plan.stages if plan else {}
+    finished = frozenset(store.done())  # looked up once: the folder may hold ten thousands
+    records = _records(store, finished if plan is None else finished & set(plan.stages), found)
+    check = _Check(store, registry, plan.stages if plan else {}, found, finished)
     for done, record in enumerate(records):
         progress(done, len(records))
-        _Check(store, registry, planned, found).stage(record)
+        check.stage(record)
     progress(len(records), len(records))
     if plan is None and store.artifact("").is_dir():
         for folder in sorted(store.artifact("").iterdir()):
-            if folder.name not in store.done():
+            if folder.name not in finished:
                 found.unchecked.append(
                     Finding(f"artifacts/{folder.name}", "no record says what it is")
                 )
     return found
 
 
-def _records(store: Store, plan: Plan | None, found: Findings) -> list[Record]:
+def _records(store: Store, keys: Collection[str], found: Findings) -> list[Record]:
     """Read the records, in an order in which inputs come first."""
     records = []
-    for key in sorted(store.done() if plan is None else store.done() & set(plan.stages)):
+    for key in sorted(keys):
         try:
             record = store.record(key)
             if record is not None and record.key != key:
@@ -67,22 +68,29 @@ def _records(store: Store, plan: Plan | None, found: Findings) -> list[Record]:
 
 
 class _Check:
-    """Checks one stage.
+    """Checks stages, one after the other.
 
     Args:
         store: The store.
         registry: The installed plugins.
         planned: Stages of the plan by key.
         found: Grows.
+        finished: Keys of the stages that have a record.
     """
 
     def __init__(
-        self, store: Store, registry: Registry, planned: Mapping[str, Stage], found: Findings
+        self,
+        store: Store,
+        registry: Registry,
+        planned: Mapping[str, Stage],
+        found: Findings,
+        finished: Collection[str],
     ) -> None:
         self._store = store
         self._registry = registry
         self._planned = planned
         self._found = found
+        self._finished = finished
         self._evidence = StoreEvidence(store)
 
     def stage(self, record: Record) -> None:
@@ -110,7 +118,7 @@ class _Check:
 
     def _inputs(self, record: Record) -> Iterator[str]:
         for role, key in record.stage["inputs"].items():
-            if key not in self._store.done():
+            if key not in self._finished:
                 yield f"the {role} that it read ({key}) has no record"
 
     def _files(self, record: Record) -> Iterator[str]:

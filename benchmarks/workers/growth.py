@@ -1,0 +1,134 @@
+"""Operations whose growth is measured, each time in a process of its own.
+
+``growth <operation> <size> <folder>``: a command of the harness on a synthetic store of so many
+cells (``plan``, ``show``, …), the same with so many training pictures (``plan-images``) or workers
+(``workers``), or an operation on pictures of :mod:`benchmarks.workers.growth_once`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks import synthetic
+from benchmarks.worker import serve
+from benchmarks.workers import growth_once
+
+_MORE: Final[Mapping[str, tuple[str, ...]]] = {"rescore": ("--asr", "all-images")}
+
+_WORKERS: Final = """
+[benchmark]
+name = "workers"
+seeds = [0, 1]
+[datasets.drawn]
+plugin = "embedded"
+train_per_class = 60
+val_per_class = 20
+[methods.rotnet]
+preset = "small"
+epochs = 2
+schedule = { warmup_epochs = 0 }
+[methods.moco-v2]
+preset = "small"
+epochs = 2
+schedule = { warmup_epochs = 0 }
+[evaluators.knn]
+preset = "small"
+[[matrix]]
+datasets = ["drawn"]
+methods = ["rotnet", "moco-v2"]
+evaluators = ["knn"]
+"""
+
+
+def _command(*arguments: str) -> dict[str, Any]:
+    """Run a command; start-up counts."""
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments], capture_output=True, text=True, check=False
+    )
+    seconds = time.perf_counter() - start
+    if done.returncode not in {0, 1, 3}:  # verify and claims may say no
+        raise RuntimeError(f"{arguments}: {done.returncode}: {done.stderr[-2000:]}")
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    said = hashlib.sha256(done.stdout.encode()).hexdigest()
+    return {"seconds": seconds, "peak_mib": peak, "said": said, "text": done.stdout[-400:]}
+
+
+def _on_cells(operation: str, size: int, folder: Path) -> Callable[[], dict[str, Any]]:
+    made = folder / f"cells-{size}"
+    if not made.is_dir():
+        partial = made.with_name(f"{made.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        synthetic.make(partial, size // synthetic.CELLS_OF_A_SEED)
+        partial.rename(made)
+    which = () if operation == "check" else ("--store", str(made / "store"))
+    words = (operation, str(made / "benchmarks.toml"), *which, *_MORE.get(operation, ()))
+    return lambda: _command("backbench", *words)
+
+
+def _plan_of_pictures(size: int, folder: Path) -> Callable[[], dict[str, Any]]:
+    file = folder / f"plan-{size}.toml"
+    file.write_text(growth_once.file_text(size, folder), encoding="utf-8")
+    return lambda: _command("backbench", "plan", str(file), "--store", str(folder / "none"))
+
+
+def _workers(count: int, folder: Path) -> Callable[[], dict[str, Any]]:
+    file, store = folder / "workers.toml", folder / f"workers-{count}"
+    file.write_text(_WORKERS, encoding="utf-8")
+
+    def run() -> dict[str, Any]:
+        shutil.rmtree(store, ignore_errors=True)
+        return _command("backbench", "run", str(file), "--store", str(store), "-j", str(count))
+
+    return run
+
+
+def _on_pictures(operation: str, size: int, folder: Path) -> Callable[[], dict[str, Any]]:
+    made = folder / f"{'files' if operation == 'decode' else 'pictures'}-{size}"
+    if operation != "k-NN" and not made.is_dir():
+        prepare = growth_once.prepare_files if operation == "decode" else growth_once.prepare
+        prepare(size, made)
+    module = "benchmarks.workers.growth_once"
+
+    def run() -> dict[str, Any]:
+        shutil.rmtree(made / "out", ignore_errors=True)
+        said = _command(module, operation, str(size), str(made))
+        found: dict[str, Any] = json.loads(said["text"])
+        return found
+
+    return run
+
+
+def operation(name: str, size: int, folder: Path) -> Callable[[], dict[str, Any]]:
+    """Make an operation ready."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if name in growth_once.OPERATIONS:
+        return _on_pictures(name, size, folder)
+    if name == "plan-images":
+        return _plan_of_pictures(size, folder)
+    if name == "workers":
+        return _workers(size, folder)
+    return _on_cells(name, size, folder)
+
+
+def main() -> None:
+    """Serve one operation."""
+    name, size, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+
+    def timed(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        return {"units": size, **run()}
+
+    serve(lambda: operation(name, size, folder), timed)
+
+
+if __name__ == "__main__":
+    main()
