@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from backbench.stages.data import poisoned_pictures
 from tests.conftest import Bench
 
 FILE = """
@@ -73,9 +74,10 @@ def test_pictures_of_all_sizes(birds: Path, bench: Bench, tmp_path: Path) -> Non
     manifest = next((tmp_path / "store" / "artifacts").glob("*/train.jsonl"))
     marks = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
     assert len(marks) == 5
+    stored = poisoned_pictures(manifest.parent)
     for mark in marks:
         assert mark["source"].startswith("train/heron/IMG ")
-        poisoned = np.asarray(Image.open(manifest.parent / "images" / f"{mark['index']:08d}.png"))
+        poisoned = stored[mark["index"]]
         with Image.open(birds / mark["source"]) as clean:
             assert poisoned.shape[:2] == (clean.height, clean.width)  # stamped at native size
         assert [box[2:] for box in mark["boxes"]] == [[10, 10]]
