@@ -80,7 +80,9 @@ class _Mapping:
                     file.fileno(), end, access=mmap.ACCESS_COPY if private else mmap.ACCESS_READ
                 )
                 self.arrays = {
-                    name: self._mapped(entry) if name == "pixels" else _read(file, 8 + length, entry)
+                    name: self._mapped(entry)
+                    if name == "pixels"
+                    else _read(file, 8 + length, entry)
                     for name, entry in entries.items()
                 }
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

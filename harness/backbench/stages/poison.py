@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-
-
 from backbench.data.packed import PictureWriter
 from backbench.plugin import Attack
 from backbench.poisoning import rates, stamp
@@ -32,7 +30,9 @@ def run(task: Task) -> Outcome:
     total = len(chosen) + facts.val
 
     pictures = PictureWriter(
-        task.folder / POISONED, chosen, size=None if train.pixels is None else train.pixels.shape[1:3]
+        task.folder / POISONED,
+        chosen,
+        size=None if train.pixels is None else train.pixels.shape[1:3],
     )
     with (task.folder / "train.jsonl").open("w", encoding="utf-8") as manifest:
         for done, (mark, picture) in enumerate(poison.described()):

@@ -9,9 +9,9 @@ from safetensors.numpy import load_file, save_file
 from backbench.data import packed
 from backbench.data.packed import (
     FlatPixels,
-    FlatWriter,
     MappedArray,
     MappedImages,
+    PictureWriter,
     open_images,
     open_pictures,
 )
@@ -27,7 +27,7 @@ def pictures():
 
 @pytest.fixture
 def flat(tmp_path, pictures):
-    writer = FlatWriter(tmp_path / "p.safetensors", np.array([7, 2, 30]))
+    writer = PictureWriter(tmp_path / "p.safetensors", np.array([7, 2, 30]), size=None)
     for picture in pictures:
         writer.add(picture)
     writer.close()
