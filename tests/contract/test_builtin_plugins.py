@@ -150,6 +150,11 @@ class TestLinear(EvaluatorContract):
     options = {"label_fraction": 0.5}
 
 
+class TestLinearOfSeveralPenalties(EvaluatorContract):
+    info = record("evaluator", "linear")
+    options = {"label_fraction": 0.5, "penalty": [1e-4, 1e-2]}
+
+
 class TestLinearSGD(EvaluatorContract):
     info = record("evaluator", "linear")
     options = {"solver": "sgd", "label_fraction": 1.0, "batch_size": 8}

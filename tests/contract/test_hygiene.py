@@ -40,7 +40,7 @@ from backbench.testing.evaluator import encoder
 from backbench_evaluators.linear import Linear
 from backbench_evaluators.options import LinearOptions
 from tests.conftest import tiny
-from tests.contract.test_kit import Centroids, Colours, Fine, Kept, caught
+from tests.contract.test_kit import Centroids, Colours, Embedded, Fine, Kept, caught
 
 # -- what can be reached --------------------------------------------------------------------------
 
@@ -238,7 +238,11 @@ class Hidden:
 
 
 @pytest.fixture
-def hidden(world):
+def hidden(world, monkeypatch):
+    def load(*_, **__):
+        raise AssertionError("the validation split was asked for")
+
+    monkeypatch.setattr(Embedded, "load", load)  # what a stage does where there is no file
     found = Hidden(world.dataset / "val.safetensors")
     yield found
     found.back()
