@@ -63,6 +63,22 @@ def decode(path: str | Path, square: Square | None = None) -> Pixels:
     Differs: The published loaders drop an alpha channel, which shows colours that no viewer
         shows, and ignore the EXIF orientation. ImageNet has next to none of either.
     """
+    return np.asarray(read_picture(path, square))
+
+
+def read_picture(path: str | Path, square: Square | None = None) -> Image.Image:
+    """Read a picture file as a picture of Pillow; see :func:`decode`.
+
+    Args:
+        path: The file.
+        square: The square to make of it; ``None`` keeps the picture's own size.
+
+    Returns:
+        Of mode RGB, without the file's notes (profile, comment), so that none is saved with it.
+
+    Raises:
+        DataError: As :func:`decode`.
+    """
     try:
         with Image.open(path) as picture:
             picture.load()
@@ -72,7 +88,8 @@ def decode(path: str | Path, square: Square | None = None) -> Pixels:
                 rgb = rgb.transpose(turn)
             if square is not None:
                 rgb = crop_centre(resize_short_side(rgb, square.short_side), square.side)
-            return np.asarray(rgb)
+            rgb.info.clear()
+            return rgb
     except Exception as error:  # Pillow's decoders raise nearly every built-in exception
         raise DataError(f"{path}: {_reason(path, error)}") from error
 
@@ -143,7 +160,7 @@ def _rgb(picture: Image.Image) -> Image.Image:
         rgba = picture.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
-    return picture.convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _orientation(picture: Image.Image) -> int:
