@@ -73,6 +73,10 @@ class ArrayImages:
         picture: Pixels = self.pixels[index]
         return picture
 
+    def writable_pixels(self) -> Pixels:
+        """Return all pictures, (N, H, W, 3), to be written to without changing the set."""
+        return self.pixels.copy()
+
 
 class Subset:
     """The pictures of another set at the given indices.
@@ -113,7 +117,10 @@ class Overlay:
         self.sources = base.sources
         self.pixels: Pixels | None = None
         if base.pixels is not None:
-            self.pixels = base.pixels.copy()
+            if isinstance(base, ArrayImages):
+                self.pixels = base.writable_pixels()
+            else:
+                self.pixels = base.pixels.copy()
             for index, picture in changed.items():
                 self.pixels[index] = picture
 

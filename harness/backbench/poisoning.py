@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backbench.data.decode import Fit, fitted_pixels
 from backbench.data.encode import through_jpeg
 from backbench.errors import StageError
 from backbench.images import ImageSet, Pixels
@@ -217,6 +218,53 @@ def recode(attack: Attack, stamped: Pixels) -> Pixels:
     """
     quality = attack.jpeg_quality
     return stamped if quality is None else through_jpeg(stamped, quality)
+
+
+class Poison(Mapping[int, Pixels]):
+    """The poisoned pictures of a training set by index, each stamped when it is asked for.
+
+    Laid over the clean set (:class:`backbench.images.Overlay`) they are the poisoned one, without
+    a copy of anything.
+
+    Args:
+        attack: The attack.
+        images: The training pictures as the attack meets them.
+        seed: The cell's seed.
+        fit: What becomes of a picture after it was stamped.
+
+    Raises:
+        StageError: If the attack chooses nothing, or what is not there.
+    """
+
+    def __init__(self, attack: Attack, images: ImageSet, seed: int, fit: Fit | None = None) -> None:
+        self.chosen = choose(attack, images.labels, seed)
+        self._known = frozenset(self.chosen.tolist())
+        self._attack, self._images, self._seed, self._fit = attack, images, seed, fit
+
+    def __getitem__(self, index: int) -> Pixels:
+        if index not in self._known:
+            raise KeyError(index)
+        rng = np.random.default_rng(derive(self._seed, "poison", "train", index))
+        return self._finished(self._attack.stamp(self._images.image(index), rng, "train").pixels)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.chosen.tolist())
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def described(self) -> Iterator[tuple[Mark, Pixels]]:
+        """Yield each picture's line of the manifest and the picture, in the order of indices.
+
+        Raises:
+            StageError: If the attack changed a picture's size or type.
+        """
+        for index in self:
+            stamped, mark = stamp(self._attack, self._images, index, "train", self._seed)
+            yield mark, self._finished(stamped)
+
+    def _finished(self, stamped: Pixels) -> Pixels:
+        return fitted_pixels(recode(self._attack, stamped), self._fit)
 
 
 def rates(

@@ -8,6 +8,7 @@
       records/<key>.json       one JSON record a stage: it exists if and only if the stage is done
       failures/<key>.json      why the last try of a stage failed
       checkpoints/<key>.safetensors   how far a training has come; gone when its stage is done
+      building/<key>/…         how far the decoding of a data set has come; gone when it is done
       imported/<SHA-256>/…     bundles of others, as they came
       files.json               remembered hashes of outside files
       logs/  tmp/  lock        workers' output; what is being written; held by a run
@@ -103,6 +104,10 @@ class Store:
         """Return the file in which a stage's training keeps its state until it is done."""
         return self.root / "checkpoints" / f"{key}.safetensors"
 
+    def building(self, key: str) -> Path:
+        """Return the folder in which a stage builds what outlives a run that is killed."""
+        return self.root / "building" / key
+
     def done(self) -> set[str]:
         """Return the keys of all finished stages."""
         folder = self.root / "records"
@@ -158,6 +163,7 @@ class Store:
         write_atomically(path, text)
         (self.root / "failures" / f"{record.key}.json").unlink(missing_ok=True)
         self.checkpoint(record.key).unlink(missing_ok=True)
+        shutil.rmtree(self.building(record.key), ignore_errors=True)
 
     def write_failure(self, key: str, failure: Mapping[str, Any]) -> None:
         """Remember why a stage failed."""
@@ -199,6 +205,11 @@ class Store:
         for path in (self.root / "checkpoints").glob("*"):
             if path.suffix == ".part" or path.stem in done:
                 path.unlink(missing_ok=True)
+        for path in (self.root / "building").glob("*"):
+            if path.suffix == ".lock":  # nobody holds it: this run is alone with the store
+                path.unlink(missing_ok=True)
+            elif path.name in done:
+                shutil.rmtree(path, ignore_errors=True)
 
     def _clear_tmp(self) -> None:
         shutil.rmtree(self.root / "tmp", ignore_errors=True)

@@ -21,6 +21,7 @@ from backbench.model import Plan
 from backbench.plugin import ExecutorInfo
 from backbench.registry import Registry
 from backbench.report.progress import attach_progress
+from backbench.stages.renewal import outdated
 from backbench.staleness import Staleness
 from backbench.store import Store
 
@@ -96,7 +97,10 @@ def command(  # noqa: PLR0917 - click passes them by name
 
 
 def _plan(benchmark: Benchmark, store: Store) -> Plan:
-    return common.plan_of(benchmark, store, keep_hashes=True)
+    plan = common.plan_of(benchmark, store, keep_hashes=True)
+    for key in outdated(plan, store):
+        store.forget(key)
+    return plan
 
 
 def _stale(benchmark: Benchmark, store: Store) -> Plan:

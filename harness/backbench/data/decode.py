@@ -42,7 +42,21 @@ class Square(NamedTuple):
     side: int
 
 
-def decode(path: str | Path, square: Square | None = None) -> Pixels:
+class ShortSide(NamedTuple):
+    """How a large picture becomes smaller and keeps its shape; a smaller one stays as it is.
+
+    Args:
+        side: Longest that the short side may be, pixels.
+    """
+
+    side: int
+
+
+#: What becomes of a picture when it is read; without one it keeps its size.
+Fit = Square | ShortSide
+
+
+def decode(path: str | Path, fit: Fit | None = None) -> Pixels:
     """Read a picture file as RGB.
 
     The EXIF orientation is applied. Grey-scale, palette and CMYK pictures become RGB; of 16 bits
@@ -51,7 +65,7 @@ def decode(path: str | Path, square: Square | None = None) -> Pixels:
 
     Args:
         path: The file.
-        square: The square to make of it; ``None`` keeps the picture's own size.
+        fit: What to make of it; ``None`` keeps the picture's own size.
 
     Returns:
         (H, W, 3), uint8, perhaps read-only.
@@ -63,15 +77,15 @@ def decode(path: str | Path, square: Square | None = None) -> Pixels:
     Differs: The published loaders drop an alpha channel, which shows colours that no viewer
         shows, and ignore the EXIF orientation. ImageNet has next to none of either.
     """
-    return np.asarray(read_picture(path, square))
+    return np.asarray(read_picture(path, fit))
 
 
-def read_picture(path: str | Path, square: Square | None = None) -> Image.Image:
+def read_picture(path: str | Path, fit: Fit | None = None) -> Image.Image:
     """Read a picture file as a picture of Pillow; see :func:`decode`.
 
     Args:
         path: The file.
-        square: The square to make of it; ``None`` keeps the picture's own size.
+        fit: What to make of it; ``None`` keeps the picture's own size.
 
     Returns:
         Of mode RGB, without the file's notes (profile, comment), so that none is saved with it.
@@ -86,8 +100,7 @@ def read_picture(path: str | Path, square: Square | None = None) -> Image.Image:
             turn = _TRANSPOSE.get(_orientation(picture))
             if turn is not None:
                 rgb = rgb.transpose(turn)
-            if square is not None:
-                rgb = crop_centre(resize_short_side(rgb, square.short_side), square.side)
+            rgb = fitted(rgb, fit)
             rgb.info.clear()
             return rgb
     except Exception as error:  # Pillow's decoders raise nearly every built-in exception
@@ -113,6 +126,44 @@ def read_size(path: str | Path) -> tuple[int, int]:
     return (width, height) if swap else (height, width)
 
 
+def fitted(picture: Image.Image, fit: Fit | None) -> Image.Image:
+    """Bring a picture to its size.
+
+    Args:
+        picture: Any size.
+        fit: What to make of it; ``None`` leaves it as it is.
+    """
+    if isinstance(fit, Square):
+        return crop_centre(resize_short_side(picture, fit.short_side), fit.side)
+    if fit is not None and min(picture.size) > fit.side:
+        return resize_short_side(picture, fit.side)
+    return picture
+
+
+def fitted_pixels(pixels: Pixels, fit: Fit | None) -> Pixels:
+    """Bring a picture's pixels to their size; see :func:`fitted`.
+
+    Args:
+        pixels: (H, W, 3), uint8.
+        fit: What to make of it.
+    """
+    return pixels if fit is None else np.asarray(fitted(Image.fromarray(pixels), fit))
+
+
+def fitted_size(size: tuple[int, int], fit: Fit | None) -> tuple[int, int]:
+    """Say which height and width :func:`fitted` gives.
+
+    Args:
+        size: Height and width before.
+        fit: What is made of it.
+    """
+    if isinstance(fit, Square):
+        return fit.side, fit.side
+    if fit is not None and min(size) > fit.side:
+        return _short_side_size(size, fit.side)
+    return size
+
+
 def resize_short_side(picture: Image.Image, side: int) -> Image.Image:
     """Resize a picture so that its shorter side has a length, bilinearly with antialiasing.
 
@@ -125,11 +176,8 @@ def resize_short_side(picture: Image.Image, side: int) -> Image.Image:
     width, height = picture.size
     if min(width, height) == side:
         return picture
-    if width <= height:
-        size = (side, int(side * height / width))
-    else:
-        size = (int(side * width / height), side)
-    return picture.resize(size, Image.Resampling.BILINEAR)
+    tall, wide = _short_side_size((height, width), side)
+    return picture.resize((wide, tall), Image.Resampling.BILINEAR)
 
 
 def crop_centre(picture: Image.Image, side: int) -> Image.Image:
@@ -146,6 +194,13 @@ def crop_centre(picture: Image.Image, side: int) -> Image.Image:
         return picture
     left, top = round((width - side) / 2), round((height - side) / 2)
     return picture.crop((left, top, left + side, top + side))
+
+
+def _short_side_size(size: tuple[int, int], side: int) -> tuple[int, int]:
+    height, width = size
+    if width <= height:
+        return int(side * height / width), side
+    return side, int(side * width / height)
 
 
 def _rgb(picture: Image.Image) -> Image.Image:

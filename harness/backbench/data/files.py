@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from backbench.data.decode import Square, decode, read_size
+from backbench.data.decode import Fit, Square, decode, fitted_size, read_size
 from backbench.errors import DataError
 from backbench.images import ArrayImages, ImageSet, Labels, Pixels
 
@@ -48,18 +48,22 @@ class FileImages:
 
     Args:
         files: The pictures.
-        square: The square to make of each; ``None`` keeps each picture's own size.
+        fit: What to make of each; ``None`` keeps each picture's own size.
+        one_size: Whether all are to have the size of the first.
     """
 
-    def __init__(self, files: LabelledFiles, square: Square | None = None) -> None:
-        self._paths = files.paths
-        self._square = square
+    def __init__(
+        self, files: LabelledFiles, fit: Fit | None = None, *, one_size: bool = False
+    ) -> None:
+        self.paths = files.paths
+        self.fit = fit
+        self.one_size = one_size
         self.labels = files.labels
         self.sources = files.sources
         self.pixels: Pixels | None = None
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self.paths)
 
     def image(self, index: int) -> Pixels:
         """Return one picture, (H, W, 3), uint8.
@@ -67,13 +71,13 @@ class FileImages:
         Raises:
             DataError: If the file has gone or changed for the worse since it was verified.
         """
-        return decode(self._paths[index], self._square)
+        return decode(self.paths[index], self.fit)
 
 
 def load_images(
     files: LabelledFiles,
     *,
-    square: Square | None = None,
+    fit: Fit | None = None,
     one_size: bool = False,
     verify: bool = True,
     memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
@@ -82,7 +86,7 @@ def load_images(
 
     Args:
         files: The pictures.
-        square: The square to make of each; ``None`` keeps each picture's own size.
+        fit: What to make of each; ``None`` keeps each picture's own size.
         one_size: Whether a picture of another size than the first is a fault.
         verify: Read every picture now, even if they are not kept.
         memory_limit_bytes: Most that the decoded pictures may take together.
@@ -94,21 +98,21 @@ def load_images(
     Raises:
         DataError: Naming the pictures at fault, the first twenty of them in full.
     """
-    size = shared_size(files.paths, square)
+    size = shared_size(files.paths, fit)
     shape = None if size is None else (*size, 3)
     small = shape is not None and len(files) * int(np.prod(shape)) <= memory_limit_bytes
     if not (small or verify):
-        return FileImages(files, square)
+        return FileImages(files, fit, one_size=one_size)
     pixels = np.empty((len(files), *shape), np.uint8) if shape and small else None
 
     def read(index: int) -> str | bool:
         """Return what is wrong with a picture, or whether it is of the expected size."""
         try:
-            picture = decode(files.paths[index], square)
+            picture = decode(files.paths[index], fit)
         except DataError as error:
             return str(error)
         if picture.shape != shape:
-            return _say_size(files.paths[index], picture, size) if one_size else False
+            return say_size(files.paths[index], picture.shape[:2], size) if one_size else False
         if pixels is not None:
             pixels[index] = picture
         return True
@@ -120,25 +124,25 @@ def load_images(
         raise DataError(list_faults(head, faults))
     if pixels is not None and all(outcomes):
         return ArrayImages(pixels, files.labels, files.sources)
-    return FileImages(files, square)
+    return FileImages(files, fit, one_size=one_size)
 
 
-def shared_size(paths: Sequence[str], square: Square | None = None) -> tuple[int, int] | None:
+def shared_size(paths: Sequence[str], fit: Fit | None = None) -> tuple[int, int] | None:
     """Say which height and width the pictures share, by the headers of some.
 
     Args:
         paths: The files; up to 64 of them, evenly spaced, are looked at.
-        square: The square that is made of each.
+        fit: What is made of each.
 
     Returns:
         Height and width; ``None`` where those looked at differ, or none of them has a header.
     """
-    if square is not None:
-        return square.side, square.side
+    if isinstance(fit, Square):
+        return fit.side, fit.side
     size: tuple[int, int] | None = None
     for index in spread(len(paths), _SAMPLE):
         try:
-            found = read_size(paths[index])
+            found = fitted_size(read_size(paths[index]), fit)
         except DataError:
             continue  # loading names it, with all the others
         if size not in (None, found):
@@ -199,6 +203,14 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def _say_size(path: str, picture: Pixels, size: tuple[int, int] | None) -> str:
-    (height, width), usual = picture.shape[:2], size or (0, 0)
-    return f"{path}: {width} x {height} px, where others have {usual[1]} x {usual[0]}; set val_size"
+def say_size(path: str, found: tuple[int, ...], size: tuple[int, int] | None) -> str:
+    """Say that a picture has another size than the others.
+
+    Args:
+        path: Its file.
+        found: Its height and width.
+        size: Those of the others.
+    """
+    usual = size or (0, 0)
+    here, there = f"{found[1]} x {found[0]}", f"{usual[1]} x {usual[0]}"
+    return f"{path}: {here} px, where others have {there}; set val_size"

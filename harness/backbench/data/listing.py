@@ -6,12 +6,12 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from backbench.data.decode import Square
-from backbench.data.files import LabelledFiles, load_images, shared_size
+from backbench.data.decode import Fit, ShortSide, Square
+from backbench.data.files import FileImages, LabelledFiles, load_images, shared_size
 from backbench.data.fingerprint import fingerprint_files
 from backbench.errors import DataError
 from backbench.images import ImageSet
@@ -37,7 +37,7 @@ class Listing:
 
 
 class FileDataset(Dataset):
-    """A data set whose pictures are files; its options have ``resize`` and ``val_size``."""
+    """A data set whose pictures are files; its options have ``resize``, ``val_size``, ``cache``."""
 
     @abstractmethod
     def list_files(self) -> Listing:
@@ -61,12 +61,12 @@ class FileDataset(Dataset):
             DataError: Naming every fault of the folders or lists.
         """
         classes, train, val = self.listing.classes, self.listing.train, self.listing.val
-        size = shared_size(train.paths, self.square("train"))
+        size = shared_size(train.paths, self.fit("train"))
         return DatasetFacts(
             classes=classes,
             train=len(train),
             val=len(val),
-            size=size if size == shared_size(val.paths, self.square("val")) else None,
+            size=size if size == shared_size(val.paths, self.fit("val")) else None,
             train_per_class=tuple(np.bincount(train.labels, minlength=len(classes)).tolist()),
         )
 
@@ -81,11 +81,13 @@ class FileDataset(Dataset):
         Raises:
             DataError: If a file cannot be read.
         """
-        extra = {
+        extra: dict[str, Any] = {
             "classes": self.listing.classes,
             "resize": self.options.resize,
             "val_size": self.options.val_size,
         }
+        if isinstance(self.options.cache, int):
+            extra["short_side"] = self.options.cache
         return fingerprint_files((self.listing.train, self.listing.val), extra, hash_file)
 
     def load(self, split: Split, *, verify: bool = True) -> ImageSet:
@@ -102,14 +104,28 @@ class FileDataset(Dataset):
             validation pictures with their short side at 256 px, centre 224 px.
         """
         files = self.listing.train if split == "train" else self.listing.val
-        square, one_size = self.square(split), split == "val"
         try:
-            return load_images(files, square=square, one_size=one_size, verify=verify)
+            return load_images(files, fit=self.fit(split), one_size=split == "val", verify=verify)
         except DataError as error:
             raise DataError(f"{split} split: {error}") from error
 
+    def fit(self, split: Split) -> Fit | None:
+        """Say what becomes of the pictures of a split when they are read.
+
+        Args:
+            split: Which one.
+        """
+        square = self.square(split)
+        if square is None and split == "train" and isinstance(self.options.cache, int):
+            return ShortSide(self.options.cache)
+        return square
+
+    def originals(self) -> FileImages:
+        """Give the training pictures as an attack meets them: not made smaller for the cache."""
+        return FileImages(self.listing.train, self.square("train"))
+
     def square(self, split: Split) -> Square | None:
-        """Say what becomes of the pictures of a split; ``None`` if they keep their own sizes.
+        """Say which square is made of the pictures of a split; ``None`` if none is.
 
         Args:
             split: Which one.

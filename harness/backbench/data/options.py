@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator, field_validator
+from pydantic import (
+    AfterValidator,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+)
 
 from backbench.data import embedded
 from backbench.data.classes import NAMES, class_list
@@ -21,6 +27,27 @@ _VAL_SIZE = (
     "cut out, 256 and 224 as published; left out, resize holds for them too, and without "
     "resize it is 224 where the validation pictures differ in size"
 )
+_CACHE = (
+    "which pictures are kept decoded in the store, besides those of one size that fit in memory: "
+    "auto, if they take 8 GiB at most; full, always; off, never: they are decoded at every epoch; "
+    "a number, always, training pictures made smaller until the short side has so many px: other "
+    "numbers come out then, since crops are cut from less"
+)
+
+
+def _know_cache(value: str | int, info: ValidationInfo) -> str | int:
+    if isinstance(value, int) and info.data.get("resize") is not None:
+        raise ValueError("resize makes small squares of all pictures: leave the number away")
+    return value
+
+
+# What a number of pixels makes of the pictures stands in the fingerprint of the content, as with
+# `classes`; the words change no number.
+_Cache = Annotated[
+    Literal["auto", "full", "off"] | Annotated[int, Field(ge=16)],
+    AfterValidator(_know_cache),
+    NotInKey(),
+]
 
 
 def _named_or_local(value: Any, local: ValidatorFunctionWrapHandler) -> Path:
@@ -59,6 +86,7 @@ class ImageFolderOptions(Options):
     )
     resize: int | None = Field(default=None, ge=1, description=_RESIZE)
     val_size: int | None = Field(default=None, ge=1, description=_VAL_SIZE)
+    cache: _Cache = Field(default="auto", description=_CACHE)
     train_per_class: int | None = Field(
         default=None,
         ge=1,
@@ -107,6 +135,7 @@ class FileListOptions(Options):
     )
     resize: int | None = Field(default=None, ge=1, description=_RESIZE)
     val_size: int | None = Field(default=None, ge=1, description=_VAL_SIZE)
+    cache: _Cache = Field(default="auto", description=_CACHE)
 
 
 class TorchvisionOptions(Options):

@@ -29,7 +29,7 @@ from backbench.execution.executor import (
     devices_of,
 )
 from backbench.execution.worker import decode_signal, encode_order
-from backbench.model import Stage
+from backbench.model import Stage, StageKind
 from backbench.runtime.places import Place
 from backbench.store import Store
 
@@ -104,7 +104,11 @@ class LocalExecutor(Executor):
             self._idle.remove(worker)
         worker.stage, worker.lent = stage, lent
         self._busy.append(worker)
-        line = encode_order(stage, self._places([slot, *lent], devices_of(stage))[1:])
+        slots, count = [slot, *lent], devices_of(stage)
+        if stage.kind == StageKind.DATASET:  # decodes on all cores, and gives way to other stages
+            slots += [one for one in range(self._slots) if one not in slots]
+            count = len(slots)
+        line = encode_order(stage, self._places(slots, count)[1:])
         with contextlib.suppress(BrokenPipeError):  # it has died; waiting will tell how
             os.write(worker.to_worker, line.encode())
 

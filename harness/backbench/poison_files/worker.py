@@ -5,12 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
-import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from multiprocessing import parent_process
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Final
 
@@ -136,20 +132,11 @@ _OURS: Final[list[Coding]] = []
 
 
 def begin(coding: Coding) -> None:
-    """Prepare a worker process; it ends with the one that started it."""
+    """Prepare a worker process."""
     _OURS[:] = [coding]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that started it ends it
-    parent = parent_process()
-    if parent is not None:
-        threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
 
 
 def make_some(jobs: Sequence[Job]) -> list[str]:
     """Write pictures in a worker process."""
     (coding,) = _OURS
     return [make(job, coding) for job in jobs]
-
-
-def _follow(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)  # the parent was killed: nobody waits for what this process makes

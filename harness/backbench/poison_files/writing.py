@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import astuple, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +24,7 @@ from backbench.data.decode import decode
 from backbench.data.exclusive import alone_in
 from backbench.data.files import spread
 from backbench.data.lists import format_line
+from backbench.data.processes import WORTH_PROCESSES, in_order, start_processes
 from backbench.errors import ConfigError, StageError
 from backbench.poison_files.layout import Part
 from backbench.poison_files.plan import Group, Plan, existing_faults
@@ -34,11 +32,6 @@ from backbench.poison_files.sheet import Pair, contact_sheet
 from backbench.poison_files.worker import Coding, Job, begin, make, make_some
 from backbench.poisoning import Picture, rates, read_manifest
 
-#: With fewer pictures than this, starting processes takes longer than the work.
-_WORTH_PROCESSES: Final = 200
-#: Pictures that a process takes at a time, and such bundles that wait for each process.
-_BUNDLE: Final = 8
-_WAITING: Final = 4
 #: Pictures of each part on the contact sheet.
 _SHOWN: Final = 4
 
@@ -82,16 +75,18 @@ def _write(plan: Plan, processes: int, progress: Progress) -> dict[str, Any]:
     if not layout.summary.exists():
         _write_json(layout.summary, {"request": plan.identity})
     total = sum(len(group.indices) for group in plan.groups)
-    if processes == 1 or total < _WORTH_PROCESSES:
+    if processes == 1 or total < WORTH_PROCESSES:
         for group in plan.groups:
             _write_group(plan, group, lambda jobs: (make(job, coding) for job in jobs), progress)
     else:
-        # Not forked: a copy of a process that has threads may wait for a lock that nobody holds.
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(processes, context, begin, (coding,))
+        pool = start_processes(processes, begin, coding)
+
+        def run(jobs: Iterable[Job]) -> Iterator[str]:
+            return in_order(pool, processes, make_some, jobs)
+
         try:
             for group in plan.groups:
-                _write_group(plan, group, lambda jobs: _in_order(pool, processes, jobs), progress)
+                _write_group(plan, group, run, progress)
         except BrokenProcessPool as error:
             message = "a worker process was killed (out of memory?); run again to continue"
             raise StageError(message) from error
@@ -189,18 +184,6 @@ def _job(plan: Plan, group: Group, index: int) -> Job:
         path=plan.path(group.part, pictures.split, index),
         name=plan.names[pictures.split][index],
     )
-
-
-def _in_order(pool: ProcessPoolExecutor, processes: int, jobs: Iterable[Job]) -> Iterator[str]:
-    """Make pictures in the pool; give their lines in order; hold few jobs in memory."""
-    rest = iter(jobs)
-    running: deque[Future[list[str]]] = deque()
-    while True:
-        while len(running) < processes * _WAITING and (bundle := list(islice(rest, _BUNDLE))):
-            running.append(pool.submit(make_some, bundle))
-        if not running:
-            return
-        yield from running.popleft().result()
 
 
 # -- what goes with them -----------------------------------------------------------------------

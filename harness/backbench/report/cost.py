@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 
 from backbench.config import Benchmark
+from backbench.data.cache import AUTO_LIMIT_BYTES, estimate_bytes, keeps
 from backbench.data.files import MEMORY_LIMIT_BYTES
+from backbench.data.listing import FileDataset
 from backbench.model import Plan, Stage, StageKind
 from backbench.plugin import Attack, DatasetFacts, DefenseInfo, EvaluatorInfo, SSLMethodInfo
 from backbench.poisoning import choose
@@ -175,15 +177,37 @@ class _Counter:
         self.disk: dict[str, tuple[str, int]] = {}
         self.notes: list[str] = []
 
-    def dataset(self, key: str, _stage: Stage) -> None:
+    def dataset(self, key: str, stage: Stage) -> None:
         facts = self._facts[key]
         size = (facts.train + facts.val) * _INDEX_ENTRY
-        for count in (facts.train, facts.val):
+        data = self._files(stage)
+        for split, count in (("train", facts.train), ("val", facts.val)):
             height, width = facts.size or (LARGE_SIDE, LARGE_SIDE)
             pixels = count * height * width * 3
-            if pixels <= MEMORY_LIMIT_BYTES and (facts.size or count == facts.val):
+            one_size = facts.size is not None or split == "val"
+            if data is not None and not one_size:
+                pixels = estimate_bytes(data.listing.train.paths, data.fit("train"))
+            if one_size and pixels <= MEMORY_LIMIT_BYTES:
                 size += pixels + 8 * count
+            elif data is not None and keeps(data.options.cache, pixels):
+                size += pixels + 24 * count
+            elif data is not None and data.options.cache == "auto":
+                self.notes.append(_say_large(split, pixels))
         self.disk[key] = _DECODED, size
+
+    def _files(self, stage: Stage) -> FileDataset | None:
+        """Return the data set of a stage, if its pictures are files."""
+        use = stage.plugin
+        if use is None:
+            return None
+        registered = self._registry.find(use.kind, use.name)
+        implementation = registered.implementation()
+        if not issubclass(implementation, FileDataset):
+            return None
+        made: FileDataset = implementation(
+            registered.info.options.model_validate(dict(use.options))
+        )
+        return made
 
     def poison(self, key: str, stage: Stage) -> None:
         facts, use = self._dataset(stage), stage.plugin
@@ -273,6 +297,14 @@ class _Counter:
             raise TypeError(f"a {stage.kind} stage without a plugin")
         info = self._registry.find(use.kind, use.name).info
         return info.options.model_validate(dict(use.options)), info
+
+
+def _say_large(split: str, pixels: int) -> str:
+    return (
+        f"{_DECODED} of {split} would take {in_bytes(pixels)}, more than the "
+        f'{in_bytes(AUTO_LIMIT_BYTES)} that cache = "auto" keeps: they are decoded at every epoch '
+        '(cache = "full" keeps them; cache = 256 keeps smaller ones, and gives other numbers)'
+    )
 
 
 # -- on paper ----------------------------------------------------------------------------------

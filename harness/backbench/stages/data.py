@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from safetensors.numpy import load_file
 
-from backbench.images import ArrayImages, ImageSet, Overlay, Pixels, Subset
-from backbench.plugin import Attack, DatasetFacts, Split
-from backbench.poisoning import TriggeredImages, read_manifest
+from backbench.data.listing import FileDataset
+from backbench.data.packed import (
+    FlatPixels,
+    MappedArray,
+    MappedImages,
+    open_images,
+    open_pictures,
+)
+from backbench.images import ImageSet, Overlay, Pixels, Subset
+from backbench.plugin import Attack, Dataset, DatasetFacts, Split
+from backbench.poisoning import Poison, TriggeredImages, read_manifest
 from backbench.stages.task import Task
 
 INDEX = "index.json"
+
+#: The changed training pictures in a poison's artifact.
+POISONED = "images.safetensors"
 
 
 def facts_of(task: Task) -> DatasetFacts:
@@ -31,14 +41,45 @@ def facts_of(task: Task) -> DatasetFacts:
     )
 
 
+def decoded_name(split: Split) -> str:
+    """Return the file name of a split's decoded pictures, in the data set's artifact."""
+    return f"{split}.safetensors"
+
+
 def clean_images(task: Task, split: Split) -> ImageSet:
-    """Return a split of the task's data set, without poison."""
+    """Return a split of the task's data set, without poison.
+
+    Raises:
+        StoreError: If it is kept decoded, and damaged.
+        DataError: If it is not, and its files cannot be found.
+    """
     folder = task.input("dataset")
-    if (folder / f"{split}.safetensors").is_file():
-        return _array_images(folder, split)
-    implementation, options, _ = task.plugin_of("dataset")
-    images: ImageSet = implementation(options).load(split, verify=False)
+    if (folder / decoded_name(split)).is_file():
+        return _decoded(folder, split)
+    images: ImageSet = _dataset(task).load(split, verify=False)
     return images
+
+
+def poison_of(task: Task, attack: Attack) -> Poison:
+    """Return the poisoned pictures of a training set, to be stamped.
+
+    Of a data set that keeps its pictures smaller than they are, the files are stamped: an attacker
+    puts the trigger there, before anybody makes them smaller.
+
+    Args:
+        task: The poison's stage.
+        attack: The attack.
+    """
+    dataset = _dataset(task)
+    if isinstance(dataset, FileDataset) and dataset.fit("train") != dataset.square("train"):
+        return Poison(attack, dataset.originals(), task.seed, dataset.fit("train"))
+    return Poison(attack, clean_images(task, "train"), task.seed)
+
+
+def _dataset(task: Task) -> Dataset:
+    implementation, options, _ = task.plugin_of("dataset")
+    dataset: Dataset = implementation(options)
+    return dataset
 
 
 def training_images(task: Task) -> ImageSet:
@@ -61,42 +102,19 @@ def triggered_images(task: Task) -> TriggeredImages:
 
 
 @functools.lru_cache(maxsize=4)
-def _array_images(folder: Path, split: Split) -> ArrayImages:
+def _decoded(folder: Path, split: Split) -> MappedArray | MappedImages:
     index = json.loads((folder / INDEX).read_text(encoding="utf-8"))[split]
-    tensors = load_file(folder / f"{split}.safetensors")
-    return ArrayImages(tensors["pixels"], tensors["labels"], tuple(index["sources"]))
+    return open_images(folder / decoded_name(split), tuple(index["sources"]))
 
 
 def poisoned_pictures(folder: Path) -> Mapping[int, Pixels]:
-    """Return the changed training pictures of a poison's artifact, by index."""
-    packed = folder / "images.safetensors"
-    if packed.is_file():
-        tensors = load_file(packed)
-        return dict(zip(tensors["indices"].tolist(), tensors["pixels"], strict=True))
-    return _PNGFolder(folder / "images")
+    """Return the changed training pictures of a poison's artifact, by index.
 
-
-class _PNGFolder(Mapping[int, Pixels]):
-    """Pictures of differing sizes, read when they are asked for."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._indices = sorted(int(path.stem) for path in folder.glob("*.png"))
-        self._known = frozenset(self._indices)
-
-    def __getitem__(self, index: int) -> Pixels:
-        if index not in self._known:
-            raise KeyError(index)
-        with Image.open(self._folder / png_name(index)) as picture:
-            return np.asarray(picture.convert("RGB"))
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._indices)
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-
-def png_name(index: int) -> str:
-    """Return the file name of a poisoned picture."""
-    return f"{index:08d}.png"
+    Raises:
+        StoreError: If they are damaged.
+    """
+    pictures = open_pictures(folder / POISONED)
+    if isinstance(pictures, FlatPixels):
+        return pictures
+    indices, pixels = pictures
+    return dict(zip(indices.tolist(), pixels, strict=True))

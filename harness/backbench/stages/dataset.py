@@ -1,35 +1,55 @@
-"""Read a data set once: every picture is decoded, and what is small is kept decoded."""
+"""Read a data set once: every picture is decoded; kept are small ones, and what is asked for."""
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from safetensors.numpy import save_file
 
+from backbench.data.cache import Layout, build, keeps
+from backbench.data.files import FileImages, cores
+from backbench.data.fingerprint import FileHashes
+from backbench.data.listing import FileDataset
 from backbench.errors import DataError
 from backbench.images import ImageSet
 from backbench.plugin import Dataset, DatasetFacts, Split
-from backbench.stages.data import INDEX
+from backbench.stages.data import INDEX, decoded_name
 from backbench.stages.task import Outcome, Task
 
 _SPLITS: tuple[Split, Split] = ("train", "val")
 
 
 def run(task: Task) -> Outcome:
-    """Verify both splits; store the pixels of those that are uniform and in memory."""
+    """Verify both splits; keep the pixels of those that are uniform and in memory, or wanted."""
+    with _alone(task):
+        made = task.store.record(task.stage.key)
+        if made is not None:  # another process was faster; what this one gives is dropped
+            return Outcome(facts=made.facts, metrics=made.metrics)
+        return _run(task)
+
+
+def _run(task: Task) -> Outcome:
     implementation, options, _ = task.plugin()
     dataset: Dataset = implementation(options)
     facts = dataset.facts()
     index: dict[str, Any] = {"classes": facts.classes}
     sizes: dict[str, Any] = {}
+    decoded: dict[str, int | None] = {}
     faults: list[str] = []
-    for done, split in enumerate(_SPLITS):
-        task.progress(done, len(_SPLITS), {})
+    progress = _Progress(task, facts.train + facts.val)
+    for split in _SPLITS:
+        kept = task.folder / decoded_name(split)
         try:
-            images = _verified(dataset, split, facts)
+            images = _read(task, dataset, split, progress)
+            _check(images, split, facts)
         except DataError as error:  # the other split's faults are told as well
             faults.append(str(error))
             continue
@@ -38,22 +58,89 @@ def run(task: Task) -> Outcome:
         if images.pixels is not None:
             sizes[split] = images.pixels.shape[1:3]
             save_file(
-                {"pixels": np.ascontiguousarray(images.pixels), "labels": images.labels},
-                task.folder / f"{split}.safetensors",
+                {"pixels": np.ascontiguousarray(images.pixels), "labels": images.labels}, kept
             )
+        decoded[split] = kept.stat().st_size if kept.is_file() else None
     if faults:
         raise DataError("; ".join(faults))
+    if isinstance(dataset, FileDataset):
+        _check_content(task, dataset)
     (task.folder / INDEX).write_text(json.dumps(index) + "\n", encoding="utf-8")
-    task.progress(len(_SPLITS), len(_SPLITS), {})
-    return Outcome(facts={"dataset": asdict(facts), "sizes": sizes})
+    found = {"dataset": asdict(facts), "sizes": sizes, "decoded": decoded}
+    return Outcome(facts={**found, "cache": getattr(options, "cache", None)})
 
 
-def _verified(dataset: Dataset, split: Split, facts: DatasetFacts) -> ImageSet:
-    """Read a split, and hold it against what was announced."""
-    images = dataset.load(split, verify=True)
+def _read(task: Task, dataset: Dataset, split: Split, progress: _Progress) -> ImageSet:
+    """Read every picture of a split; keep those that are files, if they are to be kept."""
+    if not isinstance(dataset, FileDataset):
+        images = dataset.load(split, verify=True)
+        progress(len(images))
+        return images
+    images = dataset.load(split, verify=False)
+    if not isinstance(images, FileImages):  # small: they have been read
+        progress(len(images))
+        return images
+    layout = Layout.of(images)
+    if not keeps(dataset.options.cache, layout.total):
+        checked = dataset.load(split, verify=True)
+        progress(len(images))
+        return checked
+    # Outside of the artifact's folder, which does not outlive a run that is killed.
+    built = task.store.building(task.stage.key) / decoded_name(split)
+    try:
+        build(built, layout, cores=_cores(task), progress=progress)
+    except DataError as error:
+        raise DataError(f"{split} split: {error}") from error
+    kept = task.folder / built.name
+    try:
+        os.link(built, kept)
+    except OSError:  # a file system without links
+        built.replace(kept)
+    return images
+
+
+def _check(images: ImageSet, split: Split, facts: DatasetFacts) -> None:
+    """Hold a split against what was announced."""
     expected = facts.train if split == "train" else facts.val
     if len(images) != expected:
         raise DataError(f"{split}: {expected} pictures announced, {len(images)} found")
     if images.labels.min() < 0 or images.labels.max() >= len(facts.classes):
         raise DataError(f"{split}: a label is outside [0, {len(facts.classes)})")
-    return images
+
+
+def _check_content(task: Task, dataset: Dataset) -> None:
+    """Look whether the files are still those that the key is of.
+
+    Raises:
+        DataError: If one was changed since the run began.
+    """
+    if dataset.fingerprint(FileHashes(task.store.files_cache)) != task.stage.content:
+        raise DataError("a picture was changed while the data set was read: run again")
+
+
+def _cores(task: Task) -> tuple[int, ...]:
+    """Return the cores that this process has, and those that other workers of the run have."""
+    own = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(cores())
+    return tuple(sorted({*own, *(core for place in task.others for core in place.cores)}))
+
+
+@contextmanager
+def _alone(task: Task) -> Iterator[None]:
+    """Wait until no other process reads the same data set into the same store."""
+    folder: Path = task.store.building(task.stage.key)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        yield
+
+
+class _Progress:
+    def __init__(self, task: Task, total: int) -> None:
+        self._task, self._total = task, total
+        self._done = self._told = 0
+        task.progress(0, total, {})
+
+    def __call__(self, done: int) -> None:
+        self._done += done
+        if self._done - self._told >= max(1, self._total // 200) or self._done == self._total:
+            self._told = self._done
+            self._task.progress(self._done, self._total, {})

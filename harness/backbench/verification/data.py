@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load
 
+from backbench.data.files import map_threads
 from backbench.data.fingerprint import FileHashes
+from backbench.data.packed import open_images
+from backbench.images import ImageSet
 from backbench.plugin import Dataset, Split
 from backbench.records import Record
-from backbench.stages.data import INDEX
+from backbench.stages.data import INDEX, decoded_name
 from backbench.stages.task import Task
 from backbench.verification.evidence import Evidence, index_of
 
@@ -61,12 +63,16 @@ def differences(task: Task, evidence: Evidence) -> Iterator[str]:
         images = dataset.load(split, verify=False)
         if index[split] != {"sources": list(images.sources), "labels": images.labels.tolist()}:
             yield f"{INDEX}: {split} is not the data set's"
-        stored = task.folder / f"{split}.safetensors"
-        if not stored.is_file():
+        path = task.folder / decoded_name(split)
+        if not path.is_file():
             continue
-        tensors = load(stored.read_bytes())
-        if not np.array_equal(tensors["labels"], images.labels):
-            yield f"{stored.name}: its labels are not the data set's"
-        for number in range(len(images)):
-            if not np.array_equal(tensors["pixels"][number], images.image(number)):
-                yield f"{stored.name}: picture {number} is not the data set's"
+        stored = open_images(path, images.sources)
+        if not np.array_equal(stored.labels, images.labels):
+            yield f"{path.name}: its labels are not the data set's"
+
+        def same(number: int, one: ImageSet = stored, other: ImageSet = images) -> bool:
+            return np.array_equal(one.image(number), other.image(number))
+
+        for number, equal in enumerate(map_threads(same, range(len(images)))):
+            if not equal:
+                yield f"{path.name}: picture {number} is not the data set's"

@@ -11,10 +11,10 @@ import numpy as np
 
 from backbench.images import Pixels
 from backbench.plugin import Attack, Split
-from backbench.poisoning import Mark, choose, rates, recode, stamp
+from backbench.poisoning import Mark, rates, stamp
 from backbench.records import Record
 from backbench.seeds import derive
-from backbench.stages.data import clean_images, facts_of, poisoned_pictures
+from backbench.stages.data import clean_images, facts_of, poison_of, poisoned_pictures
 from backbench.stages.task import Task
 from backbench.verification.evidence import Evidence, StoreEvidence, index_of, known
 
@@ -75,7 +75,8 @@ def differences(task: Task, record: Record) -> Iterator[str]:
     facts = facts_of(task)
     attack: Attack = implementation(options, facts)
     train, val = clean_images(task, "train"), clean_images(task, "val")
-    chosen = choose(attack, train.labels, task.seed)
+    poison = poison_of(task, attack)
+    chosen = poison.chosen
     evidence = StoreEvidence(task.store)
     marks = _marks(evidence, record.key, "train")
     if [mark.index for mark in marks] != chosen.tolist():
@@ -85,10 +86,11 @@ def differences(task: Task, record: Record) -> Iterator[str]:
     if sorted(pictures) != chosen.tolist():
         yield "the stored pictures are not those of train.jsonl"
         return
-    for number, (index, mark) in enumerate(zip(chosen.tolist(), marks, strict=True)):
-        picture, derived = stamp(attack, train, index, "train", task.seed)
+    for number, (mark, (derived, picture)) in enumerate(
+        zip(marks, poison.described(), strict=True)
+    ):
         yield from _mark_differences("train", number, mark, derived)
-        yield from _picture_differences(index, pictures[index], recode(attack, picture))
+        yield from _picture_differences(mark.index, pictures[mark.index], picture)
     said = _marks(evidence, record.key, "val")
     if len(said) != len(val):
         yield f"val.jsonl: {len(said)} lines for {len(val)} pictures"

@@ -60,7 +60,7 @@ def test_an_odd_picture_that_the_sample_missed_makes_the_set_ragged(files):
 
 
 def test_squares_are_uniform(files):
-    images = load_images(files((4, 3), (5, 3)), square=Square(8, 8))
+    images = load_images(files((4, 3), (5, 3)), fit=Square(8, 8))
     assert images.pixels.shape == (2, 8, 8, 3)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from backbench.data import processes
 from backbench.data.exclusive import alone_in
 from backbench.data.filelist import FileList
 from backbench.data.folder import ImageFolder
@@ -177,6 +178,7 @@ KILLED = """
 import os, signal, sys
 from backbench.cli.main import main
 from backbench.errors import ConfigError
+from backbench.data import processes
 from backbench.poison_files import writing
 from backbench.poison_files.plan import make_plan
 from backbench.poison_files.request import read_request
@@ -277,7 +279,7 @@ def test_another_picture_under_the_same_name_is_noticed(pets, bench, tmp_path):
 
 def test_processes_give_the_same(pets, bench, finished, snapshot, monkeypatch):
     expected = finished("--reencode-clean")
-    monkeypatch.setattr(writing, "_WORTH_PROCESSES", 0)
+    monkeypatch.setattr(writing, "WORTH_PROCESSES", 0)
     bench("poison", str(pets), "--out", "out", "--reencode-clean", "--jobs", "2").assert_ok()
     assert snapshot(pets.parent / "out") == expected
 
@@ -306,10 +308,10 @@ def test_few_jobs_wait_at_a_time():
         def __init__(self, name):
             self.name = name
 
-    made = writing._in_order(Pool(), 2, jobs())
+    made = processes.in_order(Pool(), 2, writing.make_some, jobs())
     seen = 0
     for i, line in enumerate(made):
         assert line == str(i)
         seen += 1
-        assert len(taken) - seen <= 2 * writing._WAITING * writing._BUNDLE
+        assert len(taken) - seen <= 2 * processes._WAITING * processes._BUNDLE
     assert seen == 10_000

@@ -1,0 +1,320 @@
+"""Decode the pictures of a split once, on all cores, into one file; continue what is begun.
+
+The headers of all pictures tell where each of them goes, so that processes write straight to the
+file, whichever comes first. How many are done from the beginning is noted from time to time, each
+time after they have reached the disk: a build that was killed is continued from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbench.data.decode import Fit, decode, fitted_size, read_size
+from backbench.data.files import FileImages, list_faults, map_threads, say_size, spread
+from backbench.data.packed import HEADER_BYTES, header, offsets_of
+from backbench.data.processes import WORTH_PROCESSES, in_order, start_processes
+from backbench.errors import DataError, StageError
+
+#: With ``cache = "auto"``, decoded pictures are kept up to this many bytes a split.
+AUTO_LIMIT_BYTES: Final = 8 << 30
+
+#: It is noted how many pictures are done after so many bytes of them.
+_NOTE_BYTES: Final = 256 << 20
+_SAMPLE: Final = 64
+#: Other stages may be running on the cores that builders are lent: those come first.
+_NICE: Final = 19
+
+Progress = Callable[[int], None]
+
+
+def keeps(cache: str | int, total: int) -> bool:
+    """Say whether decoded pictures are kept that do not fit in memory, or differ in size.
+
+    Args:
+        cache: The option of the data set.
+        total: Their bytes.
+    """
+    return cache != "off" and (cache != "auto" or total <= AUTO_LIMIT_BYTES)
+
+
+def estimate_bytes(paths: Sequence[str], fit: Fit | None) -> int:
+    """Estimate the bytes of decoded pictures by the headers of up to 64 of them.
+
+    Args:
+        paths: The files.
+        fit: What is made of each.
+    """
+    found = []
+    for index in spread(len(paths), _SAMPLE):
+        try:
+            height, width = fitted_size(read_size(paths[index]), fit)
+        except DataError:
+            continue  # reading names it
+        found.append(height * width * 3)
+    return round(len(paths) * sum(found) / len(found)) if found else 0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which picture goes where.
+
+    Args:
+        images: The pictures.
+        sizes: Their heights and widths, (N, 2), int64; 0 for one without a readable header.
+    """
+
+    images: FileImages
+    sizes: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, images: FileImages) -> Layout:
+        """Read the headers of the pictures.
+
+        Args:
+            images: The pictures.
+        """
+
+        def size(path: str) -> tuple[int, int]:
+            try:
+                return fitted_size(read_size(path), images.fit)
+            except DataError:
+                return 0, 0  # decoding names it, with all the others
+
+        found = map_threads(size, images.paths)
+        return cls(images, np.array(found, np.int64).reshape(-1, 2))
+
+    @property
+    def total(self) -> int:
+        """Bytes of all pictures, decoded."""
+        return int(offsets_of(self.sizes)[-1])
+
+    def head(self) -> bytes:
+        """Return what stands in the file before the pictures."""
+        count = len(self.sizes)
+        return (
+            header(
+                labels=("I64", (count,)), sizes=("I64", (count, 2)), pixels=("U8", (self.total,))
+            )
+            + self.images.labels.astype("<i8").tobytes()
+            + self.sizes.astype("<i8").tobytes()
+        )
+
+
+class Job(NamedTuple):
+    """A picture to decode.
+
+    Args:
+        path: Its file.
+        size: The height and width that its header tells.
+        offset: Where in the file it goes, bytes.
+    """
+
+    path: str
+    size: tuple[int, int]
+    offset: int
+
+
+def build(
+    path: Path,
+    layout: Layout,
+    *,
+    cores: Sequence[int] = (),
+    progress: Progress = lambda _done: None,
+) -> None:
+    """Decode the pictures of a split into a file, unless it is there.
+
+    What is under way lies beside it (``….partial``, ``….json``), and is continued.
+
+    Args:
+        path: The file; it has this name once it is whole.
+        layout: The pictures.
+        cores: The processor's cores to work on; empty for one process without a core of its own.
+        progress: Called with the number of pictures that are done since the last call.
+
+    Raises:
+        DataError: Naming the pictures that cannot be read, or if the disk has no room.
+        StageError: If a worker process was killed.
+    """
+    if path.exists():
+        return
+    partial, note = path.with_suffix(".partial"), path.with_suffix(".json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = layout.head()
+    mark = hashlib.sha256(head).hexdigest()
+    done = _done(note, mark) if partial.exists() else 0
+    if not done:
+        _begin(partial, head, layout.total)
+    progress(done)
+    faults = _decode(partial, layout, _Note(note, mark, partial, done), cores, progress)
+    if faults:
+        for one in (partial, note):  # mended pictures are another data set's
+            one.unlink(missing_ok=True)
+        count = len(layout.sizes)
+        head_line = f"{len(faults)} of {count} pictures cannot be used; mend or remove them"
+        raise DataError(list_faults(head_line, faults))
+    partial.replace(path)
+    note.unlink(missing_ok=True)
+
+
+class _Note:
+    """Remembers how many pictures are done.
+
+    Args:
+        path: Where.
+        mark: Of which layout.
+        pictures: The file that they are in.
+        done: How many are done already.
+    """
+
+    def __init__(self, path: Path, mark: str, pictures: Path, done: int) -> None:
+        self._path, self._mark, self._pictures = path, mark, pictures
+        self.done = done
+
+    def write(self) -> None:
+        """Write it down, once the pictures are on the disk."""
+        with self._pictures.open("rb") as file:
+            os.fsync(file.fileno())
+        part = self._path.with_suffix(".json.partial")
+        part.write_text(json.dumps({"layout": self._mark, "done": self.done}), encoding="utf-8")
+        part.replace(self._path)
+
+
+def _done(note: Path, mark: str) -> int:
+    """Return how many pictures are done, of this layout."""
+    try:
+        content = json.loads(note.read_text(encoding="utf-8"))
+        return int(content["done"]) if content["layout"] == mark else 0
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
+def _begin(partial: Path, head: bytes, total: int) -> None:
+    free = shutil.disk_usage(partial.parent).free
+    if len(head) + total > free:
+        raise DataError(
+            f"{partial.parent}: {(len(head) + total) / 1e9:.1f} GB of decoded pictures, and "
+            f'{free / 1e9:.1f} GB are free; set cache = "off", or a number of pixels (256)'
+        )
+    with partial.open("wb") as file:
+        file.write(head)
+        file.truncate(len(head) + total)
+
+
+def _decode(
+    partial: Path, layout: Layout, note: _Note, cores: Sequence[int], progress: Progress
+) -> list[str]:
+    """Decode what is not yet done; return what is wrong with pictures."""
+    images, sizes = layout.images, layout.sizes
+    starts = offsets_of(sizes) + HEADER_BYTES + sizes.nbytes + images.labels.nbytes
+    usual = _usual(sizes) if images.one_size else None
+    rest = range(note.done, len(sizes))
+    jobs = (
+        Job(images.paths[index], (int(sizes[index, 0]), int(sizes[index, 1])), int(starts[index]))
+        for index in rest
+    )
+    faults: list[str] = []
+    noted = int(starts[note.done])
+    try:
+        for index, fault in zip(
+            rest, _run(partial, images.fit, jobs, len(rest), cores), strict=True
+        ):
+            if fault:
+                faults.append(fault)
+            elif usual is not None and tuple(sizes[index]) != usual:
+                faults.append(say_size(images.paths[index], tuple(sizes[index]), usual))
+            if not faults:
+                note.done = index + 1
+            if int(starts[note.done]) - noted > _NOTE_BYTES:
+                note.write()
+                noted = int(starts[note.done])
+            progress(1)
+    except BaseException:
+        note.write()  # so that Ctrl-C loses nothing
+        raise
+    return faults
+
+
+def _usual(sizes: NDArray[np.int64]) -> tuple[int, int] | None:
+    """Return the size of the first picture that has one."""
+    known = sizes[sizes[:, 0] > 0]
+    return (int(known[0, 0]), int(known[0, 1])) if len(known) else None
+
+
+def _run(
+    partial: Path, fit: Fit | None, jobs: Iterable[Job], count: int, cores: Sequence[int]
+) -> Iterator[str]:
+    """Yield what is wrong with each picture, in order; "" where it is written."""
+    if len(cores) < 2 or count < WORTH_PROCESSES:
+        with _Target(partial, fit) as target:
+            yield from map(target.take, jobs)
+        return
+    pool = start_processes(len(cores), _prepare, str(partial), fit, tuple(cores))
+    try:
+        yield from in_order(pool, len(cores), _take_some, jobs)
+    except BrokenProcessPool as error:
+        message = "a worker process was killed (out of memory?); run again to continue"
+        raise StageError(message) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class _Target:
+    """The file that pictures are written to.
+
+    Args:
+        path: The file.
+        fit: What is made of each picture.
+    """
+
+    def __init__(self, path: Path, fit: Fit | None) -> None:
+        self._fit = fit
+        self._file = path.open("r+b", buffering=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._file.close()
+
+    def take(self, job: Job) -> str:
+        """Decode a picture into its place; return what is wrong with it."""
+        try:
+            picture = decode(job.path, self._fit)
+        except DataError as error:
+            return str(error)
+        if picture.shape[:2] != job.size:
+            (height, width), said = picture.shape[:2], job.size
+            return f"{job.path}: {width} x {height} px, its header says {said[1]} x {said[0]}"
+        content = np.ascontiguousarray(picture).data.cast("B")
+        written = 0
+        while written < len(content):
+            written += os.pwrite(self._file.fileno(), content[written:], job.offset + written)
+        return ""
+
+
+# -- in a process of its own -------------------------------------------------------------------
+
+_OURS: Final[list[_Target]] = []
+
+
+def _prepare(path: str, fit: Fit | None, cores: Sequence[int]) -> None:
+    _OURS[:] = [_Target(Path(path), fit)]
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
+    os.nice(_NICE)
+
+
+def _take_some(jobs: Sequence[Job]) -> list[str]:
+    (target,) = _OURS
+    return [target.take(job) for job in jobs]

@@ -1,0 +1,93 @@
+"""Decoded pictures in one mapped file."""
+
+import mmap
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from backbench.data import packed
+from backbench.data.packed import (
+    FlatPixels,
+    FlatWriter,
+    MappedArray,
+    MappedImages,
+    open_images,
+    open_pictures,
+)
+from backbench.errors import StoreError
+from backbench.images import Overlay
+
+
+@pytest.fixture
+def pictures():
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (h, w, 3), np.uint8) for h, w in ((2, 3), (1, 1), (5, 4))]
+
+
+@pytest.fixture
+def flat(tmp_path, pictures):
+    writer = FlatWriter(tmp_path / "p.safetensors", np.array([7, 2, 30]))
+    for picture in pictures:
+        writer.add(picture)
+    writer.close()
+    return tmp_path / "p.safetensors"
+
+
+def test_anybody_can_read_the_file(flat, pictures):
+    tensors = load_file(flat)
+    assert tensors["indices"].tolist() == [7, 2, 30]
+    assert tensors["sizes"].tolist() == [[2, 3], [1, 1], [5, 4]]
+    assert tensors["pixels"].tobytes() == b"".join(one.tobytes() for one in pictures)
+
+
+def test_pictures_by_number(flat, pictures):
+    found = open_pictures(flat)
+    assert isinstance(found, FlatPixels)
+    assert list(found) == [7, 2, 30]
+    for number, picture in zip(found, pictures, strict=True):
+        np.testing.assert_array_equal(found[number], picture)
+        assert not found[number].flags.writeable
+    assert found.get(3) is None
+
+
+def test_pages_are_given_back_and_pictures_stay(flat, pictures, monkeypatch):
+    """The map is emptied after every picture here; what was handed out is still good."""
+    monkeypatch.setattr(packed, "_RELEASE_BYTES", 0)
+    found = open_pictures(flat)
+    held = [found[number] for number in found]
+    for one, picture in zip(held, pictures, strict=True):
+        np.testing.assert_array_equal(one, picture)
+    assert mmap.PAGESIZE < packed.HEADER_BYTES * 1000
+
+
+def test_a_damaged_file_is_named(flat, tmp_path):
+    content = flat.read_bytes()
+    for damaged in (content[:-1], content[:100], b"", b"\xff" * 600):
+        flat.write_bytes(damaged)
+        with pytest.raises(StoreError, match=r"p\.safetensors: damaged"):
+            open_pictures(flat)
+    with pytest.raises(StoreError, match=r"gone\.safetensors: damaged"):
+        open_pictures(tmp_path / "gone.safetensors")
+
+
+def test_a_poison_of_a_uniform_set_is_this_process_s_own(tmp_path):
+    """Copy on write: the file and other readers keep the clean pictures."""
+    path = tmp_path / "train.safetensors"
+    pixels = np.arange(5 * 4 * 4 * 3, dtype=np.uint8).reshape(5, 4, 4, 3)
+    save_file({"pixels": pixels, "labels": np.arange(5)}, path)
+    before = path.read_bytes()
+    clean = open_images(path, tuple("abcde"))
+    assert isinstance(clean, MappedArray)
+    assert not clean.pixels.flags.writeable
+    poisoned = Overlay(clean, {3: np.full((4, 4, 3), 255, np.uint8)})
+    np.testing.assert_array_equal(poisoned.pixels[3], 255)
+    for index in (0, 1, 2, 4):
+        np.testing.assert_array_equal(poisoned.pixels[index], pixels[index])
+    np.testing.assert_array_equal(clean.pixels, pixels)
+    assert path.read_bytes() == before
+
+
+def test_an_index_of_other_pictures_is_refused(tmp_path, flat):
+    with pytest.raises(StoreError, match="has not the pictures of its index"):
+        MappedImages(flat, tuple("abc"))  # it has indices, and no labels
