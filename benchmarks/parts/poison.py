@@ -11,13 +11,13 @@ from typing import Final
 
 from benchmarks.data import TARGET, imagenet100
 from benchmarks.published import PeerMissingError, Published, checkout
-from benchmarks.rounds import Contender, Rounds, environment, python
+from benchmarks.rounds import Contender, Rounds, all_cores, environment, python
 from benchmarks.rows import Absent, Gate, Row, Settings, compare
 
 #: Files of each split, so many that starting processes is no more than in a real run (ImageNet-100
 #: has 1,300 + 5,000), and each which is compared byte by byte.
-_TRAIN: Final = 300
-_VAL_OF_EACH_CLASS: Final = 3
+_TRAIN: Final = 2600
+_VAL_OF_EACH_CLASS: Final = 26
 _STEP: Final = 10
 #: Pictures of the cache, and their side.
 _CACHED: Final = 1300
@@ -80,13 +80,13 @@ def _files(settings: Settings, peer: Published, configuration: Path, split: str)
             Contender(
                 "ours",
                 python("benchmarks.workers.poison_ours", str(configuration), split, str(ours)),
-                cores=_all_cores(),
+                cores=all_cores(),
             ),
             Contender(
                 "published",
                 python("benchmarks.workers.poison_published", *theirs),
                 env=peer.environment(),
-                cores=_all_cores(),
+                cores=all_cores(),
             ),
         ]
     )
@@ -149,10 +149,6 @@ def _limit(settings: Settings, configuration: Path, split: str) -> str:
     )
     settings.say(done.stdout.decode().strip())
     return done.stdout.decode().strip()
-
-
-def _all_cores() -> str:
-    return ",".join(map(str, sorted(os.sched_getaffinity(0))))
 
 
 def _cache(settings: Settings, peer: Published) -> list[Row | Absent]:
