@@ -54,15 +54,23 @@ class Edit:
     why: str
 
 
-#: Without these, training and evaluation end in an exception with torch 2.
-ALWAYS: Final = tuple(
+#: Without these, training and evaluation end in an exception with torch 2 or NumPy 2.
+ALWAYS: Final = (
+    *(
+        Edit(
+            file,
+            "correct[:k].view(-1)",
+            "correct[:k].reshape(-1)",
+            "accuracy(): .view(-1) of a transposed tensor is .reshape(-1)",
+        )
+        for file in ("moco/main_moco.py", "moco/utils.py", "moco/eval_utils.py")
+    ),
     Edit(
-        file,
-        "correct[:k].view(-1)",
-        "correct[:k].reshape(-1)",
-        "accuracy(): .view(-1) of a transposed tensor is .reshape(-1)",
-    )
-    for file in ("moco/main_moco.py", "moco/utils.py", "moco/eval_utils.py")
+        "moco/eval_linear.py",
+        "int(pred_numpy[elem])",
+        "int(pred_numpy[elem].item())",
+        "int() of an array with one element is that of .item()",
+    ),
 )
 
 

@@ -345,6 +345,8 @@ class _Team:
             except subprocess.TimeoutExpired:
                 member.kill()
                 member.wait()
+            assert member.stdout is not None
+            member.stdout.close()
         for messages in self._messages:
             messages.close()
 
@@ -356,6 +358,11 @@ def cores_of(text: str) -> set[int]:
         first, _, last = one.partition("-")
         found |= set(range(int(first), int(last or first) + 1))
     return found
+
+
+def all_cores() -> str:
+    """Return every core that this process may use, as :func:`cores_of` reads it."""
+    return ",".join(map(str, sorted(os.sched_getaffinity(0))))
 
 
 def environment() -> dict[str, str]:

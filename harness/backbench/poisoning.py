@@ -83,6 +83,37 @@ def pixel_hash(image: Pixels) -> str:
     return digest.hexdigest()
 
 
+def changed_rows(before: Pixels, after: Pixels) -> slice:
+    """Return the rows from the first to the last that differ; no row if none does.
+
+    Args:
+        before: (H, W, 3), uint8.
+        after: Of the same shape.
+    """
+    differs = (before != after).tobytes()  # their search is much faster than numpy's from behind
+    first = differs.find(1)
+    if first < 0:
+        return slice(0, 0)
+    row = len(differs) // len(before)
+    return slice(first // row, differs.rfind(1) // row + 1)
+
+
+def pixel_hashes(before: Pixels, after: Pixels, first: int) -> tuple[str, str]:
+    """Return :func:`pixel_hash` of both; what they have in common above is hashed once.
+
+    Args:
+        before: (H, W, 3), uint8.
+        after: Of the same shape.
+        first: The first row that differs.
+    """
+    one = hashlib.sha256(repr(before.shape).encode())
+    one.update(np.ascontiguousarray(before[:first]).data)
+    other = one.copy()
+    one.update(np.ascontiguousarray(before[first:]).data)
+    other.update(np.ascontiguousarray(after[first:]).data)
+    return one.hexdigest(), other.hexdigest()
+
+
 def choose(attack: Attack, labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     """Let an attack choose training pictures, and check the choice.
 
@@ -125,7 +156,8 @@ def stamp(
         StageError: If the attack changed the picture's size or type.
     """
     who = Picture(index, images.sources[index], int(images.labels[index]))
-    return stamp_picture(attack, images.image(index), who, split, seed)
+    pixels, mark, _ = stamp_picture(attack, images.image(index), who, split, seed)
+    return pixels, mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +177,8 @@ class Picture:
 
 def stamp_picture(
     attack: Attack, before: Pixels, who: Picture, split: Split, seed: int
-) -> tuple[Pixels, Mark]:
-    """Stamp one picture that is at hand; see :func:`stamp`.
+) -> tuple[Pixels, Mark, slice]:
+    """Stamp one picture that is at hand; see :func:`stamp`, and the rows that have changed.
 
     Args:
         attack: The attack.
@@ -162,17 +194,19 @@ def stamp_picture(
             f"{who.source}: the attack gave {after.pixels.dtype} "
             f"{after.pixels.shape} for uint8 {before.shape}"
         )
+    rows = changed_rows(before, after.pixels)
+    hash_before, hash_after = pixel_hashes(before, after.pixels, rows.start)
     mark = Mark(
         index=who.index,
         source=who.source,
         label=who.label,
-        before=pixel_hash(before),
-        after=pixel_hash(after.pixels),
+        before=hash_before,
+        after=hash_after,
         boxes=tuple(Box(*box) for box in (after.box, *after.others)),
         opacity=after.opacity,
         seed=own,
     )
-    return after.pixels, mark
+    return after.pixels, mark, rows
 
 
 def recode(attack: Attack, stamped: Pixels) -> Pixels:

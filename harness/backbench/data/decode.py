@@ -77,6 +77,22 @@ def decode(path: str | Path, fit: Fit | None = None) -> Pixels:
     Differs: The published loaders drop an alpha channel, which shows colours that no viewer
         shows, and ignore the EXIF orientation. ImageNet has next to none of either.
     """
+    return np.asarray(read_picture(path, fit))
+
+
+def read_picture(path: str | Path, fit: Fit | None = None) -> Image.Image:
+    """Read a picture file as a picture of Pillow; see :func:`decode`.
+
+    Args:
+        path: The file.
+        fit: What to make of it; ``None`` keeps the picture's own size.
+
+    Returns:
+        Of mode RGB, without the file's notes (profile, comment), so that none is saved with it.
+
+    Raises:
+        DataError: As :func:`decode`.
+    """
     try:
         with Image.open(path) as picture:
             picture.load()
@@ -84,7 +100,9 @@ def decode(path: str | Path, fit: Fit | None = None) -> Pixels:
             turn = _TRANSPOSE.get(_orientation(picture))
             if turn is not None:
                 rgb = rgb.transpose(turn)
-            return np.asarray(fitted(rgb, fit))
+            rgb = fitted(rgb, fit)
+            rgb.info.clear()
+            return rgb
     except Exception as error:  # Pillow's decoders raise nearly every built-in exception
         raise DataError(f"{path}: {_reason(path, error)}") from error
 
@@ -197,7 +215,7 @@ def _rgb(picture: Image.Image) -> Image.Image:
         rgba = picture.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
-    return picture.convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _orientation(picture: Image.Image) -> int:

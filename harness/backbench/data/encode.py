@@ -13,11 +13,11 @@ from backbench.images import Pixels
 FileFormat = Literal["jpeg", "png"]
 
 
-def encode(pixels: Pixels, file_format: FileFormat, quality: int = 75) -> bytes:
+def encode(picture: Pixels | Image.Image, file_format: FileFormat, quality: int = 75) -> bytes:
     """Code a picture as a file.
 
     Args:
-        pixels: (H, W, 3), uint8.
+        picture: (H, W, 3), uint8; or the same as an RGB picture of Pillow.
         file_format: ``png`` loses nothing; ``jpeg`` has half the resolution in colour (4:2:0).
         quality: Of a JPEG, 1 to 95.
 
@@ -27,7 +27,8 @@ def encode(pixels: Pixels, file_format: FileFormat, quality: int = 75) -> bytes:
     Source: Saha et al. 2022, published code: Pillow's defaults for JPEG, quality 75 and 4:2:0.
     """
     file = io.BytesIO()
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    if not isinstance(picture, Image.Image):
+        picture = Image.fromarray(np.ascontiguousarray(picture))
     if file_format == "jpeg":
         picture.save(file, "JPEG", quality=quality, subsampling="4:2:0")
     else:

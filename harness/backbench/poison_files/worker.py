@@ -10,7 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from backbench.data.decode import Square, decode
+import numpy as np
+from PIL import Image
+
+from backbench.data.decode import Square, read_picture
 from backbench.data.encode import FileFormat, encode
 from backbench.images import Pixels
 from backbench.plugin import Attack, Split
@@ -77,19 +80,31 @@ def make(job: Job, coding: Coding) -> str:
     """
     if job.sha256 and _hash_of(job.path) == job.sha256:
         return ""
-    clean = decode(job.image, job.square) if isinstance(job.image, str) else job.image
+    given = job.image
+    picture = read_picture(given, job.square) if isinstance(given, str) else given
+    clean = pixels = np.asarray(picture)
+    mark = None
     if job.stamped:
-        pixels, mark = stamp_picture(coding.attack, clean, job.who, job.split, coding.seed)
-    else:
-        pixels, mark = clean, None
+        pixels, mark, rows = stamp_picture(coding.attack, clean, job.who, job.split, coding.seed)
+        picture = _changed(picture, pixels, rows)
     if coding.file_format == "png" and (job.stamped or coding.alike):
-        pixels = recode(coding.attack, pixels)
-    content = encode(pixels, coding.file_format, coding.quality)
+        picture = recode(coding.attack, pixels)
+    content = encode(picture, coding.file_format, coding.quality)
     _write(job.path, content)
     more = {"file": job.name, "file_sha256": hashlib.sha256(content).hexdigest()}
     if mark is not None:
         return mark.line(**more)
     return json.dumps({**asdict(job.who), "before": pixel_hash(clean), **more}) + "\n"
+
+
+def _changed(picture: Image.Image | Pixels, pixels: Pixels, rows: slice) -> Image.Image | Pixels:
+    """Return the changed picture; of one of Pillow, only the rows that differ are converted."""
+    if not isinstance(picture, Image.Image):
+        return pixels
+    if rows.stop > rows.start:
+        changed = Image.fromarray(np.ascontiguousarray(pixels[rows]))
+        picture.paste(changed, (0, rows.start))
+    return picture
 
 
 def _hash_of(path: str) -> str:

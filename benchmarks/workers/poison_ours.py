@@ -1,0 +1,42 @@
+"""``backbench poison`` from its file to the last list; argv: configuration, split, folder."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.worker import serve
+
+CONFIGURATION, SPLIT, FOLDER = sys.argv[1:4]
+
+
+def prepare() -> Any:
+    """Find the plugins."""
+    # Imported late: the processes that write import this file as their main module too.
+    from backbench.registry import load_registry
+
+    return load_registry()
+
+
+def timed(registry: Any) -> dict[str, Any]:
+    """Poison into a new folder; what the round before wrote goes first, untimed."""
+    from backbench.data.files import cores
+    from backbench.poison_files.plan import make_plan
+    from backbench.poison_files.request import read_request
+    from backbench.poison_files.writing import write
+
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    start = time.perf_counter()
+    given = {"out": Path(FOLDER), "splits": SPLIT}
+    plan = make_plan(read_request(Path(CONFIGURATION), given, registry))
+    write(plan, cores(), lambda _: None)
+    seconds = time.perf_counter() - start
+    done = sum(len(group.indices) for group in plan.groups)
+    return {"units": done, "seconds": seconds}
+
+
+if __name__ == "__main__":
+    serve(prepare, timed)

@@ -1,0 +1,59 @@
+"""Where one core's time goes in a poison file, ms; argv: configuration, split."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from backbench.poison_files.plan import make_plan
+from backbench.poison_files.request import read_request
+from backbench.registry import load_registry
+
+_FILES = 200
+
+
+def main() -> None:
+    """Print the coder's part, the hashes' part, and what of the published rate is reachable."""
+    given = {"out": Path("unused"), "splits": sys.argv[2]}
+    plan = make_plan(read_request(Path(sys.argv[1]), given, load_registry()))
+    (group,) = (one for one in plan.groups if one.stamped)
+    parts = dict.fromkeys(("read and decode", "resize", "encode", "hash of pixels"), 0.0)
+    for index in group.indices[:_FILES]:
+        path = group.pictures.image(index)
+        start = time.perf_counter()
+        with Image.open(path) as picture:  # type: ignore[arg-type]
+            picture.load()
+            made = picture.convert("RGB")
+        decoded = time.perf_counter()
+        square = group.pictures.square
+        if square is not None:
+            scale = square.short_side / min(made.size)
+            size = (round(made.width * scale), round(made.height * scale))
+            left, top = ((one - square.side) // 2 for one in size)
+            box = (left, top, left + square.side, top + square.side)
+            made = made.resize(size, Image.Resampling.BILINEAR).crop(box)
+        resized = time.perf_counter()
+        made.save(io.BytesIO(), "JPEG", quality=75)
+        encoded = time.perf_counter()
+        pixels = np.asarray(made)
+        begin = time.perf_counter()
+        hashlib.sha256(pixels.data).digest()
+        end = time.perf_counter()
+        times = (decoded - start, resized - decoded, encoded - resized, end - begin)
+        for name, seconds in zip(parts, times, strict=True):
+            parts[name] += seconds / _FILES * 1000
+    coder = sum(parts.values()) - parts["hash of pixels"]
+    said = ", ".join(f"{name} {ms:.2f} ms" for name, ms in parts.items())
+    print(
+        f"one file on one core: {said}. Pillow's own work alone allows {1000 / coder:.0f} files/s "
+        "a core; the bytes must be Pillow's, so another coder is no way out"
+    )
+
+
+main()

@@ -1,0 +1,116 @@
+"""Rows, results and the page."""
+
+import dataclasses
+
+import pytest
+
+
+@pytest.fixture
+def row():
+    from benchmarks.rounds import Spread
+    from benchmarks.rows import Gate, Row
+
+    return Row(
+        stage="poison files",
+        against="published code",
+        unit="files/s",
+        ours=Spread(1234.5, 1200, 1300, 5),
+        peer=Spread(123.4, 120, 130, 5),
+        ratio=Spread(10.04, 9.5, 10.9, 5),
+        bar=7,
+        gate=Gate("equal bytes", passed=True),
+        note="Small files.",
+        profile="decode 1 ms\nencode 2 ms",
+    )
+
+
+FACTS = {
+    "date": "2026-01-02",
+    "commit": "abc",
+    "minutes": 1.25,
+    "rounds": 5,
+    "machine": {"cores": "2"},
+    "versions": {"torch": "2.15"},
+}
+
+
+def test_a_row_on_the_page(row):
+    from benchmarks.page import page
+
+    text = page({"poison": ([row], FACTS)})
+    assert "## Poison" in text
+    assert "`python -m benchmarks poison --rounds 5`, 2026-01-02, commit `abc`" in text
+    assert (
+        "| poison files | published code | 1,234 files/s | 123 files/s | 5 | 10 (9.5 – 10.9) × "
+        "| – | ≥ 7 × | yes |"
+    ) in text
+    assert "* *poison files, published code*: Small files. Gate: equal bytes." in text
+    assert "decode" not in text
+    assert "Not measured" not in text
+
+
+def test_a_missed_bar_shows_the_profile(row):
+    from benchmarks.page import page
+
+    text = page({"poison": ([dataclasses.replace(row, bar=11, disturbed=2)], FACTS)})
+    assert "| ≥ 11 × | **no** |" in text
+    assert "      encode 2 ms" in text
+    assert "2 rounds were disturbed" in text
+
+
+def test_a_bar_from_above_without_a_peer(row):
+    from benchmarks.rounds import Spread
+
+    alone = dataclasses.replace(
+        row, peer=None, ratio=None, ours=Spread(1.9, 1.8, 2.2, 5), bar=2, at_most=True
+    )
+    assert alone.met
+    assert not dataclasses.replace(alone, bar=1.8).met
+    assert dataclasses.replace(alone, bar=None).met is None
+
+
+def test_a_failed_gate_is_no_number(row):
+    from benchmarks.rows import Gate, GateError
+
+    with pytest.raises(GateError, match="poison files against published code: not so: equal"):
+        dataclasses.replace(row, gate=Gate("equal bytes", passed=False))
+
+
+def test_results_are_read_as_written_and_what_is_missing_is_named(row, tmp_path):
+    from benchmarks import results
+    from benchmarks.page import page
+    from benchmarks.rows import Absent
+
+    missing = Absent("features", "lightly", "not installed")
+    results.write(tmp_path / "a" / "poison.json", [missing, row], FACTS)
+    assert results.read(tmp_path / "a" / "poison.json") == ([row, missing], FACTS)
+    assert "| features | lightly | not installed |" in page({"x": ([missing], FACTS)})
+
+
+def test_a_peer_that_is_missing_and_edits_that_do_not_fit(tmp_path):
+    from benchmarks.published import ALWAYS, Edit, PeerMissingError, checkout
+
+    with pytest.raises(PeerMissingError, match="BACKBENCH_PUBLISHED"):
+        checkout(None, tmp_path, [])
+    for edit in ALWAYS:
+        file = tmp_path / "theirs" / edit.file
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"before {edit.old} after")
+    made = checkout(tmp_path / "theirs", tmp_path, ["numpy"])
+    changed = made.path(ALWAYS[0].file).read_text()
+    assert ALWAYS[0].new in changed
+    assert ALWAYS[0].old not in changed
+    assert ALWAYS[0].old in (tmp_path / "theirs" / ALWAYS[0].file).read_text()
+    environment = made.environment("moco")
+    assert environment["BACKBENCH_SHIMS"] == "numpy"
+    assert environment["PYTHONPATH"].split(":")[0].endswith("benchmarks/shims")
+    with pytest.raises(ValueError, match="another version"):
+        checkout(tmp_path / "theirs", tmp_path, [], [Edit(ALWAYS[0].file, "gone", "", "")])
+
+
+def test_the_published_procedure_adds_up():
+    from benchmarks.parts.matrix import procedure_seconds
+
+    steps = {"poison": 1, "pretrain": 10, "linear": 3, "knn": 2}
+    assert procedure_seconds(steps, 5, again=False) == 32 * 11 + 16 * 5 + 16 * 5
+    assert procedure_seconds(steps, 5, again=True) == 4 + 8 * 15 + 16 * 5
