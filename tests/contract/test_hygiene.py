@@ -24,7 +24,7 @@ from backbench.plugin import Defense, ImageEvaluator, selection_split
 from backbench.poisoning import read_manifest
 from backbench.registry import load_registry
 from backbench.seeds import derive
-from backbench.stages import data, evaluate
+from backbench.stages import data, evaluate, heads
 from backbench.stages.run import run_stage
 from backbench.stages.task import Task
 from backbench.store import Store
@@ -176,6 +176,7 @@ class World:
         """Run a stage once more, as it was or under another key."""
         self.store.forget(stage.key)
         data._decoded.cache_clear()
+        heads.KEPT_HEADS.clear()
         return self.run(stage)
 
     def one(self, kind, reads="dataset"):

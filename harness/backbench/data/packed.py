@@ -79,7 +79,7 @@ class _Mapping:
                 self.memory = mmap.mmap(
                     file.fileno(), end, access=mmap.ACCESS_COPY if private else mmap.ACCESS_READ
                 )
-                self.arrays = {
+                self.arrays: dict[str, NDArray[Any]] = {
                     name: self._mapped(entry)
                     if name == "pixels"
                     else _read(file, 8 + length, entry)
