@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STORE ?= store
 
-.PHONY: install demo benchmark claims test lint format clean
+.PHONY: install demo benchmark claims bench test lint format clean
 
 ## demo: install, run the quick profile of the embedded benchmark, show its leaderboard
 demo: $(VENV)/installed
@@ -22,6 +22,11 @@ benchmark: $(VENV)/installed
 claims: $(VENV)/installed
 	$(BIN)/backbench run --profile claims --store $(STORE)
 	$(BIN)/backbench claims --store $(STORE) || test $$? -eq 3
+
+## bench: time it beside its peers, and write docs/results/performance.md; see benchmarks/README.md
+bench: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --group bench
+	$(BIN)/python -m benchmarks $(PARTS) --page
 
 ## test: lint, types, import rules, then every test
 test: lint

@@ -1,0 +1,1 @@
+"""Times the harness beside its peers, in one run, on the machine at hand."""

@@ -1,0 +1,1 @@
+"""Processes that are timed: a module for each contender."""
