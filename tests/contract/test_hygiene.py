@@ -400,10 +400,10 @@ def test_an_evaluator_of_features_learns_before_they_are_read(world, spy, monkey
         "clean train",
         "clean train_labels",
         "fit",
-        "clean val_labels",
-        "triggered val_labels",
         "clean val",
         "predict",
+        "clean val_labels",
+        "triggered val_labels",
         "triggered val",
         "predict",
     ]

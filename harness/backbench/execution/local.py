@@ -35,9 +35,6 @@ from backbench.store import Store
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
-#: glibc gives memory back after every large temporary by default; keeping it saves page faults.
-_MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(4 * 2**30)}
-
 #: Seconds that a worker gets to end by itself.
 _GRACE_S = 2.0
 
@@ -194,7 +191,7 @@ class LocalExecutor(Executor):
     def _start(self, slot: int) -> _Worker:
         child_in, to_worker = os.pipe()
         from_worker, child_out = os.pipe()
-        environment = dict.fromkeys(_THREAD_VARIABLES, str(self._threads())) | _MALLOC
+        environment = dict.fromkeys(_THREAD_VARIABLES, str(self._threads()))
         log = Store(self.setup.store).log(f"worker-{slot}")
         with log.open("ab") as output:
             process = subprocess.Popen(  # noqa: S603 - our own module, our own arguments

@@ -18,6 +18,7 @@ from backbench.execution.executor import (
 )
 from backbench.model import Stage
 from backbench.registry import load_registry
+from backbench.runtime.allocator import keep_memory
 from backbench.runtime.places import Place
 from backbench.stages.run import run_stage
 from backbench.store import Store
@@ -86,6 +87,7 @@ def run_guarded(
     others: Sequence[Place] = (),
 ) -> Finished:
     """Run a stage; turn whatever goes wrong into one sentence and a traceback."""
+    keep_memory()
     try:
         run_stage(stage, store, registry, device, progress, others=others)
     except BackbenchError as error:

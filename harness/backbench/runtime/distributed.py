@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from backbench.errors import BackbenchError, StageError, UsageError
 from backbench.nn.method import TrainingTask
 from backbench.nn.ranks import ALONE, Ranks
+from backbench.runtime.allocator import keep_memory
 from backbench.runtime.places import Place
 
 #: How long a rank waits for the others; rank 0 alone looks for neighbours and writes checkpoints.
@@ -277,6 +278,7 @@ def main() -> None:
     threading.Thread(target=_end_with_rank_0, daemon=True).start()
     if order["cores"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, order["cores"])
+    keep_memory()
     ranks, meeting = Ranks(order["rank"], order["size"]), Path(order["meeting"])
     try:
         module, _, name = order["target"].partition(":")

@@ -17,6 +17,7 @@ from torch import Tensor
 from backbench.images import ImageSet, Pixels
 from backbench.nn.batch import Batch
 from backbench.nn.ranks import ALONE, Ranks
+from backbench.runtime import taps
 from backbench.runtime.resample import Interpolation, filter_matrices, resample
 
 _PIL_FILTERS = {
@@ -26,7 +27,7 @@ _PIL_FILTERS = {
 
 
 class UniformBatch(Batch):
-    """Pictures of one size; crops are two batched matrix products.
+    """Pictures of one size; a crop is two batched products with filters.
 
     Args:
         pixels: (B, H, W, 3), uint8, on the device.
@@ -39,17 +40,16 @@ class UniformBatch(Batch):
         self, pixels: Tensor, indices: NDArray[np.int64], *, epoch: int, seed: int
     ) -> None:
         super().__init__(indices, epoch=epoch, seed=seed, device=pixels.device)
-        # (B, 3, H, W), with the memory in the order that resampling reads.
-        self._values = (
-            pixels.transpose(2, 3)
-            .to(torch.float32, memory_format=torch.contiguous_format)
-            .transpose(1, 2)
-        )
+        self._size = pixels.shape[1], pixels.shape[2]
+        # In the order that resampling reads: (B, 3, W, H) on a processor, else (B, H, 3, W).
+        self._by_taps = taps.in_cache(pixels.device)
+        ordered = pixels.permute(0, 3, 2, 1) if self._by_taps else pixels.transpose(2, 3)
+        self._values = ordered.to(torch.float32, memory_format=torch.contiguous_format)
 
     @property
     def sizes(self) -> NDArray[np.int64]:
         """Height and width of each picture, (B, 2)."""
-        return np.tile(np.asarray(self._values.shape[2:], dtype=np.int64), (len(self), 1))
+        return np.tile(np.asarray(self._size, dtype=np.int64), (len(self), 1))
 
     def crop(
         self,
@@ -62,15 +62,24 @@ class UniformBatch(Batch):
     ) -> Tensor:
         """Cut a box out of each picture and resize it; see :meth:`Batch.crop`."""
         top, left, height, width = torch.from_numpy(boxes).to(self.device).unbind(1)
-        rows_in, columns_in = self._values.shape[2:]
+        rows_in, columns_in = self._size
+        limit = 1.0 if interpolation == "bicubic" else None
+        mirrored = torch.zeros(len(self), dtype=torch.bool, device=self.device)
+        if flip is not None:
+            mirrored = torch.from_numpy(flip).to(self.device)
+        if self._by_taps:
+            down = taps.filter_taps(top, height, rows_in, size, interpolation, isolated=isolated)
+            across = taps.filter_taps(
+                left, width, columns_in, size, interpolation, isolated=isolated
+            )
+            across = across.flipped(mirrored)
+            across.weights.div_(255)
+            return taps.crop_by_taps(self._values, down, across, limit=limit)
         rows = filter_matrices(top, height, rows_in, size, interpolation, isolated=isolated)
         columns = filter_matrices(left, width, columns_in, size, interpolation, isolated=isolated)
         columns = columns.div_(255)
-        if flip is not None:
-            mirrored = torch.from_numpy(flip).to(self.device)[:, None, None]
-            columns = torch.where(mirrored, columns.flip(1), columns)
-        limit = 1.0 if interpolation == "bicubic" else None
-        return resample(self._values, rows, columns, limit=limit)
+        columns = torch.where(mirrored[:, None, None], columns.flip(1), columns)
+        return resample(self._values.transpose(1, 2), rows, columns, limit=limit)
 
 
 class RaggedBatch(Batch):

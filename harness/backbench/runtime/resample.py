@@ -24,6 +24,9 @@ def _cubic(x: Tensor) -> Tensor:
     return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
 
 
+#: How far each kernel reaches, in pixels of the result where it enlarges.
+SUPPORT: dict[Interpolation, int] = {"bilinear": 1, "bicubic": 2}
+
 _KERNELS: dict[Interpolation, Callable[[Tensor], Tensor]] = {
     "bilinear": _triangle,
     "bicubic": _cubic,
@@ -57,14 +60,51 @@ def filter_matrices(
         support is scaled by the reduction.
     Differs: weights are not rounded to fixed point; at most 1/255 in a pixel.
     """
-    scale = (length / size_out)[:, None, None]
     positions = torch.arange(size_in, dtype=torch.float32, device=start.device) + 0.5
+    return filter_weights(
+        positions,
+        start,
+        length,
+        size_in,
+        size_out,
+        interpolation=interpolation,
+        isolated=isolated,
+    )
+
+
+def filter_weights(
+    positions: Tensor,
+    start: Tensor,
+    length: Tensor,
+    size_in: int,
+    size_out: int,
+    *,
+    interpolation: Interpolation,
+    isolated: bool,
+) -> Tensor:
+    """Return what pixels weigh in each pixel of a resized crop.
+
+    Args:
+        positions: Middles of the pixels, (B, size_out, K) or what broadcasts to it.
+        start: See :func:`filter_matrices`.
+        length: See there.
+        size_in: See there.
+        size_out: See there.
+        interpolation: See there.
+        isolated: See there.
+
+    Returns:
+        (B, size_out, K), float32; each K sum to 1, and a position outside weighs nothing.
+    """
+    scale = (length / size_out)[:, None, None]
     centres = torch.arange(size_out, dtype=torch.float32, device=start.device) + 0.5
     offsets = positions - torch.addcmul(start[:, None, None], centres[:, None], scale)
     weights = _KERNELS[interpolation](offsets.div_(scale.clamp(min=1)))
     if isolated:
-        inside = (positions > start[:, None]) & (positions < (start + length)[:, None])
-        weights = weights.mul_(inside[:, None, :])
+        low, high = start[:, None, None], (start + length)[:, None, None]
+        weights = weights.mul_((positions > low) & (positions < high))
+    else:
+        weights = weights.mul_((positions > 0) & (positions < size_in))
     return weights.div_(weights.sum(-1, keepdim=True))
 
 
@@ -112,6 +152,23 @@ def blur_matrices(sigma: Tensor, size: int) -> Tensor:
     Differs: the Gaussian itself, where Pillow passes three boxes; on a noisy picture 0.6/255
         in the mean for deviations of 0.5 to 2 pixels, and 4/255 near 0.3, where boxes are coarse.
     """
+    columns, weights = blur_taps(sigma, size)
+    matrices = torch.zeros(len(sigma), size, size, device=sigma.device)
+    return matrices.scatter_add_(
+        2, columns.expand(len(sigma), -1, -1), weights.expand(-1, size, -1)
+    )
+
+
+def blur_taps(sigma: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Return the same as places and their weights.
+
+    Args:
+        sigma: See :func:`blur_matrices`.
+        size: See there.
+
+    Returns:
+        Places (size, K), int64, and weights (B, 1, K), float32; a place can come twice.
+    """
     reach = math.ceil(3 * float(sigma.max())) if len(sigma) else 0
     taps = torch.arange(-reach, reach + 1, dtype=torch.float32, device=sigma.device)
     spread = sigma.clamp(min=1e-3)[:, None]
@@ -121,9 +178,4 @@ def blur_matrices(sigma: Tensor, size: int) -> Tensor:
     weights = weights / weights.sum(1, keepdim=True)
     centres = torch.arange(size, device=sigma.device)
     columns = (centres[:, None] + taps.long()).clamp_(0, size - 1)
-    matrices = torch.zeros(len(sigma), size, size, device=sigma.device)
-    return matrices.scatter_add_(
-        2,
-        columns.expand(len(sigma), -1, -1),
-        weights[:, None, :].expand(-1, size, -1),
-    )
+    return columns, weights[:, None, :]

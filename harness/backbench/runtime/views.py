@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backbench.nn.batch import Batch
+from backbench.runtime import taps
 from backbench.runtime.boxes import Purpose, crop_boxes
 from backbench.runtime.colour import HUE, Jitter, exact_jitter, linear_jitter
 from backbench.runtime.randomness import Draws
@@ -115,7 +116,12 @@ def blur(images: Tensor, sigma: NDArray[np.float32]) -> Tensor:
         ``images``.
     """
     chosen = np.flatnonzero(sigma)
-    if len(chosen):
+    if len(chosen) and taps.in_cache(images.device):
+        for part in taps.pieces(0, len(chosen), images[:1].nbytes):
+            rows = torch.from_numpy(chosen[part])
+            deviations = torch.from_numpy(sigma[chosen[part]])
+            images.index_copy_(0, rows, taps.blur_by_taps(images.index_select(0, rows), deviations))
+    elif len(chosen):
         rows = torch.from_numpy(chosen).to(images.device)
         matrices = blur_matrices(torch.from_numpy(sigma[chosen]), images.shape[-1])
         matrices = matrices.to(images.device)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as V
 
+from backbench.runtime import taps
 from backbench.runtime.colour import (
     BRIGHTNESS,
     CONTRAST,
@@ -97,3 +98,18 @@ def test_inactive_pictures_stay(change):
 def test_lightness_is_torchvisions():
     images = torch.rand(2, 3, 5, 5)
     assert torch.allclose(lightness(images), V.rgb_to_grayscale(images), atol=1e-6)
+
+
+def test_it_is_the_same_however_a_device_makes_it(monkeypatch: pytest.MonkeyPatch):
+    images = torch.rand(64, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    changes = jitter(64)
+    here = exact_jitter(images.clone(), changes)
+    monkeypatch.setattr(taps, "in_cache", lambda _: False)
+    assert (exact_jitter(images.clone(), changes) - here).abs().max() < 1e-5
+
+
+def test_jitter_without_hue_keeps_it():
+    images = torch.rand(8, 3, 4, 4)
+    changes = jitter(8, hue=0, strength=0)
+    still = Jitter(changes.factors, changes.order, changes.active, np.zeros(8, dtype=bool))
+    assert torch.equal(exact_jitter(images.clone(), still), images)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from backbench.runtime import taps
 from backbench.runtime.boxes import crop_boxes
 from backbench.runtime.pictures import RaggedBatch, UniformBatch
 from backbench.runtime.randomness import Draws
@@ -36,6 +37,15 @@ def test_a_view_does_not_depend_on_its_batch(colour: str):
     whole = random_view(uniform(pixels, list(range(12))), options, 24, 1)
     some = random_view(uniform(pixels, [7, 2, 11]), options, 24, 1)
     assert torch.allclose(some, whole[[7, 2, 11]], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["bilinear", "bicubic"])
+def test_a_view_is_the_same_however_a_device_makes_it(kind: str, monkeypatch: pytest.MonkeyPatch):
+    pixels, options = pictures(24), ViewOptions.model_validate({"interpolation": kind})
+    here = random_view(uniform(pixels, list(range(24))), options, 24, 1)
+    monkeypatch.setattr(taps, "in_cache", lambda _: False)
+    there = random_view(uniform(pixels, list(range(24))), options, 24, 1)
+    assert torch.allclose(here, there, atol=1e-5)
 
 
 @pytest.mark.parametrize("change", ["epoch", "seed", "view"])

@@ -1,0 +1,96 @@
+"""What all contenders of pretraining share: networks, pictures, and how much a section does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.models import resnet
+
+BATCH: Final = 128
+QUEUE: Final = 4096
+DIM: Final = 128
+PICTURES: Final = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A network at a size.
+
+    Args:
+        side: Of the pictures and views, in pixels.
+        width: Channels of the first stage; 64 is ResNet-18.
+        small_stem: 3 × 3 and no pooling, as for pictures of 32 pixels.
+        steps: Of one timed section, each of 128 pairs.
+    """
+
+    side: int
+    width: int
+    small_stem: bool
+    steps: int
+
+
+CASES: Final = {
+    "w16": Case(32, 16, small_stem=True, steps=6),
+    "rn18-64": Case(64, 64, small_stem=False, steps=4),
+    "rn18-32": Case(32, 64, small_stem=True, steps=2),
+}
+
+
+def network(case: Case, outputs: int | None = None) -> nn.Module:
+    """Build a ResNet-18 of a width.
+
+    Args:
+        case: Which.
+        outputs: Of its last linear layer; ``None``: it ends in its 8 × width features.
+    """
+    net: Any = resnet.ResNet(resnet.BasicBlock, [2, 2, 2, 2])
+    width = case.width
+    net.inplanes = width
+    kernel, stride, padding = (3, 1, 1) if case.small_stem else (7, 2, 3)
+    net.conv1 = nn.Conv2d(3, width, kernel, stride, padding, bias=False)
+    net.bn1 = nn.BatchNorm2d(width)
+    if case.small_stem:
+        net.maxpool = nn.Identity()
+    for number in range(4):
+        stride = 1 + (number > 0)
+        stage = net._make_layer(resnet.BasicBlock, width << number, 2, stride)  # noqa: SLF001
+        setattr(net, f"layer{number + 1}", stage)
+    net.fc = nn.Identity() if outputs is None else nn.Linear(8 * width, outputs)
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return net
+
+
+def pixels(side: int, count: int = PICTURES) -> np.ndarray:
+    """Make pictures, (count, side, side, 3), uint8; smooth, as photographs are."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+    grown = [Image.fromarray(one).resize((side, side), Image.Resampling.BICUBIC) for one in coarse]
+    return np.stack([np.asarray(one) for one in grown])
+
+
+def trained(module: nn.Module) -> int:
+    """Count the numbers that are trained."""
+    return sum(one.numel() for one in module.parameters() if one.requires_grad)
+
+
+def gflop(case: Case) -> float:
+    """Return the 10⁹ operations of one picture's way through the network's convolutions."""
+    counted: list[float] = []
+
+    def count(module: Any, _: Any, maps: Tensor) -> None:
+        counted.append(2e-9 * maps[0].numel() * module.weight[0].numel())
+
+    net = network(case).eval()
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(count)
+    with torch.inference_mode():
+        net(torch.zeros(1, 3, case.side, case.side))
+    return sum(counted)

@@ -1,0 +1,78 @@
+"""MoCo v2 steps of the harness, with the loop that trains an encoder; argument: the case."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import torch
+
+from backbench.nn import encoder
+from backbench.nn.backbones import Backbone
+from backbench.nn.method import TrainingContext
+from backbench.runtime.allocator import keep_memory
+from backbench.runtime.checkpoint import Trained
+from backbench.runtime.device import arithmetic, place
+from backbench.runtime.pictures import UniformSource
+from backbench.runtime.training import _Loop, build_optimiser
+from backbench_ssl.moco import MoCo
+from backbench_ssl.options import MoCoOptions
+from benchmarks.worker import serve
+from benchmarks.workers import moco_common as common
+
+
+def prepare() -> tuple[_Loop, UniformSource]:
+    """Build what ``backbench.runtime.training.train`` builds; two steps to warm up."""
+    keep_memory()  # as every stage does
+    case, cpu = common.CASES[sys.argv[1]], torch.device("cpu")
+    options = MoCoOptions.model_validate(
+        {"batch_size": common.BATCH, "queue": common.QUEUE, "norm_groups": 1, "epochs": 1000}
+    )
+
+    def backbone(_: Any) -> Backbone:
+        return Backbone(common.network(case), 8 * case.width)
+
+    encoder.build_backbone = backbone  # of a width that no option names
+    context = TrainingContext(
+        images=common.PICTURES, image_size=case.side, steps_per_epoch=16, seed=0
+    )
+    how = arithmetic(options, cpu)
+    task = place(MoCo(options, context), cpu, channels_last=how.channels_last).train()
+    loop = _Loop(
+        Trained(
+            task=task,
+            optimiser=build_optimiser(task, options.optimiser),
+            scaler=torch.amp.GradScaler("cpu", enabled=False),
+            device=cpu,
+        ),
+        options,
+        how,
+        16,
+        lambda *_: None,
+    )
+    source = UniformSource(common.pixels(case.side), cpu)
+    steps(loop, source, 2)
+    return loop, source
+
+
+def steps(loop: _Loop, source: UniformSource, count: int) -> float:
+    """Train; give the mean loss."""
+    order = np.random.default_rng(0).permutation(common.PICTURES)[: count * common.BATCH]
+    return loop.epoch(source.batches(order, common.BATCH, epoch=0, seed=0), 0)
+
+
+def timed(ready: tuple[_Loop, UniformSource]) -> dict[str, Any]:
+    """Do the steps of a section."""
+    case = common.CASES[sys.argv[1]]
+    loss = steps(*ready, case.steps)
+    task: Any = ready[0]._task  # noqa: SLF001 - the loop is the harness's own
+    return {
+        "units": case.steps * common.BATCH,
+        "loss": loss,
+        "parameters": common.trained(task.query),
+        "queue": list(task.queue.features.shape),
+    }
+
+
+serve(prepare, timed)
