@@ -83,9 +83,10 @@ def attacked_images(task: Task) -> tuple[ImageSet, Fit | None]:
     They are :func:`clean_images`, but for a data set that keeps its pictures smaller than they
     are: an attacker puts the trigger on the file, before anybody makes it smaller.
     """
-    dataset = _dataset(task)
-    if isinstance(dataset, FileDataset) and dataset.fit("train") != dataset.square("train"):
-        return dataset.originals(), dataset.fit("train")
+    if isinstance(task.record("dataset").facts.get("cache"), int):  # a length, not a word
+        dataset = _dataset(task)
+        if isinstance(dataset, FileDataset) and dataset.fit("train") != dataset.square("train"):
+            return dataset.originals(), dataset.fit("train")
     return clean_images(task, "train"), None
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from backbench.stages.data import clean_images, facts_of, triggered_images
@@ -9,7 +13,26 @@ from backbench.stages.sentinels import check_target
 from backbench.stages.task import Outcome, Task
 from backbench.stages.tensors import TensorFile
 
+if TYPE_CHECKING:
+    from backbench.nn import Encoder
+
 FILE = "features.safetensors"
+
+
+@functools.lru_cache(maxsize=1)
+def encoder_at(folder: Path, device: str) -> Encoder:
+    """Return an encoder for evaluation; the same one while the same is asked for.
+
+    Clean pictures and those of each trigger are stages of their own, often of one worker.
+
+    Args:
+        folder: The artifact that holds it.
+        device: Name of the torch device.
+    """
+    from backbench.nn import load_encoder
+    from backbench.runtime.features import for_evaluation
+
+    return for_evaluation(load_encoder(folder), device)
 
 
 def run(task: Task) -> Outcome:
@@ -19,13 +42,12 @@ def run(task: Task) -> Outcome:
     """
     import torch
 
-    from backbench.nn import load_encoder
     from backbench.runtime.device import resolve_precision
-    from backbench.runtime.features import extracted, for_evaluation
+    from backbench.runtime.features import extracted
 
     if task.has("poison"):
         check_target(task)
-    encoder = for_evaluation(load_encoder(task.input("encoder")), task.device)
+    encoder = encoder_at(task.input("encoder"), task.device)
     splits = (
         {"val": triggered_images(task)}
         if task.has("poison")

@@ -1,0 +1,169 @@
+"""Linear evaluation: features once, or eight cached views, against the published 40 epochs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+from benchmarks import published, published_eval
+from benchmarks.rounds import Contender, environment, python
+from benchmarks.rows import Absent, Gate, Row, Settings, compare
+from benchmarks.world import CORE, World, make_world
+
+SIDE = 64
+#: Pictures of each of ten classes: ImageNet-100 has 25 training pictures for one that is tested.
+TRAIN, VAL = 30, 3
+
+#: What is compared: six encoders, on so many pictures of a class that a hundredth is several.
+GATE = {"size": 32, "train": 60, "val": 100, "epochs": 6, "seeds": 3}
+ACCURACY, ASR = 0.005, 0.01
+
+OURS = {"centre features": "linear", "8 cached views": "linear-cached"}
+STAGE = "linear evaluation, {}, ResNet-18 at 64 px, one core"
+NOTE = (
+    f"{10 * TRAIN} training, {10 * VAL} validation and as many triggered pictures; the whole "
+    "evaluation of one encoder: features, 40 epochs, predictions, tables. The published code reads "
+    "PNG files, without loader processes; ours its cache."
+)
+
+
+def rows(settings: Settings) -> list[Row | Absent]:
+    """Measure."""
+    try:
+        plain, flags, small = (
+            published.checkout(
+                settings.published, settings.scratch, ["cuda", "seed"],
+                [*published_eval.smaller(published_eval.LINEAR, side), *more],
+            )
+            for side, more in (
+                (SIDE, []), (SIDE, published_eval.with_flags()), (GATE["size"], []),
+            )
+        )  # fmt: skip
+    except published.PeerMissingError as error:
+        return [Absent(STAGE.format(name), "published code", str(error)) for name in OURS]
+    settings.say("encoders to compare results on")
+    gates, found = _gates(settings, small)
+    world = make_world(
+        settings.scratch / "linear-64", size=SIDE, train=TRAIN, val=VAL, epochs=1, seeds=1
+    )
+    measured = settings.interleave(
+        [
+            *(_ours(world, name, evaluator) for name, evaluator in OURS.items()),
+            _theirs(world, "published", plain),
+            _theirs(world, "published with flags", flags),
+        ]
+    )
+    made: list[Row | Absent] = []
+    for name, bar in (("centre features", 80.0), ("8 cached views", 11.0)):
+        for peer, least in (("published", bar), ("published with flags", None)):
+            made.append(
+                compare(
+                    measured,
+                    stage=STAGE.format(name),
+                    against=peer.replace("published", "published code"),
+                    ours=name,
+                    peer=peer,
+                    unit="evaluations/s",
+                    gate=gates[name],
+                    bar=least,
+                    note=f"{NOTE} {found[name]}",
+                )
+            )
+    return made
+
+
+def _ours(world: World, name: str, evaluator: str) -> Contender:
+    command = python("benchmarks.workers.evaluation_ours", str(world.folder), evaluator)
+    return Contender(name, command, env={"OMP_NUM_THREADS": "1"}, cores=CORE)
+
+
+def _theirs(world: World, name: str, code: published.Published) -> Contender:
+    command = python(
+        "benchmarks.workers.linear_published", str(code.path("moco")), str(world.folder), "0"
+    )
+    env = code.environment("moco", OMP_NUM_THREADS="1", BACKBENCH_SEED="0")
+    return Contender(name, command, env=env, cores=CORE)
+
+
+def _gates(settings: Settings, code: published.Published) -> tuple[dict[str, Gate], dict[str, str]]:
+    """Compare accuracy and ASR of the trained encoders; return gates, and what was found."""
+    world = make_world(settings.scratch / "linear-gate", **GATE)
+    theirs = _published_numbers(world, code)
+    gates, texts = {}, {}
+    for name, evaluator in OURS.items():
+        ours = _our_numbers(world, evaluator)
+        accuracy = [ours[one]["accuracy"] - theirs[one]["accuracy"] for one in sorted(theirs)]
+        asr = [ours[one]["asr"] - theirs[one]["asr"] for one in sorted(theirs)]
+        means = sum(accuracy) / len(accuracy), sum(asr) / len(asr)
+        texts[name] = (
+            f"On {len(accuracy)} encoders, ours less the published code's, mean and range: "
+            f"accuracy {_spread(accuracy)}, ASR {_spread(asr)}."
+        )
+        settings.say(f"{name}: {texts[name]}")
+        if evaluator == "linear-cached":
+            gates[name] = Gate(
+                f"mean difference of {len(accuracy)} encoders at most {ACCURACY} in accuracy and "
+                f"{ASR} in ASR",
+                abs(means[0]) <= ACCURACY and abs(means[1]) <= ASR,
+            )
+        else:
+            # Whole pictures are another training set than crops: the probe is a better one.
+            texts[name] += " Without crops it is another probe: numbers of the two are not one."
+            gates[name] = Gate(
+                f"mean accuracy of {len(accuracy)} encoders not below the published by {ACCURACY}",
+                means[0] >= -ACCURACY,
+            )
+    return gates, texts
+
+
+def _spread(numbers: list[float]) -> str:
+    mean = sum(numbers) / len(numbers)
+    return f"{mean:+.4f} ({min(numbers):+.4f} … {max(numbers):+.4f})"
+
+
+def _published_numbers(world: World, code: published.Published) -> dict[str, dict[str, float]]:
+    """Evaluate every encoder with the published code, on two cores if there are."""
+    few = world.list_file("val").read_text(encoding="utf-8").splitlines(keepends=True)[:10]
+    world.list_file("few").write_text("".join(few), encoding="utf-8")
+    numbers = [str(one) for one in range(len(world.encoders))]
+    running = []
+    for part in range(2):
+        file = world.folder / f"published-{part}.json"
+        arguments = [str(code.path("moco")), str(world.folder), "gate", str(file)]
+        command = python("benchmarks.workers.linear_published", *arguments, *numbers[part::2])
+        env = code.environment("moco", OMP_NUM_THREADS="1", BACKBENCH_SEED=str(part))
+        log = world.folder / f"published-{part}.log"
+        with log.open("w") as messages:
+            process = subprocess.Popen(
+                command, env={**os.environ, **env}, stdout=messages, stderr=messages
+            )
+        running.append((process, file, log))
+    found: dict[str, dict[str, float]] = {}
+    for process, file, log in running:
+        if process.wait():
+            raise RuntimeError(f"the published code failed:\n{log.read_text()[-3000:]}")
+        found |= json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def _our_numbers(world: World, evaluator: str) -> dict[str, dict[str, float]]:
+    code = (
+        "import json, sys, torch; torch.set_num_threads(1)\n"
+        "from pathlib import Path\n"
+        "from benchmarks.workers.evaluation_ours import evaluate\n"
+        "from benchmarks.world import open_world\n"
+        "world = open_world(Path(sys.argv[1]))\n"
+        "found = {n: evaluate(world, sys.argv[2], n) for n in range(len(world.encoders))}\n"
+        "print(json.dumps(found))\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code, str(world.folder), evaluator],
+        env={**os.environ, **environment(), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    numbers: dict[str, dict[str, float]] = json.loads(answer.stdout.splitlines()[-1])
+    return numbers

@@ -1,0 +1,58 @@
+"""The published evaluations in small pictures: the edits of the scratch copy."""
+
+from __future__ import annotations
+
+from benchmarks.published import Edit
+from benchmarks.world import CLASSES
+
+LINEAR, KNN = "moco/eval_linear.py", "moco/eval_knn.py"
+
+
+def smaller(file: str, side: int) -> list[Edit]:
+    """Return edits that let a script evaluate pictures of a world.
+
+    Args:
+        file: :data:`LINEAR` or :data:`KNN`.
+        side: Of the pictures.
+    """
+    sizes = f"pictures are {side} pixels wide, as they come, instead of 256 cut to 224"
+    own = "mean and deviation of the encoder's input are the world's"
+    edits = [
+        Edit(file, "Resize(256)", f"Resize({side})", sizes),
+        Edit(file, "CenterCrop(224)", f"CenterCrop({side})", sizes),
+        Edit(file, "mean=[0.485, 0.456, 0.406]", "mean=[0.5, 0.5, 0.5]", own),
+        Edit(file, "std=[0.229, 0.224, 0.225]", "std=[0.25, 0.25, 0.25]", own),
+    ]
+    if file == LINEAR:
+        classes = f"{CLASSES} classes instead of 100"
+        scalar = "int() of an array with one number is int() of the number"
+        edits += [
+            Edit(file, "RandomResizedCrop(224)", f"RandomResizedCrop({side})", sizes),
+            Edit(
+                file,
+                "get_channels(args.arch), 100)",
+                f"get_channels(args.arch), {CLASSES})",
+                classes,
+            ),
+            Edit(file, "np.zeros((100, 100))", f"np.zeros(({CLASSES}, {CLASSES}))", classes),
+            Edit(file, "range(100)", f"range({CLASSES})", classes),
+            Edit(file, "int(pred_numpy[elem])", "int(pred_numpy[elem][0])", scalar),
+        ]
+    return edits
+
+
+def with_flags() -> list[Edit]:
+    """Return edits that give the linear evaluation what torch has for nothing."""
+    why = "bf16 autocast and channels-last, in the column with the free flags"
+    cast = "torch.autocast('cpu', torch.bfloat16)"
+    layout = "images.contiguous(memory_format=torch.channels_last)"
+    changes = {
+        "output = backbone(images)": f"output = {cast}(backbone)({layout}).float()",
+        "F.normalize(model(images), dim=1)": (
+            f"F.normalize({cast}(model)({layout}).float(), dim=1)"
+        ),
+        "nn.DataParallel(backbone).cuda()": (
+            "nn.DataParallel(backbone).cuda().to(memory_format=torch.channels_last)"
+        ),
+    }
+    return [Edit(LINEAR, old, new, why) for old, new in changes.items()]

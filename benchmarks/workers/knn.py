@@ -1,0 +1,89 @@
+"""The k-NN stage on features at hand; arguments: ``ours``, file; ``published``, its moco/, file."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+
+from backbench.metrics import confusion_matrix
+from benchmarks.worker import serve
+
+KS = (1, 50)
+PICTURES = ("clean", "triggered")
+
+
+def ours(file: Path) -> dict[str, Any]:
+    """Fit, ask about clean and triggered pictures, and count, as the evaluation stage does."""
+    from backbench_evaluators.knn import KNN
+    from backbench_evaluators.options import KNNOptions
+
+    tensors = load_file(file)
+    classes = int(tensors["train_labels"].max()) + 1
+    knn = KNN(KNNOptions(k=KS), 0)
+    knn.fit(tensors["train"], tensors["train_labels"], classes)
+    found = {}
+    for pictures in PICTURES:
+        scores = knn.predict(tensors[pictures])
+        assert isinstance(scores, dict)
+        for k in KS:
+            found[f"{pictures}-{k}"] = scores[f"k={k}"]
+            predicted = scores[f"k={k}"].argmax(axis=1)
+            confusion = confusion_matrix(tensors["val_labels"], predicted, classes)
+            found[f"{pictures}-{k}-confusion"] = confusion
+    return found
+
+
+def published(code: Path, file: Path) -> Any:
+    """Return what calls the published search and vote for each k."""
+    os.chdir(code)
+    weights = str(file.parent / "knn" / "x")
+    sys.argv = ["eval_knn.py", "--weights", weights]
+    for one in ("--train_file", "--val_file", "--val_poisoned_file"):
+        sys.argv += [one, ""]
+    script: Any = importlib.import_module("eval_knn")
+    logging.getLogger().setLevel(logging.WARNING)
+
+    def search() -> dict[str, Any]:
+        given = {name: torch.from_numpy(one) for name, one in load_file(file).items()}
+        labels = given["val_labels"]
+        found = {}
+        for k in KS:
+            with contextlib.redirect_stdout(io.StringIO()):
+                _, clean, _, triggered = script.faiss_knn(
+                    given["train"], given["train_labels"], given["clean"], labels,
+                    given["triggered"], labels, k,
+                )  # fmt: skip
+            found |= {f"clean-{k}-confusion": clean, f"triggered-{k}-confusion": triggered}
+        return found
+
+    return search
+
+
+def main() -> None:
+    """Serve."""
+    torch.set_num_threads(1)
+    which, *paths = sys.argv[1:]
+    file = Path(paths[-1])
+    run = published(Path(paths[0]), file) if which == "published" else lambda: ours(file)
+
+    def timed(_: None) -> dict[str, Any]:
+        found = run()
+        answers = file.with_name(f"{which}.safetensors")
+        save_file({name: np.ascontiguousarray(one) for name, one in found.items()}, answers)
+        return {"units": 1, "file": str(answers)}
+
+    serve(lambda: None, timed)
+
+
+if __name__ == "__main__":
+    main()
