@@ -33,6 +33,9 @@ NOTE = (
 )
 
 
+#: Wider than any table, in characters.
+_WIDE = 10_000
+
 #: What marks the method of a row whose weights were not trained here.
 FOREIGN = " †"
 
@@ -121,10 +124,13 @@ def print_tables(board: Leaderboard, by: str | None, console: Console) -> None:
     spreads; what is written to a file is never narrowed.
     """
     for title, part in group(board, by):
+        width = _WIDE
         for detail in _Detail:
             table = _table(title, part, by, detail)
-            width = console.measure(table, options=console.options.update(width=10_000)).maximum
-            if not console.is_terminal or width <= console.width:
+            if not console.is_terminal:
+                break  # as wide as it comes: measuring a table takes as long as printing it
+            width = console.measure(table, options=console.options.update(width=_WIDE)).maximum
+            if width <= console.width:
                 break
         narrow = console.width
         console.width = max(width, narrow)
