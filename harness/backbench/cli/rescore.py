@@ -23,7 +23,7 @@ from backbench.store import Store
 @common.benchmark_argument
 @common.profile_option
 @common.store_option
-@common.formats("table", "json", "csv", "markdown", "latex")
+@common.formats("table", "json", "csv", "markdown", "latex", "html")
 @click.option(
     "--asr",
     "denominator",
@@ -65,7 +65,9 @@ def command(  # noqa: PLR0917 - click passes them by name
     plan = common.plan_of(benchmark, where, keep_hashes=False)
     rescorer = Rescorer(where, how)
     columns = (*registry.columns(), *how.columns)
-    board = build(plan, rescorer.record, where.failure, extra=columns)
+    board = build(
+        plan, rescorer.record, where.failure, extra=columns, outcomes_of=rescorer.outcomes
+    )
     if not any(row.seeds for row in board.rows):
         raise UsageError(f"{store}: no finished cell of {benchmark.name!r} to rescore")
     show_board(replace(select(board, filters, sort), rescored=how.line), style)

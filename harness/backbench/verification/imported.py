@@ -17,6 +17,7 @@ from pathlib import Path
 from backbench.errors import StoreError, UsageError
 from backbench.leaderboard import Leaderboard, Row, build
 from backbench.model import Cell, Plan, StageKind
+from backbench.outcomes import reader
 from backbench.plugin import Column
 from backbench.store import Store
 from backbench.verification.bundle import Bundle, open_bundle
@@ -98,7 +99,13 @@ def _rows(bundle: Bundle, plan: Plan, origin: str, extra: Sequence[Column]) -> I
         return all(key in plan.stages for key, kind in kinds.items() if kind is StageKind.DATASET)
 
     cells = tuple(filter(has_our_data, bundle.plan.cells))
-    theirs = build(replace(bundle.plan, cells=cells), bundle.record, lambda _key: None, extra=extra)
+    theirs = build(
+        replace(bundle.plan, cells=cells),
+        bundle.record,
+        lambda _key: None,
+        extra=extra,
+        outcomes_of=reader(bundle.record, bundle.predictions),
+    )
     yield from (replace(row, origin=origin) for row in theirs.rows if row.seeds)
 
 
