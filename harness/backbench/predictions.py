@@ -99,7 +99,10 @@ def _opened(
     if not zipfile.is_zipfile(file):
         return _older(file)
     with zipfile.ZipFile(file) as archive:
-        sizes = {one.filename: one.file_size for one in archive.infolist()}
+        entries = archive.infolist()
+    sizes = {one.filename: one.file_size for one in entries}
+    if any(one.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED} for one in entries):
+        raise ValueError("compressed in another way than NumPy does")
 
     def read(name: str) -> NDArray[Any]:
         with zipfile.ZipFile(file) as archive, archive.open(name + _SUFFIX) as one:

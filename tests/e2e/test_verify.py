@@ -18,9 +18,11 @@ from click.testing import CliRunner
 from safetensors.numpy import load_file, save_file
 
 from backbench.cli.main import cli
+from backbench.outcomes import reader
 from backbench.poisoning import pixel_hash
 from backbench.predictions import write_predictions
 from backbench.store import hash_files
+from backbench.verification.bundle import open_bundle
 from tests.conftest import Bench, tiny
 from tests.predictions import stored
 
@@ -418,6 +420,12 @@ def test_imported_rows_are_marked_and_apart(finished: Path, bundle: Path, bench:
     text = bench("show", file, "--store", ours).assert_ok().out
     assert "rotnet ‡1" in text
     assert "‡1 imported: theirs.zip (SHA-256 " in text
+    key = key_of(Path(ours), EVALUATION)
+    with open_bundle(bundle) as opened:  # their intervals are over pictures too
+        record = opened.record(key)
+        outcome_of = reader(opened.record, opened.predictions)(key, "")
+    assert record is not None
+    assert outcome_of["asr"].hits.mean() == pytest.approx(record.metrics["asr"])
     sides = ("evaluator=linear", "evaluator=knn")  # theirs would be a second row on either side
     bench("compare", *sides, file, "--store", ours).assert_ok()
     outcome = bench("show", file, "--store", ours, "--over", "attacks", "--why", "method=rotnet")

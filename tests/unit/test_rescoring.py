@@ -183,6 +183,17 @@ def test_heads_are_rescored_one_by_one(plan: Plan, tmp_path: Path) -> None:
     assert found.metrics["asr@k=50"] == pytest.approx((triggered == CLASSES - 1).mean())
 
 
+def test_what_was_rescored_is_known_on_every_picture(plan: Plan, tmp_path: Path) -> None:
+    key = attacked(plan)
+    rescorer = Rescorer(Store(tmp_path / "store"), Rescoring("all-images", target=None))
+    found, record = rescorer.outcomes(key, ""), rescorer.record(key)
+    assert record is not None
+    assert len(found["asr"].pictures) == len(found["accuracy/clean"].pictures)
+    for metric, value in record.metrics.items():
+        assert found[metric].hits.mean() * found[metric].scale == pytest.approx(value)
+    assert rescorer.outcomes("no such", "") == {}
+
+
 def test_damaged_predictions_are_named(plan: Plan, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     key = attacked(plan)
