@@ -139,7 +139,7 @@ def differences(record: Record, evidence: Evidence) -> Iterator[str]:
         )
         if evidence.read(record.key, name).decode() != text:
             yield f"{name}: not what the predictions come to"
-    yield from metric_differences(record.metrics, metrics)
+    yield from metric_differences(record.metrics, metrics, "predictions")
     if json.loads(said) != tables:
         yield "classes.json: not what the predictions come to"
 
@@ -148,16 +148,23 @@ def _pictures(asked: Setting) -> tuple[str, ...]:
     return ("clean", "triggered") if asked.poison else ("clean",)
 
 
-def metric_differences(said: Mapping[str, Any], found: Mapping[str, float]) -> Iterator[str]:
-    """Compare the metrics of a record with those that have been computed again."""
+def metric_differences(
+    said: Mapping[str, Any], found: Mapping[str, float], source: str
+) -> Iterator[str]:
+    """Compare the metrics of a record with those that have been computed again.
+
+    Args:
+        said: The record's.
+        found: Computed again.
+        source: From what: ``predictions``.
     for name, value in found.items():
         if name not in said:
             yield f"its record lacks the metric {name}, which is {value!r}"
         elif json.dumps(said[name]) != json.dumps(value):  # not by !=, which NaN is even to itself
-            yield f"its record says {name} = {said[name]!r}, it comes to {value!r}"
+            yield f"its record says {name} = {said[name]!r}, its {source} come to {value!r}"
     for name in said:
         if name not in found:
-            yield f"its record has the metric {name}, which nothing gives"
+            yield f"its record has the metric {name}, which its {source} do not give"
 
 
 def _tensor_differences(tensors: Mapping[str, NDArray[Any]], asked: Setting) -> Iterator[str]:

@@ -37,4 +37,4 @@ def differences(record: Record, evidence: Evidence) -> Iterator[str]:
     for name, value in {"images": images, "dropped": int((scores > 0).sum())}.items():
         if record.facts.get(name) != value:
             yield f"its record says {name} = {record.facts.get(name)!r}, and it is {value!r}"
-    yield from metric_differences(record.metrics, detection(scores, poisoned))
+    yield from metric_differences(record.metrics, detection(scores, poisoned), "scores")
