@@ -157,6 +157,7 @@ def metric_differences(
         said: The record's.
         found: Computed again.
         source: From what: ``predictions``.
+    """
     for name, value in found.items():
         if name not in said:
             yield f"its record lacks the metric {name}, which is {value!r}"
