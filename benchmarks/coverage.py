@@ -1,7 +1,7 @@
 """How many 95 % intervals hold the truth: simulated benchmarks of seeds x pictures, rate known.
 
-``python benchmarks/coverage.py`` prints the tables of docs/reference/statistics.md and of docs/adr/0007 (a
-minute of one core); ``--repeats`` changes how many benchmarks a figure is of.
+``python benchmarks/coverage.py`` prints the tables of docs/reference/statistics.md and of
+docs/adr/0007 in a minute of one core; ``--repeats`` changes how many benchmarks a figure is of.
 """
 
 from __future__ import annotations

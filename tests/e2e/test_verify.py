@@ -22,7 +22,7 @@ from backbench.outcomes import reader
 from backbench.poisoning import pixel_hash
 from backbench.predictions import write_predictions
 from backbench.store import hash_files
-from backbench.verification.bundle import open_bundle
+from backbench.verification.bundle import TOML, open_bundle
 from tests.conftest import Bench, tiny
 from tests.predictions import stored
 
@@ -370,6 +370,15 @@ def test_a_forged_bundle_is_named(finished: Path, bundle: Path, bench: Bench) ->
     assert outcome.code == 1
     assert "not imported" in outcome.err
     assert not Path("ours").exists()
+
+
+def test_a_matrix_of_a_profile_is_no_part_of_the_rest(bundle: Path, bench: Bench) -> None:
+    more = (
+        '[profiles.more]\n[[matrix]]\nprofiles = ["more"]\nseeds = [7]\n'
+        'datasets = ["drawn"]\nmethods = ["rotnet"]\nevaluators = ["linear"]\n'
+    )
+    rewrite(bundle, lambda files: files.update({TOML: files[TOML] + more.encode()}))
+    bench("verify", str(bundle)).assert_ok()
 
 
 def test_a_forged_plan_is_named(finished: Path, bundle: Path, bench: Bench) -> None:

@@ -168,6 +168,7 @@ def _toml_differences(bundle: Bundle) -> Iterator[str]:
     wanted: dict[CellName, None] = dict.fromkeys(
         cell
         for matrix in content.matrix
+        if matrix.profiles is None or profile in matrix.profiles
         for cell in matrix.cells(header.seeds)
         if chosen is None or chosen.holds(cell)
     )
