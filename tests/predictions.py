@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from backbench.config import Benchmark
 from backbench.metrics import score
 from backbench.model import Plan, Stage, StageKind
 from backbench.planning import make_plan
+from backbench.predictions import PREDICTIONS, load_predictions, write_predictions
 from backbench.records import Record, describe
 from backbench.store import Store
 
@@ -20,6 +20,12 @@ from backbench.store import Store
 Predict = Callable[[Stage, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 TARGET = 0
+
+
+def stored(folder: Path) -> dict[str, np.ndarray]:
+    """Return what an evaluation's folder holds of its predictions, to be changed at will."""
+    found = load_predictions((folder / PREDICTIONS).read_bytes())
+    return {name: one.copy() for name, one in found.items()}
 
 
 def predicted_store(root: Path, benchmark: Benchmark, predict: Predict, per_class: int = 8) -> Plan:
@@ -43,7 +49,7 @@ def predicted_store(root: Path, benchmark: Benchmark, predict: Predict, per_clas
             if attacked:
                 shown["triggered_predictions"] = triggered.astype(np.int32)
             store.artifact(key).mkdir(exist_ok=True)
-            save_file(shown, store.artifact(key) / "predictions.safetensors")
+            write_predictions(store.artifact(key) / PREDICTIONS, shown)
             target = TARGET if attacked else None
             metrics = score(labels, clean, triggered if attacked else None, target, classes)
             facts = {"target": target, "asr_denominator": "other-classes"}

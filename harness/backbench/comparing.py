@@ -10,11 +10,11 @@ from backbench.errors import UsageError
 from backbench.leaderboard import FIELDS, Leaderboard, Row, select
 from backbench.registry import suggestion
 from backbench.statistics import (
-    Sample,
     Summary,
     effect_size,
     error_of,
     holm,
+    on_seeds,
     paired,
     summarize,
 )
@@ -153,21 +153,12 @@ def _comparison(names: Mapping[str, str], metric: str, left: Row, right: Row) ->
     return Comparison(
         names=names,
         metric=metric,
-        left=summarize(_on(one, difference.seeds)),
-        right=summarize(_on(other, difference.seeds)),
+        left=summarize(on_seeds(one, difference.seeds)),
+        right=summarize(on_seeds(other, difference.seeds)),
         difference=summary,
         effect=effect_size(summary.values),
         p_value=None if error is None else float(error.p_value(summary.mean)),
         corrected=None,
-    )
-
-
-def _on(sample: Sample, seeds: Sequence[int]) -> Sample:
-    """Return a sample on some of its seeds."""
-    at = [sample.seeds.index(seed) for seed in seeds]
-    hits = None if sample.hits is None else sample.hits[at]
-    return replace(
-        sample, seeds=tuple(seeds), values=tuple(sample.values[i] for i in at), hits=hits
     )
 
 
@@ -228,12 +219,11 @@ def broken(found: Sequence[Comparison], limits: Sequence[Limit]) -> list[tuple[L
             hint = suggestion(one.metric, sorted({row.metric for row in found}))
             raise UsageError(f"--fail-on {one.text!r}: nothing has {one.metric!r}{hint}")
         for row in rows:
-            half = row.difference.ci95
-            if half is None:
+            if row.difference.ci95 is None:
                 raise UsageError(
                     f"--fail-on {one.text!r}: {row.label} has one seed in common and cannot be "
                     "tested: run at least two, better three"
                 )
-            if one.sign * (row.difference.mean - one.margin) > half:
+            if all(one.sign * (end - one.margin) > 0 for end in row.difference.ci95):
                 exceeded.append((one, row))
     return exceeded

@@ -12,13 +12,13 @@ from typing import Any
 
 from backbench.errors import UsageError
 from backbench.flags import FlagsOf, Raised
-from backbench.metrics import of_head
+from backbench.metrics import BOUNDS, of_head
 from backbench.model import NONE, Cell, Plan, Stage, StageKind
 from backbench.outcomes import OutcomesOf
 from backbench.plugin import Column
 from backbench.records import Record
 from backbench.registry import suggestion
-from backbench.statistics import Outcome, Sample, Summary, paired, sample_of, summarize
+from backbench.statistics import Bounds, Outcome, Sample, Summary, paired, sample_of, summarize
 
 #: The columns that every leaderboard has.
 COLUMNS = (
@@ -114,6 +114,7 @@ class Leaderboard:
         protocol: Id of the protocol card of the benchmark; empty without one. Where rows of
             several benchmarks are put together, each row's own counts.
         rescored: What was counted differently from the records; empty if nothing was.
+        folded: What was put together in a row, and how; empty if nothing was.
     """
 
     benchmark: str
@@ -121,6 +122,7 @@ class Leaderboard:
     rows: tuple[Row, ...]
     protocol: str = ""
     rescored: str = ""
+    folded: str = ""
 
 
 def _unknown(_key: str, _head: str) -> Mapping[str, Outcome]:
@@ -161,6 +163,9 @@ def build(
         names = tuple(str(getattr(cell.name, field)) for field in FIELDS)
         groups.setdefault(names, []).append(cell)
     imports = {key for key, stage in plan.stages.items() if stage.kind is StageKind.IMPORT}
+    extra = tuple(extra)
+    bounds = BOUNDS | {one.metric: one.bounds for one in extra if one.bounds is not None}
+    heads = _heads_by_evaluator(groups, record_of)
     rows = tuple(
         _row(
             dict(zip(FIELDS, names, strict=True)),
@@ -172,10 +177,11 @@ def build(
             flags_of=flags_of,
             head=head,
             imports=imports,
+            bounds=bounds,
         )
         for names, cells in groups.items()
         for one_of in [_records(cells, record_of, older_of)]
-        for head in _heads(cells, one_of)
+        for head in _heads(cells, one_of) or heads.get(names[-1]) or ("",)
     )
     return Leaderboard(plan.benchmark, (*COLUMNS, *extra), rows, plan.protocol)
 
@@ -192,10 +198,21 @@ def _records(
 
 
 def _heads(cells: Sequence[Cell], record_of: Callable[[str], Record | None]) -> tuple[str, ...]:
-    """Return the heads of the cells' evaluator; one without a name where it has a single one."""
+    """Return the heads of the cells' evaluator, as the first record has them; none without one."""
     records = filter(None, (record_of(cell.evaluation) for cell in cells))
-    heads = next((record.facts.get("heads") for record in records), None)
-    return tuple(heads) if heads else ("",)
+    first = next(records, None)
+    return tuple(first.facts.get("heads") or ("",)) if first is not None else ()
+
+
+def _heads_by_evaluator(
+    groups: Mapping[tuple[str, ...], Sequence[Cell]], record_of: Callable[[str], Record | None]
+) -> dict[str, tuple[str, ...]]:
+    """Return each evaluator's heads, for rows that have not run and will have the same."""
+    found: dict[str, tuple[str, ...]] = {}
+    for names, cells in groups.items():
+        if not found.get(names[-1]):
+            found[names[-1]] = _heads(cells, record_of)
+    return found
 
 
 def _row(
@@ -209,8 +226,9 @@ def _row(
     flags_of: FlagsOf,
     head: str,
     imports: Collection[str],
+    bounds: Mapping[str, Bounds],
 ) -> Row:
-    values, controls = _Gathered(), _Gathered()
+    values, controls = _Gathered(bounds), _Gathered(bounds)
     seeds = []
     flags: list[Raised] = []
     uncontrolled = 0
@@ -259,7 +277,8 @@ def _row(
 class _Gathered:
     """Metrics and outcomes of some seeds, by metric."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: Mapping[str, Bounds]) -> None:
+        self._bounds = bounds
         self._values: dict[str, dict[int, float]] = {}
         self._outcomes: dict[str, dict[int, Outcome]] = {}
 
@@ -273,7 +292,7 @@ class _Gathered:
     def samples(self) -> dict[str, Sample]:
         """Return what has been taken in."""
         return {
-            metric: sample_of(found, self._outcomes.get(metric, {}))
+            metric: sample_of(found, self._outcomes.get(metric, {}), self._bounds.get(metric))
             for metric, found in self._values.items()
         }
 
@@ -418,7 +437,7 @@ def _ranks(board: Leaderboard, sign: int) -> dict[str, dict[int, int]]:
         upwards = sign if column.best == "high" else -sign
         for rows in alike.values():
             ends = {
-                index: (upwards * value.mean - value.ci95, upwards * value.mean + value.ci95)
+                index: sorted(upwards * end for end in value.ci95)
                 for index in rows
                 if (value := board.rows[index].values.get(column.metric)) is not None
                 and value.ci95 is not None

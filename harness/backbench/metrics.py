@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -18,18 +19,24 @@ Denominator = Literal["other-classes", "all-images"]
 #: Raise it when a metric counts otherwise than before: evaluations counted before are stale then.
 METRICS_VERSION = 1
 
+_SHARE, _COUNT = (0.0, 1.0), (0.0, math.inf)
+
+#: The least and the greatest value of every metric that :func:`score` gives.
+BOUNDS = {
+    "accuracy/clean": _SHARE,
+    "accuracy/triggered": _SHARE,
+    "target_tp/clean": _COUNT,
+    "target_tp/triggered": _COUNT,
+    "target_fp/clean": _COUNT,
+    "target_fp/triggered": _COUNT,
+    "asr": _SHARE,
+}
+
 #: Every metric that :func:`score` gives.
-NAMES = frozenset(
-    {
-        "accuracy/clean",
-        "accuracy/triggered",
-        "target_tp/clean",
-        "target_tp/triggered",
-        "target_fp/clean",
-        "target_fp/triggered",
-        "asr",
-    }
-)
+NAMES = frozenset(BOUNDS)
+
+#: What the name of a head may be, the empty one of a single head apart.
+HEAD_NAME = r"[\w.=+-]+"
 
 
 def confusion_matrix(labels: Ints, predictions: Ints, classes: int) -> Ints:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backbench.metrics import Denominator, Ints
-from backbench.predictions import PREDICTIONS, read_predictions
+from backbench.predictions import file_of, read_predictions
 from backbench.records import Record
 from backbench.statistics import Outcome
 from backbench.store import Store
@@ -97,17 +99,29 @@ def _outcome(hits: NDArray[np.bool_], pictures: Ints, *, count: bool = False) ->
     return Outcome(hits[pictures].view(np.int8), pictures, len(pictures) if count else 1.0)
 
 
-def reader(store: Store, record_of: Callable[[str], Record | None] | None = None) -> OutcomesOf:
+def predictions_in(store: Store) -> Callable[[Record], Path | None]:
+    """Return a function that says where an evaluation's predictions are, if they are there."""
+
+    def find(record: Record) -> Path | None:
+        path = store.artifact(record.key) / file_of(record)
+        return path if path.is_file() else None
+
+    return find
+
+
+def reader(
+    record_of: Callable[[str], Record | None],
+    predictions_of: Callable[[Record], Path | io.BytesIO | None],
+) -> OutcomesOf:
     """Return a function that reads the outcomes of evaluations, those at hand once.
 
     It gives nothing for an evaluation whose predictions are not there.
 
     Args:
-        store: Where predictions are.
-        record_of: Gives the record of an evaluation; the store's, if not given.
+        record_of: Gives an evaluation's record, or ``None``.
+        predictions_of: Gives its file of predictions, or the content of it, or ``None``.
     """
     known: dict[int | None, _Pictures] = {}
-    record_of = record_of or store.record
 
     def pictures_of(labels: Ints, target: int | None) -> _Pictures:
         """Return the last ones where they are the same, as they are for all rows of a data set."""
@@ -118,11 +132,11 @@ def reader(store: Store, record_of: Callable[[str], Record | None] | None = None
 
     @lru_cache(maxsize=_AT_HAND)
     def read(key: str, head: str) -> Mapping[str, Outcome]:
-        path = store.artifact(key) / PREDICTIONS
         record = record_of(key)
-        if record is None or not path.is_file():
+        file = predictions_of(record) if record is not None else None
+        if record is None or file is None:
             return {}
-        labels, clean, triggered = read_predictions(path, head)
+        labels, clean, triggered = read_predictions(file, head)
         target = record.facts.get("target")
         return _outcomes(
             pictures_of(labels, target),

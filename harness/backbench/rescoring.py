@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -10,10 +10,12 @@ import numpy as np
 
 from backbench.errors import PluginError, StoreError
 from backbench.metrics import Denominator, at, score
+from backbench.outcomes import outcomes
 from backbench.plugin import Column, MetricInfo
-from backbench.predictions import PREDICTIONS, read_predictions
+from backbench.predictions import file_of, read_predictions
 from backbench.records import Record
 from backbench.registry import Registered
+from backbench.statistics import Outcome
 from backbench.store import Store
 
 
@@ -61,6 +63,7 @@ class Rescorer:
         self._how = how
         self._functions = [(one, one.function()) for one in how.metrics]
         self._found: dict[str, Record | None] = {}
+        self._outcomes: dict[tuple[str, str], Mapping[str, Outcome]] = {}
         self._classes: dict[str, tuple[str, ...]] = {}
 
     def record(self, key: str) -> Record | None:
@@ -83,6 +86,14 @@ class Rescorer:
             self._found[key] = record
         return self._found[key]
 
+    def outcomes(self, key: str, head: str) -> Mapping[str, Outcome]:
+        """Return what the metrics of an evaluation's head were on every picture.
+
+        Those of plugins are functions of all pictures at once and have no outcomes.
+        """
+        self.record(key)
+        return self._outcomes.get((key, head), {})
+
     def _metrics(self, record: Record) -> Iterator[tuple[str, float]]:
         classes = self._class_names(record)
         target = record.facts.get("target")
@@ -91,10 +102,13 @@ class Rescorer:
                 raise StoreError(f"{record.label}: there is no class {self._how.target!r}")
             target = classes.index(self._how.target)
         denominator = self._how.denominator or record.facts.get("asr_denominator", "other-classes")
-        path = self._store.artifact(record.key) / PREDICTIONS
+        path = self._store.artifact(record.key) / file_of(record)
         for head in record.facts.get("heads", [""]):
             labels, clean, triggered = read_predictions(path, head)
             found = score(labels, clean, triggered, target, len(classes), denominator=denominator)
+            self._outcomes[record.key, head] = outcomes(
+                labels, clean, triggered, target, denominator=denominator
+            )
             for metric, function in self._functions:
                 try:
                     value = function(labels, clean, triggered, target, len(classes))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +24,9 @@ FEW = 3
 #: What an interval allows for; nothing where there is none.
 Over = Literal["seeds and pictures", "seeds", ""]
 
+#: The least and the greatest value that a number can have: (0, 1) of a share, (0, inf) of a count.
+Bounds = tuple[float, float]
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -33,7 +36,7 @@ class Summary:
         n: Number of seeds.
         mean: Their mean.
         std: Sample standard deviation (n - 1); ``None`` for one seed.
-        ci95: Half-width of the 95 % interval of the mean; ``None`` for one seed.
+        ci95: Ends of the 95 % interval of the mean; ``None`` for one seed.
         values: The values, in the seeds' order.
         over: What the interval allows for: other seeds and other pictures where the outcome on
             every picture is known, else other seeds only.
@@ -42,7 +45,7 @@ class Summary:
     n: int
     mean: float
     std: float | None
-    ci95: float | None
+    ci95: tuple[float, float] | None
     values: tuple[float, ...]
     over: Over = ""
 
@@ -73,13 +76,15 @@ class Sample:
             they are not known, or not of the same pictures for all seeds.
         pictures: Which pictures these are, (N,).
         scale: What the mean outcome is multiplied by to give a value.
+        bounds: What the values cannot leave; ``None`` for differences, which may have any sign.
     """
 
     seeds: tuple[int, ...]
     values: tuple[float, ...]
-    hits: NDArray[np.int8] | None = None
+    hits: NDArray[Any] | None = None
     pictures: NDArray[np.int64] | None = None
     scale: float = 1.0
+    bounds: Bounds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,7 @@ class Error:
     n: int
 
     def half_width(self) -> Any:
-        """Return half the width of the 95 % interval.
+        """Return half the width of the 95 % interval of what has no bounds.
 
         It is Student's t; its degrees of freedom are n - 1 divided by the seeds' share of the
         variance.
@@ -187,6 +192,39 @@ def error_over_both(hits: Any) -> Error:
     return Error(rows / (n - 1) / count, of_pictures / count, rest / count, n)
 
 
+def interval(mean: Any, half: Any, bounds: Bounds | None) -> tuple[Any, Any]:
+    """Return the ends of an interval, which do not leave the bounds of what is measured.
+
+    Near a bound a number varies less, and the more so the nearer it truly is: a rate μ as μ(1 - μ),
+    a count that can be large as μ. The interval holds every μ from which the mean is no further
+    away than the half width would be if the variance were that of μ. Far from the bounds that is
+    the mean ± the half width.
+
+    Args:
+        mean: The means.
+        half: Half widths as if there were no bounds.
+        bounds: The bounds; ``None``: none.
+
+    Source: the score interval of Wilson (1927); with the number of independent outcomes that would
+        give the variance found, as for surveys of clusters (Dean and Pagano, 2015).
+    Differs: the quantile is Student's, by the degrees of freedom of ``Error``.
+    """
+    mean, half = np.asarray(mean, float), np.asarray(half, float)
+    if bounds is None:
+        return mean - half, mean + half
+    low, high = bounds
+    span, above = high - low, np.clip(mean - low, 0.0, high - low)
+    variance = above * (1 - above / span)
+    inside = variance > 0
+    units = np.divide(half**2, variance, out=np.zeros_like(half), where=inside)
+    centre, wide = above + units / 2, np.sqrt(half**2 + units**2 / 4)
+    shrunk = 1 + units / span
+    return (
+        np.where(inside, low + (centre - wide) / shrunk, np.maximum(low, mean - half)),
+        np.where(inside, low + (centre + wide) / shrunk, np.minimum(high, mean + half)),
+    )
+
+
 def error_of(sample: Sample) -> Error | None:
     """Return the error of a sample's mean; ``None`` for one seed."""
     if len(sample.seeds) < 2:
@@ -198,17 +236,18 @@ def error_of(sample: Sample) -> Error | None:
     return Error(found.seeds * squared, found.pictures * squared, found.least * squared, found.n)
 
 
-def summarize(sample: Sample | Sequence[float]) -> Summary:
+def summarize(sample: Sample | Sequence[float], bounds: Bounds | None = None) -> Summary:
     """Summarize a metric over seeds.
 
     Args:
         sample: At least one finite value, one a seed, and the outcomes if they are known.
+        bounds: Of bare values, what they cannot leave; a sample has its own.
 
     Raises:
         ValueError: If there is none.
     """
     if not isinstance(sample, Sample):
-        sample = Sample(tuple(range(len(sample))), tuple(sample))
+        sample = Sample(tuple(range(len(sample))), tuple(sample), bounds=bounds)
     values = sample.values
     n = len(values)
     if n == 0:
@@ -219,11 +258,13 @@ def summarize(sample: Sample | Sequence[float]) -> Summary:
         return Summary(1, mean, None, None, values)
     std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
     half = float(error.half_width())
-    if sample.hits is None:
-        return Summary(n, mean, std, half, values, "seeds")
-    if sample.hits.min() == sample.hits.max():
-        half = _nothing_happened(sample.hits.shape[1]) * sample.scale
-    return Summary(n, mean, std, half, values, "seeds and pictures")
+    over: Over = "seeds"
+    if sample.hits is not None:
+        over = "seeds and pictures"
+        if sample.hits.min() == sample.hits.max():
+            half = _nothing_happened(sample.hits.shape[1]) * sample.scale
+    low, high = map(float, interval(mean, half, sample.bounds))
+    return Summary(n, mean, std, (low, high), values, over)
 
 
 def _nothing_happened(pictures: int) -> float:
@@ -234,16 +275,19 @@ def _nothing_happened(pictures: int) -> float:
     return float(1 - ((1 - CONFIDENCE) / 2) ** (1 / pictures))
 
 
-def sample_of(values: Mapping[int, float], outcomes: Mapping[int, Outcome]) -> Sample:
+def sample_of(
+    values: Mapping[int, float], outcomes: Mapping[int, Outcome], bounds: Bounds | None = None
+) -> Sample:
     """Put the seeds of a metric together.
 
     Args:
         values: The metric by seed.
         outcomes: What it is the mean of, by seed. Unless every seed has outcomes of the same
             pictures that add up to its value, they are left out.
+        bounds: What the values cannot leave; of outcomes it is known.
     """
     seeds = tuple(sorted(values))
-    bare = Sample(seeds, tuple(values[seed] for seed in seeds))
+    bare = Sample(seeds, tuple(values[seed] for seed in seeds), bounds=bounds)
     if not seeds or any(seed not in outcomes for seed in seeds):
         return bare
     found = [outcomes[seed] for seed in seeds]
@@ -257,7 +301,7 @@ def sample_of(values: Mapping[int, float], outcomes: Mapping[int, Outcome]) -> S
     told = hits.mean(axis=1) * first.scale
     if not np.allclose(told, bare.values, rtol=1e-9, atol=1e-12):
         return bare
-    return Sample(seeds, bare.values, hits, first.pictures, first.scale)
+    return Sample(seeds, bare.values, hits, first.pictures, first.scale, (0.0, first.scale))
 
 
 def same_pictures(one: NDArray[np.int64], other: NDArray[np.int64]) -> bool:
@@ -285,6 +329,14 @@ def paired(one: Sample, other: Sample) -> Sample:
     if one.scale != other.scale or not same_pictures(one.pictures, other.pictures):
         return Sample(seeds, values)
     return Sample(seeds, values, one.hits[left] - other.hits[right], one.pictures, one.scale)
+
+
+def on_seeds(sample: Sample, seeds: Sequence[int]) -> Sample:
+    """Return a sample on some of its seeds."""
+    at = [sample.seeds.index(seed) for seed in seeds]
+    hits = None if sample.hits is None else sample.hits[at]
+    values = tuple(sample.values[i] for i in at)
+    return replace(sample, seeds=tuple(seeds), values=values, hits=hits)
 
 
 def effect_size(values: Sequence[float]) -> float | None:

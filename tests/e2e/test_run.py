@@ -14,6 +14,7 @@ import pytest
 
 from backbench.store import Store
 from tests.conftest import Bench, tiny
+from tests.predictions import stored
 
 
 def hashes(store: Path) -> dict[str, dict[str, str]]:
@@ -78,7 +79,6 @@ def test_the_leaderboard_has_every_row_beside_its_control(finished: Path, bench:
 
 
 def test_metrics_follow_from_stored_predictions(finished: Path) -> None:
-    from safetensors.numpy import load_file
 
     from backbench.metrics import score
 
@@ -89,7 +89,7 @@ def test_metrics_follow_from_stored_predictions(finished: Path) -> None:
         assert record is not None
         if record.stage["kind"] != "evaluate":
             continue
-        found = load_file(store.artifact(key) / "predictions.safetensors")
+        found = stored(store.artifact(key))
         again = score(
             found["labels"],
             found["clean_predictions"],

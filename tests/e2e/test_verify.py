@@ -18,9 +18,13 @@ from click.testing import CliRunner
 from safetensors.numpy import load_file, save_file
 
 from backbench.cli.main import cli
+from backbench.outcomes import reader
 from backbench.poisoning import pixel_hash
+from backbench.predictions import write_predictions
 from backbench.store import hash_files
+from backbench.verification.bundle import TOML, open_bundle
 from tests.conftest import Bench, tiny
+from tests.predictions import stored
 
 SMALL = (
     tiny()
@@ -122,7 +126,7 @@ def test_an_untouched_store_agrees(finished: Path, bench: Bench) -> None:
         ("poison", "val.jsonl"),
         ("pretrain rotnet · targeted", "encoder.safetensors"),
         ("features rotnet · targeted · seed 0 · clean", "features.safetensors"),
-        (EVALUATION, "predictions.safetensors"),
+        (EVALUATION, "predictions.npz"),
         (EVALUATION, "head.safetensors"),
         (EVALUATION, "classes.csv"),
     ],
@@ -153,18 +157,18 @@ def test_no_file_is_left_out(store: Path, bench: Bench) -> None:
 
 def test_a_prediction_edited_with_its_hash(store: Path, bench: Bench) -> None:
     key = key_of(store, EVALUATION)
-    path = store / "artifacts" / key / "predictions.safetensors"
-    tensors = load_file(path)
+    path = store / "artifacts" / key / "predictions.npz"
+    tensors = stored(path.parent)
     predictions = tensors["triggered_predictions"]
     predictions[5] = (predictions[5] + 1) % 4
-    save_file(tensors, path)
+    write_predictions(path, tensors)
     fix_hashes(store, key)
     only(differing(bench, "--store", str(store)), key, "picture 5", "highest score")
 
     scores = tensors["triggered_scores"]  # now the scores as well
     scores[5] = 0
     scores[5, predictions[5]] = 1
-    save_file(tensors, path)
+    write_predictions(path, tensors)
     fix_hashes(store, key)
     only(differing(bench, "--store", str(store)), key, "classes.csv")
     (store / "artifacts" / key / "classes.csv").write_bytes(b"")
@@ -174,10 +178,10 @@ def test_a_prediction_edited_with_its_hash(store: Path, bench: Bench) -> None:
 
 def test_labels_edited_with_their_hash(store: Path, bench: Bench) -> None:
     key = key_of(store, EVALUATION)
-    path = store / "artifacts" / key / "predictions.safetensors"
-    tensors = load_file(path)
+    path = store / "artifacts" / key / "predictions.npz"
+    tensors = stored(path.parent)
     tensors["labels"] = tensors["labels"][::-1].copy()
-    save_file(tensors, path)
+    write_predictions(path, tensors)
     fix_hashes(store, key)
     only(differing(bench, "--store", str(store)), key, "labels", "validation pictures")
 
@@ -368,6 +372,15 @@ def test_a_forged_bundle_is_named(finished: Path, bundle: Path, bench: Bench) ->
     assert not Path("ours").exists()
 
 
+def test_a_matrix_of_a_profile_is_no_part_of_the_rest(bundle: Path, bench: Bench) -> None:
+    more = (
+        '[profiles.more]\n[[matrix]]\nprofiles = ["more"]\nseeds = [7]\n'
+        'datasets = ["drawn"]\nmethods = ["rotnet"]\nevaluators = ["linear"]\n'
+    )
+    rewrite(bundle, lambda files: files.update({TOML: files[TOML] + more.encode()}))
+    bench("verify", str(bundle)).assert_ok()
+
+
 def test_a_forged_plan_is_named(finished: Path, bundle: Path, bench: Bench) -> None:
     key = key_of(finished / "store", "pretrain rotnet · targeted")
 
@@ -416,6 +429,12 @@ def test_imported_rows_are_marked_and_apart(finished: Path, bundle: Path, bench:
     text = bench("show", file, "--store", ours).assert_ok().out
     assert "rotnet ‡1" in text
     assert "‡1 imported: theirs.zip (SHA-256 " in text
+    key = key_of(Path(ours), EVALUATION)
+    with open_bundle(bundle) as opened:  # their intervals are over pictures too
+        record = opened.record(key)
+        outcome_of = reader(opened.record, opened.predictions)(key, "")
+    assert record is not None
+    assert outcome_of["asr"].hits.mean() == pytest.approx(record.metrics["asr"])
     sides = ("evaluator=linear", "evaluator=knn")  # theirs would be a second row on either side
     bench("compare", *sides, file, "--store", ours).assert_ok()
     outcome = bench("show", file, "--store", ours, "--over", "attacks", "--why", "method=rotnet")
@@ -455,8 +474,8 @@ def test_why(finished: Path, bench: Bench) -> None:
     assert f"{file}:{lines.index('[methods.rotnet]') + 1}\n  [methods.rotnet]\n" in text
     key = key_of(Path(store), EVALUATION)
     record = json.loads(Path(store, "records", f"{key}.json").read_text(encoding="utf-8"))
-    predictions = f"{store}/artifacts/{key}/predictions.safetensors"
-    assert f"{predictions} (SHA-256 {record['files']['predictions.safetensors']['sha256']})" in text
+    predictions = f"{store}/artifacts/{key}/predictions.npz"
+    assert f"{predictions} (SHA-256 {record['files']['predictions.npz']['sha256']})" in text
     assert f"asr = {record['metrics']['asr']:.6g}" in text
     dataset = key_of(Path(store), "dataset")
     content = json.loads(Path(store, "records", f"{dataset}.json").read_text(encoding="utf-8"))

@@ -15,6 +15,7 @@ from backbench.comparing import METRICS, Comparison, broken, compare, limit, sid
 from backbench.errors import UsageError
 from backbench.folding import over_attacks
 from backbench.leaderboard import COLUMNS, FIELDS, Leaderboard, Row, select
+from backbench.report import tables
 from backbench.report.comparison import as_json, markdown
 from backbench.statistics import Outcome, Sample, error_over_both, holm, sample_of, summarize
 
@@ -184,7 +185,7 @@ def test_a_limit_is_exceeded_only_beyond_doubt(two: Leaderboard) -> None:
     found = compared(two)
     asr = next(one for one in found if one.metric == "asr")
     assert asr.difference.ci95 is not None
-    end = asr.difference.mean - asr.difference.ci95
+    end, _ = asr.difference.ci95
     assert 0.05 < end < asr.difference.mean - 0.05
     assert [row for _, row in broken(found, [limit("asr > +0.02")])] == [found[1], found[3]]
     assert broken([asr], [limit(f"asr > {end - 0.001:.6f}")])
@@ -230,23 +231,45 @@ def test_the_worst_case_and_the_mean_over_attacks() -> None:
 
     clean = row({"accuracy/clean": Sample((0, 1), (0.9, 0.8))}, planned=2, attack="none")
     one, other = attack("one", [0.1, 0.6], [0.5, 0.5]), attack("two", [0.3, 0.2], [0.7, 0.4])
-    folded = over_attacks(board(clean, one, other)).rows
-    assert [row.names["attack"] for row in folded] == ["none", "worst of 2", "mean of 2"]
-    assert folded[0] is clean
-    assert folded[1].values["asr"].values == (0.3, 0.6)
-    assert folded[1].values["accuracy/triggered"].values == (0.5, 0.4)
-    assert folded[2].values["asr"].values == pytest.approx((0.2, 0.4))
-    assert folded[2].values["asr"].over == "seeds"
-    assert select(board(*folded), ["asr>0.4"], None).rows == (folded[1],)
+    folded = over_attacks(board(clean, one, other))
+    (found,) = folded.rows
+    assert found.names["attack"] == "2 attacks"
+    values = {metric: summary.values for metric, summary in found.values.items()}
+    assert values["accuracy/clean"] == (0.9, 0.8)
+    assert values["asr/worst"] == (0.3, 0.6)
+    assert values["accuracy/triggered/worst"] == (0.5, 0.4)
+    assert values["asr/mean"] == pytest.approx((0.2, 0.4))
+    assert found.values["asr/mean"].over == "seeds"
+    assert select(folded, ["asr/worst>0.4"], "-asr/mean").rows == (found,)
+    titles = [line.strip() for line in tables.markdown(folded).splitlines()[0].split("|")]
+    assert {"Acc, no attack", "Acc trig. worst", "ASR worst", "ASR mean"} <= set(titles)
+    assert "FP worst" not in titles  # nobody has it
+    assert "worst: of the attack that is the worst" in tables.markdown(folded)
+
+
+def test_the_mean_over_attacks_knows_the_pictures() -> None:
+    one, two = sample([0.2, 0.3, 0.25], 1), sample([0.4, 0.5, 0.45], 2)
+    rows = (row({"asr": one}, attack="one"), row({"asr": two}, attack="two"))
+    (found,) = over_attacks(board(*rows)).rows
+    assert found.values["asr/mean"].over == "seeds and pictures"
+    assert found.values["asr/worst"].over == "seeds"
+    hits = found.samples["asr/mean"].hits
+    assert hits is not None
+    assert hits.mean(axis=1) == pytest.approx(found.values["asr/mean"].values)
+    other = replace(two, pictures=np.arange(PICTURES) + 1)  # of another target
+    (found,) = over_attacks(board(rows[0], row({"asr": other}, attack="two"))).rows
+    assert found.values["asr/mean"].over == "seeds"
 
 
 def test_only_seeds_that_all_attacks_have_are_folded() -> None:
     full = row({"asr": Sample((0, 1), (0.1, 0.2))}, planned=2, attack="one")
     part = row({"asr": Sample((1,), (0.5,))}, planned=2, attack="two")
-    worst, _ = over_attacks(board(full, part)).rows
-    assert worst.seeds == (1,)
-    assert worst.values["asr"].values == (0.5,)
-    assert not worst.complete
+    clean = row({"accuracy/clean": Sample((0, 1), (0.9, 0.8))}, planned=2, attack="none")
+    (found,) = over_attacks(board(clean, full, part)).rows
+    assert found.seeds == (1,)
+    assert found.values["asr/worst"].values == (0.5,)
+    assert found.values["accuracy/clean"].values == (0.8,)
+    assert not found.complete
 
 
 def test_rows_of_others_and_stale_ones_are_not_folded_unseen() -> None:
@@ -255,10 +278,8 @@ def test_rows_of_others_and_stale_ones_are_not_folded_unseen() -> None:
     theirs = replace(row({"asr": Sample((0, 1), (0.9, 0.9))}, attack="one"), origin="theirs.zip")
     folded = over_attacks(board(one, replace(two, stale="patch revision 1, now 2"), theirs)).rows
     assert [(found.names["attack"], found.origin) for found in folded] == [
-        ("worst of 2", ""),
-        ("mean of 2", ""),
-        ("worst of 1", "theirs.zip"),
-        ("mean of 1", "theirs.zip"),
+        ("2 attacks", ""),
+        ("1 attack", "theirs.zip"),
     ]
-    assert folded[0].values["asr"].values == (0.3, 0.4)
-    assert [found.stale for found in folded] == ["patch revision 1, now 2"] * 2 + [""] * 2
+    assert folded[0].values["asr/worst"].values == (0.3, 0.4)
+    assert [found.stale for found in folded] == ["patch revision 1, now 2", ""]

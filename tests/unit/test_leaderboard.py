@@ -16,7 +16,7 @@ from backbench.errors import UsageError
 from backbench.leaderboard import Leaderboard, build, extremes, group, ranks, select
 from backbench.model import Cell, CellName, Plan, Stage, StageKind
 from backbench.records import Record
-from backbench.report.tables import as_json, comma_separated, latex, markdown, print_board
+from backbench.report.tables import as_json, comma_separated, html, latex, markdown, print_board
 from backbench.statistics import Outcome
 
 
@@ -123,6 +123,29 @@ def test_a_cell_that_has_not_run_has_one_row() -> None:
     (row,) = build(Plan("b", {}, (one,)), {}.get, {}.get).rows
     assert row.names["evaluator"] == "knn"
     assert row.seeds == ()
+
+
+def test_a_row_that_has_not_run_has_the_heads_of_the_others() -> None:
+    """While a run goes on it stands in their tables, not in one of its own."""
+    done, waiting, other = (
+        replace(one, name=replace(one.name, evaluator=evaluator))
+        for one, evaluator in (
+            (cell("moco-v2", "none", 0), "knn"),
+            (cell("rotnet", "none", 0), "knn"),
+            (cell("rotnet", "none", 0), "linear"),
+        )
+    )
+    records = {"moco-v2-none-0": of_heads("a", {"k=1": 0.5, "k=50": 0.75})}
+    for cells in ((done, waiting, other), (waiting, done, other)):
+        rows = build(Plan("b", {}, cells), records.get, {}.get).rows
+        found = sorted((row.names["method"], row.names["evaluator"]) for row in rows)
+        assert found == [
+            ("moco-v2", "knn:k=1"),
+            ("moco-v2", "knn:k=50"),
+            ("rotnet", "knn:k=1"),
+            ("rotnet", "knn:k=50"),
+            ("rotnet", "linear"),
+        ]
 
 
 def test_heads_are_found_by_their_own_name_and_by_the_evaluators(heads: Leaderboard) -> None:
@@ -280,6 +303,28 @@ def test_one_seed_or_a_missing_one_is_not_ranked(board: Leaderboard) -> None:
     assert 3 not in ranks(board)["asr"]
 
 
+def test_web_pages(board: Leaderboard) -> None:
+    row = replace(board.rows[1], names={**board.rows[1].names, "method": "<moco> & co"})
+    text = html(replace(board, rows=(row,)))
+    assert "350 ±71<br>[69, 1785]~" in text
+    assert "&lt;moco&gt; &amp; co" in text
+    assert "95 % interval of the mean" in text
+    assert text.count("<tr>") == 2
+
+
+def test_every_form_has_all_four_of_every_number(board: Leaderboard) -> None:
+    line = list(csv.DictReader(io.StringIO(comma_separated(board))))[1]
+    low, high = board.rows[1].values["asr"].ci95 or (0, 0)
+    assert float(line["asr:ci95_low"]) == low
+    assert float(line["asr:ci95_high"]) == high
+    assert line["asr:over"] == "seeds"
+    assert line["asr:n"] == "2"
+    content = json.loads(as_json(board))
+    assert content["rows"][1]["metrics"]["asr"]["ci95"] == [low, high]
+    assert 0 < low < high < 1
+    assert "Student's t" in content["interval"]
+
+
 def test_groups(board: Leaderboard) -> None:
     titles = [title for title, _ in group(board, "method")]
     assert titles == ["method moco-v2", "method rotnet"]
@@ -297,11 +342,14 @@ def test_json_and_csv_hold_the_same_numbers(board: Leaderboard) -> None:
 
 def test_markdown_and_latex(board: Leaderboard) -> None:
     text = markdown(board)
-    assert "350 ±71" in text
+    assert "350 ±71 [69, 1785]~" in text
     assert "control" in text
+    assert "95 % interval of the mean" in text
     text = latex(board)
     assert r"\toprule" in text
     assert r"350 $\pm$71" in text
+    assert r"{\scriptsize [69, 1785]$\sim$}" in text
+    assert "95 \\% interval of the mean" in text
     marked = replace(board.rows[3], foreign=True, stale="linear revision 1, now 2", origin="a_b")
     text = latex(replace(board, rows=(*board.rows, marked)))
     assert r"rotnet $\dagger$ \S{} $\ddagger$1" in text
@@ -318,7 +366,9 @@ def test_a_terminal_never_cuts_a_number(board: Leaderboard, width: int) -> None:
     print_board(board, "table", "evaluator", console)
     text = out.getvalue()
     assert "…" not in text
-    assert "350" in text
+    assert "350 ±71" in text
+    assert "[69, 1785]~" in text
+    assert "20 ±14" in text  # the control's
     assert "1/2 *°✗" in text
     table = text.split("mean ±", maxsplit=1)[0]
     assert max(len(line) for line in table.splitlines()) <= width

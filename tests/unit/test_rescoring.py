@@ -14,17 +14,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
 
 from backbench.config import load_benchmark
 from backbench.errors import PluginError, StoreError
 from backbench.model import Plan, Stage, StageKind
 from backbench.plugin import MetricInfo, hookimpl
+from backbench.predictions import write_predictions
 from backbench.registry import Origin, Registered, Registry, load_registry
 from backbench.rescoring import Rescorer, Rescoring
 from backbench.store import Store
 from tests.conftest import Bench, tiny
-from tests.predictions import TARGET, predicted_store
+from tests.predictions import TARGET, predicted_store, stored
 
 CLASSES = 4
 
@@ -111,7 +111,7 @@ def test_another_denominator_target_and_metric(plan: Plan, tmp_path: Path, bench
         (third, 2, False),
     ):
         for part, key in zip(("metrics", "controls"), key_of(plan), strict=True):
-            shown = load_file(tmp_path / "store" / "artifacts" / key / "predictions.safetensors")
+            shown = stored(tmp_path / "store" / "artifacts" / key)
             labels, found = shown["labels"], shown["triggered_predictions"]
             others = labels != target
             numbers = {name: one["mean"] for name, one in row_of(board)[part].items()}
@@ -164,14 +164,14 @@ def test_torch_is_not_imported(plan: Plan, tmp_path: Path) -> None:
 def test_heads_are_rescored_one_by_one(plan: Plan, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     key = attacked(plan)
-    path = store.artifact(key) / "predictions.safetensors"
-    shown = load_file(path)
+    path = store.artifact(key) / "predictions.npz"
+    shown = stored(path.parent)
     heads = {"labels": shown["labels"]}
     for head, swap in (("k=1", False), ("k=50", True)):
         for name in ("clean", "triggered"):
             found = shown[f"{name}_predictions"]
             heads[f"{name}_predictions@{head}"] = CLASSES - 1 - found if swap else found
-    save_file(heads, path)
+    write_predictions(path, heads)
     record_file = tmp_path / "store" / "records" / f"{key}.json"
     record = json.loads(record_file.read_text(encoding="utf-8"))
     record["facts"]["heads"] = ["k=1", "k=50"]
@@ -183,13 +183,24 @@ def test_heads_are_rescored_one_by_one(plan: Plan, tmp_path: Path) -> None:
     assert found.metrics["asr@k=50"] == pytest.approx((triggered == CLASSES - 1).mean())
 
 
+def test_what_was_rescored_is_known_on_every_picture(plan: Plan, tmp_path: Path) -> None:
+    key = attacked(plan)
+    rescorer = Rescorer(Store(tmp_path / "store"), Rescoring("all-images", target=None))
+    found, record = rescorer.outcomes(key, ""), rescorer.record(key)
+    assert record is not None
+    assert len(found["asr"].pictures) == len(found["accuracy/clean"].pictures)
+    for metric, value in record.metrics.items():
+        assert found[metric].hits.mean() * found[metric].scale == pytest.approx(value)
+    assert rescorer.outcomes("no such", "") == {}
+
+
 def test_damaged_predictions_are_named(plan: Plan, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     key = attacked(plan)
-    path = store.artifact(key) / "predictions.safetensors"
+    path = store.artifact(key) / "predictions.npz"
     for damage in (lambda: path.write_bytes(b"x"), path.unlink):
         damage()
-        with pytest.raises(StoreError, match=r"predictions\.safetensors"):
+        with pytest.raises(StoreError, match=r"predictions\.npz"):
             Rescorer(store, Rescoring()).record(key)
 
 

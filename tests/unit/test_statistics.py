@@ -15,6 +15,7 @@ from backbench.statistics import (
     error_over_both,
     error_over_seeds,
     holm,
+    interval,
     paired,
     sample_of,
     summarize,
@@ -46,7 +47,7 @@ def test_three_seeds_by_scipy() -> None:
     low, high = stats.t.interval(0.95, 2, loc=found.mean, scale=stats.sem(values))
     assert found.mean == pytest.approx(0.92)
     assert found.std == pytest.approx(0.02)
-    assert found.ci95 == pytest.approx((high - low) / 2)
+    assert found.ci95 == pytest.approx((low, high))
     assert found.over == "seeds"
 
 
@@ -130,7 +131,14 @@ def test_three_pictures_in_three_seeds_are_no_proof() -> None:
 def test_what_never_or_always_happens_is_not_certain(value: int) -> None:
     found = summarize(sample(np.full((3, 100), value, np.int8), scale=100))
     exact = stats.binomtest(100 * value, 100).proportion_ci(0.95)
-    assert found.ci95 == pytest.approx(100 * (exact.high - exact.low))
+    assert found.ci95 == pytest.approx((100 * exact.low, 100 * exact.high))
+
+
+def test_no_difference_on_any_picture_is_not_certain_either() -> None:
+    hits = hits_of([0.3, 0.5, 0.4])
+    found = summarize(paired(sample(hits), sample(hits)))
+    assert found.ci95 is not None
+    assert found.ci95[0] == -found.ci95[1] < 0
 
 
 def test_a_count_is_its_rate_scaled() -> None:
@@ -138,26 +146,71 @@ def test_a_count_is_its_rate_scaled() -> None:
     rate, count = summarize(sample(hits)), summarize(sample(hits, 200))
     assert rate.over == "seeds and pictures"
     assert rate.ci95 is not None
-    assert count.ci95 == pytest.approx(200 * rate.ci95)
+    assert count.ci95 == pytest.approx([200 * end for end in rate.ci95])
+
+
+# -- bounds ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hits", [1, 3, 50, 97])
+def test_within_bounds_it_is_wilsons_interval(hits: int) -> None:
+    """With the normal half width of 100 independent outcomes it is scipy's."""
+    half = stats.norm.ppf(0.975) * np.sqrt(hits * (100 - hits) / 100**3)
+    exact = stats.binomtest(hits, 100).proportion_ci(0.95, method="wilson")
+    assert interval(hits / 100, half, (0, 1)) == pytest.approx((exact.low, exact.high))
+    count = interval(hits, 100 * half, (0, 100))
+    assert count == pytest.approx((100 * exact.low, 100 * exact.high))
+
+
+def test_a_large_range_is_that_of_a_count() -> None:
+    """Every μ that is as near to 5 as 2 · √(μ / 5): the roots of (5 - μ)² = .8 μ."""
+    found = interval(5.0, 2.0, (0.0, np.inf))
+    assert found == pytest.approx(tuple(sorted(np.roots([1, -10.8, 25]))))
+    assert interval(5.0, 2.0, (0.0, 1e9))[1] == pytest.approx(found[1])
+
+
+def test_nothing_leaves_its_bounds_and_differences_have_none() -> None:
+    values = [0.0, 0.01, 0.03]
+    low, high = summarize(values).ci95 or (0.0, 0.0)
+    assert low < 0 < high
+    assert low == pytest.approx(2 * np.mean(values) - high)
+    within = summarize(values, (0.0, 1.0)).ci95
+    assert within is not None
+    assert 0 < within[0] < np.mean(values) < within[1] < 1
+    assert summarize([0.0, 0.0], (0.0, 1.0)).ci95 == (0, 0)
+    counts = summarize([0, 1, 8], (0.0, np.inf)).ci95
+    assert counts is not None
+    assert 0 < counts[0] < 3 < counts[1]
+
+
+def test_in_the_middle_bounds_change_little() -> None:
+    low, high = interval(0.5, 0.03, (0, 1))
+    assert (low, high) == pytest.approx((0.47, 0.53), abs=1e-4)
 
 
 # -- coverage ----------------------------------------------------------------------------------
 
 
 def simulated(
-    seeds: int, rate: float, of_seeds: float, of_pictures: float, *, of: np.random.Generator
+    seeds: int,
+    rate: float,
+    of_seeds: float,
+    of_pictures: float,
+    *,
+    of: np.random.Generator,
+    pictures: int = 100,
 ) -> NDArray[np.int8]:
-    """Draw outcomes of many benchmarks, (6000 / seeds, seeds, 100); the rate is the truth.
+    """Draw outcomes of many benchmarks, (6000 / seeds, seeds, pictures); the rate is the truth.
 
     A picture is hit where normal numbers of the seed, of the picture and of both exceed a bound:
     their standard deviations are given, the last one's is 1.
     """
     repeats = 6000 // seeds
-    shape = (repeats, seeds, 100)
+    shape = (repeats, seeds, pictures)
     bound = stats.norm.ppf(rate) * np.sqrt(1 + of_seeds**2 + of_pictures**2)
     latent = of.standard_normal(shape, dtype=np.float32)
     latent += of.normal(0, of_seeds, (repeats, seeds, 1)) if of_seeds else 0
-    latent += of.normal(0, of_pictures, (repeats, 1, 100)) if of_pictures else 0
+    latent += of.normal(0, of_pictures, (repeats, 1, pictures)) if of_pictures else 0
     return (latent + bound > 0).astype(np.int8)
 
 
@@ -174,9 +227,26 @@ def test_intervals_cover_the_truth(seeds: int) -> None:
         for rate in (0.5, 0.8):
             hits = simulated(seeds, rate, *spread, of=rng)
             error = error_over_both(hits)
-            found.append(np.abs(hits.mean(axis=(1, 2)) - rate) <= error.half_width())
+            low, high = interval(hits.mean(axis=(1, 2)), error.half_width(), (0, 1))
+            found.append((low <= rate) & (rate <= high))
         covered[spread] = float(np.mean(found))
     assert all(0.93 <= share <= 0.97 for share in covered.values()), covered
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.05, 0.95])
+def test_intervals_of_skewed_rates_cover_the_truth(rate: float) -> None:
+    """Without Wilson's form .90 to .93 of them would, where seeds differ."""
+    rng = np.random.default_rng(0)
+    covered, plain = [], []
+    for seeds in (3, 5):
+        hits = simulated(seeds, rate, 0.3, 0.3, of=rng, pictures=400)
+        mean, half = hits.mean(axis=(1, 2)), error_over_both(hits).half_width()
+        for bounds, found in (((0, 1), covered), (None, plain)):
+            low, high = interval(mean, half, bounds)
+            found.append(float(np.mean((low <= rate) & (rate <= high))))
+            assert bounds is None or (low.min() >= 0 and high.max() <= 1)
+    assert 0.93 <= np.mean(covered) <= 0.97
+    assert np.mean(plain) < np.mean(covered) - 0.01
 
 
 def test_an_interval_over_seeds_alone_does_not_cover_other_pictures() -> None:

@@ -14,7 +14,7 @@ from backbench.config import load_benchmark
 from backbench.errors import ExitCode, UsageError
 from backbench.plugin import MetricInfo
 from backbench.registry import load_registry
-from backbench.report.tables import number
+from backbench.report.numbers import number
 from backbench.rescoring import Rescorer, Rescoring
 from backbench.store import Store
 

@@ -14,7 +14,7 @@ from backbench.config import DEFAULT_FILE
 from backbench.errors import ExitCode, UsageError
 from backbench.leaderboard import Leaderboard, select
 from backbench.report.comparison import as_json, markdown, print_table
-from backbench.report.tables import number
+from backbench.report.numbers import number
 from backbench.statistics import FEW
 from backbench.store import Store
 

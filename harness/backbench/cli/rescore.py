@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
+from backbench import flags
 from backbench.cli import common
 from backbench.cli.show import show_board
 from backbench.config import Benchmark
 from backbench.errors import UsageError
-from backbench.flags import reader
 from backbench.leaderboard import build, select
 from backbench.metrics import Denominator
 from backbench.plugin import MetricInfo
@@ -24,7 +24,7 @@ from backbench.store import Store
 @common.benchmark_argument
 @common.profile_option
 @common.store_option
-@common.formats("table", "json", "csv", "markdown", "latex")
+@common.formats("table", "json", "csv", "markdown", "latex", "html")
 @click.option(
     "--asr",
     "denominator",
@@ -66,8 +66,14 @@ def command(  # noqa: PLR0917 - click passes them by name
     plan = common.plan_of(benchmark, where, keep_hashes=False)
     rescorer = Rescorer(where, how)
     columns = (*registry.columns(), *how.columns)
-    flags_of = reader(where.record)
-    board = build(plan, rescorer.record, where.failure, extra=columns, flags_of=flags_of)
+    board = build(
+        plan,
+        rescorer.record,
+        where.failure,
+        extra=columns,
+        outcomes_of=rescorer.outcomes,
+        flags_of=flags.reader(where.record),
+    )
     if not any(row.seeds for row in board.rows):
         raise UsageError(f"{store}: no finished cell of {benchmark.name!r} to rescore")
     show_board(replace(select(board, filters, sort), rescored=how.line), style)

@@ -14,7 +14,7 @@ from backbench.errors import UsageError
 from backbench.folding import over_attacks
 from backbench.leaderboard import FIELDS, Leaderboard, build, select
 from backbench.model import Plan
-from backbench.outcomes import reader
+from backbench.outcomes import predictions_in, reader
 from backbench.registry import Registry
 from backbench.report.detection import Sheet, detection_sheet, print_sheet, trade_off_sheet
 from backbench.report.tables import print_board
@@ -29,7 +29,7 @@ from backbench.verification.imported import with_imported
 @common.benchmark_argument
 @common.profile_option
 @common.store_option
-@common.formats("table", "json", "csv", "markdown", "latex")
+@common.formats("table", "json", "csv", "markdown", "latex", "html")
 @click.option("--sort", metavar="NAME", help="Field or metric; -NAME for descending.")
 @click.option(
     "--filter",
@@ -41,7 +41,7 @@ from backbench.verification.imported import with_imported
 @click.option(
     "--over",
     type=click.Choice(["attacks"]),
-    help="Instead of each attack's row, their worst case and their mean.",
+    help="One row for all attacks of a method: columns of their worst case and of their mean.",
 )
 @click.option(
     "--group",
@@ -87,6 +87,8 @@ def command(  # noqa: PLR0917 - click passes them by name
     """
     if why is not None and over:
         raise UsageError("show: --why is about one row of the matrix: leave out --over")
+    if view == "trade-off" and over:
+        raise UsageError("show: --trade-off is about each attack: leave out --over")
     registry, benchmark = common.load(file, profile)
     where = Store(store)
     plan = common.plan_of(benchmark, where, keep_hashes=False)
@@ -136,7 +138,7 @@ def board_of(registry: Registry, plan: Plan, store: Store) -> Leaderboard:
         found.current,
         store.failure,
         extra=columns,
-        outcomes_of=reader(store, found.record),
+        outcomes_of=reader(found.record, predictions_in(store)),
         older_of=found.older,
         flags_of=flags.reader(store.record),
     )

@@ -58,6 +58,8 @@ class Column:
         best: Which end is best for a defender; ``None`` where neither is.
         decimals: Digits after the point: 3 for a fraction, 0 for a count.
         control: Show the control's value beside it.
+        bounds: The least and the greatest value it can have; ``None`` where it has none, or the
+            harness knows.
     """
 
     metric: str
@@ -65,6 +67,7 @@ class Column:
     best: Literal["high", "low"] | None = None
     decimals: int = 3
     control: bool = False
+    bounds: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +179,8 @@ class MetricInfo(PluginInfo):
         best: Which end is best for a defender; ``None`` where neither is.
         decimals: Digits after the point: 3 for a fraction, 0 for a count.
         control: Show the control's value beside it.
+        bounds: The least and the greatest value it can have, (0, 1) for a share: no interval leaves
+            them; ``None`` where it has none.
     """
 
     kind: ClassVar[str] = "metric"
@@ -184,12 +189,18 @@ class MetricInfo(PluginInfo):
     best: Literal["high", "low"] | None = None
     decimals: int = 3
     control: bool = False
+    bounds: tuple[float, float] | None = None
 
     @property
     def column(self) -> Column:
         """The metric's column of the leaderboard."""
         return Column(
-            self.name, self.title or self.name, self.best, self.decimals, control=self.control
+            self.name,
+            self.title or self.name,
+            self.best,
+            self.decimals,
+            control=self.control,
+            bounds=self.bounds,
         )
 
 

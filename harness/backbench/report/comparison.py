@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from backbench.comparing import Comparison
-from backbench.report.tables import number, spread
-from backbench.statistics import FEW, Summary
+from backbench.report.numbers import interval, number, spread
+from backbench.statistics import FEW
 
 NOTE = (
     "difference: {sides}, paired by seed and picture; interval: Student's t over seeds and "
@@ -41,7 +41,7 @@ def table(found: Sequence[Comparison], sides: str) -> tuple[list[str], list[list
                 spread(one.left, decimals),
                 spread(one.right, decimals),
                 f"{'+' if one.difference.mean > 0 else ''}{number(one.difference.mean, decimals)}",
-                _interval(one.difference, decimals),
+                interval(one.difference, decimals) or "–",
                 "–" if one.effect is None else f"{one.effect:+.2f}",
                 _p(one.p_value),
                 _p(one.corrected),
@@ -53,14 +53,6 @@ def table(found: Sequence[Comparison], sides: str) -> tuple[list[str], list[list
 
 def _several(found: Sequence[Comparison], field: str) -> bool:
     return len({one.names[field] for one in found}) > 1
-
-
-def _interval(summary: Summary, decimals: int) -> str:
-    if summary.ci95 is None:
-        return "–"
-    low, high = summary.mean - summary.ci95, summary.mean + summary.ci95
-    only = " ~" if summary.over == "seeds" else ""
-    return f"{number(low, decimals)} … {number(high, decimals)}{only}"
 
 
 def _p(value: float | None) -> str:

@@ -45,7 +45,7 @@ _MANIFEST_LINE, _INDEX_ENTRY = 330, 40
 
 #: The forms of artifacts, as they are printed.
 _DECODED, _POISONS, _ENCODERS = "decoded pictures", "poisoned pictures", "encoders"
-_FEATURES, _PREDICTIONS = "features", "predictions"
+_FEATURES, _PREDICTIONS = "features", "predictions at most"
 _FORMS = (_DECODED, _POISONS, _ENCODERS, _FEATURES, _PREDICTIONS)
 
 NOTE = (

@@ -5,21 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from backbench.leaderboard import Leaderboard, Row
 from backbench.model import NONE, Cell, Plan, StageKind
 from backbench.plugin import Column
 from backbench.records import Record
-from backbench.report.tables import spread
-from backbench.statistics import Summary, summarize
+from backbench.report.grid import Grid, print_grid
+from backbench.report.numbers import INTERVAL_NOTE, interval, spread, whole
+from backbench.statistics import Bounds, Summary, summarize
 
 #: What names a line of the table of detection.
 FIELDS = ("dataset", "method", "attack", "defense")
@@ -48,9 +49,12 @@ DETECTION_NOTE = (
     "precision; P@k: precision among the k highest, ties in random order; Recall 1 % FP: recall "
     "where 1 % of the clean pictures are accused; Recall, Precision: of what was dropped. Seconds: "
     "wall clock of the defense, without the training that follows; Peak: highest memory of its "
-    "worker until then; Clean needed: share of the training set that it asked for as clean; ±: "
-    "standard deviation over n seeds"
+    "worker until then; Clean needed: share of the training set that it asked for as clean; "
+    f"{INTERVAL_NOTE}"
 )
+
+#: Of what stands in the table of detection, what is a number of pictures.
+_COUNTED = ("detection/dropped", "detection/clean_lost")
 
 #: What the table of trade-offs shows; each is paired with the undefended row by seed.
 TRADES = (
@@ -62,7 +66,7 @@ TRADES = (
 )
 TRADE_NOTE = (
     "each defended row beside the undefended row of the same seeds; removed and gained: good if "
-    "high; lost: good if low; lift: value less control; ±: standard deviation over n seeds"
+    f"high; lost: good if low; lift: value less control; {INTERVAL_NOTE}"
 )
 
 
@@ -188,7 +192,17 @@ def _line(names: Mapping[str, str], by_seed: Mapping[int, Mapping[str, float]]) 
     for seed in seeds:
         for name, value in by_seed[seed].items():
             values.setdefault(name, []).append(value)
-    return Line(names, seeds, {name: summarize(numbers) for name, numbers in values.items()})
+    found = {name: summarize(numbers, _bounds(name)) for name, numbers in values.items()}
+    return Line(names, seeds, found)
+
+
+def _bounds(name: str) -> Bounds | None:
+    """Return what a number cannot leave; ``None`` for a difference."""
+    if name.startswith("trade/"):
+        return (0.0, 1.0) if name == "trade/asr_left" else None
+    if name in _COUNTED or (name.startswith("cost/") and name != "cost/clean_fraction"):
+        return 0.0, math.inf
+    return 0.0, 1.0
 
 
 # -- as text -----------------------------------------------------------------------------------
@@ -199,7 +213,7 @@ def print_sheet(sheet: Sheet, style: str, console: Console) -> None:
 
     Args:
         sheet: What to print.
-        style: ``table``, ``json``, ``csv``, ``markdown`` or ``latex``.
+        style: ``table``, ``json``, ``csv``, ``markdown``, ``latex`` or ``html``.
         console: Where to.
     """
     if style == "table":
@@ -210,54 +224,61 @@ def print_sheet(sheet: Sheet, style: str, console: Console) -> None:
     console.file.write(text + "\n")
 
 
-def _cells(sheet: Sheet) -> tuple[list[str], list[list[str]]]:
-    """Return the headings and the lines of what is shown."""
-    columns = [
-        one for one in sheet.columns if any(one.metric in line.values for line in sheet.lines)
-    ]
-    header = [*(name.capitalize() for name in sheet.fields), "n", *(one.title for one in columns)]
-    body = [
-        [
-            *(line.names[name] for name in sheet.fields),
-            str(len(line.seeds)),
-            *(spread(line.values.get(one.metric), one.decimals) for one in columns),
-        ]
-        for line in sheet.lines
-    ]
-    return header, body
+def _columns(sheet: Sheet) -> list[Column]:
+    """Return the columns in which some line has a number."""
+    return [one for one in sheet.columns if any(one.metric in line.values for line in sheet.lines)]
+
+
+def _names(sheet: Sheet, line: Line) -> list[str]:
+    return [*(line.names[name] for name in sheet.fields), str(len(line.seeds))]
 
 
 def _print_table(sheet: Sheet, console: Console) -> None:
-    header, body = _cells(sheet)
-    table = Table(
+    columns = _columns(sheet)
+
+    def number(line: Line, column: Column) -> Text:
+        value = line.values.get(column.metric)
+        text, found = Text(spread(value, column.decimals)), interval(value, column.decimals)
+        return text.append(f"\n{found}", "dim") if found else text
+
+    grid = Grid(
         title=sheet.title,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
+        names=[*(name.capitalize() for name in sheet.fields), "n"],
+        groups=[[column.title] for column in columns],
+        lines=[
+            (_names(sheet, line), [number(line, column) for column in columns])
+            for line in sheet.lines
+        ],
     )
-    for position, heading in enumerate(header):
-        right = position >= len(sheet.fields)
-        table.add_column(heading, justify="right" if right else "left", no_wrap=not right)
-    for line in body:
-        table.add_row(*(Text(cell) for cell in line))
-    width = console.measure(table, options=console.options.update(width=10_000)).maximum
-    narrow, console.width = console.width, max(width, console.width)  # never cut a number
-    console.print(table)
-    console.width = narrow
+    print_grid(grid, console)
     console.print(Text(sheet.note, "dim"), soft_wrap=not console.is_terminal)
 
 
 def _tabulated(sheet: Sheet, style: str) -> str:
     from tabulate import tabulate
 
-    header, body = _cells(sheet)
+    columns = _columns(sheet)
+    between = "\n" if style == "html" else " "
+    header = [*(name.capitalize() for name in sheet.fields), "n", *(one.title for one in columns)]
+    body = [
+        [
+            *_names(sheet, line),
+            *(whole(line.values.get(one.metric), one.decimals, between) for one in columns),
+        ]
+        for line in sheet.lines
+    ]
     align: Sequence[str] = ["left"] * len(sheet.fields)
     align = [*align, *["right"] * (len(header) - len(align))]
-    form = {"markdown": "github", "latex": "latex_booktabs"}[style]
+    form = {"markdown": "github", "latex": "latex_booktabs", "html": "unsafehtml"}[style]
+    if style == "html":
+        header = [escape(one) for one in header]
+        body = [[escape(cell).replace("\n", "<br>") for cell in line] for line in body]
     text = tabulate(body, header, tablefmt=form, colalign=align, disable_numparse=True)
+    if style == "html":
+        return f"{text}\n<p>{escape(sheet.note)}</p>"
     if style == "latex":
-        return text.replace("±", r"$\pm$").replace("–", "--")
+        text = text.replace("±", r"$\pm$").replace("–", "--")
+        return text.replace(r"\textasciitilde{}", r"$\sim$")
     return f"{text}\n\n{sheet.note}"
 
 
@@ -275,7 +296,7 @@ def _as_json(sheet: Sheet) -> str:
 
 def _comma_separated(sheet: Sheet) -> str:
     names = sorted({name for line in sheet.lines for name in line.values})
-    parts = ("mean", "std", "ci95")
+    parts = ("mean", "std", "ci95_low", "ci95_high")
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*sheet.fields, "n", *(f"{name}:{part}" for name in names for part in parts)])
@@ -283,7 +304,8 @@ def _comma_separated(sheet: Sheet) -> str:
         row: list[Any] = [*(line.names[field] for field in sheet.fields), len(line.seeds)]
         for name in names:
             summary = line.values.get(name)
-            values = (getattr(summary, part) if summary else None for part in parts)
+            low, high = summary.ci95 or (None, None) if summary else (None, None)
+            values = (summary.mean, summary.std, low, high) if summary else (None,) * len(parts)
             row += ["" if value is None else repr(value) for value in values]
         writer.writerow(row)
     return out.getvalue().rstrip("\n")

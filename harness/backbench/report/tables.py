@@ -1,4 +1,4 @@
-"""Leaderboards as text: rich tables, Markdown, LaTeX, CSV, JSON."""
+"""Leaderboards as text: rich tables, Markdown, LaTeX, HTML, CSV, JSON."""
 
 from __future__ import annotations
 
@@ -7,18 +7,25 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from enum import IntEnum
+from html import escape
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from backbench.leaderboard import FIELDS, LIFTS, Leaderboard, Row, extremes, group, ranks
 from backbench.plugin import Column
+from backbench.report.grid import Grid, print_grid
+from backbench.report.numbers import (
+    INTERVAL_NOTE,
+    SEEDS_ONLY,
+    interval,
+    number,
+    spread,
+    whole,
+)
 from backbench.statistics import FEW, Summary
 
 #: What the marks of a number of seeds say.
@@ -26,10 +33,9 @@ COUNT_NOTE = "* fewer than 3 seeds, ° a control is missing, ✗ a stage failed"
 
 NOTE = (
     "FP: pictures of other classes taken for the target class; ASR: their share; trig.: with the "
-    "trigger; control: the same with an encoder trained on clean data; ±: standard deviation over "
-    f"n seeds; {COUNT_NOTE}; ▲ best, ▼ worst of a column, among rows of one evaluator: 95 % "
-    "intervals (Student's t, over seeds and pictures) apart, ties marked alike; rows that are "
-    "incomplete, stale (§) or imported (‡) are not ranked"
+    f"trigger; control: the same with an encoder trained on clean data; {INTERVAL_NOTE}; "
+    f"{COUNT_NOTE}; ▲ best, ▼ worst of a column, among rows of one evaluator: intervals apart, "
+    "ties marked alike; rows that are incomplete, stale (§) or imported (‡) are not ranked"
 )
 
 
@@ -56,7 +62,7 @@ def protocol_line(board: Leaderboard) -> str:
     line = "no protocol: the options are the benchmark file's own"
     if board.protocol:
         line = f"protocol {board.protocol}"
-    line = f"{line}; {board.rescored}" if board.rescored else line
+    line = "; ".join(filter(None, (line, board.rescored, board.folded)))
     stale = ", ".join(dict.fromkeys(row.stale for row in board.rows if row.stale))
     line = f"{line}; § stale: {stale}: backbench run --refresh stale" if stale else line
     return f"{line}; {FOREIGN_NOTE}" if any(row.foreign for row in board.rows) else line
@@ -99,119 +105,76 @@ def _is_reported(board: Leaderboard, column: Column) -> bool:
     return any(column.metric in row.reported for row in board.rows)
 
 
-def number(value: float, decimals: int) -> str:
-    """Format a number: ``.940`` for a fraction, ``349`` for a count."""
-    text = f"{value:.{decimals}f}"
-    if decimals and text.startswith("0."):
-        return text[1:]
-    return text.replace("-0.", "-.", 1) if decimals else text
-
-
-def spread(summary: Summary | None, decimals: int, *, with_std: bool = True) -> str:
-    """Format a summary: ``.940 ±.004``; one seed has no spread."""
-    if summary is None:
-        return "–"
-    text = number(summary.mean, decimals)
-    if summary.std is None or not with_std:
-        return text
-    return f"{text} ±{number(summary.std, decimals)}"
-
-
 def print_tables(board: Leaderboard, by: str | None, console: Console) -> None:
     """Print the leaderboard as tables, one a group.
 
-    A terminal that is too narrow for everything loses the spread of the controls first, then all
-    spreads; what is written to a file is never narrowed.
+    A terminal that is too narrow for all columns gets each table in parts.
     """
     for title, part in group(board, by):
-        width = _WIDE
-        for detail in _Detail:
-            table = _table(title, part, by, detail)
-            if not console.is_terminal:
-                break  # as wide as it comes: measuring a table takes as long as printing it
-            width = console.measure(table, options=console.options.update(width=_WIDE)).maximum
-            if width <= console.width:
-                break
-        narrow = console.width
-        console.width = max(width, narrow)
-        console.print(table)
-        console.width = narrow
+        print_grid(_grid(title, part, by), console)
         under = "\n".join([protocol_line(part), *footnotes(part)])
         console.print(Text(f"{under}\n", "dim"), soft_wrap=not console.is_terminal)
     console.print(Text(NOTE, "dim"), soft_wrap=not console.is_terminal)
 
 
-class _Detail(IntEnum):
-    """How much of a summary is shown."""
-
-    ALL = 0
-    NO_SPREAD_OF_CONTROLS = 1
-    NO_SPREAD = 2
-
-
-def _table(title: str, board: Leaderboard, by: str | None, detail: _Detail) -> Table:
+def _grid(title: str, board: Leaderboard, by: str | None) -> Grid:
     fields = _fields(board, by)
-    columns = _columns(board)
     counts = {_count(row) for row in board.rows}
     same = f"n = {counts.pop()}" if len(counts) == 1 else ""
-    tight = detail == _Detail.NO_SPREAD
-    table = Table(
-        title=" · ".join(filter(None, (board.benchmark, title, same))),
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 0 if tight else 1),
-    )
-    for name in fields:
-        table.add_column(name.capitalize(), no_wrap=True)
-    if not same:
-        table.add_column("n", justify="right", no_wrap=True)
-    for column in columns:
-        heading = column.title.replace(" ", "\n") if tight else column.title
-        table.add_column(heading, justify="right", no_wrap=True)
-        for heading in _beside(board, column, tight=tight):
-            table.add_column(heading, justify="right", style="dim", no_wrap=True)
-    marks, notes, origins = extremes(board), _notes(board), _origins(board)
-    methods = [row.names["method"] for row in board.rows]
-    blocks = 1 + sum(one != two for one, two in itertools.pairwise(methods))
-    apart = blocks == len(set(methods))  # not where rows have been sorted by something else
-    previous: Row | None = None
+    columns, marks = _columns(board), extremes(board)
+    notes, origins = _notes(board), _origins(board)
+    lines = []
     for index, row in enumerate(board.rows):
-        if apart and previous is not None and row.names["method"] != previous.names["method"]:
-            table.add_section()
-        previous = row
-        cells: list[Text | str] = [Text(_name(row, name, origins)) for name in fields]
-        if not same:
-            cells.append(_count(row))
+        names = [_name(row, name, origins) for name in fields]
+        numbers: list[Text] = []
         for column in columns:
             value = row.values.get(column.metric)
-            text = spread(value, column.decimals, with_std=detail < _Detail.NO_SPREAD)
-            cells.append(_marked(text, column, index, marks))
+            numbers.append(_stacked(value, column, _mark(column, index, marks)))
             if column.control:
-                control = row.controls.get(column.metric)
-                cells.append(spread(control, column.decimals, with_std=detail == _Detail.ALL))
-            cells += [_reported(row, column, notes)] * _is_reported(board, column)
-        table.add_row(*cells)
-    return table
+                numbers.append(_stacked(row.controls.get(column.metric), column, ("", "")))
+            if _is_reported(board, column):
+                numbers.append(Text(_reported(row, column, notes)))
+        lines.append((names if same else [*names, _count(row)], numbers))
+    methods = [row.names["method"] for row in board.rows]
+    ends = [at for at, (one, two) in enumerate(itertools.pairwise(methods)) if one != two]
+    apart = len(ends) + 1 == len(set(methods))  # not where rows have been sorted by something else
+    return Grid(
+        title=" · ".join(filter(None, (board.benchmark, title, same))),
+        names=[*(name.capitalize() for name in fields), *([] if same else ["n"])],
+        groups=[[column.title, *_beside(board, column)] for column in columns],
+        lines=lines,
+        after=ends if apart else (),
+        dim=_BESIDE,
+    )
 
 
-def _beside(board: Leaderboard, column: Column, *, tight: bool) -> Iterator[str]:
-    """Yield the headings of what stands to the right of a column."""
-    if column.control:
-        yield "con-\ntrol" if tight else "control"
-    if _is_reported(board, column):
-        yield "re-\nported" if tight else "reported"
+#: The headings of what stands beside a column.
+_BESIDE = ("control", "reported")
 
 
-def _marked(
-    text: str, column: Column, index: int, marks: dict[tuple[str, str], frozenset[int]]
-) -> Text:
+def _beside(board: Leaderboard, column: Column) -> list[str]:
+    shown = (column.control, _is_reported(board, column))
+    return [heading for heading, is_shown in zip(_BESIDE, shown, strict=True) if is_shown]
+
+
+def _stacked(summary: Summary | None, column: Column, mark: tuple[str, str]) -> Text:
+    """Return mean and spread with the interval beneath; a mark stands to their right."""
+    sign, style = mark
+    text = Text(
+        f"{spread(summary, column.decimals)}{sign or '  ' * (column.best is not None)}", style
+    )
+    found = interval(summary, column.decimals)
+    return text.append(f"\n{found}", "dim not bold") if found else text
+
+
+def _mark(
+    column: Column, index: int, marks: dict[tuple[str, str], frozenset[int]]
+) -> tuple[str, str]:
     if index in marks.get((column.metric, "best"), ()):
-        return Text(f"{text} ▲", "bold green")
+        return " ▲", "bold green"
     if index in marks.get((column.metric, "worst"), ()):
-        return Text(f"{text} ▼", "red")
-    return Text(f"{text}  ")
+        return " ▼", "red"
+    return "", ""
 
 
 def _name(row: Row, field: str, origins: Mapping[str, str]) -> str:
@@ -241,29 +204,36 @@ def _columns(board: Leaderboard) -> list[Column]:
     ]
 
 
-def _plain(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
+def _plain(
+    board: Leaderboard, form: Callable[[Summary | None, int], str]
+) -> tuple[list[str], list[list[str]]]:
+    """Return the headings and the lines of a table.
+
+    Args:
+        board: The leaderboard.
+        form: Formats a summary with a number of decimals.
+    """
     columns, notes, origins = _columns(board), _notes(board), _origins(board)
     header = [*FIELDS, "n"]
     for column in columns:
-        header += [column.title, *([f"{column.title} control"] if column.control else [])]
-        header += [f"{column.title} reported"] if _is_reported(board, column) else []
+        beside = (f"{column.title} {heading}" for heading in _beside(board, column))
+        header += [column.title, *beside]
     body = []
     for row in board.rows:
         line = [*(_name(row, name, origins) for name in FIELDS), _count(row)]
         for column in columns:
-            line.append(spread(row.values.get(column.metric), column.decimals))
+            line.append(form(row.values.get(column.metric), column.decimals))
             if column.control:
-                line.append(spread(row.controls.get(column.metric), column.decimals))
+                line.append(form(row.controls.get(column.metric), column.decimals))
             if _is_reported(board, column):
                 line.append(_reported(row, column, notes, missing="–"))
         body.append(line)
     return header, body
 
 
-def _tabulated(board: Leaderboard, style: str) -> str:
+def _tabulated(header: Sequence[str], body: Sequence[Sequence[str]], style: str) -> str:
     from tabulate import tabulate
 
-    header, body = _plain(board)
     align: Sequence[str] = ["left"] * len(FIELDS) + ["right"] * (len(header) - len(FIELDS))
     return tabulate(body, header, tablefmt=style, colalign=align, disable_numparse=True)
 
@@ -271,26 +241,31 @@ def _tabulated(board: Leaderboard, style: str) -> str:
 def markdown(board: Leaderboard) -> str:
     """Return a Markdown table for each protocol."""
     parts = [
-        "\n\n".join([_tabulated(part, "github"), protocol_line(part), *footnotes(part)])
+        "\n\n".join(
+            [_tabulated(*_plain(part, whole), "github"), protocol_line(part), *footnotes(part)]
+        )
         for _, part in group(board, None)
     ]
     return "\n\n".join([*parts, NOTE])
 
 
 def latex(board: Leaderboard) -> str:
-    """Return a LaTeX table with booktabs rules for each protocol."""
-    parts = [
-        "\n\\par ".join(
-            [
-                _tabulated(part, "latex_booktabs"),
-                protocol_line(part),
-                *(re.sub(r"([%_#&$])", r"\\\1", note) for note in footnotes(part)),
-                *[COUNT_NOTE] * any(not _count(row)[-1].isdigit() for row in part.rows),
-            ]
-        )
-        for _, part in group(board, None)
-    ]
-    body = "\n\n".join(parts)
+    """Return a LaTeX table with booktabs rules for each protocol; intervals beneath the numbers."""
+    parts = []
+    for _, part in group(board, None):
+        header, numbers = _plain(part, spread)
+        _, intervals = _plain(part, interval)
+        body = []
+        for line, beneath in zip(numbers, intervals, strict=True):
+            found = [cell if cell.startswith("[") and "," in cell else "" for cell in beneath]
+            body += [line, *([found] if any(found) else [])]
+        table = _tabulated(header, body, "latex_booktabs")
+        table = table.replace(r"\textasciitilde{}", SEEDS_ONLY)
+        table = re.sub(r"(\[\S+, \S+\]~?)", r"{\\scriptsize \1}", table)
+        notes = [re.sub(r"([%_#&$])", r"\\\1", note) for note in (*footnotes(part), INTERVAL_NOTE)]
+        counted = [COUNT_NOTE] * any(not _count(row)[-1].isdigit() for row in part.rows)
+        parts.append("\n\\par ".join([table, protocol_line(part), *notes, *counted]))
+    body_text = "\n\n".join(parts)
     commands = {
         "±": r"$\pm$",
         "–": "--",
@@ -300,16 +275,28 @@ def latex(board: Leaderboard) -> str:
         "‡": r"$\ddagger$",
         "§": r"\S{}",
         "¶": r"\P{}",
+        SEEDS_ONLY: r"$\sim$",
     }
     for character, command in commands.items():
-        body = body.replace(character, command)
-    return body
+        body_text = body_text.replace(character, command)
+    return body_text
+
+
+def html(board: Leaderboard) -> str:
+    """Return an HTML table for each protocol, to be put into a page."""
+    parts = []
+    for _, part in group(board, None):
+        header, body = _plain(part, lambda one, decimals: whole(one, decimals, "\n"))
+        cells = [[escape(cell).replace("\n", "<br>") for cell in line] for line in body]
+        parts.append(_tabulated([escape(heading) for heading in header], cells, "unsafehtml"))
+        parts += [f"<p>{escape(note)}</p>" for note in (protocol_line(part), *footnotes(part))]
+    return "\n".join([*parts, f"<p>{escape(NOTE)}</p>"])
 
 
 def comma_separated(board: Leaderboard) -> str:
     """Return CSV: one line a row, mean, standard deviation and interval of every metric."""
     metrics = sorted({metric for row in board.rows for metric in row.values})
-    parts = ("n", "mean", "std", "ci95", "over")
+    parts = ("n", "mean", "std", "ci95_low", "ci95_high", "over")
     header = ["protocol", *FIELDS, "foreign", "origin", "n", "planned", "complete"]
     places = ranks(board)
     for metric in metrics:
@@ -335,9 +322,7 @@ def comma_separated(board: Leaderboard) -> str:
         for metric in metrics:
             for kind in _kinds(metric):
                 summary = getattr(row, _KINDS[kind]).get(metric)
-                for part in parts:
-                    value = getattr(summary, part) if summary is not None else None
-                    line.append("" if value is None else value)
+                line += _numbers(summary)
             line += [places[metric].get(index, "")] if metric in places else []
         for metric in reported:
             figure = row.reported.get(metric)
@@ -347,6 +332,15 @@ def comma_separated(board: Leaderboard) -> str:
         line += ["\n".join(map(str, row.flags))] * some_flagged
         writer.writerow(line)
     return out.getvalue().rstrip("\n")
+
+
+def _numbers(summary: Summary | None) -> list[Any]:
+    """Return n, mean, standard deviation, both ends of the interval, and what it allows for."""
+    if summary is None:
+        return [""] * 6
+    low, high = summary.ci95 or ("", "")
+    std = "" if summary.std is None else summary.std
+    return [summary.n, summary.mean, std, low, high, summary.over]
 
 
 #: Where a row keeps a metric's own numbers, those of its control and those of the lift.
@@ -383,6 +377,8 @@ def as_json(board: Leaderboard) -> str:
     ]
     content: dict[str, Any] = {"benchmark": board.benchmark, "protocol": board.protocol}
     content |= {"rescored": board.rescored} if board.rescored else {}
+    content |= {"folded": board.folded} if board.folded else {}
+    content["interval"] = INTERVAL_NOTE
     content["rows"] = rows
     return json.dumps(content, indent=2)
 
@@ -392,12 +388,18 @@ def print_board(board: Leaderboard, style: str, by: str | None, console: Console
 
     Args:
         board: What to print.
-        style: ``table``, ``json``, ``csv``, ``markdown`` or ``latex``.
+        style: ``table``, ``json``, ``csv``, ``markdown``, ``latex`` or ``html``.
         by: Field that splits a table into several; only for ``table``.
         console: Where to.
     """
     if style == "table":
         print_tables(board, by, console)
         return
-    formats = {"json": as_json, "csv": comma_separated, "markdown": markdown, "latex": latex}
+    formats = {
+        "json": as_json,
+        "csv": comma_separated,
+        "markdown": markdown,
+        "latex": latex,
+        "html": html,
+    }
     console.file.write(formats[style](board) + "\n")

@@ -18,6 +18,7 @@ from safetensors.numpy import load, save_file
 from backbench.errors import StageError
 from backbench.images import Unlabelled
 from backbench.metrics import (
+    HEAD_NAME,
     METRICS_VERSION,
     Denominator,
     at,
@@ -32,7 +33,7 @@ from backbench.plugin import (
     ImageEvaluator,
     Scores,
 )
-from backbench.predictions import PREDICTIONS
+from backbench.predictions import PREDICTIONS, write_predictions
 from backbench.published_csv import per_class_csv
 from backbench.records import Record
 from backbench.seeds import derive
@@ -51,7 +52,7 @@ ALL_IMAGES = "asr:all-images"
 #: Says in a stage's content which head is used instead of learning one; a SHA-256 follows.
 GIVEN_HEAD = "head:"
 
-_HEAD_NAME = re.compile(r"[\w.=+-]+")
+_HEAD_NAME = re.compile(HEAD_NAME, re.ASCII)
 
 
 def run(task: Task) -> Outcome:
@@ -87,7 +88,7 @@ def run(task: Task) -> Outcome:
             predicted.setdefault(name, {})[pictures] = found
             tensors[at(f"{pictures}_scores", name)] = scores.astype(np.float16)
             tensors[at(f"{pictures}_predictions", name)] = found.astype(np.int32)
-    save_file(tensors, task.folder / PREDICTIONS)
+    write_predictions(task.folder / PREDICTIONS, tensors)
 
     tables: dict[str, Any] = {}
     metrics: dict[str, float] = {}

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from backbench.plugin import MetricInfo
 from backbench.registry import Origin, Registered
 from backbench.testing.base import PluginContract, global_generators_untouched, imports_torch
 
@@ -59,9 +60,12 @@ class MetricContract(PluginContract):
 
     @pytest.mark.parametrize(("attacked", "target"), _CASES)
     def test_gives_a_finite_number_or_nothing(self, *, attacked: bool, target: int | None) -> None:
-        """A metric that has no meaning is ``None``, not NaN; predictions are left as they are."""
+        """A metric without meaning is ``None``, not NaN; it keeps to the bounds it declares."""
         found = self.ask(attacked=attacked, target=target)
         assert found is None or math.isfinite(float(found))
+        bounds = cast("MetricInfo", self.info).bounds
+        if found is not None and bounds is not None:
+            assert bounds[0] <= found <= bounds[1]
 
     @pytest.mark.parametrize(("attacked", "target"), _CASES)
     def test_is_a_pure_function(self, *, attacked: bool, target: int | None) -> None:

@@ -7,8 +7,8 @@
     plan.json               cells, and what the key of each stage is of
     environment.json        the environments in which stages ran, and how many in each
     records/<key>.json      the records, the folders of the machine left out
-    artifacts/<key>/…       indices of data sets, manifests, predictions, classes: no images and
-                            no weights, whose hashes stand in the records
+    artifacts/<key>/…       indices of data sets, manifests, scores of defenses, predictions,
+                            classes: no images and no weights, whose hashes stand in the records
 
 A bundle is read in memory: nothing of it is ever written to a disk or run.
 """
@@ -16,6 +16,7 @@ A bundle is read in memory: nothing of it is ever written to a disk or run.
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import re
 import stat
@@ -28,7 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from backbench.errors import UsageError
+from backbench.metrics import HEAD_NAME
 from backbench.model import Cell, CellName, Plan, PluginUse, Stage, StageKind, stage_identity
+from backbench.predictions import PREDICTIONS, file_of
 from backbench.records import Record
 from backbench.verification.findings import MALFORMED
 
@@ -41,7 +44,10 @@ HEADER, TOML, PLAN, ENVIRONMENT = "bundle.json", "benchmark.toml", "plan.json", 
 _ARTIFACTS = {
     StageKind.DATASET: r"index\.json",
     StageKind.POISON: r"(train|val)\.jsonl",
-    StageKind.EVALUATE: r"predictions\.safetensors|classes\.json|classes(_[\w.=+-]+)?\.csv",
+    StageKind.SANITIZE: r"scores\.safetensors",
+    StageKind.EVALUATE: (
+        rf"predictions\.(npz|safetensors)|classes\.json|classes(_{HEAD_NAME})?\.csv"
+    ),
 }
 
 _NAME = re.compile(
@@ -131,8 +137,37 @@ class Bundle:
         return Record.from_json(self.json(name)) if name in self.names else None
 
     def read(self, key: str, name: str) -> bytes:
-        """Return a file of a stage's artifact."""
-        return self.content(f"artifacts/{key}/{name}")
+        """Return a file of a stage's artifact.
+
+        Raises:
+            KeyError: If it is not there.
+            UsageError: If it cannot be unpacked, or would come to too many bytes.
+        """
+        content = self.content(f"artifacts/{key}/{name}")
+        if name == PREDICTIONS:
+            self._refuse_inner(name, content)
+        return content
+
+    def predictions(self, record: Record) -> io.BytesIO | None:
+        """Return an evaluation's file of predictions, or ``None``."""
+        name = file_of(record)
+        if f"artifacts/{record.key}/{name}" not in self.names:
+            return None
+        return io.BytesIO(self.read(record.key, name))
+
+    def _refuse_inner(self, name: str, content: bytes) -> None:
+        """Refuse compressed predictions that would come to more bytes than any file may have."""
+        try:
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                entries = archive.infolist()
+        except (zipfile.BadZipFile, NotImplementedError) as error:
+            raise ValueError(f"{name} cannot be read: {error}") from error
+        total = sum(entry.file_size for entry in entries)
+        if total > MOST_BYTES:
+            raise UsageError(
+                f"{self.path}: refused: {name!r} would unpack to {total} bytes, and {MOST_BYTES} "
+                "at most are read"
+            )
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from backbench.verification.findings import Findings
 from backbench.verification.identity import description_differences
 from backbench.verification.poisons import manifest_differences
 from backbench.verification.predictions import differences as prediction_differences
+from backbench.verification.scores import differences as score_differences
 
 CANNOT_PROVE = (
     "a bundle cannot prove that its predictions came from an encoder that was trained as its "
@@ -167,6 +168,7 @@ def _toml_differences(bundle: Bundle) -> Iterator[str]:
     wanted: dict[CellName, None] = dict.fromkeys(
         cell
         for matrix in content.matrix
+        if matrix.profiles is None or profile in matrix.profiles
         for cell in matrix.cells(header.seeds)
         if chosen is None or chosen.holds(cell)
     )
@@ -196,6 +198,8 @@ def _stage_differences(bundle: Bundle, key: str) -> Iterator[str]:
         yield from index_differences(record, bundle)
     elif record.stage["kind"] == StageKind.POISON:
         yield from manifest_differences(record, bundle)
+    elif record.stage["kind"] == StageKind.SANITIZE:
+        yield from score_differences(record, bundle)
     elif record.stage["kind"] == StageKind.EVALUATE:
         yield from prediction_differences(record, bundle)
 

@@ -14,10 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from backbench import flags
 from backbench.errors import StoreError, UsageError
-from backbench.flags import reader
 from backbench.leaderboard import Leaderboard, Row, build
 from backbench.model import Cell, Plan, StageKind
+from backbench.outcomes import reader
 from backbench.plugin import Column
 from backbench.store import Store
 from backbench.verification.bundle import Bundle, open_bundle
@@ -104,7 +105,8 @@ def _rows(bundle: Bundle, plan: Plan, origin: str, extra: Sequence[Column]) -> I
         bundle.record,
         lambda _key: None,
         extra=extra,
-        flags_of=reader(bundle.record),
+        outcomes_of=reader(bundle.record, bundle.predictions),
+        flags_of=flags.reader(bundle.record),
     )
     yield from (replace(row, origin=origin) for row in theirs.rows if row.seeds)
 

@@ -10,21 +10,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load
 
 from backbench.metrics import (
+    HEAD_NAME,
     Denominator,
     at,
     class_table,
     confusion_matrix,
     score,
 )
-from backbench.predictions import PREDICTIONS as FILE
+from backbench.predictions import file_of, load_predictions
 from backbench.published_csv import per_class_csv
 from backbench.records import Record
 from backbench.verification.evidence import Evidence, index_of, known
 
-_HEAD = re.compile(r"[\w.=+-]*", re.ASCII)
+_HEAD = re.compile(f"({HEAD_NAME})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,10 @@ def differences(record: Record, evidence: Evidence) -> Iterator[str]:
         evidence: Where its files, and the records of the stages before it, are.
     """
     asked = setting(record, evidence)
-    tensors = load(evidence.read(record.key, FILE))
-    yield from _tensor_differences(tensors, asked)
+    file = file_of(record)
+    tensors = load_predictions(evidence.read(record.key, file))
+    for difference in _tensor_differences(tensors, asked):
+        yield f"{file}: {difference}"
 
     labels = tensors["labels"].astype(np.int64)
     facts: dict[str, Any] = {
@@ -137,7 +139,7 @@ def differences(record: Record, evidence: Evidence) -> Iterator[str]:
         )
         if evidence.read(record.key, name).decode() != text:
             yield f"{name}: not what the predictions come to"
-    yield from _metric_differences(record.metrics, metrics)
+    yield from metric_differences(record.metrics, metrics, "predictions")
     if json.loads(said) != tables:
         yield "classes.json: not what the predictions come to"
 
@@ -146,15 +148,24 @@ def _pictures(asked: Setting) -> tuple[str, ...]:
     return ("clean", "triggered") if asked.poison else ("clean",)
 
 
-def _metric_differences(said: Mapping[str, Any], found: Mapping[str, float]) -> Iterator[str]:
+def metric_differences(
+    said: Mapping[str, Any], found: Mapping[str, float], source: str
+) -> Iterator[str]:
+    """Compare the metrics of a record with those that have been computed again.
+
+    Args:
+        said: The record's.
+        found: Computed again.
+        source: From what: ``predictions``.
+    """
     for name, value in found.items():
         if name not in said:
             yield f"its record lacks the metric {name}, which is {value!r}"
         elif json.dumps(said[name]) != json.dumps(value):  # not by !=, which NaN is even to itself
-            yield f"its record says {name} = {said[name]!r}, its predictions come to {value!r}"
+            yield f"its record says {name} = {said[name]!r}, its {source} come to {value!r}"
     for name in said:
         if name not in found:
-            yield f"its record has the metric {name}, which its predictions do not give"
+            yield f"its record has the metric {name}, which its {source} do not give"
 
 
 def _tensor_differences(tensors: Mapping[str, NDArray[Any]], asked: Setting) -> Iterator[str]:
@@ -166,20 +177,20 @@ def _tensor_differences(tensors: Mapping[str, NDArray[Any]], asked: Setting) -> 
         for what in ("scores", "predictions")
     }
     if set(tensors) != named | {"labels"}:
-        yield f"{FILE}: holds {sorted(tensors)}, and should hold {sorted(named | {'labels'})}"
+        yield f"holds {sorted(tensors)}, and should hold {sorted(named | {'labels'})}"
         return
     labels, classes = tensors["labels"], len(asked.classes)
     if asked.labels is not None and not np.array_equal(labels, asked.labels):
-        yield f"{FILE}: its labels are not those of the data set's validation pictures"
+        yield "its labels are not those of the data set's validation pictures"
     for name in sorted(tensors):
         array = tensors[name]
         is_scores = name.partition("@")[0].endswith("_scores")
         shape = (len(labels), classes) if is_scores else (len(labels),)
         if array.shape != shape or array.dtype.kind != ("f" if is_scores else "i"):
-            yield f"{FILE}: {name} is {array.dtype} {array.shape}, and should be of shape {shape}"
+            yield f"{name} is {array.dtype} {array.shape}, and should be of shape {shape}"
             return
         if not is_scores and len(array) and (array.min() < 0 or array.max() >= classes):
-            yield f"{FILE}: {name} has a class outside [0, {classes})"
+            yield f"{name} has a class outside [0, {classes})"
             return
     for name in sorted(named):
         what, mark, head = name.partition("@")
@@ -192,6 +203,6 @@ def _tensor_differences(tensors: Mapping[str, NDArray[Any]], asked: Setting) -> 
         if len(wrong):
             index = int(wrong[0])
             yield (
-                f"{FILE}: {name} says class {int(tensors[name][index])} of picture {index}, whose "
+                f"{name} says class {int(tensors[name][index])} of picture {index}, whose "
                 f"highest score is that of class {int(scores[index].argmax())}"
             )

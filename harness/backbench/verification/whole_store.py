@@ -11,7 +11,7 @@ from backbench.records import Record
 from backbench.registry import Registry
 from backbench.stages.task import Task
 from backbench.store import Store, hash_files
-from backbench.verification import data, poisons, predictions
+from backbench.verification import data, poisons, predictions, scores
 from backbench.verification.evidence import StoreEvidence
 from backbench.verification.findings import Finding, Findings
 from backbench.verification.identity import description_differences, key_differences, restored
@@ -141,6 +141,8 @@ class _Check:
         kind = StageKind(record.stage["kind"])
         if kind is StageKind.EVALUATE:
             yield from predictions.differences(record, self._evidence)
+        elif kind is StageKind.SANITIZE:
+            yield from scores.differences(record, self._evidence)
         elif kind is StageKind.DATASET:
             yield from data.index_differences(record, self._evidence)
             yield from self._derived(

@@ -89,4 +89,5 @@ def register_metrics() -> Iterable[MetricInfo]:
         title="Flips",
         best="low",
         control=True,
+        bounds=(0.0, 1.0),
     )

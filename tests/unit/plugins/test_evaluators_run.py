@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 from tests.conftest import tiny
+from tests.predictions import stored
 
 from backbench.config import load_benchmark
 from backbench.errors import StageError
@@ -131,7 +132,7 @@ ALL = [
 @pytest.mark.parametrize("name", ALL)
 def test_numbers_follow_from_the_predictions_of_each_head(bench: Bench, name: str):
     record, folder = bench.record(name), bench.folder(name)
-    found = load_file(folder / "predictions.safetensors")
+    found = stored(folder)
     tables = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
     heads = HEADS.get(name, [""])
     assert record.facts.get("heads", [""]) == heads
@@ -249,7 +250,7 @@ def test_evaluate_only_equals_the_fitted_run(bench: Bench, name: str, tmp_path: 
     for one in (stage, replace(stage, seed=99)):
         record = bench.run(one)
         assert record.metrics == fitted.metrics
-        assert record.files["predictions.safetensors"] == fitted.files["predictions.safetensors"]
+        assert record.files["predictions.npz"] == fitted.files["predictions.npz"]
         assert record.files["head.safetensors"] == fitted.files["head.safetensors"]
 
 
@@ -350,7 +351,7 @@ def test_the_other_denominator_changes_the_asr_alone(bench: Bench):
     usual = bench.record("knn")
     assert record.facts["asr_denominator"] == "all-images"
     assert usual.facts["asr_denominator"] == "other-classes"
-    found = load_file(bench.store.artifact(record.key) / "predictions.safetensors")
+    found = stored(bench.store.artifact(record.key))
     for head in HEADS["knn"]:
         hits = found[at("triggered_predictions", head)] == record.facts["target"]
         assert record.metrics[at("asr", head)] == pytest.approx(hits.mean())

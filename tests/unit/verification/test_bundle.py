@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import stat
 import struct
@@ -10,6 +11,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from backbench.errors import UsageError
@@ -106,6 +108,16 @@ def test_a_bomb(tmp_path: Path) -> None:
     path = written(tmp_path / "b.zip", files)
     assert path.stat().st_size < bundles.SMALL // bundles.MOST_COMPRESSION
     assert "would unpack to" in refused(path)
+
+
+def test_a_bomb_in_the_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = io.BytesIO()
+    np.savez_compressed(inner, labels=np.zeros(10**6))
+    files = contents(**{f"artifacts/{KEY}/predictions.npz": inner.getvalue()})
+    path = written(tmp_path / "b.zip", files)
+    monkeypatch.setattr(bundles, "MOST_BYTES", 10**6)
+    with open_bundle(path) as bundle, pytest.raises(UsageError, match="would unpack to 8000"):
+        bundle.read(KEY, "predictions.npz")
 
 
 def test_a_size_that_is_a_lie(tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""Numbers as text: a mean, its spread, its interval."""
+
+from __future__ import annotations
+
+from backbench.statistics import Summary
+
+#: What marks an interval that allows for other seeds only.
+SEEDS_ONLY = "~"
+
+#: How intervals are made; it stands beside every table that has some.
+INTERVAL_NOTE = (
+    "±: standard deviation over n seeds; [low, high]: 95 % interval of the mean: Student's t over "
+    "seeds and pictures (~: over seeds only), within the bounds of a share or a count by Wilson's "
+    "score interval"
+)
+
+
+def number(value: float, decimals: int) -> str:
+    """Format a number: ``.940`` for a fraction, ``349`` for a count."""
+    text = f"{value:.{decimals}f}"
+    if float(text) == 0:
+        text = text.removeprefix("-")
+    if decimals and text.startswith("0."):
+        return text[1:]
+    return text.replace("-0.", "-.", 1) if decimals else text
+
+
+def spread(summary: Summary | None, decimals: int) -> str:
+    """Format mean and standard deviation: ``.940 ±.004``; one seed has no spread."""
+    if summary is None:
+        return "–"
+    text = number(summary.mean, decimals)
+    return text if summary.std is None else f"{text} ±{number(summary.std, decimals)}"
+
+
+def interval(summary: Summary | None, decimals: int) -> str:
+    """Format an interval: ``[.931, .949]``; empty where there is none."""
+    if summary is None or summary.ci95 is None:
+        return ""
+    low, high = (number(end, decimals) for end in summary.ci95)
+    return f"[{low}, {high}]{SEEDS_ONLY * (summary.over == 'seeds')}"
+
+
+def whole(summary: Summary | None, decimals: int, between: str = " ") -> str:
+    """Format mean, standard deviation and interval: ``.940 ±.004 [.931, .949]``.
+
+    Args:
+        summary: What is told.
+        decimals: Digits after the point.
+        between: What stands before the interval.
+    """
+    found = interval(summary, decimals)
+    return spread(summary, decimals) + (f"{between}{found}" if found else "")

@@ -1,0 +1,40 @@
+"""Compute again how well a defense's scores tell poisons from clean pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+from safetensors.numpy import load
+
+from backbench.detection import detection
+from backbench.poisoning import Mark
+from backbench.records import Record
+from backbench.verification.evidence import Evidence, index_of
+from backbench.verification.predictions import metric_differences
+
+FILE = "scores.safetensors"
+
+
+def differences(record: Record, evidence: Evidence) -> Iterator[str]:
+    """Compare a defense's record with what its scores and the poison's manifest come to.
+
+    Args:
+        record: The record of the stage that scored the training pictures.
+        evidence: Where its scores, the manifest and the data set's index are.
+    """
+    inputs = record.stage["inputs"]
+    scores = load(evidence.read(record.key, FILE))["scores"]
+    images = len(index_of(evidence, inputs["dataset"])["train"]["labels"])
+    if scores.shape != (images,) or scores.dtype.kind != "f" or not np.isfinite(scores).all():
+        yield f"{FILE}: not a finite score for each of {images} training pictures"
+        return
+    poisoned = np.zeros(images, dtype=bool)
+    if "poison" in inputs:
+        lines = evidence.read(inputs["poison"], "train.jsonl").decode().splitlines()
+        poisoned[[Mark.of(json.loads(line)).index for line in lines]] = True
+    for name, value in {"images": images, "dropped": int((scores > 0).sum())}.items():
+        if record.facts.get(name) != value:
+            yield f"its record says {name} = {record.facts.get(name)!r}, and it is {value!r}"
+    yield from metric_differences(record.metrics, detection(scores, poisoned), "scores")

@@ -1,0 +1,82 @@
+"""A defense's scores, in a store or a bundle, against its record and the manifest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from backbench.detection import detection
+from backbench.records import Record
+from backbench.verification.bundle import exported
+from backbench.verification.findings import readable
+from backbench.verification.scores import differences
+
+SCORES = np.array([2.0, -1.0, 1.0, -2.0, 0.5, -3.0])
+POISONED = np.array([True, False, True, False, False, False])
+RECORD = Record(
+    key="s",
+    stage={"inputs": {"dataset": "d", "poison": "p"}},
+    label="",
+    metrics=detection(SCORES, POISONED),
+    wall_s=0,
+    cpu_s=0,
+    peak_mem_gib=0,
+    finished="",
+    facts={"images": 6, "dropped": 3},
+)
+
+
+class Made:
+    """Evidence of one such stage."""
+
+    def __init__(self, scores: np.ndarray) -> None:
+        mark = {"source": "x", "label": 0, "before": "", "after": "", "boxes": [], "opacity": 1.0}
+        lines = [
+            json.dumps({**mark, "index": int(at), "seed": 0}) for at in np.flatnonzero(POISONED)
+        ]
+        self.files = {
+            "scores.safetensors": save({"scores": scores}),
+            "index.json": json.dumps({"train": {"labels": [0] * 6}}).encode(),
+            "train.jsonl": "\n".join(lines).encode(),
+        }
+
+    def record(self, key: str) -> Record | None:
+        raise AssertionError(key)
+
+    def read(self, key: str, name: str) -> bytes:
+        return self.files[name]
+
+
+def test_scores_go_into_a_bundle() -> None:
+    assert exported("sanitize", "scores.safetensors")
+    assert not exported("pretrain", "scores.safetensors")
+
+
+def test_as_it_should_be() -> None:
+    assert list(readable(differences(RECORD, Made(SCORES)))) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda scores: scores[:5], "a finite score for each of 6"),
+        (lambda scores: np.where(scores > 1, np.nan, scores), "a finite score for each of 6"),
+        (lambda scores: scores - 0.7, "dropped = 3, and it is 2"),
+        (lambda scores: np.abs(scores) * 1.0, "dropped = 3, and it is 6"),
+        (lambda scores: np.where(scores == 2, 0.1, scores), "detection/average_precision"),
+    ],
+)
+def test_what_is_not(change: Callable[[np.ndarray], np.ndarray], words: str) -> None:
+    found = list(readable(differences(RECORD, Made(change(SCORES)))))
+    assert words in found[0]
+
+
+def test_a_metric_that_was_edited() -> None:
+    metrics = {**RECORD.metrics, "detection/auroc": 0.5}
+    (found,) = readable(differences(replace(RECORD, metrics=metrics), Made(SCORES)))
+    assert "detection/auroc = 0.5" in found
