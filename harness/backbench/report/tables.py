@@ -39,9 +39,6 @@ NOTE = (
 )
 
 
-#: Wider than any table, in characters.
-_WIDE = 10_000
-
 #: What marks the method of a row whose weights were not trained here.
 FOREIGN = " †"
 
