@@ -331,7 +331,7 @@ def test_at_least_one_stage_runs_at_a_time(store):
 
 def test_processes_of_one_stage_have_slots_of_their_own(store, monkeypatch):
     """Three ranks on four cores in two slots: the third shares the first one's."""
-    monkeypatch.setattr("backbench.execution.local._cores", lambda: [0, 1, 2, 3])
+    monkeypatch.setattr("backbench.execution.local.usable_cores", lambda: [0, 1, 2, 3])
     executor = LocalExecutor(None, Setup(store.root, "cpu", 2))
     assert executor._places([0, 1], 3) == [
         Place("cpu", (0, 1)),
@@ -351,7 +351,7 @@ def test_a_data_set_is_decoded_on_all_cores(store, tmp_path, monkeypatch):
 def test_every_rank_has_a_gpu_of_its_own(store, monkeypatch):
     names = ["cuda:0", "cuda:1", "cuda:2"]
     monkeypatch.setattr("backbench.execution.local._devices", lambda _: names)
-    monkeypatch.setattr("backbench.execution.local._cores", list)
+    monkeypatch.setattr("backbench.execution.local.usable_cores", list)
     one_job = LocalExecutor(None, Setup(store.root, "cuda", 1))
     assert [place.device for place in one_job._places([0], 3)] == names
     crowded = LocalExecutor(None, Setup(store.root, "cuda", 6))  # two stages a GPU

@@ -11,7 +11,9 @@ from pathlib import Path
 import click
 
 from backbench.cli import common
+from backbench.execution.local import may_have_gpu, usable_cores
 from backbench.model import Plan, StageKind
+from backbench.report.choices import choices
 from backbench.report.cost import Costs, costs_of, print_costs
 from backbench.report.survival import NOTE, Estimate, estimates
 from backbench.store import Store
@@ -121,7 +123,13 @@ def as_json(plan: Plan, costs: Costs, done: set[str]) -> dict[str, object]:
             for key, stage in plan.stages.items()
         ],
         "costs": costs.as_json(done),
+        "choices": [list(one) for one in _choices(costs, done)],
     }
+
+
+def _choices(costs: Costs, done: set[str]) -> list[tuple[str, str]]:
+    methods = costs.by_method(done)
+    return choices(methods, gpu=may_have_gpu(), cores=len(usable_cores())) if methods else []
 
 
 def _print(plan: Plan, costs: Costs, done: set[str], *, list_stages: bool) -> None:
@@ -154,6 +162,8 @@ def _print(plan: Plan, costs: Costs, done: set[str], *, list_stages: bool) -> No
             )
     console.print(table)
     print_costs(costs, done, console)
+    for name, how in _choices(costs, done):
+        console.print(f"{escape(name)}: {how}", soft_wrap=True)
     if list_stages:
         for key, stage in plan.stages.items():
             state = "cached" if key in done else "to run"

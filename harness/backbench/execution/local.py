@@ -67,7 +67,7 @@ class LocalExecutor(Executor):
     def __init__(self, options: Any, setup: Setup) -> None:
         super().__init__(options, setup)
         self._devices = _devices(setup.device)
-        self._cores = _cores()
+        self._cores = usable_cores()
         self._gpus = [device for device in self._devices if device != "cpu"]
         fitting = len(self._gpus) or len(self._cores)
         self._slots = fitting if setup.jobs is None else setup.jobs
@@ -218,7 +218,8 @@ class LocalExecutor(Executor):
         return _Worker(slot, process, to_worker, from_worker)
 
 
-def _cores() -> list[int]:
+def usable_cores() -> list[int]:
+    """Return the numbers of the cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
@@ -226,7 +227,7 @@ def _cores() -> list[int]:
 
 def _devices(name: str) -> list[str]:
     """Return the torch devices to use; torch is imported only where there may be a GPU."""
-    if name == "cpu" or (name == "auto" and not _may_have_gpu()):
+    if name == "cpu" or (name == "auto" and not may_have_gpu()):
         return ["cpu"]
     from backbench.runtime.device import resolve_device
 
@@ -238,7 +239,8 @@ def _devices(name: str) -> list[str]:
     return [resolved]
 
 
-def _may_have_gpu() -> bool:
+def may_have_gpu() -> bool:
+    """Say whether torch is worth asking for a GPU."""
     return sys.platform == "darwin" or any(
         Path(path).exists() for path in ("/dev/nvidiactl", "/dev/kfd", "/proc/driver/nvidia")
     )

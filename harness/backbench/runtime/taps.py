@@ -17,7 +17,7 @@ from torch import Tensor
 from backbench.runtime.resample import SUPPORT, Interpolation, blur_taps, filter_weights
 
 #: Bytes of pictures that are worked on at once, so that temporaries stay in a core's cache.
-PIECE_BYTES = 1 << 19
+PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
