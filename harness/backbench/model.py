@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 #: Version of the recipe by which keys are made. Raising it invalidates every store.
-KEY_SCHEMA = 1
+KEY_SCHEMA = 2
 
 #: How what a key is of is written; made once, since a plan hashes tens of thousands of stages.
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
