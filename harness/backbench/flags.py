@@ -1,9 +1,8 @@
-"""What sentinels flag: a sentence in a stage's record, carried by all that is made of it."""
+"""What sentinels flag: a sentence in a stage's record, and in those of all that is made of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from backbench.records import Record
@@ -38,43 +37,34 @@ class Raised(NamedTuple):
         return f"{self.stage}: {self.name}: {self.sentence}"
 
 
-#: Gives the flags of a finished stage (its key), and of all that lead to it.
-FlagsOf = Callable[[str], tuple[Raised, ...]]
-
-
 def as_facts(flags: Iterable[Flag]) -> dict[str, Any]:
-    """Return what a record says of flags: ``flags``, or nothing where there are none."""
+    """Return what a stage says of its flags: ``flags``, or nothing where there are none."""
     found = [flag._asdict() for flag in flags]
     return {"flags": found} if found else {}
 
 
-def flags_in(facts: Mapping[str, Any]) -> tuple[Flag, ...]:
-    """Return the flags in a record's facts; what a stranger may have put there instead is none."""
-    found = facts.get("flags")
+def carried(label: str, facts: Mapping[str, Any], inputs: Iterable[Record]) -> dict[str, Any]:
+    """Return the facts of a stage's record, with the flags of what it was made of.
+
+    Args:
+        label: The stage's.
+        facts: What the stage says; ``flags`` as :func:`as_facts` gives them.
+        inputs: Records of the stages that it has read.
+    """
+    before = (flag for record in inputs for flag in raised_in(record))
+    own = (Raised(label, one["name"], one["sentence"]) for one in facts.get("flags", ()))
+    found = [flag._asdict() for flag in dict.fromkeys((*before, *own))]
+    return {**facts, "flags": found} if found else dict(facts)
+
+
+def raised_in(record: Record) -> tuple[Raised, ...]:
+    """Return the flags in a record; what a stranger may have put there instead is none."""
+    found = record.facts.get("flags")
     return tuple(
-        Flag(_printable(one.get("name")), _printable(one.get("sentence")))
+        Raised(*(_printable(one.get(field)) for field in Raised._fields))
         for one in (found if isinstance(found, list) else ())
         if isinstance(one, Mapping)
     )
-
-
-def reader(record_of: Callable[[str], Record | None]) -> FlagsOf:
-    """Return a function that collects flags from records, reading each of them once.
-
-    Args:
-        record_of: Gives the record of a stage as it was written, or ``None``.
-    """
-
-    @cache
-    def flags_of(key: str) -> tuple[Raised, ...]:
-        record = record_of(key)
-        if record is None:
-            return ()
-        before = (flag for one in record.stage["inputs"].values() for flag in flags_of(one))
-        own = (Raised(_printable(record.label), *flag) for flag in flags_in(record.facts))
-        return tuple(dict.fromkeys((*before, *own)))
-
-    return flags_of
 
 
 def _printable(text: object) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from backbench.errors import UsageError
-from backbench.flags import FlagsOf, Raised
+from backbench.flags import Raised, raised_in
 from backbench.metrics import BOUNDS, of_head
 from backbench.model import NONE, Cell, Plan, Stage, StageKind
 from backbench.outcomes import OutcomesOf
@@ -130,11 +130,6 @@ def _unknown(_key: str, _head: str) -> Mapping[str, Outcome]:
     return {}
 
 
-def _unflagged(_key: str) -> tuple[Raised, ...]:
-    """Say that no sentinel has said anything."""
-    return ()
-
-
 def build(
     plan: Plan,
     record_of: Callable[[str], Record | None],
@@ -143,7 +138,6 @@ def build(
     *,
     outcomes_of: OutcomesOf = _unknown,
     older_of: Callable[[str], Record | None] | None = None,
-    flags_of: FlagsOf = _unflagged,
 ) -> Leaderboard:
     """Build the leaderboard of a plan from what is in the store.
 
@@ -156,7 +150,6 @@ def build(
             intervals allow for other seeds only. It is not asked about stale records.
         older_of: Gives the stale record of a stage, or ``None``. A row has its numbers only if no
             seed has others: those of two revisions have no mean.
-        flags_of: Gives the flags of an evaluation and of the stages before it.
     """
     groups: dict[tuple[str, ...], list[Cell]] = {}
     for cell in plan.cells:
@@ -174,7 +167,6 @@ def build(
             one_of,
             failure_of,
             outcomes_of=outcomes_of if one_of is record_of else _unknown,
-            flags_of=flags_of,
             head=head,
             imports=imports,
             bounds=bounds,
@@ -223,7 +215,6 @@ def _row(
     failure_of: Callable[[str], Mapping[str, Any] | None],
     *,
     outcomes_of: OutcomesOf,
-    flags_of: FlagsOf,
     head: str,
     imports: Collection[str],
     bounds: Mapping[str, Bounds],
@@ -240,13 +231,13 @@ def _row(
             continue
         seed = cell.name.seed
         seeds.append(seed)
-        flags += flags_of(record.key)
+        flags += raised_in(record)
         stale = stale or record.facts.get("stale", "")
         own = of_head(record.metrics, head)
         values.add(seed, own, outcomes_of(cell.evaluation, head))
         control = record_of(cell.control) if cell.control else None
         if cell.control and control is not None:
-            flags += flags_of(control.key)
+            flags += raised_in(control)
             found = of_head(control.metrics, head).items()
             beside = {metric: value for metric, value in found if metric in own}
             controls.add(seed, beside, outcomes_of(cell.control, head))

@@ -152,8 +152,7 @@ def test_the_flag_is_on_the_row_of_the_encoder_and_on_no_other(show: Bench) -> N
     assert "flags" not in show("--format", "csv", "--filter", "method=rotnet").out
     folded = json.loads(show("--over", "attacks", "--format", "json").out)["rows"]
     assert {(row["method"], row["attack"]) for row in folded if "flags" in row} == {
-        ("blind", "worst of 1"),
-        ("blind", "mean of 1"),
+        ("blind", "1 attack"),
     }
 
 

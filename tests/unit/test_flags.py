@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from backbench.flags import Flag, Raised, as_facts, flags_in, reader
+from backbench.flags import Flag, Raised, as_facts, carried, raised_in
 from backbench.leaderboard import build
 from backbench.model import Cell, CellName, Plan
 from backbench.records import Record
@@ -29,33 +29,37 @@ def record(key: str, inputs: tuple[str, ...] = (), **facts: Any) -> Record:
     )
 
 
-RECORDS = {
-    one.key: one
-    for one in (
-        record("data"),
-        record("healthy", ("data",)),
-        record("flagged", ("data",), **as_facts([FLAG])),
-        record("repaired", ("flagged", "data")),
-        record("evaluate none", ("flagged",)),
-        record("evaluate repaired", ("repaired",)),
-        record("evaluate patch", ("healthy",)),
-        record("evaluate lost", ("not there",)),
-    )
-}
+def records() -> dict[str, Record]:
+    made: dict[str, Record] = {}
+    for key, inputs, own in (
+        ("data", (), []),
+        ("healthy", ("data",), []),
+        ("flagged", ("data",), [FLAG]),
+        ("repaired", ("flagged", "data"), []),
+        ("evaluate none", ("flagged",), []),
+        ("evaluate repaired", ("repaired", "flagged"), []),
+        ("evaluate patch", ("healthy",), []),
+    ):
+        facts = carried(f"stage {key}", as_facts(own), [made[one] for one in inputs])
+        made[key] = record(key, inputs, **facts)
+    return made
+
+
+RECORDS = records()
 RAISED = Raised("stage flagged", *FLAG)
 
 
 def test_a_record_without_flags_says_nothing_of_them() -> None:
     assert as_facts([]) == {}
-    assert flags_in({}) == ()
-    assert flags_in(as_facts([FLAG, FLAG])) == (FLAG, FLAG)
+    assert RECORDS["healthy"].facts == {}
+    assert carried("one", {"images": 3}, [RECORDS["data"]]) == {"images": 3}
 
 
 def test_a_flag_is_of_all_that_is_made_of_the_stage() -> None:
-    flags_of = reader(RECORDS.get)
-    assert flags_of("flagged") == flags_of("evaluate none") == (RAISED,)
-    assert flags_of("evaluate repaired") == (RAISED,)  # once, on two ways
-    assert flags_of("evaluate patch") == flags_of("evaluate lost") == flags_of("gone") == ()
+    for key in ("flagged", "evaluate none", "repaired"):
+        assert raised_in(RECORDS[key]) == (RAISED,)
+    assert raised_in(RECORDS["evaluate repaired"]) == (RAISED,)  # once, on two ways
+    assert raised_in(RECORDS["evaluate patch"]) == ()
     assert str(RAISED) == "stage flagged: probe-at-chance: train longer"
 
 
@@ -71,17 +75,16 @@ def test_rows_carry_the_flags_of_their_seeds_and_of_their_control() -> None:
         cell("other", "none", 0, "evaluate patch", "evaluate patch"),
     )
     plan = Plan("bench", {}, cells)
-    board = build(plan, RECORDS.get, lambda _: None, flags_of=reader(RECORDS.get))
+    board = build(plan, RECORDS.get, lambda _: None)
     assert [row.flags for row in board.rows] == [(RAISED,), (RAISED,), (RAISED,), ()]
     assert all(row.complete for row in board.rows)
-    assert not any(row.flags for row in build(plan, RECORDS.get, lambda _: None).rows)
 
 
 @pytest.mark.parametrize("facts", [{"flags": 3}, {"flags": ["x", None]}, {"flags": {"name": "x"}}])
 def test_what_a_stranger_wrote_there_is_no_flag(facts: Mapping[str, Any]) -> None:
-    assert flags_in(facts) == ()
+    assert raised_in(record("one", **facts)) == ()
 
 
 def test_a_terminal_is_not_told_to_do_things() -> None:
-    (flag,) = flags_in({"flags": [{"name": "a\x1b[2J", "sentence": "b\nc"}]})
-    assert flag == Flag("a?[2J", "b?c")
+    one = {"stage": "s", "name": "a\x1b[2J", "sentence": "b\nc"}
+    assert raised_in(record("one", flags=[one])) == (Raised("s", "a?[2J", "b?c"),)

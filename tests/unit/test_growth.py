@@ -215,7 +215,8 @@ def test_the_queue_gives_what_the_definition_gives(seed: int) -> None:
 
 def row(mean: float, half: float | None) -> Row:
     names = dict.fromkeys(("dataset", "method", "attack", "defense", "evaluator"), "one")
-    summary = Summary(2, mean, 0.1, half, (mean, mean), "seeds")
+    ends = None if half is None else (mean - half, mean + half)
+    summary = Summary(2, mean, 0.1, ends, (mean, mean), "seeds")
     return Row(names, (0, 1), 2, {"asr": summary}, {}, {})
 
 

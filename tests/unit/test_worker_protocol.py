@@ -341,7 +341,7 @@ def test_processes_of_one_stage_have_slots_of_their_own(store, monkeypatch):
 
 
 def test_a_data_set_is_decoded_on_all_cores(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("backbench.execution.local._cores", lambda: [0, 1, 2, 3])
+    monkeypatch.setattr("backbench.execution.local.usable_cores", lambda: [0, 1, 2, 3])
     executor = LocalExecutor(None, Setup(store.root, "cpu", 2))
     assert executor._others(dataset("fine", tmp_path), [1]) == [Place("cpu", (0, 1))]
     training = Stage(StageKind.PRETRAIN, PluginUse("ssl-method", "m", "d", 1, {}, {}), 0)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from backbench import flags
 from backbench.cli import common
 from backbench.cli.show import show_board
 from backbench.config import Benchmark
@@ -72,7 +71,6 @@ def command(  # noqa: PLR0917 - click passes them by name
         where.failure,
         extra=columns,
         outcomes_of=rescorer.outcomes,
-        flags_of=flags.reader(where.record),
     )
     if not any(row.seeds for row in board.rows):
         raise UsageError(f"{store}: no finished cell of {benchmark.name!r} to rescore")

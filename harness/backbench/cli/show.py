@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from backbench import flags
 from backbench.cli import common
 from backbench.config import Benchmark
 from backbench.errors import UsageError
@@ -140,7 +139,6 @@ def board_of(registry: Registry, plan: Plan, store: Store) -> Leaderboard:
         extra=columns,
         outcomes_of=reader(found.record, predictions_in(store)),
         older_of=found.older,
-        flags_of=flags.reader(store.record),
     )
     return with_imported(with_reported(board, plan), plan, store, columns)
 

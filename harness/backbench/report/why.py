@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from backbench.benchmark_file import AXES
 from backbench.errors import PluginError, UsageError
-from backbench.flags import flags_in
+from backbench.flags import raised_in
 from backbench.leaderboard import FIELDS, Leaderboard, Row
 from backbench.metrics import of_head
 from backbench.model import NONE, Plan, PluginUse, Stage, StageKind
@@ -208,8 +208,9 @@ class _Teller:
     def _gave(self, record: Record | None, head: str) -> Iterator[str]:
         if record is None:
             return
-        for flag in flags_in(record.facts):
-            yield f"flagged: {flag.name}: {flag.sentence}"
+        for flag in raised_in(record):
+            if flag.stage == record.label:  # others are told at the stage that they are of
+                yield f"flagged: {flag.name}: {flag.sentence}"
         if not record.metrics:
             return
         values = sorted(of_head(record.metrics, head).items())

@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from backbench import provenance
+from backbench.flags import carried
 from backbench.model import PluginUse, Stage, StageKind
 from backbench.records import Record, describe
 from backbench.registry import HOOKS, Registry
@@ -72,7 +73,7 @@ def run_stage(
             key=key,
             stage=describe(stage),
             label=stage.label,
-            facts={**outcome.facts, **resumed},
+            facts=carried(stage.label, {**outcome.facts, **resumed}, _read(stage, store)),
             metrics=outcome.metrics,
             files=hash_files(folder),
             provenance={
@@ -88,6 +89,14 @@ def run_stage(
         )
         store.publish(folder, record)
     return record
+
+
+def _read(stage: Stage, store: Store) -> Iterator[Record]:
+    """Yield the records of what a stage has read."""
+    for key in stage.inputs.values():
+        record = store.record(key)
+        if record is not None:
+            yield record
 
 
 def _origin(use: PluginUse | None, registry: Registry) -> str | None:

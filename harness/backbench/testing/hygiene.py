@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from backbench.images import ArrayImages
 from backbench.model import Stage, StageKind
 from backbench.plugin import DatasetFacts, PluginInfo
+from backbench.predictions import PREDICTIONS, load_predictions
 from backbench.records import Record
 from backbench.registry import Registry
 from backbench.stages.task import Task
@@ -103,7 +104,7 @@ def assert_same(folders: tuple[Path, Path], *names: str) -> None:
 
 def assert_same_scores(folders: tuple[Path, Path]) -> None:
     """Assert that the pictures that both validation splits have are scored alike."""
-    first, second = (load_file(folder / "predictions.safetensors") for folder in folders)
+    first, second = (load_predictions((folder / PREDICTIONS).read_bytes()) for folder in folders)
     for name, scores in first.items():
         if "scores" in name:
             half = len(scores) // 2

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from backbench import flags
 from backbench.errors import StoreError, UsageError
 from backbench.leaderboard import Leaderboard, Row, build
 from backbench.model import Cell, Plan, StageKind
@@ -106,7 +105,6 @@ def _rows(bundle: Bundle, plan: Plan, origin: str, extra: Sequence[Column]) -> I
         lambda _key: None,
         extra=extra,
         outcomes_of=reader(bundle.record, bundle.predictions),
-        flags_of=flags.reader(bundle.record),
     )
     yield from (replace(row, origin=origin) for row in theirs.rows if row.seeds)
 

@@ -219,7 +219,7 @@ def test_pictures_of_one_size_are_seen_alike_in_memory_or_not(
         asked.append(uniform)
         raise StageError("seen enough")
 
-    monkeypatch.setattr(features, "extract", extract)
+    monkeypatch.setattr(features, "extracted", extract)
     clean = bench.plan.stages[bench.stage("linear").inputs["clean"]]
     with pytest.raises(StageError, match="seen enough"):
         bench.run(clean)
