@@ -178,14 +178,20 @@ def _gate(found: Rounds) -> Gate:
 def _shares(settings: Settings) -> list[Row]:
     """Compare one core's steps with what its convolutions alone would take."""
     runs = {case: replace(_ours(case, 1, 1), name=f"ours {case}") for case in SHARES}
-    limit = Contender("convolutions", python("benchmarks.workers.ceiling"), _threads(1), cores="0")
-    found = settings.interleave([limit, *runs.values()])
+    module = "benchmarks.workers.ceiling"
+    limit = Contender("convolutions", python(module), _threads(1), cores="0")
+    alone = {
+        case: Contender(f"convolutions {case}", python(module, case), _threads(1), cores="0")
+        for case in SHARES
+    }
+    found = settings.interleave([limit, *runs.values(), *alone.values()])
     ceiling = found.of[limit.name]
     copying = Spread.of([one["copy_gb_s"] for turn in ceiling.answers for one in turn])
     made = []
     for case, bar in SHARES.items():
         work = 4 * common.gflop(common.CASES[case])  # a query forwards and back, a key forwards
         steps = found.of[f"ours {case}"]
+        own = ratio(steps, found.of[alone[case].name])
         done = Measured(steps.name, [rate * work for rate in steps.rates])
         made.append(
             Row(
@@ -198,8 +204,11 @@ def _shares(settings: Settings) -> list[Row]:
                 bar=bar,
                 gate=_gate(Rounds({steps.name: steps})),
                 disturbed=found.disturbed,
-                note=f"{steps.rate.median:.0f} pairs/s; bf16 convolutions alone, best of five "
-                f"shapes; copying {copying.median:.0f} GB/s",
+                note=f"{steps.rate.median:.0f} pairs/s. The limit: bf16 convolutions alone, as "
+                "often forwards and back as a step, at the best of seven shapes; copying "
+                f"{copying.median:.0f} GB/s",
+                profile=f"the network's own convolutions alone take {own.median:.0%} of a step: "
+                "the rest is batch norm, ReLU, sums, pooling, views and the optimiser",
             )
         )
     return made
