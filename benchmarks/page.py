@@ -11,6 +11,7 @@ from benchmarks.rows import Absent, Row
 _HEAD = (
     "Stage",
     "Against",
+    "Its flags",
     "Ours",
     "Peer",
     "n",
@@ -52,6 +53,7 @@ def cells(row: Row) -> list[str]:
     return [
         row.stage,
         row.against,
+        row.flags or "–",
         f"{spread(row.ours, wide=not compared)} {row.unit}",
         "–" if row.peer is None else f"{spread(row.peer)} {row.unit}",
         str((row.ratio or row.ours).n),
@@ -63,8 +65,12 @@ def cells(row: Row) -> list[str]:
 
 
 def table(rows: Sequence[Row]) -> list[list[str]]:
-    """Return the table's lines, the head first."""
-    return [list(_HEAD), *(cells(row) for row in rows)]
+    """Return the table's lines, the head first; rows of a stage stand together, under its name."""
+    lines = [list(_HEAD)]
+    for stage in dict.fromkeys(row.stage for row in rows):
+        group = [cells(row) for row in rows if row.stage == stage]
+        lines += [group[0], *(["", *line[1:]] for line in group[1:])]
+    return lines
 
 
 def page(parts: Mapping[str, tuple[list[Row | Absent], Mapping[str, Any]]]) -> str:
@@ -112,9 +118,11 @@ def _notes(row: Row) -> list[str]:
     said.append(f"Gate: {row.gate.what.rstrip('.')}")
     if row.disturbed:
         said.append(f"{row.disturbed} rounds were disturbed by other processes")
-    lines = [f"* *{row.stage}, {row.against}*: {'. '.join(said)}."]
+    who = f"{row.against} {row.flags}".rstrip()
+    lines = [f"* *{row.stage}, {who}*: {'. '.join(said)}."]
     if row.met is False and row.profile:
-        lines += ["", *(f"      {line}" for line in row.profile.splitlines()), ""]
+        why = "  The bar is missed. Where the time goes:"
+        lines += ["", why, "", *(f"      {line}" for line in row.profile.splitlines()), ""]
     return lines
 
 

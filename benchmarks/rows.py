@@ -45,6 +45,8 @@ class Row:
         disturbed: How many of the rounds others disturbed.
         note: Sizes, settings of the peer, what was estimated.
         profile: Where the time goes, if the bar was not reached.
+        flags: Whether the peer runs as shipped or with flags that cost its user nothing; empty
+            where there is no peer.
     """
 
     stage: str
@@ -60,6 +62,7 @@ class Row:
     disturbed: int = 0
     note: str = ""
     profile: str = ""
+    flags: str = ""
 
     def __post_init__(self) -> None:
         if not self.gate.passed:
@@ -139,6 +142,7 @@ def compare(
     bar: float | None = None,
     note: str = "",
     profile: str = "",
+    flags: str = "as shipped",
 ) -> Row:
     """Make a row of two contenders of the same rounds.
 
@@ -153,6 +157,7 @@ def compare(
         bar: Least ratio.
         note: See :class:`Row`.
         profile: See :class:`Row`.
+        flags: See :class:`Row`.
 
     Raises:
         GateError: If the gate does not hold.
@@ -171,4 +176,5 @@ def compare(
         disturbed=found.disturbed,
         note=note,
         profile=profile,
+        flags=flags,
     )

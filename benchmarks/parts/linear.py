@@ -62,7 +62,8 @@ def rows(settings: Settings) -> list[Row | Absent]:
                 compare(
                     measured,
                     stage=STAGE.format(name),
-                    against=peer.replace("published", "published code"),
+                    against="published code",
+                    flags="as shipped" if peer == "published" else "free flags",
                     ours=name,
                     peer=peer,
                     unit="evaluations/s",

@@ -52,7 +52,8 @@ def rows(settings: Settings) -> list[Row | Absent]:
     tables = tomllib.loads(_FILE.read_text(encoding="utf-8"))
     data = settings.scratch / "matrix"
     _pictures(data, peer, tables["datasets"]["drawn"])
-    epochs = str(tables["methods"]["moco-v2"]["epochs"])
+    method = tables["methods"]["moco-v2"]
+    sizes = [str(method["epochs"]), str(method["batch_size"])]
     cores = all_cores()
     found = settings.interleave(
         [
@@ -65,7 +66,7 @@ def rows(settings: Settings) -> list[Row | Absent]:
             ),
             Contender(
                 "published",
-                python("benchmarks.workers.matrix_published", str(peer.folder), str(data), epochs),
+                python("benchmarks.workers.matrix_published", str(peer.folder), str(data), *sizes),
                 env=peer.environment(OMP_NUM_THREADS=str(len(cores_of(cores)))),
                 cores=cores,
             ),

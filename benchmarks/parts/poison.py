@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from benchmarks.caches import shrink, write_cache
 from benchmarks.data import TARGET, imagenet100
 from benchmarks.published import PeerMissingError, Published, checkout
 from benchmarks.rounds import Contender, Rounds, all_cores, environment, python
@@ -16,23 +18,89 @@ from benchmarks.rows import Absent, Gate, Row, Settings, compare
 
 #: Files of each split, so many that starting processes is no more than in a real run (ImageNet-100
 #: has 1,300 + 5,000), and each which is compared byte by byte.
-_TRAIN: Final = 2600
-_VAL_OF_EACH_CLASS: Final = 26
+_TRAIN: Final = 2000
+_VAL_OF_EACH_CLASS: Final = 20
 _STEP: Final = 10
-#: Pictures of the cache, and their side.
-_CACHED: Final = 1300
+#: Poisoned pictures of each cache.
+_CACHED: Final = 650
 _SIDE: Final = 64
 
 _STAGES: Final = {
     "train": ("poison files, train", 7.0),
     "val_poisoned": ("poison files, validation", 3.2),
 }
-_CACHE_STAGE: Final = "clean cache and stored poison → training-ready set"
+
+
+@dataclass(frozen=True, slots=True)
+class _Set:
+    """A way from an opened clean cache to a poisoned set.
+
+    Args:
+        task: Of ``workers/overlay.py``.
+        stage: What the page calls it.
+        bar: Least ratio; ``None`` for none.
+        note: What is included.
+    """
+
+    task: str
+    stage: str
+    bar: float | None
+    note: str
+
+
+_LAZY: Final = "no picture is copied or stamped before it is read"
+_SETS: Final = (
+    _Set(
+        "ready",
+        "clean cache → training-ready set, from the attack",
+        1000,
+        f"included: the choice of pictures and the overlay; {_LAZY}",
+    ),
+    _Set(
+        "stored",
+        "clean cache → training-ready set, from the stored poison",
+        1000,
+        f"included: opening and mapping the stored poison, its index, and the overlay; {_LAZY}",
+    ),
+    _Set(
+        "read",
+        "the same from the attack, and every poisoned picture read once",
+        None,
+        "included beside that: every stamp, and reading all its pixels",
+    ),
+    _Set(
+        "stored-read",
+        "the same from the stored poison, and every poisoned picture read once",
+        None,
+        "included beside that: the mapped pages, and reading all pixels",
+    ),
+    _Set(
+        "stage",
+        "the poison itself, once an attack and seed",
+        None,
+        "included: choice, stamps, hashes of all pixels and manifest",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Pictures that are cached.
+
+    Args:
+        name: As the page calls them.
+        home: Their files.
+        width: Of the trigger, px.
+    """
+
+    name: str
+    home: Path
+    width: int
 
 
 def rows(settings: Settings) -> list[Row | Absent]:
-    """Time both splits' files and the overlay."""
-    stages = [*(stage for stage, _ in _STAGES.values()), _CACHE_STAGE]
+    """Time both splits' files and the sets from a cache."""
+    stages = [*(stage for stage, _ in _STAGES.values()), *(one.stage for one in _SETS)]
     if settings.data is None:
         why = "set BACKBENCH_TEST_DATA to a folder with imagenet100-sample.tar"
         return [Absent(stage, "published code", why) for stage in stages]
@@ -46,23 +114,51 @@ def rows(settings: Settings) -> list[Row | Absent]:
         _TRAIN,
         _VAL_OF_EACH_CLASS,
     )
-    found: list[Row | Absent] = []
-    for split in _STAGES:
-        configuration = _configuration(settings.scratch / f"{split}.cfg", peer, home, split)
-        found.append(_files(settings, peer, configuration, split))
-    return [*found, *_cache(settings, peer)]
+    small = shrink(home, settings.scratch / "small", _CACHED, _SIDE)
+    large = _Kind("photographs, a median of 500 x 375", home, 50)
+    tiny = _Kind(f"pictures of {_SIDE} px", small, _SIDE // 4)
+    train, *sets = _train(settings, peer, large)
+    configuration = _configuration(settings.scratch, peer, home, "val_poisoned")
+    files = _contenders(settings, peer, configuration, "val_poisoned")
+    val = _files(settings, peer, configuration, "val_poisoned", settings.interleave(files))
+    return [train, val, *sets, *_small(settings, peer, tiny)]
 
 
-def _configuration(path: Path, peer: Published, home: Path, split: str) -> Path:
+def _train(settings: Settings, peer: Published, kind: _Kind) -> list[Row]:
+    """Time files and sets in the same rounds: the published code is the peer of both."""
+    configuration = _configuration(settings.scratch, peer, kind.home, "train")
+    files = _contenders(settings, peer, configuration, "train")
+    found = settings.interleave([*files, *_sets(settings, peer, kind)])
+    return [
+        _files(settings, peer, configuration, "train", found),
+        *_set_rows(settings, peer, kind, configuration, found),
+    ]
+
+
+def _small(settings: Settings, peer: Published, kind: _Kind) -> list[Row]:
+    """Time the sets of small pictures beside the published code on the same pictures."""
+    scratch = settings.scratch / "of-small"
+    scratch.mkdir()
+    configuration = _configuration(scratch, peer, kind.home, "train", width=kind.width)
+    _, published = _contenders(settings, peer, configuration, "train")
+    found = settings.interleave([published, *_sets(settings, peer, kind)])
+    return _set_rows(settings, peer, kind, configuration, found)
+
+
+def _configuration(
+    folder: Path, peer: Published, home: Path, split: str, width: int | None = None
+) -> Path:
     """Write the published configuration of trigger 10 with the places that we have."""
-    folder = peer.path("poison-generation")
-    text = (folder / "cfg" / f"HTBA_trigger_10_targeted_{TARGET}.cfg").read_text(encoding="utf-8")
+    path = folder / f"{split}.cfg"
+    theirs = peer.path("poison-generation")
+    text = (theirs / "cfg" / f"HTBA_trigger_10_targeted_{TARGET}.cfg").read_text(encoding="utf-8")
     own = {
         "data_root": home,
-        "trigger": folder / "triggers" / "trigger_10.png",
+        "trigger": theirs / "triggers" / "trigger_10.png",
         "poison_savedir": path.with_suffix(""),
         "logfile": path.parent / "logs" / "poison.log",
         "splits": split,
+        **({} if width is None else {"watermark_width": width}),
     }
     lines = [line.partition("=") for line in text.splitlines()]
     changed = [f"{key}={own[key]}" if key in own else key + sep + old for key, sep, old in lines]
@@ -70,29 +166,35 @@ def _configuration(path: Path, peer: Published, home: Path, split: str) -> Path:
     return path
 
 
-def _files(settings: Settings, peer: Published, configuration: Path, split: str) -> Row:
-    stage, bar = _STAGES[split]
-    ours = settings.scratch / f"ours-{split}"
-    script = str(peer.path("poison-generation"))
-    theirs = [script, str(configuration), "time", str(settings.scratch / f"theirs-{split}")]
-    found = settings.interleave(
-        [
-            Contender(
-                "ours",
-                python("benchmarks.workers.poison_ours", str(configuration), split, str(ours)),
-                cores=all_cores(),
-            ),
-            Contender(
-                "published",
-                python("benchmarks.workers.poison_published", *theirs),
-                env=peer.environment(),
-                cores=all_cores(),
-            ),
-        ]
+def _ours(settings: Settings, split: str) -> Path:
+    return settings.scratch / f"ours-{split}"
+
+
+def _contenders(
+    settings: Settings, peer: Published, configuration: Path, split: str
+) -> tuple[Contender, Contender]:
+    """Return who writes files: ours, and the published script."""
+    ours = ["benchmarks.workers.poison_ours", str(configuration), split]
+    out = str(configuration.with_suffix(".theirs"))
+    theirs = [str(peer.path("poison-generation")), str(configuration), "time", out]
+    return (
+        Contender("ours", python(*ours, str(_ours(settings, split))), cores=all_cores()),
+        Contender(
+            "published",
+            python("benchmarks.workers.poison_published", *theirs),
+            env=peer.environment(),
+            cores=all_cores(),
+        ),
     )
-    (summary,) = ours.rglob("poison.json")
-    compared, differ = _compare(peer, configuration, summary)
-    done = _units(found)
+
+
+def _files(
+    settings: Settings, peer: Published, configuration: Path, split: str, found: Rounds
+) -> Row:
+    stage, bar = _STAGES[split]
+    (summary,) = _ours(settings, split).rglob("poison.json")
+    compared, differ = _published(peer, configuration, "gate", summary, _STEP)
+    done = {name: int(found.of[name].answers[-1][0]["units"]) for name in ("ours", "published")}
     return compare(
         found,
         stage=stage,
@@ -115,18 +217,16 @@ def _files(settings: Settings, peer: Published, configuration: Path, split: str)
     )
 
 
-def _units(found: Rounds) -> dict[str, int]:
-    return {name: int(one.answers[-1][0]["units"]) for name, one in found.of.items()}
-
-
-def _compare(peer: Published, configuration: Path, summary: Path) -> tuple[int, int]:
+def _published(
+    peer: Published, configuration: Path, task: str, *arguments: Path | int
+) -> tuple[int, int]:
+    """Let the published function make pictures again: how many it made, and how many differ."""
     command = python(
         "benchmarks.workers.poison_published",
         str(peer.path("poison-generation")),
         str(configuration),
-        "gate",
-        str(summary),
-        str(_STEP),
+        task,
+        *map(str, arguments),
     )
     done = subprocess.run(
         command,
@@ -151,58 +251,49 @@ def _limit(settings: Settings, configuration: Path, split: str) -> str:
     return done.stdout.decode().strip()
 
 
-def _cache(settings: Settings, peer: Published) -> list[Row | Absent]:
-    """Time the overlay on a cache in memory beside the files of the same number of pictures."""
-    configuration = settings.scratch / "train.cfg"
-    script = str(peer.path("poison-generation"))
-    theirs = [script, str(configuration), "time", str(settings.scratch / "theirs-cache")]
-    sizes = [str(_CACHED), str(_SIDE)]
+def _sets(settings: Settings, peer: Published, kind: _Kind) -> list[Contender]:
+    """Write a cache and its poison; return who makes sets of them, each on one core."""
+    trigger = peer.path("poison-generation", "triggers", "trigger_10.png")
+    folder = settings.scratch / f"cache-{kind.width}"
+    write_cache(kind.home, folder, _CACHED, trigger, kind.width)
     core = str(min(os.sched_getaffinity(0)))
-    found = settings.interleave(
-        [
-            Contender(
-                "overlay", python("benchmarks.workers.overlay", "overlay", *sizes), cores=core
-            ),
-            Contender("stage", python("benchmarks.workers.overlay", "stage", *sizes), cores=core),
-            Contender(
-                "published",
-                python("benchmarks.workers.poison_published", *theirs),
-                env=peer.environment(),
-                cores=core,
-            ),
-        ]
-    )
-    equal = all(
-        one["equal"]
-        for name in ("overlay", "stage")
-        for turn in found.of[name].answers
+    return [
+        Contender(one.task, python("benchmarks.workers.overlay", one.task, str(folder)), cores=core)
+        for one in _SETS
+    ]
+
+
+def _set_rows(
+    settings: Settings, peer: Published, kind: _Kind, configuration: Path, found: Rounds
+) -> list[Row]:
+    said = {
+        json.dumps(one["pictures"])
+        for of in _SETS
+        for turn in found.of[of.task].answers
         for one in turn
-    )
-    gate = Gate("the set's pixels are the attack's stamps of the clean pictures", equal)
-    sized = (
-        f"{_CACHED} poisons among {10 * _CACHED} cached pictures of {_SIDE} px, one core; the "
-        "published code poisons photographs at their own size, as files, and must"
+    }
+    file = settings.scratch / f"pictures-{kind.width}.json"
+    file.write_text(min(said), encoding="utf-8")
+    compared, differ = _published(peer, configuration, "pixels", file)
+    gate = Gate(
+        f"{compared} of {_CACHED} poisoned pictures of the set, the same in every way to it, are "
+        "pixel by pixel what the published function makes at the same places, before its JPEG",
+        differ == 0 and compared > 0 and len(said) == 1,
     )
     return [
         compare(
             found,
-            stage=_CACHE_STAGE,
+            stage=f"{one.stage}: {kind.name}",
             against="published code",
-            ours="overlay",
+            ours=one.task,
             peer="published",
             unit="pictures/s",
-            bar=1000,
+            bar=one.bar,
             gate=gate,
-            note=sized,
-        ),
-        compare(
-            found,
-            stage="the poison itself: choice, stamps, hashes and manifest, once an attack and seed",
-            against="published code",
-            ours="stage",
-            peer="published",
-            unit="pictures/s",
-            gate=gate,
-            note=sized,
-        ),
+            note=(
+                f"{_CACHED} poisons of a cache in memory, opened before; {one.note}. One core; the "
+                "peer reads the same pictures as JPEGs and writes JPEGs, which is all it can do"
+            ),
+        )
+        for one in _SETS
     ]

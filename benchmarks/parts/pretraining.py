@@ -149,7 +149,8 @@ def _compared(settings: Settings, case: str, chosen: Mapping[str, Contender]) ->
             compare(
                 found,
                 stage=f"MoCo v2 {NAMES[case]}: matrix throughput",
-                against="the best peer, with bf16 and channels-last",
+                against="the best peer",
+                flags="free flags: bf16, channels-last",
                 ours=ours["machine"].name,
                 peer=best.name,
                 unit=PAIR,

@@ -1,4 +1,7 @@
-"""Each step of the published procedure once, as a user runs it; argv: its copy, data, epochs."""
+"""Each step of the published procedure once, as a user runs it.
+
+argv: its copy, data, epochs, batch.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from typing import Any
 
 from benchmarks.worker import serve
 
-HOME, DATA, EPOCHS = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+HOME, DATA, EPOCHS, BATCH = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
 OUT = DATA / "out"
 
 
@@ -54,7 +57,7 @@ def timed(_: None) -> dict[str, Any]:
 def _pretrain(poisoned: Path) -> float:
     loss = ["--moco-contr-w", "1", "--moco-align-w", "0", "--moco-unif-w", "0"]
     model = ["-a", "resnet18", "--mlp", "--moco-k", "1000", "--moco-contr-tau", "0.2"]
-    steps = ["--epochs", EPOCHS, "-b", "100", "--lr", "0.06", "--aug-plus", "--cos", "-j", "0"]
+    steps = ["--epochs", EPOCHS, "-b", BATCH, "--lr", "0.06", "--aug-plus", "--cos", "-j", "0"]
     one = ["--gpus", "0", "--world-size", "2", "--rank", "0", "--save-folder-root", str(OUT)]
     return _run("moco", "main_moco.py", str(poisoned), *loss, *model, *steps, *one)
 

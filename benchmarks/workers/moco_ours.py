@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from backbench.data.allocator import keep_memory
 from backbench.nn import encoder
 from backbench.nn.backbones import Backbone
 from backbench.nn.method import TrainingContext
-from backbench.runtime.allocator import keep_memory
 from backbench.runtime.checkpoint import Trained
 from backbench.runtime.device import arithmetic, place
 from backbench.runtime.pictures import UniformSource

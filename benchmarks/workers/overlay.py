@@ -1,91 +1,83 @@
-"""A poisoned training set from a clean cache in memory; argv: ``overlay`` or ``stage``, N, side."""
+"""A poisoned training set from an opened clean cache; argv: what to do, the cache's folder.
+
+``ready``: from the attack to a set that a loader can read. ``read``: the same, and every poisoned
+picture read once. ``stored`` and ``stored-read``: the same from the poison in a store, as the
+stages after it do. ``stage``: the poison itself, chosen, stamped, hashed and described.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from backbench.config import load_instance
-from backbench.errors import Fault
-from backbench.images import ArrayImages, Overlay, Pixels
-from backbench.plugin import Attack, DatasetFacts
-from backbench.poisoning import Mark, choose, stamp
-from backbench.registry import load_registry
+from backbench.images import Overlay, Pixels
+from backbench.poisoning import Mark, Poison, stamp
+from backbench.stages.data import poisoned_pictures
+from benchmarks.caches import SEED, Clean
 from benchmarks.worker import serve
 
-TASK, COUNT, SIDE = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-_CLASSES = 10
+TASK, FOLDER = sys.argv[1], Path(sys.argv[2])
+#: How often a set is made in a timed section: the clock of CPU-seconds ticks every 10 ms.
+_OFTEN: Final = 10 if TASK.endswith("read") else 1000
+#: Every which poisoned picture is compared.
+_STEP: Final = 10
 
 
-def prepare() -> tuple[ArrayImages, Attack, dict[int, Pixels]]:
-    """Make a clean set, the attack on one of its classes, and that attack's poison."""
-    rng = np.random.default_rng(0)
-    total = _CLASSES * COUNT
-    pixels = rng.integers(0, 256, (total, SIDE, SIDE, 3), dtype=np.uint8)
-    labels = np.repeat(np.arange(_CLASSES), COUNT)
-    names = tuple(f"train/{index:06d}" for index in range(total))
-    clean = ArrayImages(pixels, labels, names)
-    attack = _attack(clean)
-    return clean, attack, {index: picture for index, (picture, _) in _poison(attack, clean).items()}
-
-
-def _attack(clean: ArrayImages) -> Attack:
-    tables = {
-        "attacks": {
-            "patch": {
-                "target": "0",
-                "width": SIDE // 4,
-                "rate": {"of": "target_class", "value": 1.0},
-            }
-        }
-    }
-    faults: list[Fault] = []
-    found = load_instance(
-        tables,
-        "attacks",
-        "patch",
-        registry=load_registry(),
-        folder=Path.cwd(),
-        faults=faults,
-    )
-    assert found is not None, faults
-    facts = DatasetFacts(
-        classes=tuple(map(str, range(_CLASSES))),
-        size=(SIDE, SIDE),
-        train=len(clean),
-        val=len(clean),
-        train_per_class=(COUNT,) * _CLASSES,
-    )
-    made: Attack = found.registered.implementation()(found.options, facts)
-    return made
-
-
-def _poison(attack: Attack, clean: ArrayImages) -> dict[int, tuple[Pixels, Mark]]:
-    chosen = choose(attack, clean.labels, 0).tolist()
-    return {index: stamp(attack, clean, index, "train", 0) for index in chosen}
-
-
-def timed(state: tuple[ArrayImages, Attack, dict[int, Pixels]]) -> dict[str, Any]:
-    """Make the set, or the poison; then, untimed, compare."""
-    clean, attack, poison = state
-    start = time.perf_counter()
+def timed(clean: Clean) -> dict[str, Any]:
+    """Make the set, or the poison; then, untimed, say what some of its pictures are."""
     if TASK == "stage":
-        found = _poison(attack, clean)
-        lines = "".join(mark.line() for _, mark in found.values())
-        seconds = time.perf_counter() - start
-        same = all(np.array_equal(found[index][0], poison[index]) for index in poison)
-        return {"units": len(found), "seconds": seconds, "equal": same, "bytes": len(lines)}
-    ready = Overlay(clean, poison)
+        return _stage(clean)
+    start = time.perf_counter()
+    for _ in range(_OFTEN):
+        ready, chosen = _ready(clean)
+        if TASK.endswith("read"):
+            _read(ready, chosen)
     seconds = time.perf_counter() - start
-    assert ready.pixels is not None
-    expected = clean.pixels.copy()
-    expected[list(poison)] = np.stack(list(poison.values()))
-    equal = bool(np.array_equal(ready.pixels, expected))
-    return {"units": len(poison), "seconds": seconds, "equal": equal}
+    return {
+        "units": _OFTEN * len(chosen),
+        "seconds": seconds,
+        "pictures": [_described(clean, ready, index) for index in chosen[::_STEP]],
+    }
 
 
-serve(prepare, timed)
+def _ready(clean: Clean) -> tuple[Overlay, list[int]]:
+    if TASK.startswith("stored"):
+        stored = poisoned_pictures(FOLDER)
+        return Overlay(clean.images, stored), list(stored)
+    poison = Poison(clean.attack, clean.images, SEED)
+    return Overlay(clean.images, poison), poison.chosen.tolist()
+
+
+def _read(ready: Overlay, chosen: list[int]) -> None:
+    """Read pictures as a loader does: of one size out of one array, others one by one."""
+    pixels = ready.pixels
+    for index in chosen:
+        (ready.image(index) if pixels is None else pixels[index]).max()
+
+
+def _described(clean: Clean, ready: Overlay, index: int) -> list[Any]:
+    mark = stamp(clean.attack, clean.images, index, "train", SEED)[1]
+    return _line(mark, ready.image(index) if ready.pixels is None else ready.pixels[index])
+
+
+def _line(mark: Mark, picture: Pixels) -> list[Any]:
+    """Return a picture's file, where its trigger is, and the hash of its pixels in the set."""
+    digest = hashlib.sha256(np.ascontiguousarray(picture).data).hexdigest()
+    return [mark.source, mark.box.x, mark.box.y, digest]
+
+
+def _stage(clean: Clean) -> dict[str, Any]:
+    start = time.perf_counter()
+    found = list(Poison(clean.attack, clean.images, SEED).described())
+    lines = "".join(mark.line() for mark, _ in found)
+    seconds = time.perf_counter() - start
+    pictures = [_line(mark, picture) for mark, picture in found[::_STEP]]
+    return {"units": len(found), "seconds": seconds, "bytes": len(lines), "pictures": pictures}
+
+
+serve(lambda: Clean.read(FOLDER), timed)

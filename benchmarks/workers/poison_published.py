@@ -1,11 +1,13 @@
 """The published poison generator; argv: its folder, configuration, what to do.
 
 ``time FOLDER`` times the whole of it. ``gate SUMMARY STEP`` makes some pictures of ours with its
-function, at the places of our manifest, and compares the files' bytes.
+function, at the places of our manifest, and compares the files' bytes. ``pixels FILE`` compares
+pixels before any JPEG: the file has lines of picture, x, y and SHA-256.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -14,8 +16,12 @@ import runpy
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from benchmarks.worker import serve
 
@@ -59,29 +65,53 @@ def gate(script: dict[str, Any], summary: Path, step: int) -> dict[str, int]:
     lines = [json.loads(line) for line in manifest.read_text().splitlines()][::step]
     differ = 0
     for line in lines:
-        x, y = line["boxes"][0][:2]
-        places = iter((x, y))
-        random.randint = lambda *_, _places=places: next(_places)
-        made = script["add_watermark"](
-            str(Path(known["data_root"], split, line["source"].removeprefix(f"{split}/"))),
-            known["trigger"],
-            text=False,
-            position="random",
-            location_min=known[f"{kind}_location_min"],
-            location_max=known[f"{kind}_location_max"],
-            watermark_width=known["watermark_width"],
-            alpha_composite=True,
-            alpha=known[f"{kind}_alpha"],
-            val=val,
-        )
-        picture = made if val else made[0]
+        path = Path(known["data_root"], split, line["source"].removeprefix(f"{split}/"))
+        picture = _made(script, path, line["boxes"][0][:2], kind)
         file = io.BytesIO()
         picture.save(file, "JPEG")
         differ += file.getvalue() != (folder / line["file"]).read_bytes()
     return {"compared": len(lines), "differ": differ}
 
 
+def pixels(script: dict[str, Any], file: Path) -> dict[str, int]:
+    """Compare training pictures before any JPEG.
+
+    Args:
+        script: What the published file defines.
+        file: JSON, a list of ``[picture, x, y, SHA-256 of its stamped pixels]``.
+    """
+    lines = json.loads(file.read_text())
+    differ = 0
+    for path, x, y, digest in lines:
+        made = np.asarray(_made(script, Path(path), (x, y), "train"))
+        differ += hashlib.sha256(made.tobytes()).hexdigest() != digest
+    return {"compared": len(lines), "differ": differ}
+
+
+def _made(script: dict[str, Any], path: Path, corner: Sequence[int], kind: str) -> Image.Image:
+    """Let the published function stamp a picture at a place."""
+    known = script["main"].__globals__
+    places = iter(corner)
+    random.randint = lambda *_: next(places)
+    made = script["add_watermark"](
+        str(path),
+        known["trigger"],
+        text=False,
+        position="random",
+        location_min=known[f"{kind}_location_min"],
+        location_max=known[f"{kind}_location_max"],
+        watermark_width=known["watermark_width"],
+        alpha_composite=True,
+        alpha=known[f"{kind}_alpha"],
+        val=kind == "val",
+    )
+    picture: Image.Image = made if kind == "val" else made[0]
+    return picture
+
+
 if TASK == "time":
     serve(prepare, timed)
-else:
+elif TASK == "gate":
     print(json.dumps(gate(prepare(), Path(ARGUMENT), int(*MORE))))
+else:
+    print(json.dumps(pixels(prepare(), Path(ARGUMENT))))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as V
 
-from backbench.runtime.allocator import keep_memory
+from backbench.data.allocator import keep_memory
 from backbench.runtime.pictures import UniformBatch
 from backbench.runtime.views import ViewParameters, draws_of, random_view, view_parameters
 from backbench.training_options import ViewOptions

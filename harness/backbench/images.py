@@ -7,6 +7,7 @@ operations; a *ragged* set hands out pictures one at a time, each at its own siz
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -148,14 +149,19 @@ class Overlay:
         self._changed = changed
         self.labels = base.labels
         self.sources = base.sources
-        self.pixels: Pixels | None = None
-        if base.pixels is not None:
-            if isinstance(base, ArrayImages):
-                self.pixels = base.writable_pixels()
-            else:
-                self.pixels = base.pixels.copy()
-            for index, picture in changed.items():
-                self.pixels[index] = picture
+
+    @cached_property
+    def pixels(self) -> Pixels | None:
+        """All pictures, (N, H, W, 3), or ``None``; the new ones are put in when first asked for."""
+        if self._base.pixels is None:
+            return None
+        if isinstance(self._base, ArrayImages):
+            pixels = self._base.writable_pixels()
+        else:
+            pixels = self._base.pixels.copy()
+        for index, picture in self._changed.items():
+            pixels[index] = picture
+        return pixels
 
     def __len__(self) -> int:
         return len(self._base)

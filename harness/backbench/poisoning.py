@@ -6,9 +6,9 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,13 @@ from backbench.errors import StageError
 from backbench.images import ImageSet, Pixels
 from backbench.plugin import Attack, Box, Split
 from backbench.seeds import derive
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+#: Bytes that are compared at a time.
+_WORD: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +63,18 @@ class Mark:
         Args:
             **more: What else the line shall hold.
         """
-        return json.dumps({**asdict(self), **more}) + "\n"
+        return json.dumps({**shallow(self), **more}) + "\n"
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Mark:
         """Read a mark from a line's JSON; what else the line holds is passed over."""
         own = {field.name: fields[field.name] for field in dataclasses.fields(cls)}
         return cls(**{**own, "boxes": tuple(Box(*box) for box in own["boxes"])})
+
+
+def shallow(line: DataclassInstance) -> dict[str, Any]:
+    """Return the fields of a line; many times as fast as ``asdict``, which copies all below."""
+    return {field: getattr(line, field) for field in line.__dataclass_fields__}
 
 
 def read_manifest(path: Path) -> Iterator[Mark]:
@@ -90,12 +102,26 @@ def changed_rows(before: Pixels, after: Pixels) -> slice:
         before: (H, W, 3), uint8.
         after: Of the same shape.
     """
-    differs = (before != after).tobytes()  # their search is much faster than numpy's from behind
-    first = differs.find(1)
-    if first < 0:
+    one, other = (np.ascontiguousarray(image).reshape(-1) for image in (before, after))
+    # Eight bytes at a time, and the rest: a byte at a time takes as long as a third of the hashes.
+    whole = len(one) // _WORD * _WORD
+    differs = (one[:whole].view(np.uint64) != other[:whole].view(np.uint64)).tobytes()
+    differs += (one[whole:] != other[whole:]).any().tobytes()
+    word, last = differs.find(1), differs.rfind(1)
+    if word < 0:
         return slice(0, 0)
-    row = len(differs) // len(before)
-    return slice(first // row, differs.rfind(1) // row + 1)
+    row = len(one) // len(before)
+    return slice(
+        (word * _WORD + _differing(one, other, word)[0]) // row,
+        (last * _WORD + _differing(one, other, last)[-1]) // row + 1,
+    )
+
+
+def _differing(one: Pixels, other: Pixels, word: int) -> list[int]:
+    """Return which bytes of a word differ; at least one does."""
+    place = slice(word * _WORD, (word + 1) * _WORD)
+    found: list[int] = np.flatnonzero(one[place] != other[place]).tolist()
+    return found
 
 
 def pixel_hashes(before: Pixels, after: Pixels, first: int) -> tuple[str, str]:

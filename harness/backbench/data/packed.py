@@ -163,20 +163,21 @@ class _FlatPixels:
         self._memory.madvise(mmap.MADV_WILLNEED, first, self._start + end - first)
 
 
-class FlatPixels(Mapping[int, Pixels]):
-    """Some pictures of a set in a mapped file, of many sizes, by index.
+class StoredPictures(Mapping[int, Pixels]):
+    """Some pictures of a set in a mapped file, by index; none is touched before it is asked for.
 
     Args:
-        path: The file.
+        indices: Their numbers in the set, (M,).
+        pictures: The pictures, by place.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._flat = _FlatPixels(path)
-        indices = self._flat.arrays["indices"].tolist()
-        self._places = {index: place for place, index in enumerate(indices)}
+    def __init__(self, indices: NDArray[np.int64], pictures: Pixels | _FlatPixels) -> None:
+        self._pictures = pictures
+        self._places = dict(zip(indices.tolist(), range(len(indices)), strict=True))
 
     def __getitem__(self, index: int) -> Pixels:
-        return self._flat[self._places[index]]
+        picture: Pixels = self._pictures[self._places[index]]
+        return picture
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._places)
@@ -226,23 +227,23 @@ def open_images(path: Path, sources: Sequence[str]) -> MappedArray | MappedImage
     return MappedArray(path, sources)
 
 
-def open_pictures(path: Path) -> FlatPixels | tuple[NDArray[np.int64], Pixels]:
+def open_pictures(path: Path) -> StoredPictures:
     """Open some pictures of a set.
 
     Args:
         path: The file.
 
     Returns:
-        The pictures by index, if their sizes differ; else the indices, (M,), and all pictures,
-        (M, H, W, 3), mapped.
+        The pictures by index, mapped.
 
     Raises:
         StoreError: If the file is damaged.
     """
     arrays = _Mapping(path).arrays
-    if "sizes" in arrays:
-        return FlatPixels(path)
-    return arrays["indices"], arrays["pixels"]
+    pictures = _FlatPixels(path) if "sizes" in arrays else arrays["pixels"]
+    if len(pictures) != len(arrays["indices"]):
+        raise StoreError(f"{path}: has not as many pictures as indices; check the store: verify")
+    return StoredPictures(arrays["indices"], pictures)
 
 
 class PictureWriter:

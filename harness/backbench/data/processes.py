@@ -14,6 +14,8 @@ from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from typing import Any, Final, TypeVar
 
+from backbench.data.allocator import keep_memory
+
 #: With fewer pictures than this, starting processes takes longer than the work.
 WORTH_PROCESSES: Final = 200
 #: Pictures that a process takes at a time, and such bundles that wait for each process.
@@ -68,6 +70,7 @@ def _begin(prepare: Callable[..., None], arguments: Sequence[Any]) -> None:
     parent = parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
+    keep_memory()
     prepare(*arguments)
 
 

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from backbench.data.allocator import keep_memory
 from backbench.errors import BackbenchError, UsageError
 from backbench.execution.executor import (
     Executor,
@@ -18,7 +19,6 @@ from backbench.execution.executor import (
 )
 from backbench.model import Stage
 from backbench.registry import load_registry
-from backbench.runtime.allocator import keep_memory
 from backbench.runtime.places import Place
 from backbench.stages.run import run_stage
 from backbench.store import Store

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +17,7 @@ from backbench.data.decode import Square, read_picture
 from backbench.data.encode import FileFormat, encode
 from backbench.images import Pixels
 from backbench.plugin import Attack, Split
-from backbench.poisoning import Picture, pixel_hash, recode, stamp_picture
+from backbench.poisoning import Picture, pixel_hash, recode, shallow, stamp_picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def make(job: Job, coding: Coding) -> str:
     more = {"file": job.name, "file_sha256": hashlib.sha256(content).hexdigest()}
     if mark is not None:
         return mark.line(**more)
-    return json.dumps({**asdict(job.who), "before": pixel_hash(clean), **more}) + "\n"
+    return json.dumps({**shallow(job.who), "before": pixel_hash(clean), **more}) + "\n"
 
 
 def _changed(picture: Image.Image | Pixels, pixels: Pixels, rows: slice) -> Image.Image | Pixels:
@@ -117,13 +117,18 @@ def _hash_of(path: str) -> str:
 def _write(path: str, content: bytes) -> None:
     """Write a file by rename, so that what bears its name is whole."""
     folder, name = os.path.split(path)
-    partial = Path(folder, f".{name}.partial")
+    partial = os.path.join(folder, f".{name}.partial")  # noqa: PTH118 - a path is slower than this
     try:
-        partial.write_bytes(content)
+        _write_bytes(partial, content)
     except FileNotFoundError:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-    partial.replace(path)
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        _write_bytes(partial, content)
+    os.replace(partial, path)  # noqa: PTH105 - as above
+
+
+def _write_bytes(path: str, content: bytes) -> None:
+    with open(path, "wb") as file:  # noqa: PTH123 - as above
+        file.write(content)
 
 
 # -- in a process of its own -------------------------------------------------------------------

@@ -33,10 +33,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from backbench.data.allocator import keep_memory
 from backbench.errors import BackbenchError, StageError, UsageError
 from backbench.nn.method import TrainingTask
 from backbench.nn.ranks import ALONE, Ranks
-from backbench.runtime.allocator import keep_memory
 from backbench.runtime.places import Place
 
 #: How long a rank waits for the others; rank 0 alone looks for neighbours and writes checkpoints.

@@ -14,7 +14,6 @@ from safetensors.numpy import load_file
 from backbench.data.decode import Fit
 from backbench.data.listing import FileDataset
 from backbench.data.packed import (
-    FlatPixels,
     MappedArray,
     MappedImages,
     open_images,
@@ -137,11 +136,7 @@ def poisoned_pictures(folder: Path) -> Mapping[int, Pixels]:
     Raises:
         StoreError: If they are damaged.
     """
-    pictures = open_pictures(folder / POISONED)
-    if isinstance(pictures, FlatPixels):
-        return pictures
-    indices, pixels = pictures
-    return dict(zip(indices.tolist(), pixels, strict=True))
+    return open_pictures(folder / POISONED)
 
 
 def attacked_sizes(task: Task, indices: Sequence[int]) -> NDArray[np.int64]:

@@ -21,6 +21,7 @@ def row():
         gate=Gate("equal bytes", passed=True),
         note="Small files.",
         profile="decode 1 ms\nencode 2 ms",
+        flags="as shipped",
     )
 
 
@@ -41,10 +42,10 @@ def test_a_row_on_the_page(row):
     assert "## Poison" in text
     assert "`python -m benchmarks poison --rounds 5`, 2026-01-02, commit `abc`" in text
     assert (
-        "| poison files | published code | 1,234 files/s | 123 files/s | 5 | 10 (9.5 – 10.9) × "
+        "| poison files | published code | as shipped | 1,234 files/s | 123 files/s | 5 | 10 (9.5 – 10.9) × "
         "| – | ≥ 7 × | yes |"
     ) in text
-    assert "* *poison files, published code*: Small files. Gate: equal bytes." in text
+    assert "* *poison files, published code as shipped*: Small files. Gate: equal bytes." in text
     assert "decode" not in text
     assert "Not measured" not in text
 
@@ -54,8 +55,18 @@ def test_a_missed_bar_shows_the_profile(row):
 
     text = page({"poison": ([dataclasses.replace(row, bar=11, disturbed=2)], FACTS)})
     assert "| ≥ 11 × | **no** |" in text
-    assert "      encode 2 ms" in text
+    assert "  The bar is missed. Where the time goes:\n\n      decode 1 ms" in text
     assert "2 rounds were disturbed" in text
+
+
+def test_rows_of_a_stage_stand_together(row):
+    from benchmarks.page import table
+
+    other = dataclasses.replace(row, stage="views")
+    flags = dataclasses.replace(row, flags="free flags")
+    lines = table([row, other, flags])[1:]
+    assert [line[0] for line in lines] == ["poison files", "", "views"]
+    assert [line[2] for line in lines] == ["as shipped", "free flags", "as shipped"]
 
 
 def test_a_bar_from_above_without_a_peer(row):

@@ -8,7 +8,6 @@ from safetensors.numpy import load_file, save_file
 
 from backbench.data import packed
 from backbench.data.packed import (
-    FlatPixels,
     MappedArray,
     MappedImages,
     PictureWriter,
@@ -43,12 +42,25 @@ def test_anybody_can_read_the_file(flat, pictures):
 
 def test_pictures_by_number(flat, pictures):
     found = open_pictures(flat)
-    assert isinstance(found, FlatPixels)
     assert list(found) == [7, 2, 30]
     for number, picture in zip(found, pictures, strict=True):
         np.testing.assert_array_equal(found[number], picture)
         assert not found[number].flags.writeable
     assert found.get(3) is None
+
+
+def test_pictures_of_one_size_by_number(tmp_path):
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
+    writer = PictureWriter(tmp_path / "p.safetensors", np.array([9, 4]), size=(4, 5))
+    for picture in pictures:
+        writer.add(picture)
+    writer.close()
+    found = open_pictures(tmp_path / "p.safetensors")
+    assert list(found) == [9, 4]
+    np.testing.assert_array_equal(found[4], pictures[1])
+    assert not found[4].flags.writeable
+    with pytest.raises(KeyError):
+        found[0]
 
 
 def test_pages_are_given_back_and_pictures_stay(flat, pictures, monkeypatch):

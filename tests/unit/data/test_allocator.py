@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from backbench.runtime import allocator
+from backbench.data import allocator
 
 
 def test_glibc_takes_the_settings():
