@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from backbench.config import Benchmark, load_benchmark
 from backbench.data.fingerprint import FileHashes
 from backbench.metrics import METRICS_VERSION, class_table, confusion_matrix, score
 from backbench.model import Plan, Stage, StageKind
 from backbench.planning import make_plan
-from backbench.predictions import PREDICTIONS
+from backbench.predictions import PREDICTIONS, write_predictions
 from backbench.published_csv import per_class_csv
 from backbench.records import Record, describe
 from backbench.registry import load_registry
@@ -206,7 +205,7 @@ def _evaluate(
         tensors[f"{pictures}_predictions"] = predicted.astype(np.int32)
         found[pictures] = predicted
         tables[pictures] = confusion_matrix(labels, predicted, len(classes))
-    save_file(tensors, folder / PREDICTIONS)
+    write_predictions(folder / PREDICTIONS, tensors)
     said = {pictures: class_table(table) for pictures, table in tables.items()}
     (folder / "classes.json").write_text(json.dumps(said) + "\n", encoding="utf-8")
     text = per_class_csv(

@@ -10,7 +10,7 @@ import numpy as np
 from backbench.leaderboard import Leaderboard, Row
 from backbench.model import NONE
 from backbench.plugin import Column
-from backbench.statistics import Sample, on_seeds, summarize
+from backbench.statistics import Sample, on_seeds, summarize_all
 
 #: Metrics that have a worse end though no column shows them.
 _LOW_IS_BEST = ("asr_lift", "fp_lift")
@@ -81,7 +81,7 @@ def _fold(rows: Sequence[Row], worse: Mapping[str, _Take]) -> Row:
         names={**rows[0].names, "attack": count},
         seeds=seeds,
         planned=max(row.planned for row in rows),
-        values={metric: summarize(sample) for metric, sample in samples.items()},
+        values=summarize_all(samples),
         controls={},
         lifts={},
         problem=next((row.problem for row in rows if row.problem), ""),

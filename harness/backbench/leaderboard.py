@@ -18,7 +18,7 @@ from backbench.outcomes import OutcomesOf
 from backbench.plugin import Column
 from backbench.records import Record
 from backbench.registry import suggestion
-from backbench.statistics import Bounds, Outcome, Sample, Summary, paired, sample_of, summarize
+from backbench.statistics import Bounds, Outcome, Sample, Summary, paired, sample_of, summarize_all
 
 #: The columns that every leaderboard has.
 COLUMNS = (
@@ -252,9 +252,9 @@ def _row(
         names={**names, "evaluator": f"{names['evaluator']}:{head}"} if head else names,
         seeds=tuple(seeds),
         planned=len(cells),
-        values={metric: summarize(found) for metric, found in samples.items()},
-        controls={metric: summarize(found) for metric, found in beside_them.items()},
-        lifts={metric: summarize(found) for metric, found in lifts.items()},
+        values=summarize_all(samples),
+        controls=summarize_all(beside_them),
+        lifts=summarize_all(lifts),
         problem=problem,
         protocol=plan.protocol,
         foreign=any(key in imports for cell in cells for key in cell.path),

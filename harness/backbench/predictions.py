@@ -10,7 +10,9 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,10 @@ PREDICTIONS = "predictions.npz"
 OLDER = "predictions.safetensors"
 
 _SUFFIX = ".npy"
+
+#: How a file of NumPy's begins, and how what is in it may be compressed.
+_ZIP = b"PK\x03\x04"
+_COMPRESSED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def file_of(record: Record) -> str:
@@ -50,8 +56,8 @@ def load_predictions(content: bytes) -> dict[str, NDArray[Any]]:
         ValueError: If it is neither.
     """
     try:
-        names, one = _opened(io.BytesIO(content))
-        return {name: one(name) for name in sorted(names)}
+        with _opened(io.BytesIO(content)) as (names, one):
+            return {name: one(name) for name in sorted(names)}
     except Exception as error:
         if not _unreadable(error):
             raise
@@ -74,9 +80,10 @@ def read_predictions(file: Path | io.BytesIO, head: str) -> tuple[Ints, Ints, In
     """
     clean, triggered = (at(f"{name}_predictions", head) for name in ("clean", "triggered"))
     try:
-        names, one = _opened(file)
-        found = [one(name).astype(np.int64) for name in ("labels", clean)]
-        return found[0], found[1], one(triggered).astype(np.int64) if triggered in names else None
+        with _opened(file) as (names, one):
+            asked = ("labels", clean, *((triggered,) if triggered in names else ()))
+            found = [one(name).astype(np.int64) for name in asked]
+        return found[0], found[1], found[2] if triggered in names else None
     except Exception as error:
         if not _unreadable(error):
             raise
@@ -92,39 +99,53 @@ def _unreadable(error: Exception) -> bool:
     return isinstance(error, (*kinds, EOFError, NotImplementedError, SafetensorError))
 
 
-def _opened(
-    file: Path | io.BytesIO,
-) -> tuple[frozenset[str], Callable[[str], NDArray[Any]]]:
-    """Return the names in a file, and what reads the array of a name."""
-    if not zipfile.is_zipfile(file):
-        return _older(file)
-    with zipfile.ZipFile(file) as archive:
-        entries = archive.infolist()
-    sizes = {one.filename: one.file_size for one in entries}
-    if any(one.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED} for one in entries):
+#: Names of the arrays in a file, and what reads the array of a name.
+_Arrays = tuple[frozenset[str], Callable[[str], NDArray[Any]]]
+
+
+@contextmanager
+def _opened(file: Path | io.BytesIO) -> Iterator[_Arrays]:
+    """Open a file of either form, once for all that is read of it."""
+    with file.open("rb") if isinstance(file, Path) else nullcontext(file) as opened:
+        if opened.read(len(_ZIP)) != _ZIP:
+            yield _older(file)
+            return
+        with zipfile.ZipFile(opened) as archive:
+            yield _zipped(archive)
+
+
+def _zipped(archive: zipfile.ZipFile) -> _Arrays:
+    entries = {one.filename: one for one in archive.infolist()}
+    if any(one.compress_type not in _COMPRESSED for one in entries.values()):
         raise ValueError("compressed in another way than NumPy does")
 
     def read(name: str) -> NDArray[Any]:
-        with zipfile.ZipFile(file) as archive, archive.open(name + _SUFFIX) as one:
-            said = sizes[name + _SUFFIX]
-            return _array(one.read(said + 1))
+        entry = entries[name + _SUFFIX]
+        with archive.open(entry) as one:
+            return _array(one.read(entry.file_size + 1))
 
-    return frozenset(name.removesuffix(_SUFFIX) for name in sizes), read
+    return frozenset(name.removesuffix(_SUFFIX) for name in entries), read
 
 
 def _array(content: bytes) -> NDArray[Any]:
     """Read an array that may be a stranger's: nothing is made that is larger than its bytes."""
-    file = io.BytesIO(content)
-    if np.lib.format.read_magic(file) != (1, 0):
+    if content[:8] != b"\x93NUMPY\x01\x00":
         raise ValueError("an array of another version")
-    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    flat: NDArray[Any] = np.frombuffer(content, dtype, offset=file.tell())
+    start = 10 + int.from_bytes(content[8:10], "little")
+    shape, is_fortran, dtype = _header(content[8:start])
+    flat: NDArray[Any] = np.frombuffer(content, dtype, offset=start)
     return flat.reshape(shape, order="F" if is_fortran else "C")
 
 
-def _older(
-    file: Path | io.BytesIO,
-) -> tuple[frozenset[str], Callable[[str], NDArray[Any]]]:
+@lru_cache(maxsize=64)
+def _header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read an array's header; thousands of evaluations have the same few."""
+    found: tuple[tuple[int, ...], bool, np.dtype[Any]]
+    found = np.lib.format.read_array_header_1_0(io.BytesIO(content))
+    return found
+
+
+def _older(file: Path | io.BytesIO) -> _Arrays:
     from safetensors import safe_open
     from safetensors.numpy import load
 

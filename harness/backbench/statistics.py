@@ -101,7 +101,7 @@ class Error:
         seeds: Variance of the means that is due to the seeds.
         pictures: That is due to the pictures; 0 where outcomes are not known.
         least: Variance of the mean of as many independent outcomes; 0 likewise.
-        n: Number of seeds.
+        n: Number of seeds; one for each mean where it is not the same for all.
 
     Source: mean squares and their expectations as in studies of readers × cases (Obuchowski and
         Rockette, 1995; Hillis, 2007).
@@ -112,7 +112,7 @@ class Error:
     seeds: Any
     pictures: Any
     least: Any
-    n: int
+    n: Any
 
     def half_width(self) -> Any:
         """Return half the width of the 95 % interval of what has no bounds.
@@ -248,23 +248,55 @@ def summarize(sample: Sample | Sequence[float], bounds: Bounds | None = None) ->
     """
     if not isinstance(sample, Sample):
         sample = Sample(tuple(range(len(sample))), tuple(sample), bounds=bounds)
-    values = sample.values
-    n = len(values)
-    if n == 0:
+    return summarize_all({"": sample})[""]
+
+
+def summarize_all(samples: Mapping[str, Sample]) -> dict[str, Summary]:
+    """Summarize the metrics of a row, their intervals together.
+
+    Args:
+        samples: By metric, each with at least one finite value.
+
+    Raises:
+        ValueError: If one has none.
+    """
+    if not all(one.values for one in samples.values()):
         raise ValueError("nothing to summarize")
-    mean = math.fsum(values) / n
-    error = error_of(sample)
-    if error is None:
-        return Summary(1, mean, None, None, values)
-    std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    half = float(error.half_width())
-    over: Over = "seeds"
-    if sample.hits is not None:
-        over = "seeds and pictures"
-        if sample.hits.min() == sample.hits.max():
-            half = _nothing_happened(sample.hits.shape[1]) * sample.scale
-    low, high = map(float, interval(mean, half, sample.bounds))
-    return Summary(n, mean, std, (low, high), values, over)
+    means = {name: math.fsum(one.values) / len(one.values) for name, one in samples.items()}
+    errors = {name: error for name, one in samples.items() if (error := error_of(one)) is not None}
+    spread = {name: samples[name] for name in errors}
+    ends = _intervals(spread, [means[name] for name in spread], list(errors.values()))
+    found = {}
+    for name, sample in samples.items():
+        mean, values, n = means[name], sample.values, len(sample.values)
+        if name not in ends:
+            found[name] = Summary(1, mean, None, None, values)
+            continue
+        std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+        over: Over = "seeds" if sample.hits is None else "seeds and pictures"
+        found[name] = Summary(n, mean, std, ends[name], values, over)
+    return found
+
+
+def _intervals(
+    samples: Mapping[str, Sample], means: Sequence[float], errors: Sequence[Error]
+) -> dict[str, tuple[float, float]]:
+    """Return the ends of the intervals of some metrics; arrays of them cost what one does."""
+    if not samples:
+        return {}
+    parts = ("seeds", "pictures", "least", "n")
+    half = Error(*(np.array([getattr(one, part) for one in errors]) for part in parts)).half_width()
+    for at, sample in enumerate(samples.values()):
+        if sample.hits is not None and sample.hits.min() == sample.hits.max():
+            half[at] = _nothing_happened(sample.hits.shape[1]) * sample.scale
+    known = [one.bounds for one in samples.values()]
+    ends: dict[str, tuple[float, float]] = {}
+    for bounds in dict.fromkeys(known):
+        chosen = [at for at, one in enumerate(known) if one == bounds]
+        low, high = interval(np.array(means)[chosen], half[chosen], bounds)
+        names = [name for name, one in samples.items() if one.bounds == bounds]
+        ends |= zip(names, zip(low.tolist(), high.tolist(), strict=True), strict=True)
+    return ends
 
 
 def _nothing_happened(pictures: int) -> float:
@@ -299,7 +331,8 @@ def sample_of(
         return bare
     hits = np.stack([one.hits for one in found])
     told = hits.mean(axis=1) * first.scale
-    if not np.allclose(told, bare.values, rtol=1e-9, atol=1e-12):
+    values = np.asarray(bare.values)
+    if not (np.abs(told - values) <= 1e-12 + 1e-9 * np.abs(values)).all():
         return bare
     return Sample(seeds, bare.values, hits, first.pictures, first.scale, (0.0, first.scale))
 

@@ -18,7 +18,7 @@ from backbench.leaderboard import Leaderboard, Row
 from backbench.model import NONE, Cell, Plan, StageKind
 from backbench.plugin import Column
 from backbench.records import Record
-from backbench.report.grid import Grid, print_grid
+from backbench.report.grid import Grid, Number, print_grid
 from backbench.report.numbers import INTERVAL_NOTE, interval, spread, whole
 from backbench.statistics import Bounds, Summary, summarize
 
@@ -236,10 +236,9 @@ def _names(sheet: Sheet, line: Line) -> list[str]:
 def _print_table(sheet: Sheet, console: Console) -> None:
     columns = _columns(sheet)
 
-    def number(line: Line, column: Column) -> Text:
+    def number(line: Line, column: Column) -> Number:
         value = line.values.get(column.metric)
-        text, found = Text(spread(value, column.decimals)), interval(value, column.decimals)
-        return text.append(f"\n{found}", "dim") if found else text
+        return Number(spread(value, column.decimals), "", interval(value, column.decimals))
 
     grid = Grid(
         title=sheet.title,

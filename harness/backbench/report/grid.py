@@ -4,18 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from rich import box
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from rich.text import Span, Text
 
 #: What stands where there is no number.
 _NOTHING = ("", "–")
 
 #: Blanks between two columns.
 _GAP = 2
+
+
+class Number(NamedTuple):
+    """A cell of a table.
+
+    Args:
+        text: The number.
+        style: How it is shown.
+        beneath: What stands on the line below; dim.
+    """
+
+    text: str
+    style: str = ""
+    beneath: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +39,7 @@ class Grid:
         title: Above it.
         names: Headings of what names a line; every part of the table repeats them.
         groups: Headings of the numbers; those of one group stay side by side.
-        lines: Names and numbers of each line; a cell may have two lines of text.
+        lines: Names and numbers of each line.
         after: Positions of the lines that a blank one follows.
         dim: Headings of the columns that stand back.
     """
@@ -34,7 +47,7 @@ class Grid:
     title: str
     names: Sequence[str]
     groups: Sequence[Sequence[str]]
-    lines: Sequence[tuple[Sequence[str], Sequence[Text]]]
+    lines: Sequence[tuple[Sequence[str], Sequence[Number]]]
     after: Collection[int] = ()
     dim: Collection[str] = ()
 
@@ -45,11 +58,8 @@ def print_grid(grid: Grid, console: Console) -> None:
     Parts after the first have no lines without a number. What is written to a file is in one part.
     """
     for part in _parts(grid, console.width if console.is_terminal else None):
-        table = _table(grid, part)
-        narrow, console.width = console.width, max(console.width, _width(grid, part))
-        console.print(table)
-        console.print()
-        console.width = narrow
+        text = _drawn(grid, part, _widths(grid, part))
+        console.print(text, no_wrap=True, overflow="ignore", crop=False, end="\n\n")
 
 
 def _parts(grid: Grid, limit: int | None) -> Iterator[list[int]]:
@@ -59,14 +69,15 @@ def _parts(grid: Grid, limit: int | None) -> Iterator[list[int]]:
     for group in grid.groups:
         columns = list(range(start, start + len(group)))
         start += len(group)
-        if part and limit is not None and _width(grid, [*part, *columns]) > limit:
+        if part and limit is not None and _total(_widths(grid, [*part, *columns])) > limit:
             yield part
             part = []
         part += columns
     yield part
 
 
-def _width(grid: Grid, part: Sequence[int]) -> int:
+def _widths(grid: Grid, part: Sequence[int]) -> list[int]:
+    """Return the widths of the columns of a part, those of the names first."""
     headings = [heading for group in grid.groups for heading in group]
     names = [
         max([cell_len(name), *(cell_len(line[0][at]) for line in grid.lines)])
@@ -75,35 +86,62 @@ def _width(grid: Grid, part: Sequence[int]) -> int:
     numbers = [
         max([cell_len(headings[at]), *(_wide(line[1][at]) for line in grid.lines)]) for at in part
     ]
-    return sum(names) + sum(numbers) + _GAP * (len(names) + len(numbers) - 1)
+    return names + numbers
 
 
-def _wide(text: Text) -> int:
-    return max(map(cell_len, text.plain.split("\n")))
+def _wide(number: Number) -> int:
+    return max(cell_len(number.text), cell_len(number.beneath))
 
 
-def _table(grid: Grid, part: Sequence[int]) -> Table:
-    """Draw a part of a table."""
-    table = Table(
-        title=grid.title,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, _GAP - 1, 0, 0),
-    )
-    for name in grid.names:
-        table.add_column(name, no_wrap=True)
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + _GAP * (len(widths) - 1)
+
+
+def _drawn(grid: Grid, part: Sequence[int], widths: Sequence[int]) -> Text:
+    """Draw a part of a table: one text, since a table of rich costs ten times as much."""
     headings = [heading for group in grid.groups for heading in group]
-    for at in part:
-        heading = headings[at]
-        style = "dim" if heading in grid.dim else ""
-        table.add_column(heading, justify="right", no_wrap=True, style=style)
+    shown = [headings[at] for at in part]
+    styles = ["dim" if heading in grid.dim else "" for heading in shown]
+    width = _total(widths)
+    text = Text(grid.title.ljust(width) + "\n", spans=[Span(0, len(grid.title), "bold")])
+    _line(text, widths, grid.names, [(heading, "") for heading in shown], "bold")
+    text.append("─" * width + "\n")
+    apart = False
     for position, (names, numbers) in enumerate(grid.lines):
-        shown = [numbers[at] for at in part]
-        if 0 in part or any(number.plain.strip() not in _NOTHING for number in shown):
-            table.add_row(*map(Text, names), *shown)
-        if position in grid.after:
-            table.add_section()
-    return table
+        chosen = [numbers[at] for at in part]
+        if 0 in part or any(number.text.strip() not in _NOTHING for number in chosen):
+            if apart:
+                text.append(" " * width + "\n")
+            apart = False
+            tops = [
+                (one.text, f"{style} {one.style}")
+                for one, style in zip(chosen, styles, strict=True)
+            ]
+            _line(text, widths, names, tops)
+            if any(number.beneath for number in chosen):
+                _line(text, widths, [""] * len(names), [(one.beneath, "dim") for one in chosen])
+        apart = apart or position in grid.after
+    text.right_crop()
+    return text
+
+
+def _line(
+    text: Text,
+    widths: Sequence[int],
+    names: Sequence[str],
+    numbers: Sequence[tuple[str, str]],
+    style: str = "",
+) -> None:
+    """Add a line: names on the left of their columns, numbers on the right."""
+    cells = [(name, style) for name in names] + [(one, f"{style} {own}") for one, own in numbers]
+    end = ""
+    for at, ((cell, own), width) in enumerate(zip(cells, widths, strict=True)):
+        shown = cell.rstrip()
+        blank = " " * (width - cell_len(shown))
+        text.append(end)
+        if at < len(names):
+            text.append(shown, own.strip()).append(blank)
+        else:
+            text.append(blank).append(shown, own.strip())
+        end = " " * _GAP
+    text.append("\n")

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from backbench.leaderboard import FIELDS, LIFTS, Leaderboard, Row, extremes, group, ranks
 from backbench.plugin import Column
-from backbench.report.grid import Grid, print_grid
+from backbench.report.grid import Grid, Number, print_grid
 from backbench.report.numbers import (
     INTERVAL_NOTE,
     SEEDS_ONLY,
@@ -123,14 +123,14 @@ def _grid(title: str, board: Leaderboard, by: str | None) -> Grid:
     lines = []
     for index, row in enumerate(board.rows):
         names = [_name(row, name, origins) for name in fields]
-        numbers: list[Text] = []
+        numbers: list[Number] = []
         for column in columns:
             value = row.values.get(column.metric)
             numbers.append(_stacked(value, column, _mark(column, index, marks)))
             if column.control:
                 numbers.append(_stacked(row.controls.get(column.metric), column, ("", "")))
             if _is_reported(board, column):
-                numbers.append(Text(_reported(row, column, notes)))
+                numbers.append(Number(_reported(row, column, notes)))
         lines.append((names if same else [*names, _count(row)], numbers))
     methods = [row.names["method"] for row in board.rows]
     ends = [at for at, (one, two) in enumerate(itertools.pairwise(methods)) if one != two]
@@ -154,14 +154,11 @@ def _beside(board: Leaderboard, column: Column) -> list[str]:
     return [heading for heading, is_shown in zip(_BESIDE, shown, strict=True) if is_shown]
 
 
-def _stacked(summary: Summary | None, column: Column, mark: tuple[str, str]) -> Text:
+def _stacked(summary: Summary | None, column: Column, mark: tuple[str, str]) -> Number:
     """Return mean and spread with the interval beneath; a mark stands to their right."""
     sign, style = mark
-    text = Text(
-        f"{spread(summary, column.decimals)}{sign or '  ' * (column.best is not None)}", style
-    )
-    found = interval(summary, column.decimals)
-    return text.append(f"\n{found}", "dim not bold") if found else text
+    text = f"{spread(summary, column.decimals)}{sign or '  ' * (column.best is not None)}"
+    return Number(text, style, interval(summary, column.decimals))
 
 
 def _mark(
