@@ -18,7 +18,7 @@ from tabulate import tabulate
 from benchmarks import machine, parts, published, results
 from benchmarks.page import page, table
 from benchmarks.rounds import REPEATS, ROOT
-from benchmarks.rows import Absent, GateError, Part, Row, Settings
+from benchmarks.rows import Absent, GateError, Part, Row, Settings, Table
 
 #: Bytes that scratch files of all parts take at most.
 _ROOM = 4 << 30
@@ -108,7 +108,10 @@ def _run(name: str, settings: Settings) -> bool:
     head, *body = table(measured)
     print(tabulate(body, head, tablefmt="simple"), flush=True)
     for row in rows:
-        if isinstance(row, Absent):
+        if isinstance(row, Table):
+            print(tabulate(row.lines, row.head, tablefmt="simple", disable_numparse=True))
+            print(row.text, flush=True)
+        elif isinstance(row, Absent):
             print(f"not measured: {row.stage}, against {row.against}: {row.why}")
     return all(row.met is not False for row in measured)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.rounds import Spread
-from benchmarks.rows import Absent, Row
+from benchmarks.rows import Absent, Found, Row, Table
 
 _HEAD = (
     "Stage",
@@ -73,7 +73,7 @@ def table(rows: Sequence[Row]) -> list[list[str]]:
     return lines
 
 
-def page(parts: Mapping[str, tuple[list[Row | Absent], Mapping[str, Any]]]) -> str:
+def page(parts: Mapping[str, tuple[list[Found], Mapping[str, Any]]]) -> str:
     """Return the whole page.
 
     Args:
@@ -91,7 +91,7 @@ def page(parts: Mapping[str, tuple[list[Row | Absent], Mapping[str, Any]]]) -> s
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _part(name: str, rows: Sequence[Row | Absent], facts: Mapping[str, Any]) -> list[str]:
+def _part(name: str, rows: Sequence[Found], facts: Mapping[str, Any]) -> list[str]:
     measured = [row for row in rows if isinstance(row, Row)]
     if not measured:
         return []
@@ -110,7 +110,13 @@ def _part(name: str, rows: Sequence[Row | Absent], facts: Mapping[str, Any]) -> 
         "",
         *(line for row in measured for line in _notes(row)),
         "",
+        *(line for one in rows if isinstance(one, Table) for line in _more(one)),
     ]
+
+
+def _more(table_: Table) -> list[str]:
+    beneath = [table_.text, ""] if table_.text else []
+    return [*_markdown([table_.head, *table_.lines]), "", *beneath]
 
 
 def _notes(row: Row) -> list[str]:
@@ -126,7 +132,7 @@ def _notes(row: Row) -> list[str]:
     return lines
 
 
-def _absent(parts: Mapping[str, tuple[list[Row | Absent], Mapping[str, Any]]]) -> list[str]:
+def _absent(parts: Mapping[str, tuple[list[Found], Mapping[str, Any]]]) -> list[str]:
     missing = [row for rows, _ in parts.values() for row in rows if isinstance(row, Absent)]
     if not missing:
         return []

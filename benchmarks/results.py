@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.rounds import ROOT, Spread
-from benchmarks.rows import Absent, Gate, Row
+from benchmarks.rows import Absent, Found, Gate, Row, Table
 
 FOLDER: Final = ROOT / "benchmarks" / "results"
 
 
-def write(path: Path, rows: list[Row | Absent], facts: dict[str, Any]) -> None:
+def write(path: Path, rows: list[Found], facts: dict[str, Any]) -> None:
     """Write what a part found.
 
     Args:
@@ -23,14 +23,15 @@ def write(path: Path, rows: list[Row | Absent], facts: dict[str, Any]) -> None:
     """
     measured = [asdict(row) for row in rows if isinstance(row, Row)]
     absent = [asdict(row) for row in rows if isinstance(row, Absent)]
+    tables = [asdict(row) for row in rows if isinstance(row, Table)]
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    content = {**facts, "rows": measured, "absent": absent}
+    content = {**facts, "rows": measured, "absent": absent, "tables": tables}
     partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     partial.replace(path)
 
 
-def read(path: Path) -> tuple[list[Row | Absent], dict[str, Any]]:
+def read(path: Path) -> tuple[list[Found], dict[str, Any]]:
     """Read what a part found.
 
     Args:
@@ -40,7 +41,8 @@ def read(path: Path) -> tuple[list[Row | Absent], dict[str, Any]]:
         Its rows, those not measured last, and its facts.
     """
     content = json.loads(path.read_text(encoding="utf-8"))
-    rows: list[Row | Absent] = [_row(one) for one in content.pop("rows")]
+    rows: list[Found] = [_row(one) for one in content.pop("rows")]
+    rows += [Table(**one) for one in content.pop("tables", [])]
     rows += [Absent(**one) for one in content.pop("absent")]
     return rows, content
 

@@ -93,6 +93,21 @@ class Absent:
 
 
 @dataclass(frozen=True, slots=True)
+class Table:
+    """What a part has to say besides its rows.
+
+    Args:
+        head: Headings.
+        lines: Cells.
+        text: What stands beneath.
+    """
+
+    head: Sequence[str]
+    lines: Sequence[Sequence[str]]
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What parts are told.
 
@@ -121,11 +136,15 @@ class Settings:
         return interleave(contenders, self.rounds, self.repeats, self.say)
 
 
+#: What a part finds.
+Found = Row | Absent | Table
+
+
 @runtime_checkable
 class Part(Protocol):
     """A module of :mod:`benchmarks.parts`."""
 
-    def rows(self, settings: Settings) -> list[Row | Absent]:
+    def rows(self, settings: Settings) -> list[Found]:
         """Measure."""
         ...
 

@@ -32,8 +32,14 @@ from backbench.registry import load_registry
 from backbench.seeds import derive
 from backbench.store import Store, hash_files
 
-#: Cells of one seed: attacks × methods × defenses × evaluators.
-CELLS_OF_A_SEED = 5 * 4 * 5 * 4
+#: Of one seed: encoders, attacks × methods × defenses, and cells, × evaluators.
+ENCODERS_OF_A_SEED = 5 * 4 * 5
+CELLS_OF_A_SEED = 4 * ENCODERS_OF_A_SEED
+
+_METHODS = ("byol", "moco-v2", "jigsaw", "rotnet")
+
+#: Methods, attacks and defenses of matrices with fewer encoders than one seed has.
+_SMALL = {1: (1, 1, 1), 10: (1, 5, 2)}
 
 _HEAD = """
 [benchmark]
@@ -92,26 +98,41 @@ penalty = 0.01
 
 [[matrix]]
 datasets = ["drawn"]
-attacks = ["none", "patch-1", "patch-2", "patch-3", "patch-4"]
-methods = ["byol", "moco-v2", "jigsaw", "rotnet"]
-defenses = ["none", "distill-1", "distill-2", "distill-3", "distill-4"]
+methods = {methods}
+attacks = {attacks}
+defenses = {defenses}
 evaluators = ["linear", "linear-tenth", "linear-hundredth", "linear-stiff"]
+"""
 
+_CLAIM = """
 [[claims]]
 text = "View-invariant methods fall to the targeted patch"
-subject = {{ methods = ["byol", "moco-v2"], attacks = "patch-1", defenses = "none" }}
+subject = { methods = ["byol", "moco-v2"], attacks = "patch-1", defenses = "none" }
 metric = "asr"
 relation = ">"
 against = "control"
 """
 
 
-def benchmark_text(seeds: int, val_per_class: int = 100) -> str:
-    """Return a benchmark file of 400 cells a seed."""
-    parts = [_HEAD.format(seeds=", ".join(map(str, range(seeds))), val_per_class=val_per_class)]
+def benchmark_text(encoders: int, val_per_class: int = 100) -> str:
+    """Return a benchmark file of so many encoders and four cells of each.
+
+    Args:
+        encoders: 1, 10, or a multiple of a hundred: that many seeds.
+        val_per_class: Validation pictures of each class.
+    """
+    seeds = range(max(1, encoders // ENCODERS_OF_A_SEED))
+    methods, attacks, defenses = _SMALL.get(encoders, (4, 5, 5))
+    parts = [_HEAD.format(seeds=", ".join(map(str, seeds)), val_per_class=val_per_class)]
     parts += [_ATTACK.format(index=one, rate=one / 4) for one in range(1, 5)]
     parts += [_DEFENSE.format(index=one, fraction=one / 8) for one in range(1, 5)]
-    return "".join([*parts, _TAIL.format()])
+    names = {
+        "methods": list(_METHODS[:methods]),
+        "attacks": ["none", *(f"patch-{one}" for one in range(1, attacks))],
+        "defenses": ["none", *(f"distill-{one}" for one in range(1, defenses))],
+    }
+    parts.append(_TAIL.format(**{axis: json.dumps(listed) for axis, listed in names.items()}))
+    return "".join([*parts, *([] if encoders in _SMALL else [_CLAIM])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +144,11 @@ class Synthetic:
     plan: Plan
 
 
-def make(folder: Path, seeds: int, val_per_class: int = 100) -> Synthetic:
-    """Write a benchmark file and the store of its finished run."""
+def make(folder: Path, encoders: int, val_per_class: int = 100) -> Synthetic:
+    """Write a benchmark file and the store of its finished run; see :func:`benchmark_text`."""
     folder.mkdir(parents=True, exist_ok=True)
     file, root = folder / "benchmarks.toml", folder / "store"
-    file.write_text(benchmark_text(seeds, val_per_class), encoding="utf-8")
+    file.write_text(benchmark_text(encoders, val_per_class), encoding="utf-8")
     benchmark = load_benchmark(file, load_registry())
     store = Store(root)
     store.prepare()
@@ -239,5 +260,6 @@ if __name__ == "__main__":
     parser.add_argument("--cells", type=int, default=10_000, help="a multiple of 400")
     parser.add_argument("--val-per-class", type=int, default=100)
     given = parser.parse_args()
-    made = make(given.folder, max(1, given.cells // CELLS_OF_A_SEED), given.val_per_class)
+    seeds = max(1, given.cells // CELLS_OF_A_SEED)
+    made = make(given.folder, seeds * ENCODERS_OF_A_SEED, given.val_per_class)
     print(f"{len(made.plan.cells)} cells, {len(made.plan.stages)} records: {made.store}")

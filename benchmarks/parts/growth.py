@@ -1,33 +1,32 @@
-"""How time and memory grow: with cells, with pictures, with workers.
+"""How time and memory grow: with encoders, with pictures, with workers.
 
 Every operation runs in a process of its own. Commands are timed with their start-up; operations on
-pictures without it. Memory is the peak of the resident set; for operations on pictures also that of
-the anonymous memory alone: decoded pictures are mapped from their file, and a mapped page counts as
-resident although the system takes it back when it needs room.
+pictures without it. Memory is the peak of the resident set, and that of the anonymous memory alone:
+decoded pictures are mapped from their file, and a mapped page counts as resident although the
+system takes it back when it needs room.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from benchmarks.rounds import Contender, Measured, Spread, interleave, python
-from benchmarks.rows import Gate, Row, Settings
+from benchmarks.rows import Found, Gate, Row, Settings, Table
 
-#: Command of the harness, and on how many cells of a finished store: ten thousand have eighteen
-#: thousand evaluations, their controls among them.
+#: Command of the harness, and on how many encoders of a finished store; four cells each.
 _COMMANDS: Final = (
-    ("check", (400, 4000, 10000)),
-    ("plan", (400, 4000)),
-    ("show", (400, 4000)),
-    ("run", (400, 4000)),
-    ("claims", (400, 4000, 10000)),
-    ("rescore", (400, 4000)),
-    ("verify", (400, 4000)),
+    ("check", (100, 1000)),
+    ("plan", (1, 10, 100, 1000)),
+    ("show", (1, 10, 100, 1000)),
+    ("run", (100, 1000)),
+    ("claims", (100, 1000)),
+    ("rescore", (100, 1000)),
+    ("verify", (100, 1000)),
 )
 
 #: Operation, and on how many pictures.
@@ -41,6 +40,10 @@ _PICTURES: Final = (
 
 _WORKERS: Final = (1, 2, 4)
 
+#: Bars are judged by so many rounds, or fewer if fewer are asked for; a point of a curve is timed
+#: once.
+_ROUNDS: Final = 3
+
 #: How much more memory is still flat.
 _FLAT: Final = 1.1
 
@@ -52,12 +55,29 @@ _TENFOLD: Final = (
 )
 
 _NAMES: Final = {
-    "plan-images": "plan, by training pictures",
+    "run": "run, of a finished matrix",
+    "plan-images": "plan",
     "decode": "cache of decoded JPEGs",
     "poison": "poisoning: choice, places, manifests, changed pictures",
-    "features": "features: a network of 4 channels",
+    "features": "features, a network of 4 channels",
     "k-NN": "k-NN of 100 queries, 64 features",
-    "run": "run of a finished matrix",
+    "workers": "run of 4 short trainings and their evaluations, two cores",
+}
+
+#: Why an operation takes what it takes; which of them is the first to break is measured.
+_WHY: Final = {
+    "check": "it reads the file and lists the cells",
+    "plan": "it keeps every distinct stage, and hashes each once",
+    "show": "it opens two small files for each evaluation, its record and its predictions",
+    "run": "it plans, and looks each stage up in the store",
+    "claims": "it opens two small files for each evaluation, its record and its predictions",
+    "rescore": "it opens two small files for each evaluation and counts them again",
+    "verify": "it hashes every artifact and counts every evaluation again",
+    "plan-images": "it reads counts, and no picture",
+    "decode": "it decodes every picture once, with all cores",
+    "poison": "it stamps one picture at a time, in one process",
+    "features": "it puts every picture through the network",
+    "k-NN": "it holds the whole bank of features",
 }
 
 
@@ -66,10 +86,10 @@ class Point:
     """What an operation took at a size.
 
     Args:
-        size: Cells, pictures or workers.
+        size: Encoders, pictures or workers.
         seconds: Of each round.
         peak: Of the resident set, MiB, of each round.
-        anonymous: Of anonymous memory, MiB, of each round; empty where it was not asked for.
+        anonymous: Of anonymous memory, MiB, of each round.
     """
 
     size: int
@@ -80,43 +100,73 @@ class Point:
     @classmethod
     def of(cls, size: int, found: Measured) -> Point:
         """Read what a contender said."""
-        turns = [one for turn in found.answers for one in turn]
-        anonymous = [float(one["anonymous_mib"]) for one in turns if "anonymous_mib" in one]
+        anonymous = [float(one["anonymous_mib"]) for turn in found.answers for one in turn]
         return cls(size, found.seconds, found.peak_mib, anonymous)
 
-    def __str__(self) -> str:
-        text = f"{self.size:,}: {np.median(self.seconds):.2f} s, {max(self.peak):,.0f} MiB"
-        if self.anonymous:
-            text += f" ({max(self.anonymous):,.0f} anonymous)"
-        return text
+    @property
+    def second(self) -> float:
+        """The median of the seconds."""
+        return float(np.median(self.seconds))
 
 
-def exponent(points: Sequence[Point]) -> float:
-    """Return the power of the size with which seconds grow: the slope of their logarithms."""
-    sizes = np.log([one.size for one in points])
-    seconds = np.log([np.median(one.seconds) for one in points])
-    return float(np.polyfit(sizes, seconds, 1)[0])
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """An operation at several sizes.
+
+    Args:
+        name: The operation.
+        of: What the sizes count.
+        points: By size.
+    """
+
+    name: str
+    of: str
+    points: Sequence[Point]
+
+    def power(self, last: int | None = None) -> float:
+        """Return the power of the size with which seconds grow: the slope of their logarithms.
+
+        Args:
+            last: Of how many of the largest sizes; ``None``: of all.
+        """
+        points = self.points[-last:] if last else self.points
+        seconds = np.log([one.second for one in points])
+        return float(np.polyfit(np.log([one.size for one in points]), seconds, 1)[0])
+
+    def each(self) -> float:
+        """Return the seconds for one more, between the two largest sizes."""
+        one, other = self.points[-2:]
+        return (other.second - one.second) / (other.size - one.size)
+
+    def each_mib(self) -> float:
+        """Return the anonymous memory for one more, between the two largest sizes."""
+        one, other = self.points[-2:]
+        return (max(other.anonymous) - max(one.anonymous)) / (other.size - one.size)
+
+    def reaches(self, seconds: float) -> float:
+        """Return the size at which it takes so long, if it goes on as between the two largest."""
+        last = self.points[-1]
+        return last.size + (seconds - last.second) / self.each() if self.each() > 0 else math.inf
+
+    def fills(self, mib: float) -> float:
+        """Return the size at which it holds so much, likewise."""
+        last, more = self.points[-1], self.each_mib()
+        return last.size + (mib - max(last.anonymous)) / more if more > 0 else math.inf
 
 
-def rows(settings: Settings) -> list[Row]:
+def rows(settings: Settings) -> list[Found]:
     """Measure."""
-    bars = [
-        _bar(settings, "plan of 10,000 cells", "plan", 10000, 2.0),
-        _bar(settings, "show of 10,080 evaluations (5,600 cells)", "show", 5600, 3.0),
-        _bar(settings, "show of 18,000 evaluations (10,000 cells)", "show", 10000, None),
-    ]
-    known = {("plan", 10000): bars[0][1], ("show", 10000): bars[2][1]}
-    curves: dict[str, list[Point]] = {}
-    found: list[Row] = [row for row, _ in bars]
-    for name, sizes in (*_COMMANDS, *_PICTURES):
-        points = _curve(settings, name, sizes)
-        points += [point for (operation, _), point in known.items() if operation == name]
-        curves[name] = points
-        found.append(_growth(name, points))
-    found += [_flat(curves[name], what, size) for name, what, size in _TENFOLD]
-    found.append(_by_workers(settings))
-    found[-1] = replace(found[-1], note=f"{found[-1].note}. {what_breaks_first(curves)}")
-    return found
+    plan, plan_point = _bar(settings, "plan of 10,000 cells", "plan", 2500, 2.0)
+    show, show_point = _bar(settings, "show of 10,080 evaluations", "show", 1400, 3.0)
+    more = {"plan": [plan_point], "show": [show_point]}
+    curves = {
+        name: Curve(name, of, [*_points(settings, name, sizes), *more.get(name, [])])
+        for of, operations in (("encoders", _COMMANDS), ("pictures", _PICTURES))
+        for name, sizes in operations
+    }
+    workers = Curve("workers", "workers", _points(settings, "workers", _WORKERS))
+    flat = [_flat(curves[name].points, what, size) for name, what, size in _TENFOLD]
+    return [plan, show, *flat, table([*curves.values(), workers], what_breaks_first(curves))]
 
 
 def _contender(settings: Settings, name: str, size: int) -> Contender:
@@ -125,11 +175,10 @@ def _contender(settings: Settings, name: str, size: int) -> Contender:
     return Contender(str(size), command, cores="0-1" if name in {"workers", "decode"} else "1")
 
 
-def _bar(
-    settings: Settings, stage: str, name: str, size: int, bar: float | None
-) -> tuple[Row, Point]:
+def _bar(settings: Settings, stage: str, name: str, size: int, bar: float) -> tuple[Row, Point]:
     """Time one size in all rounds."""
-    found = settings.interleave([_contender(settings, name, size)])
+    rounds = min(settings.rounds, _ROUNDS)
+    found = interleave([_contender(settings, name, size)], rounds, settings.repeats, settings.say)
     measured = found.of[str(size)]
     said = {one["said"] for turn in measured.answers for one in turn}
     row = Row(
@@ -146,25 +195,13 @@ def _bar(
     return row, Point.of(size, measured)
 
 
-def _curve(settings: Settings, name: str, sizes: Sequence[int]) -> list[Point]:
+def _points(settings: Settings, name: str, sizes: Sequence[int]) -> list[Point]:
     """Time every size once, one after the other: each is ready only while it is its turn."""
     points = []
     for size in sizes:
         found = interleave([_contender(settings, name, size)], 1, 1, settings.say)
         points.append(Point.of(size, found.of[str(size)]))
     return points
-
-
-def _growth(name: str, points: Sequence[Point]) -> Row:
-    power = exponent(points)
-    return Row(
-        stage=f"growth: {_NAMES.get(name, name)}",
-        against="–",
-        unit="= power of the size",
-        ours=Spread.of([power]),
-        gate=Gate("every size gave a result", len(points) > 1 and math.isfinite(power)),
-        note="; ".join(map(str, points)),
-    )
 
 
 def _flat(points: Sequence[Point], what: str, size: int) -> Row:
@@ -185,39 +222,73 @@ def _flat(points: Sequence[Point], what: str, size: int) -> Row:
     )
 
 
-def _by_workers(settings: Settings) -> Row:
-    points = _curve(settings, "workers", _WORKERS)
-    first, last = np.median(points[0].seconds), min(np.median(one.seconds) for one in points)
-    return Row(
-        stage="growth: workers",
-        against="1 worker",
-        unit="× as fast at best",
-        ours=Spread.of([float(first / last)]),
-        gate=Gate("every number of workers gave a result", len(points) == len(_WORKERS)),
-        note="4 short trainings and their evaluations on two cores; " + "; ".join(map(str, points)),
+def table(curves: Sequence[Curve], text: str) -> Table:
+    """Return a line for each size of each operation."""
+    lines = []
+    for curve in curves:
+        is_power = curve.of != "workers"
+        for at, one in enumerate(curve.points):
+            name = _NAMES.get(curve.name, curve.name)
+            powers = [f"{curve.power():.2f}", f"{curve.power(2):.2f}"] if is_power else ["–", "–"]
+            lines.append(
+                [
+                    *([name, curve.of] if at == 0 else ["", ""]),
+                    f"{one.size:,}",
+                    f"{one.second:.2f}",
+                    f"{max(one.anonymous):,.0f}",
+                    f"{max(one.peak):,.0f}",
+                    *(powers if at == 0 else ["", ""]),
+                ]
+            )
+    head = (
+        "Operation",
+        "Of",
+        "Size",
+        "Seconds",
+        "Anonymous, MiB",
+        "Resident, MiB",
+        "Power",
+        "Of the last two",
     )
+    return Table(head, lines, text)
 
 
-def what_breaks_first(curves: dict[str, list[Point]]) -> str:
-    """Say what ends the growth, worked out from the slopes between the two largest sizes."""
-    show, plan, verify, poison = (curves[name] for name in ("show", "plan", "verify", "poison"))
-    minute = show[-1].size + (60 - np.median(show[-1].seconds)) / _slope(show)
-    memory = (max(plan[-1].peak) - max(plan[-2].peak)) / (plan[-1].size - plan[-2].size)
-    return (
-        "What breaks first: time, not memory. `show` reads two small files for each evaluation, "
-        "its record and its predictions, and puts a two-way table on every number: "
-        f"{1000 * _slope(show):.2f} s a thousand cells, so that it takes a minute at about "
-        f"{round(float(minute), -3):,.0f} cells. `plan` costs {1000 * _slope(plan):.2f} s and "
-        f"{1000 * memory:.1f} MiB a thousand cells, most of it one hash a stage and the stages "
-        f"themselves. `verify` hashes every artifact: {1000 * _slope(verify):.1f} s a thousand "
-        "cells here, where artifacts are small. On the side of pictures it is the stamping, one "
-        f"picture at a time in one process: {1e6 * _slope(poison):.0f} s a million training "
-        "pictures of which a tenth is poisoned; memory holds eight bytes of label and eight of "
-        "place in the index for each picture, and k-NN the whole bank of features"
+_MINUTE: Final = 60.0
+_HOUR: Final = 3600.0
+_ROOM: Final = 16384.0  # MiB
+
+
+def what_breaks_first(curves: dict[str, Curve]) -> str:
+    """Say what ends the growth, by lines through the two largest sizes of each operation.
+
+    Of encoders, the first command that takes more than a minute; of pictures, the first operation
+    that takes more than an hour; of both, the first that holds more than 16 GiB.
+    """
+    introduction = (
+        "Seconds grow as the power of the size that is stated: fitted to all sizes, start-up "
+        "among them, and between the last two. *What breaks first*, if each goes on as between "
+        "its two largest sizes:"
     )
+    found = [introduction]
+    for of, limit, what in (("encoders", _MINUTE, "a minute"), ("pictures", _HOUR, "an hour")):
+        group = [one for one in curves.values() if one.of == of]
+        first = min(group, key=lambda one: one.reaches(limit))
+        full = min(group, key=lambda one: one.fills(_ROOM))
+        each = 1000 if of == "encoders" else 1_000_000
+        found.append(
+            f"Of {of}, `{first.name}` is the first that takes {what}, at about "
+            f"{_rough(first.reaches(limit))}: {_WHY[first.name]}, {first.each() * each:.1f} s for "
+            f"{each:,} more. 16 GiB are first held by `{full.name}`, at about "
+            f"{_rough(full.fills(_ROOM))}: {_WHY[full.name]}, {full.each_mib() * each:,.0f} MiB "
+            f"for {each:,} more."
+        )
+        sooner = first.reaches(limit) < full.fills(_ROOM)
+        found.append(f"So {'time' if sooner else 'memory'} ends the growth in {of}.")
+    return " ".join(found)
 
 
-def _slope(points: Sequence[Point]) -> float:
-    """Return seconds for each further unit, between the two largest sizes."""
-    one, other = points[-2], points[-1]
-    return float((np.median(other.seconds) - np.median(one.seconds)) / (other.size - one.size))
+def _rough(size: float) -> str:
+    """Return a size with two digits that count."""
+    if math.isinf(size):
+        return "no size"
+    return f"{round(size, 1 - math.floor(math.log10(size))):,.0f}"

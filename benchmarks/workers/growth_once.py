@@ -71,10 +71,17 @@ cache = "full"
 
 
 class Peak:
-    """The most anonymous memory of this process, asked for every two milliseconds."""
+    """The most anonymous memory of a process, asked for again and again.
 
-    def __init__(self) -> None:
+    Args:
+        process: Its id, or ``self``.
+        every: Seconds between.
+    """
+
+    def __init__(self, process: str = "self", *, every: float = 0.002) -> None:
         self.mib = 0.0
+        self._every = every
+        self._process = process
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -87,15 +94,18 @@ class Peak:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stop.wait(0.002):
-            self.mib = max(self.mib, anonymous_mib())
+        while not self._stop.wait(self._every):
+            self.mib = max(self.mib, anonymous_mib(self._process))
 
 
-def anonymous_mib() -> float:
-    """Return the memory of this process that is no file's."""
-    with Path("/proc/self/status").open(encoding="ascii") as status:
-        line = next(line for line in status if line.startswith("RssAnon"))
-    return int(line.split()[1]) / 1024
+def anonymous_mib(process: str = "self") -> float:
+    """Return the memory of a process that is no file's; 0 when it has ended."""
+    try:
+        text = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    found = [line for line in text.splitlines() if line.startswith("RssAnon")]
+    return int(found[0].split()[1]) / 1024 if found else 0.0
 
 
 def file_text(size: int, folder: Path, dataset: str = "drawn") -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,21 +110,37 @@ def _opened(file: Path | io.BytesIO) -> Iterator[_Arrays]:
         if opened.read(len(_ZIP)) != _ZIP:
             yield _older(file)
             return
-        with zipfile.ZipFile(opened) as archive:
-            yield _zipped(archive)
+        yield _zipped(opened)
 
 
-def _zipped(archive: zipfile.ZipFile) -> _Arrays:
-    entries = {one.filename: one for one in archive.infolist()}
+def _zipped(file: BinaryIO) -> _Arrays:
+    with zipfile.ZipFile(file) as archive:
+        entries = {one.filename: one for one in archive.infolist()}
     if any(one.compress_type not in _COMPRESSED for one in entries.values()):
         raise ValueError("compressed in another way than NumPy does")
 
     def read(name: str) -> NDArray[Any]:
-        entry = entries[name + _SUFFIX]
-        with archive.open(entry) as one:
-            return _array(one.read(entry.file_size + 1))
+        return _array(_unpacked(file, entries[name + _SUFFIX]))
 
     return frozenset(name.removesuffix(_SUFFIX) for name in entries), read
+
+
+def _unpacked(file: BinaryIO, entry: zipfile.ZipInfo) -> bytes:
+    """Read one entry; ``ZipFile.read`` takes three times as long for as little as a class list.
+
+    Source: the ZIP format: at its end, an entry's header of 30 bytes has the lengths of the name
+        and of what else stands before the content.
+    """
+    file.seek(entry.header_offset)
+    head = file.read(30)
+    skipped = int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
+    file.seek(skipped, io.SEEK_CUR)
+    content = file.read(entry.compress_size)
+    if entry.compress_type == zipfile.ZIP_DEFLATED:
+        content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, entry.file_size + 1)
+    if len(content) != entry.file_size or zlib.crc32(content) != entry.CRC:
+        raise ValueError(f"{entry.filename} is damaged")
+    return content
 
 
 def _array(content: bytes) -> NDArray[Any]:

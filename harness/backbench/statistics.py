@@ -330,9 +330,9 @@ def sample_of(
     if not same or not len(first.pictures):
         return bare
     hits = np.stack([one.hits for one in found])
-    told = hits.mean(axis=1) * first.scale
-    values = np.asarray(bare.values)
-    if not (np.abs(told - values) <= 1e-12 + 1e-9 * np.abs(values)).all():
+    told = (hits.mean(axis=1) * first.scale).tolist()
+    pairs = zip(told, bare.values, strict=True)
+    if not all(math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12) for one, other in pairs):
         return bare
     return Sample(seeds, bare.values, hits, first.pictures, first.scale, (0.0, first.scale))
 
