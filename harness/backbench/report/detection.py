@@ -49,7 +49,7 @@ DETECTION_NOTE = (
     "precision; P@k: precision among the k highest, ties in random order; Recall 1 % FP: recall "
     "where 1 % of the clean pictures are accused; Recall, Precision: of what was dropped. Seconds: "
     "wall clock of the defense, without the training that follows; Peak: highest memory of its "
-    "worker until then; Clean needed: share of the training set that it asked for as clean; "
+    "worker meanwhile; Clean needed: share of the training set that it asked for as clean; "
     f"{INTERVAL_NOTE}"
 )
 
