@@ -39,20 +39,3 @@ def smaller(file: str, side: int) -> list[Edit]:
             Edit(file, "int(pred_numpy[elem])", "int(pred_numpy[elem][0])", scalar),
         ]
     return edits
-
-
-def with_flags() -> list[Edit]:
-    """Return edits that give the linear evaluation what torch has for nothing."""
-    why = "bf16 autocast and channels-last, in the column with the free flags"
-    cast = "torch.autocast('cpu', torch.bfloat16)"
-    layout = "images.contiguous(memory_format=torch.channels_last)"
-    changes = {
-        "output = backbone(images)": f"output = {cast}(backbone)({layout}).float()",
-        "F.normalize(model(images), dim=1)": (
-            f"F.normalize({cast}(model)({layout}).float(), dim=1)"
-        ),
-        "nn.DataParallel(backbone).cuda()": (
-            "nn.DataParallel(backbone).cuda().to(memory_format=torch.channels_last)"
-        ),
-    }
-    return [Edit(LINEAR, old, new, why) for old, new in changes.items()]

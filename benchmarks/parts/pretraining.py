@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -12,11 +12,20 @@ from benchmarks.published import PeerMissingError, Published, checkout
 from benchmarks.rounds import Contender, Measured, Rounds, Spread, interleave, python, ratio
 from benchmarks.rows import Absent, Gate, Row, Settings, compare
 from benchmarks.workers import moco_common as common
+from benchmarks.workers.moco_peer import Use, write_files
 
 #: Least ratios: matrix throughput as shipped and against tuned peers, and one run's latency.
 BARS: Final = {
-    "w16": {"published": (4.5, 3.3), "lightly": (3.5, 2.7), "tuned": 1.7},
-    "rn18-64": {"published": (2.8, 2.2), "lightly": (2.3, 1.9), "tuned": 1.3},
+    "w16": {
+        "machine": {"published": 4.5, "lightly": 3.5},
+        "run": {"published": 3.3, "lightly": 2.7},
+        "tuned": {"best": 1.7},
+    },
+    "rn18-64": {
+        "machine": {"published": 2.8, "lightly": 2.3},
+        "run": {"published": 2.2, "lightly": 1.9},
+        "tuned": {"best": 1.3},
+    },
 }
 #: Least shares of the limit of convolutions.
 SHARES: Final = {"rn18-32": 0.70, "rn18-64": 0.52, "w16": 0.48}
@@ -27,14 +36,13 @@ NAMES: Final = {
     "rn18-32": "ResNet-18 with the CIFAR stem, 32 px",
 }
 
-#: How a peer uses two cores: processes, threads of each, workers that load.
-USES: Final = {
-    "1 process, 2 threads, workers 0": (1, 2, 0),
-    "1 process, 2 threads, workers 1": (1, 2, 1),
-    "1 process, 1 thread, workers 1": (1, 1, 1),
-    "1 process, 2 threads, workers 2": (1, 2, 2),
-    "2 processes, 1 thread each": (2, 1, 0),
-}
+#: How one process of a peer uses two cores: threads, workers that load.
+ALONE: Final = ((2, 0), (2, 1), (2, 2), (1, 1), (1, 2))
+#: Two processes of a thread each fill the cores: workers would only take turns with them.
+PAIRED: Final = ((1, 0),)
+FLAGS: Final = ("none", "free")
+#: Steps of a section in which settings are tried.
+PILOT: Final = {"w16": 3, "rn18-64": 2}
 PAIR: Final = "pairs/s"
 
 
@@ -43,8 +51,8 @@ def rows(settings: Settings) -> list[Row | Absent]:
     found: list[Row | Absent] = []
     peers, missing = _peers(settings)
     for case in BARS:
-        chosen = _best(settings, case, peers)
-        found += _compared(settings, case, chosen)
+        write_files(settings.scratch, common.CASES[case].side)
+        found += _compared(settings, case, peers, _best(settings, case, peers))
         found += [Absent(f"MoCo v2 {NAMES[case]}", name, why) for name, why in missing.items()]
     return found + _shares(settings)
 
@@ -73,17 +81,18 @@ def _threads(count: int) -> dict[str, str]:
 
 
 def _peer(
-    peer: tuple[str, dict[str, str]], scratch: Path, case: str, flags: str, use: str
+    peer: tuple[str, dict[str, str]], scratch: Path, case: str, steps: int, uses: Sequence[Use]
 ) -> Contender:
+    """Return a process of a peer, or two of a thread each, with these settings."""
     module, environment = peer
-    processes, threads, workers = USES[use]
+    processes = 2 if (uses[0].threads, uses[0].workers) in PAIRED else 1
+    words = map(str, uses)
     return Contender(
-        f"{module.removeprefix('moco_')} {flags} {use}",
-        python(f"benchmarks.workers.{module}", str(scratch), case, str(workers), flags),
-        env={**environment, **_threads(threads)},
+        f"{module.removeprefix('moco_')} {case} {uses[0]} {processes}",
+        python(f"benchmarks.workers.{module}", str(scratch), case, str(steps), *words),
+        env={**environment, **_threads(3 - processes)},
         processes=processes,
         cores=("0", "1") if processes == 2 else "0-1",
-        fresh=True,
     )
 
 
@@ -97,73 +106,79 @@ def _ours(case: str, processes: int, threads: int) -> Contender:
     )
 
 
-def _best(settings: Settings, case: str, peers: _Peers) -> dict[str, Contender]:
-    """Find how each peer is fastest, in one round: of one run, and of the machine.
+def _best(settings: Settings, case: str, peers: _Peers) -> dict[str, Use]:
+    """Find how each peer is fastest, in one round: one run alone, and the machine.
 
     Returns:
-        By ``<peer> <flags> <run or machine>``.
+        By ``<peer> <run or machine>`` without flags, and ``tuned <peer>``: that with them which
+        was the fastest of all.
     """
-    chosen = {}
-    for name in peers:
-        for flags in ("none", "free"):
-            tried = {use: _peer(peers[name], settings.scratch, case, flags, use) for use in USES}
-            found = interleave(list(tried.values()), 1, 0, settings.say).of
-            rates = {use: found[one.name].rates[0] for use, one in tried.items()}
-            single = {use: rate for use, rate in rates.items() if USES[use][0] == 1}
-            for what, of in (("machine", rates), ("run", single)):
-                best = replace(tried[max(of, key=lambda use: of[use])], fresh=False)
-                chosen[f"{name} {flags} {what}"] = best
+    chosen: dict[str, Use] = {}
+    tuned: dict[str, tuple[float, Use]] = {}
+    for name, peer in peers.items():
+        rates: dict[Use, float] = {}
+        for settings_of in (ALONE, PAIRED):
+            uses = [Use(flags, *one) for flags in FLAGS for one in settings_of]
+            pilot = _peer(peer, settings.scratch, case, PILOT[case], uses)
+            (turn,) = interleave([pilot], 1, 0).of[pilot.name].answers
+            for use in uses:
+                rates[use] = sum(one["rates"][str(use)] for one in turn)
+        said = ", ".join(f"{use} {rate:.0f}" for use, rate in rates.items())
+        settings.say(f"{name} {case}, flags-threads-workers, pairs/s: {said}")
+        plain = {use: rate for use, rate in rates.items() if use.flags == "none"}
+        single = {use: rate for use, rate in plain.items() if (use.threads, use.workers) in ALONE}
+        chosen[f"{name} machine"] = max(plain, key=lambda use: plain[use])
+        chosen[f"{name} run"] = max(single, key=lambda use: single[use])
+        free = max(rates.keys() - plain.keys(), key=lambda use: rates[use])
+        tuned[name] = rates[free], free
+    if tuned:
+        best = max(tuned, key=lambda name: tuned[name][0])
+        chosen[f"{best} tuned"] = tuned[best][1]
     return chosen
 
 
-def _compared(settings: Settings, case: str, chosen: Mapping[str, Contender]) -> list[Row | Absent]:
+def _compared(
+    settings: Settings, case: str, peers: _Peers, chosen: Mapping[str, Use]
+) -> list[Row | Absent]:
     ours = {"machine": _ours(case, 2, 1), "run": _ours(case, 1, 2)}
-    wanted = {key: one for key, one in chosen.items() if key.split()[1:] != ["free", "run"]}
-    different = {one.name: one for one in [*ours.values(), *wanted.values()]}
+    steps = common.CASES[case].peer_steps
+    theirs = {
+        key: _peer(peers[key.split()[0]], settings.scratch, case, steps, [use])
+        for key, use in chosen.items()
+    }
+    different = {one.name: one for one in [*ours.values(), *theirs.values()]}
     found = settings.interleave(list(different.values()))
     gate = _gate(found)
-    bars = BARS[case]
     made: list[Row | Absent] = []
-    for name in ("published", "lightly"):
-        for what, bar in zip(("machine", "run"), bars[name], strict=True):
-            if (peer := chosen.get(f"{name} none {what}")) is None:
-                continue
-            stage = "matrix throughput" if what == "machine" else "latency of one run"
-            made.append(
-                compare(
-                    found,
-                    stage=f"MoCo v2 {NAMES[case]}: {stage}",
-                    against={"published": "published code"}.get(name, name),
-                    ours=ours[what].name,
-                    peer=peer.name,
-                    unit=PAIR,
-                    gate=gate,
-                    bar=bar,
-                    note=f"batch {common.BATCH}, queue {common.QUEUE}; {_note(peer)}",
-                )
-            )
-    tuned = [chosen[key] for key in chosen if key.endswith("free machine")]
-    if tuned:
-        best = max(tuned, key=lambda one: found.of[one.name].rate.median)
+    for key, peer in theirs.items():
+        name, what = key.split()
+        called = {"published": "published code"}.get(name, name)
+        stage = "latency of one run" if what == "run" else "matrix throughput"
+        bars = BARS[case][what]
         made.append(
             compare(
                 found,
-                stage=f"MoCo v2 {NAMES[case]}: matrix throughput",
-                against="the best peer",
-                flags="free flags: bf16, channels-last",
-                ours=ours["machine"].name,
-                peer=best.name,
+                stage=f"MoCo v2 {NAMES[case]}: {stage}",
+                against="the best peer" if what == "tuned" else called,
+                flags="free flags: bf16, channels-last" if what == "tuned" else "as shipped",
+                ours=ours["run" if what == "run" else "machine"].name,
+                peer=peer.name,
                 unit=PAIR,
                 gate=gate,
-                bar=bars["tuned"],
-                note=f"{best.name.split()[0]}; {_note(best)}",
+                bar=bars.get(name, bars.get("best")),
+                note=f"batch {common.BATCH}, queue {common.QUEUE}; {called}: "
+                f"{_note(peer, chosen[key])}",
             )
         )
     return made
 
 
-def _note(peer: Contender) -> str:
-    return f"the peer's best of {len(USES)} settings: {peer.name.split(maxsplit=2)[2]}"
+def _note(peer: Contender, use: Use) -> str:
+    tried = len(ALONE) + len(PAIRED)
+    return (
+        f"its best of {tried} settings, {peer.processes} x {use.threads} threads, {use.workers} "
+        "workers that load; it reads JPEG files, from memory, in every epoch; ours its cache"
+    )
 
 
 def _gate(found: Rounds) -> Gate:

@@ -1,4 +1,7 @@
-"""The k-NN stage on features at hand; arguments: ``ours``, file; ``published``, its moco/, file."""
+"""The k-NN stage on features at hand; arguments: ``ours``, file; ``published``, its moco/, file.
+
+``search``, file: faiss's searches for the most neighbours alone, on an index that is ready.
+"""
 
 from __future__ import annotations
 
@@ -69,11 +72,30 @@ def published(code: Path, file: Path) -> Any:
     return search
 
 
+def searched(file: Path) -> Any:
+    """Return what searches for the neighbours of clean and triggered pictures, and no more."""
+    import faiss
+
+    tensors = load_file(file)
+    index = faiss.IndexFlatL2(tensors["train"].shape[1])
+    index.add(tensors["train"])
+
+    def search(_: None) -> float:
+        for pictures in PICTURES:
+            index.search(tensors[pictures], max(KS))
+        return 1
+
+    return search
+
+
 def main() -> None:
     """Serve."""
     torch.set_num_threads(1)
     which, *paths = sys.argv[1:]
     file = Path(paths[-1])
+    if which == "search":
+        serve(lambda: None, searched(file))
+        return
     run = published(Path(paths[0]), file) if which == "published" else lambda: ours(file)
 
     def timed(_: None) -> dict[str, Any]:

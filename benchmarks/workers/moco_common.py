@@ -26,18 +26,20 @@ class Case:
         width: Channels of the first stage; 64 is ResNet-18.
         small_stem: 3 × 3 and no pooling, as for pictures of 32 pixels.
         steps: Of one timed section, each of 128 pairs.
+        peer_steps: The same of a peer.
     """
 
     side: int
     width: int
     small_stem: bool
     steps: int
+    peer_steps: int = 0
 
 
 CASES: Final = {
-    "w16": Case(32, 16, small_stem=True, steps=6),
-    "rn18-64": Case(64, 64, small_stem=False, steps=4),
-    "rn18-32": Case(32, 64, small_stem=True, steps=2),
+    "w16": Case(32, 16, small_stem=True, steps=12, peer_steps=6),
+    "rn18-64": Case(64, 64, small_stem=False, steps=4, peer_steps=2),
+    "rn18-32": Case(32, 64, small_stem=True, steps=1),
 }
 
 

@@ -1,47 +1,70 @@
-"""What the two peers of pretraining share: pictures in memory, PIL's views, torch's loader."""
+"""What the two peers of pretraining share: pictures in files, and their settings.
+
+Arguments: scratch folder, case, steps of a section, and settings as ``none-2-1``: flags, threads,
+workers that load. Of several settings a section does all in turn, and says the rate of each.
+"""
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
+from benchmarks.worker import serve
 from benchmarks.workers import moco_common as common
 
+#: Of the JPEG files, of 100.
+QUALITY = 95
 
-class Pictures(Dataset[Any]):
-    """Pictures in memory, so that no peer waits for a disk.
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """How a peer is run.
 
     Args:
-        case: Of what size, and how many: those of one section.
-        views: Makes the two views of a PIL image.
+        flags: ``none``, or ``free``: bfloat16 autocast and channels-last.
+        threads: Of torch.
+        workers: Processes that load.
     """
 
-    def __init__(self, case: common.Case, views: Callable[[Image.Image], Any]) -> None:
-        self._pixels = common.pixels(case.side, case.steps * common.BATCH)
-        self._views = views
+    flags: str
+    threads: int
+    workers: int
 
-    def __len__(self) -> int:
-        return len(self._pixels)
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Read an argument."""
+        flags, threads, workers = text.split("-")
+        return cls(flags, int(threads), int(workers))
 
-    def __getitem__(self, index: int) -> Any:
-        return "", self._views(Image.fromarray(self._pixels[index])), 0, index
+    def __str__(self) -> str:
+        return f"{self.flags}-{self.threads}-{self.workers}"
 
 
-def loader(pictures: Pictures, workers: int) -> DataLoader[Any]:
-    """Return a loader that ends with the section, so that nothing is fetched between two."""
-    return DataLoader(
-        pictures,
-        batch_size=common.BATCH,
-        shuffle=True,
-        drop_last=True,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-    )
+def folder_of(scratch: Path, side: int) -> Path:
+    """Return the folder of the JPEG files of a size."""
+    return scratch / f"jpeg-{side}"
+
+
+def write_files(scratch: Path, side: int) -> None:
+    """Write the pictures as JPEG files, and the list that the published code reads."""
+    folder = folder_of(scratch, side)
+    (folder / "0").mkdir(parents=True, exist_ok=True)
+    lines = []
+    for number, picture in enumerate(common.pixels(side)):
+        path = folder / "0" / f"{number:05d}.jpg"
+        Image.fromarray(picture).save(path, quality=QUALITY)
+        lines.append(f"{path} 0\n")
+    folder.with_suffix(".txt").write_text("".join(lines), encoding="utf-8")
 
 
 class Free(nn.Module):
@@ -59,3 +82,58 @@ class Free(nn.Module):
                 *(one.to(memory_format=layout) for one in images),
                 **{name: one.to(memory_format=layout) for name, one in named.items()},
             )
+
+
+def run(
+    pictures: Callable[[Path, common.Case], Dataset[Any]],
+    build: Callable[[Path, common.Case, str], Callable[[DataLoader[Any]], dict[str, Any]]],
+) -> None:
+    """Serve a peer.
+
+    Args:
+        pictures: Makes the data set of the files of a scratch folder, with its views.
+        build: Makes a model for flags; returns what trains it on a loader's batches, once.
+    """
+    scratch, case = Path(sys.argv[1]), common.CASES[sys.argv[2]]
+    steps, uses = int(sys.argv[3]), [Use.of(one) for one in sys.argv[4:]]
+    data = pictures(scratch, case)
+
+    @cache
+    def trainer(flags: str) -> Callable[[DataLoader[Any]], dict[str, Any]]:
+        return build(scratch, case, flags)
+
+    def section(use: Use, loader: DataLoader[Any]) -> dict[str, Any]:
+        torch.set_num_threads(use.threads)
+        return trainer(use.flags)(loader)
+
+    def prepare() -> dict[Use, DataLoader[Any]]:
+        """Build, and warm up: a step, and a section where there is one setting."""
+        for use in {one.flags: one for one in uses}.values():
+            section(use, _loader(data, 1, 0))
+        loaders = {use: _loader(data, steps, use.workers) for use in uses}
+        if len(uses) == 1:
+            section(uses[0], loaders[uses[0]])
+        return loaders
+
+    def timed(loaders: dict[Use, DataLoader[Any]]) -> dict[str, Any]:
+        said: dict[str, Any] = {}
+        rates = {}
+        for use, loader in loaders.items():
+            start = time.perf_counter()
+            said = section(use, loader)
+            rates[str(use)] = steps * common.BATCH / (time.perf_counter() - start)
+        return {"units": len(uses) * steps * common.BATCH, "rates": rates, **said}
+
+    serve(prepare, timed)
+
+
+def _loader(data: Dataset[Any], steps: int, workers: int) -> DataLoader[Any]:
+    """Return a loader that ends with the section, so that nothing is fetched between two."""
+    return DataLoader(
+        Subset(data, range(steps * common.BATCH)),
+        batch_size=common.BATCH,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )
