@@ -26,6 +26,9 @@ _MOST_HEADER_BYTES: Final = 1 << 20
 #: Mapped pages are given back to the system after so many bytes of pictures; they stay in its
 #: own cache as long as there is room, and reading on costs only their mapping.
 _RELEASE_BYTES: Final = 256 << 20
+#: Of pictures of one size, which are small, after fewer; a read maps its neighbourhood too.
+_RELEASE_UNIFORM_BYTES: Final = 32 << 20
+_MAPPED_AT_ONCE: Final = 64 << 10
 
 _DTYPES: Final[Mapping[str, np.dtype[Any]]] = {"I64": np.dtype("<i8"), "U8": np.dtype("u1")}
 
@@ -111,9 +114,30 @@ class MappedArray(ArrayImages):
     """
 
     def __init__(self, path: Path, sources: Sequence[str]) -> None:
-        arrays = _Mapping(path).arrays
+        mapping = _Mapping(path)
         self._path = path
-        super().__init__(arrays["pixels"], arrays["labels"], sources)
+        self._memory = mapping.memory
+        self._passed = 0
+        super().__init__(mapping.arrays["pixels"], mapping.arrays["labels"], sources)
+
+    def image(self, index: int) -> Pixels:
+        """Return one picture, (H, W, 3), uint8, read-only."""
+        picture = super().image(index)
+        self.passed(picture.nbytes)
+        return picture
+
+    def passed(self, size: int) -> None:
+        """Take note that pictures have been read; now and then, take pages from our map.
+
+        Whoever still holds a picture reads on as before: its pages are mapped again.
+
+        Args:
+            size: Their bytes; they lie side by side.
+        """
+        self._passed += max(size, _MAPPED_AT_ONCE)
+        if self._passed > _RELEASE_UNIFORM_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            self._passed = 0
+            self._memory.madvise(mmap.MADV_DONTNEED)
 
     def writable_pixels(self) -> Pixels:
         """Return all pictures, (N, H, W, 3); of those that are written to, this process's own."""
@@ -261,6 +285,7 @@ class PictureWriter:
         self._indices = indices
         self._size = size
         self._sizes: list[tuple[int, int]] = []
+        self._count = 0
         self._file = path.open("wb")
         self._file.seek(HEADER_BYTES)
 
@@ -276,17 +301,19 @@ class PictureWriter:
         height, width = picture.shape[:2]
         if self._size not in {None, (height, width)}:
             raise ValueError(f"a picture of {height} x {width} among those of {self._size}")
-        self._sizes.append((height, width))
+        if self._size is None:
+            self._sizes.append((height, width))
+        self._count += 1
         self._file.write(np.ascontiguousarray(picture).data)
 
     def close(self) -> None:
         """Write what stands before and after the pictures, now that it is known."""
-        sizes = np.array(self._sizes, np.int64).reshape(-1, 2)
-        count, indices = len(sizes), {"indices": self._indices}
+        indices = {"indices": self._indices}
         if self._size is None:
+            sizes = np.array(self._sizes, np.int64).reshape(-1, 2)
             head, tail = around((int(offsets_of(sizes)[-1]),), **indices, sizes=sizes)
         else:
-            head, tail = around((count, *self._size, 3), **indices)
+            head, tail = around((self._count, *self._size, 3), **indices)
         with self._file as file:
             file.write(tail)
             file.seek(0)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from backbench.data.packed import MappedArray
 from backbench.images import ImageSet, Pixels
 from backbench.nn.encoder import Encoder
 from backbench.nn.folding import folded
@@ -156,6 +157,8 @@ def _evaluation_batches(
     if images.pixels is not None and images.pixels.shape[1:3] == (side, side):
         for rows in slices:
             yield rows, images.pixels[rows]
+            if isinstance(images, MappedArray):
+                images.passed(images.pixels[rows].nbytes)
         return
     margin = images.pixels is None if uniform is None else not uniform
 

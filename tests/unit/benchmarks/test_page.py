@@ -98,6 +98,38 @@ def test_results_are_read_as_written_and_what_is_missing_is_named(row, tmp_path)
     assert "| features | lightly | not installed |" in page({"x": ([missing], FACTS)})
 
 
+def test_a_table_of_a_part_stands_below_its_rows(row, tmp_path):
+    from benchmarks import results
+    from benchmarks.page import page
+    from benchmarks.rows import Table
+
+    more = Table(["Operation", "Size"], [["show", "1,000"]], "Time ends it.")
+    results.write(tmp_path / "growth.json", [row, more], FACTS)
+    text = page({"growth": results.read(tmp_path / "growth.json")})
+    assert text.endswith(
+        "Gate: equal bytes.\n\n| Operation | Size |\n|---|---|\n| show | 1,000 |\n\nTime ends it.\n"
+    )
+
+
+def test_what_breaks_first_follows_from_the_last_two_sizes():
+    from benchmarks.parts.growth import Curve, Point, what_breaks_first
+
+    def curve(name, of, sizes, seconds, mib):
+        points = [Point(n, [s], [m], [m]) for n, s, m in zip(sizes, seconds, mib, strict=True)]
+        return Curve(name, of, points)
+
+    show = curve("show", "encoders", [1, 10, 100], [0.5, 1, 10], [1, 1, 1.9])
+    knn = curve("k-NN", "pictures", [10, 1000], [1, 1], [10, 1000])
+    poison = curve("poison", "pictures", [10, 1000], [1, 100], [10, 10])
+    assert show.power(2) == pytest.approx(1)
+    text = what_breaks_first({one.name: one for one in (show, knn, poison)})
+    assert "`show` is the first that takes a minute, at about 600" in text
+    assert "16 GiB are first held by `k-NN`, at about 16,000" in text
+    assert "`poison` is the first that takes an hour, at about 36,000" in text
+    assert "So time ends the growth in encoders." in text
+    assert "So memory ends the growth in pictures." in text
+
+
 def test_a_peer_that_is_missing_and_edits_that_do_not_fit(tmp_path):
     from benchmarks.published import ALWAYS, Edit, PeerMissingError, checkout
 

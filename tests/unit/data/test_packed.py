@@ -73,6 +73,19 @@ def test_pages_are_given_back_and_pictures_stay(flat, pictures, monkeypatch):
     assert mmap.PAGESIZE < packed.HEADER_BYTES * 1000
 
 
+def test_pages_of_a_uniform_set_are_given_back_and_pictures_stay(tmp_path, monkeypatch):
+    """The map is emptied after every picture here, and after every batch."""
+    monkeypatch.setattr(packed, "_RELEASE_UNIFORM_BYTES", 0)
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), np.uint8)
+    packed.write_images(tmp_path / "p.safetensors", pixels, np.arange(5))
+    images = open_images(tmp_path / "p.safetensors", [str(one) for one in range(5)])
+    held = [images.image(index) for index in range(5)]
+    assert isinstance(images, MappedArray)
+    images.passed(images.pixels.nbytes)
+    np.testing.assert_array_equal(held, pixels)
+    np.testing.assert_array_equal(images.pixels, pixels)
+
+
 def test_a_damaged_file_is_named(flat, tmp_path):
     content = flat.read_bytes()
     for damaged in (content[:-1], content[:100], b"", b"\xff" * 600):
