@@ -25,7 +25,6 @@ def smaller(file: str, side: int) -> list[Edit]:
     ]
     if file == LINEAR:
         classes = f"{CLASSES} classes instead of 100"
-        scalar = "int() of an array with one number is int() of the number"
         edits += [
             Edit(file, "RandomResizedCrop(224)", f"RandomResizedCrop({side})", sizes),
             Edit(
@@ -36,6 +35,5 @@ def smaller(file: str, side: int) -> list[Edit]:
             ),
             Edit(file, "np.zeros((100, 100))", f"np.zeros(({CLASSES}, {CLASSES}))", classes),
             Edit(file, "range(100)", f"range({CLASSES})", classes),
-            Edit(file, "int(pred_numpy[elem])", "int(pred_numpy[elem][0])", scalar),
         ]
     return edits
