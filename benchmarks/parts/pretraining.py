@@ -177,7 +177,8 @@ def _note(peer: Contender, use: Use) -> str:
     tried = len(ALONE) + len(PAIRED)
     return (
         f"its best of {tried} settings, {peer.processes} x {use.threads} threads, {use.workers} "
-        "workers that load; it reads JPEG files, from memory, in every epoch; ours its cache"
+        "workers that load, none ahead of a section; it reads JPEG files, which lie in memory, in "
+        "every epoch; ours its cache"
     )
 
 
