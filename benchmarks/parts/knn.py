@@ -115,6 +115,7 @@ def votes_changed(file: Path, ours: dict[str, Any], theirs: dict[str, Any]) -> t
     """
     import faiss
 
+    faiss.omp_set_num_threads(1)  # as the contenders: with more, sums are rounded otherwise
     tensors = load_file(file)
     index = faiss.IndexFlatL2(WIDTH)
     index.add(tensors["train"])

@@ -45,6 +45,11 @@ FLAGS: Final = ("none", "free")
 PILOT: Final = {"w16": 3, "rn18-64": 2}
 PAIR: Final = "pairs/s"
 
+OWN: Final = (
+    "the network's own convolutions alone take {:.0%} of a step: the rest is batch norm, ReLU, "
+    "sums, pooling, views and the optimiser"
+)
+
 
 def rows(settings: Settings) -> list[Row | Absent]:
     """Measure."""
@@ -54,7 +59,28 @@ def rows(settings: Settings) -> list[Row | Absent]:
         write_files(settings.scratch, common.CASES[case].side)
         found += _compared(settings, case, peers, _best(settings, case, peers))
         found += [Absent(f"MoCo v2 {NAMES[case]}", name, why) for name, why in missing.items()]
-    return found + _shares(settings)
+    shares, own = _shares(settings)
+    return [*explained(found, own), *shares]
+
+
+def explained(found: Sequence[Row | Absent], own: Mapping[str, float]) -> list[Row | Absent]:
+    """Say of each comparison where a step's time goes, and what its ratio could be at most.
+
+    Args:
+        found: Comparisons.
+        own: What a network's own convolutions alone take of a step on one core, by case.
+    """
+    by_name = {f"MoCo v2 {NAMES[case]}": share for case, share in own.items()}
+    made: list[Row | Absent] = []
+    for row in found:
+        share = by_name.get(row.stage.rpartition(":")[0])
+        if isinstance(row, Row) and row.ratio is not None and share is not None:
+            most = row.ratio.median / share
+            said = f"{OWN.format(share)}; were all that free, the ratio would be {most:.2g}"
+            made.append(replace(row, profile=said))
+        else:
+            made.append(row)
+    return made
 
 
 _Peers = dict[str, tuple[str, dict[str, str]]]
@@ -192,8 +218,12 @@ def _gate(found: Rounds) -> Gate:
     )
 
 
-def _shares(settings: Settings) -> list[Row]:
-    """Compare one core's steps with what its convolutions alone would take."""
+def _shares(settings: Settings) -> tuple[list[Row], dict[str, float]]:
+    """Compare one core's steps with what its convolutions alone would take.
+
+    Returns:
+        Rows, and by case what the network's own convolutions alone take of a step.
+    """
     runs = {case: replace(_ours(case, 1, 1), name=f"ours {case}") for case in SHARES}
     module = "benchmarks.workers.ceiling"
     limit = Contender("convolutions", python(module), _threads(1), cores="0")
@@ -204,11 +234,11 @@ def _shares(settings: Settings) -> list[Row]:
     found = settings.interleave([limit, *runs.values(), *alone.values()])
     ceiling = found.of[limit.name]
     copying = Spread.of([one["copy_gb_s"] for turn in ceiling.answers for one in turn])
-    made = []
+    made, own = [], dict[str, float]()
     for case, bar in SHARES.items():
         work = 4 * common.gflop(common.CASES[case])  # a query forwards and back, a key forwards
         steps = found.of[f"ours {case}"]
-        own = ratio(steps, found.of[alone[case].name])
+        own[case] = ratio(steps, found.of[alone[case].name]).median
         done = Measured(steps.name, [rate * work for rate in steps.rates])
         made.append(
             Row(
@@ -224,8 +254,7 @@ def _shares(settings: Settings) -> list[Row]:
                 note=f"{steps.rate.median:.0f} pairs/s. The limit: bf16 convolutions alone, as "
                 "often forwards and back as a step, at the best of seven shapes; copying "
                 f"{copying.median:.0f} GB/s",
-                profile=f"the network's own convolutions alone take {own.median:.0%} of a step: "
-                "the rest is batch norm, ReLU, sums, pooling, views and the optimiser",
+                profile=OWN.format(own[case]),
             )
         )
-    return made
+    return made, own
