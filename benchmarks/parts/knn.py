@@ -115,14 +115,16 @@ def votes_changed(file: Path, ours: dict[str, Any], theirs: dict[str, Any]) -> t
     """
     import faiss
 
+    from backbench_evaluators.features import unit
+
     faiss.omp_set_num_threads(1)  # as the contenders: with more, sums are rounded otherwise
     tensors = load_file(file)
     index = faiss.IndexFlatL2(WIDTH)
-    index.add(tensors["train"])
+    index.add(unit(tensors["train"]))  # which rounds lengths of 1 once more, as the evaluator does
     changed = ties = beyond = 0
     for pictures in PICTURES:
         for k in KS:
-            _, nearest = index.search(tensors[pictures], k)
+            _, nearest = index.search(unit(tensors[pictures]), k)
             shares, tied = ours[f"{pictures}-{k}"], 0
             for row, neighbours in enumerate(tensors["train_labels"][nearest]):
                 votes = Counter(neighbours.tolist())
