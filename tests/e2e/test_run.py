@@ -230,6 +230,8 @@ def test_interrupt_says_how_to_go_on(finished: Path, tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # a shell that starts the tests in the background has told them to ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     records = tmp_path / "store" / "records"
     deadline = time.monotonic() + 120

@@ -136,12 +136,11 @@ def _line(
     cells = [(name, style) for name in names] + [(one, f"{style} {own}") for one, own in numbers]
     end = ""
     for at, ((cell, own), width) in enumerate(zip(cells, widths, strict=True)):
-        shown = cell.rstrip()
-        blank = " " * (width - cell_len(shown))
+        blank = " " * (width - cell_len(cell))
         text.append(end)
         if at < len(names):
-            text.append(shown, own.strip()).append(blank)
-        else:
-            text.append(blank).append(shown, own.strip())
+            text.append(cell, own.strip()).append(blank)
+        else:  # with the blanks after it, which stand where others have a mark
+            text.append(blank).append(cell, own.strip())
         end = " " * _GAP
     text.append("\n")
