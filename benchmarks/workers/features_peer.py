@@ -54,7 +54,7 @@ def lightly(folder: Path) -> Any:
     normal = transforms.Normalize(mean=[0.5] * 3, std=[0.25] * 3)
     transform = transforms.Compose([transforms.ToTensor(), normal])
     weights = folder / "checkpoints" / "encoder-0" / "moco" / "checkpoint.pth.tar"
-    checkpoint = torch.load(weights)  # noqa: TID251 - ours, in the published format
+    checkpoint = torch.load(weights, weights_only=True)  # noqa: TID251 - the published format
     prefix = "module.encoder_q."
 
     def extract() -> list[np.ndarray]:

@@ -162,7 +162,7 @@ def _learn(shown: _Shown, name: str) -> Learnt:
     elif shown.poison is not None:  # it is asked something new
         try:
             shown.evaluator.restore(learnt.state)
-        except (NotImplementedError, ValueError):  # what has no head, learns again
+        except NotImplementedError:  # what has no head, learns again
             shown.fit()
     return learnt
 
