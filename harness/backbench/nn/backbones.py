@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbench.errors import PluginError
+from backbench.nn.convolution import with_small_maps
 from backbench.training_options import BackboneOptions
 
 #: The four stages of a torchvision ResNet.
@@ -25,7 +26,7 @@ class Backbone(nn.Module):
 
     def __init__(self, body: nn.Module, feature_dim: int) -> None:
         super().__init__()
-        self.body = body
+        self.body = with_small_maps(body)
         self.feature_dim = feature_dim
 
     def forward(self, images: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from backbench.nn.convolution import Convolution
+
 if TYPE_CHECKING:
     from backbench.nn.encoder import Encoder
 
@@ -50,7 +52,7 @@ def _pairs(body: nn.Module) -> list[tuple[str, str]]:
     if not any(_foldable(one) for one in modules.values()):
         return []
     try:
-        graph = fx.Tracer().trace(body)
+        graph = _Tracer().trace(body)
     except Exception:  # noqa: BLE001 - a network that branches on its input fails as it likes
         return []
     calls = [node for node in graph.nodes if node.op == "call_module"]
@@ -61,11 +63,18 @@ def _pairs(body: nn.Module) -> list[tuple[str, str]]:
         if (
             before in calls
             and _foldable(modules[node.target])
-            and type(modules[before.target]) is nn.Conv2d
+            and type(modules[before.target]) in {nn.Conv2d, Convolution}
             and len(before.users) == times[before.target] == times[node.target] == 1
         ):
             found.append((before.target, node.target))
     return found
+
+
+class _Tracer(fx.Tracer):
+    """Looks into every module but torch's own, and convolutions."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, Convolution) or super().is_leaf_module(m, module_qualified_name)
 
 
 def _foldable(module: nn.Module) -> bool:
