@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbench.errors import PluginError
-from backbench.nn.convolution import with_small_maps
+from backbench.nn.blocked import with_own_layers
 from backbench.training_options import BackboneOptions
 
 #: The four stages of a torchvision ResNet.
@@ -26,12 +26,13 @@ class Backbone(nn.Module):
 
     def __init__(self, body: nn.Module, feature_dim: int) -> None:
         super().__init__()
-        self.body = with_small_maps(body)
+        self.body = with_own_layers(body)
         self.feature_dim = feature_dim
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features, (B, D), float32, of normalised images (B, 3, H, W)."""
-        return cast("Tensor", self.body(images)).float()
+        """Return features, (B, D), float32, of normalised images (B, 3, H, W) in any layout."""
+        features = cast("Tensor", self.body(images))
+        return (features.to_dense() if features.is_mkldnn else features).float()
 
     @property
     def stages(self) -> tuple[str, ...]:

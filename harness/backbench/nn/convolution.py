@@ -14,6 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+#: Pixels of the largest maps for which a kernel of 3 × 3 is a dense layer.
+SMALL = 4
+
 #: Of each place of the output along an axis, the pixels that it sees and the taps that meet them.
 _Spans = tuple[tuple[slice, slice], ...]
 
@@ -26,8 +29,27 @@ class Convolution(nn.Conv2d):
     Differs: from ``nn.Conv2d`` in the rounding of sums.
     """
 
+    @classmethod
+    def like(cls, plain: nn.Conv2d) -> Convolution:
+        """Return the same convolution, with the same parameters."""
+        with torch.device("meta"):  # draws no weights
+            made = cls(
+                plain.in_channels,
+                plain.out_channels,
+                cast("tuple[int, int]", plain.kernel_size),
+                cast("tuple[int, int]", plain.stride),
+                cast("tuple[int, int] | str", plain.padding),
+                cast("tuple[int, int]", plain.dilation),
+                plain.groups,
+                padding_mode=plain.padding_mode,
+            )
+        made.weight, made.bias = plain.weight, plain.bias
+        return made
+
     def forward(self, maps: Tensor) -> Tensor:
         """Return (B, out_channels, H', W') of maps (B, in_channels, H, W)."""
+        if maps.is_mkldnn:
+            return self._blocked(maps)
         if not self._is_small(maps):
             return super().forward(maps)
         down, across = spans = tuple(
@@ -35,11 +57,20 @@ class Convolution(nn.Conv2d):
             for axis, padding in enumerate(cast("tuple[int, int]", self.padding))
         )
         low = torch.is_autocast_enabled("cpu")
-        dtype = torch.get_autocast_dtype("cpu") if low else self.weight.dtype
+        dtype = torch.get_autocast_dtype("cpu") if low else maps.dtype
         matrix: Tensor = _Matrix.apply(self.weight, dtype, maps.shape[2:], spans)
         bias = None if self.bias is None else self.bias.repeat(len(down) * len(across))
         made = F.linear(maps.permute(0, 2, 3, 1).flatten(1), matrix, bias)
         return made.view(len(maps), len(down), len(across), -1).permute(0, 3, 1, 2)
+
+    def _blocked(self, maps: Tensor) -> Tensor:
+        """Return the maps that follow on maps in oneDNN's layout; small ones leave it."""
+        with torch.autocast("cpu", enabled=False):  # oneDNN rounds the weights itself
+            made = super().forward(maps)
+        if made.shape[2] * made.shape[3] > SMALL:
+            return made
+        dense: Tensor = made.to_dense()
+        return dense.contiguous(memory_format=torch.channels_last)
 
     def _is_small(self, maps: Tensor) -> bool:
         pixels = maps.shape[2] * maps.shape[3]
@@ -51,33 +82,6 @@ class Convolution(nn.Conv2d):
             and self.padding_mode == "zeros"
             and not isinstance(self.padding, str)
         )
-
-
-def with_small_maps(network: nn.Module) -> nn.Module:
-    """Replace the plain convolutions of a network by :class:`Convolution`.
-
-    Args:
-        network: Changed in place; its parameters stay, and so do their names.
-
-    Returns:
-        The network.
-    """
-    for name, plain in list(network.named_modules()):
-        if type(plain) is nn.Conv2d:
-            with torch.device("meta"):  # no weights are drawn
-                made = Convolution(
-                    plain.in_channels,
-                    plain.out_channels,
-                    cast("tuple[int, int]", plain.kernel_size),
-                    cast("tuple[int, int]", plain.stride),
-                    cast("tuple[int, int] | str", plain.padding),
-                    cast("tuple[int, int]", plain.dilation),
-                    plain.groups,
-                    padding_mode=plain.padding_mode,
-                )
-            made.weight, made.bias = plain.weight, plain.bias
-            network.set_submodule(name, made)
-    return network
 
 
 @lru_cache

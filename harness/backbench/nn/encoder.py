@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from safetensors import SafetensorError
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from backbench.errors import StoreError
 from backbench.nn.backbones import build_backbone
+from backbench.nn.blocked import blocked, can_be_blocked, pays
 from backbench.training_options import BackboneOptions
 
 #: Version of the files that :func:`save_encoder` writes.
@@ -52,8 +53,9 @@ class Encoder(nn.Module):
     def __init__(self, spec: EncoderSpec) -> None:
         super().__init__()
         self.spec = spec
-        #: Memory layout in which pictures enter the backbone; changes no weight.
-        self.channels_last = True
+        #: Memory layout of the backbone's maps; auto: channels last, or oneDNN's own where that
+        #: is faster (:mod:`backbench.nn.blocked`). Changes no weight.
+        self.channels_last: bool | Literal["auto"] = "auto"
         self.backbone = build_backbone(BackboneOptions.model_validate(spec.backbone))
         self.register_buffer("mean", torch.tensor(spec.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std).view(3, 1, 1), persistent=False)
@@ -72,7 +74,10 @@ class Encoder(nn.Module):
         Returns:
             (B, D), float32, not normalised.
         """
-        return cast("Tensor", self.backbone(self._normalised(images)))
+        images = self._normalised(images)
+        if self.channels_last == "auto" and pays(images) and can_be_blocked(self.backbone.body):
+            images = blocked(images)
+        return cast("Tensor", self.backbone(images))
 
     def stage_maps(self, images: Tensor) -> list[Tensor]:
         """Return the backbone's maps, stage by stage; see :meth:`Backbone.stage_maps`.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from backbench.nn.blocked import DensePooling
 from backbench.nn.convolution import Convolution
 
 if TYPE_CHECKING:
@@ -71,10 +72,12 @@ def _pairs(body: nn.Module) -> list[tuple[str, str]]:
 
 
 class _Tracer(fx.Tracer):
-    """Looks into every module but torch's own, and convolutions."""
+    """Looks into every module but torch's own and ours."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, Convolution) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, Convolution | DensePooling) or super().is_leaf_module(
+            m, module_qualified_name
+        )
 
 
 def _foldable(module: nn.Module) -> bool:

@@ -43,7 +43,8 @@ def choice(training: Training, *, gpu: bool) -> str:
         precision = f"{found} (auto)"
     layout = "channels last" if options.channels_last is not False else "channels first"
     if options.channels_last == "auto":
-        layout += " (auto)"
+        own = not gpu and precision.startswith("bf16") and _is_resnet(training)
+        layout = "oneDNN's layout (auto)" if own and not options.compile else f"{layout} (auto)"
     compiled = "compiled" if options.compile else "not compiled"
     size = training.facts.size
     resident = size is not None and 3 * size[0] * size[1] * training.images <= MEMORY_LIMIT_BYTES
@@ -51,6 +52,11 @@ def choice(training: Training, *, gpu: bool) -> str:
         ("on the GPU" if gpu else "in memory") if resident else "read from files, batch by batch"
     )
     return f"{precision}, {layout}, {compiled}; pictures {where}"
+
+
+def _is_resnet(training: Training) -> bool:
+    name = training.backbone.name
+    return name != "tiny-resnet" and not name.startswith("timm/")
 
 
 def choices(

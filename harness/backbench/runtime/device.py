@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from backbench.errors import UsageError
+from backbench.nn.bfloat16 import has_native_bf16
 from backbench.nn.encoder import Encoder
 from backbench.training_options import TrainingOptions
 
@@ -37,21 +38,22 @@ def resolve_device(name: str) -> str:
     raise UsageError(f"device {name!r}: say 'auto', 'cpu', 'cuda' or 'cuda:<number>'")
 
 
-def place(module: Module, device: torch.device, *, channels_last: bool = True) -> Module:
-    """Move a module to a device, its convolutions in the layout that is fast there."""
+def place(
+    module: Module, device: torch.device, *, channels_last: bool | Literal["auto"] = "auto"
+) -> Module:
+    """Move a module to a device, its convolutions in the layout that is fast there.
+
+    Args:
+        module: It.
+        device: Where to.
+        channels_last: Layout of weights, and of the maps of encoders; auto: channels last, and
+            what :class:`~backbench.nn.Encoder` says.
+    """
     for part in module.modules():
         if isinstance(part, Encoder):
             part.channels_last = channels_last
     layout = torch.channels_last if channels_last else torch.contiguous_format
     return module.to(device).to(memory_format=layout)
-
-
-def has_native_bf16(device: torch.device) -> bool:
-    """Say whether a device multiplies bfloat16 faster than float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name) is True for name in ("avx512_bf16", "amx_bf16"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +62,12 @@ class Arithmetic:
 
     Args:
         precision: Of products; sums and weights are float32 with all three.
-        channels_last: Memory layout of convolutions.
+        channels_last: Memory layout of convolutions; auto: see :class:`~backbench.nn.Encoder`.
         compile: Whether encoders go through ``torch.compile``.
     """
 
     precision: Literal["bf16", "fp16", "fp32"]
-    channels_last: bool = True
+    channels_last: bool | Literal["auto"] = "auto"
     compile: bool = False
 
     def facts(self, device: torch.device, devices: int = 1) -> dict[str, Any]:
@@ -98,7 +100,7 @@ def arithmetic(options: TrainingOptions, device: torch.device) -> Arithmetic:
     """
     return Arithmetic(
         precision=resolve_precision(options.precision, device),
-        channels_last=options.channels_last is not False,
+        channels_last=options.channels_last,
         compile=options.compile,
     )
 

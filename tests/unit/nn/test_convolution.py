@@ -8,7 +8,8 @@ from torch import nn
 from torchvision import models
 
 from backbench.nn.backbones import Backbone, build_backbone
-from backbench.nn.convolution import Convolution, with_small_maps
+from backbench.nn.blocked import with_own_layers
+from backbench.nn.convolution import Convolution
 from backbench.training_options import BackboneOptions
 
 #: Kernel, stride, padding, and height and width of the maps.
@@ -107,7 +108,7 @@ def test_a_network_keeps_its_parameters_their_names_and_the_generators_state():
     network = models.resnet18()
     state, rng = network.state_dict(), torch.get_rng_state()
     kept = dict(network.named_parameters())
-    with_small_maps(network)
+    with_own_layers(network)
     assert torch.equal(torch.get_rng_state(), rng)
     assert list(network.state_dict()) == list(state)
     assert all(one is kept[name] for name, one in network.named_parameters())

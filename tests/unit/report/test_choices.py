@@ -12,7 +12,12 @@ from backbench.training_options import SSLOptions
 
 def training(size: tuple[int, int] | None = (32, 32), images: int = 50_000, **given: Any) -> Any:
     options = SSLOptions.model_validate(given)
-    return SimpleNamespace(options=options, images=images, facts=SimpleNamespace(size=size))
+    return SimpleNamespace(
+        options=options,
+        backbone=options.backbone,
+        images=images,
+        facts=SimpleNamespace(size=size),
+    )
 
 
 @pytest.mark.parametrize(
@@ -32,8 +37,13 @@ def test_a_processor_says_whether_it_has_bf16(described: str, expected: bool):
 def test_what_auto_picks(tmp_path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "cpuinfo").write_text("flags : avx512_bf16\n")
     monkeypatch.setattr(module, "_PROCESSOR", tmp_path / "cpuinfo")
-    picked = "bf16 (auto), channels last (auto), not compiled; pictures in memory"
+    picked = "bf16 (auto), oneDNN's layout (auto), not compiled; pictures in memory"
     assert choice(training(), gpu=False) == picked
+    others = [{"backbone": {"name": name}} for name in ("tiny-resnet", "timm/resnet18")]
+    for given in (*others, {"precision": "fp32"}, {"compile": True}):
+        assert "channels last (auto)" in choice(training(**given), gpu=False)
+    assert "channels last (auto)" in choice(training(), gpu=True)
+    assert "channels last, " in choice(training(channels_last=True), gpu=False)
     monkeypatch.setattr(module, "_PROCESSOR", tmp_path / "nowhere")
     assert choice(training(), gpu=False).startswith("fp32 (auto)")
     assert choice(training(), gpu=True).startswith("bf16 where the GPU has it (auto)")

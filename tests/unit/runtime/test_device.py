@@ -78,7 +78,7 @@ def test_what_is_left_open_is_resolved_and_recorded(native: bool, monkeypatch: p
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
     cpu = torch.device("cpu")
     how = arithmetic(TrainingOptions(), cpu)
-    assert how == Arithmetic("bf16" if native else "fp32", channels_last=True, compile=False)
+    assert how == Arithmetic("bf16" if native else "fp32", channels_last="auto", compile=False)
     how = arithmetic(TrainingOptions(channels_last=False, compile=True, precision="fp32"), cpu)
     assert how.facts(cpu, devices=2) == {
         "precision": "fp32",
