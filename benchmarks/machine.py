@@ -24,14 +24,11 @@ _PACKAGES: Final = (
 
 def describe() -> dict[str, str]:
     """Return the processor, cores, memory and system; no name of the machine."""
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
+    lines = (line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines())
+    known = {name.strip(): value.strip() for name, _, value in lines}
+    model = known.get("model name", platform.machine())
+    if "cpu family" in known:  # a hypervisor may hide the name
+        model += f" (family {known['cpu family']}, model {known['model']})"
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "processor": model,

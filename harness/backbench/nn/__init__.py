@@ -15,6 +15,7 @@ from backbench.nn.losses import (
 from backbench.nn.method import Progress, SSLMethod, TrainingContext, TrainingTask
 from backbench.nn.queue import FeatureQueue
 from backbench.nn.ranks import ALONE, Ranks, in_groups
+from backbench.nn.transfer import send
 
 __all__ = [
     "ALONE",
@@ -38,6 +39,7 @@ __all__ = [
     "load_encoder",
     "mlp",
     "save_encoder",
+    "send",
     "similarity_distillation",
     "uniform_loss",
 ]

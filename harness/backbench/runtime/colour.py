@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from backbench.nn.transfer import send
 from backbench.runtime import taps
 
 #: Weights of red, green and blue in the lightness that Pillow and torchvision use (ITU-R 601).
@@ -117,12 +118,12 @@ def _place_by_place(images: Tensor, jitter: Jitter) -> Tensor:
             if which == HUE:
                 chosen = chosen[jitter.factors[chosen, HUE] != 0]
             if len(chosen):
-                rows = torch.from_numpy(chosen).to(images.device, non_blocking=True)
-                amount = torch.from_numpy(jitter.factors[chosen, which]).to(images.device)
+                rows = send(chosen, images.device)
+                amount = send(jitter.factors[chosen, which], images.device)
                 images[rows] = _CHANGES[which](images[rows], amount[:, None, None, None])
     chosen = np.flatnonzero(jitter.grey)
     if len(chosen):
-        rows = torch.from_numpy(chosen).to(images.device)
+        rows = send(chosen, images.device)
         images[rows] = _fade(images[rows])
     return images
 
@@ -227,19 +228,21 @@ def affine_maps(jitter: Jitter, means: Tensor) -> tuple[Tensor, Tensor]:
             _hue_maps(hue[:, 0, 0]),
         ],
         dim=1,
-    ).to(device)
-    order = torch.from_numpy(jitter.order)
-    fade = torch.where(order == CONTRAST, 1 - contrast[:, :, 0], 0.0).to(device)
-    order, weights = order.to(device), torch.tensor(GREY, device=device)
+    )
+    places = torch.from_numpy(jitter.order)
+    last = torch.where(torch.from_numpy(jitter.grey)[:, None, None], grey, eye)
+    fade = torch.where(places == CONTRAST, 1 - contrast[:, :, 0], 0.0)
+    steps, order, fade, last, weights, eye = (
+        send(one, device) for one in (steps, places, fade, last, torch.tensor(GREY), eye)
+    )
     rows = torch.arange(len(order), device=device)
-    maps, offsets = eye.to(device).expand(len(order), 3, 3), torch.zeros_like(means)
+    maps, offsets = eye.expand(len(order), 3, 3), torch.zeros_like(means)
     for position in range(4):
         step = steps[rows, order[:, position]]
         shift = fade[:, position, None] * (means @ weights)[:, None]
         maps = torch.bmm(step, maps)
         offsets = torch.baddbmm(shift[:, :, None], step, offsets[:, :, None])[:, :, 0]
         means = torch.baddbmm(shift[:, :, None], step, means[:, :, None])[:, :, 0]
-    last = torch.where(torch.from_numpy(jitter.grey)[:, None, None], grey, eye).to(device)
     return torch.bmm(last, maps), torch.bmm(last, offsets[:, :, None])[:, :, 0]
 
 

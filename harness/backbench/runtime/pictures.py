@@ -17,6 +17,7 @@ from torch import Tensor
 from backbench.images import ImageSet, Pixels
 from backbench.nn.batch import Batch
 from backbench.nn.ranks import ALONE, Ranks
+from backbench.nn.transfer import send
 from backbench.runtime import taps
 from backbench.runtime.resample import Interpolation, filter_matrices, resample
 
@@ -61,12 +62,12 @@ class UniformBatch(Batch):
         isolated: bool = True,
     ) -> Tensor:
         """Cut a box out of each picture and resize it; see :meth:`Batch.crop`."""
-        top, left, height, width = torch.from_numpy(boxes).to(self.device).unbind(1)
+        top, left, height, width = send(boxes, self.device).unbind(1)
         rows_in, columns_in = self._size
         limit = 1.0 if interpolation == "bicubic" else None
         mirrored = torch.zeros(len(self), dtype=torch.bool, device=self.device)
         if flip is not None:
-            mirrored = torch.from_numpy(flip).to(self.device)
+            mirrored = send(flip, self.device)
         if self._by_taps:
             down = taps.filter_taps(top, height, rows_in, size, interpolation, isolated=isolated)
             across = taps.filter_taps(
@@ -138,7 +139,7 @@ class RaggedBatch(Batch):
             return result[:, ::-1] if flip is not None and flip[position] else result
 
         stacked = np.stack(list(self._pool.map(one, range(len(self)))))
-        images = torch.from_numpy(stacked).to(self.device).permute(0, 3, 1, 2)
+        images = send(stacked, self.device).permute(0, 3, 1, 2)
         return images.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
@@ -171,7 +172,7 @@ class UniformSource(PictureSource):
     ) -> Iterator[Batch]:
         """Yield batches; see :meth:`PictureSource.batches`."""
         for chosen in _chunks(order, size, ranks):
-            rows = torch.from_numpy(chosen).to(self._pixels.device)
+            rows = send(chosen, self._pixels.device)
             yield UniformBatch(self._pixels[rows], chosen, epoch=epoch, seed=seed)
 
 

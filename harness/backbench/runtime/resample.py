@@ -138,12 +138,14 @@ def resample(
     return result.view(batch, rows.shape[1], channels, -1).transpose(1, 2).contiguous()
 
 
-def blur_matrices(sigma: Tensor, size: int) -> Tensor:
+def blur_matrices(sigma: Tensor, size: int, reach: int | None = None) -> Tensor:
     """Return the matrices that blur one axis; beyond the edge its pixel goes on.
 
     Args:
         sigma: Standard deviation of the Gaussian in pixels, (B,), float32; 0 is no blur.
         size: Length of the axis.
+        reach: Pixels to which the widest blur reaches; ``None``: look it up, for which the host
+            would wait for a GPU.
 
     Returns:
         (B, size, size), float32; rows sum to 1.
@@ -152,24 +154,31 @@ def blur_matrices(sigma: Tensor, size: int) -> Tensor:
     Differs: the Gaussian itself, where Pillow passes three boxes; on a noisy picture 0.6/255
         in the mean for deviations of 0.5 to 2 pixels, and 4/255 near 0.3, where boxes are coarse.
     """
-    columns, weights = blur_taps(sigma, size)
+    columns, weights = blur_taps(sigma, size, reach)
     matrices = torch.zeros(len(sigma), size, size, device=sigma.device)
     return matrices.scatter_add_(
         2, columns.expand(len(sigma), -1, -1), weights.expand(-1, size, -1)
     )
 
 
-def blur_taps(sigma: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def blur_reach(sigma: float) -> int:
+    """Return to how many pixels a blur reaches: three deviations."""
+    return math.ceil(3 * sigma)
+
+
+def blur_taps(sigma: Tensor, size: int, reach: int | None = None) -> tuple[Tensor, Tensor]:
     """Return the same as places and their weights.
 
     Args:
         sigma: See :func:`blur_matrices`.
         size: See there.
+        reach: See there.
 
     Returns:
         Places (size, K), int64, and weights (B, 1, K), float32; a place can come twice.
     """
-    reach = math.ceil(3 * float(sigma.max())) if len(sigma) else 0
+    if reach is None:
+        reach = blur_reach(float(sigma.max())) if len(sigma) else 0
     taps = torch.arange(-reach, reach + 1, dtype=torch.float32, device=sigma.device)
     spread = sigma.clamp(min=1e-3)[:, None]
     weights = torch.exp(-0.5 * (taps / spread).square())

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backbench.nn.batch import Batch
+from backbench.nn.transfer import send
 from backbench.runtime import taps
 from backbench.runtime.boxes import Purpose, crop_boxes
 from backbench.runtime.colour import HUE, Jitter, exact_jitter, linear_jitter
 from backbench.runtime.randomness import Draws
-from backbench.runtime.resample import blur_matrices, resample
+from backbench.runtime.resample import blur_matrices, blur_reach, resample
 from backbench.training_options import ViewOptions
 
 
@@ -122,8 +123,8 @@ def blur(images: Tensor, sigma: NDArray[np.float32]) -> Tensor:
             deviations = torch.from_numpy(sigma[chosen[part]])
             images.index_copy_(0, rows, taps.blur_by_taps(images.index_select(0, rows), deviations))
     elif len(chosen):
-        rows = torch.from_numpy(chosen).to(images.device)
-        matrices = blur_matrices(torch.from_numpy(sigma[chosen]), images.shape[-1])
-        matrices = matrices.to(images.device)
+        rows = send(chosen, images.device)
+        reach = blur_reach(float(sigma.max()))
+        matrices = blur_matrices(send(sigma[chosen], images.device), images.shape[-1], reach)
         images[rows] = resample(images[rows], matrices, matrices)
     return images

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from backbench.nn import Batch, SSLMethod, TrainingContext, in_groups
+from backbench.nn import Batch, SSLMethod, TrainingContext, in_groups, send
 from backbench.runtime.boxes import Purpose
 from backbench.runtime.colour import lightness
 from backbench.runtime.randomness import Draws
@@ -70,7 +70,7 @@ class Jigsaw(SSLMethod):
             cell=options.cell,
             tile=options.tile,
         )
-        return slots, torch.from_numpy(chosen).to(images.device)
+        return slots, send(chosen, images.device)
 
     def training_loss(self, views: tuple[list[Tensor], Tensor]) -> Tensor:
         """Return the cross-entropy of the permutation."""
@@ -117,11 +117,11 @@ def recolour(images: Tensor, draws: Draws, grey: float, projection: float) -> Te
     greyed = draws.uniform(_Purpose.GREY, 1)[:, 0] < grey
     projected = ~greyed & (draws.uniform(_Purpose.PROJECTION, 1)[:, 0] < projection)
     if greyed.any():
-        rows = torch.from_numpy(np.flatnonzero(greyed)).to(images.device)
+        rows = send(np.flatnonzero(greyed), images.device)
         images[rows] = lightness(images[rows]).expand(-1, 3, -1, -1)
     if projected.any():
-        rows = torch.from_numpy(np.flatnonzero(projected)).to(images.device)
-        matrix = torch.tensor(PROJECTION, device=images.device)
+        rows = send(np.flatnonzero(projected), images.device)
+        matrix = send(torch.tensor(PROJECTION), images.device)
         images[rows] = torch.einsum("dc,bchw->bdhw", matrix, images[rows])
     return images
 
@@ -154,6 +154,6 @@ def cut_tiles(
     reach = np.arange(tile)
     rows = (top[:, :, None] + reach)[:, :, :, None]
     columns = (left[:, :, None] + reach)[:, :, None, :]
-    places = torch.from_numpy((rows * side + columns).reshape(batch, 1, -1)).to(images.device)
+    places = send((rows * side + columns).reshape(batch, 1, -1), images.device)
     tiles = images.flatten(2).gather(2, places.expand(-1, 3, -1))
     return list(tiles.view(batch, 3, TILES, tile, tile).unbind(2))

@@ -18,6 +18,7 @@ from backbench.nn import (
     in_groups,
     info_nce,
     mlp,
+    send,
     uniform_loss,
 )
 from backbench.runtime.views import random_view
@@ -104,6 +105,6 @@ class MoCo(SSLMethod):
             return self._embed(self.key, images)
         ranks = self.context.ranks
         everyone = ranks.gather(images)
-        order = torch.randperm(len(everyone)).to(images.device)
+        order = send(torch.randperm(len(everyone)), images.device)
         shuffled = self._embed(self.key, ranks.own(everyone[order]))
         return ranks.gather(shuffled)[order.argsort()]

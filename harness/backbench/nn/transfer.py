@@ -1,0 +1,27 @@
+"""From the host to a device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def send(numbers: NDArray[Any] | Tensor, device: torch.device) -> Tensor:
+    """Copy numbers to a device without waiting for what it still has to do.
+
+    torch's own ``.to`` waits until a GPU has come to the copy, unless it is from pinned memory.
+
+    Args:
+        numbers: Any shape, on the host.
+        device: Where to.
+
+    Returns:
+        The same numbers there; on a processor the same memory.
+    """
+    tensor = numbers if isinstance(numbers, Tensor) else torch.from_numpy(numbers)
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
