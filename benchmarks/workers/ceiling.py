@@ -1,7 +1,7 @@
 """The limit: convolutions alone, in bfloat16, as often forwards and back as a step of MoCo needs.
 
 Without an argument: 10⁹ operations a second at the best of some shapes. With a case: pairs a second
-of that network's own convolutions, layer by layer.
+of that network's own convolutions, layer by layer; as matrix products where the harness has these.
 """
 
 from __future__ import annotations
@@ -39,6 +39,11 @@ class Convolution:
     gradient: Tensor
     first: bool = False
 
+    @property
+    def gflop(self) -> float:
+        """10⁹ operations of :meth:`step`."""
+        return 4 * 2e-9 * self.gradient.numel() * self.weight[0].numel()
+
     @classmethod
     def of(cls, layer: nn.Conv2d, shape: tuple[int, ...], *, first: bool = False) -> Convolution:
         """Return a layer that sees maps of a shape."""
@@ -64,19 +69,41 @@ class Convolution:
             False, [0, 0], 1, wanted,  # noqa: FBT003 - the operator has no names
         )  # fmt: skip
 
-    @property
-    def gflop(self) -> float:
-        """10⁹ operations of :meth:`step`."""
-        return 4 * 2e-9 * self.gradient.numel() * self.weight[0].numel()
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A layer that the harness computes as a matrix product.
+
+    Args:
+        maps: (B, inputs), bfloat16.
+        matrix: (outputs, inputs), bfloat16.
+        gradient: (B, outputs), bfloat16.
+    """
+
+    maps: Tensor
+    matrix: Tensor
+    gradient: Tensor
+
+    def step(self) -> None:
+        """Do what a step of MoCo does."""
+        for _ in range(2):
+            torch.nn.functional.linear(self.maps, self.matrix)
+        torch.mm(self.gradient, self.matrix)
+        torch.mm(self.gradient.T, self.maps)
 
 
-def layers(case: common.Case) -> list[Convolution]:
+def layers(case: common.Case) -> list[Convolution | Product]:
     """Return all convolutions of a network, with maps of a batch."""
-    found: list[Convolution] = []
+    found: list[Convolution | Product] = []
 
-    def note(layer: Any, given: Any, _: Any) -> None:
+    def note(layer: Any, given: Any, made: Tensor) -> None:
         shape = (common.BATCH, *given[0].shape[1:])
-        found.append(Convolution.of(layer, shape, first=not found))
+        if 2 * given[0][0, 0].numel() > layer.weight[0, 0].numel():
+            found.append(Convolution.of(layer, shape, first=not found))
+            return
+        inputs, outputs = given[0][0].numel(), made[0].numel()
+        sizes = ((common.BATCH, inputs), (outputs, inputs), (common.BATCH, outputs))
+        found.append(Product(*(torch.rand(size).bfloat16() for size in sizes)))
 
     net = common.network(case).eval()
     for module in net.modules():
@@ -119,7 +146,7 @@ def limit(one: Convolution) -> dict[str, float]:
     return {"units": done, "seconds": seconds, "copy_gb_s": 5 * 2 * source.nbytes / 1e9 / copying}
 
 
-def own(convolutions: list[Convolution]) -> float:
+def own(convolutions: list[Convolution | Product]) -> float:
     """Do the convolutions of as many steps as a section of the harness has."""
     steps = common.CASES[sys.argv[1]].steps
     for _ in range(steps):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -83,11 +84,17 @@ def trained(module: nn.Module) -> int:
 
 
 def gflop(case: Case) -> float:
-    """Return the 10⁹ operations of one picture's way through the network's convolutions."""
+    """Return the 10⁹ operations of one picture's way through the network's convolutions.
+
+    Where maps have fewer pixels than the kernel has taps, the other taps meet padding alone: the
+    harness leaves them out, and they are not counted.
+    """
     counted: list[float] = []
 
-    def count(module: Any, _: Any, maps: Tensor) -> None:
-        counted.append(2e-9 * maps[0].numel() * module.weight[0].numel())
+    def count(module: Any, given: Any, maps: Tensor) -> None:
+        channels, *kernel = module.weight.shape[1:]
+        seen = min(math.prod(kernel), math.prod(given[0].shape[2:]))
+        counted.append(2e-9 * maps[0].numel() * channels * seen)
 
     net = network(case).eval()
     for module in net.modules():
