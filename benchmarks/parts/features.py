@@ -44,7 +44,6 @@ def rows(settings: Settings) -> list[Row | Absent]:
         settings.scratch / "features-longer", size=SIDE, train=40, val=VAL, epochs=LONGER, seeds=1
     )
     exact, short, long = _features(world, "fp32"), _errors(world), _errors(longer)
-    of_weights = _error_of_weights(longer)
     said = (
         "Relative error of bfloat16, of features of length 1 (of autocast on the network as it "
         f"is): after 1 epoch {short[0]:.4f} ({short[1]:.4f}), after {LONGER} epochs of half as "
@@ -53,7 +52,8 @@ def rows(settings: Settings) -> list[Row | Absent]:
     if (most := max(short[0], long[0])) > WANTED:
         said += (
             f" The bar of {WANTED} is not met: {most:.4f}. Weights that are rounded, with all else "
-            f"in float32, alone make {of_weights:.4f} after {LONGER} epochs; the rest is the maps'."
+            f"in float32, make {_error_of_weights(longer):.4f} after {LONGER} epochs; rounded maps "
+            "make the rest of it."
         )
     rounding = all(own <= max(1.1 * other, SAME) for own, other in (short, long))
     made: list[Row | Absent] = []

@@ -86,14 +86,14 @@ def trained(module: nn.Module) -> int:
 def gflop(case: Case) -> float:
     """Return the 10⁹ operations of one picture's way through the network's convolutions.
 
-    Where maps have fewer pixels than the kernel has taps, the other taps meet padding alone: the
-    harness leaves them out, and they are not counted.
+    Where the harness leaves out products with padding, they are not counted.
     """
     counted: list[float] = []
 
     def count(module: Any, given: Any, maps: Tensor) -> None:
         channels, *kernel = module.weight.shape[1:]
-        seen = min(math.prod(kernel), math.prod(given[0].shape[2:]))
+        taps, pixels = math.prod(kernel), math.prod(given[0].shape[2:])
+        seen = pixels if 2 * pixels <= taps else taps
         counted.append(2e-9 * maps[0].numel() * channels * seen)
 
     net = network(case).eval()

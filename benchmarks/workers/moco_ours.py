@@ -38,7 +38,7 @@ def prepare() -> tuple[_Loop, UniformSource]:
         images=common.PICTURES, image_size=case.side, steps_per_epoch=16, seed=0
     )
     how = arithmetic(options, cpu)
-    task = place(MoCo(options, context), cpu).train()
+    task = place(MoCo(options, context), cpu, channels_last=how.channels_last).train()
     loop = _Loop(
         Trained(
             task=task,

@@ -201,8 +201,8 @@ class TrainingOptions(Options):
     )
     channels_last: Annotated[bool | Literal["auto"], NotInKey()] = Field(
         "auto",
-        description="memory layout of convolutions; auto: channels last, or on a processor in "
-        "bf16, of torchvision's ResNets, oneDNN's own",
+        description="memory layout of convolutions; auto: channels last; oneDNN's own for "
+        "torchvision's ResNets in bf16 on a processor",
     )
     compile: Annotated[bool, NotInKey()] = Field(
         default=False, description="compile the networks with torch.compile"

@@ -1,8 +1,9 @@
 """A network's maps in the layout of oneDNN, the library of a processor's convolutions.
 
 torch hands each convolution to oneDNN and computes all else by itself, bfloat16 number by number.
-Maps that stay with oneDNN from the first convolution to the last pooling get its other kernels,
-too: batch norm is three times as fast, ReLU, sums and poolings twice or more.
+Maps that stay with oneDNN from the first convolution to the last pooling, or until they are small,
+get its other kernels, too: batch norm is three times as fast, ReLU, sums and poolings are twice as
+fast or more.
 """
 
 from __future__ import annotations
@@ -13,6 +14,11 @@ from torch import Tensor, nn
 from backbench.nn.bfloat16 import has_native_bf16
 from backbench.nn.convolution import Convolution
 
+#: Side of the smallest pictures: of smaller ones, maps could be small before the first block.
+LEAST_SIDE = 32
+
+_RESNETS = "torchvision.models.resnet"
+
 
 class DensePooling(nn.AdaptiveAvgPool2d):
     """The mean over each map, in any layout; oneDNN's own takes long on the way back."""
@@ -20,6 +26,9 @@ class DensePooling(nn.AdaptiveAvgPool2d):
     def forward(self, maps: Tensor) -> Tensor:
         """Return (B, C, H', W'), dense, of maps (B, C, H, W)."""
         return super().forward(maps.to_dense() if maps.is_mkldnn else maps)
+
+
+_LAYERS = frozenset({DensePooling, nn.Identity, nn.MaxPool2d, nn.ReLU, nn.Sequential})
 
 
 def with_own_layers(network: nn.Module) -> nn.Module:
@@ -39,49 +48,60 @@ def with_own_layers(network: nn.Module) -> nn.Module:
     return network
 
 
+def is_resnet(network: nn.Module) -> bool:
+    """Say whether a network is one of torchvision's ResNets."""
+    return type(network).__module__ == _RESNETS
+
+
 def can_be_blocked(network: nn.Module) -> bool:
     """Say whether oneDNN has every layer of a network, forwards and, if it is wanted, back.
 
     Args:
         network: One that went through :func:`with_own_layers`.
     """
-    return all(map(_is_known, network.modules()))
+    return is_resnet(network) and all(map(_is_known, network.modules()))
+
+
+def is_watched(module: nn.Module) -> bool:
+    """Say whether a hook looks at what goes through a module."""
+    return any(
+        getattr(module, f"_{way}_hooks")
+        for way in ("forward", "forward_pre", "backward", "backward_pre")
+    )
 
 
 def _is_known(module: nn.Module) -> bool:
-    from torchvision.models import resnet
-
-    if module._forward_hooks or module._forward_pre_hooks:  # noqa: SLF001 - torch does not say
-        return False  # somebody looks at the maps
+    if is_watched(module):
+        return False
     if type(module) is nn.BatchNorm2d:
         return module.affine and (module.training or not torch.is_grad_enabled())
     if type(module) is Convolution:
-        return module.bias is None  # it would have to be rounded
-    return type(module) in {
-        DensePooling,
-        nn.Identity,
-        nn.MaxPool2d,
-        nn.ReLU,
-        nn.Sequential,
-        resnet.BasicBlock,
-        resnet.Bottleneck,
-        resnet.ResNet,
-    }
+        return module.bias is None and module.padding_mode == "zeros"  # a bias would be rounded
+    return type(module).__module__ == _RESNETS or type(module) in _LAYERS
 
 
-def pays(images: Tensor) -> bool:
-    """Say whether a network computes where the layout is the faster one.
+def pays(device: torch.device) -> bool:
+    """Say whether the layout is the faster one on a device, in bfloat16.
 
     Args:
-        images: Its input.
+        device: Where the network is.
     """
     return (
-        images.device.type == "cpu"
-        and torch.is_autocast_enabled("cpu")
-        and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        and has_native_bf16(images.device)
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        and not torch.compiler.is_compiling()  # it does not know such tensors
+        device.type == "cpu" and has_native_bf16(device) and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    )
+
+
+def is_asked_for(images: Tensor) -> bool:
+    """Say whether a network computes in bfloat16, on pictures of which maps are left to speak of.
+
+    Args:
+        images: Its input, (B, 3, H, W).
+    """
+    device = images.device.type
+    return (
+        torch.is_autocast_enabled(device)
+        and torch.get_autocast_dtype(device) == torch.bfloat16
+        and min(images.shape[2:]) >= LEAST_SIDE
     )
 
 

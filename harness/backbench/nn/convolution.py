@@ -1,4 +1,4 @@
-"""Convolutions over maps that are smaller than their kernels, as the matrix products they are.
+"""Convolutions over maps of half as many pixels as their kernels, as the matrix products they are.
 
 The last stages of a network see maps of 2 × 2 pixels or one where pictures are small. Most taps of
 a kernel then lie on the padding: of a kernel of 3 × 3 over 2 × 2 pixels, twenty of thirty-six.
@@ -7,7 +7,6 @@ Libraries of convolutions multiply those zeros too, and in blocks of a few pixel
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, cast
 
 import torch
@@ -22,11 +21,11 @@ _Spans = tuple[tuple[slice, slice], ...]
 
 
 class Convolution(nn.Conv2d):
-    """A convolution that is a dense layer where that halves its products.
+    """A convolution that is a dense layer where that has half of the products, or fewer.
 
     Source: a convolution is a linear map, and so a matrix; with it the last stage of a ResNet-18
         at 64 pixels takes half the time on a processor.
-    Differs: from ``nn.Conv2d`` in the rounding of sums.
+    Differs: from ``nn.Conv2d`` in the rounding of sums; ``torch.func`` has no rule for the layer.
     """
 
     @classmethod
@@ -56,12 +55,12 @@ class Convolution(nn.Conv2d):
             _spans(maps.shape[2 + axis], self.kernel_size[axis], self.stride[axis], padding)
             for axis, padding in enumerate(cast("tuple[int, int]", self.padding))
         )
-        low = torch.is_autocast_enabled("cpu")
+        low = torch.is_autocast_enabled("cpu") and maps.dtype != torch.float64
         dtype = torch.get_autocast_dtype("cpu") if low else maps.dtype
         matrix: Tensor = _Matrix.apply(self.weight, dtype, maps.shape[2:], spans)
         bias = None if self.bias is None else self.bias.repeat(len(down) * len(across))
         made = F.linear(maps.permute(0, 2, 3, 1).flatten(1), matrix, bias)
-        return made.view(len(maps), len(down), len(across), -1).permute(0, 3, 1, 2)
+        return made.view(len(maps), len(down), len(across), self.out_channels).permute(0, 3, 1, 2)
 
     def _blocked(self, maps: Tensor) -> Tensor:
         """Return the maps that follow on maps in oneDNN's layout; small ones leave it."""
@@ -73,6 +72,8 @@ class Convolution(nn.Conv2d):
         return dense.contiguous(memory_format=torch.channels_last)
 
     def _is_small(self, maps: Tensor) -> bool:
+        if maps.dim() != 4:
+            return False
         pixels = maps.shape[2] * maps.shape[3]
         return (
             2 * pixels <= self.kernel_size[0] * self.kernel_size[1]
@@ -84,7 +85,6 @@ class Convolution(nn.Conv2d):
         )
 
 
-@lru_cache
 def _spans(length: int, kernel: int, stride: int, padding: int) -> _Spans:
     """Return what each place of the output sees along an axis.
 
@@ -97,8 +97,8 @@ def _spans(length: int, kernel: int, stride: int, padding: int) -> _Spans:
     starts = range(-padding, length + padding - kernel + 1, stride)
     return tuple(
         (
-            slice(max(start, 0), min(start + kernel, length)),
-            slice(max(-start, 0), min(kernel, length - start)),
+            slice(max(start, 0), max(min(start + kernel, length), 0)),
+            slice(max(-start, 0), max(min(kernel, length - start), 0)),
         )
         for start in starts
     )

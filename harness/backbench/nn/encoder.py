@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from backbench.errors import StoreError
 from backbench.nn.backbones import build_backbone
-from backbench.nn.blocked import blocked, can_be_blocked, pays
+from backbench.nn.blocked import blocked, is_asked_for, pays
 from backbench.training_options import BackboneOptions
 
 #: Version of the files that :func:`save_encoder` writes.
@@ -75,9 +75,23 @@ class Encoder(nn.Module):
             (B, D), float32, not normalised.
         """
         images = self._normalised(images)
-        if self.channels_last == "auto" and pays(images) and can_be_blocked(self.backbone.body):
-            images = blocked(images)
+        # torch.compile does not know tensors of this layout; asked first, it drops the rest.
+        if not torch.compiler.is_compiling() and self.can_be_blocked(images.device):
+            images = blocked(images) if is_asked_for(images) else images
         return cast("Tensor", self.backbone(images))
+
+    def can_be_blocked(self, device: torch.device) -> bool:
+        """Say whether maps are in oneDNN's layout wherever the encoder computes in bfloat16.
+
+        Args:
+            device: Where it is.
+        """
+        # What somebody has put in the backbone's place need not know of it.
+        return (
+            self.channels_last == "auto"
+            and pays(device)
+            and bool(getattr(self.backbone, "can_be_blocked", False))
+        )
 
     def stage_maps(self, images: Tensor) -> list[Tensor]:
         """Return the backbone's maps, stage by stage; see :meth:`Backbone.stage_maps`.

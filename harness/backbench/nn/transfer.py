@@ -12,7 +12,8 @@ from torch import Tensor
 def send(numbers: NDArray[Any] | Tensor, device: torch.device) -> Tensor:
     """Copy numbers to a device without waiting for what it still has to do.
 
-    torch's own ``.to`` waits until a GPU has come to the copy, unless it is from pinned memory.
+    torch's own ``.to`` waits until a GPU has come to the copy, unless it is told not to and the
+    numbers are in pinned memory.
 
     Args:
         numbers: Any shape, on the host.
@@ -23,5 +24,5 @@ def send(numbers: NDArray[Any] | Tensor, device: torch.device) -> Tensor:
     """
     tensor = numbers if isinstance(numbers, Tensor) else torch.from_numpy(numbers)
     if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
+        return tensor.contiguous().pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

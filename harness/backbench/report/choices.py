@@ -10,7 +10,7 @@ from backbench.data.files import MEMORY_LIMIT_BYTES
 from backbench.report.cost import Training
 
 #: What a processor calls products of bfloat16 that are faster than those of float32.
-_BF16: Final = {"avx512_bf16", "amx_bf16", "bf16"}
+_BF16: Final = {"avx512_bf16", "amx_bf16"}
 
 _PROCESSOR: Final = Path("/proc/cpuinfo")
 
@@ -37,13 +37,13 @@ def choice(training: Training, *, gpu: bool) -> str:
     """
     options = training.options
     precision: str = options.precision
+    native = has_bf16(_PROCESSOR.read_text() if _PROCESSOR.exists() else "")
     if precision == "auto":
-        described = _PROCESSOR.read_text() if _PROCESSOR.exists() else ""
-        found = "bf16 where the GPU has it" if gpu else "bf16" if has_bf16(described) else "fp32"
+        found = "bf16 where the GPU has it" if gpu else "bf16" if native else "fp32"
         precision = f"{found} (auto)"
     layout = "channels last" if options.channels_last is not False else "channels first"
     if options.channels_last == "auto":
-        own = not gpu and precision.startswith("bf16") and _is_resnet(training)
+        own = not gpu and native and precision.startswith("bf16") and _is_resnet(training)
         layout = "oneDNN's layout (auto)" if own and not options.compile else f"{layout} (auto)"
     compiled = "compiled" if options.compile else "not compiled"
     size = training.facts.size

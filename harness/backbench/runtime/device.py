@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -70,14 +70,16 @@ class Arithmetic:
     channels_last: bool | Literal["auto"] = "auto"
     compile: bool = False
 
-    def facts(self, device: torch.device, devices: int = 1) -> dict[str, Any]:
+    def facts(self, device: torch.device, encoder: Encoder, devices: int = 1) -> dict[str, Any]:
         """Return what a record says of it, and of torch's own settings.
 
         Args:
             device: Where the network is.
+            encoder: What was trained.
             devices: Number of processes that train together.
         """
         settings: dict[str, Any] = {
+            "layout": self._layout(device, encoder),
             "devices": devices,
             "threads": torch.get_num_threads(),
             "deterministic": torch.are_deterministic_algorithms_enabled(),
@@ -89,7 +91,14 @@ class Arithmetic:
                 "cudnn_deterministic": torch.backends.cudnn.deterministic,
                 "cudnn_benchmark": torch.backends.cudnn.benchmark,
             }
-        return asdict(self) | settings
+        return {"precision": self.precision, "compile": self.compile} | settings
+
+    def _layout(self, device: torch.device, encoder: Encoder) -> str:
+        if self.channels_last != "auto":
+            return "channels last" if self.channels_last else "channels first"
+        low = self.precision == "bf16" and not self.compile
+        with torch.no_grad():  # it is not in training any more
+            return "oneDNN" if low and encoder.can_be_blocked(device) else "channels last"
 
 
 def arithmetic(options: TrainingOptions, device: torch.device) -> Arithmetic:

@@ -53,7 +53,7 @@ def run(task: Task) -> Outcome:
     facts = {
         "images": len(images),
         "last": log[-1] if log else {},
-        "arithmetic": arithmetic(options, device).facts(device, len(places)),
+        "arithmetic": arithmetic(options, device).facts(device, encoder, len(places)),
         **as_facts(flags),
     }
     return Outcome(facts=facts)

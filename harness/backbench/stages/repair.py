@@ -32,7 +32,7 @@ def run(task: Task) -> Outcome:
     facts: dict[str, object] = {"clean_fraction": max(asked, default=0.0)}
     if isinstance(options, TrainingOptions):
         device = torch.device(task.device)
-        facts["arithmetic"] = arithmetic(options, device).facts(device)
+        facts["arithmetic"] = arithmetic(options, device).facts(device, repaired)
     return Outcome(facts=facts)
 
 

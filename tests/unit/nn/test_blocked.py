@@ -13,7 +13,13 @@ from torchvision import models
 from backbench.nn import Encoder, EncoderSpec
 from backbench.nn.backbones import Backbone
 from backbench.nn.bfloat16 import has_native_bf16
-from backbench.nn.blocked import DensePooling, can_be_blocked, pays, with_own_layers
+from backbench.nn.blocked import (
+    DensePooling,
+    can_be_blocked,
+    is_asked_for,
+    pays,
+    with_own_layers,
+)
 from backbench.nn.ranks import in_groups
 
 native = pytest.mark.skipif(
@@ -146,20 +152,79 @@ def test_one_frozen_norm_keeps_a_network_out(opaque: list[bool]):
 
 
 def test_where_it_pays(monkeypatch: pytest.MonkeyPatch):
-    images = torch.zeros(1, 3, 4, 4)
     capabilities = {"avx512_bf16": True}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    assert not pays(images)
+    assert pays(torch.device("cpu"))
+    assert not pays(torch.device("meta"))
+    capabilities.clear()
+    assert not pays(torch.device("cpu"))
+
+
+def test_when_it_is_asked_for():
+    images = torch.zeros(1, 3, 32, 40)
+    assert not is_asked_for(images)
     with torch.autocast("cpu", dtype=torch.float16):
-        assert not pays(images)
+        assert not is_asked_for(images)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert pays(images)
-        assert not pays(images.to("meta"))
-        with monkeypatch.context() as patched:
-            patched.setattr(torch.compiler, "is_compiling", lambda: True)
-            assert not pays(images)
-        capabilities.clear()
-        assert not pays(images)
+        assert is_asked_for(images)
+        assert not is_asked_for(images[:, :, :, :31])
+
+
+@native
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_compiled_encoder_is_one_graph_of_dense_tensors(opaque: list[bool]):
+    encoder = encoder_of({"name": "resnet18", "stem": "imagenet"}, 64).eval()
+    images = pictures(4, 64)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = encoder_of({"name": "resnet18", "stem": "imagenet"}, 64, True).eval()(images)
+        compiled = torch.compile(encoder, backend="eager", fullgraph=True)
+        assert torch.equal(compiled(images), expected)
+    torch.compiler.reset()
+
+
+@native
+def test_as_features_are_extracted(opaque: list[bool]):
+    encoder = encoder_of({"name": "resnet18", "stem": "imagenet"}, 64).eval()
+    images = pictures(4, 64)
+    with torch.inference_mode():
+        exact = encoder(images)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert error(encoder(images), exact) < 0.02
+    assert opaque == [False, True]
+
+
+@native
+@pytest.mark.parametrize("way", ["forward", "forward_pre", "full_backward", "full_backward_pre"])
+@pytest.mark.parametrize("place", ["backbone", "backbone.body.layer2"])
+def test_who_looks_sees_dense_maps(opaque: list[bool], way: str, place: str):
+    encoder = encoder_of({"name": "resnet18", "stem": "cifar"}, 32).train()
+    seen: list[bool] = []
+
+    def look(_module: nn.Module, *given: Any) -> None:
+        tensors = [one for part in given for one in (part if isinstance(part, tuple) else (part,))]
+        seen.extend(one.is_mkldnn for one in tensors if one is not None)
+
+    getattr(encoder.get_submodule(place), f"register_{way}_hook")(look)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        encoder(pictures(4, 32).requires_grad_()).square().sum().backward()
+    assert opaque == [False]
+    assert seen
+    assert not any(seen)
+
+
+@native
+def test_a_backbone_of_ones_own_sees_dense_images(opaque: list[bool]):
+    class Noisy(Backbone):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images + 0.1 * torch.randn_like(images))
+
+    encoder = encoder_of({"name": "resnet18", "stem": "cifar"}, 32)
+    encoder.backbone = Noisy(encoder.backbone.body, encoder.feature_dim)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        encoder(pictures(2, 32))
+        encoder.backbone = nn.Sequential(encoder.backbone)  # which knows of nothing
+        encoder(pictures(2, 32))
+    assert opaque == [False, False]
 
 
 def resnet(**given: Any) -> nn.Module:

@@ -1,7 +1,8 @@
-"""A step of each method on a GPU that is not there: tensors have a place and a shape, no numbers.
+"""Views and loss of each method on a GPU that is not there: tensors have a place, but no numbers.
 
-What is on the wrong device, or would have to be looked at by the host, is an error of torch's. How
-each copy from the host is made is watched. The way back needs a driver, and is not seen.
+Numbers that the host would have to look at are an error of torch's, as are sums of tensors in two
+places. Copies from the host, and indices that are there, are watched. The way back and the
+optimiser need a driver, and are not seen.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import backbench_ssl
 from backbench.nn import Progress, TrainingContext
@@ -31,6 +33,15 @@ PRESETS = {
 }
 
 
+#: What torch's simulation takes from the host without a word; a GPU would be waited for.
+TAKES_HOST_TENSORS = {
+    torch.ops.aten.copy_.default,
+    torch.ops.aten.index.Tensor,
+    torch.ops.aten.index_put.default,
+    torch.ops.aten.index_put_.default,
+}
+
+
 class Copies(TorchDispatchMode):
     """Notes how what comes from the host is copied."""
 
@@ -43,6 +54,9 @@ class Copies(TorchDispatchMode):
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func in TAKES_HOST_TENSORS and args[0].device.type == "cuda":
+            given = [one for one in tree_leaves(args[1:]) if isinstance(one, torch.Tensor)]
+            self.waiting += [tuple(one.shape) for one in given if one.device.type == "cpu"]
         copy = func is torch.ops.aten._to_copy.default and args[0].device.type == "cpu"
         if copy and torch.device(kwargs.get("device") or "cpu").type == "cuda":
             if kwargs.get("non_blocking"):
@@ -75,7 +89,7 @@ def built(name: str, given: dict[str, Any]) -> Any:
     registered = load_registry().find("ssl-method", name)
     backbone = {"name": "tiny-resnet", "widths": (8, 16), "strides": (2, 2), "stem_width": 8}
     options = registered.info.options.model_validate(
-        given | {"backbone": backbone, "batch_size": 16, "norm_groups": 1}
+        given | {"backbone": backbone, "batch_size": 16}
     )
     context = TrainingContext(images=48, image_size=32, steps_per_epoch=3, seed=0)
     with torch.random.fork_rng(devices=[]):
@@ -88,7 +102,16 @@ def test_nothing_waits_and_nothing_is_left_on_the_host(
     name: str, preset: str, monkeypatch: pytest.MonkeyPatch
 ):
     more = {"moco-v2": {"queue": 32}, "jigsaw": {"permutations": 8}}.get(name, {})
-    method = built(name, PRESETS[name, preset] | more)
+    method = built(name, PRESETS[name, preset] | more | {"norm_groups": 1})
+    step(method, monkeypatch)
+
+
+@pytest.mark.filterwarnings("ignore:CUDA is not available")
+def test_keys_are_shuffled_without_waiting(monkeypatch: pytest.MonkeyPatch):
+    step(built("moco-v2", {"queue": 32, "norm_groups": 2}), monkeypatch)
+
+
+def step(method: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (48, 32, 32, 3), dtype=np.uint8)
     with gpu(monkeypatch) as mode:
         moved(method, mode)
@@ -111,6 +134,9 @@ def test_the_watch_sees_what_waits(monkeypatch: pytest.MonkeyPatch):
         assert (copies.waiting, copies.free) == ([], 1)
         there = torch.from_numpy(numbers).to(GPU)
         assert (copies.waiting, copies.free) == ([(3,)], 1)
+        assert there[torch.from_numpy(numbers)].device == GPU
+        there.copy_(torch.from_numpy(numbers))
+        assert (copies.waiting, copies.free) == ([(3,)] * 3, 1)
         with pytest.raises(DataDependentOutputException):
             there.sum().item()
         with pytest.raises(RuntimeError, match="device"):

@@ -25,7 +25,7 @@ def training(size: tuple[int, int] | None = (32, 32), images: int = 50_000, **gi
     [
         ("processor : 0\nflags : fpu avx512_bf16 sse\n", True),
         ("flags\t: fpu amx_bf16\n", True),
-        ("Features : fp asimd bf16\n", True),
+        ("Features : fp asimd bf16\n", False),  # torch is not asked for it there
         ("flags : fpu avx512f\nmodel name : avx512_bf16\n", False),
         ("", False),
     ],
@@ -45,6 +45,7 @@ def test_what_auto_picks(tmp_path, monkeypatch: pytest.MonkeyPatch):
     assert "channels last (auto)" in choice(training(), gpu=True)
     assert "channels last, " in choice(training(channels_last=True), gpu=False)
     monkeypatch.setattr(module, "_PROCESSOR", tmp_path / "nowhere")
+    assert choice(training(precision="bf16"), gpu=False).startswith("bf16, channels last (auto)")
     assert choice(training(), gpu=False).startswith("fp32 (auto)")
     assert choice(training(), gpu=True).startswith("bf16 where the GPU has it (auto)")
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from backbench.errors import UsageError
+from backbench.nn import Encoder, EncoderSpec
 from backbench.runtime.device import (
     Arithmetic,
     arithmetic,
@@ -80,12 +83,30 @@ def test_what_is_left_open_is_resolved_and_recorded(native: bool, monkeypatch: p
     how = arithmetic(TrainingOptions(), cpu)
     assert how == Arithmetic("bf16" if native else "fp32", channels_last="auto", compile=False)
     how = arithmetic(TrainingOptions(channels_last=False, compile=True, precision="fp32"), cpu)
-    assert how.facts(cpu, devices=2) == {
+    encoder = Encoder(EncoderSpec({"name": "resnet18"}, 32, (0.5,) * 3, (0.5,) * 3)).eval()
+    assert how.facts(cpu, encoder, devices=2) == {
         "precision": "fp32",
-        "channels_last": False,
         "compile": True,
+        "layout": "channels first",
         "devices": 2,
         "threads": 1,
         "deterministic": False,
     }
-    assert {"cudnn_tf32", "matmul_precision"} < how.facts(torch.device("cuda")).keys()
+    assert {"cudnn_tf32", "matmul_precision"} < how.facts(torch.device("cuda"), encoder).keys()
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_the_layout_is_recorded_as_it_was(native: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
+    cpu = torch.device("cpu")
+
+    def layout(name: str, **given: Any) -> str:
+        encoder = Encoder(EncoderSpec({"name": name}, 32, (0.5,) * 3, (0.5,) * 3)).eval()
+        return str(arithmetic(TrainingOptions(**given), cpu).facts(cpu, encoder)["layout"])
+
+    assert layout("resnet18") == ("oneDNN" if native else "channels last")
+    assert layout("resnet18", precision="bf16") == ("oneDNN" if native else "channels last")
+    assert layout("resnet18", precision="fp32") == "channels last"
+    assert layout("resnet18", compile=True) == "channels last"
+    assert layout("resnet18", channels_last=True) == "channels last"
+    assert layout("tiny-resnet") == "channels last"
