@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -39,6 +40,10 @@ class EncoderSpec:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
+    def colours(self) -> tuple[Tensor, Tensor]:
+        """Return ``mean`` and ``std``, each (3, 1, 1), float32."""
+        return torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
+
 
 class Encoder(nn.Module):
     """A backbone that takes pictures as they are.
@@ -57,8 +62,9 @@ class Encoder(nn.Module):
         #: is faster (:mod:`backbench.nn.blocked`). Changes no weight.
         self.channels_last: bool | Literal["auto"] = "auto"
         self.backbone = build_backbone(BackboneOptions.model_validate(spec.backbone))
-        self.register_buffer("mean", torch.tensor(spec.mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(spec.std).view(3, 1, 1), persistent=False)
+        mean, std = spec.colours()
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("std", std, persistent=False)
 
     @property
     def feature_dim(self) -> int:
@@ -132,10 +138,31 @@ def load_encoder(folder: Path) -> Encoder:
         document.pop("feature_dim")
         for name in ("mean", "std"):
             document[name] = tuple(document[name])
-        with torch.random.fork_rng(devices=[]):
-            encoder = Encoder(EncoderSpec(**document))
-        encoder.load_state_dict(tensors, strict=True)
+        encoder = _filled(EncoderSpec(**document), tensors)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StoreError(f"{folder} does not hold an encoder: {first}") from error
     return encoder.eval()
+
+
+def _filled(spec: EncoderSpec, tensors: Mapping[str, Tensor]) -> Encoder:
+    """Build an encoder of given weights.
+
+    Drawing weights that are then replaced takes longer than reading them, so none are drawn where
+    the state is all that the network needs.
+
+    Args:
+        spec: What to build.
+        tensors: Its state.
+    """
+    with torch.device("meta"):
+        encoder = Encoder(spec)
+    # Copies: what was read may be the mapped file.
+    encoder.load_state_dict({name: one.clone() for name, one in tensors.items()}, assign=True)
+    encoder.mean, encoder.std = spec.colours()
+    if not any(one.is_meta for one in encoder.buffers()):
+        return encoder
+    with torch.random.fork_rng(devices=[]):
+        encoder = Encoder(spec)
+    encoder.load_state_dict(tensors)
+    return encoder

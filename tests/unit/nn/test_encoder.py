@@ -8,9 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from backbench.errors import PluginError, StoreError
-from backbench.nn import Encoder, EncoderSpec, build_backbone, load_encoder, save_encoder
+from backbench.nn import (
+    Backbone,
+    Encoder,
+    EncoderSpec,
+    build_backbone,
+    load_encoder,
+    save_encoder,
+)
 from backbench.training_options import BackboneOptions
 
 
@@ -148,3 +156,32 @@ def test_an_encoder_normalises_before_its_stages():
     pictures = torch.rand(2, 3, 16, 16)
     with torch.no_grad():
         torch.testing.assert_close(encoder.stage_maps(pictures)[-1].mean((2, 3)), encoder(pictures))
+
+
+class Shifted(nn.Module):
+    """A body with numbers that no state holds, as position tables are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 4)
+        self.register_buffer("table", torch.arange(3.0), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layer(images.mean((2, 3)) + self.table)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_loaded_encoder_can_be_trained_and_has_all_its_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool
+):
+    if own:
+        monkeypatch.setattr("backbench.nn.encoder.build_backbone", lambda _: Backbone(Shifted(), 4))
+    torch.manual_seed(0)
+    encoder = Encoder(spec()).eval()
+    save_encoder(tmp_path, encoder)
+    again = load_encoder(tmp_path)
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(again(images), encoder(images))
+    assert all(one.requires_grad for one in again.parameters())
+    (tmp_path / "encoder.safetensors").unlink()  # it may have been mapped
+    again(images).sum().backward()
