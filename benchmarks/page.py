@@ -25,7 +25,8 @@ _INTRODUCTION = (
     "Made by `make bench`; [how it measures](../../benchmarks/README.md). Numbers are medians, "
     "with the range over the rounds; a ratio is taken round by round. Bars are those of the "
     "project's goals. A row stands here only if the results that it compares were equal in the "
-    "sense that it states."
+    "sense that it states. Each part says when, at which commit and on which machine it was "
+    "measured: numbers of parts from different machines are not to be compared."
 )
 
 
