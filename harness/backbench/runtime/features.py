@@ -18,7 +18,8 @@ from backbench.runtime.device import autocast, place, resolve_precision
 from backbench.runtime.pictures import as_tensor, evaluation_picture, reader_pool
 
 #: Pixels in a batch on a processor: 128 pictures of 64 × 64. Each batch lays out the weights anew:
-#: of half as many pictures, ResNet-18 takes 7 % longer. No feature depends on it.
+#: of half as many pictures, ResNet-18 takes 7 % longer. No feature depends on it, but for the
+#: rounding of a last batch of one picture in float32.
 BATCH_PIXELS = 2**19
 
 #: The same on other devices: 334 pictures of 224 × 224.
