@@ -157,8 +157,12 @@ def _filled(spec: EncoderSpec, tensors: Mapping[str, Tensor]) -> Encoder:
     """
     with torch.device("meta"):
         encoder = Encoder(spec)
-    # Copies: what was read may be the mapped file.
-    encoder.load_state_dict({name: one.clone() for name, one in tensors.items()}, assign=True)
+    # Copies, since what was read may be the mapped file; in float32, as a network is built.
+    own = {
+        name: one.to(torch.float32 if one.is_floating_point() else one.dtype, copy=True)
+        for name, one in tensors.items()
+    }
+    encoder.load_state_dict(own, assign=True)
     encoder.mean, encoder.std = spec.colours()
     if not any(one.is_meta for one in encoder.buffers()):
         return encoder

@@ -102,7 +102,7 @@ class Arithmetic:
 
 
 def arithmetic(options: TrainingOptions, device: torch.device) -> Arithmetic:
-    """Resolve what options leave to the device.
+    """Resolve what options leave to the device; the layout is the encoder's to choose.
 
     Raises:
         UsageError: If the device cannot compute so.

@@ -185,3 +185,10 @@ def test_a_loaded_encoder_can_be_trained_and_has_all_its_numbers(
     assert all(one.requires_grad for one in again.parameters())
     (tmp_path / "encoder.safetensors").unlink()  # it may have been mapped
     again(images).sum().backward()
+
+
+def test_half_precision_on_disk_is_float32_again(tmp_path: Path):
+    save_encoder(tmp_path, Encoder(spec()).to(torch.bfloat16))
+    again = load_encoder(tmp_path)
+    assert {one.dtype for one in again.parameters()} == {torch.float32}
+    assert again(torch.rand(1, 3, 32, 32)).isfinite().all()
