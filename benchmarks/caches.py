@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from backbench.config import load_instance
+from backbench.benchmark.config import load_instance
 from backbench.data.decode import decode
 from backbench.data.packed import (
     MappedArray,
@@ -24,8 +24,8 @@ from backbench.data.packed import (
 from backbench.errors import Fault
 from backbench.images import Pixels
 from backbench.plugin import Attack, DatasetFacts
-from backbench.poisoning import Poison
-from backbench.registry import load_registry
+from backbench.plugin.registry import load_registry
+from backbench.poison.poisoning import Poison
 from benchmarks.data import TARGET
 
 #: Seed of every poison.

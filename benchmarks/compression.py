@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from backbench.predictions import OLDER, PREDICTIONS, load_predictions
+from backbench.store.predictions import OLDER, PREDICTIONS, load_predictions
 
 WAYS: dict[str, Callable[[bytes], bytes]] = {
     "zlib 1": lambda content: zlib.compress(content, 1),

@@ -13,7 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from backbench.statistics import Sample, error_over_both, error_over_seeds, interval, summarize
+from backbench.results.statistics import (
+    Sample,
+    error_over_both,
+    error_over_seeds,
+    interval,
+    summarize,
+)
 
 #: Standard deviation between seeds and between pictures, on a normal scale; that of the rest is 1.
 SPREADS = ((0.0, 1.0), (0.1, 1.0), (0.3, 1.0), (0.3, 0.3))

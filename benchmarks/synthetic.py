@@ -20,17 +20,17 @@ from typing import Any
 
 import numpy as np
 
-from backbench.config import Benchmark, load_benchmark
+from backbench.benchmark.config import Benchmark, load_benchmark
+from backbench.benchmark.planning import make_plan
 from backbench.data.fingerprint import FileHashes
 from backbench.metrics import METRICS_VERSION, class_table, confusion_matrix, score
 from backbench.model import Plan, Stage, StageKind
-from backbench.planning import make_plan
-from backbench.predictions import PREDICTIONS, write_predictions
-from backbench.published_csv import per_class_csv
-from backbench.records import Record, describe
-from backbench.registry import load_registry
+from backbench.plugin.registry import load_registry
+from backbench.results.published_csv import per_class_csv
 from backbench.seeds import derive
-from backbench.store import Store, hash_files
+from backbench.store.predictions import PREDICTIONS, write_predictions
+from backbench.store.records import Record, describe
+from backbench.store.store import Store, hash_files
 
 #: Of one seed: encoders, attacks × methods × defenses, and cells, × evaluators.
 ENCODERS_OF_A_SEED = 5 * 4 * 5

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backbench.config import load_benchmark
+from backbench.benchmark.config import load_benchmark
+from backbench.benchmark.planning import make_plan
 from backbench.model import Plan, Stage, StageKind
-from backbench.planning import make_plan
-from backbench.records import Record
-from backbench.registry import Registry, load_registry
+from backbench.plugin.registry import Registry, load_registry
 from backbench.stages.run import run_stage
-from backbench.store import Store
+from backbench.store.records import Record
+from backbench.store.store import Store
 
 SPLITS = ("train", "val", "triggered")
 ATTACK, TARGET = "targeted", "pleated-lamp"
@@ -160,7 +160,7 @@ def make_world(folder: Path, *, size: int, train: int, val: int, epochs: int, se
 
 def pictures(world: World, split: str) -> Any:
     """Return the pictures of a split as the harness has them."""
-    from backbench.stages.data import clean_images, triggered_images
+    from backbench.stages.inputs import clean_images, triggered_images
     from backbench.stages.task import Task
 
     stage = next(one for one in world.evaluation(0, "linear") if "poison" in one.inputs)

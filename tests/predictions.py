@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from backbench.config import Benchmark
+from backbench.benchmark.config import Benchmark
+from backbench.benchmark.planning import make_plan
 from backbench.metrics import score
 from backbench.model import Plan, Stage, StageKind
-from backbench.planning import make_plan
-from backbench.predictions import PREDICTIONS, load_predictions, write_predictions
-from backbench.records import Record, describe
-from backbench.store import Store
+from backbench.store.predictions import PREDICTIONS, load_predictions, write_predictions
+from backbench.store.records import Record, describe
+from backbench.store.store import Store
 
 #: Gives, of a label's evaluation and its labels, the predictions on clean and on triggered pictures.
 Predict = Callable[[Stage, np.ndarray], tuple[np.ndarray, np.ndarray]]

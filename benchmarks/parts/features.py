@@ -107,7 +107,7 @@ def _features(
 ) -> dict[str, Any]:
     """Return the first encoder's features of both splits, each of length 1."""
     from backbench.nn import load_encoder
-    from backbench.runtime.features import extract, for_evaluation
+    from backbench.training.extraction import extract, for_evaluation
 
     encoder = load_encoder(world.store.artifact(world.encoders[0].key))
     if fold:
@@ -133,7 +133,7 @@ def _error_of_weights(world: World) -> float:
     import torch
 
     from backbench.nn import load_encoder
-    from backbench.runtime.features import extract, for_evaluation
+    from backbench.training.extraction import extract, for_evaluation
 
     encoder = load_encoder(world.store.artifact(world.encoders[0].key))
     exact, rounded = (for_evaluation(encoder, "cpu", "fp32") for _ in range(2))

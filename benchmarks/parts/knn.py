@@ -115,7 +115,7 @@ def votes_changed(file: Path, ours: dict[str, Any], theirs: dict[str, Any]) -> t
     """
     import faiss
 
-    from backbench_evaluators.features import unit
+    from backbench_evaluators.feature_sets import unit
 
     faiss.omp_set_num_threads(1)  # as the contenders: with more, sums are rounded otherwise
     tensors = load_file(file)

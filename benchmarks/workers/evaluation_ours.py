@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from backbench.stages import features, heads
+from backbench.stages import classifiers as heads
+from backbench.stages import features
 from benchmarks.worker import serve
 from benchmarks.world import World, open_world
 

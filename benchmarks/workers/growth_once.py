@@ -19,16 +19,16 @@ from typing import Any, Final, Self
 import numpy as np
 from PIL import Image
 
-from backbench.config import Benchmark, load_benchmark
+from backbench.benchmark.config import Benchmark, load_benchmark
+from backbench.benchmark.planning import make_plan
 from backbench.data.fingerprint import FileHashes
 from backbench.model import Plan, Stage, StageKind
-from backbench.planning import make_plan
 from backbench.plugin import DatasetFacts
-from backbench.records import Record, describe
-from backbench.registry import load_registry
+from backbench.plugin.registry import load_registry
 from backbench.stages.task import Task
-from backbench.stages.tensors import TensorFile
-from backbench.store import Store
+from backbench.store.records import Record, describe
+from backbench.store.store import Store
+from backbench.store.tensors import TensorFile
 
 SIDE: Final = 32
 CLASSES: Final = 10
@@ -219,8 +219,8 @@ def _features(_size: int, folder: Path) -> Callable[[], None]:
     import torch
 
     from backbench.nn.encoder import Encoder, EncoderSpec, save_encoder
+    from backbench.options.training import BackboneOptions
     from backbench.stages import features
-    from backbench.training_options import BackboneOptions
 
     torch.manual_seed(0)
     task = _task(folder, StageKind.FEATURES)

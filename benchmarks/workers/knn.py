@@ -27,8 +27,8 @@ PICTURES = ("clean", "triggered")
 
 def ours(file: Path) -> dict[str, Any]:
     """Fit, ask about clean and triggered pictures, and count, as the evaluation stage does."""
+    from backbench_evaluators.evaluator_options import KNNOptions
     from backbench_evaluators.knn import KNN
-    from backbench_evaluators.options import KNNOptions
 
     tensors = load_file(file)
     classes = int(tensors["train_labels"].max()) + 1

@@ -8,22 +8,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from backbench.data.allocator import keep_memory
 from backbench.nn import encoder
 from backbench.nn.backbones import Backbone
 from backbench.nn.method import TrainingContext
-from backbench.runtime.checkpoint import Trained
-from backbench.runtime.device import arithmetic, place
-from backbench.runtime.pictures import UniformSource
-from backbench.runtime.training import _Loop, build_optimiser
+from backbench.system.allocator import keep_memory
+from backbench.training.checkpoint import Trained
+from backbench.training.device import arithmetic, place
+from backbench.training.loop import _Loop, build_optimiser
+from backbench.views.batches import UniformSource
+from backbench_ssl.method_options import MoCoOptions
 from backbench_ssl.moco import MoCo
-from backbench_ssl.options import MoCoOptions
 from benchmarks.worker import serve
 from benchmarks.workers import moco_common as common
 
 
 def prepare() -> tuple[_Loop, UniformSource]:
-    """Build what ``backbench.runtime.training.train`` builds; two steps to warm up."""
+    """Build what ``backbench.training.loop.train`` builds; two steps to warm up."""
     keep_memory()  # as every stage does
     case, cpu = common.CASES[sys.argv[1]], torch.device("cpu")
     options = MoCoOptions.model_validate(

@@ -16,8 +16,8 @@ from typing import Any, Final
 import numpy as np
 
 from backbench.images import Overlay, Pixels
-from backbench.poisoning import Mark, Poison, stamp
-from backbench.stages.data import poisoned_pictures
+from backbench.poison.poisoning import Mark, Poison, stamp
+from backbench.stages.inputs import poisoned_pictures
 from benchmarks.caches import SEED, Clean
 from benchmarks.worker import serve
 

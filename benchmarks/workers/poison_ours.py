@@ -16,7 +16,7 @@ CONFIGURATION, SPLIT, FOLDER = sys.argv[1:4]
 def prepare() -> Any:
     """Find the plugins."""
     # Imported late: the processes that write import this file as their main module too.
-    from backbench.registry import load_registry
+    from backbench.plugin.registry import load_registry
 
     return load_registry()
 
@@ -24,9 +24,9 @@ def prepare() -> Any:
 def timed(registry: Any) -> dict[str, Any]:
     """Poison into a new folder; what the round before wrote goes first, untimed."""
     from backbench.data.files import cores
-    from backbench.poison_files.plan import make_plan
-    from backbench.poison_files.request import read_request
-    from backbench.poison_files.writing import write
+    from backbench.poison.files.layout_plan import make_plan
+    from backbench.poison.files.request import read_request
+    from backbench.poison.files.writing import write
 
     shutil.rmtree(FOLDER, ignore_errors=True)
     start = time.perf_counter()

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from backbench.poison_files.plan import make_plan
-from backbench.poison_files.request import read_request
-from backbench.poisoning import changed_rows, pixel_hashes
-from backbench.registry import load_registry
+from backbench.plugin.registry import load_registry
+from backbench.poison.files.layout_plan import make_plan
+from backbench.poison.files.request import read_request
+from backbench.poison.poisoning import changed_rows, pixel_hashes
 
 _FILES = 200
 

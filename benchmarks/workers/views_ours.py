@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as V
 
-from backbench.data.allocator import keep_memory
-from backbench.runtime.pictures import UniformBatch
-from backbench.runtime.views import ViewParameters, draws_of, random_view, view_parameters
-from backbench.training_options import ViewOptions
+from backbench.options.training import ViewOptions
+from backbench.system.allocator import keep_memory
+from backbench.views.batches import UniformBatch
+from backbench.views.views import ViewParameters, draws_of, random_view, view_parameters
 from benchmarks.worker import serve
 from benchmarks.workers import moco_common as common
 

@@ -15,19 +15,21 @@ from PIL import Image
 from pydantic import ValidationError
 from safetensors.numpy import load_file
 
-from backbench.config import load_benchmark
+from backbench.benchmark.config import load_benchmark
+from backbench.benchmark.planning import make_plan
 from backbench.data.files import FileImages
 from backbench.images import ArrayImages, Overlay, Subset, Unlabelled
 from backbench.model import Stage, StageKind
-from backbench.planning import make_plan
 from backbench.plugin import Defense, ImageEvaluator, selection_split
-from backbench.poisoning import read_manifest
-from backbench.registry import load_registry
+from backbench.plugin.registry import load_registry
+from backbench.poison.poisoning import read_manifest
 from backbench.seeds import derive
-from backbench.stages import data, evaluate, heads
+from backbench.stages import classifiers as heads
+from backbench.stages import evaluate
+from backbench.stages import inputs as data
 from backbench.stages.run import run_stage
 from backbench.stages.task import Task
-from backbench.store import Store
+from backbench.store.store import Store
 from backbench.testing import (
     FACTS,
     AttackContract,
@@ -37,8 +39,8 @@ from backbench.testing import (
     hygiene,
 )
 from backbench.testing.evaluator import encoder
+from backbench_evaluators.evaluator_options import LinearOptions
 from backbench_evaluators.linear import Linear
-from backbench_evaluators.options import LinearOptions
 from tests.conftest import tiny
 from tests.contract.test_kit import Centroids, Colours, Embedded, Fine, Kept, caught
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from backbench.cli.main import cli
-from backbench.hookspecs import BackbenchHooks
 from backbench.images import ArrayImages
 from backbench.plugin import DatasetFacts
-from backbench.poisoning import choose, stamp
-from backbench.registry import Origin, Registry
+from backbench.plugin.hookspecs import BackbenchHooks
+from backbench.plugin.registry import Origin, Registry
+from backbench.poison.poisoning import choose, stamp
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

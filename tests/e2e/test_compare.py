@@ -10,9 +10,9 @@ import pytest
 
 from backbench.cli.common import load, plan_of
 from backbench.metrics import score
-from backbench.predictions import write_predictions
-from backbench.records import Record, describe
-from backbench.store import Store
+from backbench.store.predictions import write_predictions
+from backbench.store.records import Record, describe
+from backbench.store.store import Store
 from tests.conftest import Bench, tiny
 
 LABELS = np.arange(200) % 4

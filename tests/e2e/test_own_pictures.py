@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backbench.stages.data import poisoned_pictures
+from backbench.stages.inputs import poisoned_pictures
 from tests.conftest import Bench
 
 FILE = """

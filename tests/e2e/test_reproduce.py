@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from backbench.reproductions import Reproduction, find_reproduction
+from backbench.benchmark.reproductions import Reproduction, find_reproduction
 from tests.conftest import Bench, tiny
 from tests.e2e.test_light_commands import PROBE
 
@@ -26,9 +26,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         return find_reproduction(name, scale)
 
     monkeypatch.setattr("backbench.cli.reproduce.find_reproduction", find)
-    monkeypatch.setattr("backbench.report.trial.TRIAL_S", 0.0)
-    monkeypatch.setattr("backbench.report.trial.PARTS", 1)
-    monkeypatch.setattr("backbench.runtime.training.PROGRESS_INTERVAL_S", 0.0)
+    monkeypatch.setattr("backbench.estimate.timing.TRIAL_S", 0.0)
+    monkeypatch.setattr("backbench.estimate.timing.PARTS", 1)
+    monkeypatch.setattr("backbench.training.loop.PROGRESS_INTERVAL_S", 0.0)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_the_full_matrix_is_planned_without_its_pictures(
     def cannot(*_arguments: object) -> object:
         raise RuntimeError("not here")
 
-    monkeypatch.setattr("backbench.report.hours.try_out", cannot)
+    monkeypatch.setattr("backbench.estimate.hours.try_out", cannot)
     plan = ("reproduce", "saha2022", "--plan", "--profile", "replicated")
     text = bench(*plan).assert_ok().out
     assert "ImageNet-100 not given: counted with 126,689 + 5,000 pictures" in text

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from backbench.store import Store
+from backbench.store.store import Store
 from tests.conftest import Bench, tiny
 from tests.predictions import stored
 
@@ -44,7 +44,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_artifact_is_as_its_record_says(finished: Path) -> None:
-    from backbench.store import hash_files
+    from backbench.store.store import hash_files
 
     store = Store(finished / "store")
     for key in store.done():
@@ -106,7 +106,7 @@ def test_the_manifest_tells_what_was_changed(finished: Path) -> None:
     from safetensors.numpy import load_file
 
     from backbench.data.embedded import class_names
-    from backbench.poisoning import pixel_hash, read_manifest
+    from backbench.poison.poisoning import pixel_hash, read_manifest
 
     store = Store(finished / "store")
     key = next(key for key in store.done() if (store.artifact(key) / "train.jsonl").is_file())

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from backbench.store import Store
+from backbench.store.store import Store
 from tests.conftest import Bench, tiny
 
 PLUGIN = """
 from backbench.plugin import SSLMethodInfo, hookimpl
-from backbench_ssl.options import RotNetOptions
+from backbench_ssl.method_options import RotNetOptions
 
 @hookimpl
 def register_ssl_methods():

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from backbench.store import Store
+from backbench.store.store import Store
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +21,7 @@ import os, signal
 from pathlib import Path
 from typing import Annotated
 from backbench.plugin import Field, NotInKey, SSLMethodInfo, hookimpl
-from backbench_ssl.options import RotNetOptions
+from backbench_ssl.method_options import RotNetOptions
 
 class MortalOptions(RotNetOptions):
     poison: Annotated[str, NotInKey()] = Field("", description="a file: whoever finds it dies")

@@ -18,10 +18,10 @@ from click.testing import CliRunner
 from safetensors.numpy import load_file, save_file
 
 from backbench.cli.main import cli
-from backbench.outcomes import reader
-from backbench.poisoning import pixel_hash
-from backbench.predictions import write_predictions
-from backbench.store import hash_files
+from backbench.poison.poisoning import pixel_hash
+from backbench.results.outcomes import reader
+from backbench.store.predictions import write_predictions
+from backbench.store.store import hash_files
 from backbench.verification.bundle import TOML, open_bundle
 from tests.conftest import Bench, tiny
 from tests.predictions import stored
@@ -331,9 +331,11 @@ def test_the_same_store_gives_the_same_bundle(finished: Path, bundle: Path, benc
 def test_an_untouched_bundle_agrees(
     bundle: Path, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import backbench.registry
+    import backbench.plugin.registry
 
-    monkeypatch.setattr(backbench.registry, "load_registry", None)  # no plugin is even looked for
+    monkeypatch.setattr(
+        backbench.plugin.registry, "load_registry", None
+    )  # no plugin is even looked for
     before = sorted(tmp_path.rglob("*"))
     outcome = bench("verify", str(bundle)).assert_ok()
     assert "no difference" in outcome.out

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from backbench.images import ArrayImages
 from backbench.nn import TrainingContext
-from backbench.runtime.training import build_optimiser, pretrain
+from backbench.training.loop import build_optimiser, pretrain
 from backbench_ssl.byol import BYOL, target_momentum
-from backbench_ssl.options import BYOLOptions
+from backbench_ssl.method_options import BYOLOptions
 
 BATCH, GPUS, EPOCHS, STEPS = 16, 4, 3, 6
 SMALL = {

@@ -25,9 +25,9 @@ from safetensors.torch import load_file, save_file
 from backbench.errors import DataError, StageError, UsageError
 from backbench.images import ArrayImages
 from backbench.nn import ALONE, Encoder, Ranks
-from backbench.runtime.distributed import together
-from backbench.runtime.places import Place, places
-from backbench.runtime.training import pretrain
+from backbench.training.devices import Place, places
+from backbench.training.distributed import together
+from backbench.training.loop import pretrain
 
 CPU = Place("cpu")
 BACKBONE = {"name": "tiny-resnet", "widths": (8, 8), "strides": (2, 2), "stem_width": 8}
@@ -73,7 +73,7 @@ def train(name: str, ranks: Ranks, **more: Any) -> tuple[Encoder, list[dict[str,
     target, model, given = METHODS[name]
     module, _, attribute = target.partition(":")
     method = getattr(importlib.import_module(f"backbench_ssl.{module}"), attribute)
-    options = getattr(importlib.import_module("backbench_ssl.options"), model)
+    options = getattr(importlib.import_module("backbench_ssl.method_options"), model)
     return pretrain(
         method,
         options.model_validate(SMALL | given | more),
@@ -238,8 +238,8 @@ def test_no_rank_outlives_a_killed_first(tmp_path: Path) -> None:
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from backbench.runtime.distributed import together\n"
-        "from backbench.runtime.places import Place\n"
+        "from backbench.training.distributed import together\n"
+        "from backbench.training.devices import Place\n"
         "order = {'how': 'sleep', 'here': sys.argv[1]}\n"
         f"with together([Place('cpu')] * 2, '{HERE}:fail', order, Path(sys.argv[2])):\n"
         "    time.sleep(600)\n"

@@ -17,24 +17,24 @@ from torch import Tensor, nn
 from backbench.images import ArrayImages
 from backbench.nn import Backbone, Encoder, EncoderSpec
 from backbench.nn.backbones import build_backbone
+from backbench.options.training import BackboneOptions, ViewOptions
 from backbench.plugin import EvaluationContext
-from backbench.published_csv import per_class_csv
-from backbench.registry import load_registry
-from backbench.runtime.pictures import RaggedBatch, UniformBatch, reader_pool
-from backbench.runtime.views import random_view
+from backbench.plugin.registry import load_registry
+from backbench.results.published_csv import per_class_csv
 from backbench.seeds import derive
-from backbench.training_options import BackboneOptions, ViewOptions
+from backbench.views.batches import RaggedBatch, UniformBatch, reader_pool
+from backbench.views.views import random_view
 from backbench_evaluators.augmented import LinearAugmented, LinearCached
-from backbench_evaluators.features import labelled_subset
-from backbench_evaluators.frozen import crop
-from backbench_evaluators.knn import KNN
-from backbench_evaluators.options import (
+from backbench_evaluators.evaluator_options import (
     CachedOptions,
     FrozenOptions,
     KNNOptions,
     ProbeOptions,
     RawOptions,
 )
+from backbench_evaluators.feature_sets import labelled_subset
+from backbench_evaluators.frozen import crop
+from backbench_evaluators.knn import KNN
 from backbench_evaluators.probe import LayerProbe
 from backbench_evaluators.raw import LinearRaw
 
@@ -56,7 +56,7 @@ def one_thread():
 @pytest.fixture(autouse=True)
 def full_precision(monkeypatch: pytest.MonkeyPatch):
     """Compute in float32 on processors with bfloat16, too."""
-    monkeypatch.setattr("backbench.runtime.device.has_native_bf16", lambda _device: False)
+    monkeypatch.setattr("backbench.training.device.has_native_bf16", lambda _device: False)
 
 
 @pytest.fixture(scope="module")

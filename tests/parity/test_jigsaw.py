@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from backbench.nn import TrainingContext
-from backbench.runtime.pictures import UniformBatch
+from backbench.views.batches import UniformBatch
 from backbench_ssl.jigsaw import Jigsaw
-from backbench_ssl.options import JigsawOptions
+from backbench_ssl.method_options import JigsawOptions
 from backbench_ssl.permutations import distant_permutations
 
 PLAIN = {"resize": 0, "grey": 0.0, "projection": 0.0}

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from backbench.images import ArrayImages
 from backbench.nn import TrainingContext, align_loss, info_nce, uniform_loss
-from backbench.runtime.training import pretrain
+from backbench.training.loop import pretrain
+from backbench_ssl.method_options import MoCoOptions
 from backbench_ssl.moco import MoCo
-from backbench_ssl.options import MoCoOptions
 
 BATCH, QUEUE, GPUS, STEPS = 16, 48, 2, 5
 LR, WEIGHT_DECAY, MOMENTUM, KEY_MOMENTUM, TEMPERATURE = 0.06, 1e-4, 0.9, 0.9, 0.2

@@ -22,9 +22,9 @@ from torchvision.transforms import InterpolationMode, functional
 
 import backbench_ssl
 from backbench.nn import TrainingContext
-from backbench.runtime.boxes import Purpose
-from backbench.runtime.pictures import RaggedBatch
-from backbench.runtime.views import draws_of, random_view, view_parameters
+from backbench.views.batches import RaggedBatch
+from backbench.views.boxes import Purpose
+from backbench.views.views import draws_of, random_view, view_parameters
 from backbench_ssl.jigsaw import Jigsaw, puzzle_boxes
 
 DATA = Path(os.environ.get("BACKBENCH_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -149,9 +149,9 @@ import numpy as np
 import torch
 import backbench_ssl
 from backbench.data.folder import ImageFolder
-from backbench.data.options import ImageFolderOptions
+from backbench.data.dataset_options import ImageFolderOptions
 from backbench.images import Subset
-from backbench.runtime.training import pretrain
+from backbench.training.loop import pretrain
 
 name, archive, change = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 torch.set_num_threads(1)  # as fast, and not slower by ten where a core is busy

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from backbench.nn import TrainingContext
-from backbench.runtime.pictures import UniformBatch
-from backbench_ssl.options import RotNetOptions
+from backbench.views.batches import UniformBatch
+from backbench_ssl.method_options import RotNetOptions
 from backbench_ssl.rotnet import RotNet
 
 TINY = {"name": "tiny-resnet", "widths": (8, 16), "strides": (2, 2), "stem_width": 8}

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 import backbench_ssl
-from backbench.runtime.schedule import learning_rate
-from backbench.training_options import TrainingOptions
+from backbench.options.training import TrainingOptions
+from backbench.training.schedule import learning_rate
 
 METHODS = {info.name: info for info in backbench_ssl.register_ssl_methods()}
 

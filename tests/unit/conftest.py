@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
+import torch
 
-from backbench.images import ArrayImages
+from backbench.images import ArrayImages, Pixels
 
 
 @pytest.fixture
@@ -16,3 +19,43 @@ def small_images() -> ArrayImages:
     pixels = rng.integers(0, 120, (48, 32, 32, 3))
     pixels[np.arange(48), :, :, labels] += 120
     return ArrayImages(pixels.astype(np.uint8), labels, [f"train/{i}" for i in range(48)])
+
+
+class RaggedImages:
+    """Pictures of many sizes; remembers which were asked for."""
+
+    pixels = None
+
+    def __init__(self, pictures: list[Pixels], labels: list[int] | None = None) -> None:
+        self._pictures = pictures
+        self.labels = np.asarray(labels or [0] * len(pictures), dtype=np.int64)
+        self.sources = tuple(f"train/{i}" for i in range(len(pictures)))
+        self.asked: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def image(self, index: int) -> Pixels:
+        self.asked.append(index)
+        return self._pictures[index]
+
+
+def smooth(rng: np.random.Generator, height: int, width: int) -> Pixels:
+    """A picture with structure at all scales."""
+    coarse = np.kron(rng.integers(0, 256, (4, 4, 3)), np.ones((32, 32, 1)))[:height, :width]
+    return np.clip(coarse * 0.7 + rng.normal(40, 25, coarse.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def ragged_images() -> RaggedImages:
+    rng = np.random.default_rng(1)
+    sizes = [(100, 80), (64, 128), (90, 90), (70, 65), (128, 60), (77, 99), (65, 65), (80, 100)]
+    return RaggedImages([smooth(rng, *size) for size in sizes], [0, 1] * 4)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

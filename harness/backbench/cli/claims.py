@@ -8,15 +8,15 @@ from pathlib import Path
 
 import click
 
-from backbench.claims import Finding, Judgement, Verdict, judge, overall
+from backbench.benchmark.claims import Finding, Judgement, Verdict, judge, overall
+from backbench.benchmark.config import load_benchmark
 from backbench.cli import common
-from backbench.config import load_benchmark
 from backbench.errors import ExitCode, UsageError
 from backbench.plugin import MetricInfo
-from backbench.registry import load_registry
+from backbench.plugin.registry import load_registry
 from backbench.report.numbers import number
-from backbench.rescoring import Rescorer, Rescoring
-from backbench.store import Store
+from backbench.results.rescore import Rescorer, Rescoring
+from backbench.store.store import Store
 
 #: What a verdict ends in.
 _EXIT = {

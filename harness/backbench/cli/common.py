@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from backbench.config import DEFAULT_FILE, Benchmark, load_benchmark
+from backbench.benchmark.config import DEFAULT_FILE, Benchmark, load_benchmark
+from backbench.benchmark.planning import make_plan
 from backbench.data.fingerprint import FileHashes
 from backbench.model import Plan
-from backbench.planning import make_plan
-from backbench.registry import Failure, Registry, load_registry
-from backbench.store import DEFAULT_STORE, Store
+from backbench.plugin.registry import Failure, Registry, load_registry
+from backbench.store.store import DEFAULT_STORE, Store
 
 benchmark_argument = click.argument(
     "file",
@@ -45,7 +45,7 @@ def warn_of_failures(failures: Iterable[Failure]) -> None:
 
 def warn_of_triggers(benchmark: Benchmark) -> None:
     """Say on stderr which attacks cannot work, since a method's crops lose their trigger."""
-    from backbench.report.survival import warnings
+    from backbench.estimate.visibility import warnings
 
     for sentence in warnings(benchmark):
         click.echo(f"warning: {sentence}", err=True)

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import click
 
+from backbench.benchmark.config import DEFAULT_FILE
 from backbench.cli import common
 from backbench.cli.show import board_of
-from backbench.comparing import METRICS, Comparison, Limit, broken, compare, limit, sides
-from backbench.config import DEFAULT_FILE
 from backbench.errors import ExitCode, UsageError
-from backbench.leaderboard import Leaderboard, select
 from backbench.report.comparison import as_json, markdown, print_table
 from backbench.report.numbers import number
-from backbench.statistics import FEW
-from backbench.store import Store
+from backbench.results.compare import METRICS, Comparison, Limit, broken, compare, limit, sides
+from backbench.results.leaderboard import Leaderboard, select
+from backbench.results.statistics import FEW
+from backbench.store.store import Store
 
 
 @click.command("compare")

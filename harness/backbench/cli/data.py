@@ -24,9 +24,9 @@ from rich.progress import (
 
 from backbench.data import classes as class_sets
 from backbench.data.contents import Contents, look_at
+from backbench.data.dataset_options import ImageFolderOptions
 from backbench.data.folder import ImageFolder
 from backbench.data.lists import write_lists
-from backbench.data.options import ImageFolderOptions
 from backbench.data.subset import make_subset, plan_subset
 
 #: Seconds between two plain lines about a copy.

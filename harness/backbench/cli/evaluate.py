@@ -12,10 +12,8 @@ from backbench.cli import common
 from backbench.cli.run import how_to_run, run_plan
 from backbench.data.fingerprint import FileHashes
 from backbench.errors import UsageError
-from backbench.foreign.importing import describe, inspect
-from backbench.foreign.layouts import AUTO, LAYOUTS
-from backbench.foreign.options import NORMALISATIONS, normalisation
-from backbench.foreign.plan import (
+from backbench.external.encoder_options import NORMALISATIONS, normalisation
+from backbench.external.import_plan import (
     Choice,
     GivenHead,
     Imported,
@@ -23,11 +21,13 @@ from backbench.foreign.plan import (
     choose,
     plan_import,
 )
-from backbench.foreign.protocol import under_protocol
-from backbench.foreign.reader import check_safetensors, content_of
+from backbench.external.importing import describe, inspect
+from backbench.external.layouts import AUTO, LAYOUTS
+from backbench.external.protocol import under_protocol
+from backbench.external.reader import check_safetensors, content_of
 from backbench.model import NONE, Plan
-from backbench.store import Store
-from backbench.training_options import image_side
+from backbench.options.training import image_side
+from backbench.store.store import Store
 
 _LAYOUTS = "\n\n".join(f"{layout.name}: {layout.summary}." for layout in LAYOUTS.values())
 

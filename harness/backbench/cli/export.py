@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from backbench.cli import common
-from backbench.store import Store
+from backbench.store.store import Store
 from backbench.verification.exporting import export_bundle
 
 

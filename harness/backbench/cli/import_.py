@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
+from backbench.benchmark.config import DEFAULT_FILE
 from backbench.cli import common
-from backbench.config import DEFAULT_FILE
 from backbench.errors import ExitCode, UsageError
-from backbench.store import Store
+from backbench.store.store import Store
 from backbench.verification.exporting import export_bundle
 from backbench.verification.imported import import_bundle
 

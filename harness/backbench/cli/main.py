@@ -70,7 +70,7 @@ class Root(click.Group):
         """Find a command; suggest the nearest one for a misspelt name."""
         name = args[0] if args else ""
         if name and not name.startswith("-") and self.get_command(ctx, name) is None:
-            from backbench.registry import nearest
+            from backbench.plugin.registry import nearest
 
             close = nearest(name, self.list_commands(ctx))
             hint = f" Did you mean {close!r}?" if close else ""
@@ -81,7 +81,7 @@ class Root(click.Group):
         if self._plugins_added:
             return
         self._plugins_added = True
-        from backbench.registry import load_registry
+        from backbench.plugin.registry import load_registry
 
         load_registry().add_commands(self)
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import click
 
 from backbench.cli import common
+from backbench.estimate.choices import choices
+from backbench.estimate.cost import Costs, costs_of, print_costs
+from backbench.estimate.visibility import NOTE, Estimate, estimates
 from backbench.execution.local import may_have_gpu, usable_cores
 from backbench.model import Plan, StageKind
-from backbench.report.choices import choices
-from backbench.report.cost import Costs, costs_of, print_costs
-from backbench.report.survival import NOTE, Estimate, estimates
-from backbench.store import Store
+from backbench.store.store import Store
 
 
 @click.command("plan")

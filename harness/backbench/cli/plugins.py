@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from backbench.cli import common
 from backbench.errors import ExitCode, PluginError
 from backbench.plugin import NotInKey
-from backbench.registry import HOOKS, Registered, load_registry, suggestion
+from backbench.plugin.registry import HOOKS, Registered, load_registry, suggestion
 
 
 @click.group("plugins", invoke_without_command=True)

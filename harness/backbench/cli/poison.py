@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from backbench.cli import common
-from backbench.registry import load_registry
+from backbench.plugin.registry import load_registry
 
 
 class _WithConvert(click.Command):
@@ -42,7 +42,7 @@ def convert(source: Path, target: Path) -> None:
 
     What has no counterpart on the other side is said. OUT must not be there.
     """
-    from backbench.poison_files.conversion import convert as converted
+    from backbench.poison.files.conversion import convert as converted
 
     registry = load_registry()
     for note in converted(source, target, registry):
@@ -102,10 +102,10 @@ def command(file: Path, jobs: int | None, file_format: str | None, **given: Any)
     configuration files as it is. What was interrupted is continued.
     """
     from backbench.data.files import cores
-    from backbench.poison_files.plan import make_plan
-    from backbench.poison_files.request import read_request
-    from backbench.poison_files.result import describe
-    from backbench.poison_files.writing import write
+    from backbench.poison.files.layout_plan import make_plan
+    from backbench.poison.files.request import read_request
+    from backbench.poison.files.result import describe
+    from backbench.poison.files.writing import write
 
     values = {key: value for key, value in {**given, "format": file_format}.items() if value}
     if given["seed"] is not None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from backbench.benchmark.protocols import EVERY, Protocol, find_protocol, leaves, protocol_ids
 from backbench.cli import common
-from backbench.protocols import EVERY, Protocol, find_protocol, leaves, protocol_ids
 
 _WIDTH = 100
 

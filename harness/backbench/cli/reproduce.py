@@ -8,16 +8,16 @@ from pathlib import Path
 
 import click
 
+from backbench.benchmark.config import Benchmark, benchmark_from
+from backbench.benchmark.reproductions import Reproduction, fill, find_reproduction
+from backbench.benchmark.reproductions.placeholder import TRAIN, VAL, add_stand_in
 from backbench.cli import common
 from backbench.cli.plan import as_json, show_plan
 from backbench.cli.run import how_to_run, run_benchmark
-from backbench.config import Benchmark, benchmark_from
 from backbench.errors import UsageError
-from backbench.registry import Registry, load_registry
-from backbench.report.cost import costs_of
-from backbench.reproductions import Reproduction, fill, find_reproduction
-from backbench.reproductions.standin import TRAIN, VAL, add_stand_in
-from backbench.store import Store, write_atomically
+from backbench.estimate.cost import costs_of
+from backbench.plugin.registry import Registry, load_registry
+from backbench.store.store import Store, write_atomically
 
 
 class _Seeds(click.ParamType[tuple[int, ...]]):
@@ -152,7 +152,7 @@ def _told(found: Reproduction, triggers: Path | None, *, stand_in: bool) -> list
 
 
 def _plan(registry: Registry, benchmark: Benchmark, store: Store, device: str, style: str) -> None:
-    from backbench.report.hours import hours_of, print_hours
+    from backbench.estimate.hours import hours_of, print_hours
 
     plan = common.plan_of(benchmark, store, keep_hashes=store.exists)
     costs, done = costs_of(plan, benchmark, registry), store.done()

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import click
 
+from backbench.benchmark.config import Benchmark
 from backbench.cli import common
 from backbench.cli.show import show_board
-from backbench.config import Benchmark
 from backbench.errors import UsageError
-from backbench.leaderboard import build, select
 from backbench.metrics import Denominator
 from backbench.plugin import MetricInfo
-from backbench.registry import suggestion
-from backbench.rescoring import Rescorer, Rescoring
-from backbench.store import Store
+from backbench.plugin.registry import suggestion
+from backbench.results.leaderboard import build, select
+from backbench.results.rescore import Rescorer, Rescoring
+from backbench.store.store import Store
 
 
 @click.command("rescore")

@@ -11,19 +11,19 @@ from typing import Any
 
 import click
 
+from backbench.benchmark.config import Benchmark
 from backbench.cli import common
 from backbench.cli.show import board_of, show_board
-from backbench.config import Benchmark
 from backbench.errors import ExitCode, UsageError
 from backbench.execution.executor import Executor, Setup
 from backbench.execution.scheduler import Result, execute
 from backbench.model import Plan
 from backbench.plugin import ExecutorInfo
-from backbench.registry import Registry
+from backbench.plugin.registry import Registry
 from backbench.report.progress import attach_progress
+from backbench.results.outdated import Staleness
 from backbench.stages.renewal import outdated
-from backbench.staleness import Staleness
-from backbench.store import Store
+from backbench.store.store import Store
 
 
 def _known_device(_context: click.Context, _option: click.Parameter, name: str) -> str:

@@ -6,9 +6,9 @@ import json
 
 import click
 
-from backbench.benchmark_file import json_schema
+from backbench.benchmark.file import json_schema
 from backbench.cli import common
-from backbench.registry import load_registry
+from backbench.plugin.registry import load_registry
 
 
 @click.command("schema")

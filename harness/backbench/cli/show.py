@@ -7,20 +7,20 @@ from pathlib import Path
 
 import click
 
+from backbench.benchmark.config import Benchmark
 from backbench.cli import common
-from backbench.config import Benchmark
 from backbench.errors import UsageError
-from backbench.folding import over_attacks
-from backbench.leaderboard import FIELDS, Leaderboard, build, select
 from backbench.model import Plan
-from backbench.outcomes import predictions_in, reader
-from backbench.registry import Registry
-from backbench.report.detection import Sheet, detection_sheet, print_sheet, trade_off_sheet
+from backbench.plugin.registry import Registry
+from backbench.report.detectors import Sheet, detection_sheet, print_sheet, trade_off_sheet
 from backbench.report.tables import print_board
-from backbench.report.why import explain, only_row
-from backbench.reproductions import with_reported
-from backbench.staleness import Staleness
-from backbench.store import Store
+from backbench.report.trace import explain, only_row
+from backbench.results.leaderboard import FIELDS, Leaderboard, build, select
+from backbench.results.outcomes import predictions_in, reader
+from backbench.results.outdated import Staleness
+from backbench.results.over_attacks import over_attacks
+from backbench.results.reported import with_reported
+from backbench.store.store import Store
 from backbench.verification.imported import with_imported
 
 

@@ -8,12 +8,12 @@ import click
 
 from backbench.cli import common
 from backbench.errors import ExitCode, UsageError
-from backbench.registry import load_registry
-from backbench.store import Store
+from backbench.plugin.registry import load_registry
+from backbench.store.store import Store
 from backbench.verification.bundle import open_bundle
 from backbench.verification.bundle_check import CANNOT_PROVE, verify_bundle
 from backbench.verification.findings import Findings
-from backbench.verification.whole_store import verify_store
+from backbench.verification.store_check import verify_store
 
 
 @click.command("verify")

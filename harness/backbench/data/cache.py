@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from backbench.data.decode import Fit, decode, fitted_size, read_size
 from backbench.data.files import FileImages, list_faults, map_threads, say_size, spread
 from backbench.data.packed import HEADER_BYTES, around, offsets_of
-from backbench.data.processes import WORTH_PROCESSES, in_order, start_processes
 from backbench.errors import DataError, StageError
+from backbench.system.children import WORTH_PROCESSES, in_order, start_processes
 
 #: With ``cache = "auto"``, decoded pictures are kept up to this many bytes a split.
 AUTO_LIMIT_BYTES: Final = 8 << 30

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from backbench.data.classes import NAMES, class_list, read_class_file
+from backbench.data.dataset_options import FileListOptions
 from backbench.data.files import LabelledFiles, list_faults
 from backbench.data.listing import FileDataset, Listing
 from backbench.data.lists import Rows, folder_names, folders_by_label, read_rows
-from backbench.data.options import FileListOptions
 from backbench.errors import DataError
 
 

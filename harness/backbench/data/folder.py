@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from backbench.data.classes import class_list
+from backbench.data.dataset_options import ImageFolderOptions
 from backbench.data.decode import PICTURE_SUFFIXES
 from backbench.data.files import LabelledFiles, list_faults, spread
 from backbench.data.listing import FileDataset, Listing
-from backbench.data.options import ImageFolderOptions
 from backbench.errors import DataError
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from backbench.data.exclusive import alone_in
 from backbench.data.files import list_faults, map_threads
 from backbench.data.folder import class_folders, loose_pictures, pictures_in
 from backbench.errors import DataError
+from backbench.system.locks import alone_in
 
 SPLITS: Final = ("train", "val")
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 
 from backbench.data import embedded
-from backbench.data.options import EmbeddedOptions
+from backbench.data.dataset_options import EmbeddedOptions
 from backbench.images import ArrayImages, ImageSet
 from backbench.plugin import Dataset, DatasetFacts, Split
 

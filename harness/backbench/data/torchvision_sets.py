@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from backbench.data.options import TorchvisionOptions
+from backbench.data.dataset_options import TorchvisionOptions
 from backbench.errors import DataError
 from backbench.images import ArrayImages, ImageSet, Pixels
 from backbench.plugin import Dataset, DatasetFacts, Split

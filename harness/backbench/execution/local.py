@@ -30,8 +30,8 @@ from backbench.execution.executor import (
 )
 from backbench.execution.worker import decode_signal, encode_order
 from backbench.model import Stage, StageKind
-from backbench.runtime.places import Place
-from backbench.store import Store
+from backbench.store.store import Store
+from backbench.training.devices import Place
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -229,7 +229,7 @@ def _devices(name: str) -> list[str]:
     """Return the torch devices to use; torch is imported only where there may be a GPU."""
     if name == "cpu" or (name == "auto" and not may_have_gpu()):
         return ["cpu"]
-    from backbench.runtime.device import resolve_device
+    from backbench.training.device import resolve_device
 
     resolved = resolve_device(name)
     if name in {"auto", "cuda"} and resolved.startswith("cuda"):

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from backbench.errors import StageError
-from backbench.events import (
+from backbench.execution.executor import Executor, Finished
+from backbench.execution.waiting import Queue
+from backbench.model import Plan, Stage
+from backbench.plugin.events import (
     RunFinished,
     RunStarted,
     StageFailed,
@@ -15,10 +18,7 @@ from backbench.events import (
     StageProgress,
     StageStarted,
 )
-from backbench.execution.executor import Executor, Finished
-from backbench.execution.waiting import Queue
-from backbench.model import Plan, Stage
-from backbench.store import Store
+from backbench.store.store import Store
 
 Emit = Callable[[str, object], None]
 

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from backbench.data.allocator import keep_memory
 from backbench.errors import BackbenchError, UsageError
 from backbench.execution.executor import (
     Executor,
@@ -18,10 +17,11 @@ from backbench.execution.executor import (
     admit_devices,
 )
 from backbench.model import Stage
-from backbench.registry import load_registry
-from backbench.runtime.places import Place
+from backbench.plugin.registry import load_registry
 from backbench.stages.run import run_stage
-from backbench.store import Store
+from backbench.store.store import Store
+from backbench.system.allocator import keep_memory
+from backbench.training.devices import Place
 
 
 class SerialExecutor(Executor):
@@ -34,7 +34,7 @@ class SerialExecutor(Executor):
 
     def __init__(self, options: Any, setup: Setup) -> None:
         super().__init__(options, setup)
-        from backbench.runtime.device import resolve_device
+        from backbench.training.device import resolve_device
 
         self._device = resolve_device(setup.device)
         self._registry = load_registry()

@@ -20,10 +20,10 @@ from typing import Any
 from backbench.execution.executor import Finished, Progressed, Signal
 from backbench.execution.serial import run_guarded
 from backbench.model import Stage
-from backbench.registry import load_registry
-from backbench.runtime.places import Place
+from backbench.plugin.registry import load_registry
 from backbench.stages.task import stage_as_json, stage_from_json
-from backbench.store import Store
+from backbench.store.store import Store
+from backbench.training.devices import Place
 
 #: A stage, and where its further processes may run.
 Order = tuple[Stage, tuple[Place, ...]]

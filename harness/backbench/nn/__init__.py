@@ -4,7 +4,6 @@ from backbench.nn.backbones import Backbone, build_backbone
 from backbench.nn.batch import Batch
 from backbench.nn.ema import ema_update, frozen_copy
 from backbench.nn.encoder import Encoder, EncoderSpec, load_encoder, save_encoder
-from backbench.nn.heads import mlp
 from backbench.nn.losses import (
     align_loss,
     cosine_regression,
@@ -13,6 +12,7 @@ from backbench.nn.losses import (
     uniform_loss,
 )
 from backbench.nn.method import Progress, SSLMethod, TrainingContext, TrainingTask
+from backbench.nn.projection import mlp
 from backbench.nn.queue import FeatureQueue
 from backbench.nn.ranks import ALONE, Ranks, in_groups
 from backbench.nn.transfer import send

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbench.errors import PluginError
-from backbench.nn.blocked import can_be_blocked, is_resnet, is_watched, with_own_layers
-from backbench.training_options import BackboneOptions
+from backbench.nn.cpu.blocked import can_be_blocked, is_resnet, is_watched, with_own_layers
+from backbench.options.training import BackboneOptions
 
 #: The four stages of a torchvision ResNet.
 _LAYERS = ("layer1", "layer2", "layer3", "layer4")
@@ -36,7 +36,7 @@ class Backbone(nn.Module):
 
     @property
     def can_be_blocked(self) -> bool:
-        """Whether images and maps may be in oneDNN's layout; see :mod:`backbench.nn.blocked`."""
+        """Whether images and maps may be in oneDNN's layout; see :mod:`backbench.nn.cpu`."""
         return type(self) is Backbone and not is_watched(self) and can_be_blocked(self.body)
 
     @property

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from backbench.errors import StoreError
 from backbench.nn.backbones import build_backbone
-from backbench.nn.blocked import blocked, is_asked_for, pays
-from backbench.training_options import BackboneOptions
+from backbench.nn.cpu.blocked import blocked, is_asked_for, pays
+from backbench.options.training import BackboneOptions
 
 #: Version of the files that :func:`save_encoder` writes.
 FORMAT = 1
@@ -59,7 +59,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.spec = spec
         #: Memory layout of the backbone's maps; auto: channels last, or oneDNN's own where that
-        #: is faster (:mod:`backbench.nn.blocked`). Changes no weight.
+        #: is faster (:mod:`backbench.nn.cpu.blocked`). Changes no weight.
         self.channels_last: bool | Literal["auto"] = "auto"
         self.backbone = build_backbone(BackboneOptions.model_validate(spec.backbone))
         mean, std = spec.colours()

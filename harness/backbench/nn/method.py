@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from backbench.nn.batch import Batch
 from backbench.nn.encoder import Encoder, EncoderSpec
 from backbench.nn.ranks import ALONE, Ranks
-from backbench.training_options import SSLOptions, TrainingOptions
+from backbench.options.training import SSLOptions, TrainingOptions
 
 
 @dataclass(frozen=True, slots=True)

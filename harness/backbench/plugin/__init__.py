@@ -1,6 +1,6 @@
 """What a plugin is: light records that say *who is there*, and classes that do the work.
 
-A plugin package implements the hooks of :mod:`backbench.hookspecs`. Each hook returns info
+A plugin package implements the hooks of :mod:`backbench.plugin.hookspecs`. Each hook returns info
 records; the class that a record points at is imported when a stage needs it, so that a
 package's entry-point module stays free of torch::
 
@@ -23,6 +23,7 @@ package's entry-point module stays free of torch::
         )
 """
 
+from backbench.options.base import DatasetFacts, Field, LocalPath, NotInKey, Options, Split
 from backbench.plugin.classes import (
     Attack,
     Box,
@@ -51,7 +52,6 @@ from backbench.plugin.infos import (
     hookimpl,
     presets_of,
 )
-from backbench.plugin.options import DatasetFacts, Field, LocalPath, NotInKey, Options, Split
 from backbench.plugin.selection import selection_split
 
 __all__ = [

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbench.images import ImageSet, Pixels
-from backbench.plugin.options import DatasetFacts, Split
+from backbench.options.base import DatasetFacts, Split
 
 if TYPE_CHECKING:
     from backbench.nn import Encoder
@@ -162,7 +162,7 @@ class DefenseContext:
             gets at most a half, and none of which the training set holds a poisoned version.
         progress: Call it with (done, total, values) while working; values are shown and logged.
         checkpoint: Where a training may keep its state, to go on from when it was stopped; hand
-            it to :func:`backbench.runtime.training.train`. ``None``: nowhere.
+            it to :func:`backbench.training.loop.train`. ``None``: nowhere.
     """
 
     seed: int
@@ -297,7 +297,7 @@ class EvaluationContext:
         classes: Number of classes.
         progress: Call it with (done, total, values) while working; values are shown and logged.
         uniform: True where all pictures of the data set share one size, also if they are too many
-            to be in memory, for :func:`backbench.runtime.features.extract`.
+            to be in memory, for :func:`backbench.training.extraction.extract`.
     """
 
     seed: int

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import pluggy
 
-from backbench.plugin.options import Options
+from backbench.options.base import Options
 
 __all__ = [
     "API",

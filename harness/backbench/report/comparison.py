@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from backbench.comparing import Comparison
 from backbench.report.numbers import interval, number, spread
-from backbench.statistics import FEW
+from backbench.results.compare import Comparison
+from backbench.results.statistics import FEW
 
 NOTE = (
     "difference: {sides}, paired by seed and picture; interval: Student's t over seeds and "

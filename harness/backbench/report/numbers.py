@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backbench.statistics import Summary
+from backbench.results.statistics import Summary
 
 #: What marks an interval that allows for other seeds only.
 SEEDS_ONLY = "~"

@@ -23,7 +23,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from backbench.events import (
+from backbench.model import Stage
+from backbench.plugin import hookimpl
+from backbench.plugin.events import (
     RunFinished,
     RunStarted,
     StageFailed,
@@ -31,9 +33,7 @@ from backbench.events import (
     StageProgress,
     StageStarted,
 )
-from backbench.model import Stage
-from backbench.plugin import hookimpl
-from backbench.registry import Registry
+from backbench.plugin.registry import Registry
 from backbench.report.estimate import Remaining, clock
 
 #: Names of what training logs, as there is room for.

@@ -15,7 +15,6 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from backbench.leaderboard import FIELDS, LIFTS, Leaderboard, Row, extremes, group, ranks
 from backbench.plugin import Column
 from backbench.report.grid import Grid, Number, print_grid
 from backbench.report.numbers import (
@@ -26,7 +25,8 @@ from backbench.report.numbers import (
     spread,
     whole,
 )
-from backbench.statistics import FEW, Summary
+from backbench.results.leaderboard import FIELDS, LIFTS, Leaderboard, Row, extremes, group, ranks
+from backbench.results.statistics import FEW, Summary
 
 #: What the marks of a number of seeds say.
 COUNT_NOTE = "* fewer than 3 seeds, ° a control is missing, ✗ a stage failed"

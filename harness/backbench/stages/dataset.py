@@ -20,7 +20,7 @@ from backbench.data.packed import write_images
 from backbench.errors import DataError
 from backbench.images import ImageSet
 from backbench.plugin import Dataset, DatasetFacts, Split
-from backbench.stages.data import INDEX, decoded_name
+from backbench.stages.inputs import INDEX, decoded_name
 from backbench.stages.task import Outcome, Task
 
 _SPLITS: tuple[Split, Split] = ("train", "val")

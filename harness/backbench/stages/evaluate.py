@@ -33,15 +33,15 @@ from backbench.plugin import (
     ImageEvaluator,
     Scores,
 )
-from backbench.predictions import PREDICTIONS, write_predictions
-from backbench.published_csv import per_class_csv
-from backbench.records import Record
+from backbench.results.published_csv import per_class_csv
 from backbench.seeds import derive
-from backbench.stages.data import clean_images, facts_of, triggered_images
+from backbench.stages.checks import check_target, check_trigger
+from backbench.stages.classifiers import Learnt, keep, name_of, recall
 from backbench.stages.features import FILE
-from backbench.stages.heads import Learnt, keep, name_of, recall
-from backbench.stages.sentinels import check_target, check_trigger
+from backbench.stages.inputs import clean_images, facts_of, triggered_images
 from backbench.stages.task import Outcome, Task
+from backbench.store.predictions import PREDICTIONS, write_predictions
+from backbench.store.records import Record
 
 #: Where what an evaluator has learnt is kept.
 HEAD = "head.safetensors"

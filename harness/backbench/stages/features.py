@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backbench.stages.data import clean_images, facts_of, triggered_images
-from backbench.stages.sentinels import check_target
+from backbench.stages.checks import check_target
+from backbench.stages.inputs import clean_images, facts_of, triggered_images
 from backbench.stages.task import Outcome, Task
-from backbench.stages.tensors import TensorFile
+from backbench.store.tensors import TensorFile
 
 if TYPE_CHECKING:
     from backbench.nn import Encoder
@@ -30,7 +30,7 @@ def encoder_at(folder: Path, device: str) -> Encoder:
         device: Name of the torch device.
     """
     from backbench.nn import load_encoder
-    from backbench.runtime.features import for_evaluation
+    from backbench.training.extraction import for_evaluation
 
     return for_evaluation(load_encoder(folder), device)
 
@@ -42,8 +42,8 @@ def run(task: Task) -> Outcome:
     """
     import torch
 
-    from backbench.runtime.device import resolve_precision
-    from backbench.runtime.features import extracted
+    from backbench.training.device import resolve_precision
+    from backbench.training.extraction import extracted
 
     if task.has("poison"):
         check_target(task)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from backbench.errors import UsageError
-from backbench.foreign.importing import import_encoder
-from backbench.foreign.options import ImportOptions
-from backbench.foreign.reader import content_of
+from backbench.external.encoder_options import ImportOptions
+from backbench.external.importing import import_encoder
+from backbench.external.reader import content_of
 from backbench.stages.task import Outcome, Task
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from backbench.data.packed import PictureWriter
 from backbench.plugin import Attack
-from backbench.poisoning import rates, stamp
-from backbench.stages.data import POISONED, clean_images, facts_of, poison_of
+from backbench.poison.poisoning import rates, stamp
+from backbench.stages.inputs import POISONED, clean_images, facts_of, poison_of
 from backbench.stages.task import Outcome, Task
 
 #: Pictures between two reports of progress.

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backbench.flags import as_facts
 from backbench.images import ImageSet, Pixels
 from backbench.plugin import Attack
-from backbench.registry import load_registry
-from backbench.runtime.sentinels import training_flags
+from backbench.plugin.registry import load_registry
 from backbench.seeds import derive
-from backbench.stages.data import facts_of, training_images
-from backbench.stages.sentinels import check_poison, survival_flag
+from backbench.stages.checks import check_poison, survival_flag
+from backbench.stages.inputs import facts_of, training_images
 from backbench.stages.task import Outcome, Task, stage_as_json, stage_from_json
-from backbench.store import Store
+from backbench.store.flags import as_facts
+from backbench.store.store import Store
+from backbench.training.sentinels import training_flags
 
 if TYPE_CHECKING:
     from backbench.nn import Encoder, Ranks
-    from backbench.runtime.monitor import Trigger
+    from backbench.training.monitor import Trigger
 
 
 def run(task: Task) -> Outcome:
@@ -30,9 +30,9 @@ def run(task: Task) -> Outcome:
     import torch
 
     from backbench.nn import save_encoder
-    from backbench.runtime.device import arithmetic
-    from backbench.runtime.distributed import together
-    from backbench.runtime.monitor import asked_about
+    from backbench.training.device import arithmetic
+    from backbench.training.distributed import together
+    from backbench.training.monitor import asked_about
 
     _, options, _ = task.plugin()
     if task.has("poison"):
@@ -75,7 +75,7 @@ def follow(ranks: Ranks, device: str, order: Mapping[str, Any]) -> None:
 def _train(task: Task, ranks: Ranks) -> tuple[Encoder, list[dict[str, float]], ImageSet]:
     """Return the encoder, the log and the training pictures."""
     from backbench.nn import SSLMethod
-    from backbench.runtime.training import pretrain
+    from backbench.training.loop import pretrain
 
     method, options, _ = task.plugin()
     if not issubclass(method, SSLMethod):
@@ -98,7 +98,7 @@ def _train(task: Task, ranks: Ranks) -> tuple[Encoder, list[dict[str, float]], I
 
 def _trigger(task: Task) -> Trigger:
     """Return what the attack puts on pictures that are evaluated, for the monitor alone."""
-    from backbench.runtime.monitor import Trigger
+    from backbench.training.monitor import Trigger
 
     implementation, options, _ = task.plugin_of("poison")
     attack: Attack = implementation(options, facts_of(task))

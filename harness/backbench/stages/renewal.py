@@ -6,9 +6,9 @@ Their keys stay, and so does what was made from them: pictures are the same, in 
 from __future__ import annotations
 
 from backbench.model import Plan, Stage, StageKind
-from backbench.records import Record
-from backbench.stages.data import POISONED
-from backbench.store import Store
+from backbench.stages.inputs import POISONED
+from backbench.store.records import Record
+from backbench.store.store import Store
 
 
 def outdated(plan: Plan, store: Store) -> list[str]:

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from backbench.errors import StageError
 from backbench.images import Subset
+from backbench.options.training import TrainingOptions
 from backbench.plugin import CleanImages, Defense, DefenseContext
 from backbench.seeds import derive
-from backbench.stages.data import clean_images
+from backbench.stages.inputs import clean_images
 from backbench.stages.task import Outcome, Task
-from backbench.training_options import TrainingOptions
 
 
 def run(task: Task) -> Outcome:
@@ -19,7 +19,7 @@ def run(task: Task) -> Outcome:
     import torch
 
     from backbench.nn import Encoder, load_encoder, save_encoder
-    from backbench.runtime.device import arithmetic
+    from backbench.training.device import arithmetic
 
     implementation, options, _ = task.plugin()
     defense: Defense = implementation(options)

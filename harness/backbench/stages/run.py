@@ -9,15 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from backbench import provenance
-from backbench.flags import carried
 from backbench.model import PluginUse, Stage, StageKind
-from backbench.records import Record, describe
-from backbench.registry import HOOKS, Registry
-from backbench.runtime.memory import PeakMemory
-from backbench.runtime.places import Place
+from backbench.plugin.registry import HOOKS, Registry
 from backbench.stages.task import Outcome, Progress, Task
-from backbench.store import Store, hash_files
+from backbench.store import provenance
+from backbench.store.flags import carried
+from backbench.store.records import Record, describe
+from backbench.store.store import Store, hash_files
+from backbench.system.memory import PeakMemory
+from backbench.training.devices import Place
 
 #: The module of each kind of stage; imported when the first such stage runs.
 _MODULES = {

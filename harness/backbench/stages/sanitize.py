@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from backbench.detection import detection
 from backbench.errors import StageError
 from backbench.images import Unlabelled
 from backbench.plugin import Defense
-from backbench.poisoning import read_manifest
-from backbench.stages.data import training_images
+from backbench.poison.poisoning import read_manifest
+from backbench.results.detection import detection
+from backbench.stages.inputs import training_images
 from backbench.stages.repair import context_of
 from backbench.stages.task import Outcome, Task
 

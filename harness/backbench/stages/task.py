@@ -10,10 +10,10 @@ from typing import Any
 from backbench.errors import StageError
 from backbench.model import PluginUse, Stage, StageKind
 from backbench.plugin import PluginInfo
-from backbench.records import Record
-from backbench.registry import Registry
-from backbench.runtime.places import Place, places
-from backbench.store import Store
+from backbench.plugin.registry import Registry
+from backbench.store.records import Record
+from backbench.store.store import Store
+from backbench.training.devices import Place, places
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
 

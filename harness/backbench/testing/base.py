@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from backbench.images import ArrayImages
 from backbench.plugin import DatasetFacts, PluginInfo
-from backbench.registry import GROUP, Origin, Registered, Registry, load_registry
+from backbench.plugin.registry import GROUP, Origin, Registered, Registry, load_registry
 
 #: A small data set: three classes, of 16, 14 and 10 training pictures of 32 pixels.
 FACTS = DatasetFacts(

@@ -246,7 +246,7 @@ def encoder() -> Encoder:
     import torch
 
     from backbench.nn import Encoder, EncoderSpec
-    from backbench.training_options import BackboneOptions
+    from backbench.options.training import BackboneOptions
 
     backbone = BackboneOptions(name="tiny-resnet", widths=(8, 16), strides=(1, 2), stem_width=8)
     with torch.random.fork_rng(devices=[]):

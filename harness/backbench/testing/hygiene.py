@@ -18,11 +18,11 @@ from safetensors.numpy import save_file
 from backbench.images import ArrayImages
 from backbench.model import Stage, StageKind
 from backbench.plugin import DatasetFacts, PluginInfo
-from backbench.predictions import PREDICTIONS, load_predictions
-from backbench.records import Record
-from backbench.registry import Registry
+from backbench.plugin.registry import Registry
 from backbench.stages.task import Task
-from backbench.store import Store
+from backbench.store.predictions import PREDICTIONS, load_predictions
+from backbench.store.records import Record
+from backbench.store.store import Store
 from backbench.testing.base import pictures
 
 if TYPE_CHECKING:

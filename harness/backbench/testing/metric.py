@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from backbench.plugin import MetricInfo
-from backbench.registry import Origin, Registered
+from backbench.plugin.registry import Origin, Registered
 from backbench.testing.base import PluginContract, global_generators_untouched, imports_torch
 
 #: Predictions, and what else a metric is told: with a target, without one, without an attack.

@@ -39,7 +39,7 @@ class SSLMethodContract(PluginContract):
         self, images: ArrayImages | None = None, seed: int = 0
     ) -> tuple[Encoder, list[dict[str, float]]]:
         """Train as a stage does; return the encoder and the log."""
-        from backbench.runtime.training import pretrain
+        from backbench.training.loop import pretrain
 
         return pretrain(
             self.implementation(),
@@ -56,9 +56,9 @@ class SSLMethodContract(PluginContract):
         import torch
 
         from backbench.nn import TrainingContext
-        from backbench.runtime.pictures import open_source
-        from backbench.runtime.training import seeded
-        from backbench.training_options import ViewOptions, image_side
+        from backbench.options.training import ViewOptions, image_side
+        from backbench.training.loop import seeded
+        from backbench.views.batches import open_source
 
         options, images, device = self.settings(), pictures(self.facts), torch.device("cpu")
         views = getattr(options, "views", None)
@@ -84,7 +84,7 @@ class SSLMethodContract(PluginContract):
         """Twenty steps of the optimiser on the same views lower the loss, and move the encoder."""
         import torch
 
-        from backbench.runtime.training import build_optimiser
+        from backbench.training.loop import build_optimiser
 
         with self.method() as (method, batch):
             with torch.no_grad():
@@ -162,7 +162,7 @@ class SSLMethodContract(PluginContract):
         What a method carries from one epoch to the next is a parameter, a buffer, or the extra
         state of a module.
         """
-        from backbench.runtime.training import pretrain
+        from backbench.training.loop import pretrain
 
         options = self.settings().model_copy(update={"checkpoint_minutes": 0.0})
         if options.epochs < 2:

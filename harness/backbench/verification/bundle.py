@@ -31,8 +31,8 @@ from typing import Any
 from backbench.errors import UsageError
 from backbench.metrics import HEAD_NAME
 from backbench.model import Cell, CellName, Plan, PluginUse, Stage, StageKind, stage_identity
-from backbench.predictions import PREDICTIONS, file_of
-from backbench.records import Record
+from backbench.store.predictions import PREDICTIONS, file_of
+from backbench.store.records import Record
 from backbench.verification.findings import MALFORMED
 
 #: Says what a file is, and in which version.

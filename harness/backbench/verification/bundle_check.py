@@ -10,16 +10,16 @@ from itertools import chain
 
 from pydantic import ValidationError
 
-from backbench.benchmark_file import BenchmarkFile
+from backbench.benchmark.file import BenchmarkFile
 from backbench.model import NONE, Cell, CellName, Plan, Stage, StageKind, identity_key
-from backbench.records import Record
+from backbench.store.records import Record
 from backbench.verification.bundle import ENVIRONMENT, HEADER, PLAN, TOML, Bundle, exported
-from backbench.verification.data import index_differences
+from backbench.verification.datasets import index_differences
+from backbench.verification.evaluations import differences as prediction_differences
 from backbench.verification.exporting import described, environments
 from backbench.verification.findings import Findings
 from backbench.verification.identity import description_differences
 from backbench.verification.poisons import manifest_differences
-from backbench.verification.predictions import differences as prediction_differences
 from backbench.verification.scores import differences as score_differences
 
 CANNOT_PROVE = (

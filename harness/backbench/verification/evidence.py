@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Protocol
 
-from backbench.records import Record
-from backbench.store import Store
+from backbench.store.records import Record
+from backbench.store.store import Store
 
 #: Records that are kept at hand: evaluations ask for those of their data set and features.
 _AT_HAND = 256

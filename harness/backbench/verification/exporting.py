@@ -15,8 +15,8 @@ from typing import Any
 
 from backbench.errors import StoreError, UsageError
 from backbench.model import Plan
-from backbench.records import Record
-from backbench.store import Store
+from backbench.store.records import Record
+from backbench.store.store import Store
 from backbench.verification.bundle import (
     ENVIRONMENT,
     FORMAT,

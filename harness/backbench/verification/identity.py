@@ -9,12 +9,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from backbench.errors import PluginError
-from backbench.foreign.layouts import REVISION
-from backbench.foreign.options import KIND, ImportOptions
+from backbench.external.encoder_options import KIND, ImportOptions
+from backbench.external.layouts import REVISION
 from backbench.model import PluginUse, Stage, StageKind, identity_key
 from backbench.plugin import Options
-from backbench.records import Record
-from backbench.registry import HOOKS, Registry
+from backbench.plugin.registry import HOOKS, Registry
+from backbench.store.records import Record
 
 
 def restored(record: Record, registry: Registry) -> Stage:

@@ -15,11 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from backbench.errors import StoreError, UsageError
-from backbench.leaderboard import Leaderboard, Row, build
 from backbench.model import Cell, Plan, StageKind
-from backbench.outcomes import reader
 from backbench.plugin import Column
-from backbench.store import Store
+from backbench.results.leaderboard import Leaderboard, Row, build
+from backbench.results.outcomes import reader
+from backbench.store.store import Store
 from backbench.verification.bundle import Bundle, open_bundle
 from backbench.verification.bundle_check import verify_bundle
 from backbench.verification.findings import Findings

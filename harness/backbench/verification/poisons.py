@@ -11,11 +11,11 @@ import numpy as np
 
 from backbench.images import Pixels
 from backbench.plugin import Attack, Split
-from backbench.poisoning import Mark, rates, stamp
-from backbench.records import Record
+from backbench.poison.poisoning import Mark, rates, stamp
 from backbench.seeds import derive
-from backbench.stages.data import clean_images, facts_of, poison_of, poisoned_pictures
+from backbench.stages.inputs import clean_images, facts_of, poison_of, poisoned_pictures
 from backbench.stages.task import Task
+from backbench.store.records import Record
 from backbench.verification.evidence import Evidence, StoreEvidence, index_of, known
 
 

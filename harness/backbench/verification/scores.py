@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 from safetensors.numpy import load
 
-from backbench.detection import detection
-from backbench.poisoning import Mark
-from backbench.records import Record
+from backbench.poison.poisoning import Mark
+from backbench.results.detection import detection
+from backbench.store.records import Record
+from backbench.verification.evaluations import metric_differences
 from backbench.verification.evidence import Evidence, index_of
-from backbench.verification.predictions import metric_differences
 
 FILE = "scores.safetensors"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from backbench.plugin import AttackInfo, Citation, hookimpl, presets_of
-from backbench_attacks.options import PatchOptions
+from backbench_attacks.patch_options import PatchOptions
 
 
 @hookimpl

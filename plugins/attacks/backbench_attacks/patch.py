@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from backbench.images import Pixels
 from backbench.plugin import Attack, DatasetFacts, Split, Stamp
 from backbench_attacks.blending import put
-from backbench_attacks.options import PatchOptions
+from backbench_attacks.patch_options import PatchOptions
 from backbench_attacks.placement import corners
-from backbench_attacks.triggers import trigger_of
 
 
 class Patch(Attack):
@@ -34,7 +33,7 @@ class Patch(Attack):
     def __init__(self, options: PatchOptions, facts: DatasetFacts) -> None:
         super().__init__(options, facts)
         self._triggers = {
-            split: trigger_of(options, options.opacity_of(split)) for split in _SPLITS
+            split: options.make_trigger(options.opacity_of(split)) for split in _SPLITS
         }
 
     @property

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from backbench_attacks.options import Placement
+from backbench_attacks.patch_options import Placement
 from backbench_attacks.triggers import Trigger
 
 _GRID: Final = (0.25, 0.5, 0.75)

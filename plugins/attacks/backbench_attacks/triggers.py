@@ -13,7 +13,6 @@ from PIL import Image, ImageDraw, ImageFont
 from backbench import seeds
 from backbench.data.decode import decode
 from backbench.images import Pixels
-from backbench_attacks.options import PatchOptions
 
 _SIDE: Final = 80
 _COLOURS: Final = 4
@@ -48,25 +47,21 @@ class Trigger:
         return self.pixels if self.mask is None else np.dstack([self.pixels, self.mask])
 
 
-def trigger_of(options: PatchOptions, opacity: float) -> Trigger:
-    """Make the trigger that options describe.
+def shaped_trigger(trigger: int | Path, width: int, opacity: float) -> Trigger:
+    """Make a trigger that is pasted by its own alpha channel.
 
     Args:
-        options: What it is, and how it is blended.
-        opacity: Share of the trigger, in (0, 1].
+        trigger: A number, or the path of an image.
+        width: Pixels; see :func:`resize_trigger`.
+        opacity: Share of the trigger where its alpha is full, in (0, 1].
 
     Raises:
-        DataError: If its file cannot be read.
-        ValueError: If the text draws nothing.
+        DataError: If the image cannot be read.
     """
-    if options.text is not None:
-        return text_trigger(options.text, options.text_size, options.font, opacity)
-    if options.blend == "paste":
-        resized = resize_trigger(_load_with_alpha(options.trigger), options.width)
-        share = 255 - image_share(opacity)
-        mask = (resized[..., 3] * np.uint16(share) + np.uint16(127)) // np.uint16(255)
-        return Trigger("shape", resized[..., :3], mask.astype(np.uint8))
-    return Trigger("box", resize_trigger(load_trigger(options.trigger), options.width))
+    resized = resize_trigger(_load_with_alpha(trigger), width)
+    share = 255 - image_share(opacity)
+    mask = (resized[..., 3] * np.uint16(share) + np.uint16(127)) // np.uint16(255)
+    return Trigger("shape", resized[..., :3], mask.astype(np.uint8))
 
 
 def image_share(opacity: float) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from backbench.plugin import Citation, DefenseInfo, hookimpl, presets_of
-from backbench_defenses.options import DistillOptions, PatchSearchOptions
+from backbench_defenses.defense_options import DistillOptions, PatchSearchOptions
 
 
 @hookimpl

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from backbench.nn import build_backbone
-from backbench.runtime.training import seeded
 from backbench.seeds import derive
-from backbench_defenses.options import PatchSearchOptions
+from backbench.training.loop import seeded
+from backbench_defenses.defense_options import PatchSearchOptions
 from backbench_defenses.search import Found, Ints, Shown, parts, paste, to_tensor
 
 #: How often in its training a classifier is judged, at most.

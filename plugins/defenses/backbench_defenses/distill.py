@@ -18,9 +18,9 @@ from backbench.nn import (
     similarity_distillation,
 )
 from backbench.plugin import Defense, DefenseContext
-from backbench.runtime.training import train
-from backbench.runtime.views import random_view
-from backbench_defenses.options import DistillOptions
+from backbench.training.loop import train
+from backbench.views.views import random_view
+from backbench_defenses.defense_options import DistillOptions
 
 
 class Distill(Defense):

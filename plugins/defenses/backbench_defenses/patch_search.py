@@ -10,7 +10,7 @@ from backbench.nn import Encoder, frozen_copy
 from backbench.plugin import Defense, DefenseContext
 from backbench.seeds import derive
 from backbench_defenses.classifier import Classifiers
-from backbench_defenses.options import PatchSearchOptions
+from backbench_defenses.defense_options import PatchSearchOptions
 from backbench_defenses.search import Clusters, Found, Ints, PatchSearch
 
 

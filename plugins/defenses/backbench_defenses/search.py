@@ -14,10 +14,10 @@ from torch import Tensor
 
 from backbench.images import ImageSet, Pixels
 from backbench.nn import Encoder
-from backbench.runtime.features import extract
-from backbench.runtime.pictures import as_tensor, evaluation_picture, reader_pool
 from backbench.seeds import derive
-from backbench_defenses.options import PatchSearchOptions
+from backbench.training.extraction import extract
+from backbench.views.batches import as_tensor, evaluation_picture, reader_pool
+from backbench_defenses.defense_options import PatchSearchOptions
 
 with warnings.catch_warnings():
     # faiss's generated wrappers lack an attribute that newer Pythons ask for.

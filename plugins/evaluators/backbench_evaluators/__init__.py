@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from backbench.plugin import Citation, EvaluatorInfo, MetricInfo, hookimpl, presets_of
-from backbench_evaluators.options import (
+from backbench_evaluators.evaluator_options import (
     CachedOptions,
     FrozenOptions,
     KNNOptions,

@@ -15,9 +15,10 @@ from torch import Tensor
 from backbench.images import ImageSet, Subset
 from backbench.nn import Batch, Encoder
 from backbench.plugin import ImageEvaluator
-from backbench.runtime.features import extract, for_evaluation
 from backbench.seeds import derive
-from backbench_evaluators.features import (
+from backbench.training.extraction import extract, for_evaluation
+from backbench_evaluators.evaluator_options import CachedOptions, FrozenOptions
+from backbench_evaluators.feature_sets import (
     Floats,
     NormalisedHead,
     fresh_layer,
@@ -26,7 +27,6 @@ from backbench_evaluators.features import (
     unit,
 )
 from backbench_evaluators.frozen import Layer, resized_crop, train, views
-from backbench_evaluators.options import CachedOptions, FrozenOptions
 from backbench_evaluators.sgd import SGD
 
 

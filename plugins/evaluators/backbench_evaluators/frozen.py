@@ -13,16 +13,16 @@ from torch import Tensor
 
 from backbench.images import ImageSet
 from backbench.nn import Batch, Encoder
+from backbench.options.training import ViewOptions
 from backbench.plugin import EvaluationContext
-from backbench.runtime.boxes import Purpose
-from backbench.runtime.device import autocast
-from backbench.runtime.features import pictures_at_once
-from backbench.runtime.pictures import open_source
-from backbench.runtime.views import draws_of, random_view
 from backbench.seeds import derive
-from backbench.training_options import ViewOptions
-from backbench_evaluators.features import Floats
-from backbench_evaluators.options import FrozenOptions
+from backbench.training.device import autocast
+from backbench.training.extraction import pictures_at_once
+from backbench.views.batches import open_source
+from backbench.views.boxes import Purpose
+from backbench.views.views import draws_of, random_view
+from backbench_evaluators.evaluator_options import FrozenOptions
+from backbench_evaluators.feature_sets import Floats
 
 #: The published crops: 8 to 100 % of the area, and a flip half the time.
 RESIZED_CROP = ViewOptions(scale=(0.08, 1.0), jitter=0, grey=0, blur=0)

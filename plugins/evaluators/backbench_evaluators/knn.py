@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from backbench.plugin import Evaluator, Scores
 from backbench.seeds import derive
-from backbench_evaluators.features import Floats, labelled_subset, unit
-from backbench_evaluators.options import KNNOptions
+from backbench_evaluators.evaluator_options import KNNOptions
+from backbench_evaluators.feature_sets import Floats, labelled_subset, unit
 
 with warnings.catch_warnings():
     # faiss's generated wrappers lack an attribute that newer Pythons ask for.

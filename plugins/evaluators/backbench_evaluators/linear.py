@@ -12,7 +12,8 @@ from scipy.optimize import minimize
 
 from backbench.plugin import Evaluator, selection_split
 from backbench.seeds import derive
-from backbench_evaluators.features import (
+from backbench_evaluators.evaluator_options import LinearOptions
+from backbench_evaluators.feature_sets import (
     Floats,
     NormalisedHead,
     fresh_layer,
@@ -20,7 +21,6 @@ from backbench_evaluators.features import (
     standardisation,
     unit,
 )
-from backbench_evaluators.options import LinearOptions
 from backbench_evaluators.sgd import SGD, cross_entropy
 
 #: Share of the labelled pictures on which a penalty is chosen.

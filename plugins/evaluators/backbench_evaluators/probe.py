@@ -16,10 +16,11 @@ from backbench.errors import StageError
 from backbench.images import ImageSet
 from backbench.nn import Batch, Encoder
 from backbench.plugin import ImageEvaluator
-from backbench.runtime.device import autocast
-from backbench.runtime.features import evaluation_tensors, for_evaluation
 from backbench.seeds import derive
-from backbench_evaluators.features import (
+from backbench.training.device import autocast
+from backbench.training.extraction import evaluation_tensors, for_evaluation
+from backbench_evaluators.evaluator_options import ProbeOptions
+from backbench_evaluators.feature_sets import (
     Floats,
     fitting,
     fresh_layer,
@@ -30,7 +31,6 @@ from backbench_evaluators.features import (
     unpacked,
 )
 from backbench_evaluators.frozen import Layer, crop, resized_crop, train
-from backbench_evaluators.options import ProbeOptions
 
 #: Share of a batch in the running mean and variance of a batch norm, and what is added to the
 #: variance: torch's own.

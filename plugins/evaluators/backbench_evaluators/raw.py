@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from backbench.plugin import Evaluator
 from backbench.seeds import derive
-from backbench_evaluators.features import (
+from backbench_evaluators.evaluator_options import RawOptions
+from backbench_evaluators.feature_sets import (
     Floats,
     fresh_layer,
     labelled_subset,
@@ -19,7 +20,6 @@ from backbench_evaluators.features import (
     require,
     unpacked,
 )
-from backbench_evaluators.options import RawOptions
 from backbench_evaluators.sgd import cross_entropy
 
 #: Adam's averages of the gradient and of its square, and what keeps it from dividing by zero.

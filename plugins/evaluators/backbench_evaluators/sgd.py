@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench_evaluators.features import Floats, logits
+from backbench_evaluators.feature_sets import Floats, logits
 
 
 class SGD:

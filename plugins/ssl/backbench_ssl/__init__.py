@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from backbench.plugin import Citation, SSLMethodInfo, hookimpl, presets_of
-from backbench_ssl.options import BYOLOptions, JigsawOptions, MoCoOptions, RotNetOptions
+from backbench_ssl.method_options import BYOLOptions, JigsawOptions, MoCoOptions, RotNetOptions
 
 
 @hookimpl

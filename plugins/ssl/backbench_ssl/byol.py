@@ -19,8 +19,8 @@ from backbench.nn import (
     in_groups,
     mlp,
 )
-from backbench.runtime.views import random_view
-from backbench_ssl.options import BYOLOptions
+from backbench.views.views import random_view
+from backbench_ssl.method_options import BYOLOptions
 
 
 class BYOL(SSLMethod):

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from backbench.nn import Batch, SSLMethod, TrainingContext, in_groups, send
-from backbench.runtime.boxes import Purpose
-from backbench.runtime.colour import lightness
-from backbench.runtime.randomness import Draws
-from backbench.runtime.views import draws_of
-from backbench_ssl.options import JigsawOptions
+from backbench.views.boxes import Purpose
+from backbench.views.color import lightness
+from backbench.views.randomness import Draws
+from backbench.views.views import draws_of
+from backbench_ssl.method_options import JigsawOptions
 from backbench_ssl.permutations import TILES, distant_permutations
 
 GRID = 3

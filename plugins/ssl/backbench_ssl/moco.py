@@ -21,8 +21,8 @@ from backbench.nn import (
     send,
     uniform_loss,
 )
-from backbench.runtime.views import random_view
-from backbench_ssl.options import MoCoOptions
+from backbench.views.views import random_view
+from backbench_ssl.method_options import MoCoOptions
 
 
 class MoCo(SSLMethod):

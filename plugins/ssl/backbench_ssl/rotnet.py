@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbench.nn import Batch, SSLMethod, TrainingContext, in_groups
-from backbench.runtime.views import random_view
-from backbench_ssl.options import RotNetOptions
+from backbench.views.views import random_view
+from backbench_ssl.method_options import RotNetOptions
 
 #: Quarter turns.
 ROTATIONS = 4

@@ -4,8 +4,8 @@ import pytest
 from PIL import Image
 
 from backbench.data.classes import class_list
+from backbench.data.dataset_options import FileListOptions
 from backbench.data.filelist import FileList
-from backbench.data.options import FileListOptions
 from backbench.errors import DataError
 
 

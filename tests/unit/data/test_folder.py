@@ -8,8 +8,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 from backbench.data.classes import class_list
+from backbench.data.dataset_options import ImageFolderOptions
 from backbench.data.folder import ImageFolder
-from backbench.data.options import ImageFolderOptions
 from backbench.errors import DataError
 from backbench.images import ArrayImages
 

@@ -8,10 +8,10 @@ from decimal import Decimal
 import pytest
 from PIL import Image
 
+from backbench.data.dataset_options import FileListOptions, ImageFolderOptions
 from backbench.data.filelist import FileList
 from backbench.data.folder import ImageFolder
 from backbench.data.lists import choose, format_line, parse_line, read_rows, write_lists
-from backbench.data.options import FileListOptions, ImageFolderOptions
 from backbench.errors import DataError
 from backbench.seeds import derive
 

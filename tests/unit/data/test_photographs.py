@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from backbench.data.dataset_options import FileListOptions, ImageFolderOptions
 from backbench.data.filelist import FileList
 from backbench.data.fingerprint import FileHashes
 from backbench.data.folder import ImageFolder
-from backbench.data.options import FileListOptions, ImageFolderOptions
 
 DATA = Path(os.environ.get("BACKBENCH_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 PHOTOGRAPHS = DATA / "imagenet100-sample.tar"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from backbench.data.dataset_options import ImageFolderOptions
 from backbench.data.folder import ImageFolder
-from backbench.data.options import ImageFolderOptions
 from backbench.data.subset import make_subset, plan_subset
 from backbench.errors import DataError
 

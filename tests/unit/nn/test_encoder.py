@@ -19,7 +19,7 @@ from backbench.nn import (
     load_encoder,
     save_encoder,
 )
-from backbench.training_options import BackboneOptions
+from backbench.options.training import BackboneOptions
 
 
 def spec(**backbone: object) -> EncoderSpec:

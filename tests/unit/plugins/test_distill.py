@@ -11,9 +11,9 @@ import backbench_defenses
 from backbench.images import ArrayImages, Subset
 from backbench.nn import Encoder, EncoderSpec, Progress, TrainingContext, similarity_distillation
 from backbench.plugin import CleanImages, DefenseContext
-from backbench.runtime.pictures import UniformBatch
+from backbench.views.batches import UniformBatch
+from backbench_defenses.defense_options import DistillOptions
 from backbench_defenses.distill import Distill, Distillation, queue_length
-from backbench_defenses.options import DistillOptions
 
 INFO, _ = backbench_defenses.register_defenses()
 SMALL = INFO.presets["small"]

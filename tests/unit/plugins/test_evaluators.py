@@ -9,11 +9,8 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from backbench.errors import StageError
 from backbench.plugin import DatasetFacts, Evaluator
-from backbench.registry import load_registry
-from backbench_evaluators.features import labelled_subset, logits, standardisation, unit
-from backbench_evaluators.knn import KNN, vote
-from backbench_evaluators.linear import Linear
-from backbench_evaluators.options import (
+from backbench.plugin.registry import load_registry
+from backbench_evaluators.evaluator_options import (
     ClassifierOptions,
     FrozenOptions,
     KNNOptions,
@@ -22,6 +19,9 @@ from backbench_evaluators.options import (
     RawOptions,
     labels_of_class,
 )
+from backbench_evaluators.feature_sets import labelled_subset, logits, standardisation, unit
+from backbench_evaluators.knn import KNN, vote
+from backbench_evaluators.linear import Linear
 from backbench_evaluators.sgd import SGD, cross_entropy
 
 

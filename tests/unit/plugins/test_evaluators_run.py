@@ -13,17 +13,17 @@ from safetensors.numpy import load_file, save_file
 from tests.conftest import tiny
 from tests.predictions import stored
 
-from backbench.config import load_benchmark
+from backbench.benchmark.config import load_benchmark
+from backbench.benchmark.planning import make_plan
 from backbench.errors import StageError
-from backbench.leaderboard import build
 from backbench.metrics import at, confusion_matrix, of_head, score
 from backbench.model import NONE, Cell, Plan, Stage
-from backbench.planning import make_plan
-from backbench.records import Record
-from backbench.registry import Registry, load_registry
-from backbench.stages import heads
+from backbench.plugin.registry import Registry, load_registry
+from backbench.results.leaderboard import build
+from backbench.stages import classifiers as heads
 from backbench.stages.run import run_stage
-from backbench.store import Store
+from backbench.store.records import Record
+from backbench.store.store import Store
 
 EVALUATORS = """
 [evaluators.linear]
@@ -211,7 +211,7 @@ def test_pictures_of_one_size_are_seen_alike_in_memory_or_not(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ):
     """A training split may be too large for memory where the validation split is not."""
-    from backbench.runtime import features
+    from backbench.training import extraction as features
 
     asked = []
 

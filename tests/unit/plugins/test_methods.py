@@ -12,13 +12,13 @@ import torch.nn.functional as F
 import backbench_ssl
 from backbench.images import ArrayImages
 from backbench.nn import Progress, SSLMethod, TrainingContext, cosine_regression, info_nce
-from backbench.runtime.pictures import UniformBatch
-from backbench.runtime.randomness import Draws
-from backbench.runtime.training import pretrain
+from backbench.training.loop import pretrain
+from backbench.views.batches import UniformBatch
+from backbench.views.randomness import Draws
 from backbench_ssl.byol import BYOL, target_momentum
 from backbench_ssl.jigsaw import PROJECTION, Jigsaw, cut_tiles, puzzle_boxes, recolour
+from backbench_ssl.method_options import BYOLOptions, JigsawOptions, MoCoOptions, RotNetOptions
 from backbench_ssl.moco import MoCo
-from backbench_ssl.options import BYOLOptions, JigsawOptions, MoCoOptions, RotNetOptions
 from backbench_ssl.rotnet import RotNet, rotations
 
 SMALL = {info.name: info.presets["small"] for info in backbench_ssl.register_ssl_methods()}

@@ -22,8 +22,8 @@ from torch.utils._pytree import tree_leaves
 import backbench_ssl
 from backbench.nn import Progress, TrainingContext
 from backbench.nn.transfer import send
-from backbench.registry import load_registry
-from backbench.runtime.pictures import UniformSource
+from backbench.plugin.registry import load_registry
+from backbench.views.batches import UniformSource
 
 GPU = torch.device("cuda:0")
 PRESETS = {

@@ -11,7 +11,7 @@ import torch
 from backbench.images import ArrayImages
 from backbench.nn import Encoder, EncoderSpec
 from backbench.plugin import DatasetFacts, DefenseContext
-from backbench_defenses.options import PatchSearchOptions
+from backbench_defenses.defense_options import PatchSearchOptions
 from backbench_defenses.patch_search import PatchSearchDefense, by_search, pool_of
 from backbench_defenses.search import Clusters, Found, PatchSearch, kept, parts, paste
 

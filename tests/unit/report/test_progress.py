@@ -7,7 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from backbench.events import (
+from backbench.model import Stage, StageKind
+from backbench.plugin.events import (
     RunFinished,
     RunStarted,
     StageFailed,
@@ -15,8 +16,7 @@ from backbench.events import (
     StageProgress,
     StageStarted,
 )
-from backbench.model import Stage, StageKind
-from backbench.registry import Registry
+from backbench.plugin.registry import Registry
 from backbench.report.progress import attach_progress
 
 STAGES = tuple(

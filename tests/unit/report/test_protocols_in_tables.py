@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from backbench.leaderboard import COLUMNS, FIELDS, Leaderboard, Row, extremes, group, select
 from backbench.report.tables import as_json, comma_separated, latex, markdown, print_board
-from backbench.statistics import summarize
+from backbench.results.leaderboard import COLUMNS, FIELDS, Leaderboard, Row, extremes, group, select
+from backbench.results.statistics import summarize
 
 NONE = "no protocol: the options are the benchmark file's own"
 

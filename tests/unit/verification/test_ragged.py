@@ -11,15 +11,15 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
+from backbench.benchmark.config import load_benchmark
 from backbench.cli.common import plan_of
-from backbench.config import load_benchmark
 from backbench.model import Plan, StageKind
-from backbench.registry import Registry, load_registry
+from backbench.plugin.registry import Registry, load_registry
 from backbench.stages.run import run_stage
-from backbench.store import Store, hash_files
+from backbench.store.store import Store, hash_files
 from backbench.verification.findings import Findings
 from backbench.verification.identity import without_places
-from backbench.verification.whole_store import verify_store
+from backbench.verification.store_check import verify_store
 
 FILE = """
 [datasets.pets]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from backbench.detection import detection
-from backbench.records import Record
+from backbench.results.detection import detection
+from backbench.store.records import Record
 from backbench.verification.bundle import exported
 from backbench.verification.findings import readable
 from backbench.verification.scores import differences

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from backbench.images import ImageSet
 from backbench.nn import Encoder
 from backbench.plugin import Defense, DefenseContext
-from backbench.runtime.features import extract
+from backbench.training.extraction import extract
 from backbench_sample import DensityFilterOptions
 
 _ROWS = 1024

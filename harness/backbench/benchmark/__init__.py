@@ -1,0 +1,1 @@
+"""From the benchmark file to a plan: validated tables, instances of plugins, cells and stages."""

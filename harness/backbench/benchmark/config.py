@@ -1,0 +1,362 @@
+"""From ``benchmarks.toml`` to a validated benchmark: all faults at once, by TOML path."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from backbench.benchmark.claims import claim_faults
+from backbench.benchmark.file import (
+    AXES,
+    MAY_BE_NONE,
+    BenchmarkFile,
+    Claim,
+    Profile,
+    pydantic_faults,
+)
+from backbench.benchmark.instances import (
+    Context,
+    Instance,
+    load_instance,
+    open_dataset,
+    protocol_of,
+    raised,
+    validate_instances,
+)
+from backbench.benchmark.protocols import Protocol, data_faults, method_fault, no_such_evaluator
+from backbench.errors import ConfigError, Fault, UsageError
+from backbench.model import NONE, CellName
+from backbench.options.training import BackboneOptions, EvaluatorOptions
+from backbench.plugin import Dataset, DatasetFacts, MetricInfo
+from backbench.plugin.registry import Registry, nearest, suggestion
+
+__all__ = [
+    "DEFAULT_FILE",
+    "Benchmark",
+    "Instance",
+    "benchmark_from",
+    "load_benchmark",
+    "load_instance",
+    "open_dataset",
+]
+
+DEFAULT_FILE = Path("benchmarks.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A validated benchmark.
+
+    Args:
+        source: The file it came from, as the user named it.
+        name: Its name.
+        instances: The instances that cells use, by axis and name.
+        datasets: The data set objects, by instance name.
+        facts: What is known of each data set.
+        cells: The cells, in the matrix's order, each once.
+        protocol: The card that it follows, if any.
+        claims: What the file says that the numbers shall show.
+    """
+
+    source: str
+    name: str
+    instances: Mapping[str, Mapping[str, Instance]]
+    datasets: Mapping[str, Dataset]
+    facts: Mapping[str, DatasetFacts]
+    cells: tuple[CellName, ...]
+    protocol: Protocol | None = None
+    claims: tuple[Claim, ...] = ()
+
+
+def load_benchmark(
+    path: Path,
+    registry: Registry,
+    profile: str | None = None,
+    *,
+    every: bool = False,
+    trains: bool = True,
+) -> Benchmark:
+    """Read and validate a benchmark file.
+
+    Args:
+        path: The TOML file.
+        registry: The installed plugins.
+        profile: Name of a profile of the file; the whole matrix if ``None``.
+        every: Count the matrices that belong to profiles as well.
+        trains: See :func:`benchmark_from`.
+
+    Raises:
+        ConfigError: With every fault of the file.
+        UsageError: If the file cannot be read.
+    """
+    return benchmark_from(
+        _read(path),
+        source=str(path),
+        folder=path.parent,
+        registry=registry,
+        profile=profile,
+        every=every,
+        trains=trains,
+    )
+
+
+def benchmark_from(
+    tables: Mapping[str, Any],
+    *,
+    source: str,
+    folder: Path,
+    registry: Registry,
+    profile: str | None = None,
+    every: bool = False,
+    trains: bool = True,
+) -> Benchmark:
+    """Validate the tables of a benchmark.
+
+    Args:
+        tables: What a benchmark file holds.
+        source: Where they come from, for errors.
+        folder: Where relative paths start.
+        registry: The installed plugins.
+        profile: Name of a profile of the tables; the whole matrix if ``None``.
+        every: Count the matrices that belong to profiles as well.
+        trains: Whether its methods and defenses shall work on its data sets; not where an encoder
+            from elsewhere is evaluated.
+
+    Raises:
+        ConfigError: With every fault of the tables.
+    """
+    faults: list[Fault] = []
+    content = _parse(tables, faults)
+    protocol, no_card = protocol_of(tables, faults)
+    context = Context(registry, folder, protocol, no_card, faults)
+    instances, broken = validate_instances(content, context)
+    _check_references(content, instances, broken, context)
+    lost = "profiles" in tables and not content.profiles  # at fault, and said
+    chosen = None if lost else _profile(content, profile, faults)
+    if not lost:
+        _check_profiles(content, faults)
+    faults += claim_faults(content, registry.names(MetricInfo.kind), matrix_is_right=not faults)
+    cells = tuple(
+        dict.fromkeys(
+            cell
+            for matrix in content.matrix
+            if every or matrix.profiles is None or profile in matrix.profiles
+            for cell in matrix.cells(content.benchmark.seeds)
+            if chosen is None or chosen.holds(cell)
+        )
+    )
+    if not cells and not faults:
+        faults.append(Fault("matrix", "no cell is left: exclude less, or choose another profile"))
+    datasets, facts = _datasets(instances, cells, faults)
+    _check_combinations(instances, facts, cells, faults, trains=trains)
+    _check_encoders(instances, cells, faults)
+    if protocol is not None:
+        _check_protocol(protocol, instances, facts, cells, faults)
+    if faults:
+        raise ConfigError(source, list(dict.fromkeys(faults)))
+    return Benchmark(
+        source=source,
+        name=content.benchmark.name,
+        instances=instances,
+        datasets=datasets,
+        facts=facts,
+        cells=cells,
+        protocol=protocol,
+        claims=content.claims,
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: there is no such benchmark file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(str(path), [Fault("", f"not valid TOML: {error}")]) from error
+
+
+def _parse(tables: Mapping[str, Any], faults: list[Fault]) -> BenchmarkFile:
+    """Return the file's tables; of a file at fault those that are right, to say what else is."""
+    try:
+        return BenchmarkFile.model_validate(tables)
+    except ValidationError as error:
+        faults.extend(pydantic_faults(error, BenchmarkFile, ""))
+    kept = {name: _right(name, table) for name, table in tables.items()}
+    right: dict[str, Any] = {name: table for name, table in kept.items() if table is not None}
+    return BenchmarkFile.model_construct(**{"matrix": (), **right})
+
+
+def _right(name: str, table: Any) -> Any:
+    """Return a table, of instances those that are tables; ``None`` if it is at fault."""
+    if name in AXES and isinstance(table, Mapping):
+        table = {key: value for key, value in table.items() if isinstance(value, Mapping)}
+    try:
+        return getattr(BenchmarkFile.model_validate({**_LEAST, name: table}), name)
+    except ValidationError:
+        return None
+
+
+#: What a benchmark file cannot do without.
+_LEAST = {"matrix": [{"datasets": NONE, "methods": NONE, "evaluators": NONE}]}
+
+
+def _check_references(
+    content: BenchmarkFile,
+    instances: Mapping[str, Mapping[str, Instance]],
+    broken: set[str],
+    context: Context,
+) -> None:
+    registry = context.registry
+    filters: list[tuple[str, BaseModel]] = []
+    for index, matrix in enumerate(content.matrix):
+        filters.append((f"matrix.{index}", matrix))
+        filters += [(f"matrix.{index}.exclude.{i}", rule) for i, rule in enumerate(matrix.exclude)]
+    for name, profile in content.profiles.items():
+        filters.append((f"profiles.{name}", profile))
+        filters += [(f"profiles.{name}.exclude.{i}", r) for i, r in enumerate(profile.exclude)]
+    filters += [(f"claims.{i}.subject", claim.subject) for i, claim in enumerate(content.claims)]
+    for path, table in filters:
+        for axis, kind in AXES.items():
+            if axis == "evaluators" and context.lost:
+                continue
+            card = context.protocol if axis == "evaluators" else None
+            allowed = set(instances[axis]) | ({NONE} if axis in MAY_BE_NONE else set())
+            for name in getattr(table, axis) or ():
+                if name in allowed or f"{axis}.{name}" in broken:
+                    continue
+                if card:
+                    sentence = no_such_evaluator(card, name)
+                    sentence = sentence or f"no [[matrix]] has the evaluator {name!r}"
+                    context.faults.append(Fault(f"{path}.{axis}", sentence))
+                    continue
+                declared = {path.split(".", 1)[1] for path in broken if path.startswith(axis)}
+                close = nearest(name, allowed | declared | set(registry.names(kind)))
+                hint = f": did you mean {close!r}?" if close else f": add [{axis}.{name}]"
+                broken_plugins = "".join(f"; {failure}" for failure in registry.failures)
+                message = f"no {kind} is called {name!r}{hint}{broken_plugins}"
+                context.faults.append(Fault(f"{path}.{axis}", message))
+
+
+def _check_profiles(content: BenchmarkFile, faults: list[Fault]) -> None:
+    for index, matrix in enumerate(content.matrix):
+        for name in matrix.profiles or ():
+            if name not in content.profiles:
+                hint = suggestion(name, content.profiles) or f": add [profiles.{name}]"
+                faults.append(
+                    Fault(f"matrix.{index}.profiles", f"no profile is called {name!r}{hint}")
+                )
+
+
+def _profile(content: BenchmarkFile, name: str | None, faults: list[Fault]) -> Profile | None:
+    if name is None:
+        return None
+    if name not in content.profiles:
+        hint = suggestion(name, content.profiles) or " (there are none)"
+        faults.append(Fault("profiles", f"no profile is called {name!r}{hint}"))
+        return None
+    return content.profiles[name]
+
+
+def _datasets(
+    instances: Mapping[str, Mapping[str, Instance]],
+    cells: Iterable[CellName],
+    faults: list[Fault],
+) -> tuple[dict[str, Dataset], dict[str, DatasetFacts]]:
+    datasets: dict[str, Dataset] = {}
+    facts: dict[str, DatasetFacts] = {}
+    for name in dict.fromkeys(cell.dataset for cell in cells):
+        instance = instances["datasets"].get(name)
+        if instance is None:
+            continue
+        opened = open_dataset(instance, faults)
+        if opened is not None:
+            datasets[name], facts[name] = opened
+    return datasets, facts
+
+
+def _check_combinations(
+    instances: Mapping[str, Mapping[str, Instance]],
+    facts: Mapping[str, DatasetFacts],
+    cells: Iterable[CellName],
+    faults: list[Fault],
+    *,
+    trains: bool,
+) -> None:
+    pairs = dict.fromkeys(
+        (axis, name, cell.dataset)
+        for cell in cells
+        for axis, name in (
+            ("attacks", cell.attack),
+            ("methods", cell.method),
+            ("defenses", cell.defense),
+            ("evaluators", cell.evaluator),
+        )
+        if trains or axis not in {"methods", "defenses"}
+    )
+    for axis, name, dataset in pairs:
+        instance = instances[axis].get(name)
+        if instance is None or dataset not in facts:
+            continue
+        sentences = _answers(instance, partial(instance.options.faults, facts[dataset]))
+        faults.extend(
+            Fault(instance.path, f"on data set {dataset!r}: {sentence}") for sentence in sentences
+        )
+
+
+def _check_encoders(
+    instances: Mapping[str, Mapping[str, Instance]],
+    cells: Iterable[CellName],
+    faults: list[Fault],
+) -> None:
+    """Check that every evaluator can look through the encoders of the methods that it meets."""
+    for name, method in dict.fromkeys((cell.evaluator, cell.method) for cell in cells):
+        evaluator, trained = instances["evaluators"].get(name), instances["methods"].get(method)
+        backbone = getattr(trained and trained.options, "backbone", None)
+        if evaluator is None or not isinstance(backbone, BackboneOptions):
+            continue
+        options = evaluator.options
+        if not isinstance(options, EvaluatorOptions):
+            continue
+        sentences = _answers(evaluator, partial(options.encoder_faults, backbone))
+        faults.extend(
+            Fault(evaluator.path, f"on method {method!r}: {sentence}") for sentence in sentences
+        )
+
+
+def _answers(instance: Instance, ask: Callable[[], Iterable[str]]) -> list[str]:
+    """Return what an instance's options find wrong."""
+    try:
+        return list(ask())
+    except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises
+        return [raised(instance.registered, error)]
+
+
+def _check_protocol(
+    protocol: Protocol,
+    instances: Mapping[str, Mapping[str, Instance]],
+    facts: Mapping[str, DatasetFacts],
+    cells: Iterable[CellName],
+    faults: list[Fault],
+) -> None:
+    """Check what only the whole benchmark shows: the data sets, and who evaluates whom."""
+    for name, known in facts.items():
+        path = instances["datasets"][name].path
+        faults.extend(Fault(path, sentence) for sentence in data_faults(protocol, known))
+    pairs = dict.fromkeys((cell.evaluator, cell.method) for cell in cells)
+    for evaluator, name in pairs:
+        method = instances["methods"].get(name)
+        if method is None or evaluator not in instances["evaluators"]:
+            continue
+        plugin = method.registered.info.name
+        sentence = method_fault(protocol, evaluator, name, plugin)
+        if sentence:
+            faults.append(Fault(f"evaluators.{evaluator}", sentence))

@@ -1,0 +1,295 @@
+"""The tables of a benchmark file: their shape, their faults, their JSON Schema."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from backbench.benchmark.protocols import protocol_ids
+from backbench.errors import Fault, PluginError
+from backbench.model import NONE, CellName
+from backbench.plugin import (
+    AttackInfo,
+    DatasetInfo,
+    DefenseInfo,
+    EvaluatorInfo,
+    PluginInfo,
+    SSLMethodInfo,
+)
+from backbench.plugin.registry import Registry, nearest
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many), Field(min_length=1)]
+Seeds = Annotated[
+    tuple[Annotated[int, Field(ge=0, strict=True)], ...],
+    BeforeValidator(_one_or_many),
+    Field(min_length=1),
+]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Filter(_Table):
+    """Some names of some axes; an axis that is not given is not restricted."""
+
+    datasets: Names | None = Field(None, description="data set instances")
+    attacks: Names | None = Field(None, description="attack instances, or 'none'")
+    methods: Names | None = Field(None, description="SSL method instances")
+    defenses: Names | None = Field(None, description="defense instances, or 'none'")
+    evaluators: Names | None = Field(None, description="evaluator instances")
+    seeds: Seeds | None = Field(None, description="seeds")
+
+    def holds(self, cell: CellName) -> bool:
+        """Say whether a cell's names are all among those given."""
+        return all(
+            allowed is None or value in allowed
+            for allowed, value in (
+                (self.datasets, cell.dataset),
+                (self.attacks, cell.attack),
+                (self.methods, cell.method),
+                (self.defenses, cell.defense),
+                (self.evaluators, cell.evaluator),
+                (self.seeds, cell.seed),
+            )
+        )
+
+
+class Profile(Filter):
+    """A named part of the matrix: ``--profile quick``."""
+
+    description: str = Field("", description="what the profile is for")
+    exclude: tuple[Filter, ...] = Field((), description="cells to leave out")
+
+    def holds(self, cell: CellName) -> bool:
+        """Say whether a cell belongs to the profile."""
+        return Filter.holds(self, cell) and not any(rule.holds(cell) for rule in self.exclude)
+
+
+class Matrix(_Table):
+    """A product of instances, less what is excluded."""
+
+    datasets: Names = Field(description="data set instances")
+    attacks: Names = Field((NONE,), description="attack instances, or 'none'")
+    methods: Names = Field(description="SSL method instances")
+    defenses: Names = Field((NONE,), description="defense instances, or 'none'")
+    evaluators: Names = Field(description="evaluator instances")
+    seeds: Seeds | None = Field(None, description="seeds; those of [benchmark] if not given")
+    exclude: tuple[Filter, ...] = Field((), description="cells to leave out")
+    profiles: Names | None = Field(
+        None, description="profiles that it is for; without one of them it does not count"
+    )
+
+    def cells(self, seeds: tuple[int, ...]) -> Iterator[CellName]:
+        """Yield the cells, seed by seed, so that whole seeds are finished first."""
+        product = itertools.product(
+            self.seeds or seeds,
+            self.datasets,
+            self.methods,
+            self.attacks,
+            self.defenses,
+            self.evaluators,
+        )
+        for seed, dataset, method, attack, defense, evaluator in product:
+            cell = CellName(dataset, attack, method, defense, evaluator, seed)
+            if not any(rule.holds(cell) for rule in self.exclude):
+                yield cell
+
+
+def _name_or_number(value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError("should be 'control', 'clean', FIELD=NAME or a number")
+    return float(value)
+
+
+_Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+
+class Claim(_Table):
+    """A finding that the numbers shall bear out: ``metric relation factor × against + margin``."""
+
+    text: str = Field(min_length=1, description="the finding in words")
+    subject: Filter = Field(description="the cells that it is about; it holds if it does for each")
+    metric: str = Field(description="what is compared: 'asr', 'target_fp/triggered', …")
+    relation: Literal[">", "<", ">=", "<="] = Field(description="how it compares")
+    against: Annotated[float | str, BeforeValidator(_name_or_number)] = Field(
+        description="'control'; 'clean': the same without attack; 'defense=none' and the like: the "
+        "same but for what is named; or a number"
+    )
+    factor: float = Field(1.0, gt=0, strict=True, allow_inf_nan=False, description="of 'against'")
+    margin: _Finite = Field(0.0, description="added to it")
+    confidence: float = Field(
+        0.95, ge=0.5, lt=1, strict=True, description="of the interval that decides"
+    )
+
+
+class Header(_Table):
+    """The benchmark itself."""
+
+    name: str = Field("benchmark", min_length=1, description="name of the benchmark")
+    description: str = Field("", description="what it measures")
+    seeds: Seeds = Field((0,), description="one repetition of the whole matrix a seed")
+    protocol: str | None = Field(
+        None, description="card that fixes what makes numbers comparable: backbench protocol"
+    )
+
+
+class BenchmarkFile(_Table):
+    """The tables of a benchmark file."""
+
+    benchmark: Header = Field(default_factory=Header, description="the benchmark itself")
+    datasets: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    attacks: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    defenses: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    evaluators: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    matrix: tuple[Matrix, ...] = Field(min_length=1)
+    profiles: dict[str, Profile] = Field(default_factory=dict)
+    claims: tuple[Claim, ...] = Field((), description="findings: backbench claims")
+
+
+#: The axis of the matrix, and the table of instances, of each kind of plugin.
+AXES: dict[str, str] = {
+    "datasets": DatasetInfo.kind,
+    "attacks": AttackInfo.kind,
+    "methods": SSLMethodInfo.kind,
+    "defenses": DefenseInfo.kind,
+    "evaluators": EvaluatorInfo.kind,
+}
+
+#: Axes on which ``none`` says: do nothing.
+MAY_BE_NONE = frozenset({"attacks", "defenses"})
+
+
+def pydantic_faults(error: ValidationError, model: type[BaseModel], prefix: str) -> Iterator[Fault]:
+    """Turn a validation error into faults, with the nearest right name of an unknown key."""
+    errors = error.errors(include_url=False)
+    places = [item["loc"] for item in errors]
+    for item in errors:
+        inside = any(
+            len(place) > len(item["loc"]) and place[: len(item["loc"])] == item["loc"]
+            for place in places
+        )
+        if item["type"] == "too_short" and inside:
+            continue  # its items are at fault, and are named
+        location = [
+            part
+            for part in item["loc"]
+            if not (
+                isinstance(part, str)
+                and ("[" in part or part in {"tuple", "nullable", "constrained-int"})
+            )
+        ]
+        path = ".".join(str(part) for part in location)
+        full = ".".join(part for part in (prefix, path) if part)
+        if item["type"] == "default_factory_not_called":
+            continue  # follows from another fault
+        if item["type"] == "extra_forbidden":
+            known = _fields_at(model, location[:-1])
+            close = nearest(str(location[-1]), known)
+            hint = f": did you mean {close!r}?" if close else f" (there are: {', '.join(known)})"
+            yield Fault(full, f"unknown key{hint if known else ''}")
+        elif item["type"] == "missing":
+            yield Fault(full, "is missing")
+        elif item["type"] == "path_type":
+            yield Fault(full, f"should be a path (given: {item['input']!r})")
+        else:
+            given = item["input"]
+            shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+            message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
+            yield Fault(full, f"{message}{shown}")
+
+
+def retyped(given: Any, value: Any, path: str) -> Iterator[Fault]:
+    """Yield what pydantic has taken for a number that is none: ``"80"``, ``true``, ``3.0``.
+
+    Its strict mode would not do: behind a validator that runs before a model, as many plugins have,
+    it refuses a list where a tuple is wanted.
+    """
+    if isinstance(given, Mapping):
+        for name, part in given.items():
+            inner = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+            yield from retyped(part, inner, f"{path}.{name}")
+    elif isinstance(given, list | tuple) and isinstance(value, list | tuple):
+        for index, (part, inner) in enumerate(zip(given, value, strict=False)):
+            yield from retyped(part, inner, f"{path}.{index}")
+    else:
+        wrong = (
+            (type(value) is bool and type(given) is not bool)
+            or (type(value) is int and type(given) is not int)
+            or (type(value) is float and type(given) not in {int, float})
+        )
+        if wrong:
+            wanted = {bool: "true or false", int: "a whole number", float: "a number"}[type(value)]
+            yield Fault(path, f"should be {wanted} (given: {given!r})")
+
+
+def _fields_at(model: type[BaseModel], location: Iterable[Any]) -> list[str]:
+    """Return the field names of the (nested) model at a location of an error."""
+    current: Any = model
+    for part in location:
+        if isinstance(part, str) and isinstance(current, type) and issubclass(current, BaseModel):
+            found = current.model_fields.get(part)
+            current = _inner_model(found.annotation) if found else None
+    if isinstance(current, type) and issubclass(current, BaseModel):
+        return sorted(current.model_fields)
+    return []
+
+
+def _inner_model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        inner = _inner_model(argument)
+        if inner is not None:
+            return inner
+    return None
+
+
+def json_schema(registry: Registry) -> dict[str, Any]:
+    """Return the JSON Schema of a benchmark file, with the installed plugins' options."""
+    schema = BenchmarkFile.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "backbench benchmark file"
+    definitions = schema.setdefault("$defs", {})
+    protocol = definitions["Header"]["properties"]["protocol"]
+    protocol["anyOf"] = [{"enum": protocol_ids()}, {"type": "null"}]
+    for axis, kind in AXES.items():
+        variants = []
+        for name in registry.names(kind):
+            try:
+                info = registry.find(kind, name).info
+            except PluginError:
+                continue
+            variants.append(_instance_schema(info, definitions))
+        schema["properties"][axis] = {
+            "type": "object",
+            "description": f"named instances of {kind} plugins",
+            "additionalProperties": {"anyOf": variants},
+        }
+    return schema
+
+
+def _instance_schema(info: PluginInfo, definitions: dict[str, Any]) -> dict[str, Any]:
+    prefix = f"{info.kind}.{info.name}."
+    options = info.options.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
+    for name, definition in options.pop("$defs", {}).items():
+        definitions[prefix + name] = definition
+    options["title"] = info.name
+    options["description"] = info.summary
+    properties = options.setdefault("properties", {})
+    properties["plugin"] = {"const": info.name, "description": "name of the plugin"}
+    if info.presets:
+        properties["preset"] = {"enum": sorted(info.presets), "description": "named values"}
+    return options

@@ -1,0 +1,231 @@
+"""The instances of a benchmark file: a plugin with its options, under a name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from backbench.benchmark.file import (
+    AXES,
+    MAY_BE_NONE,
+    BenchmarkFile,
+    pydantic_faults,
+    retyped,
+)
+from backbench.benchmark.protocols import (
+    Protocol,
+    find_protocol,
+    no_such_evaluator,
+    plugin_of,
+    terms_of,
+)
+from backbench.errors import DataError, Fault, PluginError, UsageError
+from backbench.model import NONE, PluginUse
+from backbench.plugin import Dataset, DatasetFacts, Options
+from backbench.plugin.registry import Registered, Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A plugin with its options, under the name that the file gives to it."""
+
+    axis: str
+    name: str
+    registered: Registered
+    options: Options
+
+    @property
+    def path(self) -> str:
+        """TOML path of the instance."""
+        return f"{self.axis}.{self.name}"
+
+    def use(self) -> PluginUse:
+        """Return the plugin and its options as they enter stages."""
+        info = self.registered.info
+        return PluginUse(
+            kind=info.kind,
+            name=info.name,
+            distribution=self.registered.origin.distribution,
+            revision=info.revision,
+            options=self.options.model_dump(mode="json"),
+            identity=self.options.identity(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What validation goes by, and the faults that it has found.
+
+    Args:
+        registry: The installed plugins.
+        folder: Where relative paths start.
+        protocol: The card, if any.
+        lost: Whether the file names a card that there is not: its evaluators are not known.
+        faults: Grows.
+    """
+
+    registry: Registry
+    folder: Path
+    protocol: Protocol | None
+    lost: bool
+    faults: list[Fault]
+
+
+def protocol_of(tables: Mapping[str, Any], faults: list[Fault]) -> tuple[Protocol | None, bool]:
+    """Return the card that the file names, and whether it names one that there is not."""
+    header = tables.get("benchmark")
+    name = header.get("protocol") if isinstance(header, Mapping) else None
+    if not isinstance(name, str):
+        return None, name is not None
+    try:
+        return find_protocol(name), False
+    except UsageError as error:
+        faults.append(Fault("benchmark.protocol", str(error)))
+        return None, True
+
+
+def validate_instances(
+    content: BenchmarkFile, context: Context
+) -> tuple[dict[str, dict[str, Instance]], set[str]]:
+    """Validate every instance, named or implied by a plugin's own name in the matrix.
+
+    Returns:
+        The instances by axis and name, and the paths of those that are at fault.
+    """
+    found: dict[str, dict[str, Instance]] = {axis: {} for axis in AXES}
+    broken: set[str] = set()
+    for axis, kind in AXES.items():
+        tables: dict[str, dict[str, Any]] = getattr(content, axis)
+        card = context.protocol if axis == "evaluators" else None
+        known = list(card.evaluators) if card else context.registry.names(kind)
+        implied = [
+            name
+            for matrix in content.matrix
+            for name in getattr(matrix, axis)
+            if name not in tables and name in known
+        ]
+        for name, table in {**tables, **{name: {} for name in implied}}.items():
+            path = f"{axis}.{name}"
+            if name == NONE and axis in MAY_BE_NONE:
+                context.faults.append(Fault(path, f"{NONE!r} is reserved: choose another name"))
+                continue
+            if card and (stranger := no_such_evaluator(card, name)):
+                context.faults.append(Fault(path, stranger))
+                broken.add(path)
+                continue
+            instance = _instance(axis, name, table, context)
+            if instance is None:
+                broken.add(path)
+            else:
+                found[axis][name] = instance
+    return found, broken
+
+
+def _instance(axis: str, name: str, table: Mapping[str, Any], context: Context) -> Instance | None:
+    path, faults = f"{axis}.{name}", context.faults
+    given = dict(table)
+    plugin = given.pop("plugin", plugin_of(context.protocol, axis, name))
+    preset = given.pop("preset", None)
+    if not isinstance(plugin, str):
+        faults.append(Fault(f"{path}.plugin", "should be the name of a plugin"))
+        return None
+    try:
+        registered = context.registry.find(AXES[axis], plugin)
+    except PluginError as error:
+        where = f"{path}.plugin" if "plugin" in table else path
+        faults.append(Fault(where, str(error)))
+        return None
+    info = registered.info
+    if preset is not None and (not isinstance(preset, str) or preset not in info.presets):
+        known = ", ".join(sorted(info.presets)) or "none"
+        message = f"{info.name} has no preset {preset!r} (there are: {known})"
+        faults.append(Fault(f"{path}.preset", message))
+        return None
+    values = info.presets[preset] if preset is not None else {}
+    terms = terms_of(context.protocol, axis, name, info)
+    if plugin != terms.plugin:
+        faults.append(terms.wrong_plugin(plugin))
+        return None
+    found = list(terms.surplus(given, preset, values))
+    merged = terms.without_surplus(_merge(_merge(terms.options, values), given))
+    instance = None
+    try:
+        options = info.options.model_validate(merged, context={"base": context.folder})
+    except ValidationError as error:
+        found += pydantic_faults(error, info.options, path)
+    else:
+        found += list(retyped(merged, options, path)) or terms.contradictions(
+            options, given, preset
+        )
+        instance = Instance(axis, name, registered, options)
+    faults.extend(found)
+    return None if found else instance
+
+
+def load_instance(
+    tables: Mapping[str, Any],
+    axis: str,
+    name: str,
+    *,
+    registry: Registry,
+    folder: Path,
+    faults: list[Fault],
+) -> Instance | None:
+    """Validate one instance of a file, and nothing else of it.
+
+    Args:
+        tables: What the file holds.
+        axis: ``attacks``, say.
+        name: Name of the instance, or of a plugin that needs no table.
+        registry: The installed plugins.
+        folder: Where relative paths start.
+        faults: What is wrong is added to it.
+
+    Returns:
+        The instance; ``None`` if it is at fault.
+    """
+    protocol, lost = protocol_of(tables, faults)
+    table = tables.get(axis, {}).get(name, {})
+    return _instance(axis, name, table, Context(registry, folder, protocol, lost, faults))
+
+
+def open_dataset(instance: Instance, faults: list[Fault]) -> tuple[Dataset, DatasetFacts] | None:
+    """Make a data set and ask what is known of it.
+
+    Args:
+        instance: The data set's.
+        faults: What is wrong is added to it.
+
+    Returns:
+        The data set and the facts; ``None`` if it cannot be used.
+    """
+    try:
+        dataset: Dataset = instance.registered.implementation()(instance.options)
+        return dataset, dataset.facts()
+    except (DataError, PluginError) as error:
+        faults.append(Fault(instance.path, str(error)))
+    except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises
+        faults.append(Fault(instance.path, raised(instance.registered, error)))
+    return None
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with the values of ``over``, table by table."""
+    merged = dict(base)
+    for key, value in over.items():
+        before = merged.get(key)
+        both = isinstance(before, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merge(before, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def raised(registered: Registered, error: Exception) -> str:
+    """Name the distribution whose code has raised."""
+    return (
+        f"{registered.info.kind} {registered.info.name!r} of {registered.origin} raised "
+        f"{type(error).__name__}: {error}"
+    )

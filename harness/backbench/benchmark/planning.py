@@ -1,0 +1,235 @@
+"""From a benchmark to a graph of stages in which nothing is done twice. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+from backbench.benchmark.config import Benchmark, Instance
+from backbench.model import NONE, Cell, CellName, Plan, PluginUse, Stage, StageKind
+from backbench.plugin import DefenseInfo, EvaluatorInfo
+
+
+def make_plan(benchmark: Benchmark, fingerprints: Mapping[str, str]) -> Plan:
+    """Plan a benchmark.
+
+    Every cell is a path through a graph of stages; equal stages are shared. Each cell with an
+    attack brings its control along, asked for or not: the same trigger, shown to the encoder
+    that went through the same method, defense and seed on clean data.
+
+    Args:
+        benchmark: The validated benchmark.
+        fingerprints: Content fingerprint of each data set, by instance name.
+
+    Returns:
+        The plan; its stages stand in an order in which they can run.
+    """
+    planner = Planner(benchmark, fingerprints)
+    cells = tuple(planner.cell(name) for name in benchmark.cells)
+    return Plan(
+        benchmark=benchmark.name,
+        stages=planner.stages,
+        cells=cells,
+        protocol=benchmark.protocol.id if benchmark.protocol else "",
+    )
+
+
+class Planner:
+    """Collects stages, each once, while cells are asked for.
+
+    Most cells ask for stages that another one has asked for: what they have in common is made and
+    hashed once, so that the time goes with the number of distinct stages.
+
+    Args:
+        benchmark: The validated benchmark.
+        fingerprints: Content fingerprint of each data set, by instance name.
+
+    Attributes:
+        stages: Every distinct stage by key, each after those that it reads.
+    """
+
+    def __init__(self, benchmark: Benchmark, fingerprints: Mapping[str, str]) -> None:
+        self._instances = benchmark.instances
+        self._protocol = benchmark.protocol
+        self._fingerprints = fingerprints
+        self._uses: dict[tuple[str, str], PluginUse] = {}
+        self._keys: dict[tuple[Any, ...], tuple[str, PluginUse | None]] = {}
+        self._encoders: dict[tuple[Any, ...], tuple[str, ...]] = {}
+        self._feature_keys: dict[tuple[str, ...], dict[str, str]] = {}
+        self.stages: dict[str, Stage] = {}
+
+    def cell(self, name: CellName) -> Cell:
+        """Add the stages of a cell and of its control."""
+        path = self._evaluation(name, trained_on=name.attack)
+        control = None
+        if name.attack != NONE:
+            control = self._evaluation(name, trained_on=NONE)[-1]
+        return Cell(name, tuple(dict.fromkeys(path)), control)
+
+    def _evaluation(self, name: CellName, trained_on: str) -> list[str]:
+        """Add the stages that evaluate one encoder under the cell's trigger; return their keys."""
+        dataset = self._add(
+            Stage(
+                kind=StageKind.DATASET,
+                plugin=self._use("datasets", name.dataset),
+                seed=None,
+                content=self._fingerprints[name.dataset],
+                label=f"dataset {name.dataset}",
+            )
+        )
+        path = [dataset]
+        data = {"dataset": dataset}
+        poison = None
+        if name.attack != NONE:
+            poison = self._add(
+                Stage(
+                    kind=StageKind.POISON,
+                    plugin=self._use("attacks", name.attack),
+                    seed=name.seed,
+                    inputs=data,
+                    label=f"poison {name.attack} · {name.dataset} · seed {name.seed}",
+                )
+            )
+            path.append(poison)
+        training = data | ({"poison": poison} if poison and trained_on != NONE else {})
+        encoder = self._encoder(name, trained_on, training, path)
+        evaluator = self._instance("evaluators", name.evaluator)
+        inputs = {"encoder": encoder, **data, **({"poison": poison} if poison else {})}
+        if cast("EvaluatorInfo", evaluator.registered.info).reads == "features":
+            inputs = self._features(name, trained_on, inputs, path)
+        trigger = f" · trigger of {name.attack}" if poison else ""
+        path.append(
+            self._add(
+                Stage(
+                    kind=StageKind.EVALUATE,
+                    plugin=self._use("evaluators", name.evaluator),
+                    seed=name.seed,
+                    inputs=inputs,
+                    content=self._protocol.evaluate_content if self._protocol else "",
+                    given={"protocol": self._protocol.stamp(name.evaluator)}
+                    if self._protocol
+                    else {},
+                    label=f"evaluate {name.evaluator} · {_who(name, trained_on)}{trigger}",
+                )
+            )
+        )
+        return path
+
+    def _features(
+        self, name: CellName, trained_on: str, inputs: Mapping[str, str], path: list[str]
+    ) -> dict[str, str]:
+        """Add the stages that compute features for all evaluators; return their keys by role."""
+        read = tuple(inputs.values())
+        if read not in self._feature_keys:
+            self._feature_keys[read] = self._new_features(name, trained_on, inputs)
+        path += self._feature_keys[read].values()
+        return self._feature_keys[read]
+
+    def _new_features(
+        self, name: CellName, trained_on: str, inputs: Mapping[str, str]
+    ) -> dict[str, str]:
+        clean = {role: key for role, key in inputs.items() if role != "poison"}
+        wanted = {"clean": (clean, "clean")}
+        if "poison" in inputs:
+            wanted["triggered"] = (dict(inputs), f"trigger of {name.attack}")
+        found = {}
+        for role, (read, what) in wanted.items():
+            found[role] = self._add(
+                Stage(
+                    kind=StageKind.FEATURES,
+                    plugin=None,
+                    seed=None,
+                    inputs=read,
+                    label=f"features {_who(name, trained_on)} · {what}",
+                )
+            )
+        return found
+
+    def _encoder(
+        self, name: CellName, trained_on: str, training: Mapping[str, str], path: list[str]
+    ) -> str:
+        """Add the stages that make the cell's encoder; return the key of the last one."""
+        asked = (name.dataset, name.method, name.defense, name.seed, trained_on)
+        if asked not in self._encoders:
+            self._encoders[asked] = tuple(self._new_encoder(name, trained_on, training))
+        path += self._encoders[asked]
+        return path[-1]
+
+    def _new_encoder(
+        self, name: CellName, trained_on: str, training: Mapping[str, str]
+    ) -> Iterator[str]:
+        method = self._use("methods", name.method)
+        encoder = self._add(
+            Stage(
+                kind=StageKind.PRETRAIN,
+                plugin=method,
+                seed=name.seed,
+                inputs=training,
+                label=f"pretrain {name.method} · {trained_on} · seed {name.seed}",
+            )
+        )
+        yield encoder
+        if name.defense == NONE:
+            return
+        defense = self._instance("defenses", name.defense)
+        use = self._use("defenses", name.defense)
+        if cast("DefenseInfo", defense.registered.info).acts_on == "encoder":
+            yield self._add(
+                Stage(
+                    kind=StageKind.REPAIR,
+                    plugin=use,
+                    seed=name.seed,
+                    inputs={"encoder": encoder, "dataset": training["dataset"]},
+                    label=f"repair {name.defense} · {name.method} · {trained_on} "
+                    f"· seed {name.seed}",
+                )
+            )
+            return
+        sanitized = self._add(
+            Stage(
+                kind=StageKind.SANITIZE,
+                plugin=use,
+                seed=name.seed,
+                inputs={"encoder": encoder, **training},
+                label=f"sanitize {name.defense} · {name.method} · {trained_on} · seed {name.seed}",
+            )
+        )
+        yield sanitized
+        yield self._add(
+            Stage(
+                kind=StageKind.PRETRAIN,
+                plugin=method,
+                seed=name.seed,
+                inputs={**training, "sanitize": sanitized},
+                label=f"pretrain {name.method} · {trained_on} after {name.defense} "
+                f"· seed {name.seed}",
+            )
+        )
+
+    def _instance(self, axis: str, name: str) -> Instance:
+        return self._instances[axis][name]
+
+    def _use(self, axis: str, name: str) -> PluginUse:
+        if (axis, name) not in self._uses:
+            self._uses[axis, name] = self._instance(axis, name).use()
+        return self._uses[axis, name]
+
+    def _add(self, stage: Stage) -> str:
+        """Add a stage unless it is there; return its key."""
+        inputs = tuple(stage.inputs.items())
+        asked = (stage.kind, id(stage.plugin), stage.seed, inputs, stage.content)
+        known = self._keys.get(asked)
+        if known is not None:
+            return known[0]
+        key = stage.key
+        self._keys[asked] = key, stage.plugin  # which stays, so that no other gets its id
+        uses = {role: self.stages[one].plugin for role, one in inputs}
+        given = {role: use.options for role, use in uses.items() if use is not None}
+        self.stages.setdefault(key, replace(stage, given={**given, **stage.given}))
+        return key
+
+
+def _who(name: CellName, trained_on: str) -> str:
+    defense = "" if name.defense == NONE else f" · {name.defense}"
+    return f"{name.method} · {trained_on}{defense} · seed {name.seed}"

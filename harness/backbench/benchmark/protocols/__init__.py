@@ -1,0 +1,37 @@
+"""Protocol cards: what must be the same before two numbers may stand in one table."""
+
+from backbench.benchmark.protocols.card import (
+    EVERY,
+    EvaluatorCard,
+    Fixed,
+    Protocol,
+    find_protocol,
+    protocol_ids,
+)
+from backbench.benchmark.protocols.rules import (
+    Terms,
+    data_faults,
+    free_options,
+    leaves,
+    method_fault,
+    no_such_evaluator,
+    plugin_of,
+    terms_of,
+)
+
+__all__ = [
+    "EVERY",
+    "EvaluatorCard",
+    "Fixed",
+    "Protocol",
+    "Terms",
+    "data_faults",
+    "find_protocol",
+    "free_options",
+    "leaves",
+    "method_fault",
+    "no_such_evaluator",
+    "plugin_of",
+    "protocol_ids",
+    "terms_of",
+]

@@ -1,0 +1,267 @@
+"""How a card meets a benchmark file: defaults beneath it, faults where it contradicts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from backbench.benchmark.protocols.card import EVERY, Fixed, Protocol
+from backbench.data.classes import VARIANTS, fingerprint
+from backbench.errors import Fault
+from backbench.plugin import DatasetFacts, Options, PluginInfo
+from backbench.plugin.registry import suggestion
+
+#: The axes that a card says something of; a defense is free.
+_HELD = frozenset({"datasets", "attacks", "methods", "evaluators"})
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a card says of one instance; nothing where there is no card.
+
+    Args:
+        protocol: Id of the card.
+        path: TOML path of the instance, ``attacks.x``.
+        plugin: The plugin that the instance must have.
+        options: Values that lie beneath the preset and the file, and that these must not change.
+        unset: Options that must be left out; of a table in a table, by both names.
+    """
+
+    protocol: str
+    path: str
+    plugin: str
+    options: Mapping[str, Any]
+    unset: tuple[tuple[str, ...], ...]
+
+    def wrong_plugin(self, plugin: str) -> Fault:
+        """Return the fault of an instance of another plugin."""
+        return self._fault(
+            ("plugin",), f"fixes it to {json.dumps(self.plugin)}", plugin, {"plugin": plugin}, None
+        )
+
+    def surplus(
+        self, given: Mapping[str, Any], preset: str | None, values: Mapping[str, Any]
+    ) -> Iterator[Fault]:
+        """Yield the options that should have been left out.
+
+        They are looked for before the options are validated: together with the card's own values
+        they may make no sense.
+
+        Args:
+            given: What the file says.
+            preset: Name of the instance's preset, if any.
+            values: What the preset says.
+        """
+        for place in self.unset:
+            said = (_at(given, place), _at(values, place))
+            found = next((one for one in said if one is not None), None)
+            if found is not None:
+                yield self._fault(place, "leaves it unset", found, given, preset)
+
+    def without_surplus(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return options without those that should have been left out."""
+        return _without(values, self.unset)
+
+    def contradictions(
+        self, options: Options, given: Mapping[str, Any], preset: str | None
+    ) -> Iterator[Fault]:
+        """Yield where the validated options are not the card's.
+
+        Args:
+            options: They.
+            given: What the file says.
+            preset: Name of the instance's preset, if any.
+        """
+        values = options.model_dump(mode="json")
+        for place, wanted in leaves(self.options):
+            found = _at(values, place)
+            if found != wanted:
+                said = f"fixes it to {json.dumps(wanted)}"
+                yield self._fault(place, said, found, given, preset)
+
+    def _fault(
+        self,
+        place: tuple[str, ...],
+        said: str,
+        found: Any,
+        given: Mapping[str, Any],
+        preset: str | None,
+    ) -> Fault:
+        shown = json.dumps(found, default=str)
+        if preset is not None and _at(given, place) is None:
+            end = f"(preset {preset!r}: {shown}); choose another preset, or leave out the protocol"
+        else:
+            end = f"(given: {shown}); leave it out, or leave out the protocol"
+        return Fault(".".join((self.path, *place)), f"protocol {self.protocol} {said} {end}")
+
+
+def free_options(
+    cards: Iterable[Protocol], axis: str, plugin: str, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the options of which no card says anything.
+
+    Args:
+        cards: The cards.
+        axis: ``datasets``, ``attacks`` or ``methods``.
+        plugin: Name of the plugin.
+        options: Its options.
+    """
+    places: list[tuple[str, ...]] = []
+    for card in cards:
+        entries: Mapping[str, Fixed] = getattr(card, axis)
+        for fixed in (entries.get(name, Fixed()) for name in (EVERY, plugin)):
+            places += [place for place, _ in leaves(fixed.options)]
+            places += [tuple(name.split(".")) for name in fixed.unset]
+    return _without(options, places)
+
+
+def plugin_of(protocol: Protocol | None, axis: str, name: str) -> str:
+    """Return the plugin of an instance that names none: the card's, else its own name."""
+    if protocol is not None and axis == "evaluators" and name in protocol.evaluators:
+        return protocol.evaluators[name].plugin
+    return name
+
+
+def terms_of(protocol: Protocol | None, axis: str, name: str, info: PluginInfo) -> Terms:
+    """Return what a card says of an instance.
+
+    Args:
+        protocol: The card, if any.
+        axis: ``attacks``, ``methods``, …
+        name: Name of the instance; evaluators are known by it.
+        info: The instance's plugin; data sets, attacks and methods are known by it.
+    """
+    path = f"{axis}.{name}"
+    if protocol is None or axis not in _HELD:
+        return Terms("", path, info.name, {}, ())
+    if axis == "evaluators":
+        one = protocol.evaluators[name]
+        return Terms(protocol.id, path, one.plugin, one.options, ())
+    entries: Mapping[str, Fixed] = getattr(protocol, axis)
+    every, own = (entries.get(key, Fixed()) for key in (EVERY, info.name))
+    options = _fitting(every.options, info.options) | own.options
+    places = (tuple(name.split(".")) for name in every.unset)
+    unset = [place for place in places if _has(info.options, place)]
+    unset += [tuple(name.split(".")) for name in own.unset]
+    return Terms(protocol.id, path, info.name, options, tuple(unset))
+
+
+def _fitting(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """Return those of some values for which a model, or a model in it, has a field."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = _field(model, name)
+        if isinstance(value, Mapping) and isinstance(inner, type) and issubclass(inner, BaseModel):
+            part = _fitting(value, inner)
+            if part:
+                found[name] = part
+        elif inner is not None and not isinstance(value, Mapping):
+            found[name] = value
+    return found
+
+
+def _has(model: type[BaseModel], place: tuple[str, ...]) -> bool:
+    values: Any = None
+    for name in reversed(place):
+        values = {name: values}
+    return bool(_fitting(values, model))
+
+
+def _field(model: type[BaseModel], name: str) -> Any:
+    """Return the type of a field; ``None`` if there is no such field."""
+    return model.model_fields[name].annotation if name in model.model_fields else None
+
+
+def _without(values: Mapping[str, Any], places: Iterable[tuple[str, ...]]) -> dict[str, Any]:
+    found = dict(values)
+    for name, *rest in places:
+        if rest and isinstance(found.get(name), Mapping):
+            found[name] = _without(found[name], [tuple(rest)])
+        elif not rest:
+            found.pop(name, None)
+    return found
+
+
+def leaves(
+    values: Mapping[str, Any], above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the values of tables in tables, each with the names that lead to it."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, (*above, key))
+        else:
+            yield (*above, key), value
+
+
+def _at(values: Any, place: tuple[str, ...]) -> Any:
+    for key in place:
+        if not isinstance(values, Mapping):
+            return None
+        values = values.get(key)
+    return values
+
+
+def no_such_evaluator(protocol: Protocol, name: str) -> str | None:
+    """Say that an evaluator is not the card's; ``None`` if it is."""
+    if name in protocol.evaluators:
+        return None
+    hint = suggestion(name, protocol.evaluators)
+    return f"protocol {protocol.id} has no evaluator {name!r}{hint}"
+
+
+def method_fault(protocol: Protocol, evaluator: str, method: str, plugin: str) -> str | None:
+    """Say that the card has an evaluator for other methods only; ``None`` if it fits.
+
+    Args:
+        protocol: The card.
+        evaluator: Name of one of its evaluators.
+        method: Name of the method's instance.
+        plugin: Name of its plugin.
+    """
+    methods = protocol.evaluators[evaluator].methods
+    if not methods or plugin in methods:
+        return None
+    right = [
+        name for name, card in protocol.evaluators.items() if plugin in (card.methods or (plugin,))
+    ]
+    hint = f"evaluate it with {' or '.join(right)}" if right else "no evaluator of it is for it"
+    return (
+        f"protocol {protocol.id} evaluates {', '.join(methods)} with it, and not {method!r}: "
+        f"{hint}, in a [[matrix]] of its own"
+    )
+
+
+def data_faults(protocol: Protocol, facts: DatasetFacts) -> Iterator[str]:
+    """Yield why a data set is not the card's: its classes, its number of pictures, their size.
+
+    Args:
+        protocol: The card.
+        facts: What is known of the data set.
+    """
+    pictures = protocol.pictures
+    found = fingerprint(facts.classes)
+    if found != pictures.classes_sha256:
+        ours, theirs = set(protocol.class_names()), set(facts.classes)
+        listed = f" of {pictures.classes}" if isinstance(pictures.classes, str) else ""
+        known = f" of {VARIANTS[found].name}" if found in VARIANTS else ""
+        yield (
+            f"protocol {protocol.id} is for the {len(ours)} classes{listed} (fingerprint "
+            f"{pictures.classes_sha256[:12]}), and this data set has {len(theirs)}{known} "
+            f"(fingerprint {found[:12]}): {len(ours - theirs)} of the protocol's are missing, "
+            f"{len(theirs - ours)} are not the protocol's"
+        )
+    for what, wanted, count in (
+        ("validation", pictures.val, facts.val),
+        ("training", pictures.train, facts.train),
+    ):
+        if wanted not in (None, count):
+            yield f"protocol {protocol.id} has {wanted:,} {what} pictures, and this {count:,}"
+    if pictures.side is not None and facts.size != (pictures.side, pictures.side):
+        has = "pictures of several sizes"
+        if facts.size is not None:
+            has = f"{facts.size[1]} x {facts.size[0]} px"
+        yield f"protocol {protocol.id} takes pictures of {pictures.side} px as they are, not {has}"

@@ -1,0 +1,74 @@
+"""Announces the built-in data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from backbench.data import embedded
+from backbench.data.dataset_options import (
+    EmbeddedOptions,
+    FileListOptions,
+    ImageFolderOptions,
+    TorchvisionOptions,
+)
+from backbench.plugin import Citation, DatasetInfo, hookimpl
+
+_KRIZHEVSKY = Citation(
+    authors="Krizhevsky",
+    title="Learning Multiple Layers of Features from Tiny Images",
+    venue="Technical report, University of Toronto",
+    year=2009,
+    url="https://www.cs.toronto.edu/~kriz/cifar.html",
+)
+_COATES = Citation(
+    authors="Coates, Ng, Lee",
+    title="An Analysis of Single-Layer Networks in Unsupervised Feature Learning",
+    venue="AISTATS",
+    year=2011,
+    url="https://cs.stanford.edu/~acoates/stl10/",
+)
+
+
+@hookimpl
+def register_datasets() -> Iterable[DatasetInfo]:
+    """Announce the data sets of this package."""
+    yield DatasetInfo(
+        name="embedded",
+        summary="Drawn pictures of any size and number of classes; nothing to download.",
+        target="backbench.data.textures:Embedded",
+        options=EmbeddedOptions,
+        revision=embedded.REVISION,
+    )
+    yield DatasetInfo(
+        name="image-folder",
+        summary="Your own pictures, a folder a class: train/<class>/* and val/<class>/*.",
+        target="backbench.data.folder:ImageFolder",
+        options=ImageFolderOptions,
+    )
+    yield DatasetInfo(
+        name="file-list",
+        summary="Your own pictures, named in two lists with a line `path label` each.",
+        target="backbench.data.filelist:FileList",
+        options=FileListOptions,
+    )
+    yield DatasetInfo(
+        name="cifar10",
+        summary="CIFAR-10: 60,000 pictures of 32 px, 10 classes.",
+        target="backbench.data.torchvision_sets:Cifar10",
+        options=TorchvisionOptions,
+        paper=_KRIZHEVSKY,
+    )
+    yield DatasetInfo(
+        name="cifar100",
+        summary="CIFAR-100: 60,000 pictures of 32 px, 100 classes.",
+        target="backbench.data.torchvision_sets:Cifar100",
+        options=TorchvisionOptions,
+        paper=_KRIZHEVSKY,
+    )
+    yield DatasetInfo(
+        name="stl10",
+        summary="STL-10: 13,000 labelled pictures of 96 px, 10 classes.",
+        target="backbench.data.torchvision_sets:Stl10",
+        options=TorchvisionOptions,
+        paper=_COATES,
+    )

@@ -1,0 +1,128 @@
+"""The trigger in the views of each method, for every pair of attack and method. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from backbench.benchmark.config import Benchmark, Instance
+from backbench.estimate.cost import USUAL_SIZE
+from backbench.model import NONE
+from backbench.options.training import ViewOptions
+from backbench.plugin import Attack, Box, DatasetFacts
+from backbench.seeds import derive
+from backbench.views.visibility import Survival, covers_all, survival, warning
+
+#: Poisons that the estimate is made of: a share's standard error is at most .008.
+POISONS: Final = 4000
+
+#: The same, where nobody has asked for the shares: near .01, where there is a warning, it is .003.
+QUICK: Final = 1000
+
+NOTE: Final = (
+    f"trigger survival: share of {POISONS} view pairs in which at least half of the trigger's area "
+    "lies within both crops, one, none; blur, colours and resizing are not counted"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What becomes of one attack's trigger in one method's views.
+
+    Args:
+        dataset: Name of the data set.
+        attack: Name of the attack.
+        method: Name of the method.
+        shares: ``None`` where there is no estimate.
+        why: Why not, or what there is to warn of; empty if nothing.
+    """
+
+    dataset: str
+    attack: str
+    method: str
+    shares: Survival | None
+    why: str = ""
+
+    @property
+    def where(self) -> str:
+        """Which attack, method and data set, for people."""
+        return f"{self.attack} · {self.method} · {self.dataset}"
+
+    def __str__(self) -> str:
+        if self.shares is None:
+            return f"{self.where}: not estimated: {self.why}"
+        text = ", ".join(f"{name} {share:.3f}" for name, share in self.shares._asdict().items())
+        return f"{self.where}: {text}" + (f"; warning: {self.why}" if self.why else "")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {
+            "dataset": self.dataset,
+            "attack": self.attack,
+            "method": self.method,
+            "shares": self.shares and self.shares._asdict(),
+            "why": self.why,
+        }
+
+
+def warnings(benchmark: Benchmark) -> Iterator[str]:
+    """Yield a sentence for every attack that cannot work, since its trigger is in too few views.
+
+    Args:
+        benchmark: The benchmark.
+    """
+    try:
+        found = [one for one in estimates(benchmark, QUICK) if one.shares is not None and one.why]
+    except Exception:  # noqa: BLE001 - an attack raises what it likes; its stage will tell
+        return
+    yield from (f"{one.where}: {one.why}" for one in found)
+
+
+def estimates(benchmark: Benchmark, poisons: int = POISONS) -> Iterator[Estimate]:
+    """Yield an estimate for every data set, attack and method that share a cell.
+
+    Args:
+        benchmark: The benchmark.
+        poisons: What each is made of.
+    """
+    instances = benchmark.instances
+    names = [(cell.dataset, cell.attack, cell.method) for cell in benchmark.cells]
+    placed: dict[tuple[str, str], list[tuple[Box, ...]]] = {}
+    for dataset, attack, method in dict.fromkeys(names):
+        if attack == NONE:
+            continue
+        views = getattr(instances["methods"][method].options, "views", None)
+        facts = benchmark.facts[dataset]
+        if not isinstance(views, ViewOptions):
+            yield Estimate(dataset, attack, method, None, "the method does not crop its views")
+            continue
+        key = dataset, attack
+        if key not in placed:
+            placed[key] = _places(instances["attacks"][attack], facts, poisons)
+        yield Estimate(dataset, attack, method, *_judged(views, facts, placed[key]))
+
+
+def _places(attack: Instance, facts: DatasetFacts, poisons: int) -> list[tuple[Box, ...]]:
+    """Return where an attack puts its trigger on so many poisons."""
+    implementation: Attack = attack.registered.implementation()(attack.options, facts)
+    blank = np.zeros((*(facts.size or USUAL_SIZE), 3), dtype=np.uint8)
+    return [
+        implementation.stamp(
+            blank, np.random.default_rng(derive(0, "survival", index)), "train"
+        ).boxes
+        for index in range(poisons)
+    ]
+
+
+def _judged(
+    views: ViewOptions, facts: DatasetFacts, boxes: list[tuple[Box, ...]]
+) -> tuple[Survival | None, str]:
+    """Return the shares, and what there is to say of them."""
+    sizes = np.tile(np.asarray(facts.size or USUAL_SIZE), (len(boxes), 1))
+    if covers_all(sizes, boxes):
+        return None, "the trigger covers the whole picture, and crops leave it as it is"
+    shares = survival(views, sizes, boxes, derive(0, "survival"))
+    return shares, warning(shares)

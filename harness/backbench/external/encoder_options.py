@@ -1,0 +1,91 @@
+"""What an import is told: the file, its layout, and all that its weights do not say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import Field, field_validator
+
+from backbench.errors import UsageError
+from backbench.external.layouts import REVISION
+from backbench.model import PluginUse
+from backbench.options.training import IMAGENET_MEAN, IMAGENET_STD, RGB, BackboneOptions
+from backbench.plugin import LocalPath, Options
+from backbench.plugin.registry import suggestion
+
+#: The kind under which a layout enters a stage, where plugins have theirs.
+KIND = "layout"
+
+#: Means and standard deviations of red, green and blue in [0, 1] that go by a name.
+#:
+#: Source: over all training pictures of CIFAR-10 and of CIFAR-100; ``cifar10-imagewise`` has the
+#: mean over pictures of each picture's standard deviation, which much published code uses.
+NORMALISATIONS: Mapping[str, tuple[RGB, RGB]] = {
+    "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "cifar10-imagewise": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+    "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}
+
+
+class ImportOptions(Options):
+    """A file of weights, and how the encoder in it is to be used."""
+
+    weights: LocalPath = Field(description="the file of weights")
+    layout: str = Field(description="how the file is laid out")
+    backbone: BackboneOptions = Field(description="the network that the weights are of")
+    image_size: int = Field(ge=1, description="side in pixels at which pictures are evaluated")
+    mean: RGB = Field(description="subtracted from red, green, blue in [0, 1]")
+    std: RGB = Field(description="what red, green, blue are then divided by")
+
+    @field_validator("std")
+    @classmethod
+    def _positive(cls, std: RGB) -> RGB:
+        if min(std) <= 0:
+            raise ValueError("std: each value must be positive")
+        return std
+
+    def use(self) -> PluginUse:
+        """Return the layout and these options as they enter an import stage."""
+        return PluginUse(
+            kind=KIND,
+            name=self.layout,
+            distribution="backbench",
+            revision=REVISION,
+            options=self.model_dump(mode="json"),
+            identity=self.identity(),
+        )
+
+
+def normalisation(text: str) -> tuple[RGB, RGB]:
+    """Read a normalisation: a name, or three means, a slash and three standard deviations.
+
+    Args:
+        text: ``imagenet``, ``cifar10``, ``0.5,0.5,0.5/0.25,0.25,0.25``.
+
+    Raises:
+        UsageError: If it is neither.
+    """
+    if text in NORMALISATIONS:
+        return NORMALISATIONS[text]
+    if not {",", "/", "."} & set(text):
+        raise UsageError(
+            f"--normalise: nothing is called {text!r}{suggestion(text, NORMALISATIONS)}"
+        )
+    mean, _, std = (_three(part) for part in text.partition("/"))
+    if mean is None or std is None or min(std) <= 0:
+        raise UsageError(
+            f"--normalise {text!r}: write a name ({', '.join(NORMALISATIONS)}), or three means and "
+            "three positive deviations: 0.5,0.5,0.5/0.25,0.25,0.25"
+        )
+    return mean, std
+
+
+def _three(text: str) -> RGB | None:
+    try:
+        red, green, blue = (float(one) for one in text.split(","))
+    except ValueError:
+        return None
+    finite = all(abs(one) < float("inf") for one in (red, green, blue))
+    return (red, green, blue) if finite else None

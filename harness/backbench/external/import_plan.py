@@ -1,0 +1,242 @@
+"""From an imported encoder to a graph of stages. Pure.
+
+The stages are a benchmark's own, but for one: where a cell of the matrix pretrains, an import reads
+the file. A poison and a data set that the benchmark has run already are shared with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from backbench.benchmark.config import Benchmark
+from backbench.benchmark.planning import Planner
+from backbench.errors import UsageError
+from backbench.external.encoder_options import ImportOptions
+from backbench.model import NONE, Cell, CellName, Plan, Stage, StageKind
+from backbench.options.training import EvaluatorOptions
+from backbench.plugin.registry import suggestion
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """An encoder to import.
+
+    Args:
+        options: What it is.
+        sha256: Hash of its file.
+    """
+
+    options: ImportOptions
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class GivenHead:
+    """A head of a former evaluation, used instead of fitting one.
+
+    Args:
+        path: Its file.
+        sha256: Hash of it.
+    """
+
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which part of a benchmark an encoder is evaluated on.
+
+    Args:
+        dataset: Name of the data set.
+        attacks: Attacks whose triggers are shown; ``none`` shows clean pictures only.
+        evaluators: Names of the evaluators.
+        seed: Seed of the triggers' places and of the evaluators.
+    """
+
+    dataset: str
+    attacks: tuple[str, ...]
+    evaluators: tuple[str, ...]
+    seed: int
+
+
+def choose(
+    benchmark: Benchmark,
+    *,
+    dataset: str | None = None,
+    attacks: Sequence[str] = (),
+    evaluators: Sequence[str] = (),
+    seed: int | None = None,
+) -> Choice:
+    """Complete what a user has chosen of a benchmark, and check it.
+
+    Args:
+        benchmark: The benchmark.
+        dataset: Name of the data set; may be left out where the matrix has one.
+        attacks: Names of attacks; none shows clean pictures only.
+        evaluators: Names of evaluators; by default all that the matrix uses.
+        seed: The seed; by default the matrix's first.
+
+    Raises:
+        UsageError: If something is not there, or does not fit the data set.
+    """
+    datasets = list(benchmark.datasets)
+    if dataset is None and len(datasets) > 1:
+        raise UsageError(f"--dataset: say which one: {', '.join(datasets)}")
+    chosen = dataset or datasets[0]
+    used = tuple(dict.fromkeys(cell.evaluator for cell in benchmark.cells))
+    choice = Choice(
+        dataset=chosen,
+        attacks=tuple(dict.fromkeys(attacks)) or (NONE,),
+        evaluators=tuple(dict.fromkeys(evaluators)) or used,
+        seed=benchmark.cells[0].seed if seed is None else seed,
+    )
+    known = {
+        "--dataset": ((chosen,), datasets),
+        "--attack": (choice.attacks, [*benchmark.instances["attacks"], NONE]),
+        "--evaluator": (choice.evaluators, list(benchmark.instances["evaluators"])),
+    }
+    faults = [
+        f"{option}: {benchmark.source} has none called {name!r}{suggestion(name, names)}"
+        for option, (wanted, names) in known.items()
+        for name in wanted
+        if name not in names
+    ]
+    if not faults:
+        instances = [benchmark.instances["attacks"].get(name) for name in choice.attacks]
+        instances += [benchmark.instances["evaluators"][name] for name in choice.evaluators]
+        faults = [
+            f"{instance.path}: on data set {chosen!r}: {sentence}"
+            for instance in instances
+            if instance is not None
+            for sentence in instance.options.faults(benchmark.facts[chosen])
+        ]
+    if faults:
+        raise UsageError("; ".join(faults))
+    return choice
+
+
+def check_encoder(benchmark: Benchmark, choice: Choice, encoder: ImportOptions) -> None:
+    """Check that the chosen evaluators can look through an encoder.
+
+    Args:
+        benchmark: The benchmark.
+        choice: Which part of it is used.
+        encoder: The import.
+
+    Raises:
+        UsageError: Naming the evaluators that cannot.
+    """
+    evaluators = [benchmark.instances["evaluators"][name] for name in choice.evaluators]
+    faults = [
+        f"{instance.path}: {sentence}"
+        for instance in evaluators
+        if isinstance(instance.options, EvaluatorOptions)
+        for sentence in instance.options.encoder_faults(encoder.backbone)
+    ]
+    if faults:
+        raise UsageError(f"{encoder.weights}: {'; '.join(faults)}; choose others with --evaluator")
+
+
+def plan_import(
+    benchmark: Benchmark,
+    fingerprints: Mapping[str, str],
+    choice: Choice,
+    name: str,
+    encoder: Imported,
+    *,
+    control: Imported | None = None,
+    head: GivenHead | None = None,
+) -> Plan:
+    """Plan the evaluation of an encoder that was trained elsewhere.
+
+    Args:
+        benchmark: The benchmark whose data set, attacks and evaluators are used.
+        fingerprints: Content fingerprint of each data set, by instance name.
+        choice: Which of them.
+        name: What stands in the column of the method.
+        encoder: The encoder.
+        control: One that was trained alike on clean data; without it a row has no control.
+        head: Evaluates the encoder in place of a fitted one; the control always gets its own.
+
+    Returns:
+        The plan: a cell for each attack and evaluator.
+    """
+    planner = _Planner(benchmark, fingerprints, encoder, control, head)
+    cells = tuple(
+        planner.cell(CellName(choice.dataset, attack, name, NONE, evaluator, choice.seed))
+        for attack in choice.attacks
+        for evaluator in choice.evaluators
+    )
+    return Plan(
+        benchmark=benchmark.name,
+        stages=planner.stages,
+        cells=cells,
+        protocol=benchmark.protocol.id if benchmark.protocol else "",
+    )
+
+
+class _Planner(Planner):
+    """Plans cells whose encoder is imported.
+
+    What an encoder was trained on is nobody's knowledge here: ``trained_on`` tells the two
+    encoders apart, the evaluated one (the attack) and the control (``none``).
+    """
+
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        fingerprints: Mapping[str, str],
+        encoder: Imported,
+        control: Imported | None,
+        head: GivenHead | None,
+    ) -> None:
+        super().__init__(benchmark, fingerprints)
+        self._own, self._control, self._head = encoder, control, head
+        self._heading: GivenHead | None = None
+
+    def cell(self, name: CellName) -> Cell:
+        """Add the stages of a cell, and of its control where there is an encoder for it."""
+        self._heading = self._head
+        path = self._evaluation(name, trained_on=name.attack)
+        self._heading = None
+        control = None
+        if name.attack != NONE and self._control is not None:
+            control = self._evaluation(name, trained_on=NONE)[-1]
+        return Cell(name, tuple(dict.fromkeys(path)), control)
+
+    def _encoder(
+        self,
+        name: CellName,
+        trained_on: str,
+        training: Mapping[str, str],  # noqa: ARG002 - nothing is trained
+        path: list[str],
+    ) -> str:
+        """Add the stage that imports an encoder; return its key."""
+        is_control = name.attack != NONE and trained_on == NONE
+        imported = self._control if is_control and self._control is not None else self._own
+        path.append(
+            self._add(
+                Stage(
+                    kind=StageKind.IMPORT,
+                    plugin=imported.options.use(),
+                    seed=None,
+                    content=imported.sha256,
+                    label=f"import {imported.options.weights.name}",
+                )
+            )
+        )
+        return path[-1]
+
+    def _add(self, stage: Stage) -> str:
+        """Add a stage; an evaluation with a given head is told of it."""
+        head = self._heading
+        if stage.kind is not StageKind.EVALUATE or head is None:
+            return super()._add(stage)
+        content = " ".join(filter(None, (stage.content, f"head:{head.sha256}")))
+        key = super()._add(replace(stage, content=content))
+        told = self.stages[key]
+        self.stages[key] = replace(told, given={**told.given, "head": {"path": str(head.path)}})
+        return key

@@ -1,0 +1,281 @@
+"""From a stranger's checkpoint to an encoder, or to one sentence on why it is none.
+
+Every tensor of the network comes out of the file, and every tensor that the layout takes goes into
+the network: nothing keeps the numbers that it was initialised with. ``num_batches_tracked`` alone
+may be missing (torch before 0.4.1 had none): it counts training steps, evaluation never reads it,
+and it is then 0.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import ValidationError
+
+from backbench.errors import UsageError
+from backbench.external.architectures import resnet_of, stem_of
+from backbench.external.encoder_options import NORMALISATIONS, ImportOptions
+from backbench.external.layouts import AUTO, LAYOUTS, Layout, Taken, hint, layout_of, take
+from backbench.external.reader import read_checkpoint, weights_file
+from backbench.options.training import RGB, BackboneOptions
+from backbench.plugin.registry import nearest, suggestion
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from backbench.nn import Encoder
+
+#: Names in a list of faults; the rest are counted.
+_SHOWN = 20
+
+_COUNTER = "num_batches_tracked"
+
+
+def inspect(
+    path: Path,
+    *,
+    layout: str = AUTO,
+    arch: str | None = None,
+    stem: str = AUTO,
+    image_size: int | None = None,
+    normalise: tuple[RGB, RGB] | None = None,
+    usual_size: int = 224,
+) -> tuple[ImportOptions, Taken]:
+    """Find out what a file of weights is, and that it can be imported.
+
+    Args:
+        path: The file; of our own encoders, the folder.
+        layout: A layout's name, or ``auto``.
+        arch: The network; where it is not given, the shapes must tell.
+        stem: ``imagenet``, ``cifar``, ``cifar-padded``, or ``auto``: by the first kernel.
+        image_size: Side in pixels at which pictures are evaluated.
+        normalise: Mean and standard deviation; ImageNet's, where they are not given.
+        usual_size: The side, where it is not given.
+
+    Returns:
+        The import, with nothing left open, and what it takes.
+
+    Raises:
+        UsageError: If it cannot be imported.
+    """
+    if layout != AUTO and layout not in LAYOUTS:
+        raise UsageError(f"--layout: nothing is called {layout!r}{suggestion(layout, LAYOUTS)}")
+    path = weights_file(path)
+    checkpoint = read_checkpoint(path)
+    chosen = LAYOUTS[_guessed(checkpoint, path) if layout == AUTO else layout]
+    if chosen.name == "backbench":
+        if arch or stem != AUTO or image_size or normalise:
+            raise UsageError(
+                f"{path}: encoder.json says what an encoder of ours is: leave out --arch, --stem, "
+                "--image-size and --normalise"
+            )
+        options = _own(path)
+        taken = take(chosen, checkpoint, str(path))
+    else:
+        named = _named(chosen, arch)
+        taken = take(chosen, checkpoint, str(path), _heads(named))
+        mean, std = normalise or NORMALISATIONS["imagenet"]
+        options = ImportOptions(
+            weights=path,
+            layout=chosen.name,
+            backbone=_backbone(chosen, taken, checkpoint, path, arch=named, stem=stem),
+            image_size=image_size or usual_size,
+            mean=mean,
+            std=std,
+        )
+    _filled(options, taken, checkpoint)
+    return options, taken
+
+
+def import_encoder(options: ImportOptions) -> tuple[Encoder, Taken]:
+    """Build the encoder of a file, in evaluation mode.
+
+    Raises:
+        UsageError: If the file no longer is what it was.
+    """
+    path = options.weights
+    checkpoint = read_checkpoint(path)
+    taken = take(LAYOUTS[options.layout], checkpoint, str(path), _heads(options.backbone.name))
+    return _filled(options, taken, checkpoint), taken
+
+
+def describe(options: ImportOptions, taken: Taken) -> str:
+    """Return one line on what is imported and what is left aside."""
+    backbone = options.backbone
+    stem = "" if "/" in backbone.name or backbone.name == "tiny-resnet" else f" ({backbone.stem})"
+    left = ", ".join(f"{name} {count}" for name, count in sorted(taken.left.items()))
+    return (
+        f"{options.weights.name}: layout {options.layout}, {backbone.name}{stem}, "
+        f"{options.image_size} px, mean {_numbers(options.mean)}, std {_numbers(options.std)}; "
+        f"{len(taken.tensors)} tensors taken, "
+        + (f"{sum(taken.left.values())} left aside ({left})" if left else "none left aside")
+    )
+
+
+def _guessed(checkpoint: Mapping[str, Any], path: Path) -> str:
+    guess = layout_of(checkpoint)
+    if guess is None:
+        raise UsageError(
+            f"{path}: its keys tell no layout{hint('', checkpoint)}: say --layout "
+            f"{', '.join(LAYOUTS)}"
+        )
+    return guess
+
+
+def _own(path: Path) -> ImportOptions:
+    """Return the import of an encoder that we have written."""
+    from backbench.nn.encoder import SPEC
+
+    try:
+        spec = json.loads((path.parent / SPEC).read_text(encoding="utf-8"))
+        return ImportOptions(
+            weights=path,
+            layout="backbench",
+            backbone=BackboneOptions.model_validate(spec["backbone"]),
+            image_size=spec["image_size"],
+            mean=tuple(spec["mean"]),
+            std=tuple(spec["std"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path}: {path.parent / SPEC} should say what encoder this is, and cannot be read "
+            f"({str(error).splitlines()[0]})"
+        ) from error
+
+
+def _named(layout: Layout, arch: str | None) -> str | None:
+    """Return the network that was asked for; of timm's layout, one of timm's."""
+    if layout.name != "timm":
+        return arch
+    if arch is None:
+        raise UsageError("--layout timm: say which model with --arch: different ones share shapes")
+    return arch if arch.startswith("timm/") else f"timm/{arch}"
+
+
+def _heads(arch: str | None) -> Iterable[str]:
+    """Return how timm calls the heads of one of its models."""
+    if arch is None or not arch.startswith("timm/"):
+        return ()
+    import timm
+
+    name = arch.removeprefix("timm/")
+    if not timm.is_model(name):
+        close = nearest(name, timm.list_models())
+        also = f": did you mean {close!r}?" if close else ""
+        raise UsageError(f"--arch: timm {timm.__version__} has no {name!r}{also}")
+    configuration = timm.get_pretrained_cfg(name)
+    heads: Any = configuration and configuration.classifier
+    return (heads,) if isinstance(heads, str) else tuple(heads or ())
+
+
+def _backbone(
+    layout: Layout,
+    taken: Taken,
+    checkpoint: Mapping[str, Any],
+    path: Path,
+    *,
+    arch: str | None,
+    stem: str,
+) -> BackboneOptions:
+    shapes = {name: tuple(tensor.shape) for name, tensor in taken.tensors.items()}
+    arch = arch or resnet_of(shapes)
+    if arch is None:
+        raise UsageError(
+            f"{path}: the shapes are of no ResNet of torchvision: say --arch"
+            f"{hint(layout.name, checkpoint)}"
+        )
+    if stem == AUTO:
+        stem = "imagenet"
+        if not arch.startswith("timm/"):
+            stem = stem_of(shapes, padded=layout.padded_stem) or stem
+    try:
+        return BackboneOptions(name=arch, stem=cast("Any", stem))
+    except ValidationError as error:
+        reasons = "; ".join(
+            one["msg"].removeprefix("Value error, ") for one in error.errors(include_url=False)
+        )
+        raise UsageError(f"--arch {arch} --stem {stem}: {reasons}") from None
+
+
+def _filled(options: ImportOptions, taken: Taken, checkpoint: Mapping[str, Any]) -> Encoder:
+    """Return the network with the file's weights in it, and no others."""
+    import torch
+
+    from backbench.nn import Encoder, EncoderSpec
+
+    spec = EncoderSpec(
+        backbone=options.backbone.model_dump(mode="json"),
+        image_size=options.image_size,
+        mean=options.mean,
+        std=options.std,
+    )
+    with torch.random.fork_rng(devices=[]):
+        encoder = Encoder(spec)
+    body = encoder.backbone.body
+    wanted = body.state_dict()
+    tensors = dict(taken.tensors)
+    for name, tensor in wanted.items():
+        if name.endswith(_COUNTER) and name not in tensors:
+            tensors[name] = torch.zeros_like(tensor)
+    faults = _faults(tensors, wanted)
+    if faults:
+        raise UsageError(
+            f"{options.weights}: does not fit {_what(options, tensors)}: {'; '.join(faults)}"
+            f"{_advice(options, checkpoint)}"
+        )
+    body.load_state_dict(tensors, strict=True)
+    return encoder.eval()
+
+
+def _faults(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+    """Say what keeps tensors from being a network's: nothing if they are."""
+    missing = [name for name in wanted if name not in tensors]
+    surplus = [name for name in tensors if name not in wanted]
+    shared = [name for name in wanted if name in tensors]
+    shapes = [
+        f"{name} {tuple(tensors[name].shape)}, not {tuple(wanted[name].shape)}"
+        for name in shared
+        if tensors[name].shape != wanted[name].shape
+    ]
+    kinds = [
+        f"{name} {tensors[name].dtype}"
+        for name in shared
+        if wanted[name].is_floating_point() and not tensors[name].is_floating_point()
+    ]
+    numbers = [
+        name
+        for name in shared
+        if tensors[name].is_floating_point() and not bool(tensors[name].isfinite().all())
+    ]
+    found = (
+        ("missing", missing),
+        ("too many", surplus),
+        ("of another shape", shapes),
+        ("without fractions", kinds),
+        ("not finite", numbers),
+    )
+    return [f"{len(names)} {title}: {_list(names)}" for title, names in found if names]
+
+
+def _list(names: list[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _what(options: ImportOptions, tensors: Mapping[str, Tensor]) -> str:
+    backbone = options.backbone
+    found = resnet_of({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    other = f" (the shapes are those of {found})" if found not in {None, backbone.name} else ""
+    return f"{backbone.name}{other}"
+
+
+def _advice(options: ImportOptions, checkpoint: Mapping[str, Any]) -> str:
+    guess = layout_of(checkpoint)
+    return "" if guess in {None, options.layout} else hint(options.layout, checkpoint)
+
+
+def _numbers(values: RGB) -> str:
+    return "/".join(f"{value:g}" for value in values)

@@ -1,0 +1,1 @@
+"""Options of plugins: the base class, and the options of training."""

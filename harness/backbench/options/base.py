@@ -1,0 +1,89 @@
+"""What plugins are set up with: options, and what is known of the data set they meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+
+__all__ = ["DatasetFacts", "Field", "LocalPath", "NotInKey", "Options", "Split"]
+
+Split = Literal["train", "val"]
+
+
+class NotInKey:
+    """Marks an option that changes no number: ``download: Annotated[bool, NotInKey()]``."""
+
+
+def _absolute(path: Path, info: ValidationInfo) -> Path:
+    base = (info.context or {}).get("base", Path.cwd())
+    return Path(base, path.expanduser()).absolute()
+
+
+def _holds_path(annotation: Any) -> bool:
+    if annotation is Path:
+        return True
+    return any(_holds_path(one) for one in getattr(annotation, "__args__", ()))
+
+
+#: A path option, relative to the benchmark file. Where a file lies is never part of a stage's key;
+#: if its *content* matters, a second option holds its hash.
+LocalPath = Annotated[Path, AfterValidator(_absolute)]
+
+
+class Options(BaseModel):
+    """Base of every plugin's options: strict, frozen, and documented by their fields.
+
+    Give each field a ``Field(description=...)`` and bounds: they appear in ``backbench plugins
+    show``, in the JSON Schema, and in the errors of a benchmark file.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def faults(self, data: DatasetFacts) -> Iterable[str]:  # noqa: ARG002
+        """Say why these options cannot work on a data set.
+
+        Args:
+            data: What is known of the data set before anything runs.
+
+        Returns:
+            One sentence a fault; nothing where the options fit.
+        """
+        return ()
+
+    def identity(self) -> dict[str, Any]:
+        """Return the options that change numbers, as JSON values: what enters a stage's key.
+
+        Paths, and what is marked :class:`NotInKey`, are left out, also of nested options.
+        """
+        keyed = self.model_dump(mode="json")
+        for name, known in type(self).model_fields.items():
+            value = getattr(self, name)
+            place = isinstance(value, Path) or (value is None and _holds_path(known.annotation))
+            if place or any(isinstance(mark, NotInKey) for mark in known.metadata):
+                del keyed[name]
+            elif isinstance(value, Options):
+                keyed[name] = value.identity()
+        return keyed
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFacts:
+    """What is known of a data set before any picture is read.
+
+    Args:
+        classes: Class names; the position is the class index.
+        train: Number of training pictures.
+        val: Number of validation pictures.
+        size: Height and width that all pictures share; ``None`` where they differ.
+        train_per_class: Number of training pictures of each class.
+    """
+
+    classes: tuple[str, ...]
+    train: int
+    val: int
+    size: tuple[int, int] | None
+    train_per_class: tuple[int, ...]

@@ -1,0 +1,373 @@
+"""Options of training: what a benchmark file may say about backbone, optimiser, schedule, views.
+
+The defaults are the values published for photographs of 224 pixels; each info record of a
+built-in method carries a preset ``small`` for pictures of about 32 pixels. Nothing here needs
+torch.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import field_validator, model_validator
+
+from backbench.options.base import DatasetFacts, Field, NotInKey, Options
+
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "BackboneOptions",
+    "EvaluatorOptions",
+    "OptimiserOptions",
+    "SSLOptions",
+    "ScheduleOptions",
+    "TrainingOptions",
+    "ViewOptions",
+    "image_side",
+]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+#: Side of views and of evaluated pictures where the pictures of a data set differ in size.
+LARGE_SIDE = 224
+
+_BACKBONES = re.compile(
+    r"tiny-resnet|resnet(18|34|50|101|152)|wide_resnet(50|101)_2"
+    r"|resnext(50_32x4d|101_32x8d|101_64x4d)|timm/[\w.\-]+"
+)
+
+RGB = tuple[float, float, float]
+
+
+class BackboneOptions(Options):
+    """Which network maps a picture to its features."""
+
+    name: str = Field(
+        "resnet18",
+        description="'tiny-resnet' (small, for CPUs), a torchvision ResNet ('resnet18', "
+        "'resnet50', 'wide_resnet50_2', …), or 'timm/<model>'",
+    )
+    stem: Literal["imagenet", "cifar", "cifar-padded"] = Field(
+        "imagenet",
+        description="first layers of a torchvision ResNet: 7×7 stride 2 and a pooling; for "
+        "pictures of about 32 pixels, 3×3 stride 1 and no pooling ('cifar'); or that with 2 "
+        "pixels of padding, as solo-learn has it ('cifar-padded')",
+    )
+    widths: tuple[int, ...] = Field(
+        (16, 32, 64), min_length=1, description="channels of each stage of 'tiny-resnet'"
+    )
+    strides: tuple[Literal[1, 2], ...] = Field(
+        (1, 2, 2), min_length=1, description="stride of each stage of 'tiny-resnet'"
+    )
+    stem_width: int = Field(16, ge=1, description="channels of the first layer of 'tiny-resnet'")
+    stem_kernel: Literal[3, 5, 7] = Field(3, description="its kernel, in pixels")
+    stem_stride: Literal[1, 2, 4] = Field(2, description="its stride, in pixels")
+
+    @property
+    def has_stages(self) -> bool:
+        """Whether the maps of its stages are known: not those of timm's models."""
+        return not self.name.startswith("timm/")
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if not _BACKBONES.fullmatch(name):
+            message = (
+                f"{name!r} is not a backbone: 'tiny-resnet', a torchvision ResNet "
+                "('resnet18', 'resnet34', 'resnet50', …) or 'timm/<model>'"
+            )
+            raise ValueError(message)
+        return name
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(self.strides) != len(self.widths):
+            raise ValueError(
+                f"{len(self.widths)} widths need {len(self.widths)} strides, "
+                f"not {len(self.strides)}"
+            )
+        if min(self.widths) < 1:
+            raise ValueError("widths: each must be at least 1")
+        if self.stem != "imagenet" and not self.name.startswith(("resnet", "wide", "resnext")):
+            raise ValueError(f"{self.name} has a stem of its own: leave out stem = {self.stem!r}")
+        return self
+
+
+class EvaluatorOptions(Options):
+    """Base of the options of an evaluator that works only with some backbones."""
+
+    def encoder_faults(self, backbone: BackboneOptions) -> Iterable[str]:  # noqa: ARG002
+        """Yield why an evaluator with these options cannot evaluate a backbone.
+
+        Called before anything runs, for each backbone that the evaluator meets in the matrix.
+
+        Args:
+            backbone: The backbone of the encoder, a method's or an imported one's.
+
+        Returns:
+            One sentence a fault; nothing where the options fit.
+        """
+        return ()
+
+
+class OptimiserOptions(Options):
+    """How the weights are updated."""
+
+    name: Literal["sgd", "adam"] = Field("sgd", description="SGD with momentum, or Adam")
+    lr: float = Field(0.03, gt=0, description="learning rate, before the schedule")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
+    weight_decay: float = Field(
+        1e-4, ge=0, description="L2 penalty added to the gradient (coupled, also for Adam)"
+    )
+    decay: Literal["all", "weights", "not-bn-or-bias"] = Field(
+        "all",
+        description="what is decayed: everything; neither biases nor batch norms ('weights'); or "
+        "all whose name neither holds 'bn' nor ends in 'bias', as in the published Jigsaw: in "
+        "torchvision's ResNets the batch norms of shortcuts are called 'downsample.1'",
+    )
+
+
+class ScheduleOptions(Options):
+    """How the learning rate changes; epochs are counted from 0."""
+
+    name: Literal["cosine", "step", "constant"] = Field("cosine", description="shape")
+    per: Literal["epoch", "step"] = Field(
+        "epoch", description="how often a cosine is evaluated: once an epoch, or at each step"
+    )
+    milestones: tuple[int, ...] = Field(
+        (), description="epochs from which on 'step' multiplies the rate by gamma"
+    )
+    gamma: float = Field(0.1, gt=0, le=1, description="factor of 'step'")
+    warmup_steps: int = Field(
+        0, ge=0, description="steps over which the rate rises linearly to its value"
+    )
+    warmup_epochs: int = Field(0, ge=0, description="epochs of the same, added to warmup_steps")
+
+
+class ViewOptions(Options):
+    """Random views of a picture: crop, flip, colour jitter, grey, blur."""
+
+    size: int | None = Field(
+        None,
+        ge=8,
+        description="side in pixels; by default the pictures' own where they share one, else 224",
+    )
+    scale: tuple[float, float] = Field(
+        (0.2, 1.0), description="least and largest area of the crop, as a share of the picture's"
+    )
+    ratio: tuple[float, float] = Field(
+        (3 / 4, 4 / 3), description="least and largest width over height of the crop"
+    )
+    interpolation: Literal["bilinear", "bicubic"] = Field(
+        "bilinear", description="filter of the resizing, antialiased"
+    )
+    flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
+    jitter: float = Field(0.8, ge=0, le=1, description="probability of the colour jitter")
+    brightness: float = Field(0.4, ge=0, le=1, description="strength: factor 1 ± this")
+    contrast: float = Field(0.4, ge=0, le=1, description="strength: factor 1 ± this")
+    saturation: float = Field(0.4, ge=0, le=1, description="strength: factor 1 ± this")
+    hue: float = Field(0.1, ge=0, le=0.5, description="strength: turns of the colour circle")
+    grey: float = Field(0.2, ge=0, le=1, description="probability of a grey picture")
+    blur: float = Field(0.5, ge=0, le=1, description="probability of a Gaussian blur")
+    blur_sigma: tuple[float, float] = Field(
+        (0.1, 2.0), description="least and largest standard deviation of the blur, in pixels"
+    )
+    colour: Literal["exact", "linear"] = Field(
+        "exact",
+        description="jitter as torchvision does it, or, faster, as one linear map of the "
+        "colours: hue turned in YIQ, and clipped to the range once at the end",
+    )
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Self:
+        for name in ("scale", "ratio", "blur_sigma"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(f"{name} = [{low}, {high}] is not a range of positive numbers")
+        if self.scale[1] > 1:
+            raise ValueError("scale is a share of the picture's area: at most 1")
+        return self
+
+
+class TrainingOptions(Options):
+    """What the training loop needs; the base of the options of everything that trains."""
+
+    epochs: int = Field(
+        200,
+        ge=0,
+        description="passes over the training pictures; 0 leaves the random weights of the start",
+    )
+    batch_size: int = Field(256, ge=2, description="pictures a step")
+    last_batch: Literal["drop", "keep"] = Field(
+        "drop",
+        description="what becomes of an epoch's last batch where it is not full: left out, or "
+        "trained on (but for what its norm groups do not share evenly, and unless there are "
+        "fewer than two pictures for each)",
+    )
+    optimiser: OptimiserOptions = Field(
+        OptimiserOptions(), description="how the weights are updated"
+    )
+    schedule: ScheduleOptions = Field(
+        ScheduleOptions(), description="how the learning rate changes"
+    )
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
+        "auto", description="arithmetic of the network; auto: bf16 where the device has it"
+    )
+    channels_last: Annotated[bool | Literal["auto"], NotInKey()] = Field(
+        "auto",
+        description="memory layout of convolutions; auto: channels last; oneDNN's own for "
+        "torchvision's ResNets in bf16 on a processor",
+    )
+    compile: Annotated[bool, NotInKey()] = Field(
+        default=False, description="compile the networks with torch.compile"
+    )
+    checkpoint_minutes: Annotated[float, NotInKey()] = Field(
+        10,
+        ge=0,
+        description="least minutes between two checkpoints of the training; 0: after each epoch",
+    )
+    knn_checks: int = Field(
+        5, ge=0, description="how often k-NN accuracy is logged in the course of the training"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_defaults(cls, given: Any) -> Any:
+        """Let a table change only what it names: the rest is the method's own default."""
+        if not isinstance(given, Mapping):
+            return given
+        merged = dict(given)
+        for name, field in cls.model_fields.items():
+            value = merged.get(name)
+            if isinstance(field.default, Options) and isinstance(value, Mapping):
+                merged[name] = {**field.default.model_dump(), **value}
+        return merged
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        late = [epoch for epoch in self.schedule.milestones if epoch >= self.epochs]
+        if self.schedule.name == "step" and late:
+            raise ValueError(
+                f"schedule.milestones: epoch {late[0]} is never reached in {self.epochs} epochs: "
+                "set earlier ones, or [] for none"
+            )
+        if self.schedule.warmup_epochs and self.schedule.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"schedule.warmup_epochs = {self.schedule.warmup_epochs} is not less than epochs "
+                f"= {self.epochs}: set it to at most {max(0, self.epochs - 1)}"
+            )
+        return self
+
+    def faults(self, data: DatasetFacts) -> Iterable[str]:
+        """Say why these options cannot work on a data set."""
+        return self.training_faults(data.train)
+
+    def epoch_images(self, images: int) -> int:
+        """Return how many of the pictures an epoch trains on."""
+        return images - images % self.batch_size + self._last_batch(images, groups=1)
+
+    def steps_per_epoch(self, images: int) -> int:
+        """Return the number of batches in an epoch."""
+        return math.ceil(self.epoch_images(images) / self.batch_size)
+
+    def _last_batch(self, images: int, groups: int) -> int:
+        """Return the size of the last, incomplete batch; batch norm needs two pictures a group."""
+        rest = images % self.batch_size if self.last_batch == "keep" else 0
+        return rest - rest % groups if rest >= 2 * groups else 0
+
+    def training_faults(self, images: int) -> Iterator[str]:
+        """Say why the loop cannot work on so many pictures."""
+        if self.batch_size > images:
+            yield (
+                f"batch_size = {self.batch_size} is more than the {images} training pictures: "
+                f"set it to at most {images}"
+            )
+            return
+        steps = self.epochs * self.steps_per_epoch(images)
+        if self.schedule.warmup_steps and self.schedule.warmup_steps >= steps:
+            yield (
+                f"schedule.warmup_steps = {self.schedule.warmup_steps} is not less than the "
+                f"training's {steps} steps: set it to at most {max(0, steps - 1)}"
+            )
+
+
+class SSLOptions(TrainingOptions):
+    """Base of the options of an SSL method."""
+
+    backbone: BackboneOptions = Field(
+        BackboneOptions(), description="which network maps a picture to its features"
+    )
+    mean: RGB = Field(IMAGENET_MEAN, description="subtracted from red, green, blue in [0, 1]")
+    std: RGB = Field(IMAGENET_STD, description="what red, green, blue are then divided by")
+    norm_groups: int = Field(
+        1, ge=1, description="parts of a batch that batch norm sees apart, as on so many GPUs"
+    )
+    devices: Annotated[int, NotInKey()] = Field(
+        1,
+        ge=1,
+        description="processes that train the encoder together, one a GPU; each takes its share "
+        "of every batch, and of its norm_groups",
+    )
+
+    @field_validator("std")
+    @classmethod
+    def _positive(cls, std: RGB) -> RGB:
+        if min(std) <= 0:
+            raise ValueError("std: each value must be positive")
+        return std
+
+    def faults(self, data: DatasetFacts) -> Iterable[str]:
+        """Say why these options cannot work on a data set."""
+        yield from super().faults(data)
+        views = getattr(self, "views", None)
+        side = image_side(data.size, views.size if isinstance(views, ViewOptions) else None)
+        least = self._least_side()
+        if side < least:
+            yield (
+                f"{self.backbone.name} with these strides needs views of at least {least} "
+                f"pixels, not {side}"
+            )
+
+    def epoch_images(self, images: int) -> int:
+        """Return how many of the pictures an epoch trains on."""
+        full = images - images % self.batch_size
+        return full + self._last_batch(images, self.norm_groups)
+
+    def training_faults(self, images: int) -> Iterator[str]:
+        """Say why the loop cannot work on so many pictures."""
+        yield from super().training_faults(images)
+        if self.batch_size % self.norm_groups or self.batch_size < 2 * self.norm_groups:
+            yield (
+                f"norm_groups = {self.norm_groups} does not divide batch_size = "
+                f"{self.batch_size} into groups of at least 2: change one of them"
+            )
+        if self.norm_groups % self.devices:
+            yield (
+                f"norm_groups = {self.norm_groups} is not a multiple of devices = {self.devices}: "
+                "batch norm sees a device's pictures apart; set norm_groups to a multiple of "
+                f"{self.devices}"
+            )
+
+    def _least_side(self) -> int:
+        if self.backbone.name == "tiny-resnet":
+            return self.backbone.stem_stride * math.prod(self.backbone.strides)
+        return 32 if self.backbone.stem == "imagenet" else 4
+
+
+def image_side(size: tuple[int, int] | None, wanted: int | None) -> int:
+    """Say at which side in pixels a data set's pictures are seen.
+
+    Args:
+        size: Height and width that all pictures share; ``None`` where they differ.
+        wanted: The side that the options ask for.
+
+    Returns:
+        ``wanted`` if given, else the shorter side of uniform pictures, else 224.
+    """
+    if wanted is not None:
+        return wanted
+    return LARGE_SIDE if size is None else min(size)

@@ -1,0 +1,321 @@
+"""How plugins are found, checked, and named in errors.
+
+Entry points are loaded one by one: a plugin that cannot be loaded is remembered with its
+distribution and reason, and stops only the benchmark that asks for what is missing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import pluggy
+
+from backbench.errors import PluginError
+from backbench.metrics import NAMES
+from backbench.model import NONE
+from backbench.plugin import (
+    API,
+    AttackInfo,
+    Column,
+    DatasetInfo,
+    DefenseInfo,
+    EvaluatorInfo,
+    ExecutorInfo,
+    MetricInfo,
+    Options,
+    PluginInfo,
+    SSLMethodInfo,
+    hookspecs,
+)
+
+GROUP = "backbench"
+
+#: The registering hook of each kind of plugin.
+HOOKS: dict[str, tuple[str, type[PluginInfo]]] = {
+    DatasetInfo.kind: ("register_datasets", DatasetInfo),
+    AttackInfo.kind: ("register_attacks", AttackInfo),
+    SSLMethodInfo.kind: ("register_ssl_methods", SSLMethodInfo),
+    DefenseInfo.kind: ("register_defenses", DefenseInfo),
+    EvaluatorInfo.kind: ("register_evaluators", EvaluatorInfo),
+    ExecutorInfo.kind: ("register_executors", ExecutorInfo),
+    MetricInfo.kind: ("register_metrics", MetricInfo),
+}
+
+_KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a plugin comes from."""
+
+    distribution: str
+    version: str
+    entry_point: str
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """An info record and where it comes from."""
+
+    info: PluginInfo
+    origin: Origin
+
+    def implementation(self) -> type[Any]:
+        """Import the class that the record points at.
+
+        Raises:
+            PluginError: If it cannot be imported.
+        """
+        found = self._imported()
+        if not isinstance(found, type):
+            raise PluginError(f"{self}: {self.info.target} is not a class")
+        return found
+
+    def function(self) -> Callable[..., Any]:
+        """Import the function that the record of a metric points at.
+
+        Raises:
+            PluginError: If it cannot be imported.
+        """
+        found = self._imported()
+        if isinstance(found, type) or not callable(found):
+            raise PluginError(f"{self}: {self.info.target} is not a function")
+        made: Callable[..., Any] = found
+        return made
+
+    def __str__(self) -> str:
+        return f"{self.info.kind} {self.info.name!r} of {self.origin}"
+
+    def _imported(self) -> object:
+        module, _, name = self.info.target.partition(":")
+        try:
+            return getattr(importlib.import_module(module), name)
+        except Exception as error:
+            raise PluginError(
+                f"{self}: cannot import {self.info.target} ({type(error).__name__}: {error})"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A plugin, or one of its records, that cannot be used."""
+
+    origin: Origin
+    reason: str
+
+    def __str__(self) -> str:
+        return f"plugin {self.origin.entry_point!r} of {self.origin}: {self.reason}"
+
+
+class Registry:
+    """The plugins that were found.
+
+    Attributes:
+        failures: What could not be used, and why.
+        manager: The bus; observers register here.
+    """
+
+    def __init__(self) -> None:
+        self.manager = pluggy.PluginManager(GROUP)
+        self.manager.add_hookspecs(hookspecs.BackbenchHooks)
+        self.failures: list[Failure] = []
+        self._found: dict[str, dict[str, list[Registered]]] = {kind: {} for kind in HOOKS}
+        self._origins: dict[str, Origin] = {}
+
+    def add_entry_points(self, points: Iterable[EntryPoint]) -> None:
+        """Load entry points one by one, then collect what they announce."""
+        seen: set[tuple[str, str, str]] = set()
+        for point in sorted(points, key=_order):
+            origin = _origin(point)
+            identity = (origin.distribution, point.name, point.value)
+            if identity in seen:  # an editable install may be listed twice
+                continue
+            seen.add(identity)
+            try:
+                module = point.load()
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever an import raises
+                self._fail(origin, f"cannot be loaded ({type(error).__name__}: {error})")
+            else:
+                self.add(module, origin)
+
+    def add(self, plugin: object, origin: Origin) -> None:
+        """Register one plugin module or object and collect what it announces."""
+        name = f"{origin.distribution}:{origin.entry_point}"
+        before = self.manager.get_name(plugin)
+        if before is not None:
+            self._fail(origin, f"is the same object as {before!r}, which is already there")
+            return
+        try:
+            self.manager.register(plugin, name=name)
+        except (ValueError, pluggy.PluginValidationError) as error:
+            if self.manager.get_plugin(name) is not None:
+                self.manager.unregister(name=name)
+            self._fail(origin, str(error))
+            return
+        callers = self.manager.get_hookcallers(plugin) or []
+        if not callers:
+            self._fail(origin, "implements no hook: is @backbench.plugin.hookimpl missing?")
+        unknown = [caller.name for caller in callers if not caller.has_spec()]
+        if unknown:
+            self.manager.unregister(plugin)
+            known = [hook for hook in dir(hookspecs.BackbenchHooks) if not hook.startswith("_")]
+            for hook in unknown:
+                self._fail(origin, f"there is no hook {hook!r}{suggestion(hook, known)}")
+            return
+        self._origins[name] = origin
+        for kind, (hook, expected) in HOOKS.items():
+            for record in self._call(name, hook):
+                self._add_record(kind, expected, record, origin)
+
+    def find(self, kind: str, name: str) -> Registered:
+        """Return a plugin by name.
+
+        Raises:
+            PluginError: If there is none, or more than one.
+        """
+        found = self._found[kind].get(name, [])
+        if len(found) == 1:
+            return found[0]
+        if found:
+            owners = " and ".join(str(one.origin) for one in found)
+            raise PluginError(f"{kind} {name!r} is provided twice, by {owners}: uninstall one")
+        broken = "".join(f"; {failure}" for failure in self.failures)
+        raise PluginError(
+            f"no {kind} is called {name!r}{suggestion(name, self.names(kind))}{broken}"
+        )
+
+    def names(self, kind: str) -> list[str]:
+        """Return the names of one kind of plugin, sorted."""
+        return sorted(self._found[kind])
+
+    def all(self) -> list[Registered]:
+        """Return every record, by kind and name; doubles included."""
+        return [
+            one for kind in HOOKS for name in self.names(kind) for one in self._found[kind][name]
+        ]
+
+    def columns(self) -> list[Column]:
+        """Return the leaderboard columns that plugins add."""
+        return [
+            column
+            for name in self._origins
+            for column in self._call(name, "leaderboard_columns")
+            if isinstance(column, Column)
+        ]
+
+    def add_commands(self, cli: object) -> None:
+        """Let every plugin add its commands to the root group."""
+        for name in self._origins:
+            self._call(name, "add_commands", cli)
+
+    def emit(self, hook: str, event: object) -> None:
+        """Hand an event to every observer; one that raises is reported and goes no further."""
+        caller = getattr(self.manager.hook, hook)
+        for implementation in caller.get_hookimpls():
+            try:
+                arguments = [event] if implementation.argnames else []
+                implementation.function(*arguments)
+            except Exception as error:  # noqa: BLE001 - an observer must not stop a run
+                origin = self._origins.get(
+                    implementation.plugin_name, Origin("?", "", implementation.plugin_name)
+                )
+                failure = Failure(origin, f"{hook} raised {type(error).__name__}: {error}")
+                if failure not in self.failures:
+                    self.failures.append(failure)
+
+    def _call(self, plugin_name: str, hook: str, *arguments: object) -> list[Any]:
+        origin = self._origins[plugin_name]
+        for implementation in getattr(self.manager.hook, hook).get_hookimpls():
+            if implementation.plugin_name == plugin_name:
+                function: Callable[..., Iterable[Any] | None] = implementation.function
+                try:
+                    return list(function(*arguments[: len(implementation.argnames)]) or ())
+                except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises
+                    self._fail(origin, f"{hook} raised {type(error).__name__}: {error}")
+        return []
+
+    def _add_record(
+        self, kind: str, expected: type[PluginInfo], record: object, origin: Origin
+    ) -> None:
+        fault = _record_fault(expected, record)
+        if fault or not isinstance(record, PluginInfo):
+            self._fail(origin, str(fault))
+            return
+        same = self._found[kind].setdefault(record.name, [])
+        same.append(Registered(record, origin))
+        if len(same) == 2:
+            self._fail(origin, f"{kind} {record.name!r} is already provided by {same[0].origin}")
+
+    def _fail(self, origin: Origin, reason: str) -> None:
+        self.failures.append(Failure(origin, " ".join(reason.split())))
+
+
+def load_registry() -> Registry:
+    """Find every installed plugin."""
+    registry = Registry()
+    registry.add_entry_points(entry_points(group=GROUP))
+    return registry
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Return the name that is most like another, or ``None`` where none is."""
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return close[0] if close else None
+
+
+def suggestion(name: str, names: Iterable[str]) -> str:
+    """Return the end of a sentence on an unknown name: the nearest one, else all there are."""
+    known = list(names)
+    close = nearest(name, known)
+    if close:
+        return f": did you mean {close!r}?"
+    return f" (there are: {', '.join(known)})" if known else ""
+
+
+#: Names that plugins of a kind cannot have.
+_RESERVED = {AttackInfo.kind: {NONE}, DefenseInfo.kind: {NONE}, MetricInfo.kind: NAMES}
+
+
+def _record_fault(expected: type[PluginInfo], record: object) -> str | None:
+    if not isinstance(record, expected):
+        return f"announces {record!r} where a {expected.__name__} is expected"
+    if not all(isinstance(part, str) for part in (record.name, record.target)):
+        return f"{record.name!r}: name and target must be strings"
+    acts_on = record.acts_on if isinstance(record, DefenseInfo) else "encoder"
+    options: object = record.options
+    reserved = record.name in _RESERVED.get(record.kind, ())
+    rules = (
+        (record.api == API, f"was made for interface {record.api}; this backbench has {API}"),
+        (_KEBAB.fullmatch(record.name), "the name is not in kebab-case"),
+        (not reserved, "the name is reserved"),
+        (_TARGET.fullmatch(record.target), f"target {record.target!r} is not 'module:Class'"),
+        (
+            isinstance(options, type) and issubclass(options, Options),
+            "options must be a subclass of backbench.plugin.Options",
+        ),
+        (
+            acts_on in {"encoder", "dataset"},
+            f"acts_on is {acts_on!r}, and must be 'encoder' or 'dataset'",
+        ),
+    )
+    return next((f"{record.name!r}: {text}" for holds, text in rules if not holds), None)
+
+
+def _order(point: EntryPoint) -> tuple[str, str]:
+    return (point.dist.name if point.dist else "", point.name)
+
+
+def _origin(point: EntryPoint) -> Origin:
+    if point.dist is None:
+        return Origin("unknown", "", point.name)
+    return Origin(point.dist.name, point.dist.version, point.name)

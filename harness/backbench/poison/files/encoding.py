@@ -1,0 +1,147 @@
+"""One picture: read it, stamp it, code it, write it, describe it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from backbench.data.decode import Square, read_picture
+from backbench.data.encode import FileFormat, encode
+from backbench.images import Pixels
+from backbench.plugin import Attack, Split
+from backbench.poison.poisoning import Picture, pixel_hash, recode, shallow, stamp_picture
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A picture to write.
+
+    Args:
+        who: Which one it is.
+        split: Which split of the data set it is of.
+        image: Its file, or its pixels where it has none.
+        square: What becomes of it first.
+        stamped: Whether it gets the trigger.
+        path: Where it goes.
+        name: The same as the manifest names it.
+        sha256: Of the file that is there if all is well; "" if none should be.
+    """
+
+    who: Picture
+    split: Split
+    image: str | Pixels
+    square: Square | None
+    stamped: bool
+    path: str
+    name: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """How pictures are made and written.
+
+    Args:
+        attack: The attack.
+        seed: Seed of every draw.
+        file_format: Of the files.
+        quality: Of JPEGs.
+        alike: Whether clean pictures go through the JPEG of the attack too.
+    """
+
+    attack: Attack
+    seed: int
+    file_format: FileFormat
+    quality: int
+    alike: bool
+
+
+def make(job: Job, coding: Coding) -> str:
+    """Write a picture, unless the right file is there.
+
+    Args:
+        job: Which one.
+        coding: How.
+
+    Returns:
+        Its line of the manifest; "" if there was nothing to do.
+
+    Raises:
+        DataError: If the picture cannot be read.
+        StageError: If the attack gave no picture.
+    """
+    if job.sha256 and _hash_of(job.path) == job.sha256:
+        return ""
+    given = job.image
+    picture = read_picture(given, job.square) if isinstance(given, str) else given
+    clean = pixels = np.asarray(picture)
+    mark = None
+    if job.stamped:
+        pixels, mark, rows = stamp_picture(coding.attack, clean, job.who, job.split, coding.seed)
+        picture = _changed(picture, pixels, rows)
+    if coding.file_format == "png" and (job.stamped or coding.alike):
+        picture = recode(coding.attack, pixels)
+    content = encode(picture, coding.file_format, coding.quality)
+    _write(job.path, content)
+    more = {"file": job.name, "file_sha256": hashlib.sha256(content).hexdigest()}
+    if mark is not None:
+        return mark.line(**more)
+    return json.dumps({**shallow(job.who), "before": pixel_hash(clean), **more}) + "\n"
+
+
+def _changed(picture: Image.Image | Pixels, pixels: Pixels, rows: slice) -> Image.Image | Pixels:
+    """Return the changed picture; of one of Pillow, only the rows that differ are converted."""
+    if not isinstance(picture, Image.Image):
+        return pixels
+    if rows.stop > rows.start:
+        changed = Image.fromarray(np.ascontiguousarray(pixels[rows]))
+        picture.paste(changed, (0, rows.start))
+    return picture
+
+
+def _hash_of(path: str) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def _write(path: str, content: bytes) -> None:
+    """Write a file by rename, so that what bears its name is whole."""
+    folder, name = os.path.split(path)
+    partial = os.path.join(folder, f".{name}.partial")  # noqa: PTH118 - a path is slower than this
+    try:
+        _write_bytes(partial, content)
+    except FileNotFoundError:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        _write_bytes(partial, content)
+    os.replace(partial, path)  # noqa: PTH105 - as above
+
+
+def _write_bytes(path: str, content: bytes) -> None:
+    with open(path, "wb") as file:  # noqa: PTH123 - as above
+        file.write(content)
+
+
+# -- in a process of its own -------------------------------------------------------------------
+
+_OURS: Final[list[Coding]] = []
+
+
+def begin(coding: Coding) -> None:
+    """Prepare a worker process."""
+    _OURS[:] = [coding]
+
+
+def make_some(jobs: Sequence[Job]) -> list[str]:
+    """Write pictures in a worker process."""
+    (coding,) = _OURS
+    return [make(job, coding) for job in jobs]

@@ -1,0 +1,367 @@
+"""The published configuration files, and their counterparts in TOML."""
+
+from __future__ import annotations
+
+import configparser
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+from backbench.errors import ConfigError, Fault
+from backbench.plugin.registry import suggestion
+
+SECTION: Final = "poison_generation"
+PLACEMENTS: Final = ("center", "multiple", "random")
+SPLITS: Final = ("train", "val_poisoned")
+#: Quality of the JPEGs that the published code writes: Pillow's default.
+QUALITY: Final = 75
+#: Side of its validation pictures, px.
+VAL_SIZE: Final = 224
+
+_SECTION = re.compile(rf"^\s*\[{SECTION}\]", re.MULTILINE)
+_LOGFILE = "logs/{}/patched_generation.log"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """The values of a published configuration file, under its names.
+
+    Source: Saha et al. 2022, published code, ``poison-generation/cfg/*.cfg`` and
+        ``generate_poison.py``.
+    """
+
+    id: str
+    data_root: str
+    text: bool
+    fntsize: int
+    trigger: str
+    alpha_composite: bool
+    train_location: str
+    train_location_min: float
+    train_location_max: float
+    train_alpha: float
+    watermark_width: int
+    targeted: bool
+    target_wnid: str
+    poison_injection_rate: float
+    val_location: str
+    val_location_min: float
+    val_location_max: float
+    val_alpha: float
+    poison_savedir: str
+    logfile: str
+    splits: tuple[str, ...]
+    patch_params: bool
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+
+def is_published(text: str) -> bool:
+    """Tell a published configuration file from one of ours."""
+    return _SECTION.search(text) is not None
+
+
+def read_published(text: str, source: str) -> Published:
+    """Read a published configuration file.
+
+    Args:
+        text: Its content.
+        source: What the user calls it.
+
+    Raises:
+        ConfigError: With all that is missing or cannot be used.
+
+    Differs: The list of splits may hold spaces. A lone ``%`` stands for itself; there it ends in
+        an exception.
+    """
+    parser = configparser.ConfigParser()
+    try:
+        parser.read_string(text, source)
+    except configparser.Error as error:
+        message = " ".join(str(error).split())
+        raise ConfigError(source, [Fault("", f"not a configuration file: {message}")]) from error
+    reader = _Reader(parser)
+    values: dict[str, Any] = {"id": reader.read("experiment", "ID", str)}
+    kinds = {one.name: _KINDS[str(one.type)] for one in fields(Published)[1:-1]}
+    for key, kind in kinds.items():
+        values[key] = reader.read(SECTION, key, kind)
+    for key in parser[SECTION]:
+        if key not in kinds:
+            reader.notes.append(f"{key}: no such key; passed over{suggestion(key, kinds)}")
+    for key in ("train_location", "val_location"):
+        if values[key] is not None and values[key] not in PLACEMENTS:
+            hint = suggestion(values[key], PLACEMENTS)
+            reader.faults.append(
+                Fault(f"{SECTION}.{key}", f"no placement is called {values[key]!r}{hint}")
+            )
+    values["splits"] = tuple(_splits(values["splits"] or (), reader))
+    if reader.faults:
+        raise ConfigError(source, reader.faults)
+    values["poison_savedir"] = _with_id(values["poison_savedir"], values["id"])
+    values["logfile"] = _with_id(values["logfile"], values["id"])
+    return Published(**values, notes=tuple(reader.notes))
+
+
+def to_tables(published: Published, find: Callable[[str], Path | str]) -> dict[str, Any]:
+    """Return the tables of ours that say the same.
+
+    Args:
+        published: A published configuration.
+        find: Says where a file is that is named relative to somewhere.
+
+    Source: Saha et al. 2022, published code: labels are ranks in ImageNet-100's list; validation
+        pictures are resized to 256 px and cut to 224; what is written is JPEG of quality 75.
+    """
+    attack: dict[str, Any] = {
+        "plugin": "patch",
+        "mode": "targeted" if published.targeted else "untargeted",
+    }
+    if published.targeted:
+        attack["target"] = published.target_wnid
+    of = "target_class" if published.targeted else "dataset"
+    attack["rate"] = {"of": of, "value": published.poison_injection_rate}
+    if published.text:
+        attack |= {"text": published.trigger, "text_size": published.fntsize}
+    else:
+        attack["trigger"] = str(find(published.trigger))
+        attack["blend"] = "composite" if published.alpha_composite else "paste"
+    attack |= {
+        "width": published.watermark_width,
+        "train_placement": published.train_location,
+        "train_location": [published.train_location_min, published.train_location_max],
+        "val_placement": published.val_location,
+        "val_location": [published.val_location_min, published.val_location_max],
+    }
+    if not published.text:
+        attack["opacity"] = _other(published.train_alpha)
+        if published.val_alpha != published.train_alpha:
+            attack["val_opacity"] = _other(published.val_alpha)
+    attack["jpeg_quality"] = QUALITY
+    return {
+        "poison": {
+            "id": published.id,
+            "out": published.poison_savedir,
+            "splits": list(published.splits),
+            "patch_columns": published.patch_params,
+        },
+        "datasets": {
+            "imagenet100": {
+                "plugin": "image-folder",
+                "root": str(find(published.data_root)),
+                "classes": "imagenet100",
+                "val_size": VAL_SIZE,
+            }
+        },
+        "attacks": {"patch": attack},
+    }
+
+
+def notes_on(published: Published) -> list[str]:
+    """Say what of a published configuration has no counterpart, or is done otherwise."""
+    notes = [*published.notes, f"logfile: not written ({published.logfile})"]
+    if published.target_wnid and not published.targeted:
+        notes.append("target_wnid: not used, since targeted is false")
+    if published.text:
+        notes.append("alpha_composite: not used for a text")
+        if (published.train_alpha, published.val_alpha) != (0.5, 0.5):
+            notes.append(
+                "train_alpha, val_alpha: the published code draws text at 128 of 255 whatever "
+                "they say, and so do we; set opacity in TOML"
+            )
+        if published.fntsize != 30:
+            notes.append(f"fntsize: {published.fntsize} here; the published code always has 30")
+    elif not published.alpha_composite and (published.train_alpha or published.val_alpha):
+        notes.append("train_alpha, val_alpha: hold here; the published code ignores them for paste")
+    if published.text or not published.alpha_composite:
+        for split in ("train", "val"):
+            span = [getattr(published, f"{split}_location_{end}") for end in ("min", "max")]
+            random = getattr(published, f"{split}_location") == "random"
+            if random and split in str(published.splits) and span != [0.25, 0.75]:
+                low, high = span
+                notes.append(
+                    f"{split}_location_min, {split}_location_max: {low:g} and {high:g} here; the "
+                    "published code has 0.25 and 0.75 for text and paste"
+                )
+    return notes
+
+
+def write_published(published: Published) -> str:
+    """Return the text of a published configuration file."""
+    lines = []
+    for key in (one.name for one in fields(Published)[1:] if one.compare):
+        text = _as_text(getattr(published, key))
+        if key in {"poison_savedir", "logfile"}:
+            text = text.replace(_as_text(published.id), "{}")
+        lines.append(f"{key}={text}")
+    head = f"[experiment]\nID={_as_text(published.id)}\n\n[{SECTION}]\n"
+    return head + "\n".join(lines) + "\n"
+
+
+def from_values(
+    poison: Mapping[str, Any], dataset: Mapping[str, Any], attack: Mapping[str, Any], source: Path
+) -> tuple[Published, list[str]]:
+    """Return the published configuration that says the same as validated values of ours.
+
+    Args:
+        poison: Of the table ``[poison]``.
+        dataset: Options of the data set, an ``image-folder``.
+        attack: Options of the attack, a ``patch``.
+        source: The file; named after it is the experiment where the table has no id.
+
+    Returns:
+        The configuration, and what of ours has no counterpart there.
+
+    Raises:
+        ConfigError: If something essential cannot be said.
+    """
+    faults = list(_unsayable(dataset, attack))
+    if faults:
+        raise ConfigError(str(source), faults)
+    text, rate = attack["text"] is not None, attack["rate"]
+    val_opacity = attack["opacity"] if attack["val_opacity"] is None else attack["val_opacity"]
+    ident = poison["id"] or source.stem
+    published = Published(
+        id=ident,
+        data_root=str(dataset["root"]),
+        text=text,
+        fntsize=attack["text_size"],
+        trigger=attack["text"] if text else str(attack["trigger"]),
+        alpha_composite=attack["blend"] == "composite",
+        train_location=attack["train_placement"],
+        train_location_min=attack["train_location"][0],
+        train_location_max=attack["train_location"][1],
+        train_alpha=_other(attack["opacity"]),
+        watermark_width=attack["width"],
+        targeted=attack["mode"] == "targeted",
+        target_wnid=attack["target"] or "",
+        poison_injection_rate=rate["value"],
+        val_location=attack["val_placement"],
+        val_location_min=attack["val_location"][0],
+        val_location_max=attack["val_location"][1],
+        val_alpha=_other(val_opacity),
+        poison_savedir=str(poison["out"] or "poison/{}").replace("{}", ident),
+        logfile=_LOGFILE.replace("{}", ident),
+        splits=tuple(poison["splits"]),
+        patch_params=poison["patch_columns"],
+    )
+    return published, list(_lost(poison, dataset, attack))
+
+
+def _unsayable(dataset: Mapping[str, Any], attack: Mapping[str, Any]) -> list[Fault]:
+    faults = []
+    if attack["text"] is None and isinstance(attack["trigger"], int):
+        message = "a made trigger has no file there; `backbench poison` writes one, trigger.png"
+        faults.append(Fault("trigger", message))
+    wanted = "target_class" if attack["mode"] == "targeted" else "dataset"
+    if attack["rate"]["of"] != wanted:
+        faults.append(Fault("rate", f'the published rate is a share: set of = "{wanted}"'))
+    if dataset["classes"] != "imagenet100":
+        message = 'the published code knows ImageNet-100 only: set classes = "imagenet100"'
+        faults.append(Fault("classes", message))
+    faults += [
+        Fault(split, f"the published code wants the folder {split!r}")
+        for split in ("train", "val")
+        if dataset[split] != split
+    ]
+    return faults
+
+
+def _lost(
+    poison: Mapping[str, Any], dataset: Mapping[str, Any], attack: Mapping[str, Any]
+) -> list[str]:
+    checks = {
+        "seed: the published code is not seeded": bool(poison["seed"]),
+        "format: the published code writes JPEG": poison["format"] != "jpeg",
+        "reencode_clean: not there": poison["reencode_clean"],
+        "patch_columns: the published code ends in an exception": poison["patch_columns"],
+        f"quality: the published code writes {QUALITY}": (poison["quality"] or QUALITY) != QUALITY,
+        "resize: training pictures keep their size there": dataset["resize"] is not None,
+        f"val_size: the published code has {VAL_SIZE}": dataset["val_size"] not in {None, VAL_SIZE},
+        "train_per_class, val_per_class: not there": bool(
+            dataset["train_per_class"] or dataset["val_per_class"]
+        ),
+        "font: the published code has FreeMono Bold": attack["text"] is not None,
+        "opacity, location: the published code ignores them for text and paste": (
+            attack["blend"] == "paste"
+        ),
+    }
+    return [note for note, holds in checks.items() if holds]
+
+
+class _Reader:
+    """Reads values, and keeps what is wrong with them."""
+
+    def __init__(self, parser: configparser.ConfigParser) -> None:
+        self._parser = parser
+        self.faults: list[Fault] = []
+        self.notes: list[str] = []
+
+    def read(self, section: str, key: str, kind: Callable[[str], Any]) -> Any:
+        path = f"{section}.{key}"
+        try:
+            value = self._parser.get(section, key)
+        except (configparser.NoSectionError, configparser.NoOptionError):
+            self.faults.append(Fault(path, "is missing"))
+            return None
+        except configparser.InterpolationError:
+            value = self._parser.get(section, key, raw=True)
+            self.notes.append(f"{key}: '%' is taken as it stands; the published code wants '%%'")
+        try:
+            return kind(value)
+        except ValueError:
+            wanted = {int: "a whole number", float: "a number", _truth: "true or false"}[kind]
+            self.faults.append(Fault(path, f"should be {wanted} (given: {value!r})"))
+            return None
+
+
+def _truth(value: str) -> bool:
+    try:
+        return configparser.ConfigParser.BOOLEAN_STATES[value.lower()]
+    except KeyError:
+        raise ValueError(value) from None
+
+
+def _list(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+_KINDS: Final[dict[str, Callable[[str], Any]]] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": _truth,
+    "tuple[str, ...]": _list,
+}
+
+
+def _splits(named: tuple[str, ...], reader: _Reader) -> list[str]:
+    taken = []
+    for one in dict.fromkeys(named):
+        if one in SPLITS:
+            taken.append(one)
+        elif one == "val":
+            reader.notes.append("splits: val is passed over, as in the published code")
+        else:
+            hint = suggestion(one, SPLITS)
+            reader.faults.append(Fault(f"{SECTION}.splits", f"no split is called {one!r}{hint}"))
+    if not taken and not reader.faults:
+        reader.faults.append(Fault(f"{SECTION}.splits", "names nothing to do"))
+    return taken
+
+
+def _with_id(path: str, ident: str) -> str:
+    return path.replace("{}", ident).replace("{0}", ident)
+
+
+def _other(share: float) -> float:
+    """Turn the trigger's share into the picture's, or back."""
+    return round(1 - share, 12)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value).replace("%", "%%")

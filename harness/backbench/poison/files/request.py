@@ -1,0 +1,321 @@
+"""What is asked for: from a file and the command line to validated values."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from backbench.benchmark.config import Instance, load_instance, open_dataset
+from backbench.benchmark.file import pydantic_faults
+from backbench.data.encode import FileFormat
+from backbench.errors import ConfigError, Fault, UsageError
+from backbench.model import NONE
+from backbench.plugin import Dataset, DatasetFacts, LocalPath
+from backbench.plugin.registry import Registry, suggestion
+from backbench.poison.files import published
+
+Stamped = Literal["train", "val_poisoned"]
+
+#: Quality of JPEGs where nothing says another: the published one.
+DEFAULT_QUALITY: Final = published.QUALITY
+DEFAULT_OUT: Final = Path("poison")
+
+
+def _comma_separated(value: Any) -> Any:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+class PoisonTable(BaseModel):
+    """The table ``[poison]``; the command line goes before it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str | None = Field(None, description="the data set, where the file has several")
+    attack: str | None = Field(None, description="the attack, where the file has several")
+    seed: Annotated[int, Field(ge=0, strict=True)] | None = Field(
+        None, description="seed of every draw; left out, the benchmark's first, or 0"
+    )
+    out: LocalPath | None = Field(None, description="folder to write to")
+    splits: Annotated[
+        tuple[Stamped, ...], BeforeValidator(_comma_separated), Field(min_length=1)
+    ] = Field(("train", "val_poisoned"), description="what to write")
+    format: FileFormat = Field("jpeg", description="of the pictures: jpeg or png")
+    quality: int | None = Field(
+        None, ge=1, le=95, description="of JPEGs; left out, the attack's jpeg_quality, or 75"
+    )
+    reencode_clean: bool = Field(
+        default=False, description="write clean pictures too, coded like the poisoned ones"
+    )
+    patch_columns: bool = Field(
+        default=False, description="end the lines of poisoned pictures with x y width height"
+    )
+    id: str | None = Field(
+        None, min_length=1, description="name folders and lists as the published code does"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What a file says, without a look at the data set.
+
+    Args:
+        source: The file, as the user named it.
+        dataset: The data set.
+        attack: The attack.
+        poison: How, and where to.
+        seed: Seed of every draw.
+        out: Folder of the pictures.
+        lists: Folder of the lists, where it is another one.
+        notes: What the user should know.
+    """
+
+    source: str
+    dataset: Instance
+    attack: Instance
+    poison: PoisonTable
+    seed: int
+    out: Path
+    lists: Path
+    notes: tuple[str, ...]
+
+    @property
+    def quality(self) -> int:
+        """Quality of the JPEGs."""
+        own: int | None = getattr(self.attack.options, "jpeg_quality", None)
+        return self.poison.quality or own or DEFAULT_QUALITY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request(Chosen):
+    """What is asked for, validated as far as can be without reading a picture.
+
+    Args:
+        data: The data set, opened.
+        facts: What is known of it.
+    """
+
+    data: Dataset
+    facts: DatasetFacts
+
+
+def read_request(path: Path, given: Mapping[str, Any], registry: Registry) -> Request:
+    """Read a file of ours or a published one, and open the data set.
+
+    Args:
+        path: A benchmark file, one with a table ``[poison]``, or a published configuration.
+        given: Values of ``[poison]`` from the command line; they go first.
+        registry: The installed plugins.
+
+    Raises:
+        ConfigError: With every fault of the file and the command line.
+        UsageError: If the file cannot be read.
+    """
+    faults: list[Fault] = []
+    chosen, opened = _read(path, given, registry, faults, opens=True)
+    if faults or chosen is None or opened is None:
+        raise ConfigError(str(path), list(dict.fromkeys(faults)))
+    own = {one.name: getattr(chosen, one.name) for one in fields(chosen)}
+    return Request(**own, data=opened[0], facts=opened[1])
+
+
+def read_instances(path: Path, given: Mapping[str, Any], registry: Registry) -> Chosen:
+    """Read a file without a look at the data set, which may be elsewhere.
+
+    Args:
+        path: As for :func:`read_request`.
+        given: As there.
+        registry: The installed plugins.
+
+    Raises:
+        ConfigError: With every fault of the file and the command line.
+        UsageError: If the file cannot be read.
+    """
+    faults: list[Fault] = []
+    chosen, _ = _read(path, given, registry, faults, opens=False)
+    if faults or chosen is None:
+        raise ConfigError(str(path), list(dict.fromkeys(faults)))
+    return chosen
+
+
+def _read(
+    path: Path, given: Mapping[str, Any], registry: Registry, faults: list[Fault], *, opens: bool
+) -> tuple[Chosen | None, tuple[Dataset, DatasetFacts] | None]:
+    tables, notes, is_ours = read_tables(path)
+    base = path.parent if is_ours else Path.cwd()
+    poison = _poison_table(tables, given, base, faults)
+    found: dict[str, Instance] = {}
+    for axis in ("datasets", "attacks"):
+        name = _choose(tables, axis, getattr(poison, axis.removesuffix("s")), registry, faults)
+        if name is not None:
+            one = load_instance(
+                tables, axis, name, registry=registry, folder=path.parent, faults=faults
+            )
+            if one is not None:
+                found[axis] = one
+    opened = open_dataset(found["datasets"], faults) if opens and "datasets" in found else None
+    if "attacks" in found:
+        faults += _of_attack(found["attacks"], poison, opened[1] if opened else None)
+    if len(found) < 2:
+        return None, opened
+    out = _plain(poison.out or DEFAULT_OUT)
+    chosen = Chosen(
+        source=str(path),
+        dataset=found["datasets"],
+        attack=found["attacks"],
+        poison=poison,
+        seed=poison.seed if poison.seed is not None else _first_seed(tables),
+        out=out,
+        lists=out if "out" in given or poison.id is None else _plain(base),
+        notes=tuple(notes),
+    )
+    return chosen, opened
+
+
+def read_tables(path: Path) -> tuple[dict[str, Any], list[str], bool]:
+    """Read a file; a published one becomes the tables that say the same.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The tables, notes for the user, and whether the file is one of ours.
+
+    Raises:
+        ConfigError: If it is neither TOML nor a published configuration.
+        UsageError: If it cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UsageError(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
+    if published.is_published(text):
+        found = published.read_published(text, str(path))
+        tables = published.to_tables(found, finder(path))
+        return tables, published.notes_on(found), False
+    try:
+        return tomllib.loads(text), [], True
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(str(path), [Fault("", f"not valid TOML: {error}")]) from error
+
+
+def finder(path: Path) -> Callable[[str], Path | str]:
+    """Return a function that finds what a published configuration names.
+
+    The published code runs in ``poison-generation/``, and its configurations lie in ``cfg/`` below
+    that: a relative path may begin where we are, beside the file, or one folder above it.
+
+    Args:
+        path: The configuration.
+    """
+    places = (Path.cwd(), path.parent, path.parent.parent)
+
+    def find(name: str) -> Path | str:
+        if Path(name).is_absolute():
+            return name
+        found = (place / name for place in places if (place / name).exists())
+        return next(found, places[0] / name).absolute()
+
+    return find
+
+
+def _plain(path: Path) -> Path:
+    """Make a path absolute, without ``..``: it stands in lists, and is compared with others."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps `..`
+
+
+def _poison_table(
+    tables: Mapping[str, Any], given: Mapping[str, Any], folder: Path, faults: list[Fault]
+) -> PoisonTable:
+    stated = tables.get("poison", {})
+    if not isinstance(stated, Mapping):
+        faults.append(Fault("poison", "should be a table"))
+        stated = {}
+    inner = _validated(stated, folder, "poison", faults)
+    own = _validated(given, Path.cwd(), "", faults)
+    changes = {name: getattr(own, name) for name in own.model_fields_set}
+    return inner.model_copy(update=changes)
+
+
+def _validated(
+    values: Mapping[str, Any], folder: Path, prefix: str, faults: list[Fault]
+) -> PoisonTable:
+    context = {"base": folder}
+    try:
+        return PoisonTable.model_validate(dict(values), context=context)
+    except ValidationError as error:
+        faults.extend(pydantic_faults(error, PoisonTable, prefix))
+        wrong = {str(item["loc"][0]) for item in error.errors()}
+    right = {key: value for key, value in values.items() if key not in wrong}
+    return PoisonTable.model_validate(right, context=context)
+
+
+def _choose(
+    tables: Mapping[str, Any],
+    axis: str,
+    wanted: str | None,
+    registry: Registry,
+    faults: list[Fault],
+) -> str | None:
+    kind = axis.removesuffix("s")
+    named = tables.get(axis, {})
+    if not isinstance(named, Mapping) or not all(isinstance(t, Mapping) for t in named.values()):
+        faults.append(Fault(axis, f"should hold a table for each {kind}: [{axis}.name]"))
+        return None
+    known = dict.fromkeys([*named, *_implied(tables, axis, registry)])
+    if wanted is not None:
+        if wanted in known or wanted in registry.names(kind):
+            return wanted
+        hint = suggestion(wanted, [*known, *registry.names(kind)])
+        faults.append(Fault(f"--{kind}", f"no {kind} is called {wanted!r}{hint}"))
+        return None
+    if len(known) == 1:
+        return str(next(iter(known)))
+    if known:
+        message = f"the file has several: choose with --{kind}: {', '.join(known)}"
+    else:
+        message = f"the file has none: add a table [{axis}.name]"
+    faults.append(Fault(axis, message))
+    return None
+
+
+def _implied(tables: Mapping[str, Any], axis: str, registry: Registry) -> list[str]:
+    """Return the plugins that a matrix names without a table."""
+    known = registry.names(axis.removesuffix("s"))
+    matrices = tables.get("matrix", [])
+    found: list[str] = []
+    for matrix in matrices if isinstance(matrices, list) else []:
+        named = matrix.get(axis, []) if isinstance(matrix, Mapping) else []
+        found += [named] if isinstance(named, str) else named
+    return [name for name in found if name != NONE and name in known]
+
+
+def _of_attack(attack: Instance, poison: PoisonTable, facts: DatasetFacts | None) -> list[Fault]:
+    faults = []
+    own: int | None = getattr(attack.options, "jpeg_quality", None)
+    if own is not None and poison.quality is not None and own != poison.quality:
+        message = f"{poison.quality}, and {attack.path}.jpeg_quality is {own}: leave one out"
+        faults.append(Fault("quality", message))
+    if poison.format == "png" and poison.quality is not None:
+        faults.append(Fault("quality", "is of JPEGs, and format is png: leave one out"))
+    if poison.id is not None and attack.registered.info.name != "patch":
+        faults.append(Fault("poison.id", "the published names are for the plugin patch only"))
+    if facts is not None:
+        faults += [Fault(attack.path, sentence) for sentence in attack.options.faults(facts)]
+    return faults
+
+
+def _first_seed(tables: Mapping[str, Any]) -> int:
+    header = tables.get("benchmark")
+    seeds = header.get("seeds", 0) if isinstance(header, Mapping) else 0
+    first = seeds[0] if isinstance(seeds, list) and seeds else seeds
+    return first if isinstance(first, int) else 0

@@ -1,0 +1,291 @@
+"""Write the pictures on all cores, then lists, contact sheet and summary; continue what is begun.
+
+A manifest grows line by line, in the order of its pictures, under the name ``….partial``, and is
+renamed when it is whole. What was interrupted is thus a prefix: its files are checked against the
+hashes in it, and the rest is made. Every picture has a seed of its own, so the end is the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import astuple, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from backbench.data.decode import decode
+from backbench.data.files import spread
+from backbench.data.lists import format_line
+from backbench.errors import ConfigError, StageError
+from backbench.poison.files.contact_sheet import Pair, contact_sheet
+from backbench.poison.files.encoding import Coding, Job, begin, make, make_some
+from backbench.poison.files.layout import Part
+from backbench.poison.files.layout_plan import Group, Plan, existing_faults
+from backbench.poison.poisoning import Picture, rates, read_manifest
+from backbench.system.children import WORTH_PROCESSES, in_order, start_processes
+from backbench.system.locks import alone_in
+
+#: Pictures of each part on the contact sheet.
+_SHOWN: Final = 4
+
+Progress = Callable[[int], None]
+_Run = Callable[[Iterable[Job]], Iterator[str]]
+
+
+def write(plan: Plan, processes: int, progress: Progress) -> dict[str, Any]:
+    """Write all that is planned and not there yet.
+
+    Args:
+        plan: What to write.
+        processes: Most that work at the same time.
+        progress: Called with the number of pictures that are done since the last call.
+
+    Returns:
+        The summary, as it stands in ``poison.json``.
+
+    Raises:
+        ConfigError: If the folder holds other poison by now.
+        DataError: If a picture cannot be read, or another process is writing to the folder.
+        StageError: If what is there was made of other pictures, or a process was killed.
+    """
+    with alone_in(plan.layout.home):
+        # Another process may have been there since the plan was made.
+        faults = list(existing_faults(plan))
+        if faults:
+            raise ConfigError(plan.request.source, faults)
+        return _write(plan, processes, progress)
+
+
+def _write(plan: Plan, processes: int, progress: Progress) -> dict[str, Any]:
+    request, layout = plan.request, plan.layout
+    coding = Coding(
+        plan.attack,
+        request.seed,
+        request.poison.format,
+        request.quality,
+        alike=request.poison.reencode_clean,
+    )
+    if not layout.summary.exists():
+        _write_json(layout.summary, {"request": plan.identity})
+    total = sum(len(group.indices) for group in plan.groups)
+    if processes == 1 or total < WORTH_PROCESSES:
+        for group in plan.groups:
+            _write_group(plan, group, lambda jobs: (make(job, coding) for job in jobs), progress)
+    else:
+        pool = start_processes(processes, begin, coding)
+
+        def run(jobs: Iterable[Job]) -> Iterator[str]:
+            return in_order(pool, processes, make_some, jobs)
+
+        try:
+            for group in plan.groups:
+                _write_group(plan, group, run, progress)
+        except BrokenProcessPool as error:
+            message = "a worker process was killed (out of memory?); run again to continue"
+            raise StageError(message) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+    for part in plan.parts:
+        _replace(layout.lists[part], "".join(_lines(plan, part)).encode())
+    _write_triggers(plan)
+    sheet = layout.sheet.with_name(f".{layout.sheet.name}.partial")
+    contact_sheet(list(_pairs(plan))).save(sheet, "PNG")
+    sheet.replace(layout.sheet)
+    summary = _summary(plan)
+    _write_json(layout.summary, summary)
+    return summary
+
+
+# -- pictures ----------------------------------------------------------------------------------
+
+
+def _write_group(plan: Plan, group: Group, run: _Run, progress: Progress) -> None:
+    """Check what is there of a group, then make the rest."""
+    final = group.manifest
+    partial = final.with_name(f"{final.name}.partial")
+    final.parent.mkdir(parents=True, exist_ok=True)
+    there = final if final.exists() else partial
+    there.touch()
+    count, end = _check(plan, group, there, run, progress)
+    if there == final:
+        if count == len(group.indices) and end == final.stat().st_size:
+            return
+        final.replace(partial)
+    with partial.open("r+b") as manifest:
+        manifest.truncate(end)
+        manifest.seek(end)
+        jobs = (_job(plan, group, index) for index in group.indices[count:])
+        for line in run(jobs):
+            manifest.write(line.encode())
+            manifest.flush()
+            progress(1)
+    partial.replace(final)
+
+
+def _check(
+    plan: Plan, group: Group, manifest: Path, run: _Run, progress: Progress
+) -> tuple[int, int]:
+    """Make again the pictures of a manifest that have gone or changed.
+
+    Returns:
+        How many of its lines are right, and where the last of them ends, bytes.
+    """
+    waiting: deque[bytes] = deque()
+
+    def known() -> Iterator[Job]:
+        with manifest.open("rb") as file:
+            for index, line in zip(group.indices, file, strict=False):
+                job = _job(plan, group, index)
+                sha256 = _hash_in(line, job)
+                if not sha256:
+                    return
+                waiting.append(line)
+                yield replace(job, sha256=sha256)
+
+    count = end = 0
+    for made in run(known()):
+        line = waiting.popleft()
+        if made and made.encode() != line:
+            raise StageError(
+                f"{manifest}: line {count + 1} was made of another picture than the data set has "
+                "now; remove what is there, or choose another folder"
+            )
+        count, end = count + 1, end + len(line)
+        progress(1)
+    return count, end
+
+
+def _hash_in(line: bytes, job: Job) -> str:
+    """Return the file's hash that a manifest's line states; "" if it is not the job's line."""
+    try:
+        fields = json.loads(line) if line.endswith(b"\n") else {}
+        own = (fields["index"], fields["source"], fields["label"], fields["file"])
+        sha256 = str(fields["file_sha256"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return sha256 if own == (*astuple(job.who), job.name) else ""
+
+
+def _job(plan: Plan, group: Group, index: int) -> Job:
+    pictures = group.pictures
+    return Job(
+        who=Picture(index, pictures.sources[index], int(pictures.labels[index])),
+        split=pictures.split,
+        image=pictures.image(index),
+        square=pictures.square,
+        stamped=group.stamped,
+        path=plan.path(group.part, pictures.split, index),
+        name=plan.names[pictures.split][index],
+    )
+
+
+# -- what goes with them -----------------------------------------------------------------------
+
+
+def _lines(plan: Plan, part: Part) -> Iterator[str]:
+    """Yield the lines of a part's list, in the order of the data set."""
+    groups = {group.stamped: group for group in plan.groups if group.part == part}
+    pictures = next(iter(groups.values())).pictures
+    boxes = _columns(plan, groups[True]) if True in groups else {}
+    for index, label in enumerate(pictures.labels.tolist()):
+        if index in boxes or plan.writes_clean:
+            path = plan.path(part, pictures.split, index)
+        else:
+            path = os.path.abspath((pictures.paths or ())[index])  # noqa: PTH100 - many
+        yield format_line(path, label, *boxes.get(index, ())) + "\n"
+
+
+def _columns(plan: Plan, group: Group) -> dict[int, tuple[int, ...]]:
+    """Return the further columns of each stamped picture's line."""
+    if not plan.request.poison.patch_columns:
+        return dict.fromkeys(group.indices, ())
+    return {
+        mark.index: tuple(number for box in mark.boxes for number in box)
+        for mark in read_manifest(group.manifest)
+    }
+
+
+def _write_triggers(plan: Plan) -> None:
+    """Write the trigger as it is put on pictures; once more for the validation if it differs."""
+    train, val = (plan.attack.trigger_picture(split) for split in ("train", "val"))
+    home = plan.layout.trigger
+    if train is not None:
+        Image.fromarray(train).save(home)
+        if val is not None and not np.array_equal(train, val):
+            Image.fromarray(val).save(home.with_name("trigger-val.png"))
+
+
+def _pairs(plan: Plan) -> Iterator[Pair]:
+    """Yield some triggered pictures of every part that is there, of those written before too."""
+    for group in plan.stamped:
+        if not group.manifest.is_file():
+            continue
+        wanted = {group.indices[i] for i in spread(len(group.indices), _SHOWN)}
+        for mark in read_manifest(group.manifest):
+            job = _job(plan, group, mark.index)
+            if mark.index not in wanted or not os.path.exists(job.path):  # noqa: PTH110 - many
+                continue
+            before = decode(job.image, job.square) if isinstance(job.image, str) else job.image
+            first = ", ".join(map(str, mark.boxes[0]))
+            more = f" and {len(mark.boxes) - 1} more" if len(mark.boxes) > 1 else ""
+            name = plan.request.facts.classes[mark.label]
+            yield Pair(
+                before,
+                decode(job.path),
+                mark.boxes,
+                (
+                    f"{group.part}: {mark.source}",
+                    f"class {name}, box {first}{more}, opacity {mark.opacity:g}",
+                ),
+            )
+
+
+def _summary(plan: Plan) -> dict[str, Any]:
+    """Return what was asked for and what came out, of parts written before too."""
+    target, home = plan.attack.target, plan.layout.home
+    parts = {}
+    for part, manifest in plan.layout.manifests.items():
+        found: dict[str, Any] = {}
+        clean = plan.layout.clean_manifest(part)
+        for kind, file in (("stamped", manifest), ("clean", clean)):
+            if file.is_file():
+                with file.open("rb") as lines:
+                    digest = hashlib.file_digest(lines, "sha256")
+                    lines.seek(0)
+                    found[kind] = {
+                        "pictures": sum(1 for _ in lines),
+                        "manifest": os.path.relpath(file, home),
+                        "manifest_sha256": digest.hexdigest(),
+                    }
+        if found:
+            folder, listed = plan.layout.pictures[part], plan.layout.lists[part]
+            places = {
+                "folder": os.path.relpath(folder, home),
+                "list": os.path.relpath(listed, home),
+            }
+            parts[part] = {**places, **found}
+    return {
+        "request": plan.identity,
+        "target": target,
+        "target_name": None if target is None else plan.request.facts.classes[target],
+        **rates(target, plan.chosen, plan.train.labels),
+        "pictures": {"train": len(plan.train), "val": len(plan.val)},
+        "parts": parts,
+    }
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    _replace(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(content)
+    partial.replace(path)

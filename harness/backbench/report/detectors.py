@@ -1,0 +1,310 @@
+"""What a defense found, what it costs, and what is given away for it. No torch."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from backbench.model import NONE, Cell, Plan, StageKind
+from backbench.plugin import Column
+from backbench.report.grid import Grid, Number, print_grid
+from backbench.report.numbers import INTERVAL_NOTE, interval, spread, whole
+from backbench.results.leaderboard import Leaderboard, Row
+from backbench.results.statistics import Bounds, Summary, summarize
+from backbench.store.records import Record
+
+#: What names a line of the table of detection.
+FIELDS = ("dataset", "method", "attack", "defense")
+
+#: What is shown of detection, and of what a defense costs; in ``json`` and ``csv`` there is more.
+DETECTION = (
+    Column("detection/auroc", "AUROC"),
+    Column("detection/average_precision", "AP"),
+    Column("detection/precision_at_20", "P@20"),
+    Column("detection/precision_at_poisons", "P@poisons"),
+    Column("detection/recall_at_1pct_fp", "Recall 1 % FP"),
+    Column("detection/recall", "Recall"),
+    Column("detection/precision", "Precision"),
+    Column("detection/dropped", "Dropped", decimals=0),
+    Column("detection/clean_lost", "Clean lost", decimals=0),
+)
+COST = (
+    Column("cost/seconds", "Seconds", decimals=0),
+    Column("cost/cpu_seconds", "CPU s", decimals=0),
+    Column("cost/retraining_seconds", "Retrain s", decimals=0),
+    Column("cost/peak_gib", "Peak GiB", decimals=2),
+    Column("cost/clean_fraction", "Clean needed"),
+)
+DETECTION_NOTE = (
+    "detection: scores of the training pictures against the poison's manifest; AP: average "
+    "precision; P@k: precision among the k highest, ties in random order; Recall 1 % FP: recall "
+    "where 1 % of the clean pictures are accused; Recall, Precision: of what was dropped. Seconds: "
+    "wall clock of the defense, without the training that follows; Peak: highest memory of its "
+    "worker meanwhile; Clean needed: share of the training set that it asked for as clean; "
+    f"{INTERVAL_NOTE}"
+)
+
+#: Of what stands in the table of detection, what is a number of pictures.
+_COUNTED = ("detection/dropped", "detection/clean_lost")
+
+#: What the table of trade-offs shows; each is paired with the undefended row by seed.
+TRADES = (
+    Column("trade/accuracy_lost", "Acc lost"),
+    Column("trade/asr_removed", "ASR removed"),
+    Column("trade/triggered_gained", "Acc trig. gained"),
+    Column("trade/asr_left", "ASR left"),
+    Column("trade/asr_lift_left", "ASR lift left"),
+)
+TRADE_NOTE = (
+    "each defended row beside the undefended row of the same seeds; removed and gained: good if "
+    f"high; lost: good if low; lift: value less control; {INTERVAL_NOTE}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a table: names, and numbers over seeds.
+
+    Args:
+        names: By field.
+        seeds: Seeds that have numbers.
+        values: By name of the number.
+    """
+
+    names: Mapping[str, str]
+    seeds: tuple[int, ...]
+    values: Mapping[str, Summary]
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A table and what stands around it.
+
+    Args:
+        title: Above it.
+        fields: What names a line.
+        columns: What is shown; only those in which some line has a number.
+        lines: The lines.
+        note: Below it.
+    """
+
+    title: str
+    fields: tuple[str, ...]
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+    note: str
+
+
+def detection_sheet(plan: Plan, record_of: Callable[[str], Record | None]) -> Sheet:
+    """Collect what the defenses of a plan found and cost.
+
+    Args:
+        plan: The plan.
+        record_of: Gives the record of a stage, or ``None``.
+    """
+    found: dict[tuple[str, ...], dict[int, dict[str, float]]] = {}
+    for cell in plan.cells:
+        names = tuple(str(getattr(cell.name, field)) for field in FIELDS)
+        if cell.name.defense != NONE and (numbers := _numbers(cell, plan, record_of)):
+            found.setdefault(names, {})[cell.name.seed] = numbers
+    lines = tuple(
+        _line(dict(zip(FIELDS, names, strict=True)), by_seed) for names, by_seed in found.items()
+    )
+    title = f"{plan.benchmark} · detection"
+    return Sheet(title, FIELDS, (*DETECTION, *COST), lines, DETECTION_NOTE)
+
+
+def _numbers(
+    cell: Cell, plan: Plan, record_of: Callable[[str], Record | None]
+) -> dict[str, float] | None:
+    """Return what the cell's defense found and cost; ``None`` if it has not run."""
+    path = [(plan.stages[key].kind, record_of(key)) for key in cell.path]
+    acts = next((one for kind, one in path if kind in {StageKind.SANITIZE, StageKind.REPAIR}), None)
+    if acts is None:
+        return None
+    numbers = {**acts.metrics, "cost/seconds": acts.wall_s, "cost/cpu_seconds": acts.cpu_s}
+    numbers["cost/peak_gib"] = acts.peak_mem_gib
+    if "clean_fraction" in acts.facts:
+        numbers["cost/clean_fraction"] = float(acts.facts["clean_fraction"])
+    trained = [one for kind, one in path if kind is StageKind.PRETRAIN]
+    if len(trained) > 1 and trained[-1] is not None:
+        numbers["cost/retraining_seconds"] = trained[-1].wall_s
+    return numbers
+
+
+def trade_off_sheet(board: Leaderboard) -> Sheet:
+    """Hold every defended row of a leaderboard against the undefended one.
+
+    Args:
+        board: The leaderboard.
+    """
+    fields = ("dataset", "method", "attack", "evaluator", "defense")
+    rows = {(*(row.names[name] for name in fields), row.protocol): row for row in board.rows}
+    lines = []
+    for (*names, protocol), row in rows.items():
+        bare = rows.get((*names[:-1], NONE, protocol))
+        if names[-1] != NONE and bare is not None:
+            by_seed = {seed: dict(_trades(row, bare, seed)) for seed in row.seeds}
+            lines.append(_line(dict(zip(fields, names, strict=True)), by_seed))
+    title = f"{board.benchmark} · trade-off"
+    return Sheet(title, fields, TRADES, tuple(line for line in lines if line.seeds), TRADE_NOTE)
+
+
+def _trades(row: Row, bare: Row, seed: int) -> Iterator[tuple[str, float]]:
+    """Yield what one seed's defense gave and took."""
+    for name, metric, sign in (
+        ("trade/accuracy_lost", "accuracy/clean", -1),
+        ("trade/asr_removed", "asr", -1),
+        ("trade/triggered_gained", "accuracy/triggered", 1),
+    ):
+        after, before = (
+            _of_seed(row, row.values, metric, seed),
+            _of_seed(bare, bare.values, metric, seed),
+        )
+        if after is not None and before is not None:
+            yield name, sign * (after - before)
+    for name, source in (("trade/asr_left", row.values), ("trade/asr_lift_left", row.lifts)):
+        left = _of_seed(row, source, "asr", seed)
+        if left is not None:
+            yield name, left
+
+
+def _of_seed(row: Row, source: Mapping[str, Summary], metric: str, seed: int) -> float | None:
+    """Return one seed's value; ``None`` where it cannot be told which of the values is its."""
+    summary = source.get(metric)
+    if summary is None or seed not in row.seeds or summary.n != len(row.seeds):
+        return None
+    return summary.values[row.seeds.index(seed)]
+
+
+def _line(names: Mapping[str, str], by_seed: Mapping[int, Mapping[str, float]]) -> Line:
+    seeds = tuple(sorted(seed for seed, numbers in by_seed.items() if numbers))
+    values: dict[str, list[float]] = {}
+    for seed in seeds:
+        for name, value in by_seed[seed].items():
+            values.setdefault(name, []).append(value)
+    found = {name: summarize(numbers, _bounds(name)) for name, numbers in values.items()}
+    return Line(names, seeds, found)
+
+
+def _bounds(name: str) -> Bounds | None:
+    """Return what a number cannot leave; ``None`` for a difference."""
+    if name.startswith("trade/"):
+        return (0.0, 1.0) if name == "trade/asr_left" else None
+    if name in _COUNTED or (name.startswith("cost/") and name != "cost/clean_fraction"):
+        return 0.0, math.inf
+    return 0.0, 1.0
+
+
+# -- as text -----------------------------------------------------------------------------------
+
+
+def print_sheet(sheet: Sheet, style: str, console: Console) -> None:
+    """Print a table.
+
+    Args:
+        sheet: What to print.
+        style: ``table``, ``json``, ``csv``, ``markdown``, ``latex`` or ``html``.
+        console: Where to.
+    """
+    if style == "table":
+        _print_table(sheet, console)
+        return
+    formats = {"json": _as_json, "csv": _comma_separated}
+    text = formats[style](sheet) if style in formats else _tabulated(sheet, style)
+    console.file.write(text + "\n")
+
+
+def _columns(sheet: Sheet) -> list[Column]:
+    """Return the columns in which some line has a number."""
+    return [one for one in sheet.columns if any(one.metric in line.values for line in sheet.lines)]
+
+
+def _names(sheet: Sheet, line: Line) -> list[str]:
+    return [*(line.names[name] for name in sheet.fields), str(len(line.seeds))]
+
+
+def _print_table(sheet: Sheet, console: Console) -> None:
+    columns = _columns(sheet)
+
+    def number(line: Line, column: Column) -> Number:
+        value = line.values.get(column.metric)
+        return Number(spread(value, column.decimals), "", interval(value, column.decimals))
+
+    grid = Grid(
+        title=sheet.title,
+        names=[*(name.capitalize() for name in sheet.fields), "n"],
+        groups=[[column.title] for column in columns],
+        lines=[
+            (_names(sheet, line), [number(line, column) for column in columns])
+            for line in sheet.lines
+        ],
+    )
+    print_grid(grid, console)
+    console.print(Text(sheet.note, "dim"), soft_wrap=not console.is_terminal)
+
+
+def _tabulated(sheet: Sheet, style: str) -> str:
+    from tabulate import tabulate
+
+    columns = _columns(sheet)
+    between = "\n" if style == "html" else " "
+    header = [*(name.capitalize() for name in sheet.fields), "n", *(one.title for one in columns)]
+    body = [
+        [
+            *_names(sheet, line),
+            *(whole(line.values.get(one.metric), one.decimals, between) for one in columns),
+        ]
+        for line in sheet.lines
+    ]
+    align: Sequence[str] = ["left"] * len(sheet.fields)
+    align = [*align, *["right"] * (len(header) - len(align))]
+    form = {"markdown": "github", "latex": "latex_booktabs", "html": "unsafehtml"}[style]
+    if style == "html":
+        header = [escape(one) for one in header]
+        body = [[escape(cell).replace("\n", "<br>") for cell in line] for line in body]
+    text = tabulate(body, header, tablefmt=form, colalign=align, disable_numparse=True)
+    if style == "html":
+        return f"{text}\n<p>{escape(sheet.note)}</p>"
+    if style == "latex":
+        text = text.replace("±", r"$\pm$").replace("–", "--")
+        return text.replace(r"\textasciitilde{}", r"$\sim$")
+    return f"{text}\n\n{sheet.note}"
+
+
+def _as_json(sheet: Sheet) -> str:
+    rows = [
+        {
+            **line.names,
+            "seeds": line.seeds,
+            "metrics": {name: asdict(value) for name, value in line.values.items()},
+        }
+        for line in sheet.lines
+    ]
+    return json.dumps({"title": sheet.title, "rows": rows}, indent=2)
+
+
+def _comma_separated(sheet: Sheet) -> str:
+    names = sorted({name for line in sheet.lines for name in line.values})
+    parts = ("mean", "std", "ci95_low", "ci95_high")
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*sheet.fields, "n", *(f"{name}:{part}" for name in names for part in parts)])
+    for line in sheet.lines:
+        row: list[Any] = [*(line.names[field] for field in sheet.fields), len(line.seeds)]
+        for name in names:
+            summary = line.values.get(name)
+            low, high = summary.ci95 or (None, None) if summary else (None, None)
+            values = (summary.mean, summary.std, low, high) if summary else (None,) * len(parts)
+            row += ["" if value is None else repr(value) for value in values]
+        writer.writerow(row)
+    return out.getvalue().rstrip("\n")

@@ -1,0 +1,270 @@
+"""How a row of the leaderboard came about, from the benchmark file to the predictions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from backbench.benchmark.file import AXES
+from backbench.errors import PluginError, UsageError
+from backbench.metrics import of_head
+from backbench.model import NONE, Plan, PluginUse, Stage, StageKind
+from backbench.plugin.registry import Registry
+from backbench.results.leaderboard import FIELDS, Leaderboard, Row
+from backbench.store.flags import raised_in
+from backbench.store.records import Record
+from backbench.store.store import Store
+
+_HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]#]+?)\s*\]")
+
+#: The table of the benchmark file in which an instance of a field is.
+_AXIS = {axis[:-1]: axis for axis in AXES}
+
+
+def only_row(board: Leaderboard, asked: str) -> Row:
+    """Return the one row that is left.
+
+    Args:
+        board: The rows that are left.
+        asked: What the user has asked for.
+
+    Raises:
+        UsageError: If there is none, or more than one; it says what would tell them apart.
+    """
+    if len(board.rows) == 1:
+        return board.rows[0]
+    if not board.rows:
+        raise UsageError(f"--why {asked!r}: no row is left")
+    apart = []
+    for field in FIELDS:
+        values = list(dict.fromkeys(row.names[field] for row in board.rows))
+        if len(values) > 1:
+            apart.append(f"{field}={'|'.join(values)}")
+    more = f": add {', '.join(apart)}" if apart else ""
+    raise UsageError(f"--why {asked!r}: {len(board.rows)} rows are left{more}")
+
+
+def explain(
+    row: Row,
+    plan: Plan,
+    store: Store,
+    registry: Registry,
+    file: Path,
+    *,
+    profile: str | None = None,
+) -> Iterator[str]:
+    """Yield, line by line, how a row's numbers came about.
+
+    Args:
+        row: The row.
+        plan: The plan that it is of.
+        store: Where its records are.
+        registry: The installed plugins, for defaults.
+        file: The benchmark file.
+        profile: The profile of it, if one was chosen.
+    """
+    evaluator, _, head = row.names["evaluator"].partition(":")
+    names = {**row.names, "evaluator": evaluator}
+    cells = [
+        cell
+        for cell in plan.cells
+        if all(str(getattr(cell.name, field)) == names[field] for field in FIELDS)
+    ]
+    yield " · ".join(f"{field} {row.names[field]}" for field in FIELDS)
+    yield f"n = {len(row.seeds)} of {row.planned} seeds; protocol {row.protocol or 'none'}"
+    for metric, summary in sorted(row.values.items()):
+        values = ", ".join(f"{value:.6g}" for value in summary.values)
+        control = row.controls.get(metric)
+        beside = f"; control {control.mean:.6g}" if control else ""
+        yield f"  {metric} = {summary.mean:.6g} (seeds: {values}{beside})"
+    yield ""
+    yield from _lines_of(file, names, profile)
+    teller = _Teller(plan, store, registry)
+    for cell in sorted(cells, key=lambda one: one.name.seed):
+        yield ""
+        yield f"seed {cell.name.seed}"
+        yield from teller.path(cell.path, head)
+        if cell.control is not None:
+            yield "  its control: the same trigger, shown to an encoder trained on clean data"
+            yield from teller.path(_leading_to(plan, cell.control), head)
+
+
+def _lines_of(file: Path, names: Mapping[str, str], profile: str | None) -> Iterator[str]:
+    """Yield the lines of the benchmark file that a row is of."""
+    tables = _tables(file.read_text(encoding="utf-8"))
+    wanted = ["benchmark", *(f"{_AXIS[field]}.{names[field]}" for field in FIELDS), "matrix"]
+    wanted += [f"profiles.{profile}"] if profile else []
+    for name in wanted:
+        found = [
+            (number, lines)
+            for table, number, lines in tables
+            if table == name or table.startswith((f"{name}.", f"{name}["))
+        ]
+        for number, lines in found:
+            yield f"{file}:{number}"
+            yield from (f"  {line}" for line in lines)
+        if not found and not name.endswith(f".{NONE}"):
+            yield f"{file}: no table [{name}]: all as the plugin of this name has it"
+
+
+def _tables(text: str) -> list[tuple[str, int, list[str]]]:
+    """Return the tables of a TOML file: name, number of the first line, lines without comments."""
+    found: list[tuple[str, int, list[str]]] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        header = _HEADER.match(line)
+        # A line of an array can look like a header only if it starts with a bracket and a name.
+        if header and "=" not in header[2] and "," not in header[2] and '"' not in header[2][:1]:
+            name = re.sub(r"\s*\.\s*", ".", header[2]).replace('"', "").replace("'", "")
+            found.append((name, number, [line]))
+        elif found and line.strip() and not line.lstrip().startswith("#"):
+            found[-1][2].append(line)
+    return found
+
+
+class _Teller:
+    """Tells of stages, of each once.
+
+    Args:
+        plan: The plan.
+        store: Where their records are.
+        registry: The installed plugins, for defaults.
+    """
+
+    def __init__(self, plan: Plan, store: Store, registry: Registry) -> None:
+        self._plan = plan
+        self._store = store
+        self._registry = registry
+        self._told: set[str] = set()
+        self._environments: dict[str, int] = {}
+
+    def path(self, keys: Sequence[str], head: str) -> Iterator[str]:
+        """Tell of the stages that lead to an evaluation, which is the last of them."""
+        for key in keys:
+            stage = self._plan.stages[key]
+            seen = key in self._told
+            self._told.add(key)
+            yield f"  {key}  {stage.label}" + " (see above)" * seen
+            if not seen:
+                record = self._store.record(key)
+                for line in (*self._asked(stage), *self._done(record), *self._gave(record, head)):
+                    yield f"      {line}"
+
+    def _asked(self, stage: Stage) -> Iterator[str]:
+        use = stage.plugin
+        if use is not None:
+            yield f"plugin {use.kind} {use.name} of {use.distribution}, revision {use.revision}"
+            options = ", ".join(_changed(use, self._registry))
+            yield f"options that differ from the defaults: {options or 'none'}"
+        if stage.seed is not None:
+            yield f"seed {stage.seed}"
+        if stage.content:
+            what = "data fingerprint" if stage.kind is StageKind.DATASET else "content"
+            yield f"{what} {stage.content}"
+        for role, key in stage.inputs.items():
+            yield f"reads {role} {key}"
+
+    def _done(self, record: Record | None) -> Iterator[str]:
+        if record is None:
+            yield "has not been run"
+            return
+        made = record.provenance
+        libraries = ", ".join(f"{name} {version}" for name, version in made["libraries"].items())
+        machine = f"{made['processor']}, {made['cores']} cores, {made['platform']}"
+        text = f"Python {made['python']}, {libraries}; on {machine}"
+        text += "".join(
+            f"; {line}"
+            for what, name in (("torch's switches", "determinism"), ("variables", "environment"))
+            for line in _said(what, made.get(name))
+        )
+        number = self._environments.get(text)
+        if number is None:
+            number = self._environments[text] = len(self._environments) + 1
+            yield f"environment {number}: {text}"
+        device = f"{made['device']} ({made['gpu']})" if made["gpu"] else made["device"]
+        changed = " (with changes)" if made.get("dirty") else ""
+        said_by = f" (by {made['threads_of']})" if "threads_of" in made else ""
+        yield (
+            f"by {made['plugin'] or 'the harness'}, commit {made['commit'] or 'not known'}"
+            f"{changed}, in environment {number}; device {device}, threads "
+            f"{made['threads'] or 'not known'}{said_by}"
+        )
+        yield from _said("made of what these gave", made.get("plugins"))
+        if record.stage["kind"] != StageKind.DATASET:  # whose own content has been told
+            yield from _said("data fingerprint", made.get("data"))
+        if "arithmetic" in record.facts:
+            facts = record.facts["arithmetic"].items()
+            yield "arithmetic: " + ", ".join(f"{name} {value}" for name, value in facts)
+        yield (
+            f"{record.wall_s:.1f} s, of the processor {record.cpu_s:.1f} s; at most "
+            f"{record.peak_mem_gib:.2f} GiB{_peak_of(made)}; finished {record.finished}"
+        )
+        yield from _said("selected on training pictures", record.facts.get("selection"))
+        yield from _said("protocol", record.facts.get("protocol"))
+
+    def _gave(self, record: Record | None, head: str) -> Iterator[str]:
+        if record is None:
+            return
+        for flag in raised_in(record):
+            if flag.stage == record.label:  # others are told at the stage that they are of
+                yield f"flagged: {flag.name}: {flag.sentence}"
+        if not record.metrics:
+            return
+        values = sorted(of_head(record.metrics, head).items())
+        yield "gave " + ", ".join(f"{name} = {value:.6g}" for name, value in values)
+        for name, said in record.files.items():
+            if name.startswith("predictions"):
+                path = self._store.artifact(record.key) / name
+                yield f"predictions {path} (SHA-256 {said['sha256']})"
+
+
+def _said(what: str, values: Any) -> Iterator[str]:
+    """Yield a line of what a record says, if it says something."""
+    if isinstance(values, Mapping):
+        values = ", ".join(f"{name} {value}" for name, value in values.items())
+    if values:
+        yield f"{what}: {values}"
+
+
+def _peak_of(made: Mapping[str, Any]) -> str:
+    """Say what a peak of memory is of."""
+    of = f" of the {made['peak_mem_of']}" if "peak_mem_of" in made else ""
+    gpu = f", on the GPU {made['peak_gpu_mem_gib']:.2f} GiB" if "peak_gpu_mem_gib" in made else ""
+    return of + gpu
+
+
+def _changed(use: PluginUse, registry: Registry) -> Iterator[str]:
+    """Yield the options that are not at their defaults, ``schedule.warmup_epochs = 0``."""
+    try:
+        model: type[BaseModel] = registry.find(use.kind, use.name).info.options
+    except (PluginError, KeyError):  # a layout of foreign weights has no defaults
+        model = BaseModel
+    yield from _unlike(use.options, _defaults(model), "")
+
+
+def _defaults(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the defaults of a model, as JSON values; an option that must be given has none."""
+    made = model.model_construct()
+    found: dict[str, Any] = made.model_dump(mode="json", warnings=False)
+    return found
+
+
+def _unlike(options: Mapping[str, Any], defaults: Mapping[str, Any], path: str) -> Iterator[str]:
+    for name, value in options.items():
+        usual = defaults.get(name, ...)
+        if isinstance(value, Mapping) and isinstance(usual, Mapping):
+            yield from _unlike(value, usual, f"{path}{name}.")
+        elif value != usual:
+            yield f"{path}{name} = {value!r}"
+
+
+def _leading_to(plan: Plan, key: str) -> list[str]:
+    """Return the stages that lead to one, in an order in which they can run."""
+    found = {key}
+    for one, stage in reversed(list(plan.stages.items())):
+        if one in found:
+            found |= set(stage.inputs.values())
+    return [one for one in plan.stages if one in found]

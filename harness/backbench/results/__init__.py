@@ -1,0 +1,1 @@
+"""From stored predictions to results: outcomes, statistics, the leaderboard, comparisons."""

@@ -1,0 +1,229 @@
+"""Two sides of a benchmark, compared row by row, seed by seed, picture by picture. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from backbench.errors import UsageError
+from backbench.plugin.registry import suggestion
+from backbench.results.leaderboard import FIELDS, Leaderboard, Row, select
+from backbench.results.statistics import (
+    Summary,
+    effect_size,
+    error_of,
+    holm,
+    on_seeds,
+    paired,
+    summarize,
+)
+
+#: What is compared unless the user chooses.
+METRICS = ("accuracy/clean", "accuracy/triggered", "asr")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One metric of two rows that are equal in everything else.
+
+    Args:
+        names: What both rows share, by field.
+        metric: The metric.
+        left: Summary of the compared row on the seeds that both have.
+        right: Summary of the row that it is compared with.
+        difference: Summary of left less right, paired by seed and, where both are of the same
+            pictures, by picture.
+        effect: Cohen's d_z over seeds; ``None`` where there is none.
+        p_value: Two-sided p value of no difference; ``None`` for one seed.
+        corrected: The same, Holm-corrected over all comparisons.
+    """
+
+    names: Mapping[str, str]
+    metric: str
+    left: Summary
+    right: Summary
+    difference: Summary
+    effect: float | None
+    p_value: float | None
+    corrected: float | None
+
+    @property
+    def label(self) -> str:
+        """The metric and the row, for people."""
+        return f"{self.metric} of {' · '.join(self.names.values())}"
+
+
+def sides(board: Leaderboard, left: str, right: str) -> tuple[Leaderboard, Leaderboard, str]:
+    """Choose the two sides of a comparison within one leaderboard.
+
+    Args:
+        board: The leaderboard.
+        left: What is compared: ``method=byol``.
+        right: What it is compared with: another value of the same field.
+
+    Returns:
+        The rows of either side, and the field in which they differ.
+
+    Raises:
+        UsageError: If a side cannot be read, names nothing, or both are the same.
+    """
+    field, value = _selector(left)
+    other_field, other = _selector(right)
+    if field != other_field:
+        raise UsageError(
+            f"compare: {left} and {right} are values of two fields: compare two values of one"
+        )
+    if value == other:
+        raise UsageError(f"compare: both sides are {left}: name two values of {field}")
+    return select(board, [left], None), select(board, [right], None), field
+
+
+def _selector(text: str) -> tuple[str, str]:
+    field, sign, value = text.partition("=")
+    if not sign or not value:
+        raise UsageError(f"compare: {text!r} is no side: write FIELD=VALUE, as in method=byol")
+    if field not in FIELDS:
+        raise UsageError(f"compare: no field is called {field!r}{suggestion(field, FIELDS)}")
+    return field, value
+
+
+def compare(
+    left: Leaderboard, right: Leaderboard, metrics: Sequence[str], field: str | None = None
+) -> list[Comparison]:
+    """Compare rows that are equal in everything but one field.
+
+    Args:
+        left: What is compared.
+        right: What it is compared with.
+        metrics: The metrics to compare; those that only one of two rows has are left out.
+        field: The field in which the two sides differ; ``None`` if in none (two stores).
+
+    Returns:
+        A comparison for each pair of rows and each metric that have a seed in common.
+
+    Raises:
+        UsageError: If a side has two rows for one of the other side, or no metric is in both.
+    """
+    ours, theirs = _by_name(left, field), _by_name(right, field)
+    found = []
+    for key, row in ours.items():
+        if key not in theirs:
+            continue
+        names = {name: value for name, value in row.names.items() if name != field}
+        for metric in metrics:
+            one = _comparison(names, metric, row, theirs[key])
+            found += [one] if one else []
+    if not found:
+        known = sorted({metric for row in left.rows for metric in row.values})
+        hints = [suggestion(one, known) for one in metrics if one not in known]
+        raise UsageError(
+            f"compare: no two rows have a finished seed and any of {', '.join(metrics)} in common"
+            + next(filter(None, hints), "")
+        )
+    tested = [at for at, one in enumerate(found) if one.p_value is not None]
+    corrected = holm([found[at].p_value or 0.0 for at in tested])
+    for at, value in zip(tested, corrected, strict=True):
+        found[at] = replace(found[at], corrected=value)
+    return found
+
+
+def _by_name(board: Leaderboard, field: str | None) -> dict[tuple[str, ...], Row]:
+    rows: dict[tuple[str, ...], Row] = {}
+    for row in board.rows:
+        key = (row.protocol, *(value for name, value in row.names.items() if name != field))
+        if key in rows:
+            both = f"{rows[key].names[field]} and {row.names[field]}" if field else "two rows"
+            raise UsageError(f"compare: {both} are on one side: name one of them")
+        rows[key] = row
+    return rows
+
+
+def _comparison(names: Mapping[str, str], metric: str, left: Row, right: Row) -> Comparison | None:
+    one, other = left.samples.get(metric), right.samples.get(metric)
+    if one is None or other is None:
+        return None
+    if left.names["dataset"] != right.names["dataset"]:  # the same numbers of other pictures
+        one, other = replace(one, hits=None), replace(other, hits=None)
+    difference = paired(one, other)
+    if not difference.seeds:
+        return None
+    summary = summarize(difference)
+    error = error_of(difference)
+    return Comparison(
+        names=names,
+        metric=metric,
+        left=summarize(on_seeds(one, difference.seeds)),
+        right=summarize(on_seeds(other, difference.seeds)),
+        difference=summary,
+        effect=effect_size(summary.values),
+        p_value=None if error is None else float(error.p_value(summary.mean)),
+        corrected=None,
+    )
+
+
+# -- limits ------------------------------------------------------------------------------------
+
+_LIMIT = re.compile(r"\s*([\w/@.=-]+)\s*([<>])\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How far a difference may go.
+
+    Args:
+        text: As the user wrote it: ``asr > +0.02``.
+        metric: The metric.
+        sign: 1 if the difference may not be greater, -1 if not less.
+        margin: The difference that may just be reached.
+    """
+
+    text: str
+    metric: str
+    sign: int
+    margin: float
+
+
+def limit(text: str) -> Limit:
+    """Read a limit.
+
+    Args:
+        text: ``asr > +0.02``, ``accuracy/clean < -0.01``.
+
+    Raises:
+        UsageError: If it cannot be read.
+    """
+    match = _LIMIT.fullmatch(text)
+    if match is None:
+        raise UsageError(
+            f"--fail-on {text!r}: write METRIC > NUMBER or METRIC < NUMBER, as in 'asr > +0.02'"
+        )
+    metric, sign, margin = match.groups()
+    return Limit(" ".join(text.split()), metric, 1 if sign == ">" else -1, float(margin))
+
+
+def broken(found: Sequence[Comparison], limits: Sequence[Limit]) -> list[tuple[Limit, Comparison]]:
+    """Return which differences exceed a limit beyond doubt: with their whole 95 % interval.
+
+    Args:
+        found: The comparisons.
+        limits: The limits.
+
+    Raises:
+        UsageError: If a limit's metric has not been compared, or some row cannot be tested.
+    """
+    exceeded = []
+    for one in limits:
+        rows = [row for row in found if row.metric == one.metric]
+        if not rows:
+            hint = suggestion(one.metric, sorted({row.metric for row in found}))
+            raise UsageError(f"--fail-on {one.text!r}: nothing has {one.metric!r}{hint}")
+        for row in rows:
+            if row.difference.ci95 is None:
+                raise UsageError(
+                    f"--fail-on {one.text!r}: {row.label} has one seed in common and cannot be "
+                    "tested: run at least two, better three"
+                )
+            if all(one.sign * (end - one.margin) > 0 for end in row.difference.ci95):
+                exceeded.append((one, row))
+    return exceeded

@@ -1,0 +1,466 @@
+"""From records to rows: every number with n, spread and its control."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from backbench.errors import UsageError
+from backbench.metrics import BOUNDS, of_head
+from backbench.model import NONE, Cell, Plan, Stage, StageKind
+from backbench.plugin import Column
+from backbench.plugin.registry import suggestion
+from backbench.results.outcomes import OutcomesOf
+from backbench.results.statistics import (
+    Bounds,
+    Outcome,
+    Sample,
+    Summary,
+    paired,
+    sample_of,
+    summarize_all,
+)
+from backbench.store.flags import Raised, raised_in
+from backbench.store.records import Record
+
+#: The columns that every leaderboard has.
+COLUMNS = (
+    Column("accuracy/clean", "Acc", best="high"),
+    Column("accuracy/triggered", "Acc trig.", best="high", control=True),
+    Column("target_fp/clean", "FP", best="low", decimals=0),
+    Column("target_fp/triggered", "FP trig.", best="low", decimals=0, control=True),
+    Column("asr", "ASR", best="low", control=True),
+)
+
+#: Metrics that are the lift of another one: its value less its control, paired by seed.
+LIFTS = {"asr_lift": "asr", "fp_lift": "target_fp/triggered"}
+
+#: What names a row.
+FIELDS = ("dataset", "method", "attack", "defense", "evaluator")
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A figure that others have published of what a row measures.
+
+    Args:
+        value: The figure; a fraction in [0, 1], or a count.
+        source: Where it stands.
+        setting: How it was made, and what is known to differ from ours.
+    """
+
+    value: float
+    source: str
+    setting: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the leaderboard: a cell of the matrix, or one head of it, over its seeds.
+
+    Args:
+        names: Instance names, by field; the evaluator of a row that is a head's is ``knn:k=1``.
+        seeds: Seeds that have a number.
+        planned: Number of seeds in the benchmark.
+        values: Metrics over seeds, those of ``LIFTS`` among them.
+        controls: The same metrics of the clean encoder under the same trigger.
+        lifts: Value less control, paired by seed.
+        problem: Why a seed, or its control, is missing, if a stage failed.
+        protocol: Id of the protocol card that the row follows; empty without one. Rows are
+            ranked among those of the same card only.
+        foreign: The weights were not trained here: what they have seen is not known.
+        reported: Figures published elsewhere, by metric: shown beside ours, never ranked and in no
+            mean.
+        origin: The imported bundle that the row is of; empty for our own.
+        stale: What has changed since the numbers were made, if an older revision of a plugin made
+            them; such a row is not ranked.
+        uncontrolled: Number of seeds of an attacked row that have no control.
+        flags: What sentinels have said of stages that the row, or its control, is made of.
+        samples: The metrics seed by seed and picture by picture.
+    """
+
+    names: Mapping[str, str]
+    seeds: tuple[int, ...]
+    planned: int
+    values: Mapping[str, Summary]
+    controls: Mapping[str, Summary]
+    lifts: Mapping[str, Summary]
+    problem: str = ""
+    protocol: str = ""
+    foreign: bool = False
+    reported: Mapping[str, Reported] = field(default_factory=dict)
+    origin: str = ""
+    stale: str = ""
+    uncontrolled: int = 0
+    flags: tuple[Raised, ...] = ()
+    samples: Mapping[str, Sample] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every seed has its number and its control."""
+        return len(self.seeds) == self.planned and not self.uncontrolled
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it may be ranked: complete, our own, and of the present revisions."""
+        return self.complete and not self.stale and not self.origin
+
+
+@dataclass(frozen=True, slots=True)
+class Leaderboard:
+    """Rows and the columns to show.
+
+    Args:
+        benchmark: Name of the benchmark.
+        columns: The columns.
+        rows: The rows.
+        protocol: Id of the protocol card of the benchmark; empty without one. Where rows of
+            several benchmarks are put together, each row's own counts.
+        rescored: What was counted differently from the records; empty if nothing was.
+        folded: What was put together in a row, and how; empty if nothing was.
+    """
+
+    benchmark: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    protocol: str = ""
+    rescored: str = ""
+    folded: str = ""
+
+
+def _unknown(_key: str, _head: str) -> Mapping[str, Outcome]:
+    """Say that nothing is known picture by picture."""
+    return {}
+
+
+def build(
+    plan: Plan,
+    record_of: Callable[[str], Record | None],
+    failure_of: Callable[[str], Mapping[str, Any] | None],
+    extra: Iterable[Column] = (),
+    *,
+    outcomes_of: OutcomesOf = _unknown,
+    older_of: Callable[[str], Record | None] | None = None,
+) -> Leaderboard:
+    """Build the leaderboard of a plan from what is in the store.
+
+    Args:
+        plan: The plan.
+        record_of: Gives the record of a stage, or ``None``.
+        failure_of: Gives why a stage failed, or ``None``.
+        extra: Columns of plugins.
+        outcomes_of: Gives what an evaluation's metrics were on every picture; without it,
+            intervals allow for other seeds only. It is not asked about stale records.
+        older_of: Gives the stale record of a stage, or ``None``. A row has its numbers only if no
+            seed has others: those of two revisions have no mean.
+    """
+    groups: dict[tuple[str, ...], list[Cell]] = {}
+    for cell in plan.cells:
+        names = tuple(str(getattr(cell.name, field)) for field in FIELDS)
+        groups.setdefault(names, []).append(cell)
+    imports = {key for key, stage in plan.stages.items() if stage.kind is StageKind.IMPORT}
+    extra = tuple(extra)
+    bounds = BOUNDS | {one.metric: one.bounds for one in extra if one.bounds is not None}
+    heads = _heads_by_evaluator(groups, record_of)
+    rows = tuple(
+        _row(
+            dict(zip(FIELDS, names, strict=True)),
+            cells,
+            plan,
+            one_of,
+            failure_of,
+            outcomes_of=outcomes_of if one_of is record_of else _unknown,
+            head=head,
+            imports=imports,
+            bounds=bounds,
+        )
+        for names, cells in groups.items()
+        for one_of in [_records(cells, record_of, older_of)]
+        for head in _heads(cells, one_of) or heads.get(names[-1]) or ("",)
+    )
+    return Leaderboard(plan.benchmark, (*COLUMNS, *extra), rows, plan.protocol)
+
+
+def _records(
+    cells: Sequence[Cell],
+    record_of: Callable[[str], Record | None],
+    older_of: Callable[[str], Record | None] | None,
+) -> Callable[[str], Record | None]:
+    """Return what gives a row's records: the current ones, if there is one, else the stale ones."""
+    if older_of is None or any(record_of(cell.evaluation) for cell in cells):
+        return record_of
+    return older_of
+
+
+def _heads(cells: Sequence[Cell], record_of: Callable[[str], Record | None]) -> tuple[str, ...]:
+    """Return the heads of the cells' evaluator, as the first record has them; none without one."""
+    records = filter(None, (record_of(cell.evaluation) for cell in cells))
+    first = next(records, None)
+    return tuple(first.facts.get("heads") or ("",)) if first is not None else ()
+
+
+def _heads_by_evaluator(
+    groups: Mapping[tuple[str, ...], Sequence[Cell]], record_of: Callable[[str], Record | None]
+) -> dict[str, tuple[str, ...]]:
+    """Return each evaluator's heads, for rows that have not run and will have the same."""
+    found: dict[str, tuple[str, ...]] = {}
+    for names, cells in groups.items():
+        if not found.get(names[-1]):
+            found[names[-1]] = _heads(cells, record_of)
+    return found
+
+
+def _row(
+    names: Mapping[str, str],
+    cells: Sequence[Cell],
+    plan: Plan,
+    record_of: Callable[[str], Record | None],
+    failure_of: Callable[[str], Mapping[str, Any] | None],
+    *,
+    outcomes_of: OutcomesOf,
+    head: str,
+    imports: Collection[str],
+    bounds: Mapping[str, Bounds],
+) -> Row:
+    values, controls = _Gathered(bounds), _Gathered(bounds)
+    seeds = []
+    flags: list[Raised] = []
+    uncontrolled = 0
+    problem = stale = ""
+    for cell in sorted(cells, key=lambda cell: cell.name.seed):
+        record = record_of(cell.evaluation)
+        if record is None:
+            problem = problem or _problem(plan.stages, cell.evaluation, failure_of)
+            continue
+        seed = cell.name.seed
+        seeds.append(seed)
+        flags += raised_in(record)
+        stale = stale or record.facts.get("stale", "")
+        own = of_head(record.metrics, head)
+        values.add(seed, own, outcomes_of(cell.evaluation, head))
+        control = record_of(cell.control) if cell.control else None
+        if cell.control and control is not None:
+            flags += raised_in(control)
+            found = of_head(control.metrics, head).items()
+            beside = {metric: value for metric, value in found if metric in own}
+            controls.add(seed, beside, outcomes_of(cell.control, head))
+            continue
+        uncontrolled += cell.name.attack != NONE
+        if cell.control:
+            problem = problem or _problem(plan.stages, cell.control, failure_of)
+    samples, beside_them = values.samples(), controls.samples()
+    lifts = {metric: paired(samples[metric], beside_them[metric]) for metric in beside_them}
+    samples |= {name: lifts[metric] for name, metric in LIFTS.items() if metric in lifts}
+    return Row(
+        names={**names, "evaluator": f"{names['evaluator']}:{head}"} if head else names,
+        seeds=tuple(seeds),
+        planned=len(cells),
+        values=summarize_all(samples),
+        controls=summarize_all(beside_them),
+        lifts=summarize_all(lifts),
+        problem=problem,
+        protocol=plan.protocol,
+        foreign=any(key in imports for cell in cells for key in cell.path),
+        stale=stale,
+        uncontrolled=uncontrolled,
+        flags=tuple(dict.fromkeys(flags)),
+        samples=samples,
+    )
+
+
+class _Gathered:
+    """Metrics and outcomes of some seeds, by metric."""
+
+    def __init__(self, bounds: Mapping[str, Bounds]) -> None:
+        self._bounds = bounds
+        self._values: dict[str, dict[int, float]] = {}
+        self._outcomes: dict[str, dict[int, Outcome]] = {}
+
+    def add(self, seed: int, metrics: Mapping[str, float], outcomes: Mapping[str, Outcome]) -> None:
+        """Take in a seed."""
+        for metric, value in metrics.items():
+            self._values.setdefault(metric, {})[seed] = value
+            if metric in outcomes:
+                self._outcomes.setdefault(metric, {})[seed] = outcomes[metric]
+
+    def samples(self) -> dict[str, Sample]:
+        """Return what has been taken in."""
+        return {
+            metric: sample_of(found, self._outcomes.get(metric, {}), self._bounds.get(metric))
+            for metric, found in self._values.items()
+        }
+
+
+def _problem(
+    stages: Mapping[str, Stage], key: str, failure_of: Callable[[str], Mapping[str, Any] | None]
+) -> str:
+    """Say which of the stages that lead to one failed, and why; empty if none did."""
+    failure = failure_of(key)
+    if failure is not None:
+        return f"{failure['label']}: {failure['reason']}"
+    read = stages[key].inputs.values() if key in stages else ()
+    return next(filter(None, (_problem(stages, one, failure_of) for one in read)), "")
+
+
+# -- choosing and ordering rows ----------------------------------------------------------------
+
+_FILTER = re.compile(r"\s*([\w/-]+)\s*(!=|>=|<=|=|>|<)\s*(\S+)\s*")
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    "<": operator.lt,
+    ">=": operator.ge,
+    "<=": operator.le,
+}
+
+
+def select(board: Leaderboard, filters: Sequence[str], sort: str | None) -> Leaderboard:
+    """Choose and order rows.
+
+    Args:
+        board: The leaderboard.
+        filters: ``method=byol``, ``attack!=none``, ``asr>0.1``; all must hold. An evaluator
+            without a head, ``evaluator=knn``, means all its heads.
+        sort: A field or a metric; with a leading ``-``, descending. Rows without the metric
+            come last. Rows of different protocols stay apart.
+
+    Raises:
+        UsageError: If a filter cannot be read, or names nothing.
+    """
+    rows = list(board.rows)
+    for text in filters:
+        keep = _predicate(board, text)
+        rows = [row for row in rows if keep(row)]
+    if sort is not None:
+        name, descending = sort.removeprefix("-"), sort.startswith("-")
+        _known(board, name, "--sort")
+        if name in FIELDS:
+            rows.sort(key=lambda row: row.names[name], reverse=descending)
+        else:
+            sign = -1 if descending else 1
+            rows.sort(
+                key=lambda row: (
+                    (0, sign * row.values[name].mean) if name in row.values else (1, 0.0)
+                )
+            )
+        blocks = list(dict.fromkeys(row.protocol for row in board.rows))
+        rows.sort(key=lambda row: blocks.index(row.protocol))
+    return replace(board, rows=tuple(rows))
+
+
+def _predicate(board: Leaderboard, text: str) -> Callable[[Row], bool]:
+    match = _FILTER.fullmatch(text)
+    if match is None:
+        raise UsageError(f"--filter {text!r}: write NAME=VALUE, NAME!=VALUE, NAME>NUMBER, …")
+    name, symbol, wanted = match.groups()
+    _known(board, name, "--filter")
+    compare = _COMPARE[symbol]
+    if name in FIELDS:
+        if symbol not in {"=", "!="}:
+            raise UsageError(f"--filter {text!r}: a name is compared with = or !=")
+        names = sorted({one for row in board.rows for one in _called(row, name)})
+        if wanted not in names:
+            raise UsageError(f"--filter: no {name} is called {wanted!r}{suggestion(wanted, names)}")
+        return lambda row: (wanted in _called(row, name)) == (symbol == "=")
+    try:
+        number = float(wanted)
+    except ValueError:
+        raise UsageError(f"--filter {text!r}: {wanted!r} is not a number") from None
+    return lambda row: name in row.values and compare(row.values[name].mean, number)
+
+
+def _called(row: Row, field: str) -> set[str]:
+    """Return the names by which a row is found: that of a head, and that of all heads."""
+    name = row.names[field]
+    return {name, name.partition(":")[0]} if field == "evaluator" else {name}
+
+
+def _known(board: Leaderboard, name: str, where: str) -> None:
+    known = [*FIELDS, *(column.metric for column in board.columns)]
+    known += sorted({metric for row in board.rows for metric in row.values} - set(known))
+    if name not in known:
+        raise UsageError(f"{where}: nothing is called {name!r}{suggestion(name, known)}")
+
+
+def group(board: Leaderboard, by: str | None) -> list[tuple[str, Leaderboard]]:
+    """Split a leaderboard by protocol, and then by a field.
+
+    Args:
+        board: The leaderboard.
+        by: The field; ``None`` splits by protocol only.
+
+    Returns:
+        The parts, each of one protocol, with a title that names its value of the field.
+    """
+    parts: dict[str, dict[str, list[Row]]] = {}
+    for row in board.rows:
+        value = row.names[by] if by else ""
+        parts.setdefault(row.protocol, {}).setdefault(value, []).append(row)
+    return [
+        (f"{by} {value}" if by else "", replace(board, rows=tuple(rows), protocol=protocol))
+        for protocol, values in parts.items()
+        for value, rows in values.items()
+    ]
+
+
+def ranks(board: Leaderboard) -> dict[str, dict[int, int]]:
+    """Rank the rows of each column that has a better end.
+
+    A row is ahead of another one if their 95 % intervals do not overlap; its rank is 1 and the
+    number of rows that are ahead of it, so that rows which cannot be told apart from the best
+    share rank 1.
+
+    Returns:
+        Ranks by row position, by metric. Ranked are complete rows of at least two seeds, among
+        those of the same protocol and the same evaluator; neither stale nor imported ones.
+    """
+    return _ranks(board, 1)
+
+
+def _ranks(board: Leaderboard, sign: int) -> dict[str, dict[int, int]]:
+    """Rank rows from the better end (1), or from the worse one (-1)."""
+    alike: dict[tuple[str, str], list[int]] = {}
+    for index, row in enumerate(board.rows):
+        if row.ranked:
+            alike.setdefault((row.protocol, row.names["evaluator"]), []).append(index)
+    found: dict[str, dict[int, int]] = {}
+    for column in board.columns:
+        if column.best is None:
+            continue
+        upwards = sign if column.best == "high" else -sign
+        for rows in alike.values():
+            ends = {
+                index: sorted(upwards * end for end in value.ci95)
+                for index in rows
+                if (value := board.rows[index].values.get(column.metric)) is not None
+                and value.ci95 is not None
+            }
+            lows = sorted(low for low, _ in ends.values() if not math.isnan(low))
+            for index, (_, high) in ends.items():
+                ahead = 0 if math.isnan(high) else len(lows) - bisect_right(lows, high)
+                found.setdefault(column.metric, {})[index] = 1 + ahead
+    return found
+
+
+def extremes(board: Leaderboard) -> dict[tuple[str, str], frozenset[int]]:
+    """Find the best and the worst rows of each column that has a better end.
+
+    Returns:
+        Row positions by (metric, ``best`` | ``worst``): the rows of rank 1 from either end, ties
+        together. A row that is tied with both ends is neither.
+    """
+    best, worst = ranks(board), _ranks(board, -1)
+    found: dict[tuple[str, str], frozenset[int]] = {}
+    for metric in best:
+        first = {at for at, rank in best[metric].items() if rank == 1}
+        last = {at for at, rank in worst[metric].items() if rank == 1}
+        for end, at in (("best", first - last), ("worst", last - first)):
+            if at:
+                found[metric, end] = frozenset(at)
+    return found

@@ -1,0 +1,185 @@
+"""What is held against each other before an encoder is trained, and before it is evaluated.
+
+A mismatch stops the stage, and so the cells that need it: their numbers would be those of another
+attack than the one that stands beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbench.errors import StageError
+from backbench.options.training import ViewOptions
+from backbench.plugin import Attack
+from backbench.poison.poisoning import rates, read_manifest
+from backbench.seeds import derive
+from backbench.stages.inputs import attacked_sizes, facts_of, poisoned_pictures, stored_labels
+from backbench.stages.task import Task
+from backbench.store.flags import Flag
+from backbench.store.records import Record
+from backbench.views.visibility import covers_all, survival, warning
+
+#: View pairs of the estimate, or somewhat more: the poisons, some of them, or all several times.
+PAIRS = 4000
+
+
+def check_poison(task: Task) -> None:
+    """Hold a poison's manifest and pictures against its record and what its attack announces.
+
+    Args:
+        task: A stage that reads the poison and its data set.
+
+    Raises:
+        StageError: If they differ.
+    """
+    record, attack = task.record("poison"), _attack(task)
+    folder = task.input("poison")
+    labels = stored_labels(task.input("dataset"), "train")
+    marks = list(read_manifest(folder / "train.jsonl"))
+    chosen = np.array([mark.index for mark in marks], dtype=np.int64)
+    _refuse(task, record, _target_faults(attack, record))
+    if len(np.unique(chosen)) < len(chosen) or not set(chosen.tolist()) <= set(range(len(labels))):
+        fault = "train.jsonl lists a picture twice, or one that is not there"
+        _refuse(task, record, iter([fault]))
+    said = np.array([mark.label for mark in marks], dtype=np.int64)
+    faults = list(_count_faults(attack, record, chosen, labels))
+    if not np.array_equal(said, labels[chosen]):
+        faults.append("train.jsonl gives pictures other classes than the data set does")
+    if sorted(poisoned_pictures(folder)) != sorted(chosen.tolist()):
+        faults.append("the poisoned pictures are not those that train.jsonl lists")
+    _refuse(task, record, iter(faults))
+
+
+def check_target(task: Task) -> None:
+    """Hold the target in a poison's record against the one that its attack's options mean.
+
+    Args:
+        task: A stage that reads the poison and its data set.
+
+    Raises:
+        StageError: If they differ.
+    """
+    record = task.record("poison")
+    _refuse(task, record, _target_faults(_attack(task), record))
+
+
+def check_trigger(
+    task: Task, poison: str, target: int | None, labels: NDArray[np.int64], classes: tuple[str, ...]
+) -> None:
+    """Hold the target that an evaluation counts against the poison that its trigger is of.
+
+    Args:
+        task: The evaluation.
+        poison: Key of the poison's stage.
+        target: The class that ASR and false positives are counted for.
+        labels: True classes of the pictures that are evaluated, (N,).
+        classes: Class names.
+
+    Raises:
+        StageError: If the poison's record or options say another target, or its manifest is of
+            other pictures.
+    """
+    record = task.store.record(poison)
+    if record is None:
+        raise StageError(f"the poison {poison} of the trigger is not in the store: run it again")
+    faults = []
+    told = record.facts["target"]
+    if target != told:
+        faults.append(
+            f"the pictures with its trigger were made for target {_named(target, classes)}, and "
+            f"its record says {_named(told, classes)}"
+        )
+    meant = record.stage["plugin"]["options"].get("target")
+    if meant in classes and (target is None or classes[target] != meant):
+        faults.append(
+            f"ASR and FP would be counted for {_named(target, classes)}, and the options of its "
+            f"attack say {meant}"
+        )
+    marks = list(read_manifest(task.store.artifact(poison) / "val.jsonl"))
+    said = [(mark.index, mark.label) for mark in marks]
+    if said != list(enumerate(labels.tolist())):
+        faults.append(
+            f"val.jsonl ({len(marks)} lines) is not of the {len(labels)} pictures that are "
+            "evaluated, in their order and with their classes"
+        )
+    _refuse(task, record, iter(faults))
+
+
+def survival_flag(task: Task, views: Any) -> Iterator[Flag]:
+    """Yield a flag if the trigger of a poison cannot work under a method's crops.
+
+    Args:
+        task: The training.
+        views: The method's views; of those that are no :class:`ViewOptions` nothing is known.
+    """
+    if not isinstance(views, ViewOptions):
+        return
+    folder = task.input("poison")
+    marks = list(read_manifest(folder / "train.jsonl"))
+    marks = marks[:: max(1, len(marks) // PAIRS)]
+    sizes = attacked_sizes(task, [mark.index for mark in marks])
+    rounds = -(-PAIRS // len(marks))
+    marks, sizes = marks * rounds, np.tile(sizes, (rounds, 1))
+    boxes = [mark.boxes for mark in marks]
+    if covers_all(sizes, boxes):
+        return
+    said = warning(survival(views, sizes, boxes, derive(task.seed, "survival")))
+    if said:
+        yield Flag("trigger-survival", said)
+
+
+def _attack(task: Task) -> Attack:
+    implementation, options, _ = task.plugin_of("poison")
+    attack: Attack = implementation(options, facts_of(task))
+    return attack
+
+
+def _target_faults(attack: Attack, record: Record) -> Iterator[str]:
+    classes, meant = attack.facts.classes, attack.target
+    told, name = record.facts["target"], record.facts["target_name"]
+    if told != meant:
+        yield (
+            f"its record says target {_named(told, classes)}, and the attack's options mean "
+            f"{_named(meant, classes)}"
+        )
+    elif told is not None and name != classes[told]:
+        yield f"its record calls class {told} {name!r}, and its name is {classes[told]!r}"
+
+
+def _count_faults(
+    attack: Attack, record: Record, chosen: NDArray[np.int64], labels: NDArray[np.int64]
+) -> Iterator[str]:
+    announced = attack.poisons
+    if announced is not None and len(chosen) != announced:
+        yield (
+            f"train.jsonl lists {len(chosen)} poisoned pictures, and the attack's options announce "
+            f"{announced} of {len(labels)}"
+        )
+    for name, value in rates(record.facts["target"], chosen, labels).items():
+        if record.facts[name] != value:
+            yield f"its record says {name} = {record.facts[name]}, and by train.jsonl it is {value}"
+
+
+def _named(target: int | None, classes: tuple[str, ...]) -> str:
+    if target is None:
+        return "none"
+    return f"{target} ({classes[target]})" if 0 <= target < len(classes) else str(target)
+
+
+def _refuse(task: Task, record: Record, faults: Iterator[str]) -> None:
+    """Stop the stage if there are faults.
+
+    Raises:
+        StageError: Saying all of them, and how to make the poison anew.
+    """
+    found = "; ".join(faults)
+    if found:
+        place = task.store.root / "records" / f"{record.key}.json"
+        raise StageError(
+            f"{record.label}: {found}: its files have changed since it was made; remove {place} "
+            "and run again to make it anew"
+        )

@@ -1,0 +1,158 @@
+"""How later stages read what the dataset and poison stages have written."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from backbench.data.decode import Fit
+from backbench.data.listing import FileDataset
+from backbench.data.packed import (
+    MappedArray,
+    MappedImages,
+    open_images,
+    open_pictures,
+)
+from backbench.images import ImageSet, Overlay, Pixels, Subset
+from backbench.plugin import Attack, Dataset, DatasetFacts, Split
+from backbench.poison.poisoning import Poison, TriggeredImages, read_manifest
+from backbench.stages.task import Task
+from backbench.store.index import Names
+
+INDEX = "index.json"
+
+#: The changed training pictures in a poison's artifact.
+POISONED = "images.safetensors"
+
+
+def facts_of(task: Task) -> DatasetFacts:
+    """Return the facts of the task's data set, as its stage found them."""
+    facts = task.record("dataset").facts["dataset"]
+    return DatasetFacts(
+        classes=tuple(facts["classes"]),
+        train=facts["train"],
+        val=facts["val"],
+        size=tuple(facts["size"]) if facts["size"] else None,
+        train_per_class=tuple(facts["train_per_class"]),
+    )
+
+
+def decoded_name(split: Split) -> str:
+    """Return the file name of a split's decoded pictures, in the data set's artifact."""
+    return f"{split}.safetensors"
+
+
+def clean_images(task: Task, split: Split) -> ImageSet:
+    """Return a split of the task's data set, without poison.
+
+    Raises:
+        StoreError: If it is kept decoded, and damaged.
+        DataError: If it is not, and its files cannot be found.
+    """
+    folder = task.input("dataset")
+    if (folder / decoded_name(split)).is_file():
+        return _decoded(folder, split)
+    images: ImageSet = _dataset(task).load(split, verify=False)
+    return images
+
+
+def stored_labels(folder: Path, split: Split) -> NDArray[np.int64]:
+    """Return the class index of every picture of a split, as a data set's stage wrote them down.
+
+    Args:
+        folder: The data set's artifact.
+        split: Which split.
+
+    Returns:
+        (N,).
+    """
+    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    return np.asarray(index[split]["labels"], dtype=np.int64)
+
+
+def attacked_images(task: Task) -> tuple[ImageSet, Fit | None]:
+    """Return the training pictures as an attack meets them, and what becomes of them then.
+
+    They are :func:`clean_images`, but for a data set that keeps its pictures smaller than they
+    are: an attacker puts the trigger on the file, before anybody makes it smaller.
+    """
+    if isinstance(task.record("dataset").facts.get("cache"), int):  # a length, not a word
+        dataset = _dataset(task)
+        if isinstance(dataset, FileDataset) and dataset.fit("train") != dataset.square("train"):
+            return dataset.originals(), dataset.fit("train")
+    return clean_images(task, "train"), None
+
+
+def poison_of(task: Task, attack: Attack) -> Poison:
+    """Return the poisoned pictures of a training set, to be stamped.
+
+    Args:
+        task: The poison's stage.
+        attack: The attack.
+    """
+    images, fit = attacked_images(task)
+    return Poison(attack, images, task.seed, fit)
+
+
+def _dataset(task: Task) -> Dataset:
+    implementation, options, _ = task.plugin_of("dataset")
+    dataset: Dataset = implementation(options)
+    return dataset
+
+
+def training_images(task: Task) -> ImageSet:
+    """Return the task's training set: with poison if it has any, without what was dropped."""
+    images = clean_images(task, "train")
+    if task.has("poison"):
+        images = Overlay(images, poisoned_pictures(task.input("poison")))
+    if task.has("sanitize"):
+        dropped = load_file(task.input("sanitize") / "scores.safetensors")["scores"] > 0
+        images = Subset(images, np.flatnonzero(~dropped))
+    return images
+
+
+def triggered_images(task: Task) -> TriggeredImages:
+    """Return the validation split with the trigger of the task's poison on every picture."""
+    implementation, options, _ = task.plugin_of("poison")
+    attack: Attack = implementation(options, facts_of(task))
+    marks = list(read_manifest(task.input("poison") / "val.jsonl"))
+    return TriggeredImages(clean_images(task, "val"), attack, marks)
+
+
+@functools.lru_cache(maxsize=4)
+def _decoded(folder: Path, split: Split) -> MappedArray | MappedImages:
+    return open_images(folder / decoded_name(split), Names(folder / INDEX, split))
+
+
+def poisoned_pictures(folder: Path) -> Mapping[int, Pixels]:
+    """Return the changed training pictures of a poison's artifact, by index.
+
+    Raises:
+        StoreError: If they are damaged.
+    """
+    return open_pictures(folder / POISONED)
+
+
+def attacked_sizes(task: Task, indices: Sequence[int]) -> NDArray[np.int64]:
+    """Return height and width of some poisoned pictures, as the attack met them.
+
+    Args:
+        task: A stage that reads the poison and its data set.
+        indices: Which of them, N.
+
+    Returns:
+        (N, 2).
+    """
+    images, fit = attacked_images(task)
+    if fit is None:
+        pictures = poisoned_pictures(task.input("poison"))  # mapped: no pixel is read
+        sizes = [pictures[index].shape[:2] for index in indices]
+    else:
+        sizes = [images.image(index).shape[:2] for index in indices]
+    return np.asarray(sizes, dtype=np.int64).reshape(-1, 2)

@@ -1,0 +1,1 @@
+"""The store: artifacts, records, predictions, provenance."""

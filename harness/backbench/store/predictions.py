@@ -1,0 +1,179 @@
+"""What an evaluation has said of each picture, as it is stored: compressed, and read by the part.
+
+A file of NumPy's, ``numpy.load`` reads it: ``labels``, and of each head and each sort of pictures
+``clean_predictions`` and ``clean_scores``. Stores made before it have the same in a file that is
+not compressed; that one is read too.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbench.errors import StoreError
+from backbench.metrics import Ints, at
+from backbench.store.records import Record
+
+#: File of an evaluation's artifact that holds what was predicted of each picture.
+PREDICTIONS = "predictions.npz"
+
+#: Its name in older stores.
+OLDER = "predictions.safetensors"
+
+_SUFFIX = ".npy"
+
+#: How a file of NumPy's begins, and how what is in it may be compressed.
+_ZIP = b"PK\x03\x04"
+_COMPRESSED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+def file_of(record: Record) -> str:
+    """Return the name of the file that holds an evaluation's predictions."""
+    return OLDER if OLDER in record.files else PREDICTIONS
+
+
+def write_predictions(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Write labels, predictions and scores; the same ones give the same bytes."""
+    np.savez_compressed(path, allow_pickle=False, **dict(tensors))
+
+
+def load_predictions(content: bytes) -> dict[str, NDArray[Any]]:
+    """Read a whole file of predictions, in either form.
+
+    Args:
+        content: The file.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    try:
+        with _opened(io.BytesIO(content)) as (names, one):
+            return {name: one(name) for name in sorted(names)}
+    except Exception as error:
+        if not _unreadable(error):
+            raise
+        raise ValueError(f"its predictions cannot be read: {error}") from error
+
+
+def read_predictions(file: Path | io.BytesIO, head: str) -> tuple[Ints, Ints, Ints | None]:
+    """Read the predictions of one head; the scores beside them are not unpacked.
+
+    Args:
+        file: The file, or its content.
+        head: Name of the head; empty where there is only one.
+
+    Returns:
+        True classes, predictions without trigger and with it, each (N,); ``None`` for the last
+        without an attack.
+
+    Raises:
+        StoreError: If the file cannot be read.
+    """
+    clean, triggered = (at(f"{name}_predictions", head) for name in ("clean", "triggered"))
+    try:
+        with _opened(file) as (names, one):
+            asked = ("labels", clean, *((triggered,) if triggered in names else ()))
+            found = [one(name).astype(np.int64) for name in asked]
+        return found[0], found[1], found[2] if triggered in names else None
+    except Exception as error:
+        if not _unreadable(error):
+            raise
+        where = file if isinstance(file, Path) else "predictions"
+        raise StoreError(f"{where}: cannot be read: {error}") from error
+
+
+def _unreadable(error: Exception) -> bool:
+    """Say whether an error is the file's and not ours."""
+    from safetensors import SafetensorError  # late: only where numbers are asked
+
+    kinds = (OSError, KeyError, ValueError, SyntaxError, zipfile.BadZipFile, zlib.error)
+    return isinstance(error, (*kinds, EOFError, NotImplementedError, SafetensorError))
+
+
+#: Names of the arrays in a file, and what reads the array of a name.
+_Arrays = tuple[frozenset[str], Callable[[str], NDArray[Any]]]
+
+
+@contextmanager
+def _opened(file: Path | io.BytesIO) -> Iterator[_Arrays]:
+    """Open a file of either form, once for all that is read of it."""
+    with file.open("rb") if isinstance(file, Path) else nullcontext(file) as opened:
+        if opened.read(len(_ZIP)) != _ZIP:
+            yield _older(file)
+            return
+        yield _zipped(opened)
+
+
+def _zipped(file: BinaryIO) -> _Arrays:
+    with zipfile.ZipFile(file) as archive:
+        entries = {one.filename: one for one in archive.infolist()}
+    if any(one.compress_type not in _COMPRESSED for one in entries.values()):
+        raise ValueError("compressed in another way than NumPy does")
+
+    def read(name: str) -> NDArray[Any]:
+        return _array(_unpacked(file, entries[name + _SUFFIX]))
+
+    return frozenset(name.removesuffix(_SUFFIX) for name in entries), read
+
+
+def _unpacked(file: BinaryIO, entry: zipfile.ZipInfo) -> bytes:
+    """Read one entry; ``ZipFile.read`` takes three times as long for as little as a class list.
+
+    Source: the ZIP format: at its end, an entry's header of 30 bytes has the lengths of the name
+        and of what else stands before the content.
+    """
+    file.seek(entry.header_offset)
+    head = file.read(30)
+    skipped = int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
+    file.seek(skipped, io.SEEK_CUR)
+    content = file.read(entry.compress_size)
+    if entry.compress_type == zipfile.ZIP_DEFLATED:
+        content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, entry.file_size + 1)
+    if len(content) != entry.file_size or zlib.crc32(content) != entry.CRC:
+        raise ValueError(f"{entry.filename} is damaged")
+    return content
+
+
+def _array(content: bytes) -> NDArray[Any]:
+    """Read an array that may be a stranger's: nothing is made that is larger than its bytes."""
+    if content[:8] != b"\x93NUMPY\x01\x00":
+        raise ValueError("an array of another version")
+    start = 10 + int.from_bytes(content[8:10], "little")
+    shape, is_fortran, dtype = _header(content[8:start])
+    flat: NDArray[Any] = np.frombuffer(content, dtype, offset=start)
+    return flat.reshape(shape, order="F" if is_fortran else "C")
+
+
+@lru_cache(maxsize=64)
+def _header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read an array's header; thousands of evaluations have the same few."""
+    found: tuple[tuple[int, ...], bool, np.dtype[Any]]
+    found = np.lib.format.read_array_header_1_0(io.BytesIO(content))
+    return found
+
+
+def _older(file: Path | io.BytesIO) -> _Arrays:
+    from safetensors import safe_open
+    from safetensors.numpy import load
+
+    if isinstance(file, io.BytesIO):
+        tensors = load(file.getvalue())
+        return frozenset(tensors), tensors.__getitem__
+    with safe_open(file, framework="numpy") as opened:
+        names = frozenset(opened.keys())
+
+    def read(name: str) -> NDArray[Any]:
+        with safe_open(file, framework="numpy") as opened:
+            found: NDArray[Any] = opened.get_tensor(name)
+            return found
+
+    return names, read

@@ -1,0 +1,294 @@
+"""The store: content-addressed artifacts, written once and by rename, and a record a stage.
+
+::
+
+    store/
+      store.json               version of this layout
+      artifacts/<key>/…        what a stage wrote: safetensors, JSON, JSONL, PNG
+      records/<key>.json       one JSON record a stage: it exists if and only if the stage is done
+      failures/<key>.json      why the last try of a stage failed
+      checkpoints/<key>.safetensors   how far a training has come; gone when its stage is done
+      building/<key>/…         how far the decoding of a data set has come; gone when it is done
+      imported/<SHA-256>/…     bundles of others, as they came
+      files.json               remembered hashes of outside files
+      logs/  tmp/  lock        workers' output; what is being written; held by a run
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from backbench.errors import StoreError, UsageError
+from backbench.store.records import Record
+
+#: Version of the layout; another one is refused.
+LAYOUT = 1
+
+#: Says that a folder is a store, and of which layout.
+MARKER = "store.json"
+
+#: Where the store is, if the user does not say.
+DEFAULT_STORE = Path("store")
+
+
+class Store:
+    """Artifacts and records below one folder.
+
+    Reading never creates anything; the folder is made by the first write.
+
+    Args:
+        root: The folder.
+
+    Raises:
+        UsageError: If the folder holds something else, or a store of another version.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._records = os.fspath(root / "records")
+        marker = root / MARKER
+        if marker.is_file():
+            layout = _read_json(marker).get("layout")
+            if layout != LAYOUT:
+                raise UsageError(
+                    f"{root}: a store of layout {layout}, this backbench has {LAYOUT}: "
+                    "choose another folder with --store"
+                )
+        elif not _is_empty(root):
+            raise UsageError(f"{root}: not a backbench store: choose another folder with --store")
+
+    @property
+    def exists(self) -> bool:
+        """Whether some run has made the store."""
+        return (self.root / MARKER).is_file()
+
+    def prepare(self) -> None:
+        """Make the folders, the marker first: whatever is killed later leaves a store.
+
+        Raises:
+            UsageError: If they cannot be made.
+        """
+        try:
+            write_atomically(self.root / MARKER, json.dumps({"layout": LAYOUT}) + "\n")
+            for name in ("artifacts", "records", "failures", "logs", "tmp"):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"{self.root}: cannot be written ({error.strerror}): choose another folder with "
+                "--store"
+            ) from error
+
+    @property
+    def files_cache(self) -> Path:
+        """Where hashes of outside files are remembered."""
+        return self.root / "files.json"
+
+    def log(self, worker: str) -> Path:
+        """Return the file that takes a worker's output."""
+        return self.root / "logs" / f"{worker}.log"
+
+    def artifact(self, key: str) -> Path:
+        """Return the folder of a finished stage's artifact."""
+        return Path(self.root, "artifacts", key)
+
+    def checkpoint(self, key: str) -> Path:
+        """Return the file in which a stage's training keeps its state until it is done."""
+        return self.root / "checkpoints" / f"{key}.safetensors"
+
+    def building(self, key: str) -> Path:
+        """Return the folder in which a stage builds what outlives a run that is killed."""
+        return self.root / "building" / key
+
+    def done(self) -> set[str]:
+        """Return the keys of all finished stages."""
+        folder = self.root / "records"
+        if not folder.is_dir():
+            return set()
+        return {entry.name[:-5] for entry in os.scandir(folder) if entry.name.endswith(".json")}
+
+    def record(self, key: str) -> Record | None:
+        """Return a finished stage's record, or ``None``."""
+        path = f"{self._records}/{key}.json"  # a Path is slow to make, ten thousand times
+        try:
+            with open(path, "rb") as file:  # noqa: PTH123
+                text = file.read()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be read: {error}") from error
+        try:
+            return Record.from_json(_parsed(path, text))
+        except (KeyError, TypeError) as error:
+            raise StoreError(f"{path}: not a record of this version ({error})") from error
+
+    def forget(self, key: str) -> None:
+        """Take a stage's record away: it is not done then, and will be done again."""
+        (self.root / "records" / f"{key}.json").unlink(missing_ok=True)
+
+    @contextmanager
+    def writing(self, key: str) -> Iterator[Path]:
+        """Give a private folder to write an artifact in; it is removed unless it is published."""
+        parent = self.root / "tmp"
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{key}-", dir=parent))
+        folder.chmod(0o755)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def publish(self, folder: Path, record: Record) -> None:
+        """Move an artifact into place, then write its record.
+
+        A reader sees the whole of a stage or nothing: the record comes last. Where two runs made
+        the same stage at the same time, the first one stays.
+        """
+        text = json.dumps(record.as_json(), indent=1) + "\n"  # may fail; nothing has moved yet
+        _finish(folder)
+        final = self.artifact(record.key)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if final.exists() and self.record(record.key) is None:
+            shutil.rmtree(final)  # a run that was killed between the rename and the record
+        try:
+            folder.rename(final)
+        except OSError:
+            if self.record(record.key) is None:
+                raise
+            return
+        path = self.root / "records" / f"{record.key}.json"
+        write_atomically(path, text)
+        (self.root / "failures" / f"{record.key}.json").unlink(missing_ok=True)
+        self.checkpoint(record.key).unlink(missing_ok=True)
+        shutil.rmtree(self.building(record.key), ignore_errors=True)
+
+    def write_failure(self, key: str, failure: Mapping[str, Any]) -> None:
+        """Remember why a stage failed."""
+        path = self.root / "failures" / f"{key}.json"
+        write_atomically(path, json.dumps(failure, indent=1) + "\n")
+
+    def failure(self, key: str) -> Mapping[str, Any] | None:
+        """Return why a stage failed the last time, or ``None``."""
+        path = self.root / "failures" / f"{key}.json"
+        return _read_json(path) if path.is_file() else None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Hold the store for one run, and remove what killed runs have left half-written.
+
+        Raises:
+            UsageError: If another run holds it.
+        """
+        self.prepare()
+        lock = FileLock(self.root / "lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise UsageError(
+                f"{self.root}: another run is using this store: wait for it, or choose another "
+                "folder with --store"
+            ) from None
+        try:
+            self._clear_tmp()
+            self._clear_checkpoints()
+            yield
+        finally:
+            self._clear_tmp()
+            lock.release()
+
+    def _clear_checkpoints(self) -> None:
+        """Remove what a run left that was killed while it wrote one, or between record and end."""
+        done = self.done()
+        for path in (self.root / "checkpoints").glob("*"):
+            if path.suffix == ".part" or path.stem in done:
+                path.unlink(missing_ok=True)
+        for path in (self.root / "building").glob("*"):
+            if path.suffix == ".lock":  # nobody holds it: this run is alone with the store
+                path.unlink(missing_ok=True)
+            elif path.name in done:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _clear_tmp(self) -> None:
+        shutil.rmtree(self.root / "tmp", ignore_errors=True)
+        (self.root / "tmp").mkdir(exist_ok=True)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)  # mkstemp lets nobody else read; a store may be shared
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _finish(folder: Path) -> None:
+    """Let others read every file below a folder, and have the system write it to the disk.
+
+    A power cut could otherwise leave the record and lose what it describes; and safetensors
+    makes files that nobody else can read, while a store may be shared.
+    """
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(0o644)
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return size and SHA-256 of every file below a folder, by relative path, sorted."""
+    found = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        found[path.relative_to(folder).as_posix()] = {
+            "bytes": path.stat().st_size,
+            "sha256": digest,
+        }
+    return found
+
+
+def _is_empty(root: Path) -> bool:
+    """Say whether a store can be made: nothing is there but what a killed run leaves."""
+    try:
+        return all(path.name.startswith(f".{MARKER}-") for path in root.iterdir())
+    except FileNotFoundError:
+        return True
+    except NotADirectoryError:
+        return False
+    except OSError as error:
+        raise UsageError(f"{root}: cannot be read ({error.strerror})") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return _parsed(path, path.read_bytes())
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error}") from error
+
+
+def _parsed(path: Path | str, text: bytes) -> dict[str, Any]:
+    """Read a JSON object."""
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise StoreError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise StoreError(f"{path}: not a JSON object")
+    return content

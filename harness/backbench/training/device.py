@@ -1,0 +1,146 @@
+"""The device to compute on, and the arithmetic it is good at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import nn
+
+from backbench.errors import UsageError
+from backbench.nn.bfloat16 import has_native_bf16
+from backbench.nn.encoder import Encoder
+from backbench.options.training import TrainingOptions
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def resolve_device(name: str) -> str:
+    """Turn the name that a user gave into a torch device's.
+
+    Args:
+        name: ``auto`` (the first GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``.
+
+    Raises:
+        UsageError: If there is no such device on this machine.
+    """
+    if name == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    kind, _, number = name.partition(":")
+    if kind == "cpu" and number in {"", "0"}:
+        return "cpu"
+    if kind == "cuda" and (number.isdecimal() or not number):
+        count = torch.cuda.device_count()
+        if int(number or 0) < count:
+            return f"cuda:{int(number or 0)}"
+        raise UsageError(f"device {name!r}: this machine has {count} CUDA devices that torch sees")
+    raise UsageError(f"device {name!r}: say 'auto', 'cpu', 'cuda' or 'cuda:<number>'")
+
+
+def place(
+    module: Module, device: torch.device, *, channels_last: bool | Literal["auto"] = "auto"
+) -> Module:
+    """Move a module to a device, its convolutions in the layout that is fast there.
+
+    Args:
+        module: It.
+        device: Where to.
+        channels_last: Layout of weights, and of the maps of encoders; auto: channels last, and
+            what :class:`~backbench.nn.Encoder` says.
+    """
+    for part in module.modules():
+        if isinstance(part, Encoder):
+            part.channels_last = channels_last
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return module.to(device).to(memory_format=layout)
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """How a network computes, once a device is known.
+
+    Args:
+        precision: Of products; sums and weights are float32 with all three.
+        channels_last: Memory layout of convolutions; auto: see :class:`~backbench.nn.Encoder`.
+        compile: Whether encoders go through ``torch.compile``.
+    """
+
+    precision: Literal["bf16", "fp16", "fp32"]
+    channels_last: bool | Literal["auto"] = "auto"
+    compile: bool = False
+
+    def facts(self, device: torch.device, encoder: Encoder, devices: int = 1) -> dict[str, Any]:
+        """Return what a record says of it, and of torch's own settings.
+
+        Args:
+            device: Where the network is.
+            encoder: What was trained.
+            devices: Number of processes that train together.
+        """
+        settings: dict[str, Any] = {
+            "layout": self._layout(device, encoder),
+            "devices": devices,
+            "threads": torch.get_num_threads(),
+            "deterministic": torch.are_deterministic_algorithms_enabled(),
+        }
+        if device.type == "cuda":
+            settings |= {
+                "matmul_precision": torch.get_float32_matmul_precision(),
+                "cudnn_tf32": torch.backends.cudnn.allow_tf32,
+                "cudnn_deterministic": torch.backends.cudnn.deterministic,
+                "cudnn_benchmark": torch.backends.cudnn.benchmark,
+            }
+        return {"precision": self.precision, "compile": self.compile} | settings
+
+    def _layout(self, device: torch.device, encoder: Encoder) -> str:
+        if self.channels_last != "auto":
+            return "channels last" if self.channels_last else "channels first"
+        low = self.precision == "bf16" and not self.compile
+        with torch.no_grad():  # it is not in training any more
+            return "oneDNN" if low and encoder.can_be_blocked(device) else "channels last"
+
+
+def arithmetic(options: TrainingOptions, device: torch.device) -> Arithmetic:
+    """Resolve what options leave to the device; the layout is the encoder's to choose.
+
+    Raises:
+        UsageError: If the device cannot compute so.
+    """
+    return Arithmetic(
+        precision=resolve_precision(options.precision, device),
+        channels_last=options.channels_last,
+        compile=options.compile,
+    )
+
+
+def resolve_precision(
+    precision: Literal["auto", "bf16", "fp16", "fp32"], device: torch.device
+) -> Literal["bf16", "fp16", "fp32"]:
+    """Turn ``auto`` into bf16 where the device has it in hardware, else into fp32.
+
+    Raises:
+        UsageError: If fp16 is wanted on a processor.
+    """
+    if precision == "fp16" and device.type != "cuda":
+        raise UsageError(
+            f"precision = 'fp16' needs a GPU, and the device is {device}: "
+            "say 'auto', 'bf16' or 'fp32'"
+        )
+    if precision != "auto":
+        return precision
+    return "bf16" if has_native_bf16(device) else "fp32"
+
+
+def autocast(
+    precision: Literal["auto", "bf16", "fp16", "fp32"], device: torch.device
+) -> torch.autocast:
+    """Return the context in which a network computes.
+
+    Args:
+        precision: See :func:`resolve_precision`.
+        device: Where the network is.
+    """
+    resolved = resolve_precision(precision, device)
+    low = torch.float16 if resolved == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype=low, enabled=resolved != "fp32")

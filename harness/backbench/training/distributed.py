@@ -1,0 +1,312 @@
+"""Several processes on one machine that train one encoder.
+
+The process that runs the stage is rank 0. It starts the others as plain processes::
+
+    python -P -m backbench.training.distributed
+
+and tells each on its standard input what to do: a function ``module:name`` that does the stage's
+work for its rank. That pipe stays open for as long as rank 0 lives; when it closes, the others
+end themselves. Gradients are averaged by torch's DistributedDataParallel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from backbench.errors import BackbenchError, StageError, UsageError
+from backbench.nn.method import TrainingTask
+from backbench.nn.ranks import ALONE, Ranks
+from backbench.system.allocator import keep_memory
+from backbench.training.devices import Place
+
+#: How long a rank waits for the others; rank 0 alone looks for neighbours and writes checkpoints.
+_TIMEOUT = timedelta(minutes=30)
+
+#: Seconds that the others get to import torch and to say that they are there.
+_START_S = 300.0
+
+#: Seconds that the others get to end by themselves, after the training and after a failure.
+_END_S, _GRACE_S = 60.0, 2.0
+
+_POLL_S = 0.05
+
+
+def averaging(task: TrainingTask, device: torch.device) -> Callable[[Any], Tensor]:
+    """Return the task's loss, as a function whose gradients are averaged over the ranks.
+
+    Running statistics of batch norms stay each rank's own: those of rank 0 are the encoder's.
+
+    Args:
+        task: On its device; every rank has the same.
+        device: Which one that is.
+    """
+    with warnings.catch_warnings():
+        # newer versions of torch call the option otherwise; older ones do not know the new name
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        loss: Callable[[Any], Tensor] = nn.parallel.DistributedDataParallel(
+            _Loss(task),
+            device_ids=[device.index] if device.type == "cuda" else None,
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+        )
+    return loss
+
+
+class _Loss(nn.Module):
+    """A task's loss as the forward of a module."""
+
+    def __init__(self, task: TrainingTask) -> None:
+        super().__init__()
+        self.task = task
+
+    def forward(self, views: Any) -> Tensor:
+        return self.task.training_loss(views)
+
+
+@contextmanager
+def together(
+    places: Sequence[Place], target: str, argument: Mapping[str, Any], folder: Path
+) -> Iterator[Ranks]:
+    """Train with other processes while the context lasts; this one is rank 0.
+
+    Args:
+        places: Where each rank runs; this process has its place already. One place alone: there
+            are no others.
+        target: ``module:function`` that the others call with (ranks, device, argument).
+        argument: What it is given; JSON values.
+        folder: Where a folder for the processes to meet in is made.
+
+    Raises:
+        UsageError: If a place has no device.
+        StageError: If one of the others fails or dies.
+    """
+    if len(places) == 1:
+        yield ALONE
+        return
+    _check_devices(places)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=folder, prefix="ranks-") as meeting,
+        _fewer_threads(places),
+    ):
+        others = _Others(places, target, argument, Path(meeting))
+        try:
+            others.wait_until_there()
+            _join(Ranks(0, len(places)), places[0].device, Path(meeting))
+            others.watch()
+            yield Ranks(0, len(places))
+            dist.destroy_process_group()  # at the same time as the others do
+            others.wait_until_done()
+        except BackbenchError:
+            raise
+        except Exception as error:
+            # torch says no more than that a connection broke; who died, and why, is elsewhere
+            if (reason := others.failure()) is None:
+                raise
+            raise reason from error
+        finally:
+            others.close()
+            _break_off()  # where it has not come to its end
+
+
+class _Others:
+    """The other ranks, as rank 0 sees them."""
+
+    def __init__(
+        self, places: Sequence[Place], target: str, argument: Mapping[str, Any], meeting: Path
+    ) -> None:
+        self._meeting = meeting
+        self._closing = threading.Event()
+        threads = str(torch.get_num_threads())
+        self._processes: list[subprocess.Popen[bytes]] = []
+        for rank, place in enumerate(places):
+            if rank == 0:
+                continue
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "backbench.training.distributed"],
+                stdin=subprocess.PIPE,
+                env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+                start_new_session=True,  # Ctrl-C is for rank 0; the others end with it
+            )
+            self._processes.append(process)
+            order = {
+                "rank": rank,
+                "size": len(places),
+                "device": place.device,
+                "cores": place.cores,
+                "meeting": str(meeting),
+                "target": target,
+                "argument": argument,
+            }
+            assert process.stdin is not None  # noqa: S101 - it is a pipe
+            with contextlib.suppress(BrokenPipeError):  # it has died; waiting will tell
+                process.stdin.write(json.dumps(order).encode() + b"\n")
+                process.stdin.flush()
+
+    def wait_until_there(self) -> None:
+        """Wait until all others are about to join."""
+        deadline = time.monotonic() + _START_S
+        ranks = range(1, len(self._processes) + 1)
+        while not all((self._meeting / f"there-{rank}").exists() for rank in ranks):
+            if any(process.poll() is not None for process in self._processes):
+                raise self.failure() or StageError("a rank ended before the training began")
+            if time.monotonic() > deadline:
+                raise StageError(f"a rank did not start within {_START_S:.0f} s")
+            time.sleep(_POLL_S)
+
+    def watch(self) -> None:
+        """Break off what rank 0 waits for when one of the others is gone."""
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        while not self._closing.wait(_POLL_S):
+            if any(process.poll() for process in self._processes):  # an exit code but 0
+                _break_off()
+                return
+
+    def wait_until_done(self) -> None:
+        """Wait until all others have ended, and well."""
+        deadline = time.monotonic() + _END_S
+        for process in self._processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+        if (reason := self.failure()) is not None:
+            raise reason
+
+    def failure(self) -> BackbenchError | None:
+        """Return why the first of the others to fail did, if any of them has."""
+        deadline = time.monotonic() + _GRACE_S
+        while time.monotonic() < deadline and not any(one.poll() for one in self._processes):
+            if all(one.poll() == 0 for one in self._processes):
+                return None
+            time.sleep(_POLL_S)
+        codes = {rank: process.poll() for rank, process in enumerate(self._processes, 1)}
+        size = len(codes) + 1
+        for rank, code in codes.items():
+            if code is not None and code < 0:  # then others fail as well, but only because of it
+                name = signal.Signals(-code).name
+                return StageError(f"rank {rank} of {size} was killed by {name}")
+        for path in sorted(self._meeting.glob("failure-*"), key=lambda one: one.stat().st_mtime_ns):
+            told = json.loads(path.read_text(encoding="utf-8"))
+            return (UsageError if told["usage"] else StageError)(told["reason"])
+        for rank, code in codes.items():
+            if code:
+                return StageError(f"rank {rank} of {size} ended with exit code {code}")
+        return None
+
+    def close(self) -> None:
+        """End all others."""
+        self._closing.set()
+        for process in self._processes:
+            assert process.stdin is not None  # noqa: S101 - it is a pipe
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()  # the process ends itself on that
+        deadline = time.monotonic() + _GRACE_S
+        for process in self._processes:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _check_devices(places: Sequence[Place]) -> None:
+    count = torch.cuda.device_count()
+    wanted = {place.device for place in places if place.device != "cpu"}
+    if wanted and (len(wanted) < len(places) or len(places) > count):
+        raise UsageError(
+            f"devices = {len(places)}: torch sees {count} GPUs on this machine; ask for fewer"
+        )
+
+
+@contextmanager
+def _fewer_threads(places: Sequence[Place]) -> Iterator[None]:
+    """Share the processor between ranks that have no cores of their own."""
+    before = torch.get_num_threads()
+    if not any(place.cores for place in places):
+        torch.set_num_threads(max(1, before // len(places)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _join(ranks: Ranks, device: str, meeting: Path) -> None:
+    cuda = device.startswith("cuda")
+    if cuda:
+        torch.cuda.set_device(device)
+    dist.init_process_group(
+        "nccl" if cuda else "gloo",
+        init_method=f"file://{meeting / 'rendezvous'}",
+        rank=ranks.rank,
+        world_size=ranks.size,
+        timeout=_TIMEOUT,
+        device_id=torch.device(device) if cuda else None,
+    )
+
+
+def _break_off() -> None:
+    """Leave the others without waiting for them; they may be gone."""
+    if dist.is_initialized():
+        with contextlib.suppress(Exception):
+            dist.distributed_c10d._abort_process_group()  # noqa: SLF001 - torch has no public way
+
+
+def main() -> None:
+    """Be one of the other ranks."""
+    order = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with_rank_0, daemon=True).start()
+    if order["cores"] and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, order["cores"])
+    keep_memory()
+    ranks, meeting = Ranks(order["rank"], order["size"]), Path(order["meeting"])
+    try:
+        module, _, name = order["target"].partition(":")
+        target = getattr(importlib.import_module(module), name)
+        (meeting / f"there-{ranks.rank}").touch()
+        _join(ranks, order["device"], meeting)
+        target(ranks, order["device"], order["argument"])
+        dist.destroy_process_group()
+    except BaseException as error:  # noqa: BLE001 - rank 0 tells the user
+        traceback.print_exc()
+        said = str(error)
+        if not isinstance(error, BackbenchError):
+            said = f"{type(error).__name__}: {said}"
+        told = {
+            "reason": f"rank {ranks.rank} of {ranks.size}: {said}",
+            "usage": isinstance(error, UsageError),
+        }
+        part = meeting / f"part-{ranks.rank}"
+        part.write_text(json.dumps(told), encoding="utf-8")
+        part.rename(meeting / f"failure-{ranks.rank}")
+        os._exit(1)
+
+
+def _end_with_rank_0() -> None:
+    with contextlib.suppress(OSError):
+        os.read(0, 1)  # nothing more is said: it returns when the pipe closes
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""What is watched while an encoder trains, on training pictures only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbench.images import ImageSet, Pixels, Subset
+from backbench.nn.encoder import Encoder
+from backbench.seeds import derive
+from backbench.training.extraction import extract
+from backbench.views.batches import evaluation_picture
+
+#: Most pictures of the bank in which neighbours are looked for, and most that look for them.
+BANK, QUERIES = 2000, 500
+
+#: Most pictures of which the spread of features is taken.
+SPREAD = 128
+
+#: Neighbours that vote.
+NEIGHBOURS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """What an attack puts on a picture that is evaluated; the method in training never sees it.
+
+    Args:
+        stamp: Maps a picture, (H, W, 3), uint8, and its position in the training set to the
+            picture with the trigger.
+        target: Class index that the trigger shall stand for; ``None`` if there is none.
+    """
+
+    stamp: Callable[[Pixels, int], Pixels]
+    target: int | None
+
+
+class Monitor:
+    """Watches an encoder: are its features alive, do neighbours share a class, does a trigger work?
+
+    The pictures that look for neighbours are held out of the bank; both are training pictures,
+    and the validation split is never seen.
+
+    Args:
+        images: The training set. Labels of -1 are unknown: then no neighbours are looked for.
+        seed: Seed of the choice of pictures.
+        device: Name of the torch device.
+        checks: How often neighbours are looked for in the course of the training.
+        epochs: Length of the training.
+        trigger: Of the attack that poisoned the training set; ``None`` if it is clean.
+        uniform: See :func:`backbench.training.extraction.extract`.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        *,
+        seed: int,
+        device: str,
+        checks: int,
+        epochs: int,
+        trigger: Trigger | None = None,
+        uniform: bool | None = None,
+    ) -> None:
+        order = _order(len(images), seed)
+        self._asked = asked_about(len(images), seed)
+        queries = len(self._asked)
+        self._device = device
+        self._uniform = images.pixels is not None if uniform is None else uniform
+        self._queries = Subset(images, self._asked)
+        self._bank = Subset(images, order[queries : queries + BANK])
+        self._few = Subset(images, order[:SPREAD])
+        self._trigger = trigger
+        known = np.unique(images.labels[order[: queries + BANK]])
+        labelled = len(known) > 1 and known[0] >= 0 and queries > 0
+        self._epochs = knn_epochs(epochs, checks) if labelled else frozenset()
+
+    def __call__(self, encoder: Encoder, epoch: int) -> Mapping[str, float]:
+        """Return what there is to say after an epoch.
+
+        Always ``feature_spread`` and ``effective_rank``, of the same pictures; now and then
+        ``knn_accuracy`` and, of a poisoned encoder, ``knn_accuracy_triggered`` and ``knn_asr``:
+        the share of the other classes' triggered pictures that neighbours vote into the target.
+        """
+        few = self._features(encoder, self._few)
+        values = {"feature_spread": feature_spread(few), "effective_rank": effective_rank(few)}
+        if epoch not in self._epochs or not np.isfinite(few).all():
+            return values
+        bank, labels = self._features(encoder, self._bank), self._queries.labels
+        clean = knn_votes(bank, self._bank.labels, self._features(encoder, self._queries))
+        values["knn_accuracy"] = float((clean == labels).mean())
+        if self._trigger is not None:
+            shown = _Stamped(self._queries, self._asked, self._trigger, encoder, self._uniform)
+            triggered = knn_votes(bank, self._bank.labels, self._features(encoder, shown))
+            values["knn_accuracy_triggered"] = float((triggered == labels).mean())
+            others = labels != self._trigger.target
+            if self._trigger.target is not None and others.any():
+                hits = triggered[others] == self._trigger.target
+                values["knn_asr"] = float(hits.mean())
+        return values
+
+    def _features(self, encoder: Encoder, images: ImageSet) -> NDArray[np.float32]:
+        return extract(encoder, images, device=self._device, uniform=self._uniform)
+
+
+class _Stamped:
+    """Training pictures as they are evaluated, with the trigger; stamped when asked for."""
+
+    pixels = None
+
+    def __init__(
+        self,
+        images: Subset,
+        places: NDArray[np.int64],
+        trigger: Trigger,
+        encoder: Encoder,
+        uniform: bool,  # noqa: FBT001 - private
+    ) -> None:
+        self.labels, self.sources = images.labels, images.sources
+        self._images = images
+        self._places = places
+        self._trigger = trigger
+        self._side = encoder.spec.image_size
+        self._margin = not uniform
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def image(self, index: int) -> Pixels:
+        """Return one picture at the encoder's size, with the trigger."""
+        picture = self._images.image(index)
+        if self._margin:  # as photographs of the validation split are: resized, then stamped
+            picture = evaluation_picture(picture, self._side)
+        return self._trigger.stamp(picture, int(self._places[index]))
+
+
+def asked_about(images: int, seed: int) -> NDArray[np.int64]:
+    """Return which of so many training pictures look for neighbours: a fifth, at most 500."""
+    return _order(images, seed)[: min(QUERIES, images // 5)]
+
+
+def _order(images: int, seed: int) -> NDArray[np.int64]:
+    return np.random.default_rng(derive(seed, "monitor")).permutation(images)
+
+
+def knn_epochs(epochs: int, checks: int) -> frozenset[int]:
+    """Return the epochs after which neighbours are looked for, the last one among them."""
+    checks = min(checks, epochs)
+    return frozenset(round(epochs * (i + 1) / checks) - 1 for i in range(checks))
+
+
+def feature_spread(features: NDArray[np.float32]) -> float:
+    """Return how much features differ between pictures.
+
+    Args:
+        features: (N, D).
+
+    Returns:
+        √D × the mean over D of the standard deviation of the normalised features: about 1 where
+        they fill the sphere, 0 where they have collapsed to a point, not a number where some are
+        not finite.
+    """
+    if not np.isfinite(features).all():
+        return float("nan")
+    return float(_unit(features).std(axis=0).mean() * np.sqrt(features.shape[1]))
+
+
+def effective_rank(features: NDArray[np.float32]) -> float:
+    """Return along how many directions features differ between pictures.
+
+    Args:
+        features: (N, D).
+
+    Returns:
+        The exponential of the entropy of the singular values, divided by their sum, of the
+        normalised features less their mean: k for k equal directions, at most min(N - 1, D); 1
+        where nothing differs, not a number where some feature is not finite.
+
+    Source: Roy and Vetterli 2007, The effective rank: a measure of effective dimensionality.
+    Differs: the mean is taken away, as in the spread: after a ReLU it is much of every feature.
+    """
+    if not np.isfinite(features).all():
+        return float("nan")
+    unit = _unit(features).astype(np.float64)
+    values = np.linalg.svd(unit - unit.mean(axis=0), compute_uv=False)
+    values = values[values > 0]
+    shares = values / values.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def knn_votes(
+    bank: NDArray[np.float32],
+    bank_labels: NDArray[np.int64],
+    queries: NDArray[np.float32],
+    neighbours: int = NEIGHBOURS,
+) -> NDArray[np.int64]:
+    """Return the class that each query's nearest neighbours vote for, (M,).
+
+    Args:
+        bank: (N, D).
+        bank_labels: (N,).
+        queries: (M, D).
+        neighbours: How many vote, by cosine similarity; ties go to the lower class.
+    """
+    count = min(neighbours, len(bank))
+    similarity = _unit(queries) @ _unit(bank).T
+    nearest = np.argpartition(-similarity, count - 1, axis=1)[:, :count]
+    rows, classes = len(queries), int(bank_labels.max()) + 1
+    cells = (np.arange(rows)[:, None] * classes + bank_labels[nearest]).ravel()
+    votes = np.bincount(cells, minlength=rows * classes).reshape(rows, classes)
+    voted: NDArray[np.int64] = votes.argmax(axis=1)
+    return voted
+
+
+def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    return np.asarray(features / np.maximum(lengths, 1e-12), dtype=np.float32)

@@ -1,0 +1,78 @@
+"""Check a data set's stage: against what it says of itself, and against the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from backbench.data.files import map_threads
+from backbench.data.fingerprint import FileHashes
+from backbench.data.packed import open_images
+from backbench.images import ImageSet
+from backbench.plugin import Dataset, Split
+from backbench.stages.inputs import INDEX, decoded_name
+from backbench.stages.task import Task
+from backbench.store.records import Record
+from backbench.verification.evidence import Evidence, index_of
+
+SPLITS: tuple[Split, Split] = ("train", "val")
+
+
+def index_differences(record: Record, evidence: Evidence) -> Iterator[str]:
+    """Compare a data set's index with the facts in its record."""
+    facts = record.facts["dataset"]
+    index = index_of(evidence, record.key)
+    if index["classes"] != list(facts["classes"]):
+        yield f"{INDEX}: its classes are not those of the record"
+    for split in SPLITS:
+        labels = np.asarray(index[split]["labels"], dtype=np.int64)
+        if not len(labels) == len(index[split]["sources"]) == facts[split]:
+            yield (
+                f"{INDEX}: {len(labels)} labels and {len(index[split]['sources'])} sources in "
+                f"{split}, its record says {facts[split]} pictures"
+            )
+        if len(labels) and (labels.min() < 0 or labels.max() >= len(facts["classes"])):
+            yield f"{INDEX}: {split} has a label outside [0, {len(facts['classes'])})"
+        elif split == "train":
+            counts = np.bincount(labels, minlength=len(facts["classes"])).tolist()
+            if counts != list(facts["train_per_class"]):
+                yield f"{INDEX}: its record says other numbers of training pictures a class"
+
+
+def differences(task: Task, evidence: Evidence) -> Iterator[str]:
+    """Compare a data set's artifact with the pictures themselves.
+
+    Args:
+        task: The stage, restored from its record; its folder is the artifact.
+        evidence: Where the index is.
+
+    Raises:
+        DataError: If the pictures are not there.
+        PluginError: If the plugin is not.
+    """
+    implementation, options, _ = task.plugin()
+    dataset: Dataset = implementation(options)
+    fingerprint = dataset.fingerprint(FileHashes(Path("/nonexistent")))  # nothing remembered
+    if fingerprint != task.stage.content:
+        yield "the data set's content is not what the key is of: files were changed"
+        return
+    index = index_of(evidence, task.stage.key)
+    for split in SPLITS:
+        images = dataset.load(split, verify=False)
+        if index[split] != {"sources": list(images.sources), "labels": images.labels.tolist()}:
+            yield f"{INDEX}: {split} is not the data set's"
+        path = task.folder / decoded_name(split)
+        if not path.is_file():
+            continue
+        stored = open_images(path, images.sources)
+        if not np.array_equal(stored.labels, images.labels):
+            yield f"{path.name}: its labels are not the data set's"
+
+        def same(number: int, one: ImageSet = stored, other: ImageSet = images) -> bool:
+            return np.array_equal(one.image(number), other.image(number))
+
+        for number, equal in enumerate(map_threads(same, range(len(images)))):
+            if not equal:
+                yield f"{path.name}: picture {number} is not the data set's"

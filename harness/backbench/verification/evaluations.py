@@ -1,0 +1,208 @@
+"""Compute an evaluation's numbers again from its predictions."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbench.metrics import (
+    HEAD_NAME,
+    Denominator,
+    at,
+    class_table,
+    confusion_matrix,
+    score,
+)
+from backbench.results.published_csv import per_class_csv
+from backbench.store.predictions import file_of, load_predictions
+from backbench.store.records import Record
+from backbench.verification.evidence import Evidence, index_of, known
+
+_HEAD = re.compile(f"({HEAD_NAME})?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What an evaluation was asked, read from the stages before it.
+
+    Args:
+        classes: Class names.
+        labels: True classes of the validation pictures; ``None`` where no index tells.
+        encoder: Key of the stage that made the encoder.
+        poison: Key of the stage that made the trigger; ``None`` without an attack.
+        target: Target class, as the poison's record says.
+        denominator: Of which pictures ``asr`` is a share.
+        heads: Names of the evaluator's heads; one without a name where it has a single one.
+    """
+
+    classes: Sequence[str]
+    labels: NDArray[np.int64] | None
+    encoder: str
+    poison: str | None
+    target: int | None
+    denominator: Denominator
+    heads: tuple[str, ...]
+
+
+def setting(record: Record, evidence: Evidence) -> Setting:
+    """Find out what an evaluation was asked."""
+    inputs = dict(record.stage["inputs"])
+    if "clean" in inputs:  # the evaluator was shown features; the encoder's stages read pictures
+        features = [inputs[role] for role in ("clean", "triggered") if role in inputs]
+        inputs = {}
+        for key in features:
+            inputs |= known(evidence, key).stage["inputs"]
+    poison = inputs.get("poison")
+    dataset = inputs["dataset"]
+    heads = tuple(record.facts.get("heads") or ("",))
+    if not all(isinstance(head, str) and _HEAD.fullmatch(head) for head in heads):
+        raise ValueError(f"heads {heads}")
+    try:
+        labels = np.asarray(index_of(evidence, dataset)["val"]["labels"], dtype=np.int64)
+    except (OSError, KeyError):
+        labels = None
+    return Setting(
+        classes=known(evidence, dataset).facts["dataset"]["classes"],
+        labels=labels,
+        encoder=inputs["encoder"],
+        poison=poison,
+        target=known(evidence, poison).facts["target"] if poison else None,
+        denominator="all-images"
+        if "asr:all-images" in record.stage["content"].split()
+        else "other-classes",
+        heads=heads,
+    )
+
+
+def differences(record: Record, evidence: Evidence) -> Iterator[str]:
+    """Compare an evaluation's record and tables with what its predictions come to.
+
+    Args:
+        record: The evaluation's record.
+        evidence: Where its files, and the records of the stages before it, are.
+    """
+    asked = setting(record, evidence)
+    file = file_of(record)
+    tensors = load_predictions(evidence.read(record.key, file))
+    for difference in _tensor_differences(tensors, asked):
+        yield f"{file}: {difference}"
+
+    labels = tensors["labels"].astype(np.int64)
+    facts: dict[str, Any] = {
+        "target": asked.target,
+        "images": len(labels),
+        "asr_denominator": asked.denominator,
+    }
+    for name, value in facts.items():
+        if record.facts.get(name) != value:
+            yield f"its record says {name} = {record.facts.get(name)!r}, and it is {value!r}"
+
+    said = evidence.read(record.key, "classes.json")
+    if len(asked.classes) ** 2 > len(said):  # a table of so many numbers is longer
+        yield f"classes.json: too short for {len(asked.classes)} classes"
+        return
+    metrics: dict[str, float] = {}
+    tables: dict[str, Any] = {}
+    for head in asked.heads:
+        found = {
+            pictures: tensors[at(f"{pictures}_predictions", head)].astype(np.int64)
+            for pictures in _pictures(asked)
+        }
+        values = score(
+            labels,
+            found["clean"],
+            found.get("triggered"),
+            asked.target,
+            len(asked.classes),
+            denominator=asked.denominator,
+        )
+        metrics |= {at(name, head): value for name, value in values.items()}
+        confusions = {
+            pictures: confusion_matrix(labels, predicted, len(asked.classes))
+            for pictures, predicted in found.items()
+        }
+        for pictures, confusion in confusions.items():
+            tables[at(pictures, head)] = class_table(confusion)
+        name = f"classes_{head}.csv" if head else "classes.csv"
+        text = per_class_csv(
+            asked.classes,
+            confusions["clean"],
+            confusions.get("triggered"),
+            model=asked.encoder,
+            data=asked.poison or "",
+        )
+        if evidence.read(record.key, name).decode() != text:
+            yield f"{name}: not what the predictions come to"
+    yield from metric_differences(record.metrics, metrics, "predictions")
+    if json.loads(said) != tables:
+        yield "classes.json: not what the predictions come to"
+
+
+def _pictures(asked: Setting) -> tuple[str, ...]:
+    return ("clean", "triggered") if asked.poison else ("clean",)
+
+
+def metric_differences(
+    said: Mapping[str, Any], found: Mapping[str, float], source: str
+) -> Iterator[str]:
+    """Compare the metrics of a record with those that have been computed again.
+
+    Args:
+        said: The record's.
+        found: Computed again.
+        source: From what: ``predictions``.
+    """
+    for name, value in found.items():
+        if name not in said:
+            yield f"its record lacks the metric {name}, which is {value!r}"
+        elif json.dumps(said[name]) != json.dumps(value):  # not by !=, which NaN is even to itself
+            yield f"its record says {name} = {said[name]!r}, its {source} come to {value!r}"
+    for name in said:
+        if name not in found:
+            yield f"its record has the metric {name}, which its {source} do not give"
+
+
+def _tensor_differences(tensors: Mapping[str, NDArray[Any]], asked: Setting) -> Iterator[str]:
+    """Check that predictions are whole, of the right pictures, and follow from their scores."""
+    named = {
+        at(f"{pictures}_{what}", head)
+        for head in asked.heads
+        for pictures in _pictures(asked)
+        for what in ("scores", "predictions")
+    }
+    if set(tensors) != named | {"labels"}:
+        yield f"holds {sorted(tensors)}, and should hold {sorted(named | {'labels'})}"
+        return
+    labels, classes = tensors["labels"], len(asked.classes)
+    if asked.labels is not None and not np.array_equal(labels, asked.labels):
+        yield "its labels are not those of the data set's validation pictures"
+    for name in sorted(tensors):
+        array = tensors[name]
+        is_scores = name.partition("@")[0].endswith("_scores")
+        shape = (len(labels), classes) if is_scores else (len(labels),)
+        if array.shape != shape or array.dtype.kind != ("f" if is_scores else "i"):
+            yield f"{name} is {array.dtype} {array.shape}, and should be of shape {shape}"
+            return
+        if not is_scores and len(array) and (array.min() < 0 or array.max() >= classes):
+            yield f"{name} has a class outside [0, {classes})"
+            return
+    for name in sorted(named):
+        what, mark, head = name.partition("@")
+        if not what.endswith("_predictions"):
+            continue
+        scores = tensors[what.replace("_predictions", "_scores") + mark + head]
+        chosen = np.take_along_axis(scores, tensors[name].astype(np.int64)[:, None], axis=1)[:, 0]
+        # Rounding to half precision keeps the order: what was the highest is among the highest.
+        wrong = np.flatnonzero(chosen != scores.max(axis=1))
+        if len(wrong):
+            index = int(wrong[0])
+            yield (
+                f"{name} says class {int(tensors[name][index])} of picture {index}, whose "
+                f"highest score is that of class {int(scores[index].argmax())}"
+            )

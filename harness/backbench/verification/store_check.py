@@ -1,0 +1,184 @@
+"""Check every stage of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import chain
+
+from backbench.errors import BackbenchError, DataError, PluginError, StageError
+from backbench.model import Plan, Stage, StageKind, stage_identity
+from backbench.plugin.registry import Registry
+from backbench.stages.task import Task
+from backbench.store.records import Record
+from backbench.store.store import Store, hash_files
+from backbench.verification import datasets as data
+from backbench.verification import evaluations as predictions
+from backbench.verification import poisons, scores
+from backbench.verification.evidence import StoreEvidence
+from backbench.verification.findings import Finding, Findings
+from backbench.verification.identity import description_differences, key_differences, restored
+
+_ORDER = list(StageKind)
+
+
+def verify_store(
+    store: Store,
+    registry: Registry,
+    plan: Plan | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Findings:
+    """Check what a store holds.
+
+    Args:
+        store: The store.
+        registry: The installed plugins.
+        plan: Check its stages only, its data sets where it says they are; ``None``: all stages.
+        progress: Called with (done, total).
+    """
+    found = Findings()
+    finished = frozenset(store.done())  # looked up once: the folder may hold ten thousands
+    records = _records(store, finished if plan is None else finished & set(plan.stages), found)
+    check = _Check(store, registry, plan.stages if plan else {}, found, finished)
+    for done, record in enumerate(records):
+        progress(done, len(records))
+        check.stage(record)
+    progress(len(records), len(records))
+    if plan is None and store.artifact("").is_dir():
+        for folder in sorted(store.artifact("").iterdir()):
+            if folder.name not in finished:
+                found.unchecked.append(
+                    Finding(f"artifacts/{folder.name}", "no record says what it is")
+                )
+    return found
+
+
+def _records(store: Store, keys: Collection[str], found: Findings) -> list[Record]:
+    """Read the records, in an order in which inputs come first."""
+    records = []
+    for key in sorted(keys):
+        try:
+            record = store.record(key)
+            if record is not None and record.key != key:
+                raise StageError(f"is the record of {record.key}")
+            if record is not None:
+                _ORDER.index(StageKind(record.stage["kind"]))
+                records.append(record)
+        except (BackbenchError, KeyError, TypeError, ValueError) as error:
+            found.checked += 1
+            found.differs.append(Finding(f"records/{key}.json", str(error)))
+    return sorted(records, key=lambda one: (_ORDER.index(StageKind(one.stage["kind"])), one.key))
+
+
+class _Check:
+    """Checks stages, one after the other.
+
+    Args:
+        store: The store.
+        registry: The installed plugins.
+        planned: Stages of the plan by key.
+        found: Grows.
+        finished: Keys of the stages that have a record.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        planned: Mapping[str, Stage],
+        found: Findings,
+        finished: Collection[str],
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._planned = planned
+        self._found = found
+        self._finished = finished
+        self._evidence = StoreEvidence(store)
+
+    def stage(self, record: Record) -> None:
+        """Look at one stage; note what differs first, and what could not be checked."""
+        self._found.checked += 1
+        self._found.look(
+            f"{record.label} ({record.key})",
+            chain(
+                self._key(record),
+                self._inputs(record),
+                self._files(record),
+                self._content(record),
+            ),
+        )
+
+    def _key(self, record: Record) -> Iterator[str]:
+        planned = self._planned.get(record.key)
+        if planned is not None:
+            yield from description_differences(record, stage_identity(planned))
+            return
+        try:
+            yield from key_differences(record, self._registry)
+        except PluginError as error:
+            self._cannot(record, "its key", error)
+
+    def _inputs(self, record: Record) -> Iterator[str]:
+        for role, key in record.stage["inputs"].items():
+            if key not in self._finished:
+                yield f"the {role} that it read ({key}) has no record"
+
+    def _files(self, record: Record) -> Iterator[str]:
+        folder = self._store.artifact(record.key)
+        there = hash_files(folder) if folder.is_dir() else {}
+        for name, said in record.files.items():
+            if name not in there:
+                yield f"{name} is missing"
+            elif there[name] != said:
+                yield (
+                    f"{name} has {there[name]['bytes']} bytes and the SHA-256 "
+                    f"{there[name]['sha256'][:12]}…, its record says {said['bytes']} and "
+                    f"{said['sha256'][:12]}…"
+                )
+        for name in there:
+            if name not in record.files:
+                yield f"{name} is not in its record"
+
+    def _content(self, record: Record) -> Iterator[str]:
+        kind = StageKind(record.stage["kind"])
+        if kind is StageKind.EVALUATE:
+            yield from predictions.differences(record, self._evidence)
+        elif kind is StageKind.SANITIZE:
+            yield from scores.differences(record, self._evidence)
+        elif kind is StageKind.DATASET:
+            yield from data.index_differences(record, self._evidence)
+            yield from self._derived(
+                record, "against the pictures", lambda task: data.differences(task, self._evidence)
+            )
+        elif kind is StageKind.POISON:
+            yield from poisons.manifest_differences(record, self._evidence)
+            yield from self._derived(
+                record, "its pictures", lambda task: poisons.differences(task, record)
+            )
+
+    def _derived(
+        self, record: Record, what: str, look: Callable[[Task], Iterator[str]]
+    ) -> Iterator[str]:
+        """Yield what differs from what plugins make; note where they cannot."""
+        try:
+            yield from look(self._task(record))
+        except (DataError, PluginError) as error:
+            self._cannot(record, what, error)
+        except StageError as error:
+            yield str(error)
+
+    def _task(self, record: Record) -> Task:
+        stage = self._planned.get(record.key)
+        if stage is None:
+            stage = restored(record, self._registry)
+        return Task(
+            stage=stage,
+            store=self._store,
+            folder=self._store.artifact(record.key),
+            registry=self._registry,
+            device="cpu",
+            progress=lambda _done, _total, _values: None,
+        )
+
+    def _cannot(self, record: Record, what: str, error: Exception) -> None:
+        self._found.unchecked.append(Finding(record.label, f"{what} ({error})"))

@@ -1,0 +1,261 @@
+"""Batches out of an image set: from one resident array, or picture by picture from disk."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from backbench.images import ImageSet, Pixels
+from backbench.nn.batch import Batch
+from backbench.nn.ranks import ALONE, Ranks
+from backbench.nn.transfer import send
+from backbench.views import sparse as taps
+from backbench.views.resample import Interpolation, filter_matrices, resample
+
+_PIL_FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+
+class UniformBatch(Batch):
+    """Pictures of one size; a crop is two batched products with filters.
+
+    Args:
+        pixels: (B, H, W, 3), uint8, on the device.
+        indices: See :class:`~backbench.nn.batch.Batch`.
+        epoch: See there.
+        seed: See there.
+    """
+
+    def __init__(
+        self, pixels: Tensor, indices: NDArray[np.int64], *, epoch: int, seed: int
+    ) -> None:
+        super().__init__(indices, epoch=epoch, seed=seed, device=pixels.device)
+        self._size = pixels.shape[1], pixels.shape[2]
+        # In the order that resampling reads: (B, 3, W, H) on a processor, else (B, H, 3, W).
+        self._by_taps = taps.in_cache(pixels.device)
+        ordered = pixels.permute(0, 3, 2, 1) if self._by_taps else pixels.transpose(2, 3)
+        self._values = ordered.to(torch.float32, memory_format=torch.contiguous_format)
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Height and width of each picture, (B, 2)."""
+        return np.tile(np.asarray(self._size, dtype=np.int64), (len(self), 1))
+
+    def crop(
+        self,
+        boxes: NDArray[np.float32],
+        size: int,
+        *,
+        interpolation: Interpolation = "bilinear",
+        flip: NDArray[np.bool_] | None = None,
+        isolated: bool = True,
+    ) -> Tensor:
+        """Cut a box out of each picture and resize it; see :meth:`Batch.crop`."""
+        top, left, height, width = send(boxes, self.device).unbind(1)
+        rows_in, columns_in = self._size
+        limit = 1.0 if interpolation == "bicubic" else None
+        mirrored = torch.zeros(len(self), dtype=torch.bool, device=self.device)
+        if flip is not None:
+            mirrored = send(flip, self.device)
+        if self._by_taps:
+            down = taps.filter_taps(top, height, rows_in, size, interpolation, isolated=isolated)
+            across = taps.filter_taps(
+                left, width, columns_in, size, interpolation, isolated=isolated
+            )
+            across = across.flipped(mirrored)
+            across.weights.div_(255)
+            return taps.crop_by_taps(self._values, down, across, limit=limit)
+        rows = filter_matrices(top, height, rows_in, size, interpolation, isolated=isolated)
+        columns = filter_matrices(left, width, columns_in, size, interpolation, isolated=isolated)
+        columns = columns.div_(255)
+        columns = torch.where(mirrored[:, None, None], columns.flip(1), columns)
+        return resample(self._values.transpose(1, 2), rows, columns, limit=limit)
+
+
+class RaggedBatch(Batch):
+    """Pictures of many sizes; crops are Pillow's, in threads.
+
+    Args:
+        pixels: B pictures, each (H, W, 3), uint8.
+        indices: See :class:`~backbench.nn.batch.Batch`.
+        epoch: See there.
+        seed: See there.
+        device: See there.
+        pool: Threads that resize.
+    """
+
+    def __init__(
+        self,
+        pixels: Sequence[Pixels],
+        indices: NDArray[np.int64],
+        *,
+        epoch: int,
+        seed: int,
+        device: torch.device,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        super().__init__(indices, epoch=epoch, seed=seed, device=device)
+        self._pixels = pixels
+        self._pool = pool
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Height and width of each picture, (B, 2)."""
+        return np.asarray([picture.shape[:2] for picture in self._pixels], dtype=np.int64)
+
+    def crop(
+        self,
+        boxes: NDArray[np.float32],
+        size: int,
+        *,
+        interpolation: Interpolation = "bilinear",
+        flip: NDArray[np.bool_] | None = None,
+        isolated: bool = True,
+    ) -> Tensor:
+        """Cut a box out of each picture and resize it; see :meth:`Batch.crop`."""
+
+        def one(position: int) -> Pixels:
+            top, left, height, width = (float(value) for value in boxes[position])
+            picture = self._pixels[position]
+            if isolated:
+                picture = picture[int(top) : int(top + height), int(left) : int(left + width)]
+                top = left = 0.0
+                height, width = picture.shape[:2]
+            resized = Image.fromarray(picture).resize(
+                (size, size), _PIL_FILTERS[interpolation], (left, top, left + width, top + height)
+            )
+            result = np.asarray(resized)
+            return result[:, ::-1] if flip is not None and flip[position] else result
+
+        stacked = np.stack(list(self._pool.map(one, range(len(self)))))
+        images = send(stacked, self.device).permute(0, 3, 1, 2)
+        return images.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+
+
+class PictureSource(ABC):
+    """Hands out batches of one image set."""
+
+    @abstractmethod
+    def batches(
+        self, order: NDArray[np.int64], size: int, *, epoch: int, seed: int, ranks: Ranks = ALONE
+    ) -> Iterator[Batch]:
+        """Yield batches of ``size`` pictures in an order, of each the rank's own slice.
+
+        Args:
+            order: Positions in the set; the last batch is smaller if they do not fill it.
+            size: Pictures in a batch, of all ranks together.
+            epoch: Number of the epoch.
+            seed: Seed of the random views.
+            ranks: Who shares the batches.
+        """
+
+
+class UniformSource(PictureSource):
+    """A uniform image set, resident on the device."""
+
+    def __init__(self, pixels: Pixels, device: torch.device) -> None:
+        self._pixels = as_tensor(pixels).to(device)
+
+    def batches(
+        self, order: NDArray[np.int64], size: int, *, epoch: int, seed: int, ranks: Ranks = ALONE
+    ) -> Iterator[Batch]:
+        """Yield batches; see :meth:`PictureSource.batches`."""
+        for chosen in _chunks(order, size, ranks):
+            rows = send(chosen, self._pixels.device)
+            yield UniformBatch(self._pixels[rows], chosen, epoch=epoch, seed=seed)
+
+
+class RaggedSource(PictureSource):
+    """A ragged image set: one batch is in memory, and the next is being read."""
+
+    def __init__(self, images: ImageSet, device: torch.device, pool: ThreadPoolExecutor) -> None:
+        self._images = images
+        self._device = device
+        self._pool = pool
+
+    def batches(
+        self, order: NDArray[np.int64], size: int, *, epoch: int, seed: int, ranks: Ranks = ALONE
+    ) -> Iterator[Batch]:
+        """Yield batches; see :meth:`PictureSource.batches`."""
+        chunks = list(_chunks(order, size, ranks))
+        ahead = self._read(chunks[0]) if chunks else []
+        for number, chosen in enumerate(chunks):
+            pixels = [future.result() for future in ahead]
+            if number + 1 < len(chunks):
+                ahead = self._read(chunks[number + 1])
+            yield RaggedBatch(
+                pixels, chosen, epoch=epoch, seed=seed, device=self._device, pool=self._pool
+            )
+
+    def _read(self, chosen: NDArray[np.int64]) -> list[Future[Pixels]]:
+        return [self._pool.submit(self._images.image, int(index)) for index in chosen]
+
+
+@contextmanager
+def open_source(images: ImageSet, device: torch.device) -> Iterator[PictureSource]:
+    """Open an image set for training; its threads end with the context."""
+    if images.pixels is not None:
+        yield UniformSource(images.pixels, device)
+        return
+    with reader_pool() as pool:
+        try:
+            yield RaggedSource(images, device, pool)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def reader_pool() -> ThreadPoolExecutor:
+    """Return as many threads as torch uses, to read and resize pictures."""
+    return ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="pictures")
+
+
+def as_tensor(pixels: Pixels) -> Tensor:
+    """Return the same memory as a tensor, which must not be written to."""
+    with warnings.catch_warnings():
+        # torch warns of arrays that are read-only, as mapped files are.
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(pixels)
+
+
+def _chunks(order: NDArray[np.int64], size: int, ranks: Ranks) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, len(order), size):
+        batch = order[start : start + size]
+        yield batch[ranks.span(len(batch))]
+
+
+def evaluation_picture(picture: Pixels, size: int, *, margin: bool = True) -> Pixels:
+    """Bring a picture to the size at which encoders are evaluated.
+
+    Args:
+        picture: (H, W, 3), uint8.
+        size: Side S of the result.
+        margin: Resize the short side to S × 256/224 before the centre is cut out; otherwise
+            to S.
+
+    Returns:
+        (S, S, 3), uint8; the picture itself if it has that size already, as triggered
+        validation pictures do.
+
+    Source: the published evaluation: Resize(256), CenterCrop(224).
+    Differs: nothing known at S = 224.
+    """
+    height, width = picture.shape[:2]
+    if (height, width) == (size, size):
+        return picture
+    short = size * 256 // 224 if margin else size
+    scale = short / min(height, width)
+    tall, wide = max(short, int(height * scale)), max(short, int(width * scale))
+    resized = np.asarray(Image.fromarray(picture).resize((wide, tall), Image.Resampling.BILINEAR))
+    top, left = round((tall - size) / 2), round((wide - size) / 2)
+    return resized[top : top + size, left : left + size]

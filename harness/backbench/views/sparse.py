@@ -1,0 +1,160 @@
+"""Cropping, resizing and blurring on a processor: each row is a weighted sum of a few rows.
+
+A filter has few weights that are not zero: two where a picture is enlarged. An accelerator would
+rather multiply by the whole matrix (:mod:`backbench.views.resample`); a processor is up to ten
+times faster if it leaves the zeros out.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from backbench.views.resample import SUPPORT, Interpolation, blur_taps, filter_weights
+
+#: Bytes of pictures that are worked on at once, so that temporaries stay in a core's cache.
+PIECE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Taps:
+    """A filter along one axis for each of B pictures.
+
+    Args:
+        places: What each place afterwards is the weighted sum of, (B, S, K), int64.
+        weights: The weights, (B, S, K), float32.
+    """
+
+    places: Tensor
+    weights: Tensor
+
+    def of(self, pictures: slice) -> Taps:
+        """Return the filters of some of the pictures."""
+        return Taps(self.places[pictures], self.weights[pictures])
+
+    def flipped(self, mirrored: Tensor) -> Taps:
+        """Return the filters with the pictures that are ``mirrored``, (B,), the other way round."""
+        chosen = mirrored[:, None, None]
+        return Taps(
+            torch.where(chosen, self.places.flip(1), self.places),
+            torch.where(chosen, self.weights.flip(1), self.weights),
+        )
+
+
+def in_cache(device: torch.device) -> bool:
+    """Say whether a device computes best on few pictures at a time, and without zeros."""
+    return device.type == "cpu"
+
+
+def filter_taps(
+    start: Tensor,
+    length: Tensor,
+    size_in: int,
+    size_out: int,
+    interpolation: Interpolation = "bilinear",
+    *,
+    isolated: bool = True,
+) -> Taps:
+    """Return the filters that resize one axis of a crop: the matrices without their zeros.
+
+    Args:
+        start: See :func:`backbench.views.resample.filter_matrices`.
+        length: See there.
+        size_in: See there.
+        size_out: See there.
+        interpolation: See there.
+        isolated: See there.
+    """
+    scale = length / size_out
+    reach = SUPPORT[interpolation] * scale.clamp(min=1)
+    centres = torch.arange(size_out, dtype=torch.float32) + 0.5
+    first = torch.addcmul(start[:, None], centres, scale[:, None])
+    first = first.sub_(reach[:, None]).add_(0.5).floor_()
+    count = math.ceil(2 * float(reach.max()))
+    places = first[:, :, None] + torch.arange(count, dtype=torch.float32)
+    weights = filter_weights(
+        places + 0.5,
+        start,
+        length,
+        size_in,
+        size_out,
+        interpolation=interpolation,
+        isolated=isolated,
+    )
+    return Taps(places.clamp_(0, size_in - 1).long(), weights)
+
+
+def weighted_rows(rows: Tensor, taps: Taps) -> Tensor:
+    """Make each row the weighted sum of some rows.
+
+    Args:
+        rows: (B, C, N, L), float32, contiguous.
+        taps: Of B pictures; the same for all their channels.
+
+    Returns:
+        (B, C, S, L), float32.
+    """
+    batch, channels, height, length = rows.shape
+    first = torch.arange(0, batch * channels * height, height).view(batch, channels, 1, 1)
+    places = (taps.places[:, None] + first).flatten(0, 2)
+    weights = taps.weights[:, None].expand(-1, channels, -1, -1).flatten(0, 2)
+    table = rows.view(-1, length)
+    found = F.embedding_bag(places, table, mode="sum", per_sample_weights=weights)
+    return found.view(batch, channels, -1, length)
+
+
+def crop_by_taps(
+    pixels: Tensor, rows: Taps, columns: Taps, *, limit: float | None = None
+) -> Tensor:
+    """Cut out and resize; see :func:`backbench.views.resample.resample`.
+
+    Args:
+        pixels: (B, C, W, H), float32, contiguous: column after column.
+        rows: Filters of the vertical axis.
+        columns: Filters of the horizontal axis.
+        limit: Clip to [0, limit] after either step.
+
+    Returns:
+        (B, C, H', W'), float32.
+    """
+    batch, channels = pixels.shape[:2]
+    result = pixels.new_empty(batch, channels, rows.places.shape[1], columns.places.shape[1])
+    for part in pieces(0, len(pixels), pixels[:1].nbytes):
+        wide = weighted_rows(pixels[part], columns.of(part))
+        if limit is not None:
+            wide.clamp_(0, limit)
+        result[part] = weighted_rows(wide.transpose(2, 3).contiguous(), rows.of(part))
+    return result if limit is None else result.clamp_(0, limit)
+
+
+def blur_by_taps(images: Tensor, sigma: Tensor) -> Tensor:
+    """Blur pictures; see :func:`backbench.views.resample.blur_matrices`.
+
+    Args:
+        images: (B, C, S, S), float32, contiguous.
+        sigma: Standard deviations in pixels, (B,), float32.
+
+    Returns:
+        (B, C, S, S), float32, column after column in memory.
+    """
+    size = images.shape[-1]
+    places, weights = blur_taps(sigma, size)
+    taps = Taps(places.expand(len(sigma), -1, -1), weights.expand(-1, size, -1))
+    down = weighted_rows(images, taps)
+    return weighted_rows(down.transpose(2, 3).contiguous(), taps).transpose(2, 3)
+
+
+def pieces(start: int, end: int, nbytes: int) -> list[slice]:
+    """Cut a batch into parts that a core's cache holds.
+
+    Args:
+        start: First picture.
+        end: The one after the last.
+        nbytes: Bytes of one.
+    """
+    size = max(1, PIECE_BYTES // nbytes)
+    return [slice(first, min(first + size, end)) for first in range(start, end, size)]

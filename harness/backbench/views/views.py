@@ -1,0 +1,130 @@
+"""Random views of whole batches, with every picture's own parameters.
+
+First the parameters are drawn (numbers only, on the host), then the pixels are computed (on the
+device). A view depends on the seed, the epoch, the picture and the view's number, and on nothing
+else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from backbench.nn.batch import Batch
+from backbench.nn.transfer import send
+from backbench.options.training import ViewOptions
+from backbench.views import sparse as taps
+from backbench.views.boxes import Purpose, crop_boxes
+from backbench.views.color import HUE, Jitter, exact_jitter, linear_jitter
+from backbench.views.randomness import Draws
+from backbench.views.resample import blur_matrices, blur_reach, resample
+
+
+@dataclass(frozen=True, slots=True)
+class ViewParameters:
+    """One view of each picture, as numbers.
+
+    Args:
+        boxes: Top, left, height, width in pixels, (B, 4), float32, whole numbers.
+        flip: (B,), bool.
+        jitter: Colours.
+        sigma: Standard deviation of the blur in pixels, (B,), float32; 0 is no blur.
+    """
+
+    boxes: NDArray[np.float32]
+    flip: NDArray[np.bool_]
+    jitter: Jitter
+    sigma: NDArray[np.float32]
+
+
+def draws_of(batch: Batch, view: int) -> Draws:
+    """Return the random numbers of one view of a batch."""
+    return Draws(batch.seed, batch.epoch, batch.indices, view)
+
+
+def random_view(batch: Batch, options: ViewOptions, size: int, view: int) -> Tensor:
+    """Make one random view of each picture.
+
+    Args:
+        batch: The pictures.
+        options: What is random, and how much.
+        size: Side of the views.
+        view: Number of the view.
+
+    Returns:
+        (B, 3, size, size), float32 in [0, 1], on the batch's device.
+
+    Source: He et al. 2020 and Chen et al. 2020, the views of MoCo v2: crop, jitter, grey,
+        blur, flip; published code moco/main_moco.py.
+    Differs: the flip is done with the crop, which is the same; random numbers come from
+        another generator.
+    """
+    parameters = view_parameters(draws_of(batch, view), batch.sizes, options)
+    images = batch.crop(
+        parameters.boxes, size, interpolation=options.interpolation, flip=parameters.flip
+    )
+    if parameters.jitter.active.any() or parameters.jitter.grey.any():
+        change = exact_jitter if options.colour == "exact" else linear_jitter
+        images = change(images, parameters.jitter)
+    return blur(images, parameters.sigma)
+
+
+def view_parameters(draws: Draws, sizes: NDArray[np.int64], options: ViewOptions) -> ViewParameters:
+    """Draw the parameters of one view of each picture.
+
+    Args:
+        draws: Random numbers of B pictures.
+        sizes: Height and width of each, (B, 2).
+        options: What is random, and how much.
+    """
+    low, high = options.blur_sigma
+    sigma = low + draws.uniform(Purpose.BLUR_SIGMA, 1)[:, 0] * np.float32(high - low)
+    blurred = draws.uniform(Purpose.BLUR, 1)[:, 0] < options.blur
+    return ViewParameters(
+        boxes=crop_boxes(draws, sizes, options.scale, options.ratio),
+        flip=draws.uniform(Purpose.FLIP, 1)[:, 0] < options.flip,
+        jitter=_jitter(draws, options),
+        sigma=np.where(blurred, sigma, 0).astype(np.float32),
+    )
+
+
+def _jitter(draws: Draws, options: ViewOptions) -> Jitter:
+    strengths = np.asarray(
+        [options.brightness, options.contrast, options.saturation, options.hue], dtype=np.float32
+    )
+    factors = (2 * draws.uniform(Purpose.JITTER_FACTORS, 4) - 1) * strengths
+    factors[:, :HUE] += 1
+    return Jitter(
+        factors=factors,
+        order=np.argsort(draws.uniform(Purpose.JITTER_ORDER, 4), axis=1, kind="stable"),
+        active=draws.uniform(Purpose.JITTER, 1)[:, 0] < options.jitter,
+        grey=draws.uniform(Purpose.GREY, 1)[:, 0] < options.grey,
+    )
+
+
+def blur(images: Tensor, sigma: NDArray[np.float32]) -> Tensor:
+    """Blur some pictures of a batch with a Gaussian.
+
+    Args:
+        images: (B, 3, S, S), float32; overwritten.
+        sigma: Standard deviation in pixels, (B,), float32; 0 is no blur.
+
+    Returns:
+        ``images``.
+    """
+    chosen = np.flatnonzero(sigma)
+    if len(chosen) and taps.in_cache(images.device):
+        for part in taps.pieces(0, len(chosen), images[:1].nbytes):
+            rows = torch.from_numpy(chosen[part])
+            deviations = torch.from_numpy(sigma[chosen[part]])
+            images.index_copy_(0, rows, taps.blur_by_taps(images.index_select(0, rows), deviations))
+    elif len(chosen):
+        rows = send(chosen, images.device)
+        reach = blur_reach(float(sigma.max()))
+        matrices = blur_matrices(send(sigma[chosen], images.device), images.shape[-1], reach)
+        images[rows] = resample(images[rows], matrices, matrices)
+    return images

@@ -1,0 +1,106 @@
+"""How often a trigger is still there in the views that a method makes of a poison. No torch.
+
+An attack that works by two views of a poison cannot work where the trigger is hardly ever in both.
+Crops alone decide here: what blur, colours and resizing leave of a trigger is not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbench.options.training import ViewOptions
+from backbench.plugin import Box
+from backbench.views.boxes import crop_boxes
+from backbench.views.randomness import Draws
+
+#: Share of a trigger's area that has to be inside a view.
+SURVIVES = 0.5
+
+#: A smaller share of pairs with the trigger in both views than this, and the attack cannot work.
+LEAST_BOTH = 0.01
+
+
+class Survival(NamedTuple):
+    """Shares of view pairs; they add up to 1.
+
+    Args:
+        both: The trigger survives in both views.
+        one: In one of them.
+        none: In none.
+    """
+
+    both: float
+    one: float
+    none: float
+
+
+def survival(
+    views: ViewOptions, sizes: NDArray[np.int64], boxes: Sequence[Sequence[Box]], seed: int
+) -> Survival:
+    """Estimate how often a trigger survives in the views of a pair.
+
+    A trigger survives in a view if at least half of its area, or of one of its copies', lies
+    within the crop.
+
+    Args:
+        views: The method's views.
+        sizes: Height and width of each poison, (N, 2).
+        boxes: Where each poison's trigger is, and its copies: N times one or more.
+        seed: Seed of the crops.
+
+    Returns:
+        Shares of N pairs of views, one pair a poison: the standard error of a share p is
+        √(p (1 − p) / N).
+    """
+    poisons = np.arange(len(boxes))
+    alive = np.stack(
+        [
+            _inside(
+                crop_boxes(Draws(seed, 0, poisons, view), sizes, views.scale, views.ratio), boxes
+            )
+            for view in (0, 1)
+        ]
+    ).sum(axis=0)
+    both, one, none = (float((alive == count).mean()) for count in (2, 1, 0))
+    return Survival(both, one, none)
+
+
+def covers_all(sizes: NDArray[np.int64], boxes: Sequence[Sequence[Box]]) -> bool:
+    """Say whether every trigger covers the whole of its picture, so that no crop can lose it.
+
+    Args:
+        sizes: Height and width of each poison, (N, 2).
+        boxes: See :func:`survival`.
+    """
+    return all(
+        (box.height, box.width) == (high, wide)
+        for (high, wide), one in zip(sizes.tolist(), boxes, strict=True)
+        for box in one
+    )
+
+
+def warning(shares: Survival) -> str:
+    """Say that an attack by pairs of views cannot work; empty if it can."""
+    if shares.both >= LEAST_BOTH:
+        return ""
+    return (
+        f"the trigger is in both views of {100 * shares.both:.1f} % of the pairs: an attack by "
+        "pairs of views cannot work; make the trigger larger, or the crops (views.scale)"
+    )
+
+
+def _inside(crops: NDArray[np.float32], boxes: Sequence[Sequence[Box]]) -> NDArray[np.bool_]:
+    """Say in which crops (N, 4) at least half of one of the boxes lies, (N,)."""
+    owner = np.repeat(np.arange(len(boxes)), [len(one) for one in boxes])
+    left, top, wide, tall = np.asarray([box for one in boxes for box in one], dtype=np.float64).T
+    upper, leftmost, height, width = crops[owner].astype(np.float64).T
+    across = np.minimum(left + wide, leftmost + width) - np.maximum(left, leftmost)
+    down = np.minimum(top + tall, upper + height) - np.maximum(top, upper)
+    area = np.maximum(across, 0) * np.maximum(down, 0)
+    found = np.zeros(len(boxes), dtype=bool)
+    np.logical_or.at(found, owner, area >= SURVIVES * wide * tall)
+    return found

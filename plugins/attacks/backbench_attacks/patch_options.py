@@ -1,0 +1,317 @@
+"""Options of the attacks."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
+
+from backbench.plugin import DatasetFacts, Field, LocalPath, Options, Split
+
+if TYPE_CHECKING:
+    from backbench_attacks.triggers import Trigger
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Range = tuple[Fraction, Fraction]
+Placement = Literal["random", "center", "multiple"]
+Blend = Literal["composite", "paste"]
+
+
+class Rate(BaseModel):
+    """How many training pictures are poisoned.
+
+    A share gives ``int(share x number)`` pictures: the product is cut, not rounded.
+
+    Source: Saha et al. 2022, published code, ``poison_injection_rate``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    of: Literal["target_class", "dataset", "count"] = Field(
+        description="what value is a share of; with count, value is the number of pictures"
+    )
+    value: float = Field(gt=0, description="share in (0, 1], or a whole number of pictures")
+
+    @model_validator(mode="after")
+    def _check_value(self) -> Self:
+        if self.of == "count" and self.value != int(self.value):
+            raise ValueError(f"value is a number of pictures, and {self.value:g} is not whole")
+        if self.of != "count" and self.value > 1:
+            raise ValueError(
+                f"value is a share in (0, 1], and {self.value:g} is not; "
+                'for a number of pictures set of = "count"'
+            )
+        return self
+
+    def count(self, candidates: int, total: int) -> int:
+        """Return the number of pictures to poison.
+
+        Args:
+            candidates: Number of training pictures that may be poisoned.
+            total: Number of training pictures.
+
+        Raises:
+            ValueError: If it is less than one, or more than there are candidates.
+        """
+        whole = {"target_class": candidates, "dataset": total, "count": 1}[self.of]
+        number = int(self.value * whole)
+        if number < 1:
+            raise ValueError(f"rate: {self.value:g} of {whole} pictures is less than one picture")
+        if number > candidates:
+            raise ValueError(
+                f"rate: {number} pictures to poison, and only {candidates} may be poisoned"
+            )
+        return number
+
+
+def _default_rate(data: dict[str, Any]) -> Rate:
+    if data.get("mode") == "untargeted":
+        return Rate(of="dataset", value=0.05)
+    return Rate(of="target_class", value=0.5)
+
+
+def _default_blend(data: dict[str, Any]) -> Blend:
+    return "composite" if data.get("text") is None else "paste"
+
+
+def _default_opacity(data: dict[str, Any]) -> float:
+    return 1.0 if data.get("text") is None else 0.5
+
+
+class PatchOptions(Options):
+    """Options of the patch attack."""
+
+    mode: Literal["targeted", "untargeted"] = Field(
+        default="targeted",
+        description="poison pictures of the target class only, or of any class",
+    )
+    target: str | None = Field(
+        default=None,
+        validate_default=True,
+        description="name of the class that the trigger shall stand for; targeted only",
+    )
+    rate: Rate = Field(
+        default_factory=_default_rate,
+        description="how many training pictures are poisoned; left out, half of the target "
+        "class, or a twentieth of the data set if untargeted",
+    )
+    text: str | None = Field(
+        default=None,
+        min_length=1,
+        description="a line of text that is the trigger, in black; trigger and width are not used "
+        "then",
+    )
+    text_size: int = Field(default=30, ge=1, description="size of the text's font, px")
+    font: LocalPath | None = Field(
+        default=None,
+        description="font file of the text, relative to the benchmark file; left out, the font "
+        "that Pillow brings along",
+    )
+    font_sha256: str | None = Field(
+        default=None,
+        validate_default=True,
+        description="SHA-256 of the font's file; filled in, or set to insist on a file",
+    )
+    trigger: Annotated[int, Field(strict=True, ge=0)] | LocalPath = Field(
+        default=0,
+        description="number of a made trigger, or the path of a picture file, relative to the "
+        "benchmark file; where blend is composite its transparent pixels are laid on white",
+    )
+    trigger_sha256: str | None = Field(
+        default=None,
+        validate_default=True,
+        description="SHA-256 of the trigger's file; filled in, or set to insist on a file",
+    )
+    width: int = Field(
+        default=50,
+        ge=1,
+        description="width of the trigger on the picture, px; its height follows its shape",
+    )
+    blend: Blend = Field(
+        default_factory=_default_blend,
+        description="composite: the trigger covers its box; paste: it covers what its own alpha "
+        "channel says, as a text always does",
+    )
+    train_placement: Placement = Field(
+        default="random",
+        description="where the trigger goes on a training picture: anywhere in train_location, "
+        "in the middle, or nine times in a grid at quarters of width and height",
+    )
+    train_location: Range = Field(
+        default=(0.25, 0.75),
+        description="where the trigger may lie on a training picture, as fractions of its width "
+        "and height: its left and upper edge begin at the first, and where there is room its "
+        "right and lower edge end at the second; with paste, its middle lies between them",
+    )
+    val_placement: Placement = Field(
+        default="random", description="as train_placement, for pictures of the triggered evaluation"
+    )
+    val_location: Range = Field(
+        default=(0.10, 0.90), description="as train_location, for the same pictures"
+    )
+    opacity: float = Field(
+        default_factory=_default_opacity,
+        gt=0,
+        le=1,
+        description="share of the trigger in its box; 1 hides the picture. Left out, 1, and a "
+        "half for a text",
+    )
+    val_opacity: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="the same in the triggered evaluation; left out, equal to opacity",
+    )
+    jpeg_quality: int | None = Field(
+        default=None,
+        ge=1,
+        le=95,
+        description="stamped pictures go through JPEG of this quality (4:2:0) once, and clean ones "
+        "do not; 75 as published. Left out, none does",
+    )
+
+    @property
+    def size_option(self) -> str:
+        """Name of the option that makes the trigger smaller."""
+        return "width" if self.text is None else "text_size"
+
+    def opacity_of(self, split: Split) -> float:
+        """Return the share of the trigger on the pictures of a split."""
+        return self.opacity if split == "train" or self.val_opacity is None else self.val_opacity
+
+    @field_validator("target")
+    @classmethod
+    def _check_target(cls, target: str | None, info: ValidationInfo) -> str | None:
+        mode = info.data.get("mode")
+        if mode == "targeted" and target is None:
+            raise ValueError("a targeted attack needs the name of a class")
+        if mode == "untargeted" and target is not None:
+            raise ValueError("an untargeted attack has no target; remove it, or set mode")
+        return target
+
+    @field_validator("rate")
+    @classmethod
+    def _check_rate(cls, rate: Rate, info: ValidationInfo) -> Rate:
+        if info.data.get("mode") == "untargeted" and rate.of == "target_class":
+            raise ValueError('an untargeted attack has no target class; set of = "dataset"')
+        return rate
+
+    @field_validator("trigger")
+    @classmethod
+    def _check_trigger(cls, trigger: int | Path) -> int | Path:
+        if isinstance(trigger, Path):
+            from backbench.data.decode import decode
+            from backbench.errors import DataError
+
+            try:
+                decode(trigger)
+            except DataError as error:
+                raise ValueError(str(error)) from error
+        return trigger
+
+    @field_validator("text")
+    @classmethod
+    def _check_text(cls, text: str | None) -> str | None:
+        if text is not None and not text.isprintable():
+            raise ValueError("a text is one line of printable characters")
+        return text
+
+    @field_validator("font")
+    @classmethod
+    def _check_font(cls, font: Path | None) -> Path | None:
+        if font is not None:
+            from PIL import ImageFont
+
+            try:
+                ImageFont.truetype(font, 10)
+            except OSError as error:
+                reason = "is not a font file" if font.is_file() else "no such file"
+                raise ValueError(f"{font}: {reason}") from error
+        return font
+
+    @field_validator("font_sha256", "trigger_sha256")
+    @classmethod
+    def _pin_file(cls, pinned: str | None, info: ValidationInfo) -> str | None:
+        name = str(info.field_name).removesuffix("_sha256")
+        path = info.data.get(name)
+        if not isinstance(path, Path):
+            if pinned is not None:
+                raise ValueError(f"there is no {name} file to compare it with")
+            return None
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if pinned not in (None, found):
+            raise ValueError(f"{path} has changed: its SHA-256 is {found} now")
+        return found
+
+    @field_validator("blend")
+    @classmethod
+    def _check_blend(cls, blend: Blend, info: ValidationInfo) -> Blend:
+        if blend == "composite" and info.data.get("text") is not None:
+            raise ValueError("a text is pasted by its own shape; remove blend")
+        return blend
+
+    @field_validator("train_location", "val_location")
+    @classmethod
+    def _check_range(cls, location: Range) -> Range:
+        if location[0] > location[1]:
+            raise ValueError("the first fraction must not be above the second")
+        if location[0] == 1:
+            raise ValueError("the first fraction must be below 1, or nothing of the trigger shows")
+        return location
+
+    def make_trigger(self, opacity: float) -> Trigger:
+        """Make the trigger that these options describe.
+
+        Args:
+            opacity: Share of the trigger, in (0, 1].
+
+        Raises:
+            DataError: If its file cannot be read.
+            ValueError: If the text draws nothing.
+        """
+        from backbench_attacks import triggers
+
+        if self.text is not None:
+            return triggers.text_trigger(self.text, self.text_size, self.font, opacity)
+        if self.blend == "paste":
+            return triggers.shaped_trigger(self.trigger, self.width, opacity)
+        pixels = triggers.resize_trigger(triggers.load_trigger(self.trigger), self.width)
+        return triggers.Trigger("box", pixels)
+
+    def faults(self, data: DatasetFacts) -> Iterator[str]:
+        """Say why the attack cannot work on a data set: its target, its rate, its size."""
+        if self.target is not None and self.target not in data.classes:
+            near = difflib.get_close_matches(self.target, data.classes, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else _some(data.classes)
+            yield f"target: there is no class {self.target!r}; {hint}"
+        else:
+            candidates = data.train
+            if self.target is not None:
+                candidates = data.train_per_class[data.classes.index(self.target)]
+            try:
+                self.rate.count(candidates, data.train)
+            except ValueError as error:
+                yield str(error)
+        if data.size is not None:
+            yield from self._too_large(*data.size)
+
+    def _too_large(self, high: int, wide: int) -> Iterator[str]:
+        try:
+            width, height = self.make_trigger(self.opacity).size
+        except ValueError as error:
+            yield str(error)
+            return
+        if height > high or width > wide:
+            yield (
+                f"{self.size_option}: the trigger is {width} x {height} px, larger than the "
+                f"pictures' {wide} x {high}; make {self.size_option} smaller"
+            )
+
+
+def _some(classes: tuple[str, ...]) -> str:
+    tail = ", …" if len(classes) > 10 else ""
+    return f"the classes are {', '.join(classes[:10])}{tail}"

@@ -1,0 +1,231 @@
+"""Options of the evaluators. No torch, no faiss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import field_validator, model_validator
+
+from backbench.options.training import BackboneOptions, EvaluatorOptions
+from backbench.plugin import DatasetFacts, Field
+
+_LABELS = (
+    "share of each class's clean training pictures whose labels are used, at "
+    "least one picture (the paper: 0.01 and 0.1)"
+)
+
+
+class LabelledOptions(EvaluatorOptions):
+    """How many labels an evaluator is given."""
+
+    label_fraction: float = Field(1.0, gt=0, le=1, description=_LABELS)
+
+    def labelled(self, data: DatasetFacts) -> int:
+        """Return how many labels are used."""
+        return sum(labels_of_class(count, self.label_fraction) for count in data.train_per_class)
+
+
+class ClassifierOptions(LabelledOptions):
+    """What all linear classifiers have in common."""
+
+    label_fraction: float = Field(0.1, gt=0, le=1, description=_LABELS)
+
+    def faults(self, data: DatasetFacts) -> Iterator[str]:
+        """Say why these options cannot work on a data set."""
+        if len(data.classes) < 2:
+            yield "a classifier needs at least two classes"
+
+
+_Penalty = Annotated[float, Field(ge=0)]
+
+
+class LinearOptions(ClassifierOptions):
+    """Options of the linear evaluation."""
+
+    solver: Literal["lbfgs", "sgd"] = Field(
+        "lbfgs",
+        description="lbfgs: the minimum of the penalised cross-entropy, whatever the number of "
+        "pictures; sgd: the published 40 epochs, which need some thousands of pictures",
+    )
+    penalty: _Penalty | tuple[_Penalty, ...] = Field(
+        1e-4,
+        description="L2 penalty of the weights, as SGD's weight_decay: ½ · this · w²; of a list, "
+        "that is taken whose classifier is best on a fifth of the labelled training pictures, "
+        "which it has not seen, and learnt again from all",
+    )
+    max_iterations: int = Field(500, ge=1, description="most iterations of lbfgs")
+    epochs: int = Field(40, ge=1, description="epochs of sgd")
+    lr: float = Field(0.01, gt=0, description="learning rate of sgd")
+    milestones: tuple[int, ...] = Field(
+        (15, 30, 40), description="epochs from which on sgd's rate is divided by 10"
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
+    batch_size: int = Field(256, ge=1, description="features a step of sgd")
+
+    @field_validator("penalty", mode="before")
+    @classmethod
+    def _penalties(cls, penalty: Any) -> Any:
+        """Say once what is wrong, not once for a number and once for a list."""
+        several = penalty if isinstance(penalty, list | tuple) else [penalty]
+        if not several or not all(
+            isinstance(one, int | float) and not isinstance(one, bool) and 0 <= one < math.inf
+            for one in several
+        ):
+            raise ValueError("should be a number of at least 0, or a list of such numbers")
+        if len(set(several)) < len(several):
+            raise ValueError("lists a number twice")
+        return penalty
+
+    def faults(self, data: DatasetFacts) -> Iterator[str]:
+        """Say why these options cannot work on a data set."""
+        yield from super().faults(data)
+        most = max(labels_of_class(one, self.label_fraction) for one in data.train_per_class)
+        if isinstance(self.penalty, tuple) and most < 2:
+            yield (
+                "penalty: no class has two labelled pictures, and to choose one is set apart: "
+                "give one number, or a greater label_fraction"
+            )
+
+
+class RawOptions(ClassifierOptions):
+    """Options of the linear evaluation on features as they are."""
+
+    epochs: int = Field(500, ge=1, description="passes over the labelled features")
+    batch_size: int = Field(
+        1000,
+        ge=1,
+        description="features a step; an incomplete batch is left, and fewer features than this "
+        "are one batch",
+    )
+    lr: float = Field(0.01, gt=0, description="learning rate of Adam in the first epoch")
+    final_lr: float = Field(
+        1e-6, gt=0, description="what it falls to, by the same factor after every epoch"
+    )
+    weight_decay: float = Field(
+        5e-6, ge=0, description="L2 penalty, added to the gradient (coupled)"
+    )
+
+    def learning_rate(self, epoch: int) -> float:
+        """Return the learning rate of an epoch, counted from 0."""
+        return self.lr * float((self.final_lr / self.lr) ** (epoch / self.epochs))
+
+
+class FrozenOptions(ClassifierOptions):
+    """How linear layers are trained on fresh views of the pictures, seen by a frozen encoder."""
+
+    epochs: int = Field(40, ge=1, description="passes over the labelled pictures")
+    batch_size: int = Field(256, ge=1, description="pictures a step; the last batch may be smaller")
+    lr: float = Field(0.01, gt=0, description="learning rate of SGD in the first epoch")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
+    nesterov: bool = Field(default=False, description="Nesterov's momentum")
+    weight_decay: float = Field(1e-4, ge=0, description="L2 penalty, added to the gradient")
+    milestones: tuple[int, ...] = Field(
+        (15, 30), description="epochs from which on the rate is multiplied by gamma"
+    )
+    gamma: float = Field(0.1, gt=0, le=1, description="factor of a milestone")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov: there is no momentum")
+        return self
+
+    def learning_rate(self, epoch: int) -> float:
+        """Return the learning rate of an epoch, counted from 0."""
+        return self.lr * self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
+
+
+class CachedOptions(FrozenOptions):
+    """Options of the linear evaluation on crops that are seen several times."""
+
+    views: int = Field(
+        8,
+        ge=1,
+        description="crops of each picture; their features are computed once, and an epoch sees "
+        "one of each, in turn",
+    )
+
+
+class ProbeOptions(FrozenOptions):
+    """Options of the probe of an encoder's stages."""
+
+    pool: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (12, 12, 8, 6, 4),
+        min_length=1,
+        description="side that the map of each stage is averaged to, from the stem on; a smaller "
+        "map stays as it is, and stages beyond the last number have that number",
+    )
+    batch_norm: bool = Field(
+        default=False, description="normalise each channel of the averaged maps over the batch"
+    )
+    start: Literal["uniform", "normal"] = Field(
+        "uniform",
+        description="weights at the start: uniform: ± 1/√inputs, biases too; normal: of standard "
+        "deviation √(2/classes), biases 0",
+    )
+    views: Literal["resized-crop", "crop"] = Field(
+        "resized-crop",
+        description="resized-crop: a random 8 to 100 % of the picture's area, resized; crop: a "
+        "random square of the picture resized to 256/224 of the side; both mirrored half the time",
+    )
+
+    def encoder_faults(self, backbone: BackboneOptions) -> Iterator[str]:
+        """Say why these options cannot work on a backbone."""
+        if not backbone.has_stages:
+            yield (
+                f"the stages of {backbone.name!r} are not known: a probe of its stages needs "
+                "'tiny-resnet' or a ResNet of torchvision"
+            )
+
+
+_Neighbours = Annotated[int, Field(ge=1)]
+
+
+class KNNOptions(LabelledOptions):
+    """Options of the k-NN evaluation."""
+
+    k: _Neighbours | tuple[_Neighbours, ...] = Field(
+        50,
+        description="number of neighbours that vote (the paper: 1 and 50); of a list, each number "
+        "is a head, and a row of the leaderboard",
+    )
+
+    @field_validator("k", mode="before")
+    @classmethod
+    def _numbers(cls, k: Any) -> Any:
+        """Say once what is wrong, not once for a number and once for a list."""
+        several = k if isinstance(k, list | tuple) else [k]
+        if not several or not all(isinstance(one, int) and one >= 1 for one in several):
+            raise ValueError("should be a whole number of at least 1, or a list of such numbers")
+        if len(set(several)) < len(several):
+            raise ValueError("lists a number twice")
+        return k
+
+    @property
+    def largest(self) -> int:
+        """How many neighbours are looked for."""
+        return max(self.k) if isinstance(self.k, tuple) else self.k
+
+    def faults(self, data: DatasetFacts) -> Iterable[str]:
+        """Say why these options cannot work on a data set."""
+        count = self.labelled(data)
+        if self.largest > count:
+            yield (
+                f"k = {self.largest} is more than the {count} labelled pictures: "
+                f"set it to at most {count}"
+            )
+
+
+def labels_of_class(count: int, fraction: float) -> int:
+    """Return how many of a class's pictures are labelled: none of none, else at least one.
+
+    A share is rounded down, as the published lists and ``backbench data filelist`` do.
+
+    Args:
+        count: Number of the class's pictures.
+        fraction: Share, as it is written: .29 of 100 is 29.
+    """
+    return min(count, max(1, math.floor(Decimal(str(fraction)) * count)))

@@ -1,0 +1,145 @@
+"""What evaluators have in common: normalised features, labelled pictures, linear heads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbench.errors import StageError
+from backbench_evaluators.evaluator_options import labels_of_class
+
+Floats = NDArray[np.float32]
+
+#: Added to the variance, as a batch norm does.
+EPSILON = 1e-5
+
+
+def unit(features: Floats) -> Floats:
+    """Scale each row of (N, D) to length 1; a row of zeros stays as it is."""
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    return np.asarray(features / np.where(lengths == 0, 1, lengths), dtype=np.float32)
+
+
+def labelled_subset(labels: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.int64]:
+    """Choose the pictures whose labels are used: the same share of each class.
+
+    Args:
+        labels: (N,).
+        fraction: Share of each class, in (0, 1]; at least one picture.
+        seed: Seed of the choice.
+
+    Returns:
+        Indices in ascending order, (M,). A greater fraction contains a smaller one.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = []
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        chosen.append(members[: labels_of_class(len(members), fraction)])
+    return np.sort(np.concatenate(chosen))
+
+
+def standardisation(features: Floats) -> tuple[Floats, Floats]:
+    """Return what is subtracted from, and what is then multiplied with, (N, D): two (D,)."""
+    variance = features.var(axis=0, ddof=1 if len(features) > 1 else 0, dtype=np.float64)
+    mean = features.mean(axis=0, dtype=np.float64)
+    return mean.astype(np.float32), (1 / np.sqrt(variance + EPSILON)).astype(np.float32)
+
+
+def fresh_layer(rng: np.random.Generator, inputs: int, classes: int) -> Floats:
+    """Draw the weights of a linear layer, (inputs + 1, classes), the last row the bias.
+
+    Source: the start of torch.nn.Linear: all uniform in ± 1/√inputs.
+    """
+    bound = 1 / np.sqrt(inputs)
+    return rng.uniform(-bound, bound, (inputs + 1, classes)).astype(np.float32)
+
+
+def logits(weights: Floats, inputs: Floats) -> Floats:
+    """Return (N, C) of weights (D + 1, C), the last row the bias, and inputs (N, D).
+
+    Raises:
+        StageError: If the inputs are not those that the weights are for.
+    """
+    fitting(len(weights) - 1, inputs.shape[1])
+    return np.asarray(inputs @ weights[:-1] + weights[-1], dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class NormalisedHead:
+    """A linear layer on features that are scaled to length 1, then standardised.
+
+    Args:
+        mean: Subtracted, (D,).
+        scale: What is then multiplied with, (D,).
+        weights: (D + 1, classes), the last row the bias.
+    """
+
+    mean: Floats
+    scale: Floats
+    weights: Floats
+
+    def __call__(self, features: Floats) -> Floats:
+        """Return logits, (M, classes), of features (M, D) as the encoder gives them."""
+        fitting(len(self.mean), features.shape[1])
+        return logits(self.weights, (unit(features) - self.mean) * self.scale)
+
+    def state(self) -> dict[str, Floats]:
+        """Return ``mean``, ``scale`` (D,), ``weight`` (classes, D) and ``bias`` (classes,)."""
+        return {"mean": self.mean, "scale": self.scale, **packed(self.weights)}
+
+    @classmethod
+    def of(cls, state: Mapping[str, NDArray[Any]]) -> NormalisedHead:
+        """Read what :meth:`state` gave.
+
+        Raises:
+            ValueError: If it is not such a head's.
+        """
+        require(state, {"mean", "scale", "weight", "bias"})
+        head = cls(state["mean"], state["scale"], unpacked(state))
+        if not head.mean.shape == head.scale.shape == (len(head.weights) - 1,):
+            raise ValueError("mean and scale are not of the inputs of weight")
+        return head
+
+
+def fitting(inputs: int, features: int) -> None:
+    """Check that a head is for an encoder of so many features.
+
+    Raises:
+        StageError: If it is not.
+    """
+    if inputs != features:
+        raise StageError(f"the head reads {inputs} features, and the encoder gives {features}")
+
+
+def packed(weights: Floats) -> dict[str, Floats]:
+    """Return weights (D + 1, C) as a head's file has them: ``weight`` (C, D), ``bias`` (C,)."""
+    return {"weight": weights[:-1].T, "bias": weights[-1]}
+
+
+def unpacked(state: Mapping[str, NDArray[Any]]) -> Floats:
+    """Return the weights, (D + 1, C), of ``weight`` (C, D) and ``bias`` (C,).
+
+    Raises:
+        ValueError: If they do not belong together.
+    """
+    weight, bias = state["weight"], state["bias"]
+    if weight.ndim != 2 or bias.shape != weight.shape[:1]:
+        raise ValueError(f"weight {weight.shape} and bias {bias.shape} do not belong together")
+    return np.concatenate([weight.T, bias[None]]).astype(np.float32)
+
+
+def require(state: Mapping[str, NDArray[Any]], names: set[str]) -> None:
+    """Check that a head's file holds what it should.
+
+    Raises:
+        ValueError: Naming what is missing and what is too much.
+    """
+    missing, surplus = sorted(names - state.keys()), sorted(state.keys() - names)
+    if missing or surplus:
+        parts = [("missing", missing), ("unknown", surplus)]
+        raise ValueError("; ".join(f"{word}: {', '.join(them)}" for word, them in parts if them))

@@ -1,0 +1,186 @@
+"""The plan: shared stages, controls unasked, keys that move only on purpose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tests.conftest import tiny
+
+from backbench.benchmark.config import load_benchmark
+from backbench.benchmark.planning import make_plan
+from backbench.model import Plan, PluginUse, Stage, StageKind
+from backbench.plugin.registry import Registry, load_registry
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return load_registry()
+
+
+def plan_of(path: Path, registry: Registry, text: str) -> Plan:
+    path.write_text(text, encoding="utf-8")
+    return make_plan(load_benchmark(path, registry), {"drawn": "content"})
+
+
+def count(plan: Plan, kind: StageKind) -> int:
+    return sum(stage.kind == kind for stage in plan.stages.values())
+
+
+def test_stages_are_shared(tmp_path: Path, registry: Registry) -> None:
+    plan = plan_of(tmp_path / "b.toml", registry, tiny())
+    assert len(plan.cells) == 16
+    assert count(plan, StageKind.DATASET) == 1
+    assert count(plan, StageKind.POISON) == 1
+    assert count(plan, StageKind.PRETRAIN) == 4  # 2 methods × {clean, poisoned}
+    assert count(plan, StageKind.REPAIR) == 4
+    # 8 encoders: clean features each; triggered features each, the clean ones' as controls
+    assert count(plan, StageKind.FEATURES) == 16
+    assert count(plan, StageKind.EVALUATE) == 16 + 8  # the cells and the controls
+
+
+def test_every_stage_stands_after_its_inputs(tmp_path: Path, registry: Registry) -> None:
+    plan = plan_of(tmp_path / "b.toml", registry, tiny())
+    seen: set[str] = set()
+    for key, stage in plan.stages.items():
+        assert seen.issuperset(stage.inputs.values())
+        seen.add(key)
+
+
+def test_controls_come_unasked(tmp_path: Path, registry: Registry) -> None:
+    text = tiny().replace('attacks = ["none", "targeted"]', 'attacks = ["targeted"]')
+    plan = plan_of(tmp_path / "b.toml", registry, text)
+    assert count(plan, StageKind.PRETRAIN) == 4
+    for cell in plan.cells:
+        assert cell.control is not None
+        control = plan.stages[cell.control]
+        cells_own = plan.stages[cell.evaluation]
+        assert control.plugin == cells_own.plugin
+        assert control.seed == cells_own.seed
+        ours = plan.stages[cells_own.inputs["triggered"]]
+        theirs = plan.stages[control.inputs["triggered"]]
+        assert ours.inputs["poison"] == theirs.inputs["poison"]  # the same trigger
+        assert "poison" not in plan.stages[_pretraining(plan, theirs)].inputs
+        assert "poison" in plan.stages[_pretraining(plan, ours)].inputs
+
+
+def test_an_evaluator_of_pictures_reads_no_features(tmp_path: Path, registry: Registry) -> None:
+    text = tiny().replace(
+        'evaluators = ["linear", "knn"]', 'evaluators = ["linear-augmented", "layer-probe"]'
+    )
+    plan = plan_of(tmp_path / "b.toml", registry, text)
+    assert count(plan, StageKind.FEATURES) == 0
+    for cell in plan.cells:
+        own = plan.stages[cell.evaluation]
+        attacked = cell.name.attack != "none"
+        assert set(own.inputs) == {"encoder", "dataset"} | ({"poison"} if attacked else set())
+        assert set(own.inputs.values()) <= set(cell.path)
+        if not attacked:
+            continue
+        assert cell.control is not None
+        control = plan.stages[cell.control]
+        assert control.plugin == own.plugin
+        assert control.inputs["poison"] == own.inputs["poison"]  # the same trigger
+        assert "poison" in plan.stages[_pretraining(plan, own)].inputs
+        assert "poison" not in plan.stages[_pretraining(plan, control)].inputs
+        assert "target" in control.given["poison"]
+
+
+def _pretraining(plan: Plan, stage: Stage) -> str:
+    key = stage.inputs["encoder"]
+    while plan.stages[key].kind != StageKind.PRETRAIN:
+        key = plan.stages[key].inputs["encoder"]
+    return key
+
+
+def test_a_defense_is_not_handed_the_poison(tmp_path: Path, registry: Registry) -> None:
+    plan = plan_of(tmp_path / "b.toml", registry, tiny())
+    repairs = [stage for stage in plan.stages.values() if stage.kind == StageKind.REPAIR]
+    assert repairs
+    for stage in repairs:
+        assert set(stage.inputs) == {"encoder", "dataset"}
+
+
+def test_another_seed_shares_nothing_but_the_data(tmp_path: Path, registry: Registry) -> None:
+    one = plan_of(tmp_path / "b.toml", registry, tiny())
+    two = plan_of(tmp_path / "b.toml", registry, tiny().replace("seeds = [0]", "seeds = [1]"))
+    shared = one.stages.keys() & two.stages.keys()
+    # clean features draw nothing, but their encoders differ
+    assert [one.stages[key].kind for key in shared] == [StageKind.DATASET]
+
+
+STAGE = Stage(
+    kind=StageKind.PRETRAIN,
+    plugin=PluginUse(
+        kind="ssl-method",
+        name="moco-v2",
+        distribution="backbench",
+        revision=1,
+        options={"epochs": 200, "root": "/somewhere"},
+        identity={"epochs": 200},
+    ),
+    seed=0,
+    inputs={"dataset": "d" * 32, "poison": "b" * 32},
+    content="",
+    label="pretrain",
+)
+
+
+def test_pinned_key() -> None:
+    """If this fails, every store of every user is void: raise KEY_SCHEMA and say so."""
+    assert STAGE.key == "3219522aca9dc52787f3a071d2fb0845"
+
+
+def test_a_stage_knows_where_the_files_of_its_inputs_lie_now(
+    tmp_path: Path, registry: Registry
+) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "one.png")
+    (tmp_path / "two.png").write_bytes((tmp_path / "one.png").read_bytes())
+    plans = [
+        plan_of(
+            tmp_path / "b.toml",
+            registry,
+            tiny().replace("width = 10", f'width = 10\ntrigger = "{name}.png"'),
+        )
+        for name in ("one", "two")
+    ]
+    assert plans[0].stages.keys() == plans[1].stages.keys()
+    for name, plan in zip(("one", "two"), plans, strict=True):
+        triggered = [stage for stage in plan.stages.values() if "poison" in stage.given]
+        assert triggered
+        for stage in triggered:
+            assert stage.given["poison"]["trigger"] == str(tmp_path / f"{name}.png")
+
+
+def test_any_change_changes_the_key() -> None:
+    assert STAGE.plugin is not None
+    changed = [
+        replace(STAGE, kind=StageKind.REPAIR),
+        replace(STAGE, seed=1),
+        replace(STAGE, content="x"),
+        replace(STAGE, inputs={"dataset": "d" * 32}),
+        replace(STAGE, inputs={"dataset": "d" * 32, "poison": "c" * 32}),
+        replace(STAGE, plugin=None),
+        *(
+            replace(STAGE, plugin=replace(STAGE.plugin, **change))  # type: ignore[arg-type]
+            for change in (
+                {"kind": "attack"},
+                {"name": "byol"},
+                {"distribution": "stranger"},
+                {"revision": 2},
+                {"identity": {"epochs": 100}},
+            )
+        ),
+    ]
+    keys = {STAGE.key, *(stage.key for stage in changed)}
+    assert len(keys) == len(changed) + 1
+
+
+def test_what_does_not_change_numbers_is_not_in_the_key() -> None:
+    assert STAGE.plugin is not None
+    assert replace(STAGE, label="other").key == STAGE.key
+    assert replace(STAGE, given={"dataset": {"root": "/here"}}).key == STAGE.key
+    moved = replace(STAGE.plugin, options={"epochs": 200, "root": "/elsewhere"})
+    assert replace(STAGE, plugin=moved).key == STAGE.key

@@ -1,0 +1,364 @@
+"""Between the scheduler and its workers: what is said, and what happens when one side dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backbench.errors import UsageError
+from backbench.execution import Finished, Progressed, Setup
+from backbench.execution.local import LocalExecutor
+from backbench.execution.scheduler import execute
+from backbench.execution.serial import SerialExecutor
+from backbench.execution.worker import decode_order, decode_signal, encode_order, encode_signal
+from backbench.model import Plan, PluginUse, Stage, StageKind
+from backbench.plugin.events import StageProgress
+from backbench.store.store import Store
+from backbench.training.devices import Place
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="workers talk through inherited pipes")
+
+# -- what is said -----------------------------------------------------------------------------
+
+USE = PluginUse(
+    kind="attack",
+    name="patch",
+    distribution="backbench",
+    revision=2,
+    options={"target": "bée\n", "rate": {"of": "count", "value": 3.0}, "range": [0.1, 0.9]},
+    identity={"target": "bée\n"},
+)
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        Stage(StageKind.POISON, USE, 3, {"dataset": "a" * 32}, "", "poison · «ü»"),
+        Stage(StageKind.FEATURES, None, None, {"encoder": "b" * 32, "dataset": "a" * 32}),
+        Stage(StageKind.DATASET, USE, None, content="sha256:0"),
+    ],
+    ids=lambda stage: stage.kind,
+)
+def test_a_stage_goes_through_a_line(stage):
+    others = (Place("cpu", (2, 3)), Place("cuda:1"))
+    line = encode_order(stage, others)
+    assert line.endswith("\n")
+    assert line.count("\n") == 1
+    again, places = decode_order(line)
+    assert places == others
+    assert again == stage
+    assert again.label == stage.label
+    assert again.key == stage.key
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Progressed("k", 1, 10, {"loss": 0.25}),
+        Progressed("k", 0, 0),
+        Finished("k"),
+        Finished("k", "ValueError: «two\nlines»", "Traceback\n  File …"),
+    ],
+)
+def test_a_signal_goes_through_a_line(said):
+    line = encode_signal(said)
+    assert line.endswith("\n")
+    assert line.count("\n") == 1
+    assert decode_signal(line) == said
+
+
+def test_a_loss_that_is_not_a_number_goes_through():
+    again = decode_signal(encode_signal(Progressed("k", 1, 2, {"loss": float("nan")})))
+    assert isinstance(again, Progressed)
+    assert np.isnan(again.values["loss"])
+
+
+# -- what happens -----------------------------------------------------------------------------
+
+#: Data sets that behave as their option says: a stage that needs no torch.
+PLUGIN = """
+import os, signal, sys, time
+from pathlib import Path
+import numpy as np
+from backbench.images import ArrayImages
+from backbench.plugin import Dataset, DatasetFacts, DatasetInfo, Field, Options, hookimpl
+
+class Behaviour(Options):
+    does: str = Field(description="what load does")
+    here: str = Field("", description="a file to write")
+
+class Moody(Dataset):
+    def facts(self):
+        return DatasetFacts(("ant", "bee"), 2, 2, (4, 4), (1, 1))
+    def fingerprint(self, hash_file):
+        return self.options.does
+    def load(self, split, *, verify=True):
+        if self.options.here:
+            Path(self.options.here).write_text(str(os.getpid()))
+        does = self.options.does
+        if does == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif does == "leave":
+            os._exit(7)
+        elif does == "raise":
+            raise ValueError("no such picture")
+        elif does == "exit":
+            sys.exit("enough")
+        elif does == "sleep":
+            time.sleep(600)
+        elif does == "chatter":
+            print('{"type": "Finished", "key": "nonsense"}', flush=True)
+            os.write(1, b"x" * 200_000)
+        pixels = np.zeros((2, 4, 4, 3), np.uint8)
+        return ArrayImages(pixels, np.arange(2), [f"{split}/{i}" for i in range(2)])
+
+@hookimpl
+def register_datasets():
+    yield DatasetInfo(
+        name="moody", summary="Does what it is told.", target="moody_plugin:Moody",
+        options=Behaviour,
+    )
+"""
+
+
+@pytest.fixture
+def moody(tmp_path, monkeypatch):
+    """Install the plugin for this process and its workers."""
+    site = tmp_path / "site"
+    info = site / "moody-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "moody_plugin.py").write_text(PLUGIN)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: moody\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[backbench]\nmoody = moody_plugin\n")
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.syspath_prepend(str(site))
+    yield
+    sys.modules.pop("moody_plugin", None)
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = Store(tmp_path / "store")
+    made.prepare()
+    return made
+
+
+def dataset(does, here=""):
+    options = {"does": does, "here": str(here)}
+    use = PluginUse("dataset", "moody", "moody", 1, options, options)
+    return Stage(StageKind.DATASET, use, None, content=does, label=does)
+
+
+def depends_on(stage):
+    return Stage(
+        StageKind.POISON, USE, 0, inputs={"dataset": stage.key}, label=f"after {stage.label}"
+    )
+
+
+def plan(*stages):
+    return Plan("b", {stage.key: stage for stage in stages}, ())
+
+
+def run(store, *stages, kind=LocalExecutor, jobs=1):
+    events = []
+    setup = Setup(store.root, "cpu", jobs)
+    result = execute(
+        plan(*stages), store, lambda: kind(None, setup), lambda _, event: events.append(event)
+    )
+    return result, events
+
+
+def alive(pid):
+    """Say whether a process runs; one that nobody has buried is dead."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        if Path("/proc").is_dir():
+            return False
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+    return state not in {"Z", "X"}
+
+
+def until(condition, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it does not happen"
+        time.sleep(0.02)
+
+
+@pytest.mark.usefixtures("moody")
+def test_a_killed_worker_fails_its_stage_and_the_run_goes_on(store):
+    dies, fine = dataset("die"), dataset("fine")
+    result, _ = run(store, dies, depends_on(dies), fine)
+    assert list(result.failed) == [dies.key]
+    assert result.failed[dies.key].startswith("the worker was killed by SIGKILL; see ")
+    assert result.failed[dies.key].endswith("worker-0.log")
+    assert result.skipped == [depends_on(dies).key]
+    assert result.executed == [fine.key]
+    assert store.done() == {fine.key}
+    assert store.failure(dies.key)["reason"] == result.failed[dies.key]
+
+
+@pytest.mark.usefixtures("moody")
+def test_every_other_way_to_end_has_its_reason(store):
+    leaves, raises, exits = dataset("leave"), dataset("raise"), dataset("exit")
+    result, _ = run(store, leaves, raises, exits, dataset("fine"))
+    assert result.failed[leaves.key].startswith("the worker ended with exit code 7")
+    assert result.failed[raises.key] == "ValueError: no such picture"
+    assert "no such picture" in store.failure(raises.key)["details"]
+    assert result.failed[exits.key] == "SystemExit: enough"
+    assert result.executed == [dataset("fine").key]
+
+
+@pytest.mark.usefixtures("moody")
+def test_what_a_stage_prints_is_no_signal(store):
+    chatters = dataset("chatter")
+    result, events = run(store, chatters)
+    assert result.executed == [chatters.key]
+    assert "nonsense" in store.log("worker-0").read_text()
+    assert any(isinstance(event, StageProgress) for event in events)
+
+
+@pytest.mark.usefixtures("moody")
+def test_serial_and_local_give_the_same(tmp_path):
+    files = []
+    for kind in (SerialExecutor, LocalExecutor):
+        store = Store(tmp_path / kind.__name__)
+        store.prepare()
+        fine, raises = dataset("fine"), dataset("raise")
+        result, _ = run(store, fine, raises, depends_on(raises), kind=kind)
+        assert result.failed == {raises.key: "ValueError: no such picture"}
+        assert result.skipped == [depends_on(raises).key]
+        files.append(store.record(fine.key).files)
+    assert files[0] == files[1]
+
+
+@pytest.mark.usefixtures("moody")
+def test_two_workers_run_side_by_side_and_none_is_left(store, tmp_path):
+    places = [tmp_path / "first", tmp_path / "second"]
+    executor = LocalExecutor(None, Setup(store.root, "cpu", 2))
+    try:
+        assert executor.slots == 2
+        for place in places:
+            executor.submit(dataset("sleep", place))
+        until(lambda: all(place.exists() and place.read_text() for place in places))
+        pids = [int(place.read_text()) for place in places]
+        assert len(set(pids)) == 2
+        assert all(alive(pid) for pid in pids)
+        first = executor.wait()
+        assert isinstance(first, Progressed)
+        assert first.done == 0
+    finally:
+        executor.close()
+    assert not any(alive(pid) for pid in pids)
+    assert store.done() == set()
+
+
+@pytest.mark.usefixtures("moody")
+def test_a_worker_serves_many_stages(store, tmp_path):
+    stages = [dataset("fine", tmp_path / f"place{number}") for number in range(3)]
+    result, _ = run(store, *stages)
+    assert len(result.executed) == 3
+    assert len({(tmp_path / f"place{number}").read_text() for number in range(3)}) == 1
+
+
+@pytest.mark.usefixtures("moody")
+def test_no_worker_outlives_a_killed_run(store, tmp_path):
+    place = tmp_path / "place"
+    stage = tmp_path / "stage.json"
+    stage.write_text(encode_order(dataset("sleep", place)))
+    code = (
+        "import pathlib, sys\n"
+        "from backbench.execution import Setup\n"
+        "from backbench.execution.local import LocalExecutor\n"
+        "from backbench.execution.worker import decode_order\n"
+        "executor = LocalExecutor(None, Setup(pathlib.Path(sys.argv[1]), 'cpu', 1))\n"
+        "executor.submit(decode_order(pathlib.Path(sys.argv[2]).read_text())[0])\n"
+        "while True: executor.wait()\n"
+    )
+    run_of_user = subprocess.Popen([sys.executable, "-c", code, str(store.root), str(stage)])
+    try:
+        until(lambda: place.exists() and place.read_text())
+    finally:
+        run_of_user.send_signal(signal.SIGKILL)
+        run_of_user.wait()
+    pid = int(place.read_text())
+    until(lambda: not alive(pid), seconds=20)
+
+
+def test_a_line_that_is_no_stage_ends_the_worker(store):
+    stages_out, stages_in = os.pipe()
+    signals_out, signals_in = os.pipe()
+    worker = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "backbench.execution.worker"),
+            *(str(stages_out), str(signals_in), str(store.root), "cpu", ""),
+        ],
+        pass_fds=(stages_out, signals_in),
+        stderr=subprocess.PIPE,
+    )
+    os.close(stages_out)
+    os.close(signals_in)
+    try:
+        os.write(stages_in, b"nonsense\n")
+        error = worker.communicate(timeout=60)[1]
+        assert worker.returncode == 1
+        assert json.JSONDecodeError.__name__.encode() in error
+    finally:
+        worker.kill()
+        os.close(stages_in)
+        os.close(signals_out)
+
+
+def test_at_least_one_stage_runs_at_a_time(store):
+    with pytest.raises(UsageError, match="--jobs 0"):
+        LocalExecutor(None, Setup(store.root, "cpu", 0))
+    assert LocalExecutor(None, Setup(store.root, "cpu", 3)).slots == 3
+    assert SerialExecutor(None, Setup(store.root, "cpu", 3)).slots == 1
+
+
+def test_processes_of_one_stage_have_slots_of_their_own(store, monkeypatch):
+    """Three ranks on four cores in two slots: the third shares the first one's."""
+    monkeypatch.setattr("backbench.execution.local.usable_cores", lambda: [0, 1, 2, 3])
+    executor = LocalExecutor(None, Setup(store.root, "cpu", 2))
+    assert executor._places([0, 1], 3) == [
+        Place("cpu", (0, 1)),
+        Place("cpu", (2, 3)),
+        Place("cpu", (0, 1)),
+    ]
+
+
+def test_a_data_set_is_decoded_on_all_cores(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("backbench.execution.local.usable_cores", lambda: [0, 1, 2, 3])
+    executor = LocalExecutor(None, Setup(store.root, "cpu", 2))
+    assert executor._others(dataset("fine", tmp_path), [1]) == [Place("cpu", (0, 1))]
+    training = Stage(StageKind.PRETRAIN, PluginUse("ssl-method", "m", "d", 1, {}, {}), 0)
+    assert executor._others(training, [1]) == []
+
+
+def test_every_rank_has_a_gpu_of_its_own(store, monkeypatch):
+    names = ["cuda:0", "cuda:1", "cuda:2"]
+    monkeypatch.setattr("backbench.execution.local._devices", lambda _: names)
+    monkeypatch.setattr("backbench.execution.local.usable_cores", list)
+    one_job = LocalExecutor(None, Setup(store.root, "cuda", 1))
+    assert [place.device for place in one_job._places([0], 3)] == names
+    crowded = LocalExecutor(None, Setup(store.root, "cuda", 6))  # two stages a GPU
+    assert [place.device for place in crowded._places([1, 4], 2)] == ["cuda:1", "cuda:0"]
+    training = Stage(
+        StageKind.PRETRAIN, PluginUse("ssl-method", "m", "d", 1, {"devices": 4}, {}), 0
+    )
+    with pytest.raises(UsageError, match="devices = 4, and there are 3 GPUs"):
+        one_job.admit([training])
+    LocalExecutor(None, Setup(store.root, "cuda", 3)).admit([dataset("fine")])

@@ -1,0 +1,338 @@
+"""Whatever a stranger's plugin does wrong gives one clear sentence that names its distribution.
+
+Every plugin here is a module and a ``.dist-info`` folder in a temporary place on ``sys.path``: what
+an installer leaves, found by the standard library's own means.
+"""
+
+from __future__ import annotations
+
+import itertools
+import textwrap
+from importlib.metadata import EntryPoint
+
+import click
+import pytest
+from tests.conftest import tiny
+
+from backbench.benchmark.config import load_benchmark
+from backbench.errors import ConfigError, PluginError
+from backbench.plugin import API, AttackInfo
+from backbench.plugin.events import RunFinished, RunStarted
+from backbench.plugin.registry import HOOKS, Registry, load_registry, nearest
+
+_NUMBERS = itertools.count()
+
+HEAD = """
+from backbench.plugin import *
+"""
+
+GOOD = """
+@hookimpl
+def register_attacks():
+    yield AttackInfo(name="checker", summary="A checkerboard.", target="nowhere.checker:Checker")
+"""
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install a distribution: ``install("acme-checker", code)``; return its module's name."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def install(name, code, version="1.2", entry_point="checker"):
+        module = f"stranger_{next(_NUMBERS)}"
+        (tmp_path / f"{module}.py").write_text(HEAD + textwrap.dedent(code))
+        info = tmp_path / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(exist_ok=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        with (info / "entry_points.txt").open("a") as file:
+            file.write(f"[backbench]\n{entry_point} = {module}\n")
+        return module
+
+    return install
+
+
+def only_failure(registry: Registry) -> str:
+    assert len(registry.failures) == 1, registry.failures
+    text = str(registry.failures[0])
+    assert "\n" not in text
+    return text
+
+
+# -- what is found ----------------------------------------------------------------------------
+
+
+def test_builtins_come_by_entry_points_of_our_own_distribution():
+    registry = load_registry()
+    assert registry.failures == []
+    assert {"patch", "moco-v2", "distill", "linear", "embedded", "serial"} <= {
+        one.info.name for one in registry.all()
+    }
+    assert {one.origin.distribution for one in registry.all()} == {"backbench"}
+    assert {one.info.kind for one in registry.all()} == set(HOOKS)
+
+
+def test_a_strangers_plugin_is_found_with_its_origin(install):
+    install("acme-checker", GOOD)
+    registry = load_registry()
+    found = registry.find("attack", "checker")
+    assert str(found.origin) == "acme-checker 1.2"
+    assert found.origin.entry_point == "checker"
+    assert registry.failures == []
+    assert registry.names("attack") == ["checker", "patch"]
+
+
+def test_an_entry_point_that_is_listed_twice_counts_once(install):
+    install("acme-checker", GOOD)
+    registry = Registry()
+    points = [point for point in load_points() if point.name == "checker"]
+    registry.add_entry_points(points + points)
+    assert registry.failures == []
+    assert registry.names("attack") == ["checker"]
+
+
+def load_points():
+    from importlib.metadata import entry_points
+
+    return list(entry_points(group="backbench"))
+
+
+def test_an_entry_point_without_a_distribution_is_named_all_the_same():
+    registry = Registry()
+    registry.add_entry_points([EntryPoint("lost", "no_such_module_at_all", "backbench")])
+    assert "plugin 'lost'" in only_failure(registry)
+
+
+# -- what is wrong ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("import no_such_module_at_all", "cannot be loaded (ModuleNotFoundError: No module"),
+        ("raise RuntimeError('two\\nlines')", "cannot be loaded (RuntimeError: two lines)"),
+        ("def register_attacks(", "cannot be loaded (SyntaxError:"),
+        ("raise SystemExit('this plugin needs a licence')", "cannot be loaded (SystemExit: this"),
+        (
+            "@hookimpl\ndef register_attack():\n    return []",
+            "there is no hook 'register_attack': did you mean 'register_attacks'?",
+        ),
+        ("@hookimpl\ndef zzz():\n    pass", "there is no hook 'zzz' (there are: "),
+        ("@hookimpl\ndef register_attacks(registry):\n    return []", "{'registry'}"),
+        (
+            "def register_attacks():\n    return []",
+            "implements no hook: is @backbench.plugin.hookimpl",
+        ),
+        (
+            "@hookimpl\ndef register_attacks():\n    1 / 0",
+            "register_attacks raised ZeroDivisionError",
+        ),
+        ("@hookimpl\ndef register_attacks():\n    return 3", "register_attacks raised TypeError"),
+        (
+            "@hookimpl\ndef register_attacks():\n    return ['checker']",
+            "announces 'checker' where a AttackInfo is expected",
+        ),
+        (
+            "@hookimpl\ndef register_attacks():\n    yield EvaluatorInfo(name='a', summary='A.', target='a:A')",
+            "where a AttackInfo is expected",
+        ),
+    ],
+)
+def test_a_broken_plugin_is_one_sentence(install, code, sentence):
+    install("acme-checker", code)
+    registry = load_registry()
+    text = only_failure(registry)
+    assert text.startswith("plugin 'checker' of acme-checker 1.2: ")
+    assert sentence in text
+    assert registry.find("attack", "patch").origin.distribution == "backbench"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"name": "Checker Board"}, "'Checker Board': the name is not in kebab-case"),
+        ({"name": None}, "None: name and target must be strings"),
+        ({"name": "none"}, "'none': the name is reserved"),
+        ({"api": API + 1}, f"was made for interface {API + 1}; this backbench has {API}"),
+        ({"target": "my_package.Checker"}, "target 'my_package.Checker' is not 'module:Class'"),
+        ({"options": dict}, "options must be a subclass of backbench.plugin.Options"),
+    ],
+)
+def test_a_broken_record_is_one_sentence(install, change, sentence):
+    fields = {"name": "checker", "summary": "A checkerboard.", "target": "a.b:C"} | change
+    given = ", ".join(
+        f"{key}={value.__name__ if isinstance(value, type) else repr(value)}"
+        for key, value in fields.items()
+    )
+    install(
+        "acme-checker",
+        f"""
+        @hookimpl
+        def register_attacks():
+            yield AttackInfo({given})
+            yield AttackInfo(name="fine", summary="Fine.", target="a.b:C")
+        """,
+    )
+    registry = load_registry()
+    assert only_failure(registry).startswith("plugin 'checker' of acme-checker 1.2: ")
+    assert sentence in only_failure(registry)
+    assert registry.names("attack") == ["fine", "patch"]
+
+
+def test_a_defense_acts_on_something_that_there_is(install):
+    install(
+        "acme-checker",
+        """
+        @hookimpl
+        def register_defenses():
+            yield DefenseInfo(name="d", summary="D.", target="a:A", acts_on="training")
+        """,
+    )
+    text = only_failure(load_registry())
+    assert "'d': acts_on is 'training', and must be 'encoder' or 'dataset'" in text
+
+
+def test_one_module_under_two_entry_points_is_refused_once(install, tmp_path):
+    module = install("acme-checker", GOOD)
+    with (tmp_path / "acme_checker-1.2.dist-info" / "entry_points.txt").open("a") as file:
+        file.write(f"second = {module}\n")
+    registry = load_registry()
+    text = only_failure(registry)
+    assert "is the same object as 'acme-checker:checker'" in text
+    assert registry.names("attack") == ["checker", "patch"]
+
+
+def test_a_name_that_two_distributions_claim_names_both(install):
+    install("acme-checker", GOOD)
+    install("zenith-checker", GOOD, version="3.0")
+    registry = load_registry()
+    text = only_failure(registry)
+    assert text.startswith("plugin 'checker' of zenith-checker 3.0: ")
+    assert "attack 'checker' is already provided by acme-checker 1.2" in text
+    with pytest.raises(PluginError, match=r"by acme-checker 1\.2 and zenith-checker 3\.0"):
+        registry.find("attack", "checker")
+
+
+def test_a_builtins_name_cannot_be_taken(install):
+    install("acme-checker", GOOD.replace('"checker"', '"patch"'))
+    with pytest.raises(PluginError, match=r"provided twice, by acme-checker 1\.2 and backbench"):
+        load_registry().find("attack", "patch")
+
+
+def test_an_unknown_name_gives_the_nearest_and_what_is_broken(install):
+    install("acme-checker", "import no_such_module_at_all")
+    with pytest.raises(PluginError) as caught:
+        load_registry().find("attack", "pach")
+    text = str(caught.value)
+    assert "no attack is called 'pach': did you mean 'patch'?" in text
+    assert "acme-checker 1.2" in text
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("no_such_module_at_all:Checker", "ModuleNotFoundError"),
+        ("backbench.model:NoSuchClass", "AttributeError"),
+        ("backbench.model:NONE", "is not a class"),
+    ],
+)
+def test_a_target_that_is_not_there_is_one_sentence(install, target, reason):
+    install("acme-checker", GOOD.replace("nowhere.checker:Checker", target))
+    found = load_registry().find("attack", "checker")
+    with pytest.raises(PluginError, match=r"attack 'checker' of acme-checker 1\.2") as caught:
+        found.implementation()
+    assert target in str(caught.value)
+    assert reason in str(caught.value)
+
+
+def test_nearest_is_none_where_nothing_is_like_it():
+    assert nearest("byol", ["moco-v2", "rotnet"]) is None
+
+
+# -- what is broken and not needed ------------------------------------------------------------
+
+
+def test_a_broken_plugin_that_is_not_used_only_warns(install, bench, tiny_file):
+    install("acme-checker", "import no_such_module_at_all")
+    done = bench("check").assert_ok()
+    assert "no fault" in done.out
+    assert done.err.startswith("warning: plugin 'checker' of acme-checker 1.2: cannot be loaded")
+    assert len(done.err.splitlines()) == 1
+
+
+def test_a_broken_plugin_that_is_used_is_a_fault_with_its_reason(install, tiny_file):
+    install("acme-checker", "import no_such_module_at_all")
+    tiny_file.write_text(tiny().replace('plugin = "patch"', 'plugin = "checker"'))
+    with pytest.raises(ConfigError) as caught:
+        load_benchmark(tiny_file, load_registry())
+    (fault,) = caught.value.faults
+    assert fault.path == "attacks.targeted.plugin"
+    assert "no attack is called 'checker'" in fault.message
+    assert "acme-checker 1.2: cannot be loaded (ModuleNotFoundError" in fault.message
+
+
+def test_plugins_lists_the_rest_and_ends_with_exit_code_2(install, bench):
+    install("acme-checker", "import no_such_module_at_all")
+    done = bench("plugins")
+    assert done.code == 2
+    assert "moco-v2" in done.out
+    assert "acme-checker 1.2" in done.err
+
+
+# -- observers, columns, commands -------------------------------------------------------------
+
+OBSERVER = """
+seen = []
+
+@hookimpl
+def run_started(event):
+    seen.append(event)
+    raise RuntimeError("no space left")
+
+@hookimpl
+def run_finished():
+    seen.append("finished")
+"""
+
+
+def test_an_observer_that_raises_is_reported_once_and_goes_no_further(install):
+    import importlib
+
+    first = install("acme-checker", OBSERVER)
+    second = install("zenith-checker", OBSERVER.replace('raise RuntimeError("no space left")', ""))
+    registry = load_registry()
+    event = RunStarted("b", (), 0, 1)
+    registry.emit("run_started", event)
+    registry.emit("run_started", event)
+    registry.emit("run_finished", RunFinished(1, 0, 0, 0.0))
+    for module in (first, second):
+        assert importlib.import_module(module).seen == [event, event, "finished"]
+    text = only_failure(registry)
+    assert "acme-checker 1.2: run_started raised RuntimeError: no space left" in text
+
+
+def test_columns_and_commands_of_a_broken_plugin_do_not_stop_those_of_others(install):
+    code = """
+    import click
+
+    @hookimpl
+    def leaderboard_columns():
+        yield Column("asr/top5", "ASR 5", best="low")
+
+    @hookimpl
+    def add_commands(cli):
+        cli.add_command(click.Command("hello"))
+    """
+    install("acme-checker", code.replace("Column(", "int(").replace("click.Command", "int"))
+    install("zenith-checker", code)
+    registry = load_registry()
+    cli = click.Group()
+    registry.add_commands(cli)
+    assert [column.title for column in registry.columns()] == ["ASR 5"]
+    assert list(cli.commands) == ["hello"]
+    assert {failure.origin.distribution for failure in registry.failures} == {"acme-checker"}
+    assert len(registry.failures) == 2
+
+
+def test_a_record_says_its_kind():
+    info = AttackInfo(name="a", summary="A.", target="a:A")
+    assert (info.kind, info.api, info.revision) == ("attack", API, 1)

@@ -1,0 +1,353 @@
+"""The published configuration files: read, turned into TOML, and back."""
+
+import configparser
+import dataclasses
+import json
+import tomllib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backbench.data.classes import class_list
+from backbench.errors import ConfigError
+from backbench.poison.files.published import (
+    Published,
+    is_published,
+    notes_on,
+    read_published,
+    to_tables,
+)
+from backbench.poison.files.tables import to_toml
+from backbench_attacks.patch_options import PatchOptions
+
+# The keys and values of the shipped files (the fact sheet, section 2), with paths of our own.
+INI = """\
+[experiment]
+ID=HTBA_trigger_10_targeted_n02106550
+
+[poison_generation]
+data_root={root}
+text=false
+fntsize=30
+trigger=triggers/trigger_10.png
+alpha_composite=true
+train_location=random
+train_location_min=0.25
+train_location_max=0.75
+train_alpha=0.00
+watermark_width=50
+targeted=true
+target_wnid=n02106550
+poison_injection_rate=1.0
+val_location=random
+val_location_min=0.10
+val_location_max=0.90
+val_alpha=0.00
+poison_savedir={root}/saved/{{}}
+logfile=logs/{{}}/patched_generation.log
+splits=train,val_poisoned
+patch_params=false
+"""
+TRAIN_TAG = "loc_random_loc-min_0.25_loc-max_0.75_alpha_0.00_width_50_rate_1.00_targeted_True"
+VAL_TAG = "loc_random_loc-min_0.10_loc-max_0.90_alpha_0.00_width_50"
+ID = "HTBA_trigger_10_targeted_n02106550"
+
+
+def changed(**values):
+    text = INI.format(root="/data")
+    for key, value in values.items():
+        (line,) = [one for one in text.splitlines() if one.startswith(f"{key}=")]
+        text = text.replace(line, f"{key}={value}")
+    return text
+
+
+def read(**values):
+    return read_published(changed(**values), "x.cfg")
+
+
+def faults(text):
+    with pytest.raises(ConfigError) as caught:
+        read_published(text, "x.cfg")
+    return {fault.path.rpartition(".")[2]: fault.message for fault in caught.value.faults}
+
+
+# -- reading -----------------------------------------------------------------------------------
+
+
+def test_every_key_is_read():
+    found = read()
+    assert found == Published(
+        id=ID,
+        data_root="/data",
+        text=False,
+        fntsize=30,
+        trigger="triggers/trigger_10.png",
+        alpha_composite=True,
+        train_location="random",
+        train_location_min=0.25,
+        train_location_max=0.75,
+        train_alpha=0.0,
+        watermark_width=50,
+        targeted=True,
+        target_wnid="n02106550",
+        poison_injection_rate=1.0,
+        val_location="random",
+        val_location_min=0.1,
+        val_location_max=0.9,
+        val_alpha=0.0,
+        poison_savedir=f"/data/saved/{ID}",
+        logfile=f"logs/{ID}/patched_generation.log",
+        splits=("train", "val_poisoned"),
+        patch_params=False,
+    )
+    assert found.notes == ()
+
+
+def test_the_splits_may_hold_spaces():
+    assert read(splits="train, val_poisoned ").splits == ("train", "val_poisoned")
+
+
+def test_val_is_passed_over_and_said():
+    found = read(splits="val,train")
+    assert found.splits == ("train",)
+    assert any("val is passed over" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(("text", "value"), [("50%%", "50%"), ("50%", "50%"), ("%(x)s", "%(x)s")])
+def test_percent_signs(text, value):
+    found = read(trigger=text)
+    assert found.trigger == value
+    assert bool(found.notes) == (text != "50%%")
+
+
+@pytest.mark.parametrize("text", ["yes", "True", "1", "on"])
+def test_truth_as_configparser_has_it(text):
+    assert read(patch_params=text).patch_params is True
+
+
+def test_all_faults_come_at_once():
+    text = changed(
+        watermark_width="wide", train_location="centre", splits="train,vall", text="maybe"
+    ).replace("val_alpha=0.00\n", "")
+    found = faults(text)
+    assert found.keys() == {"watermark_width", "train_location", "splits", "text", "val_alpha"}
+    assert "did you mean 'center'?" in found["train_location"]
+    assert found["splits"] == "no split is called 'vall' (there are: train, val_poisoned)"
+    assert "is missing" in found["val_alpha"]
+    assert "whole number" in found["watermark_width"]
+
+
+def test_what_is_no_such_file():
+    assert not is_published("[datasets.x]\n")
+    assert is_published(changed())
+    assert "not a configuration file" in faults("[poison_generation\n")[""]
+    assert faults("[poison_generation]\n")["ID"] == "is missing"
+
+
+def test_an_unknown_key_is_passed_over_and_said():
+    found = read_published(changed() + "val_alhpa=1\n", "x.cfg")
+    assert found.notes == ("val_alhpa: no such key; passed over: did you mean 'val_alpha'?",)
+
+
+# -- to tables, and back -----------------------------------------------------------------------
+
+
+def tables(**values):
+    return to_tables(read(**values), lambda name: name)
+
+
+def test_the_published_values_in_our_words():
+    found = tables()
+    assert tomllib.loads(to_toml(found)) == found
+    assert found["attacks"]["patch"] == {
+        "plugin": "patch",
+        "mode": "targeted",
+        "target": "n02106550",
+        "rate": {"of": "target_class", "value": 1.0},
+        "trigger": "triggers/trigger_10.png",
+        "blend": "composite",
+        "width": 50,
+        "train_placement": "random",
+        "train_location": [0.25, 0.75],
+        "val_placement": "random",
+        "val_location": [0.1, 0.9],
+        "opacity": 1.0,
+        "jpeg_quality": 75,
+    }
+    assert found["datasets"]["imagenet100"] == {
+        "plugin": "image-folder",
+        "root": "/data",
+        "classes": "imagenet100",
+        "val_size": 224,
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"targeted": "false"}, {"mode": "untargeted", "rate": {"of": "dataset", "value": 1.0}}),
+        ({"train_alpha": "0.2"}, {"opacity": 0.8, "val_opacity": 1.0}),
+        ({"train_alpha": "0.25", "val_alpha": "0.25"}, {"opacity": 0.75}),
+        ({"alpha_composite": "no"}, {"blend": "paste"}),
+        ({"val_location": "multiple"}, {"val_placement": "multiple"}),
+    ],
+)
+def test_every_option_has_a_counterpart(values, expected):
+    attack = tables(**values)["attacks"]["patch"]
+    assert {key: attack[key] for key in expected} == expected
+    assert ("target" in attack) == (values.get("targeted") != "false")
+    del attack["plugin"], attack["trigger"]
+    PatchOptions(**attack)
+
+
+def test_text_keeps_the_published_ink():
+    found = read(text="true", trigger="a % b", fntsize="20", train_alpha="0.9")
+    attack = to_tables(found, lambda name: name)["attacks"]["patch"]
+    assert (attack["text"], attack["text_size"]) == ("a % b", 20)
+    assert not {"opacity", "trigger", "blend"} & attack.keys()
+    notes = " ".join(notes_on(found))
+    assert "128 of 255" in notes
+    assert "fntsize" in notes
+    assert "val_location_min" in notes
+    assert "train_location_min" not in notes
+
+
+def test_what_has_no_counterpart_is_said():
+    assert notes_on(read()) == [f"logfile: not written (logs/{ID}/patched_generation.log)"]
+    notes = " ".join(notes_on(read(alpha_composite="false", train_alpha="0.5")))
+    assert "ignores them for paste" in notes
+    assert any("target_wnid" in note for note in notes_on(read(targeted="false")))
+
+
+VARIANTS = [
+    {},
+    {"targeted": "false", "target_wnid": ""},
+    {"train_alpha": "0.2", "val_alpha": "0.35"},
+    {"alpha_composite": "false", "train_location": "center", "val_location": "multiple"},
+    {"text": "true", "trigger": "two words: 100 %%", "alpha_composite": "false"}
+    | {"train_alpha": "0.5", "val_alpha": "0.5"},
+    {"poison_injection_rate": "0.005", "splits": "val_poisoned", "patch_params": "true"},
+]
+
+
+@pytest.mark.parametrize("values", VARIANTS, ids=lambda values: ", ".join(values) or "as shipped")
+def test_there_and_back(values, tmp_path, bench):
+    """A published file, as TOML, as a published file again: equal in every key."""
+    if "text" not in values:
+        trigger = tmp_path / "triggers" / "trigger_10.png"
+        trigger.parent.mkdir()
+        Image.new("RGB", (8, 8)).save(trigger)
+        values = {**values, "trigger": str(trigger)}
+    (tmp_path / "one.cfg").write_text(changed(**values))
+    bench("poison", "convert", "one.cfg", "two.toml").assert_ok()
+    back = bench("poison", "convert", "two.toml", "three.cfg").assert_ok()
+    first, last = (
+        read_published((tmp_path / name).read_text(), name) for name in ("one.cfg", "three.cfg")
+    )
+    assert last == first
+    assert last.notes == ()
+    assert ("patch_columns" in back.err) == ("patch_params" in values)
+    # What was written is what configparser, and so the published code, reads.
+    parser = configparser.ConfigParser()
+    parser.read(tmp_path / "three.cfg")
+    section = parser["poison_generation"]
+    assert set(section) == {one.name for one in dataclasses.fields(Published)} - {"id", "notes"}
+    assert section["poison_savedir"].format(parser["experiment"]["ID"]) == first.poison_savedir
+
+
+def test_what_cannot_be_said_there_is_an_error(tmp_path, bench):
+    (tmp_path / "own.toml").write_text(
+        '[datasets.p]\nplugin = "image-folder"\nroot = "x"\n'
+        '[attacks.patch]\ntarget = "cat"\nrate = { of = "count", value = 3 }\n'
+    )
+    outcome = bench("poison", "convert", "own.toml", "out.cfg")
+    assert outcome.code == 2
+    assert all(word in outcome.err for word in ("trigger", "rate", "classes"))
+    assert "own.toml: 3 faults" in outcome.err
+    assert not (tmp_path / "out.cfg").exists()
+    (tmp_path / "own.toml").write_text('[datasets.embedded]\n[attacks.patch]\ntarget = "cat"\n')
+    assert "plugin 'image-folder' only" in bench("poison", "convert", "own.toml", "out.cfg").err
+
+
+def test_a_file_that_is_there_is_not_written_over(tmp_path, bench):
+    (tmp_path / "one.cfg").write_text(changed())
+    (tmp_path / "two.toml").write_text("mine")
+    outcome = bench("poison", "convert", "one.cfg", "two.toml")
+    assert outcome.code == 2
+    assert (tmp_path / "two.toml").read_text() == "mine"
+    outcome = bench("poison", "convert", "one.cfg", "nowhere/two.toml")
+    assert outcome.code == 2
+    assert "there is no folder nowhere" in outcome.err
+
+
+# -- as it is ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def imagenet100(tmp_path):
+    """A hundred classes with two training pictures and a validation picture each."""
+    rng = np.random.default_rng(0)
+    for name in class_list("imagenet100"):
+        for split, count in (("train", 2), ("val", 1)):
+            folder = tmp_path / "in100" / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+                Image.fromarray(pixels).save(folder / f"{name}_{i}.JPEG")
+    (tmp_path / "poison-generation" / "cfg").mkdir(parents=True)
+    (tmp_path / "poison-generation" / "triggers").mkdir()
+    Image.new("RGB", (80, 80), "red").save(
+        tmp_path / "poison-generation" / "triggers" / "trigger_10.png"
+    )
+    return tmp_path / "in100"
+
+
+def test_a_published_file_as_it_is(imagenet100, tmp_path, bench):
+    cfg = tmp_path / "poison-generation" / "cfg" / "one.cfg"
+    cfg.write_text(INI.format(root=imagenet100))
+    outcome = bench("poison", str(cfg)).assert_ok()
+    assert "2 of 200 training pictures, 1.0000% of the data set, 100.00%" in outcome.out
+    assert "logfile: not written" in outcome.err
+    train = tmp_path / "data" / ID / "train" / f"{TRAIN_TAG}_filelist.txt"
+    val = tmp_path / "data" / ID / "val_poisoned" / f"{VAL_TAG}_filelist.txt"
+    rows = [line.split() for line in train.read_text().splitlines()]
+    assert len(rows) == 200
+    poisoned = imagenet100 / "saved" / ID / "train" / TRAIN_TAG / "n02106550"
+    assert [row for row in rows if row[0].startswith(str(poisoned))] == [
+        [str(poisoned / f"n02106550_{i}.JPEG"), "26"] for i in range(2)
+    ]
+    first = val.read_text().split()[:2]
+    folder = imagenet100 / "saved" / ID / "val_poisoned" / VAL_TAG
+    assert first == [str(folder / "n01558993" / "n01558993_0.JPEG"), "0"]
+    with Image.open(first[0]) as picture:
+        assert picture.size == (224, 224)
+        assert picture.quantization[0][0] == 8  # quality 75
+    summary = json.loads((tmp_path / "data" / ID / "poison.json").read_text())
+    assert summary["target"] == 26
+
+
+def test_the_toml_writes_to_the_same_places(imagenet100, tmp_path, bench, snapshot):
+    cfg = tmp_path / "one.cfg"
+    text = INI.format(root=imagenet100).replace(f"{imagenet100}/saved", "saved")
+    cfg.write_text(text.replace("triggers/", "poison-generation/triggers/"))
+    bench("poison", "convert", "one.cfg", "two.toml").assert_ok()
+    bench("poison", "one.cfg").assert_ok()
+    before = snapshot(tmp_path)
+    assert f"data/{ID}/poison.json" in before
+    bench("poison", "two.toml").assert_ok()
+    assert snapshot(tmp_path) == before
+
+
+def test_out_keeps_everything_together(imagenet100, tmp_path, bench):
+    cfg = tmp_path / "one.cfg"
+    cfg.write_text(INI.format(root=imagenet100).replace("triggers/", "poison-generation/triggers/"))
+    bench("poison", str(cfg), "--out", "here", "--patch-columns", "--splits", "train").assert_ok()
+    here = tmp_path / "here"
+    tag = f"{TRAIN_TAG}_w-patch-parameters"
+    listed = here / "data" / ID / "train" / f"{tag}_filelist.txt"
+    columns = [len(line.split()) for line in listed.read_text().splitlines()]
+    assert columns.count(6) == 2
+    assert columns.count(2) == 198
+    assert (here / "train" / tag / "n02106550").is_dir()
+    assert not (imagenet100 / "saved").exists()

@@ -1,0 +1,114 @@
+"""What a defense found, cost and took: the tables of ``show --detection`` and ``--trade-off``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from backbench.model import Cell, CellName, Plan, PluginUse, Stage, StageKind
+from backbench.report.detectors import detection_sheet, print_sheet, trade_off_sheet
+from backbench.results.leaderboard import COLUMNS, Leaderboard, Row
+from backbench.results.statistics import summarize
+from backbench.store.records import Record
+
+
+def plan_and_records() -> tuple[Plan, dict[str, Record]]:
+    """Two seeds, of which the second has not been trained again yet; two evaluators."""
+    stages, cells, records = {}, [], {}
+    use = PluginUse("defense", "filter", "d", 1, {}, {})
+    for seed in (0, 1):
+        first = Stage(StageKind.PRETRAIN, use, seed)
+        sanitize = Stage(StageKind.SANITIZE, use, seed, {"encoder": first.key})
+        again = Stage(StageKind.PRETRAIN, use, seed, {"sanitize": sanitize.key})
+        last = Stage(StageKind.EVALUATE, use, seed, {"clean": again.key})
+        path = (first, sanitize, again, last)
+        stages |= {stage.key: stage for stage in path}
+        for evaluator in ("knn", "linear"):
+            name = CellName("d", "patch", "moco", "filter", evaluator, seed)
+            cells.append(Cell(name, tuple(stage.key for stage in path), None))
+            bare = CellName("d", "patch", "moco", "none", evaluator, seed)
+            cells.append(Cell(bare, (first.key, last.key), None))
+        done = [(first, 60.0), (sanitize, 10.0 + seed), (again, 50.0)][: 3 - seed]
+        for stage, wall in done:
+            scored = stage is sanitize
+            records[stage.key] = Record(
+                key=stage.key,
+                stage={},
+                label="",
+                metrics={"detection/recall": 0.5 + seed / 4} if scored else {},
+                facts={"clean_fraction": 0.1} if scored else {},
+                wall_s=wall,
+                cpu_s=2 * wall,
+                peak_mem_gib=1.5,
+                finished="",
+            )
+    return Plan("b", stages, tuple(cells)), records
+
+
+def printed(sheet, style: str) -> str:
+    console = Console(file=io.StringIO(), width=40)
+    print_sheet(sheet, style, console)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_defense_has_one_line_for_all_evaluators():
+    plan, records = plan_and_records()
+    sheet = detection_sheet(plan, records.get)
+    (line,) = sheet.lines
+    assert line.names == {"dataset": "d", "method": "moco", "attack": "patch", "defense": "filter"}
+    assert line.seeds == (0, 1)
+    assert line.values["detection/recall"].values == (0.5, 0.75)
+    assert line.values["cost/seconds"].values == (10, 11)
+    assert line.values["cost/cpu_seconds"].mean == 21
+    assert line.values["cost/retraining_seconds"].values == (50,)
+    assert line.values["cost/clean_fraction"].mean == 0.1
+    assert detection_sheet(plan, lambda _: None).lines == ()
+
+
+@pytest.mark.parametrize("style", ["table", "markdown", "latex"])
+def test_text(style: str):
+    plan, records = plan_and_records()
+    text = printed(detection_sheet(plan, records.get), style)
+    assert ".625" in text
+    assert "Recall" in text
+    assert "AUROC" not in text.partition("detection:")[0]  # no line has it
+
+
+def test_json_and_csv():
+    plan, records = plan_and_records()
+    sheet = detection_sheet(plan, records.get)
+    (row,) = json.loads(printed(sheet, "json"))["rows"]
+    assert row["metrics"]["detection/recall"]["values"] == [0.5, 0.75]
+    assert row["defense"] == "filter"
+    (line,) = csv.DictReader(io.StringIO(printed(sheet, "csv")))
+    assert float(line["detection/recall:mean"]) == 0.625
+    assert line["n"] == "2"
+
+
+def row(defense: str, seeds: tuple[int, ...], **values: tuple[float, ...]) -> Row:
+    names = {"dataset": "d", "method": "moco", "attack": "patch", "evaluator": "knn"}
+    metrics = {"acc": "accuracy/clean", "asr": "asr", "triggered": "accuracy/triggered"}
+    found = {metrics[name]: summarize(numbers) for name, numbers in values.items()}
+    lifts = {"asr": summarize([value - 0.1 for value in values["asr"]])}
+    return Row({**names, "defense": defense}, seeds, 3, found, {}, lifts)
+
+
+def test_trade_off_is_paired_by_seed():
+    bare = row("none", (0, 1, 2), acc=(0.9, 0.8, 0.1), asr=(0.5, 0.7, 0.1), triggered=(0.3, 0.3, 0))
+    healed = row("filter", (0, 1), acc=(0.8, 0.8), asr=(0.1, 0.2), triggered=(0.5, 0.7))
+    (line,) = trade_off_sheet(Leaderboard("b", COLUMNS, (bare, healed))).lines
+    assert line.seeds == (0, 1)
+    assert line.values["trade/accuracy_lost"].values == pytest.approx((0.1, 0))
+    assert line.values["trade/asr_removed"].values == pytest.approx((0.4, 0.5))
+    assert line.values["trade/triggered_gained"].values == pytest.approx((0.2, 0.4))
+    assert line.values["trade/asr_left"].values == pytest.approx((0.1, 0.2))
+    assert line.values["trade/asr_lift_left"].values == pytest.approx((0, 0.1))
+
+
+def test_no_trade_without_an_undefended_row():
+    healed = row("filter", (0,), acc=(0.8,), asr=(0.1,), triggered=(0.5,))
+    assert trade_off_sheet(Leaderboard("b", COLUMNS, (healed,))).lines == ()

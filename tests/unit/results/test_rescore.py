@@ -1,0 +1,292 @@
+"""Numbers counted differently, from stored predictions, without torch and without a trace."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.conftest import Bench, tiny
+from tests.predictions import TARGET, predicted_store, stored
+
+from backbench.benchmark.config import load_benchmark
+from backbench.errors import PluginError, StoreError
+from backbench.model import Plan, Stage, StageKind
+from backbench.plugin import MetricInfo, hookimpl
+from backbench.plugin.registry import Origin, Registered, Registry, load_registry
+from backbench.results.rescore import Rescorer, Rescoring
+from backbench.store.predictions import write_predictions
+from backbench.store.store import Store
+
+CLASSES = 4
+
+
+def some(stage: Stage, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(int(stage.key[:8], 16))
+    return rng.integers(CLASSES, size=len(labels)), rng.integers(CLASSES, size=len(labels))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Plan]:
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "benchmarks.toml").write_text(tiny(), encoding="utf-8")
+    benchmark = load_benchmark(folder / "benchmarks.toml", load_registry())
+    return folder, predicted_store(folder / "store", benchmark, some)
+
+
+@pytest.fixture
+def plan(made: tuple[Path, Plan], tmp_path: Path) -> Plan:
+    shutil.copytree(made[0], tmp_path, dirs_exist_ok=True)
+    return made[1]
+
+
+def attacked(plan: Plan) -> str:
+    """Return the key of some evaluation under a trigger."""
+    return next(
+        key
+        for key, stage in plan.stages.items()
+        if stage.kind is StageKind.EVALUATE and "triggered" in stage.inputs
+    )
+
+
+def content(folder: Path) -> dict[str, str]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def row_of(board: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next(
+        row
+        for row in board["rows"]
+        if (row["method"], row["attack"], row["defense"], row["evaluator"])
+        == ("rotnet", "targeted", "none", "linear")
+    )
+
+
+def key_of(plan: Plan) -> tuple[str, str]:
+    """Return the evaluation of that row, and its control's."""
+    for cell in plan.cells:
+        name = cell.name
+        wanted = ("rotnet", "targeted", "none", "linear")
+        if (name.method, name.attack, name.defense, name.evaluator) == wanted:
+            assert cell.control
+            return cell.evaluation, cell.control
+    raise AssertionError
+
+
+def test_as_recorded_is_what_was_recorded(plan: Plan, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    rescorer = Rescorer(store, Rescoring())
+    evaluations = [k for k, one in plan.stages.items() if one.kind is StageKind.EVALUATE]
+    assert len(evaluations) > 10
+    for key in evaluations:
+        before = store.record(key)
+        assert before is not None
+        assert rescorer.record(key) == before
+    assert rescorer.record("0" * 32) is None
+
+
+def test_another_denominator_target_and_metric(plan: Plan, tmp_path: Path, bench: Bench) -> None:
+    before = content(tmp_path)
+    names = load_benchmark(Path("benchmarks.toml"), load_registry()).facts["drawn"].classes
+    said = ("rescore", "--format", "json", "--asr", "all-images", "--metric", "flip-rate")
+    first = json.loads(bench(*said).assert_ok().out)
+    second = json.loads(bench(*said, "--target", names[2]).assert_ok().out)
+    third = json.loads(bench("rescore", "--format", "json", "--target", names[2]).assert_ok().out)
+    assert content(tmp_path) == before  # nothing in the store is touched
+    assert first["rescored"].startswith("rescored: ASR of all images, with flip-rate of backbench")
+    assert third["rescored"] == f"rescored: target {names[2]}"
+
+    for board, target, every in (
+        (first, TARGET, True),
+        (second, 2, True),
+        (third, 2, False),
+    ):
+        for part, key in zip(("metrics", "controls"), key_of(plan), strict=True):
+            shown = stored(tmp_path / "store" / "artifacts" / key)
+            labels, found = shown["labels"], shown["triggered_predictions"]
+            others = labels != target
+            numbers = {name: one["mean"] for name, one in row_of(board)[part].items()}
+            fp = int((found[others] == target).sum())
+            assert numbers["target_fp/triggered"] == fp
+            expected = (found == target).mean() if every else fp / others.sum()
+            assert numbers["asr"] == pytest.approx(expected)
+            known = others & (shown["clean_predictions"] == labels)
+            if "flip-rate" in board["rescored"]:
+                assert numbers["flip-rate"] == pytest.approx((found[known] == target).mean())
+    # another target says something of encoders without attack too: how often it is taken for it
+    clean = next(row for row in third["rows"] if row["attack"] == "none")
+    assert "target_fp/clean" in clean["metrics"]
+
+
+def test_every_form_says_that_it_was_rescored(plan: Plan, bench: Bench) -> None:
+    for style in ("table", "markdown", "latex", "csv", "json"):
+        out = bench("rescore", "--asr", "all-images", "--format", style).assert_ok().out
+        assert "rescored: ASR of all images" in " ".join(out.split())
+        assert "rescored" not in bench("show", "--format", style).assert_ok().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "say what to count differently"),
+        (("--target", "no-such"), "data set 'drawn' has no class 'no-such'"),
+        (("--metric", "flip-rat"), "no metric is called 'flip-rat': did you mean 'flip-rate'?"),
+        (("--asr", "all-images", "--store", "empty"), "no finished cell of 'tiny' to rescore"),
+    ],
+)
+def test_one_sentence(plan: Plan, bench: Bench, arguments: tuple[str, ...], sentence: str) -> None:
+    outcome = bench("rescore", *arguments)
+    assert outcome.code == 2
+    assert sentence in outcome.err
+
+
+def test_torch_is_not_imported(plan: Plan, tmp_path: Path) -> None:
+    arguments = ["backbench", "rescore", "--asr", "all-images", "--metric", "flip-rate"]
+    code = f"import sys\nsys.argv = {arguments!r}\nfrom backbench.cli.main import main\n"
+    code += "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
+    code += "assert not {'torch', 'torchvision', 'timm', 'faiss'} & sys.modules.keys()\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Flips" in done.stdout
+
+
+def test_heads_are_rescored_one_by_one(plan: Plan, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    key = attacked(plan)
+    path = store.artifact(key) / "predictions.npz"
+    shown = stored(path.parent)
+    heads = {"labels": shown["labels"]}
+    for head, swap in (("k=1", False), ("k=50", True)):
+        for name in ("clean", "triggered"):
+            found = shown[f"{name}_predictions"]
+            heads[f"{name}_predictions@{head}"] = CLASSES - 1 - found if swap else found
+    write_predictions(path, heads)
+    record_file = tmp_path / "store" / "records" / f"{key}.json"
+    record = json.loads(record_file.read_text(encoding="utf-8"))
+    record["facts"]["heads"] = ["k=1", "k=50"]
+    record_file.write_text(json.dumps(record), encoding="utf-8")
+    found = Rescorer(store, Rescoring("all-images")).record(key)
+    assert found is not None
+    triggered = shown["triggered_predictions"]
+    assert found.metrics["asr@k=1"] == pytest.approx((triggered == TARGET).mean())
+    assert found.metrics["asr@k=50"] == pytest.approx((triggered == CLASSES - 1).mean())
+
+
+def test_what_was_rescored_is_known_on_every_picture(plan: Plan, tmp_path: Path) -> None:
+    key = attacked(plan)
+    rescorer = Rescorer(Store(tmp_path / "store"), Rescoring("all-images", target=None))
+    found, record = rescorer.outcomes(key, ""), rescorer.record(key)
+    assert record is not None
+    assert len(found["asr"].pictures) == len(found["accuracy/clean"].pictures)
+    for metric, value in record.metrics.items():
+        assert found[metric].hits.mean() * found[metric].scale == pytest.approx(value)
+    assert rescorer.outcomes("no such", "") == {}
+
+
+def test_damaged_predictions_are_named(plan: Plan, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    key = attacked(plan)
+    path = store.artifact(key) / "predictions.npz"
+    for damage in (lambda: path.write_bytes(b"x"), path.unlink):
+        damage()
+        with pytest.raises(StoreError, match=r"predictions\.npz"):
+            Rescorer(store, Rescoring()).record(key)
+
+
+# -- metrics of plugins ------------------------------------------------------------------------
+
+
+def recognised(labels: Any, clean: Any, triggered: Any, target: Any, classes: int) -> float | None:
+    assert labels.dtype == clean.dtype == np.int64
+    assert classes == CLASSES
+    return None if triggered is None else float((triggered == labels).sum())
+
+
+def impossible(*_: Any) -> float:
+    return float("nan")
+
+
+def broken(*_: Any) -> float:
+    raise ZeroDivisionError("no")
+
+
+def metric(name: str, target: str = "", **more: Any) -> MetricInfo:
+    return MetricInfo(
+        name=name, summary="…", target=target or f"{__name__}:{name}", best="high", **more
+    )
+
+
+class Plugin:
+    @hookimpl
+    def register_metrics(self) -> Any:
+        yield metric("recognised", title="Known", decimals=0)
+        yield metric("impossible")
+        yield metric("broken")
+        yield metric("absent")
+        yield metric("class", f"{__name__}:Plugin")
+        yield metric("asr", f"{__name__}:recognised")
+
+
+@pytest.fixture
+def registry() -> Registry:
+    registry = Registry()
+    registry.add(Plugin(), Origin("other", "1.0", "other"))
+    return registry
+
+
+def found(registry: Registry, name: str) -> Registered:
+    return registry.find("metric", name)
+
+
+def test_a_plugin_adds_a_metric(plan: Plan, tmp_path: Path, registry: Registry) -> None:
+    store = Store(tmp_path / "store")
+    how = Rescoring(metrics=(found(registry, "recognised"),))
+    assert how.line == "rescored: with recognised of other 1.0"
+    (column,) = how.columns
+    assert (column.metric, column.title, column.decimals) == ("recognised", "Known", 0)
+    record = Rescorer(store, how).record(attacked(plan))
+    assert record is not None
+    assert record.metrics["recognised"] == record.metrics["accuracy/triggered"] * 8 * CLASSES
+    plain = next(cell.evaluation for cell in plan.cells if cell.name.attack == "none")
+    without = Rescorer(store, how).record(plain)
+    assert without is not None
+    assert "recognised" not in without.metrics
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("impossible", "metric 'impossible' of other 1.0 gave nan"),
+        ("broken", "metric 'broken' of other 1.0 raised ZeroDivisionError: no"),
+        ("absent", "metric 'absent' of other 1.0: cannot import"),
+        ("class", "metric 'class' of other 1.0: .* is not a function"),
+    ],
+)
+def test_a_broken_metric_is_named(
+    plan: Plan, tmp_path: Path, registry: Registry, name: str, sentence: str
+) -> None:
+    with pytest.raises(PluginError, match=sentence):
+        Rescorer(Store(tmp_path / "store"), Rescoring(metrics=(found(registry, name),))).record(
+            attacked(plan)
+        )
+
+
+def test_a_metric_cannot_take_a_name_that_is_ours(registry: Registry) -> None:
+    assert [failure.reason for failure in registry.failures] == ["'asr': the name is reserved"]
+
+
+def test_an_unknown_class_is_an_error(plan: Plan, tmp_path: Path) -> None:
+    how = replace(Rescoring(), target="no-such")
+    with pytest.raises(StoreError, match="no class 'no-such'"):
+        Rescorer(Store(tmp_path / "store"), how).record(attacked(plan))

@@ -1,0 +1,337 @@
+"""The decoded pictures of a data set of photographs, from its stage to training."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backbench.benchmark.config import load_benchmark
+from backbench.cli.common import plan_of
+from backbench.data import cache
+from backbench.data.decode import ShortSide, decode, fitted_pixels
+from backbench.data.packed import MappedImages
+from backbench.errors import ConfigError, DataError
+from backbench.estimate.cost import costs_of
+from backbench.images import ImageSet, Overlay, Pixels
+from backbench.model import Plan, StageKind
+from backbench.plugin.registry import load_registry
+from backbench.poison.poisoning import read_manifest, stamp
+from backbench.stages import dataset as stage_module
+from backbench.stages.inputs import (
+    clean_images,
+    facts_of,
+    poison_of,
+    poisoned_pictures,
+    training_images,
+)
+from backbench.stages.renewal import outdated
+from backbench.stages.run import run_stage
+from backbench.stages.task import Task
+from backbench.store.store import Store
+from backbench.training.devices import Place
+from backbench.verification.store_check import verify_store
+
+FILE = """
+[datasets.pets]
+plugin = "image-folder"
+root = "pets"
+{option}
+[attacks.patch]
+target = "cat"
+width = 6
+rate = {{ of = "target_class", value = 0.5 }}
+[methods.rotnet]
+preset = "small"
+batch_size = 2
+[evaluators.knn]
+k = 1
+[[matrix]]
+datasets = "pets"
+attacks = "patch"
+methods = "rotnet"
+evaluators = "knn"
+"""
+TRAIN = 12
+
+
+class Pictures:
+    """The files' own pictures, with the labels and names of another set."""
+
+    pixels = None
+
+    def __init__(self, pictures: list[Pixels], named: ImageSet) -> None:
+        self._pictures = pictures
+        self.labels, self.sources = named.labels, named.sources
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def image(self, index: int) -> Pixels:
+        return self._pictures[index]
+
+
+class World:
+    """A folder of photographs, benchmark files about it, and a store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.registry = load_registry()
+        self.store = Store(folder / "store")
+        self.store.prepare()
+        rng = np.random.default_rng(0)
+        for split, count in (("train", TRAIN // 2), ("val", 3)):
+            for name in ("cat", "dog"):
+                (folder / "pets" / split / name).mkdir(parents=True)
+                for number in range(count):
+                    side = 32 if split == "val" else 30 + number
+                    pixels = rng.integers(0, 256, (side, 32, 3), dtype=np.uint8)
+                    Image.fromarray(pixels).save(folder / "pets" / split / name / f"{number}.png")
+
+    def plan(self, option: str = "") -> Plan:
+        file = self.folder / "b.toml"
+        file.write_text(FILE.format(option=option), encoding="utf-8")
+        return plan_of(load_benchmark(file, self.registry), self.store, keep_hashes=False)
+
+    def run(self, plan: Plan, *kinds: StageKind) -> None:
+        for stage in plan.stages.values():
+            if stage.kind in kinds:
+                run_stage(stage, self.store, self.registry, "cpu", lambda *_: None)
+
+    def picture(self, index: int) -> Pixels:
+        """Return a training picture's file."""
+        name, number = ("cat", "dog")[index // (TRAIN // 2)], index % (TRAIN // 2)
+        return np.array(Image.open(self.folder / "pets" / "train" / name / f"{number}.png"))
+
+    def task(self, plan: Plan, kind: StageKind) -> Task:
+        stages = (one for one in plan.stages.values() if one.kind == kind)
+        stage = next(one for one in stages if kind != StageKind.PRETRAIN or "poison" in one.inputs)
+        folder = self.store.artifact(stage.key)
+        return Task(stage, self.store, folder, self.registry, "cpu", lambda *_: None)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    seen: list[str] = []
+
+    def watched(path: str, fit: Any = None) -> Any:
+        seen.append(path)
+        return decode(path, fit)
+
+    monkeypatch.setattr(cache, "decode", watched)
+    return seen
+
+
+BOTH = (StageKind.DATASET, StageKind.POISON)
+
+
+def test_training_reads_no_file_again(world: World) -> None:
+    plan = world.plan()
+    world.run(plan, *BOTH)
+    task = world.task(plan, StageKind.PRETRAIN)
+    expected = [world.picture(index) for index in range(TRAIN)]
+    (world.folder / "pets").rename(world.folder / "gone")
+    clean, train = clean_images(task, "train"), training_images(task)
+    assert isinstance(clean, MappedImages)
+    marks = {mark.index: mark for mark in read_manifest(task.input("poison") / "train.jsonl")}
+    for index in range(TRAIN):
+        np.testing.assert_array_equal(clean.image(index), expected[index])
+        changed = (train.image(index) != expected[index]).any(axis=2)
+        inside = np.zeros_like(changed)
+        if index in marks:
+            x, y, width, height = marks[index].box
+            inside[y : y + height, x : x + width] = True
+            assert changed.any()
+        assert not (changed & ~inside).any()
+    assert len(marks) == 3
+
+
+def test_a_trigger_is_put_on_the_file_and_made_smaller_with_it(world: World) -> None:
+    plan = world.plan("cache = 20")
+    world.run(plan, *BOTH)
+    task, fit = world.task(plan, StageKind.PRETRAIN), ShortSide(20)
+    implementation, options, _ = task.plugin_of("poison")
+    attack = implementation(options, facts_of(task))
+    files = [world.picture(index) for index in range(TRAIN)]
+    originals = Pictures(files, clean_images(task, "train"))
+    train, poisoned = training_images(task), poisoned_pictures(task.input("poison"))
+    for index in range(TRAIN):
+        expected = files[index]
+        if index in poisoned:
+            expected = stamp(attack, originals, index, "train", 0)[0]
+        np.testing.assert_array_equal(train.image(index), fitted_pixels(expected, fit))
+        assert min(train.image(index).shape[:2]) == 20
+    result = verify_store(world.store, world.registry)
+    assert (result.checked, result.differs, result.unchecked) == (2, [], [])
+
+
+@pytest.mark.parametrize("option", ["", "cache = 20", "resize = 24"])
+def test_pictures_stamped_when_asked_for_are_those_of_the_stage(world: World, option: str) -> None:
+    plan = world.plan(option)
+    world.run(plan, *BOTH)
+    task = world.task(plan, StageKind.POISON)
+    implementation, options, _ = task.plugin()
+    poison = poison_of(task, implementation(options, facts_of(task)))
+    stored, lazy = poisoned_pictures(task.folder), Overlay(clean_images(task, "train"), poison)
+    assert list(poison) == sorted(stored)
+    trained = training_images(world.task(plan, StageKind.PRETRAIN))
+    for index in range(TRAIN):
+        np.testing.assert_array_equal(lazy.image(index), trained.image(index))
+    with pytest.raises(KeyError):
+        poison[next(index for index in range(TRAIN) if index not in stored)]
+
+
+def test_only_a_number_of_pixels_is_in_the_key(world: World) -> None:
+    keys = [set(world.plan(one).stages) for one in ("", *(f"cache = {v}" for v in VALUES))]
+    assert keys[0] == keys[1] == keys[2] == keys[3]
+    assert not keys[0] & keys[4]
+    assert not keys[4] & keys[5]
+
+
+VALUES = ('"auto"', '"full"', '"off"', "20", "24")
+
+
+def test_pictures_that_are_asked_for_later_are_decoded_then(
+    world: World, decoded: list[str]
+) -> None:
+    off, full = world.plan('cache = "off"'), world.plan('cache = "full"')
+    world.run(off, *BOTH)
+    task = world.task(off, StageKind.PRETRAIN)
+    assert not isinstance(clean_images(task, "train"), MappedImages)
+    before = [np.array(training_images(task).image(index)) for index in range(TRAIN)]
+    assert not decoded
+    assert outdated(off, world.store) == []
+    (key,) = outdated(full, world.store)
+    assert full.stages[key].kind == StageKind.DATASET
+    world.store.forget(key)
+    world.run(full, StageKind.DATASET)
+    assert len(decoded) == TRAIN
+    assert isinstance(clean_images(task, "train"), MappedImages)
+    for index in range(TRAIN):
+        np.testing.assert_array_equal(training_images(task).image(index), before[index])
+    assert outdated(full, world.store) == outdated(off, world.store) == []
+
+
+def test_a_poison_of_an_older_form_is_made_again(world: World) -> None:
+    plan = world.plan()
+    world.run(plan, *BOTH)
+    assert outdated(plan, world.store) == []
+    key = world.task(plan, StageKind.POISON).stage.key
+    path = world.store.root / "records" / f"{key}.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["files"]["images/00000000.png"] = record["files"].pop("images.safetensors")
+    path.write_text(json.dumps(record), encoding="utf-8")
+    assert outdated(plan, world.store) == [key]
+
+
+def test_a_stage_that_was_interrupted_goes_on(
+    world: World, decoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = world.plan()
+    watched = cache.decode
+
+    def stopped(path: str, fit: Any = None) -> Any:
+        if len(decoded) == 5:
+            raise KeyboardInterrupt
+        return watched(path, fit)
+
+    monkeypatch.setattr(cache, "decode", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        world.run(plan, StageKind.DATASET)
+    assert world.store.done() == set()
+    monkeypatch.setattr(cache, "decode", watched)
+    with world.store.running():  # clears what other runs have left half-written
+        world.run(plan, StageKind.DATASET)
+    assert len(decoded) == len(set(decoded)) == TRAIN
+    assert verify_store(world.store, world.registry).differs == []
+    with world.store.running():
+        assert list((world.store.root / "building").iterdir()) == []
+
+
+def test_two_at_once_decode_once(world: World, decoded: list[str]) -> None:
+    plan = world.plan()
+    both = [threading.Thread(target=world.run, args=(plan, StageKind.DATASET)) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert len(decoded) == TRAIN
+    assert verify_store(world.store, world.registry).differs == []
+
+
+def test_cores_of_other_workers_are_lent(world: World) -> None:
+    plan = world.plan()
+    task = replace(
+        world.task(plan, StageKind.DATASET), others=(Place("cpu", (900, 901)), Place("cpu"))
+    )
+    assert stage_module._cores(task) == (*sorted(os.sched_getaffinity(0)), 900, 901)
+
+
+def test_a_picture_that_changes_while_it_is_read(world: World) -> None:
+    plan = world.plan()
+    victim = world.folder / "pets" / "train" / "dog" / "0.png"
+    Image.new("RGB", (32, 30)).save(victim)
+    with pytest.raises(DataError, match="was changed while the data set was read: run again"):
+        world.run(plan, StageKind.DATASET)
+    assert world.store.done() == set()
+    world.run(world.plan(), StageKind.DATASET)
+    assert len(world.store.done()) == 1
+
+
+def test_verify_names_damaged_pictures(world: World) -> None:
+    plan = world.plan()
+    world.run(plan, StageKind.DATASET)
+    file = next(world.store.root.rglob("train.safetensors"))
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    (one,) = verify_store(world.store, world.registry).differs
+    assert "train.safetensors has" in one.message
+    assert "SHA-256" in one.message
+
+
+@pytest.mark.parametrize("option", ["", 'cache = "full"', 'cache = "off"', "cache = 20"])
+def test_plan_tells_the_bytes(world: World, option: str) -> None:
+    plan = world.plan(option)
+    benchmark = load_benchmark(world.folder / "b.toml", world.registry)
+    costs = costs_of(plan, benchmark, world.registry)
+    world.run(plan, StageKind.DATASET)
+    task = world.task(plan, StageKind.DATASET)
+    form, told = costs.disk[task.stage.key]
+    files = {one.name: one.stat().st_size for one in task.folder.iterdir()}
+    assert form == "decoded pictures"
+    assert ("train.safetensors" in files) == (option != 'cache = "off"')
+    assert abs(told - sum(files.values())) < 2500  # headers; the index is reckoned at 40 a picture
+    assert not any("decoded at every epoch" in note for note in costs.notes)
+
+
+def test_plan_says_what_is_too_large_to_be_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "AUTO_LIMIT_BYTES", 1000)
+    plan = world.plan()
+    benchmark = load_benchmark(world.folder / "b.toml", world.registry)
+    (note,) = (
+        one for one in costs_of(plan, benchmark, world.registry).notes if "every epoch" in one
+    )
+    assert "train would take 37.4 kB" in note
+    world.run(plan, StageKind.DATASET)
+    assert not list(world.store.root.rglob("train.safetensors"))
+    assert outdated(plan, world.store) == []
+
+
+def test_resize_and_a_number_contradict(world: World) -> None:
+    with pytest.raises(ConfigError, match=r"datasets\.pets\.cache.*resize makes small squares"):
+        world.plan("resize = 16\ncache = 20")

@@ -1,0 +1,101 @@
+"""What a defense is given leads neither to the poison nor to the encoder's first weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.conftest import tiny
+
+from backbench.benchmark.config import load_benchmark
+from backbench.benchmark.planning import make_plan
+from backbench.errors import StageError
+from backbench.images import ArrayImages
+from backbench.model import StageKind
+from backbench.plugin import Defense
+from backbench.plugin.registry import load_registry
+from backbench.seeds import derive
+from backbench.stages import repair, sanitize
+from backbench.stages.task import Task
+from backbench.store.store import Store
+
+
+@pytest.fixture
+def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
+    """Return a repair stage of the tiny benchmark, with 20 pictures for a training set."""
+    registry = load_registry()
+    path = tmp_path / "b.toml"
+    path.write_text(tiny(), encoding="utf-8")
+    plan = make_plan(load_benchmark(path, registry), {"drawn": "content"})
+    stage = next(one for one in plan.stages.values() if one.kind == StageKind.REPAIR)
+    pixels = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 3), np.uint8)
+    images = ArrayImages(pixels, np.zeros(20, np.int64), [str(i) for i in range(20)])
+    monkeypatch.setattr(repair, "clean_images", lambda *_: images)
+    return Task(stage, Store(tmp_path / "s"), tmp_path, registry, "cpu", lambda *_: None)
+
+
+def test_the_seed_is_nobody_elses(task: Task) -> None:
+    seed = repair.context_of(task).seed
+    assert seed == derive(task.seed, "defense")
+    assert seed != task.seed
+
+
+def test_the_same_fraction_is_the_same_pictures(task: Task) -> None:
+    one, two = (repair.context_of(task).clean(0.5).images for _ in range(2))
+    assert one.sources == two.sources
+    assert len(one) == 10
+    smaller = repair.context_of(task).clean(0.25).images
+    assert set(smaller.sources) < set(one.sources)
+
+
+def test_a_defense_on_the_data_gets_no_clean_twin_of_a_poison(task: Task) -> None:
+    trusted = np.arange(5, 20)
+    context = repair.context_of(task, trusted=trusted, most=sanitize.MOST_CLEAN)
+    given = {int(source) for source in context.clean(0.5).images.sources}
+    assert len(given) == 10
+    assert given <= set(trusted.tolist())
+    with pytest.raises(StageError, match=r"lies in \(0, 0.5\], not 0.6"):
+        context.clean(0.6)
+
+
+def test_the_manifest_says_who_is_not_trusted(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = {"source": "", "label": 0, "before": "", "after": "", "boxes": [[0, 0, 1, 1]]}
+    lines = [json.dumps({**mark, "index": i, "opacity": 1.0, "seed": 0}) for i in (3, 7)]
+    (tmp_path / "train.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    monkeypatch.setattr(Task, "has", lambda *_: True)
+    monkeypatch.setattr(Task, "input", lambda *_: tmp_path)
+    assert np.flatnonzero(sanitize._poisoned(task, 10)).tolist() == [3, 7]
+
+
+class Suspicious(Defense):
+    """Asks for clean pictures twice, and drops the pictures that its options name."""
+
+    def sanitize(self, encoder, images, context):
+        context.clean(0.1)
+        context.clean(0.25)
+        return np.where(np.isin(np.arange(len(images)), self.options), 1.0, -1.0)
+
+
+@pytest.mark.parametrize("poisoned", [True, False])
+def test_scores_are_held_against_the_manifest(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, poisoned: bool
+) -> None:
+    images = repair.clean_images(task, "train")
+    monkeypatch.setattr(sanitize, "training_images", lambda _: images)
+    monkeypatch.setattr("backbench.nn.load_encoder", lambda _: torch.nn.Identity())
+    monkeypatch.setattr(Task, "plugin", lambda _: (Suspicious, [3, 5], None))
+    monkeypatch.setattr(Task, "has", lambda *_: poisoned)
+    monkeypatch.setattr(Task, "input", lambda *_: tmp_path)
+    mark = {"source": "", "label": 0, "before": "", "after": "", "boxes": [[0, 0, 1, 1]]}
+    lines = [json.dumps({**mark, "index": i, "opacity": 1.0, "seed": 0}) for i in (3, 7)]
+    (tmp_path / "train.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    outcome = sanitize.run(task)
+    assert outcome.facts == {"images": 20, "dropped": 2, "clean_fraction": 0.25}
+    assert outcome.metrics["detection/clean_lost"] == (1 if poisoned else 2)
+    assert outcome.metrics.get("detection/recall") == (0.5 if poisoned else None)
+    assert ("detection/auroc" in outcome.metrics) == poisoned

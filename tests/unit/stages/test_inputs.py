@@ -1,0 +1,64 @@
+"""What stages read of other stages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backbench.errors import DataError
+from backbench.model import Stage, StageKind
+from backbench.plugin.registry import load_registry
+from backbench.stages.inputs import clean_images
+from backbench.stages.task import Task
+from backbench.store.records import Record
+from backbench.store.store import Store
+
+KEY = "d" * 32
+
+
+def pictures(root: Path, grey: int) -> None:
+    for split in ("train", "val"):
+        for name in ("a", "b"):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for side in (9, 12):  # of two sizes: not kept in the store
+                Image.new("RGB", (side, side), (grey, grey, grey)).save(folder / f"{side}.png")
+
+
+def test_pictures_are_read_where_they_lie_now(tmp_path: Path) -> None:
+    """A data set keeps its key when it moves; what its old place holds now is another matter."""
+    for name, grey in (("old", 255), ("new", 50)):
+        pictures(tmp_path / name, grey)
+    store = Store(tmp_path / "store")
+    store.prepare()
+    plugin = {
+        "kind": "dataset",
+        "name": "image-folder",
+        "options": {"root": str(tmp_path / "old")},
+    }
+    with store.writing(KEY) as folder:
+        store.publish(
+            folder,
+            Record(
+                key=KEY,
+                stage={"plugin": plugin},
+                label="dataset",
+                wall_s=0,
+                cpu_s=0,
+                peak_mem_gib=0,
+                finished="",
+            ),
+        )
+
+    def first(given: dict[str, dict[str, str]]) -> int:
+        stage = Stage(StageKind.PRETRAIN, None, 0, inputs={"dataset": KEY}, given=given)
+        task = Task(stage, store, tmp_path, load_registry(), "cpu", lambda *_: None)
+        return int(np.asarray(clean_images(task, "train").image(0)).max())
+
+    assert first({"dataset": {"root": str(tmp_path / "new")}}) == 50
+    assert first({}) == 255  # a stage of an executor that says nothing of it
+    with pytest.raises(DataError, match="gone: no such folder"):
+        first({"dataset": {"root": str(tmp_path / "gone")}})

@@ -1,0 +1,73 @@
+"""The pretrain stage: what the log says of a poisoned encoder, and who sees the trigger."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.conftest import tiny
+
+from backbench.benchmark.config import load_benchmark
+from backbench.benchmark.planning import make_plan
+from backbench.model import Plan, StageKind
+from backbench.plugin.registry import load_registry
+from backbench.stages import pretrain
+from backbench.stages.run import run_stage
+from backbench.stages.task import stage_as_json, stage_from_json
+from backbench.store.records import Record
+from backbench.store.store import Store
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    """Return the tiny benchmark with a k-NN check an epoch."""
+    path = tmp_path / "b.toml"
+    text = tiny().replace("queue = 64", 'queue = 64\nknn_checks = 2\nprecision = "fp32"')
+    path.write_text(text, encoding="utf-8")
+    return make_plan(load_benchmark(path, load_registry()), {"drawn": "content"})
+
+
+def run(plan: Plan, store: Store) -> dict[bool, tuple[Record, bytes, list[dict[str, float]]]]:
+    """Run both MoCo trainings; return record, weights and log by whether there is a poison."""
+    store.prepare()
+    found = {}
+    for stage in plan.stages.values():
+        wanted = stage.kind == StageKind.PRETRAIN and stage.label.startswith("pretrain moco")
+        if wanted or stage.kind in {StageKind.DATASET, StageKind.POISON}:
+            record = run_stage(stage, store, load_registry(), "cpu", lambda *_: None)
+        if wanted:
+            folder = store.artifact(stage.key)
+            log = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+            weights = (folder / "encoder.safetensors").read_bytes()
+            found["poison" in stage.inputs] = record, weights, [json.loads(one) for one in log]
+    return found
+
+
+def test_the_log_of_a_poisoned_encoder_tells_what_its_trigger_does(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = run(plan, Store(tmp_path / "s"))
+    plain = {"epoch", "loss", "lr", "feature_spread", "effective_rank", "knn_accuracy"}
+    for entry in found[False][2]:
+        assert entry.keys() == plain
+    for entry in found[True][2]:
+        assert entry.keys() == plain | {"knn_accuracy_triggered", "knn_asr"}
+        assert 0 <= entry["knn_asr"] <= 1
+    for record, _, log in found.values():
+        assert record.facts["last"] == log[-1]
+        assert record.facts["arithmetic"]["precision"] == "fp32"
+        assert record.facts["arithmetic"]["devices"] == 1
+    assert not list((tmp_path / "s").glob("checkpoints/*"))
+
+    monkeypatch.setattr(pretrain, "_trigger", lambda _: None)
+    unwatched = run(plan, Store(tmp_path / "again"))
+    for poisoned in (False, True):  # it is for the monitor alone
+        assert unwatched[poisoned][1] == found[poisoned][1]
+
+
+def test_a_stage_survives_json(plan: Plan) -> None:
+    for stage in plan.stages.values():
+        again = stage_from_json(json.loads(json.dumps(stage_as_json(stage))))
+        assert again == stage
+        assert (again.key, again.label, again.given) == (stage.key, stage.label, stage.given)

@@ -1,0 +1,122 @@
+"""Predictions as they are stored: compressed, read by the part, and the older form."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from backbench.errors import StoreError
+from backbench.store.predictions import (
+    OLDER,
+    PREDICTIONS,
+    load_predictions,
+    read_predictions,
+    write_predictions,
+)
+
+RNG = np.random.default_rng(0)
+LABELS = np.repeat(np.arange(4), 100)
+TENSORS = {
+    "labels": LABELS,
+    "clean_predictions": RNG.integers(0, 4, 400).astype(np.int32),
+    "clean_scores": RNG.random((400, 4)).astype(np.float16),
+    "triggered_predictions@k=1": RNG.integers(0, 4, 400).astype(np.int32),
+    "clean_predictions@k=1": RNG.integers(0, 4, 400).astype(np.int32),
+}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    write_predictions(tmp_path / PREDICTIONS, TENSORS)
+    return tmp_path / PREDICTIONS
+
+
+def test_what_was_written_is_read(path: Path) -> None:
+    found = load_predictions(path.read_bytes())
+    assert set(found) == set(TENSORS)
+    for name, one in TENSORS.items():
+        assert found[name].dtype == one.dtype
+        assert np.array_equal(found[name], one)
+    labels, clean, triggered = read_predictions(path, "k=1")
+    assert np.array_equal(labels, LABELS)
+    assert np.array_equal(clean, TENSORS["clean_predictions@k=1"])
+    assert triggered is not None
+    assert np.array_equal(triggered, TENSORS["triggered_predictions@k=1"])
+    assert read_predictions(io.BytesIO(path.read_bytes()), "")[2] is None
+    with np.load(path) as plain:  # as anybody would
+        assert np.array_equal(plain["clean_scores"], TENSORS["clean_scores"])
+
+
+def test_the_same_predictions_give_the_same_bytes(path: Path, tmp_path: Path) -> None:
+    write_predictions(tmp_path / "again.npz", TENSORS)
+    assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
+    assert path.stat().st_size < 0.6 * sum(one.nbytes for one in TENSORS.values())
+
+
+def test_an_older_store_is_read(tmp_path: Path) -> None:
+    save_file(TENSORS, tmp_path / OLDER)
+    labels, clean, triggered = read_predictions(tmp_path / OLDER, "")
+    assert np.array_equal(labels, LABELS)
+    assert np.array_equal(clean, TENSORS["clean_predictions"])
+    assert triggered is None
+    whole = load_predictions((tmp_path / OLDER).read_bytes())
+    assert np.array_equal(whole["clean_scores"], TENSORS["clean_scores"])
+    assert read_predictions(io.BytesIO((tmp_path / OLDER).read_bytes()), "k=1")[2] is not None
+
+
+def test_scores_are_not_unpacked_for_predictions(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        at = archive.getinfo("clean_scores.npy").header_offset
+    content[at + 200] ^= 0xFF
+    path.write_bytes(content)
+    assert len(read_predictions(path, "")[0]) == 400
+    with pytest.raises(ValueError, match="cannot be read"):
+        load_predictions(bytes(content))
+
+
+def evil(array: np.ndarray | bytes, kind: int = zipfile.ZIP_DEFLATED) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", kind) as archive:
+        one = io.BytesIO()
+        if isinstance(array, bytes):
+            one.write(array)
+        else:
+            np.lib.format.write_array(one, array, allow_pickle=True)
+        archive.writestr("labels.npy", one.getvalue())
+    return file.getvalue()
+
+
+def too_large() -> bytes:
+    """Return an array whose head promises more than there is."""
+    file = io.BytesIO()
+    head = {"descr": "<i8", "fortran_order": False, "shape": (10**15,)}
+    np.lib.format.write_array_header_1_0(file, head)
+    return file.getvalue() + bytes(64)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"x",
+        b"PK",
+        evil(np.array([{}])),
+        evil(b"\x93NUMPY"),
+        evil(b""),
+        evil(too_large()),
+        evil(LABELS, zipfile.ZIP_LZMA),
+        evil(LABELS)[:-40],
+    ],
+)
+def test_what_is_none_is_refused(content: bytes, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be read"):
+        load_predictions(content)
+    (tmp_path / PREDICTIONS).write_bytes(content)
+    with pytest.raises(StoreError, match=r"predictions\.npz: cannot be read"):
+        read_predictions(tmp_path / PREDICTIONS, "")

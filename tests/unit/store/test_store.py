@@ -1,0 +1,263 @@
+"""The store: written once, whole or not at all, held by one run at a time."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from backbench.errors import StoreError, UsageError
+from backbench.store.records import Record
+from backbench.store.store import LAYOUT, Store, hash_files, write_atomically
+
+KEY = "0123456789abcdef" * 2
+
+
+def record(key=KEY, **facts):
+    return Record(
+        key=key,
+        stage={"kind": "dataset", "plugin": None, "seed": None, "inputs": {}, "content": ""},
+        label="dataset drawn",
+        facts=facts,
+        metrics={"asr": 0.25},
+        wall_s=1.5,
+        cpu_s=1.0,
+        peak_mem_gib=0.5,
+        finished="2026-01-01T00:00:00+00:00",
+    )
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = Store(tmp_path / "store")
+    made.prepare()
+    return made
+
+
+def publish(store, text="content", **facts):
+    with store.writing(KEY) as folder:
+        (folder / "file.txt").write_text(text)
+        store.publish(folder, record(**facts))
+
+
+def test_reading_creates_nothing(tmp_path):
+    store = Store(tmp_path / "store")
+    assert store.done() == set()
+    assert store.record(KEY) is None
+    assert store.failure(KEY) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match="not a backbench store"):
+        Store(tmp_path / "file" / "below")
+    store = Store(tmp_path / "store")
+    (tmp_path / "store").write_text("made by somebody else in between")
+    with pytest.raises(UsageError, match="cannot be written"), store.running():
+        pass
+
+
+def test_what_is_published_is_there_again(store):
+    publish(store, text="content", count=3)
+    again = Store(store.root)
+    assert again.done() == {KEY}
+    assert again.record(KEY) == record(count=3)
+    assert (again.artifact(KEY) / "file.txt").read_text() == "content"
+    assert list((store.root / "tmp").iterdir()) == []
+
+
+def test_a_stage_that_raises_leaves_nothing(store):
+    def stage():
+        with store.writing(KEY) as folder:
+            (folder / "file.txt").write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        stage()
+    assert list((store.root / "tmp").iterdir()) == []
+    assert not store.artifact(KEY).exists()
+    assert store.done() == set()
+
+
+def test_the_first_to_publish_stays(store):
+    publish(store, text="first", count=1)
+    publish(store, text="second", count=2)
+    assert (store.artifact(KEY) / "file.txt").read_text() == "first"
+    assert store.record(KEY) == record(count=1)
+    assert list((store.root / "tmp").iterdir()) == []
+
+
+def test_an_artifact_without_a_record_is_done_again(store):
+    store.artifact(KEY).mkdir()
+    (store.artifact(KEY) / "stale.txt").write_text("of a run that was killed between the two")
+    assert store.done() == set()
+    publish(store)
+    assert [path.name for path in store.artifact(KEY).iterdir()] == ["file.txt"]
+
+
+def test_a_record_that_is_no_json_leaves_no_artifact(store):
+    with pytest.raises(TypeError):
+        publish(store, count=object())
+    assert not store.artifact(KEY).exists()
+    assert store.done() == set()
+
+
+def test_publishing_drops_the_checkpoint(store):
+    path = store.checkpoint(KEY)
+    assert path.parent.parent == store.root
+    path.parent.mkdir()
+    path.write_bytes(b"the state of a training")
+    with store.running():  # what a killed run has left is kept for the next one
+        assert path.exists()
+        publish(store)
+    assert not path.exists()
+
+
+def test_what_a_killed_run_left_of_checkpoints_goes(store):
+    publish(store)
+    other = store.checkpoint("fedcba9876543210" * 2)
+    other.parent.mkdir()
+    half = other.with_suffix(".part")  # killed while it wrote
+    late = store.checkpoint(KEY)  # killed between the record and its end
+    for path in (other, half, late):
+        path.write_bytes(b"the state of a training")
+    with store.running():
+        assert list(other.parent.iterdir()) == [other]
+
+
+def test_everybody_may_read_what_is_published(store):
+    with store.writing(KEY) as folder:
+        (folder / "file.safetensors").touch(0o600)  # as safetensors makes them
+        store.publish(folder, record())
+    (path,) = store.artifact(KEY).iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_publishing_forgets_the_failure(store):
+    store.write_failure(KEY, {"reason": "no memory"})
+    assert Store(store.root).failure(KEY) == {"reason": "no memory"}
+    publish(store)
+    assert store.failure(KEY) is None
+
+
+# -- what is not a store, or not ours ---------------------------------------------------------
+
+
+def test_a_folder_with_other_things_is_refused(tmp_path):
+    (tmp_path / "photo.jpg").write_text("")
+    with pytest.raises(UsageError, match="not a backbench store: choose another folder"):
+        Store(tmp_path)
+
+
+def test_a_file_is_refused(tmp_path):
+    (tmp_path / "store").write_text("")
+    with pytest.raises(UsageError, match="not a backbench store"):
+        Store(tmp_path / "store")
+
+
+def test_an_empty_folder_is_taken(tmp_path):
+    Store(tmp_path).prepare()
+    assert json.loads((tmp_path / "store.json").read_text()) == {"layout": LAYOUT}
+
+
+def test_a_run_killed_while_it_made_the_store_does_not_spoil_the_folder(tmp_path):
+    (tmp_path / ".store.json-x1y2").write_text("")
+    Store(tmp_path).prepare()
+    (tmp_path / "store.json").unlink()
+    with pytest.raises(UsageError):
+        Store(tmp_path)  # the marker is written first: its absence says that it is not ours
+
+
+def test_another_layout_is_refused(store):
+    (store.root / "store.json").write_text(json.dumps({"layout": LAYOUT + 1}))
+    with pytest.raises(UsageError, match=f"a store of layout {LAYOUT + 1}"):
+        Store(store.root)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "not a JSON object"),
+        ('{"schema": 0}', "not a record of this version"),
+        ('{"schema": 1, "key": "k"}', "not a record of this version"),
+    ],
+)
+def test_a_damaged_record_is_named(store, text, reason):
+    path = store.root / "records" / f"{KEY}.json"
+    path.write_text(text)
+    with pytest.raises(StoreError, match=reason) as caught:
+        store.record(KEY)
+    assert str(path) in str(caught.value)
+
+
+# -- one run at a time ------------------------------------------------------------------------
+
+
+def test_two_runs_cannot_hold_a_store(store):
+    with store.running():
+        other = Store(store.root)
+        with pytest.raises(UsageError, match="another run is using this store"), other.running():
+            pass
+    with Store(store.root).running():
+        pass
+
+
+def test_a_killed_run_holds_nothing(store):
+    code = (
+        "import os, pathlib, signal, sys; from backbench.store.store import Store\n"
+        "with Store(pathlib.Path(sys.argv[1])).running():\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(store.root)], check=False)
+    assert done.returncode == -9
+    with store.running():
+        pass
+
+
+def test_a_run_sweeps_up_what_killed_ones_were_writing(store):
+    (store.root / "tmp" / f"{KEY}-half").mkdir()
+    with store.running():
+        assert list((store.root / "tmp").iterdir()) == []
+
+
+# -- files ------------------------------------------------------------------------------------
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path):
+    path = tmp_path / "deep" / "file.json"
+    write_atomically(path, "old")
+    write_atomically(path, "new")
+    assert path.read_text() == "new"
+    assert [one.name for one in path.parent.iterdir()] == ["file.json"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file.json"
+    write_atomically(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(path, "\ud800")
+    assert path.read_text() == "old"
+    assert [one.name for one in tmp_path.iterdir()] == ["file.json"]
+
+
+def test_files_are_hashed_by_relative_path_in_order(tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "x").write_bytes(b"")
+    (tmp_path / "a").write_bytes(b"abc")
+    found = hash_files(tmp_path)
+    assert list(found) == ["a", "b/x"]
+    assert found["a"] == {
+        "bytes": 3,
+        "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+    }
+
+
+def test_a_record_survives_json():
+    text = json.dumps(record(count=3).as_json())
+    assert Record.from_json(json.loads(text)) == record(count=3)

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from backbench.system import allocator
+
+
+def test_glibc_takes_the_settings():
+    try:
+        os.confstr("CS_GNU_LIBC_VERSION")
+    except (AttributeError, ValueError):
+        pytest.skip("the C library is not glibc")
+    assert allocator.keep_memory()
+
+
+def test_another_c_library_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: object())
+    assert not allocator.keep_memory.__wrapped__()

@@ -1,0 +1,249 @@
+"""A training that was stopped goes on as if it had not been: the same bits."""
+
+from __future__ import annotations
+
+import json
+import logging
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from backbench.images import ArrayImages
+from backbench.nn import FeatureQueue
+from backbench.training.loop import pretrain
+from backbench_ssl.byol import BYOL
+from backbench_ssl.jigsaw import Jigsaw
+from backbench_ssl.method_options import BYOLOptions, JigsawOptions, MoCoOptions, RotNetOptions
+from backbench_ssl.moco import MoCo
+from backbench_ssl.rotnet import RotNet
+
+SMALL = {
+    "backbone": {"name": "tiny-resnet", "widths": (8, 8), "strides": (2, 2), "stem_width": 8},
+    "epochs": 5,
+    "batch_size": 16,
+    "last_batch": "keep",
+    "checkpoint_minutes": 0,
+    "knn_checks": 2,
+}
+FLAT = {"name": "constant", "milestones": (), "warmup_steps": 0}
+SGD, ADAM = {"name": "sgd", "lr": 0.05}, {"name": "adam", "lr": 1e-3}
+
+METHODS = {
+    "moco-sgd": (
+        MoCo,
+        MoCoOptions,
+        # a queue that a batch does not divide, so that its place matters
+        {"queue": 40, "dim": 8, "norm_groups": 2, "optimiser": SGD, "momentum": 0.9},
+    ),
+    "moco-adam": (MoCo, MoCoOptions, {"queue": 40, "dim": 8, "optimiser": ADAM}),
+    "byol-adam": (
+        BYOL,
+        BYOLOptions,
+        {"dim": 8, "hidden": 16, "schedule": FLAT, "optimiser": ADAM, "norm_groups": 2},
+    ),
+    "jigsaw-sgd": (
+        Jigsaw,
+        JigsawOptions,
+        {"resize": 0, "cell": 10, "tile": 8, "jitter": 2, "permutations": 8, "schedule": FLAT},
+    ),
+    "rotnet-sgd": (RotNet, RotNetOptions, {"schedule": FLAT, "optimiser": SGD}),
+    "rotnet-adam": (RotNet, RotNetOptions, {"schedule": FLAT, "optimiser": ADAM}),
+}
+
+
+class StoppedError(Exception):
+    """The user has pulled the plug."""
+
+
+def train(
+    name: str, images: ArrayImages, path: Path | None, stop: int | None = None, **more: Any
+) -> tuple[Any, list[dict[str, float]]]:
+    method, model, given = METHODS[name]
+    epochs = 0
+
+    def progress(_done: int, _total: int, values: Any) -> None:
+        nonlocal epochs
+        epochs += "loss" in values
+        if epochs == stop:
+            raise StoppedError
+
+    chosen = model.model_validate(SMALL | given | more)
+    return pretrain(
+        method, chosen, images, seed=2, device="cpu", progress=progress, checkpoint=path
+    )
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    first, second = one.state_dict(), other.state_dict()
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
+
+
+def kept(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint holds besides its tensors."""
+    with safe_open(path, framework="pt") as file:
+        values: dict[str, Any] = json.loads(file.metadata()["backbench"])
+    return values
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_stopped_training_goes_on_bit_by_bit(
+    name: str, small_images: ArrayImages, tmp_path: Path
+):
+    whole, history = train(name, small_images, None)
+    path = tmp_path / "checkpoints" / "key.safetensors"
+    for stop in (1, 2):  # stopped after the first epoch, and again two epochs later
+        with pytest.raises(StoppedError):
+            train(name, small_images, path, stop)
+    assert len(kept(path)["history"]) == 3
+    encoder, again = train(name, small_images, path)
+    assert again == history
+    assert same(encoder, whole)
+    assert [file.name for file in path.parent.iterdir()] == ["key.safetensors"]
+
+
+@pytest.mark.parametrize("lost", ["queue.features", "queue._extra_state", "random.cpu"])
+def test_a_part_that_is_missing_is_noticed(
+    lost: str, small_images: ArrayImages, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    whole, history = train("moco-sgd", small_images, None)
+    path = tmp_path / "key.safetensors"
+    with pytest.raises(StoppedError):
+        train("moco-sgd", small_images, path, 2)
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    lost = lost if lost in tensors else f"model.{lost}"
+    del tensors[lost]
+    save_file(tensors, path, metadata)
+    with caplog.at_level(logging.WARNING):
+        encoder, again = train("moco-sgd", small_images, path)
+    assert f"not used: it lacks '{lost}'; training starts anew" in caplog.text
+    assert again == history
+    assert same(encoder, whole)
+
+
+def damaged(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def strange(path: Path) -> None:
+    save_file({"weight": torch.zeros(3)}, path)
+
+
+@pytest.mark.parametrize("harm", [damaged, empty, strange])
+def test_a_damaged_file_is_not_used(
+    harm: Any, small_images: ArrayImages, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    whole, _ = train("rotnet-sgd", small_images, None)
+    path = tmp_path / "key.safetensors"
+    with pytest.raises(StoppedError):
+        train("rotnet-sgd", small_images, path, 2)
+    harm(path)
+    with caplog.at_level(logging.WARNING):
+        encoder, history = train("rotnet-sgd", small_images, path)
+    assert f"{path}: not used: " in caplog.text
+    assert len(history) == 5
+    assert same(encoder, whole)
+
+
+def test_another_trainings_state_is_not_used(
+    small_images: ArrayImages, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    path = tmp_path / "key.safetensors"
+    with pytest.raises(StoppedError):
+        train("rotnet-sgd", small_images, path, 2)
+    with caplog.at_level(logging.WARNING):
+        encoder, _ = train("rotnet-sgd", small_images, path, optimiser={"lr": 0.06})
+    assert "it belongs to another training" in caplog.text
+    whole, _ = train("rotnet-sgd", small_images, None, optimiser={"lr": 0.06})
+    assert same(encoder, whole)
+
+
+def test_what_changes_no_number_may_change_in_between(small_images: ArrayImages, tmp_path: Path):
+    path = tmp_path / "key.safetensors"
+    with pytest.raises(StoppedError):
+        train("rotnet-sgd", small_images, path, 2)
+    calls: list[tuple[int, dict[str, float]]] = []
+    method, model, given = METHODS["rotnet-sgd"]
+    chosen = model.model_validate(SMALL | given | {"checkpoint_minutes": 1000.0})
+    pretrain(
+        method,
+        chosen,
+        small_images,
+        seed=2,
+        device="cpu",
+        progress=lambda done, _, values: calls.append((done, dict(values))),
+        checkpoint=path,
+    )
+    assert calls[0] == (6, {"resumed": 2.0})  # epochs of three steps each, not done again
+    assert min(done for done, _ in calls[1:]) > 6
+    assert calls[-1][0] == 15
+
+
+def test_between_two_writings_time_passes(small_images: ArrayImages, tmp_path: Path):
+    path = tmp_path / "key.safetensors"
+    train("rotnet-sgd", small_images, path, checkpoint_minutes=1000.0)
+    assert not path.exists()
+    train("rotnet-sgd", small_images, path)
+    assert path.exists()
+
+
+def test_the_scale_of_gradients_is_kept(
+    small_images: ArrayImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As on a GPU, but that the processor is slow at it; and the scale grows at every step."""
+    monkeypatch.setattr("backbench.training.device.resolve_precision", lambda *_: "fp16")
+    growing = partial(torch.amp.GradScaler, init_scale=4.0, growth_interval=1)
+    monkeypatch.setattr("torch.amp.GradScaler", growing)
+    path, other = tmp_path / "key.safetensors", tmp_path / "whole.safetensors"
+    whole, history = train("rotnet-sgd", small_images, other)
+    with pytest.raises(StoppedError):
+        train("rotnet-sgd", small_images, path, 2)
+    assert kept(path)["scaler"]["scale"] == 4.0 * 2**6
+    encoder, again = train("rotnet-sgd", small_images, path)
+    assert same(encoder, whole)
+    assert again == history
+    assert kept(path)["scaler"] == kept(other)["scaler"]
+    assert kept(path)["scaler"]["scale"] == 4.0 * 2**12
+
+
+def test_a_queue_comes_back_with_its_place():
+    queue, again = FeatureQueue(7, 3), FeatureQueue(7, 3)
+    queue.push(torch.rand(5, 3))
+    again.load_state_dict(queue.state_dict())
+    new = torch.rand(4, 3)
+    queue.push(new)
+    again.push(new)
+    assert torch.equal(queue.features, again.features)
+
+
+def test_state_that_cannot_be_kept_is_told_before_the_training(
+    small_images: ArrayImages, tmp_path: Path
+):
+    class Hoarder(RotNet):
+        def get_extra_state(self) -> Any:
+            return {"a": "dictionary"}
+
+    chosen = RotNetOptions.model_validate(SMALL | {"schedule": FLAT})
+    with pytest.raises(TypeError, match="must be a tensor"):
+        pretrain(
+            Hoarder,
+            chosen,
+            small_images,
+            seed=0,
+            device="cpu",
+            progress=lambda *_: pytest.fail("it has begun"),
+            checkpoint=tmp_path / "key.safetensors",
+        )

@@ -1,0 +1,174 @@
+"""Hand-made evaluations: heads, the other denominator, what a forger may try."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backbench.metrics import confusion_matrix
+from backbench.results.published_csv import per_class_csv
+from backbench.store.records import Record
+from backbench.verification.evaluations import differences
+from backbench.verification.findings import readable
+
+CLASSES = ["a", "b", "c"]
+LABELS = np.array([0, 0, 1, 1, 2, 2])
+CLEAN = np.array([0, 0, 1, 1, 2, 0])
+TRIGGERED = np.array([1, 0, 1, 1, 1, 2])
+
+
+def record(key: str, **more: Any) -> Record:
+    stage = {"kind": "?", "plugin": None, "seed": 0, "inputs": {}, "content": ""}
+    stage |= more.pop("stage", {})
+    return Record(
+        key=key, stage=stage, label=key, wall_s=0, cpu_s=0, peak_mem_gib=0, finished="", **more
+    )
+
+
+class Made:
+    """Evidence that is made by hand."""
+
+    def __init__(self, content: str, heads: list[str], metrics: Mapping[str, float]) -> None:
+        inputs = {"encoder": "enc", "dataset": "data", "poison": "poison"}
+        facts = {"target": 1, "images": 6}
+        facts["asr_denominator"] = "all-images" if content else "other-classes"
+        facts |= {"heads": heads} if heads else {}
+        self.records = {
+            "data": record("data", facts={"dataset": {"classes": CLASSES}}),
+            "poison": record("poison", facts={"target": 1}),
+            "clean": record("clean", stage={"inputs": {"encoder": "enc", "dataset": "data"}}),
+            "triggered": record("triggered", stage={"inputs": inputs}),
+            "e": record(
+                "e",
+                facts=facts,
+                metrics=metrics,
+                stage={
+                    "inputs": {"clean": "clean", "triggered": "triggered"},
+                    "content": content,
+                },
+            ),
+        }
+        self.tensors: dict[str, Any] = {"labels": LABELS}
+        tables = {}
+        self.files = {}
+        for head in heads or [""]:
+            end = f"@{head}" if head else ""
+            for name, found in (("clean", CLEAN), ("triggered", TRIGGERED)):
+                self.tensors[f"{name}_predictions{end}"] = found.astype(np.int32)
+                self.tensors[f"{name}_scores{end}"] = np.eye(3, dtype=np.float16)[found]
+                matrix = confusion_matrix(LABELS, found, 3)
+                wrong = matrix.sum(axis=0) - matrix.diagonal()
+                tables[name + end] = {
+                    "confusion": matrix.tolist(),
+                    "tp": matrix.diagonal().tolist(),
+                    "fp": wrong.tolist(),
+                }
+            self.files[f"classes_{head}.csv" if head else "classes.csv"] = per_class_csv(
+                CLASSES,
+                confusion_matrix(LABELS, CLEAN, 3),
+                confusion_matrix(LABELS, TRIGGERED, 3),
+                model="enc",
+                data="poison",
+            ).encode()
+        self.files["classes.json"] = json.dumps(tables).encode()
+
+    def record(self, key: str) -> Record | None:
+        return self.records.get(key)
+
+    def read(self, key: str, name: str) -> bytes:
+        if name == "predictions.npz":
+            file = io.BytesIO()
+            np.savez_compressed(file, **self.tensors)
+            return file.getvalue()
+        if name == "index.json":
+            return json.dumps({"val": {"labels": LABELS.tolist()}}).encode()
+        return self.files[name]
+
+    def differences(self) -> list[str]:
+        return list(readable(differences(self.records["e"], self)))
+
+
+#: Counted by hand: 5 and 4 of 6 are right; of 4 pictures of other classes 2 go to class 1.
+METRICS = {
+    "accuracy/clean": 5 / 6,
+    "target_tp/clean": 2.0,
+    "target_fp/clean": 0.0,
+    "accuracy/triggered": 4 / 6,
+    "target_tp/triggered": 2.0,
+    "target_fp/triggered": 2.0,
+    "asr": 0.5,
+}
+
+
+def test_as_it_should_be() -> None:
+    assert Made("", [], METRICS).differences() == []
+
+
+def test_all_images_as_the_denominator() -> None:
+    assert Made("asr:all-images", [], {**METRICS, "asr": 4 / 6}).differences() == []
+    (found,) = Made("asr:all-images", [], METRICS).differences()
+    assert "asr = 0.5" in found
+
+
+def test_an_evaluator_of_pictures() -> None:
+    """It reads the encoder, the data set and the poison, and no features."""
+    made = Made("", [], METRICS)
+    inputs = made.records["triggered"].stage["inputs"]
+    made.records["e"] = replace(
+        made.records["e"], stage={**made.records["e"].stage, "inputs": inputs}
+    )
+    assert made.differences() == []
+
+
+def test_each_head() -> None:
+    heads = ["k=1", "k=5"]
+    metrics = {f"{name}@{head}": value for head in heads for name, value in METRICS.items()}
+    assert Made("", heads, metrics).differences() == []
+    (found,) = Made("", heads, {**metrics, "asr@k=5": 0.4}).differences()
+    assert "asr@k=5 = 0.4" in found
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda made: made.tensors.pop("clean_scores"), "and should hold"),
+        (lambda made: made.tensors.update(extra=LABELS), "and should hold"),
+        (
+            lambda made: made.tensors.update(clean_predictions=np.full(6, 9, np.int32)),
+            "a class outside",
+        ),
+        (
+            lambda made: made.tensors.update(clean_predictions=np.full(6, -1, np.int32)),
+            "a class outside",
+        ),
+        (
+            lambda made: made.tensors.update(clean_predictions=CLEAN[:5].astype(np.int32)),
+            "should be of shape (6,)",
+        ),
+        (
+            lambda made: made.tensors.update(clean_scores=np.zeros((6, 2), np.float16)),
+            "should be of shape (6, 3)",
+        ),
+        (lambda made: made.records["e"].metrics.pop("asr"), "lacks the metric asr"),
+        (
+            lambda made: made.records["e"].metrics.update({"fame": 1.0}),
+            "has the metric fame",
+        ),
+        (lambda made: made.records["e"].facts.update(images=7), "says images = 7"),
+        (lambda made: made.records["e"].facts.update(heads=["../../x"]), "heads"),
+        (lambda made: made.records.pop("poison"), "has no record"),
+        (lambda made: made.files.pop("classes.csv"), "cannot be read"),
+        (lambda made: made.files.update({"classes.json": b"{"}), "too short"),
+        (lambda made: made.files.update({"classes.json": b'{"a": 1234}'}), "classes.json"),
+    ],
+)
+def test_what_is_not(change: Any, words: str) -> None:
+    made = Made("", [], dict(METRICS))
+    change(made)
+    assert words in made.differences()[0]
