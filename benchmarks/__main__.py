@@ -95,7 +95,7 @@ def _run(name: str, settings: Settings) -> bool:
     except GateError as error:
         print(f"error: {name}: {error}", file=sys.stderr)
         return False
-    facts = {
+    metadata = {
         "date": datetime.now(UTC).date().isoformat(),
         "commit": machine.commit(),
         "minutes": (time.monotonic() - start) / 60,
@@ -103,7 +103,7 @@ def _run(name: str, settings: Settings) -> bool:
         "machine": machine.describe(),
         "versions": machine.versions(),
     }
-    results.write(results.FOLDER / f"{name}.json", rows, facts)
+    results.write(results.FOLDER / f"{name}.json", rows, metadata)
     measured = [row for row in rows if isinstance(row, Row)]
     head, *body = table(measured)
     print(tabulate(body, head, tablefmt="simple"), flush=True)

@@ -1,4 +1,4 @@
-"""How many 95 % intervals hold the truth: simulated benchmarks of seeds x pictures, rate known.
+"""How many 95 % intervals hold the truth: simulated benchmarks of seeds x images, rate known.
 
 ``python benchmarks/coverage.py`` prints the tables of docs/reference/statistics.md and of
 docs/adr/0007 in a minute of one core; ``--repeats`` changes how many benchmarks a figure is of.
@@ -21,7 +21,7 @@ from backbench.results.statistics import (
     summarize,
 )
 
-#: Standard deviation between seeds and between pictures, on a normal scale; that of the rest is 1.
+#: Standard deviation between seeds and between images, on a normal scale; that of the rest is 1.
 SPREADS = ((0.0, 1.0), (0.1, 1.0), (0.3, 1.0), (0.3, 0.3))
 RATES = (0.002, 0.01, 0.05, 0.5, 0.95, 0.99)
 SEEDS = (3, 5, 10)
@@ -33,17 +33,17 @@ Ends = tuple[Array, Array]
 def simulate(
     shape: tuple[int, int, int], rate: float, spread: tuple[float, float], rng: np.random.Generator
 ) -> NDArray[np.int8]:
-    """Draw outcomes of benchmarks x seeds x pictures; the rate over all seeds and pictures is true.
+    """Draw outcomes of benchmarks x seeds x images; the rate over all seeds and images is true.
 
-    A picture is hit where the sum of a normal number of its seed, one of its own and one of both
+    An image is hit where the sum of a normal number of its seed, one of its own and one of both
     exceeds a bound.
     """
-    repeats, seeds, pictures = shape
-    of_seeds, of_pictures = spread
-    bound = stats.norm.ppf(rate) * np.sqrt(1 + of_seeds**2 + of_pictures**2)
+    repeats, seeds, images = shape
+    of_seeds, of_images = spread
+    bound = stats.norm.ppf(rate) * np.sqrt(1 + of_seeds**2 + of_images**2)
     latent = rng.standard_normal(shape, dtype=np.float32)
     latent += rng.normal(0, of_seeds, (repeats, seeds, 1)).astype(np.float32)
-    latent += rng.normal(0, of_pictures, (repeats, 1, pictures)).astype(np.float32)
+    latent += rng.normal(0, of_images, (repeats, 1, images)).astype(np.float32)
     return (latent + np.float32(bound) > 0).astype(np.int8)
 
 
@@ -80,23 +80,23 @@ def scipys(hits: NDArray[np.int8], method: str, rng: np.random.Generator) -> End
 
 
 def over_both(hits: NDArray[np.int8], rng: np.random.Generator, draws: int = 400) -> Iterator[Ends]:
-    """Yield the percentile and the studentized bootstrap that draws seeds and pictures anew."""
+    """Yield the percentile and the studentized bootstrap that draws seeds and images anew."""
     percentile, studentized = [], []
-    seeds, pictures = hits.shape[1:]
+    seeds, images = hits.shape[1:]
     for table in hits.astype(np.float64):
         of_seeds = rng.multinomial(seeds, [1 / seeds] * seeds, draws).astype(float)
-        of_pictures = rng.multinomial(pictures, [1 / pictures] * pictures, draws).astype(float)
-        rows, columns = of_pictures @ table.T / pictures, of_seeds @ table / seeds
+        of_images = rng.multinomial(images, [1 / images] * images, draws).astype(float)
+        rows, columns = of_images @ table.T / images, of_seeds @ table / seeds
         means = (of_seeds * rows).sum(axis=1) / seeds
-        between = pictures * (of_seeds * (rows - means[:, None]) ** 2).sum(axis=1)
-        across = seeds * (of_pictures * (columns - means[:, None]) ** 2).sum(axis=1)
-        total = ((of_pictures @ (table**2).T) * of_seeds).sum(axis=1)
-        rest = total - seeds * pictures * means**2 - between - across
-        rest = np.maximum(rest, 0) / ((seeds - 1) * (pictures - 1))
-        variance = between / (seeds - 1) + np.maximum(across / (pictures - 1) - rest, 0)
-        variance = np.maximum(variance, rest) / (seeds * pictures)
+        between = images * (of_seeds * (rows - means[:, None]) ** 2).sum(axis=1)
+        across = seeds * (of_images * (columns - means[:, None]) ** 2).sum(axis=1)
+        total = ((of_images @ (table**2).T) * of_seeds).sum(axis=1)
+        rest = total - seeds * images * means**2 - between - across
+        rest = np.maximum(rest, 0) / ((seeds - 1) * (images - 1))
+        variance = between / (seeds - 1) + np.maximum(across / (images - 1) - rest, 0)
+        variance = np.maximum(variance, rest) / (seeds * images)
         own = error_over_both(table)
-        error = np.sqrt(max(float(own.seeds + own.pictures), float(own.least)))
+        error = np.sqrt(max(float(own.seeds + own.images), float(own.least)))
         with np.errstate(all="ignore"):
             scores = (means - table.mean()) / np.sqrt(variance)
         scores = scores[np.isfinite(scores)] if error else np.zeros(1)
@@ -113,7 +113,7 @@ def covered(ends: Ends, rate: float) -> float:
     return float(np.mean((ends[0] <= rate) & (rate <= ends[1])))
 
 
-def rates_table(repeats: int, pictures: int) -> None:
+def rates_table(repeats: int, images: int) -> None:
     """Print coverage by rate: mean and least over the spreads, bounded and symmetric."""
     print("| rate | " + " | ".join(f"n = {n} | ± only" for n in SEEDS) + " |")
     print("|---|" + "---|" * 2 * len(SEEDS))
@@ -123,7 +123,7 @@ def rates_table(repeats: int, pictures: int) -> None:
             found: dict[bool, list[float]] = {True: [], False: []}
             for number, spread in enumerate(SPREADS):
                 rng = np.random.default_rng([seeds, number, int(rate * 1000)])
-                hits = simulate((repeats, seeds, pictures), rate, spread, rng)
+                hits = simulate((repeats, seeds, images), rate, spread, rng)
                 for bounded, shares in found.items():
                     ends = ours(hits, (0.0, 1.0) if bounded else None)
                     shares.append(covered(ends, rate))
@@ -131,7 +131,7 @@ def rates_table(repeats: int, pictures: int) -> None:
         print(f"| {rate} | " + " | ".join(cells) + " |", flush=True)
 
 
-def alternatives_table(repeats: int, pictures: int) -> None:
+def alternatives_table(repeats: int, images: int) -> None:
     """Print coverage of other ways of making intervals."""
     names = ("t over seeds", "percentile, seeds", "BCa, seeds", "percentile, both", "t, both")
     print("| n | rate | between seeds | this | " + " | ".join(names) + " |")
@@ -140,7 +140,7 @@ def alternatives_table(repeats: int, pictures: int) -> None:
         for rate in (0.01, 0.05, 0.5):
             for spread in ((0.0, 1.0), (0.3, 0.3)):
                 rng = np.random.default_rng([seeds, int(spread[0] * 10), int(rate * 1000)])
-                hits = simulate((repeats, seeds, pictures), rate, spread, rng)
+                hits = simulate((repeats, seeds, images), rate, spread, rng)
                 found = [ours(hits, (0.0, 1.0)), over_seeds(hits)]
                 found += [scipys(hits, method, rng) for method in ("percentile", "BCa")]
                 found += over_both(hits, rng)
@@ -152,9 +152,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=1000, help="benchmarks a figure is of")
     repeats = parser.parse_args().repeats
-    print(f"{repeats} benchmarks of 900 pictures a figure and spread: mean (least) over {SPREADS}")
+    print(f"{repeats} benchmarks of 900 images a figure and spread: mean (least) over {SPREADS}")
     rates_table(repeats, 900)
-    print(
-        f"\n{repeats * 2 // 5} benchmarks of 300 pictures a figure; bootstraps of 400 or 999 draws"
-    )
+    print(f"\n{repeats * 2 // 5} benchmarks of 300 images a figure; bootstraps of 400 or 999 draws")
     alternatives_table(repeats * 2 // 5, 300)

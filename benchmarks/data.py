@@ -1,4 +1,4 @@
-"""Pictures for the parts, made from the small data sets that tests use too."""
+"""Images for the parts, made from the small datasets that tests use too."""
 
 from __future__ import annotations
 
@@ -50,21 +50,21 @@ def imagenet100(archive: Path, folder: Path, poisons: int, val: int) -> Path:
     """
     if folder.is_dir():
         return folder
-    pictures = photographs(archive)
+    images = photographs(archive)
     partial = folder.with_name(f"{folder.name}.partial")
-    classes = sorted(pictures)
+    classes = sorted(images)
     for wnid in classes:
-        _write(partial / "train" / wnid, wnid, [(pictures[wnid], 0)])
-        _write(partial / "val" / wnid, wnid, [(pictures[wnid], n - val // 2) for n in range(val)])
-    several = [(pictures[classes[n % 100]], n // 100 - poisons // 200) for n in range(poisons)]
+        _write(partial / "train" / wnid, wnid, [(images[wnid], 0)])
+        _write(partial / "val" / wnid, wnid, [(images[wnid], n - val // 2) for n in range(val)])
+    several = [(images[classes[n % 100]], n // 100 - poisons // 200) for n in range(poisons)]
     _write(partial / "train" / TARGET, TARGET, several)
     partial.rename(folder)
     return folder
 
 
-def _write(folder: Path, wnid: str, pictures: list[tuple[Image.Image, int]]) -> None:
+def _write(folder: Path, wnid: str, images: list[tuple[Image.Image, int]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for number, (picture, lighter) in enumerate(pictures):
-        pixels = np.asarray(picture).astype(np.int16) + lighter
+    for number, (image, lighter) in enumerate(images):
+        pixels = np.asarray(image).astype(np.int16) + lighter
         changed = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
         changed.save(folder / f"{wnid}_{number:05d}.JPEG", quality=90)

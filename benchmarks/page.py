@@ -78,7 +78,7 @@ def page(parts: Mapping[str, tuple[list[Found], Mapping[str, Any]]]) -> str:
     """Return the whole page.
 
     Args:
-        parts: By name: rows and facts as :mod:`benchmarks.results` reads them.
+        parts: By name: rows and metadata as :mod:`benchmarks.results` reads them.
     """
     lines = [
         "# Performance beside the peers",
@@ -86,22 +86,22 @@ def page(parts: Mapping[str, tuple[list[Found], Mapping[str, Any]]]) -> str:
         _INTRODUCTION,
         "",
     ]
-    for name, (rows, facts) in parts.items():
-        lines += _part(name, rows, facts)
+    for name, (rows, metadata) in parts.items():
+        lines += _part(name, rows, metadata)
     lines += _absent(parts)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _part(name: str, rows: Sequence[Found], facts: Mapping[str, Any]) -> list[str]:
+def _part(name: str, rows: Sequence[Found], metadata: Mapping[str, Any]) -> list[str]:
     measured = [row for row in rows if isinstance(row, Row)]
     if not measured:
         return []
-    machine, versions = facts["machine"], facts["versions"]
+    machine, versions = metadata["machine"], metadata["versions"]
     return [
         f"## {name.capitalize().replace('_', ' ')}",
         "",
-        f"`python -m benchmarks {name} --rounds {facts['rounds']}`, {facts['date']}, commit "
-        f"`{facts['commit']}`, {facts['minutes']:.1f} min. "
+        f"`python -m benchmarks {name} --rounds {metadata['rounds']}`, {metadata['date']}, commit "
+        f"`{metadata['commit']}`, {metadata['minutes']:.1f} min. "
         + ", ".join(f"{key} {value}" for key, value in machine.items())
         + "; "
         + ", ".join(f"{key} {value}" for key, value in versions.items())
@@ -116,8 +116,8 @@ def _part(name: str, rows: Sequence[Found], facts: Mapping[str, Any]) -> list[st
 
 
 def _more(table_: Table) -> list[str]:
-    beneath = [table_.text, ""] if table_.text else []
-    return [*_markdown([table_.head, *table_.lines]), "", *beneath]
+    below = [table_.text, ""] if table_.text else []
+    return [*_markdown([table_.head, *table_.lines]), "", *below]
 
 
 def _notes(row: Row) -> list[str]:

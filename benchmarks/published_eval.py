@@ -1,4 +1,4 @@
-"""The published evaluations in small pictures: the edits of the scratch copy."""
+"""The published evaluations in small images: the edits of the scratch copy."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ LINEAR, KNN = "moco/eval_linear.py", "moco/eval_knn.py"
 
 
 def smaller(file: str, side: int) -> list[Edit]:
-    """Return edits that let a script evaluate pictures of a world.
+    """Return edits that let a script evaluate images of a world.
 
     Args:
         file: :data:`LINEAR` or :data:`KNN`.
-        side: Of the pictures.
+        side: Of the images.
     """
-    sizes = f"pictures are {side} pixels wide, as they come, instead of 256 cut to 224"
+    sizes = f"images are {side} pixels wide, as they come, instead of 256 cut to 224"
     own = "mean and deviation of the encoder's input are the world's"
     edits = [
         Edit(file, "Resize(256)", f"Resize({side})", sizes),

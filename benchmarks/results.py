@@ -13,20 +13,20 @@ from benchmarks.rows import Absent, Found, Gate, Row, Table
 FOLDER: Final = ROOT / "benchmarks" / "results"
 
 
-def write(path: Path, rows: list[Found], facts: dict[str, Any]) -> None:
+def write(path: Path, rows: list[Found], metadata: dict[str, Any]) -> None:
     """Write what a part found.
 
     Args:
         path: The file; its folder is made.
         rows: Its rows.
-        facts: When, where, at which commit, and how long it took.
+        metadata: When, where, at which commit, and how long it took.
     """
     measured = [asdict(row) for row in rows if isinstance(row, Row)]
     absent = [asdict(row) for row in rows if isinstance(row, Absent)]
     tables = [asdict(row) for row in rows if isinstance(row, Table)]
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    content = {**facts, "rows": measured, "absent": absent, "tables": tables}
+    content = {**metadata, "rows": measured, "absent": absent, "tables": tables}
     partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     partial.replace(path)
 
@@ -38,7 +38,7 @@ def read(path: Path) -> tuple[list[Found], dict[str, Any]]:
         path: The file.
 
     Returns:
-        Its rows, those not measured last, and its facts.
+        Its rows, those not measured last, and its metadata.
     """
     content = json.loads(path.read_text(encoding="utf-8"))
     rows: list[Found] = [_row(one) for one in content.pop("rows")]

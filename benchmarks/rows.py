@@ -99,7 +99,7 @@ class Table:
     Args:
         head: Headings.
         lines: Cells.
-        text: What stands beneath.
+        text: What stands below.
     """
 
     head: Sequence[str]
@@ -116,7 +116,7 @@ class Settings:
         repeats: How often a disturbed one is done again.
         scratch: A folder for their files, emptied by nobody.
         published: Folder of the published code; ``None`` if it is not there.
-        data: Folder with the small data sets that tests use too; ``None`` if it is not there.
+        data: Folder with the small datasets that tests use too; ``None`` if it is not there.
         say: Told what happens.
     """
 

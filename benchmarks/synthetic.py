@@ -5,7 +5,7 @@
     python benchmarks/synthetic.py --cells 10000 /tmp/here    # here/benchmarks.toml, here/store
 
 Every stage of the plan has its record; every evaluation has its predictions, class table and
-``classes.json`` as the evaluate stage writes them. Encoders, features and pictures are left out, so
+``classes.json`` as the evaluate stage writes them. Encoders, features and images are left out, so
 `verify` names the stages that lack them and nothing else. Same arguments, same bytes.
 """
 
@@ -119,7 +119,7 @@ def benchmark_text(encoders: int, val_per_class: int = 100) -> str:
 
     Args:
         encoders: 1, 10, or a multiple of a hundred: that many seeds.
-        val_per_class: Validation pictures of each class.
+        val_per_class: Validation images of each class.
     """
     seeds = range(max(1, encoders // ENCODERS_OF_A_SEED))
     methods, attacks, defenses = _SMALL.get(encoders, (4, 5, 5))
@@ -162,26 +162,28 @@ def make(folder: Path, encoders: int, val_per_class: int = 100) -> Synthetic:
 
 def fill(store: Store, benchmark: Benchmark, plan: Plan) -> None:
     """Write record and artifact of every stage, without waiting for the disk."""
-    (known,) = benchmark.facts.values()
+    (known,) = benchmark.metadata.values()
     labels = np.repeat(np.arange(len(known.classes)), known.val // len(known.classes))
     for key, stage in plan.stages.items():
         folder = store.artifact(key)
         folder.mkdir(exist_ok=True)
-        facts: dict[str, Any] = {}
+        metadata: dict[str, Any] = {}
         metrics: dict[str, float] = {}
         if stage.kind is StageKind.DATASET:
-            facts = {"dataset": {"classes": known.classes, "val": known.val, "train": known.train}}
+            metadata = {
+                "dataset": {"classes": known.classes, "val": known.val, "train": known.train}
+            }
             index = {"classes": known.classes, "val": {"labels": labels.tolist(), "sources": []}}
             (folder / "index.json").write_text(json.dumps(index) + "\n", encoding="utf-8")
         elif stage.kind is StageKind.POISON:
-            facts = {"target": 7, "poisons": 300, "classes": len(known.classes)}
+            metadata = {"target": 7, "poisons": 300, "classes": len(known.classes)}
         elif stage.kind is StageKind.EVALUATE:
-            facts, metrics = _evaluate(folder, plan, stage, labels, known.classes)
+            metadata, metrics = _evaluate(folder, plan, stage, labels, known.classes)
         record = Record(
             key=key,
             stage=describe(stage),
             label=stage.label,
-            facts=facts,
+            metadata=metadata,
             metrics=metrics,
             files=hash_files(folder),
             provenance=_PROVENANCE,
@@ -210,24 +212,24 @@ _PROVENANCE: Mapping[str, Any] = {
 def _evaluate(
     folder: Path, plan: Plan, stage: Stage, labels: np.ndarray, classes: tuple[str, ...]
 ) -> tuple[dict[str, Any], dict[str, float]]:
-    """Write what an evaluation leaves; its predictions are right for most pictures."""
+    """Write what an evaluation leaves; its predictions are right for most images."""
     target = 7 if "triggered" in stage.inputs else None
     rng = np.random.default_rng(derive(stage.seed or 0, "synthetic", stage.key))
     clean_features = plan.stages[stage.inputs["clean"]]
     tensors: dict[str, np.ndarray] = {"labels": labels}
     tables, found = {}, {}
-    for pictures in ("clean", *(("triggered",) if target is not None else ())):
+    for images in ("clean", *(("triggered",) if target is not None else ())):
         scores = rng.random((len(labels), len(classes)), dtype=np.float32).astype(np.float16)
         scores[np.arange(len(labels)), labels] += np.float16(0.75)
-        if pictures == "triggered":
+        if images == "triggered":
             scores[:, 7] += np.float16(rng.uniform(0, 0.5))
         predicted = scores.argmax(axis=1)
-        tensors[f"{pictures}_scores"] = scores
-        tensors[f"{pictures}_predictions"] = predicted.astype(np.int32)
-        found[pictures] = predicted
-        tables[pictures] = confusion_matrix(labels, predicted, len(classes))
+        tensors[f"{images}_scores"] = scores
+        tensors[f"{images}_predictions"] = predicted.astype(np.int32)
+        found[images] = predicted
+        tables[images] = confusion_matrix(labels, predicted, len(classes))
     write_predictions(folder / PREDICTIONS, tensors)
-    said = {pictures: class_table(table) for pictures, table in tables.items()}
+    said = {images: class_table(table) for images, table in tables.items()}
     (folder / "classes.json").write_text(json.dumps(said) + "\n", encoding="utf-8")
     text = per_class_csv(
         classes,
@@ -238,13 +240,13 @@ def _evaluate(
     )
     (folder / "classes.csv").write_text(text, encoding="utf-8")
     metrics = score(labels, found["clean"], found.get("triggered"), target, len(classes))
-    facts = {
+    metadata = {
         "target": target,
         "images": len(labels),
         "asr_denominator": "other-classes",
         "metrics_version": METRICS_VERSION,
     }
-    return facts, metrics
+    return metadata, metrics
 
 
 def _poison(plan: Plan, stage: Stage) -> str:

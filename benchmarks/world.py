@@ -1,6 +1,6 @@
 """A drawn world with a few short-trained encoders, for the harness and for the published code.
 
-The store has the data set, its poison and the encoders; beside it are the same pictures as PNG
+The store has the dataset, its poison and the encoders; beside it are the same images as PNG
 files with the published code's lists, and the same weights as its checkpoints.
 """
 
@@ -130,13 +130,13 @@ def open_world(folder: Path) -> World:
 
 
 def make_world(folder: Path, *, size: int, train: int, val: int, epochs: int, seeds: int) -> World:
-    """Draw pictures, train encoders, and write both for the published code too.
+    """Draw images, train encoders, and write both for the published code too.
 
     Args:
         folder: Where to; what is there already is not made again.
-        size: Side of the pictures.
-        train: Training pictures of each class.
-        val: Validation pictures of each class.
+        size: Side of the images.
+        train: Training images of each class.
+        val: Validation images of each class.
         epochs: Of MoCo v2.
         seeds: Of each there is a poisoned and a clean encoder.
     """
@@ -152,14 +152,14 @@ def make_world(folder: Path, *, size: int, train: int, val: int, epochs: int, se
         first = stage.kind not in {StageKind.FEATURES, StageKind.EVALUATE}
         if first and world.store.record(stage.key) is None:
             world.run(stage)
-    _write_pictures(world)
+    _write_images(world)
     for number in range(len(world.encoders)):
         _write_checkpoint(world, number)
     return world
 
 
-def pictures(world: World, split: str) -> Any:
-    """Return the pictures of a split as the harness has them."""
+def samples(world: World, split: str) -> Any:
+    """Return the images of a split as the harness has them."""
     from backbench.stages.inputs import clean_images, triggered_images
     from backbench.stages.task import Task
 
@@ -168,11 +168,11 @@ def pictures(world: World, split: str) -> Any:
     return triggered_images(task) if split == "triggered" else clean_images(task, split)  # type: ignore[arg-type]
 
 
-def _write_pictures(world: World) -> None:
+def _write_images(world: World) -> None:
     from PIL import Image
 
     for split in SPLITS:
-        images, lines = pictures(world, split), []
+        images, lines = samples(world, split), []
         for number, label in enumerate(images.labels):
             path = world.folder / split / f"{number:05d}.png"
             path.parent.mkdir(exist_ok=True)

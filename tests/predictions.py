@@ -16,7 +16,7 @@ from backbench.store.predictions import PREDICTIONS, load_predictions, write_pre
 from backbench.store.records import Record, describe
 from backbench.store.store import Store
 
-#: Gives, of a label's evaluation and its labels, the predictions on clean and on triggered pictures.
+#: Gives, of a label's evaluation and its labels, the predictions on clean and on triggered images.
 Predict = Callable[[Stage, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 TARGET = 0
@@ -34,14 +34,14 @@ def predicted_store(root: Path, benchmark: Benchmark, predict: Predict, per_clas
     store.prepare()
     prints = {name: one.fingerprint(lambda path: path) for name, one in benchmark.datasets.items()}
     plan = make_plan(benchmark, prints)
-    classes = len(next(iter(benchmark.facts.values())).classes)
+    classes = len(next(iter(benchmark.metadata.values())).classes)
     labels = np.arange(classes * per_class) // per_class
     for key, stage in plan.stages.items():
-        facts: dict[str, object] = {}
+        metadata: dict[str, object] = {}
         metrics: dict[str, float] = {}
         if stage.kind is StageKind.DATASET:
-            (known,) = benchmark.facts.values()
-            facts = {"dataset": {"classes": list(known.classes)}}
+            (known,) = benchmark.metadata.values()
+            metadata = {"dataset": {"classes": list(known.classes)}}
         elif stage.kind is StageKind.EVALUATE:
             clean, triggered = predict(stage, labels)
             shown = {"clean_predictions": clean.astype(np.int32), "labels": labels}
@@ -52,13 +52,13 @@ def predicted_store(root: Path, benchmark: Benchmark, predict: Predict, per_clas
             write_predictions(store.artifact(key) / PREDICTIONS, shown)
             target = TARGET if attacked else None
             metrics = score(labels, clean, triggered if attacked else None, target, classes)
-            facts = {"target": target, "asr_denominator": "other-classes"}
-            facts |= {name: stage.given[name] for name in ("protocol",) if name in stage.given}
+            metadata = {"target": target, "asr_denominator": "other-classes"}
+            metadata |= {name: stage.given[name] for name in ("protocol",) if name in stage.given}
         record = Record(
             key=key,
             stage=describe(stage),
             label=stage.label,
-            facts=facts,
+            metadata=metadata,
             metrics=metrics,
             wall_s=0,
             cpu_s=0,

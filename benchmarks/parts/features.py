@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from benchmarks import published, published_eval
 from benchmarks.rounds import Contender, Rounds, python
 from benchmarks.rows import Absent, Gate, Row, Settings, compare
-from benchmarks.world import CORE, SPLITS, World, make_world, pictures
+from benchmarks.world import CORE, SPLITS, World, images, make_world
 
 SIDE, TRAIN, VAL = 64, 80, 20
 #: Of an encoder that has been trained for longer than the one that is timed, in epochs of 400.
@@ -21,7 +21,7 @@ STAGE = "feature extraction, ResNet-18 at 64 px, one core"
 #: The error that is wanted, and what float32 may have.
 WANTED, SAME = 0.01, 1e-4
 NOTE = (
-    f"{10 * (TRAIN + VAL)} pictures, from an encoder on disk to features on disk. The peers read "
+    f"{10 * (TRAIN + VAL)} images, from an encoder on disk to features on disk. The peers read "
     "PNG files, in float32 and batches of 64, without loader processes; ours its cache."
 )
 
@@ -47,7 +47,7 @@ def rows(settings: Settings) -> list[Row | Absent]:
     said = (
         "Relative error of bfloat16, of features of length 1 (of autocast on the network as it "
         f"is): after 1 epoch {short[0]:.4f} ({short[1]:.4f}), after {LONGER} epochs of half as "
-        f"many pictures {long[0]:.4f} ({long[1]:.4f})."
+        f"many images {long[0]:.4f} ({long[1]:.4f})."
     )
     if (most := max(short[0], long[0])) > WANTED:
         said += (
@@ -90,7 +90,7 @@ def _row(found: Rounds, peer: str, exact: Mapping[str, Any], rounding: bool, sai
         against=peer,
         ours="ours",
         peer=peer,
-        unit="pictures/s",
+        unit="images/s",
         gate=Gate(
             f"the peer's features in float32 (relative error at most {SAME}), and in bfloat16 no "
             "greater an error than autocast has on the network as it is",
@@ -113,7 +113,7 @@ def _features(
     if fold:
         encoder = for_evaluation(encoder, "cpu", precision)
     return {
-        split: _unit(extract(encoder, pictures(world, split), device="cpu", precision=precision))
+        split: _unit(extract(encoder, images(world, split), device="cpu", precision=precision))
         for split in SPLITS[:2]
     }
 
@@ -141,7 +141,7 @@ def _error_of_weights(world: World) -> float:
         if isinstance(module, torch.nn.Conv2d):
             module.weight.data = module.weight.data.bfloat16().float()
     found, expected = (
-        _unit(extract(one, pictures(world, "val"), device="cpu", precision="fp32"))
+        _unit(extract(one, images(world, "val"), device="cpu", precision="fp32"))
         for one in (rounded, exact)
     )
     return _error(found, expected)

@@ -1,8 +1,8 @@
-"""How time and memory grow: with encoders, with pictures, with workers.
+"""How time and memory grow: with encoders, with images, with workers.
 
 Every operation runs in a process of its own. Commands are timed with their start-up; operations on
-pictures without it. Memory is the peak of the resident set, and that of the anonymous memory alone:
-decoded pictures are mapped from their file, and a mapped page counts as resident although the
+images without it. Memory is the peak of the resident set, and that of the anonymous memory alone:
+decoded images are mapped from their file, and a mapped page counts as resident although the
 system takes it back when it needs room.
 """
 
@@ -29,8 +29,8 @@ _COMMANDS: Final = (
     ("verify", (100, 1000)),
 )
 
-#: Operation, and on how many pictures.
-_PICTURES: Final = (
+#: Operation, and on how many images.
+_IMAGES: Final = (
     ("plan-images", (1_000, 10_000, 100_000, 1_000_000)),
     ("decode", (300, 3_000)),
     ("poison", (1_000, 10_000, 100_000, 1_000_000)),
@@ -50,7 +50,7 @@ _FLAT: Final = 1.1
 #: Sizes whose peak memory is compared: the second is ten times the first.
 _TENFOLD: Final = (
     ("poison", "poisoning", 10_000),
-    ("decode", "caching decoded pictures", 300),
+    ("decode", "caching decoded images", 300),
     ("features", "feature extraction", 10_000),
 )
 
@@ -58,7 +58,7 @@ _NAMES: Final = {
     "run": "run, of a finished matrix",
     "plan-images": "plan",
     "decode": "cache of decoded JPEGs",
-    "poison": "poisoning: choice, places, manifests, changed pictures",
+    "poison": "poisoning: choice, places, manifests, changed images",
     "features": "features, a network of 4 channels",
     "k-NN": "k-NN of 100 queries, 64 features",
     "workers": "run of 4 short trainings and their evaluations, two cores",
@@ -73,10 +73,10 @@ _WHY: Final = {
     "claims": "it opens two small files for each evaluation, its record and its predictions",
     "rescore": "it opens two small files for each evaluation and counts them again",
     "verify": "it hashes every artifact and counts every evaluation again",
-    "plan-images": "it reads counts, and no picture",
-    "decode": "it decodes every picture once, with all cores",
-    "poison": "it stamps one picture at a time, in one process",
-    "features": "it puts every picture through the network",
+    "plan-images": "it reads counts, and no image",
+    "decode": "it decodes every image once, with all cores",
+    "poison": "it stamps one image at a time, in one process",
+    "features": "it puts every image through the network",
     "k-NN": "it holds the whole bank of features",
 }
 
@@ -86,7 +86,7 @@ class Point:
     """What an operation took at a size.
 
     Args:
-        size: Encoders, pictures or workers.
+        size: Encoders, images or workers.
         seconds: Of each round.
         peak: Of the resident set, MiB, of each round.
         anonymous: Of anonymous memory, MiB, of each round.
@@ -161,7 +161,7 @@ def rows(settings: Settings) -> list[Found]:
     more = {"plan": [plan_point], "show": [show_point]}
     curves = {
         name: Curve(name, of, [*_points(settings, name, sizes), *more.get(name, [])])
-        for of, operations in (("encoders", _COMMANDS), ("pictures", _PICTURES))
+        for of, operations in (("encoders", _COMMANDS), ("images", _IMAGES))
         for name, sizes in operations
     }
     workers = Curve("workers", "workers", _points(settings, "workers", _WORKERS))
@@ -208,7 +208,7 @@ def _flat(points: Sequence[Point], what: str, size: int) -> Row:
     least, most = (next(one for one in points if one.size == n) for n in (size, 10 * size))
     resident = max(most.peak) / max(least.peak)
     return Row(
-        stage=f"memory of {what} as pictures grow tenfold",
+        stage=f"memory of {what} as images grow tenfold",
         against="–",
         unit="×",
         ours=Spread.of([max(most.anonymous) / max(least.anonymous)]),
@@ -216,8 +216,8 @@ def _flat(points: Sequence[Point], what: str, size: int) -> Row:
         at_most=True,
         gate=Gate("both sizes gave a result", bool(least.seconds and most.seconds)),
         note=(
-            f"anonymous memory, {size:,} and {10 * size:,} pictures; results go to the disk batch "
-            f"by batch. The resident set, with the mapped pictures in it, grows {resident:.2f} ×"
+            f"anonymous memory, {size:,} and {10 * size:,} images; results go to the disk batch "
+            f"by batch. The resident set, with the mapped images in it, grows {resident:.2f} ×"
         ),
     )
 
@@ -261,7 +261,7 @@ _ROOM: Final = 16384.0  # MiB
 def what_breaks_first(curves: dict[str, Curve]) -> str:
     """Say what ends the growth, by lines through the two largest sizes of each operation.
 
-    Of encoders, the first command that takes more than a minute; of pictures, the first operation
+    Of encoders, the first command that takes more than a minute; of images, the first operation
     that takes more than an hour; of both, the first that holds more than 16 GiB.
     """
     introduction = (
@@ -270,7 +270,7 @@ def what_breaks_first(curves: dict[str, Curve]) -> str:
         "its two largest sizes:"
     )
     found = [introduction]
-    for of, limit, what in (("encoders", _MINUTE, "a minute"), ("pictures", _HOUR, "an hour")):
+    for of, limit, what in (("encoders", _MINUTE, "a minute"), ("images", _HOUR, "an hour")):
         group = [one for one in curves.values() if one.of == of]
         first = min(group, key=lambda one: one.reaches(limit))
         full = min(group, key=lambda one: one.fills(_ROOM))

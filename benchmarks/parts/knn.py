@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from benchmarks import published
 from benchmarks.rounds import Contender, python, ratio
 from benchmarks.rows import Absent, Gate, Row, Settings, compare
-from benchmarks.workers.knn import KS, PICTURES
+from benchmarks.workers.knn import IMAGES, KS
 from benchmarks.world import CORE
 
 GALLERY, QUERIES, WIDTH, CLASSES = 50_000, 2_000, 512, 100
@@ -26,9 +26,9 @@ NOTE = (
 PROFILE = (
     "Both search with faiss: two searches instead of four, which take nearly as long for k = 1 as "
     "for k = 50. The two alone take {share:.0%} of ours, and the published procedure takes {most} "
-    "times as long as they do: no more can be had with these neighbours. They are the product of "
+    "times as long as they do: no more can be had with these neighbors. They are the product of "
     "queries and gallery but for a sixth. Blocks of other sizes are no faster; another library's "
-    "product is, but its sums are rounded otherwise, and neighbours change places."
+    "product is, but its sums are rounded otherwise, and neighbors change places."
 )
 
 
@@ -75,7 +75,7 @@ def rows(settings: Settings) -> list[Row | Absent]:
             gate=gate,
             bar=2.2,
             profile=PROFILE.format(share=share, most=f"{most:.2f}"),
-            note=f"{NOTE} {ties} of {len(PICTURES) * len(KS) * QUERIES} votes tie.",
+            note=f"{NOTE} {ties} of {len(IMAGES) * len(KS) * QUERIES} votes tie.",
         )
     ]
 
@@ -83,12 +83,12 @@ def rows(settings: Settings) -> list[Row | Absent]:
 def draw(file: Path) -> None:
     """Write features of overlapping classes, of length 1."""
     rng = np.random.default_rng(0)
-    centres = rng.standard_normal((CLASSES, WIDTH), dtype=np.float32)
+    centers = rng.standard_normal((CLASSES, WIDTH), dtype=np.float32)
     labels = np.arange(GALLERY) % CLASSES
     asked = np.arange(QUERIES) % CLASSES
 
     def features(of: Any, spread: float) -> Any:
-        made = centres[of] + spread * rng.standard_normal((len(of), WIDTH), dtype=np.float32)
+        made = centers[of] + spread * rng.standard_normal((len(of), WIDTH), dtype=np.float32)
         return made / np.linalg.norm(made, axis=1, keepdims=True)
 
     tensors = {
@@ -102,7 +102,7 @@ def draw(file: Path) -> None:
 
 
 def votes_changed(file: Path, ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[int, int, int]:
-    """Count votes of ours that are not those of faiss's neighbours, counted one by one.
+    """Count votes of ours that are not those of faiss's neighbors, counted one by one.
 
     Args:
         file: The features.
@@ -122,16 +122,16 @@ def votes_changed(file: Path, ours: dict[str, Any], theirs: dict[str, Any]) -> t
     index = faiss.IndexFlatL2(WIDTH)
     index.add(unit(tensors["train"]))  # which rounds lengths of 1 once more, as the evaluator does
     changed = ties = beyond = 0
-    for pictures in PICTURES:
+    for images in IMAGES:
         for k in KS:
-            _, nearest = index.search(unit(tensors[pictures]), k)
-            shares, tied = ours[f"{pictures}-{k}"], 0
-            for row, neighbours in enumerate(tensors["train_labels"][nearest]):
-                votes = Counter(neighbours.tolist())
+            _, nearest = index.search(unit(tensors[images]), k)
+            shares, tied = ours[f"{images}-{k}"], 0
+            for row, neighbors in enumerate(tensors["train_labels"][nearest]):
+                votes = Counter(neighbors.tolist())
                 counted = [votes.get(label, 0) for label in range(CLASSES)]
                 changed += int((np.rint(shares[row] * k) != counted).any())
                 tied += counted.count(max(counted)) > 1
-            both = (one[f"{pictures}-{k}-confusion"] for one in (ours, theirs))
+            both = (one[f"{images}-{k}-confusion"] for one in (ours, theirs))
             moved = int(np.abs(np.subtract(*both)).sum() / 2)
             ties, beyond = ties + tied, beyond + max(0, moved - tied)
     return changed, ties, beyond

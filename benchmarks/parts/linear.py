@@ -15,17 +15,17 @@ from benchmarks.rows import Absent, Gate, Row, Settings, compare
 from benchmarks.world import CORE, World, make_world
 
 SIDE = 64
-#: Pictures of each of ten classes: ImageNet-100 has 25 training pictures for one that is tested.
+#: Images of each of ten classes: ImageNet-100 has 25 training images for one that is tested.
 TRAIN, VAL = 30, 3
 
-#: What is compared: six encoders, on so many pictures of a class that a hundredth is several.
+#: What is compared: six encoders, on so many images of a class that a hundredth is several.
 GATE = {"size": 32, "train": 60, "val": 100, "epochs": 6, "seeds": 3}
 ACCURACY, ASR = 0.005, 0.01
 
-OURS = {"centre features": "linear", "8 cached views": "linear-cached"}
+OURS = {"center features": "linear", "8 cached views": "linear-cached"}
 STAGE = "linear evaluation, {}, ResNet-18 at 64 px, one core"
 NOTE = (
-    f"{10 * TRAIN} training, {10 * VAL} validation and as many triggered pictures; the whole "
+    f"{10 * TRAIN} training, {10 * VAL} validation and as many triggered images; the whole "
     "evaluation of one encoder: features, 40 epochs, predictions, tables. The published code reads "
     "PNG files, without loader processes; ours its cache."
 )
@@ -67,7 +67,7 @@ def rows(settings: Settings) -> list[Row | Absent]:
             bar=bar,
             note=f"{NOTE} {found[name]}",
         )
-        for name, bar in (("centre features", 80.0), ("8 cached views", 11.0))
+        for name, bar in (("center features", 80.0), ("8 cached views", 11.0))
     ]
 
 
@@ -106,8 +106,8 @@ def _gates(settings: Settings, code: published.Published) -> tuple[dict[str, Gat
                 near,
             )
         else:
-            # Whole pictures are another training set than crops.
-            texts[name] += " It learns from whole pictures, not from crops: another probe."
+            # Whole images are another training set than crops.
+            texts[name] += " It learns from whole images, not from crops: another probe."
             if not near:
                 texts[name] += (
                     f" The bar of parity, {ACCURACY} in accuracy and {ASR} in ASR, is not met."

@@ -26,7 +26,7 @@ _POISONS: Final = 4
 _ENCODERS: Final = 8
 _DISTILLED: Final = 16
 
-_WHY: Final = "pictures of 32 px instead of 224 in transforms"
+_WHY: Final = "images of 32 px instead of 224 in transforms"
 _EDITS: Final = (
     Edit("moco/main_moco.py", "RandomResizedCrop(224", "RandomResizedCrop(32", _WHY),
     Edit("moco/eval_linear.py", "RandomResizedCrop(224", "RandomResizedCrop(32", _WHY),
@@ -51,7 +51,7 @@ def rows(settings: Settings) -> list[Row | Absent]:
         return [Absent(_STAGE, against, str(error)) for against in _PEERS]
     tables = tomllib.loads(_FILE.read_text(encoding="utf-8"))
     data = settings.scratch / "matrix"
-    _pictures(data, peer, tables["datasets"]["drawn"])
+    _images(data, peer, tables["datasets"]["drawn"])
     method = tables["methods"]["moco-v2"]
     sizes = [str(method["epochs"]), str(method["batch_size"])]
     cores = all_cores()
@@ -78,7 +78,7 @@ def rows(settings: Settings) -> list[Row | Absent]:
     ]
 
 
-def _pictures(data: Path, peer: Published, options: dict[str, Any]) -> None:
+def _images(data: Path, peer: Published, options: dict[str, Any]) -> None:
     """Write the drawn world as JPEGs with lists, under class ids that the published code knows.
 
     The last class is the last of ImageNet-100, so that its confusion matrices have all classes.
@@ -95,10 +95,10 @@ def _pictures(data: Path, peer: Published, options: dict[str, Any]) -> None:
             seed=0,
         )
         lines = []
-        for number, (picture, label) in enumerate(zip(pixels, labels.tolist(), strict=True)):
+        for number, (image, label) in enumerate(zip(pixels, labels.tolist(), strict=True)):
             file = data / split / classes[label] / f"{number:05d}.JPEG"
             file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(picture).save(file, quality=95)
+            Image.fromarray(image).save(file, quality=95)
             lines.append(f"{file} {known.index(classes[label])}\n")
         (data / f"{split}.txt").write_text("".join(lines), encoding="utf-8")
     template = next(peer.path("poison-generation", "cfg").glob("*.cfg")).read_text(encoding="utf-8")

@@ -21,7 +21,7 @@ from benchmarks.rows import Absent, Gate, Row, Settings, compare
 _TRAIN: Final = 2000
 _VAL_OF_EACH_CLASS: Final = 20
 _STEP: Final = 10
-#: Poisoned pictures of each cache.
+#: Poisoned images of each cache.
 _CACHED: Final = 650
 _SIDE: Final = 64
 
@@ -48,13 +48,13 @@ class _Set:
     note: str
 
 
-_LAZY: Final = "no picture is copied or stamped before it is read"
+_LAZY: Final = "no image is copied or stamped before it is read"
 _SETS: Final = (
     _Set(
         "ready",
         "clean cache → training-ready set, from the attack",
         1000,
-        f"included: the choice of pictures and the overlay; {_LAZY}",
+        f"included: the choice of images and the overlay; {_LAZY}",
     ),
     _Set(
         "stored",
@@ -64,13 +64,13 @@ _SETS: Final = (
     ),
     _Set(
         "read",
-        "the same from the attack, and every poisoned picture read once",
+        "the same from the attack, and every poisoned image read once",
         None,
         "included beside that: every stamp, and reading all its pixels",
     ),
     _Set(
         "stored-read",
-        "the same from the stored poison, and every poisoned picture read once",
+        "the same from the stored poison, and every poisoned image read once",
         None,
         "included beside that: the mapped pages, and reading all pixels",
     ),
@@ -85,7 +85,7 @@ _SETS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """Pictures that are cached.
+    """Images that are cached.
 
     Args:
         name: As the page calls them.
@@ -116,7 +116,7 @@ def rows(settings: Settings) -> list[Row | Absent]:
     )
     small = shrink(home, settings.scratch / "small", _CACHED, _SIDE)
     large = _Kind("photographs, a median of 500 x 375", home, 50)
-    tiny = _Kind(f"pictures of {_SIDE} px", small, _SIDE // 4)
+    tiny = _Kind(f"images of {_SIDE} px", small, _SIDE // 4)
     train, *sets = _train(settings, peer, large)
     configuration = _configuration(settings.scratch, peer, home, "val_poisoned")
     files = _contenders(settings, peer, configuration, "val_poisoned")
@@ -136,7 +136,7 @@ def _train(settings: Settings, peer: Published, kind: _Kind) -> list[Row]:
 
 
 def _small(settings: Settings, peer: Published, kind: _Kind) -> list[Row]:
-    """Time the sets of small pictures beside the published code on the same pictures."""
+    """Time the sets of small images beside the published code on the same images."""
     scratch = settings.scratch / "of-small"
     scratch.mkdir()
     configuration = _configuration(scratch, peer, kind.home, "train", width=kind.width)
@@ -220,7 +220,7 @@ def _files(
 def _published(
     peer: Published, configuration: Path, task: str, *arguments: Path | int
 ) -> tuple[int, int]:
-    """Let the published function make pictures again: how many it made, and how many differ."""
+    """Let the published function make images again: how many it made, and how many differ."""
     command = python(
         "benchmarks.workers.poison_published",
         str(peer.path("poison-generation")),
@@ -267,16 +267,16 @@ def _set_rows(
     settings: Settings, peer: Published, kind: _Kind, configuration: Path, found: Rounds
 ) -> list[Row]:
     said = {
-        json.dumps(one["pictures"])
+        json.dumps(one["images"])
         for of in _SETS
         for turn in found.of[of.task].answers
         for one in turn
     }
-    file = settings.scratch / f"pictures-{kind.width}.json"
+    file = settings.scratch / f"images-{kind.width}.json"
     file.write_text(min(said), encoding="utf-8")
     compared, differ = _published(peer, configuration, "pixels", file)
     gate = Gate(
-        f"{compared} of {_CACHED} poisoned pictures of the set, the same in every way to it, are "
+        f"{compared} of {_CACHED} poisoned images of the set, the same in every way to it, are "
         "pixel by pixel what the published function makes at the same places, before its JPEG",
         differ == 0 and compared > 0 and len(said) == 1,
     )
@@ -287,12 +287,12 @@ def _set_rows(
             against="published code",
             ours=one.task,
             peer="published",
-            unit="pictures/s",
+            unit="images/s",
             bar=one.bar,
             gate=gate,
             note=(
                 f"{_CACHED} poisons of a cache in memory, opened before; {one.note}. One core; the "
-                "peer reads the same pictures as JPEGs and writes JPEGs, which is all it can do"
+                "peer reads the same images as JPEGs and writes JPEGs, which is all it can do"
             ),
         )
         for one in _SETS

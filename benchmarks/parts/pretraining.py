@@ -47,7 +47,7 @@ PAIR: Final = "pairs/s"
 
 OWN: Final = (
     "the network's own convolutions alone take {:.0%} of a step: the rest is batch norm, ReLU, "
-    "sums, pooling, views and the optimiser"
+    "sums, pooling, views and the optimizer"
 )
 
 

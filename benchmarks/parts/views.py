@@ -56,9 +56,9 @@ def rows(settings: Settings) -> list[Row | Absent]:
                 unit="views/s",
                 gate=_gate(found),
                 bar=BARS[name].get(side) if ours == "exact" else None,
-                note="MoCo v2's views of pictures as large as they are; in a batch of 256",
+                note="MoCo v2's views of images as large as they are; in a batch of 256",
             )
-            for ours, mode in (("exact", ""), ("linear", ", linear colours"))
+            for ours, mode in (("exact", ""), ("linear", ", linear colors"))
             for name in environments
         ]
     return made
@@ -84,7 +84,7 @@ def _contenders(side: int, environments: dict[str, dict[str, str]]) -> list[Cont
 def _gate(found: Rounds) -> Gate:
     farthest = max(one["difference"] for turn in found.of["exact"].answers for one in turn)
     return Gate(
-        f"crop, jitter, grey and flip within {NEAR:.1e} of torchvision's for the same numbers "
+        f"crop, jitter, gray and flip within {NEAR:.1e} of torchvision's for the same numbers "
         f"(found {farthest:.1e})",
         farthest < NEAR,
     )

@@ -32,7 +32,7 @@ def evaluate(world: World, evaluator: str, encoder: int = 0) -> dict[str, Any]:
         encoder: Its number.
 
     Returns:
-        The number of evaluations, or of pictures, and the evaluation's numbers.
+        The number of evaluations, or of images, and the evaluation's numbers.
     """
     forget()
     if evaluator == "features":
@@ -40,9 +40,9 @@ def evaluate(world: World, evaluator: str, encoder: int = 0) -> dict[str, Any]:
         world.run(stage)
         dataset = world.store.record(stage.inputs["dataset"])
         assert dataset is not None
-        facts = dataset.facts["dataset"]
+        metadata = dataset.metadata["dataset"]
         file = world.store.artifact(stage.key) / features.FILE
-        return {"units": facts["train"] + facts["val"], "file": str(file)}
+        return {"units": metadata["train"] + metadata["val"], "file": str(file)}
     *before, last = world.evaluation(encoder, evaluator)
     for stage in before:
         world.run(stage)

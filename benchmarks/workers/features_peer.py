@@ -1,6 +1,6 @@
 """Features as peers compute them; arguments: ``published``, its moco/, world; ``lightly``, world.
 
-A list, pictures from PNG files, float32, in batches of 64, without loader processes.
+A list, images from PNG files, float32, in batches of 64, without loader processes.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def published(code: Path, folder: Path) -> Any:
 
 
 def lightly(folder: Path) -> Any:
-    """Return what computes them with a data set of lightly, and a loop as in its documentation."""
+    """Return what computes them with a dataset of lightly, and a loop as in its documentation."""
     from lightly.data import LightlyDataset
 
     normal = transforms.Normalize(mean=[0.5] * 3, std=[0.25] * 3)
@@ -69,8 +69,8 @@ def lightly(folder: Path) -> Any:
             loader = torch.utils.data.DataLoader(images, batch_size=BATCH)
             parts = []
             with torch.no_grad():
-                for pictures, _, _ in loader:
-                    parts.append(torch.nn.functional.normalize(model(pictures).flatten(1), dim=1))
+                for samples, _, _ in loader:
+                    parts.append(torch.nn.functional.normalize(model(samples).flatten(1), dim=1))
             found.append(torch.cat(parts).numpy())
         return found
 

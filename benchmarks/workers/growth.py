@@ -1,8 +1,8 @@
 """Operations whose growth is measured, each time in a process of its own.
 
 ``growth <operation> <size> <folder>``: a command of the harness on a synthetic store of so many
-encoders (``plan``, ``show``, …), the same with so many training pictures (``plan-images``) or
-workers (``workers``), or an operation on pictures of :mod:`benchmarks.workers.growth_once`.
+encoders (``plan``, ``show``, …), the same with so many training images (``plan-images``) or
+workers (``workers``), or an operation on images of :mod:`benchmarks.workers.growth_once`.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _on_cells(operation: str, size: int, folder: Path) -> Callable[[], dict[str,
     return lambda: _command("backbench", *words)
 
 
-def _plan_of_pictures(size: int, folder: Path) -> Callable[[], dict[str, Any]]:
+def _plan_of_images(size: int, folder: Path) -> Callable[[], dict[str, Any]]:
     file = folder / f"plan-{size}.toml"
     file.write_text(growth_once.file_text(size, folder), encoding="utf-8")
     return lambda: _command("backbench", "plan", str(file), "--store", str(folder / "none"))
@@ -108,8 +108,8 @@ def _workers(count: int, folder: Path) -> Callable[[], dict[str, Any]]:
     return run
 
 
-def _on_pictures(operation: str, size: int, folder: Path) -> Callable[[], dict[str, Any]]:
-    made = folder / f"{'files' if operation == 'decode' else 'pictures'}-{size}"
+def _on_images(operation: str, size: int, folder: Path) -> Callable[[], dict[str, Any]]:
+    made = folder / f"{'files' if operation == 'decode' else 'images'}-{size}"
     if operation != "k-NN" and not made.is_dir():
         prepare = growth_once.prepare_files if operation == "decode" else growth_once.prepare
         prepare(size, made)
@@ -129,9 +129,9 @@ def operation(name: str, size: int, folder: Path) -> Callable[[], dict[str, Any]
     """Make an operation ready."""
     folder.mkdir(parents=True, exist_ok=True)
     if name in growth_once.OPERATIONS:
-        return _on_pictures(name, size, folder)
+        return _on_images(name, size, folder)
     if name == "plan-images":
-        return _plan_of_pictures(size, folder)
+        return _plan_of_images(size, folder)
     if name == "workers":
         return _workers(size, folder)
     return _on_cells(name, size, folder)

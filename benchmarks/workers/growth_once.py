@@ -1,6 +1,6 @@
 """One operation in a process of its own: its seconds and its peaks, as a line of JSON.
 
-Started by :mod:`benchmarks.workers.growth`. Sizes are pictures. The decoded pictures are a sparse
+Started by :mod:`benchmarks.workers.growth`. Sizes are images. The decoded images are a sparse
 file of zeros: they are mapped, and read, as any others.
 """
 
@@ -23,7 +23,7 @@ from backbench.benchmark.config import Benchmark, load_benchmark
 from backbench.benchmark.planning import make_plan
 from backbench.data.fingerprint import FileHashes
 from backbench.model import Plan, Stage, StageKind
-from backbench.plugin import DatasetFacts
+from backbench.plugin import DatasetMetadata
 from backbench.plugin.registry import load_registry
 from backbench.stages.task import Task
 from backbench.store.records import Record, describe
@@ -109,7 +109,7 @@ def anonymous_mib(process: str = "self") -> float:
 
 
 def file_text(size: int, folder: Path, dataset: str = "drawn") -> str:
-    """Return a benchmark of so many training pictures; ``files``: those of a folder."""
+    """Return a benchmark of so many training images; ``files``: those of a folder."""
     text = _FILE.format(train=size // CLASSES, dataset=dataset)
     return text + (_FOLDER.format(root=folder / "files") if dataset == "files" else "")
 
@@ -123,19 +123,19 @@ def plan_of(file: Path) -> tuple[Benchmark, Plan]:
 
 
 def prepare(size: int, folder: Path) -> None:
-    """Write the store that the operations on pictures read."""
+    """Write the store that the operations on images read."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "benchmarks.toml"
     file.write_text(file_text(size, folder), encoding="utf-8")
     benchmark, plan = plan_of(file)
     store = Store(folder / "store")
     store.prepare()
-    (facts,) = benchmark.facts.values()
+    (metadata,) = benchmark.metadata.values()
     key, stage = _stage(plan, StageKind.DATASET)
     artifact = store.artifact(key)
     artifact.mkdir()
-    index: dict[str, Any] = {"classes": facts.classes}
-    for split, count in (("train", facts.train), ("val", facts.val)):
+    index: dict[str, Any] = {"classes": metadata.classes}
+    for split, count in (("train", metadata.train), ("val", metadata.val)):
         labels = np.repeat(np.arange(CLASSES), count // CLASSES)
         sources = [f"{split}/{number:06d}" for number in range(count)]
         index[split] = {"sources": sources, "labels": labels.tolist()}
@@ -146,7 +146,7 @@ def prepare(size: int, folder: Path) -> None:
         ) as tensors:
             tensors.write("labels", labels)
     (artifact / "index.json").write_text(json.dumps(index), encoding="utf-8")
-    _record(store, key, stage, {"dataset": _json(facts)})
+    _record(store, key, stage, {"dataset": _json(metadata)})
     key, stage = _stage(plan, StageKind.PRETRAIN)
     _record(store, key, stage, {})
 
@@ -169,22 +169,22 @@ def prepare_files(size: int, folder: Path) -> None:
     Store(folder / "store").prepare()
 
 
-def _json(facts: DatasetFacts) -> dict[str, Any]:
+def _json(metadata: DatasetMetadata) -> dict[str, Any]:
     return {
-        "classes": facts.classes,
-        "train": facts.train,
-        "val": facts.val,
-        "size": facts.size,
-        "train_per_class": facts.train_per_class,
+        "classes": metadata.classes,
+        "train": metadata.train,
+        "val": metadata.val,
+        "size": metadata.size,
+        "train_per_class": metadata.train_per_class,
     }
 
 
-def _record(store: Store, key: str, stage: Stage, facts: dict[str, Any]) -> None:
+def _record(store: Store, key: str, stage: Stage, metadata: dict[str, Any]) -> None:
     record = Record(
         key=key,
         stage=describe(stage),
         label=stage.label,
-        facts=facts,
+        metadata=metadata,
         wall_s=0,
         cpu_s=0,
         peak_mem_gib=0,

@@ -1,6 +1,6 @@
 """The k-NN stage on features at hand; arguments: ``ours``, file; ``published``, its moco/, file.
 
-``search``, file: faiss's searches for the most neighbours alone, on an index that is ready.
+``search``, file: faiss's searches for the most neighbors alone, on an index that is ready.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from backbench.metrics import confusion_matrix
 from benchmarks.worker import serve
 
 KS = (1, 50)
-PICTURES = ("clean", "triggered")
+IMAGES = ("clean", "triggered")
 
 
 def ours(file: Path) -> dict[str, Any]:
-    """Fit, ask about clean and triggered pictures, and count, as the evaluation stage does."""
+    """Fit, ask about clean and triggered images, and count, as the evaluation stage does."""
     from backbench_evaluators.evaluator_options import KNNOptions
     from backbench_evaluators.knn import KNN
 
@@ -35,14 +35,14 @@ def ours(file: Path) -> dict[str, Any]:
     knn = KNN(KNNOptions(k=KS), 0)
     knn.fit(tensors["train"], tensors["train_labels"], classes)
     found = {}
-    for pictures in PICTURES:
-        scores = knn.predict(tensors[pictures])
+    for images in IMAGES:
+        scores = knn.predict(tensors[images])
         assert isinstance(scores, dict)
         for k in KS:
-            found[f"{pictures}-{k}"] = scores[f"k={k}"]
+            found[f"{images}-{k}"] = scores[f"k={k}"]
             predicted = scores[f"k={k}"].argmax(axis=1)
             confusion = confusion_matrix(tensors["val_labels"], predicted, classes)
-            found[f"{pictures}-{k}-confusion"] = confusion
+            found[f"{images}-{k}-confusion"] = confusion
     return found
 
 
@@ -73,7 +73,7 @@ def published(code: Path, file: Path) -> Any:
 
 
 def searched(file: Path) -> Any:
-    """Return what searches for the neighbours of clean and triggered pictures, and no more."""
+    """Return what searches for the neighbors of clean and triggered images, and no more."""
     import faiss
 
     tensors = load_file(file)
@@ -81,8 +81,8 @@ def searched(file: Path) -> Any:
     index.add(tensors["train"])
 
     def search(_: None) -> float:
-        for pictures in PICTURES:
-            index.search(tensors[pictures], max(KS))
+        for images in IMAGES:
+            index.search(tensors[images], max(KS))
         return 1
 
     return search

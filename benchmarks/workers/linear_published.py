@@ -19,16 +19,16 @@ from benchmarks.world import ATTACK, CLASSES, TARGET, open_world
 
 
 def evaluate(folder: Path, encoder: int, target: int, validation: str = "val") -> dict[str, Any]:
-    """Train the head for 40 epochs, then test it on clean and triggered pictures.
+    """Train the head for 40 epochs, then test it on clean and triggered images.
 
     Args:
         folder: The world's.
         encoder: Its number.
         target: The target class.
-        validation: List of the pictures that are tested on after every epoch.
+        validation: List of the images that are tested on after every epoch.
 
     Returns:
-        Accuracy on clean pictures, and the share of the other classes' that turn to the target.
+        Accuracy on clean images, and the share of the other classes' that turn to the target.
     """
     weights = folder / "checkpoints" / f"encoder-{encoder}" / "moco" / "checkpoint.pth.tar"
     made = weights.parent / "linear" / weights.name
@@ -66,7 +66,7 @@ def target_of(folder: Path) -> int:
     poison = next(one for one in world.plan.stages.values() if one.label.startswith("poison"))
     record = world.store.record(poison.key)
     assert record is not None, (ATTACK, TARGET)
-    return int(record.facts["target"])
+    return int(record.metadata["target"])
 
 
 def main() -> None:

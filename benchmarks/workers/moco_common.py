@@ -1,4 +1,4 @@
-"""What all contenders of pretraining share: networks, pictures, and how much a section does."""
+"""What all contenders of pretraining share: networks, images, and how much a section does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torchvision.models import resnet
 BATCH: Final = 128
 QUEUE: Final = 4096
 DIM: Final = 128
-PICTURES: Final = 2048
+IMAGES: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,9 @@ class Case:
     """A network at a size.
 
     Args:
-        side: Of the pictures and views, in pixels.
+        side: Of the images and views, in pixels.
         width: Channels of the first stage; 64 is ResNet-18.
-        small_stem: 3 × 3 and no pooling, as for pictures of 32 pixels.
+        small_stem: 3 × 3 and no pooling, as for images of 32 pixels.
         steps: Of one timed section, each of 128 pairs.
         peer_steps: The same of a peer.
     """
@@ -70,8 +70,8 @@ def network(case: Case, outputs: int | None = None) -> nn.Module:
     return net
 
 
-def pixels(side: int, count: int = PICTURES) -> np.ndarray:
-    """Make pictures, (count, side, side, 3), uint8; smooth, as photographs are."""
+def pixels(side: int, count: int = IMAGES) -> np.ndarray:
+    """Make images, (count, side, side, 3), uint8; smooth, as photographs are."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
     grown = [Image.fromarray(one).resize((side, side), Image.Resampling.BICUBIC) for one in coarse]
@@ -84,7 +84,7 @@ def trained(module: nn.Module) -> int:
 
 
 def gflop(case: Case) -> float:
-    """Return the 10⁹ operations of one picture's way through the network's convolutions.
+    """Return the 10⁹ operations of one image's way through the network's convolutions.
 
     Where the harness leaves out products with padding, they are not counted.
     """

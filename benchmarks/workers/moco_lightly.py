@@ -20,8 +20,8 @@ from benchmarks.workers import moco_common as common
 from benchmarks.workers.moco_peer import Free, folder_of, run
 
 
-def pictures(scratch: Path, case: common.Case) -> Dataset[Any]:
-    """Return its data set, which reads the files of a folder, with its views."""
+def images(scratch: Path, case: common.Case) -> Dataset[Any]:
+    """Return its dataset, which reads the files of a folder, with its views."""
     made: Dataset[Any] = LightlyDataset(
         str(folder_of(scratch, case.side)), transform=MoCoV2Transform(input_size=case.side)
     )
@@ -35,7 +35,7 @@ def build(_: Path, case: common.Case, flags: str) -> Callable[[DataLoader[Any]],
     key = copy.deepcopy(query)
     deactivate_requires_grad(key)
     criterion = NTXentLoss(temperature=0.2, memory_bank_size=(common.QUEUE, common.DIM))
-    optimiser = torch.optim.SGD(query.parameters(), 0.06, momentum=0.9, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(query.parameters(), 0.06, momentum=0.9, weight_decay=1e-4)
     ask, answer = (Free(query), Free(key)) if flags == "free" else (query, key)
 
     def train(batches: DataLoader[Any]) -> dict[str, Any]:
@@ -45,9 +45,9 @@ def build(_: Path, case: common.Case, flags: str) -> Callable[[DataLoader[Any]],
             with torch.no_grad():
                 keys = answer(second).float()
             loss = criterion(ask(first).float(), keys)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
         return {
             "loss": float(loss.detach()),
             "parameters": common.trained(query),
@@ -58,4 +58,4 @@ def build(_: Path, case: common.Case, flags: str) -> Callable[[DataLoader[Any]],
 
 
 if __name__ == "__main__":
-    run(pictures, build)
+    run(images, build)

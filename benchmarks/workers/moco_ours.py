@@ -14,7 +14,7 @@ from backbench.nn.method import TrainingContext
 from backbench.system.allocator import keep_memory
 from backbench.training.checkpoint import Trained
 from backbench.training.device import arithmetic, place
-from backbench.training.loop import _Loop, build_optimiser
+from backbench.training.loop import _Loop, build_optimizer
 from backbench.views.batches import UniformSource
 from backbench_ssl.method_options import MoCoOptions
 from backbench_ssl.moco import MoCo
@@ -35,14 +35,14 @@ def prepare() -> tuple[_Loop, UniformSource]:
 
     encoder.build_backbone = backbone  # of a width that no option names
     context = TrainingContext(
-        images=common.PICTURES, image_size=case.side, steps_per_epoch=16, seed=0
+        images=common.IMAGES, image_size=case.side, steps_per_epoch=16, seed=0
     )
     how = arithmetic(options, cpu)
     task = place(MoCo(options, context), cpu, channels_last=how.channels_last).train()
     loop = _Loop(
         Trained(
             task=task,
-            optimiser=build_optimiser(task, options.optimiser),
+            optimizer=build_optimizer(task, options.optimizer),
             scaler=torch.amp.GradScaler("cpu", enabled=False),
             device=cpu,
         ),
@@ -58,7 +58,7 @@ def prepare() -> tuple[_Loop, UniformSource]:
 
 def steps(loop: _Loop, source: UniformSource, count: int) -> float:
     """Train; give the mean loss."""
-    order = np.random.default_rng(0).permutation(common.PICTURES)[: count * common.BATCH]
+    order = np.random.default_rng(0).permutation(common.IMAGES)[: count * common.BATCH]
     return loop.epoch(source.batches(order, common.BATCH, epoch=0, seed=0), 0)
 
 

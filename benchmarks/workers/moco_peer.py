@@ -1,4 +1,4 @@
-"""What the two peers of pretraining share: pictures in files, and their settings.
+"""What the two peers of pretraining share: images in files, and their settings.
 
 Arguments: scratch folder, case, steps of a section, and settings as ``none-2-1``: flags, threads,
 workers that load. Of several settings a section does all in turn, and says the rate of each.
@@ -56,13 +56,13 @@ def folder_of(scratch: Path, side: int) -> Path:
 
 
 def write_files(scratch: Path, side: int) -> None:
-    """Write the pictures as JPEG files, and the list that the published code reads."""
+    """Write the images as JPEG files, and the list that the published code reads."""
     folder = folder_of(scratch, side)
     (folder / "0").mkdir(parents=True, exist_ok=True)
     lines = []
-    for number, picture in enumerate(common.pixels(side)):
+    for number, image in enumerate(common.pixels(side)):
         path = folder / "0" / f"{number:05d}.jpg"
-        Image.fromarray(picture).save(path, quality=QUALITY)
+        Image.fromarray(image).save(path, quality=QUALITY)
         lines.append(f"{path} 0\n")
     folder.with_suffix(".txt").write_text("".join(lines), encoding="utf-8")
 
@@ -85,18 +85,18 @@ class Free(nn.Module):
 
 
 def run(
-    pictures: Callable[[Path, common.Case], Dataset[Any]],
+    images: Callable[[Path, common.Case], Dataset[Any]],
     build: Callable[[Path, common.Case, str], Callable[[DataLoader[Any]], dict[str, Any]]],
 ) -> None:
     """Serve a peer.
 
     Args:
-        pictures: Makes the data set of the files of a scratch folder, with its views.
+        images: Makes the dataset of the files of a scratch folder, with its views.
         build: Makes a model for flags; returns what trains it on a loader's batches, once.
     """
     scratch, case = Path(sys.argv[1]), common.CASES[sys.argv[2]]
     steps, uses = int(sys.argv[3]), [Use.of(one) for one in sys.argv[4:]]
-    data = pictures(scratch, case)
+    data = images(scratch, case)
 
     @cache
     def trainer(flags: str) -> Callable[[DataLoader[Any]], dict[str, Any]]:

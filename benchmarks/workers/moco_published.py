@@ -1,6 +1,6 @@
 """MoCo v2 steps of the published code; arguments: see :mod:`benchmarks.workers.moco_peer`.
 
-Its own training loop, model, data set, views and losses; the views are as large as the pictures
+Its own training loop, model, dataset, views and losses; the views are as large as the images
 instead of 224 pixels.
 """
 
@@ -21,8 +21,8 @@ from benchmarks.workers import moco_common as common
 from benchmarks.workers.moco_peer import Free, folder_of, run
 
 
-def pictures(scratch: Path, case: common.Case) -> Dataset[Any]:
-    """Return its data set, which reads the files of a list, with its views."""
+def images(scratch: Path, case: common.Case) -> Dataset[Any]:
+    """Return its dataset, which reads the files of a list, with its views."""
     loader = import_module("moco.loader")
     views = transforms.Compose([
         transforms.RandomResizedCrop(case.side, scale=(0.2, 1.0)),
@@ -57,10 +57,10 @@ def build(
     )  # fmt: skip
     parallel = torch.nn.parallel.DistributedDataParallel(model)
     wrapped = Free(parallel) if flags == "free" else parallel
-    optimiser = torch.optim.SGD(model.parameters(), 0.06, momentum=0.9, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(model.parameters(), 0.06, momentum=0.9, weight_decay=1e-4)
 
     def train(batches: DataLoader[Any]) -> dict[str, Any]:
-        main.train(batches, wrapped, optimiser, 1, args)
+        main.train(batches, wrapped, optimizer, 1, args)
         return {
             "parameters": common.trained(model.encoder_q),
             "queue": list(model.queue.T.shape),
@@ -70,4 +70,4 @@ def build(
 
 
 if __name__ == "__main__":
-    run(pictures, build)
+    run(images, build)

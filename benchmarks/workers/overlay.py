@@ -1,7 +1,7 @@
 """A poisoned training set from an opened clean cache; argv: what to do, the cache's folder.
 
 ``ready``: from the attack to a set that a loader can read. ``read``: the same, and every poisoned
-picture read once. ``stored`` and ``stored-read``: the same from the poison in a store, as the
+image read once. ``stored`` and ``stored-read``: the same from the poison in a store, as the
 stages after it do. ``stage``: the poison itself, chosen, stamped, hashed and described.
 """
 
@@ -16,20 +16,20 @@ from typing import Any, Final
 import numpy as np
 
 from backbench.images import Overlay, Pixels
-from backbench.poison.poisoning import Mark, Poison, stamp
-from backbench.stages.inputs import poisoned_pictures
+from backbench.poison.poisoning import ManifestEntry, Poison, stamp
+from backbench.stages.inputs import poisoned_images
 from benchmarks.caches import SEED, Clean
 from benchmarks.worker import serve
 
 TASK, FOLDER = sys.argv[1], Path(sys.argv[2])
 #: How often a set is made in a timed section: the clock of CPU-seconds ticks every 10 ms.
 _OFTEN: Final = 10 if TASK.endswith("read") else 1000
-#: Every which poisoned picture is compared.
+#: Every which poisoned image is compared.
 _STEP: Final = 10
 
 
 def timed(clean: Clean) -> dict[str, Any]:
-    """Make the set, or the poison; then, untimed, say what some of its pictures are."""
+    """Make the set, or the poison; then, untimed, say what some of its images are."""
     if TASK == "stage":
         return _stage(clean)
     start = time.perf_counter()
@@ -41,20 +41,20 @@ def timed(clean: Clean) -> dict[str, Any]:
     return {
         "units": _OFTEN * len(chosen),
         "seconds": seconds,
-        "pictures": [_described(clean, ready, index) for index in chosen[::_STEP]],
+        "images": [_described(clean, ready, index) for index in chosen[::_STEP]],
     }
 
 
 def _ready(clean: Clean) -> tuple[Overlay, list[int]]:
     if TASK.startswith("stored"):
-        stored = poisoned_pictures(FOLDER)
+        stored = poisoned_images(FOLDER)
         return Overlay(clean.images, stored), list(stored)
     poison = Poison(clean.attack, clean.images, SEED)
     return Overlay(clean.images, poison), poison.chosen.tolist()
 
 
 def _read(ready: Overlay, chosen: list[int]) -> None:
-    """Read pictures as a loader does: of one size out of one array, others one by one."""
+    """Read images as a loader does: of one size out of one array, others one by one."""
     pixels = ready.pixels
     for index in chosen:
         (ready.image(index) if pixels is None else pixels[index]).max()
@@ -65,9 +65,9 @@ def _described(clean: Clean, ready: Overlay, index: int) -> list[Any]:
     return _line(mark, ready.image(index) if ready.pixels is None else ready.pixels[index])
 
 
-def _line(mark: Mark, picture: Pixels) -> list[Any]:
-    """Return a picture's file, where its trigger is, and the hash of its pixels in the set."""
-    digest = hashlib.sha256(np.ascontiguousarray(picture).data).hexdigest()
+def _line(mark: ManifestEntry, image: Pixels) -> list[Any]:
+    """Return an image's file, where its trigger is, and the hash of its pixels in the set."""
+    digest = hashlib.sha256(np.ascontiguousarray(image).data).hexdigest()
     return [mark.source, mark.box.x, mark.box.y, digest]
 
 
@@ -76,8 +76,8 @@ def _stage(clean: Clean) -> dict[str, Any]:
     found = list(Poison(clean.attack, clean.images, SEED).described())
     lines = "".join(mark.line() for mark, _ in found)
     seconds = time.perf_counter() - start
-    pictures = [_line(mark, picture) for mark, picture in found[::_STEP]]
-    return {"units": len(found), "seconds": seconds, "bytes": len(lines), "pictures": pictures}
+    images = [_line(mark, image) for mark, image in found[::_STEP]]
+    return {"units": len(found), "seconds": seconds, "bytes": len(lines), "images": images}
 
 
 serve(lambda: Clean.read(FOLDER), timed)

@@ -27,13 +27,13 @@ def main() -> None:
         ("read and decode", "resize", "encode", "stamp", "hashes before and after"), 0.0
     )
     for index in group.indices[:_FILES]:
-        path = group.pictures.image(index)
+        path = group.images.image(index)
         start = time.perf_counter()
-        with Image.open(path) as picture:  # type: ignore[arg-type]
-            picture.load()
-            made = picture.convert("RGB")
+        with Image.open(path) as image:  # type: ignore[arg-type]
+            image.load()
+            made = image.convert("RGB")
         decoded = time.perf_counter()
-        square = group.pictures.square
+        square = group.images.square
         if square is not None:
             scale = square.short_side / min(made.size)
             size = (round(made.width * scale), round(made.height * scale))
@@ -45,7 +45,7 @@ def main() -> None:
         encoded = time.perf_counter()
         begin = time.perf_counter()
         before = np.asarray(made)
-        after = plan.attack.stamp(before, np.random.default_rng(index), group.pictures.split)
+        after = plan.attack.stamp(before, np.random.default_rng(index), group.images.split)
         rows = changed_rows(before, after.pixels)
         stamped = time.perf_counter()
         pixel_hashes(before, after.pixels, rows.start)

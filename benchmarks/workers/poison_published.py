@@ -1,8 +1,8 @@
 """The published poison generator; argv: its folder, configuration, what to do.
 
-``time FOLDER`` times the whole of it. ``gate SUMMARY STEP`` makes some pictures of ours with its
+``time FOLDER`` times the whole of it. ``gate SUMMARY STEP`` makes some images of ours with its
 function, at the places of our manifest, and compares the files' bytes. ``pixels FILE`` compares
-pixels before any JPEG: the file has lines of picture, x, y and SHA-256.
+pixels before any JPEG: the file has lines of image, x, y and SHA-256.
 """
 
 from __future__ import annotations
@@ -66,19 +66,19 @@ def gate(script: dict[str, Any], summary: Path, step: int) -> dict[str, int]:
     differ = 0
     for line in lines:
         path = Path(known["data_root"], split, line["source"].removeprefix(f"{split}/"))
-        picture = _made(script, path, line["boxes"][0][:2], kind)
+        image = _made(script, path, line["boxes"][0][:2], kind)
         file = io.BytesIO()
-        picture.save(file, "JPEG")
+        image.save(file, "JPEG")
         differ += file.getvalue() != (folder / line["file"]).read_bytes()
     return {"compared": len(lines), "differ": differ}
 
 
 def pixels(script: dict[str, Any], file: Path) -> dict[str, int]:
-    """Compare training pictures before any JPEG.
+    """Compare training images before any JPEG.
 
     Args:
         script: What the published file defines.
-        file: JSON, a list of ``[picture, x, y, SHA-256 of its stamped pixels]``.
+        file: JSON, a list of ``[image, x, y, SHA-256 of its stamped pixels]``.
     """
     lines = json.loads(file.read_text())
     differ = 0
@@ -89,7 +89,7 @@ def pixels(script: dict[str, Any], file: Path) -> dict[str, int]:
 
 
 def _made(script: dict[str, Any], path: Path, corner: Sequence[int], kind: str) -> Image.Image:
-    """Let the published function stamp a picture at a place."""
+    """Let the published function stamp an image at a place."""
     known = script["main"].__globals__
     places = iter(corner)
     random.randint = lambda *_: next(places)
@@ -105,8 +105,8 @@ def _made(script: dict[str, Any], path: Path, corner: Sequence[int], kind: str) 
         alpha=known[f"{kind}_alpha"],
         val=kind == "val",
     )
-    picture: Image.Image = made if kind == "val" else made[0]
-    return picture
+    image: Image.Image = made if kind == "val" else made[0]
+    return image
 
 
 if TASK == "time":

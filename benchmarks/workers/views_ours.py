@@ -1,4 +1,4 @@
-"""Views of the harness; arguments: side, colour mode."""
+"""Views of the harness; arguments: side, color mode."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from backbench.views.views import ViewParameters, draws_of, random_view, view_pa
 from benchmarks.worker import serve
 from benchmarks.workers import moco_common as common
 
-SIDE, COLOUR = int(sys.argv[1]), sys.argv[2]
+SIDE, COLOR = int(sys.argv[1]), sys.argv[2]
 BATCH = 256
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
-OPTIONS = ViewOptions.model_validate({"colour": COLOUR})
+OPTIONS = ViewOptions.model_validate({"color": COLOR})
 
 
 def batch_of(pixels: Tensor, number: int, count: int = BATCH) -> UniformBatch:
-    """Return pictures of an epoch."""
+    """Return images of an epoch."""
     indices = np.random.default_rng(number).permutation(len(pixels))[:count]
     return UniformBatch(pixels[torch.from_numpy(indices)], indices, epoch=number, seed=0)
 
@@ -48,13 +48,13 @@ def by_torchvision(image: Tensor, numbers: ViewParameters, row: int) -> Tensor:
     jitter = numbers.jitter
     for which in jitter.order[row] if jitter.active[row] else ():
         image = changes[which](image, float(jitter.factors[row, which]))
-    if jitter.grey[row]:
+    if jitter.gray[row]:
         image = V.rgb_to_grayscale(image, 3)
     return V.horizontal_flip(image) if numbers.flip[row] else image
 
 
 def prepare() -> dict[str, Any]:
-    """Make pictures, and a few views to warm up."""
+    """Make images, and a few views to warm up."""
     keep_memory()  # as every stage does
     pixels = torch.from_numpy(common.pixels(SIDE))
     ready = {"pixels": pixels, "difference": difference(pixels)}
@@ -63,7 +63,7 @@ def prepare() -> dict[str, Any]:
 
 
 def timed(ready: dict[str, Any]) -> dict[str, Any]:
-    """Make two normalised views of each picture of twenty batches."""
+    """Make two normalized views of each image of twenty batches."""
     for number in range(20):
         batch = batch_of(ready["pixels"], number)
         for view in (0, 1):

@@ -71,7 +71,7 @@ def kornia() -> Callable[[Any], Tensor]:
 
 
 def prepare() -> tuple[Callable[[Any], Any], Tensor]:
-    """Make the pipeline and pictures; some views to warm up."""
+    """Make the pipeline and images; some views to warm up."""
     pipelines = {"published": published, "torchvision": torchvision, "lightly": lightly}
     make = kornia if PEER == "kornia" else pipelines[PEER]
     ready = make(), torch.from_numpy(common.pixels(SIDE, 512))

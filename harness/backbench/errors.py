@@ -4,9 +4,9 @@
 
     BackbenchError                exit code 1
     ├── UsageError                2   the user can mend it: a file, an option, a path
-    │   ├── ConfigError           2   every fault of a benchmark file at once
+    │   ├── ConfigError           2   every problem of a benchmark file at once
     │   ├── PluginError           2   a plugin is broken, unknown or named twice
-    │   └── DataError             2   a data set is missing, unreadable or too small
+    │   └── DataError             2   a dataset is missing, unreadable or too small
     ├── StageError                1   a stage failed; the cells that need it have no number
     └── StoreError                1   the store is damaged or was made by another version
 """
@@ -25,7 +25,7 @@ class ExitCode(IntEnum):
     OK = 0
     #: Some stage failed, or the store is damaged.
     FAILED = 1
-    #: The input is at fault; nothing was written.
+    #: The input is at problem; nothing was written.
     USAGE = 2
     #: No claim fails, but the numbers that are there do not decide every one.
     UNDECIDED = 3
@@ -50,7 +50,7 @@ class PluginError(UsageError):
 
 
 class DataError(UsageError):
-    """A data set is missing, unreadable or does not fit what is asked of it."""
+    """A dataset is missing, unreadable or does not fit what is asked of it."""
 
 
 class StageError(BackbenchError):
@@ -62,11 +62,11 @@ class StoreError(BackbenchError):
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Fault:
-    """One fault of a benchmark file.
+class Problem:
+    """One problem of a benchmark file.
 
     Args:
-        path: TOML path of the fault, ``methods.moco-v2.epochs``.
+        path: TOML path of the problem, ``methods.moco-v2.epochs``.
         message: What is wrong there, and what would be right.
     """
 
@@ -78,16 +78,16 @@ class Fault:
 
 
 class ConfigError(UsageError):
-    """All the faults of one benchmark file.
+    """All the problems of one benchmark file.
 
     Args:
         source: The file, as the user named it.
-        faults: At least one fault, in the file's order.
+        problems: At least one problem, in the file's order.
     """
 
-    def __init__(self, source: str, faults: Sequence[Fault]) -> None:
+    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
         self.source = source
-        self.faults = tuple(faults)
-        count = len(self.faults)
-        head = f"{source}: {count} fault{'s' if count > 1 else ''}"
-        super().__init__("\n".join([head, *(f"  {fault}" for fault in self.faults)]))
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        head = f"{source}: {count} problem{'s' if count > 1 else ''}"
+        super().__init__("\n".join([head, *(f"  {problem}" for problem in self.problems)]))

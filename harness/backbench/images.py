@@ -1,7 +1,7 @@
-"""Image sets: labelled pictures that are small and in memory, or large and on disk.
+"""Image sets: labelled images that are small and in memory, or large and on disk.
 
 Two shapes of one thing. A *uniform* set is one uint8 array and goes through whole-batch
-operations; a *ragged* set hands out pictures one at a time, each at its own size.
+operations; a *ragged* set hands out images one at a time, each at its own size.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ Labels = NDArray[np.int64]
 
 
 class ImageSet(Protocol):
-    """Labelled RGB pictures, by index.
+    """Labelled RGB images, by index.
 
     Attributes:
-        labels: Class index of each picture, (N,), int64.
-        sources: A stable name of each picture: its path below the data set's root, or
+        labels: Class index of each image, (N,), int64.
+        sources: A stable name of each image: its path below the dataset's root, or
             ``train/000017`` where there is no file.
-        pixels: All pictures, (N, H, W, 3), uint8, where they share one size and are in
+        pixels: All images, (N, H, W, 3), uint8, where they share one size and are in
             memory; ``None`` for a ragged set.
     """
 
@@ -40,12 +40,12 @@ class ImageSet(Protocol):
 
     @property
     def pixels(self) -> Pixels | None:
-        """All pictures, (N, H, W, 3), or ``None``."""
+        """All images, (N, H, W, 3), or ``None``."""
         ...
 
     def __len__(self) -> int: ...
     def image(self, index: int) -> Pixels:
-        """Return one picture, (H, W, 3), uint8; the caller must not write to it."""
+        """Return one image, (H, W, 3), uint8; the caller must not write to it."""
         ...
 
 
@@ -70,17 +70,17 @@ class ArrayImages:
         return len(self.labels)
 
     def image(self, index: int) -> Pixels:
-        """Return one picture, (H, W, 3), uint8."""
-        picture: Pixels = self.pixels[index]
-        return picture
+        """Return one image, (H, W, 3), uint8."""
+        image: Pixels = self.pixels[index]
+        return image
 
     def writable_pixels(self) -> Pixels:
-        """Return all pictures, (N, H, W, 3), to be written to without changing the set."""
+        """Return all images, (N, H, W, 3), to be written to without changing the set."""
         return self.pixels.copy()
 
 
 class Subset:
-    """The pictures of another set at the given indices.
+    """The images of another set at the given indices.
 
     Args:
         base: The whole set.
@@ -91,42 +91,42 @@ class Subset:
         self.labels = base.labels[indices]
         self.sources = tuple(base.sources[int(i)] for i in indices)
         self.pixels = None if base.pixels is None else base.pixels[indices]
-        self._picture = _giver(base, indices) if self.pixels is None else self.pixels.__getitem__
+        self._image = _giver(base, indices) if self.pixels is None else self.pixels.__getitem__
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def image(self, index: int) -> Pixels:
-        """Return one picture, (H, W, 3), uint8."""
-        return self._picture(index)
+        """Return one image, (H, W, 3), uint8."""
+        return self._image(index)
 
 
 class Unlabelled:
     """A set as a scraper finds it: no labels, no names; no attribute leads to the set itself.
 
     Args:
-        images: The pictures.
+        images: The images.
     """
 
     def __init__(self, images: ImageSet) -> None:
         self.labels = np.full(len(images), -1, dtype=np.int64)
         self.sources = tuple(f"{index:08d}" for index in range(len(images)))
         self.pixels = images.pixels
-        self._picture = _giver(images) if self.pixels is None else self.pixels.__getitem__
+        self._image = _giver(images) if self.pixels is None else self.pixels.__getitem__
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def image(self, index: int) -> Pixels:
-        """Return one picture, (H, W, 3), uint8."""
-        return self._picture(index)
+        """Return one image, (H, W, 3), uint8."""
+        return self._image(index)
 
 
 def _giver(images: ImageSet, indices: NDArray[np.int64] | None = None) -> Callable[[int], Pixels]:
-    """Return what gives a ragged set's pictures, and has no attribute that holds the set.
+    """Return what gives a ragged set's images, and has no attribute that holds the set.
 
     A plugin is handed parts of a set, or a set without its labels: what these were taken from
-    (labels, clean versions of poisoned pictures) shall not be an attribute away.
+    (labels, clean versions of poisoned images) shall not be an attribute away.
 
     Args:
         images: The set.
@@ -136,11 +136,11 @@ def _giver(images: ImageSet, indices: NDArray[np.int64] | None = None) -> Callab
 
 
 class Overlay:
-    """Another set with some pictures replaced: a poisoned training set.
+    """Another set with some images replaced: a poisoned training set.
 
     Args:
         base: The clean set, not modified.
-        changed: New pictures by index in ``base``, (H, W, 3), uint8. Of the base's size where
+        changed: New images by index in ``base``, (H, W, 3), uint8. Of the base's size where
             the base is uniform.
     """
 
@@ -152,21 +152,21 @@ class Overlay:
 
     @cached_property
     def pixels(self) -> Pixels | None:
-        """All pictures, (N, H, W, 3), or ``None``; the new ones are put in when first asked for."""
+        """All images, (N, H, W, 3), or ``None``; the new ones are put in when first asked for."""
         if self._base.pixels is None:
             return None
         if isinstance(self._base, ArrayImages):
             pixels = self._base.writable_pixels()
         else:
             pixels = self._base.pixels.copy()
-        for index, picture in self._changed.items():
-            pixels[index] = picture
+        for index, image in self._changed.items():
+            pixels[index] = image
         return pixels
 
     def __len__(self) -> int:
         return len(self._base)
 
     def image(self, index: int) -> Pixels:
-        """Return one picture, (H, W, 3), uint8."""
-        picture = self._changed.get(index)
-        return self._base.image(index) if picture is None else picture
+        """Return one image, (H, W, 3), uint8."""
+        image = self._changed.get(index)
+        return self._base.image(index) if image is None else image

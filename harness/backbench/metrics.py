@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 
-#: Of which triggered pictures the attack success rate is a share: of those of the other classes, or
+#: Of which triggered images the attack success rate is a share: of those of the other classes, or
 #: of all, the target's own among them.
 Denominator = Literal["other-classes", "all-images"]
 
 
-#: Raise it when a metric counts otherwise than before: evaluations counted before are stale then.
+#: Raise it when a metric counts otherwise than before: earlier evaluations are then outdated.
 METRICS_VERSION = 1
 
 _SHARE, _COUNT = (0.0, 1.0), (0.0, math.inf)
@@ -56,12 +56,12 @@ def confusion_matrix(labels: Ints, predictions: Ints, classes: int) -> Ints:
 
 
 def true_positives(confusion: Ints) -> Ints:
-    """Count, for each class, its own pictures that were recognised, (classes,)."""
+    """Count, for each class, its own images that were recognized, (classes,)."""
     return np.diagonal(confusion).copy()
 
 
 def false_positives(confusion: Ints) -> Ints:
-    """Count, for each class, other classes' pictures that were taken for it, (classes,).
+    """Count, for each class, other classes' images that were taken for it, (classes,).
 
     Source: the published evaluation, ``C[:, t].sum() - C[t, t]``.
     """
@@ -79,7 +79,7 @@ def class_table(confusion: Ints) -> dict[str, list[Any]]:
 
 
 def accuracy(confusion: Ints) -> float:
-    """Return the share of pictures that were recognised, in [0, 1]."""
+    """Return the share of images that were recognized, in [0, 1]."""
     total = int(confusion.sum())
     return float(np.trace(confusion) / total) if total else float("nan")
 
@@ -87,13 +87,13 @@ def accuracy(confusion: Ints) -> float:
 def attack_success_rate(
     confusion: Ints, target: int, denominator: Denominator = "other-classes"
 ) -> float:
-    """Return the share of triggered pictures that were taken for the target.
+    """Return the share of triggered images that were taken for the target.
 
     Args:
-        confusion: Confusion matrix on triggered pictures.
+        confusion: Confusion matrix on triggered images.
         target: The target class.
-        denominator: ``other-classes``: FP over the pictures that are not of the target class;
-            ``all-images``: FP and TP over all pictures, so that a clean encoder that knows the
+        denominator: ``other-classes``: FP over the images that are not of the target class;
+            ``all-images``: FP and TP over all images, so that a clean encoder that knows the
             target class has a rate above 0.
 
     Source: the count above the line of ``other-classes`` is the published evaluation's FP;
@@ -101,10 +101,10 @@ def attack_success_rate(
     Differs: the published code gives the count and no rate.
     """
     own = confusion[target]
-    hits, pictures = confusion[:, target].sum(), confusion.sum()
+    hits, images = confusion[:, target].sum(), confusion.sum()
     if denominator == "other-classes":
-        hits, pictures = hits - own[target], pictures - own.sum()
-    return float(hits / pictures) if pictures else float("nan")
+        hits, images = hits - own[target], images - own.sum()
+    return float(hits / images) if images else float("nan")
 
 
 def score(
@@ -119,12 +119,12 @@ def score(
     """Return all metrics of one evaluation.
 
     Args:
-        labels: True classes of the validation pictures, (N,).
+        labels: True classes of the validation images, (N,).
         clean: Predictions without trigger, (N,).
         triggered: Predictions with the trigger, (N,); ``None`` without an attack.
         target: Target class; ``None`` for an untargeted attack or none.
         classes: Number of classes.
-        denominator: Of which pictures ``asr`` is a share.
+        denominator: Of which images ``asr`` is a share.
 
     Returns:
         Metrics by name; rates in [0, 1], ``target_tp`` and ``target_fp`` are counts.

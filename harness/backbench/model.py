@@ -62,7 +62,7 @@ class Stage:
         plugin: Who does it; ``None`` where the harness does (features).
         seed: Seed of every draw; ``None`` where nothing is drawn.
         inputs: Keys of the stages it reads, by role.
-        content: Fingerprint of outside content (a data set's), else empty.
+        content: Fingerprint of outside content (a dataset's), else empty.
         label: For people: ``pretrain moco-v2 on patch-targeted, seed 0``. Not in the key.
         given: Options of the inputs' plugins as this benchmark gives them, by role. Not in the
             key: they are the inputs' own, but for where files lie, and these may have moved since

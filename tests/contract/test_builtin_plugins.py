@@ -45,16 +45,16 @@ class TestPatchUntargeted(AttackContract):
     options = {"mode": "untargeted", "rate": {"of": "dataset", "value": 0.1}, "width": 8}
 
 
-class TestPatchOnPicturesOfAnySize(AttackContract):
+class TestPatchOnImagesOfAnySize(AttackContract):
     info = record("attack", "patch")
     options = {"target": "ant", "rate": {"of": "count", "value": 3}, "width": 9}
-    facts = dataclasses.replace(AttackContract.facts, size=None)
+    metadata = dataclasses.replace(AttackContract.metadata, size=None)
 
 
-class TestPatchAcrossTheWholePicture(AttackContract):
+class TestPatchAcrossTheWholeImage(AttackContract):
     info = record("attack", "patch")
     options = {"target": "ant", "width": 48}
-    facts = dataclasses.replace(AttackContract.facts, size=(48, 64))
+    metadata = dataclasses.replace(AttackContract.metadata, size=(48, 64))
 
 
 class TestPatchNineTimes(AttackContract):
@@ -87,7 +87,7 @@ TINY = {
     "backbone": {"name": "tiny-resnet", "widths": [4, 8], "strides": [1, 2], "stem_width": 4},
     "schedule": {"name": "constant", "milestones": [], "warmup_steps": 0},
     "precision": "fp32",
-    "knn_checks": 1,
+    "knn_evaluations": 1,
 }
 
 
@@ -198,7 +198,7 @@ class TestRotNetProbe(ImageEvaluatorContract):
     options = info.presets["saha2022-rotnet"] | FEW | {"pool": [2, 1]}
 
 
-# -- data sets --------------------------------------------------------------------------------
+# -- datasets --------------------------------------------------------------------------------
 
 
 class TestEmbedded(DatasetContract):
@@ -206,9 +206,9 @@ class TestEmbedded(DatasetContract):
     options = {"classes": 12, "size": 16, "train_per_class": 3, "val_per_class": 2}
 
 
-def draw(path, size, colour):
+def draw(path, size, color):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, colour).save(path)
+    Image.new("RGB", size, color).save(path)
 
 
 class TestImageFolder(DatasetContract):
@@ -239,12 +239,12 @@ class TestFileList(DatasetContract):
 
 
 class PublishedContract(DatasetContract):
-    """torchvision's reader is replaced by one that gives twenty pictures: nothing is fetched."""
+    """torchvision's reader is replaced by one that gives twenty images: nothing is fetched."""
 
     implementation_class: type[torchvision_sets.TorchvisionDataset]
 
     @pytest.fixture(autouse=True)
-    def _twenty_pictures(self, tmp_path, monkeypatch):
+    def _twenty_images(self, tmp_path, monkeypatch):
         published = self.implementation_class.published
         classes = len(published.classes.split())
         small = dataclasses.replace(published, train=2 * classes, val=classes)

@@ -31,7 +31,7 @@ from backbench.stages.run import run_stage
 from backbench.stages.task import Task
 from backbench.store.store import Store
 from backbench.testing import (
-    FACTS,
+    METADATA,
     AttackContract,
     DefenseContract,
     EvaluatorContract,
@@ -42,7 +42,7 @@ from backbench.testing.evaluator import encoder
 from backbench_evaluators.evaluator_options import LinearOptions
 from backbench_evaluators.linear import Linear
 from tests.conftest import tiny
-from tests.contract.test_kit import Centroids, Colours, Embedded, Fine, Kept, caught
+from tests.contract.test_kit import Centroids, Colors, Embedded, Fine, Kept, caught
 
 # -- what can be reached --------------------------------------------------------------------------
 
@@ -94,10 +94,10 @@ def _value(one, name):
 
 
 class Secrets:
-    """Pictures, features and labels that must not be found."""
+    """Images, features and labels that must not be found."""
 
-    def __init__(self, *, pictures=(), rows=(), labels=()):
-        self.whole = {np.ascontiguousarray(one).tobytes() for one in (*pictures, *rows, *labels)}
+    def __init__(self, *, images=(), rows=(), labels=()):
+        self.whole = {np.ascontiguousarray(one).tobytes() for one in (*images, *rows, *labels)}
 
     def found(self, *things, closures=True):
         for one in reachable(*things, closures=closures):
@@ -117,7 +117,7 @@ class Secrets:
 
 def test_the_search_finds_what_is_there():
     secret = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
-    secrets = Secrets(pictures=[secret])
+    secrets = Secrets(images=[secret])
     others = np.zeros((5, 4, 4, 3), np.uint8)
 
     class Holder:
@@ -202,7 +202,7 @@ class World:
             if stage.kind is StageKind.FEATURES
             for row in load_file(self.folder(stage) / "features.safetensors")["val"]
         ]
-        return Secrets(pictures=val["pixels"], labels=[val["labels"]], rows=rows)
+        return Secrets(images=val["pixels"], labels=[val["labels"]], rows=rows)
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +227,7 @@ def spy(monkeypatch):
 
 
 class Hidden:
-    """The file of the validation pictures, which can be taken away."""
+    """The file of the validation images, which can be taken away."""
 
     def __init__(self, path):
         self.path, self.away = path, path.with_suffix(".away")
@@ -279,7 +279,7 @@ def looking(found, secrets, names, seen, after=lambda: None):
     ],
 )
 def test_who_trains_runs_without_the_validation_split(world, spy, hidden, kind, names):
-    """Neither can it be reached, nor is it opened: the pictures are not even there."""
+    """Neither can it be reached, nor is it opened: the images are not even there."""
     seen, secrets = [], world.secrets
     hidden.take()
     spy(lambda found: looking(found, secrets, names, seen))
@@ -288,14 +288,14 @@ def test_who_trains_runs_without_the_validation_split(world, spy, hidden, kind, 
 
 
 def test_a_defense_on_the_data_sees_neither_split_nor_list(world, monkeypatch):
-    """Poisoned pictures come as they are: their clean versions and their places are nowhere."""
+    """Poisoned images come as they are: their clean versions and their places are nowhere."""
     pretrain = world.one(StageKind.PRETRAIN, "poison")
     stage = Stage(StageKind.SANITIZE, None, 0, {**pretrain.inputs, "encoder": pretrain.key})
     train = load_file(world.dataset / "train.safetensors")["pixels"]
     manifest = world.store.artifact(pretrain.inputs["poison"]) / "train.jsonl"
     places = np.array([mark.index for mark in read_manifest(manifest)])
     secrets = world.secrets
-    secrets.whole |= Secrets(pictures=train[places], labels=[places]).whole
+    secrets.whole |= Secrets(images=train[places], labels=[places]).whole
     asked = []
 
     class Looks(Defense):
@@ -314,7 +314,7 @@ def test_a_defense_on_the_data_sees_neither_split_nor_list(world, monkeypatch):
 
 def test_an_attack_has_poisoned_before_the_validation_split_is_opened(world, spy, hidden):
     seen, stage = [], world.one(StageKind.POISON)
-    secrets = Secrets(pictures=load_file(world.dataset / "val.safetensors")["pixels"])
+    secrets = Secrets(images=load_file(world.dataset / "val.safetensors")["pixels"])
     before = (world.folder(stage) / "train.jsonl").read_bytes()
     poisons = len(before.splitlines())
     hidden.take()
@@ -341,7 +341,7 @@ def test_an_attack_has_poisoned_before_the_validation_split_is_opened(world, spy
     assert (world.folder(stage) / "train.jsonl").read_bytes() == before
 
 
-def test_an_evaluator_of_pictures_learns_before_they_are_opened(world, spy, hidden):
+def test_an_evaluator_of_images_learns_before_they_are_opened(world, spy, hidden):
     stage, seen = world.one(StageKind.EVALUATE, "encoder"), []
     secrets = world.secrets
     labels = Secrets(labels=[load_file(world.dataset / "val.safetensors")["labels"]])
@@ -411,9 +411,9 @@ def test_an_evaluator_of_features_learns_before_they_are_read(world, spy, monkey
     ]
 
 
-def test_pictures_on_disk_are_opened_when_the_evaluator_has_learnt(tmp_path, monkeypatch):
+def test_images_on_disk_are_opened_when_the_evaluator_has_learnt(tmp_path, monkeypatch):
     """Of sets that are not in memory no attribute leads to the names, which tell the class."""
-    root = tmp_path / "pictures"
+    root = tmp_path / "images"
     rng = np.random.default_rng(0)
     for split in ("train", "val"):
         for name in ("ant", "bee"):
@@ -425,9 +425,9 @@ def test_pictures_on_disk_are_opened_when_the_evaluator_has_learnt(tmp_path, mon
     store.prepare()
     options = {"root": str(root)}
     plugin = {"kind": "dataset", "name": "image-folder", "options": options}
-    facts = {"classes": ["ant", "bee"], "train": 6, "val": 6, "size": None}
-    facts["train_per_class"] = [3, 3]
-    hygiene._put(store, "d" * 32, stage={"plugin": plugin}, facts={"dataset": facts})
+    metadata = {"classes": ["ant", "bee"], "train": 6, "val": 6, "size": None}
+    metadata["train_per_class"] = [3, 3]
+    hygiene._put(store, "d" * 32, stage={"plugin": plugin}, metadata={"dataset": metadata})
     from backbench.nn import save_encoder
 
     save_encoder(hygiene._put(store, "e" * 32), encoder())
@@ -444,7 +444,7 @@ def test_pictures_on_disk_are_opened_when_the_evaluator_has_learnt(tmp_path, mon
                 path.write_bytes(content)
 
         def predict(self, encoder, images):
-            held = [images._picture, *vars(images).values()]
+            held = [images._image, *vars(images).values()]
             assert not any(isinstance(one, FileImages) for one in held)
             assert not any("ant" in str(one) for one in vars(images).values())
             assert images.image(5).ndim == 3
@@ -476,7 +476,7 @@ def test_parts_of_a_set_do_not_hold_the_set():
             return self.kept[index]
 
     rows = np.array([4, 1])
-    rest = Secrets(pictures=pixels[[0, 2, 3, 5]], labels=[labels])
+    rest = Secrets(images=pixels[[0, 2, 3, 5]], labels=[labels])
     for images in (uniform, Ragged()):
         part, bare = Subset(images, rows), Unlabelled(images)
         for position, row in enumerate(rows):
@@ -510,30 +510,30 @@ def _nothing_kept():
 
 
 class Adapts(Centroids):
-    """Moves to where the pictures are that it is asked about."""
+    """Moves to where the images are that it is asked about."""
 
     def predict(self, features):
-        self.centres = self.centres - (features.mean(axis=0) > 0)
+        self.centers = self.centers - (features.mean(axis=0) > 0)
         return super().predict(features)
 
 
 class Carries(Centroids):
     def fit(self, features, labels, classes):
         super().fit(features, labels, classes)
-        self.centres = self.centres + Remembers.noise()
+        self.centers = self.centers + Remembers.noise()
 
     def predict(self, features):
         Remembers.keep(features)
         return super().predict(features)
 
     def state(self):
-        return {"centres": self.centres}
+        return {"centers": self.centers}
 
 
-class CarriesColours(Colours):
+class CarriesColors(Colors):
     def fit(self, encoder, images):
         super().fit(encoder, images)
-        self.centres = self.centres + Remembers.noise()
+        self.centers = self.centers + Remembers.noise()
 
     def predict(self, encoder, images):
         Remembers.keep(images.pixels)
@@ -541,7 +541,7 @@ class CarriesColours(Colours):
 
 
 class LooksIntoTheStore(Defense):
-    """Goes from its checkpoint to the pictures of the evaluation."""
+    """Goes from its checkpoint to the images of the evaluation."""
 
     def repair(self, encoder, context):
         import copy
@@ -572,8 +572,8 @@ class ChoosesByThem(Fine):
         (EvaluatorContract, Kept, Carries, "test_nothing_is_learnt_from_the_validation_split"),
         (
             ImageEvaluatorContract,
-            Colours,
-            CarriesColours,
+            Colors,
+            CarriesColors,
             "test_nothing_is_learnt_from_the_validation_split",
         ),
         (
@@ -598,7 +598,7 @@ def test_what_follows_from_the_validation_split_is_caught(tmp_path, contract, ri
             assert caught(contract, one, test, tmp_path / name) == is_caught
 
 
-# -- a part of the training pictures to choose on ---------------------------------------------
+# -- a part of the training images to choose on ---------------------------------------------
 
 
 def test_a_selection_split_is_a_share_of_each_class():
@@ -620,7 +620,7 @@ def test_a_selection_split_is_a_share_of_each_class():
 
 
 def noisy(seed, count):
-    """Two classes that one of 40 features tells apart: with few pictures a penalty helps."""
+    """Two classes that one of 40 features tells apart: with few images a penalty helps."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 2
     features = rng.standard_normal((count, 40)).astype(np.float32)
@@ -628,7 +628,7 @@ def noisy(seed, count):
     return features, labels
 
 
-def test_a_penalty_is_chosen_on_training_pictures():
+def test_a_penalty_is_chosen_on_training_images():
     features, labels = noisy(0, 60)
     penalties = (0.1, 1e-6, 10.0)
     options = LinearOptions(label_fraction=1.0, penalty=penalties)
@@ -648,7 +648,7 @@ def test_a_penalty_is_chosen_on_training_pictures():
     best = max(accuracies.values())
     assert said["penalty"] == max(p for p in penalties if accuracies[str(p)] == best)
     assert len(set(accuracies.values())) > 1
-    # learnt again from all the labelled pictures
+    # learnt again from all the labelled images
     alone = Linear(LinearOptions(label_fraction=1.0, penalty=said["penalty"]), 3)
     alone.fit(features, labels, 2)
     for name, array in alone.state().items():
@@ -665,11 +665,11 @@ def test_options_of_one_penalty_are_what_they_were():
         with pytest.raises(ValidationError) as raised:
             LinearOptions(penalty=wrong)
         assert raised.value.error_count() == 1
-    few = replace(FACTS, train_per_class=(9, 9, 9))
-    assert list(LinearOptions(penalty=1.0).faults(few)) == []
-    (said,) = LinearOptions(penalty=[0.1, 1.0]).faults(few)
-    assert said.startswith("penalty: no class has two labelled pictures")
-    assert list(LinearOptions(penalty=[0.1, 1.0], label_fraction=0.5).faults(few)) == []
+    few = replace(METADATA, train_per_class=(9, 9, 9))
+    assert list(LinearOptions(penalty=1.0).problems(few)) == []
+    (said,) = LinearOptions(penalty=[0.1, 1.0]).problems(few)
+    assert said.startswith("penalty: no class has two labelled images")
+    assert list(LinearOptions(penalty=[0.1, 1.0], label_fraction=0.5).problems(few)) == []
 
 
 def test_the_record_says_what_was_chosen(world, monkeypatch):
@@ -678,7 +678,7 @@ def test_the_record_says_what_was_chosen(world, monkeypatch):
     info = world.registry.find("evaluator", "linear").info
     monkeypatch.setattr(Task, "plugin", lambda _: (Linear, options, info))
     record = world.run(replace(stage, seed=17))
-    assert record.facts["selection"]["penalty"] in options.penalty
-    assert set(record.facts["selection"]["accuracy"]) == {"0.0001", "0.01"}
+    assert record.metadata["selection"]["penalty"] in options.penalty
+    assert set(record.metadata["selection"]["accuracy"]) == {"0.0001", "0.01"}
     monkeypatch.undo()
-    assert "selection" not in world.again(stage).facts
+    assert "selection" not in world.again(stage).metadata

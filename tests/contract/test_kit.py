@@ -1,4 +1,4 @@
-"""The conformance kit finds the faults that it is made for: each one here is caught by its test."""
+"""The conformance kit finds the problems that it is made for: each one here is caught by its test."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Fine(Attack):
 
 
 ATTACK_TESTS = [name for name in dir(AttackContract) if name.startswith(("test_cho", "test_sta"))]
-ATTACK_TESTS += ["test_boxes_lie_on_the_picture", "test_labels_are_not_changed"]
+ATTACK_TESTS += ["test_boxes_lie_on_the_image", "test_labels_are_not_changed"]
 
 
 @pytest.mark.parametrize("test", ATTACK_TESTS)
@@ -114,12 +114,12 @@ class Outside(Fine):
         return super().stamp(image, rng, split)._replace(box=Box(3, 2, 4, 3))
 
 
-class OffThePicture(Fine):
+class OffTheImage(Fine):
     def stamp(self, image, rng, split):
         return super().stamp(image, rng, split)._replace(box=Box(3, 2, 30, 4))
 
 
-class SecondOffThePicture(Fine):
+class SecondOffTheImage(Fine):
     def stamp(self, image, rng, split):
         return super().stamp(image, rng, split)._replace(others=(Box(-1, 2, 3, 4),))
 
@@ -174,12 +174,12 @@ class NoClass(Fine):
         (InPlace, "test_stamp_does_not_change_its_input"),
         (Smaller, "test_stamp_keeps_shape_and_dtype"),
         (Floats, "test_stamp_keeps_shape_and_dtype"),
-        (Outside, "test_stamp_changes_the_picture_inside_its_boxes_only"),
-        (OffThePicture, "test_boxes_lie_on_the_picture"),
-        (SecondOffThePicture, "test_boxes_lie_on_the_picture"),
+        (Outside, "test_stamp_changes_the_image_inside_its_boxes_only"),
+        (OffTheImage, "test_boxes_lie_on_the_image"),
+        (SecondOffTheImage, "test_boxes_lie_on_the_image"),
         (Nothing, "test_stamp_shows"),
-        (Remembers, "test_stamp_depends_on_picture_generator_and_split_alone"),
-        (GlobalStamp, "test_stamp_depends_on_picture_generator_and_split_alone"),
+        (Remembers, "test_stamp_depends_on_image_generator_and_split_alone"),
+        (GlobalStamp, "test_stamp_depends_on_image_generator_and_split_alone"),
         (GlobalChoice, "test_choice_depends_on_the_generator_alone"),
         (Relabels, "test_labels_are_not_changed"),
         (Twice, "test_choice_is_distinct_and_in_range"),
@@ -195,12 +195,12 @@ def test_a_wrong_attack_is_caught(bad, test):
 
 class Centroids(Evaluator):
     def fit(self, features, labels, classes):
-        self.centres = np.full((classes, features.shape[1]), 100.0)
+        self.centers = np.full((classes, features.shape[1]), 100.0)
         for label in np.unique(labels):
-            self.centres[label] = features[labels == label].mean(axis=0)
+            self.centers[label] = features[labels == label].mean(axis=0)
 
     def predict(self, features):
-        return -np.square(features[:, None] - self.centres).sum(axis=2)
+        return -np.square(features[:, None] - self.centers).sum(axis=2)
 
 
 class OneColumn(Centroids):
@@ -219,14 +219,14 @@ class Scales(Centroids):
         return super().predict(features)
 
 
-class Centres(Centroids):
+class Centers(Centroids):
     def predict(self, features):
         return super().predict(features - features.mean(axis=0))
 
 
 class Guesses(Centroids):
     def predict(self, features):
-        return np.random.rand(len(features), len(self.centres))  # noqa: NPY002
+        return np.random.rand(len(features), len(self.centers))  # noqa: NPY002
 
 
 class Divides(Centroids):
@@ -237,23 +237,23 @@ class Divides(Centroids):
 
 class Kept(Centroids):
     def state(self):
-        return {"centres": self.centres}
+        return {"centers": self.centers}
 
     def restore(self, state):
-        if set(state) != {"centres"}:
-            raise ValueError("not centres")
-        self.centres = state["centres"]
+        if set(state) != {"centers"}:
+            raise ValueError("not centers")
+        self.centers = state["centers"]
 
 
 class Mixes(Kept):
     def restore(self, state):
         super().restore(state)
-        self.centres = self.centres[::-1]
+        self.centers = self.centers[::-1]
 
 
 class TakesAnything(Kept):
     def restore(self, state):
-        self.centres = state.get("centres")
+        self.centers = state.get("centers")
 
 
 def test_a_wrong_head_is_caught():
@@ -268,10 +268,10 @@ def test_a_wrong_head_is_caught():
     ("bad", "test"),
     [
         (OneColumn, "test_scores_have_a_column_for_each_class"),
-        (SeenOnly, "test_a_class_without_pictures_has_a_column_too"),
+        (SeenOnly, "test_a_class_without_images_has_a_column_too"),
         (Scales, "test_its_input_is_not_changed"),
-        (Centres, "test_a_picture_is_scored_whatever_its_company"),
-        (Divides, "test_a_picture_without_features_is_scored"),
+        (Centers, "test_a_image_is_scored_whatever_its_company"),
+        (Divides, "test_a_image_without_features_is_scored"),
         (Guesses, "test_separable_features_are_learnt"),
         (Guesses, "test_scores_depend_on_features_and_seed_alone"),
         (Guesses, "test_global_generators_are_untouched"),
@@ -282,56 +282,56 @@ def test_a_wrong_evaluator_is_caught(bad, test):
     assert caught(EvaluatorContract, bad, test)
 
 
-class Colours(ImageEvaluator):
-    """The nearest mean colour."""
+class Colors(ImageEvaluator):
+    """The nearest mean color."""
 
     def fit(self, encoder, images):
-        self.centres = np.full((self.context.classes, 3), 1000.0)
+        self.centers = np.full((self.context.classes, 3), 1000.0)
         for label in np.unique(images.labels):
-            self.centres[label] = images.pixels[images.labels == label].mean(axis=(0, 1, 2))
+            self.centers[label] = images.pixels[images.labels == label].mean(axis=(0, 1, 2))
 
     def predict(self, encoder, images):
         means = np.stack([images.image(i).mean(axis=(0, 1)) for i in range(len(images))])
-        return {"colour": -np.square(means[:, None] - self.centres).sum(axis=2)}
+        return {"color": -np.square(means[:, None] - self.centers).sum(axis=2)}
 
 
-class AllColours(Colours):
+class AllColors(Colors):
     def predict(self, encoder, images):
         means = np.stack([images.image(i).mean(axis=(0, 1)) for i in range(len(images))])
-        means -= means.mean(axis=0) - self.centres[:3].mean(axis=0)
-        return -np.square(means[:, None] - self.centres).sum(axis=2)
+        means -= means.mean(axis=0) - self.centers[:3].mean(axis=0)
+        return -np.square(means[:, None] - self.centers).sum(axis=2)
 
 
-class Peeks(Colours):
+class Peeks(Colors):
     def predict(self, encoder, images):
         return np.eye(self.context.classes)[images.labels]
 
 
-class Trains(Colours):
+class Trains(Colors):
     def fit(self, encoder, images):
         super().fit(encoder, images)
         encoder.train()
 
 
-class Brightens(Colours):
+class Brightens(Colors):
     def fit(self, encoder, images):
         images.pixels[:] = images.pixels // 2
         super().fit(encoder, images)
 
 
-class TorchDraws(Colours):
+class TorchDraws(Colors):
     def fit(self, encoder, images):
         import torch
 
         super().fit(encoder, images)
-        self.centres += torch.rand(1).item()
+        self.centers += torch.rand(1).item()
 
 
 @pytest.mark.parametrize(
     ("bad", "test"),
     [
-        (AllColours, "test_a_picture_is_scored_whatever_its_company"),
-        (Peeks, "test_colours_are_learnt"),
+        (AllColors, "test_a_image_is_scored_whatever_its_company"),
+        (Peeks, "test_colors_are_learnt"),
         (Trains, "test_its_input_is_not_changed"),
         (Brightens, "test_its_input_is_not_changed"),
         (TorchDraws, "test_scores_depend_on_features_and_seed_alone"),
@@ -339,8 +339,8 @@ class TorchDraws(Colours):
         (Centroids, "test_target_is_a_class_of_its_kind"),
     ],
 )
-def test_a_wrong_evaluator_of_pictures_is_caught(bad, test):
-    assert not caught(ImageEvaluatorContract, Colours, test)
+def test_a_wrong_evaluator_of_images_is_caught(bad, test):
+    assert not caught(ImageEvaluatorContract, Colors, test)
     assert caught(ImageEvaluatorContract, bad, test)
 
 
@@ -417,9 +417,9 @@ class ByObject(Embedded):
     ("bad", "test"),
     [
         (Darker, "test_loading_again_gives_the_same"),
-        (FewerThanAnnounced, "test_facts_are_what_is_loaded"),
+        (FewerThanAnnounced, "test_metadata_are_what_is_loaded"),
         (FromOne, "test_labels_are_classes"),
-        (SameNames, "test_sources_name_one_picture_each"),
+        (SameNames, "test_sources_name_one_image_each"),
         (ByObject, "test_fingerprint_is_stable"),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 
 from backbench.cli.main import cli
 from backbench.images import ArrayImages
-from backbench.plugin import DatasetFacts
+from backbench.plugin import DatasetMetadata
 from backbench.plugin.hookspecs import BackbenchHooks
 from backbench.plugin.registry import Origin, Registry
 from backbench.poison.poisoning import choose, stamp
@@ -80,9 +80,9 @@ def test_the_plugin_in_the_how_to_works(tmp_path: Path, monkeypatch: pytest.Monk
     assert registry.failures == []
     found = registry.find("attack", "corner")
     options = found.info.options.model_validate({"target": "wren"})
-    facts = DatasetFacts(("heron", "wren"), 8, 8, (16, 16), (4, 4))
-    assert list(options.faults(facts)) == []
-    attack = found.implementation()(options, facts)
+    metadata = DatasetMetadata(("heron", "wren"), 8, 8, (16, 16), (4, 4))
+    assert list(options.problems(metadata)) == []
+    attack = found.implementation()(options, metadata)
     images = ArrayImages(
         np.zeros((8, 16, 16, 3), np.uint8), np.arange(8) // 4, [str(i) for i in range(8)]
     )

@@ -43,7 +43,7 @@ def finish(file: Path, root: Path, rates: dict[str, float]) -> None:
                 key=key,
                 stage=describe(stage),
                 label=stage.label,
-                facts={"target": target, "images": 200, "asr_denominator": "other-classes"},
+                metadata={"target": target, "images": 200, "asr_denominator": "other-classes"},
                 metrics=score(LABELS, clean, triggered, target, 4),
                 wall_s=0,
                 cpu_s=0,
@@ -75,7 +75,7 @@ def test_two_methods(finished: Path, bench: Bench) -> None:
     content = json.loads(done.assert_ok().out)
     assert {one["metric"] for one in content["comparisons"]} == {"asr"}
     for one in content["comparisons"]:
-        assert one["difference"]["over"] == "seeds and pictures"
+        assert one["difference"]["over"] == "seeds and images"
         assert 0.3 < one["difference"]["mean"] < 0.6
         assert one["p"] <= one["p_holm"] < 0.1
     text = bench("compare", *sides, file, "--store", store, "--format", "markdown").assert_ok()

@@ -35,7 +35,7 @@ assert not heavy, heavy
         ["check"],
         ["plan"],
         ["plan", "--format", "json"],
-        ["plan", "--survival"],
+        ["plan", "--visibility"],
         ["schema"],
     ],
     ids=" ".join,
@@ -53,7 +53,7 @@ def test_torch_is_not_imported(tiny_file: Path, arguments: list[str]) -> None:
 
 
 def test_check(tiny_file: Path, bench: Bench) -> None:
-    assert "16 cells, no fault" in bench("check", str(tiny_file)).assert_ok().out
+    assert "16 cells, no problem" in bench("check", str(tiny_file)).assert_ok().out
 
 
 @pytest.mark.parametrize(
@@ -101,14 +101,14 @@ def test_a_plan_leaves_an_empty_folder_fit_for_a_store(
 
 def test_a_plan_tells_how_often_triggers_survive(tiny_file: Path, bench: Bench) -> None:
     def both(found: str) -> list[float]:
-        rows = json.loads(found)["survival"]
+        rows = json.loads(found)["visibility"]
         assert [(row["attack"], row["method"]) for row in rows] == [
             ("targeted", "moco-v2"),
             ("targeted", "rotnet"),
         ]
         return [row["shares"]["both"] for row in rows]
 
-    plan = ("plan", str(tiny_file), "--format", "json", "--survival")
+    plan = ("plan", str(tiny_file), "--format", "json", "--visibility")
     large = both(bench(*plan).assert_ok().out)
     assert 0.5 < large[0] < large[1]  # rotnet's crops are larger
     small = tiny().replace(
@@ -116,13 +116,13 @@ def test_a_plan_tells_how_often_triggers_survive(tiny_file: Path, bench: Bench) 
     )
     tiny_file.write_text(small, encoding="utf-8")
     assert both(bench(*plan).assert_ok().out)[0] < 0.01
-    text = bench("plan", str(tiny_file), "--survival").assert_ok().out
+    text = bench("plan", str(tiny_file), "--visibility").assert_ok().out
     assert "targeted · moco-v2 · drawn: both 0.0" in text
     assert "cannot work; make the trigger larger" in text
-    assert "survival" not in json.loads(bench(*plan[:-1]).assert_ok().out)
+    assert "visibility" not in json.loads(bench(*plan[:-1]).assert_ok().out)
 
 
-def test_faults_end_in_exit_code_2_and_write_nothing(tmp_path: Path, bench: Bench) -> None:
+def test_problems_end_in_exit_code_2_and_write_nothing(tmp_path: Path, bench: Bench) -> None:
     Path("bad.toml").write_text(tiny().replace("epochs = 2", "epocs = 2"), encoding="utf-8")
     for command in ("check", "plan", "run", "show"):
         outcome = bench(command, "bad.toml")
@@ -183,7 +183,7 @@ def test_plugins_lists_origin_paper_and_options(bench: Bench) -> None:
 def test_plugins_show_documents_every_option(bench: Bench) -> None:
     text = bench("plugins", "show", "moco-v2").assert_ok().out
     assert "temperature: float = 0.2 (> 0)" in text
-    assert "optimiser.lr: float = 0.06 (> 0)" in text  # MoCo's, not any optimiser's
+    assert "optimizer.lr: float = 0.06 (> 0)" in text  # MoCo's, not any optimizer's
     assert "CVPR 2020" in text or "arXiv" in text
 
 

@@ -53,12 +53,12 @@ def test_torch_is_not_imported(tmp_path: Path, arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("scale", ["cifar10", "embedded"])
-def test_what_is_written_is_without_fault(bench: Bench, scale: str) -> None:
+def test_what_is_written_is_without_problem(bench: Bench, scale: str) -> None:
     written = bench(
         "reproduce", "saha2022", "--scale", scale, "--write", "b.toml", "--seeds", "0,1"
     )
     assert "backbench run b.toml" in written.assert_ok().out
-    assert "no fault" in bench("check", "b.toml").assert_ok().out
+    assert "no problem" in bench("check", "b.toml").assert_ok().out
     assert "image-steps" in bench("plan", "b.toml").assert_ok().out
     again = bench("reproduce", "saha2022", "--write", "b.toml")
     assert again.code == 2
@@ -66,7 +66,7 @@ def test_what_is_written_is_without_fault(bench: Bench, scale: str) -> None:
     assert [path.name for path in Path.cwd().iterdir()] == ["b.toml"]
 
 
-def test_the_full_matrix_asks_for_its_pictures(bench: Bench) -> None:
+def test_the_full_matrix_asks_for_its_images(bench: Bench) -> None:
     outcome = bench("reproduce", "saha2022")
     assert outcome.code == 2
     assert "give --data DIR" in outcome.err
@@ -91,7 +91,7 @@ def test_one_sentence(bench: Bench, arguments: list[str], sentence: str) -> None
     assert list(Path.cwd().iterdir()) == []
 
 
-def test_the_full_matrix_is_planned_without_its_pictures(
+def test_the_full_matrix_is_planned_without_its_images(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def cannot(*_arguments: object) -> object:
@@ -100,11 +100,11 @@ def test_the_full_matrix_is_planned_without_its_pictures(
     monkeypatch.setattr("backbench.estimate.hours.try_out", cannot)
     plan = ("reproduce", "saha2022", "--plan", "--profile", "replicated")
     text = bench(*plan).assert_ok().out
-    assert "ImageNet-100 not given: counted with 126,689 + 5,000 pictures" in text
+    assert "ImageNet-100 not given: counted with 126,689 + 5,000 images" in text
     assert "triggers not given: made ones of the same numbers" in text
     assert "could not be measured: not here" in text
     found = json.loads(bench(*plan, "--format", "json").assert_ok().out)
-    # two methods, each with and without poison; whole batches of 256 and 512 pictures
+    # two methods, each with and without poison; whole batches of 256 and 512 images
     moco, byol = (126_689 // size * size * 200 * 2 for size in (256, 512))
     assert found["costs"]["image_steps"] == {"moco-v2": moco * 2, "byol": byol * 4}
     assert len(found["cells"]) == 2 * 3
@@ -116,20 +116,20 @@ def test_plan_run_and_plan_again(bench: Bench) -> None:
     command = ("reproduce", "saha2022", "--scale", "embedded", "--device", "cpu")
     text = bench(*command, "--plan").assert_ok().out
     assert "measured here: " in text
-    assert " pictures/s on cpu (" in text
+    assert " images/s on cpu (" in text
     assert "16 cells and 8 controls" in text
     planned = json.loads(bench(*command, "--plan", "--format", "json").assert_ok().out)
     assert list(Path.cwd().iterdir()) == []
 
     ran = bench(*command, "--executor", "serial", "--format", "json").assert_ok()
     assert {row["method"] for row in json.loads(ran.out)["rows"]} == {"moco-v2", "rotnet"}
-    sizes = {"encoders": 0, "features": 0, "decoded pictures": 0, "poisoned pictures": 0}
+    sizes = {"encoders": 0, "features": 0, "decoded images": 0, "poisoned images": 0}
     forms = {
         "pretrain": "encoders",
         "repair": "encoders",
         "features": "features",
-        "dataset": "decoded pictures",
-        "poison": "poisoned pictures",
+        "dataset": "decoded images",
+        "poison": "poisoned images",
     }
     for path in Path("store", "records").iterdir():
         record = json.loads(path.read_text(encoding="utf-8"))

@@ -94,7 +94,7 @@ def test_metrics_follow_from_stored_predictions(finished: Path) -> None:
             found["labels"],
             found["clean_predictions"],
             found.get("triggered_predictions"),
-            record.facts["target"],
+            record.metadata["target"],
             4,
         )
         assert again == record.metrics
@@ -112,8 +112,8 @@ def test_the_manifest_tells_what_was_changed(finished: Path) -> None:
     key = next(key for key in store.done() if (store.artifact(key) / "train.jsonl").is_file())
     record = store.record(key)
     assert record is not None
-    assert record.facts["target_name"] == class_names(4)[0]
-    assert record.facts["poisons"] == 24
+    assert record.metadata["target_name"] == class_names(4)[0]
+    assert record.metadata["poisons"] == 24
     marks = list(read_manifest(store.artifact(key) / "train.jsonl"))
     clean = load_file(store.artifact(record.stage["inputs"]["dataset"]) / "train.safetensors")
     changed = load_file(store.artifact(key) / "images.safetensors")
@@ -146,7 +146,7 @@ def test_plan_says_what_is_cached(finished: Path, bench: Bench) -> None:
     Path("more.toml").write_text(more, encoding="utf-8")
     plan = json.loads(bench("plan", "more.toml", "--store", store, "--format", "json").out)
     cached = [stage["cached"] for stage in plan["stages"]]
-    assert (sum(cached), len(cached)) == (50, 99)  # a seed more: all but the data set is new
+    assert (sum(cached), len(cached)) == (50, 99)  # a seed more: all but the dataset is new
     assert bench("plan", "more.toml", "--store", store).assert_ok().out.count("pretrain") == 1
 
 

@@ -115,10 +115,10 @@ def test_what_collapses_stops_and_the_rest_goes_on(
     assert done.returncode == 1
     for attack in ("none", "targeted"):
         said = f"failed: pretrain constant · {attack} · seed 0: the encoder has collapsed: after "
-        assert f"{said}epoch 1 of 3 the features of all pictures are equal" in done.stderr
+        assert f"{said}epoch 1 of 3 the features of all images are equal" in done.stderr
     assert "2 failed" in done.stderr
     assert f"warning: targeted · blind · drawn: {WARNING}" in done.stderr
-    assert f"¶ flagged: pretrain blind · targeted · seed 0: trigger-survival: {WARNING}" in (
+    assert f"¶ flagged: pretrain blind · targeted · seed 0: trigger-visibility: {WARNING}" in (
         done.stdout
     )
     store = Store(folder / "store")
@@ -143,7 +143,7 @@ def test_the_flag_is_on_the_row_of_the_encoder_and_on_no_other(show: Bench) -> N
     (flag,) = flags.pop(("blind", "targeted"))
     assert (flag["stage"], flag["name"]) == (
         "pretrain blind · targeted · seed 0",
-        "trigger-survival",
+        "trigger-visibility",
     )
     assert set(flags.values()) == {None}
 
@@ -158,7 +158,7 @@ def test_the_flag_is_on_the_row_of_the_encoder_and_on_no_other(show: Bench) -> N
 
 def test_why_tells_the_flag_at_its_stage(show: Bench) -> None:
     text = show("--why", "method=blind,attack=targeted").out
-    before, _, after = text.partition(f"flagged: trigger-survival: {WARNING}")
+    before, _, after = text.partition(f"flagged: trigger-visibility: {WARNING}")
     assert before.rstrip().splitlines()[-1].lstrip()[0].isdigit()  # seconds of the training
     assert "pretrain blind · targeted · seed 0" in before
     assert "features blind" in after
@@ -171,7 +171,7 @@ def test_a_plan_warns_unless_it_is_asked(
     plain = bench("plan").assert_ok()
     assert f"warning: targeted · blind · drawn: {WARNING}" in plain.err
     assert plain.err.count("warning") == 1
-    asked = bench("plan", "--survival").assert_ok()
+    asked = bench("plan", "--visibility").assert_ok()
     assert not asked.err
     assert WARNING in asked.out
     assert finished

@@ -20,11 +20,11 @@ PLUGIN = """
 import os, signal
 from pathlib import Path
 from typing import Annotated
-from backbench.plugin import Field, NotInKey, SSLMethodInfo, hookimpl
+from backbench.plugin import Field, ExcludeFromKey, SSLMethodInfo, hookimpl
 from backbench_ssl.method_options import RotNetOptions
 
 class MortalOptions(RotNetOptions):
-    poison: Annotated[str, NotInKey()] = Field("", description="a file: whoever finds it dies")
+    poison: Annotated[str, ExcludeFromKey()] = Field("", description="a file: whoever finds it dies")
 
 @hookimpl
 def register_ssl_methods():
@@ -65,7 +65,7 @@ precision = "fp32"
 last_batch = "keep"
 backbone = { name = "tiny-resnet", widths = [8, 8], strides = [2, 2] }
 schedule = { name = "constant", milestones = [] }
-optimiser = { lr = 0.01 }
+optimizer = { lr = 0.01 }
 MORE
 
 [[matrix]]
@@ -145,7 +145,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path: Path, site: Path)
         assert (found / name).read_bytes() == (expected / name).read_bytes()
     assert not checkpoint.exists()
     resumed = {
-        name: Store(tmp_path / name).record(key).facts.get("resumed")
+        name: Store(tmp_path / name).record(key).metadata.get("resumed")
         for name in ("whole", "killed")
     }
     assert resumed == {"whole": None, "killed": 2}
@@ -153,7 +153,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path: Path, site: Path)
 
 
 def test_two_devices_give_the_same_encoder_under_the_same_key(tmp_path: Path) -> None:
-    """Over four epochs, the first process alone looks for neighbours and keeps the state.
+    """Over four epochs, the first process alone looks for neighbors and keeps the state.
 
     MoCo, since its shuffle goes wrong if the two draw different numbers after that.
     """
@@ -173,6 +173,6 @@ def test_two_devices_give_the_same_encoder_under_the_same_key(tmp_path: Path) ->
     for devices, store in stores.items():
         record = store.record(key)
         assert record is not None
-        assert record.facts["arithmetic"]["devices"] == devices
-        assert record.facts["arithmetic"]["precision"] == "fp32"
+        assert record.metadata["arithmetic"]["devices"] == devices
+        assert record.metadata["arithmetic"]["precision"] == "fp32"
         assert not list((store.root / "tmp").iterdir())

@@ -163,7 +163,7 @@ def test_a_prediction_edited_with_its_hash(store: Path, bench: Bench) -> None:
     predictions[5] = (predictions[5] + 1) % 4
     write_predictions(path, tensors)
     fix_hashes(store, key)
-    only(differing(bench, "--store", str(store)), key, "picture 5", "highest score")
+    only(differing(bench, "--store", str(store)), key, "image 5", "highest score")
 
     scores = tensors["triggered_scores"]  # now the scores as well
     scores[5] = 0
@@ -183,21 +183,21 @@ def test_labels_edited_with_their_hash(store: Path, bench: Bench) -> None:
     tensors["labels"] = tensors["labels"][::-1].copy()
     write_predictions(path, tensors)
     fix_hashes(store, key)
-    only(differing(bench, "--store", str(store)), key, "labels", "validation pictures")
+    only(differing(bench, "--store", str(store)), key, "labels", "validation images")
 
 
 def test_a_poison_moved_by_a_pixel(store: Path, bench: Bench) -> None:
-    """Manifest, picture and hashes agree with each other, and not with the seed."""
+    """Manifest, image and hashes agree with each other, and not with the seed."""
     key = key_of(store, "poison")
     folder = store / "artifacts" / key
     tensors = load_file(folder / "images.safetensors")
     lines = (folder / "train.jsonl").read_text(encoding="utf-8").splitlines()
     mark = json.loads(lines[3])
     x, y, width, height = mark["boxes"][0]
-    picture = tensors["pixels"][3]
-    moved = picture.copy()
-    step = 1 if x + width < picture.shape[1] else -1
-    moved[y : y + height, x + step : x + step + width] = picture[y : y + height, x : x + width]
+    image = tensors["pixels"][3]
+    moved = image.copy()
+    step = 1 if x + width < image.shape[1] else -1
+    moved[y : y + height, x + step : x + step + width] = image[y : y + height, x : x + width]
     tensors["pixels"][3] = moved
     mark["boxes"][0][0] += step
     mark["after"] = pixel_hash(moved)
@@ -208,7 +208,7 @@ def test_a_poison_moved_by_a_pixel(store: Path, bench: Bench) -> None:
     only(differing(bench, "--store", str(store)), key, "train.jsonl: line 4", "derived")
 
 
-def test_a_poisoned_picture_changed_alone(store: Path, bench: Bench) -> None:
+def test_a_poisoned_image_changed_alone(store: Path, bench: Bench) -> None:
     key = key_of(store, "poison")
     path = store / "artifacts" / key / "images.safetensors"
     tensors = load_file(path)
@@ -216,7 +216,7 @@ def test_a_poisoned_picture_changed_alone(store: Path, bench: Bench) -> None:
     index = int(tensors["indices"][2])
     save_file(tensors, path)
     fix_hashes(store, key)
-    words = (f"poisoned picture {index}: 1 pixels", "x = 9, y = 7")
+    words = (f"poisoned image {index}: 1 pixels", "x = 9, y = 7")
     only(differing(bench, "--store", str(store)), key, *words)
 
 
@@ -240,7 +240,7 @@ def test_a_metric_changed(store: Path, bench: Bench, metric: str) -> None:
 
 def test_the_target_changed(store: Path, bench: Bench) -> None:
     key = key_of(store, "poison")
-    edit(store, key, lambda record: record["facts"].update(target=1))
+    edit(store, key, lambda record: record["metadata"].update(target=1))
     found = differing(bench, "--store", str(store))
     assert any(key in line and "target = 1" in line for line in found)
 
@@ -432,7 +432,7 @@ def test_imported_rows_are_marked_and_apart(finished: Path, bundle: Path, bench:
     assert "rotnet ‡1" in text
     assert "‡1 imported: theirs.zip (SHA-256 " in text
     key = key_of(Path(ours), EVALUATION)
-    with open_bundle(bundle) as opened:  # their intervals are over pictures too
+    with open_bundle(bundle) as opened:  # their intervals are over images too
         record = opened.record(key)
         outcome_of = reader(opened.record, opened.predictions)(key, "")
     assert record is not None

@@ -155,7 +155,7 @@ backbone = { widths = [4, 8], strides = [1, 2], stem_width = 4 }
 
 [defenses.density-filter]
 drop = 0.2
-neighbours = 3
+neighbors = 3
 
 [evaluators.knn]
 k = 3
@@ -181,7 +181,7 @@ def test_plugins_of_a_stranger_are_listed_with_their_origin(
         assert found["entry_point"] == "sample"
     shown = run(environment / "backbench", "plugins", "show", "density-filter", cwd=tmp_path)
     assert "backbench-sample 0.3.0" in shown.stdout
-    assert "share of the pictures that is dropped" in shown.stdout
+    assert "share of the images that is dropped" in shown.stdout
 
 
 def test_a_benchmark_with_a_strangers_attack_and_defense_runs(
@@ -195,7 +195,7 @@ def test_a_benchmark_with_a_strangers_attack_and_defense_runs(
     (tmp_path / "benchmarks.toml").write_text(BENCHMARK.replace("CLASS", target), encoding="utf-8")
 
     backbench = environment / "backbench"
-    assert "2 cells, no fault" in run(backbench, "check", cwd=tmp_path).stdout
+    assert "2 cells, no problem" in run(backbench, "check", cwd=tmp_path).stdout
     first = run(backbench, "run", "--jobs", "1", "--device", "cpu", cwd=tmp_path)
     assert " 0 were in the store" in first.stderr
     second = run(backbench, "run", "--jobs", "1", "--device", "cpu", cwd=tmp_path)
@@ -217,7 +217,7 @@ def test_a_benchmark_with_a_strangers_attack_and_defense_runs(
     }
     assert makers["poison"] == makers["sanitize"] == "backbench-sample"
     assert makers["pretrain"] == makers["evaluate"] == "backbench"
-    dropped = [r["facts"]["dropped"] for r in records if r["stage"]["kind"] == "sanitize"]
+    dropped = [r["metadata"]["dropped"] for r in records if r["stage"]["kind"] == "sanitize"]
     assert len(dropped) == 2  # the poisoned training set, and the clean one as its control
     assert all(0 < count < 36 for count in dropped)
 

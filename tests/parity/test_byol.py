@@ -1,4 +1,4 @@
-"""BYOL against the published algorithm, written out: loss, heads, target, optimiser."""
+"""BYOL against the published algorithm, written out: loss, heads, target, optimizer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from backbench.images import ArrayImages
 from backbench.nn import TrainingContext
-from backbench.training.loop import build_optimiser, pretrain
+from backbench.training.loop import build_optimizer, pretrain
 from backbench_ssl.byol import BYOL, target_momentum
 from backbench_ssl.method_options import BYOLOptions
 
@@ -27,7 +27,7 @@ SMALL = {
     "momentum": 0.9,
     "schedule": {"name": "constant", "milestones": (), "warmup_steps": 0},
     "precision": "fp32",
-    "knn_checks": 0,
+    "knn_evaluations": 0,
 }
 
 
@@ -116,7 +116,7 @@ def test_loss_of_every_step(task: Recorded):
 
 
 def test_target_of_every_step(task: Recorded):
-    """Parameters alone, after the optimiser, with a momentum that changes once an epoch."""
+    """Parameters alone, after the optimizer, with a momentum that changes once an epoch."""
     assert [step["epoch"] for step in task.log] == [0, 0, 1, 1, 2, 2]
     for step in task.log:
         tau = 1 - (1 - 0.9) * (math.cos(math.pi * step["epoch"] / EPOCHS) + 1) / 2
@@ -153,7 +153,7 @@ def test_networks_and_penalty():
 
 def test_the_penalty_of_adam_is_part_of_the_gradient(task: Recorded):
     """Ten steps of Adam with an L2 penalty added to the gradient, in float64."""
-    options = BYOLOptions.model_validate({"optimiser": {"lr": 2e-3, "weight_decay": 0.1}}).optimiser
+    options = BYOLOptions.model_validate({"optimizer": {"lr": 2e-3, "weight_decay": 0.1}}).optimizer
     parameter = nn.Parameter(torch.linspace(-1, 1, 7, dtype=torch.float64))
     expected, mean, square = parameter.detach().clone(), torch.zeros(7), torch.zeros(7)
 
@@ -161,11 +161,11 @@ def test_the_penalty_of_adam_is_part_of_the_gradient(task: Recorded):
         def param_groups(self) -> Any:
             return [{"params": [parameter], "weight_decay": options.weight_decay}]
 
-    optimiser = build_optimiser(Task(), options)
+    optimizer = build_optimizer(Task(), options)
     for step in range(1, 11):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         (parameter**3).sum().backward()
-        optimiser.step()
+        optimizer.step()
         gradient = 3 * expected**2 + 0.1 * expected
         mean = 0.9 * mean + 0.1 * gradient
         square = 0.999 * square + 0.001 * gradient**2

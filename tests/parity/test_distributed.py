@@ -45,23 +45,23 @@ SGD = {"name": "sgd", "lr": 0.01}
 
 #: Five steps each.
 METHODS = {
-    "moco-v2": ("moco:MoCo", "MoCoOptions", {"queue": 64, "dim": 8, "optimiser": SGD}),
+    "moco-v2": ("moco:MoCo", "MoCoOptions", {"queue": 64, "dim": 8, "optimizer": SGD}),
     "byol": (
         "byol:BYOL",
         "BYOLOptions",
-        {"dim": 8, "hidden": 16, "schedule": FLAT, "optimiser": SGD},
+        {"dim": 8, "hidden": 16, "schedule": FLAT, "optimizer": SGD},
     ),
     "jigsaw": (
         "jigsaw:Jigsaw",
         "JigsawOptions",
         {"resize": 0, "cell": 10, "tile": 8, "jitter": 2, "permutations": 8, "schedule": FLAT},
     ),
-    "rotnet": ("rotnet:RotNet", "RotNetOptions", {"schedule": FLAT, "optimiser": SGD}),
+    "rotnet": ("rotnet:RotNet", "RotNetOptions", {"schedule": FLAT, "optimizer": SGD}),
 }
 
 
-def pictures() -> ArrayImages:
-    """Return 76 pictures: four batches of 16 and one of 12."""
+def images() -> ArrayImages:
+    """Return 76 images: four batches of 16 and one of 12."""
     rng = np.random.default_rng(0)
     labels = np.arange(76) % 3
     pixels = rng.integers(0, 120, (76, 32, 32, 3))
@@ -77,7 +77,7 @@ def train(name: str, ranks: Ranks, **more: Any) -> tuple[Encoder, list[dict[str,
     return pretrain(
         method,
         options.model_validate(SMALL | given | more),
-        pictures(),
+        images(),
         seed=4,
         device="cpu",
         progress=lambda *_: None,
@@ -111,9 +111,9 @@ def gather(ranks: Ranks, folder: Path) -> None:
 def fail(_ranks: Ranks, _device: str, order: Mapping[str, Any]) -> None:
     match order["how"]:
         case "raise":
-            raise ValueError("no such picture")
+            raise ValueError("no such image")
         case "usage":
-            raise DataError("a.jpg: not a picture")
+            raise DataError("a.jpg: not an image")
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
         case "sleep":
@@ -179,8 +179,8 @@ def test_gathering_goes_back_to_the_own_slice(shared: tuple[Path, dict[str, Any]
 @pytest.mark.parametrize(
     ("how", "kind", "words"),
     [
-        ("raise", StageError, "rank 1 of 2: ValueError: no such picture"),
-        ("usage", UsageError, "rank 1 of 2: a.jpg: not a picture"),
+        ("raise", StageError, "rank 1 of 2: ValueError: no such image"),
+        ("usage", UsageError, "rank 1 of 2: a.jpg: not an image"),
         ("die", StageError, "rank 1 of 2 was killed by SIGKILL"),
     ],
 )

@@ -91,11 +91,11 @@ def floats(images: ArrayImages, rows: np.ndarray) -> Tensor:
     return torch.from_numpy(images.pixels[rows]).permute(0, 3, 1, 2).float() / 255
 
 
-# -- MoCo's: normalised features of fresh crops --------------------------------------------------
+# -- MoCo's: normalized features of fresh crops --------------------------------------------------
 
 
-def test_normalisation_is_the_published_formula(encoder: Encoder, images: ArrayImages):
-    """x / ‖x‖₂, then (x − mean) / √(var + 1e-5), over the labelled pictures, whole, in float64."""
+def test_normalization_is_the_published_formula(encoder: Encoder, images: ArrayImages):
+    """x / ‖x‖₂, then (x − mean) / √(var + 1e-5), over the labelled images, whole, in float64."""
     options = FrozenOptions(label_fraction=0.6, epochs=1, batch_size=8)
     probe = LinearAugmented(options, context())
     probe.fit(encoder, images)
@@ -136,9 +136,9 @@ def test_steps_are_torchs_sgd(encoder: Encoder, images: ArrayImages):
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(start[:-1].T))
         layer.bias.copy_(torch.from_numpy(start[-1]))
-    optimiser = torch.optim.SGD(layer.parameters(), lr=0.3, momentum=0.9, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, [1])
-    views = ViewOptions(scale=(0.08, 1), jitter=0, grey=0, blur=0)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.3, momentum=0.9, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [1])
+    views = ViewOptions(scale=(0.08, 1), jitter=0, grayscale=0, blur=0)
     mean, scale = torch.from_numpy(state["mean"]), torch.from_numpy(state["scale"])
     sizes = []
     for epoch in range(3):
@@ -151,9 +151,9 @@ def test_steps_are_torchs_sgd(encoder: Encoder, images: ArrayImages):
                 features = encoder(random_view(batch, views, SIDE, 0))
             inputs = (features / features.norm(dim=1, keepdim=True) - mean) * scale
             loss = F.cross_entropy(layer(inputs), torch.from_numpy(images.labels[rows]))
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
         schedule.step()
     assert sizes == [12, 12, 6] * 3
     np.testing.assert_allclose(state["weight"], layer.weight.detach().numpy(), atol=1e-5)
@@ -187,7 +187,7 @@ def test_cached_views_are_seen_in_turn(encoder: Encoder, images: ArrayImages):
     for epoch in range(2):
         pixels = torch.from_numpy(images.pixels)
         batch = UniformBatch(pixels, rows, epoch=epoch, seed=derive(SEED, "views"))
-        view = ViewOptions(scale=(0.08, 1), jitter=0, grey=0, blur=0)
+        view = ViewOptions(scale=(0.08, 1), jitter=0, grayscale=0, blur=0)
         with torch.no_grad():
             unit = F.normalize(encoder(random_view(batch, view, SIDE, 0)), dim=1).double().numpy()
         features.append((unit - state["mean"]) * state["scale"])
@@ -221,16 +221,16 @@ def test_steps_are_torchs_adam():
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(start[:-1].T))
         layer.bias.copy_(torch.from_numpy(start[-1]))
-    optimiser = torch.optim.Adam(layer.parameters(), lr=1e-2, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, (1e-6 / 1e-2) ** (1 / 6))
+    optimizer = torch.optim.Adam(layer.parameters(), lr=1e-2, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, (1e-6 / 1e-2) ** (1 / 6))
     for _ in range(6):
         order = draws.permutation(50)
         for rows in (order[:20], order[20:40]):
             wanted = torch.from_numpy(labels[rows])
             loss = F.cross_entropy(layer(torch.from_numpy(features[rows])), wanted)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
         schedule.step()
     state = linear.state()
     np.testing.assert_allclose(state["weight"], layer.weight.detach().numpy(), atol=1e-5)
@@ -249,7 +249,7 @@ def test_fewer_features_than_a_batch_are_one_batch():
 # -- Jigsaw's and RotNet's: five stages ----------------------------------------------------------
 
 
-def hooked_maps(backbone: Backbone, pictures: Tensor) -> list[Tensor]:
+def hooked_maps(backbone: Backbone, images: Tensor) -> list[Tensor]:
     """Catch the maps in a plain forward pass, by hooks."""
     body, caught = backbone.body, []
 
@@ -259,7 +259,7 @@ def hooked_maps(backbone: Backbone, pictures: Tensor) -> list[Tensor]:
     handles = [getattr(body, f"layer{i}").register_forward_hook(catch) for i in (1, 2, 3, 4)]
     handles.append(body.maxpool.register_forward_pre_hook(lambda _m, got: caught.append(got[0])))
     with torch.no_grad():
-        backbone(pictures)
+        backbone(images)
     for handle in handles:
         handle.remove()
     return caught
@@ -269,17 +269,17 @@ def test_five_maps_of_a_resnet_18_at_224():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         backbone = build_backbone(BackboneOptions(name="resnet18")).eval()
-        pictures = torch.randn(1, 3, 224, 224)
+        images = torch.randn(1, 3, 224, 224)
     with torch.no_grad():
-        maps = backbone.stage_maps(pictures)
+        maps = backbone.stage_maps(images)
     assert backbone.stages == ("stem", "layer1", "layer2", "layer3", "layer4")
     assert [tuple(one.shape[1:]) for one in maps] == [
         (64, 112, 112), (64, 56, 56), (128, 28, 28), (256, 14, 14), (512, 7, 7),
     ]  # fmt: skip
-    for ours, theirs in zip(maps, hooked_maps(backbone, pictures), strict=True):
+    for ours, theirs in zip(maps, hooked_maps(backbone, images), strict=True):
         torch.testing.assert_close(ours, theirs)
     with torch.no_grad():
-        torch.testing.assert_close(maps[-1].mean((2, 3)), backbone(pictures))
+        torch.testing.assert_close(maps[-1].mean((2, 3)), backbone(images))
 
 
 def test_inputs_of_the_five_classifiers_at_224():
@@ -287,7 +287,7 @@ def test_inputs_of_the_five_classifiers_at_224():
         BackboneOptions(name="resnet18").model_dump(mode="json"), 224, (0.5,) * 3, (0.5,) * 3
     )
     rng = np.random.default_rng(0)
-    pictures = ArrayImages(
+    images = ArrayImages(
         rng.integers(0, 256, (2, 224, 224, 3), dtype=np.uint8), np.array([0, 1]), ["a", "b"]
     )
     with torch.random.fork_rng(devices=[]):
@@ -295,7 +295,7 @@ def test_inputs_of_the_five_classifiers_at_224():
     for name in ("saha2022-jigsaw", "saha2022-rotnet"):
         options = ProbeOptions.model_validate(preset("layer-probe", name) | {"epochs": 1})
         probe = LayerProbe(options, EvaluationContext(0, "cpu", 100, lambda *_: None))
-        probe.fit(encoder, pictures)
+        probe.fit(encoder, images)
         inputs = {
             name: array.shape for name, array in probe.state().items() if name.endswith("weight")
         }
@@ -332,13 +332,13 @@ def torch_probes(*, rotnet: bool) -> list[nn.Sequential]:
 def torch_training(
     probes: list[nn.Sequential], encoder: Encoder, images: ArrayImages, *, rotnet: bool
 ) -> None:
-    """Train them for two epochs of batches of 12, 12 and 6 pictures."""
+    """Train them for two epochs of batches of 12, 12 and 6 images."""
     settings = {"weight_decay": 5e-4, "nesterov": True} if rotnet else {"weight_decay": 1e-4}
     parameters = [one for probe in probes for one in probe.parameters()]
-    optimiser = torch.optim.SGD(parameters, lr=0.003, momentum=0.9, **settings)
+    optimizer = torch.optim.SGD(parameters, lr=0.003, momentum=0.9, **settings)
     gamma = 0.2 if rotnet else 0.1
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, [1], gamma=gamma)
-    views = ViewOptions(scale=(0.08, 1), jitter=0, grey=0, blur=0)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [1], gamma=gamma)
+    views = ViewOptions(scale=(0.08, 1), jitter=0, grayscale=0, blur=0)
     for epoch in range(2):
         order = np.random.default_rng(derive(SEED, "order", epoch)).permutation(30)
         for rows in np.split(order, [12, 24]):
@@ -348,9 +348,9 @@ def torch_training(
             maps = hooked_maps(encoder.backbone, (seen - encoder.mean) / encoder.std)
             wanted = torch.from_numpy(images.labels[rows])
             loss = sum(F.cross_entropy(one(x), wanted) for one, x in zip(probes, maps, strict=True))
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
         schedule.step()
 
 
@@ -382,18 +382,18 @@ def test_probes_are_torchs_layers(recipe: str, encoder: Encoder, images: ArrayIm
 
 @pytest.mark.parametrize("size", [(375, 500), (300, 280), (256, 256)])
 def test_rotnets_crop_is_pillows(size: tuple[int, int]):
-    """Resize(256), RandomCrop(224), flip: the same square of the resized picture."""
+    """Resize(256), RandomCrop(224), flip: the same square of the resized image."""
     rng = np.random.default_rng(1)
     coarse = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
-    picture = np.asarray(Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC))
+    image = np.asarray(Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC))
     with reader_pool() as pool:
         batch = RaggedBatch(
-            [picture] * 8, np.arange(8), epoch=0, seed=5, device=torch.device("cpu"), pool=pool
+            [image] * 8, np.arange(8), epoch=0, seed=5, device=torch.device("cpu"), pool=pool
         )
         views = crop(batch, 224).permute(0, 2, 3, 1).numpy()
     height, width = size
     short = min(size)
-    whole = Image.fromarray(picture).resize(
+    whole = Image.fromarray(image).resize(
         (width * 256 // short, height * 256 // short), Image.Resampling.BILINEAR
     )
     resized = np.asarray(whole, dtype=np.float32) / 255

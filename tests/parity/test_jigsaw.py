@@ -1,4 +1,4 @@
-"""Jigsaw against the published algorithm: tiles, slots, colours, networks, weight decay."""
+"""Jigsaw against the published algorithm: tiles, slots, colors, networks, weight decay."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from backbench_ssl.jigsaw import Jigsaw
 from backbench_ssl.method_options import JigsawOptions
 from backbench_ssl.permutations import distant_permutations
 
-PLAIN = {"resize": 0, "grey": 0.0, "projection": 0.0}
+PLAIN = {"resize": 0, "grayscale": 0.0, "projection": 0.0}
 TINY = {"name": "tiny-resnet", "widths": (8, 16), "strides": (2, 2), "stem_width": 8}
 
 
@@ -52,15 +52,15 @@ def test_slots(permutations: np.ndarray):
     for slot, tiles in enumerate(slots):
         assert tiles.shape == (count, 3, 64, 64)
         pixels = (tiles * 255).round().int().numpy()
-        for picture in range(count):
-            top, left = pixels[picture, :2, 0, 0]
+        for image in range(count):
+            top, left = pixels[image, :2, 0, 0]
             row, column = top // 85, left // 85
             source = 3 * row + column
-            assert permutations[chosen[picture], source] == slot
+            assert permutations[chosen[image], source] == slot
             # Nothing is resized: the rest follows from the corner.
-            assert (pixels[picture, 0] == top + np.arange(64)[:, None]).all()
-            assert (pixels[picture, 1] == left + np.arange(64)).all()
-            offsets[picture, source] = top - 85 * row, left - 85 * column
+            assert (pixels[image, 0] == top + np.arange(64)[:, None]).all()
+            assert (pixels[image, 1] == left + np.arange(64)).all()
+            offsets[image, source] = top - 85 * row, left - 85 * column
     assert offsets.min() == 0
     assert offsets.max() == 20
     assert (np.bincount(offsets.ravel(), minlength=21) > 0).all()
@@ -98,32 +98,32 @@ def test_distances_of_permutations(permutations: np.ndarray):
     assert distances.min() >= 2
 
 
-def test_colours():
-    """Half grey, a quarter projected on two colours, a quarter as they are."""
+def test_colors():
+    """Half gray, a quarter projected on two colors, a quarter as they are."""
     count = 2000
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (count, 1, 1, 3), dtype=np.uint8).repeat(30, 1).repeat(30, 2)
     task = build(resize=0, cell=10, tile=8, jitter=2, permutations=9, backbone=TINY)
     batch = UniformBatch(torch.from_numpy(pixels), np.arange(count), epoch=0, seed=0)
     slots, _ = task.views(batch)
-    found = {"grey": 0, "projected": 0, "coloured": 0}
-    for picture in range(count):
-        red, green, blue = pixels[picture, 0, 0] / 255
+    found = {"grayscale": 0, "projected": 0, "colored": 0}
+    for image in range(count):
+        red, green, blue = pixels[image, 0, 0] / 255
         expected = {
-            "grey": [0.299 * red + 0.587 * green + 0.114 * blue] * 3,
+            "gray": [0.299 * red + 0.587 * green + 0.114 * blue] * 3,
             "projected": [
                 5 / 6 * red + 1 / 3 * green - 1 / 6 * blue,
                 1 / 3 * red + 1 / 3 * green + 1 / 3 * blue,
                 -1 / 6 * red + 1 / 3 * green + 5 / 6 * blue,
             ],
-            "coloured": [red, green, blue],
+            "colored": [red, green, blue],
         }
-        values = slots[4][picture, :, 3, 3].numpy()
+        values = slots[4][image, :, 3, 3].numpy()
         errors = {name: np.abs(values - known).max() for name, known in expected.items()}
         kind = min(errors, key=errors.__getitem__)
-        assert errors[kind] < 2e-4  # torchvision's weights of grey have four digits
+        assert errors[kind] < 2e-4  # torchvision's weights of gray have four digits
         found[kind] += 1
-    assert found["grey"] / count == pytest.approx(0.5, abs=0.05)
+    assert found["gray"] / count == pytest.approx(0.5, abs=0.05)
     assert found["projected"] / count == pytest.approx(0.25, abs=0.05)
 
 
@@ -138,8 +138,8 @@ def test_batch_norm_sees_each_slot_apart():
     untouched = copy.deepcopy(task.encoder)
     loss = task.training_loss(views)
     for slot in views[0]:
-        normalised = (slot - task.encoder.mean) / task.encoder.std
-        maps = F.conv2d(normalised, weights, stride=2, padding=1).double()
+        normalized = (slot - task.encoder.mean) / task.encoder.std
+        maps = F.conv2d(normalized, weights, stride=2, padding=1).double()
         values = maps.transpose(0, 1).flatten(1)
         mean = 0.9 * mean + 0.1 * values.mean(1)
         variance = 0.9 * variance + 0.1 * values.var(1, unbiased=True)

@@ -31,7 +31,7 @@ SMALL = {
     "queue": QUEUE,
     "momentum": KEY_MOMENTUM,
     "precision": "fp32",
-    "knn_checks": 0,
+    "knn_evaluations": 0,
 }
 
 

@@ -1,6 +1,6 @@
 """Real photographs at 224 pixels: views against torchvision on Pillow, and every method trained.
 
-The pictures are found in BACKBENCH_TEST_DATA, by default ../shared/data.
+The images are found in BACKBENCH_TEST_DATA, by default ../shared/data.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def photographs() -> list[Image.Image]:
 def batch(photographs: list[Image.Image]):
     with ThreadPoolExecutor(1) as pool:
         yield RaggedBatch(
-            [np.asarray(picture) for picture in photographs],
+            [np.asarray(image) for image in photographs],
             np.arange(len(photographs)),
             epoch=0,
             seed=5,
@@ -56,8 +56,8 @@ def batch(photographs: list[Image.Image]):
         )
 
 
-def through_pillow(picture: Image.Image, parameters, number: int, interpolation: str):
-    """Crop, jitter, grey, blur, flip: the published order, on pictures of bytes."""
+def through_pillow(image: Image.Image, parameters, number: int, interpolation: str):
+    """Crop, jitter, gray, blur, flip: the published order, on images of bytes."""
     changes = [
         functional.adjust_brightness,
         functional.adjust_contrast,
@@ -66,13 +66,13 @@ def through_pillow(picture: Image.Image, parameters, number: int, interpolation:
     ]
     top, left, height, width = (int(value) for value in parameters.boxes[number])
     view = functional.resized_crop(
-        picture, top, left, height, width, [224, 224], InterpolationMode(interpolation)
+        image, top, left, height, width, [224, 224], InterpolationMode(interpolation)
     )
     jitter = parameters.jitter
     if jitter.active[number]:
         for which in jitter.order[number]:
             view = changes[which](view, float(jitter.factors[number, which]))
-    if jitter.grey[number]:
+    if jitter.gray[number]:
         view = functional.rgb_to_grayscale(view, 3)
     if parameters.sigma[number]:
         view = view.filter(ImageFilter.GaussianBlur(float(parameters.sigma[number])))
@@ -90,12 +90,12 @@ def test_views(name: str, photographs: list[Image.Image], batch: RaggedBatch):
     parameters = view_parameters(draws_of(batch, 0), batch.sizes, options)
     differences = torch.stack(
         [
-            views[number] - through_pillow(picture, parameters, number, options.interpolation)
-            for number, picture in enumerate(photographs)
+            views[number] - through_pillow(image, parameters, number, options.interpolation)
+            for number, image in enumerate(photographs)
         ]
     )
     levels = (differences * 255).abs().flatten(1)
-    plain = ~parameters.jitter.active & ~parameters.jitter.grey & (parameters.sigma == 0)
+    plain = ~parameters.jitter.active & ~parameters.jitter.gray & (parameters.sigma == 0)
     assert plain.sum() >= 2
     assert levels[torch.from_numpy(plain)].max() < 1e-3
     assert levels.mean(1).max() < 3
@@ -108,9 +108,9 @@ def test_squares_of_puzzles(photographs: list[Image.Image], batch: RaggedBatch):
     options = METHODS["jigsaw"].options.model_validate(METHODS["jigsaw"].presets["saha2022"])
     boxes = puzzle_boxes(draws_of(batch, 0), batch.sizes, options.resize, 255)
     squares = batch.crop(boxes, 255, isolated=False)
-    for number, picture in enumerate(photographs):
-        resized = functional.resize(picture, 256)
-        zoom = resized.width / picture.width, resized.height / picture.height
+    for number, image in enumerate(photographs):
+        resized = functional.resize(image, 256)
+        zoom = resized.width / image.width, resized.height / image.height
         left, top = round(boxes[number, 1] * zoom[0]), round(boxes[number, 0] * zoom[1])
         assert 0 <= left <= resized.width - 255
         assert 0 <= top <= resized.height - 255
@@ -123,7 +123,7 @@ def test_squares_of_puzzles(photographs: list[Image.Image], batch: RaggedBatch):
 def test_tiles_of_puzzles(photographs: list[Image.Image], batch: RaggedBatch):
     """Every slot holds 64 × 64 pixels of its source tile of that square."""
     values = METHODS["jigsaw"].presets["saha2022"] | {
-        "grey": 0.0, "projection": 0.0, "permutations": 20,
+        "grayscale": 0.0, "projection": 0.0, "permutations": 20,
     }  # fmt: skip
     options = METHODS["jigsaw"].options.model_validate(values)
     context = TrainingContext(images=40, image_size=224, steps_per_epoch=1, seed=0)
@@ -165,8 +165,8 @@ with tempfile.TemporaryDirectory() as folder:
     (root,) = Path(folder).iterdir()
     for split in ("train", "val"):
         Path(folder, split).symlink_to(root)
-    pictures = ImageFolder(ImageFolderOptions(root=Path(folder))).load("train")
-    chosen = Subset(pictures, np.arange(2 * options.batch_size) % len(pictures))
+    images = ImageFolder(ImageFolderOptions(root=Path(folder))).load("train")
+    chosen = Subset(images, np.arange(2 * options.batch_size) % len(images))
     module, _, target = info.target.partition(":")
     method = getattr(importlib.import_module(module), target)
     calls = []
@@ -188,8 +188,8 @@ print(json.dumps({
 @pytest.mark.parametrize("name", METHODS)
 def test_two_steps_at_full_size(name: str):
     """The published preset on real photographs, with smaller batches, in at most 8 GiB."""
-    # RotNet shows each picture four times.
-    change = {"epochs": 1, "batch_size": 4 if name == "rotnet" else 8, "knn_checks": 0}
+    # RotNet shows each image four times.
+    change = {"epochs": 1, "batch_size": 4 if name == "rotnet" else 8, "knn_evaluations": 0}
     if name == "moco-v2":
         change["queue"] = 64
     done = subprocess.run(

@@ -1,7 +1,7 @@
 """The published code's poisons to the last bit (golden vectors: the fact sheet, section 2).
 
 The vectors were made by running the published ``add_watermark`` after ``random.seed(0)``, on a
-computed picture of 500 x 375 px with a computed trigger. Here the places are drawn by the same
+computed image of 500 x 375 px with a computed trigger. Here the places are drawn by the same
 generator from our limits, so that limits, placement and blending are compared.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backbench.data.decode import crop_centre, resize_short_side
+from backbench.data.decode import crop_center, resize_short_side
 from backbench_attacks.blending import put
 from backbench_attacks.placement import corners
 from backbench_attacks.triggers import Trigger, resize_trigger
@@ -34,7 +34,7 @@ def base(width=500, height=375):
 
 
 def validation(pixels):
-    return np.asarray(crop_centre(resize_short_side(Image.fromarray(pixels), 256), 224))
+    return np.asarray(crop_center(resize_short_side(Image.fromarray(pixels), 256), 224))
 
 
 def trigger(kind):
@@ -68,16 +68,16 @@ def short_hash(pixels):
 
 @pytest.mark.parametrize(("placement", "kind", "alpha", "is_val", "corner", "expected"), VECTORS)
 def test_golden_vector(*, placement, kind, alpha, is_val, corner, expected):
-    picture = validation(base()) if is_val else base()
-    before = picture.copy()
+    image = validation(base()) if is_val else base()
+    before = image.copy()
     random.seed(0)
     span = VAL if is_val else TRAIN
-    places = corners(picture.shape, trigger(kind), placement, span, PythonsRandom())
-    stamped, boxes = put(picture, trigger(kind), places, 1 - alpha)
+    places = corners(image.shape, trigger(kind), placement, span, PythonsRandom())
+    stamped, boxes = put(image, trigger(kind), places, 1 - alpha)
     assert short_hash(stamped) == expected
     assert len(boxes) == len(places) == (9 if placement == "multiple" else 1)
     assert corner is None or places[-1] == corner
-    assert np.array_equal(picture, before)
+    assert np.array_equal(image, before)
 
 
 def test_the_base_is_the_published_one():
@@ -85,11 +85,11 @@ def test_the_base_is_the_published_one():
     assert short_hash(validation(base())) == "e520b0115df49062"
 
 
-def test_a_box_on_a_small_picture_is_cut():
-    picture = base(60, 48)
+def test_a_box_on_a_small_image_is_cut():
+    image = base(60, 48)
     random.seed(0)
-    (place,) = corners(picture.shape, trigger("box"), "random", TRAIN, PythonsRandom())
-    stamped, boxes = put(picture, trigger("box"), [place])
+    (place,) = corners(image.shape, trigger("box"), "random", TRAIN, PythonsRandom())
+    stamped, boxes = put(image, trigger("box"), [place])
     assert place == (15, 12)
     assert boxes == ((15, 12, 45, 36),)
     assert short_hash(stamped) == "9193c2e936f86796"

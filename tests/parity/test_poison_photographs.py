@@ -67,8 +67,8 @@ def lines(out, part):
 
 @functools.cache
 def decoded(root, part, source):
-    with Image.open(root / source) as picture:
-        rgb = picture.convert("RGB")
+    with Image.open(root / source) as image:
+        rgb = image.convert("RGB")
     return np.asarray(rgb if part == "train" else PUBLISHED_VIEW(rgb))
 
 
@@ -111,7 +111,7 @@ def test_boxes_are_what_the_manifest_says(root, tmp_path, options, opacity):
 PASTED = ["blend = 'paste'", "text = 'hello'\ntext_size = 20"]
 
 
-@pytest.mark.parametrize("options", PASTED, ids=["picture", "text"])
+@pytest.mark.parametrize("options", PASTED, ids=["image", "text"])
 def test_pasted_triggers_are_what_the_manifest_says(root, tmp_path, options):
     out = tmp_path / "out"
     poison(root, out, options)
@@ -121,9 +121,9 @@ def test_pasted_triggers_are_what_the_manifest_says(root, tmp_path, options):
             before = clean(root, part, line)
             ((x, y, width, height),) = line["boxes"]
             after = before.astype(float)
-            colour, mask = trigger[..., :3], trigger[..., 3:]
+            color, mask = trigger[..., :3], trigger[..., 3:]
             box = after[y : y + height, x : x + width]
-            box[:] = (box * (255 - mask) + colour * mask) / 255
+            box[:] = (box * (255 - mask) + color * mask) / 255
             check(out / part, line, before, after)
 
 

@@ -30,10 +30,10 @@ def batch(count: int = 8) -> tuple[np.ndarray, UniformBatch]:
     return pixels, UniformBatch(torch.from_numpy(pixels), np.arange(count), epoch=0, seed=0)
 
 
-def test_a_batch_holds_each_picture_in_all_four_turns():
+def test_a_batch_holds_each_image_in_all_four_turns():
     """np.rot90, counter-clockwise: k = 0, 1, 2, 3."""
-    pixels, pictures = batch()
-    views = build(views=UNTOUCHED).views(pictures)
+    pixels, images = batch()
+    views = build(views=UNTOUCHED).views(images)
     assert views.shape == (32, 3, 32, 32)
     found = (views * 255).round().numpy().astype(np.uint8).transpose(0, 2, 3, 1)
     for k in range(4):
@@ -42,8 +42,8 @@ def test_a_batch_holds_each_picture_in_all_four_turns():
 
 
 def test_turns_come_after_crop_and_flip():
-    _, pictures = batch()
-    views = build(views={"flip": 0.5, "scale": (0.08, 1.0)}).views(pictures)
+    _, images = batch()
+    views = build(views={"flip": 0.5, "scale": (0.08, 1.0)}).views(images)
     for k in range(1, 4):
         for number in range(8):
             turned = np.rot90(views[number].permute(1, 2, 0).numpy(), k)
@@ -52,7 +52,7 @@ def test_turns_come_after_crop_and_flip():
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_loss(groups: int):
-    """Cross-entropy of 0, 1, 2, 3, the mean over four times the batch, in groups of pictures."""
+    """Cross-entropy of 0, 1, 2, 3, the mean over four times the batch, in groups of images."""
     task = build(norm_groups=groups)
     views = task.views(batch()[1])
     untouched = copy.deepcopy(task.encoder)

@@ -13,7 +13,7 @@ from backbench.training.schedule import learning_rate
 
 METHODS = {info.name: info for info in backbench_ssl.register_ssl_methods()}
 
-#: Of ImageNet-100's 126,689 pictures; Jigsaw and RotNet keep the last, incomplete batch.
+#: Of ImageNet-100's 126,689 images; Jigsaw and RotNet keep the last, incomplete batch.
 STEPS = {"moco-v2": 494, "byol": 247, "jigsaw": 495, "rotnet": 990}
 
 

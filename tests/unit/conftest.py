@@ -13,7 +13,7 @@ from backbench.images import ArrayImages, Pixels
 
 @pytest.fixture
 def small_images() -> ArrayImages:
-    """48 pictures of 32 pixels in three classes that differ in colour."""
+    """48 images of 32 pixels in three classes that differ in color."""
     rng = np.random.default_rng(0)
     labels = np.arange(48) % 3
     pixels = rng.integers(0, 120, (48, 32, 32, 3))
@@ -22,26 +22,26 @@ def small_images() -> ArrayImages:
 
 
 class RaggedImages:
-    """Pictures of many sizes; remembers which were asked for."""
+    """Images of many sizes; remembers which were asked for."""
 
     pixels = None
 
-    def __init__(self, pictures: list[Pixels], labels: list[int] | None = None) -> None:
-        self._pictures = pictures
-        self.labels = np.asarray(labels or [0] * len(pictures), dtype=np.int64)
-        self.sources = tuple(f"train/{i}" for i in range(len(pictures)))
+    def __init__(self, images: list[Pixels], labels: list[int] | None = None) -> None:
+        self._images = images
+        self.labels = np.asarray(labels or [0] * len(images), dtype=np.int64)
+        self.sources = tuple(f"train/{i}" for i in range(len(images)))
         self.asked: list[int] = []
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     def image(self, index: int) -> Pixels:
         self.asked.append(index)
-        return self._pictures[index]
+        return self._images[index]
 
 
 def smooth(rng: np.random.Generator, height: int, width: int) -> Pixels:
-    """A picture with structure at all scales."""
+    """An image with structure at all scales."""
     coarse = np.kron(rng.integers(0, 256, (4, 4, 3)), np.ones((32, 32, 1)))[:height, :width]
     return np.clip(coarse * 0.7 + rng.normal(40, 25, coarse.shape), 0, 255).astype(np.uint8)
 

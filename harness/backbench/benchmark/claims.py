@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from backbench.benchmark.file import BenchmarkFile, Claim
-from backbench.errors import Fault
+from backbench.errors import Problem
 from backbench.metrics import NAMES
 from backbench.model import NONE, Cell, CellName
 from backbench.plugin.registry import suggestion
@@ -98,9 +98,9 @@ def overall(verdicts: Iterable[Verdict]) -> Verdict:
 # -- before a run ------------------------------------------------------------------------------
 
 
-def claim_faults(
+def claim_problems(
     content: BenchmarkFile, metrics: Iterable[str], *, matrix_is_right: bool = True
-) -> Iterator[Fault]:
+) -> Iterator[Problem]:
     """Yield what is wrong with the claims of a benchmark file.
 
     Args:
@@ -117,15 +117,15 @@ def claim_faults(
         plain = claim.metric.partition("@")[0]
         if plain not in known:
             hint = suggestion(plain, known)
-            yield Fault(f"{path}.metric", f"no metric is called {plain!r}{hint}")
-        sentence = _against_fault(claim.against)
+            yield Problem(f"{path}.metric", f"no metric is called {plain!r}{hint}")
+        sentence = _against_problem(claim.against)
         if sentence:
-            yield Fault(f"{path}.against", sentence)
+            yield Problem(f"{path}.against", sentence)
         elif matrix_is_right:
-            yield from _cell_faults(claim, cells, path)
+            yield from _cell_problems(claim, cells, path)
 
 
-def _against_fault(against: str | float) -> str:
+def _against_problem(against: str | float) -> str:
     if isinstance(against, float) or against in {CONTROL, CLEAN}:
         return ""
     for part in against.split(","):
@@ -142,17 +142,17 @@ def _against_fault(against: str | float) -> str:
     return ""
 
 
-def _cell_faults(claim: Claim, cells: Mapping[CellName, None], path: str) -> Iterator[Fault]:
+def _cell_problems(claim: Claim, cells: Mapping[CellName, None], path: str) -> Iterator[Problem]:
     about = [cell for cell in cells if claim.subject.holds(cell)]
     if not about:
-        yield Fault(f"{path}.subject", "no [[matrix]] has such a cell")
+        yield Problem(f"{path}.subject", "no [[matrix]] has such a cell")
         return
     needs_attack = claim.metric in NAMES - _WITHOUT_ATTACK
     if any(cell.attack == NONE for cell in about):
         if claim.against == CONTROL:
-            yield Fault(f"{path}.subject", "cells without an attack have no control: say attacks")
+            yield Problem(f"{path}.subject", "cells without an attack have no control: say attacks")
         elif needs_attack:
-            yield Fault(f"{path}.subject", f"cells without an attack have no {claim.metric}")
+            yield Problem(f"{path}.subject", f"cells without an attack have no {claim.metric}")
         return
     for cell in about:
         other = counterpart(claim.against, cell)
@@ -166,7 +166,7 @@ def _cell_faults(claim: Claim, cells: Mapping[CellName, None], path: str) -> Ite
             sentence = f"cells without an attack have no {claim.metric}: is 'control' meant?"
         else:
             continue
-        yield Fault(f"{path}.against", sentence)
+        yield Problem(f"{path}.against", sentence)
         return
 
 

@@ -1,4 +1,4 @@
-"""From ``benchmarks.toml`` to a validated benchmark: all faults at once, by TOML path."""
+"""From ``benchmarks.toml`` to a validated benchmark: all problems at once, by TOML path."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from backbench.benchmark.claims import claim_faults
+from backbench.benchmark.claims import claim_problems
 from backbench.benchmark.file import (
     AXES,
     MAY_BE_NONE,
     BenchmarkFile,
     Claim,
     Profile,
-    pydantic_faults,
+    pydantic_problems,
 )
 from backbench.benchmark.instances import (
     Context,
@@ -29,11 +29,11 @@ from backbench.benchmark.instances import (
     raised,
     validate_instances,
 )
-from backbench.benchmark.protocols import Protocol, data_faults, method_fault, no_such_evaluator
-from backbench.errors import ConfigError, Fault, UsageError
+from backbench.benchmark.protocols import Protocol, data_problems, method_problem, no_such_evaluator
+from backbench.errors import ConfigError, Problem, UsageError
 from backbench.model import NONE, CellName
 from backbench.options.training import BackboneOptions, EvaluatorOptions
-from backbench.plugin import Dataset, DatasetFacts, MetricInfo
+from backbench.plugin import Dataset, DatasetMetadata, MetricInfo
 from backbench.plugin.registry import Registry, nearest, suggestion
 
 __all__ = [
@@ -57,8 +57,8 @@ class Benchmark:
         source: The file it came from, as the user named it.
         name: Its name.
         instances: The instances that cells use, by axis and name.
-        datasets: The data set objects, by instance name.
-        facts: What is known of each data set.
+        datasets: The dataset objects, by instance name.
+        metadata: What is known of each dataset.
         cells: The cells, in the matrix's order, each once.
         protocol: The card that it follows, if any.
         claims: What the file says that the numbers shall show.
@@ -68,7 +68,7 @@ class Benchmark:
     name: str
     instances: Mapping[str, Mapping[str, Instance]]
     datasets: Mapping[str, Dataset]
-    facts: Mapping[str, DatasetFacts]
+    metadata: Mapping[str, DatasetMetadata]
     cells: tuple[CellName, ...]
     protocol: Protocol | None = None
     claims: tuple[Claim, ...] = ()
@@ -92,7 +92,7 @@ def load_benchmark(
         trains: See :func:`benchmark_from`.
 
     Raises:
-        ConfigError: With every fault of the file.
+        ConfigError: With every problem of the file.
         UsageError: If the file cannot be read.
     """
     return benchmark_from(
@@ -125,23 +125,25 @@ def benchmark_from(
         registry: The installed plugins.
         profile: Name of a profile of the tables; the whole matrix if ``None``.
         every: Count the matrices that belong to profiles as well.
-        trains: Whether its methods and defenses shall work on its data sets; not where an encoder
+        trains: Whether its methods and defenses shall work on its datasets; not where an encoder
             from elsewhere is evaluated.
 
     Raises:
-        ConfigError: With every fault of the tables.
+        ConfigError: With every problem of the tables.
     """
-    faults: list[Fault] = []
-    content = _parse(tables, faults)
-    protocol, no_card = protocol_of(tables, faults)
-    context = Context(registry, folder, protocol, no_card, faults)
+    problems: list[Problem] = []
+    content = _parse(tables, problems)
+    protocol, no_card = protocol_of(tables, problems)
+    context = Context(registry, folder, protocol, no_card, problems)
     instances, broken = validate_instances(content, context)
     _check_references(content, instances, broken, context)
-    lost = "profiles" in tables and not content.profiles  # at fault, and said
-    chosen = None if lost else _profile(content, profile, faults)
+    lost = "profiles" in tables and not content.profiles  # at problem, and said
+    chosen = None if lost else _profile(content, profile, problems)
     if not lost:
-        _check_profiles(content, faults)
-    faults += claim_faults(content, registry.names(MetricInfo.kind), matrix_is_right=not faults)
+        _check_profiles(content, problems)
+    problems += claim_problems(
+        content, registry.names(MetricInfo.kind), matrix_is_right=not problems
+    )
     cells = tuple(
         dict.fromkeys(
             cell
@@ -151,21 +153,23 @@ def benchmark_from(
             if chosen is None or chosen.holds(cell)
         )
     )
-    if not cells and not faults:
-        faults.append(Fault("matrix", "no cell is left: exclude less, or choose another profile"))
-    datasets, facts = _datasets(instances, cells, faults)
-    _check_combinations(instances, facts, cells, faults, trains=trains)
-    _check_encoders(instances, cells, faults)
+    if not cells and not problems:
+        problems.append(
+            Problem("matrix", "no cell is left: exclude less, or choose another profile")
+        )
+    datasets, metadata = _datasets(instances, cells, problems)
+    _check_combinations(instances, metadata, cells, problems, trains=trains)
+    _check_encoders(instances, cells, problems)
     if protocol is not None:
-        _check_protocol(protocol, instances, facts, cells, faults)
-    if faults:
-        raise ConfigError(source, list(dict.fromkeys(faults)))
+        _check_protocol(protocol, instances, metadata, cells, problems)
+    if problems:
+        raise ConfigError(source, list(dict.fromkeys(problems)))
     return Benchmark(
         source=source,
         name=content.benchmark.name,
         instances=instances,
         datasets=datasets,
-        facts=facts,
+        metadata=metadata,
         cells=cells,
         protocol=protocol,
         claims=content.claims,
@@ -181,22 +185,22 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(str(path), [Fault("", f"not valid TOML: {error}")]) from error
+        raise ConfigError(str(path), [Problem("", f"not valid TOML: {error}")]) from error
 
 
-def _parse(tables: Mapping[str, Any], faults: list[Fault]) -> BenchmarkFile:
-    """Return the file's tables; of a file at fault those that are right, to say what else is."""
+def _parse(tables: Mapping[str, Any], problems: list[Problem]) -> BenchmarkFile:
+    """Return the file's tables; of a file at problem those that are right, to say what else is."""
     try:
         return BenchmarkFile.model_validate(tables)
     except ValidationError as error:
-        faults.extend(pydantic_faults(error, BenchmarkFile, ""))
+        problems.extend(pydantic_problems(error, BenchmarkFile, ""))
     kept = {name: _right(name, table) for name, table in tables.items()}
     right: dict[str, Any] = {name: table for name, table in kept.items() if table is not None}
     return BenchmarkFile.model_construct(**{"matrix": (), **right})
 
 
 def _right(name: str, table: Any) -> Any:
-    """Return a table, of instances those that are tables; ``None`` if it is at fault."""
+    """Return a table, of instances those that are tables; ``None`` if it is at problem."""
     if name in AXES and isinstance(table, Mapping):
         table = {key: value for key, value in table.items() if isinstance(value, Mapping)}
     try:
@@ -236,32 +240,32 @@ def _check_references(
                 if card:
                     sentence = no_such_evaluator(card, name)
                     sentence = sentence or f"no [[matrix]] has the evaluator {name!r}"
-                    context.faults.append(Fault(f"{path}.{axis}", sentence))
+                    context.problems.append(Problem(f"{path}.{axis}", sentence))
                     continue
                 declared = {path.split(".", 1)[1] for path in broken if path.startswith(axis)}
                 close = nearest(name, allowed | declared | set(registry.names(kind)))
                 hint = f": did you mean {close!r}?" if close else f": add [{axis}.{name}]"
                 broken_plugins = "".join(f"; {failure}" for failure in registry.failures)
                 message = f"no {kind} is called {name!r}{hint}{broken_plugins}"
-                context.faults.append(Fault(f"{path}.{axis}", message))
+                context.problems.append(Problem(f"{path}.{axis}", message))
 
 
-def _check_profiles(content: BenchmarkFile, faults: list[Fault]) -> None:
+def _check_profiles(content: BenchmarkFile, problems: list[Problem]) -> None:
     for index, matrix in enumerate(content.matrix):
         for name in matrix.profiles or ():
             if name not in content.profiles:
                 hint = suggestion(name, content.profiles) or f": add [profiles.{name}]"
-                faults.append(
-                    Fault(f"matrix.{index}.profiles", f"no profile is called {name!r}{hint}")
+                problems.append(
+                    Problem(f"matrix.{index}.profiles", f"no profile is called {name!r}{hint}")
                 )
 
 
-def _profile(content: BenchmarkFile, name: str | None, faults: list[Fault]) -> Profile | None:
+def _profile(content: BenchmarkFile, name: str | None, problems: list[Problem]) -> Profile | None:
     if name is None:
         return None
     if name not in content.profiles:
         hint = suggestion(name, content.profiles) or " (there are none)"
-        faults.append(Fault("profiles", f"no profile is called {name!r}{hint}"))
+        problems.append(Problem("profiles", f"no profile is called {name!r}{hint}"))
         return None
     return content.profiles[name]
 
@@ -269,25 +273,25 @@ def _profile(content: BenchmarkFile, name: str | None, faults: list[Fault]) -> P
 def _datasets(
     instances: Mapping[str, Mapping[str, Instance]],
     cells: Iterable[CellName],
-    faults: list[Fault],
-) -> tuple[dict[str, Dataset], dict[str, DatasetFacts]]:
+    problems: list[Problem],
+) -> tuple[dict[str, Dataset], dict[str, DatasetMetadata]]:
     datasets: dict[str, Dataset] = {}
-    facts: dict[str, DatasetFacts] = {}
+    metadata: dict[str, DatasetMetadata] = {}
     for name in dict.fromkeys(cell.dataset for cell in cells):
         instance = instances["datasets"].get(name)
         if instance is None:
             continue
-        opened = open_dataset(instance, faults)
+        opened = open_dataset(instance, problems)
         if opened is not None:
-            datasets[name], facts[name] = opened
-    return datasets, facts
+            datasets[name], metadata[name] = opened
+    return datasets, metadata
 
 
 def _check_combinations(
     instances: Mapping[str, Mapping[str, Instance]],
-    facts: Mapping[str, DatasetFacts],
+    metadata: Mapping[str, DatasetMetadata],
     cells: Iterable[CellName],
-    faults: list[Fault],
+    problems: list[Problem],
     *,
     trains: bool,
 ) -> None:
@@ -304,18 +308,18 @@ def _check_combinations(
     )
     for axis, name, dataset in pairs:
         instance = instances[axis].get(name)
-        if instance is None or dataset not in facts:
+        if instance is None or dataset not in metadata:
             continue
-        sentences = _answers(instance, partial(instance.options.faults, facts[dataset]))
-        faults.extend(
-            Fault(instance.path, f"on data set {dataset!r}: {sentence}") for sentence in sentences
+        sentences = _answers(instance, partial(instance.options.problems, metadata[dataset]))
+        problems.extend(
+            Problem(instance.path, f"on dataset {dataset!r}: {sentence}") for sentence in sentences
         )
 
 
 def _check_encoders(
     instances: Mapping[str, Mapping[str, Instance]],
     cells: Iterable[CellName],
-    faults: list[Fault],
+    problems: list[Problem],
 ) -> None:
     """Check that every evaluator can look through the encoders of the methods that it meets."""
     for name, method in dict.fromkeys((cell.evaluator, cell.method) for cell in cells):
@@ -326,9 +330,9 @@ def _check_encoders(
         options = evaluator.options
         if not isinstance(options, EvaluatorOptions):
             continue
-        sentences = _answers(evaluator, partial(options.encoder_faults, backbone))
-        faults.extend(
-            Fault(evaluator.path, f"on method {method!r}: {sentence}") for sentence in sentences
+        sentences = _answers(evaluator, partial(options.encoder_problems, backbone))
+        problems.extend(
+            Problem(evaluator.path, f"on method {method!r}: {sentence}") for sentence in sentences
         )
 
 
@@ -343,20 +347,20 @@ def _answers(instance: Instance, ask: Callable[[], Iterable[str]]) -> list[str]:
 def _check_protocol(
     protocol: Protocol,
     instances: Mapping[str, Mapping[str, Instance]],
-    facts: Mapping[str, DatasetFacts],
+    metadata: Mapping[str, DatasetMetadata],
     cells: Iterable[CellName],
-    faults: list[Fault],
+    problems: list[Problem],
 ) -> None:
-    """Check what only the whole benchmark shows: the data sets, and who evaluates whom."""
-    for name, known in facts.items():
+    """Check what only the whole benchmark shows: the datasets, and who evaluates whom."""
+    for name, known in metadata.items():
         path = instances["datasets"][name].path
-        faults.extend(Fault(path, sentence) for sentence in data_faults(protocol, known))
+        problems.extend(Problem(path, sentence) for sentence in data_problems(protocol, known))
     pairs = dict.fromkeys((cell.evaluator, cell.method) for cell in cells)
     for evaluator, name in pairs:
         method = instances["methods"].get(name)
         if method is None or evaluator not in instances["evaluators"]:
             continue
         plugin = method.registered.info.name
-        sentence = method_fault(protocol, evaluator, name, plugin)
+        sentence = method_problem(protocol, evaluator, name, plugin)
         if sentence:
-            faults.append(Fault(f"evaluators.{evaluator}", sentence))
+            problems.append(Problem(f"evaluators.{evaluator}", sentence))

@@ -1,4 +1,4 @@
-"""The tables of a benchmark file: their shape, their faults, their JSON Schema."""
+"""The tables of a benchmark file: their shape, their problems, their JSON Schema."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from backbench.benchmark.protocols import protocol_ids
-from backbench.errors import Fault, PluginError
+from backbench.errors import PluginError, Problem
 from backbench.model import NONE, CellName
 from backbench.plugin import (
     AttackInfo,
@@ -42,7 +42,7 @@ class _Table(BaseModel):
 class Filter(_Table):
     """Some names of some axes; an axis that is not given is not restricted."""
 
-    datasets: Names | None = Field(None, description="data set instances")
+    datasets: Names | None = Field(None, description="dataset instances")
     attacks: Names | None = Field(None, description="attack instances, or 'none'")
     methods: Names | None = Field(None, description="SSL method instances")
     defenses: Names | None = Field(None, description="defense instances, or 'none'")
@@ -78,7 +78,7 @@ class Profile(Filter):
 class Matrix(_Table):
     """A product of instances, less what is excluded."""
 
-    datasets: Names = Field(description="data set instances")
+    datasets: Names = Field(description="dataset instances")
     attacks: Names = Field((NONE,), description="attack instances, or 'none'")
     methods: Names = Field(description="SSL method instances")
     defenses: Names = Field((NONE,), description="defense instances, or 'none'")
@@ -172,8 +172,10 @@ AXES: dict[str, str] = {
 MAY_BE_NONE = frozenset({"attacks", "defenses"})
 
 
-def pydantic_faults(error: ValidationError, model: type[BaseModel], prefix: str) -> Iterator[Fault]:
-    """Turn a validation error into faults, with the nearest right name of an unknown key."""
+def pydantic_problems(
+    error: ValidationError, model: type[BaseModel], prefix: str
+) -> Iterator[Problem]:
+    """Turn a validation error into problems, with the nearest right name of an unknown key."""
     errors = error.errors(include_url=False)
     places = [item["loc"] for item in errors]
     for item in errors:
@@ -182,7 +184,7 @@ def pydantic_faults(error: ValidationError, model: type[BaseModel], prefix: str)
             for place in places
         )
         if item["type"] == "too_short" and inside:
-            continue  # its items are at fault, and are named
+            continue  # its items are at problem, and are named
         location = [
             part
             for part in item["loc"]
@@ -194,24 +196,24 @@ def pydantic_faults(error: ValidationError, model: type[BaseModel], prefix: str)
         path = ".".join(str(part) for part in location)
         full = ".".join(part for part in (prefix, path) if part)
         if item["type"] == "default_factory_not_called":
-            continue  # follows from another fault
+            continue  # follows from another problem
         if item["type"] == "extra_forbidden":
             known = _fields_at(model, location[:-1])
             close = nearest(str(location[-1]), known)
             hint = f": did you mean {close!r}?" if close else f" (there are: {', '.join(known)})"
-            yield Fault(full, f"unknown key{hint if known else ''}")
+            yield Problem(full, f"unknown key{hint if known else ''}")
         elif item["type"] == "missing":
-            yield Fault(full, "is missing")
+            yield Problem(full, "is missing")
         elif item["type"] == "path_type":
-            yield Fault(full, f"should be a path (given: {item['input']!r})")
+            yield Problem(full, f"should be a path (given: {item['input']!r})")
         else:
             given = item["input"]
             shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
             message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
-            yield Fault(full, f"{message}{shown}")
+            yield Problem(full, f"{message}{shown}")
 
 
-def retyped(given: Any, value: Any, path: str) -> Iterator[Fault]:
+def retyped(given: Any, value: Any, path: str) -> Iterator[Problem]:
     """Yield what pydantic has taken for a number that is none: ``"80"``, ``true``, ``3.0``.
 
     Its strict mode would not do: behind a validator that runs before a model, as many plugins have,
@@ -232,7 +234,7 @@ def retyped(given: Any, value: Any, path: str) -> Iterator[Fault]:
         )
         if wrong:
             wanted = {bool: "true or false", int: "a whole number", float: "a number"}[type(value)]
-            yield Fault(path, f"should be {wanted} (given: {given!r})")
+            yield Problem(path, f"should be {wanted} (given: {given!r})")
 
 
 def _fields_at(model: type[BaseModel], location: Iterable[Any]) -> list[str]:

@@ -13,7 +13,7 @@ from backbench.benchmark.file import (
     AXES,
     MAY_BE_NONE,
     BenchmarkFile,
-    pydantic_faults,
+    pydantic_problems,
     retyped,
 )
 from backbench.benchmark.protocols import (
@@ -23,9 +23,9 @@ from backbench.benchmark.protocols import (
     plugin_of,
     terms_of,
 )
-from backbench.errors import DataError, Fault, PluginError, UsageError
+from backbench.errors import DataError, PluginError, Problem, UsageError
 from backbench.model import NONE, PluginUse
-from backbench.plugin import Dataset, DatasetFacts, Options
+from backbench.plugin import Dataset, DatasetMetadata, Options
 from backbench.plugin.registry import Registered, Registry
 
 
@@ -58,24 +58,24 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What validation goes by, and the faults that it has found.
+    """What validation goes by, and the problems that it has found.
 
     Args:
         registry: The installed plugins.
         folder: Where relative paths start.
         protocol: The card, if any.
         lost: Whether the file names a card that there is not: its evaluators are not known.
-        faults: Grows.
+        problems: Grows.
     """
 
     registry: Registry
     folder: Path
     protocol: Protocol | None
     lost: bool
-    faults: list[Fault]
+    problems: list[Problem]
 
 
-def protocol_of(tables: Mapping[str, Any], faults: list[Fault]) -> tuple[Protocol | None, bool]:
+def protocol_of(tables: Mapping[str, Any], problems: list[Problem]) -> tuple[Protocol | None, bool]:
     """Return the card that the file names, and whether it names one that there is not."""
     header = tables.get("benchmark")
     name = header.get("protocol") if isinstance(header, Mapping) else None
@@ -84,7 +84,7 @@ def protocol_of(tables: Mapping[str, Any], faults: list[Fault]) -> tuple[Protoco
     try:
         return find_protocol(name), False
     except UsageError as error:
-        faults.append(Fault("benchmark.protocol", str(error)))
+        problems.append(Problem("benchmark.protocol", str(error)))
         return None, True
 
 
@@ -94,7 +94,7 @@ def validate_instances(
     """Validate every instance, named or implied by a plugin's own name in the matrix.
 
     Returns:
-        The instances by axis and name, and the paths of those that are at fault.
+        The instances by axis and name, and the paths of those that are at problem.
     """
     found: dict[str, dict[str, Instance]] = {axis: {} for axis in AXES}
     broken: set[str] = set()
@@ -111,10 +111,10 @@ def validate_instances(
         for name, table in {**tables, **{name: {} for name in implied}}.items():
             path = f"{axis}.{name}"
             if name == NONE and axis in MAY_BE_NONE:
-                context.faults.append(Fault(path, f"{NONE!r} is reserved: choose another name"))
+                context.problems.append(Problem(path, f"{NONE!r} is reserved: choose another name"))
                 continue
             if card and (stranger := no_such_evaluator(card, name)):
-                context.faults.append(Fault(path, stranger))
+                context.problems.append(Problem(path, stranger))
                 broken.add(path)
                 continue
             instance = _instance(axis, name, table, context)
@@ -126,29 +126,29 @@ def validate_instances(
 
 
 def _instance(axis: str, name: str, table: Mapping[str, Any], context: Context) -> Instance | None:
-    path, faults = f"{axis}.{name}", context.faults
+    path, problems = f"{axis}.{name}", context.problems
     given = dict(table)
     plugin = given.pop("plugin", plugin_of(context.protocol, axis, name))
     preset = given.pop("preset", None)
     if not isinstance(plugin, str):
-        faults.append(Fault(f"{path}.plugin", "should be the name of a plugin"))
+        problems.append(Problem(f"{path}.plugin", "should be the name of a plugin"))
         return None
     try:
         registered = context.registry.find(AXES[axis], plugin)
     except PluginError as error:
         where = f"{path}.plugin" if "plugin" in table else path
-        faults.append(Fault(where, str(error)))
+        problems.append(Problem(where, str(error)))
         return None
     info = registered.info
     if preset is not None and (not isinstance(preset, str) or preset not in info.presets):
         known = ", ".join(sorted(info.presets)) or "none"
         message = f"{info.name} has no preset {preset!r} (there are: {known})"
-        faults.append(Fault(f"{path}.preset", message))
+        problems.append(Problem(f"{path}.preset", message))
         return None
     values = info.presets[preset] if preset is not None else {}
     terms = terms_of(context.protocol, axis, name, info)
     if plugin != terms.plugin:
-        faults.append(terms.wrong_plugin(plugin))
+        problems.append(terms.wrong_plugin(plugin))
         return None
     found = list(terms.surplus(given, preset, values))
     merged = terms.without_surplus(_merge(_merge(terms.options, values), given))
@@ -156,13 +156,13 @@ def _instance(axis: str, name: str, table: Mapping[str, Any], context: Context) 
     try:
         options = info.options.model_validate(merged, context={"base": context.folder})
     except ValidationError as error:
-        found += pydantic_faults(error, info.options, path)
+        found += pydantic_problems(error, info.options, path)
     else:
         found += list(retyped(merged, options, path)) or terms.contradictions(
             options, given, preset
         )
         instance = Instance(axis, name, registered, options)
-    faults.extend(found)
+    problems.extend(found)
     return None if found else instance
 
 
@@ -173,7 +173,7 @@ def load_instance(
     *,
     registry: Registry,
     folder: Path,
-    faults: list[Fault],
+    problems: list[Problem],
 ) -> Instance | None:
     """Validate one instance of a file, and nothing else of it.
 
@@ -183,33 +183,35 @@ def load_instance(
         name: Name of the instance, or of a plugin that needs no table.
         registry: The installed plugins.
         folder: Where relative paths start.
-        faults: What is wrong is added to it.
+        problems: What is wrong is added to it.
 
     Returns:
-        The instance; ``None`` if it is at fault.
+        The instance; ``None`` if it is at problem.
     """
-    protocol, lost = protocol_of(tables, faults)
+    protocol, lost = protocol_of(tables, problems)
     table = tables.get(axis, {}).get(name, {})
-    return _instance(axis, name, table, Context(registry, folder, protocol, lost, faults))
+    return _instance(axis, name, table, Context(registry, folder, protocol, lost, problems))
 
 
-def open_dataset(instance: Instance, faults: list[Fault]) -> tuple[Dataset, DatasetFacts] | None:
-    """Make a data set and ask what is known of it.
+def open_dataset(
+    instance: Instance, problems: list[Problem]
+) -> tuple[Dataset, DatasetMetadata] | None:
+    """Make a dataset and ask what is known of it.
 
     Args:
-        instance: The data set's.
-        faults: What is wrong is added to it.
+        instance: The dataset's.
+        problems: What is wrong is added to it.
 
     Returns:
-        The data set and the facts; ``None`` if it cannot be used.
+        The dataset and the metadata; ``None`` if it cannot be used.
     """
     try:
         dataset: Dataset = instance.registered.implementation()(instance.options)
-        return dataset, dataset.facts()
+        return dataset, dataset.metadata()
     except (DataError, PluginError) as error:
-        faults.append(Fault(instance.path, str(error)))
+        problems.append(Problem(instance.path, str(error)))
     except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises
-        faults.append(Fault(instance.path, raised(instance.registered, error)))
+        problems.append(Problem(instance.path, raised(instance.registered, error)))
     return None
 
 

@@ -20,7 +20,7 @@ def make_plan(benchmark: Benchmark, fingerprints: Mapping[str, str]) -> Plan:
 
     Args:
         benchmark: The validated benchmark.
-        fingerprints: Content fingerprint of each data set, by instance name.
+        fingerprints: Content fingerprint of each dataset, by instance name.
 
     Returns:
         The plan; its stages stand in an order in which they can run.
@@ -43,7 +43,7 @@ class Planner:
 
     Args:
         benchmark: The validated benchmark.
-        fingerprints: Content fingerprint of each data set, by instance name.
+        fingerprints: Content fingerprint of each dataset, by instance name.
 
     Attributes:
         stages: Every distinct stage by key, each after those that it reads.

@@ -13,10 +13,10 @@ from backbench.cli import common
 @common.benchmark_argument
 @common.profile_option
 def command(file: Path, profile: str | None) -> None:
-    """Validate a benchmark file; report all faults at once.
+    """Validate a benchmark file; report all problems at once.
 
-    Reads BENCHMARK (default: benchmarks.toml) and the data sets it names, and runs nothing. Exit
-    code 2 if there is a fault.
+    Reads BENCHMARK (default: benchmarks.toml) and the datasets it names, and runs nothing. Exit
+    code 2 if there is a problem.
     """
     _, benchmark = common.load(file, profile)
-    click.echo(f"{file}: {benchmark.name}: {len(benchmark.cells)} cells, no fault")
+    click.echo(f"{file}: {benchmark.name}: {len(benchmark.cells)} cells, no problem")

@@ -60,7 +60,7 @@ def load(file: Path, profile: str | None, *, trains: bool = True) -> tuple[Regis
 
 
 def plan_of(benchmark: Benchmark, store: Store, *, keep_hashes: bool) -> Plan:
-    """Fingerprint the data sets and plan.
+    """Fingerprint the datasets and plan.
 
     Args:
         benchmark: The benchmark.

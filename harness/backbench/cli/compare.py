@@ -61,7 +61,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     limits: tuple[str, ...],
     style: str,
 ) -> int:
-    """Compare two methods, attacks, defenses or stores, seed by seed and picture by picture.
+    """Compare two methods, attacks, defenses or stores, seed by seed and image by image.
 
     A and B are values of one field: `backbench compare method=byol method=moco-v2`. Rows that are
     equal in everything else are paired. With --against, A is --store and B is --against.
@@ -74,7 +74,7 @@ def command(  # noqa: PLR0917 - click passes them by name
         where = Store(at)
         plan = common.plan_of(benchmark, where, keep_hashes=False)
         found = board_of(registry, plan, where)
-        own = tuple(row for row in found.rows if not (row.origin or row.stale))
+        own = tuple(row for row in found.rows if not (row.origin or row.outdated))
         found = replace(found, rows=own)  # others' rows, or older ones, would stand beside ours
         if not any(row.seeds for row in found.rows):
             raise UsageError(f"{at}: no finished cell of {benchmark.name!r} yet")

@@ -80,20 +80,20 @@ def command() -> None:
 def imagenet100(source: Path, out: Path, link: bool, classes: str) -> None:  # noqa: FBT001
     """Take the classes of ImageNet-100 out of ImageNet.
 
-    Pictures are copied as they are. Interrupted and run again, it continues. Missing classes are
+    Images are copied as they are. Interrupted and run again, it continues. Missing classes are
     named before anything is written, and so is what OUT holds and would not be made.
     """
     names = class_sets.find_classes(classes)
     subset = plan_subset(source, out, names, link=link)
     with _progress("copying", subset.missing_bytes) as advance:
         make_subset(subset, advance)
-    train, val = (len(subset.pictures[split]) for split in ("train", "val"))
+    train, val = (len(subset.images[split]) for split in ("train", "val"))
     if link:
         done = f"{len(subset.links)} folders linked"
     else:
-        done = f"{_count(len(subset.missing), 'picture')} copied"
+        done = f"{_count(len(subset.missing), 'image')} copied"
     click.echo(
-        f"{out}: {len(names)} classes, {train:,} training and {val:,} validation pictures, "
+        f"{out}: {len(names)} classes, {train:,} training and {val:,} validation images, "
         f"{_size(subset.total_bytes)} ({done}); fingerprint {class_sets.fingerprint(names)[:16]} "
         f"({_short(names)})"
     )
@@ -105,7 +105,7 @@ def imagenet100(source: Path, out: Path, link: bool, classes: str) -> None:  # n
     "--root",
     type=_FOLDER,
     required=True,
-    help="The pictures: train and val, with a folder a class in each.",
+    help="The images: train and val, with a folder a class in each.",
 )
 @click.option("--out", type=_FOLDER, required=True, help="Folder for the lists.")
 @click.option(
@@ -116,9 +116,9 @@ def imagenet100(source: Path, out: Path, link: bool, classes: str) -> None:  # n
     default=["1"],
     show_default="1",
     metavar="FRACTION",
-    help="Part of each class's training pictures, 0.01 or 1%; may be given several times.",
+    help="Part of each class's training images, 0.01 or 1%; may be given several times.",
 )
-@click.option("--seed", default=0, show_default=True, help="Which pictures a fraction takes.")
+@click.option("--seed", default=0, show_default=True, help="Which images a fraction takes.")
 @click.option(
     "--classes",
     metavar="NAME|FILE",
@@ -138,10 +138,10 @@ def filelist(  # noqa: PLR0917 - click passes them by name
     train: str,
     val: str,
 ) -> None:
-    """Write lists of pictures in the published form.
+    """Write lists of images in the published form.
 
-    A line `path label` a picture. The training list has all pictures, or a fraction of each
-    class: the same ones wherever the pictures lie, and a smaller fraction is part of a larger
+    A line `path label` an image. The training list has all images, or a fraction of each
+    class: the same ones wherever the images lie, and a smaller fraction is part of a larger
     one. The validation list has all. A label is the rank of the class among the sorted ids.
     """
     names = None if classes is None else class_sets.find_classes(classes)
@@ -150,7 +150,7 @@ def filelist(  # noqa: PLR0917 - click passes them by name
     for one in write_lists(listing, out, fractions, seed=seed, absolute=absolute):
         same = "" if one.is_new else " (there already)"
         click.echo(
-            f"{one.path}: {_count(one.pictures, 'picture')}, {len(listing.classes)} classes, "
+            f"{one.path}: {_count(one.images, 'image')}, {len(listing.classes)} classes, "
             f"sha256 {one.sha256[:16]}{same}"
         )
 
@@ -160,7 +160,7 @@ def filelist(  # noqa: PLR0917 - click passes them by name
 def fingerprint(path: str) -> None:
     """Say which known set of classes PATH holds.
 
-    PATH is a folder with train and val, or with a folder a class; a list of pictures; a list of
+    PATH is a folder with train and val, or with a folder a class; a list of images; a list of
     classes; or the name of a class list that ships with backbench.
     """
     contents = look_at(path)
@@ -173,7 +173,7 @@ def fingerprint(path: str) -> None:
             ("variant", class_sets.describe(names)),
         ]
     rows += [(split, _split(counts)) for split, counts in contents.splits.items()]
-    rows += [("note", fault) for fault in contents.faults]
+    rows += [("note", problem) for problem in contents.problems]
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
         click.echo(f"{name:<{width}}  {text}")
@@ -183,7 +183,7 @@ def fingerprint(path: str) -> None:
 def _split(counts: Sequence[int]) -> str:
     least, most = min(counts), max(counts)
     each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-    return f"{_count(sum(counts), 'picture')}, {each} a class"
+    return f"{_count(sum(counts), 'image')}, {each} a class"
 
 
 def _warn_of_contents(contents: Contents) -> None:
@@ -193,10 +193,10 @@ def _warn_of_contents(contents: Contents) -> None:
 
 
 def _warn_of_sizes(names: Sequence[str], train: int, val: int) -> None:
-    """Say on stderr that a known set lacks pictures, or has too many."""
+    """Say on stderr that a known set lacks images, or has too many."""
     known = class_sets.VARIANTS.get(class_sets.fingerprint(names))
-    if known is not None and known.pictures is not None and known.pictures != (train, val):
-        whole = "{:,} training and {:,} validation pictures".format(*known.pictures)
+    if known is not None and known.images is not None and known.images != (train, val):
+        whole = "{:,} training and {:,} validation images".format(*known.images)
         click.echo(f"note: the published {known.name} has {whole}", err=True)
 
 

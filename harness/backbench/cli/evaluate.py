@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 
 from backbench.cli import common
-from backbench.cli.run import how_to_run, run_plan
+from backbench.cli.run import run_options, run_plan
 from backbench.data.fingerprint import FileHashes
 from backbench.errors import UsageError
-from backbench.external.encoder_options import NORMALISATIONS, normalisation
+from backbench.external.encoder_options import NORMALIZATIONS, normalization
 from backbench.external.import_plan import (
     Choice,
     GivenHead,
@@ -58,12 +58,12 @@ _LAYOUTS = "\n\n".join(f"{layout.name}: {layout.summary}." for layout in LAYOUTS
 @click.option(
     "--image-size",
     type=click.IntRange(min=1),
-    help="Side in pixels at which pictures are seen. Default: the data set's own, else 224.",
+    help="Side in pixels at which images are seen. Default: the dataset's own, else 224.",
 )
 @click.option(
-    "--normalise",
+    "--normalize",
     metavar="NAME",
-    help=f"{', '.join(NORMALISATIONS)}, or means/deviations: 0.5,0.5,0.5/0.25,0.25,0.25. "
+    help=f"{', '.join(NORMALIZATIONS)}, or means/deviations: 0.5,0.5,0.5/0.25,0.25,0.25. "
     "Default: imagenet.",
 )
 @click.option("--name", metavar="NAME", help="Name of the row. Default: the file's.")
@@ -74,7 +74,7 @@ _LAYOUTS = "\n\n".join(f"{layout.name}: {layout.summary}." for layout in LAYOUTS
     metavar="NAME",
     help="Attack of the file whose trigger is shown. Default: none.",
 )
-@click.option("--dataset", metavar="NAME", help="Data set of the file. Default: the only one.")
+@click.option("--dataset", metavar="NAME", help="Dataset of the file. Default: the only one.")
 @click.option(
     "--evaluator",
     "evaluators",
@@ -94,7 +94,7 @@ _LAYOUTS = "\n\n".join(f"{layout.name}: {layout.summary}." for layout in LAYOUTS
     help="head.safetensors of a former evaluation, used instead of fitting one.",
 )
 @common.store_option
-@how_to_run
+@run_options
 @common.formats("table", "json", "csv", "markdown", "latex")
 def command(  # noqa: PLR0917 - click passes them by name
     file: Path,
@@ -103,7 +103,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     arch: str | None,
     stem: str,
     image_size: int | None,
-    normalise: str | None,
+    normalize: str | None,
     name: str | None,
     attacks: tuple[str, ...],
     dataset: str | None,
@@ -119,17 +119,17 @@ def command(  # noqa: PLR0917 - click passes them by name
 ) -> None:
     """Evaluate an encoder that was trained elsewhere.
 
-    The data set, the attacks whose triggers are shown, and the evaluators are those of BENCHMARK
-    (default: benchmarks.toml). Its pictures and triggers are shared with `backbench run` in the
-    same store. The row is marked: what a foreign encoder has seen is not known.
+    The dataset, the attacks whose triggers are shown, and the evaluators are those of BENCHMARK
+    (default: benchmarks.toml). Its images and triggers are shared with `backbench run` in the
+    same store. The row is marked: what an external encoder has seen is not known.
 
     Weights are read without running anything that is in the file. Every tensor of the network has
     to come out of it, and none of its backbone's may be left over.
     """
-    wanted = normalisation(normalise) if normalise is not None else None
+    wanted = normalization(normalize) if normalize is not None else None
     registry, benchmark = common.load(file, None, trains=False)
     choice = choose(benchmark, dataset=dataset, attacks=attacks, evaluators=evaluators, seed=seed)
-    shown = benchmark.facts[choice.dataset].size
+    shown = benchmark.metadata[choice.dataset].size
 
     def imported(path: Path) -> Imported:
         options, taken = inspect(
@@ -138,7 +138,7 @@ def command(  # noqa: PLR0917 - click passes them by name
             arch=arch,
             stem=stem,
             image_size=image_size,
-            normalise=wanted,
+            normalize=wanted,
             usual_size=image_side(shown, None),
         )
         click.echo(describe(options, taken), err=True)

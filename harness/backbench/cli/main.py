@@ -13,7 +13,7 @@ from backbench.errors import BackbenchError, ExitCode
 
 #: Our own commands: module and one line of help, so that ``--help`` imports none of them.
 COMMANDS = {
-    "check": ("backbench.cli.check", "Validate a benchmark file; report all faults at once."),
+    "check": ("backbench.cli.check", "Validate a benchmark file; report all problems at once."),
     "claims": ("backbench.cli.claims", "Judge the claims of a benchmark file."),
     "compare": ("backbench.cli.compare", "Compare methods, attacks, defenses or stores."),
     "data": ("backbench.cli.data", "Make ImageNet-100 and file lists; name a set of classes."),
@@ -22,7 +22,7 @@ COMMANDS = {
     "import": ("backbench.cli.import_", "Show the rows of other people's bundles beside ours."),
     "plan": ("backbench.cli.plan", "Show cells and stages: what is cached, what is shared."),
     "plugins": ("backbench.cli.plugins", "List the installed plugins and document their options."),
-    "poison": ("backbench.cli.poison", "Write a poisoned data set as picture files and lists."),
+    "poison": ("backbench.cli.poison", "Write a poisoned dataset as image files and lists."),
     "protocol": ("backbench.cli.protocol", "Show and compare the protocols of evaluation."),
     "reproduce": ("backbench.cli.reproduce", "Run, or only plan, a published matrix."),
     "rescore": ("backbench.cli.rescore", "Show the leaderboard counted differently, in seconds."),
@@ -91,7 +91,7 @@ class Root(click.Group):
 def cli() -> None:
     """Backdoor attacks on, and defenses of, self-supervised image encoders, compared.
 
-    A benchmark file (benchmarks.toml) names data sets, attacks, methods, defenses, evaluators and
+    A benchmark file (benchmarks.toml) names datasets, attacks, methods, defenses, evaluators and
     seeds; `backbench run` runs each distinct stage once and prints a leaderboard.
     """
 

@@ -26,8 +26,8 @@ from backbench.store.store import Store
 @common.formats("table", "json")
 @click.option("--stages", "list_stages", is_flag=True, help="List every stage.")
 @click.option(
-    "--survival",
-    "show_survival",
+    "--visibility",
+    "show_visibility",
     is_flag=True,
     help="Estimate how often each trigger survives the crops of each method's views.",
 )
@@ -38,20 +38,20 @@ def command(
     style: str,
     *,
     list_stages: bool,
-    show_survival: bool,
+    show_visibility: bool,
 ) -> None:
     """Show cells and stages: what is cached, what is shared, what the rest costs.
 
-    Runs nothing, and writes nothing but the hashes of pictures into a store that is there.
+    Runs nothing, and writes nothing but the hashes of images into a store that is there.
     """
     registry, benchmark = common.load(file, profile)
     where = Store(store)
     plan = common.plan_of(benchmark, where, keep_hashes=where.exists)
     costs = costs_of(plan, benchmark, registry)
-    found = list(estimates(benchmark)) if show_survival else None
-    if not show_survival:
+    found = list(estimates(benchmark)) if show_visibility else None
+    if not show_visibility:
         common.warn_of_triggers(benchmark)
-    show_plan(plan, costs, where.done(), style, list_stages=list_stages, survival=found)
+    show_plan(plan, costs, where.done(), style, list_stages=list_stages, visibility=found)
 
 
 def show_plan(
@@ -61,7 +61,7 @@ def show_plan(
     style: str = "table",
     *,
     list_stages: bool = False,
-    survival: Sequence[Estimate] | None = None,
+    visibility: Sequence[Estimate] | None = None,
 ) -> None:
     """Print a plan on stdout.
 
@@ -71,17 +71,17 @@ def show_plan(
         done: Keys of the stages that are in the store.
         style: ``table`` or ``json``.
         list_stages: Whether every stage gets a line of the table's.
-        survival: How often triggers survive in views, if that was asked for.
+        visibility: How often triggers survive in views, if that was asked for.
     """
     if style == "json":
         content = as_json(plan, costs, done)
-        if survival is not None:
-            content["survival"] = [one.as_json() for one in survival]
+        if visibility is not None:
+            content["visibility"] = [one.as_json() for one in visibility]
         click.echo(json.dumps(content, indent=2))
         return
     _print(plan, costs, done, list_stages=list_stages)
-    if survival is not None:
-        click.echo("\n".join(["", NOTE, *map(str, survival)]))
+    if visibility is not None:
+        click.echo("\n".join(["", NOTE, *map(str, visibility)]))
 
 
 _Needs = list[tuple[frozenset[str], frozenset[str]]]

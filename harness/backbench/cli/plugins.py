@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from backbench.cli import common
 from backbench.errors import ExitCode, PluginError
-from backbench.plugin import NotInKey
+from backbench.plugin import ExcludeFromKey
 from backbench.plugin.registry import HOOKS, Registered, load_registry, suggestion
 
 
@@ -185,7 +185,7 @@ def _bounds(field: FieldInfo) -> Iterator[str]:
             value = getattr(mark, attribute, None)
             if value is not None:
                 yield f"{symbol} {value}"
-        if isinstance(mark, NotInKey):
+        if isinstance(mark, ExcludeFromKey):
             yield "not in the key"
 
 

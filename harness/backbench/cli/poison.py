@@ -54,7 +54,7 @@ def convert(source: Path, target: Path) -> None:
 @click.command("poison", cls=_WithConvert)
 @click.argument("file", metavar="CONFIG", type=click.Path(path_type=Path))
 @click.option("--attack", metavar="NAME", help="Which attack, where the file has several.")
-@click.option("--dataset", metavar="NAME", help="Which data set, where the file has several.")
+@click.option("--dataset", metavar="NAME", help="Which dataset, where the file has several.")
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
@@ -73,7 +73,7 @@ def convert(source: Path, target: Path) -> None:
     "--format",
     "file_format",
     type=click.Choice(["jpeg", "png"]),
-    help="Of the pictures.  [default: jpeg]",
+    help="Of the images.  [default: jpeg]",
 )
 @click.option(
     "--quality",
@@ -84,19 +84,19 @@ def convert(source: Path, target: Path) -> None:
     "--reencode-clean",
     is_flag=True,
     default=None,
-    help="Write the clean pictures too, coded like the poisoned ones.",
+    help="Write the clean images too, coded like the poisoned ones.",
 )
 @click.option(
     "--patch-columns",
     is_flag=True,
     default=None,
-    help="End the list's lines of poisoned pictures with x y width height.",
+    help="End the list's lines of poisoned images with x y width height.",
 )
 @click.option(
     "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes.  [default: all cores]"
 )
 def command(file: Path, jobs: int | None, file_format: str | None, **given: Any) -> None:
-    """Write a poisoned data set as picture files and lists.
+    """Write a poisoned dataset as image files and lists.
 
     CONFIG is a benchmark file, a TOML file with a table [poison], or one of the published
     configuration files as it is. What was interrupted is continued.
@@ -118,7 +118,7 @@ def command(file: Path, jobs: int | None, file_format: str | None, **given: Any)
     plan = make_plan(request)
     total = sum(len(group.indices) for group in plan.groups)
     quiet = not sys.stderr.isatty()
-    with click.progressbar(length=total, label="pictures", file=sys.stderr, hidden=quiet) as bar:
+    with click.progressbar(length=total, label="images", file=sys.stderr, hidden=quiet) as bar:
         summary = write(plan, jobs or cores(), bar.update)
     for line in describe(plan, summary):
         click.echo(line)

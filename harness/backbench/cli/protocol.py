@@ -16,11 +16,11 @@ _WIDTH = 100
 
 #: The rules of a card, for people.
 _SAID = {
-    "other-classes": "share of the triggered pictures that are not of the target class",
-    "all-images": "share of all triggered pictures, those of the target class among them",
+    "other-classes": "share of the triggered images that are not of the target class",
+    "all-images": "share of all triggered images, those of the target class among them",
     "trained": "the network that gradients train (query, online), never its average",
     "last-epoch": "the last; none is chosen by an accuracy",
-    "typed": "says what it is a share of, or that it is a number of pictures",
+    "typed": "says what it is a share of, or that it is a number of images",
 }
 
 
@@ -128,7 +128,7 @@ def _values(card: Protocol) -> Iterator[tuple[tuple[str, str], Any]]:
         ("poison rate", card.rules.rate),
     ):
         yield ("what words mean", word), _SAID[rule]
-    yield from _pictures(card)
+    yield from _images(card)
     for axis in ("datasets", "attacks", "methods"):
         for plugin, fixed in getattr(card, axis).items():
             whose = "all that have the option" if plugin == EVERY else f"plugin {plugin}"
@@ -145,17 +145,17 @@ def _values(card: Protocol) -> Iterator[tuple[tuple[str, str], Any]]:
             yield (heading, ".".join(place)), value
 
 
-def _pictures(card: Protocol) -> Iterator[tuple[tuple[str, str], Any]]:
-    heading, pictures = "pictures", card.pictures
-    named = pictures.classes if isinstance(pictures.classes, str) else ", ".join(pictures.classes)
+def _images(card: Protocol) -> Iterator[tuple[tuple[str, str], Any]]:
+    heading, images = "images", card.images
+    named = images.classes if isinstance(images.classes, str) else ", ".join(images.classes)
     yield (heading, "classes"), f"{len(card.class_names())}: {named}"
-    yield (heading, "fingerprint of the classes"), pictures.classes_sha256
-    yield (heading, "training pictures"), pictures.train
-    yield (heading, "validation pictures"), pictures.val
-    made = f"as they are, {pictures.crop} px"
-    if pictures.resize is not None:
-        made = f"short side to {pictures.resize} px, the centre {pictures.crop} px"
-    yield (heading, "validation pictures are"), made
+    yield (heading, "fingerprint of the classes"), images.classes_sha256
+    yield (heading, "training images"), images.train
+    yield (heading, "validation images"), images.val
+    made = f"as they are, {images.crop} px"
+    if images.resize is not None:
+        made = f"short side to {images.resize} px, the center {images.crop} px"
+    yield (heading, "validation images are"), made
 
 
 def _as_json(card: Protocol) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from backbench.benchmark.reproductions import Reproduction, fill, find_reproduct
 from backbench.benchmark.reproductions.placeholder import TRAIN, VAL, add_stand_in
 from backbench.cli import common
 from backbench.cli.plan import as_json, show_plan
-from backbench.cli.run import how_to_run, run_benchmark
+from backbench.cli.run import run_benchmark, run_options
 from backbench.errors import UsageError
 from backbench.estimate.cost import costs_of
 from backbench.plugin.registry import Registry, load_registry
@@ -47,7 +47,7 @@ class _Seeds(click.ParamType[tuple[int, ...]]):
     "--data",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="The pictures: ImageNet or ImageNet-100, or CIFAR-10 as a folder a class.",
+    help="The images: ImageNet or ImageNet-100, or CIFAR-10 as a folder a class.",
 )
 @click.option(
     "--triggers",
@@ -58,7 +58,7 @@ class _Seeds(click.ParamType[tuple[int, ...]]):
 @click.option("--seeds", type=_Seeds(), default="0", show_default=True, help="0,1,2 …")
 @common.profile_option
 @common.store_option
-@how_to_run
+@run_options
 @click.option(
     "--write",
     "target",
@@ -141,7 +141,7 @@ def _told(found: Reproduction, triggers: Path | None, *, stand_in: bool) -> list
     """Say what stands for what is not given."""
     lines = []
     if stand_in:
-        lines.append(f"ImageNet-100 not given: counted with {TRAIN:,} + {VAL:,} pictures")
+        lines.append(f"ImageNet-100 not given: counted with {TRAIN:,} + {VAL:,} images")
     if triggers is None:
         numbers = ", ".join(map(str, found.triggers))
         lines.append(

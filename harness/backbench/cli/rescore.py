@@ -28,7 +28,7 @@ from backbench.store.store import Store
     "--asr",
     "denominator",
     type=click.Choice(["all-images", "other-classes"]),
-    help="Which pictures ASR is a share of.",
+    help="Which images ASR is a share of.",
 )
 @click.option("--target", metavar="CLASS", help="Class that is taken for the target.")
 @click.option(
@@ -52,7 +52,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     """Show the leaderboard counted differently, from the predictions that are stored.
 
     Needs no model and changes nothing: another denominator of ASR, another target class, metrics of
-    plugins. Beneath the table stands what was rescored.
+    plugins. Below the table stands what was rescored.
     """
     if denominator is None and target is None and not metrics:
         raise UsageError("rescore: say what to count differently: --asr, --target or --metric")
@@ -78,7 +78,7 @@ def command(  # noqa: PLR0917 - click passes them by name
 
 
 def _check_target(benchmark: Benchmark, target: str) -> None:
-    for name, facts in benchmark.facts.items():
-        if target not in facts.classes:
-            hint = suggestion(target, facts.classes)
-            raise UsageError(f"--target: data set {name!r} has no class {target!r}{hint}")
+    for name, metadata in benchmark.metadata.items():
+        if target not in metadata.classes:
+            hint = suggestion(target, metadata.classes)
+            raise UsageError(f"--target: dataset {name!r} has no class {target!r}{hint}")

@@ -21,7 +21,7 @@ from backbench.model import Plan
 from backbench.plugin import ExecutorInfo
 from backbench.plugin.registry import Registry
 from backbench.report.progress import attach_progress
-from backbench.results.outdated import Staleness
+from backbench.results.outdated import Outdatedness
 from backbench.stages.renewal import outdated
 from backbench.store.store import Store
 
@@ -33,7 +33,7 @@ def _known_device(_context: click.Context, _option: click.Parameter, name: str) 
     return name
 
 
-def how_to_run(command: Callable[..., Any]) -> Callable[..., Any]:
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say how stages are run."""
     for option in (
         click.option(
@@ -65,11 +65,11 @@ def how_to_run(command: Callable[..., Any]) -> Callable[..., Any]:
 @common.benchmark_argument
 @common.profile_option
 @common.store_option
-@how_to_run
+@run_options
 @click.option(
     "--refresh",
-    type=click.Choice(["stale"]),
-    help="stale: only what an older revision of a plugin, of the metrics or of the protocol made.",
+    type=click.Choice(["outdated"]),
+    help="outdated: repeat what an older revision of a plugin, metric or protocol made.",
 )
 def command(  # noqa: PLR0917 - click passes them by name
     file: Path,
@@ -89,7 +89,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     common.warn_of_triggers(benchmark)
     run_plan(
         registry,
-        lambda where: _plan(benchmark, where) if refresh is None else _stale(benchmark, where),
+        lambda where: _plan(benchmark, where) if refresh is None else _outdated(benchmark, where),
         store,
         executor_name=executor_name,
         jobs=jobs,
@@ -101,12 +101,12 @@ def _plan(benchmark: Benchmark, store: Store) -> Plan:
     return common.plan_of(benchmark, store, keep_hashes=True)
 
 
-def _stale(benchmark: Benchmark, store: Store) -> Plan:
-    """Return the part of a benchmark's plan that is stale, and forget what would hide it."""
-    found = Staleness(_plan(benchmark, store), store)
-    plan = found.stale_part()
+def _outdated(benchmark: Benchmark, store: Store) -> Plan:
+    """Return the part of a benchmark's plan that is outdated, and forget what would hide it."""
+    found = Outdatedness(_plan(benchmark, store), store)
+    plan = found.outdated_part()
     if not plan.cells:
-        click.echo("nothing is stale", err=True)
+        click.echo("nothing is outdated", err=True)
     for key in found.outdated():
         store.forget(key)
     return plan

@@ -17,9 +17,9 @@ from backbench.report.tables import print_board
 from backbench.report.trace import explain, only_row
 from backbench.results.leaderboard import FIELDS, Leaderboard, build, select
 from backbench.results.outcomes import predictions_in, reader
-from backbench.results.outdated import Staleness
+from backbench.results.outdated import Outdatedness
 from backbench.results.over_attacks import over_attacks
-from backbench.results.reported import with_reported
+from backbench.results.reported import add_reported
 from backbench.store.store import Store
 from backbench.verification.imported import with_imported
 
@@ -131,7 +131,7 @@ def board_of(registry: Registry, plan: Plan, store: Store) -> Leaderboard:
 
     The rows of imported bundles come last.
     """
-    columns, found = registry.columns(), Staleness(plan, store)
+    columns, found = registry.columns(), Outdatedness(plan, store)
     board = build(
         plan,
         found.current,
@@ -140,7 +140,7 @@ def board_of(registry: Registry, plan: Plan, store: Store) -> Leaderboard:
         outcomes_of=reader(found.record, predictions_in(store)),
         older_of=found.older,
     )
-    return with_imported(with_reported(board, plan), plan, store, columns)
+    return with_imported(add_reported(board, plan), plan, store, columns)
 
 
 def show_board(board: Leaderboard, style: str = "table", by: str | None = "evaluator") -> None:

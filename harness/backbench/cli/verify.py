@@ -25,7 +25,7 @@ from backbench.verification.store_check import verify_store
 def command(target: Path | None, profile: str | None, store: Path) -> None:
     """Check that what is there is what its records say.
 
-    Of the store: hashes every file again, recomputes every key, derives data sets and poisons
+    Of the store: hashes every file again, recomputes every key, derives datasets and poisons
     again bit for bit, and recomputes every metric from the stored predictions. With BENCHMARK, of
     the stages of this file only.
 

@@ -1,1 +1,1 @@
-"""Image sets: what the stages read, and the data sets that are built in."""
+"""Image sets: what the stages read, and the datasets that are built in."""

@@ -1,4 +1,4 @@
-"""Announces the built-in data sets."""
+"""Announces the built-in datasets."""
 
 from __future__ import annotations
 
@@ -31,43 +31,43 @@ _COATES = Citation(
 
 @hookimpl
 def register_datasets() -> Iterable[DatasetInfo]:
-    """Announce the data sets of this package."""
+    """Announce the datasets of this package."""
     yield DatasetInfo(
         name="embedded",
-        summary="Drawn pictures of any size and number of classes; nothing to download.",
+        summary="Drawn images of any size and number of classes; nothing to download.",
         target="backbench.data.textures:Embedded",
         options=EmbeddedOptions,
         revision=embedded.REVISION,
     )
     yield DatasetInfo(
         name="image-folder",
-        summary="Your own pictures, a folder a class: train/<class>/* and val/<class>/*.",
+        summary="Your own images, a folder a class: train/<class>/* and val/<class>/*.",
         target="backbench.data.folder:ImageFolder",
         options=ImageFolderOptions,
     )
     yield DatasetInfo(
         name="file-list",
-        summary="Your own pictures, named in two lists with a line `path label` each.",
+        summary="Your own images, named in two lists with a line `path label` each.",
         target="backbench.data.filelist:FileList",
         options=FileListOptions,
     )
     yield DatasetInfo(
         name="cifar10",
-        summary="CIFAR-10: 60,000 pictures of 32 px, 10 classes.",
+        summary="CIFAR-10: 60,000 images of 32 px, 10 classes.",
         target="backbench.data.torchvision_sets:Cifar10",
         options=TorchvisionOptions,
         paper=_KRIZHEVSKY,
     )
     yield DatasetInfo(
         name="cifar100",
-        summary="CIFAR-100: 60,000 pictures of 32 px, 100 classes.",
+        summary="CIFAR-100: 60,000 images of 32 px, 100 classes.",
         target="backbench.data.torchvision_sets:Cifar100",
         options=TorchvisionOptions,
         paper=_KRIZHEVSKY,
     )
     yield DatasetInfo(
         name="stl10",
-        summary="STL-10: 13,000 labelled pictures of 96 px, 10 classes.",
+        summary="STL-10: 13,000 labelled images of 96 px, 10 classes.",
         target="backbench.data.torchvision_sets:Stl10",
         options=TorchvisionOptions,
         paper=_COATES,

@@ -1,6 +1,6 @@
-"""Decode the pictures of a split once, on all cores, into one file; continue what is begun.
+"""Decode the images of a split once, on all cores, into one file; continue what is begun.
 
-The headers of all pictures tell where each of them goes, so that processes write straight to the
+The headers of all images tell where each of them goes, so that processes write straight to the
 file, whichever comes first. How many are done from the beginning is noted from time to time, each
 time after they have reached the disk: a build that was killed is continued from there.
 """
@@ -21,15 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbench.data.decode import Fit, decode, fitted_size, read_size
-from backbench.data.files import FileImages, list_faults, map_threads, say_size, spread
+from backbench.data.files import FileImages, list_problems, map_threads, say_size, spread
 from backbench.data.packed import HEADER_BYTES, around, offsets_of
 from backbench.errors import DataError, StageError
 from backbench.system.children import WORTH_PROCESSES, in_order, start_processes
 
-#: With ``cache = "auto"``, decoded pictures are kept up to this many bytes a split.
+#: With ``cache = "auto"``, decoded images are kept up to this many bytes a split.
 AUTO_LIMIT_BYTES: Final = 8 << 30
 
-#: It is noted how many pictures are done after so many bytes of them.
+#: It is noted how many images are done after so many bytes of them.
 _NOTE_BYTES: Final = 256 << 20
 _SAMPLE: Final = 64
 #: Other stages may be running on the cores that builders are lent: those come first.
@@ -39,17 +39,17 @@ Progress = Callable[[int], None]
 
 
 def keeps(cache: str | int, total: int) -> bool:
-    """Say whether decoded pictures are kept that do not fit in memory, or differ in size.
+    """Say whether decoded images are kept that do not fit in memory, or differ in size.
 
     Args:
-        cache: The option of the data set.
+        cache: The option of the dataset.
         total: Their bytes.
     """
     return cache != "off" and (cache != "auto" or total <= AUTO_LIMIT_BYTES)
 
 
 def estimate_bytes(paths: Sequence[str], fit: Fit | None) -> int:
-    """Estimate the bytes of decoded pictures by the headers of up to 64 of them.
+    """Estimate the bytes of decoded images by the headers of up to 64 of them.
 
     Args:
         paths: The files.
@@ -67,10 +67,10 @@ def estimate_bytes(paths: Sequence[str], fit: Fit | None) -> int:
 
 @dataclass(frozen=True)
 class Layout:
-    """Which picture goes where.
+    """Which image goes where.
 
     Args:
-        images: The pictures.
+        images: The images.
         sizes: Their heights and widths, (N, 2), int64; 0 for one without a readable header.
     """
 
@@ -79,10 +79,10 @@ class Layout:
 
     @classmethod
     def of(cls, images: FileImages) -> Layout:
-        """Read the headers of the pictures.
+        """Read the headers of the images.
 
         Args:
-            images: The pictures.
+            images: The images.
         """
 
         def size(path: str) -> tuple[int, int]:
@@ -96,16 +96,16 @@ class Layout:
 
     @property
     def total(self) -> int:
-        """Bytes of all pictures, decoded."""
+        """Bytes of all images, decoded."""
         return int(offsets_of(self.sizes)[-1])
 
     def around(self) -> tuple[bytes, bytes]:
-        """Return what stands in the file before the pictures, and what after them."""
+        """Return what stands in the file before the images, and what after them."""
         return around((self.total,), labels=self.images.labels, sizes=self.sizes)
 
 
 class Job(NamedTuple):
-    """A picture to decode.
+    """An image to decode.
 
     Args:
         path: Its file.
@@ -125,18 +125,18 @@ def build(
     cores: Sequence[int] = (),
     progress: Progress = lambda _done: None,
 ) -> None:
-    """Decode the pictures of a split into a file, unless it is there.
+    """Decode the images of a split into a file, unless it is there.
 
     What is under way lies beside it (``….partial``, ``….json``), and is continued.
 
     Args:
         path: The file; it has this name once it is whole.
-        layout: The pictures.
+        layout: The images.
         cores: The processor's cores to work on; empty for one process without a core of its own.
-        progress: Called with the number of pictures that are done since the last call.
+        progress: Called with the number of images that are done since the last call.
 
     Raises:
-        DataError: Naming the pictures that cannot be read, or if the disk has no room.
+        DataError: Naming the images that cannot be read, or if the disk has no room.
         StageError: If a worker process was killed.
     """
     if path.exists():
@@ -149,34 +149,34 @@ def build(
     if not done:
         _begin(partial, head, tail, layout.total)
     progress(done)
-    faults = _decode(partial, layout, _Note(note, mark, partial, done), cores, progress)
-    if faults:
-        for one in (partial, note):  # mended pictures are another data set's
+    problems = _decode(partial, layout, _Note(note, mark, partial, done), cores, progress)
+    if problems:
+        for one in (partial, note):  # mended images are another dataset's
             one.unlink(missing_ok=True)
         count = len(layout.sizes)
-        head_line = f"{len(faults)} of {count} pictures cannot be used; mend or remove them"
-        raise DataError(list_faults(head_line, faults))
+        head_line = f"{len(problems)} of {count} images cannot be used; mend or remove them"
+        raise DataError(list_problems(head_line, problems))
     partial.replace(path)
     note.unlink(missing_ok=True)
 
 
 class _Note:
-    """Remembers how many pictures are done.
+    """Remembers how many images are done.
 
     Args:
         path: Where.
         mark: Of which layout.
-        pictures: The file that they are in.
+        images: The file that they are in.
         done: How many are done already.
     """
 
-    def __init__(self, path: Path, mark: str, pictures: Path, done: int) -> None:
-        self._path, self._mark, self._pictures = path, mark, pictures
+    def __init__(self, path: Path, mark: str, images: Path, done: int) -> None:
+        self._path, self._mark, self._images = path, mark, images
         self.done = done
 
     def write(self) -> None:
-        """Write it down, once the pictures are on the disk."""
-        with self._pictures.open("rb") as file:
+        """Write it down, once the images are on the disk."""
+        with self._images.open("rb") as file:
             os.fsync(file.fileno())
         part = self._path.with_suffix(".json.partial")
         part.write_text(json.dumps({"layout": self._mark, "done": self.done}), encoding="utf-8")
@@ -184,7 +184,7 @@ class _Note:
 
 
 def _done(note: Path, mark: str) -> int:
-    """Return how many pictures are done, of this layout."""
+    """Return how many images are done, of this layout."""
     try:
         content = json.loads(note.read_text(encoding="utf-8"))
         return int(content["done"]) if content["layout"] == mark else 0
@@ -197,7 +197,7 @@ def _begin(partial: Path, head: bytes, tail: bytes, total: int) -> None:
     whole = len(head) + total + len(tail)
     if whole > free:
         raise DataError(
-            f"{partial.parent}: {whole / 1e9:.1f} GB of decoded pictures, and "
+            f"{partial.parent}: {whole / 1e9:.1f} GB of decoded images, and "
             f'{free / 1e9:.1f} GB are free; set cache = "off", or a number of pixels (256)'
         )
     with partial.open("wb") as file:
@@ -209,7 +209,7 @@ def _begin(partial: Path, head: bytes, tail: bytes, total: int) -> None:
 def _decode(
     partial: Path, layout: Layout, note: _Note, cores: Sequence[int], progress: Progress
 ) -> list[str]:
-    """Decode what is not yet done; return what is wrong with pictures."""
+    """Decode what is not yet done; return what is wrong with images."""
     images, sizes = layout.images, layout.sizes
     starts = offsets_of(sizes) + HEADER_BYTES
     usual = _usual(sizes) if images.one_size else None
@@ -218,17 +218,17 @@ def _decode(
         Job(images.paths[index], (int(sizes[index, 0]), int(sizes[index, 1])), int(starts[index]))
         for index in rest
     )
-    faults: list[str] = []
+    problems: list[str] = []
     noted = int(starts[note.done])
     try:
-        for index, fault in zip(
+        for index, problem in zip(
             rest, _run(partial, images.fit, jobs, len(rest), cores), strict=True
         ):
-            if fault:
-                faults.append(fault)
+            if problem:
+                problems.append(problem)
             elif usual is not None and tuple(sizes[index]) != usual:
-                faults.append(say_size(images.paths[index], tuple(sizes[index]), usual))
-            if not faults:
+                problems.append(say_size(images.paths[index], tuple(sizes[index]), usual))
+            if not problems:
                 note.done = index + 1
             if int(starts[note.done]) - noted > _NOTE_BYTES:
                 note.write()
@@ -237,11 +237,11 @@ def _decode(
     except BaseException:
         note.write()  # so that Ctrl-C loses nothing
         raise
-    return faults
+    return problems
 
 
 def _usual(sizes: NDArray[np.int64]) -> tuple[int, int] | None:
-    """Return the size of the first picture that has one."""
+    """Return the size of the first image that has one."""
     known = sizes[sizes[:, 0] > 0]
     return (int(known[0, 0]), int(known[0, 1])) if len(known) else None
 
@@ -249,7 +249,7 @@ def _usual(sizes: NDArray[np.int64]) -> tuple[int, int] | None:
 def _run(
     partial: Path, fit: Fit | None, jobs: Iterable[Job], count: int, cores: Sequence[int]
 ) -> Iterator[str]:
-    """Yield what is wrong with each picture, in order; "" where it is written."""
+    """Yield what is wrong with each image, in order; "" where it is written."""
     if len(cores) < 2 or count < WORTH_PROCESSES:
         with _Target(partial, fit) as target:
             yield from map(target.take, jobs)
@@ -265,11 +265,11 @@ def _run(
 
 
 class _Target:
-    """The file that pictures are written to.
+    """The file that images are written to.
 
     Args:
         path: The file.
-        fit: What is made of each picture.
+        fit: What is made of each image.
     """
 
     def __init__(self, path: Path, fit: Fit | None) -> None:
@@ -283,15 +283,15 @@ class _Target:
         self._file.close()
 
     def take(self, job: Job) -> str:
-        """Decode a picture into its place; return what is wrong with it."""
+        """Decode an image into its place; return what is wrong with it."""
         try:
-            picture = decode(job.path, self._fit)
+            image = decode(job.path, self._fit)
         except DataError as error:
             return str(error)
-        if picture.shape[:2] != job.size:
-            (height, width), said = picture.shape[:2], job.size
+        if image.shape[:2] != job.size:
+            (height, width), said = image.shape[:2], job.size
             return f"{job.path}: {width} x {height} px, its header says {said[1]} x {said[0]}"
-        content = np.ascontiguousarray(picture).data.cast("B")
+        content = np.ascontiguousarray(image).data.cast("B")
         written = 0
         while written < len(content):
             written += os.pwrite(self._file.fileno(), content[written:], job.offset + written)

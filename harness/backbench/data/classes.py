@@ -23,12 +23,12 @@ class Variant:
     Args:
         name: What we call it.
         source: Who chose it, and where its list stands.
-        pictures: Number of training and of validation pictures, where we know them.
+        images: Number of training and of validation images, where we know them.
     """
 
     name: str
     source: str
-    pictures: tuple[int, int] | None = None
+    images: tuple[int, int] | None = None
 
 
 #: Choices that are all called ImageNet-100, by the fingerprint of their class ids.
@@ -164,7 +164,7 @@ def describe(classes: Sequence[str]) -> str:
 
 
 def read_text(path: Path) -> str:
-    """Read a list of pictures or classes.
+    """Read a list of images or classes.
 
     Args:
         path: The file, UTF-8, with or without a byte order mark.
@@ -175,7 +175,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; it should hold a line a picture or class") from None
+        raise DataError(f"{path}: no such file; it should hold a line an image or class") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from error
 

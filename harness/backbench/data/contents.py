@@ -1,4 +1,4 @@
-"""Which classes a folder, a list of pictures or a list of classes holds, and how many pictures."""
+"""Which classes a folder, a list of images or a list of classes holds, and how many images."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from backbench.data.classes import NAMES, class_list, read_class_file, read_text
-from backbench.data.files import list_faults, map_threads
-from backbench.data.folder import class_folders, pictures_in
+from backbench.data.files import list_problems, map_threads
+from backbench.data.folder import class_folders, images_in
 from backbench.data.lists import folder_names, parse_line, read_rows
 from backbench.errors import DataError
 
@@ -19,28 +19,28 @@ _SPLITS: Final = ("train", "val")
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What was found, without opening a picture.
+    """What was found, without opening an image.
 
     Args:
         kind: What was looked at.
-        classes: Its classes, sorted; ``None`` for a list of pictures whose folders do not tell
+        classes: Its classes, sorted; ``None`` for a list of images whose folders do not tell
             the classes apart.
-        splits: Number of pictures of each class, by split; one entry where there are no splits,
+        splits: Number of images of each class, by split; one entry where there are no splits,
             none for a list of classes.
-        faults: What does not fit together.
+        problems: What does not fit together.
     """
 
-    kind: Literal["folder", "list of pictures", "list of classes"]
+    kind: Literal["folder", "list of images", "list of classes"]
     classes: tuple[str, ...] | None
     splits: Mapping[str, tuple[int, ...]]
-    faults: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 def look_at(name: str) -> Contents:
     """Say what a path holds.
 
     Args:
-        name: A folder with ``train`` and ``val`` or with a folder a class, a list of pictures, a
+        name: A folder with ``train`` and ``val`` or with a folder a class, a list of images, a
             list of classes, or the name of a class list that ships with backbench.
 
     Raises:
@@ -56,19 +56,19 @@ def look_at(name: str) -> Contents:
         return Contents("list of classes", tuple(sorted(read_class_file(path))), {})
     rows = read_rows(path)
     if rows.bad:
-        raise DataError(list_faults("The list cannot be read", rows.bad))
+        raise DataError(list_problems("The list cannot be read", rows.bad))
     counts = Counter(rows.labels)
-    split = {"pictures": tuple(counts[label] for label in sorted(counts))}
+    split = {"images": tuple(counts[label] for label in sorted(counts))}
     names = folder_names([str(path.absolute().parent / one) for one in rows.paths], rows.labels)
     if names is None:
-        fault = "its pictures' folders do not tell the classes apart: only their labels are known"
-        return Contents("list of pictures", None, split, (fault,))
+        problem = "its images' folders do not tell the classes apart: only their labels are known"
+        return Contents("list of images", None, split, (problem,))
     wrong = () if list(names) == sorted(names) else ("its labels are not the ranks of the ids",)
-    return Contents("list of pictures", tuple(sorted(names)), split, wrong)
+    return Contents("list of images", tuple(sorted(names)), split, wrong)
 
 
 def _folder(path: Path) -> Contents:
-    places = {name: path / name for name in _SPLITS if (path / name).is_dir()} or {"pictures": path}
+    places = {name: path / name for name in _SPLITS if (path / name).is_dir()} or {"images": path}
     names = {split: class_folders(place) for split, place in places.items()}
     if not any(names.values()):
         raise DataError(f"{path}: there is no class folder in it")
@@ -77,13 +77,13 @@ def _folder(path: Path) -> Contents:
         for split, place in places.items()
     }
     classes = sorted(set().union(*names.values()))
-    faults = [
+    problems = [
         f"{split} lacks {len(absent)} of the classes: {', '.join(absent)}"
         for split in places
         if (absent := [one for one in classes if one not in names[split]])
     ]
-    return Contents("folder", tuple(classes), counts, tuple(faults))
+    return Contents("folder", tuple(classes), counts, tuple(problems))
 
 
 def _count(folder: Path) -> int:
-    return sum(1 for _ in pictures_in(folder))
+    return sum(1 for _ in images_in(folder))

@@ -1,4 +1,4 @@
-"""Options of the built-in data sets."""
+"""Options of the built-in datasets."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from pydantic import (
 from backbench.data import embedded
 from backbench.data.classes import NAMES, class_list
 from backbench.errors import DataError
-from backbench.plugin import Field, LocalPath, NotInKey, Options
+from backbench.plugin import ExcludeFromKey, Field, LocalPath, Options
 
 _RESIZE = (
-    "side of the squares that pictures are made into, px: the short side is resized to it and "
-    "the centre cut out; left out, every picture keeps its size"
+    "side of the squares that images are made into, px: the short side is resized to it and "
+    "the center cut out; left out, every image keeps its size"
 )
 _VAL_SIZE = (
-    "side of the validation squares, px: the short side is resized to 8/7 of it and the centre "
+    "side of the validation squares, px: the short side is resized to 8/7 of it and the center "
     "cut out, 256 and 224 as published; left out, resize holds for them too, and without "
-    "resize it is 224 where the validation pictures differ in size"
+    "resize it is 224 where the validation images differ in size"
 )
 _CACHE = (
-    "which pictures are kept decoded in the store, besides those of one size that fit in memory: "
+    "which images are kept decoded in the store, besides those of one size that fit in memory: "
     "auto, if they take 8 GiB at most; full, always; off, never: they are decoded at every epoch; "
-    "a number, always, training pictures made smaller until the short side has so many px: other "
+    "a number, always, training images made smaller until the short side has so many px: other "
     "numbers come out then, since crops are cut from less"
 )
 
@@ -42,16 +42,16 @@ def _know_cache(value: Any, local: ValidatorFunctionWrapHandler, info: Validatio
     except ValidationError:
         raise ValueError('should be "auto", "full", "off", or a number of pixels from 16') from None
     if isinstance(known, int) and info.data.get("resize") is not None:
-        raise ValueError("resize makes small squares of all pictures: leave the number away")
+        raise ValueError("resize makes small squares of all images: leave the number away")
     return known
 
 
-# What a number of pixels makes of the pictures stands in the fingerprint of the content, as with
+# What a number of pixels makes of the images stands in the fingerprint of the content, as with
 # `classes`; the words change no number.
 _Cache = Annotated[
     Literal["auto", "full", "off"] | Annotated[int, Field(ge=16)],
     WrapValidator(_know_cache),
-    NotInKey(),
+    ExcludeFromKey(),
 ]
 
 
@@ -62,21 +62,21 @@ def _named_or_local(value: Any, local: ValidatorFunctionWrapHandler) -> Path:
 
 
 class EmbeddedOptions(Options):
-    """Options of the embedded data set."""
+    """Options of the embedded dataset."""
 
     classes: int = Field(default=10, ge=2, le=embedded.MAX_CLASSES, description="number of classes")
-    size: int = Field(default=32, ge=16, le=512, description="side of the square pictures, px")
+    size: int = Field(default=32, ge=16, le=512, description="side of the square images, px")
     train_per_class: int = Field(
-        default=400, ge=1, description="number of training pictures of each class"
+        default=400, ge=1, description="number of training images of each class"
     )
     val_per_class: int = Field(
-        default=100, ge=1, description="number of validation pictures of each class"
+        default=100, ge=1, description="number of validation images of each class"
     )
     seed: int = Field(default=0, ge=0, description="which world of this kind is drawn")
 
 
 class ImageFolderOptions(Options):
-    """Options of a folder of pictures, a folder a class."""
+    """Options of a folder of images, a folder a class."""
 
     root: LocalPath = Field(
         description="folder with the two splits; relative to the benchmark file"
@@ -84,7 +84,7 @@ class ImageFolderOptions(Options):
     train: str = Field(default="train", min_length=1, description="name of the training folder")
     val: str = Field(default="val", min_length=1, description="name of the validation folder")
     # What is loaded stands in the fingerprint of the content, and so in every key.
-    classes: Annotated[tuple[str, ...] | str | None, NotInKey()] = Field(
+    classes: Annotated[tuple[str, ...] | str | None, ExcludeFromKey()] = Field(
         default=None,
         description='take these class folders only: their names, or "imagenet100" for the list '
         "that ships with backbench; left out, every folder is a class",
@@ -95,11 +95,11 @@ class ImageFolderOptions(Options):
     train_per_class: int | None = Field(
         default=None,
         ge=1,
-        description="take at most so many training pictures of each class, evenly spaced in "
+        description="take at most so many training images of each class, evenly spaced in "
         "the order of their names: for quick trials",
     )
     val_per_class: int | None = Field(
-        default=None, ge=1, description="the same for validation pictures"
+        default=None, ge=1, description="the same for validation images"
     )
 
     @field_validator("val")
@@ -123,10 +123,10 @@ class ImageFolderOptions(Options):
 
 
 class FileListOptions(Options):
-    """Options of pictures named in two lists."""
+    """Options of images named in two lists."""
 
-    train: LocalPath = Field(description="list of training pictures, a line `path label` each")
-    val: LocalPath = Field(description="list of validation pictures")
+    train: LocalPath = Field(description="list of training images, a line `path label` each")
+    val: LocalPath = Field(description="list of validation images")
     root: LocalPath | None = Field(
         default=None,
         description="folder that the paths in the lists are relative to; left out, each list's "
@@ -136,7 +136,7 @@ class FileListOptions(Options):
         default=None,
         description="file of class names, one a line, in the order of the labels, or "
         '"imagenet100" for the list that ships with backbench, sorted; left out, the names of '
-        "the pictures' folders where they tell the classes apart, else the labels",
+        "the images' folders where they tell the classes apart, else the labels",
     )
     resize: int | None = Field(default=None, ge=1, description=_RESIZE)
     val_size: int | None = Field(default=None, ge=1, description=_VAL_SIZE)
@@ -144,13 +144,13 @@ class FileListOptions(Options):
 
 
 class TorchvisionOptions(Options):
-    """Options of a published data set that torchvision reads."""
+    """Options of a published dataset that torchvision reads."""
 
     root: LocalPath = Field(
         default=Path("~/.cache/backbench/datasets"),
         validate_default=True,
-        description="folder that the unpacked data set lies in",
+        description="folder that the unpacked dataset lies in",
     )
-    download: Annotated[bool, NotInKey()] = Field(
-        default=False, description="fetch the data set into root where it is not there"
+    download: Annotated[bool, ExcludeFromKey()] = Field(
+        default=False, description="fetch the dataset into root where it is not there"
     )

@@ -1,4 +1,4 @@
-"""One picture file to one RGB array."""
+"""One image file to one RGB array."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from PIL import Image, UnidentifiedImageError
 from backbench.errors import DataError
 from backbench.images import Pixels
 
-#: File name endings that data sets take for pictures, lower case.
-PICTURE_SUFFIXES: Final = frozenset(
+#: File name endings that datasets take for images, lower case.
+IMAGE_SUFFIXES: Final = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 )
 
@@ -31,7 +31,7 @@ _SWAPS_AXES: Final = (5, 6, 7, 8)
 
 
 class Square(NamedTuple):
-    """How a picture becomes a square: its short side is resized, then the centre cut out.
+    """How an image becomes a square: its short side is resized, then the center cut out.
 
     Args:
         short_side: Length of the short side after resizing, pixels.
@@ -43,7 +43,7 @@ class Square(NamedTuple):
 
 
 class ShortSide(NamedTuple):
-    """How a large picture becomes smaller and keeps its shape; a smaller one stays as it is.
+    """How a large image becomes smaller and keeps its shape; a smaller one stays as it is.
 
     Args:
         side: Longest that the short side may be, pixels.
@@ -52,20 +52,20 @@ class ShortSide(NamedTuple):
     side: int
 
 
-#: What becomes of a picture when it is read; without one it keeps its size.
+#: What becomes of an image when it is read; without one it keeps its size.
 Fit = Square | ShortSide
 
 
 def decode(path: str | Path, fit: Fit | None = None) -> Pixels:
-    """Read a picture file as RGB.
+    """Read an image file as RGB.
 
-    The EXIF orientation is applied. Grey-scale, palette and CMYK pictures become RGB; of 16 bits
+    The EXIF orientation is applied. Gray-scale, palette and CMYK images become RGB; of 16 bits
     a channel the upper 8 are kept; transparent pixels are laid on white; of several frames the
     first is taken.
 
     Args:
         path: The file.
-        fit: What to make of it; ``None`` keeps the picture's own size.
+        fit: What to make of it; ``None`` keeps the image's own size.
 
     Returns:
         (H, W, 3), uint8, perhaps read-only.
@@ -74,18 +74,18 @@ def decode(path: str | Path, fit: Fit | None = None) -> Pixels:
         DataError: Naming the file and why it cannot be read: missing, empty, truncated, of an
             unknown format, or without a known range of values.
 
-    Differs: The published loaders drop an alpha channel, which shows colours that no viewer
+    Differs: The published loaders drop an alpha channel, which shows colors that no viewer
         shows, and ignore the EXIF orientation. ImageNet has next to none of either.
     """
-    return np.asarray(read_picture(path, fit))
+    return np.asarray(read_image(path, fit))
 
 
-def read_picture(path: str | Path, fit: Fit | None = None) -> Image.Image:
-    """Read a picture file as a picture of Pillow; see :func:`decode`.
+def read_image(path: str | Path, fit: Fit | None = None) -> Image.Image:
+    """Read an image file as an image of Pillow; see :func:`decode`.
 
     Args:
         path: The file.
-        fit: What to make of it; ``None`` keeps the picture's own size.
+        fit: What to make of it; ``None`` keeps the image's own size.
 
     Returns:
         Of mode RGB, without the file's notes (profile, comment), so that none is saved with it.
@@ -94,10 +94,10 @@ def read_picture(path: str | Path, fit: Fit | None = None) -> Image.Image:
         DataError: As :func:`decode`.
     """
     try:
-        with Image.open(path) as picture:
-            picture.load()
-            rgb = _rgb(picture)
-            turn = _TRANSPOSE.get(_orientation(picture))
+        with Image.open(path) as image:
+            image.load()
+            rgb = _rgb(image)
+            turn = _TRANSPOSE.get(_orientation(image))
             if turn is not None:
                 rgb = rgb.transpose(turn)
             rgb = fitted(rgb, fit)
@@ -108,7 +108,7 @@ def read_picture(path: str | Path, fit: Fit | None = None) -> Image.Image:
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
-    """Read the height and width of a picture, upright, from its header.
+    """Read the height and width of an image, upright, from its header.
 
     Args:
         path: The file.
@@ -117,31 +117,31 @@ def read_size(path: str | Path) -> tuple[int, int]:
         DataError: Naming the file and why it cannot be read.
     """
     try:
-        with Image.open(path) as picture:
-            width, height = picture.size
+        with Image.open(path) as image:
+            width, height = image.size
             # Pillow opens TIFF files upright by itself.
-            swap = picture.format != "TIFF" and _orientation(picture) in _SWAPS_AXES
+            swap = image.format != "TIFF" and _orientation(image) in _SWAPS_AXES
     except Exception as error:
         raise DataError(f"{path}: {_reason(path, error)}") from error
     return (width, height) if swap else (height, width)
 
 
-def fitted(picture: Image.Image, fit: Fit | None) -> Image.Image:
-    """Bring a picture to its size.
+def fitted(image: Image.Image, fit: Fit | None) -> Image.Image:
+    """Bring an image to its size.
 
     Args:
-        picture: Any size.
+        image: Any size.
         fit: What to make of it; ``None`` leaves it as it is.
     """
     if isinstance(fit, Square):
-        return crop_centre(resize_short_side(picture, fit.short_side), fit.side)
-    if fit is not None and min(picture.size) > fit.side:
-        return resize_short_side(picture, fit.side)
-    return picture
+        return crop_center(resize_short_side(image, fit.short_side), fit.side)
+    if fit is not None and min(image.size) > fit.side:
+        return resize_short_side(image, fit.side)
+    return image
 
 
 def fitted_pixels(pixels: Pixels, fit: Fit | None) -> Pixels:
-    """Bring a picture's pixels to their size; see :func:`fitted`.
+    """Bring an image's pixels to their size; see :func:`fitted`.
 
     Args:
         pixels: (H, W, 3), uint8.
@@ -164,36 +164,36 @@ def fitted_size(size: tuple[int, int], fit: Fit | None) -> tuple[int, int]:
     return size
 
 
-def resize_short_side(picture: Image.Image, side: int) -> Image.Image:
-    """Resize a picture so that its shorter side has a length, bilinearly with antialiasing.
+def resize_short_side(image: Image.Image, side: int) -> Image.Image:
+    """Resize an image so that its shorter side has a length, bilinearly with antialiasing.
 
     Args:
-        picture: Any size.
+        image: Any size.
         side: Length of the shorter side that comes out, pixels.
 
-    Source: torchvision ``Resize`` on PIL pictures, the published evaluation's first step.
+    Source: torchvision ``Resize`` on PIL images, the published evaluation's first step.
     """
-    width, height = picture.size
+    width, height = image.size
     if min(width, height) == side:
-        return picture
+        return image
     tall, wide = _short_side_size((height, width), side)
-    return picture.resize((wide, tall), Image.Resampling.BILINEAR)
+    return image.resize((wide, tall), Image.Resampling.BILINEAR)
 
 
-def crop_centre(picture: Image.Image, side: int) -> Image.Image:
-    """Cut the square out of the middle of a picture.
+def crop_center(image: Image.Image, side: int) -> Image.Image:
+    """Cut the square out of the middle of an image.
 
     Args:
-        picture: At least ``side`` wide and high.
+        image: At least ``side`` wide and high.
         side: Side of the square, pixels.
 
     Source: torchvision ``CenterCrop``, with its rounding of odd margins to the even number.
     """
-    width, height = picture.size
+    width, height = image.size
     if (width, height) == (side, side):
-        return picture
+        return image
     left, top = round((width - side) / 2), round((height - side) / 2)
-    return picture.crop((left, top, left + side, top + side))
+    return image.crop((left, top, left + side, top + side))
 
 
 def _short_side_size(size: tuple[int, int], side: int) -> tuple[int, int]:
@@ -203,24 +203,24 @@ def _short_side_size(size: tuple[int, int], side: int) -> tuple[int, int]:
     return side, int(side * width / height)
 
 
-def _rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I"):
-        values = np.asarray(picture)
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
         if values.min() < 0 or values.max() > 0xFFFF:
             raise ValueError("its values are beyond 16 bits; save it with 8 bits a channel")
         return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
-    if picture.mode == "F":
+    if image.mode == "F":
         raise ValueError("its values are floating point; save it with 8 bits a channel")
-    if picture.has_transparency_data:
-        rgba = picture.convert("RGBA")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _orientation(picture: Image.Image) -> int:
+def _orientation(image: Image.Image) -> int:
     try:
-        value = picture.getexif().get(_ORIENTATION, 1)
+        value = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # noqa: BLE001 - damaged EXIF does not make the pixels unreadable
         return 1
     return value if isinstance(value, int) else 1
@@ -232,7 +232,7 @@ def _reason(path: str | Path, error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         if os.path.getsize(path) == 0:  # noqa: PTH202 - path may be a str
             return "the file is empty"
-        return "not a picture, or of a format that Pillow does not know"
+        return "not an image, or of a format that Pillow does not know"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error) or type(error).__name__

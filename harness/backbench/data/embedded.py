@@ -1,6 +1,6 @@
-"""Draw the embedded world: small pictures of made-up things, from numbers alone.
+"""Draw the embedded world: small images of made-up things, from numbers alone.
 
-Every picture shows one object (a house, a mug, a fir, ...) somewhere on a plain grey ground. The
+Every image shows one object (a house, a mug, a fir, ...) somewhere on a plain gray ground. The
 class is a pairing of a shape with a surface texture and a loosely typical hue, so a world has 10
 shapes x 10 textures x 2 palettes = 200 classes; class ``c`` is the same thing whatever the number
 of classes.
@@ -15,7 +15,7 @@ for a reason:
   attack is weak.
 * The ground comes from one distribution for all classes and carries little that is an image's
   own, so that telling instances apart has to use the object.
-* Colours are muted and hues of neighbouring classes overlap. Hue alone does not give the class
+* Colors are muted and hues of neighboring classes overlap. Hue alone does not give the class
   away, and a saturated trigger stands out.
 * Objects stand upright within a small tilt and most have a top and a bottom, so that predicting
   rotations, or the place of tiles, is a task about the objects.
@@ -57,12 +57,12 @@ class Style:
         hue_spread: Half-width of the triangular spread of hue about the class's own, turns / 2.
         saturation: Range of the object's saturation, 0..1.
         value: Range of the object's brightness, 0..1.
-        shade_ratio: Range of the dark texture colour's brightness relative to the light one's.
-        ground: Range of the ground's grey level, 0..1.
+        shade_ratio: Range of the dark texture color's brightness relative to the light one's.
+        ground: Range of the ground's gray level, 0..1.
         ground_slope: Largest change of the ground's level across the image.
-        grain: Half-width of the uniform noise of each pixel, grey levels 0..1.
+        grain: Half-width of the uniform noise of each pixel, gray levels 0..1.
         frequency: Range of texture periods in half an object.
-        margin: How near the border the object's centre may come, in half sizes.
+        margin: How near the border the object's center may come, in half sizes.
     """
 
     half_size: _Pair = (0.22, 0.32)
@@ -85,13 +85,13 @@ STYLE: Final = Style()
 # ---- shapes: signed fields in object coordinates, u to the right, v down, negative inside ----
 
 
-def _box(u: _Field, v: _Field, centre: _Pair, half: _Pair) -> _Field:
-    field: _Field = np.maximum(np.abs(u - centre[0]) - half[0], np.abs(v - centre[1]) - half[1])
+def _box(u: _Field, v: _Field, center: _Pair, half: _Pair) -> _Field:
+    field: _Field = np.maximum(np.abs(u - center[0]) - half[0], np.abs(v - center[1]) - half[1])
     return field
 
 
-def _disc(u: _Field, v: _Field, centre: _Pair, radius: float) -> _Field:
-    field: _Field = np.hypot(u - centre[0], v - centre[1]) - radius
+def _disc(u: _Field, v: _Field, center: _Pair, radius: float) -> _Field:
+    field: _Field = np.hypot(u - center[0], v - center[1]) - radius
     return field
 
 
@@ -373,7 +373,7 @@ def _draw(index: int, draw: _Field, grain: _Field, style: Style) -> NDArray[np.u
 
     cover = np.clip(0.5 - _SHAPES[shape][1](u, v) * half * np.float32(size), 0, 1)
     periods = _cube(_between(draw[6], style.frequency))
-    loose = np.float32(texture != _RINGED)  # rings stay centred on the object
+    loose = np.float32(texture != _RINGED)  # rings stay centerd on the object
     ink = _TEXTURES[texture][1](
         u * periods + _cube(draw[7]) * loose, v * periods + _cube(draw[8]) * loose
     )
@@ -420,11 +420,11 @@ def _object_frame(draw: _Field, axis: _Field, style: Style) -> tuple[_Field, _Fi
 
 
 def _ground(draw: _Field, axis: _Field, style: Style) -> _Field:
-    """Make the grey ground (n, size, size): one level, sloping gently in some direction."""
+    """Make the gray ground (n, size, size): one level, sloping gently in some direction."""
     level = _cube(_between(draw[14], style.ground))
     turn = _cube(draw[15] * np.float32(2 * np.pi))
     slope = _cube(draw[16] * np.float32(style.ground_slope))
-    centred = axis - np.float32(0.5)
-    ramp = centred[:, None, :] * np.cos(turn) + centred[:, :, None] * np.sin(turn)
+    centerd = axis - np.float32(0.5)
+    ramp = centerd[:, None, :] * np.cos(turn) + centerd[:, :, None] * np.sin(turn)
     ground: _Field = (level + ramp * slope).astype(np.float32, copy=False)
     return ground

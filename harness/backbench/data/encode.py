@@ -1,4 +1,4 @@
-"""Arrays to picture files."""
+"""Arrays to image files."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from backbench.images import Pixels
 FileFormat = Literal["jpeg", "png"]
 
 
-def encode(picture: Pixels | Image.Image, file_format: FileFormat, quality: int = 75) -> bytes:
-    """Code a picture as a file.
+def encode(image: Pixels | Image.Image, file_format: FileFormat, quality: int = 75) -> bytes:
+    """Code an image as a file.
 
     Args:
-        picture: (H, W, 3), uint8; or the same as an RGB picture of Pillow.
-        file_format: ``png`` loses nothing; ``jpeg`` has half the resolution in colour (4:2:0).
+        image: (H, W, 3), uint8; or the same as an RGB image of Pillow.
+        file_format: ``png`` loses nothing; ``jpeg`` has half the resolution in color (4:2:0).
         quality: Of a JPEG, 1 to 95.
 
     Returns:
@@ -27,17 +27,17 @@ def encode(picture: Pixels | Image.Image, file_format: FileFormat, quality: int 
     Source: Saha et al. 2022, published code: Pillow's defaults for JPEG, quality 75 and 4:2:0.
     """
     file = io.BytesIO()
-    if not isinstance(picture, Image.Image):
-        picture = Image.fromarray(np.ascontiguousarray(picture))
+    if not isinstance(image, Image.Image):
+        image = Image.fromarray(np.ascontiguousarray(image))
     if file_format == "jpeg":
-        picture.save(file, "JPEG", quality=quality, subsampling="4:2:0")
+        image.save(file, "JPEG", quality=quality, subsampling="4:2:0")
     else:
-        picture.save(file, "PNG")
+        image.save(file, "PNG")
     return file.getvalue()
 
 
 def through_jpeg(pixels: Pixels, quality: int) -> Pixels:
-    """Code a picture as JPEG and decode it again.
+    """Code an image as JPEG and decode it again.
 
     Args:
         pixels: (H, W, 3), uint8.
@@ -46,5 +46,5 @@ def through_jpeg(pixels: Pixels, quality: int) -> Pixels:
     Returns:
         (H, W, 3), uint8: what a reader of the file would see.
     """
-    with Image.open(io.BytesIO(encode(pixels, "jpeg", quality))) as picture:
-        return np.asarray(picture)
+    with Image.open(io.BytesIO(encode(pixels, "jpeg", quality))) as image:
+        return np.asarray(image)

@@ -1,4 +1,4 @@
-"""Pictures named in two lists, a line ``path label`` each."""
+"""Images named in two lists, a line ``path label`` each."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import numpy as np
 
 from backbench.data.classes import NAMES, class_list, read_class_file
 from backbench.data.dataset_options import FileListOptions
-from backbench.data.files import LabelledFiles, list_faults
+from backbench.data.files import LabelledFiles, list_problems
 from backbench.data.listing import FileDataset, Listing
 from backbench.data.lists import Rows, folder_names, folders_by_label, read_rows
 from backbench.errors import DataError
 
 
 class FileList(FileDataset):
-    """Pictures in the order of two lists.
+    """Images in the order of two lists.
 
     A line holds a path and a label, counted from 0; columns after them, such as the box of a
     trigger, are passed over, and so are blank lines. A path may hold spaces: see
     :func:`backbench.data.lists.parse_line`. Absolute paths are fine, also outside the root: a
-    picture is known by its place below the folder that all of them share.
+    image is known by its place below the folder that all of them share.
 
     Args:
         options: The lists, and how to read them.
@@ -39,7 +39,7 @@ class FileList(FileDataset):
         """Read the lists.
 
         Raises:
-            DataError: Naming every line at fault: without a label, with a label that is not a
+            DataError: Naming every line at problem: without a label, with a label that is not a
                 class, or naming a file that does not exist; or if classes are named in another
                 order than that of the labels.
         """
@@ -47,18 +47,18 @@ class FileList(FileDataset):
         val = _List.read(self.options.val, self.options.root)
         names = _read_names(self.options.classes)
         count = max(train.rows.labels, default=-1) + 1 if names is None else len(names)
-        faults = [*train.faults(count), *val.faults(count)]
+        problems = [*train.problems(count), *val.problems(count)]
         for rows in (train.rows, val.rows):
             labels = set(rows.labels)
             # One mistyped label makes the range of labels larger than any memory.
             absent = list(islice((one for one in range(count) if one not in labels), 20))
             if absent:
                 shown = ", ".join(map(str, absent))
-                faults.append(f"{rows.file}: no picture has label {shown}; labels count from 0")
-        if names is not None and not faults:
-            faults += [*_misnamed(train, names), *_misnamed(val, names)]
-        if faults:
-            raise DataError(list_faults("The file lists cannot be used", faults))
+                problems.append(f"{rows.file}: no image has label {shown}; labels count from 0")
+        if names is not None and not problems:
+            problems += [*_misnamed(train, names), *_misnamed(val, names)]
+        if problems:
+            raise DataError(list_problems("The file lists cannot be used", problems))
         if names is None:
             names = folder_names(train.paths, train.rows.labels) or tuple(map(str, range(count)))
         away = _common_folder([*train.away(), *val.away()])
@@ -78,7 +78,7 @@ class _List(NamedTuple):
         rows = read_rows(path)
         return cls(rows, base, [os.path.join(base, one) for one in rows.paths])  # noqa: PTH118 - many
 
-    def faults(self, classes: int) -> list[str]:
+    def problems(self, classes: int) -> list[str]:
         """Say what is wrong with the lines, in their order as far as they are rows."""
         file, found = self.rows.file, list(self.rows.bad)
         if not self.paths and not found:
@@ -102,7 +102,7 @@ class _List(NamedTuple):
     def files(self, away: str) -> LabelledFiles:
         """Name each file by its place below the folder, or below another one.
 
-        So the whole may move without becoming another data set.
+        So the whole may move without becoming another dataset.
         """
         places = (_below(self.base, one) for one in self.rows.paths)
         sources = [_below(away, one).replace(os.sep, "/") for one in places]
@@ -138,19 +138,19 @@ def _read_names(classes: Path | None) -> tuple[str, ...] | None:
     return read_class_file(classes)
 
 
-def _misnamed(pictures: _List, names: Sequence[str]) -> Iterator[str]:
-    """Say that labels have pictures in the folder of another class.
+def _misnamed(images: _List, names: Sequence[str]) -> Iterator[str]:
+    """Say that labels have images in the folder of another class.
 
     The published list of ImageNet-100, for one, is not in the order of the labels.
     """
     rank = {name: label for label, name in enumerate(names)}
-    groups = folders_by_label(pictures.paths, pictures.rows.labels)
+    groups = folders_by_label(images.paths, images.rows.labels)
     only = {label: next(iter(group)) for label, group in groups.items() if len(group) == 1}
     wrong = [label for label, folder in sorted(only.items()) if rank.get(folder, label) != label]
     if wrong:
         more = f" (and {len(wrong) - 1} more such labels)" if len(wrong) > 1 else ""
         yield (
-            f"{pictures.rows.file}: label {wrong[0]} is called {names[wrong[0]]!r}, but its "
-            f"pictures lie in the folder {only[wrong[0]]!r}{more}; give the classes in the order "
+            f"{images.rows.file}: label {wrong[0]} is called {names[wrong[0]]!r}, but its "
+            f"images lie in the folder {only[wrong[0]]!r}{more}; give the classes in the order "
             "of the labels"
         )

@@ -1,4 +1,4 @@
-"""Image sets whose pictures are files: loaded into memory, or decoded on demand."""
+"""Image sets whose images are files: loaded into memory, or decoded on demand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from backbench.data.decode import Fit, Square, decode, fitted_size, read_size
 from backbench.errors import DataError
 from backbench.images import ArrayImages, ImageSet, Labels, Pixels
 
-#: Pictures of one size are held in memory up to this many bytes, else decoded on demand.
+#: Images of one size are held in memory up to this many bytes, else decoded on demand.
 MEMORY_LIMIT_BYTES: Final = 2 << 30
 
 _LISTED: Final = 20
@@ -27,11 +27,11 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True)
 class LabelledFiles:
-    """Picture files with their labels.
+    """Image files with their labels.
 
     Args:
         paths: The files.
-        sources: A stable name of each, the same wherever the data set lies.
+        sources: A stable name of each, the same wherever the dataset lies.
         labels: (N,), int64.
     """
 
@@ -44,11 +44,11 @@ class LabelledFiles:
 
 
 class FileImages:
-    """A ragged image set that decodes each picture when it is asked for.
+    """A ragged image set that decodes each image when it is asked for.
 
     Args:
-        files: The pictures.
-        fit: What to make of each; ``None`` keeps each picture's own size.
+        files: The images.
+        fit: What to make of each; ``None`` keeps each image's own size.
         one_size: Whether all are to have the size of the first.
     """
 
@@ -66,7 +66,7 @@ class FileImages:
         return len(self.paths)
 
     def image(self, index: int) -> Pixels:
-        """Return one picture, (H, W, 3), uint8.
+        """Return one image, (H, W, 3), uint8.
 
         Raises:
             DataError: If the file has gone or changed for the worse since it was verified.
@@ -82,21 +82,21 @@ def load_images(
     verify: bool = True,
     memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
 ) -> ImageSet:
-    """Open pictures, in memory if they are small and of one size.
+    """Open images, in memory if they are small and of one size.
 
     Args:
-        files: The pictures.
-        fit: What to make of each; ``None`` keeps each picture's own size.
-        one_size: Whether a picture of another size than the first is a fault.
-        verify: Read every picture now, even if they are not kept.
-        memory_limit_bytes: Most that the decoded pictures may take together.
+        files: The images.
+        fit: What to make of each; ``None`` keeps each image's own size.
+        one_size: Whether an image of another size than the first is a problem.
+        verify: Read every image now, even if they are not kept.
+        memory_limit_bytes: Most that the decoded images may take together.
 
     Returns:
-        A uniform set where all pictures share one size and stay within the limit, whether they
+        A uniform set where all images share one size and stay within the limit, whether they
         are verified or not; else a set that decodes on demand.
 
     Raises:
-        DataError: Naming the pictures at fault, the first twenty of them in full.
+        DataError: Naming the images at problem, the first twenty of them in full.
     """
     size = shared_size(files.paths, fit)
     shape = None if size is None else (*size, 3)
@@ -106,29 +106,29 @@ def load_images(
     pixels = np.empty((len(files), *shape), np.uint8) if shape and small else None
 
     def read(index: int) -> str | bool:
-        """Return what is wrong with a picture, or whether it is of the expected size."""
+        """Return what is wrong with an image, or whether it is of the expected size."""
         try:
-            picture = decode(files.paths[index], fit)
+            image = decode(files.paths[index], fit)
         except DataError as error:
             return str(error)
-        if picture.shape != shape:
-            return say_size(files.paths[index], picture.shape[:2], size) if one_size else False
+        if image.shape != shape:
+            return say_size(files.paths[index], image.shape[:2], size) if one_size else False
         if pixels is not None:
-            pixels[index] = picture
+            pixels[index] = image
         return True
 
     outcomes = map_threads(read, range(len(files)))
-    faults = [outcome for outcome in outcomes if isinstance(outcome, str)]
-    if faults:
-        head = f"{len(faults)} of {len(files)} pictures cannot be used; mend or remove them"
-        raise DataError(list_faults(head, faults))
+    problems = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    if problems:
+        head = f"{len(problems)} of {len(files)} images cannot be used; mend or remove them"
+        raise DataError(list_problems(head, problems))
     if pixels is not None and all(outcomes):
         return ArrayImages(pixels, files.labels, files.sources)
     return FileImages(files, fit, one_size=one_size)
 
 
 def shared_size(paths: Sequence[str], fit: Fit | None = None) -> tuple[int, int] | None:
-    """Say which height and width the pictures share, by the headers of some.
+    """Say which height and width the images share, by the headers of some.
 
     Args:
         paths: The files; up to 64 of them, evenly spaced, are looked at.
@@ -163,16 +163,16 @@ def spread(total: int, count: int | None) -> list[int]:
     return [i * total // count for i in range(count)]
 
 
-def list_faults(head: str, faults: Sequence[str]) -> str:
-    """Put faults under a heading, one a line; beyond twenty only their number.
+def list_problems(head: str, problems: Sequence[str]) -> str:
+    """Put problems under a heading, one a line; beyond twenty only their number.
 
     Args:
         head: What they have in common.
-        faults: One sentence each.
+        problems: One sentence each.
     """
-    more = len(faults) - _LISTED
+    more = len(problems) - _LISTED
     tail = [f"and {more} more"] if more > 0 else []
-    return "\n  ".join([f"{head}:", *faults[:_LISTED], *tail])
+    return "\n  ".join([f"{head}:", *problems[:_LISTED], *tail])
 
 
 def map_threads(
@@ -204,7 +204,7 @@ def cores() -> int:
 
 
 def say_size(path: str, found: tuple[int, ...], size: tuple[int, int] | None) -> str:
-    """Say that a picture has another size than the others.
+    """Say that an image has another size than the others.
 
     Args:
         path: Its file.

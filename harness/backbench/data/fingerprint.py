@@ -1,4 +1,4 @@
-"""What a data set is made of, as one string; hashes of files, remembered."""
+"""What a dataset is made of, as one string; hashes of files, remembered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of pictures: ``train/<class>/*`` and ``val/<class>/*``."""
+"""A folder of images: ``train/<class>/*`` and ``val/<class>/*``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from backbench.data.classes import class_list
 from backbench.data.dataset_options import ImageFolderOptions
-from backbench.data.decode import PICTURE_SUFFIXES
-from backbench.data.files import LabelledFiles, list_faults, spread
+from backbench.data.decode import IMAGE_SUFFIXES
+from backbench.data.files import LabelledFiles, list_problems, spread
 from backbench.data.listing import FileDataset, Listing
 from backbench.errors import DataError
 
@@ -20,7 +20,7 @@ class ImageFolder(FileDataset):
     """Two folders with a folder a class in each.
 
     A label is the rank of its class among the sorted names of the classes that are taken.
-    Pictures are known by their file name's ending, sorted by path, and found in nested folders
+    Images are known by their file name's ending, sorted by path, and found in nested folders
     too; hidden files and folders are passed over.
 
     Args:
@@ -30,11 +30,11 @@ class ImageFolder(FileDataset):
     options: ImageFolderOptions
 
     def list_files(self) -> Listing:
-        """Find the pictures.
+        """Find the images.
 
         Raises:
             DataError: If a folder is missing, a class stands in one split only or is empty, or
-                pictures lie outside the class folders.
+                images lie outside the class folders.
         """
         root = self.options.root
         limits = {
@@ -46,9 +46,9 @@ class ImageFolder(FileDataset):
             raise DataError(_say_missing(root, missing))
         wanted = _wanted(self.options.classes)
         found = {split: _classes(root / split, wanted) for split in limits}
-        faults = list(_faults(root, found, wanted))
-        if faults:
-            raise DataError(list_faults(f"{root} is not a folder a class", faults))
+        problems = list(_problems(root, found, wanted))
+        if problems:
+            raise DataError(list_problems(f"{root} is not a folder a class", problems))
         train, val = (_files(root, split, found[split], limit) for split, limit in limits.items())
         return Listing(tuple(found[self.options.train]), train, val)
 
@@ -61,10 +61,10 @@ def _wanted(classes: Sequence[str] | str | None) -> frozenset[str] | None:
 
 
 def _classes(split: Path, wanted: Collection[str] | None) -> dict[str, list[str]]:
-    """Return the paths of the pictures in each class folder, both sorted."""
+    """Return the paths of the images in each class folder, both sorted."""
     names = class_folders(split)
     taken = names if wanted is None else [name for name in names if name in wanted]
-    return {name: sorted(pictures_in(split / name)) for name in taken}
+    return {name: sorted(images_in(split / name)) for name in taken}
 
 
 def class_folders(split: Path) -> list[str]:
@@ -77,18 +77,18 @@ def class_folders(split: Path) -> list[str]:
         return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
 
 
-def loose_pictures(split: Path) -> int:
-    """Count the pictures that lie beside the class folders.
+def loose_images(split: Path) -> int:
+    """Count the images that lie beside the class folders.
 
     Args:
         split: ``train``, say.
     """
     with os.scandir(split) as entries:
-        return sum(entry.is_file() and _is_picture(entry.name) for entry in entries)
+        return sum(entry.is_file() and _is_image(entry.name) for entry in entries)
 
 
-def pictures_in(folder: Path) -> Iterator[str]:
-    """Yield the paths of the pictures of a class, in nested folders too.
+def images_in(folder: Path) -> Iterator[str]:
+    """Yield the paths of the images of a class, in nested folders too.
 
     Args:
         folder: Of the class.
@@ -96,13 +96,13 @@ def pictures_in(folder: Path) -> Iterator[str]:
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
-            if _is_picture(name):
+            if _is_image(name):
                 yield f"{place}{os.sep}{name}"
 
 
-def _is_picture(name: str) -> bool:
+def _is_image(name: str) -> bool:
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - 60,000 at a time
-    return suffix in PICTURE_SUFFIXES and not name.startswith(".")
+    return suffix in IMAGE_SUFFIXES and not name.startswith(".")
 
 
 def _files(
@@ -116,13 +116,13 @@ def _files(
     return LabelledFiles(paths, sources, labels.astype(np.int64))
 
 
-def _faults(
+def _problems(
     root: Path, found: dict[str, dict[str, list[str]]], wanted: Collection[str] | None
 ) -> Iterator[str]:
     for split, classes in found.items():
-        loose = loose_pictures(root / split)
+        loose = loose_images(root / split)
         if loose:
-            yield f"{split}: {loose} pictures lie outside the class folders; move or remove them"
+            yield f"{split}: {loose} images lie outside the class folders; move or remove them"
         if wanted is not None:
             missing = sorted(set(wanted) - classes.keys())
             if missing:
@@ -134,7 +134,7 @@ def _faults(
             yield f"{split}: there is no class folder in it"
         for name, paths in classes.items():
             if not paths:
-                yield f"{split}/{name}: there is no picture in it; add some or remove the folder"
+                yield f"{split}/{name}: there is no image in it; add some or remove the folder"
     if wanted is not None:
         return
     (train, in_train), (val, in_val) = found.items()

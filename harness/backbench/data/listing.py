@@ -1,4 +1,4 @@
-"""What the data sets made of files have in common."""
+"""What the datasets made of files have in common."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from backbench.data.files import FileImages, LabelledFiles, load_images, shared_
 from backbench.data.fingerprint import fingerprint_files
 from backbench.errors import DataError
 from backbench.images import ImageSet
-from backbench.plugin import Dataset, DatasetFacts, Split
+from backbench.plugin import Dataset, DatasetMetadata, Split
 
-#: What becomes of validation pictures that differ in size and have no size set.
+#: What becomes of validation images that differ in size and have no size set.
 PUBLISHED: Final = Square(short_side=256, side=224)
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The files of a data set.
+    """The files of a dataset.
 
     Args:
         classes: Class names; the position is the label.
-        train: Training pictures.
-        val: Validation pictures.
+        train: Training images.
+        val: Validation images.
     """
 
     classes: tuple[str, ...]
@@ -37,14 +37,14 @@ class Listing:
 
 
 class FileDataset(Dataset):
-    """A data set whose pictures are files; its options have ``resize``, ``val_size``, ``cache``."""
+    """A dataset whose images are files; its options have ``resize``, ``val_size``, ``cache``."""
 
     @abstractmethod
     def list_files(self) -> Listing:
-        """Find the files without reading a picture.
+        """Find the files without reading an image.
 
         Raises:
-            DataError: Naming every fault.
+            DataError: Naming every problem.
         """
 
     @cached_property
@@ -52,17 +52,17 @@ class FileDataset(Dataset):
         """The files, found once."""
         return self.list_files()
 
-    def facts(self) -> DatasetFacts:
-        """Say what is known without decoding a picture.
+    def metadata(self) -> DatasetMetadata:
+        """Say what is known without decoding an image.
 
-        The size is that of up to 64 training and 64 validation pictures, by their headers.
+        The size is that of up to 64 training and 64 validation images, by their headers.
 
         Raises:
-            DataError: Naming every fault of the folders or lists.
+            DataError: Naming every problem of the folders or lists.
         """
         classes, train, val = self.listing.classes, self.listing.train, self.listing.val
         size = shared_size(train.paths, self.fit("train"))
-        return DatasetFacts(
+        return DatasetMetadata(
             classes=classes,
             train=len(train),
             val=len(val),
@@ -91,17 +91,17 @@ class FileDataset(Dataset):
         return fingerprint_files((self.listing.train, self.listing.val), extra, hash_file)
 
     def load(self, split: Split, *, verify: bool = True) -> ImageSet:
-        """Give the pictures of a split; those of the validation split share one size.
+        """Give the images of a split; those of the validation split share one size.
 
         Args:
             split: Which one.
-            verify: Decode every picture now, even of a set that is too large for memory.
+            verify: Decode every image now, even of a set that is too large for memory.
 
         Raises:
-            DataError: Naming the pictures that cannot be read, or are of an odd size.
+            DataError: Naming the images that cannot be read, or are of an odd size.
 
-        Source: Saha et al. 2022, published code: training pictures at their native size,
-            validation pictures with their short side at 256 px, centre 224 px.
+        Source: Saha et al. 2022, published code: training images at their native size,
+            validation images with their short side at 256 px, center 224 px.
         """
         files = self.listing.train if split == "train" else self.listing.val
         try:
@@ -110,7 +110,7 @@ class FileDataset(Dataset):
             raise DataError(f"{split} split: {error}") from error
 
     def fit(self, split: Split) -> Fit | None:
-        """Say what becomes of the pictures of a split when they are read.
+        """Say what becomes of the images of a split when they are read.
 
         Args:
             split: Which one.
@@ -121,11 +121,11 @@ class FileDataset(Dataset):
         return square
 
     def originals(self) -> FileImages:
-        """Give the training pictures as an attack meets them: not made smaller for the cache."""
+        """Give the training images as an attack meets them: not made smaller for the cache."""
         return FileImages(self.listing.train, self.square("train"))
 
     def square(self, split: Split) -> Square | None:
-        """Say which square is made of the pictures of a split; ``None`` if none is.
+        """Say which square is made of the images of a split; ``None`` if none is.
 
         Args:
             split: Which one.

@@ -1,4 +1,4 @@
-"""The published form of a list of pictures: a line ``path label`` each."""
+"""The published form of a list of images: a line ``path label`` each."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Final
 import numpy as np
 
 from backbench.data.classes import read_text
-from backbench.data.decode import PICTURE_SUFFIXES
-from backbench.data.files import list_faults
+from backbench.data.decode import IMAGE_SUFFIXES
+from backbench.data.files import list_problems
 from backbench.data.listing import Listing
 from backbench.errors import DataError
 from backbench.seeds import derive
@@ -25,8 +25,8 @@ from backbench.seeds import derive
 TRAIN_NAME: Final = "train_ssl_{}_filelist.txt"
 VAL_NAME: Final = "val_ssl_filelist.txt"
 
-# The path ends with the first picture suffix that a label follows, so that it may hold spaces.
-_SUFFIX: Final = "|".join(re.escape(suffix) for suffix in sorted(PICTURE_SUFFIXES))
+# The path ends with the first image suffix that a label follows, so that it may hold spaces.
+_SUFFIX: Final = "|".join(re.escape(suffix) for suffix in sorted(IMAGE_SUFFIXES))
 _BY_SUFFIX: Final = re.compile(rf"(.*?(?:{_SUFFIX}))\s+([+-]?\d{{1,18}})(?:\s|$)", re.IGNORECASE)
 _BY_COLUMN: Final = re.compile(r"(\S+)\s+([+-]?\d{1,18})(?:\s|$)")
 _BREAKS: Final = frozenset("\n\r")
@@ -54,7 +54,7 @@ class Rows:
 def parse_line(line: str) -> tuple[str, int] | None:
     """Take a line apart; columns after the label, such as a trigger's box, are passed over.
 
-    A path may hold spaces if it ends with a known picture suffix, and ends with the first such
+    A path may hold spaces if it ends with a known image suffix, and ends with the first such
     suffix that an integer follows; any other path ends at the first space.
 
     Args:
@@ -72,7 +72,7 @@ def format_line(path: str, label: int, *columns: int) -> str:
     """Write a line that :func:`parse_line` takes apart again.
 
     Args:
-        path: Of the picture.
+        path: Of the image.
         label: Its class.
         columns: What else the line shall hold: x, y, width, height of a box.
 
@@ -109,10 +109,10 @@ def read_rows(path: Path) -> Rows:
 
 
 def folders_by_label(paths: Sequence[str], labels: Sequence[int]) -> dict[int, set[str]]:
-    """Return the names of the folders that the pictures of each label lie in.
+    """Return the names of the folders that the images of each label lie in.
 
     Args:
-        paths: Of the pictures.
+        paths: Of the images.
         labels: Theirs.
     """
     folders: dict[int, set[str]] = {}
@@ -123,10 +123,10 @@ def folders_by_label(paths: Sequence[str], labels: Sequence[int]) -> dict[int, s
 
 
 def folder_names(paths: Sequence[str], labels: Sequence[int]) -> tuple[str, ...] | None:
-    """Name the classes by the folders that their pictures lie in, where these tell them apart.
+    """Name the classes by the folders that their images lie in, where these tell them apart.
 
     Args:
-        paths: Of the pictures.
+        paths: Of the images.
         labels: Theirs.
 
     Returns:
@@ -145,13 +145,13 @@ class WrittenList:
 
     Args:
         path: Where it is.
-        pictures: How many lines it has.
+        images: How many lines it has.
         sha256: Of its bytes.
         is_new: Whether it was not there before.
     """
 
     path: Path
-    pictures: int
+    images: int
     sha256: str
     is_new: bool
 
@@ -167,11 +167,11 @@ def write_lists(
     """Write a training list for each fraction, and the whole validation list.
 
     Args:
-        listing: The pictures of an image folder.
+        listing: The images of an image folder.
         out: Folder for the lists; made if it is not there.
-        fractions: Of each class's training pictures, in (0, 1]; rounded down, at least one.
-        seed: Which pictures a fraction takes.
-        absolute: Write absolute paths, not those below the data set's root.
+        fractions: Of each class's training images, in (0, 1]; rounded down, at least one.
+        seed: Which images a fraction takes.
+        absolute: Write absolute paths, not those below the dataset's root.
 
     Returns:
         The lists, training lists first.
@@ -183,7 +183,7 @@ def write_lists(
     Source: Saha et al. 2022, published code, ``create_dataset_filelist.py``: form, names, order
         of the classes.
     Differs: The published script takes the first files in the order of the file system, and a
-        fraction of the validation pictures too; its labels count the folders that are there.
+        fraction of the validation images too; its labels count the folders that are there.
     """
     train, val = (
         [
@@ -205,7 +205,7 @@ def write_lists(
     different = [path for path, text in texts.items() if _is_other(path, text)]
     if different:
         head = "Lists with other content are there; remove them or choose another folder"
-        raise DataError(list_faults(head, list(map(str, different))))
+        raise DataError(list_problems(head, list(map(str, different))))
     out.mkdir(parents=True, exist_ok=True)
     return [
         WrittenList(path, len(contents[path]), hashlib.sha256(text).hexdigest(), _write(path, text))
@@ -214,14 +214,14 @@ def write_lists(
 
 
 def choose(listing: Listing, fraction: Decimal, seed: int) -> list[int]:
-    """Choose a fraction of the training pictures of each class.
+    """Choose a fraction of the training images of each class.
 
-    Each picture gets a number from the seed, its class and its name below the class's folder; the
-    lowest numbers are taken. So the choice is the same wherever the pictures lie, a smaller
-    fraction is part of a larger one, and a picture more or less changes one choice at most.
+    Each image gets a number from the seed, its class and its name below the class's folder; the
+    lowest numbers are taken. So the choice is the same wherever the images lie, a smaller
+    fraction is part of a larger one, and an image more or less changes one choice at most.
 
     Args:
-        listing: The pictures of an image folder.
+        listing: The images of an image folder.
         fraction: In (0, 1]; rounded down, at least one a class.
         seed: Which choice.
 
@@ -242,14 +242,14 @@ def choose(listing: Listing, fraction: Decimal, seed: int) -> list[int]:
 
 
 def _lines(rows: Sequence[tuple[str, int]]) -> list[str]:
-    lines, faults = [], []
+    lines, problems = [], []
     for path, label in rows:
         try:
             lines.append(format_line(path, label))
         except DataError as error:
-            faults.append(str(error))
-    if faults:
-        raise DataError(list_faults("The lists cannot be written", faults))
+            problems.append(str(error))
+    if problems:
+        raise DataError(list_problems("The lists cannot be written", problems))
     return lines
 
 

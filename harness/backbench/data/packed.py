@@ -1,8 +1,8 @@
-"""Decoded pictures in one safetensors file, memory-mapped.
+"""Decoded images in one safetensors file, memory-mapped.
 
-Pictures of one size are a tensor ``pixels`` (N, H, W, 3). Of pictures of many sizes ``pixels`` is
+Images of one size are a tensor ``pixels`` (N, H, W, 3). Of images of many sizes ``pixels`` is
 flat: one after another, row by row; ``sizes`` (N, 2) has their heights and widths. After them
-stand ``labels`` or ``indices`` (N,), which are read and not mapped: who is handed pictures, be it a
+stand ``labels`` or ``indices`` (N,), which are read and not mapped: who is handed images, be it a
 defense or an evaluator, shall not find the classes or the poisoned ones in the memory behind.
 """
 
@@ -23,10 +23,10 @@ from backbench.images import ArrayImages, Labels, Pixels
 #: Where the pixels of a file that we write begin: room for every header.
 HEADER_BYTES: Final = 512
 _MOST_HEADER_BYTES: Final = 1 << 20
-#: Mapped pages are given back to the system after so many bytes of pictures; they stay in its
+#: Mapped pages are given back to the system after so many bytes of images; they stay in its
 #: own cache as long as there is room, and reading on costs only their mapping.
 _RELEASE_BYTES: Final = 256 << 20
-#: Of pictures of one size, which are small, after fewer; a read maps its neighbourhood too.
+#: Of images of one size, which are small, after fewer; a read maps its neighborhood too.
 _RELEASE_UNIFORM_BYTES: Final = 32 << 20
 _MAPPED_AT_ONCE: Final = 64 << 10
 
@@ -53,7 +53,7 @@ def around(shape: Sequence[int], **arrays: NDArray[np.int64]) -> tuple[bytes, by
 
 
 def offsets_of(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return where each picture begins in the flat pixels, and the end, (N + 1,).
+    """Return where each image begins in the flat pixels, and the end, (N + 1,).
 
     Args:
         sizes: Heights and widths, (N, 2).
@@ -121,15 +121,15 @@ class MappedArray(ArrayImages):
         super().__init__(mapping.arrays["pixels"], mapping.arrays["labels"], sources)
 
     def image(self, index: int) -> Pixels:
-        """Return one picture, (H, W, 3), uint8, read-only."""
-        picture = super().image(index)
-        self.passed(picture.nbytes)
-        return picture
+        """Return one image, (H, W, 3), uint8, read-only."""
+        image = super().image(index)
+        self.passed(image.nbytes)
+        return image
 
     def passed(self, size: int) -> None:
-        """Take note that pictures have been read; now and then, take pages from our map.
+        """Take note that images have been read; now and then, take pages from our map.
 
-        Whoever still holds a picture reads on as before: its pages are mapped again.
+        Whoever still holds an image reads on as before: its pages are mapped again.
 
         Args:
             size: Their bytes; they lie side by side.
@@ -140,13 +140,13 @@ class MappedArray(ArrayImages):
             self._memory.madvise(mmap.MADV_DONTNEED)
 
     def writable_pixels(self) -> Pixels:
-        """Return all pictures, (N, H, W, 3); of those that are written to, this process's own."""
+        """Return all images, (N, H, W, 3); of those that are written to, this process's own."""
         pixels: Pixels = _Mapping(self._path, private=True).arrays["pixels"]
         return pixels
 
 
 class _FlatPixels:
-    """Pictures of many sizes in a mapped file, by place.
+    """Images of many sizes in a mapped file, by place.
 
     Args:
         path: The file.
@@ -169,11 +169,11 @@ class _FlatPixels:
     def __getitem__(self, place: int) -> Pixels:
         start, end = int(self._offsets[place]), int(self._offsets[place + 1])
         self._ahead(start, end)
-        picture: Pixels = self._pixels[start:end].reshape(*self._sizes[place].tolist(), 3)
-        return picture
+        image: Pixels = self._pixels[start:end].reshape(*self._sizes[place].tolist(), 3)
+        return image
 
     def _ahead(self, start: int, end: int) -> None:
-        """Have the system read a picture from the disk; now and then, take pages from our map.
+        """Have the system read an image from the disk; now and then, take pages from our map.
 
         Threads may both add to the counter and lose a little of it: it is a rough one.
         """
@@ -187,21 +187,21 @@ class _FlatPixels:
         self._memory.madvise(mmap.MADV_WILLNEED, first, self._start + end - first)
 
 
-class StoredPictures(Mapping[int, Pixels]):
-    """Some pictures of a set in a mapped file, by index; none is touched before it is asked for.
+class StoredImages(Mapping[int, Pixels]):
+    """Some images of a set in a mapped file, by index; none is touched before it is asked for.
 
     Args:
         indices: Their numbers in the set, (M,).
-        pictures: The pictures, by place.
+        images: The images, by place.
     """
 
-    def __init__(self, indices: NDArray[np.int64], pictures: Pixels | _FlatPixels) -> None:
-        self._pictures = pictures
+    def __init__(self, indices: NDArray[np.int64], images: Pixels | _FlatPixels) -> None:
+        self._images = images
         self._places = dict(zip(indices.tolist(), range(len(indices)), strict=True))
 
     def __getitem__(self, index: int) -> Pixels:
-        picture: Pixels = self._pictures[self._places[index]]
-        return picture
+        image: Pixels = self._images[self._places[index]]
+        return image
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._places)
@@ -211,7 +211,7 @@ class StoredPictures(Mapping[int, Pixels]):
 
 
 class MappedImages:
-    """A ragged image set whose decoded pictures are a mapped file.
+    """A ragged image set whose decoded images are a mapped file.
 
     Args:
         path: The file.
@@ -224,7 +224,7 @@ class MappedImages:
         self._flat = _FlatPixels(path)
         labels = self._flat.arrays.get("labels", ())
         if not len(labels) == len(self._flat) == len(sources):
-            raise StoreError(f"{path}: has not the pictures of its index; check the store: verify")
+            raise StoreError(f"{path}: has not the images of its index; check the store: verify")
         self.labels: Labels = np.asarray(labels)
         self.sources = sources
 
@@ -232,12 +232,12 @@ class MappedImages:
         return len(self.labels)
 
     def image(self, index: int) -> Pixels:
-        """Return one picture, (H, W, 3), uint8, read-only."""
+        """Return one image, (H, W, 3), uint8, read-only."""
         return self._flat[range(len(self))[index]]
 
 
 def open_images(path: Path, sources: Sequence[str]) -> MappedArray | MappedImages:
-    """Open the decoded pictures of a split.
+    """Open the decoded images of a split.
 
     Args:
         path: The file.
@@ -251,27 +251,27 @@ def open_images(path: Path, sources: Sequence[str]) -> MappedArray | MappedImage
     return MappedArray(path, sources)
 
 
-def open_pictures(path: Path) -> StoredPictures:
-    """Open some pictures of a set.
+def open_changed_images(path: Path) -> StoredImages:
+    """Open some images of a set.
 
     Args:
         path: The file.
 
     Returns:
-        The pictures by index, mapped.
+        The images by index, mapped.
 
     Raises:
         StoreError: If the file is damaged.
     """
     arrays = _Mapping(path).arrays
-    pictures = _FlatPixels(path) if "sizes" in arrays else arrays["pixels"]
-    if len(pictures) != len(arrays["indices"]):
-        raise StoreError(f"{path}: has not as many pictures as indices; check the store: verify")
-    return StoredPictures(arrays["indices"], pictures)
+    images = _FlatPixels(path) if "sizes" in arrays else arrays["pixels"]
+    if len(images) != len(arrays["indices"]):
+        raise StoreError(f"{path}: has not as many images as indices; check the store: verify")
+    return StoredImages(arrays["indices"], images)
 
 
-class PictureWriter:
-    """Writes pictures to a file, one after another; holds one of them in memory.
+class ImageWriter:
+    """Writes images to a file, one after another; holds one of them in memory.
 
     Args:
         path: The file.
@@ -289,25 +289,25 @@ class PictureWriter:
         self._file = path.open("wb")
         self._file.seek(HEADER_BYTES)
 
-    def add(self, picture: Pixels) -> None:
-        """Write the next picture.
+    def add(self, image: Pixels) -> None:
+        """Write the next image.
 
         Args:
-            picture: (H, W, 3), uint8.
+            image: (H, W, 3), uint8.
 
         Raises:
             ValueError: If it has not the size that all should share.
         """
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         if self._size not in {None, (height, width)}:
-            raise ValueError(f"a picture of {height} x {width} among those of {self._size}")
+            raise ValueError(f"an image of {height} x {width} among those of {self._size}")
         if self._size is None:
             self._sizes.append((height, width))
         self._count += 1
-        self._file.write(np.ascontiguousarray(picture).data)
+        self._file.write(np.ascontiguousarray(image).data)
 
     def close(self) -> None:
-        """Write what stands before and after the pictures, now that it is known."""
+        """Write what stands before and after the images, now that it is known."""
         indices = {"indices": self._indices}
         if self._size is None:
             sizes = np.array(self._sizes, np.int64).reshape(-1, 2)

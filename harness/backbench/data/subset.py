@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from backbench.data.files import list_faults, map_threads
-from backbench.data.folder import class_folders, loose_pictures, pictures_in
+from backbench.data.files import list_problems, map_threads
+from backbench.data.folder import class_folders, images_in, loose_images
 from backbench.errors import DataError
 from backbench.system.locks import alone_in
 
@@ -19,7 +19,7 @@ SPLITS: Final = ("train", "val")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A picture.
+    """An image.
 
     Args:
         name: Where it lies below both trees: ``train/n01440764/n01440764_18.JPEG``.
@@ -38,15 +38,15 @@ class Subset:
         source: The whole tree.
         out: The tree to make.
         classes: Class names, sorted.
-        pictures: All pictures of these classes, by split.
+        images: All images of these classes, by split.
         missing: Those to be copied; empty where folders are linked.
-        links: The class folders to be linked, ``train/n01440764``; empty where pictures are copied.
+        links: The class folders to be linked, ``train/n01440764``; empty where images are copied.
     """
 
     source: Path
     out: Path
     classes: tuple[str, ...]
-    pictures: dict[str, list[Item]]
+    images: dict[str, list[Item]]
     missing: list[Item]
     links: list[str]
 
@@ -57,14 +57,14 @@ class Subset:
 
     @property
     def total_bytes(self) -> int:
-        """Bytes of all pictures."""
-        return sum(item.size for items in self.pictures.values() for item in items)
+        """Bytes of all images."""
+        return sum(item.size for items in self.images.values() for item in items)
 
 
 def plan_subset(source: Path, out: Path, classes: Sequence[str], *, link: bool) -> Subset:
     """Look at both trees and say what is to be done; nothing is written.
 
-    A picture that is there with the size of the original is complete, since pictures are moved
+    An image that is there with the size of the original is complete, since images are moved
     into place when they are; so an interrupted copy is continued.
 
     Args:
@@ -74,45 +74,47 @@ def plan_subset(source: Path, out: Path, classes: Sequence[str], *, link: bool) 
         link: Make a symbolic link to each class folder, and copy nothing.
 
     Raises:
-        DataError: Naming every fault: classes that the source lacks, and what is there already and
-            would not be made.
+        DataError: Naming every problem: classes that the source lacks, and existing files
+            that would not be made.
     """
     names = tuple(sorted(classes))
-    faults = list(_source_faults(source, names))
-    if faults:
-        raise DataError(list_faults(f"{source} is not a tree to take these classes from", faults))
+    problems = list(_source_problems(source, names))
+    if problems:
+        raise DataError(
+            list_problems(f"{source} is not a tree to take these classes from", problems)
+        )
     folders = [f"{split}/{name}" for split in SPLITS for name in names]
     found = dict(
         zip(folders, map_threads(lambda one: _items(source, one), folders, 1), strict=True)
     )
-    faults = [f"{one}: there is no picture in it" for one, items in found.items() if not items]
-    if faults:
-        raise DataError(list_faults(f"{source} lacks pictures", faults))
+    problems = [f"{one}: there is no image in it" for one, items in found.items() if not items]
+    if problems:
+        raise DataError(list_problems(f"{source} lacks images", problems))
     missing: list[Item] = []
     links: list[str] = []
-    faults = list(_surplus(out, set(folders)))
+    problems = list(_surplus(out, set(folders)))
     if out.exists() and out.samefile(source):
-        faults.append("it is the source itself")
+        problems.append("it is the source itself")
     if link:
-        faults += _link_faults(source, out, folders)
+        problems += _link_problems(source, out, folders)
         links = [folder for folder in folders if not (out / folder).is_symlink()]
     else:
         linked = [folder for folder in folders if (out / folder).is_symlink()]
         if linked:
-            faults.append(
+            problems.append(
                 f"{_some(linked)}: links to class folders; a copy would change what they show"
             )
         for folder in folders:
             absent, wrong = _compare(out, folder, found[folder])
             missing += absent
-            faults += wrong
-    if faults:
+            problems += wrong
+    if problems:
         head = f"{out} holds something else; choose another folder, or remove what is named"
-        raise DataError(list_faults(head, faults))
-    pictures = {
+        raise DataError(list_problems(head, problems))
+    images = {
         split: [item for name in names for item in found[f"{split}/{name}"]] for split in SPLITS
     }
-    return Subset(source, out, names, pictures, missing, links)
+    return Subset(source, out, names, images, missing, links)
 
 
 def make_subset(subset: Subset, advance: Callable[[int], None]) -> None:
@@ -120,7 +122,7 @@ def make_subset(subset: Subset, advance: Callable[[int], None]) -> None:
 
     Args:
         subset: What :func:`plan_subset` has found.
-        advance: Called from any thread with the bytes of each picture that was copied.
+        advance: Called from any thread with the bytes of each image that was copied.
 
     Raises:
         DataError: If the disk has no room for the copies, or another process is writing to the
@@ -162,16 +164,16 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _items(source: Path, folder: str) -> list[Item]:
-    """Return the pictures of a class, sorted by name."""
+    """Return the images of a class, sorted by name."""
     start = len(str(source)) + 1
-    paths = sorted(pictures_in(source / folder))
+    paths = sorted(images_in(source / folder))
     return [
         Item(path[start:].replace(os.sep, "/"), os.stat(path).st_size)  # noqa: PTH116 - many
         for path in paths
     ]
 
 
-def _source_faults(source: Path, names: Sequence[str]) -> Iterator[str]:
+def _source_problems(source: Path, names: Sequence[str]) -> Iterator[str]:
     if not source.is_dir():
         yield "there is no such folder"
         return
@@ -185,9 +187,9 @@ def _source_faults(source: Path, names: Sequence[str]) -> Iterator[str]:
         missing = [name for name in names if name not in folders]
         if not missing:
             continue
-        if len(missing) == len(names) and loose_pictures(place):
+        if len(missing) == len(names) and loose_images(place):
             yield (
-                f"{split}: its pictures lie in no class folders, as ImageNet's validation pictures "
+                f"{split}: its images lie in no class folders, as ImageNet's validation images "
                 "do when unpacked; sort them by class first: "
                 "torchvision.datasets.ImageNet(FOLDER, split='val') does so from "
                 "ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz"
@@ -213,7 +215,7 @@ def _surplus(out: Path, folders: set[str]) -> Iterator[str]:
                     yield f"{split}/{name}: is not one of the classes"
 
 
-def _link_faults(source: Path, out: Path, folders: Sequence[str]) -> Iterator[str]:
+def _link_problems(source: Path, out: Path, folders: Sequence[str]) -> Iterator[str]:
     copies = [folder for folder in folders if _is_own_folder(out / folder)]
     if copies:
         yield f"{_some(copies)}: folders of their own, not links"
@@ -228,7 +230,7 @@ def _is_own_folder(place: Path) -> bool:
 
 
 def _compare(out: Path, folder: str, items: Sequence[Item]) -> tuple[list[Item], list[str]]:
-    """Return the pictures that are not there, and what is wrong with those that are."""
+    """Return the images that are not there, and what is wrong with those that are."""
     if not (out / folder).exists():
         return list(items), []
     there = {item.name: item.size for item in _items(out, folder)}

@@ -1,4 +1,4 @@
-"""The embedded data set: made by the package, nothing to download."""
+"""The embedded dataset: made by the package, nothing to download."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from collections.abc import Callable
 from backbench.data import embedded
 from backbench.data.dataset_options import EmbeddedOptions
 from backbench.images import ArrayImages, ImageSet
-from backbench.plugin import Dataset, DatasetFacts, Split
+from backbench.plugin import Dataset, DatasetMetadata, Split
 
 
 class Embedded(Dataset):
-    """Drawn pictures, the same on every machine for the same options.
+    """Drawn images, the same on every machine for the same options.
 
     Args:
-        options: How many classes and pictures, of which size.
+        options: How many classes and images, of which size.
     """
 
     options: EmbeddedOptions
 
-    def facts(self) -> DatasetFacts:
+    def metadata(self) -> DatasetMetadata:
         """Say what will be drawn."""
         options = self.options
-        return DatasetFacts(
+        return DatasetMetadata(
             classes=embedded.class_names(options.classes),
             train=options.classes * options.train_per_class,
             val=options.classes * options.val_per_class,

@@ -13,7 +13,7 @@ import numpy as np
 from backbench.data.dataset_options import TorchvisionOptions
 from backbench.errors import DataError
 from backbench.images import ArrayImages, ImageSet, Pixels
-from backbench.plugin import Dataset, DatasetFacts, Split
+from backbench.plugin import Dataset, DatasetMetadata, Split
 
 _CIFAR10: Final = "airplane automobile bird cat deer dog frog horse ship truck"
 _CIFAR100: Final = """
@@ -31,7 +31,7 @@ _STL10: Final = "airplane bird car cat deer dog horse monkey ship truck"
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What is known of a published data set.
+    """What is known of a published dataset.
 
     Args:
         name: torchvision's class.
@@ -39,9 +39,9 @@ class Published:
         archive: File name of the published archive.
         md5: Checksum of the archive.
         classes: Class names, separated by white space, in the order of the labels.
-        train: Number of training pictures, the same for each class.
-        val: Number of test pictures, the same for each class.
-        side: Side of the square pictures, pixels.
+        train: Number of training images, the same for each class.
+        val: Number of test images, the same for each class.
+        side: Side of the square images, pixels.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Published:
 
 
 class TorchvisionDataset(Dataset):
-    """A published data set; its test split is the validation split.
+    """A published dataset; its test split is the validation split.
 
     Args:
         options: Where it is, and whether it may be fetched.
@@ -64,16 +64,16 @@ class TorchvisionDataset(Dataset):
     published: ClassVar[Published]
     options: TorchvisionOptions
 
-    def facts(self) -> DatasetFacts:
+    def metadata(self) -> DatasetMetadata:
         """Say what was published.
 
         Raises:
-            DataError: If the data set is not there and may not be fetched.
+            DataError: If the dataset is not there and may not be fetched.
         """
         if not self.options.download and not (self._root / self.published.folder).is_dir():
             raise DataError(self._say_absent())
         classes = tuple(self.published.classes.split())
-        return DatasetFacts(
+        return DatasetMetadata(
             classes=classes,
             train=self.published.train,
             val=self.published.val,
@@ -86,10 +86,10 @@ class TorchvisionDataset(Dataset):
         return f"{self.published.archive} md5:{self.published.md5}"
 
     def load(self, split: Split, *, verify: bool = True) -> ImageSet:  # noqa: ARG002 - always is
-        """Give the pictures of a split; fetch the data set first where that is allowed.
+        """Give the images of a split; fetch the dataset first where that is allowed.
 
         Raises:
-            DataError: If the data set is not there, damaged, or cannot be fetched.
+            DataError: If the dataset is not there, damaged, or cannot be fetched.
         """
         if not (self._root / self.published.folder).is_dir():
             if not self.options.download:
@@ -179,12 +179,12 @@ class Cifar100(TorchvisionDataset):
 
 
 class Stl10(TorchvisionDataset):
-    """STL-10, the labelled pictures only.
+    """STL-10, the labelled images only.
 
     Source: Coates et al. 2011, An Analysis of Single-Layer Networks in Unsupervised Feature
         Learning.
-    Differs: Its 100,000 unlabelled training pictures are not used: a targeted attack must know
-        a picture's class.
+    Differs: Its 100,000 unlabelled training images are not used: a targeted attack must know
+        an image's class.
     """
 
     published = Published(

@@ -29,7 +29,7 @@ def has_bf16(described: str) -> bool:
 
 
 def choice(training: Training, *, gpu: bool) -> str:
-    """Say how a training computes, and where its pictures are.
+    """Say how a training computes, and where its images are.
 
     Args:
         training: The stage.
@@ -46,12 +46,12 @@ def choice(training: Training, *, gpu: bool) -> str:
         own = not gpu and native and precision.startswith("bf16") and _is_resnet(training)
         layout = "oneDNN's layout (auto)" if own and not options.compile else f"{layout} (auto)"
     compiled = "compiled" if options.compile else "not compiled"
-    size = training.facts.size
+    size = training.metadata.size
     resident = size is not None and 3 * size[0] * size[1] * training.images <= MEMORY_LIMIT_BYTES
     where = (
         ("on the GPU" if gpu else "in memory") if resident else "read from files, batch by batch"
     )
-    return f"{precision}, {layout}, {compiled}; pictures {where}"
+    return f"{precision}, {layout}, {compiled}; images {where}"
 
 
 def _is_resnet(training: Training) -> bool:

@@ -24,7 +24,7 @@ from backbench.options.training import (
 )
 from backbench.plugin import (
     Attack,
-    DatasetFacts,
+    DatasetMetadata,
     DefenseInfo,
     EvaluatorInfo,
     PluginInfo,
@@ -37,20 +37,20 @@ from backbench.poison.poisoning import choose
 if TYPE_CHECKING:
     from rich.console import Console
 
-#: Height and width that a picture is taken to have where they differ: the usual ones of ImageNet.
+#: Height and width that an image is taken to have where they differ: the usual ones of ImageNet.
 USUAL_SIZE: Final = (375, 500)
 
-#: Bytes of a line of a poison's manifest, and of a picture's entry in the index of its data set.
+#: Bytes of a line of a poison's manifest, and of an image's entry in the index of its dataset.
 _MANIFEST_LINE, _INDEX_ENTRY = 330, 40
 
 #: The forms of artifacts, as they are printed.
-_DECODED, _POISONS, _ENCODERS = "decoded pictures", "poisoned pictures", "encoders"
+_DECODED, _POISONS, _ENCODERS = "decoded images", "poisoned images", "encoders"
 _FEATURES, _PREDICTIONS = "features", "predictions at most"
 _FORMS = (_DECODED, _POISONS, _ENCODERS, _FEATURES, _PREDICTIONS)
 
 NOTE = (
-    "image-step: one picture, or tile of a picture, forward through one network once, while "
-    "training: pictures × epochs × passes"
+    "image-step: one image, or tile of an image, forward through one network once, while "
+    "training: images × epochs × passes"
 )
 
 
@@ -62,15 +62,15 @@ class Training:
         stage: The stage.
         options: How it trains.
         backbone: What it trains.
-        facts: The data set.
-        images: Number of pictures that it trains on.
+        metadata: The dataset.
+        images: Number of images that it trains on.
         passes: How often each goes forward through a network at a step.
     """
 
     stage: Stage
     options: TrainingOptions
     backbone: BackboneOptions
-    facts: DatasetFacts
+    metadata: DatasetMetadata
     images: int
     passes: int
 
@@ -80,21 +80,21 @@ class Training:
         return self.stage.plugin.name if self.stage.plugin else ""
 
     @property
-    def pictures(self) -> int:
-        """How many pictures are shown in all epochs, one that is shown twice counted twice."""
+    def images_shown(self) -> int:
+        """How many images are shown in all epochs, one that is shown twice counted twice."""
         return self.options.epochs * self.options.epoch_images(self.images)
 
     @property
     def image_steps(self) -> int:
-        """Pictures shown × passes."""
-        return self.pictures * self.passes
+        """Images shown × passes."""
+        return self.images_shown * self.passes
 
     @property
     def side(self) -> int:
-        """Side in pixels at which pictures are seen."""
+        """Side in pixels at which images are seen."""
         views = getattr(self.options, "views", None)
         wanted = views.size if isinstance(views, ViewOptions) else None
-        return image_side(self.facts.size, wanted)
+        return image_side(self.metadata.size, wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Costs:
 
     Args:
         trainings: The stages that train, by key.
-        forward: Pictures that a stage sends through a frozen encoder, by key.
+        forward: Images that a stage sends through a frozen encoder, by key.
         disk: Form and bytes of what a stage leaves, by key.
         notes: What is not counted.
     """
@@ -150,13 +150,13 @@ def costs_of(plan: Plan, benchmark: Benchmark, registry: Registry) -> Costs:
         benchmark: What it was made from.
         registry: The installed plugins.
     """
-    facts = {
-        key: benchmark.facts[cell.name.dataset]
+    metadata = {
+        key: benchmark.metadata[cell.name.dataset]
         for cell in plan.cells
         for key in cell.path
         if plan.stages[key].kind == StageKind.DATASET
     }
-    counter = _Counter(plan, facts, registry)
+    counter = _Counter(plan, metadata, registry)
     counts: dict[StageKind, Callable[[str, Stage], None]] = {
         StageKind.DATASET: counter.dataset,
         StageKind.POISON: counter.poison,
@@ -176,9 +176,11 @@ def costs_of(plan: Plan, benchmark: Benchmark, registry: Registry) -> Costs:
 
 
 class _Counter:
-    def __init__(self, plan: Plan, facts: Mapping[str, DatasetFacts], registry: Registry) -> None:
+    def __init__(
+        self, plan: Plan, metadata: Mapping[str, DatasetMetadata], registry: Registry
+    ) -> None:
         self._plan = plan
-        self._facts = facts
+        self._metadata = metadata
         self._registry = registry
         self._uses: dict[int, tuple[PluginUse, Any, PluginInfo]] = {}
         self.trainings: dict[str, Training] = {}
@@ -187,15 +189,15 @@ class _Counter:
         self.notes: list[str] = []
 
     def dataset(self, key: str, stage: Stage) -> None:
-        facts = self._facts[key]
-        size = (facts.train + facts.val) * _INDEX_ENTRY
+        metadata = self._metadata[key]
+        size = (metadata.train + metadata.val) * _INDEX_ENTRY
         data = self._files(stage)
-        splits: dict[Split, int] = {"train": facts.train, "val": facts.val}
+        splits: dict[Split, int] = {"train": metadata.train, "val": metadata.val}
         for split, count in splits.items():
-            height, width = facts.size or (LARGE_SIDE, LARGE_SIDE)
+            height, width = metadata.size or (LARGE_SIDE, LARGE_SIDE)
             pixels = count * height * width * 3
-            one_size = facts.size is not None or split == "val"
-            if data is not None and facts.size is None:
+            one_size = metadata.size is not None or split == "val"
+            if data is not None and metadata.size is None:
                 listed = data.listing.train if split == "train" else data.listing.val
                 pixels = estimate_bytes(listed.paths, data.fit(split))
             if one_size and pixels <= MEMORY_LIMIT_BYTES:
@@ -207,7 +209,7 @@ class _Counter:
         self.disk[key] = _DECODED, size
 
     def _files(self, stage: Stage) -> FileDataset | None:
-        """Return the data set of a stage, if its pictures are files."""
+        """Return the dataset of a stage, if its images are files."""
         use = stage.plugin
         if use is None:
             return None
@@ -221,28 +223,28 @@ class _Counter:
         return made
 
     def poison(self, key: str, stage: Stage) -> None:
-        facts, use = self._dataset(stage), stage.plugin
+        metadata, use = self._dataset(stage), stage.plugin
         if use is None or stage.seed is None:
             return
         options, _ = self._options(stage)
-        attack: Attack = self._registry.find(use.kind, use.name).implementation()(options, facts)
-        labels = np.repeat(np.arange(len(facts.classes)), facts.train_per_class)
+        attack: Attack = self._registry.find(use.kind, use.name).implementation()(options, metadata)
+        labels = np.repeat(np.arange(len(metadata.classes)), metadata.train_per_class)
         poisons = len(choose(attack, labels, stage.seed))
-        height, width = facts.size or USUAL_SIZE
-        if facts.size is None:
+        height, width = metadata.size or USUAL_SIZE
+        if metadata.size is None:
             self.notes.append(
                 f"{_POISONS} are taken to be {width} × {height} px, and not to be compressed"
             )
-        size = poisons * (height * width * 3 + 8) + (poisons + facts.val) * _MANIFEST_LINE
+        size = poisons * (height * width * 3 + 8) + (poisons + metadata.val) * _MANIFEST_LINE
         self.disk[key] = _POISONS, size
 
     def pretrain(self, key: str, stage: Stage) -> None:
         options, info = self._options(stage)
         if not isinstance(options, SSLOptions):
             return
-        facts = self._dataset(stage)
+        metadata = self._dataset(stage)
         passes = cast("SSLMethodInfo", info).passes
-        training = Training(stage, options, options.backbone, facts, facts.train, passes)
+        training = Training(stage, options, options.backbone, metadata, metadata.train, passes)
         self.trainings[key] = training
         self._encoder(key, training.backbone)
 
@@ -253,30 +255,29 @@ class _Counter:
         if not isinstance(options, TrainingOptions):
             self.notes.append(f"how long {info.name} takes is not known")
             return
-        facts = self._dataset(stage)
-        # A defense that trains calls the share of clean pictures that it asks for so.
-        images = int(getattr(options, "clean_fraction", 1.0) * facts.train)
+        metadata = self._dataset(stage)
+        # A defense that trains calls the share of clean images that it asks for so.
+        images = int(getattr(options, "clean_fraction", 1.0) * metadata.train)
         passes = cast("DefenseInfo", info).passes
-        self.trainings[key] = Training(stage, options, backbone, facts, images, passes)
+        self.trainings[key] = Training(stage, options, backbone, metadata, images, passes)
 
     def features(self, key: str, stage: Stage) -> None:
-        facts = self._dataset(stage)
-        count = facts.val if "poison" in stage.inputs else facts.train + facts.val
+        metadata = self._dataset(stage)
+        count = metadata.val if "poison" in stage.inputs else metadata.train + metadata.val
         self.forward[key] = count
         size = backbone_size(self._backbone(stage))
         if size is not None:
             self.disk[key] = _FEATURES, count * (4 * size.features + 8)
 
     def evaluate(self, key: str, stage: Stage) -> None:
-        facts = self._dataset(stage)
+        metadata = self._dataset(stage)
         slices = 2 if {"triggered", "poison"} & stage.inputs.keys() else 1
-        bytes_each = 8 + slices * (2 * len(facts.classes) + 4)
-        self.disk[key] = _PREDICTIONS, facts.val * bytes_each
+        bytes_each = 8 + slices * (2 * len(metadata.classes) + 4)
+        self.disk[key] = _PREDICTIONS, metadata.val * bytes_each
         _, info = self._options(stage)
         if cast("EvaluatorInfo", info).reads == "images":
             self.notes.append(
-                f"how often {info.name} looks at pictures, and how large its heads are, is not "
-                "known"
+                f"how often {info.name} looks at images, and how large its heads are, is not known"
             )
 
     def _encoder(self, key: str, backbone: BackboneOptions) -> None:
@@ -286,8 +287,8 @@ class _Counter:
         else:
             self.disk[key] = _ENCODERS, size.weights
 
-    def _dataset(self, stage: Stage) -> DatasetFacts:
-        return next(self._facts[key] for key in self._above(stage) if key in self._facts)
+    def _dataset(self, stage: Stage) -> DatasetMetadata:
+        return next(self._metadata[key] for key in self._above(stage) if key in self._metadata)
 
     def _backbone(self, stage: Stage) -> BackboneOptions:
         kinds = ((key, self._plan.stages[key].kind) for key in self._above(stage))
@@ -330,15 +331,15 @@ def print_costs(costs: Costs, done: Collection[str], console: Console) -> None:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("Training")
-    for heading in ("to run", "pictures × epochs", "passes", "image-steps"):
+    for heading in ("to run", "images × epochs", "passes", "image-steps"):
         table.add_column(heading, justify="right")
     methods = costs.by_method(done)
     for name, trainings in methods.items():
-        pictures = sum(one.pictures for one in trainings)
+        images_shown = sum(one.images_shown for one in trainings)
         table.add_row(
             name,
             str(len(trainings)),
-            amount(pictures),
+            amount(images_shown),
             str(trainings[0].passes),
             amount(sum(one.image_steps for one in trainings)),
         )
@@ -347,7 +348,7 @@ def print_costs(costs: Costs, done: Collection[str], console: Console) -> None:
         console.print(NOTE, style="dim", soft_wrap=True)
     forward = sum(count for key, count in costs.forward.items() if key not in done)
     if forward:
-        text = f"features, still to be computed: of {amount(forward)} pictures, once forward each"
+        text = f"features, still to be computed: of {amount(forward)} images, once forward each"
         console.print(text, soft_wrap=True)
     sizes = costs.bytes_by_form(done)
     if sizes:

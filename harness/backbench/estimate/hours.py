@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LEFT_OUT = (
-    "left out of the hours: reading data sets, stamping, features and evaluators, and, in a trial, "
-    "the k-NN checks; a trial's pictures are made ones"
+    "left out of the hours: reading datasets, stamping, features and evaluators, and, in a trial, "
+    "the k-NN checks; a trial's images are made ones"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The trainings of one sort: the same method, options, backbone and size of pictures.
+    """The trainings of one sort: the same method, options, backbone and size of images.
 
     Args:
         name: The plugin that trains.
@@ -45,14 +45,14 @@ class Work:
     problem: str = ""
 
     @property
-    def pictures(self) -> int:
-        """Pictures shown in all."""
-        return sum(one.pictures for one in self.trainings)
+    def images(self) -> int:
+        """Images shown in all."""
+        return sum(one.images_shown for one in self.trainings)
 
     @property
     def hours(self) -> float:
         """Hours, one training at a time; ``nan`` if the speed is not known."""
-        return self.pictures / self.speed.pictures_per_s / 3600 if self.speed else math.nan
+        return self.images / self.speed.images_per_s / 3600 if self.speed else math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,9 @@ class Hours:
                 {
                     "name": work.name,
                     "trainings": len(work.trainings),
-                    "pictures": work.pictures,
+                    "images": work.images,
                     "hours": work.hours if work.speed else None,
-                    "pictures_per_s": work.speed.pictures_per_s if work.speed else None,
+                    "images_per_s": work.speed.images_per_s if work.speed else None,
                     "spread": work.speed.spread if work.speed else None,
                     "device": work.speed.where if work.speed else None,
                     "how": f"{work.speed.how}{work.speed.detail}" if work.speed else work.problem,
@@ -128,7 +128,7 @@ def hours_of(
 
 
 def _sort(training: Training) -> str:
-    """Name what decides how long a picture takes."""
+    """Name what decides how long an image takes."""
     options = training.options.identity()
     for name in ("epochs", "clean_fraction", "schedule"):
         options.pop(name, None)
@@ -137,7 +137,7 @@ def _sort(training: Training) -> str:
         options,
         training.backbone.identity(),
         training.side,
-        training.facts.size,
+        training.metadata.size,
     )
     return json.dumps(parts, sort_keys=True)
 
@@ -146,19 +146,19 @@ def _sort(training: Training) -> str:
 
 
 def _seen(costs: Costs, store: Store, done: Collection[str], device: str) -> dict[str, list[float]]:
-    """Return the pictures a second of the plan's trainings that this machine has done, by sort."""
+    """Return the images a second of the plan's trainings that this machine has done, by sort."""
     found: dict[str, list[float]] = {}
     for key, training in costs.trainings.items():
         record = store.record(key) if key in done else None
         if record is not None and _made_here(record, device):
-            found.setdefault(_sort(training), []).append(training.pictures / record.wall_s)
+            found.setdefault(_sort(training), []).append(training.images_shown / record.wall_s)
     return found
 
 
 def _made_here(record: Record, device: str) -> bool:
     made = record.provenance
     here = made.get("device") == device and made.get("processor") == provenance.processor()
-    whole = "resumed" not in record.facts  # or the seconds are those of the last epochs alone
+    whole = "resumed" not in record.metadata  # or the seconds are those of the last epochs alone
     return here and whole and record.wall_s > 0
 
 
@@ -180,8 +180,8 @@ def print_hours(hours: Hours, console: Console) -> None:
             speed = work.speed
             spread = "" if speed.spread is None else f" ±{_short(speed.spread)}"
             line = (
-                f"{speed.how}: {_short(speed.pictures_per_s)}{spread} pictures/s on {speed.where}"
-                f"{speed.detail}; {amount(work.pictures)} pictures: {in_hours(work.hours)}"
+                f"{speed.how}: {_short(speed.images_per_s)}{spread} images/s on {speed.where}"
+                f"{speed.detail}; {amount(work.images)} images: {in_hours(work.hours)}"
             )
         console.print(f"{work.name}: {line}", soft_wrap=True, markup=False, highlight=False)
     if hours.works:

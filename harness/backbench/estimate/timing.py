@@ -1,4 +1,4 @@
-"""A short trial of a training on this machine: real sizes, made pictures."""
+"""A short trial of a training on this machine: real sizes, made images."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PARTS = 3
 #: Pixels in a batch on a processor, at most; a GPU takes the batch that the options ask for.
 CPU_BATCH_PIXELS = 8 * 224**2
 
-#: Bytes of made pictures that are held in memory, at most.
+#: Bytes of made images that are held in memory, at most.
 _MADE_BYTES = 256 * 2**20
 
 _FILES = 16
@@ -51,14 +51,14 @@ class Speed:
     """How fast a method trains.
 
     Args:
-        pictures_per_s: Pictures shown a second, mean.
+        images_per_s: Images shown a second, mean.
         spread: Standard deviation over parts of a trial, or over records; ``None`` of one alone.
         where: The device.
         how: Where it comes from.
         detail: How long it was measured, and at what batch.
     """
 
-    pictures_per_s: float
+    images_per_s: float
     spread: float | None
     where: str
     how: str
@@ -66,7 +66,7 @@ class Speed:
 
 
 def try_out(training: Training, registry: Registry, device: str) -> Speed:
-    """Train some steps on made pictures, at the real size of network, pictures and queues.
+    """Train some steps on made images, at the real size of network, images and queues.
 
     Args:
         training: What is to be trained.
@@ -86,7 +86,7 @@ def try_out(training: Training, registry: Registry, device: str) -> Speed:
     while True:
         try:
             clock = _Clock(batch)
-            with _made_pictures(training, batch) as images, contextlib.suppress(_Enough):
+            with _made_images(training, batch) as images, contextlib.suppress(_Enough):
                 _train(training, registry, device, images=images, batch=batch, clock=clock)
             break
         except torch.OutOfMemoryError:
@@ -133,7 +133,7 @@ def _train(
     if use is None:
         raise TypeError(f"a {training.stage.kind} stage without a plugin")
     implementation = registry.find(use.kind, use.name).implementation()
-    changed: dict[str, Any] = {"epochs": _MANY_EPOCHS, "batch_size": batch, "knn_checks": 0}
+    changed: dict[str, Any] = {"epochs": _MANY_EPOCHS, "batch_size": batch, "knn_evaluations": 0}
     if isinstance(training.options, SSLOptions):
         options = training.options.model_copy(update={**changed, "devices": 1})
         pretrain(implementation, options, images, seed=0, device=device, progress=clock)
@@ -162,7 +162,7 @@ class _Clock:
     """Takes the progress calls of a training for the ticks of a clock.
 
     Args:
-        batch: Pictures a step.
+        batch: Images a step.
     """
 
     def __init__(self, batch: int) -> None:
@@ -184,7 +184,7 @@ class _Clock:
 
         Args:
             where: The device.
-            wanted: Pictures a step that the options ask for.
+            wanted: Images a step that the options ask for.
 
         Raises:
             StageError: If the training has not told twice how far it is.
@@ -198,7 +198,7 @@ class _Clock:
         if self._batch != wanted:
             batches += f" for {wanted}"
         return Speed(
-            pictures_per_s=self._batch * (last - first) / (ended - began),
+            images_per_s=self._batch * (last - first) / (ended - began),
             spread=statistics.stdev(parts) if len(parts) > 1 else None,
             where=where,
             how="measured here",
@@ -226,12 +226,12 @@ def _halved(options: TrainingOptions, batch: int) -> int:
 
 
 @contextlib.contextmanager
-def _made_pictures(training: Training, batch: int) -> Iterator[ImageSet]:
-    """Give as many pictures as the training has, as arrays or files as it has them."""
+def _made_images(training: Training, batch: int) -> Iterator[ImageSet]:
+    """Give as many images as the training has, as arrays or files as it has them."""
     rng = np.random.default_rng(derive(0, "trial"))
     count = max(training.images, batch)
-    if training.facts.size is not None:
-        height, width = training.facts.size
+    if training.metadata.size is not None:
+        height, width = training.metadata.size
         count = min(count, max(batch, _MADE_BYTES // (height * width * 3)))
         pixels = rng.integers(0, 256, (count, height, width, 3), np.uint8)
         yield ArrayImages(pixels, np.zeros(count, np.int64), [""] * count)
@@ -266,6 +266,6 @@ def checkpoint_bytes(training: Training, registry: Registry) -> int | None:
     with torch.device("meta"):  # shapes alone
         task = registry.find(use.kind, use.name).implementation()(options, context)
     state = {id(one): one for one in task.state_dict(keep_vars=True).values()}
-    moments = 2 if options.optimiser.name == "adam" else 1
+    moments = 2 if options.optimizer.name == "adam" else 1
     trained = [one for one in task.parameters() if one.requires_grad]
     return sum(int(one.nbytes) for one in (*state.values(), *(moments * trained)))

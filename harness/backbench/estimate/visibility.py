@@ -12,9 +12,9 @@ from backbench.benchmark.config import Benchmark, Instance
 from backbench.estimate.cost import USUAL_SIZE
 from backbench.model import NONE
 from backbench.options.training import ViewOptions
-from backbench.plugin import Attack, Box, DatasetFacts
+from backbench.plugin import Attack, Box, DatasetMetadata
 from backbench.seeds import derive
-from backbench.views.visibility import Survival, covers_all, survival, warning
+from backbench.views.visibility import Visibility, covers_all, visibility, warning
 
 #: Poisons that the estimate is made of: a share's standard error is at most .008.
 POISONS: Final = 4000
@@ -23,8 +23,8 @@ POISONS: Final = 4000
 QUICK: Final = 1000
 
 NOTE: Final = (
-    f"trigger survival: share of {POISONS} view pairs in which at least half of the trigger's area "
-    "lies within both crops, one, none; blur, colours and resizing are not counted"
+    f"trigger visibility: share of {POISONS} view pairs in which at least half of the "
+    "trigger's area lies within both crops, one, none; blur, colors and resizing are not counted"
 )
 
 
@@ -33,7 +33,7 @@ class Estimate:
     """What becomes of one attack's trigger in one method's views.
 
     Args:
-        dataset: Name of the data set.
+        dataset: Name of the dataset.
         attack: Name of the attack.
         method: Name of the method.
         shares: ``None`` where there is no estimate.
@@ -43,12 +43,12 @@ class Estimate:
     dataset: str
     attack: str
     method: str
-    shares: Survival | None
+    shares: Visibility | None
     why: str = ""
 
     @property
     def where(self) -> str:
-        """Which attack, method and data set, for people."""
+        """Which attack, method and dataset, for people."""
         return f"{self.attack} · {self.method} · {self.dataset}"
 
     def __str__(self) -> str:
@@ -82,7 +82,7 @@ def warnings(benchmark: Benchmark) -> Iterator[str]:
 
 
 def estimates(benchmark: Benchmark, poisons: int = POISONS) -> Iterator[Estimate]:
-    """Yield an estimate for every data set, attack and method that share a cell.
+    """Yield an estimate for every dataset, attack and method that share a cell.
 
     Args:
         benchmark: The benchmark.
@@ -95,34 +95,34 @@ def estimates(benchmark: Benchmark, poisons: int = POISONS) -> Iterator[Estimate
         if attack == NONE:
             continue
         views = getattr(instances["methods"][method].options, "views", None)
-        facts = benchmark.facts[dataset]
+        metadata = benchmark.metadata[dataset]
         if not isinstance(views, ViewOptions):
             yield Estimate(dataset, attack, method, None, "the method does not crop its views")
             continue
         key = dataset, attack
         if key not in placed:
-            placed[key] = _places(instances["attacks"][attack], facts, poisons)
-        yield Estimate(dataset, attack, method, *_judged(views, facts, placed[key]))
+            placed[key] = _places(instances["attacks"][attack], metadata, poisons)
+        yield Estimate(dataset, attack, method, *_judged(views, metadata, placed[key]))
 
 
-def _places(attack: Instance, facts: DatasetFacts, poisons: int) -> list[tuple[Box, ...]]:
+def _places(attack: Instance, metadata: DatasetMetadata, poisons: int) -> list[tuple[Box, ...]]:
     """Return where an attack puts its trigger on so many poisons."""
-    implementation: Attack = attack.registered.implementation()(attack.options, facts)
-    blank = np.zeros((*(facts.size or USUAL_SIZE), 3), dtype=np.uint8)
+    implementation: Attack = attack.registered.implementation()(attack.options, metadata)
+    blank = np.zeros((*(metadata.size or USUAL_SIZE), 3), dtype=np.uint8)
     return [
         implementation.stamp(
-            blank, np.random.default_rng(derive(0, "survival", index)), "train"
+            blank, np.random.default_rng(derive(0, "visibility", index)), "train"
         ).boxes
         for index in range(poisons)
     ]
 
 
 def _judged(
-    views: ViewOptions, facts: DatasetFacts, boxes: list[tuple[Box, ...]]
-) -> tuple[Survival | None, str]:
+    views: ViewOptions, metadata: DatasetMetadata, boxes: list[tuple[Box, ...]]
+) -> tuple[Visibility | None, str]:
     """Return the shares, and what there is to say of them."""
-    sizes = np.tile(np.asarray(facts.size or USUAL_SIZE), (len(boxes), 1))
+    sizes = np.tile(np.asarray(metadata.size or USUAL_SIZE), (len(boxes), 1))
     if covers_all(sizes, boxes):
-        return None, "the trigger covers the whole picture, and crops leave it as it is"
-    shares = survival(views, sizes, boxes, derive(0, "survival"))
+        return None, "the trigger covers the whole image, and crops leave it as it is"
+    shares = visibility(views, sizes, boxes, derive(0, "visibility"))
     return shares, warning(shares)

@@ -45,7 +45,7 @@ class Finished:
         key: Its key.
         reason: Empty if its record is in the store; else one sentence.
         details: The traceback, where there is one.
-        usage: Whether the user's input is at fault, as an unreadable picture is.
+        usage: Whether the user's input is at problem, as an unreadable image is.
     """
 
     key: str

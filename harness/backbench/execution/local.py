@@ -1,7 +1,7 @@
 """Worker processes on this machine: one a GPU, or as many as there are cores.
 
 Each worker has its own cores and no more threads than cores, so that nothing is oversubscribed:
-two threads that wait for each other on a core that a neighbour uses are ten times slower than
+two threads that wait for each other on a core that a neighbor uses are ten times slower than
 one (see ``docs/explanation/design.md``).
 """
 

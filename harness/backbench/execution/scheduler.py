@@ -33,7 +33,7 @@ class Result:
         failed: Why stages failed, by key.
         skipped: Keys of the stages that were not tried, since an input failed.
         wall_s: Seconds.
-        usage: Whether every failure is the input's fault.
+        usage: Whether every failure is the input's problem.
         interrupted: Whether the user stopped the run.
     """
 

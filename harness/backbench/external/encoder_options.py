@@ -18,9 +18,9 @@ KIND = "layout"
 
 #: Means and standard deviations of red, green and blue in [0, 1] that go by a name.
 #:
-#: Source: over all training pictures of CIFAR-10 and of CIFAR-100; ``cifar10-imagewise`` has the
-#: mean over pictures of each picture's standard deviation, which much published code uses.
-NORMALISATIONS: Mapping[str, tuple[RGB, RGB]] = {
+#: Source: over all training images of CIFAR-10 and of CIFAR-100; ``cifar10-imagewise`` has the
+#: mean over images of each image's standard deviation, which much published code uses.
+NORMALIZATIONS: Mapping[str, tuple[RGB, RGB]] = {
     "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "cifar10-imagewise": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
@@ -35,7 +35,7 @@ class ImportOptions(Options):
     weights: LocalPath = Field(description="the file of weights")
     layout: str = Field(description="how the file is laid out")
     backbone: BackboneOptions = Field(description="the network that the weights are of")
-    image_size: int = Field(ge=1, description="side in pixels at which pictures are evaluated")
+    image_size: int = Field(ge=1, description="side in pixels at which images are evaluated")
     mean: RGB = Field(description="subtracted from red, green, blue in [0, 1]")
     std: RGB = Field(description="what red, green, blue are then divided by")
 
@@ -58,8 +58,8 @@ class ImportOptions(Options):
         )
 
 
-def normalisation(text: str) -> tuple[RGB, RGB]:
-    """Read a normalisation: a name, or three means, a slash and three standard deviations.
+def normalization(text: str) -> tuple[RGB, RGB]:
+    """Read a normalization: a name, or three means, a slash and three standard deviations.
 
     Args:
         text: ``imagenet``, ``cifar10``, ``0.5,0.5,0.5/0.25,0.25,0.25``.
@@ -67,16 +67,16 @@ def normalisation(text: str) -> tuple[RGB, RGB]:
     Raises:
         UsageError: If it is neither.
     """
-    if text in NORMALISATIONS:
-        return NORMALISATIONS[text]
+    if text in NORMALIZATIONS:
+        return NORMALIZATIONS[text]
     if not {",", "/", "."} & set(text):
         raise UsageError(
-            f"--normalise: nothing is called {text!r}{suggestion(text, NORMALISATIONS)}"
+            f"--normalize: nothing is called {text!r}{suggestion(text, NORMALIZATIONS)}"
         )
     mean, _, std = (_three(part) for part in text.partition("/"))
     if mean is None or std is None or min(std) <= 0:
         raise UsageError(
-            f"--normalise {text!r}: write a name ({', '.join(NORMALISATIONS)}), or three means and "
+            f"--normalize {text!r}: write a name ({', '.join(NORMALIZATIONS)}), or three means and "
             "three positive deviations: 0.5,0.5,0.5/0.25,0.25,0.25"
         )
     return mean, std

@@ -1,7 +1,7 @@
 """From an imported encoder to a graph of stages. Pure.
 
 The stages are a benchmark's own, but for one: where a cell of the matrix pretrains, an import reads
-the file. A poison and a data set that the benchmark has run already are shared with it.
+the file. A poison and a dataset that the benchmark has run already are shared with it.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Choice:
     """Which part of a benchmark an encoder is evaluated on.
 
     Args:
-        dataset: Name of the data set.
-        attacks: Attacks whose triggers are shown; ``none`` shows clean pictures only.
+        dataset: Name of the dataset.
+        attacks: Attacks whose triggers are shown; ``none`` shows clean images only.
         evaluators: Names of the evaluators.
         seed: Seed of the triggers' places and of the evaluators.
     """
@@ -74,13 +74,13 @@ def choose(
 
     Args:
         benchmark: The benchmark.
-        dataset: Name of the data set; may be left out where the matrix has one.
-        attacks: Names of attacks; none shows clean pictures only.
+        dataset: Name of the dataset; may be left out where the matrix has one.
+        attacks: Names of attacks; none shows clean images only.
         evaluators: Names of evaluators; by default all that the matrix uses.
         seed: The seed; by default the matrix's first.
 
     Raises:
-        UsageError: If something is not there, or does not fit the data set.
+        UsageError: If something is not there, or does not fit the dataset.
     """
     datasets = list(benchmark.datasets)
     if dataset is None and len(datasets) > 1:
@@ -98,23 +98,23 @@ def choose(
         "--attack": (choice.attacks, [*benchmark.instances["attacks"], NONE]),
         "--evaluator": (choice.evaluators, list(benchmark.instances["evaluators"])),
     }
-    faults = [
+    problems = [
         f"{option}: {benchmark.source} has none called {name!r}{suggestion(name, names)}"
         for option, (wanted, names) in known.items()
         for name in wanted
         if name not in names
     ]
-    if not faults:
+    if not problems:
         instances = [benchmark.instances["attacks"].get(name) for name in choice.attacks]
         instances += [benchmark.instances["evaluators"][name] for name in choice.evaluators]
-        faults = [
-            f"{instance.path}: on data set {chosen!r}: {sentence}"
+        problems = [
+            f"{instance.path}: on dataset {chosen!r}: {sentence}"
             for instance in instances
             if instance is not None
-            for sentence in instance.options.faults(benchmark.facts[chosen])
+            for sentence in instance.options.problems(benchmark.metadata[chosen])
         ]
-    if faults:
-        raise UsageError("; ".join(faults))
+    if problems:
+        raise UsageError("; ".join(problems))
     return choice
 
 
@@ -130,14 +130,16 @@ def check_encoder(benchmark: Benchmark, choice: Choice, encoder: ImportOptions) 
         UsageError: Naming the evaluators that cannot.
     """
     evaluators = [benchmark.instances["evaluators"][name] for name in choice.evaluators]
-    faults = [
+    problems = [
         f"{instance.path}: {sentence}"
         for instance in evaluators
         if isinstance(instance.options, EvaluatorOptions)
-        for sentence in instance.options.encoder_faults(encoder.backbone)
+        for sentence in instance.options.encoder_problems(encoder.backbone)
     ]
-    if faults:
-        raise UsageError(f"{encoder.weights}: {'; '.join(faults)}; choose others with --evaluator")
+    if problems:
+        raise UsageError(
+            f"{encoder.weights}: {'; '.join(problems)}; choose others with --evaluator"
+        )
 
 
 def plan_import(
@@ -153,8 +155,8 @@ def plan_import(
     """Plan the evaluation of an encoder that was trained elsewhere.
 
     Args:
-        benchmark: The benchmark whose data set, attacks and evaluators are used.
-        fingerprints: Content fingerprint of each data set, by instance name.
+        benchmark: The benchmark whose dataset, attacks and evaluators are used.
+        fingerprints: Content fingerprint of each dataset, by instance name.
         choice: Which of them.
         name: What stands in the column of the method.
         encoder: The encoder.

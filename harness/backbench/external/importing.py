@@ -1,7 +1,7 @@
 """From a stranger's checkpoint to an encoder, or to one sentence on why it is none.
 
 Every tensor of the network comes out of the file, and every tensor that the layout takes goes into
-the network: nothing keeps the numbers that it was initialised with. ``num_batches_tracked`` alone
+the network: nothing keeps the numbers that it was initialized with. ``num_batches_tracked`` alone
 may be missing (torch before 0.4.1 had none): it counts training steps, evaluation never reads it,
 and it is then 0.
 """
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from backbench.errors import UsageError
 from backbench.external.architectures import resnet_of, stem_of
-from backbench.external.encoder_options import NORMALISATIONS, ImportOptions
+from backbench.external.encoder_options import NORMALIZATIONS, ImportOptions
 from backbench.external.layouts import AUTO, LAYOUTS, Layout, Taken, hint, layout_of, take
 from backbench.external.reader import read_checkpoint, weights_file
 from backbench.options.training import RGB, BackboneOptions
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from backbench.nn import Encoder
 
-#: Names in a list of faults; the rest are counted.
+#: Names in a list of problems; the rest are counted.
 _SHOWN = 20
 
 _COUNTER = "num_batches_tracked"
@@ -41,7 +41,7 @@ def inspect(
     arch: str | None = None,
     stem: str = AUTO,
     image_size: int | None = None,
-    normalise: tuple[RGB, RGB] | None = None,
+    normalize: tuple[RGB, RGB] | None = None,
     usual_size: int = 224,
 ) -> tuple[ImportOptions, Taken]:
     """Find out what a file of weights is, and that it can be imported.
@@ -51,8 +51,8 @@ def inspect(
         layout: A layout's name, or ``auto``.
         arch: The network; where it is not given, the shapes must tell.
         stem: ``imagenet``, ``cifar``, ``cifar-padded``, or ``auto``: by the first kernel.
-        image_size: Side in pixels at which pictures are evaluated.
-        normalise: Mean and standard deviation; ImageNet's, where they are not given.
+        image_size: Side in pixels at which images are evaluated.
+        normalize: Mean and standard deviation; ImageNet's, where they are not given.
         usual_size: The side, where it is not given.
 
     Returns:
@@ -67,17 +67,17 @@ def inspect(
     checkpoint = read_checkpoint(path)
     chosen = LAYOUTS[_guessed(checkpoint, path) if layout == AUTO else layout]
     if chosen.name == "backbench":
-        if arch or stem != AUTO or image_size or normalise:
+        if arch or stem != AUTO or image_size or normalize:
             raise UsageError(
                 f"{path}: encoder.json says what an encoder of ours is: leave out --arch, --stem, "
-                "--image-size and --normalise"
+                "--image-size and --normalize"
             )
         options = _own(path)
         taken = take(chosen, checkpoint, str(path))
     else:
         named = _named(chosen, arch)
         taken = take(chosen, checkpoint, str(path), _heads(named))
-        mean, std = normalise or NORMALISATIONS["imagenet"]
+        mean, std = normalize or NORMALIZATIONS["imagenet"]
         options = ImportOptions(
             weights=path,
             layout=chosen.name,
@@ -220,17 +220,17 @@ def _filled(options: ImportOptions, taken: Taken, checkpoint: Mapping[str, Any])
     for name, tensor in wanted.items():
         if name.endswith(_COUNTER) and name not in tensors:
             tensors[name] = torch.zeros_like(tensor)
-    faults = _faults(tensors, wanted)
-    if faults:
+    problems = _problems(tensors, wanted)
+    if problems:
         raise UsageError(
-            f"{options.weights}: does not fit {_what(options, tensors)}: {'; '.join(faults)}"
+            f"{options.weights}: does not fit {_what(options, tensors)}: {'; '.join(problems)}"
             f"{_advice(options, checkpoint)}"
         )
     body.load_state_dict(tensors, strict=True)
     return encoder.eval()
 
 
-def _faults(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+def _problems(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
     """Say what keeps tensors from being a network's: nothing if they are."""
     missing = [name for name in wanted if name not in tensors]
     surplus = [name for name in tensors if name not in wanted]

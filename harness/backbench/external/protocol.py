@@ -42,16 +42,16 @@ def under_protocol(
     protocol = benchmark.protocol
     if protocol is None:
         return choice
-    side = image_side(benchmark.facts[choice.dataset].size, None)
-    faults = list(_contradictions(protocol, options, side))
+    side = image_side(benchmark.metadata[choice.dataset].size, None)
+    problems = list(_contradictions(protocol, options, side))
     fitting = tuple(name for name in choice.evaluators if _is_for(protocol, name, options.layout))
     if asked and fitting != choice.evaluators:
         others = [name for name in choice.evaluators if name not in fitting]
-        faults.append(f"its evaluator {', '.join(others)} is for encoders of other methods")
+        problems.append(f"its evaluator {', '.join(others)} is for encoders of other methods")
     elif not fitting:
-        faults.append(f"none of its evaluators here is for encoders of layout {options.layout!r}")
-    if faults:
-        raise UsageError(f"{options.weights}: protocol {protocol.id}: {'; '.join(faults)}")
+        problems.append(f"none of its evaluators here is for encoders of layout {options.layout!r}")
+    if problems:
+        raise UsageError(f"{options.weights}: protocol {protocol.id}: {'; '.join(problems)}")
     return replace(choice, evaluators=fitting)
 
 

@@ -1,4 +1,4 @@
-"""Backbones: modules that map normalised pictures (B, 3, H, W) to features (B, D)."""
+"""Backbones: modules that map normalized images (B, 3, H, W) to features (B, D)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Backbone(nn.Module):
         self.feature_dim = feature_dim
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features, (B, D), float32, of normalised images (B, 3, H, W) in any layout."""
+        """Return features, (B, D), float32, of normalized images (B, 3, H, W) in any layout."""
         return cast("Tensor", self.body(images)).float()
 
     @property
@@ -62,7 +62,7 @@ class Backbone(nn.Module):
         """Return the maps after the stem's ReLU and after each stage, before any mean.
 
         Args:
-            images: Normalised, (B, 3, H, W).
+            images: Normalized, (B, 3, H, W).
 
         Returns:
             A map (B, C, H', W') for each of :attr:`stages`; of a ResNet-18 at 224 pixels 64 × 112²,
@@ -99,7 +99,7 @@ def build_backbone(options: BackboneOptions) -> Backbone:
 
 
 class TinyResNet(nn.Module):
-    """A residual network for small pictures and small machines: one block a stage.
+    """A residual network for small images and small machines: one block a stage.
 
     Args:
         options: Widths and strides; ``name`` and ``stem`` are not read.
@@ -120,7 +120,7 @@ class TinyResNet(nn.Module):
                 for sizes in zip(widths[:-1], widths[1:], options.strides, strict=True)
             )
         )
-        initialise_convolutions(self.modules())
+        initialize_convolutions(self.modules())
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the mean over the last map, (B, D), of images (B, 3, H, W)."""
@@ -159,7 +159,7 @@ class ResidualBlock(nn.Module):
         return F.relu(inner + self.shortcut(maps), inplace=True)
 
 
-def initialise_convolutions(modules: Iterable[nn.Module]) -> None:
+def initialize_convolutions(modules: Iterable[nn.Module]) -> None:
     """Draw the weights of convolutions as He et al. 2015 do, by their outputs."""
     for module in modules:
         if isinstance(module, nn.Conv2d):
@@ -175,7 +175,7 @@ def _torchvision(options: BackboneOptions) -> Backbone:
     if options.stem != "imagenet":
         padding = 2 if options.stem == "cifar-padded" else 1
         network.conv1 = nn.Conv2d(3, network.conv1.out_channels, 3, 1, padding, bias=False)
-        initialise_convolutions([network.conv1])
+        initialize_convolutions([network.conv1])
         network.maxpool = nn.Identity()
     return Backbone(network, width)
 

@@ -1,4 +1,4 @@
-"""A batch of training pictures, before any view of them is made."""
+"""A batch of training images, before any view of them is made."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor
 
 
 class Batch(ABC):
-    """Pictures of a training set, on one device, each perhaps of its own size.
+    """Images of a training set, on one device, each perhaps of its own size.
 
     Args:
-        indices: Positions of the pictures in the training set, (B,), int64.
+        indices: Positions of the images in the training set, (B,), int64.
         epoch: Number of the epoch.
         seed: Seed of the random views.
         device: Where views are made.
@@ -35,7 +35,7 @@ class Batch(ABC):
     @property
     @abstractmethod
     def sizes(self) -> NDArray[np.int64]:
-        """Height and width of each picture, (B, 2)."""
+        """Height and width of each image, (B, 2)."""
 
     @abstractmethod
     def crop(
@@ -47,7 +47,7 @@ class Batch(ABC):
         flip: NDArray[np.bool_] | None = None,
         isolated: bool = True,
     ) -> Tensor:
-        """Cut a box out of each picture and resize it, antialiased.
+        """Cut a box out of each image and resize it, antialiased.
 
         Args:
             boxes: Top, left, height, width in pixels, (B, 4); whole numbers if ``isolated``.

@@ -31,7 +31,7 @@ def folded(encoder: Encoder) -> Encoder:
         An encoder of the same features, to float32's rounding. It cannot be trained.
 
     Source: Jacob et al. 2018, Quantization and training of neural networks, section 3.2.
-    Differs: nothing is quantised.
+    Differs: nothing is quantized.
     """
     copy = deepcopy(encoder).eval().requires_grad_(requires_grad=False)
     body = copy.backbone.body

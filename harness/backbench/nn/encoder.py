@@ -30,7 +30,7 @@ class EncoderSpec:
 
     Args:
         backbone: The backbone's options, as JSON values.
-        image_size: Side in pixels at which pictures are evaluated.
+        image_size: Side in pixels at which images are evaluated.
         mean: Subtracted from red, green and blue in [0, 1].
         std: What they are then divided by.
     """
@@ -40,13 +40,13 @@ class EncoderSpec:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
-    def colours(self) -> tuple[Tensor, Tensor]:
+    def colors(self) -> tuple[Tensor, Tensor]:
         """Return ``mean`` and ``std``, each (3, 1, 1), float32."""
         return torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
 
 
 class Encoder(nn.Module):
-    """A backbone that takes pictures as they are.
+    """A backbone that takes images as they are.
 
     Args:
         spec: What to build; the weights come from torch's global generator.
@@ -62,7 +62,7 @@ class Encoder(nn.Module):
         #: is faster (:mod:`backbench.nn.cpu.blocked`). Changes no weight.
         self.channels_last: bool | Literal["auto"] = "auto"
         self.backbone = build_backbone(BackboneOptions.model_validate(spec.backbone))
-        mean, std = spec.colours()
+        mean, std = spec.colors()
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("std", std, persistent=False)
 
@@ -72,15 +72,15 @@ class Encoder(nn.Module):
         return self.backbone.feature_dim
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map pictures to features.
+        """Map images to features.
 
         Args:
             images: (B, 3, H, W), float32 in [0, 1].
 
         Returns:
-            (B, D), float32, not normalised.
+            (B, D), float32, not normalized.
         """
-        images = self._normalised(images)
+        images = self._normalized(images)
         # torch.compile does not know tensors of this layout; asked first, it drops the rest.
         if not torch.compiler.is_compiling() and self.can_be_blocked(images.device):
             images = blocked(images) if is_asked_for(images) else images
@@ -105,12 +105,12 @@ class Encoder(nn.Module):
         Args:
             images: (B, 3, H, W), float32 in [0, 1].
         """
-        return self.backbone.stage_maps(self._normalised(images))
+        return self.backbone.stage_maps(self._normalized(images))
 
-    def _normalised(self, images: Tensor) -> Tensor:
-        normalised = torch.sub(images, self.mean).div_(self.std)
+    def _normalized(self, images: Tensor) -> Tensor:
+        normalized = torch.sub(images, self.mean).div_(self.std)
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        return normalised.contiguous(memory_format=layout)
+        return normalized.contiguous(memory_format=layout)
 
 
 def save_encoder(folder: Path, encoder: Encoder) -> None:
@@ -163,7 +163,7 @@ def _filled(spec: EncoderSpec, tensors: Mapping[str, Tensor]) -> Encoder:
         for name, one in tensors.items()
     }
     encoder.load_state_dict(own, assign=True)
-    encoder.mean, encoder.std = spec.colours()
+    encoder.mean, encoder.std = spec.colors()
     if not any(one.is_meta for one in encoder.buffers()):
         return encoder
     with torch.random.fork_rng(devices=[]):

@@ -32,7 +32,7 @@ def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: floa
 
 
 def align_loss(queries: Tensor, keys: Tensor, alpha: float = 2.0) -> Tensor:
-    """Return how far apart the two views of a picture are.
+    """Return how far apart the two views of an image are.
 
     Args:
         queries: Unit vectors, (B, D).
@@ -107,8 +107,8 @@ def similarity_distillation(
     Args:
         student: Unit vectors, (B, D).
         teacher: Unit vectors, (B, E).
-        student_anchors: Unit vectors of the anchor pictures, (K, D).
-        teacher_anchors: The same pictures seen by the teacher, (K, E).
+        student_anchors: Unit vectors of the anchor images, (K, D).
+        teacher_anchors: The same images seen by the teacher, (K, E).
         temperature: Divides the similarities.
 
     Returns:

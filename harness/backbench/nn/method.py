@@ -20,8 +20,8 @@ class TrainingContext:
     """What a task knows of the training besides its options.
 
     Args:
-        images: Number of training pictures.
-        image_size: Side in pixels of views and of evaluated pictures.
+        images: Number of training images.
+        image_size: Side in pixels of views and of evaluated images.
         steps_per_epoch: Number of batches in an epoch.
         seed: Seed for draws of the task's own; torch's global generator is seeded as well, and
             is in the same state on all ranks.
@@ -59,7 +59,7 @@ class TrainingTask(nn.Module, ABC):
 
         views = task.views(batch)            # no gradients
         loss = task.training_loss(views)     # under autocast
-        loss.backward(); optimiser.step()
+        loss.backward(); optimizer.step()
         task.after_step(progress)            # no gradients
 
     Where several processes train together (``context.ranks``), each of them does so: ``batch`` is
@@ -81,20 +81,20 @@ class TrainingTask(nn.Module, ABC):
 
     @abstractmethod
     def views(self, batch: Batch) -> Any:
-        """Make what :meth:`training_loss` takes; the same for the same pictures and epoch."""
+        """Make what :meth:`training_loss` takes; the same for the same images and epoch."""
 
     @abstractmethod
     def training_loss(self, views: Any) -> Tensor:
-        """Return the loss to minimise, a scalar."""
+        """Return the loss to minimize, a scalar."""
 
     def after_step(self, progress: Progress) -> None:
-        """Do what follows each step of the optimiser: averages, queues."""
+        """Do what follows each step of the optimizer: averages, queues."""
 
     def param_groups(self) -> Iterable[dict[str, Any]]:
-        """Return the optimiser's parameter groups: what is decayed, and what is not."""
-        decay = self.training_options.optimiser.weight_decay
+        """Return the optimizer's parameter groups: what is decayed, and what is not."""
+        decay = self.training_options.optimizer.weight_decay
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        match self.training_options.optimiser.decay:
+        match self.training_options.optimizer.decay:
             case "all":
                 free = set()
             case "weights":

@@ -12,7 +12,7 @@ def mlp(width_in: int, hidden: int, width_out: int, *, norm: bool = False) -> nn
         width_in: Features of the input.
         hidden: Features in between.
         width_out: Features of the output.
-        norm: Normalise over the batch before the ReLU.
+        norm: Normalize over the batch before the ReLU.
     """
     middle: list[nn.Module] = [nn.BatchNorm1d(hidden)] if norm else []
     return nn.Sequential(

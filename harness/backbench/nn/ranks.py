@@ -1,7 +1,7 @@
 """Several processes that train one encoder, and the parts of a batch that batch norm sees apart.
 
-Batch norm uses the statistics of the pictures that it sees together. On several GPUs these are a
-GPU's own pictures; here they are one of ``norm_groups`` equal parts of the batch, on however many
+Batch norm uses the statistics of the images that it sees together. On several GPUs these are a
+GPU's own images; here they are one of ``norm_groups`` equal parts of the batch, on however many
 devices the parts are computed. So the number of devices changes no number.
 """
 
@@ -49,7 +49,7 @@ class Ranks:
         return tensor[self.span(len(tensor))]
 
     def span(self, length: int) -> slice:
-        """Return where this rank's slice of ``length`` pictures is."""
+        """Return where this rank's slice of ``length`` images is."""
         share = length // self.size
         return slice(self.rank * share, (self.rank + 1) * share)
 
@@ -89,13 +89,13 @@ def in_groups(network: Callable[[Tensor], Tensor], tensor: Tensor, groups: int) 
         The outputs, (B, …), in the order of the batch.
 
     Source: what nn.DataParallel (published BYOL, Jigsaw) and DistributedDataParallel (published
-        MoCo) do on so many GPUs: statistics of a GPU's own pictures, and the running ones of
+        MoCo) do on so many GPUs: statistics of a GPU's own images, and the running ones of
         GPU 0.
     """
     if groups == 1:
         return network(tensor)
     if len(tensor) % groups:
-        raise ValueError(f"{len(tensor)} pictures are not {groups} equal parts")
+        raise ValueError(f"{len(tensor)} images are not {groups} equal parts")
     first, *others = tensor.chunk(groups)
     outputs = [network(first)]
     with _still(network):

@@ -1,4 +1,4 @@
-"""What plugins are set up with: options, and what is known of the data set they meet."""
+"""What plugins are set up with: options, and what is known of the dataset they meet."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
-__all__ = ["DatasetFacts", "Field", "LocalPath", "NotInKey", "Options", "Split"]
+__all__ = ["DatasetMetadata", "ExcludeFromKey", "Field", "LocalPath", "Options", "Split"]
 
 Split = Literal["train", "val"]
 
 
-class NotInKey:
-    """Marks an option that changes no number: ``download: Annotated[bool, NotInKey()]``."""
+class ExcludeFromKey:
+    """Marks an option that changes no number: ``download: Annotated[bool, ExcludeFromKey()]``."""
 
 
 def _absolute(path: Path, info: ValidationInfo) -> Path:
@@ -43,27 +43,27 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    def faults(self, data: DatasetFacts) -> Iterable[str]:  # noqa: ARG002
-        """Say why these options cannot work on a data set.
+    def problems(self, data: DatasetMetadata) -> Iterable[str]:  # noqa: ARG002
+        """Say why these options cannot work on a dataset.
 
         Args:
-            data: What is known of the data set before anything runs.
+            data: What is known of the dataset before anything runs.
 
         Returns:
-            One sentence a fault; nothing where the options fit.
+            One sentence a problem; nothing where the options fit.
         """
         return ()
 
     def identity(self) -> dict[str, Any]:
         """Return the options that change numbers, as JSON values: what enters a stage's key.
 
-        Paths, and what is marked :class:`NotInKey`, are left out, also of nested options.
+        Paths, and what is marked :class:`ExcludeFromKey`, are left out, also of nested options.
         """
         keyed = self.model_dump(mode="json")
         for name, known in type(self).model_fields.items():
             value = getattr(self, name)
             place = isinstance(value, Path) or (value is None and _holds_path(known.annotation))
-            if place or any(isinstance(mark, NotInKey) for mark in known.metadata):
+            if place or any(isinstance(mark, ExcludeFromKey) for mark in known.metadata):
                 del keyed[name]
             elif isinstance(value, Options):
                 keyed[name] = value.identity()
@@ -71,15 +71,15 @@ class Options(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class DatasetFacts:
-    """What is known of a data set before any picture is read.
+class DatasetMetadata:
+    """What is known of a dataset before any image is read.
 
     Args:
         classes: Class names; the position is the class index.
-        train: Number of training pictures.
-        val: Number of validation pictures.
-        size: Height and width that all pictures share; ``None`` where they differ.
-        train_per_class: Number of training pictures of each class.
+        train: Number of training images.
+        val: Number of validation images.
+        size: Height and width that all images share; ``None`` where they differ.
+        train_per_class: Number of training images of each class.
     """
 
     classes: tuple[str, ...]

@@ -1,7 +1,7 @@
-"""Options of training: what a benchmark file may say about backbone, optimiser, schedule, views.
+"""Options of training: what a benchmark file may say about backbone, optimizer, schedule, views.
 
 The defaults are the values published for photographs of 224 pixels; each info record of a
-built-in method carries a preset ``small`` for pictures of about 32 pixels. Nothing here needs
+built-in method carries a preset ``small`` for images of about 32 pixels. Nothing here needs
 torch.
 """
 
@@ -14,14 +14,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import field_validator, model_validator
 
-from backbench.options.base import DatasetFacts, Field, NotInKey, Options
+from backbench.options.base import DatasetMetadata, ExcludeFromKey, Field, Options
 
 __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "BackboneOptions",
     "EvaluatorOptions",
-    "OptimiserOptions",
+    "OptimizerOptions",
     "SSLOptions",
     "ScheduleOptions",
     "TrainingOptions",
@@ -32,7 +32,7 @@ __all__ = [
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-#: Side of views and of evaluated pictures where the pictures of a data set differ in size.
+#: Side of views and of evaluated images where the images of a dataset differ in size.
 LARGE_SIDE = 224
 
 _BACKBONES = re.compile(
@@ -44,7 +44,7 @@ RGB = tuple[float, float, float]
 
 
 class BackboneOptions(Options):
-    """Which network maps a picture to its features."""
+    """Which network maps an image to its features."""
 
     name: str = Field(
         "resnet18",
@@ -54,7 +54,7 @@ class BackboneOptions(Options):
     stem: Literal["imagenet", "cifar", "cifar-padded"] = Field(
         "imagenet",
         description="first layers of a torchvision ResNet: 7×7 stride 2 and a pooling; for "
-        "pictures of about 32 pixels, 3×3 stride 1 and no pooling ('cifar'); or that with 2 "
+        "images of about 32 pixels, 3×3 stride 1 and no pooling ('cifar'); or that with 2 "
         "pixels of padding, as solo-learn has it ('cifar-padded')",
     )
     widths: tuple[int, ...] = Field(
@@ -100,7 +100,7 @@ class BackboneOptions(Options):
 class EvaluatorOptions(Options):
     """Base of the options of an evaluator that works only with some backbones."""
 
-    def encoder_faults(self, backbone: BackboneOptions) -> Iterable[str]:  # noqa: ARG002
+    def encoder_problems(self, backbone: BackboneOptions) -> Iterable[str]:  # noqa: ARG002
         """Yield why an evaluator with these options cannot evaluate a backbone.
 
         Called before anything runs, for each backbone that the evaluator meets in the matrix.
@@ -109,12 +109,12 @@ class EvaluatorOptions(Options):
             backbone: The backbone of the encoder, a method's or an imported one's.
 
         Returns:
-            One sentence a fault; nothing where the options fit.
+            One sentence a problem; nothing where the options fit.
         """
         return ()
 
 
-class OptimiserOptions(Options):
+class OptimizerOptions(Options):
     """How the weights are updated."""
 
     name: Literal["sgd", "adam"] = Field("sgd", description="SGD with momentum, or Adam")
@@ -149,15 +149,15 @@ class ScheduleOptions(Options):
 
 
 class ViewOptions(Options):
-    """Random views of a picture: crop, flip, colour jitter, grey, blur."""
+    """Random views of an image: crop, flip, color jitter, gray, blur."""
 
     size: int | None = Field(
         None,
         ge=8,
-        description="side in pixels; by default the pictures' own where they share one, else 224",
+        description="side in pixels; by default the images' own where they share one, else 224",
     )
     scale: tuple[float, float] = Field(
-        (0.2, 1.0), description="least and largest area of the crop, as a share of the picture's"
+        (0.2, 1.0), description="least and largest area of the crop, as a share of the image's"
     )
     ratio: tuple[float, float] = Field(
         (3 / 4, 4 / 3), description="least and largest width over height of the crop"
@@ -166,20 +166,20 @@ class ViewOptions(Options):
         "bilinear", description="filter of the resizing, antialiased"
     )
     flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
-    jitter: float = Field(0.8, ge=0, le=1, description="probability of the colour jitter")
+    jitter: float = Field(0.8, ge=0, le=1, description="probability of the color jitter")
     brightness: float = Field(0.4, ge=0, le=1, description="strength: factor 1 ± this")
     contrast: float = Field(0.4, ge=0, le=1, description="strength: factor 1 ± this")
     saturation: float = Field(0.4, ge=0, le=1, description="strength: factor 1 ± this")
-    hue: float = Field(0.1, ge=0, le=0.5, description="strength: turns of the colour circle")
-    grey: float = Field(0.2, ge=0, le=1, description="probability of a grey picture")
+    hue: float = Field(0.1, ge=0, le=0.5, description="strength: turns of the color circle")
+    grayscale: float = Field(0.2, ge=0, le=1, description="probability of a gray image")
     blur: float = Field(0.5, ge=0, le=1, description="probability of a Gaussian blur")
     blur_sigma: tuple[float, float] = Field(
         (0.1, 2.0), description="least and largest standard deviation of the blur, in pixels"
     )
-    colour: Literal["exact", "linear"] = Field(
+    color: Literal["exact", "linear"] = Field(
         "exact",
         description="jitter as torchvision does it, or, faster, as one linear map of the "
-        "colours: hue turned in YIQ, and clipped to the range once at the end",
+        "colors: hue turned in YIQ, and clipped to the range once at the end",
     )
 
     @model_validator(mode="after")
@@ -189,7 +189,7 @@ class ViewOptions(Options):
             if not 0 < low <= high:
                 raise ValueError(f"{name} = [{low}, {high}] is not a range of positive numbers")
         if self.scale[1] > 1:
-            raise ValueError("scale is a share of the picture's area: at most 1")
+            raise ValueError("scale is a share of the image's area: at most 1")
         return self
 
 
@@ -199,17 +199,17 @@ class TrainingOptions(Options):
     epochs: int = Field(
         200,
         ge=0,
-        description="passes over the training pictures; 0 leaves the random weights of the start",
+        description="passes over the training images; 0 leaves the random weights of the start",
     )
-    batch_size: int = Field(256, ge=2, description="pictures a step")
+    batch_size: int = Field(256, ge=2, description="images a step")
     last_batch: Literal["drop", "keep"] = Field(
         "drop",
         description="what becomes of an epoch's last batch where it is not full: left out, or "
         "trained on (but for what its norm groups do not share evenly, and unless there are "
-        "fewer than two pictures for each)",
+        "fewer than two images for each)",
     )
-    optimiser: OptimiserOptions = Field(
-        OptimiserOptions(), description="how the weights are updated"
+    optimizer: OptimizerOptions = Field(
+        OptimizerOptions(), description="how the weights are updated"
     )
     schedule: ScheduleOptions = Field(
         ScheduleOptions(), description="how the learning rate changes"
@@ -217,20 +217,20 @@ class TrainingOptions(Options):
     precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
         "auto", description="arithmetic of the network; auto: bf16 where the device has it"
     )
-    channels_last: Annotated[bool | Literal["auto"], NotInKey()] = Field(
+    channels_last: Annotated[bool | Literal["auto"], ExcludeFromKey()] = Field(
         "auto",
         description="memory layout of convolutions; auto: channels last; oneDNN's own for "
         "torchvision's ResNets in bf16 on a processor",
     )
-    compile: Annotated[bool, NotInKey()] = Field(
+    compile: Annotated[bool, ExcludeFromKey()] = Field(
         default=False, description="compile the networks with torch.compile"
     )
-    checkpoint_minutes: Annotated[float, NotInKey()] = Field(
+    checkpoint_minutes: Annotated[float, ExcludeFromKey()] = Field(
         10,
         ge=0,
         description="least minutes between two checkpoints of the training; 0: after each epoch",
     )
-    knn_checks: int = Field(
+    knn_evaluations: int = Field(
         5, ge=0, description="how often k-NN accuracy is logged in the course of the training"
     )
 
@@ -262,12 +262,12 @@ class TrainingOptions(Options):
             )
         return self
 
-    def faults(self, data: DatasetFacts) -> Iterable[str]:
-        """Say why these options cannot work on a data set."""
-        return self.training_faults(data.train)
+    def problems(self, data: DatasetMetadata) -> Iterable[str]:
+        """Say why these options cannot work on a dataset."""
+        return self.training_problems(data.train)
 
     def epoch_images(self, images: int) -> int:
-        """Return how many of the pictures an epoch trains on."""
+        """Return how many of the images an epoch trains on."""
         return images - images % self.batch_size + self._last_batch(images, groups=1)
 
     def steps_per_epoch(self, images: int) -> int:
@@ -275,15 +275,15 @@ class TrainingOptions(Options):
         return math.ceil(self.epoch_images(images) / self.batch_size)
 
     def _last_batch(self, images: int, groups: int) -> int:
-        """Return the size of the last, incomplete batch; batch norm needs two pictures a group."""
+        """Return the size of the last, incomplete batch; batch norm needs two images a group."""
         rest = images % self.batch_size if self.last_batch == "keep" else 0
         return rest - rest % groups if rest >= 2 * groups else 0
 
-    def training_faults(self, images: int) -> Iterator[str]:
-        """Say why the loop cannot work on so many pictures."""
+    def training_problems(self, images: int) -> Iterator[str]:
+        """Say why the loop cannot work on so many images."""
         if self.batch_size > images:
             yield (
-                f"batch_size = {self.batch_size} is more than the {images} training pictures: "
+                f"batch_size = {self.batch_size} is more than the {images} training images: "
                 f"set it to at most {images}"
             )
             return
@@ -299,14 +299,14 @@ class SSLOptions(TrainingOptions):
     """Base of the options of an SSL method."""
 
     backbone: BackboneOptions = Field(
-        BackboneOptions(), description="which network maps a picture to its features"
+        BackboneOptions(), description="which network maps an image to its features"
     )
     mean: RGB = Field(IMAGENET_MEAN, description="subtracted from red, green, blue in [0, 1]")
     std: RGB = Field(IMAGENET_STD, description="what red, green, blue are then divided by")
     norm_groups: int = Field(
         1, ge=1, description="parts of a batch that batch norm sees apart, as on so many GPUs"
     )
-    devices: Annotated[int, NotInKey()] = Field(
+    devices: Annotated[int, ExcludeFromKey()] = Field(
         1,
         ge=1,
         description="processes that train the encoder together, one a GPU; each takes its share "
@@ -320,9 +320,9 @@ class SSLOptions(TrainingOptions):
             raise ValueError("std: each value must be positive")
         return std
 
-    def faults(self, data: DatasetFacts) -> Iterable[str]:
-        """Say why these options cannot work on a data set."""
-        yield from super().faults(data)
+    def problems(self, data: DatasetMetadata) -> Iterable[str]:
+        """Say why these options cannot work on a dataset."""
+        yield from super().problems(data)
         views = getattr(self, "views", None)
         side = image_side(data.size, views.size if isinstance(views, ViewOptions) else None)
         least = self._least_side()
@@ -333,13 +333,13 @@ class SSLOptions(TrainingOptions):
             )
 
     def epoch_images(self, images: int) -> int:
-        """Return how many of the pictures an epoch trains on."""
+        """Return how many of the images an epoch trains on."""
         full = images - images % self.batch_size
         return full + self._last_batch(images, self.norm_groups)
 
-    def training_faults(self, images: int) -> Iterator[str]:
-        """Say why the loop cannot work on so many pictures."""
-        yield from super().training_faults(images)
+    def training_problems(self, images: int) -> Iterator[str]:
+        """Say why the loop cannot work on so many images."""
+        yield from super().training_problems(images)
         if self.batch_size % self.norm_groups or self.batch_size < 2 * self.norm_groups:
             yield (
                 f"norm_groups = {self.norm_groups} does not divide batch_size = "
@@ -348,7 +348,7 @@ class SSLOptions(TrainingOptions):
         if self.norm_groups % self.devices:
             yield (
                 f"norm_groups = {self.norm_groups} is not a multiple of devices = {self.devices}: "
-                "batch norm sees a device's pictures apart; set norm_groups to a multiple of "
+                "batch norm sees a device's images apart; set norm_groups to a multiple of "
                 f"{self.devices}"
             )
 
@@ -359,14 +359,14 @@ class SSLOptions(TrainingOptions):
 
 
 def image_side(size: tuple[int, int] | None, wanted: int | None) -> int:
-    """Say at which side in pixels a data set's pictures are seen.
+    """Say at which side in pixels a dataset's images are seen.
 
     Args:
-        size: Height and width that all pictures share; ``None`` where they differ.
+        size: Height and width that all images share; ``None`` where they differ.
         wanted: The side that the options ask for.
 
     Returns:
-        ``wanted`` if given, else the shorter side of uniform pictures, else 224.
+        ``wanted`` if given, else the shorter side of uniform images, else 224.
     """
     if wanted is not None:
         return wanted

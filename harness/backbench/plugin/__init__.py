@@ -17,13 +17,13 @@ package's entry-point module stays free of torch::
     def register_attacks() -> Iterable[AttackInfo]:
         yield AttackInfo(
             name="checker",
-            summary="A checkerboard on some pictures of one class.",
+            summary="A checkerboard on some images of one class.",
             target="my_package.checker:Checker",
             options=CheckerOptions,
         )
 """
 
-from backbench.options.base import DatasetFacts, Field, LocalPath, NotInKey, Options, Split
+from backbench.options.base import DatasetMetadata, ExcludeFromKey, Field, LocalPath, Options, Split
 from backbench.plugin.classes import (
     Attack,
     Box,
@@ -63,20 +63,20 @@ __all__ = [
     "CleanImages",
     "Column",
     "Dataset",
-    "DatasetFacts",
     "DatasetInfo",
+    "DatasetMetadata",
     "Defense",
     "DefenseContext",
     "DefenseInfo",
     "EvaluationContext",
     "Evaluator",
     "EvaluatorInfo",
+    "ExcludeFromKey",
     "ExecutorInfo",
     "Field",
     "ImageEvaluator",
     "LocalPath",
     "MetricInfo",
-    "NotInKey",
     "Options",
     "PluginInfo",
     "SSLMethodInfo",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbench.images import ImageSet, Pixels
-from backbench.options.base import DatasetFacts, Split
+from backbench.options.base import DatasetMetadata, Split
 
 if TYPE_CHECKING:
     from backbench.nn import Encoder
@@ -42,12 +42,12 @@ class Box(NamedTuple):
 
 
 class Stamp(NamedTuple):
-    """A picture with its trigger.
+    """An image with its trigger.
 
     Args:
         pixels: (H, W, 3), uint8.
-        box: Where the trigger is; the whole picture if it is everywhere.
-        opacity: Share of the trigger in the box: 1 hides the picture, 0 the trigger.
+        box: Where the trigger is; the whole image if it is everywhere.
+        opacity: Share of the trigger in the box: 1 hides the image, 0 the trigger.
         others: Where else it is, in the order of pasting.
     """
 
@@ -63,18 +63,18 @@ class Stamp(NamedTuple):
 
 
 class Attack(ABC):
-    """Chooses training pictures and stamps the trigger on them.
+    """Chooses training images and stamps the trigger on them.
 
     Labels are never changed: self-supervised training does not see them.
 
     Args:
         options: The validated options of the record that announced this class.
-        facts: The data set that is attacked.
+        metadata: The dataset that is attacked.
     """
 
-    def __init__(self, options: Any, facts: DatasetFacts) -> None:
+    def __init__(self, options: Any, metadata: DatasetMetadata) -> None:
         self.options = options
-        self.facts = facts
+        self.metadata = metadata
 
     @property
     @abstractmethod
@@ -83,7 +83,7 @@ class Attack(ABC):
 
     @property
     def poisons(self) -> int | None:
-        """Number of training pictures that the options announce; ``None`` if they do not say.
+        """Number of training images that the options announce; ``None`` if they do not say.
 
         What was poisoned is held against it before an encoder is trained.
         """
@@ -91,14 +91,14 @@ class Attack(ABC):
 
     @property
     def jpeg_quality(self) -> int | None:
-        """Quality of the JPEG that stamped pictures go through once; ``None`` for none.
+        """Quality of the JPEG that stamped images go through once; ``None`` for none.
 
         The harness does it: :meth:`stamp` gives what goes in.
         """
         return None
 
-    def trigger_picture(self, split: Split) -> NDArray[np.uint8] | None:  # noqa: ARG002
-        """Return what :meth:`stamp` puts on pictures; ``None`` if that is no picture.
+    def trigger_image(self, split: Split) -> NDArray[np.uint8] | None:  # noqa: ARG002
+        """Return what :meth:`stamp` puts on images; ``None`` if that is no image.
 
         Args:
             split: Of which split.
@@ -110,10 +110,10 @@ class Attack(ABC):
 
     @abstractmethod
     def choose(self, labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """Choose the training pictures to poison.
+        """Choose the training images to poison.
 
         Args:
-            labels: Class index of every training picture, (N,).
+            labels: Class index of every training image, (N,).
             rng: The only source of randomness.
 
         Returns:
@@ -122,27 +122,27 @@ class Attack(ABC):
 
     @abstractmethod
     def stamp(self, image: Pixels, rng: np.random.Generator, split: Split) -> Stamp:
-        """Put the trigger on one picture.
+        """Put the trigger on one image.
 
         Args:
             image: (H, W, 3), uint8; not modified.
-            rng: The only source of randomness; a fresh one for each picture.
-            split: ``train`` for a poison, ``val`` for a picture of the triggered evaluation.
+            rng: The only source of randomness; a fresh one for each image.
+            split: ``train`` for a poison, ``val`` for an image of the triggered evaluation.
 
         Returns:
-            The stamped picture, of the same size, and where the trigger is.
+            The stamped image, of the same size, and where the trigger is.
 
         Raises:
-            ValueError: If the trigger does not fit the picture.
+            ValueError: If the trigger does not fit the image.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class CleanImages:
-    """Pictures that a defense may trust: a stated fraction of the clean training set.
+    """Images that a defense may trust: a stated fraction of the clean training set.
 
     Args:
-        images: The pictures. Their labels are there too; a defense that uses them says so.
+        images: The images. Their labels are there too; a defense that uses them says so.
         fraction: Which share of the training set they are, in (0, 1].
     """
 
@@ -157,7 +157,7 @@ class DefenseContext:
     Args:
         seed: Seed of every draw of this stage.
         device: Name of the torch device to compute on.
-        clean: Gives the pictures that may be trusted: ``clean(0.2)`` is a fifth of the clean
+        clean: Gives the images that may be trusted: ``clean(0.2)`` is a fifth of the clean
             training set, the same fifth for every caller with this seed. A defense on the data
             gets at most a half, and none of which the training set holds a poisoned version.
         progress: Call it with (done, total, values) while working; values are shown and logged.
@@ -173,9 +173,9 @@ class DefenseContext:
 
 
 class Defense:
-    """Mends an encoder, or drops suspicious training pictures.
+    """Mends an encoder, or drops suspicious training images.
 
-    A defense is never handed the attack or the list of poisoned pictures: no type here has a
+    A defense is never handed the attack or the list of poisoned images: no type here has a
     field for them.
 
     Args:
@@ -190,7 +190,7 @@ class Defense:
 
         Args:
             encoder: Maps images (B, 3, H, W) in [0, 1] to features (B, D). Not modified.
-            context: Seed, device, clean pictures, progress.
+            context: Seed, device, clean images, progress.
 
         Returns:
             An encoder of the same architecture.
@@ -200,21 +200,21 @@ class Defense:
     def sanitize(
         self, encoder: Encoder, images: ImageSet, context: DefenseContext
     ) -> NDArray[np.float64]:
-        """Score training pictures by suspicion (``acts_on="dataset"``).
+        """Score training images by suspicion (``acts_on="dataset"``).
 
         Args:
             encoder: An encoder trained on ``images``.
             images: The training set as it was found, poisons included. Its labels are all -1.
-            context: Seed, device, clean pictures, progress.
+            context: Seed, device, clean images, progress.
 
         Returns:
-            A score for each picture, (N,): those above 0 are dropped, and higher is more
+            A score for each image, (N,): those above 0 are dropped, and higher is more
             suspicious.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not act on the data set")
+        raise NotImplementedError(f"{type(self).__name__} does not act on the dataset")
 
 
-#: What a classifier says of M pictures: scores (M, classes), or one such table by head where it has
+#: What a classifier says of M images: scores (M, classes), or one such table by head where it has
 #: several heads. The prediction is the class with the highest score, the first among equals.
 Scores = NDArray[np.float32] | Mapping[str, NDArray[np.float32]]
 
@@ -233,7 +233,7 @@ class _Classifier:
     def selection(self) -> Mapping[str, Any]:
         """Return what :meth:`fit` has chosen, and by what; it stands in the evaluation's record.
 
-        Whatever is chosen (a penalty, an epoch) is chosen on a part of the training pictures:
+        Whatever is chosen (a penalty, an epoch) is chosen on a part of the training images:
         :func:`backbench.plugin.selection_split` gives one.
 
         Returns:
@@ -270,14 +270,14 @@ class Evaluator(_Classifier, ABC):
         """Learn from clean training features.
 
         Args:
-            features: (N, D), as the encoder gives them: not normalised.
+            features: (N, D), as the encoder gives them: not normalized.
             labels: (N,), in [0, classes).
             classes: Number of classes.
         """
 
     @abstractmethod
     def predict(self, features: NDArray[np.float32]) -> Scores:
-        """Score each class for each picture.
+        """Score each class for each image.
 
         Args:
             features: (M, D), as the encoder gives them.
@@ -289,14 +289,14 @@ class Evaluator(_Classifier, ABC):
 
 @dataclass(frozen=True, slots=True)
 class EvaluationContext:
-    """What the harness gives to an evaluator that reads pictures.
+    """What the harness gives to an evaluator that reads images.
 
     Args:
         seed: Seed of every draw.
         device: Name of the torch device to compute on.
         classes: Number of classes.
         progress: Call it with (done, total, values) while working; values are shown and logged.
-        uniform: True where all pictures of the data set share one size, also if they are too many
+        uniform: True where all images of the dataset share one size, also if they are too many
             to be in memory, for :func:`backbench.training.extraction.extract`.
     """
 
@@ -308,7 +308,7 @@ class EvaluationContext:
 
 
 class ImageEvaluator(_Classifier, ABC):
-    """A classifier that asks a frozen encoder about pictures itself (``reads="images"``).
+    """A classifier that asks a frozen encoder about images itself (``reads="images"``).
 
     Args:
         options: The validated options of the record that announced this class.
@@ -321,7 +321,7 @@ class ImageEvaluator(_Classifier, ABC):
 
     @abstractmethod
     def fit(self, encoder: Encoder, images: ImageSet) -> None:
-        """Learn from the clean training pictures.
+        """Learn from the clean training images.
 
         Args:
             encoder: In evaluation mode, on the device of the context. Not modified.
@@ -330,11 +330,11 @@ class ImageEvaluator(_Classifier, ABC):
 
     @abstractmethod
     def predict(self, encoder: Encoder, images: ImageSet) -> Scores:
-        """Score each class for each picture.
+        """Score each class for each image.
 
         Args:
             encoder: The encoder that :meth:`fit` was given.
-            images: M validation pictures, clean or triggered. Their labels are all -1.
+            images: M validation images, clean or triggered. Their labels are all -1.
 
         Returns:
             Scores, (M, classes), or those of each head by its name.
@@ -342,7 +342,7 @@ class ImageEvaluator(_Classifier, ABC):
 
 
 class Dataset(ABC):
-    """Labelled pictures with a training and a validation split.
+    """Labelled images with a training and a validation split.
 
     Args:
         options: The validated options of the record that announced this class.
@@ -352,11 +352,11 @@ class Dataset(ABC):
         self.options = options
 
     @abstractmethod
-    def facts(self) -> DatasetFacts:
-        """Say what is known without reading a picture.
+    def metadata(self) -> DatasetMetadata:
+        """Say what is known without reading an image.
 
         Raises:
-            DataError: If the data set is not there, or not what it should be.
+            DataError: If the dataset is not there, or not what it should be.
         """
 
     @abstractmethod
@@ -369,15 +369,15 @@ class Dataset(ABC):
 
     @abstractmethod
     def load(self, split: Split, *, verify: bool = True) -> ImageSet:
-        """Give the pictures of a split.
+        """Give the images of a split.
 
-        The validation pictures share one size: the one at which encoders are evaluated.
+        The validation images share one size: the one at which encoders are evaluated.
 
         Args:
             split: Which one.
-            verify: Decode every picture now. Without it, pictures that an earlier call has
+            verify: Decode every image now. Without it, images that an earlier call has
                 verified are opened when they are asked for.
 
         Raises:
-            DataError: Naming every picture that cannot be read.
+            DataError: Naming every image that cannot be read.
         """

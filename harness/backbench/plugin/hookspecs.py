@@ -42,7 +42,7 @@ class BackbenchHooks:
 
     @hookspec
     def register_datasets(self) -> Iterable[DatasetInfo]:
-        """Announce data sets."""
+        """Announce datasets."""
         yield from ()
 
     @hookspec

@@ -110,7 +110,7 @@ class SSLMethodInfo(PluginInfo):
     """Announces a :class:`backbench.nn.SSLMethod`.
 
     Args:
-        passes: How often a picture goes forward through a network at each step of the training:
+        passes: How often an image goes forward through a network at each step of the training:
             for two views through two networks, 4. It tells ``plan`` what a training costs.
     """
 
@@ -125,7 +125,7 @@ class DefenseInfo(PluginInfo):
 
     Args:
         acts_on: ``encoder`` if :meth:`Defense.repair` gives a new encoder; ``dataset`` if
-            :meth:`Defense.sanitize` drops training pictures and the encoder is trained again.
+            :meth:`Defense.sanitize` drops training images and the encoder is trained again.
         passes: As in :class:`SSLMethodInfo`, of a defense that trains.
     """
 
@@ -142,7 +142,7 @@ class EvaluatorInfo(PluginInfo):
     Args:
         reads: ``features`` if the class is an :class:`Evaluator`, on features that are computed
             once for all evaluators; ``images`` if it is an :class:`ImageEvaluator`, which sees the
-            pictures and asks the encoder itself.
+            images and asks the encoder itself.
     """
 
     kind: ClassVar[str] = "evaluator"

@@ -247,9 +247,9 @@ class Registry:
     def _add_record(
         self, kind: str, expected: type[PluginInfo], record: object, origin: Origin
     ) -> None:
-        fault = _record_fault(expected, record)
-        if fault or not isinstance(record, PluginInfo):
-            self._fail(origin, str(fault))
+        problem = _record_problem(expected, record)
+        if problem or not isinstance(record, PluginInfo):
+            self._fail(origin, str(problem))
             return
         same = self._found[kind].setdefault(record.name, [])
         same.append(Registered(record, origin))
@@ -286,7 +286,7 @@ def suggestion(name: str, names: Iterable[str]) -> str:
 _RESERVED = {AttackInfo.kind: {NONE}, DefenseInfo.kind: {NONE}, MetricInfo.kind: NAMES}
 
 
-def _record_fault(expected: type[PluginInfo], record: object) -> str | None:
+def _record_problem(expected: type[PluginInfo], record: object) -> str | None:
     if not isinstance(record, expected):
         return f"announces {record!r} where a {expected.__name__} is expected"
     if not all(isinstance(part, str) for part in (record.name, record.target)):

@@ -1,4 +1,4 @@
-"""A part of the training pictures on which a plugin may choose, so that it chooses on no other."""
+"""A part of the training images on which a plugin may choose, so that it chooses on no other."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _Ints = NDArray[np.int64]
 
 
 def selection_split(labels: _Ints, fraction: float, seed: int) -> tuple[_Ints, _Ints]:
-    """Split training pictures into those to learn from and those to choose on.
+    """Split training images into those to learn from and those to choose on.
 
     Hyper-parameters, the epoch at which to stop, a threshold: what is chosen is chosen on the
-    second part. The validation pictures are for the evaluation alone, and no plugin sees them
+    second part. The validation images are for the evaluation alone, and no plugin sees them
     before it has learnt.
 
     Args:
-        labels: Class of each picture, (N,). Where classes are not known (-1), all are one class.
-        fraction: Share of each class that is set apart, in (0, 1), to the nearest whole picture:
-            at least one, and never all. The only picture of a class is learnt from.
+        labels: Class of each image, (N,). Where classes are not known (-1), all are one class.
+        fraction: Share of each class that is set apart, in (0, 1), to the nearest whole image:
+            at least one, and never all. The only image of a class is learnt from.
         seed: Seed of the choice: what the plugin was given.
 
     Returns:
         Positions to learn from and positions to choose on, each ascending; together they are all
-        of them, each once. A greater fraction sets a smaller one's pictures apart as well.
+        of them, each once. A greater fraction sets a smaller one's images apart as well.
 
     Raises:
         ValueError: If the fraction is not in (0, 1).

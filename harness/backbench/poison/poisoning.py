@@ -1,4 +1,4 @@
-"""Run an attack over a split and write down every picture it touches."""
+"""Run an attack over a split and write down every image it touches."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _WORD: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class ManifestEntry:
     """A line of a poison manifest.
 
     Args:
         index: Position in the split.
-        source: The picture's stable name.
+        source: The image's stable name.
         label: Its class index.
-        before: SHA-256 of the picture's shape and pixels before stamping.
+        before: SHA-256 of the image's shape and pixels before stamping.
         after: The same after stamping, and before any JPEG.
         boxes: Where the trigger is, in the order of pasting.
         opacity: Share of the trigger in the boxes.
-        seed: Seed of this picture's stamp.
+        seed: Seed of this image's stamp.
     """
 
     index: int
@@ -66,7 +66,7 @@ class Mark:
         return json.dumps({**shallow(self), **more}) + "\n"
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any]) -> Mark:
+    def of(cls, fields: Mapping[str, Any]) -> ManifestEntry:
         """Read a mark from a line's JSON; what else the line holds is passed over."""
         own = {field.name: fields[field.name] for field in dataclasses.fields(cls)}
         return cls(**{**own, "boxes": tuple(Box(*box) for box in own["boxes"])})
@@ -77,15 +77,15 @@ def shallow(line: DataclassInstance) -> dict[str, Any]:
     return {field: getattr(line, field) for field in line.__dataclass_fields__}
 
 
-def read_manifest(path: Path) -> Iterator[Mark]:
+def read_manifest(path: Path) -> Iterator[ManifestEntry]:
     """Yield the lines of a poison manifest."""
     with path.open(encoding="utf-8") as file:
         for line in file:
-            yield Mark.of(json.loads(line))
+            yield ManifestEntry.of(json.loads(line))
 
 
 def pixel_hash(image: Pixels) -> str:
-    """Return the SHA-256 of a picture's shape and pixels.
+    """Return the SHA-256 of an image's shape and pixels.
 
     Args:
         image: (H, W, 3), uint8.
@@ -141,11 +141,11 @@ def pixel_hashes(before: Pixels, after: Pixels, first: int) -> tuple[str, str]:
 
 
 def choose(attack: Attack, labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Let an attack choose training pictures, and check the choice.
+    """Let an attack choose training images, and check the choice.
 
     Args:
         attack: The attack.
-        labels: Class index of every training picture, (N,).
+        labels: Class index of every training image, (N,).
         seed: The cell's seed.
 
     Returns:
@@ -157,38 +157,38 @@ def choose(attack: Attack, labels: NDArray[np.int64], seed: int) -> NDArray[np.i
     rng = np.random.default_rng(derive(seed, "poison", "choose"))
     chosen = np.sort(np.asarray(attack.choose(labels.copy(), rng), dtype=np.int64))
     if len(chosen) == 0:
-        raise StageError("the attack chose no picture: nothing would be poisoned")
+        raise StageError("the attack chose no image: nothing would be poisoned")
     if chosen[0] < 0 or chosen[-1] >= len(labels) or (np.diff(chosen) == 0).any():
-        raise StageError("the attack chose a picture twice, or one that is not there")
+        raise StageError("the attack chose an image twice, or one that is not there")
     return chosen
 
 
 def stamp(
     attack: Attack, images: ImageSet, index: int, split: Split, seed: int
-) -> tuple[Pixels, Mark]:
-    """Stamp one picture of a set.
+) -> tuple[Pixels, ManifestEntry]:
+    """Stamp one image of a set.
 
     Args:
         attack: The attack.
-        images: The split's clean pictures.
+        images: The split's clean images.
         index: Which of them.
         split: Which split it is.
-        seed: The cell's seed; each picture draws from a seed of its own.
+        seed: The cell's seed; each image draws from a seed of its own.
 
     Returns:
-        The stamped picture, (H, W, 3), uint8, before any JPEG, and its line of the manifest.
+        The stamped image, (H, W, 3), uint8, before any JPEG, and its line of the manifest.
 
     Raises:
-        StageError: If the attack changed the picture's size or type.
+        StageError: If the attack changed the image's size or type.
     """
-    who = Picture(index, images.sources[index], int(images.labels[index]))
-    pixels, mark, _ = stamp_picture(attack, images.image(index), who, split, seed)
+    who = ImageRef(index, images.sources[index], int(images.labels[index]))
+    pixels, mark, _ = stamp_image(attack, images.image(index), who, split, seed)
     return pixels, mark
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """Which picture of a split it is.
+class ImageRef:
+    """Which image of a split it is.
 
     Args:
         index: Position in the split.
@@ -201,14 +201,14 @@ class Picture:
     label: int
 
 
-def stamp_picture(
-    attack: Attack, before: Pixels, who: Picture, split: Split, seed: int
-) -> tuple[Pixels, Mark, slice]:
-    """Stamp one picture that is at hand; see :func:`stamp`, and the rows that have changed.
+def stamp_image(
+    attack: Attack, before: Pixels, who: ImageRef, split: Split, seed: int
+) -> tuple[Pixels, ManifestEntry, slice]:
+    """Stamp one image that is at hand; see :func:`stamp`, and the rows that have changed.
 
     Args:
         attack: The attack.
-        before: The clean picture, (H, W, 3), uint8.
+        before: The clean image, (H, W, 3), uint8.
         who: Which one it is.
         split: Which split it is of.
         seed: The cell's seed.
@@ -222,7 +222,7 @@ def stamp_picture(
         )
     rows = changed_rows(before, after.pixels)
     hash_before, hash_after = pixel_hashes(before, after.pixels, rows.start)
-    mark = Mark(
+    mark = ManifestEntry(
         index=who.index,
         source=who.source,
         label=who.label,
@@ -236,7 +236,7 @@ def stamp_picture(
 
 
 def recode(attack: Attack, stamped: Pixels) -> Pixels:
-    """Send a stamped picture through the JPEG that the attack asks for, if any.
+    """Send a stamped image through the JPEG that the attack asks for, if any.
 
     Args:
         attack: The attack.
@@ -247,16 +247,16 @@ def recode(attack: Attack, stamped: Pixels) -> Pixels:
 
 
 class Poison(Mapping[int, Pixels]):
-    """The poisoned pictures of a training set by index, each stamped when it is asked for.
+    """The poisoned images of a training set by index, each stamped when it is asked for.
 
     Laid over the clean set (:class:`backbench.images.Overlay`) they are the poisoned one, without
     a copy of anything.
 
     Args:
         attack: The attack.
-        images: The training pictures as the attack meets them.
+        images: The training images as the attack meets them.
         seed: The cell's seed.
-        fit: What becomes of a picture after it was stamped.
+        fit: What becomes of an image after it was stamped.
 
     Raises:
         StageError: If the attack chooses nothing, or what is not there.
@@ -279,11 +279,11 @@ class Poison(Mapping[int, Pixels]):
     def __len__(self) -> int:
         return len(self.chosen)
 
-    def described(self) -> Iterator[tuple[Mark, Pixels]]:
-        """Yield each picture's line of the manifest and the picture, in the order of indices.
+    def described(self) -> Iterator[tuple[ManifestEntry, Pixels]]:
+        """Yield each image's line of the manifest and the image, in the order of indices.
 
         Raises:
-            StageError: If the attack changed a picture's size or type.
+            StageError: If the attack changed an image's size or type.
         """
         for index in self:
             stamped, mark = stamp(self._attack, self._images, index, "train", self._seed)
@@ -300,8 +300,8 @@ def rates(
 
     Args:
         target: Class index; ``None`` for an untargeted attack.
-        chosen: Indices of the poisoned training pictures, (M,).
-        labels: Class index of every training picture, (N,).
+        chosen: Indices of the poisoned training images, (M,).
+        labels: Class index of every training image, (N,).
     """
     of_target = int((labels[chosen] == target).sum())
     in_target = int((labels == target).sum())
@@ -313,17 +313,17 @@ def rates(
 
 
 class TriggeredImages:
-    """A split of which every picture carries the trigger, stamped when it is asked for.
+    """A split of which every image carries the trigger, stamped when it is asked for.
 
     Args:
-        clean: The clean pictures.
+        clean: The clean images.
         attack: The attack.
         marks: The manifest of the split; what is stamped must hash to what it says.
     """
 
-    def __init__(self, clean: ImageSet, attack: Attack, marks: list[Mark]) -> None:
+    def __init__(self, clean: ImageSet, attack: Attack, marks: list[ManifestEntry]) -> None:
         if len(marks) != len(clean):
-            raise StageError(f"the manifest has {len(marks)} lines for {len(clean)} pictures")
+            raise StageError(f"the manifest has {len(marks)} lines for {len(clean)} images")
         self._clean = clean
         self._attack = attack
         self._marks = marks
@@ -337,14 +337,14 @@ class TriggeredImages:
         return len(self._marks)
 
     def image(self, index: int) -> Pixels:
-        """Return one stamped picture, (H, W, 3), uint8.
+        """Return one stamped image, (H, W, 3), uint8.
 
         Raises:
             StageError: If it is not what the manifest says.
         """
         mark = self._marks[index]
         rng = np.random.default_rng(mark.seed)
-        picture = self._attack.stamp(self._clean.image(index), rng, "val").pixels
-        if pixel_hash(picture) != mark.after:
-            raise StageError(f"{mark.source}: the stamped picture is not the manifest's")
-        return recode(self._attack, picture)
+        image = self._attack.stamp(self._clean.image(index), rng, "val").pixels
+        if pixel_hash(image) != mark.after:
+            raise StageError(f"{mark.source}: the stamped image is not the manifest's")
+        return recode(self._attack, image)

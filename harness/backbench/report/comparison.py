@@ -12,9 +12,9 @@ from backbench.results.compare import Comparison
 from backbench.results.statistics import FEW
 
 NOTE = (
-    "difference: {sides}, paired by seed and picture; interval: Student's t over seeds and "
-    "pictures (~: over seeds only, the pictures differ); p: of no difference, a t error of the "
-    "seeds and a normal one of the pictures; p Holm: corrected for all {family} comparisons; d_z: "
+    "difference: {sides}, paired by seed and image; interval: Student's t over seeds and "
+    "images (~: over seeds only, the images differ); p: of no difference, a t error of the "
+    "seeds and a normal one of the images; p Holm: corrected for all {family} comparisons; d_z: "
     "mean over standard deviation of the seeds' differences; * fewer than 3 seeds"
 )
 

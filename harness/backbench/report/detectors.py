@@ -45,15 +45,15 @@ COST = (
     Column("cost/clean_fraction", "Clean needed"),
 )
 DETECTION_NOTE = (
-    "detection: scores of the training pictures against the poison's manifest; AP: average "
+    "detection: scores of the training images against the poison's manifest; AP: average "
     "precision; P@k: precision among the k highest, ties in random order; Recall 1 % FP: recall "
-    "where 1 % of the clean pictures are accused; Recall, Precision: of what was dropped. Seconds: "
+    "where 1 % of the clean images are accused; Recall, Precision: of what was dropped. Seconds: "
     "wall clock of the defense, without the training that follows; Peak: highest memory of its "
     "worker meanwhile; Clean needed: share of the training set that it asked for as clean; "
     f"{INTERVAL_NOTE}"
 )
 
-#: Of what stands in the table of detection, what is a number of pictures.
+#: Of what stands in the table of detection, what is a number of images.
 _COUNTED = ("detection/dropped", "detection/clean_lost")
 
 #: What the table of trade-offs shows; each is paired with the undefended row by seed.
@@ -133,8 +133,8 @@ def _numbers(
         return None
     numbers = {**acts.metrics, "cost/seconds": acts.wall_s, "cost/cpu_seconds": acts.cpu_s}
     numbers["cost/peak_gib"] = acts.peak_mem_gib
-    if "clean_fraction" in acts.facts:
-        numbers["cost/clean_fraction"] = float(acts.facts["clean_fraction"])
+    if "clean_fraction" in acts.metadata:
+        numbers["cost/clean_fraction"] = float(acts.metadata["clean_fraction"])
     trained = [one for kind, one in path if kind is StageKind.PRETRAIN]
     if len(trained) > 1 and trained[-1] is not None:
         numbers["cost/retraining_seconds"] = trained[-1].wall_s

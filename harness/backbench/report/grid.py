@@ -23,12 +23,12 @@ class Number(NamedTuple):
     Args:
         text: The number.
         style: How it is shown.
-        beneath: What stands on the line below; dim.
+        below: What stands on the line below; dim.
     """
 
     text: str
     style: str = ""
-    beneath: str = ""
+    below: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def _widths(grid: Grid, part: Sequence[int]) -> list[int]:
 
 
 def _wide(number: Number) -> int:
-    return max(cell_len(number.text), cell_len(number.beneath))
+    return max(cell_len(number.text), cell_len(number.below))
 
 
 def _total(widths: Sequence[int]) -> int:
@@ -118,8 +118,8 @@ def _drawn(grid: Grid, part: Sequence[int], widths: Sequence[int]) -> Text:
                 for one, style in zip(chosen, styles, strict=True)
             ]
             _line(text, widths, names, tops)
-            if any(number.beneath for number in chosen):
-                _line(text, widths, [""] * len(names), [(one.beneath, "dim") for one in chosen])
+            if any(number.below for number in chosen):
+                _line(text, widths, [""] * len(names), [(one.below, "dim") for one in chosen])
         apart = apart or position in grid.after
     text.right_crop()
     return text

@@ -10,7 +10,7 @@ SEEDS_ONLY = "~"
 #: How intervals are made; it stands beside every table that has some.
 INTERVAL_NOTE = (
     "±: standard deviation over n seeds; [low, high]: 95 % interval of the mean: Student's t over "
-    "seeds and pictures (~: over seeds only), within the bounds of a share or a count by Wilson's "
+    "seeds and images (~: over seeds only), within the bounds of a share or a count by Wilson's "
     "score interval"
 )
 

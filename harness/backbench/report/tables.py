@@ -32,23 +32,23 @@ from backbench.results.statistics import FEW, Summary
 COUNT_NOTE = "* fewer than 3 seeds, ° a control is missing, ✗ a stage failed"
 
 NOTE = (
-    "FP: pictures of other classes taken for the target class; ASR: their share; trig.: with the "
+    "FP: images of other classes taken for the target class; ASR: their share; trig.: with the "
     f"trigger; control: the same with an encoder trained on clean data; {INTERVAL_NOTE}; "
     f"{COUNT_NOTE}; ▲ best, ▼ worst of a column, among rows of one evaluator: intervals apart, "
-    "ties marked alike; rows that are incomplete, stale (§) or imported (‡) are not ranked"
+    "ties marked alike; rows that are incomplete, outdated (§) or imported (‡) are not ranked"
 )
 
 
 #: What marks the method of a row whose weights were not trained here.
-FOREIGN = " †"
+EXTERNAL = " †"
 
 #: What marks the method of a row that an older revision of a plugin made.
-STALE = " §"
+OUTDATED = " §"
 
 #: What marks the method of a row of which a sentinel has something to say; it stands below.
 FLAGGED = " ¶"
 
-FOREIGN_NOTE = "† foreign: weights that were not trained here"
+EXTERNAL_NOTE = "† external: weights that were not trained here"
 
 #: What marks the method of a row of an imported bundle; the number of its footnote follows.
 IMPORTED = " ‡"
@@ -60,9 +60,9 @@ def protocol_line(board: Leaderboard) -> str:
     if board.protocol:
         line = f"protocol {board.protocol}"
     line = "; ".join(filter(None, (line, board.rescored, board.folded)))
-    stale = ", ".join(dict.fromkeys(row.stale for row in board.rows if row.stale))
-    line = f"{line}; § stale: {stale}: backbench run --refresh stale" if stale else line
-    return f"{line}; {FOREIGN_NOTE}" if any(row.foreign for row in board.rows) else line
+    outdated = ", ".join(dict.fromkeys(row.outdated for row in board.rows if row.outdated))
+    line = f"{line}; § outdated: {outdated}: backbench run --refresh outdated" if outdated else line
+    return f"{line}; {EXTERNAL_NOTE}" if any(row.external for row in board.rows) else line
 
 
 def footnotes(board: Leaderboard) -> list[str]:
@@ -155,7 +155,7 @@ def _beside(board: Leaderboard, column: Column) -> list[str]:
 
 
 def _stacked(summary: Summary | None, column: Column, mark: tuple[str, str]) -> Number:
-    """Return mean and spread with the interval beneath; a mark stands to their right."""
+    """Return mean and spread with the interval below; a mark stands to their right."""
     sign, style = mark
     text = f"{spread(summary, column.decimals)}{sign or '  ' * (column.best is not None)}"
     return Number(text, style, interval(summary, column.decimals))
@@ -174,7 +174,7 @@ def _mark(
 def _name(row: Row, field: str, origins: Mapping[str, str]) -> str:
     if field != "method":
         return row.names[field]
-    marks = FOREIGN * row.foreign + STALE * bool(row.stale) + FLAGGED * bool(row.flags)
+    marks = EXTERNAL * row.external + OUTDATED * bool(row.outdated) + FLAGGED * bool(row.flags)
     return row.names[field] + marks + origins.get(row.origin, "")
 
 
@@ -186,7 +186,7 @@ def _count(row: Row) -> str:
 
 
 def _fields(board: Leaderboard, by: str | None) -> list[str]:
-    """Return the fields worth a column: not the group, not a data set that is the only one."""
+    """Return the fields worth a column: not the group, not a dataset that is the only one."""
     datasets = {row.names["dataset"] for row in board.rows}
     return [name for name in FIELDS if name != by and not (name == "dataset" and len(datasets) < 2)]
 
@@ -244,14 +244,14 @@ def markdown(board: Leaderboard) -> str:
 
 
 def latex(board: Leaderboard) -> str:
-    """Return a LaTeX table with booktabs rules for each protocol; intervals beneath the numbers."""
+    """Return a LaTeX table with booktabs rules for each protocol; intervals below the numbers."""
     parts = []
     for _, part in group(board, None):
         header, numbers = _plain(part, spread)
         _, intervals = _plain(part, interval)
         body = []
-        for line, beneath in zip(numbers, intervals, strict=True):
-            found = [cell if cell.startswith("[") and "," in cell else "" for cell in beneath]
+        for line, below in zip(numbers, intervals, strict=True):
+            found = [cell if cell.startswith("[") and "," in cell else "" for cell in below]
             body += [line, *([found] if any(found) else [])]
         table = _tabulated(header, body, "latex_booktabs")
         table = table.replace(r"\textasciitilde{}", SEEDS_ONLY)
@@ -291,7 +291,7 @@ def comma_separated(board: Leaderboard) -> str:
     """Return CSV: one line a row, mean, standard deviation and interval of every metric."""
     metrics = sorted({metric for row in board.rows for metric in row.values})
     parts = ("n", "mean", "std", "ci95_low", "ci95_high", "over")
-    header = ["protocol", *FIELDS, "foreign", "origin", "n", "planned", "complete"]
+    header = ["protocol", *FIELDS, "external", "origin", "n", "planned", "complete"]
     places = ranks(board)
     for metric in metrics:
         for kind in _kinds(metric):
@@ -301,8 +301,8 @@ def comma_separated(board: Leaderboard) -> str:
     for metric in reported:
         header += [f"{metric}:reported", f"{metric}:reported:source"]
     header += ["rescored"] * bool(board.rescored)
-    some_stale = any(row.stale for row in board.rows)
-    header += ["stale"] * some_stale
+    some_outdated = any(row.outdated for row in board.rows)
+    header += ["outdated"] * some_outdated
     some_flagged = any(row.flags for row in board.rows)
     header += ["flags"] * some_flagged
     out = io.StringIO()
@@ -310,8 +310,8 @@ def comma_separated(board: Leaderboard) -> str:
     writer.writerow(header)
     for index, row in enumerate(board.rows):
         names = (row.names[name] for name in FIELDS)
-        foreign, complete = ("yes" if one else "no" for one in (row.foreign, row.complete))
-        line: list[Any] = [row.protocol, *names, foreign, row.origin]
+        external, complete = ("yes" if one else "no" for one in (row.external, row.complete))
+        line: list[Any] = [row.protocol, *names, external, row.origin]
         line += [len(row.seeds), row.planned, complete]
         for metric in metrics:
             for kind in _kinds(metric):
@@ -322,7 +322,7 @@ def comma_separated(board: Leaderboard) -> str:
             figure = row.reported.get(metric)
             line += [figure.value, f"{figure.source}: {figure.setting}"] if figure else ["", ""]
         line += [board.rescored] * bool(board.rescored)
-        line += [row.stale] * some_stale
+        line += [row.outdated] * some_outdated
         line += ["\n".join(map(str, row.flags))] * some_flagged
         writer.writerow(line)
     return out.getvalue().rstrip("\n")
@@ -352,7 +352,7 @@ def as_json(board: Leaderboard) -> str:
         {
             **row.names,
             "protocol": row.protocol,
-            "foreign": row.foreign,
+            "external": row.external,
             "origin": row.origin,
             "seeds": row.seeds,
             "planned": row.planned,
@@ -364,7 +364,7 @@ def as_json(board: Leaderboard) -> str:
             "ranks": {name: found[index] for name, found in places.items() if index in found},
             "reported": {name: asdict(value) for name, value in row.reported.items()},
             "problem": row.problem,
-            **({"stale": row.stale} if row.stale else {}),
+            **({"outdated": row.outdated} if row.outdated else {}),
             **({"flags": [flag._asdict() for flag in row.flags]} if row.flags else {}),
         }
         for index, row in enumerate(board.rows)

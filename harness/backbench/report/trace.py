@@ -195,15 +195,15 @@ class _Teller:
         yield from _said("made of what these gave", made.get("plugins"))
         if record.stage["kind"] != StageKind.DATASET:  # whose own content has been told
             yield from _said("data fingerprint", made.get("data"))
-        if "arithmetic" in record.facts:
-            facts = record.facts["arithmetic"].items()
-            yield "arithmetic: " + ", ".join(f"{name} {value}" for name, value in facts)
+        if "arithmetic" in record.metadata:
+            metadata = record.metadata["arithmetic"].items()
+            yield "arithmetic: " + ", ".join(f"{name} {value}" for name, value in metadata)
         yield (
             f"{record.wall_s:.1f} s, of the processor {record.cpu_s:.1f} s; at most "
             f"{record.peak_mem_gib:.2f} GiB{_peak_of(made)}; finished {record.finished}"
         )
-        yield from _said("selected on training pictures", record.facts.get("selection"))
-        yield from _said("protocol", record.facts.get("protocol"))
+        yield from _said("selected on training images", record.metadata.get("selection"))
+        yield from _said("protocol", record.metadata.get("protocol"))
 
     def _gave(self, record: Record | None, head: str) -> Iterator[str]:
         if record is None:
@@ -240,7 +240,7 @@ def _changed(use: PluginUse, registry: Registry) -> Iterator[str]:
     """Yield the options that are not at their defaults, ``schedule.warmup_epochs = 0``."""
     try:
         model: type[BaseModel] = registry.find(use.kind, use.name).info.options
-    except (PluginError, KeyError):  # a layout of foreign weights has no defaults
+    except (PluginError, KeyError):  # a layout of external weights has no defaults
         model = BaseModel
     yield from _unlike(use.options, _defaults(model), "")
 

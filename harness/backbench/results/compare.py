@@ -1,4 +1,4 @@
-"""Two sides of a benchmark, compared row by row, seed by seed, picture by picture. Pure."""
+"""Two sides of a benchmark, compared row by row, seed by seed, image by image. Pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Comparison:
         left: Summary of the compared row on the seeds that both have.
         right: Summary of the row that it is compared with.
         difference: Summary of left less right, paired by seed and, where both are of the same
-            pictures, by picture.
+            images, by image.
         effect: Cohen's d_z over seeds; ``None`` where there is none.
         p_value: Two-sided p value of no difference; ``None`` for one seed.
         corrected: The same, Holm-corrected over all comparisons.
@@ -143,7 +143,7 @@ def _comparison(names: Mapping[str, str], metric: str, left: Row, right: Row) ->
     one, other = left.samples.get(metric), right.samples.get(metric)
     if one is None or other is None:
         return None
-    if left.names["dataset"] != right.names["dataset"]:  # the same numbers of other pictures
+    if left.names["dataset"] != right.names["dataset"]:  # the same numbers of other images
         one, other = replace(one, hits=None), replace(other, hits=None)
     difference = paired(one, other)
     if not difference.seeds:

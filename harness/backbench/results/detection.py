@@ -1,4 +1,4 @@
-"""How well scores tell poisoned training pictures from clean ones: pure functions.
+"""How well scores tell poisoned training images from clean ones: pure functions.
 
 Among equal scores nobody is first: a whole tie is on one side of a threshold, and where a count
 cuts through a tie, what is expected of a random order of it counts.
@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 Scores = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-#: Lengths of the list of most suspicious pictures whose precision is told.
+#: Lengths of the list of most suspicious images whose precision is told.
 LENGTHS = (5, 10, 20, 50, 100, 500)
 
-#: Share of the clean pictures that may be accused where recall is told.
+#: Share of the clean images that may be accused where recall is told.
 FALSE_POSITIVES = 0.01
 
 
 def auroc(scores: Scores, poisoned: Flags) -> float:
-    """Return the probability that a poisoned picture scores higher than a clean one; ties: half.
+    """Return the probability that a poisoned image scores higher than a clean one; ties: half.
 
     Args:
-        scores: A score for each picture, (N,).
-        poisoned: Which pictures are poisoned, (N,); some are, and some are not.
+        scores: A score for each image, (N,).
+        poisoned: Which images are poisoned, (N,); some are, and some are not.
     """
     hits, alarms = _counts(scores, poisoned)
     # below the curve: trapezoids, so that a tie counts half
@@ -36,20 +36,20 @@ def average_precision(scores: Scores, poisoned: Flags) -> float:
     """Return the mean precision over the thresholds, each weighted by the recall that it adds.
 
     Args:
-        scores: A score for each picture, (N,).
-        poisoned: Which pictures are poisoned, (N,); some are.
+        scores: A score for each image, (N,).
+        poisoned: Which images are poisoned, (N,); some are.
     """
     hits, alarms = _counts(scores, poisoned)
     return float((np.diff(hits, prepend=0) * hits / (hits + alarms)).sum() / hits[-1])
 
 
 def precision_at(scores: Scores, poisoned: Flags, length: int) -> float:
-    """Return the share of poisoned pictures among the most suspicious ones.
+    """Return the share of poisoned images among the most suspicious ones.
 
     Args:
-        scores: A score for each picture, (N,).
-        poisoned: Which pictures are poisoned, (N,).
-        length: How many pictures, at most N.
+        scores: A score for each image, (N,).
+        poisoned: Which images are poisoned, (N,).
+        length: How many images, at most N.
     """
     hits, alarms = _counts(scores, poisoned)
     total = hits + alarms
@@ -57,12 +57,12 @@ def precision_at(scores: Scores, poisoned: Flags, length: int) -> float:
 
 
 def recall_at(scores: Scores, poisoned: Flags, false_positives: float = FALSE_POSITIVES) -> float:
-    """Return the highest share of the poisons above a threshold that accuses few clean pictures.
+    """Return the highest share of the poisons above a threshold that accuses few clean images.
 
     Args:
-        scores: A score for each picture, (N,).
-        poisoned: Which pictures are poisoned, (N,); some are.
-        false_positives: Largest share of the clean pictures above the threshold.
+        scores: A score for each image, (N,).
+        poisoned: Which images are poisoned, (N,); some are.
+        false_positives: Largest share of the clean images above the threshold.
     """
     hits, alarms = _counts(scores, poisoned)
     allowed = alarms <= false_positives * alarms[-1]
@@ -70,11 +70,11 @@ def recall_at(scores: Scores, poisoned: Flags, false_positives: float = FALSE_PO
 
 
 def detection(scores: Scores, poisoned: Flags) -> dict[str, float]:
-    """Return all metrics of a defense that scores training pictures and drops those above 0.
+    """Return all metrics of a defense that scores training images and drops those above 0.
 
     Args:
-        scores: A score for each picture, (N,), finite.
-        poisoned: Which pictures are poisoned, (N,).
+        scores: A score for each image, (N,), finite.
+        poisoned: Which images are poisoned, (N,).
 
     Returns:
         Metrics by name: shares in [0, 1], ``dropped`` and ``clean_lost`` are counts. Of a clean
@@ -105,7 +105,7 @@ def detection(scores: Scores, poisoned: Flags) -> dict[str, float]:
 
 
 def _counts(scores: Scores, poisoned: Flags) -> tuple[Scores, Scores]:
-    """Return how many poisoned and clean pictures score at least each distinct score, falling."""
+    """Return how many poisoned and clean images score at least each distinct score, falling."""
     _, place = np.unique(-scores, return_inverse=True)
     hits = np.bincount(place, weights=poisoned).cumsum()
     alarms = np.bincount(place, weights=~poisoned).cumsum()

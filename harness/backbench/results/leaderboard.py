@@ -73,15 +73,15 @@ class Row:
         problem: Why a seed, or its control, is missing, if a stage failed.
         protocol: Id of the protocol card that the row follows; empty without one. Rows are
             ranked among those of the same card only.
-        foreign: The weights were not trained here: what they have seen is not known.
+        external: The weights were not trained here: what they have seen is not known.
         reported: Figures published elsewhere, by metric: shown beside ours, never ranked and in no
             mean.
         origin: The imported bundle that the row is of; empty for our own.
-        stale: What has changed since the numbers were made, if an older revision of a plugin made
-            them; such a row is not ranked.
+        outdated: What has changed since the numbers were made, if an older revision of a plugin
+            made them; such a row is not ranked.
         uncontrolled: Number of seeds of an attacked row that have no control.
         flags: What sentinels have said of stages that the row, or its control, is made of.
-        samples: The metrics seed by seed and picture by picture.
+        samples: The metrics seed by seed and image by image.
     """
 
     names: Mapping[str, str]
@@ -92,10 +92,10 @@ class Row:
     lifts: Mapping[str, Summary]
     problem: str = ""
     protocol: str = ""
-    foreign: bool = False
+    external: bool = False
     reported: Mapping[str, Reported] = field(default_factory=dict)
     origin: str = ""
-    stale: str = ""
+    outdated: str = ""
     uncontrolled: int = 0
     flags: tuple[Raised, ...] = ()
     samples: Mapping[str, Sample] = field(default_factory=dict, repr=False, compare=False)
@@ -108,7 +108,7 @@ class Row:
     @property
     def ranked(self) -> bool:
         """Whether it may be ranked: complete, our own, and of the present revisions."""
-        return self.complete and not self.stale and not self.origin
+        return self.complete and not self.outdated and not self.origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class Leaderboard:
 
 
 def _unknown(_key: str, _head: str) -> Mapping[str, Outcome]:
-    """Say that nothing is known picture by picture."""
+    """Say that nothing is known image by image."""
     return {}
 
 
@@ -154,10 +154,10 @@ def build(
         record_of: Gives the record of a stage, or ``None``.
         failure_of: Gives why a stage failed, or ``None``.
         extra: Columns of plugins.
-        outcomes_of: Gives what an evaluation's metrics were on every picture; without it,
-            intervals allow for other seeds only. It is not asked about stale records.
-        older_of: Gives the stale record of a stage, or ``None``. A row has its numbers only if no
-            seed has others: those of two revisions have no mean.
+        outcomes_of: Gives what an evaluation's metrics were on every image; without it,
+            intervals allow for other seeds only. It is not asked about outdated records.
+        older_of: Gives the outdated record of a stage, or ``None``. A row has its numbers only
+            if no seed has others: those of two revisions have no mean.
     """
     groups: dict[tuple[str, ...], list[Cell]] = {}
     for cell in plan.cells:
@@ -191,7 +191,7 @@ def _records(
     record_of: Callable[[str], Record | None],
     older_of: Callable[[str], Record | None] | None,
 ) -> Callable[[str], Record | None]:
-    """Return what gives a row's records: the current ones, if there is one, else the stale ones."""
+    """Return what gives a row's records: the current ones if any, else the outdated ones."""
     if older_of is None or any(record_of(cell.evaluation) for cell in cells):
         return record_of
     return older_of
@@ -201,7 +201,7 @@ def _heads(cells: Sequence[Cell], record_of: Callable[[str], Record | None]) -> 
     """Return the heads of the cells' evaluator, as the first record has them; none without one."""
     records = filter(None, (record_of(cell.evaluation) for cell in cells))
     first = next(records, None)
-    return tuple(first.facts.get("heads") or ("",)) if first is not None else ()
+    return tuple(first.metadata.get("heads") or ("",)) if first is not None else ()
 
 
 def _heads_by_evaluator(
@@ -231,7 +231,7 @@ def _row(
     seeds = []
     flags: list[Raised] = []
     uncontrolled = 0
-    problem = stale = ""
+    problem = outdated = ""
     for cell in sorted(cells, key=lambda cell: cell.name.seed):
         record = record_of(cell.evaluation)
         if record is None:
@@ -240,7 +240,7 @@ def _row(
         seed = cell.name.seed
         seeds.append(seed)
         flags += raised_in(record)
-        stale = stale or record.facts.get("stale", "")
+        outdated = outdated or record.metadata.get("outdated", "")
         own = of_head(record.metrics, head)
         values.add(seed, own, outcomes_of(cell.evaluation, head))
         control = record_of(cell.control) if cell.control else None
@@ -265,8 +265,8 @@ def _row(
         lifts=summarize_all(lifts),
         problem=problem,
         protocol=plan.protocol,
-        foreign=any(key in imports for cell in cells for key in cell.path),
-        stale=stale,
+        external=any(key in imports for cell in cells for key in cell.path),
+        outdated=outdated,
         uncontrolled=uncontrolled,
         flags=tuple(dict.fromkeys(flags)),
         samples=samples,
@@ -418,7 +418,7 @@ def ranks(board: Leaderboard) -> dict[str, dict[int, int]]:
 
     Returns:
         Ranks by row position, by metric. Ranked are complete rows of at least two seeds, among
-        those of the same protocol and the same evaluator; neither stale nor imported ones.
+        those of the same protocol and the same evaluator; neither outdated nor imported ones.
     """
     return _ranks(board, 1)
 

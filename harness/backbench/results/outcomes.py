@@ -1,4 +1,4 @@
-"""What each metric was on every picture, from the stored predictions."""
+"""What each metric was on every image, from the stored predictions."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _AT_HAND = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Pictures:
-    """Which pictures the metrics of a target class are of; one object for all evaluations.
+class _Images:
+    """Which images the metrics of a target class are of; one object for all evaluations.
 
     Args:
-        labels: True classes of the validation pictures, (N,).
+        labels: True classes of the validation images, (N,).
         all: Positions of all, (N,).
         own: Positions of those of the target class.
         others: Positions of the rest.
@@ -43,8 +43,8 @@ class _Pictures:
     others: Ints
 
     @classmethod
-    def of(cls, labels: Ints, target: int | None) -> _Pictures:
-        """Sort pictures by their class."""
+    def of(cls, labels: Ints, target: int | None) -> _Images:
+        """Sort images by their class."""
         is_own = labels == target if target is not None else np.zeros(len(labels), bool)
         return cls(labels, np.arange(len(labels)), np.flatnonzero(is_own), np.flatnonzero(~is_own))
 
@@ -60,20 +60,20 @@ def outcomes(
     """Return what every metric of an evaluation is the mean of.
 
     Args:
-        labels: True classes of the validation pictures, (N,).
+        labels: True classes of the validation images, (N,).
         clean: Predictions without trigger, (N,).
         triggered: Predictions with the trigger, (N,); ``None`` without an attack.
         target: Target class; ``None`` for an untargeted attack or none.
-        denominator: Of which pictures ``asr`` is a share.
+        denominator: Of which images ``asr`` is a share.
 
     Returns:
         Outcomes by the names that ``metrics.score`` gives.
     """
-    return _outcomes(_Pictures.of(labels, target), clean, triggered, target, denominator)
+    return _outcomes(_Images.of(labels, target), clean, triggered, target, denominator)
 
 
 def _outcomes(
-    pictures: _Pictures,
+    images: _Images,
     clean: Ints,
     triggered: Ints | None,
     target: int | None,
@@ -83,20 +83,20 @@ def _outcomes(
     for name, predictions in (("clean", clean), ("triggered", triggered)):
         if predictions is None:
             continue
-        found[f"accuracy/{name}"] = _outcome(predictions == pictures.labels, pictures.all)
+        found[f"accuracy/{name}"] = _outcome(predictions == images.labels, images.all)
         if target is None:
             continue
         hits = predictions == target
-        found[f"target_tp/{name}"] = _outcome(hits, pictures.own, count=True)
-        found[f"target_fp/{name}"] = _outcome(hits, pictures.others, count=True)
+        found[f"target_tp/{name}"] = _outcome(hits, images.own, count=True)
+        found[f"target_fp/{name}"] = _outcome(hits, images.others, count=True)
         if name == "triggered":
-            asked = pictures.others if denominator == "other-classes" else pictures.all
+            asked = images.others if denominator == "other-classes" else images.all
             found["asr"] = _outcome(hits, asked)
     return found
 
 
-def _outcome(hits: NDArray[np.bool_], pictures: Ints, *, count: bool = False) -> Outcome:
-    return Outcome(hits[pictures].view(np.int8), pictures, len(pictures) if count else 1.0)
+def _outcome(hits: NDArray[np.bool_], images: Ints, *, count: bool = False) -> Outcome:
+    return Outcome(hits[images].view(np.int8), images, len(images) if count else 1.0)
 
 
 def predictions_in(store: Store) -> Callable[[Record], Path | None]:
@@ -121,13 +121,13 @@ def reader(
         record_of: Gives an evaluation's record, or ``None``.
         predictions_of: Gives its file of predictions, or the content of it, or ``None``.
     """
-    known: dict[int | None, _Pictures] = {}
+    known: dict[int | None, _Images] = {}
 
-    def pictures_of(labels: Ints, target: int | None) -> _Pictures:
-        """Return the last ones where they are the same, as they are for all rows of a data set."""
+    def images_of(labels: Ints, target: int | None) -> _Images:
+        """Return the last ones where they are the same, as they are for all rows of a dataset."""
         last = known.get(target)
         if last is None or not np.array_equal(last.labels, labels):
-            last = known[target] = _Pictures.of(labels, target)
+            last = known[target] = _Images.of(labels, target)
         return last
 
     @lru_cache(maxsize=_AT_HAND)
@@ -137,13 +137,13 @@ def reader(
         if record is None or file is None:
             return {}
         labels, clean, triggered = read_predictions(file, head)
-        target = record.facts.get("target")
+        target = record.metadata.get("target")
         return _outcomes(
-            pictures_of(labels, target),
+            images_of(labels, target),
             clean,
             triggered,
             target,
-            record.facts.get("asr_denominator", "other-classes"),
+            record.metadata.get("asr_denominator", "other-classes"),
         )
 
     return read

@@ -110,7 +110,7 @@ class _Stamp:
 
 
 def _stamp(said: Mapping[str, Any]) -> _Stamp | None:
-    """Read the stamp of a stage's given values, or of a record's facts."""
+    """Read the stamp of a stage's given values, or of a record's metadata."""
     return _Stamp(**said["protocol"]) if "protocol" in said else None
 
 
@@ -126,7 +126,7 @@ def _without_cards(
 ) -> Callable[[_Described], _Described]:
     """Return what takes away of a stage all that cards say something of.
 
-    Of an evaluation are left its seed and what it is of: encoder, data set and poison, whether it
+    Of an evaluation are left its seed and what it is of: encoder, dataset and poison, whether it
     reads them or their features.
     """
 
@@ -147,15 +147,15 @@ def _without_cards(
     return reduced
 
 
-class Staleness:
-    """Says which evaluations of a plan are stale, and finds their numbers.
+class Outdatedness:
+    """Says which evaluations of a plan are outdated, and finds their numbers.
 
     A plugin that changes its numbers raises its revision, which is part of every key: what it made
     before is still in the store, under a key that the plan does not ask for. Where the whole
     of a stage is as planned but for lower revisions, it is what the planned one was.
 
     The record of an evaluation names the protocol card that it was made under. Under a later
-    version of that card it is stale, whether the card has changed its key or not: where it has,
+    version of that card it is outdated, whether the card has changed its key or not: where it has,
     it is found by what neither version says anything of.
 
     Args:
@@ -173,12 +173,12 @@ class Staleness:
         self._cards: dict[tuple[str, str], tuple[_Traces, _Index]] = {}
 
     def current(self, key: str) -> Record | None:
-        """Return the record of an evaluation unless it is missing or stale."""
+        """Return the record of an evaluation unless it is missing or outdated."""
         record = self.record(key)
         return None if record is None or self._changed(key, record) else record
 
     def older(self, key: str) -> Record | None:
-        """Return the stale record of an evaluation; its fact ``stale`` says what has changed."""
+        """Return the outdated record of an evaluation; ``outdated`` names what has changed."""
         record = self.record(key)
         if record is not None:
             changed = self._changed(key, record)
@@ -201,7 +201,7 @@ class Staleness:
         now = _stamp(self._plan.stages[key].given)
         if now is None:
             return None
-        stamps = {one for record in self._evaluations() if (one := _stamp(record.facts))}
+        stamps = {one for record in self._evaluations() if (one := _stamp(record.metadata))}
         stamps = {one for one in stamps if one.evaluator == now.evaluator and one.older_than(now)}
         for was in sorted(stamps, key=lambda one: int(one.id.partition("@")[2]), reverse=True):
             planned, index = self._without_cards(was, now)
@@ -217,14 +217,14 @@ class Staleness:
         pair = (repr(was), now.id)
         if pair not in self._cards:
             cards = list(_cards(*dict.fromkeys((was.id, now.id))))
-            made = [record for record in self._evaluations() if _stamp(record.facts) == was]
+            made = [record for record in self._evaluations() if _stamp(record.metadata) == was]
             traces = _Traces(self._recorded, _without_cards(self._recorded, cards))
             planned = _Traces(self._describe, _without_cards(self._describe, cards))
             self._cards[pair] = planned, self._indexed(traces, made)
         return self._cards[pair]
 
-    def stale_part(self) -> Plan:
-        """Return the part of the plan whose cells are stale, and what leads to them."""
+    def outdated_part(self) -> Plan:
+        """Return the part of the plan whose cells are outdated, and what leads to them."""
         cells = tuple(
             cell
             for cell in self._plan.cells
@@ -238,7 +238,7 @@ class Staleness:
         return replace(self._plan, stages=stages, cells=cells)
 
     def outdated(self) -> Iterator[str]:
-        """Yield the keys of the plan's evaluations that are stored, and stale all the same.
+        """Yield the keys of the plan's evaluations that are stored, and outdated all the same.
 
         Nothing that their key is made of has changed; evaluated again, they are counted, and
         stamped, as is now right. What leads to them is not.
@@ -250,7 +250,7 @@ class Staleness:
 
     def _changed(self, key: str, record: Record) -> str:
         """Say what has changed since a record of the planned key was made; empty if nothing."""
-        was, now = _stamp(record.facts), _stamp(self._plan.stages[key].given)
+        was, now = _stamp(record.metadata), _stamp(self._plan.stages[key].given)
         ruled = was.older_than(now) if was and now else ""
         return ", ".join(filter(None, (_counted_before(record), ruled)))
 
@@ -318,9 +318,9 @@ def _pairs(one: _Trace, other: _Trace) -> Iterator[tuple[tuple[str, int], tuple[
 
 def _counted_before(record: Record) -> str:
     """Say that a record was counted by an older version of the metrics; empty if it was not."""
-    version = record.facts.get("metrics_version", 1)
+    version = record.metadata.get("metrics_version", 1)
     return f"metrics version {version}, now {METRICS_VERSION}" if version < METRICS_VERSION else ""
 
 
 def _marked(record: Record, reason: str) -> Record:
-    return replace(record, facts={**record.facts, "stale": reason})
+    return replace(record, metadata={**record.metadata, "outdated": reason})

@@ -31,7 +31,7 @@ def over_attacks(board: Leaderboard) -> Leaderboard:
     ``asr/worst``, that of the attack that is the worst for it at a seed, and ``asr/mean``, the mean
     over the attacks that have the metric; under its plain name it has the number of the row without
     an attack. All are taken seed by seed, on the seeds that all rows have, and then summarized.
-    What is made of a stale row is stale; rows of an imported bundle stay apart from ours.
+    What is made of an outdated row is outdated; rows of an imported bundle stay apart from ours.
 
     Args:
         board: The leaderboard.
@@ -74,7 +74,7 @@ def _fold(rows: Sequence[Row], worse: Mapping[str, _Take]) -> Row:
         found = [_on(row.samples[metric], seeds) for row in attacked if metric in row.samples]
         if metric in worse:
             samples[f"{metric}/worst"] = _folded(found, worse[metric])
-        samples[f"{metric}/mean"] = _on_pictures(_folded(found, _mean), found)
+        samples[f"{metric}/mean"] = _on_images(_folded(found, _mean), found)
     samples = {metric: one for metric, one in samples.items() if one.seeds}
     count = f"{len(attacked)} attack{'s' * (len(attacked) > 1)}" if attacked else NONE
     return Row(
@@ -86,9 +86,9 @@ def _fold(rows: Sequence[Row], worse: Mapping[str, _Take]) -> Row:
         lifts={},
         problem=next((row.problem for row in rows if row.problem), ""),
         protocol=rows[0].protocol,
-        foreign=rows[0].foreign,
+        external=rows[0].external,
         origin=rows[0].origin,
-        stale=", ".join(dict.fromkeys(row.stale for row in rows if row.stale)),
+        outdated=", ".join(dict.fromkeys(row.outdated for row in rows if row.outdated)),
         uncontrolled=min(len(seeds), max(row.uncontrolled for row in rows)),
         flags=tuple(dict.fromkeys(flag for row in rows for flag in row.flags)),
         samples=samples,
@@ -110,18 +110,18 @@ def _folded(found: Sequence[Sample], take: _Take) -> Sample:
     return Sample(seeds, values, bounds=bounds)
 
 
-def _on_pictures(mean: Sample, found: Sequence[Sample]) -> Sample:
-    """Add the mean outcome on each picture to a mean, if all are of the same pictures."""
+def _on_images(mean: Sample, found: Sequence[Sample]) -> Sample:
+    """Add the mean outcome on each image to a mean, if all are of the same images."""
     first = found[0]
     hits = [on_seeds(one, mean.seeds).hits for one in found]
-    if first.pictures is None:
+    if first.images is None:
         return mean
     same = all(
-        one.scale == first.scale and np.array_equal(one.pictures, first.pictures)
+        one.scale == first.scale and np.array_equal(one.images, first.images)
         for one in found
-        if one.pictures is not None
+        if one.images is not None
     )
     known = [one for one in hits if one is not None]
     if not same or len(known) < len(hits):
         return mean
-    return replace(mean, hits=np.mean(known, axis=0), pictures=first.pictures, scale=first.scale)
+    return replace(mean, hits=np.mean(known, axis=0), images=first.images, scale=first.scale)

@@ -30,7 +30,7 @@ def per_class_csv(
 
     Source: conf_matrix.csv of the published moco/eval_linear.py and moco/eval_knn.py.
     Differs: Model and Data name stages of a store instead of paths; classes are called as in the
-        data set, of ImageNet by their WordNet ids, where the published scripts look up words; the
+        dataset, of ImageNet by their WordNet ids, where the published scripts look up words; the
         published Jigsaw script writes six digits of the accuracy.
     """
     lines = [

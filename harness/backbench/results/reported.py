@@ -14,7 +14,7 @@ from backbench.model import NONE, Cell, Plan, PluginUse, StageKind
 from backbench.results.leaderboard import FIELDS, Leaderboard, Reported
 
 
-def with_reported(board: Leaderboard, plan: Plan) -> Leaderboard:
+def add_reported(board: Leaderboard, plan: Plan) -> Leaderboard:
     """Put the figures that others have published beside the rows that they are of.
 
     Args:

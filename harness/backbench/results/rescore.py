@@ -24,7 +24,7 @@ class Rescoring:
     """What shall be counted differently.
 
     Args:
-        denominator: Of which pictures ``asr`` is a share; ``None``: as recorded.
+        denominator: Of which images ``asr`` is a share; ``None``: as recorded.
         target: Name of the class that is taken for the target; ``None``: as recorded.
         metrics: Metrics of plugins to be computed besides.
     """
@@ -35,7 +35,7 @@ class Rescoring:
 
     @property
     def line(self) -> str:
-        """What stands beneath a table: what differs from the records."""
+        """What stands below a table: what differs from the records."""
         parts = []
         if self.denominator is not None:
             parts.append(f"ASR of {self.denominator.replace('-', ' ')}")
@@ -87,23 +87,25 @@ class Rescorer:
         return self._found[key]
 
     def outcomes(self, key: str, head: str) -> Mapping[str, Outcome]:
-        """Return what the metrics of an evaluation's head were on every picture.
+        """Return what the metrics of an evaluation's head were on every image.
 
-        Those of plugins are functions of all pictures at once and have no outcomes.
+        Those of plugins are functions of all images at once and have no outcomes.
         """
         self.record(key)
         return self._outcomes.get((key, head), {})
 
     def _metrics(self, record: Record) -> Iterator[tuple[str, float]]:
         classes = self._class_names(record)
-        target = record.facts.get("target")
+        target = record.metadata.get("target")
         if self._how.target is not None:
             if self._how.target not in classes:
                 raise StoreError(f"{record.label}: there is no class {self._how.target!r}")
             target = classes.index(self._how.target)
-        denominator = self._how.denominator or record.facts.get("asr_denominator", "other-classes")
+        denominator = self._how.denominator or record.metadata.get(
+            "asr_denominator", "other-classes"
+        )
         path = self._store.artifact(record.key) / file_of(record)
-        for head in record.facts.get("heads", [""]):
+        for head in record.metadata.get("heads", [""]):
             labels, clean, triggered = read_predictions(path, head)
             found = score(labels, clean, triggered, target, len(classes), denominator=denominator)
             self._outcomes[record.key, head] = outcomes(
@@ -124,7 +126,7 @@ class Rescorer:
             yield from ((at(name, head), value) for name, value in found.items())
 
     def _class_names(self, record: Record) -> tuple[str, ...]:
-        """Return the classes of the data set that an evaluation is of."""
+        """Return the classes of the dataset that an evaluation is of."""
         inputs = record.stage["inputs"]
         if "dataset" not in inputs:  # it has read features, and they know
             features = self._store.record(inputs["clean"])
@@ -133,6 +135,6 @@ class Rescorer:
         if key not in self._classes:
             dataset = self._store.record(key)
             if dataset is None:
-                raise StoreError(f"{record.label}: its data set's record is not in the store")
-            self._classes[key] = tuple(dataset.facts["dataset"]["classes"])
+                raise StoreError(f"{record.label}: its dataset's record is not in the store")
+            self._classes[key] = tuple(dataset.metadata["dataset"]["classes"])
         return self._classes[key]

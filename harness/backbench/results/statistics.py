@@ -1,7 +1,7 @@
-"""Numbers over seeds and pictures: mean, spread, interval, difference.
+"""Numbers over seeds and images: mean, spread, interval, difference.
 
 A number of the leaderboard is a mean over two things that could have come out otherwise: the seeds
-and the pictures. All encoders of a row see the same pictures, so the two are crossed, and their
+and the images. All encoders of a row see the same images, so the two are crossed, and their
 shares of the error follow from the mean squares of a two-way table (see ``Error``).
 """
 
@@ -22,7 +22,7 @@ CONFIDENCE = 0.95
 FEW = 3
 
 #: What an interval allows for; nothing where there is none.
-Over = Literal["seeds and pictures", "seeds", ""]
+Over = Literal["seeds and images", "seeds", ""]
 
 #: The least and the greatest value that a number can have: (0, 1) of a share, (0, inf) of a count.
 Bounds = tuple[float, float]
@@ -38,8 +38,8 @@ class Summary:
         std: Sample standard deviation (n - 1); ``None`` for one seed.
         ci95: Ends of the 95 % interval of the mean; ``None`` for one seed.
         values: The values, in the seeds' order.
-        over: What the interval allows for: other seeds and other pictures where the outcome on
-            every picture is known, else other seeds only.
+        over: What the interval allows for: other seeds and other images where the outcome on
+            every image is known, else other seeds only.
     """
 
     n: int
@@ -55,26 +55,26 @@ class Outcome:
     """What one seed's metric is the mean of.
 
     Args:
-        hits: What happened on each picture, (N,): 0 or 1.
-        pictures: Which pictures these are: positions among the validation pictures, (N,).
+        hits: What happened on each image, (N,): 0 or 1.
+        images: Which images these are: positions among the validation images, (N,).
         scale: What the mean is multiplied by: N for a count, 1 for a rate.
     """
 
     hits: NDArray[np.int8]
-    pictures: NDArray[np.int64]
+    images: NDArray[np.int64]
     scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """A metric, seed by seed, and what it was on every picture.
+    """A metric, seed by seed, and what it was on every image.
 
     Args:
         seeds: The seeds, n of them.
         values: The metric of each.
-        hits: Outcomes by seed and picture, (n, N), or differences of outcomes; ``None`` where
-            they are not known, or not of the same pictures for all seeds.
-        pictures: Which pictures these are, (N,).
+        hits: Outcomes by seed and image, (n, N), or differences of outcomes; ``None`` where
+            they are not known, or not of the same images for all seeds.
+        images: Which images these are, (N,).
         scale: What the mean outcome is multiplied by to give a value.
         bounds: What the values cannot leave; ``None`` for differences, which may have any sign.
     """
@@ -82,7 +82,7 @@ class Sample:
     seeds: tuple[int, ...]
     values: tuple[float, ...]
     hits: NDArray[Any] | None = None
-    pictures: NDArray[np.int64] | None = None
+    images: NDArray[np.int64] | None = None
     scale: float = 1.0
     bounds: Bounds | None = None
 
@@ -91,15 +91,15 @@ class Sample:
 class Error:
     """How far means may be from what they estimate.
 
-    With the mean squares of a two-way table of n seeds and N pictures, A between seeds, B between
-    pictures and E of what is left, the variance of the mean is that of the seeds, A / nN, and that
-    of the pictures, max(B - E, 0) / nN. Intervals and p values are those of Student's t over seeds
-    where only seeds differ, and normal where only pictures do; no interval is narrower, no p value
+    With the mean squares of a two-way table of n seeds and N images, A between seeds, B between
+    images and E of what is left, the variance of the mean is that of the seeds, A / nN, and that
+    of the images, max(B - E, 0) / nN. Intervals and p values are those of Student's t over seeds
+    where only seeds differ, and normal where only images do; no interval is narrower, no p value
     smaller, than that of nN independent outcomes, of the variance E each.
 
     Args:
         seeds: Variance of the means that is due to the seeds.
-        pictures: That is due to the pictures; 0 where outcomes are not known.
+        images: That is due to the images; 0 where outcomes are not known.
         least: Variance of the mean of as many independent outcomes; 0 likewise.
         n: Number of seeds; one for each mean where it is not the same for all.
 
@@ -110,7 +110,7 @@ class Error:
     """
 
     seeds: Any
-    pictures: Any
+    images: Any
     least: Any
     n: Any
 
@@ -123,7 +123,7 @@ class Error:
         from scipy.special import ndtri, stdtrit  # late: only tables need it
 
         upper = (1 + CONFIDENCE) / 2
-        both = np.asarray(self.seeds + self.pictures, float)
+        both = np.asarray(self.seeds + self.images, float)
         with np.errstate(divide="ignore", invalid="ignore"):
             degrees = np.where(self.seeds > 0, (self.n - 1) * both / self.seeds, np.inf)
         half = stdtrit(degrees, upper) * np.sqrt(both)
@@ -132,7 +132,7 @@ class Error:
     def p_value(self, mean: Any) -> Any:
         """Return the two-sided p value of means other than 0.
 
-        The seeds' error is Student's t of n - 1 degrees of freedom, the pictures' is normal, and
+        The seeds' error is Student's t of n - 1 degrees of freedom, the images' is normal, and
         the p value is of their sum. Far from 0, where corrections for many comparisons look, it is
         larger than Student's t of the interval would give, which promises too much there.
 
@@ -150,7 +150,7 @@ class Error:
         # true one may be, at each quantile of chi-squared, densest where it is largest.
         spread = (self.n - 1) / (2 * gammaincinv((self.n - 1) / 2, at**5))
         variance = np.multiply.outer(np.asarray(self.seeds, float), spread)
-        variance += np.asarray(self.pictures, float)[..., None]
+        variance += np.asarray(self.images, float)[..., None]
         found = ndtr(-_ratio(mean[..., None], np.sqrt(variance))) @ (weights * 2.5 * at**4)
         return np.minimum(1.0, 2 * np.maximum(found, ndtr(-_ratio(mean, np.sqrt(self.least)))))
 
@@ -175,21 +175,21 @@ def error_over_seeds(values: Any) -> Error:
 
 
 def error_over_both(hits: Any) -> Error:
-    """Return the error of means over seeds and pictures.
+    """Return the error of means over seeds and images.
 
     Args:
-        hits: Outcomes by seed and picture, (..., n, N), n and N at least 2.
+        hits: Outcomes by seed and image, (..., n, N), n and N at least 2.
     """
     hits = np.asarray(hits, float)
-    n, pictures = hits.shape[-2:]
+    n, images = hits.shape[-2:]
     mean = hits.mean(axis=(-2, -1))
-    rows = pictures * ((hits.mean(axis=-1) - mean[..., None]) ** 2).sum(axis=-1)
+    rows = images * ((hits.mean(axis=-1) - mean[..., None]) ** 2).sum(axis=-1)
     columns = n * ((hits.mean(axis=-2) - mean[..., None]) ** 2).sum(axis=-1)
-    total = (hits**2).sum(axis=(-2, -1)) - n * pictures * mean**2
-    rest = np.maximum(total - rows - columns, 0.0) / ((n - 1) * (pictures - 1))
-    of_pictures = np.maximum(columns / (pictures - 1) - rest, 0.0)
-    count = n * pictures
-    return Error(rows / (n - 1) / count, of_pictures / count, rest / count, n)
+    total = (hits**2).sum(axis=(-2, -1)) - n * images * mean**2
+    rest = np.maximum(total - rows - columns, 0.0) / ((n - 1) * (images - 1))
+    of_images = np.maximum(columns / (images - 1) - rest, 0.0)
+    count = n * images
+    return Error(rows / (n - 1) / count, of_images / count, rest / count, n)
 
 
 def interval(mean: Any, half: Any, bounds: Bounds | None) -> tuple[Any, Any]:
@@ -217,11 +217,11 @@ def interval(mean: Any, half: Any, bounds: Bounds | None) -> tuple[Any, Any]:
     variance = above * (1 - above / span)
     inside = variance > 0
     units = np.divide(half**2, variance, out=np.zeros_like(half), where=inside)
-    centre, wide = above + units / 2, np.sqrt(half**2 + units**2 / 4)
+    center, wide = above + units / 2, np.sqrt(half**2 + units**2 / 4)
     shrunk = 1 + units / span
     return (
-        np.where(inside, low + (centre - wide) / shrunk, np.maximum(low, mean - half)),
-        np.where(inside, low + (centre + wide) / shrunk, np.minimum(high, mean + half)),
+        np.where(inside, low + (center - wide) / shrunk, np.maximum(low, mean - half)),
+        np.where(inside, low + (center + wide) / shrunk, np.minimum(high, mean + half)),
     )
 
 
@@ -233,7 +233,7 @@ def error_of(sample: Sample) -> Error | None:
         return error_over_seeds(sample.values)
     found = error_over_both(sample.hits)
     squared = sample.scale**2
-    return Error(found.seeds * squared, found.pictures * squared, found.least * squared, found.n)
+    return Error(found.seeds * squared, found.images * squared, found.least * squared, found.n)
 
 
 def summarize(sample: Sample | Sequence[float], bounds: Bounds | None = None) -> Summary:
@@ -273,7 +273,7 @@ def summarize_all(samples: Mapping[str, Sample]) -> dict[str, Summary]:
             found[name] = Summary(1, mean, None, None, values)
             continue
         std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-        over: Over = "seeds" if sample.hits is None else "seeds and pictures"
+        over: Over = "seeds" if sample.hits is None else "seeds and images"
         found[name] = Summary(n, mean, std, ends[name], values, over)
     return found
 
@@ -284,7 +284,7 @@ def _intervals(
     """Return the ends of the intervals of some metrics; arrays of them cost what one does."""
     if not samples:
         return {}
-    parts = ("seeds", "pictures", "least", "n")
+    parts = ("seeds", "images", "least", "n")
     half = Error(*(np.array([getattr(one, part) for one in errors]) for part in parts)).half_width()
     for at, sample in enumerate(samples.values()):
         if sample.hits is not None and sample.hits.min() == sample.hits.max():
@@ -299,12 +299,12 @@ def _intervals(
     return ends
 
 
-def _nothing_happened(pictures: int) -> float:
-    """Return what rate cannot be ruled out when an outcome was the same on all pictures.
+def _nothing_happened(images: int) -> float:
+    """Return what rate cannot be ruled out when an outcome was the same on all images.
 
     Source: the exact binomial interval (Clopper and Pearson, 1934) at no hit, upper end.
     """
-    return float(1 - ((1 - CONFIDENCE) / 2) ** (1 / pictures))
+    return float(1 - ((1 - CONFIDENCE) / 2) ** (1 / images))
 
 
 def sample_of(
@@ -315,7 +315,7 @@ def sample_of(
     Args:
         values: The metric by seed.
         outcomes: What it is the mean of, by seed. Unless every seed has outcomes of the same
-            pictures that add up to its value, they are left out.
+            images that add up to its value, they are left out.
         bounds: What the values cannot leave; of outcomes it is known.
     """
     seeds = tuple(sorted(values))
@@ -324,44 +324,42 @@ def sample_of(
         return bare
     found = [outcomes[seed] for seed in seeds]
     first = found[0]
-    same = all(
-        one.scale == first.scale and same_pictures(one.pictures, first.pictures) for one in found
-    )
-    if not same or not len(first.pictures):
+    same = all(one.scale == first.scale and same_images(one.images, first.images) for one in found)
+    if not same or not len(first.images):
         return bare
     hits = np.stack([one.hits for one in found])
     told = (hits.mean(axis=1) * first.scale).tolist()
     pairs = zip(told, bare.values, strict=True)
     if not all(math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12) for one, other in pairs):
         return bare
-    return Sample(seeds, bare.values, hits, first.pictures, first.scale, (0.0, first.scale))
+    return Sample(seeds, bare.values, hits, first.images, first.scale, (0.0, first.scale))
 
 
-def same_pictures(one: NDArray[np.int64], other: NDArray[np.int64]) -> bool:
-    """Say whether two lists of pictures are equal; most often they are one object."""
+def same_images(one: NDArray[np.int64], other: NDArray[np.int64]) -> bool:
+    """Say whether two lists of images are equal; most often they are one object."""
     return one is other or np.array_equal(one, other)
 
 
 def paired(one: Sample, other: Sample) -> Sample:
-    """Return the difference of two samples, seed by seed and picture by picture.
+    """Return the difference of two samples, seed by seed and image by image.
 
     Args:
         one: What is compared.
         other: What it is compared with.
 
     Returns:
-        One less the other on the seeds that both have; by picture where both are of the same.
+        One less the other on the seeds that both have; by image where both are of the same.
     """
     places = {seed: at for at, seed in enumerate(other.seeds)}
     left = [at for at, seed in enumerate(one.seeds) if seed in places]
     seeds = tuple(one.seeds[at] for at in left)
     right = [places[seed] for seed in seeds]
     values = tuple(one.values[i] - other.values[j] for i, j in zip(left, right, strict=True))
-    if one.hits is None or other.hits is None or one.pictures is None or other.pictures is None:
+    if one.hits is None or other.hits is None or one.images is None or other.images is None:
         return Sample(seeds, values)
-    if one.scale != other.scale or not same_pictures(one.pictures, other.pictures):
+    if one.scale != other.scale or not same_images(one.images, other.images):
         return Sample(seeds, values)
-    return Sample(seeds, values, one.hits[left] - other.hits[right], one.pictures, one.scale)
+    return Sample(seeds, values, one.hits[left] - other.hits[right], one.images, one.scale)
 
 
 def on_seeds(sample: Sample, seeds: Sequence[int]) -> Sample:

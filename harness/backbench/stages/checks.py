@@ -17,21 +17,21 @@ from backbench.options.training import ViewOptions
 from backbench.plugin import Attack
 from backbench.poison.poisoning import rates, read_manifest
 from backbench.seeds import derive
-from backbench.stages.inputs import attacked_sizes, facts_of, poisoned_pictures, stored_labels
+from backbench.stages.inputs import attacked_sizes, metadata_of, poisoned_images, stored_labels
 from backbench.stages.task import Task
 from backbench.store.flags import Flag
 from backbench.store.records import Record
-from backbench.views.visibility import covers_all, survival, warning
+from backbench.views.visibility import covers_all, visibility, warning
 
 #: View pairs of the estimate, or somewhat more: the poisons, some of them, or all several times.
 PAIRS = 4000
 
 
 def check_poison(task: Task) -> None:
-    """Hold a poison's manifest and pictures against its record and what its attack announces.
+    """Hold a poison's manifest and images against its record and what its attack announces.
 
     Args:
-        task: A stage that reads the poison and its data set.
+        task: A stage that reads the poison and its dataset.
 
     Raises:
         StageError: If they differ.
@@ -41,30 +41,30 @@ def check_poison(task: Task) -> None:
     labels = stored_labels(task.input("dataset"), "train")
     marks = list(read_manifest(folder / "train.jsonl"))
     chosen = np.array([mark.index for mark in marks], dtype=np.int64)
-    _refuse(task, record, _target_faults(attack, record))
+    _refuse(task, record, _target_problems(attack, record))
     if len(np.unique(chosen)) < len(chosen) or not set(chosen.tolist()) <= set(range(len(labels))):
-        fault = "train.jsonl lists a picture twice, or one that is not there"
-        _refuse(task, record, iter([fault]))
+        problem = "train.jsonl lists an image twice, or one that is not there"
+        _refuse(task, record, iter([problem]))
     said = np.array([mark.label for mark in marks], dtype=np.int64)
-    faults = list(_count_faults(attack, record, chosen, labels))
+    problems = list(_count_problems(attack, record, chosen, labels))
     if not np.array_equal(said, labels[chosen]):
-        faults.append("train.jsonl gives pictures other classes than the data set does")
-    if sorted(poisoned_pictures(folder)) != sorted(chosen.tolist()):
-        faults.append("the poisoned pictures are not those that train.jsonl lists")
-    _refuse(task, record, iter(faults))
+        problems.append("train.jsonl gives images other classes than the dataset does")
+    if sorted(poisoned_images(folder)) != sorted(chosen.tolist()):
+        problems.append("the poisoned images are not those that train.jsonl lists")
+    _refuse(task, record, iter(problems))
 
 
 def check_target(task: Task) -> None:
     """Hold the target in a poison's record against the one that its attack's options mean.
 
     Args:
-        task: A stage that reads the poison and its data set.
+        task: A stage that reads the poison and its dataset.
 
     Raises:
         StageError: If they differ.
     """
     record = task.record("poison")
-    _refuse(task, record, _target_faults(_attack(task), record))
+    _refuse(task, record, _target_problems(_attack(task), record))
 
 
 def check_trigger(
@@ -76,40 +76,40 @@ def check_trigger(
         task: The evaluation.
         poison: Key of the poison's stage.
         target: The class that ASR and false positives are counted for.
-        labels: True classes of the pictures that are evaluated, (N,).
+        labels: True classes of the images that are evaluated, (N,).
         classes: Class names.
 
     Raises:
         StageError: If the poison's record or options say another target, or its manifest is of
-            other pictures.
+            other images.
     """
     record = task.store.record(poison)
     if record is None:
         raise StageError(f"the poison {poison} of the trigger is not in the store: run it again")
-    faults = []
-    told = record.facts["target"]
+    problems = []
+    told = record.metadata["target"]
     if target != told:
-        faults.append(
-            f"the pictures with its trigger were made for target {_named(target, classes)}, and "
+        problems.append(
+            f"the images with its trigger were made for target {_named(target, classes)}, and "
             f"its record says {_named(told, classes)}"
         )
     meant = record.stage["plugin"]["options"].get("target")
     if meant in classes and (target is None or classes[target] != meant):
-        faults.append(
+        problems.append(
             f"ASR and FP would be counted for {_named(target, classes)}, and the options of its "
             f"attack say {meant}"
         )
     marks = list(read_manifest(task.store.artifact(poison) / "val.jsonl"))
     said = [(mark.index, mark.label) for mark in marks]
     if said != list(enumerate(labels.tolist())):
-        faults.append(
-            f"val.jsonl ({len(marks)} lines) is not of the {len(labels)} pictures that are "
+        problems.append(
+            f"val.jsonl ({len(marks)} lines) is not of the {len(labels)} images that are "
             "evaluated, in their order and with their classes"
         )
-    _refuse(task, record, iter(faults))
+    _refuse(task, record, iter(problems))
 
 
-def survival_flag(task: Task, views: Any) -> Iterator[Flag]:
+def visibility_flag(task: Task, views: Any) -> Iterator[Flag]:
     """Yield a flag if the trigger of a poison cannot work under a method's crops.
 
     Args:
@@ -127,20 +127,20 @@ def survival_flag(task: Task, views: Any) -> Iterator[Flag]:
     boxes = [mark.boxes for mark in marks]
     if covers_all(sizes, boxes):
         return
-    said = warning(survival(views, sizes, boxes, derive(task.seed, "survival")))
+    said = warning(visibility(views, sizes, boxes, derive(task.seed, "visibility")))
     if said:
-        yield Flag("trigger-survival", said)
+        yield Flag("trigger-visibility", said)
 
 
 def _attack(task: Task) -> Attack:
     implementation, options, _ = task.plugin_of("poison")
-    attack: Attack = implementation(options, facts_of(task))
+    attack: Attack = implementation(options, metadata_of(task))
     return attack
 
 
-def _target_faults(attack: Attack, record: Record) -> Iterator[str]:
-    classes, meant = attack.facts.classes, attack.target
-    told, name = record.facts["target"], record.facts["target_name"]
+def _target_problems(attack: Attack, record: Record) -> Iterator[str]:
+    classes, meant = attack.metadata.classes, attack.target
+    told, name = record.metadata["target"], record.metadata["target_name"]
     if told != meant:
         yield (
             f"its record says target {_named(told, classes)}, and the attack's options mean "
@@ -150,18 +150,19 @@ def _target_faults(attack: Attack, record: Record) -> Iterator[str]:
         yield f"its record calls class {told} {name!r}, and its name is {classes[told]!r}"
 
 
-def _count_faults(
+def _count_problems(
     attack: Attack, record: Record, chosen: NDArray[np.int64], labels: NDArray[np.int64]
 ) -> Iterator[str]:
     announced = attack.poisons
     if announced is not None and len(chosen) != announced:
         yield (
-            f"train.jsonl lists {len(chosen)} poisoned pictures, and the attack's options announce "
+            f"train.jsonl lists {len(chosen)} poisoned images, and the attack's options announce "
             f"{announced} of {len(labels)}"
         )
-    for name, value in rates(record.facts["target"], chosen, labels).items():
-        if record.facts[name] != value:
-            yield f"its record says {name} = {record.facts[name]}, and by train.jsonl it is {value}"
+    for name, value in rates(record.metadata["target"], chosen, labels).items():
+        if record.metadata[name] != value:
+            recorded = record.metadata[name]
+            yield f"its record has {name} = {recorded}; by train.jsonl it is {value}"
 
 
 def _named(target: int | None, classes: tuple[str, ...]) -> str:
@@ -170,13 +171,13 @@ def _named(target: int | None, classes: tuple[str, ...]) -> str:
     return f"{target} ({classes[target]})" if 0 <= target < len(classes) else str(target)
 
 
-def _refuse(task: Task, record: Record, faults: Iterator[str]) -> None:
-    """Stop the stage if there are faults.
+def _refuse(task: Task, record: Record, problems: Iterator[str]) -> None:
+    """Stop the stage if there are problems.
 
     Raises:
         StageError: Saying all of them, and how to make the poison anew.
     """
-    found = "; ".join(faults)
+    found = "; ".join(problems)
     if found:
         place = task.store.root / "records" / f"{record.key}.json"
         raise StageError(

@@ -1,7 +1,7 @@
 """What evaluations of this process have learnt, for others of the same encoder.
 
-An encoder is evaluated under every trigger, and on clean pictures each time: the head, and what it
-says of clean pictures, are the same each time. A worker keeps the latest few.
+An encoder is evaluated under every trigger, and on clean images each time: the head, and what it
+says of clean images, are the same each time. A worker keeps the latest few.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _TRIGGERED = {"triggered", "poison"}
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """An evaluator that has learnt, and what it said of the clean pictures.
+    """An evaluator that has learnt, and what it said of the clean images.
 
     Args:
         state: Its head; empty if it has none that could be kept.
-        clean: Scores of the clean validation pictures, (M, classes), by head.
-        selection: What it chose on training pictures, for the record.
+        clean: Scores of the clean validation images, (M, classes), by head.
+        selection: What it chose on training images, for the record.
     """
 
     state: Mapping[str, NDArray[Any]]

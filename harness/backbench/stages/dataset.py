@@ -1,4 +1,4 @@
-"""Read a data set once: every picture is decoded; kept are small ones, and what is asked for."""
+"""Read a dataset once: every image is decoded; kept are small ones, and what is asked for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from backbench.data.listing import FileDataset
 from backbench.data.packed import write_images
 from backbench.errors import DataError
 from backbench.images import ImageSet
-from backbench.plugin import Dataset, DatasetFacts, Split
+from backbench.plugin import Dataset, DatasetMetadata, Split
 from backbench.stages.inputs import INDEX, decoded_name
 from backbench.stages.task import Outcome, Task
 
@@ -31,26 +31,26 @@ def run(task: Task) -> Outcome:
     with _alone(task):
         made = task.store.record(task.stage.key)
         if made is not None:  # another process was faster; what this one gives is dropped
-            return Outcome(facts=made.facts, metrics=made.metrics)
+            return Outcome(metadata=made.metadata, metrics=made.metrics)
         return _run(task)
 
 
 def _run(task: Task) -> Outcome:
     implementation, options, _ = task.plugin()
     dataset: Dataset = implementation(options)
-    facts = dataset.facts()
-    index: dict[str, Any] = {"classes": facts.classes}
+    metadata = dataset.metadata()
+    index: dict[str, Any] = {"classes": metadata.classes}
     sizes: dict[str, Any] = {}
     decoded: dict[str, int | None] = {}
-    faults: list[str] = []
-    progress = _Progress(task, facts.train + facts.val)
+    problems: list[str] = []
+    progress = _Progress(task, metadata.train + metadata.val)
     for split in _SPLITS:
         kept = task.folder / decoded_name(split)
         try:
             images = _read(task, dataset, split, progress)
-            _check(images, split, facts)
-        except DataError as error:  # the other split's faults are told as well
-            faults.append(str(error))
+            _check(images, split, metadata)
+        except DataError as error:  # the other split's problems are told as well
+            problems.append(str(error))
             continue
         index[split] = {"sources": list(images.sources), "labels": images.labels.tolist()}
         sizes[split] = None
@@ -58,17 +58,17 @@ def _run(task: Task) -> Outcome:
             sizes[split] = images.pixels.shape[1:3]
             write_images(kept, images.pixels, images.labels)
         decoded[split] = kept.stat().st_size if kept.is_file() else None
-    if faults:
-        raise DataError("; ".join(faults))
+    if problems:
+        raise DataError("; ".join(problems))
     if isinstance(dataset, FileDataset):
         _check_content(task, dataset)
     (task.folder / INDEX).write_text(json.dumps(index) + "\n", encoding="utf-8")
-    found = {"dataset": asdict(facts), "sizes": sizes, "decoded": decoded}
-    return Outcome(facts={**found, "cache": getattr(options, "cache", None)})
+    found = {"dataset": asdict(metadata), "sizes": sizes, "decoded": decoded}
+    return Outcome(metadata={**found, "cache": getattr(options, "cache", None)})
 
 
 def _read(task: Task, dataset: Dataset, split: Split, progress: _Progress) -> ImageSet:
-    """Read every picture of a split; keep those that are files, if they are to be kept."""
+    """Read every image of a split; keep those that are files, if they are to be kept."""
     if not isinstance(dataset, FileDataset):
         images = dataset.load(split, verify=True)
         progress(len(images))
@@ -96,13 +96,13 @@ def _read(task: Task, dataset: Dataset, split: Split, progress: _Progress) -> Im
     return images
 
 
-def _check(images: ImageSet, split: Split, facts: DatasetFacts) -> None:
+def _check(images: ImageSet, split: Split, metadata: DatasetMetadata) -> None:
     """Hold a split against what was announced."""
-    expected = facts.train if split == "train" else facts.val
+    expected = metadata.train if split == "train" else metadata.val
     if len(images) != expected:
-        raise DataError(f"{split}: {expected} pictures announced, {len(images)} found")
-    if images.labels.min() < 0 or images.labels.max() >= len(facts.classes):
-        raise DataError(f"{split}: a label is outside [0, {len(facts.classes)})")
+        raise DataError(f"{split}: {expected} images announced, {len(images)} found")
+    if images.labels.min() < 0 or images.labels.max() >= len(metadata.classes):
+        raise DataError(f"{split}: a label is outside [0, {len(metadata.classes)})")
 
 
 def _check_content(task: Task, dataset: Dataset) -> None:
@@ -112,7 +112,7 @@ def _check_content(task: Task, dataset: Dataset) -> None:
         DataError: If one was changed since the run began.
     """
     if dataset.fingerprint(FileHashes(task.store.files_cache)) != task.stage.content:
-        raise DataError("a picture was changed while the data set was read: run again")
+        raise DataError("an image was changed while the dataset was read: run again")
 
 
 def _cores(task: Task) -> tuple[int, ...]:
@@ -123,7 +123,7 @@ def _cores(task: Task) -> tuple[int, ...]:
 
 @contextmanager
 def _alone(task: Task) -> Iterator[None]:
-    """Wait until no other process reads the same data set into the same store."""
+    """Wait until no other process reads the same dataset into the same store."""
     folder: Path = task.store.building(task.stage.key)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):

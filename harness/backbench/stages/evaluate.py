@@ -1,4 +1,4 @@
-"""Fit a classifier on clean pictures, and count what it says with and without the trigger."""
+"""Fit a classifier on clean images, and count what it says with and without the trigger."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from backbench.seeds import derive
 from backbench.stages.checks import check_target, check_trigger
 from backbench.stages.classifiers import Learnt, keep, name_of, recall
 from backbench.stages.features import FILE
-from backbench.stages.inputs import clean_images, facts_of, triggered_images
+from backbench.stages.inputs import clean_images, metadata_of, triggered_images
 from backbench.stages.task import Outcome, Task
 from backbench.store.predictions import PREDICTIONS, write_predictions
 from backbench.store.records import Record
@@ -46,7 +46,7 @@ from backbench.store.records import Record
 #: Where what an evaluator has learnt is kept.
 HEAD = "head.safetensors"
 
-#: Says in a stage's content that ``asr`` is a share of all pictures.
+#: Says in a stage's content that ``asr`` is a share of all images.
 ALL_IMAGES = "asr:all-images"
 
 #: Says in a stage's content which head is used instead of learning one; a SHA-256 follows.
@@ -76,18 +76,18 @@ def run(task: Task) -> Outcome:
         check_trigger(task, shown.poison, shown.target, labels, shown.classes)
     predicted: dict[str, dict[str, NDArray[np.int64]]] = {}
     tensors: dict[str, NDArray[Any]] = {"labels": labels}
-    for pictures in ("clean", *(("triggered",) if shown.poison is not None else ())):
-        scored = learnt.clean if pictures == "clean" else _by_head(shown.predict(pictures))
+    for version in ("clean", *(("triggered",) if shown.poison is not None else ())):
+        scored = learnt.clean if version == "clean" else _by_head(shown.predict(version))
         for name, scores in scored.items():
             if scores.shape != (len(labels), classes) or not np.isfinite(scores).all():
                 raise StageError(
-                    f"the evaluator gave scores {scores.shape} for {len(labels)} pictures of "
+                    f"the evaluator gave scores {scores.shape} for {len(labels)} images of "
                     f"{classes} classes, or some not finite"
                 )
             found = scores.argmax(axis=1)
-            predicted.setdefault(name, {})[pictures] = found
-            tensors[at(f"{pictures}_scores", name)] = scores.astype(np.float16)
-            tensors[at(f"{pictures}_predictions", name)] = found.astype(np.int32)
+            predicted.setdefault(name, {})[version] = found
+            tensors[at(f"{version}_scores", name)] = scores.astype(np.float16)
+            tensors[at(f"{version}_predictions", name)] = found.astype(np.int32)
     write_predictions(task.folder / PREDICTIONS, tensors)
 
     tables: dict[str, Any] = {}
@@ -95,11 +95,10 @@ def run(task: Task) -> Outcome:
     for name, found_on in predicted.items():
         clean, triggered = found_on["clean"], found_on.get("triggered")
         confusions = {
-            pictures: confusion_matrix(labels, found, classes)
-            for pictures, found in found_on.items()
+            version: confusion_matrix(labels, found, classes) for version, found in found_on.items()
         }
-        for pictures, confusion in confusions.items():
-            tables[at(pictures, name)] = class_table(confusion)
+        for version, confusion in confusions.items():
+            tables[at(version, name)] = class_table(confusion)
         text = per_class_csv(
             shown.classes,
             confusions["clean"],
@@ -112,7 +111,7 @@ def run(task: Task) -> Outcome:
         values = score(labels, clean, triggered, shown.target, classes, denominator=denominator)
         metrics |= {at(metric, name): value for metric, value in values.items()}
     (task.folder / "classes.json").write_text(json.dumps(tables) + "\n", encoding="utf-8")
-    facts: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "target": shown.target,
         "images": len(labels),
         "asr_denominator": denominator,
@@ -123,8 +122,8 @@ def run(task: Task) -> Outcome:
         "selection": dict(learnt.selection),
         "protocol": dict(task.stage.given.get("protocol", {})),
     }
-    facts |= {name: value for name, value in more.items() if value}
-    return Outcome(metrics=metrics, facts=facts)
+    metadata |= {name: value for name, value in more.items() if value}
+    return Outcome(metrics=metrics, metadata=metadata)
 
 
 def _settings(content: str) -> tuple[Denominator, str]:
@@ -168,7 +167,7 @@ def _learn(shown: _Shown, name: str) -> Learnt:
 
 
 def _what_it_says(shown: _Shown) -> Learnt:
-    """Return an evaluator's head, and its scores of the clean pictures."""
+    """Return an evaluator's head, and its scores of the clean images."""
     state = {name: np.array(array, order="C") for name, array in shown.evaluator.state().items()}
     clean = _by_head(shown.predict("clean"))
     return Learnt(state, clean, dict(shown.evaluator.selection()))
@@ -208,20 +207,20 @@ class _Shown(ABC):
 
     @abstractmethod
     def fit(self) -> None:
-        """Let it learn from the clean training pictures."""
+        """Let it learn from the clean training images."""
 
     @abstractmethod
     def labels(self) -> NDArray[np.int64]:
-        """Read the true classes of the validation pictures, (N,)."""
+        """Read the true classes of the validation images, (N,)."""
 
     @abstractmethod
-    def predict(self, pictures: str) -> Scores:
-        """Ask it about the validation pictures, ``clean`` or ``triggered``."""
+    def predict(self, version: str) -> Scores:
+        """Ask it about the validation images, ``clean`` or ``triggered``."""
 
 
 def _shown(task: Task) -> _Shown:
     info = cast("EvaluatorInfo", task.plugin()[2])
-    return _Pictures(task) if info.reads == "images" else _Features(task)
+    return _Images(task) if info.reads == "images" else _Features(task)
 
 
 class _Features(_Shown):
@@ -240,43 +239,43 @@ class _Features(_Shown):
         if task.has("triggered"):
             triggered = task.record("triggered")
             self.poison = triggered.stage["inputs"]["poison"]
-            self.target = triggered.facts["target"]
+            self.target = triggered.metadata["target"]
 
     def fit(self) -> None:
-        """Let it learn from the features of the clean training pictures."""
+        """Let it learn from the features of the clean training images."""
         features, labels = self._tensor("clean", "train"), self._tensor("clean", "train_labels")
         self.evaluator.fit(features, labels, len(self.classes))
 
     def labels(self) -> NDArray[np.int64]:
-        """Read the true classes of the validation pictures, (N,)."""
+        """Read the true classes of the validation images, (N,)."""
         labels = self._tensor("clean", "val_labels")
         if self.poison is not None:
             triggered = self._tensor("triggered", "val_labels")
             if not np.array_equal(triggered, labels):
-                raise StageError("the triggered pictures are not those of the clean evaluation")
+                raise StageError("the triggered images are not those of the clean evaluation")
         return labels
 
-    def predict(self, pictures: str) -> Scores:
-        """Ask it about the features of the validation pictures."""
-        return self.evaluator.predict(self._tensor(pictures, "val"))
+    def predict(self, version: str) -> Scores:
+        """Ask it about the features of the validation images."""
+        return self.evaluator.predict(self._tensor(version, "val"))
 
-    def _tensor(self, pictures: str, name: str) -> NDArray[Any]:
-        """Read one tensor of the features of clean or triggered pictures, and no other."""
-        with safe_open(self._task.input(pictures) / FILE, framework="numpy") as file:
+    def _tensor(self, version: str, name: str) -> NDArray[Any]:
+        """Read one tensor of the features of clean or triggered images, and no other."""
+        with safe_open(self._task.input(version) / FILE, framework="numpy") as file:
             found: NDArray[Any] = file.get_tensor(name)
         return found
 
 
 def _class_names(task: Task, features: Record) -> tuple[str, ...]:
-    """Return the class names of the data set that features are of."""
+    """Return the class names of the dataset that features are of."""
     dataset = task.store.record(features.stage["inputs"]["dataset"])
     if dataset is None:
-        raise StageError(f"the data set of {features.label!r} is not in the store")
-    return tuple(dataset.facts["dataset"]["classes"])
+        raise StageError(f"the dataset of {features.label!r} is not in the store")
+    return tuple(dataset.metadata["dataset"]["classes"])
 
 
-class _Pictures(_Shown):
-    """Pictures, and the encoder to ask about them."""
+class _Images(_Shown):
+    """Images, and the encoder to ask about them."""
 
     evaluator: ImageEvaluator
 
@@ -287,13 +286,13 @@ class _Pictures(_Shown):
         self._task = task
         network = load_encoder(task.input("encoder")).to(task.device)
         self._network = network.requires_grad_(requires_grad=False)
-        facts = facts_of(task)
-        self.classes = facts.classes
+        metadata = metadata_of(task)
+        self.classes = metadata.classes
         self.encoder = task.stage.inputs["encoder"]
         self.poison = task.stage.inputs.get("poison")
         if self.poison:
             check_target(task)
-        self.target = task.record("poison").facts["target"] if self.poison else None
+        self.target = task.record("poison").metadata["target"] if self.poison else None
         self.evaluator = implementation(
             options,
             EvaluationContext(
@@ -301,20 +300,20 @@ class _Pictures(_Shown):
                 device=task.device,
                 classes=len(self.classes),
                 progress=task.progress,
-                uniform=True if facts.size else None,
+                uniform=True if metadata.size else None,
             ),
         )
 
     def fit(self) -> None:
-        """Let it learn from the clean training pictures."""
+        """Let it learn from the clean training images."""
         self.evaluator.fit(self._network, clean_images(self._task, "train"))
 
     def labels(self) -> NDArray[np.int64]:
-        """Read the true classes of the validation pictures, (N,)."""
+        """Read the true classes of the validation images, (N,)."""
         return clean_images(self._task, "val").labels
 
-    def predict(self, pictures: str) -> Scores:
-        """Ask it about the validation pictures, whose labels it is not told."""
+    def predict(self, version: str) -> Scores:
+        """Ask it about the validation images, whose labels it is not told."""
         task = self._task
-        images = clean_images(task, "val") if pictures == "clean" else triggered_images(task)
+        images = clean_images(task, "val") if version == "clean" else triggered_images(task)
         return self.evaluator.predict(self._network, Unlabelled(images))

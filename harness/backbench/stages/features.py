@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backbench.stages.checks import check_target
-from backbench.stages.inputs import clean_images, facts_of, triggered_images
+from backbench.stages.inputs import clean_images, metadata_of, triggered_images
 from backbench.stages.task import Outcome, Task
 from backbench.store.tensors import TensorFile
 
@@ -23,7 +23,7 @@ FILE = "features.safetensors"
 def encoder_at(folder: Path, device: str) -> Encoder:
     """Return an encoder for evaluation; the same one while the same is asked for.
 
-    Clean pictures and those of each trigger are stages of their own, often of one worker.
+    Clean images and those of each trigger are stages of their own, often of one worker.
 
     Args:
         folder: The artifact that holds it.
@@ -36,9 +36,9 @@ def encoder_at(folder: Path, device: str) -> Encoder:
 
 
 def run(task: Task) -> Outcome:
-    """Write features of the clean splits or, with a poison, of the triggered pictures.
+    """Write features of the clean splits or, with a poison, of the triggered images.
 
-    Each batch goes to the file when it is there; memory does not grow with the pictures' number.
+    Each batch goes to the file when it is there; memory does not grow with the images' number.
     """
     import torch
 
@@ -54,7 +54,7 @@ def run(task: Task) -> Outcome:
         else {"train": clean_images(task, "train"), "val": clean_images(task, "val")}
     )
     # A training split that is too large for memory is seen as a validation split that is not.
-    uniform = True if facts_of(task).size else None
+    uniform = True if metadata_of(task).size else None
     width = encoder.feature_dim
     shapes = {split: (np.float32, (len(images), width)) for split, images in splits.items()}
     labels = {f"{split}_labels": np.asarray(images.labels) for split, images in splits.items()}
@@ -66,10 +66,10 @@ def run(task: Task) -> Outcome:
             task.progress(done, len(splits), {})
             for rows, found in extracted(encoder, images, device=task.device, uniform=uniform):
                 file.write(split, found, rows.start)
-    facts = {
-        "classes": len(task.record("dataset").facts["dataset"]["classes"]),
+    metadata = {
+        "classes": len(task.record("dataset").metadata["dataset"]["classes"]),
         "precision": resolve_precision("auto", torch.device(task.device)),
     }
     if task.has("poison"):
-        facts["target"] = task.record("poison").facts["target"]
-    return Outcome(facts=facts | {"dimensions": width})
+        metadata["target"] = task.record("poison").metadata["target"]
+    return Outcome(metadata=metadata | {"dimensions": width})

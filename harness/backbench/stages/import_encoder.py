@@ -21,11 +21,11 @@ def run(task: Task) -> Outcome:
         raise UsageError(f"{options.weights}: has changed since it was planned: run again")
     encoder, taken = import_encoder(options)
     save_encoder(task.folder, encoder)
-    facts = {
+    metadata = {
         "source": options.weights.name,
         "sha256": task.stage.content,
         "layout": options.layout,
         "taken": len(taken.tensors),
         "left": dict(sorted(taken.left.items())),
     }
-    return Outcome(facts=facts)
+    return Outcome(metadata=metadata)

@@ -16,40 +16,40 @@ from backbench.data.listing import FileDataset
 from backbench.data.packed import (
     MappedArray,
     MappedImages,
+    open_changed_images,
     open_images,
-    open_pictures,
 )
 from backbench.images import ImageSet, Overlay, Pixels, Subset
-from backbench.plugin import Attack, Dataset, DatasetFacts, Split
+from backbench.plugin import Attack, Dataset, DatasetMetadata, Split
 from backbench.poison.poisoning import Poison, TriggeredImages, read_manifest
 from backbench.stages.task import Task
 from backbench.store.index import Names
 
 INDEX = "index.json"
 
-#: The changed training pictures in a poison's artifact.
+#: The changed training images in a poison's artifact.
 POISONED = "images.safetensors"
 
 
-def facts_of(task: Task) -> DatasetFacts:
-    """Return the facts of the task's data set, as its stage found them."""
-    facts = task.record("dataset").facts["dataset"]
-    return DatasetFacts(
-        classes=tuple(facts["classes"]),
-        train=facts["train"],
-        val=facts["val"],
-        size=tuple(facts["size"]) if facts["size"] else None,
-        train_per_class=tuple(facts["train_per_class"]),
+def metadata_of(task: Task) -> DatasetMetadata:
+    """Return the metadata of the task's dataset, as its stage found them."""
+    metadata = task.record("dataset").metadata["dataset"]
+    return DatasetMetadata(
+        classes=tuple(metadata["classes"]),
+        train=metadata["train"],
+        val=metadata["val"],
+        size=tuple(metadata["size"]) if metadata["size"] else None,
+        train_per_class=tuple(metadata["train_per_class"]),
     )
 
 
 def decoded_name(split: Split) -> str:
-    """Return the file name of a split's decoded pictures, in the data set's artifact."""
+    """Return the file name of a split's decoded images, in the dataset's artifact."""
     return f"{split}.safetensors"
 
 
 def clean_images(task: Task, split: Split) -> ImageSet:
-    """Return a split of the task's data set, without poison.
+    """Return a split of the task's dataset, without poison.
 
     Raises:
         StoreError: If it is kept decoded, and damaged.
@@ -63,10 +63,10 @@ def clean_images(task: Task, split: Split) -> ImageSet:
 
 
 def stored_labels(folder: Path, split: Split) -> NDArray[np.int64]:
-    """Return the class index of every picture of a split, as a data set's stage wrote them down.
+    """Return the class index of every image of a split, as a dataset's stage wrote them down.
 
     Args:
-        folder: The data set's artifact.
+        folder: The dataset's artifact.
         split: Which split.
 
     Returns:
@@ -77,12 +77,12 @@ def stored_labels(folder: Path, split: Split) -> NDArray[np.int64]:
 
 
 def attacked_images(task: Task) -> tuple[ImageSet, Fit | None]:
-    """Return the training pictures as an attack meets them, and what becomes of them then.
+    """Return the training images as an attack meets them, and what becomes of them then.
 
-    They are :func:`clean_images`, but for a data set that keeps its pictures smaller than they
+    They are :func:`clean_images`, but for a dataset that keeps its images smaller than they
     are: an attacker puts the trigger on the file, before anybody makes it smaller.
     """
-    if isinstance(task.record("dataset").facts.get("cache"), int):  # a length, not a word
+    if isinstance(task.record("dataset").metadata.get("cache"), int):  # a length, not a word
         dataset = _dataset(task)
         if isinstance(dataset, FileDataset) and dataset.fit("train") != dataset.square("train"):
             return dataset.originals(), dataset.fit("train")
@@ -90,7 +90,7 @@ def attacked_images(task: Task) -> tuple[ImageSet, Fit | None]:
 
 
 def poison_of(task: Task, attack: Attack) -> Poison:
-    """Return the poisoned pictures of a training set, to be stamped.
+    """Return the poisoned images of a training set, to be stamped.
 
     Args:
         task: The poison's stage.
@@ -110,7 +110,7 @@ def training_images(task: Task) -> ImageSet:
     """Return the task's training set: with poison if it has any, without what was dropped."""
     images = clean_images(task, "train")
     if task.has("poison"):
-        images = Overlay(images, poisoned_pictures(task.input("poison")))
+        images = Overlay(images, poisoned_images(task.input("poison")))
     if task.has("sanitize"):
         dropped = load_file(task.input("sanitize") / "scores.safetensors")["scores"] > 0
         images = Subset(images, np.flatnonzero(~dropped))
@@ -118,9 +118,9 @@ def training_images(task: Task) -> ImageSet:
 
 
 def triggered_images(task: Task) -> TriggeredImages:
-    """Return the validation split with the trigger of the task's poison on every picture."""
+    """Return the validation split with the trigger of the task's poison on every image."""
     implementation, options, _ = task.plugin_of("poison")
-    attack: Attack = implementation(options, facts_of(task))
+    attack: Attack = implementation(options, metadata_of(task))
     marks = list(read_manifest(task.input("poison") / "val.jsonl"))
     return TriggeredImages(clean_images(task, "val"), attack, marks)
 
@@ -130,20 +130,20 @@ def _decoded(folder: Path, split: Split) -> MappedArray | MappedImages:
     return open_images(folder / decoded_name(split), Names(folder / INDEX, split))
 
 
-def poisoned_pictures(folder: Path) -> Mapping[int, Pixels]:
-    """Return the changed training pictures of a poison's artifact, by index.
+def poisoned_images(folder: Path) -> Mapping[int, Pixels]:
+    """Return the changed training images of a poison's artifact, by index.
 
     Raises:
         StoreError: If they are damaged.
     """
-    return open_pictures(folder / POISONED)
+    return open_changed_images(folder / POISONED)
 
 
 def attacked_sizes(task: Task, indices: Sequence[int]) -> NDArray[np.int64]:
-    """Return height and width of some poisoned pictures, as the attack met them.
+    """Return height and width of some poisoned images, as the attack met them.
 
     Args:
-        task: A stage that reads the poison and its data set.
+        task: A stage that reads the poison and its dataset.
         indices: Which of them, N.
 
     Returns:
@@ -151,8 +151,8 @@ def attacked_sizes(task: Task, indices: Sequence[int]) -> NDArray[np.int64]:
     """
     images, fit = attacked_images(task)
     if fit is None:
-        pictures = poisoned_pictures(task.input("poison"))  # mapped: no pixel is read
-        sizes = [pictures[index].shape[:2] for index in indices]
+        changed = poisoned_images(task.input("poison"))  # mapped: no pixel is read
+        sizes = [changed[index].shape[:2] for index in indices]
     else:
         sizes = [images.image(index).shape[:2] for index in indices]
     return np.asarray(sizes, dtype=np.int64).reshape(-1, 2)

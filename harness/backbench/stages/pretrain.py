@@ -13,10 +13,10 @@ from backbench.images import ImageSet, Pixels
 from backbench.plugin import Attack
 from backbench.plugin.registry import load_registry
 from backbench.seeds import derive
-from backbench.stages.checks import check_poison, survival_flag
-from backbench.stages.inputs import facts_of, training_images
+from backbench.stages.checks import check_poison, visibility_flag
+from backbench.stages.inputs import metadata_of, training_images
 from backbench.stages.task import Outcome, Task, stage_as_json, stage_from_json
-from backbench.store.flags import as_facts
+from backbench.store.flags import as_metadata
 from backbench.store.store import Store
 from backbench.training.sentinels import training_flags
 
@@ -32,7 +32,7 @@ def run(task: Task) -> Outcome:
     from backbench.nn import save_encoder
     from backbench.training.device import arithmetic
     from backbench.training.distributed import together
-    from backbench.training.monitor import asked_about
+    from backbench.training.monitor import held_out_indices
 
     _, options, _ = task.plugin()
     if task.has("poison"):
@@ -41,22 +41,22 @@ def run(task: Task) -> Outcome:
     places = task.places(options.devices)
     with together(places, f"{__name__}:follow", order, task.folder.parent) as ranks:
         encoder, log, images = _train(task, ranks)
-    asked = images.labels[asked_about(len(images), task.seed)]
+    asked = images.labels[held_out_indices(len(images), task.seed)]
     save_encoder(task.folder, encoder)
     with (task.folder / "log.jsonl").open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(entry) + "\n" for entry in log)
     device = torch.device(task.device)
     flags = [
-        *(survival_flag(task, getattr(options, "views", None)) if task.has("poison") else ()),
+        *(visibility_flag(task, getattr(options, "views", None)) if task.has("poison") else ()),
         *training_flags(log, asked),
     ]
-    facts = {
+    metadata = {
         "images": len(images),
         "last": log[-1] if log else {},
-        "arithmetic": arithmetic(options, device).facts(device, encoder, len(places)),
-        **as_facts(flags),
+        "arithmetic": arithmetic(options, device).metadata(device, encoder, len(places)),
+        **as_metadata(flags),
     }
-    return Outcome(facts=facts)
+    return Outcome(metadata=metadata)
 
 
 def follow(ranks: Ranks, device: str, order: Mapping[str, Any]) -> None:
@@ -73,7 +73,7 @@ def follow(ranks: Ranks, device: str, order: Mapping[str, Any]) -> None:
 
 
 def _train(task: Task, ranks: Ranks) -> tuple[Encoder, list[dict[str, float]], ImageSet]:
-    """Return the encoder, the log and the training pictures."""
+    """Return the encoder, the log and the training images."""
     from backbench.nn import SSLMethod
     from backbench.training.loop import pretrain
 
@@ -88,7 +88,7 @@ def _train(task: Task, ranks: Ranks) -> tuple[Encoder, list[dict[str, float]], I
         seed=task.seed,
         device=task.device,
         progress=task.progress,
-        size=facts_of(task).size,
+        size=metadata_of(task).size,
         trigger=_trigger(task) if task.has("poison") else None,
         checkpoint=task.checkpoint,
         ranks=ranks,
@@ -97,14 +97,14 @@ def _train(task: Task, ranks: Ranks) -> tuple[Encoder, list[dict[str, float]], I
 
 
 def _trigger(task: Task) -> Trigger:
-    """Return what the attack puts on pictures that are evaluated, for the monitor alone."""
+    """Return what the attack puts on images that are evaluated, for the monitor alone."""
     from backbench.training.monitor import Trigger
 
     implementation, options, _ = task.plugin_of("poison")
-    attack: Attack = implementation(options, facts_of(task))
+    attack: Attack = implementation(options, metadata_of(task))
 
-    def stamp(picture: Pixels, index: int) -> Pixels:
+    def stamp(image: Pixels, index: int) -> Pixels:
         rng = np.random.default_rng(derive(task.seed, "monitor", "trigger", index))
-        return attack.stamp(picture, rng, "val").pixels
+        return attack.stamp(image, rng, "val").pixels
 
     return Trigger(stamp, attack.target)

@@ -1,6 +1,6 @@
 """Stages that are done, and whose artifact is not what it would be if they were done now.
 
-Their keys stay, and so does what was made from them: pictures are the same, in another form.
+Their keys stay, and so does what was made from them: images are the same, in another form.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def outdated(plan: Plan, store: Store) -> list[str]:
         plan: What is to be run.
         store: Where stages are done.
     """
-    kinds = {StageKind.DATASET: _lacks_pictures, StageKind.POISON: _in_old_form}
+    kinds = {StageKind.DATASET: _lacks_images, StageKind.POISON: _in_old_form}
     done = store.done()
     found = []
     for key, stage in plan.stages.items():
@@ -29,14 +29,14 @@ def outdated(plan: Plan, store: Store) -> list[str]:
     return found
 
 
-def _lacks_pictures(stage: Stage, record: Record) -> bool:
-    """Say whether decoded pictures are to be kept, as was not asked for when the stage ran."""
+def _lacks_images(stage: Stage, record: Record) -> bool:
+    """Say whether decoded images are to be kept, as was not asked for when the stage ran."""
     wanted = stage.plugin.options.get("cache", "off") if stage.plugin else "off"
-    decoded = record.facts.get("decoded", {})
+    decoded = record.metadata.get("decoded", {})
     lacking = not decoded or None in decoded.values()
-    return wanted != "off" and lacking and record.facts.get("cache") != wanted
+    return wanted != "off" and lacking and record.metadata.get("cache") != wanted
 
 
 def _in_old_form(_stage: Stage, record: Record) -> bool:
-    """Say whether poisoned pictures are PNG files."""
+    """Say whether poisoned images are PNG files."""
     return POISONED not in record.files

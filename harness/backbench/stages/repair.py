@@ -1,4 +1,4 @@
-"""Mend an encoder with a defense. It sees the encoder and clean pictures, never the attack."""
+"""Mend an encoder with a defense. It sees the encoder and clean images, never the attack."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def run(task: Task) -> Outcome:
     if not isinstance(repaired, Encoder):
         raise StageError(f"the defense gave a {type(repaired).__name__}, not an Encoder")
     save_encoder(task.folder, repaired)
-    facts: dict[str, object] = {"clean_fraction": max(asked, default=0.0)}
+    metadata: dict[str, object] = {"clean_fraction": max(asked, default=0.0)}
     if isinstance(options, TrainingOptions):
         device = torch.device(task.device)
-        facts["arithmetic"] = arithmetic(options, device).facts(device, repaired)
-    return Outcome(facts=facts)
+        metadata["arithmetic"] = arithmetic(options, device).metadata(device, repaired)
+    return Outcome(metadata=metadata)
 
 
 def context_of(
@@ -49,7 +49,7 @@ def context_of(
 
     Args:
         task: The stage.
-        trusted: Indices of the training pictures that may be given away as clean; all if ``None``.
+        trusted: Indices of the training images that may be given away as clean; all if ``None``.
         most: Largest fraction of the training set that a defense may ask for.
         asked: Gets each fraction that the defense asks for.
     """

@@ -54,7 +54,7 @@ def run_stage(
 
     Returns:
         The record, as published. Its seconds are this process's; where a training was taken up
-        from a checkpoint, ``facts.resumed`` is the number of epochs done before.
+        from a checkpoint, ``metadata.resumed`` is the number of epochs done before.
     """
     module = importlib.import_module(_MODULES[stage.kind.value])
     key = stage.key
@@ -73,7 +73,7 @@ def run_stage(
             key=key,
             stage=describe(stage),
             label=stage.label,
-            facts=carried(stage.label, {**outcome.facts, **resumed}, _read(stage, store)),
+            metadata=carried(stage.label, {**outcome.metadata, **resumed}, _read(stage, store)),
             metrics=outcome.metrics,
             files=hash_files(folder),
             provenance={
@@ -111,7 +111,7 @@ def _inputs(stage: Stage, store: Store, registry: Registry) -> dict[str, Any]:
 
     Returns:
         ``plugins``: name, distribution and version, as installed here, of the plugin of every
-        stage that it read, by role; ``data``: content of the data set that all this leads to,
+        stage that it read, by role; ``data``: content of the dataset that all this leads to,
         ``None`` where there is none.
     """
     plugins: dict[str, str] = {}
@@ -129,7 +129,7 @@ def _inputs(stage: Stage, store: Store, registry: Registry) -> dict[str, Any]:
 
 
 def _fingerprint(record: Record, store: Store) -> str | None:
-    """Return the content of the data set that a stage was made from."""
+    """Return the content of the dataset that a stage was made from."""
     if "data" in record.provenance:
         found: str | None = record.provenance["data"]
         return found

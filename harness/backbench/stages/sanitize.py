@@ -1,4 +1,4 @@
-"""Let a defense score the training pictures. It sees pixels and an encoder, never the attack.
+"""Let a defense score the training images. It sees pixels and an encoder, never the attack.
 
 When it is done, its scores are held against the manifest of the poison.
 """
@@ -24,7 +24,7 @@ MOST_CLEAN = 0.5
 
 
 def _poisoned(task: Task, images: int) -> NDArray[np.bool_]:
-    """Say of each training picture whether it is poisoned."""
+    """Say of each training image whether it is poisoned."""
     poisoned = np.zeros(images, dtype=bool)
     if task.has("poison"):
         for mark in read_manifest(task.input("poison") / "train.jsonl"):
@@ -33,7 +33,7 @@ def _poisoned(task: Task, images: int) -> NDArray[np.bool_]:
 
 
 def run(task: Task) -> Outcome:
-    """Write a score for each training picture; those above 0 are dropped."""
+    """Write a score for each training image; those above 0 are dropped."""
     from backbench.nn import load_encoder
 
     implementation, options, _ = task.plugin()
@@ -46,10 +46,14 @@ def run(task: Task) -> Outcome:
     context = context_of(task, np.flatnonzero(~poisoned), MOST_CLEAN, asked)
     scores = np.asarray(defense.sanitize(encoder, images, context), dtype=np.float64)
     if scores.shape != (len(images),) or not np.isfinite(scores).all():
-        raise StageError(f"the defense gave scores {scores.shape} for {len(images)} pictures")
+        raise StageError(f"the defense gave scores {scores.shape} for {len(images)} images")
     dropped = int((scores > 0).sum())
     if dropped == len(images):
-        raise StageError("the defense dropped every training picture")
+        raise StageError("the defense dropped every training image")
     save_file({"scores": scores}, task.folder / "scores.safetensors")
-    facts = {"images": len(images), "dropped": dropped, "clean_fraction": max(asked, default=0.0)}
-    return Outcome(facts=facts, metrics=detection(scores, poisoned))
+    metadata = {
+        "images": len(images),
+        "dropped": dropped,
+        "clean_fraction": max(asked, default=0.0),
+    }
+    return Outcome(metadata=metadata, metrics=detection(scores, poisoned))

@@ -22,7 +22,7 @@ Progress = Callable[[int, int, Mapping[str, float]], None]
 class Outcome:
     """What a stage's record shall say besides the usual."""
 
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 

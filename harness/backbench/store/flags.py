@@ -37,29 +37,29 @@ class Raised(NamedTuple):
         return f"{self.stage}: {self.name}: {self.sentence}"
 
 
-def as_facts(flags: Iterable[Flag]) -> dict[str, Any]:
+def as_metadata(flags: Iterable[Flag]) -> dict[str, Any]:
     """Return what a stage says of its flags: ``flags``, or nothing where there are none."""
     found = [flag._asdict() for flag in flags]
     return {"flags": found} if found else {}
 
 
-def carried(label: str, facts: Mapping[str, Any], inputs: Iterable[Record]) -> dict[str, Any]:
-    """Return the facts of a stage's record, with the flags of what it was made of.
+def carried(label: str, metadata: Mapping[str, Any], inputs: Iterable[Record]) -> dict[str, Any]:
+    """Return the metadata of a stage's record, with the flags of what it was made of.
 
     Args:
         label: The stage's.
-        facts: What the stage says; ``flags`` as :func:`as_facts` gives them.
+        metadata: What the stage says; ``flags`` as :func:`as_metadata` gives them.
         inputs: Records of the stages that it has read.
     """
     before = (flag for record in inputs for flag in raised_in(record))
-    own = (Raised(label, one["name"], one["sentence"]) for one in facts.get("flags", ()))
+    own = (Raised(label, one["name"], one["sentence"]) for one in metadata.get("flags", ()))
     found = [flag._asdict() for flag in dict.fromkeys((*before, *own))]
-    return {**facts, "flags": found} if found else dict(facts)
+    return {**metadata, "flags": found} if found else dict(metadata)
 
 
 def raised_in(record: Record) -> tuple[Raised, ...]:
     """Return the flags in a record; what a stranger may have put there instead is none."""
-    found = record.facts.get("flags")
+    found = record.metadata.get("flags")
     return tuple(
         Raised(*(_printable(one.get(field)) for field in Raised._fields))
         for one in (found if isinstance(found, list) else ())

@@ -1,4 +1,4 @@
-"""The names of a data set's pictures, read from its index one by one."""
+"""The names of a dataset's images, read from its index one by one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NEXT: Final = re.compile(rb'[\s,]*("(?:[^"\\]|\\.)*")')
 class Names(Sequence[str]):
     """Names in a mapped ``index.json``: of each, only where it stands is in memory.
 
-    As strings, the names of a million pictures take a hundred megabytes, in every process that
+    As strings, the names of a million images take a hundred megabytes, in every process that
     looks at one of them.
 
     Args:

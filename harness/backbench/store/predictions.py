@@ -1,6 +1,6 @@
-"""What an evaluation has said of each picture, as it is stored: compressed, and read by the part.
+"""What an evaluation has said of each image, as it is stored: compressed, and read by the part.
 
-A file of NumPy's, ``numpy.load`` reads it: ``labels``, and of each head and each sort of pictures
+A file of NumPy's, ``numpy.load`` reads it: ``labels``, and of each head and each sort of images
 ``clean_predictions`` and ``clean_scores``. Stores made before it have the same in a file that is
 not compressed; that one is read too.
 """
@@ -23,7 +23,7 @@ from backbench.errors import StoreError
 from backbench.metrics import Ints, at
 from backbench.store.records import Record
 
-#: File of an evaluation's artifact that holds what was predicted of each picture.
+#: File of an evaluation's artifact that holds what was predicted of each image.
 PREDICTIONS = "predictions.npz"
 
 #: Its name in older stores.

@@ -20,7 +20,7 @@ class Record:
         key: The stage's key.
         stage: Kind, plugin, options, seed, inputs and content fingerprint: what the key is of.
         label: For people.
-        facts: What the stage tells about its artifact: counts, shapes, the target class.
+        metadata: What the stage tells about its artifact: counts, shapes, the target class.
         metrics: Numbers of an evaluation, by name; fractions in [0, 1].
         files: Size and SHA-256 of every file of the artifact.
         provenance: Versions, commit, device, threads, switches, content of the data: see
@@ -35,7 +35,7 @@ class Record:
     key: str
     stage: Mapping[str, Any]
     label: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)

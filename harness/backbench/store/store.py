@@ -8,7 +8,7 @@
       records/<key>.json       one JSON record a stage: it exists if and only if the stage is done
       failures/<key>.json      why the last try of a stage failed
       checkpoints/<key>.safetensors   how far a training has come; gone when its stage is done
-      building/<key>/…         how far the decoding of a data set has come; gone when it is done
+      building/<key>/…         how far the decoding of a dataset has come; gone when it is done
       imported/<SHA-256>/…     bundles of others, as they came
       files.json               remembered hashes of outside files
       logs/  tmp/  lock        workers' output; what is being written; held by a run

@@ -14,8 +14,8 @@ _SETTINGS = ((-3, 2**30), (-2, 2**26), (-1, 2**31 - 1))
 def keep_memory() -> bool:
     """Let this process keep the memory of large temporaries, where the C library is glibc.
 
-    By default glibc gives each back to the system and takes it again: views of small pictures
-    then spend a third of their time on page faults. Changes no number.
+    By default glibc gives each back to the system and takes it again: views of small images
+    then spend a third of their time on page problems. Changes no number.
 
     Returns:
         Whether the C library has taken the settings.

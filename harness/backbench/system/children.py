@@ -1,4 +1,4 @@
-"""Worker processes for pictures: they end with their parent, and give results in order."""
+"""Worker processes for images: they end with their parent, and give results in order."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from typing import Any, Final, TypeVar
 
 from backbench.system.allocator import keep_memory
 
-#: With fewer pictures than this, starting processes takes longer than the work.
+#: With fewer images than this, starting processes takes longer than the work.
 WORTH_PROCESSES: Final = 200
-#: Pictures that a process takes at a time, and such bundles that wait for each process.
+#: Images that a process takes at a time, and such bundles that wait for each process.
 _BUNDLE: Final = 8
 _WAITING: Final = 4
 

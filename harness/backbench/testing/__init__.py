@@ -8,7 +8,7 @@
 
     class TestChecker(AttackContract):
         info = CHECKER
-        options = {"target": "bee"}  # small settings that fit `facts`
+        options = {"target": "bee"}  # small settings that fit `metadata`
 
 The tests are the promises of :mod:`backbench.plugin` and :mod:`backbench.nn`. They run on a CPU
 in seconds, and need pytest, which backbench itself does not.
@@ -28,7 +28,7 @@ pytest.register_assert_rewrite(
 )
 
 from backbench.testing.attack import AttackContract  # noqa: E402 - its asserts are rewritten
-from backbench.testing.base import FACTS, PluginContract  # noqa: E402
+from backbench.testing.base import METADATA, PluginContract  # noqa: E402
 from backbench.testing.dataset import DatasetContract  # noqa: E402
 from backbench.testing.defense import DefenseContract  # noqa: E402
 from backbench.testing.evaluator import EvaluatorContract, ImageEvaluatorContract  # noqa: E402
@@ -36,7 +36,7 @@ from backbench.testing.metric import MetricContract  # noqa: E402
 from backbench.testing.ssl_method import SSLMethodContract  # noqa: E402
 
 __all__ = [
-    "FACTS",
+    "METADATA",
     "AttackContract",
     "DatasetContract",
     "DefenseContract",

@@ -12,7 +12,7 @@ import numpy as np
 from backbench.images import Pixels
 from backbench.model import StageKind
 from backbench.plugin import Attack, Split
-from backbench.testing.base import PluginContract, global_generators_untouched, pictures
+from backbench.testing.base import PluginContract, global_generators_untouched, sample_images
 from backbench.testing.hygiene import Trial, assert_same, run_twice
 
 _SPLITS: tuple[Split, ...] = get_args(Split)
@@ -29,23 +29,23 @@ class AttackContract(PluginContract):
 
     def attack(self) -> Attack:
         """Make the attack anew, as each worker does."""
-        made: Attack = self.implementation()(self.settings(), self.facts)
+        made: Attack = self.implementation()(self.settings(), self.metadata)
         return made
 
-    def picture(self) -> Pixels:
-        """Make a picture to stamp, of the size of the contract's data set."""
-        return pictures(self.facts).image(0)
+    def image(self) -> Pixels:
+        """Make an image to stamp, of the size of the contract's dataset."""
+        return sample_images(self.metadata).image(0)
 
     def test_target_is_a_class_or_none(self) -> None:
-        """The target is an index of the data set's classes."""
+        """The target is an index of the dataset's classes."""
         target = self.attack().target
-        assert target is None or target in range(len(self.facts.classes))
+        assert target is None or target in range(len(self.metadata.classes))
 
     # -- choose -------------------------------------------------------------------------------
 
     def test_choice_is_distinct_and_in_range(self) -> None:
-        """One picture or more, none twice, none that is not there; as many as announced."""
-        labels = pictures(self.facts).labels
+        """One image or more, none twice, none that is not there; as many as announced."""
+        labels = sample_images(self.metadata).labels
         chosen = np.asarray(self.attack().choose(labels, np.random.default_rng(0)))
         assert chosen.ndim == 1
         assert np.issubdtype(chosen.dtype, np.integer)
@@ -56,7 +56,7 @@ class AttackContract(PluginContract):
 
     def test_choice_depends_on_the_generator_alone(self) -> None:
         """Equal generators give equal choices, whoever is asked and how often."""
-        labels, attack = pictures(self.facts).labels, self.attack()
+        labels, attack = sample_images(self.metadata).labels, self.attack()
         with global_generators_untouched():
             first = attack.choose(labels, np.random.default_rng(7))
             again = attack.choose(labels, np.random.default_rng(7))
@@ -66,73 +66,73 @@ class AttackContract(PluginContract):
 
     def test_labels_are_not_changed(self) -> None:
         """Poisons keep their labels: self-supervised training does not see them."""
-        labels = pictures(self.facts).labels
+        labels = sample_images(self.metadata).labels
         before = labels.copy()
         self.attack().choose(labels, np.random.default_rng(0))
         np.testing.assert_array_equal(labels, before)
 
     def test_poisons_do_not_follow_from_the_validation_split(self, tmp_path: Path) -> None:
-        """Choice and poisons are the same whatever pictures of the evaluation are stamped."""
-        trial = Trial(kind=StageKind.POISON, plugin=self.plugin(), facts=self.facts)
+        """Choice and poisons are the same whatever images of the evaluation are stamped."""
+        trial = Trial(kind=StageKind.POISON, plugin=self.plugin(), metadata=self.metadata)
         assert_same(run_twice(tmp_path, trial), "train.jsonl", "images.safetensors")
 
     # -- stamp --------------------------------------------------------------------------------
 
     def test_stamp_does_not_change_its_input(self) -> None:
-        """The clean picture stays clean."""
-        picture = self.picture()
-        before = picture.copy()
+        """The clean image stays clean."""
+        image = self.image()
+        before = image.copy()
         for split in _SPLITS:
-            self.attack().stamp(picture, np.random.default_rng(0), split)
-        np.testing.assert_array_equal(picture, before)
+            self.attack().stamp(image, np.random.default_rng(0), split)
+        np.testing.assert_array_equal(image, before)
 
     def test_stamp_keeps_shape_and_dtype(self) -> None:
-        """A stamped picture is a picture of the same size."""
+        """A stamped image is an image of the same size."""
         for split in _SPLITS:
-            stamp = self.attack().stamp(self.picture(), np.random.default_rng(0), split)
-            assert stamp.pixels.shape == self.picture().shape
+            stamp = self.attack().stamp(self.image(), np.random.default_rng(0), split)
+            assert stamp.pixels.shape == self.image().shape
             assert stamp.pixels.dtype == np.uint8
 
-    def test_stamp_depends_on_picture_generator_and_split_alone(self) -> None:
-        """The triggered pictures are stamped again, elsewhere, when they are looked at."""
-        attack, picture = self.attack(), self.picture()
+    def test_stamp_depends_on_image_generator_and_split_alone(self) -> None:
+        """The triggered images are stamped again, elsewhere, when they are looked at."""
+        attack, image = self.attack(), self.image()
         for split in _SPLITS:
             with global_generators_untouched():
-                first = attack.stamp(picture, np.random.default_rng(7), split)
-                attack.stamp(255 - picture, np.random.default_rng(8), split)
-                again = attack.stamp(picture, np.random.default_rng(7), split)
-                other = self.attack().stamp(picture, np.random.default_rng(7), split)
+                first = attack.stamp(image, np.random.default_rng(7), split)
+                attack.stamp(255 - image, np.random.default_rng(8), split)
+                again = attack.stamp(image, np.random.default_rng(7), split)
+                other = self.attack().stamp(image, np.random.default_rng(7), split)
             for stamp in (again, other):
                 np.testing.assert_array_equal(first.pixels, stamp.pixels)
                 assert (first.boxes, first.opacity) == (stamp.boxes, stamp.opacity)
 
-    def test_stamp_changes_the_picture_inside_its_boxes_only(self) -> None:
+    def test_stamp_changes_the_image_inside_its_boxes_only(self) -> None:
         """The manifest says where the trigger is: nothing may change elsewhere."""
-        picture = self.picture()
+        image = self.image()
         for split in _SPLITS:
             for seed in _SEEDS:
-                stamp = self.attack().stamp(picture, np.random.default_rng(seed), split)
-                changed = (stamp.pixels != picture).any(axis=2)
+                stamp = self.attack().stamp(image, np.random.default_rng(seed), split)
+                changed = (stamp.pixels != image).any(axis=2)
                 for x, y, width, height in stamp.boxes:
                     changed[y : y + height, x : x + width] = False
                 assert not changed.any(), f"{split}, seed {seed}: changed outside {stamp.boxes}"
 
     def test_stamp_shows(self) -> None:
-        """Some stamped picture differs from the clean one."""
-        picture = self.picture()
+        """Some stamped image differs from the clean one."""
+        image = self.image()
         for split in _SPLITS:
             stamps = [
-                self.attack().stamp(picture, np.random.default_rng(seed), split).pixels
+                self.attack().stamp(image, np.random.default_rng(seed), split).pixels
                 for seed in _SEEDS
             ]
-            assert any((pixels != picture).any() for pixels in stamps)
+            assert any((pixels != image).any() for pixels in stamps)
 
-    def test_boxes_lie_on_the_picture(self) -> None:
-        """Each reported box has an area and is inside the picture; opacity is a share."""
-        height, width = self.picture().shape[:2]
+    def test_boxes_lie_on_the_image(self) -> None:
+        """Each reported box has an area and is inside the image; opacity is a share."""
+        height, width = self.image().shape[:2]
         for split in _SPLITS:
             for seed in _SEEDS:
-                stamp = self.attack().stamp(self.picture(), np.random.default_rng(seed), split)
+                stamp = self.attack().stamp(self.image(), np.random.default_rng(seed), split)
                 for box in stamp.boxes:
                     assert min(box.x, box.y) >= 0
                     assert min(box.width, box.height) > 0

@@ -20,11 +20,11 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from backbench.images import ArrayImages
-from backbench.plugin import DatasetFacts, PluginInfo
+from backbench.plugin import DatasetMetadata, PluginInfo
 from backbench.plugin.registry import GROUP, Origin, Registered, Registry, load_registry
 
-#: A small data set: three classes, of 16, 14 and 10 training pictures of 32 pixels.
-FACTS = DatasetFacts(
+#: A small dataset: three classes, of 16, 14 and 10 training images of 32 pixels.
+METADATA = DatasetMetadata(
     classes=("ant", "bee", "cat"), train=40, val=12, size=(32, 32), train_per_class=(16, 14, 10)
 )
 
@@ -35,12 +35,12 @@ class PluginContract(ABC):
     Attributes:
         info: The record that the plugin announces.
         options: Small settings, as a benchmark file would give them.
-        facts: The data set that the settings are for.
+        metadata: The dataset that the settings are for.
     """
 
     info: ClassVar[PluginInfo]
     options: Mapping[str, Any] = {}
-    facts: DatasetFacts = FACTS
+    metadata: DatasetMetadata = METADATA
 
     @property
     @abstractmethod
@@ -112,8 +112,8 @@ class PluginContract(ABC):
             self.info.options.model_validate({**self.options, "no_such_option_": 1})
 
     def test_settings_fit_the_data_set(self) -> None:
-        """The options find no fault with the data set of this contract."""
-        assert list(self.settings().faults(self.facts)) == []
+        """The options find no problem with the dataset of this contract."""
+        assert list(self.settings().problems(self.metadata)) == []
 
     def test_presets_are_valid(self) -> None:
         """Every preset is valid, if need be with the options that this contract gives."""
@@ -150,19 +150,19 @@ def descriptions(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str
                 yield from descriptions(inner, f"{prefix}{name}.")
 
 
-def pictures(facts: DatasetFacts, seed: int = 0) -> ArrayImages:
-    """Make a training set for a contract: noise around a colour of each class.
+def sample_images(metadata: DatasetMetadata, seed: int = 0) -> ArrayImages:
+    """Make a training set for a contract: noise around a color of each class.
 
     Args:
-        facts: How many pictures, of which classes and size (32 pixels if they differ).
-        seed: Seed of the colours and the noise.
+        metadata: How many images, of which classes and size (32 pixels if they differ).
+        seed: Seed of the colors and the noise.
     """
     rng = np.random.default_rng(seed)
-    height, width = facts.size or (32, 32)
-    labels = np.repeat(np.arange(len(facts.classes), dtype=np.int64), facts.train_per_class)
-    colours = rng.integers(64, 192, (len(facts.classes), 1, 1, 3))
+    height, width = metadata.size or (32, 32)
+    labels = np.repeat(np.arange(len(metadata.classes), dtype=np.int64), metadata.train_per_class)
+    colors = rng.integers(64, 192, (len(metadata.classes), 1, 1, 3))
     noise = rng.integers(-60, 61, (len(labels), height, width, 3))
-    pixels = (colours[labels] + noise).astype(np.uint8)
+    pixels = (colors[labels] + noise).astype(np.uint8)
     return ArrayImages(pixels, labels, [f"train/{index:06d}" for index in range(len(labels))])
 
 

@@ -1,4 +1,4 @@
-"""What a data set promises."""
+"""What a dataset promises."""
 
 # ruff: noqa: S101 - asserting is what a test does
 
@@ -17,47 +17,47 @@ _SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 class DatasetContract(PluginContract):
-    """Subclass it, and set ``info`` and ``options`` that name a small data set.
+    """Subclass it, and set ``info`` and ``options`` that name a small dataset.
 
     Where it must be made first, set ``self.options`` in an autouse fixture of your class.
     """
 
     @property
     def base(self) -> type[Dataset]:
-        """A data set."""
+        """A dataset."""
         return Dataset
 
     def dataset(self) -> Dataset:
-        """Make the data set anew, as each worker does."""
+        """Make the dataset anew, as each worker does."""
         made: Dataset = self.implementation()(self.settings())
         return made
 
     def test_implementation_does_not_import_torch(self) -> None:
-        """``backbench check`` asks data sets for their facts: their module must be light."""
+        """``backbench check`` asks datasets for their metadata: their module must be light."""
         module = self.info.target.partition(":")[0]
         assert not imports_torch(module), f"importing {module} imports torch"
 
     def test_classes_have_names_of_their_own(self) -> None:
         """Class names are there and distinct."""
-        classes = self.dataset().facts().classes
+        classes = self.dataset().metadata().classes
         assert len(classes) > 0
         assert len(set(classes)) == len(classes)
 
-    def test_facts_are_what_is_loaded(self) -> None:
-        """Numbers of pictures, of each class, and the common size are as announced."""
-        facts = self.dataset().facts()
+    def test_metadata_are_what_is_loaded(self) -> None:
+        """Numbers of images, of each class, and the common size are as announced."""
+        metadata = self.dataset().metadata()
         train, val = self.dataset().load("train"), self.dataset().load("val")
-        assert (len(train), len(val)) == (facts.train, facts.val)
-        counts = np.bincount(train.labels, minlength=len(facts.classes))
-        assert tuple(counts.tolist()) == tuple(facts.train_per_class)
-        if facts.size is not None:
+        assert (len(train), len(val)) == (metadata.train, metadata.val)
+        counts = np.bincount(train.labels, minlength=len(metadata.classes))
+        assert tuple(counts.tolist()) == tuple(metadata.train_per_class)
+        if metadata.size is not None:
             for images in (train, val):
                 shapes = {images.image(index).shape[:2] for index in range(len(images))}
-                assert shapes == {tuple(facts.size)}
+                assert shapes == {tuple(metadata.size)}
 
     def test_labels_are_classes(self) -> None:
-        """Labels are int64, one a picture, each the index of a class."""
-        classes = len(self.dataset().facts().classes)
+        """Labels are int64, one an image, each the index of a class."""
+        classes = len(self.dataset().metadata().classes)
         for split in _SPLITS:
             images = self.dataset().load(split)
             assert images.labels.dtype == np.int64
@@ -65,31 +65,31 @@ class DatasetContract(PluginContract):
             assert images.labels.min() >= 0
             assert images.labels.max() < classes
 
-    def test_pictures_are_rgb_bytes(self) -> None:
-        """Every picture is (H, W, 3), uint8; a uniform set gives the same ones as an array."""
+    def test_images_are_rgb_bytes(self) -> None:
+        """Every image is (H, W, 3), uint8; a uniform set gives the same ones as an array."""
         for split in _SPLITS:
             images = self.dataset().load(split)
             for index in range(len(images)):
-                picture = images.image(index)
-                assert picture.dtype == np.uint8
-                assert picture.ndim == 3
-                assert picture.shape[2] == 3
+                image = images.image(index)
+                assert image.dtype == np.uint8
+                assert image.ndim == 3
+                assert image.shape[2] == 3
                 if images.pixels is not None:
-                    np.testing.assert_array_equal(picture, images.pixels[index])
+                    np.testing.assert_array_equal(image, images.pixels[index])
 
-    def test_validation_pictures_share_one_size(self) -> None:
+    def test_validation_images_share_one_size(self) -> None:
         """Encoders are evaluated at one size."""
         val = self.dataset().load("val")
         assert len({val.image(index).shape for index in range(len(val))}) == 1
 
-    def test_sources_name_one_picture_each(self) -> None:
-        """A manifest names pictures by their sources."""
+    def test_sources_name_one_image_each(self) -> None:
+        """A manifest names images by their sources."""
         for split in _SPLITS:
             images = self.dataset().load(split)
             assert len(set(images.sources)) == len(images.sources) == len(images)
 
     def test_loading_again_gives_the_same(self) -> None:
-        """Pictures, labels and sources are the same each time, verified or not."""
+        """Images, labels and sources are the same each time, verified or not."""
         for split in _SPLITS:
             first, again = self.dataset().load(split), self.dataset().load(split, verify=False)
             np.testing.assert_array_equal(first.labels, again.labels)

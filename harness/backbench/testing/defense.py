@@ -13,7 +13,7 @@ import numpy as np
 from backbench.images import ArrayImages, Subset, Unlabelled
 from backbench.model import StageKind
 from backbench.plugin import CleanImages, Defense, DefenseContext, DefenseInfo
-from backbench.testing.base import PluginContract, global_generators_untouched, pictures
+from backbench.testing.base import PluginContract, global_generators_untouched, sample_images
 from backbench.testing.hygiene import Trial, assert_same, run_twice
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class DefenseContract(PluginContract):
     """Subclass it; set ``info``, and ``options`` that are small.
 
-    The encoder is a tiny one with random weights, the pictures are those of ``facts``; what is
+    The encoder is a tiny one with random weights, the images are those of ``metadata``; what is
     asked of the defense follows from ``acts_on``.
     """
 
@@ -47,7 +47,7 @@ class DefenseContract(PluginContract):
                 "strides": [1, 2],
                 "stem_width": 4,
             },
-            image_size=min(self.facts.size or (32, 32)),
+            image_size=min(self.metadata.size or (32, 32)),
             mean=(0.5, 0.5, 0.5),
             std=(0.25, 0.25, 0.25),
         )
@@ -57,7 +57,7 @@ class DefenseContract(PluginContract):
 
     def context(self, seed: int = 0) -> DefenseContext:
         """Make what the harness gives to a defense besides its input."""
-        images = pictures(self.facts)
+        images = sample_images(self.metadata)
 
         def clean(fraction: float) -> CleanImages:
             assert 0 < fraction <= 1, f"clean({fraction}): a fraction lies in (0, 1]"
@@ -79,12 +79,12 @@ class DefenseContract(PluginContract):
         return np.asarray(defense.sanitize(encoder, Unlabelled(images), self.context()))
 
     def test_result_is_what_the_record_says(self) -> None:
-        """An encoder of the same architecture; or a finite score a picture, not all above 0."""
+        """An encoder of the same architecture; or a finite score an image, not all above 0."""
         import torch
 
         from backbench.nn import Encoder
 
-        encoder, images = self.encoder(), pictures(self.facts)
+        encoder, images = self.encoder(), sample_images(self.metadata)
         result = self.apply(encoder, images)
         if self.info.acts_on == "encoder":
             assert isinstance(result, Encoder)
@@ -98,13 +98,13 @@ class DefenseContract(PluginContract):
         else:
             assert result.shape == (len(images),)
             assert np.isfinite(result).all()
-            assert (result <= 0).any(), "every picture would be dropped"
+            assert (result <= 0).any(), "every image would be dropped"
 
     def test_its_input_is_not_changed(self) -> None:
-        """The encoder keeps its weights, its mode and its gradients; the pictures their pixels."""
+        """The encoder keeps its weights, its mode and its gradients; the images their pixels."""
         import torch
 
-        encoder, images = self.encoder(), pictures(self.facts)
+        encoder, images = self.encoder(), sample_images(self.metadata)
         before, pixels = self.encoder(), images.pixels.copy()
         result = self.apply(encoder, images)
         assert result is not encoder
@@ -118,8 +118,8 @@ class DefenseContract(PluginContract):
 
     def test_result_depends_on_its_input_and_the_seed_alone(self) -> None:
         """Done twice with one seed, it gives the same."""
-        first = self.apply(self.encoder(), pictures(self.facts))
-        again = self.apply(self.encoder(), pictures(self.facts))
+        first = self.apply(self.encoder(), sample_images(self.metadata))
+        again = self.apply(self.encoder(), sample_images(self.metadata))
         if self.info.acts_on == "encoder":
             weights = zip(first.state_dict().values(), again.state_dict().values(), strict=True)
             assert all(bool((one == other).all()) for one, other in weights)
@@ -132,14 +132,14 @@ class DefenseContract(PluginContract):
         trial = Trial(
             kind=StageKind.REPAIR if repairs else StageKind.SANITIZE,
             plugin=self.plugin(),
-            facts=self.facts,
+            metadata=self.metadata,
             encoder=self.encoder(),
         )
         assert_same(run_twice(tmp_path, trial), "encoder.safetensors", "scores.safetensors")
 
     def test_global_generators_are_untouched(self) -> None:
         """The defense leaves no trace in the generators of others."""
-        encoder, images = self.encoder(), pictures(self.facts)
+        encoder, images = self.encoder(), sample_images(self.metadata)
         self.implementation()
         with global_generators_untouched():
             self.apply(encoder, images)

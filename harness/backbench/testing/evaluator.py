@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from backbench.images import ArrayImages, Subset
 from backbench.model import StageKind
-from backbench.plugin import DatasetFacts, EvaluationContext, Evaluator, ImageEvaluator, Scores
-from backbench.testing.base import PluginContract, global_generators_untouched, pictures
+from backbench.plugin import DatasetMetadata, EvaluationContext, Evaluator, ImageEvaluator, Scores
+from backbench.testing.base import PluginContract, global_generators_untouched, sample_images
 from backbench.testing.hygiene import Trial, assert_same, assert_same_scores, run_twice
 
 if TYPE_CHECKING:
@@ -47,12 +47,12 @@ class _ClassifierContract(PluginContract):
         """Return the classes of what it is asked about."""
 
     def test_scores_have_a_column_for_each_class(self) -> None:
-        """Scores are finite, one a picture and class, of every head."""
+        """Scores are finite, one an image and class, of every head."""
         for scores in self.asked(self.fitted()).values():
             assert scores.shape == (len(self.truth()), _CLASSES)
             assert np.isfinite(scores).all()
 
-    def test_a_class_without_pictures_has_a_column_too(self) -> None:
+    def test_a_class_without_images_has_a_column_too(self) -> None:
         """There may be more classes than labels that occur; none is predicted unseen."""
         for scores in self.asked(self.fitted(classes=_CLASSES + 1)).values():
             assert scores.shape[1] == _CLASSES + 1
@@ -70,7 +70,7 @@ class _ClassifierContract(PluginContract):
         """Return what the evaluator's stage is given."""
 
     def test_nothing_is_learnt_from_the_validation_split(self, tmp_path: Path) -> None:
-        """The head, and what it says of a picture, are the same whatever else is asked about."""
+        """The head, and what it says of an image, are the same whatever else is asked about."""
         folders = run_twice(tmp_path, self.trial())
         assert_same(folders, "head.safetensors")
         assert_same_scores(folders)
@@ -100,7 +100,7 @@ class EvaluatorContract(_ClassifierContract):
     Features are three clouds of 30 points in 8 dimensions, far from each other.
     """
 
-    facts = DatasetFacts(
+    metadata = DatasetMetadata(
         classes=("ant", "bee", "cat"),
         train=_CLASSES * _PER_CLASS,
         val=_CLASSES * _PER_CLASS,
@@ -133,7 +133,7 @@ class EvaluatorContract(_ClassifierContract):
         return Trial(
             kind=StageKind.EVALUATE,
             plugin=self.plugin(),
-            facts=self.facts,
+            metadata=self.metadata,
             features=lambda split: clouds(int(split == "val")),
         )
 
@@ -146,8 +146,8 @@ class EvaluatorContract(_ClassifierContract):
         for scores in self.asked(self.fitted()).values():
             assert (scores.argmax(axis=1) == self.truth()).mean() >= 0.95
 
-    def test_a_picture_is_scored_whatever_its_company(self) -> None:
-        """Clean and triggered pictures are asked for apart: neither may move the other."""
+    def test_a_image_is_scored_whatever_its_company(self) -> None:
+        """Clean and triggered images are asked for apart: neither may move the other."""
         features = clouds(1)[0]
         evaluator = self.fitted()
         parts = [by_head(evaluator.predict(part)) for part in (features[:7], features[7:])]
@@ -155,7 +155,7 @@ class EvaluatorContract(_ClassifierContract):
             both = np.concatenate([part[name] for part in parts])
             np.testing.assert_allclose(both, scores, rtol=1e-4, atol=1e-5)
 
-    def test_a_picture_without_features_is_scored(self) -> None:
+    def test_a_image_without_features_is_scored(self) -> None:
         """Features of zeros, as a dead encoder gives them, still give finite scores."""
         scores = by_head(self.fitted().predict(np.zeros((2, _DIMENSIONS), np.float32)))
         assert all(np.isfinite(one).all() for one in scores.values())
@@ -171,15 +171,15 @@ class EvaluatorContract(_ClassifierContract):
 
 
 class ImageEvaluatorContract(_ClassifierContract):
-    """Subclass it, and set ``info`` and ``options``: a few epochs that learn to tell colours apart.
+    """Subclass it, and set ``info`` and ``options``: a few epochs that learn to tell colors apart.
 
-    Pictures are 40 of 32 pixels, in three classes that differ in colour; the encoder is a
+    Images are 40 of 32 pixels, in three classes that differ in color; the encoder is a
     tiny-resnet with the weights of the start.
     """
 
     @property
     def base(self) -> type[ImageEvaluator]:
-        """An evaluator that reads pictures."""
+        """An evaluator that reads images."""
         return ImageEvaluator
 
     def made(self, seed: int = 0, classes: int = _CLASSES) -> ImageEvaluator:
@@ -189,38 +189,38 @@ class ImageEvaluatorContract(_ClassifierContract):
         return made
 
     def fitted(self, seed: int = 0, classes: int = _CLASSES) -> ImageEvaluator:
-        """Make the evaluator and let it learn the colours."""
+        """Make the evaluator and let it learn the colors."""
         evaluator = self.made(seed, classes)
-        evaluator.fit(encoder(), pictures(self.facts))
+        evaluator.fit(encoder(), sample_images(self.metadata))
         return evaluator
 
     def shown(self) -> ArrayImages:
-        """Return the pictures that it is asked about: those that it learnt from, upside down."""
-        images = pictures(self.facts)
+        """Return the images that it is asked about: those that it learnt from, upside down."""
+        images = sample_images(self.metadata)
         upside_down = np.ascontiguousarray(images.pixels[:, ::-1])
         return ArrayImages(upside_down, np.full(len(images), -1), images.sources)
 
     def asked(self, evaluator: Any) -> Heads:
-        """Return its scores of these pictures."""
+        """Return its scores of these images."""
         return by_head(evaluator.predict(encoder(), self.shown()))
 
     def trial(self) -> Trial:
-        """Return the pictures of the contract, and the encoder."""
+        """Return the images of the contract, and the encoder."""
         return Trial(
-            kind=StageKind.EVALUATE, plugin=self.plugin(), facts=self.facts, encoder=encoder()
+            kind=StageKind.EVALUATE, plugin=self.plugin(), metadata=self.metadata, encoder=encoder()
         )
 
     def truth(self) -> NDArray[np.int64]:
-        """Return the classes of these pictures, which it is not told."""
-        return pictures(self.facts).labels
+        """Return the classes of these images, which it is not told."""
+        return sample_images(self.metadata).labels
 
-    def test_colours_are_learnt(self) -> None:
-        """Pictures of different colours are told apart, by one head at least."""
+    def test_colors_are_learnt(self) -> None:
+        """Images of different colors are told apart, by one head at least."""
         found = [scores.argmax(axis=1) for scores in self.asked(self.fitted()).values()]
         assert max((one == self.truth()).mean() for one in found) >= 0.9
 
-    def test_a_picture_is_scored_whatever_its_company(self) -> None:
-        """Clean and triggered pictures are asked for apart: neither may move the other."""
+    def test_a_image_is_scored_whatever_its_company(self) -> None:
+        """Clean and triggered images are asked for apart: neither may move the other."""
         evaluator, images = self.fitted(), self.shown()
         halves = np.split(np.arange(len(images)), [7])
         parts = [by_head(evaluator.predict(encoder(), Subset(images, half))) for half in halves]
@@ -229,12 +229,12 @@ class ImageEvaluatorContract(_ClassifierContract):
             np.testing.assert_allclose(both, scores, rtol=1e-3, atol=1e-4)
 
     def test_its_input_is_not_changed(self) -> None:
-        """Pictures, labels and the encoder are only read."""
-        network, images, evaluator = encoder(), pictures(self.facts), self.made()
+        """Images, labels and the encoder are only read."""
+        network, images, evaluator = encoder(), sample_images(self.metadata), self.made()
         evaluator.fit(network, images)
         evaluator.predict(network, images)
-        np.testing.assert_array_equal(images.pixels, pictures(self.facts).pixels)
-        np.testing.assert_array_equal(images.labels, pictures(self.facts).labels)
+        np.testing.assert_array_equal(images.pixels, sample_images(self.metadata).pixels)
+        np.testing.assert_array_equal(images.labels, sample_images(self.metadata).labels)
         assert not network.training
         assert all(parameter.grad is None for parameter in network.parameters())
         for name, tensor in encoder().state_dict().items():
@@ -242,7 +242,7 @@ class ImageEvaluatorContract(_ClassifierContract):
 
 
 def encoder() -> Encoder:
-    """Make a tiny-resnet for pictures of 32 pixels, in evaluation mode; always the same."""
+    """Make a tiny-resnet for images of 32 pixels, in evaluation mode; always the same."""
     import torch
 
     from backbench.nn import Encoder, EncoderSpec
@@ -279,6 +279,6 @@ def clouds(seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.repeat(np.arange(_CLASSES, dtype=np.int64), _PER_CLASS))
-    centres = 3 * np.eye(_CLASSES, _DIMENSIONS)
-    features = centres[labels] + 0.3 * rng.standard_normal((len(labels), _DIMENSIONS))
+    centers = 3 * np.eye(_CLASSES, _DIMENSIONS)
+    features = centers[labels] + 0.3 * rng.standard_normal((len(labels), _DIMENSIONS))
     return features.astype(np.float32), labels

@@ -17,13 +17,13 @@ from safetensors.numpy import save_file
 
 from backbench.images import ArrayImages
 from backbench.model import Stage, StageKind
-from backbench.plugin import DatasetFacts, PluginInfo
+from backbench.plugin import DatasetMetadata, PluginInfo
 from backbench.plugin.registry import Registry
 from backbench.stages.task import Task
 from backbench.store.predictions import PREDICTIONS, load_predictions
 from backbench.store.records import Record
 from backbench.store.store import Store
-from backbench.testing.base import pictures
+from backbench.testing.base import sample_images
 
 if TYPE_CHECKING:
     from backbench.nn import Encoder
@@ -62,14 +62,14 @@ class Trial:
     Args:
         kind: Of the stage.
         plugin: The plugin's class, its validated options and its record.
-        facts: The data set.
+        metadata: The dataset.
         encoder: The encoder that the stage reads, if it reads one.
         features: Clean features of both splits, for an evaluator that reads features.
     """
 
     kind: StageKind
     plugin: tuple[type[Any], Any, PluginInfo]
-    facts: DatasetFacts
+    metadata: DatasetMetadata
     encoder: Encoder | None = None
     features: Features | None = None
 
@@ -77,8 +77,8 @@ class Trial:
 def run_twice(folder: Path, trial: Trial) -> tuple[Path, Path]:
     """Run a stage over two stores; return the folders that it has written.
 
-    Training pictures, seed and everything else are the same. The first half of the validation
-    pictures is the same too; the others are other pictures, and all have other labels.
+    Training images, seed and everything else are the same. The first half of the validation
+    images is the same too; the others are other images, and all have other labels.
 
     Args:
         folder: An empty folder.
@@ -88,7 +88,7 @@ def run_twice(folder: Path, trial: Trial) -> tuple[Path, Path]:
 
 
 def assert_same(folders: tuple[Path, Path], *names: str) -> None:
-    """Assert that files which follow from the training pictures alone are the same.
+    """Assert that files which follow from the training images alone are the same.
 
     Args:
         folders: What :func:`run_twice` gave.
@@ -99,11 +99,11 @@ def assert_same(folders: tuple[Path, Path], *names: str) -> None:
         assert first.is_file() == second.is_file()
         if first.is_file():
             same = first.read_bytes() == second.read_bytes()
-            assert same, f"{name} is another where the validation pictures are others"
+            assert same, f"{name} is another where the validation images are others"
 
 
 def assert_same_scores(folders: tuple[Path, Path]) -> None:
-    """Assert that the pictures that both validation splits have are scored alike."""
+    """Assert that the images that both validation splits have are scored alike."""
     first, second = (load_predictions((folder / PREDICTIONS).read_bytes()) for folder in folders)
     for name, scores in first.items():
         if "scores" in name:
@@ -113,25 +113,25 @@ def assert_same_scores(folders: tuple[Path, Path]) -> None:
                 second[name][:half].astype(np.float64),
                 rtol=1e-2,
                 atol=1e-2,
-                err_msg=f"{name} are others where other validation pictures are others",
+                err_msg=f"{name} are others where other validation images are others",
             )
 
 
-def validation(facts: DatasetFacts, which: int) -> ArrayImages:
-    """Make one of two validation splits, which share the pictures of the first half.
+def validation(metadata: DatasetMetadata, which: int) -> ArrayImages:
+    """Make one of two validation splits, which share the images of the first half.
 
     Args:
-        facts: Their number, size and classes.
+        metadata: Their number, size and classes.
         which: 0 or 1.
     """
-    height, width = facts.size or (32, 32)
-    shape = (facts.val, height, width, 3)
+    height, width = metadata.size or (32, 32)
+    shape = (metadata.val, height, width, 3)
     pixels = np.random.default_rng(100).integers(0, 256, shape, dtype=np.uint8)
-    half = facts.val // 2
+    half = metadata.val // 2
     own = np.random.default_rng(101 + which).integers(0, 256, shape, dtype=np.uint8)
     pixels[half:] = own[half:]
-    labels = (np.arange(facts.val) + which) % len(facts.classes)
-    return ArrayImages(pixels, labels, [f"val/{index:06d}" for index in range(facts.val)])
+    labels = (np.arange(metadata.val) + which) % len(metadata.classes)
+    return ArrayImages(pixels, labels, [f"val/{index:06d}" for index in range(metadata.val)])
 
 
 def _run(root: Path, trial: Trial, which: int) -> Path:
@@ -140,7 +140,7 @@ def _run(root: Path, trial: Trial, which: int) -> Path:
     store.prepare()
     out.mkdir()
     inputs = {"dataset": DATASET}
-    _put_dataset(store, trial.facts, which)
+    _put_dataset(store, trial.metadata, which)
     if trial.encoder is not None:
         from backbench.nn import save_encoder
 
@@ -162,10 +162,10 @@ def _run(root: Path, trial: Trial, which: int) -> Path:
     return out
 
 
-def _put_dataset(store: Store, facts: DatasetFacts, which: int) -> None:
-    splits = {"train": pictures(facts), "val": validation(facts, which)}
-    folder = _put(store, DATASET, facts={"dataset": asdict(facts)})
-    index: dict[str, Any] = {"classes": facts.classes}
+def _put_dataset(store: Store, metadata: DatasetMetadata, which: int) -> None:
+    splits = {"train": sample_images(metadata), "val": validation(metadata, which)}
+    folder = _put(store, DATASET, metadata={"dataset": asdict(metadata)})
+    index: dict[str, Any] = {"classes": metadata.classes}
     for name, images in splits.items():
         tensors: dict[str, NDArray[Any]] = {"pixels": images.pixels, "labels": images.labels}
         save_file(tensors, folder / f"{name}.safetensors")

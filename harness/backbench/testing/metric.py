@@ -39,7 +39,7 @@ class MetricContract(PluginContract):
     def ask(self, *, attacked: bool, target: int | None) -> float | None:
         """Ask for the metric of some predictions, which it must not change."""
         rng = np.random.default_rng(0)
-        classes = len(self.facts.classes)
+        classes = len(self.metadata.classes)
         labels = np.arange(20 * classes) % classes
         clean = np.where(rng.random(len(labels)) < 0.7, labels, rng.integers(classes))
         triggered = np.where(rng.random(len(labels)) < 0.5, clean, classes - 1)

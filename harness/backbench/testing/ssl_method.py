@@ -13,7 +13,7 @@ import numpy as np
 
 from backbench.images import ArrayImages
 from backbench.model import StageKind
-from backbench.testing.base import PluginContract, global_generators_untouched, pictures
+from backbench.testing.base import PluginContract, global_generators_untouched, sample_images
 from backbench.testing.hygiene import Trial, assert_same, run_twice
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class SSLMethodContract(PluginContract):
         return pretrain(
             self.implementation(),
             self.settings(),
-            images or pictures(self.facts),
+            images or sample_images(self.metadata),
             seed=seed,
             device="cpu",
             progress=_ignore,
@@ -52,7 +52,7 @@ class SSLMethodContract(PluginContract):
 
     @contextmanager
     def method(self) -> Iterator[tuple[SSLMethod, Batch]]:
-        """Build the method as the training loop does, and give a batch of pictures."""
+        """Build the method as the training loop does, and give a batch of images."""
         import torch
 
         from backbench.nn import TrainingContext
@@ -60,7 +60,7 @@ class SSLMethodContract(PluginContract):
         from backbench.training.loop import seeded
         from backbench.views.batches import open_source
 
-        options, images, device = self.settings(), pictures(self.facts), torch.device("cpu")
+        options, images, device = self.settings(), sample_images(self.metadata), torch.device("cpu")
         views = getattr(options, "views", None)
         size = views.size if isinstance(views, ViewOptions) else None
         context = TrainingContext(
@@ -81,23 +81,23 @@ class SSLMethodContract(PluginContract):
         assert all(np.isfinite(list(epoch.values())).all() for epoch in log)
 
     def test_loss_falls_on_one_batch(self) -> None:
-        """Twenty steps of the optimiser on the same views lower the loss, and move the encoder."""
+        """Twenty steps of the optimizer on the same views lower the loss, and move the encoder."""
         import torch
 
-        from backbench.training.loop import build_optimiser
+        from backbench.training.loop import build_optimizer
 
         with self.method() as (method, batch):
             with torch.no_grad():
                 views = method.views(batch)
-            optimiser = build_optimiser(method, self.settings().optimiser)
+            optimizer = build_optimizer(method, self.settings().optimizer)
             before = [parameter.detach().clone() for parameter in method.encoder.parameters()]
             losses = []
             for _ in range(_STEPS):
                 loss = method.training_loss(views)
                 assert loss.shape == ()
-                optimiser.zero_grad(set_to_none=True)
+                optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
+                optimizer.step()
                 losses.append(float(loss.detach()))
             assert np.isfinite(losses).all()
             assert np.mean(losses[-5:]) < np.mean(losses[:5])
@@ -105,7 +105,7 @@ class SSLMethodContract(PluginContract):
             assert any(not torch.equal(old, new) for old, new in moved)
 
     def test_views_depend_on_the_batch_alone(self) -> None:
-        """The same pictures in the same epoch give the same views."""
+        """The same images in the same epoch give the same views."""
         import torch
 
         with self.method() as (method, batch), torch.no_grad():
@@ -115,14 +115,14 @@ class SSLMethodContract(PluginContract):
             assert torch.equal(one, other)
 
     def test_every_parameter_has_one_group(self) -> None:
-        """What is trained is in exactly one of the optimiser's parameter groups."""
+        """What is trained is in exactly one of the optimizer's parameter groups."""
         with self.method() as (method, _):
             grouped = [id(one) for group in method.param_groups() for one in group["params"]]
             trained = {id(one) for one in method.parameters() if one.requires_grad}
         assert len(grouped) == len(set(grouped))
         assert set(grouped) == trained
 
-    def test_encoder_maps_pictures_to_features(self) -> None:
+    def test_encoder_maps_images_to_features(self) -> None:
         """The encoder takes (B, 3, S, S) in [0, 1] and gives finite float32 (B, D)."""
         import torch
 
@@ -172,7 +172,7 @@ class SSLMethodContract(PluginContract):
             return pretrain(
                 self.implementation(),
                 options,
-                pictures(self.facts),
+                sample_images(self.metadata),
                 seed=0,
                 device="cpu",
                 progress=progress,
@@ -192,18 +192,18 @@ class SSLMethodContract(PluginContract):
 
     def test_labels_are_not_used(self) -> None:
         """Other labels give the same weights."""
-        images = pictures(self.facts)
+        images = sample_images(self.metadata)
         relabelled = ArrayImages(images.pixels, images.labels[::-1].copy(), images.sources)
         assert _same_weights(self.pretrain(images)[0], self.pretrain(relabelled)[0])
 
     def test_weights_do_not_follow_from_the_validation_split(self, tmp_path: Path) -> None:
         """The encoder is the same whatever the validation split holds."""
-        trial = Trial(kind=StageKind.PRETRAIN, plugin=self.plugin(), facts=self.facts)
+        trial = Trial(kind=StageKind.PRETRAIN, plugin=self.plugin(), metadata=self.metadata)
         assert_same(run_twice(tmp_path, trial), "encoder.safetensors", "log.jsonl")
 
-    def test_pictures_are_not_changed(self) -> None:
+    def test_images_are_not_changed(self) -> None:
         """The training set is only read."""
-        images = pictures(self.facts)
+        images = sample_images(self.metadata)
         before = images.pixels.copy()
         self.pretrain(images)
         np.testing.assert_array_equal(images.pixels, before)

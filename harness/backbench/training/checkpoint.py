@@ -1,9 +1,9 @@
 """The state of a training at the end of an epoch: one safetensors file, no pickle.
 
 It holds what the next epoch depends on besides the options: parameters, buffers and extra state
-of the task (queues and their places among them), the optimiser's state, the state of torch's
+of the task (queues and their places among them), the optimizer's state, the state of torch's
 generators and the scaler of gradients; and the history so far. All else of an epoch (the order of
-the pictures, their views, the learning rate) follows from the seed and the epoch's number.
+the images, their views, the learning rate) follows from the seed and the epoch's number.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LOG = logging.getLogger(__name__)
 #: Version of the file; another one is not read.
 FORMAT = 1
 
-_MODEL, _OPTIMISER, _RANDOM = "model.", "optimiser.", "random."
+_MODEL, _OPTIMIZER, _RANDOM = "model.", "optimizer.", "random."
 
 
 @dataclass(slots=True)
@@ -38,14 +38,14 @@ class Trained:
 
     Args:
         task: The network, with its queues and averages.
-        optimiser: Its optimiser.
+        optimizer: Its optimizer.
         scaler: Scales gradients where they are fp16.
         device: Where the training runs.
         history: One record an epoch.
     """
 
     task: TrainingTask
-    optimiser: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     device: torch.device
     history: list[dict[str, float]] = field(default_factory=list)
@@ -84,7 +84,7 @@ class Checkpoints:
             if values["format"] != FORMAT or values["identity"] != self._identity:
                 raise ValueError("it belongs to another training")  # noqa: TRY301 - said below
             model = _expected(trained.task, tensors)
-            state = _optimiser_state(trained.optimiser, tensors, values["optimiser"])
+            state = _optimizer_state(trained.optimizer, tensors, values["optimizer"])
             random = {name: tensors[_RANDOM + name] for name in _generators(trained.device)}
             history = [dict(record) for record in values["history"]]
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -92,8 +92,8 @@ class Checkpoints:
             _LOG.warning("%s: not used: %s; training starts anew", self._path, reason)
             return
         trained.task.load_state_dict(model)
-        trained.optimiser.load_state_dict(state)
-        _lay_out(trained.optimiser)
+        trained.optimizer.load_state_dict(state)
+        _lay_out(trained.optimizer)
         trained.scaler.load_state_dict(values["scaler"])
         for name, generator in random.items():
             _set_generator(name, generator, trained.device)
@@ -117,12 +117,12 @@ class Checkpoints:
 
 def _state(trained: Trained) -> tuple[dict[str, Tensor], dict[str, Any]]:
     tensors = {_MODEL + name: value for name, value in _distinct(trained.task).items()}
-    state = trained.optimiser.state_dict()["state"]
+    state = trained.optimizer.state_dict()["state"]
     kept: dict[str, Any] = {}
     for number, entries in state.items():
         for name, value in entries.items():
             if isinstance(value, Tensor):
-                tensors[f"{_OPTIMISER}{number}.{name}"] = value
+                tensors[f"{_OPTIMIZER}{number}.{name}"] = value
             else:
                 kept.setdefault(str(number), {})[name] = value
     tensors |= {
@@ -133,7 +133,7 @@ def _state(trained: Trained) -> tuple[dict[str, Tensor], dict[str, Any]]:
         for name, value in tensors.items()
     }
     values = {
-        "optimiser": kept,
+        "optimizer": kept,
         "scaler": trained.scaler.state_dict(),
         "history": trained.history,
     }
@@ -166,28 +166,28 @@ def _expected(task: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tenso
     return state
 
 
-def _optimiser_state(
-    optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor], kept: Mapping[str, Any]
+def _optimizer_state(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], kept: Mapping[str, Any]
 ) -> dict[str, Any]:
     state: dict[int, dict[str, Any]] = {
         int(number): dict(entries) for number, entries in kept.items()
     }
     for name, value in tensors.items():
-        if name.startswith(_OPTIMISER):
-            place, _, entry = name.removeprefix(_OPTIMISER).partition(".")
+        if name.startswith(_OPTIMIZER):
+            place, _, entry = name.removeprefix(_OPTIMIZER).partition(".")
             state.setdefault(int(place), {})[entry] = value
-    parameters = [one for group in optimiser.param_groups for one in group["params"]]
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
     for number, entries in state.items():
         for entry, value in entries.items():
             whole = isinstance(value, Tensor) and value.ndim
             if number >= len(parameters) or (whole and value.shape != parameters[number].shape):
                 raise ValueError(f"{entry} of parameter {number} does not fit")
-    return {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
+    return {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
 
 
-def _lay_out(optimiser: torch.optim.Optimizer) -> None:
-    """Give the optimiser's state the memory layout of its parameters, as one kernel needs it."""
-    for parameter, entries in optimiser.state.items():
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Give the optimizer's state the memory layout of its parameters, as one kernel needs it."""
+    for parameter, entries in optimizer.state.items():
         for name, value in entries.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 entries[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -70,7 +70,7 @@ class Arithmetic:
     channels_last: bool | Literal["auto"] = "auto"
     compile: bool = False
 
-    def facts(self, device: torch.device, encoder: Encoder, devices: int = 1) -> dict[str, Any]:
+    def metadata(self, device: torch.device, encoder: Encoder, devices: int = 1) -> dict[str, Any]:
         """Return what a record says of it, and of torch's own settings.
 
         Args:

@@ -39,7 +39,7 @@ from backbench.nn.ranks import ALONE, Ranks
 from backbench.system.allocator import keep_memory
 from backbench.training.devices import Place
 
-#: How long a rank waits for the others; rank 0 alone looks for neighbours and writes checkpoints.
+#: How long a rank waits for the others; rank 0 alone looks for neighbors and writes checkpoints.
 _TIMEOUT = timedelta(minutes=30)
 
 #: Seconds that the others get to import torch and to say that they are there.

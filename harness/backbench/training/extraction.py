@@ -15,14 +15,14 @@ from backbench.images import ImageSet, Pixels
 from backbench.nn.batch_norm import folded
 from backbench.nn.encoder import Encoder
 from backbench.training.device import autocast, place, resolve_precision
-from backbench.views.batches import as_tensor, evaluation_picture, reader_pool
+from backbench.views.batches import as_tensor, evaluation_image, reader_pool
 
-#: Pixels in a batch on a processor: 128 pictures of 64 × 64. Each batch lays out the weights anew:
-#: of half as many pictures, ResNet-18 takes 7 % longer. No feature depends on it, but for the
-#: rounding of a last batch of one picture in float32.
+#: Pixels in a batch on a processor: 128 images of 64 × 64. Each batch lays out the weights anew:
+#: of half as many images, ResNet-18 takes 7 % longer. No feature depends on it, but for the
+#: rounding of a last batch of one image in float32.
 BATCH_PIXELS = 2**19
 
-#: The same on other devices: 334 pictures of 224 × 224.
+#: The same on other devices: 334 images of 224 × 224.
 DEVICE_BATCH_PIXELS = 2**24
 
 
@@ -31,7 +31,7 @@ def for_evaluation(
     device: str,
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto",
 ) -> Encoder:
-    """Copy an encoder into the form in which it is fastest, for many pictures.
+    """Copy an encoder into the form in which it is fastest, for many images.
 
     Args:
         encoder: It; not changed.
@@ -62,22 +62,22 @@ def extract(
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto",
     uniform: bool | None = None,
 ) -> NDArray[np.float32]:
-    """Map every picture to its features.
+    """Map every image to its features.
 
-    Pictures of a uniform set are seen as they are where they have the encoder's size, and are
+    Images of a uniform set are seen as they are where they have the encoder's size, and are
     resized to it otherwise; those of a ragged set are resized to 256/224 of it, and their
-    centre is cut out.
+    center is cut out.
 
     Args:
         encoder: Batch norms use their running statistics.
-        images: N pictures.
+        images: N images.
         device: Name of the torch device.
         precision: Arithmetic of the network; auto: bf16 where the device has it.
-        uniform: Whether all pictures share one size; ``None``: if they are in memory as one
+        uniform: Whether all images share one size; ``None``: if they are in memory as one
             array. A uniform set may be too large for that.
 
     Returns:
-        (N, D), float32, not normalised.
+        (N, D), float32, not normalized.
 
     Source: the published evaluation transform, Resize(256), CenterCrop(224).
     """
@@ -120,10 +120,10 @@ def extracted(
 def evaluation_tensors(
     images: ImageSet, side: int, device: torch.device, *, uniform: bool | None = None
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Yield where in the set a batch is, and its pictures as an encoder is evaluated on them.
+    """Yield where in the set a batch is, and its images as an encoder is evaluated on them.
 
     Args:
-        images: N pictures.
+        images: N images.
         side: Their side for the encoder.
         device: Where the batches are wanted.
         uniform: See :func:`extract`.
@@ -131,14 +131,14 @@ def evaluation_tensors(
     Yields:
         Rows of the set, and (B, 3, side, side), float32 in [0, 1].
     """
-    length = pictures_at_once(side, device)
+    length = images_at_once(side, device)
     for rows, pixels in _evaluation_batches(images, side, length, uniform=uniform):
         batch = as_tensor(pixels).to(device).permute(0, 3, 1, 2)
         yield rows, batch.to(torch.float32, memory_format=torch.channels_last).div_(255)
 
 
-def pictures_at_once(side: int, device: torch.device) -> int:
-    """Return of how many pictures features are computed fastest at a time."""
+def images_at_once(side: int, device: torch.device) -> int:
+    """Return of how many images features are computed fastest at a time."""
     pixels = BATCH_PIXELS if device.type == "cpu" else DEVICE_BATCH_PIXELS
     return max(8, pixels // side**2)
 
@@ -146,10 +146,10 @@ def pictures_at_once(side: int, device: torch.device) -> int:
 def _evaluation_batches(
     images: ImageSet, side: int, length: int, *, uniform: bool | None = None
 ) -> Iterator[tuple[slice, Pixels]]:
-    """Yield where in the set a batch is, and its pictures, (B, side, side, 3), uint8.
+    """Yield where in the set a batch is, and its images, (B, side, side, 3), uint8.
 
     Args:
-        images: N pictures.
+        images: N images.
         side: Their side for the encoder.
         length: B.
         uniform: See :func:`extract`.
@@ -164,7 +164,7 @@ def _evaluation_batches(
     margin = images.pixels is None if uniform is None else not uniform
 
     def one(index: int) -> Pixels:
-        return evaluation_picture(images.image(index), side, margin=margin)
+        return evaluation_image(images.image(index), side, margin=margin)
 
     with reader_pool() as pool:
         for rows in slices:

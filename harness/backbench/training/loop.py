@@ -21,7 +21,7 @@ from backbench.nn.encoder import Encoder
 from backbench.nn.method import Progress, SSLMethod, TrainingContext, TrainingTask
 from backbench.nn.ranks import ALONE, Ranks
 from backbench.options.training import (
-    OptimiserOptions,
+    OptimizerOptions,
     SSLOptions,
     TrainingOptions,
     ViewOptions,
@@ -63,12 +63,12 @@ def pretrain(
         method_class: The method.
         options: Its validated options.
         images: The training set. Labels are used by the k-NN monitor and by nothing else.
-        seed: Seed of the weights, the order of the pictures and their views.
+        seed: Seed of the weights, the order of the images and their views.
         device: Name of the torch device.
         progress: Called with (steps done, steps in all, values) now and then, with the epoch's
             values after each epoch, and with how many epochs were done before (``resumed``)
             where a checkpoint is taken up.
-        size: Height and width that all pictures share, where they are not in memory as one
+        size: Height and width that all images share, where they are not in memory as one
             array; ``None`` where they differ.
         trigger: For the monitor alone.
         checkpoint: See :func:`train`.
@@ -81,7 +81,7 @@ def pretrain(
 
     Raises:
         StageError: If the loss is not a number, the encoder has collapsed to a constant, or there
-            are too few pictures.
+            are too few images.
     """
     views = getattr(options, "views", None)
     wanted = views.size if isinstance(views, ViewOptions) else None
@@ -127,9 +127,9 @@ def train(
 
     Args:
         build: Makes the task; torch's global generator has been seeded for it.
-        options: Epochs, batch size, optimiser, schedule, precision.
+        options: Epochs, batch size, optimizer, schedule, precision.
         images: The training set.
-        image_size: Side in pixels of views and of evaluated pictures.
+        image_size: Side in pixels of views and of evaluated images.
         seed: Seed of everything.
         device: Name of the torch device.
         progress: See :func:`pretrain`.
@@ -146,11 +146,11 @@ def train(
 
     Raises:
         StageError: If the loss is not a number, the encoder has collapsed to a constant, or there
-            are too few pictures.
+            are too few images.
     """
     steps_per_epoch = options.steps_per_epoch(len(images))
     if len(images) < options.batch_size:
-        raise StageError(f"{len(images)} pictures do not fill a batch of {options.batch_size}")
+        raise StageError(f"{len(images)} images do not fill a batch of {options.batch_size}")
     where = torch.device(device)
     how = arithmetic(options, where)
     with seeded(derive(seed, "training"), where), open_source(images, where) as source:
@@ -164,7 +164,7 @@ def train(
         task = place(build(context), where, channels_last=how.channels_last).train()
         trained = Trained(
             task=task,
-            optimiser=build_optimiser(task, options.optimiser),
+            optimizer=build_optimizer(task, options.optimizer),
             scaler=torch.amp.GradScaler(where.type, enabled=how.precision == "fp16"),
             device=where,
         )
@@ -184,7 +184,7 @@ def train(
             images,
             seed=seed,
             device=device,
-            checks=options.knn_checks,
+            checks=options.knn_evaluations,
             epochs=options.epochs,
             trigger=trigger,
             uniform=uniform,
@@ -207,7 +207,7 @@ def train(
                 if not math.isfinite(loss):
                     raise StageError(
                         f"the loss is {loss} after epoch {epoch + 1} of {options.epochs}: "
-                        f"try a learning rate below {options.optimiser.lr}, or a longer warm-up"
+                        f"try a learning rate below {options.optimizer.lr}, or a longer warm-up"
                     )
                 record = {"epoch": float(epoch), "loss": loss, "lr": loop.lr}
                 if ranks.rank:
@@ -223,7 +223,7 @@ def train(
 
 
 class _Loop:
-    """Steps of the optimiser, without a host synchronisation in between."""
+    """Steps of the optimizer, without a host synchronization in between."""
 
     def __init__(
         self,
@@ -248,23 +248,23 @@ class _Loop:
         self.lr = 0.0
 
     def epoch(self, batches: Iterator[Any], epoch: int) -> float:
-        """Train on an epoch's batches and return their mean loss, over pictures."""
+        """Train on an epoch's batches and return their mean loss, over images."""
         task, device = self._task, self._trained.device
-        optimiser, scaler = self._trained.optimiser, self._trained.scaler
+        optimizer, scaler = self._trained.optimizer, self._trained.scaler
         total, seen = torch.zeros((), device=device), 0.0
         reported = time.monotonic()
         for number, batch in enumerate(batches):
             step = epoch * self._steps_per_epoch + number
             self.lr = learning_rate(self._options, step, self._steps_per_epoch)
-            for group in optimiser.param_groups:
+            for group in optimizer.param_groups:
                 group["lr"] = self.lr
             with torch.no_grad():
                 views = task.views(batch)
             with autocast(self._how.precision, device):
                 loss = self._loss(views)
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            scaler.step(optimiser)
+            scaler.step(optimizer)
             scaler.update()
             share = len(batch) * self._ranks.size / self._options.batch_size  # 1 if it is full
             with torch.no_grad():
@@ -285,23 +285,23 @@ def _stop_if_collapsed(
     """Stop a training of which nothing can come; see :mod:`backbench.training.sentinels`.
 
     Raises:
-        StageError: If features are not finite or, after the warm-up, equal for all pictures.
+        StageError: If features are not finite or, after the warm-up, equal for all images.
     """
     epoch, spread = int(record["epoch"]), record["feature_spread"]
     when = f"after epoch {epoch + 1} of {options.epochs}"
     if not math.isfinite(spread):
         raise StageError(
             f"the features are not finite {when}, though the loss is: try a learning rate below "
-            f"{options.optimiser.lr}, or a longer warm-up"
+            f"{options.optimizer.lr}, or a longer warm-up"
         )
     schedule = options.schedule
     warm = schedule.warmup_steps + schedule.warmup_epochs * steps_per_epoch
     judged = epoch * steps_per_epoch >= warm or epoch + 1 == options.epochs
     if judged and is_constant(spread, images):
         raise StageError(
-            f"the encoder has collapsed: {when} the features of all pictures are equal but for "
+            f"the encoder has collapsed: {when} the features of all images are equal but for "
             f"rounding (feature spread {spread:.2g}, and rounding alone gives up to {ROUNDING:.2g})"
-            f": try a learning rate below {options.optimiser.lr}, and change what keeps the method "
+            f": try a learning rate below {options.optimizer.lr}, and change what keeps the method "
             "from collapsing (queue, predictor, momentum, batch size)"
         )
 
@@ -332,8 +332,8 @@ def _eager(*, enabled: bool) -> AbstractContextManager[Any]:
     return torch.compiler.set_stance("force_eager") if enabled else nullcontext()
 
 
-def build_optimiser(task: TrainingTask, options: OptimiserOptions) -> torch.optim.Optimizer:
-    """Return the optimiser of a task's parameter groups, with one kernel for all tensors."""
+def build_optimizer(task: TrainingTask, options: OptimizerOptions) -> torch.optim.Optimizer:
+    """Return the optimizer of a task's parameter groups, with one kernel for all tensors."""
     groups = list(task.param_groups())
     if options.name == "adam":
         return torch.optim.Adam(groups, lr=options.lr, fused=True)
@@ -341,7 +341,7 @@ def build_optimiser(task: TrainingTask, options: OptimiserOptions) -> torch.opti
 
 
 def epoch_order(images: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Return the order of the pictures in an epoch, (images,)."""
+    """Return the order of the images in an epoch, (images,)."""
     return np.random.default_rng(derive(seed, "order", epoch)).permutation(images)
 
 

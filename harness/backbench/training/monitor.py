@@ -1,4 +1,4 @@
-"""What is watched while an encoder trains, on training pictures only."""
+"""What is watched while an encoder trains, on training images only."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from backbench.images import ImageSet, Pixels, Subset
 from backbench.nn.encoder import Encoder
 from backbench.seeds import derive
 from backbench.training.extraction import extract
-from backbench.views.batches import evaluation_picture
+from backbench.views.batches import evaluation_image
 
-#: Most pictures of the bank in which neighbours are looked for, and most that look for them.
+#: Most images of the bank in which neighbors are looked for, and most that look for them.
 BANK, QUERIES = 2000, 500
 
-#: Most pictures of which the spread of features is taken.
+#: Most images of which the spread of features is taken.
 SPREAD = 128
 
-#: Neighbours that vote.
-NEIGHBOURS = 5
+#: Neighbors that vote.
+NEIGHBORS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """What an attack puts on a picture that is evaluated; the method in training never sees it.
+    """What an attack puts on an image that is evaluated; the method in training never sees it.
 
     Args:
-        stamp: Maps a picture, (H, W, 3), uint8, and its position in the training set to the
-            picture with the trigger.
+        stamp: Maps an image, (H, W, 3), uint8, and its position in the training set to the
+            image with the trigger.
         target: Class index that the trigger shall stand for; ``None`` if there is none.
     """
 
@@ -39,16 +39,16 @@ class Trigger:
 
 
 class Monitor:
-    """Watches an encoder: are its features alive, do neighbours share a class, does a trigger work?
+    """Watches an encoder: are its features alive, do neighbors share a class, does a trigger work?
 
-    The pictures that look for neighbours are held out of the bank; both are training pictures,
+    The images that look for neighbors are held out of the bank; both are training images,
     and the validation split is never seen.
 
     Args:
-        images: The training set. Labels of -1 are unknown: then no neighbours are looked for.
-        seed: Seed of the choice of pictures.
+        images: The training set. Labels of -1 are unknown: then no neighbors are looked for.
+        seed: Seed of the choice of images.
         device: Name of the torch device.
-        checks: How often neighbours are looked for in the course of the training.
+        checks: How often neighbors are looked for in the course of the training.
         epochs: Length of the training.
         trigger: Of the attack that poisoned the training set; ``None`` if it is clean.
         uniform: See :func:`backbench.training.extraction.extract`.
@@ -66,7 +66,7 @@ class Monitor:
         uniform: bool | None = None,
     ) -> None:
         order = _order(len(images), seed)
-        self._asked = asked_about(len(images), seed)
+        self._asked = held_out_indices(len(images), seed)
         queries = len(self._asked)
         self._device = device
         self._uniform = images.pixels is not None if uniform is None else uniform
@@ -81,20 +81,20 @@ class Monitor:
     def __call__(self, encoder: Encoder, epoch: int) -> Mapping[str, float]:
         """Return what there is to say after an epoch.
 
-        Always ``feature_spread`` and ``effective_rank``, of the same pictures; now and then
+        Always ``feature_spread`` and ``effective_rank``, of the same images; now and then
         ``knn_accuracy`` and, of a poisoned encoder, ``knn_accuracy_triggered`` and ``knn_asr``:
-        the share of the other classes' triggered pictures that neighbours vote into the target.
+        the share of the other classes' triggered images that neighbors vote into the target.
         """
         few = self._features(encoder, self._few)
         values = {"feature_spread": feature_spread(few), "effective_rank": effective_rank(few)}
         if epoch not in self._epochs or not np.isfinite(few).all():
             return values
         bank, labels = self._features(encoder, self._bank), self._queries.labels
-        clean = knn_votes(bank, self._bank.labels, self._features(encoder, self._queries))
+        clean = knn_predict(bank, self._bank.labels, self._features(encoder, self._queries))
         values["knn_accuracy"] = float((clean == labels).mean())
         if self._trigger is not None:
             shown = _Stamped(self._queries, self._asked, self._trigger, encoder, self._uniform)
-            triggered = knn_votes(bank, self._bank.labels, self._features(encoder, shown))
+            triggered = knn_predict(bank, self._bank.labels, self._features(encoder, shown))
             values["knn_accuracy_triggered"] = float((triggered == labels).mean())
             others = labels != self._trigger.target
             if self._trigger.target is not None and others.any():
@@ -107,7 +107,7 @@ class Monitor:
 
 
 class _Stamped:
-    """Training pictures as they are evaluated, with the trigger; stamped when asked for."""
+    """Training images as they are evaluated, with the trigger; stamped when asked for."""
 
     pixels = None
 
@@ -130,15 +130,15 @@ class _Stamped:
         return len(self._images)
 
     def image(self, index: int) -> Pixels:
-        """Return one picture at the encoder's size, with the trigger."""
-        picture = self._images.image(index)
+        """Return one image at the encoder's size, with the trigger."""
+        image = self._images.image(index)
         if self._margin:  # as photographs of the validation split are: resized, then stamped
-            picture = evaluation_picture(picture, self._side)
-        return self._trigger.stamp(picture, int(self._places[index]))
+            image = evaluation_image(image, self._side)
+        return self._trigger.stamp(image, int(self._places[index]))
 
 
-def asked_about(images: int, seed: int) -> NDArray[np.int64]:
-    """Return which of so many training pictures look for neighbours: a fifth, at most 500."""
+def held_out_indices(images: int, seed: int) -> NDArray[np.int64]:
+    """Return which of so many training images look for neighbors: a fifth, at most 500."""
     return _order(images, seed)[: min(QUERIES, images // 5)]
 
 
@@ -147,19 +147,19 @@ def _order(images: int, seed: int) -> NDArray[np.int64]:
 
 
 def knn_epochs(epochs: int, checks: int) -> frozenset[int]:
-    """Return the epochs after which neighbours are looked for, the last one among them."""
+    """Return the epochs after which neighbors are looked for, the last one among them."""
     checks = min(checks, epochs)
     return frozenset(round(epochs * (i + 1) / checks) - 1 for i in range(checks))
 
 
 def feature_spread(features: NDArray[np.float32]) -> float:
-    """Return how much features differ between pictures.
+    """Return how much features differ between images.
 
     Args:
         features: (N, D).
 
     Returns:
-        √D × the mean over D of the standard deviation of the normalised features: about 1 where
+        √D × the mean over D of the standard deviation of the normalized features: about 1 where
         they fill the sphere, 0 where they have collapsed to a point, not a number where some are
         not finite.
     """
@@ -169,14 +169,14 @@ def feature_spread(features: NDArray[np.float32]) -> float:
 
 
 def effective_rank(features: NDArray[np.float32]) -> float:
-    """Return along how many directions features differ between pictures.
+    """Return along how many directions features differ between images.
 
     Args:
         features: (N, D).
 
     Returns:
         The exponential of the entropy of the singular values, divided by their sum, of the
-        normalised features less their mean: k for k equal directions, at most min(N - 1, D); 1
+        normalized features less their mean: k for k equal directions, at most min(N - 1, D); 1
         where nothing differs, not a number where some feature is not finite.
 
     Source: Roy and Vetterli 2007, The effective rank: a measure of effective dimensionality.
@@ -191,21 +191,21 @@ def effective_rank(features: NDArray[np.float32]) -> float:
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
-def knn_votes(
+def knn_predict(
     bank: NDArray[np.float32],
     bank_labels: NDArray[np.int64],
     queries: NDArray[np.float32],
-    neighbours: int = NEIGHBOURS,
+    neighbors: int = NEIGHBORS,
 ) -> NDArray[np.int64]:
-    """Return the class that each query's nearest neighbours vote for, (M,).
+    """Return the class that each query's nearest neighbors vote for, (M,).
 
     Args:
         bank: (N, D).
         bank_labels: (N,).
         queries: (M, D).
-        neighbours: How many vote, by cosine similarity; ties go to the lower class.
+        neighbors: How many vote, by cosine similarity; ties go to the lower class.
     """
-    count = min(neighbours, len(bank))
+    count = min(neighbors, len(bank))
     similarity = _unit(queries) @ _unit(bank).T
     nearest = np.argpartition(-similarity, count - 1, axis=1)[:, :count]
     rows, classes = len(queries), int(bank_labels.max()) + 1

@@ -19,7 +19,7 @@ def learning_rate(options: TrainingOptions, step: int, steps_per_epoch: int) -> 
         over the first steps), jigsaw/train_jigsaw.py and the configurations of rotnet (steps).
     Differs: a cosine with a warm-up begins where the warm-up ends.
     """
-    schedule, base = options.schedule, options.optimiser.lr
+    schedule, base = options.schedule, options.optimizer.lr
     warmup = schedule.warmup_steps + schedule.warmup_epochs * steps_per_epoch
     if step < warmup:
         return base * (step + 1) / warmup

@@ -2,8 +2,8 @@
 
 Two things stop a training, in :mod:`backbench.training.loop`, since nothing that is counted of
 its encoder would mean anything: a loss or features that are not finite, at any epoch; and features
-that are equal for all pictures to within rounding (:func:`is_constant`), at the end of an epoch
-that lies wholly after the warm-up, or of the last one. Which neighbours are the nearest among equal
+that are equal for all images to within rounding (:func:`is_constant`), at the end of an epoch
+that lies wholly after the warm-up, or of the last one. Which neighbors are the nearest among equal
 features is for the rounding errors of a device to say, so that such numbers could not even be
 made again.
 
@@ -12,7 +12,7 @@ fewer than two directions, and a k-NN probe that chance explains. Both are judge
 end, where early epochs do not matter.
 
 How far healthy trainings are from these bounds: over all epochs of 62 stored trainings of the four
-methods (2 to 151 epochs, 96 to 3,000 pictures) the least spread was .24, thirty times the bound of
+methods (2 to 151 epochs, 96 to 3,000 images) the least spread was .24, thirty times the bound of
 ``ROUNDING``; the effective rank of 78 finished encoders lay between 28 and 47, and in the first
 epochs of the ``small`` presets above 27; and of 42 encoders of the embedded benchmark k-NN found
 at least 221 of 500, where chance explains at most 102. Trainings that were driven into the ground
@@ -43,14 +43,14 @@ TWO_DIRECTIONS = 2.0
 LEVEL = 0.01
 
 
-def is_constant(spread: float, pictures: int) -> bool:
-    """Say whether features are equal for all pictures, but for rounding.
+def is_constant(spread: float, images: int) -> bool:
+    """Say whether features are equal for all images, but for rounding.
 
     Args:
         spread: Their :func:`backbench.training.monitor.feature_spread`.
-        pictures: Of how many; one alone says nothing.
+        images: Of how many; one alone says nothing.
     """
-    return pictures > 1 and spread <= ROUNDING
+    return images > 1 and spread <= ROUNDING
 
 
 def training_flags(
@@ -60,7 +60,7 @@ def training_flags(
 
     Args:
         history: One record an epoch; see :func:`backbench.training.loop.pretrain`.
-        asked: Class indices of the pictures that the k-NN probe was asked about.
+        asked: Class indices of the images that the k-NN probe was asked about.
     """
     if not history:
         return
@@ -70,7 +70,7 @@ def training_flags(
         yield Flag(
             "rank-collapse",
             f"the features differ along fewer than two directions (effective rank {rank:.2f}, "
-            f"feature spread {last['feature_spread']:.3g}): most of what pictures differ in is "
+            f"feature spread {last['feature_spread']:.3g}): most of what images differ in is "
             "lost; lower the learning rate, or change what keeps the method from collapsing "
             "(queue, predictor, momentum, batch size)",
         )
@@ -81,40 +81,40 @@ def training_flags(
     if least is not None and hits < least:
         yield Flag(
             "probe-at-chance",
-            f"k-NN finds the class of {hits} of {len(asked)} held-out training pictures; always "
+            f"k-NN finds the class of {hits} of {len(asked)} held-out training images; always "
             f"naming their most frequent class finds {usual}, and below {least} chance explains it "
             f"(binomial test, {100 * LEVEL:g} %): nothing shows that classes have been learnt; "
             "train longer, choose another learning rate, or see whether the labels are right",
         )
 
 
-def above_chance(pictures: int, chance: float) -> int | None:
+def above_chance(images: int, chance: float) -> int | None:
     """Return the least number of right answers that chance does not explain.
 
     Args:
-        pictures: Number of answers.
+        images: Number of answers.
         chance: Share of the most frequent class: what naming it always would find.
 
     Returns:
         The least number that chance reaches with a probability of at most ``LEVEL``. ``None`` if
-        there are too few pictures to tell: if a probe that is right in a share √chance, which is
+        there are too few images to tell: if a probe that is right in a share √chance, which is
         half of the bits of the class, would miss that number with more than this probability.
 
     Source: the one-sided binomial test against the no-information rate, as in R's caret.
     """
-    tail, least = 0.0, pictures + 1
-    while least > 0 and tail + _probability(least - 1, pictures, chance) <= LEVEL:
+    tail, least = 0.0, images + 1
+    while least > 0 and tail + _probability(least - 1, images, chance) <= LEVEL:
         least -= 1
-        tail += _probability(least, pictures, chance)
-    missed = sum(_probability(hits, pictures, math.sqrt(chance)) for hits in range(least))
+        tail += _probability(least, images, chance)
+    missed = sum(_probability(hits, images, math.sqrt(chance)) for hits in range(least))
     return least if missed <= LEVEL else None
 
 
-def _probability(hits: int, pictures: int, share: float) -> float:
+def _probability(hits: int, images: int, share: float) -> float:
     """Return how likely so many answers are right, each with the same probability."""
-    if hits > pictures:
+    if hits > images:
         return 0.0
     if share >= 1:
-        return float(hits == pictures)
-    ways = math.lgamma(pictures + 1) - math.lgamma(hits + 1) - math.lgamma(pictures - hits + 1)
-    return math.exp(ways + hits * math.log(share) + (pictures - hits) * math.log1p(-share))
+        return float(hits == images)
+    ways = math.lgamma(images + 1) - math.lgamma(hits + 1) - math.lgamma(images - hits + 1)
+    return math.exp(ways + hits * math.log(share) + (images - hits) * math.log1p(-share))

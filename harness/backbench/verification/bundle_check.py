@@ -24,7 +24,7 @@ from backbench.verification.scores import differences as score_differences
 
 CANNOT_PROVE = (
     "a bundle cannot prove that its predictions came from an encoder that was trained as its "
-    "records say, nor that the pictures were those of its manifests: only running the benchmark can"
+    "records say, nor that the images were those of its manifests: only running the benchmark can"
 )
 
 

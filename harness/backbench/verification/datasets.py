@@ -1,4 +1,4 @@
-"""Check a data set's stage: against what it says of itself, and against the pictures."""
+"""Check a dataset's stage: against what it says of itself, and against the images."""
 
 from __future__ import annotations
 
@@ -21,58 +21,58 @@ SPLITS: tuple[Split, Split] = ("train", "val")
 
 
 def index_differences(record: Record, evidence: Evidence) -> Iterator[str]:
-    """Compare a data set's index with the facts in its record."""
-    facts = record.facts["dataset"]
+    """Compare a dataset's index with the metadata in its record."""
+    metadata = record.metadata["dataset"]
     index = index_of(evidence, record.key)
-    if index["classes"] != list(facts["classes"]):
+    if index["classes"] != list(metadata["classes"]):
         yield f"{INDEX}: its classes are not those of the record"
     for split in SPLITS:
         labels = np.asarray(index[split]["labels"], dtype=np.int64)
-        if not len(labels) == len(index[split]["sources"]) == facts[split]:
+        if not len(labels) == len(index[split]["sources"]) == metadata[split]:
             yield (
                 f"{INDEX}: {len(labels)} labels and {len(index[split]['sources'])} sources in "
-                f"{split}, its record says {facts[split]} pictures"
+                f"{split}, its record says {metadata[split]} images"
             )
-        if len(labels) and (labels.min() < 0 or labels.max() >= len(facts["classes"])):
-            yield f"{INDEX}: {split} has a label outside [0, {len(facts['classes'])})"
+        if len(labels) and (labels.min() < 0 or labels.max() >= len(metadata["classes"])):
+            yield f"{INDEX}: {split} has a label outside [0, {len(metadata['classes'])})"
         elif split == "train":
-            counts = np.bincount(labels, minlength=len(facts["classes"])).tolist()
-            if counts != list(facts["train_per_class"]):
-                yield f"{INDEX}: its record says other numbers of training pictures a class"
+            counts = np.bincount(labels, minlength=len(metadata["classes"])).tolist()
+            if counts != list(metadata["train_per_class"]):
+                yield f"{INDEX}: its record says other numbers of training images a class"
 
 
 def differences(task: Task, evidence: Evidence) -> Iterator[str]:
-    """Compare a data set's artifact with the pictures themselves.
+    """Compare a dataset's artifact with the images themselves.
 
     Args:
         task: The stage, restored from its record; its folder is the artifact.
         evidence: Where the index is.
 
     Raises:
-        DataError: If the pictures are not there.
+        DataError: If the images are not there.
         PluginError: If the plugin is not.
     """
     implementation, options, _ = task.plugin()
     dataset: Dataset = implementation(options)
     fingerprint = dataset.fingerprint(FileHashes(Path("/nonexistent")))  # nothing remembered
     if fingerprint != task.stage.content:
-        yield "the data set's content is not what the key is of: files were changed"
+        yield "the dataset's content is not what the key is of: files were changed"
         return
     index = index_of(evidence, task.stage.key)
     for split in SPLITS:
         images = dataset.load(split, verify=False)
         if index[split] != {"sources": list(images.sources), "labels": images.labels.tolist()}:
-            yield f"{INDEX}: {split} is not the data set's"
+            yield f"{INDEX}: {split} is not the dataset's"
         path = task.folder / decoded_name(split)
         if not path.is_file():
             continue
         stored = open_images(path, images.sources)
         if not np.array_equal(stored.labels, images.labels):
-            yield f"{path.name}: its labels are not the data set's"
+            yield f"{path.name}: its labels are not the dataset's"
 
         def same(number: int, one: ImageSet = stored, other: ImageSet = images) -> bool:
             return np.array_equal(one.image(number), other.image(number))
 
         for number, equal in enumerate(map_threads(same, range(len(images)))):
             if not equal:
-                yield f"{path.name}: picture {number} is not the data set's"
+                yield f"{path.name}: image {number} is not the dataset's"

@@ -33,11 +33,11 @@ class Setting:
 
     Args:
         classes: Class names.
-        labels: True classes of the validation pictures; ``None`` where no index tells.
+        labels: True classes of the validation images; ``None`` where no index tells.
         encoder: Key of the stage that made the encoder.
         poison: Key of the stage that made the trigger; ``None`` without an attack.
         target: Target class, as the poison's record says.
-        denominator: Of which pictures ``asr`` is a share.
+        denominator: Of which images ``asr`` is a share.
         heads: Names of the evaluator's heads; one without a name where it has a single one.
     """
 
@@ -53,14 +53,14 @@ class Setting:
 def setting(record: Record, evidence: Evidence) -> Setting:
     """Find out what an evaluation was asked."""
     inputs = dict(record.stage["inputs"])
-    if "clean" in inputs:  # the evaluator was shown features; the encoder's stages read pictures
+    if "clean" in inputs:  # the evaluator was shown features; the encoder's stages read images
         features = [inputs[role] for role in ("clean", "triggered") if role in inputs]
         inputs = {}
         for key in features:
             inputs |= known(evidence, key).stage["inputs"]
     poison = inputs.get("poison")
     dataset = inputs["dataset"]
-    heads = tuple(record.facts.get("heads") or ("",))
+    heads = tuple(record.metadata.get("heads") or ("",))
     if not all(isinstance(head, str) and _HEAD.fullmatch(head) for head in heads):
         raise ValueError(f"heads {heads}")
     try:
@@ -68,11 +68,11 @@ def setting(record: Record, evidence: Evidence) -> Setting:
     except (OSError, KeyError):
         labels = None
     return Setting(
-        classes=known(evidence, dataset).facts["dataset"]["classes"],
+        classes=known(evidence, dataset).metadata["dataset"]["classes"],
         labels=labels,
         encoder=inputs["encoder"],
         poison=poison,
-        target=known(evidence, poison).facts["target"] if poison else None,
+        target=known(evidence, poison).metadata["target"] if poison else None,
         denominator="all-images"
         if "asr:all-images" in record.stage["content"].split()
         else "other-classes",
@@ -94,14 +94,14 @@ def differences(record: Record, evidence: Evidence) -> Iterator[str]:
         yield f"{file}: {difference}"
 
     labels = tensors["labels"].astype(np.int64)
-    facts: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "target": asked.target,
         "images": len(labels),
         "asr_denominator": asked.denominator,
     }
-    for name, value in facts.items():
-        if record.facts.get(name) != value:
-            yield f"its record says {name} = {record.facts.get(name)!r}, and it is {value!r}"
+    for name, value in metadata.items():
+        if record.metadata.get(name) != value:
+            yield f"its record says {name} = {record.metadata.get(name)!r}, and it is {value!r}"
 
     said = evidence.read(record.key, "classes.json")
     if len(asked.classes) ** 2 > len(said):  # a table of so many numbers is longer
@@ -111,8 +111,8 @@ def differences(record: Record, evidence: Evidence) -> Iterator[str]:
     tables: dict[str, Any] = {}
     for head in asked.heads:
         found = {
-            pictures: tensors[at(f"{pictures}_predictions", head)].astype(np.int64)
-            for pictures in _pictures(asked)
+            images: tensors[at(f"{images}_predictions", head)].astype(np.int64)
+            for images in _images(asked)
         }
         values = score(
             labels,
@@ -124,11 +124,11 @@ def differences(record: Record, evidence: Evidence) -> Iterator[str]:
         )
         metrics |= {at(name, head): value for name, value in values.items()}
         confusions = {
-            pictures: confusion_matrix(labels, predicted, len(asked.classes))
-            for pictures, predicted in found.items()
+            images: confusion_matrix(labels, predicted, len(asked.classes))
+            for images, predicted in found.items()
         }
-        for pictures, confusion in confusions.items():
-            tables[at(pictures, head)] = class_table(confusion)
+        for images, confusion in confusions.items():
+            tables[at(images, head)] = class_table(confusion)
         name = f"classes_{head}.csv" if head else "classes.csv"
         text = per_class_csv(
             asked.classes,
@@ -144,7 +144,7 @@ def differences(record: Record, evidence: Evidence) -> Iterator[str]:
         yield "classes.json: not what the predictions come to"
 
 
-def _pictures(asked: Setting) -> tuple[str, ...]:
+def _images(asked: Setting) -> tuple[str, ...]:
     return ("clean", "triggered") if asked.poison else ("clean",)
 
 
@@ -169,11 +169,11 @@ def metric_differences(
 
 
 def _tensor_differences(tensors: Mapping[str, NDArray[Any]], asked: Setting) -> Iterator[str]:
-    """Check that predictions are whole, of the right pictures, and follow from their scores."""
+    """Check that predictions are whole, of the right images, and follow from their scores."""
     named = {
-        at(f"{pictures}_{what}", head)
+        at(f"{images}_{what}", head)
         for head in asked.heads
-        for pictures in _pictures(asked)
+        for images in _images(asked)
         for what in ("scores", "predictions")
     }
     if set(tensors) != named | {"labels"}:
@@ -181,7 +181,7 @@ def _tensor_differences(tensors: Mapping[str, NDArray[Any]], asked: Setting) -> 
         return
     labels, classes = tensors["labels"], len(asked.classes)
     if asked.labels is not None and not np.array_equal(labels, asked.labels):
-        yield "its labels are not those of the data set's validation pictures"
+        yield "its labels are not those of the dataset's validation images"
     for name in sorted(tensors):
         array = tensors[name]
         is_scores = name.partition("@")[0].endswith("_scores")
@@ -203,6 +203,6 @@ def _tensor_differences(tensors: Mapping[str, NDArray[Any]], asked: Setting) -> 
         if len(wrong):
             index = int(wrong[0])
             yield (
-                f"{name} says class {int(tensors[name][index])} of picture {index}, whose "
+                f"{name} says class {int(tensors[name][index])} of image {index}, whose "
                 f"highest score is that of class {int(scores[index].argmax())}"
             )

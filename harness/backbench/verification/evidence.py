@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from backbench.store.records import Record
 from backbench.store.store import Store
 
-#: Records that are kept at hand: evaluations ask for those of their data set and features.
+#: Records that are kept at hand: evaluations ask for those of their dataset and features.
 _AT_HAND = 256
 
 
@@ -64,6 +64,6 @@ def known(evidence: Evidence, key: str) -> Record:
 
 
 def index_of(evidence: Evidence, dataset: str) -> Mapping[str, Any]:
-    """Return the index of a data set: classes, sources and labels."""
+    """Return the index of a dataset: classes, sources and labels."""
     index: dict[str, Any] = json.loads(evidence.read(dataset, "index.json"))
     return index

@@ -72,9 +72,9 @@ def key_differences(record: Record, registry: Registry) -> Iterator[str]:
     try:
         key = restored(record, registry).key
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in fault["loc"])
-        yield f"its record's options are not the plugin's: {where}: {fault['msg']}"
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        yield f"its record's options are not the plugin's: {where}: {problem['msg']}"
         return
     if key != record.key:
         yield (

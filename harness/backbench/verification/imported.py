@@ -69,7 +69,7 @@ def with_imported(
 ) -> Leaderboard:
     """Put the rows of imported bundles after our own.
 
-    Only bundles of a benchmark of the same name, and of them only rows on data sets of the same
+    Only bundles of a benchmark of the same name, and of them only rows on datasets of the same
     content, are shown: others measure something else.
 
     Args:

@@ -1,4 +1,4 @@
-"""Derive a poison again from its seed, and compare it with manifest and pictures."""
+"""Derive a poison again from its seed, and compare it with manifest and images."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import numpy as np
 
 from backbench.images import Pixels
 from backbench.plugin import Attack, Split
-from backbench.poison.poisoning import Mark, rates, stamp
+from backbench.poison.poisoning import ManifestEntry, rates, stamp
 from backbench.seeds import derive
-from backbench.stages.inputs import clean_images, facts_of, poison_of, poisoned_pictures
+from backbench.stages.inputs import clean_images, metadata_of, poison_of, poisoned_images
 from backbench.stages.task import Task
 from backbench.store.records import Record
 from backbench.verification.evidence import Evidence, StoreEvidence, index_of, known
 
 
 def manifest_differences(record: Record, evidence: Evidence) -> Iterator[str]:
-    """Compare a poison's manifests with the data set's index and with the seed, without pictures.
+    """Compare a poison's manifests with the dataset's index and with the seed, without images.
 
     Args:
         record: The poison's record.
-        evidence: Where the manifests, and the data set's index, are.
+        evidence: Where the manifests, and the dataset's index, are.
     """
     dataset = record.stage["inputs"]["dataset"]
-    classes = known(evidence, dataset).facts["dataset"]["classes"]
+    classes = known(evidence, dataset).metadata["dataset"]["classes"]
     index = index_of(evidence, dataset)
     chosen = []
     for split in ("train", "val"):
@@ -37,63 +37,61 @@ def manifest_differences(record: Record, evidence: Evidence) -> Iterator[str]:
         for number, mark in enumerate(marks):
             line = f"{split}.jsonl: line {number + 1}"
             if not before < mark.index < len(labels) or (split == "val" and mark.index != number):
-                yield f"{line} is of picture {mark.index}, which is not in its place"
+                yield f"{line} is of image {mark.index}, which is not in its place"
                 return
             before = mark.index
             if (mark.source, mark.label) != (sources[mark.index], labels[mark.index]):
-                yield f"{line}: source and label are not those of picture {mark.index}"
+                yield f"{line}: source and label are not those of image {mark.index}"
             if mark.seed != derive(record.stage["seed"], "poison", split, mark.index):
                 yield f"{line}: its seed does not follow from the stage's"
             if split == "train":
                 chosen.append(mark.index)
         if split == "val" and before != len(labels) - 1:
-            yield f"val.jsonl: {before + 1} lines for {len(labels)} pictures"
-    target = record.facts["target"]
+            yield f"val.jsonl: {before + 1} lines for {len(labels)} images"
+    target = record.metadata["target"]
     meant = record.stage["plugin"]["options"].get("target")
     if target is not None and meant in classes and classes[target] != meant:
         yield f"its record says target = {target} ({classes[target]}), its options say {meant}"
-    facts = {
+    metadata = {
         "target_name": None if target is None else classes[target],
         **rates(target, np.array(chosen, dtype=np.int64), np.asarray(index["train"]["labels"])),
         "classes": len(classes),
     }
-    yield from _fact_differences(record, facts)
+    yield from _fact_differences(record, metadata)
 
 
 def differences(task: Task, record: Record) -> Iterator[str]:
-    """Stamp every picture again.
+    """Stamp every image again.
 
     Args:
         task: The stage, restored from its record; its folder is the artifact.
         record: The record.
 
     Raises:
-        DataError: If the clean pictures are not there.
+        DataError: If the clean images are not there.
         PluginError: If the attack is not.
     """
     implementation, options, _ = task.plugin()
-    facts = facts_of(task)
-    attack: Attack = implementation(options, facts)
+    metadata = metadata_of(task)
+    attack: Attack = implementation(options, metadata)
     train, val = clean_images(task, "train"), clean_images(task, "val")
     poison = poison_of(task, attack)
     chosen = poison.chosen
     evidence = StoreEvidence(task.store)
     marks = _marks(evidence, record.key, "train")
     if [mark.index for mark in marks] != chosen.tolist():
-        yield "train.jsonl: lists other pictures than the attack chooses with this seed"
+        yield "train.jsonl: lists other images than the attack chooses with this seed"
         return
-    pictures = poisoned_pictures(task.folder)
-    if sorted(pictures) != chosen.tolist():
-        yield "the stored pictures are not those of train.jsonl"
+    images = poisoned_images(task.folder)
+    if sorted(images) != chosen.tolist():
+        yield "the stored images are not those of train.jsonl"
         return
-    for number, (mark, (derived, picture)) in enumerate(
-        zip(marks, poison.described(), strict=True)
-    ):
+    for number, (mark, (derived, image)) in enumerate(zip(marks, poison.described(), strict=True)):
         yield from _mark_differences("train", number, mark, derived)
-        yield from _picture_differences(mark.index, pictures[mark.index], picture)
+        yield from _image_differences(mark.index, images[mark.index], image)
     said = _marks(evidence, record.key, "val")
     if len(said) != len(val):
-        yield f"val.jsonl: {len(said)} lines for {len(val)} pictures"
+        yield f"val.jsonl: {len(said)} lines for {len(val)} images"
         return
     for number, mark in enumerate(said):
         derived = stamp(attack, val, number, "val", task.seed)[1]
@@ -101,20 +99,22 @@ def differences(task: Task, record: Record) -> Iterator[str]:
     target = attack.target
     found = {
         "target": target,
-        "target_name": None if target is None else facts.classes[target],
+        "target_name": None if target is None else metadata.classes[target],
         **rates(target, chosen, train.labels),
-        "classes": len(facts.classes),
+        "classes": len(metadata.classes),
     }
     yield from _fact_differences(record, found)
 
 
-def _marks(evidence: Evidence, key: str, split: str) -> list[Mark]:
+def _marks(evidence: Evidence, key: str, split: str) -> list[ManifestEntry]:
     text = evidence.read(key, f"{split}.jsonl").decode()
-    return [Mark.of(json.loads(line)) for line in text.splitlines()]
+    return [ManifestEntry.of(json.loads(line)) for line in text.splitlines()]
 
 
-def _mark_differences(split: Split, number: int, said: Mark, derived: Mark) -> Iterator[str]:
-    for field in dataclasses.fields(Mark):
+def _mark_differences(
+    split: Split, number: int, said: ManifestEntry, derived: ManifestEntry
+) -> Iterator[str]:
+    for field in dataclasses.fields(ManifestEntry):
         one, other = getattr(said, field.name), getattr(derived, field.name)
         if one != other:
             yield (
@@ -127,20 +127,20 @@ def _shown(value: Any) -> str:
     return str([list(box) for box in value]) if isinstance(value, tuple) else repr(value)
 
 
-def _picture_differences(index: int, stored: Pixels, derived: Pixels) -> Iterator[str]:
+def _image_differences(index: int, stored: Pixels, derived: Pixels) -> Iterator[str]:
     if stored.shape != derived.shape:
-        yield f"poisoned picture {index}: {stored.shape}, and should be {derived.shape}"
+        yield f"poisoned image {index}: {stored.shape}, and should be {derived.shape}"
         return
     changed = np.argwhere((stored != derived).any(axis=2))
     if len(changed):
         y, x = changed[0].tolist()
         yield (
-            f"poisoned picture {index}: {len(changed)} pixels are not what the seed gives, the "
+            f"poisoned image {index}: {len(changed)} pixels are not what the seed gives, the "
             f"first at x = {x}, y = {y}"
         )
 
 
 def _fact_differences(record: Record, found: Mapping[str, Any]) -> Iterator[str]:
     for name, value in found.items():
-        if record.facts.get(name) != value:
-            yield f"its record says {name} = {record.facts.get(name)!r}, and it is {value!r}"
+        if record.metadata.get(name) != value:
+            yield f"its record says {name} = {record.metadata.get(name)!r}, and it is {value!r}"

@@ -1,4 +1,4 @@
-"""Compute again how well a defense's scores tell poisons from clean pictures."""
+"""Compute again how well a defense's scores tell poisons from clean images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from safetensors.numpy import load
 
-from backbench.poison.poisoning import Mark
+from backbench.poison.poisoning import ManifestEntry
 from backbench.results.detection import detection
 from backbench.store.records import Record
 from backbench.verification.evaluations import metric_differences
@@ -21,20 +21,20 @@ def differences(record: Record, evidence: Evidence) -> Iterator[str]:
     """Compare a defense's record with what its scores and the poison's manifest come to.
 
     Args:
-        record: The record of the stage that scored the training pictures.
-        evidence: Where its scores, the manifest and the data set's index are.
+        record: The record of the stage that scored the training images.
+        evidence: Where its scores, the manifest and the dataset's index are.
     """
     inputs = record.stage["inputs"]
     scores = load(evidence.read(record.key, FILE))["scores"]
     images = len(index_of(evidence, inputs["dataset"])["train"]["labels"])
     if scores.shape != (images,) or scores.dtype.kind != "f" or not np.isfinite(scores).all():
-        yield f"{FILE}: not a finite score for each of {images} training pictures"
+        yield f"{FILE}: not a finite score for each of {images} training images"
         return
     poisoned = np.zeros(images, dtype=bool)
     if "poison" in inputs:
         lines = evidence.read(inputs["poison"], "train.jsonl").decode().splitlines()
-        poisoned[[Mark.of(json.loads(line)).index for line in lines]] = True
+        poisoned[[ManifestEntry.of(json.loads(line)).index for line in lines]] = True
     for name, value in {"images": images, "dropped": int((scores > 0).sum())}.items():
-        if record.facts.get(name) != value:
-            yield f"its record says {name} = {record.facts.get(name)!r}, and it is {value!r}"
+        if record.metadata.get(name) != value:
+            yield f"its record says {name} = {record.metadata.get(name)!r}, and it is {value!r}"
     yield from metric_differences(record.metrics, detection(scores, poisoned), "scores")

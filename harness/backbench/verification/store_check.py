@@ -32,7 +32,7 @@ def verify_store(
     Args:
         store: The store.
         registry: The installed plugins.
-        plan: Check its stages only, its data sets where it says they are; ``None``: all stages.
+        plan: Check its stages only, its datasets where it says they are; ``None``: all stages.
         progress: Called with (done, total).
     """
     found = Findings()
@@ -148,12 +148,12 @@ class _Check:
         elif kind is StageKind.DATASET:
             yield from data.index_differences(record, self._evidence)
             yield from self._derived(
-                record, "against the pictures", lambda task: data.differences(task, self._evidence)
+                record, "against the images", lambda task: data.differences(task, self._evidence)
             )
         elif kind is StageKind.POISON:
             yield from poisons.manifest_differences(record, self._evidence)
             yield from self._derived(
-                record, "its pictures", lambda task: poisons.differences(task, record)
+                record, "its images", lambda task: poisons.differences(task, record)
             )
 
     def _derived(

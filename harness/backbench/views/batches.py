@@ -1,4 +1,4 @@
-"""Batches out of an image set: from one resident array, or picture by picture from disk."""
+"""Batches out of an image set: from one resident array, or image by image from disk."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PIL_FILTERS = {
 
 
 class UniformBatch(Batch):
-    """Pictures of one size; a crop is two batched products with filters.
+    """Images of one size; a crop is two batched products with filters.
 
     Args:
         pixels: (B, H, W, 3), uint8, on the device.
@@ -49,7 +49,7 @@ class UniformBatch(Batch):
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """Height and width of each picture, (B, 2)."""
+        """Height and width of each image, (B, 2)."""
         return np.tile(np.asarray(self._size, dtype=np.int64), (len(self), 1))
 
     def crop(
@@ -61,7 +61,7 @@ class UniformBatch(Batch):
         flip: NDArray[np.bool_] | None = None,
         isolated: bool = True,
     ) -> Tensor:
-        """Cut a box out of each picture and resize it; see :meth:`Batch.crop`."""
+        """Cut a box out of each image and resize it; see :meth:`Batch.crop`."""
         top, left, height, width = send(boxes, self.device).unbind(1)
         rows_in, columns_in = self._size
         limit = 1.0 if interpolation == "bicubic" else None
@@ -84,10 +84,10 @@ class UniformBatch(Batch):
 
 
 class RaggedBatch(Batch):
-    """Pictures of many sizes; crops are Pillow's, in threads.
+    """Images of many sizes; crops are Pillow's, in threads.
 
     Args:
-        pixels: B pictures, each (H, W, 3), uint8.
+        pixels: B images, each (H, W, 3), uint8.
         indices: See :class:`~backbench.nn.batch.Batch`.
         epoch: See there.
         seed: See there.
@@ -111,8 +111,8 @@ class RaggedBatch(Batch):
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """Height and width of each picture, (B, 2)."""
-        return np.asarray([picture.shape[:2] for picture in self._pixels], dtype=np.int64)
+        """Height and width of each image, (B, 2)."""
+        return np.asarray([image.shape[:2] for image in self._pixels], dtype=np.int64)
 
     def crop(
         self,
@@ -123,16 +123,16 @@ class RaggedBatch(Batch):
         flip: NDArray[np.bool_] | None = None,
         isolated: bool = True,
     ) -> Tensor:
-        """Cut a box out of each picture and resize it; see :meth:`Batch.crop`."""
+        """Cut a box out of each image and resize it; see :meth:`Batch.crop`."""
 
         def one(position: int) -> Pixels:
             top, left, height, width = (float(value) for value in boxes[position])
-            picture = self._pixels[position]
+            image = self._pixels[position]
             if isolated:
-                picture = picture[int(top) : int(top + height), int(left) : int(left + width)]
+                image = image[int(top) : int(top + height), int(left) : int(left + width)]
                 top = left = 0.0
-                height, width = picture.shape[:2]
-            resized = Image.fromarray(picture).resize(
+                height, width = image.shape[:2]
+            resized = Image.fromarray(image).resize(
                 (size, size), _PIL_FILTERS[interpolation], (left, top, left + width, top + height)
             )
             result = np.asarray(resized)
@@ -143,25 +143,25 @@ class RaggedBatch(Batch):
         return images.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
-class PictureSource(ABC):
+class ImageSource(ABC):
     """Hands out batches of one image set."""
 
     @abstractmethod
     def batches(
         self, order: NDArray[np.int64], size: int, *, epoch: int, seed: int, ranks: Ranks = ALONE
     ) -> Iterator[Batch]:
-        """Yield batches of ``size`` pictures in an order, of each the rank's own slice.
+        """Yield batches of ``size`` images in an order, of each the rank's own slice.
 
         Args:
             order: Positions in the set; the last batch is smaller if they do not fill it.
-            size: Pictures in a batch, of all ranks together.
+            size: Images in a batch, of all ranks together.
             epoch: Number of the epoch.
             seed: Seed of the random views.
             ranks: Who shares the batches.
         """
 
 
-class UniformSource(PictureSource):
+class UniformSource(ImageSource):
     """A uniform image set, resident on the device."""
 
     def __init__(self, pixels: Pixels, device: torch.device) -> None:
@@ -170,13 +170,13 @@ class UniformSource(PictureSource):
     def batches(
         self, order: NDArray[np.int64], size: int, *, epoch: int, seed: int, ranks: Ranks = ALONE
     ) -> Iterator[Batch]:
-        """Yield batches; see :meth:`PictureSource.batches`."""
+        """Yield batches; see :meth:`ImageSource.batches`."""
         for chosen in _chunks(order, size, ranks):
             rows = send(chosen, self._pixels.device)
             yield UniformBatch(self._pixels[rows], chosen, epoch=epoch, seed=seed)
 
 
-class RaggedSource(PictureSource):
+class RaggedSource(ImageSource):
     """A ragged image set: one batch is in memory, and the next is being read."""
 
     def __init__(self, images: ImageSet, device: torch.device, pool: ThreadPoolExecutor) -> None:
@@ -187,7 +187,7 @@ class RaggedSource(PictureSource):
     def batches(
         self, order: NDArray[np.int64], size: int, *, epoch: int, seed: int, ranks: Ranks = ALONE
     ) -> Iterator[Batch]:
-        """Yield batches; see :meth:`PictureSource.batches`."""
+        """Yield batches; see :meth:`ImageSource.batches`."""
         chunks = list(_chunks(order, size, ranks))
         ahead = self._read(chunks[0]) if chunks else []
         for number, chosen in enumerate(chunks):
@@ -203,7 +203,7 @@ class RaggedSource(PictureSource):
 
 
 @contextmanager
-def open_source(images: ImageSet, device: torch.device) -> Iterator[PictureSource]:
+def open_source(images: ImageSet, device: torch.device) -> Iterator[ImageSource]:
     """Open an image set for training; its threads end with the context."""
     if images.pixels is not None:
         yield UniformSource(images.pixels, device)
@@ -216,8 +216,8 @@ def open_source(images: ImageSet, device: torch.device) -> Iterator[PictureSourc
 
 
 def reader_pool() -> ThreadPoolExecutor:
-    """Return as many threads as torch uses, to read and resize pictures."""
-    return ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="pictures")
+    """Return as many threads as torch uses, to read and resize images."""
+    return ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="images")
 
 
 def as_tensor(pixels: Pixels) -> Tensor:
@@ -234,28 +234,28 @@ def _chunks(order: NDArray[np.int64], size: int, ranks: Ranks) -> Iterator[NDArr
         yield batch[ranks.span(len(batch))]
 
 
-def evaluation_picture(picture: Pixels, size: int, *, margin: bool = True) -> Pixels:
-    """Bring a picture to the size at which encoders are evaluated.
+def evaluation_image(image: Pixels, size: int, *, margin: bool = True) -> Pixels:
+    """Bring an image to the size at which encoders are evaluated.
 
     Args:
-        picture: (H, W, 3), uint8.
+        image: (H, W, 3), uint8.
         size: Side S of the result.
-        margin: Resize the short side to S × 256/224 before the centre is cut out; otherwise
+        margin: Resize the short side to S × 256/224 before the center is cut out; otherwise
             to S.
 
     Returns:
-        (S, S, 3), uint8; the picture itself if it has that size already, as triggered
-        validation pictures do.
+        (S, S, 3), uint8; the image itself if it has that size already, as triggered
+        validation images do.
 
     Source: the published evaluation: Resize(256), CenterCrop(224).
     Differs: nothing known at S = 224.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     if (height, width) == (size, size):
-        return picture
+        return image
     short = size * 256 // 224 if margin else size
     scale = short / min(height, width)
     tall, wide = max(short, int(height * scale)), max(short, int(width * scale))
-    resized = np.asarray(Image.fromarray(picture).resize((wide, tall), Image.Resampling.BILINEAR))
+    resized = np.asarray(Image.fromarray(image).resize((wide, tall), Image.Resampling.BILINEAR))
     top, left = round((tall - size) / 2), round((wide - size) / 2)
     return resized[top : top + size, left : left + size]

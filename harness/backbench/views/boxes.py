@@ -1,4 +1,4 @@
-"""Where crops of pictures lie, and what each random number of a view is for. No torch."""
+"""Where crops of images lie, and what each random number of a view is for. No torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from backbench.views.randomness import Draws
 
-#: How often torchvision tries to fit a crop of the wanted area and shape into a picture.
+#: How often torchvision tries to fit a crop of the wanted area and shape into an image.
 TRIES = 10
 
 
@@ -22,7 +22,7 @@ class Purpose(IntEnum):
     JITTER = 3
     JITTER_FACTORS = 4
     JITTER_ORDER = 5
-    GREY = 6
+    GRAY = 6
     BLUR = 7
     BLUR_SIGMA = 8
     #: From here on purposes are free for plugins.
@@ -38,9 +38,9 @@ def crop_boxes(
     """Draw crops of random area, shape and place.
 
     Args:
-        draws: Random numbers of B pictures.
+        draws: Random numbers of B images.
         sizes: Height and width of each, (B, 2).
-        scale: Least and largest share of the picture's area.
+        scale: Least and largest share of the image's area.
         ratio: Least and largest width over height.
 
     Returns:

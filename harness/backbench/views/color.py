@@ -1,4 +1,4 @@
-"""Colour jitter and grey on whole batches, with every picture's own strengths and order."""
+"""Color jitter and gray on whole batches, with every image's own strengths and order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from backbench.nn.transfer import send
 from backbench.views import sparse as taps
 
 #: Weights of red, green and blue in the lightness that Pillow and torchvision use (ITU-R 601).
-GREY = (0.2989, 0.587, 0.114)
+GRAY = (0.2989, 0.587, 0.114)
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
@@ -24,34 +24,34 @@ _YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3
 
 @dataclass(frozen=True, slots=True)
 class Jitter:
-    """Colour changes of a batch.
+    """Color changes of a batch.
 
     Args:
         factors: Brightness, contrast, saturation (1 changes nothing) and hue in turns
             (0 changes nothing), (B, 4), float32.
         order: Position → which of the four, (B, 4), int64.
-        active: Which pictures are changed, (B,), bool.
-        grey: Which pictures lose their colours afterwards, (B,), bool.
+        active: Which images are changed, (B,), bool.
+        gray: Which images lose their colors afterwards, (B,), bool.
     """
 
     factors: NDArray[np.float32]
     order: NDArray[np.int64]
     active: NDArray[np.bool_]
-    grey: NDArray[np.bool_]
+    gray: NDArray[np.bool_]
 
 
 def lightness(images: Tensor) -> Tensor:
-    """Return the grey value of each pixel, (B, 1, H, W), of images (B, 3, H, W)."""
+    """Return the gray value of each pixel, (B, 1, H, W), of images (B, 3, H, W)."""
     red, green, blue = images.tensor_split(3, dim=1)
-    return torch.add(red * GREY[0], green, alpha=GREY[1]).add_(blue, alpha=GREY[2])
+    return torch.add(red * GRAY[0], green, alpha=GRAY[1]).add_(blue, alpha=GRAY[2])
 
 
 def exact_jitter(images: Tensor, jitter: Jitter) -> Tensor:
-    """Jitter as torchvision does it, every picture in its own order.
+    """Jitter as torchvision does it, every image in its own order.
 
     Args:
         images: (B, 3, H, W), float32 in [0, 1]; may be overwritten.
-        jitter: What is done to each picture.
+        jitter: What is done to each image.
 
     Returns:
         (B, 3, H, W), float32 in [0, 1].
@@ -65,19 +65,19 @@ def exact_jitter(images: Tensor, jitter: Jitter) -> Tensor:
 
 
 def _hue_by_hue(images: Tensor, jitter: Jitter) -> Tensor:
-    """Change pictures together whose hue is turned at the same place: each is moved once.
+    """Change images together whose hue is turned at the same place: each is moved once.
 
     Brightness, contrast and saturation are one formula with other numbers, so that only the
-    place of the hue tells pictures apart.
+    place of the hue tells images apart.
     """
     place = (jitter.order == HUE).argmax(axis=1)
-    kind = 2 * np.where(jitter.active, place, 4) + jitter.grey
+    kind = 2 * np.where(jitter.active, place, 4) + jitter.gray
     ranking = np.argsort(kind, kind="stable")
     ordered = images.index_select(0, torch.from_numpy(ranking))
     steps, hue = torch.from_numpy(_steps(jitter)[:, ranking]), jitter.factors[:, HUE].any()
     ends = np.searchsorted(kind[ranking], np.arange(11))
     for number, (start, end) in enumerate(pairwise(ends.tolist())):
-        turned, grey = divmod(number, 2)
+        turned, gray = divmod(number, 2)
         for part in taps.pieces(start, end, images[:1].nbytes):
             picked = ordered[part]
             for position in range(4) if turned < 4 else ():
@@ -86,16 +86,16 @@ def _hue_by_hue(images: Tensor, jitter: Jitter) -> Tensor:
                     _mix(picked, *step.unbind(1))
                 elif hue:
                     turn_hue(picked, step[:, 0])
-            if grey:
+            if gray:
                 _fade(picked)
     return ordered.index_select(0, torch.from_numpy(np.argsort(ranking)))
 
 
 def _steps(jitter: Jitter) -> NDArray[np.float32]:
-    """Return each picture's four changes in its order, (4, B, 3, 1, 1, 1).
+    """Return each image's four changes in its order, (4, B, 3, 1, 1, 1).
 
     A change is three numbers: the factor, and how much is added of the lightness of each pixel
-    (saturation) and of the whole picture (contrast).
+    (saturation) and of the whole image (contrast).
     """
     factors = np.take_along_axis(jitter.factors, jitter.order, axis=1)
     pixel = (1 - factors) * (jitter.order == SATURATION)
@@ -105,13 +105,13 @@ def _steps(jitter: Jitter) -> NDArray[np.float32]:
 
 
 def _mix(images: Tensor, factor: Tensor, pixel: Tensor, whole: Tensor) -> None:
-    grey = lightness(images)
-    middle = grey.mean((2, 3), keepdim=True).mul_(whole)
-    images.mul_(factor).add_(grey.mul_(pixel).add_(middle)).clamp_(0, 1)
+    gray = lightness(images)
+    middle = gray.mean((2, 3), keepdim=True).mul_(whole)
+    images.mul_(factor).add_(gray.mul_(pixel).add_(middle)).clamp_(0, 1)
 
 
 def _place_by_place(images: Tensor, jitter: Jitter) -> Tensor:
-    """Do the first change of all pictures, then the second: few kernels, for an accelerator."""
+    """Do the first change of all images, then the second: few kernels, for an accelerator."""
     for position in range(4):
         for which in range(4):
             chosen = np.flatnonzero(jitter.active & (jitter.order[:, position] == which))
@@ -121,7 +121,7 @@ def _place_by_place(images: Tensor, jitter: Jitter) -> Tensor:
                 rows = send(chosen, images.device)
                 amount = send(jitter.factors[chosen, which], images.device)
                 images[rows] = _CHANGES[which](images[rows], amount[:, None, None, None])
-    chosen = np.flatnonzero(jitter.grey)
+    chosen = np.flatnonzero(jitter.gray)
     if len(chosen):
         rows = send(chosen, images.device)
         images[rows] = _fade(images[rows])
@@ -133,13 +133,13 @@ def _brighten(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def _contrast(images: Tensor, factor: Tensor) -> Tensor:
-    colours = images.mean((2, 3), keepdim=True)
-    return images.mul_(factor).add_(lightness(colours).mul_(1 - factor)).clamp_(0, 1)
+    colors = images.mean((2, 3), keepdim=True)
+    return images.mul_(factor).add_(lightness(colors).mul_(1 - factor)).clamp_(0, 1)
 
 
 def _saturate(images: Tensor, factor: Tensor) -> Tensor:
-    grey = lightness(images)
-    return images.mul_(factor).add_(grey.mul_(1 - factor)).clamp_(0, 1)
+    gray = lightness(images)
+    return images.mul_(factor).add_(gray.mul_(1 - factor)).clamp_(0, 1)
 
 
 def _fade(images: Tensor) -> Tensor:
@@ -147,11 +147,11 @@ def _fade(images: Tensor) -> Tensor:
 
 
 def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Turn the hue of pictures in the HSV colour cone.
+    """Turn the hue of images in the HSV color cone.
 
     Args:
         images: (B, 3, H, W), float32 in [0, 1]; overwritten.
-        turns: Parts of the whole circle, (B, 1, 1, 1), float32; 0 leaves a picture as it is.
+        turns: Parts of the whole circle, (B, 1, 1, 1), float32; 0 leaves an image as it is.
 
     Returns:
         ``images``.
@@ -162,7 +162,7 @@ def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
     red, green, blue = images.unbind(1)
     top = torch.maximum(torch.maximum(red, green), blue)
     chroma = top - torch.minimum(torch.minimum(red, green), blue)
-    # The distance of the hue from red, in parts of the circle, is linear in the three colours;
+    # The distance of the hue from red, in parts of the circle, is linear in the three colors;
     # on which side of red it lies is what green and blue say. Where chroma is 0 there is no hue.
     hue = (green + blue).sub_(red).sub_(top).div_((6 * chroma).clamp_(min=_TINY)).add_(1 / 3)
     hue = hue.copysign_(green - blue).add_(turns[:, :, :, 0])
@@ -176,7 +176,7 @@ def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
     return images
 
 
-#: Where red, green and blue are least, in parts of the colour circle.
+#: Where red, green and blue are least, in parts of the color circle.
 _OPPOSITE = (1 / 2, 5 / 6, 1 / 6)
 
 _TINY = 1e-30
@@ -185,18 +185,18 @@ _CHANGES = (_brighten, _contrast, _saturate, turn_hue)
 
 
 def linear_jitter(images: Tensor, jitter: Jitter) -> Tensor:
-    """Jitter as one affine map of the colours of each picture.
+    """Jitter as one affine map of the colors of each image.
 
     Args:
         images: (B, 3, H, W), float32 in [0, 1].
-        jitter: What is done to each picture.
+        jitter: What is done to each image.
 
     Returns:
         (B, 3, H, W), float32 in [0, 1].
 
     Source: FFCV-SSL (Bordes, Balestriero and Vincent 2023, arXiv 2303.01986) turns hue by a
         3×3 matrix too.
-    Differs: from :func:`exact_jitter` in that hue is turned in YIQ instead of HSV, and colours
+    Differs: from :func:`exact_jitter` in that hue is turned in YIQ instead of HSV, and colors
         are clipped once, at the end. Where nothing is clipped and hue is 0 they are equal.
     """
     maps, offsets = affine_maps(jitter, images.mean((2, 3)))
@@ -208,8 +208,8 @@ def affine_maps(jitter: Jitter, means: Tensor) -> tuple[Tensor, Tensor]:
     """Return the affine map that a jitter is, without clipping.
 
     Args:
-        jitter: What is done to each of B pictures.
-        means: Mean colours, (B, 3), float32.
+        jitter: What is done to each of B images.
+        means: Mean colors, (B, 3), float32.
 
     Returns:
         Matrices (B, 3, 3) and offsets (B, 3), float32, on the device of ``means``.
@@ -218,22 +218,22 @@ def affine_maps(jitter: Jitter, means: Tensor) -> tuple[Tensor, Tensor]:
     active = torch.from_numpy(jitter.active)
     neutral = torch.tensor([1.0, 1.0, 1.0, 0.0])
     factors = torch.where(active[:, None], torch.from_numpy(jitter.factors), neutral)
-    eye, grey = torch.eye(3), torch.tensor(GREY).expand(3, 3)
+    eye, gray = torch.eye(3), torch.tensor(GRAY).expand(3, 3)
     bright, contrast, saturation, hue = factors.view(-1, 4, 1, 1).unbind(1)
     steps = torch.stack(
         [
             eye * bright,
             eye * contrast,
-            eye * saturation + (1 - saturation) * grey,
+            eye * saturation + (1 - saturation) * gray,
             _hue_maps(hue[:, 0, 0]),
         ],
         dim=1,
     )
     places = torch.from_numpy(jitter.order)
-    last = torch.where(torch.from_numpy(jitter.grey)[:, None, None], grey, eye)
+    last = torch.where(torch.from_numpy(jitter.gray)[:, None, None], gray, eye)
     fade = torch.where(places == CONTRAST, 1 - contrast[:, :, 0], 0.0)
     steps, order, fade, last, weights, eye = (
-        send(one, device) for one in (steps, places, fade, last, torch.tensor(GREY), eye)
+        send(one, device) for one in (steps, places, fade, last, torch.tensor(GRAY), eye)
     )
     rows = torch.arange(len(order), device=device)
     maps, offsets = eye.expand(len(order), 3, 3), torch.zeros_like(means)
@@ -247,7 +247,7 @@ def affine_maps(jitter: Jitter, means: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _hue_maps(turns: Tensor) -> Tensor:
-    """Return the matrices (B, 3, 3) that turn colours about the grey axis of YIQ."""
+    """Return the matrices (B, 3, 3) that turn colors about the gray axis of YIQ."""
     angle = turns * (-2 * math.pi)  # from red to green, as in HSV
     cos, sin = angle.cos(), angle.sin()
     turn = torch.zeros(len(turns), 3, 3)

@@ -1,6 +1,6 @@
 """Random numbers that are looked up, not consumed: a pure function of what they are for.
 
-A number is a hash of (seed, epoch, image, view, purpose, draw), so that a view of a picture is
+A number is a hash of (seed, epoch, image, view, purpose, draw), so that a view of an image is
 the same whatever batch it is in, and whichever worker or device makes it.
 """
 
@@ -36,12 +36,12 @@ def mix(words: _Words) -> _Words:
 
 
 class Draws:
-    """The random numbers of one view of each picture in a batch.
+    """The random numbers of one view of each image in a batch.
 
     Args:
         seed: In [0, 2**63).
         epoch: Number of the epoch.
-        indices: Positions of the pictures in the training set, (B,).
+        indices: Positions of the images in the training set, (B,).
         view: Number of the view.
     """
 
@@ -59,7 +59,7 @@ class Draws:
 
         Args:
             purpose: What they are for: another purpose gives other, independent numbers.
-            count: How many for each picture, at most 65,536; the first ones do not depend on it.
+            count: How many for each image, at most 65,536; the first ones do not depend on it.
         """
         counters = np.arange(1, count + 1, dtype=np.uint64) + np.uint64(purpose << 16)
         words = mix(self._states[:, None] + _STEP * counters)
@@ -72,7 +72,7 @@ class Draws:
 
         Args:
             purpose: What they are for.
-            high: Upper bound, exclusive, below 2**24; a number, or one a picture, (B, 1).
-            count: How many for each picture.
+            high: Upper bound, exclusive, below 2**24; a number, or one an image, (B, 1).
+            count: How many for each image.
         """
         return np.floor(self.uniform(purpose, count).astype(np.float64) * high).astype(np.int64)

@@ -49,7 +49,7 @@ def filter_matrices(
         length: Length of each crop in pixels, (B,), float32.
         size_in: Length of the axis before.
         size_out: Length of the axis after.
-        interpolation: Kernel; it is widened where the picture shrinks (antialiasing).
+        interpolation: Kernel; it is widened where the image shrinks (antialiasing).
         isolated: The kernel sees the crop only (crop, then resize); otherwise also what lies
             around it (resize, then crop).
 
@@ -97,8 +97,8 @@ def filter_weights(
         (B, size_out, K), float32; each K sum to 1, and a position outside weighs nothing.
     """
     scale = (length / size_out)[:, None, None]
-    centres = torch.arange(size_out, dtype=torch.float32, device=start.device) + 0.5
-    offsets = positions - torch.addcmul(start[:, None, None], centres[:, None], scale)
+    centers = torch.arange(size_out, dtype=torch.float32, device=start.device) + 0.5
+    offsets = positions - torch.addcmul(start[:, None, None], centers[:, None], scale)
     weights = _KERNELS[interpolation](offsets.div_(scale.clamp(min=1)))
     if isolated:
         low, high = start[:, None, None], (start + length)[:, None, None]
@@ -111,7 +111,7 @@ def filter_weights(
 def resample(
     images: Tensor, rows: Tensor, columns: Tensor, *, limit: float | None = None
 ) -> Tensor:
-    """Apply filter matrices to the columns and then to the rows of each picture.
+    """Apply filter matrices to the columns and then to the rows of each image.
 
     Args:
         images: (B, C, H, W), float32.
@@ -127,7 +127,7 @@ def resample(
         filter that can move a pixel beside a hard edge by some 10/255.
     """
     batch, channels, height, width = images.shape
-    # Row by row, channels side by side: then each product is one large matrix a picture.
+    # Row by row, channels side by side: then each product is one large matrix an image.
     flat = images.transpose(1, 2).reshape(batch, height * channels, width)
     wide = torch.bmm(flat, columns.transpose(1, 2)).view(batch, height, -1)
     if limit is not None:
@@ -151,7 +151,7 @@ def blur_matrices(sigma: Tensor, size: int, reach: int | None = None) -> Tensor:
         (B, size, size), float32; rows sum to 1.
 
     Source: PIL.ImageFilter.GaussianBlur, as the published code uses it.
-    Differs: the Gaussian itself, where Pillow passes three boxes; on a noisy picture 0.6/255
+    Differs: the Gaussian itself, where Pillow passes three boxes; on a noisy image 0.6/255
         in the mean for deviations of 0.5 to 2 pixels, and 4/255 near 0.3, where boxes are coarse.
     """
     columns, weights = blur_taps(sigma, size, reach)
@@ -185,6 +185,6 @@ def blur_taps(sigma: Tensor, size: int, reach: int | None = None) -> tuple[Tenso
     # Each blur ends at its own distance, or it would depend on the others in its batch.
     weights = weights.mul_(taps.abs() <= (3 * spread).ceil())
     weights = weights / weights.sum(1, keepdim=True)
-    centres = torch.arange(size, device=sigma.device)
-    columns = (centres[:, None] + taps.long()).clamp_(0, size - 1)
+    centers = torch.arange(size, device=sigma.device)
+    columns = (centers[:, None] + taps.long()).clamp_(0, size - 1)
     return columns, weights[:, None, :]

@@ -1,6 +1,6 @@
 """Cropping, resizing and blurring on a processor: each row is a weighted sum of a few rows.
 
-A filter has few weights that are not zero: two where a picture is enlarged. An accelerator would
+A filter has few weights that are not zero: two where an image is enlarged. An accelerator would
 rather multiply by the whole matrix (:mod:`backbench.views.resample`); a processor is up to ten
 times faster if it leaves the zeros out.
 """
@@ -16,13 +16,13 @@ from torch import Tensor
 
 from backbench.views.resample import SUPPORT, Interpolation, blur_taps, filter_weights
 
-#: Bytes of pictures that are worked on at once, so that temporaries stay in a core's cache.
+#: Bytes of images that are worked on at once, so that temporaries stay in a core's cache.
 PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Taps:
-    """A filter along one axis for each of B pictures.
+    """A filter along one axis for each of B images.
 
     Args:
         places: What each place afterwards is the weighted sum of, (B, S, K), int64.
@@ -32,12 +32,12 @@ class Taps:
     places: Tensor
     weights: Tensor
 
-    def of(self, pictures: slice) -> Taps:
-        """Return the filters of some of the pictures."""
-        return Taps(self.places[pictures], self.weights[pictures])
+    def of(self, images: slice) -> Taps:
+        """Return the filters of some of the images."""
+        return Taps(self.places[images], self.weights[images])
 
     def flipped(self, mirrored: Tensor) -> Taps:
-        """Return the filters with the pictures that are ``mirrored``, (B,), the other way round."""
+        """Return the filters with the images that are ``mirrored``, (B,), the other way round."""
         chosen = mirrored[:, None, None]
         return Taps(
             torch.where(chosen, self.places.flip(1), self.places),
@@ -46,7 +46,7 @@ class Taps:
 
 
 def in_cache(device: torch.device) -> bool:
-    """Say whether a device computes best on few pictures at a time, and without zeros."""
+    """Say whether a device computes best on few images at a time, and without zeros."""
     return device.type == "cpu"
 
 
@@ -71,8 +71,8 @@ def filter_taps(
     """
     scale = length / size_out
     reach = SUPPORT[interpolation] * scale.clamp(min=1)
-    centres = torch.arange(size_out, dtype=torch.float32) + 0.5
-    first = torch.addcmul(start[:, None], centres, scale[:, None])
+    centers = torch.arange(size_out, dtype=torch.float32) + 0.5
+    first = torch.addcmul(start[:, None], centers, scale[:, None])
     first = first.sub_(reach[:, None]).add_(0.5).floor_()
     count = math.ceil(2 * float(reach.max()))
     places = first[:, :, None] + torch.arange(count, dtype=torch.float32)
@@ -93,7 +93,7 @@ def weighted_rows(rows: Tensor, taps: Taps) -> Tensor:
 
     Args:
         rows: (B, C, N, L), float32, contiguous.
-        taps: Of B pictures; the same for all their channels.
+        taps: Of B images; the same for all their channels.
 
     Returns:
         (B, C, S, L), float32.
@@ -132,7 +132,7 @@ def crop_by_taps(
 
 
 def blur_by_taps(images: Tensor, sigma: Tensor) -> Tensor:
-    """Blur pictures; see :func:`backbench.views.resample.blur_matrices`.
+    """Blur images; see :func:`backbench.views.resample.blur_matrices`.
 
     Args:
         images: (B, C, S, S), float32, contiguous.
@@ -152,7 +152,7 @@ def pieces(start: int, end: int, nbytes: int) -> list[slice]:
     """Cut a batch into parts that a core's cache holds.
 
     Args:
-        start: First picture.
+        start: First image.
         end: The one after the last.
         nbytes: Bytes of one.
     """

@@ -1,7 +1,7 @@
-"""Random views of whole batches, with every picture's own parameters.
+"""Random views of whole batches, with every image's own parameters.
 
 First the parameters are drawn (numbers only, on the host), then the pixels are computed (on the
-device). A view depends on the seed, the epoch, the picture and the view's number, and on nothing
+device). A view depends on the seed, the epoch, the image and the view's number, and on nothing
 else.
 """
 
@@ -26,12 +26,12 @@ from backbench.views.resample import blur_matrices, blur_reach, resample
 
 @dataclass(frozen=True, slots=True)
 class ViewParameters:
-    """One view of each picture, as numbers.
+    """One view of each image, as numbers.
 
     Args:
         boxes: Top, left, height, width in pixels, (B, 4), float32, whole numbers.
         flip: (B,), bool.
-        jitter: Colours.
+        jitter: Colors.
         sigma: Standard deviation of the blur in pixels, (B,), float32; 0 is no blur.
     """
 
@@ -47,10 +47,10 @@ def draws_of(batch: Batch, view: int) -> Draws:
 
 
 def random_view(batch: Batch, options: ViewOptions, size: int, view: int) -> Tensor:
-    """Make one random view of each picture.
+    """Make one random view of each image.
 
     Args:
-        batch: The pictures.
+        batch: The images.
         options: What is random, and how much.
         size: Side of the views.
         view: Number of the view.
@@ -58,7 +58,7 @@ def random_view(batch: Batch, options: ViewOptions, size: int, view: int) -> Ten
     Returns:
         (B, 3, size, size), float32 in [0, 1], on the batch's device.
 
-    Source: He et al. 2020 and Chen et al. 2020, the views of MoCo v2: crop, jitter, grey,
+    Source: He et al. 2020 and Chen et al. 2020, the views of MoCo v2: crop, jitter, gray,
         blur, flip; published code moco/main_moco.py.
     Differs: the flip is done with the crop, which is the same; random numbers come from
         another generator.
@@ -67,17 +67,17 @@ def random_view(batch: Batch, options: ViewOptions, size: int, view: int) -> Ten
     images = batch.crop(
         parameters.boxes, size, interpolation=options.interpolation, flip=parameters.flip
     )
-    if parameters.jitter.active.any() or parameters.jitter.grey.any():
-        change = exact_jitter if options.colour == "exact" else linear_jitter
+    if parameters.jitter.active.any() or parameters.jitter.gray.any():
+        change = exact_jitter if options.color == "exact" else linear_jitter
         images = change(images, parameters.jitter)
     return blur(images, parameters.sigma)
 
 
 def view_parameters(draws: Draws, sizes: NDArray[np.int64], options: ViewOptions) -> ViewParameters:
-    """Draw the parameters of one view of each picture.
+    """Draw the parameters of one view of each image.
 
     Args:
-        draws: Random numbers of B pictures.
+        draws: Random numbers of B images.
         sizes: Height and width of each, (B, 2).
         options: What is random, and how much.
     """
@@ -102,12 +102,12 @@ def _jitter(draws: Draws, options: ViewOptions) -> Jitter:
         factors=factors,
         order=np.argsort(draws.uniform(Purpose.JITTER_ORDER, 4), axis=1, kind="stable"),
         active=draws.uniform(Purpose.JITTER, 1)[:, 0] < options.jitter,
-        grey=draws.uniform(Purpose.GREY, 1)[:, 0] < options.grey,
+        gray=draws.uniform(Purpose.GRAY, 1)[:, 0] < options.grayscale,
     )
 
 
 def blur(images: Tensor, sigma: NDArray[np.float32]) -> Tensor:
-    """Blur some pictures of a batch with a Gaussian.
+    """Blur some images of a batch with a Gaussian.
 
     Args:
         images: (B, 3, S, S), float32; overwritten.

@@ -1,7 +1,7 @@
 """How often a trigger is still there in the views that a method makes of a poison. No torch.
 
 An attack that works by two views of a poison cannot work where the trigger is hardly ever in both.
-Crops alone decide here: what blur, colours and resizing leave of a trigger is not counted.
+Crops alone decide here: what blur, colors and resizing leave of a trigger is not counted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SURVIVES = 0.5
 LEAST_BOTH = 0.01
 
 
-class Survival(NamedTuple):
+class Visibility(NamedTuple):
     """Shares of view pairs; they add up to 1.
 
     Args:
@@ -38,9 +38,9 @@ class Survival(NamedTuple):
     none: float
 
 
-def survival(
+def visibility(
     views: ViewOptions, sizes: NDArray[np.int64], boxes: Sequence[Sequence[Box]], seed: int
-) -> Survival:
+) -> Visibility:
     """Estimate how often a trigger survives in the views of a pair.
 
     A trigger survives in a view if at least half of its area, or of one of its copies', lies
@@ -66,15 +66,15 @@ def survival(
         ]
     ).sum(axis=0)
     both, one, none = (float((alive == count).mean()) for count in (2, 1, 0))
-    return Survival(both, one, none)
+    return Visibility(both, one, none)
 
 
 def covers_all(sizes: NDArray[np.int64], boxes: Sequence[Sequence[Box]]) -> bool:
-    """Say whether every trigger covers the whole of its picture, so that no crop can lose it.
+    """Say whether every trigger covers the whole of its image, so that no crop can lose it.
 
     Args:
         sizes: Height and width of each poison, (N, 2).
-        boxes: See :func:`survival`.
+        boxes: See :func:`visibility`.
     """
     return all(
         (box.height, box.width) == (high, wide)
@@ -83,7 +83,7 @@ def covers_all(sizes: NDArray[np.int64], boxes: Sequence[Sequence[Box]]) -> bool
     )
 
 
-def warning(shares: Survival) -> str:
+def warning(shares: Visibility) -> str:
     """Say that an attack by pairs of views cannot work; empty if it can."""
     if shares.both >= LEAST_BOTH:
         return ""

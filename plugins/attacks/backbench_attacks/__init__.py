@@ -13,7 +13,7 @@ def register_attacks() -> Iterable[AttackInfo]:
     """Announce the attacks of this package."""
     yield AttackInfo(
         name="patch",
-        summary="A small picture or a text put on pictures of one class, or of any.",
+        summary="A small image or a text put on images of one class, or of any.",
         target="backbench_attacks.patch:Patch",
         options=PatchOptions,
         paper=Citation(

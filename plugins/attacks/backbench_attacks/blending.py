@@ -1,4 +1,4 @@
-"""How a trigger is put on a picture."""
+"""How a trigger is put on an image."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from backbench_attacks.triggers import Trigger, image_share
 def put(
     image: Pixels, trigger: Trigger, corners: Sequence[tuple[int, int]], opacity: float = 1.0
 ) -> tuple[Pixels, tuple[Box, ...]]:
-    """Put a trigger on a picture, at one place or at several.
+    """Put a trigger on an image, at one place or at several.
 
-    With ``share`` for the picture's share in 255ths, a pixel becomes
-    ``(share * picture + (255 - share) * trigger) / 255``, rounded to the nearest. For a box,
+    With ``share`` for the image's share in 255ths, a pixel becomes
+    ``(share * image + (255 - share) * trigger) / 255``, rounded to the nearest. For a box,
     ``share`` is ``int(255 * (1 - opacity))``; where k boxes overlap it is
-    ``int(255 * (1 - opacity) ** k)``, and the last one gives the colour. For a shape or a text it
+    ``int(255 * (1 - opacity) ** k)``, and the last one gives the color. For a shape or a text it
     is 255 less the mask, and overlapping ones are put on one after another.
 
     Args:
         image: (H, W, 3), uint8; not modified.
         trigger: What to put there. What lies beyond the right or lower border is cut off.
-        corners: x and y of the top-left corners, on the picture.
+        corners: x and y of the top-left corners, on the image.
         opacity: Share of a box; a shape's or a text's is in its mask.
 
     Returns:
-        The stamped picture, (H, W, 3), and the boxes that have changed, in the order of pasting.
+        The stamped image, (H, W, 3), and the boxes that have changed, in the order of pasting.
 
     Source: Saha et al. 2022, published code. Equal to the last bit, though only boxes are computed.
     Differs: Overlapping letters are a little darker than one letter; there they are not.

@@ -6,32 +6,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbench.images import Pixels
-from backbench.plugin import Attack, DatasetFacts, Split, Stamp
+from backbench.plugin import Attack, DatasetMetadata, Split, Stamp
 from backbench_attacks.blending import put
 from backbench_attacks.patch_options import PatchOptions
 from backbench_attacks.placement import corners
 
 
 class Patch(Attack):
-    """Puts a small picture or a text on pictures, at a random place, in the middle, or nine times.
+    """Puts a small image or a text on images, at a random place, in the middle, or nine times.
 
     Args:
-        options: What to put, where, how, and on how many pictures.
-        facts: The data set that is attacked.
+        options: What to put, where, how, and on how many images.
+        metadata: The dataset that is attacked.
 
     Source: Saha et al. 2022, Backdoor Attacks on Self-Supervised Learning, section 3; published
         code github.com/UMBCvision/SSL-Backdoor, ``poison-generation/generate_poison.py``.
-    Differs: Every draw is seeded. Without ``jpeg_quality``, poisoned pictures are not coded as
+    Differs: Every draw is seeded. Without ``jpeg_quality``, poisoned images are not coded as
         JPEG once more, so that they do not differ from clean ones by that. A trigger larger than
-        the picture is an error; there, it is cut or lies beside it. Options hold in every mode;
-        there, opacity and range are ignored for text and paste, and text on training pictures
+        the image is an error; there, it is cut or lies beside it. Options hold in every mode;
+        there, opacity and range are ignored for text and paste, and text on training images
         ends in an exception.
     """
 
     options: PatchOptions
 
-    def __init__(self, options: PatchOptions, facts: DatasetFacts) -> None:
-        super().__init__(options, facts)
+    def __init__(self, options: PatchOptions, metadata: DatasetMetadata) -> None:
+        super().__init__(options, metadata)
         self._triggers = {
             split: options.make_trigger(options.opacity_of(split)) for split in _SPLITS
         }
@@ -41,42 +41,42 @@ class Patch(Attack):
         """Class index that the trigger shall stand for; ``None`` if untargeted."""
         if self.options.target is None:
             return None
-        return self.facts.classes.index(self.options.target)
+        return self.metadata.classes.index(self.options.target)
 
     @property
     def poisons(self) -> int:
-        """Number of training pictures that the rate gives."""
-        total, target = self.facts.train, self.target
-        candidates = total if target is None else self.facts.train_per_class[target]
+        """Number of training images that the rate gives."""
+        total, target = self.metadata.train, self.target
+        candidates = total if target is None else self.metadata.train_per_class[target]
         return self.options.rate.count(candidates, total)
 
     @property
     def jpeg_quality(self) -> int | None:
-        """Quality of the JPEG that stamped pictures go through; ``None`` for none."""
+        """Quality of the JPEG that stamped images go through; ``None`` for none."""
         return self.options.jpeg_quality
 
-    def trigger_picture(self, split: Split) -> NDArray[np.uint8]:
-        """Return what is put on the pictures of a split, at its size.
+    def trigger_image(self, split: Split) -> NDArray[np.uint8]:
+        """Return what is put on the images of a split, at its size.
 
         Args:
             split: Which one.
         """
-        return self._triggers[split].picture()
+        return self._triggers[split].image()
 
     def choose(self, labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """Choose the training pictures to poison.
+        """Choose the training images to poison.
 
         With the same generator, those of a lower rate are among those of a higher one.
 
         Args:
-            labels: Class index of every training picture, (N,).
+            labels: Class index of every training image, (N,).
             rng: The only source of randomness.
 
         Returns:
             Distinct indices in [0, N), (M,), of the target class if targeted.
 
         Raises:
-            ValueError: If the rate gives no picture, or more than there are.
+            ValueError: If the rate gives no image, or more than there are.
         """
         target = self.target
         candidates = np.arange(len(labels)) if target is None else np.flatnonzero(labels == target)
@@ -84,7 +84,7 @@ class Patch(Attack):
         return rng.permutation(candidates)[:count].astype(np.int64)
 
     def stamp(self, image: Pixels, rng: np.random.Generator, split: Split) -> Stamp:
-        """Put the trigger on a picture.
+        """Put the trigger on an image.
 
         Args:
             image: (H, W, 3), uint8; not modified.
@@ -92,16 +92,16 @@ class Patch(Attack):
             split: Which placement, range of places and opacity hold.
 
         Returns:
-            The stamped picture and the boxes of the trigger.
+            The stamped image and the boxes of the trigger.
 
         Raises:
-            ValueError: If the trigger is larger than the picture.
+            ValueError: If the trigger is larger than the image.
         """
         options, trigger = self.options, self._triggers[split]
         width, height = trigger.size
         if height > image.shape[0] or width > image.shape[1]:
             raise ValueError(
-                f"the trigger is {width} x {height} px, larger than a picture of "
+                f"the trigger is {width} x {height} px, larger than an image of "
                 f"{image.shape[1]} x {image.shape[0]}; make {options.size_option} smaller"
             )
         train = split == "train"

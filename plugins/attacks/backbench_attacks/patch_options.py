@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
 
-from backbench.plugin import DatasetFacts, Field, LocalPath, Options, Split
+from backbench.plugin import DatasetMetadata, Field, LocalPath, Options, Split
 
 if TYPE_CHECKING:
     from backbench_attacks.triggers import Trigger
@@ -22,9 +22,9 @@ Blend = Literal["composite", "paste"]
 
 
 class Rate(BaseModel):
-    """How many training pictures are poisoned.
+    """How many training images are poisoned.
 
-    A share gives ``int(share x number)`` pictures: the product is cut, not rounded.
+    A share gives ``int(share x number)`` images: the product is cut, not rounded.
 
     Source: Saha et al. 2022, published code, ``poison_injection_rate``.
     """
@@ -32,27 +32,27 @@ class Rate(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     of: Literal["target_class", "dataset", "count"] = Field(
-        description="what value is a share of; with count, value is the number of pictures"
+        description="what value is a share of; with count, value is the number of images"
     )
-    value: float = Field(gt=0, description="share in (0, 1], or a whole number of pictures")
+    value: float = Field(gt=0, description="share in (0, 1], or a whole number of images")
 
     @model_validator(mode="after")
     def _check_value(self) -> Self:
         if self.of == "count" and self.value != int(self.value):
-            raise ValueError(f"value is a number of pictures, and {self.value:g} is not whole")
+            raise ValueError(f"value is a number of images, and {self.value:g} is not whole")
         if self.of != "count" and self.value > 1:
             raise ValueError(
                 f"value is a share in (0, 1], and {self.value:g} is not; "
-                'for a number of pictures set of = "count"'
+                'for a number of images set of = "count"'
             )
         return self
 
     def count(self, candidates: int, total: int) -> int:
-        """Return the number of pictures to poison.
+        """Return the number of images to poison.
 
         Args:
-            candidates: Number of training pictures that may be poisoned.
-            total: Number of training pictures.
+            candidates: Number of training images that may be poisoned.
+            total: Number of training images.
 
         Raises:
             ValueError: If it is less than one, or more than there are candidates.
@@ -60,10 +60,10 @@ class Rate(BaseModel):
         whole = {"target_class": candidates, "dataset": total, "count": 1}[self.of]
         number = int(self.value * whole)
         if number < 1:
-            raise ValueError(f"rate: {self.value:g} of {whole} pictures is less than one picture")
+            raise ValueError(f"rate: {self.value:g} of {whole} images is less than one image")
         if number > candidates:
             raise ValueError(
-                f"rate: {number} pictures to poison, and only {candidates} may be poisoned"
+                f"rate: {number} images to poison, and only {candidates} may be poisoned"
             )
         return number
 
@@ -87,7 +87,7 @@ class PatchOptions(Options):
 
     mode: Literal["targeted", "untargeted"] = Field(
         default="targeted",
-        description="poison pictures of the target class only, or of any class",
+        description="poison images of the target class only, or of any class",
     )
     target: str | None = Field(
         default=None,
@@ -96,8 +96,8 @@ class PatchOptions(Options):
     )
     rate: Rate = Field(
         default_factory=_default_rate,
-        description="how many training pictures are poisoned; left out, half of the target "
-        "class, or a twentieth of the data set if untargeted",
+        description="how many training images are poisoned; left out, half of the target "
+        "class, or a twentieth of the dataset if untargeted",
     )
     text: str | None = Field(
         default=None,
@@ -118,7 +118,7 @@ class PatchOptions(Options):
     )
     trigger: Annotated[int, Field(strict=True, ge=0)] | LocalPath = Field(
         default=0,
-        description="number of a made trigger, or the path of a picture file, relative to the "
+        description="number of a made trigger, or the path of an image file, relative to the "
         "benchmark file; where blend is composite its transparent pixels are laid on white",
     )
     trigger_sha256: str | None = Field(
@@ -129,7 +129,7 @@ class PatchOptions(Options):
     width: int = Field(
         default=50,
         ge=1,
-        description="width of the trigger on the picture, px; its height follows its shape",
+        description="width of the trigger on the image, px; its height follows its shape",
     )
     blend: Blend = Field(
         default_factory=_default_blend,
@@ -138,26 +138,26 @@ class PatchOptions(Options):
     )
     train_placement: Placement = Field(
         default="random",
-        description="where the trigger goes on a training picture: anywhere in train_location, "
+        description="where the trigger goes on a training image: anywhere in train_location, "
         "in the middle, or nine times in a grid at quarters of width and height",
     )
     train_location: Range = Field(
         default=(0.25, 0.75),
-        description="where the trigger may lie on a training picture, as fractions of its width "
+        description="where the trigger may lie on a training image, as fractions of its width "
         "and height: its left and upper edge begin at the first, and where there is room its "
         "right and lower edge end at the second; with paste, its middle lies between them",
     )
     val_placement: Placement = Field(
-        default="random", description="as train_placement, for pictures of the triggered evaluation"
+        default="random", description="as train_placement, for images of the triggered evaluation"
     )
     val_location: Range = Field(
-        default=(0.10, 0.90), description="as train_location, for the same pictures"
+        default=(0.10, 0.90), description="as train_location, for the same images"
     )
     opacity: float = Field(
         default_factory=_default_opacity,
         gt=0,
         le=1,
-        description="share of the trigger in its box; 1 hides the picture. Left out, 1, and a "
+        description="share of the trigger in its box; 1 hides the image. Left out, 1, and a "
         "half for a text",
     )
     val_opacity: float | None = Field(
@@ -170,7 +170,7 @@ class PatchOptions(Options):
         default=None,
         ge=1,
         le=95,
-        description="stamped pictures go through JPEG of this quality (4:2:0) once, and clean ones "
+        description="stamped images go through JPEG of this quality (4:2:0) once, and clean ones "
         "do not; 75 as published. Left out, none does",
     )
 
@@ -180,7 +180,7 @@ class PatchOptions(Options):
         return "width" if self.text is None else "text_size"
 
     def opacity_of(self, split: Split) -> float:
-        """Return the share of the trigger on the pictures of a split."""
+        """Return the share of the trigger on the images of a split."""
         return self.opacity if split == "train" or self.val_opacity is None else self.val_opacity
 
     @field_validator("target")
@@ -282,8 +282,8 @@ class PatchOptions(Options):
         pixels = triggers.resize_trigger(triggers.load_trigger(self.trigger), self.width)
         return triggers.Trigger("box", pixels)
 
-    def faults(self, data: DatasetFacts) -> Iterator[str]:
-        """Say why the attack cannot work on a data set: its target, its rate, its size."""
+    def problems(self, data: DatasetMetadata) -> Iterator[str]:
+        """Say why the attack cannot work on a dataset: its target, its rate, its size."""
         if self.target is not None and self.target not in data.classes:
             near = difflib.get_close_matches(self.target, data.classes, n=1)
             hint = f"did you mean {near[0]!r}?" if near else _some(data.classes)
@@ -308,7 +308,7 @@ class PatchOptions(Options):
         if height > high or width > wide:
             yield (
                 f"{self.size_option}: the trigger is {width} x {height} px, larger than the "
-                f"pictures' {wide} x {high}; make {self.size_option} smaller"
+                f"images' {wide} x {high}; make {self.size_option} smaller"
             )
 
 

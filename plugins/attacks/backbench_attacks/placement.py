@@ -1,4 +1,4 @@
-"""Where a trigger goes on a picture."""
+"""Where a trigger goes on an image."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def corners(
     """Say where the top-left corners of a trigger go.
 
     Args:
-        image: Shape of the picture, (H, W, ...); the trigger is no larger.
+        image: Shape of the image, (H, W, ...); the trigger is no larger.
         trigger: What is placed.
         placement: ``random``, ``center``, or ``multiple``: nine places in a grid.
-        span: For ``random``: fractions of the picture, see :func:`limits`.
+        span: For ``random``: fractions of the image, see :func:`limits`.
         rng: The only source of randomness; drawn from for ``random`` alone, x before y.
 
     Returns:
@@ -34,8 +34,8 @@ def corners(
 
     Source: Saha et al. 2022, published code, ``train_location`` and ``val_location``.
     Differs: Another generator, so other draws of the same distribution. Where the published code
-        puts a corner beyond the picture's left or upper border, or a picture or text pasted by
-        its own shape beyond any, it is moved onto the picture; on photographs of 224 px with a
+        puts a corner beyond the image's left or upper border, or an image or text pasted by
+        its own shape beyond any, it is moved onto the image; on photographs of 224 px with a
         trigger of 50 none is.
     """
     (width, height), (x_offset, y_offset) = trigger.size, trigger.offset
@@ -59,11 +59,11 @@ def limits(
     """Say between which pixels a random corner lies, on one axis.
 
     Args:
-        image: Length of the picture, px.
+        image: Length of the image, px.
         extent: Length of the trigger, px.
-        offset: From the point that a text is centred on to its corner, px.
-        span: Fractions of the picture. A box begins after the first, and where there is room
-            ends before the second; it may be cut by the picture's border. Of a shape or a text,
+        offset: From the point that a text is centerd on to its corner, px.
+        span: Fractions of the image. A box begins after the first, and where there is room
+            ends before the second; it may be cut by the image's border. Of a shape or a text,
             the middle lies between them.
         trigger: What is placed.
 

@@ -15,21 +15,21 @@ from backbench.data.decode import decode
 from backbench.images import Pixels
 
 _SIDE: Final = 80
-_COLOURS: Final = 4
+_COLORS: Final = 4
 #: Room around a text, px: glyphs may reach beyond the box that their font states.
 _MARGIN: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """What is put on a picture.
+    """What is put on an image.
 
     Args:
-        kind: ``box``, a rectangle that covers; ``shape``, a picture pasted by its own alpha;
+        kind: ``box``, a rectangle that covers; ``shape``, an image pasted by its own alpha;
             ``text``, drawn letters.
         pixels: (h, w, 3), uint8.
         mask: Share of the trigger at each pixel in 255ths, (h, w), uint8; ``None`` for a box.
-        offset: x and y from the point that a text is centred on to its top-left corner.
+        offset: x and y from the point that a text is centerd on to its top-left corner.
     """
 
     kind: Literal["box", "shape", "text"]
@@ -42,7 +42,7 @@ class Trigger:
         """Width and height, px."""
         return self.pixels.shape[1], self.pixels.shape[0]
 
-    def picture(self) -> Pixels:
+    def image(self) -> Pixels:
         """Return the pixels, with the mask as a fourth channel where there is one."""
         return self.pixels if self.mask is None else np.dstack([self.pixels, self.mask])
 
@@ -65,7 +65,7 @@ def shaped_trigger(trigger: int | Path, width: int, opacity: float) -> Trigger:
 
 
 def image_share(opacity: float) -> int:
-    """Return the picture's share in the box, in 255ths, cut as the published code cuts it.
+    """Return the image's share in the box, in 255ths, cut as the published code cuts it.
 
     Args:
         opacity: Share of the trigger, in [0, 1].
@@ -74,7 +74,7 @@ def image_share(opacity: float) -> int:
 
 
 def make_trigger(number: int) -> Pixels:
-    """Make the trigger of a number: sixteen random colours in a square, enlarged smoothly.
+    """Make the trigger of a number: sixteen random colors in a square, enlarged smoothly.
 
     Args:
         number: Any; a trigger of its own for each.
@@ -83,31 +83,31 @@ def make_trigger(number: int) -> Pixels:
         (80, 80, 3), uint8: the same on every machine.
 
     Source: Saha et al. 2020, Hidden Trigger Backdoor Attacks (AAAI), whose triggers are 4 x 4
-        random colours, enlarged. The ten published files show the rest: each channel of a colour
+        random colors, enlarged. The ten published files show the rest: each channel of a color
         is 0 or 255, and the enlargement bicubic.
-    Differs: Our own colours: number 10 is not the published ``trigger_10.png``; to use that, give
+    Differs: Our own colors: number 10 is not the published ``trigger_10.png``; to use that, give
         its path. Pillow's bicubic kernel is a little softer than that of the published files (at
-        most 35 of 255 at one pixel, with their colours).
+        most 35 of 255 at one pixel, with their colors).
     """
     # A bit generator's raw stream is the one that numpy promises never to change (NEP 19).
     bits = int(np.random.PCG64(seeds.derive(0, "patch", "trigger", number)).random_raw())
-    channels = [255 * (bits >> i & 1) for i in range(_COLOURS * _COLOURS * 3)]
-    colours = np.array(channels, np.uint8).reshape(_COLOURS, _COLOURS, 3)
-    enlarged = Image.fromarray(colours).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
+    channels = [255 * (bits >> i & 1) for i in range(_COLORS * _COLORS * 3)]
+    colors = np.array(channels, np.uint8).reshape(_COLORS, _COLORS, 3)
+    enlarged = Image.fromarray(colors).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
     return np.asarray(enlarged)
 
 
 def load_trigger(trigger: int | Path) -> Pixels:
-    """Give a made trigger, or a picture file's pixels.
+    """Give a made trigger, or an image file's pixels.
 
     Args:
-        trigger: A number, or the path of a picture.
+        trigger: A number, or the path of an image.
 
     Returns:
         (H, W, 3), uint8.
 
     Raises:
-        DataError: If the picture cannot be read.
+        DataError: If the image cannot be read.
 
     Differs: With ``alpha_composite`` the published code ignores a trigger's alpha channel; here,
         transparent pixels are laid on white. All published triggers are opaque.
@@ -119,8 +119,8 @@ def _load_with_alpha(trigger: int | Path) -> Pixels:
     opaque = load_trigger(trigger)  # says what is wrong with a file
     if isinstance(trigger, int):
         return np.dstack([opaque, np.full(opaque.shape[:2], 255, np.uint8)])
-    with Image.open(trigger) as picture:
-        return np.asarray(picture.convert("RGBA"))
+    with Image.open(trigger) as image:
+        return np.asarray(image.convert("RGBA"))
 
 
 def resize_trigger(trigger: Pixels, width: int) -> Pixels:
@@ -157,7 +157,7 @@ def text_trigger(text: str, size: int, font: Path | None, opacity: float) -> Tri
         ValueError: If there is nothing to see, as of a blank.
 
     Source: Saha et al. 2022, published code: black at 128 of 255, size 30, anchor ``mm``.
-    Differs: The published font is FreeMono Bold, whose licence keeps it from being shipped here;
+    Differs: The published font is FreeMono Bold, whose license keeps it from being shipped here;
         set ``font`` to use it. Size and opacity, which the published code ignores, hold. The
         letters' pixels depend on the version of FreeType, as they do there; the manifest says
         what came out.

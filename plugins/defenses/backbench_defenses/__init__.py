@@ -1,4 +1,4 @@
-"""Defenses: distillation on clean pictures, and a search for the trigger in the training set."""
+"""Defenses: distillation on clean images, and a search for the trigger in the training set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def register_defenses() -> Iterable[DefenseInfo]:
     """Announce the defenses."""
     yield DefenseInfo(
         name="distill",
-        summary="A fresh student learns the encoder's similarities on clean pictures.",
+        summary="A fresh student learns the encoder's similarities on clean images.",
         target="backbench_defenses.distill:Distill",
         options=DistillOptions,
         acts_on="encoder",
@@ -29,7 +29,7 @@ def register_defenses() -> Iterable[DefenseInfo]:
     )
     yield DefenseInfo(
         name="patch-search",
-        summary="Finds the patch that draws pictures into a cluster, and drops what carries it.",
+        summary="Finds the patch that draws images into a cluster, and drops what carries it.",
         target="backbench_defenses.patch_search:PatchSearchDefense",
         options=PatchSearchOptions,
         acts_on="dataset",

@@ -1,4 +1,4 @@
-"""Small networks that learn to tell pictures with a patch from pictures without."""
+"""Small networks that learn to tell images with a patch from images without."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ _MOMENTUM, _DECAY = 0.9, 1e-4
 
 
 class Classifiers:
-    """An ensemble whose mean logit says how much a picture looks as if it had a patch.
+    """An ensemble whose mean logit says how much an image looks as if it had a patch.
 
     Args:
         shown: The training set, as the encoder is shown it.
         found: What the search has found.
-        pool: Positions of the pictures to learn from.
+        pool: Positions of the images to learn from.
         options: See :class:`PatchSearchOptions`.
         seed: Seed of every draw.
         device: Name of the torch device.
 
     Source: Tejankar et al. 2023, and the steps of its published classifier: five ResNets of one
-        block a stage, SGD and a cosine; pictures with one of the best patches pasted on, in random
+        block a stage, SGD and a cosine; images with one of the best patches pasted on, in random
         size and at a random place, against the same number without; early stop by F1 on the
-        pictures of the best patches against those of the worst.
-    Differs: the stem has no pooling, and pictures are mirrored half the time and not otherwise
+        images of the best patches against those of the worst.
+    Differs: the stem has no pooling, and images are mirrored half the time and not otherwise
         changed. Of equal F1 the later weights are kept. For the most suspicious share, which is
         not learnt from, see :func:`~backbench_defenses.patch_search.pool_of`.
     """
@@ -59,15 +59,15 @@ class Classifiers:
         self._shown, self._pool, self._options = shown, pool, options
         self._seed = seed
         self._device = torch.device(device)
-        top = min(options.top, len(found.pictures))
+        top = min(options.top, len(found.images))
         self._patches = [to_tensor(patch[None], self._device)[0] for patch in found.patches[:top]]
-        few = min(top, len(found.pictures) - top)
-        judged = np.concatenate([found.pictures[:top], found.pictures[len(found.pictures) - few :]])
+        few = min(top, len(found.images) - top)
+        judged = np.concatenate([found.images[:top], found.images[len(found.images) - few :]])
         self._judged = to_tensor(shown.take(judged), self._device)
         self._guilty = np.arange(len(judged)) < top
 
     def logits(self, progress: Callable[[int, int], None]) -> NDArray[np.float64]:
-        """Train the networks, and return their mean logit for each training picture, (N,).
+        """Train the networks, and return their mean logit for each training image, (N,).
 
         Args:
             progress: Called with (steps done, steps in all).
@@ -85,28 +85,28 @@ class Classifiers:
         with torch.inference_mode():
             for rows in parts(len(found), self._shown.side):
                 taken = self._shown.take(np.arange(rows.start, rows.stop))
-                pictures = to_tensor(taken, self._device)
-                logits = torch.stack([network(pictures) for network in networks])
+                images = to_tensor(taken, self._device)
+                logits = torch.stack([network(images) for network in networks])
                 found[rows] = logits.double().mean(0).cpu().numpy()
         return found
 
     def _trained(self, network: _Network, number: int, progress: Callable[[int], None]) -> _Network:
         options = self._options
         rng = np.random.default_rng(derive(self._seed, "classifier", number))
-        optimiser = torch.optim.SGD(
+        optimizer = torch.optim.SGD(
             network.parameters(), lr=options.lr, momentum=_MOMENTUM, weight_decay=_DECAY
         )
         every = max(1, options.steps // _CHECKS)
         best, weights = -1.0, network.state_dict()
         for step in range(options.steps):
-            for group in optimiser.param_groups:
+            for group in optimizer.param_groups:
                 group["lr"] = options.lr * 0.5 * (1 + math.cos(math.pi * step / options.steps))
             network.train()
-            pictures, wanted = self._batch(rng)
-            loss = F.binary_cross_entropy_with_logits(network(pictures), wanted)
-            optimiser.zero_grad(set_to_none=True)
+            images, wanted = self._batch(rng)
+            loss = F.binary_cross_entropy_with_logits(network(images), wanted)
+            optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            optimizer.step()
             if (step + 1) % every == 0:
                 f1 = self._f1(network.eval())
                 if f1 >= best:
@@ -116,15 +116,15 @@ class Classifiers:
         return network.eval()
 
     def _batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Return pictures, the first half with a patch, and which have one, (2B,)."""
+        """Return images, the first half with a patch, and which have one, (2B,)."""
         size = min(self._options.batch_size, len(self._pool))
         chosen = [rng.choice(self._pool, size, replace=False) for _ in range(2)]
         taken = self._shown.take(np.concatenate(chosen))
         mirrored = rng.random(len(taken)) < 0.5
         taken[mirrored] = taken[mirrored, :, ::-1]
-        pictures = to_tensor(taken, self._device)
+        images = to_tensor(taken, self._device)
         low, high = self._options.patch_sizes
-        side = pictures.shape[-1]
+        side = images.shape[-1]
         for row in range(size):
             patch = self._patches[rng.integers(len(self._patches))]
             width = min(int(rng.integers(low, high, endpoint=True)), side)
@@ -132,12 +132,12 @@ class Classifiers:
                 patch[None], (width, width), mode="bilinear", antialias=True, align_corners=False
             )[0]
             places = rng.integers(0, side - width + 1, (1, 2))
-            pictures[row : row + 1] = paste(pictures[row : row + 1], patch, places)
+            images[row : row + 1] = paste(images[row : row + 1], patch, places)
         wanted = (torch.arange(2 * size, device=self._device) < size).float()
-        return pictures, wanted
+        return images, wanted
 
     def _f1(self, network: _Network) -> float:
-        """Return F1 on the pictures of the best patches against those of the worst."""
+        """Return F1 on the images of the best patches against those of the worst."""
         with torch.inference_mode():
             rows = parts(len(self._judged), self._shown.side)
             said = torch.cat([network(self._judged[one]) for one in rows]) > 0
@@ -159,7 +159,7 @@ class _Network(nn.Module):
         self.backbone = build_backbone(options.backbone)
         self.last = nn.Linear(self.backbone.feature_dim, 1)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Return logits, (B,), of pictures (B, 3, S, S) in [0, 1]."""
-        logits: Tensor = self.last(self.backbone(pictures * 4 - 2))[:, 0]
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits, (B,), of images (B, 3, S, S) in [0, 1]."""
+        logits: Tensor = self.last(self.backbone(images * 4 - 2))[:, 0]
         return logits

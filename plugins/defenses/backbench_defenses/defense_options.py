@@ -9,47 +9,47 @@ from pydantic import model_validator
 
 from backbench.options.training import (
     BackboneOptions,
-    OptimiserOptions,
+    OptimizerOptions,
     ScheduleOptions,
     TrainingOptions,
     ViewOptions,
 )
-from backbench.plugin import DatasetFacts, Field, Options
+from backbench.plugin import DatasetMetadata, Field, Options
 
 
 class DistillOptions(TrainingOptions):
     """Options of the distillation defense."""
 
     clean_fraction: float = Field(
-        0.25, gt=0, le=1, description="share of the clean training pictures that are trusted"
+        0.25, gt=0, le=1, description="share of the clean training images that are trusted"
     )
-    epochs: int = Field(130, ge=1, description="passes over the clean pictures")
+    epochs: int = Field(130, ge=1, description="passes over the clean images")
     last_batch: Literal["drop", "keep"] = Field(
         "keep", description="what becomes of an epoch's last batch where it is not full"
     )
-    optimiser: OptimiserOptions = Field(
-        OptimiserOptions(lr=0.01), description="how the weights are updated"
+    optimizer: OptimizerOptions = Field(
+        OptimizerOptions(lr=0.01), description="how the weights are updated"
     )
     schedule: ScheduleOptions = Field(
         ScheduleOptions(name="step", milestones=(90, 120), gamma=0.2),
         description="how the learning rate changes",
     )
     views: ViewOptions = Field(
-        ViewOptions(scale=(0.08, 1.0), jitter=0.0, grey=0.0, blur=0.0),
+        ViewOptions(scale=(0.08, 1.0), jitter=0.0, grayscale=0.0, blur=0.0),
         description="the view that teacher and student see; its size is the encoder's",
     )
     queue: int = Field(
         128_000,
         ge=2,
-        description="number of anchors; at most as many as there are clean pictures, in whole "
+        description="number of anchors; at most as many as there are clean images, in whole "
         "batches",
     )
     momentum: float = Field(0.999, ge=0, le=1, description="of the student's average")
     temperature: float = Field(0.04, gt=0, description="divides the similarities")
 
-    def faults(self, data: DatasetFacts) -> Iterable[str]:
-        """Say why these options cannot work on a data set."""
-        yield from self.training_faults(int(self.clean_fraction * data.train))
+    def problems(self, data: DatasetMetadata) -> Iterable[str]:
+        """Say why these options cannot work on a dataset."""
+        yield from self.training_problems(int(self.clean_fraction * data.train))
 
 
 class PatchSearchOptions(Options):
@@ -58,9 +58,9 @@ class PatchSearchOptions(Options):
     clusters: int = Field(1000, ge=2, description="number of clusters of k-means")
     iterations: int = Field(20, ge=1, description="rounds of k-means")
     test_images: int = Field(
-        1000, ge=1, description="pictures nearest their centres, on which patches are tried"
+        1000, ge=1, description="images nearest their centers, on which patches are tried"
     )
-    per_cluster: int = Field(2, ge=1, description="pictures of each cluster searched in a round")
+    per_cluster: int = Field(2, ge=1, description="images of each cluster searched in a round")
     prune: float = Field(
         0.25, gt=0, lt=1, description="share of the clusters that is dropped after a round"
     )
@@ -68,11 +68,11 @@ class PatchSearchOptions(Options):
     window_by: Literal["cam", "occlusion"] = Field(
         "cam",
         description="the patch is the window with the most Grad-CAM, or that without which the "
-        "picture is least like its cluster, for any encoder",
+        "image is least like its cluster, for any encoder",
     )
     top: int = Field(20, ge=1, description="patches that the classifiers learn from")
     classifiers: int = Field(
-        5, ge=0, description="number of classifiers; 0: the top pictures of the search are dropped"
+        5, ge=0, description="number of classifiers; 0: the top images of the search are dropped"
     )
     backbone: BackboneOptions = Field(
         BackboneOptions(
@@ -87,7 +87,7 @@ class PatchSearchOptions(Options):
     )
     steps: int = Field(2000, ge=1, description="most steps of a classifier's training")
     batch_size: int = Field(
-        32, ge=2, description="pictures a step, and as many with a patch pasted on"
+        32, ge=2, description="images a step, and as many with a patch pasted on"
     )
     lr: float = Field(0.01, gt=0, description="learning rate at the start; it falls as a cosine")
     patch_sizes: tuple[int, int] = Field(
@@ -108,14 +108,14 @@ class PatchSearchOptions(Options):
             raise ValueError(f"patch_sizes = [{low}, {high}] is not a range of at least 2 pixels")
         return self
 
-    def faults(self, data: DatasetFacts) -> Iterable[str]:
-        """Say why these options cannot work on a data set."""
+    def problems(self, data: DatasetMetadata) -> Iterable[str]:
+        """Say why these options cannot work on a dataset."""
         if self.clusters > data.train:
-            yield f"clusters = {self.clusters} is more than the {data.train} training pictures"
+            yield f"clusters = {self.clusters} is more than the {data.train} training images"
         if data.size is not None and self.window > min(data.size):
-            yield f"window = {self.window} is larger than the pictures of {min(data.size)} pixels"
+            yield f"window = {self.window} is larger than the images of {min(data.size)} pixels"
         if data.size is not None and self.patch_sizes[1] > min(data.size):
             yield (
-                f"patch_sizes: {self.patch_sizes[1]} is larger than the pictures of "
+                f"patch_sizes: {self.patch_sizes[1]} is larger than the images of "
                 f"{min(data.size)} pixels"
             )

@@ -24,15 +24,15 @@ from backbench_defenses.defense_options import DistillOptions
 
 
 class Distill(Defense):
-    """Teaches a fresh encoder of the same architecture on trusted pictures.
+    """Teaches a fresh encoder of the same architecture on trusted images.
 
     Args:
         options: See :class:`DistillOptions`.
 
     Source: Saha et al. 2022, section 5 (the defense); Abbasi Koohpayegani et al. 2020, CompRess,
         and its code, train_student.py (the numbers).
-    Differs: the paper does not say how long its queue was for so few pictures; ours is never
-        longer than the number of clean pictures.
+    Differs: the paper does not say how long its queue was for so few images; ours is never
+        longer than the number of clean images.
     """
 
     options: DistillOptions
@@ -57,7 +57,7 @@ class Distill(Defense):
 
 
 class Distillation(TrainingTask):
-    """The student learns which clean pictures the teacher finds alike.
+    """The student learns which clean images the teacher finds alike.
 
     Args:
         teacher: Copied, and frozen.
@@ -109,5 +109,5 @@ class Distillation(TrainingTask):
 
 
 def queue_length(wanted: int, images: int, batch_size: int) -> int:
-    """Return the length of the queues: whole batches, no more than wanted or than pictures."""
+    """Return the length of the queues: whole batches, no more than wanted or than images."""
     return max(1, min(wanted, images) // batch_size) * batch_size

@@ -1,4 +1,4 @@
-"""Patch search: the trigger is the patch that carries any picture into one cluster."""
+"""Patch search: the trigger is the patch that carries any image into one cluster."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from backbench_defenses.search import Clusters, Found, Ints, PatchSearch
 
 
 class PatchSearchDefense(Defense):
-    """Drops the training pictures in which small classifiers see one of the patches found.
+    """Drops the training images in which small classifiers see one of the patches found.
 
     Args:
         options: See :class:`PatchSearchOptions`.
@@ -31,7 +31,7 @@ class PatchSearchDefense(Defense):
     def sanitize(
         self, encoder: Encoder, images: ImageSet, context: DefenseContext
     ) -> NDArray[np.float64]:
-        """Score every picture; see :meth:`backbench.plugin.Defense.sanitize`."""
+        """Score every image; see :meth:`backbench.plugin.Defense.sanitize`."""
         options, seed = self.options, derive(context.seed, "patch-search")
         frozen = frozen_copy(encoder).to(context.device).eval()
         search = PatchSearch(frozen, images, options, seed)
@@ -43,7 +43,7 @@ class PatchSearchDefense(Defense):
         classifiers = Classifiers(
             search.shown, found, pool, options, seed=seed, device=context.device
         )
-        searched = len(found.pictures)
+        searched = len(found.images)
         return classifiers.logits(
             lambda done, total: context.progress(searched + done, searched + total, {})
         )
@@ -54,39 +54,39 @@ def by_search(found: Found, images: int, top: int) -> NDArray[np.float64]:
 
     Args:
         found: What the search has found.
-        images: Number of training pictures, N.
-        top: How many pictures are dropped, the first of the search.
+        images: Number of training images, N.
+        top: How many images are dropped, the first of the search.
 
     Returns:
         (N,): above 0 for the dropped ones, and least for those that were not searched.
     """
-    ranks = np.full(images, len(found.pictures), dtype=np.int64)
-    ranks[found.pictures] = np.arange(len(found.pictures))
+    ranks = np.full(images, len(found.images), dtype=np.int64)
+    ranks[found.images] = np.arange(len(found.images))
     return np.asarray(top - ranks, dtype=np.float64)
 
 
 def pool_of(clusters: Clusters, found: Found, options: PatchSearchOptions) -> Ints:
-    """Choose the pictures that classifiers may learn from.
+    """Choose the images that classifiers may learn from.
 
     Args:
-        clusters: Of the training pictures.
+        clusters: Of the training images.
         found: What the search has found.
         options: See :class:`PatchSearchOptions`.
 
     Returns:
-        Positions in the training set. Left out are the pictures by which classifiers are judged,
-        and the most suspicious share: searched pictures by their own score, the others by the best
-        of their cluster; among equals those nearest their centre go first.
+        Positions in the training set. Left out are the images by which classifiers are judged,
+        and the most suspicious share: searched images by their own score, the others by the best
+        of their cluster; among equals those nearest their center go first.
     """
     best = np.full(len(clusters), np.iinfo(np.int64).min)
-    np.maximum.at(best, clusters.of[found.pictures], found.scores)
+    np.maximum.at(best, clusters.of[found.images], found.scores)
     suspicion = best[clusters.of].astype(np.float64)
-    suspicion[found.pictures] = found.scores
+    suspicion[found.images] = found.scores
     order = np.lexsort((-clusters.likeness, -suspicion))
     left_out = {int(index) for index in order[: int(options.leave_out * len(order))]}
-    top = min(options.top, len(found.pictures))
-    few = min(top, len(found.pictures) - top)
-    left_out |= set(found.pictures[:top].tolist())
-    left_out |= set(found.pictures[len(found.pictures) - few :].tolist())
+    top = min(options.top, len(found.images))
+    few = min(top, len(found.images) - top)
+    left_out |= set(found.images[:top].tolist())
+    left_out |= set(found.images[len(found.images) - few :].tolist())
     pool = np.setdiff1d(order, np.asarray(sorted(left_out), dtype=np.int64))
     return pool if len(pool) >= 2 else np.sort(order)

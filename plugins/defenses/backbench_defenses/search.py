@@ -1,4 +1,4 @@
-"""Which window of a picture, pasted on others, carries them into the picture's cluster?"""
+"""Which window of an image, pasted on others, carries them into the image's cluster?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from backbench.images import ImageSet, Pixels
 from backbench.nn import Encoder
 from backbench.seeds import derive
 from backbench.training.extraction import extract
-from backbench.views.batches import as_tensor, evaluation_picture, reader_pool
+from backbench.views.batches import as_tensor, evaluation_image, reader_pool
 from backbench_defenses.defense_options import PatchSearchOptions
 
 with warnings.catch_warnings():
@@ -24,7 +24,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     import faiss
 
-#: Pixels of the pictures that go through an encoder at once.
+#: Pixels of the images that go through an encoder at once.
 _BATCH_PIXELS = 2**20
 
 Floats = NDArray[np.float32]
@@ -36,13 +36,13 @@ class Found:
     """What a search has found.
 
     Args:
-        pictures: Positions of the searched pictures, (M,), those with the highest score first.
-        scores: How many of the test pictures came into the picture's cluster by its window, less
+        images: Positions of the searched images, (M,), those with the highest score first.
+        scores: How many of the test images came into the image's cluster by its window, less
             those that had been there, (M,).
         patches: The windows, (M, w, w, 3), uint8.
     """
 
-    pictures: Ints
+    images: Ints
     scores: Ints
     patches: Pixels
 
@@ -51,7 +51,7 @@ class Shown:
     """A training set as the encoder is shown it, read when it is asked for.
 
     Args:
-        images: N pictures.
+        images: N images.
         side: Their side for the encoder.
     """
 
@@ -64,10 +64,10 @@ class Shown:
         return len(self._images)
 
     def __getitem__(self, index: int) -> Pixels:
-        return evaluation_picture(self._images.image(index), self.side, margin=self._margin)
+        return evaluation_image(self._images.image(index), self.side, margin=self._margin)
 
     def take(self, chosen: Ints) -> Pixels:
-        """Return pictures, (M, S, S, 3), uint8."""
+        """Return images, (M, S, S, 3), uint8."""
         wanted = chosen.tolist()
         if not self._margin:
             return np.stack([self[index] for index in wanted])
@@ -76,18 +76,18 @@ class Shown:
 
 
 class Clusters:
-    """Groups of training pictures that the encoder finds alike.
+    """Groups of training images that the encoder finds alike.
 
     Args:
         encoder: In evaluation mode, on the device.
-        features: Of the training pictures, (N, D).
+        features: Of the training images, (N, D).
         options: Number of clusters, rounds of k-means.
-        seed: Seed of the first centres.
+        seed: Seed of the first centers.
 
     Attributes:
-        of: Cluster of each picture, (N,).
-        centres: Mean of each cluster's unit features, of unit length, (C, D).
-        likeness: Cosine of each picture and its centre, (N,).
+        of: Cluster of each image, (N,).
+        centers: Mean of each cluster's unit features, of unit length, (C, D).
+        likeness: Cosine of each image and its center, (N,).
     """
 
     def __init__(
@@ -109,29 +109,29 @@ class Clusters:
         means = np.zeros((len(filled), unit.shape[1]), dtype=np.float64)
         np.add.at(means, self.of, unit)
         means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
-        self.centres = means.astype(np.float32)
-        self.likeness = (unit * self.centres[self.of]).sum(axis=1)
+        self.centers = means.astype(np.float32)
+        self.likeness = (unit * self.centers[self.of]).sum(axis=1)
         self._encoder = encoder
-        self._tensor = torch.from_numpy(self.centres).to(encoder.mean.device)
+        self._tensor = torch.from_numpy(self.centers).to(encoder.mean.device)
 
     def __len__(self) -> int:
-        return len(self.centres)
+        return len(self.centers)
 
-    def assign(self, pictures: Tensor) -> Tensor:
-        """Return the cluster of each picture, (B,), of tensors (B, 3, S, S) in [0, 1]."""
-        return (F.normalize(self._encoder(pictures), dim=1) @ self._tensor.T).argmax(dim=1)
+    def assign(self, images: Tensor) -> Tensor:
+        """Return the cluster of each image, (B,), of tensors (B, 3, S, S) in [0, 1]."""
+        return (F.normalize(self._encoder(images), dim=1) @ self._tensor.T).argmax(dim=1)
 
-    def centre(self, cluster: int) -> Tensor:
-        """Return the centre of a cluster, (D,)."""
+    def center(self, cluster: int) -> Tensor:
+        """Return the center of a cluster, (D,)."""
         return self._tensor[cluster]
 
     def cosine(self, features: Tensor, cluster: int) -> Tensor:
-        """Return the cosine of features (B, D) and a cluster's centre, (B,)."""
+        """Return the cosine of features (B, D) and a cluster's center, (B,)."""
         return F.normalize(features, dim=1) @ self._tensor[cluster]
 
 
 class PatchSearch:
-    """Looks for windows that draw other pictures into a cluster.
+    """Looks for windows that draw other images into a cluster.
 
     Args:
         encoder: Trained on ``images``; in evaluation mode, on the device.
@@ -140,8 +140,8 @@ class PatchSearch:
         seed: Seed of every draw.
 
     Source: Tejankar et al. 2023, Defending against patch-based backdoor attacks on self-supervised
-        learning (CVPR), and the steps of its published search: k-means, flip test on the pictures
-        nearest their centres, two pictures of each cluster a round, the window of the largest
+        learning (CVPR), and the steps of its published search: k-means, flip test on the images
+        nearest their centers, two images of each cluster a round, the window of the largest
         Grad-CAM, a quarter of the clusters dropped a round.
     Differs: ``window_by = "occlusion"`` finds the window by covering, not by Grad-CAM.
     """
@@ -167,7 +167,7 @@ class PatchSearch:
             progress: Called with (searched, how many at most).
 
         Returns:
-            The searched pictures; at least one.
+            The searched images; at least one.
         """
         rng = np.random.default_rng(derive(self._seed, "order"))
         members = [
@@ -177,7 +177,7 @@ class PatchSearch:
         left = list(range(len(self.clusters)))
         best = np.full(len(self.clusters), np.iinfo(np.int64).min)
         total = _candidates(len(left), self._options)
-        pictures: list[int] = []
+        images: list[int] = []
         scores: list[int] = []
         patches: list[Pixels] = []
         while left:
@@ -187,32 +187,30 @@ class PatchSearch:
                     patch = self.window(index, cluster)
                     score = self.flips(patch, cluster, index)
                     best[cluster] = max(best[cluster], score)
-                    pictures.append(index)
+                    images.append(index)
                     scores.append(score)
                     patches.append(patch)
-                    progress(min(len(pictures), total), total)
+                    progress(min(len(images), total), total)
             left = kept(left, best, self._options.prune)
         order = np.argsort(-np.asarray(scores), kind="stable")
-        return Found(
-            np.asarray(pictures)[order], np.asarray(scores)[order], np.stack(patches)[order]
-        )
+        return Found(np.asarray(images)[order], np.asarray(scores)[order], np.stack(patches)[order])
 
     def window(self, index: int, cluster: int) -> Pixels:
-        """Cut out the window to which a picture owes its cluster, (w, w, 3), uint8."""
-        picture = self.shown[index]
-        width = min(self._options.window, len(picture))
-        given = to_tensor(picture[None], self._device)
+        """Cut out the window to which an image owes its cluster, (w, w, 3), uint8."""
+        image = self.shown[index]
+        width = min(self._options.window, len(image))
+        given = to_tensor(image[None], self._device)
         by = _cam if self._options.window_by == "cam" else _occlusion
         top, left = by(self._encoder, self.clusters, given, cluster, width)
-        return picture[top : top + width, left : left + width]
+        return image[top : top + width, left : left + width]
 
     def flips(self, patch: Pixels, cluster: int, index: int) -> int:
-        """Count the test pictures that a patch carries into a cluster, less those there before.
+        """Count the test images that a patch carries into a cluster, less those there before.
 
         Args:
             patch: (w, w, 3), uint8.
             cluster: Which one.
-            index: The picture that it was cut from: the places are drawn for it.
+            index: The image that it was cut from: the places are drawn for it.
         """
         rng = np.random.default_rng(derive(self._seed, "paste", index))
         places = rng.integers(0, self._test.shape[1] - len(patch) + 1, (len(self._test), 2))
@@ -220,14 +218,14 @@ class PatchSearch:
         return int((self._assigned(*pasted) == cluster).sum() - self._before[cluster])
 
     def _assigned(self, patch: Tensor | None = None, places: Ints | None = None) -> Tensor:
-        """Return the cluster of each test picture, perhaps with a patch on it."""
+        """Return the cluster of each test image, perhaps with a patch on it."""
         found = []
         with torch.inference_mode():
             for rows in parts(len(self._test), self._test.shape[1]):
-                pictures = floats(self._test[rows])
+                images = floats(self._test[rows])
                 if patch is not None and places is not None:
-                    pictures = paste(pictures, patch, places[rows])
-                found.append(self.clusters.assign(pictures))
+                    images = paste(images, patch, places[rows])
+                found.append(self.clusters.assign(images))
         return torch.cat(found)
 
 
@@ -245,7 +243,7 @@ def kept(left: list[int], best: Ints, prune: float) -> list[int]:
 
 
 def _candidates(clusters: int, options: PatchSearchOptions) -> int:
-    """Return how many pictures are searched, if no cluster runs out of them."""
+    """Return how many images are searched, if no cluster runs out of them."""
     total = 0
     left = list(range(clusters))
     best = np.zeros(clusters, dtype=np.int64)
@@ -255,55 +253,53 @@ def _candidates(clusters: int, options: PatchSearchOptions) -> int:
     return total
 
 
-def paste(pictures: Tensor, patch: Tensor, places: Ints) -> Tensor:
-    """Return pictures with a patch on each.
+def paste(images: Tensor, patch: Tensor, places: Ints) -> Tensor:
+    """Return images with a patch on each.
 
     Args:
-        pictures: (B, 3, S, S).
+        images: (B, 3, S, S).
         patch: (3, h, w).
         places: Top and left of each, (B, 2).
     """
     height, width = patch.shape[1:]
-    rows = torch.from_numpy(places[:, :1] + np.arange(height)).to(pictures.device)
-    columns = torch.from_numpy(places[:, 1:] + np.arange(width)).to(pictures.device)
-    pasted = pictures.clone()
-    which = torch.arange(len(pictures), device=pictures.device)[:, None, None]
+    rows = torch.from_numpy(places[:, :1] + np.arange(height)).to(images.device)
+    columns = torch.from_numpy(places[:, 1:] + np.arange(width)).to(images.device)
+    pasted = images.clone()
+    which = torch.arange(len(images), device=images.device)[:, None, None]
     pasted[which, :, rows[:, :, None], columns[:, None, :]] = patch.permute(1, 2, 0)
     return pasted
 
 
 def _cam(
-    encoder: Encoder, clusters: Clusters, picture: Tensor, cluster: int, width: int
+    encoder: Encoder, clusters: Clusters, image: Tensor, cluster: int, width: int
 ) -> tuple[int, int]:
     """Return top and left of the window with the largest sum of Grad-CAM.
 
-    Features are the mean of the last map, so that the slope of their product with a centre is the
-    same everywhere on the map, the centre itself.
+    Features are the mean of the last map, so that the slope of their product with a center is the
+    same everywhere on the map, the center itself.
 
     Source: Selvaraju et al. 2017, Grad-CAM (ICCV), on the last map of the encoder.
     Differs: the product is taken before features are brought to unit length, as the slope of the
-        cosine vanishes where a picture is like its centre.
+        cosine vanishes where an image is like its center.
     """
     with torch.inference_mode():
-        maps = encoder.stage_maps(picture)[-1]
-        cam = F.relu(torch.einsum("bchw,c->bhw", maps, clusters.centre(cluster)))[:, None]
-        cam = F.interpolate(cam, picture.shape[-2:], mode="bilinear", align_corners=False)
+        maps = encoder.stage_maps(image)[-1]
+        cam = F.relu(torch.einsum("bchw,c->bhw", maps, clusters.center(cluster)))[:, None]
+        cam = F.interpolate(cam, image.shape[-2:], mode="bilinear", align_corners=False)
         return _highest(F.avg_pool2d(cam, width, stride=1)[0, 0])
 
 
 def _occlusion(
-    encoder: Encoder, clusters: Clusters, picture: Tensor, cluster: int, width: int
+    encoder: Encoder, clusters: Clusters, image: Tensor, cluster: int, width: int
 ) -> tuple[int, int]:
-    """Return top and left of the window without which the picture is least like its cluster."""
-    side = picture.shape[-1]
+    """Return top and left of the window without which the image is least like its cluster."""
+    side = image.shape[-1]
     steps = np.unique(np.append(np.arange(0, side - width, max(1, width // 4)), side - width))
     places = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
-    blank = picture.mean((2, 3))[0][:, None, None].expand(3, width, width)
+    blank = image.mean((2, 3))[0][:, None, None].expand(3, width, width)
     with torch.inference_mode():
         likeness = [
-            clusters.cosine(
-                encoder(paste(picture.expand(len(one), -1, -1, -1), blank, one)), cluster
-            )
+            clusters.cosine(encoder(paste(image.expand(len(one), -1, -1, -1), blank, one)), cluster)
             for one in (places[rows] for rows in parts(len(places), side))
         ]
     top, left = places[int(torch.cat(likeness).argmin())]
@@ -315,17 +311,17 @@ def _highest(sums: Tensor) -> tuple[int, int]:
     return at // sums.shape[1], at % sums.shape[1]
 
 
-def to_tensor(pictures: Pixels, device: torch.device) -> Tensor:
+def to_tensor(images: Pixels, device: torch.device) -> Tensor:
     """Return (B, 3, S, S), float32 in [0, 1], of (B, S, S, 3), uint8."""
-    return floats(as_tensor(np.ascontiguousarray(pictures)).to(device))
+    return floats(as_tensor(np.ascontiguousarray(images)).to(device))
 
 
-def floats(pictures: Tensor) -> Tensor:
+def floats(images: Tensor) -> Tensor:
     """Return (B, 3, S, S), float32 in [0, 1], of (B, S, S, 3), uint8."""
-    return pictures.permute(0, 3, 1, 2) / 255
+    return images.permute(0, 3, 1, 2) / 255
 
 
 def parts(count: int, side: int) -> Iterator[slice]:
-    """Yield slices of so many pictures that fit the memory together."""
+    """Yield slices of so many images that fit the memory together."""
     length = max(8, _BATCH_PIXELS // side**2)
     yield from (slice(i, min(i + length, count)) for i in range(0, count, length))

@@ -1,4 +1,4 @@
-"""Evaluators: linear classification and nearest neighbours, on frozen features."""
+"""Evaluators: linear classification and nearest neighbors, on frozen features."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def register_evaluators() -> Iterable[EvaluatorInfo]:
     """Announce the evaluators of Saha et al. 2022."""
     yield EvaluatorInfo(
         name="linear",
-        summary="A linear classifier on normalised features of labelled pictures.",
+        summary="A linear classifier on normalized features of labelled images.",
         target="backbench_evaluators.linear:Linear",
         options=LinearOptions,
         paper=_PAPER,
@@ -45,7 +45,7 @@ def register_evaluators() -> Iterable[EvaluatorInfo]:
     )
     yield EvaluatorInfo(
         name="linear-cached",
-        summary="The same on a few crops of each picture, whose features are computed once.",
+        summary="The same on a few crops of each image, whose features are computed once.",
         target="backbench_evaluators.augmented:LinearCached",
         options=CachedOptions,
         paper=_PAPER,
@@ -71,7 +71,7 @@ def register_evaluators() -> Iterable[EvaluatorInfo]:
     )
     yield EvaluatorInfo(
         name="knn",
-        summary="A vote of the nearest labelled pictures.",
+        summary="A vote of the nearest labelled images.",
         target="backbench_evaluators.knn:KNN",
         options=KNNOptions,
         paper=_PAPER,
@@ -84,7 +84,7 @@ def register_metrics() -> Iterable[MetricInfo]:
     """Announce a metric on predictions."""
     yield MetricInfo(
         name="flip-rate",
-        summary="Share of the recognised pictures of other classes that the trigger turns.",
+        summary="Share of the recognized images of other classes that the trigger turns.",
         target="backbench_evaluators.flips:flip_rate",
         title="Flips",
         best="low",

@@ -1,4 +1,4 @@
-"""Linear evaluation on crops: one linear layer on normalised features."""
+"""Linear evaluation on crops: one linear layer on normalized features."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from backbench.training.extraction import extract, for_evaluation
 from backbench_evaluators.evaluator_options import CachedOptions, FrozenOptions
 from backbench_evaluators.feature_sets import (
     Floats,
-    NormalisedHead,
+    NormalizedHead,
     fresh_layer,
     labelled_subset,
-    standardisation,
+    standardization,
     unit,
 )
 from backbench_evaluators.frozen import Layer, resized_crop, train, views
@@ -31,9 +31,9 @@ from backbench_evaluators.sgd import SGD
 
 
 class LinearAugmented(ImageEvaluator):
-    """A linear classifier on features of crops, scaled to length 1, then standardised.
+    """A linear classifier on features of crops, scaled to length 1, then standardized.
 
-    Mean and variance are those of the labelled pictures as they are evaluated: whole, not cropped.
+    Mean and variance are those of the labelled images as they are evaluated: whole, not cropped.
 
     Args:
         options: See :class:`FrozenOptions`.
@@ -43,14 +43,14 @@ class LinearAugmented(ImageEvaluator):
         unbiased variance, torch's own start, SGD .01, momentum .9, weight decay 1e-4, batch 256,
         40 epochs, a tenth at 15 and 30, RandomResizedCrop and flip, the backbone in evaluation
         mode, no batch dropped.
-    Differs: a picture without features stays without; the head of the last epoch is used, the
-        published code also keeps the one that is best on the validation pictures.
+    Differs: an image without features stays without; the head of the last epoch is used, the
+        published code also keeps the one that is best on the validation images.
     """
 
     options: FrozenOptions
 
     def fit(self, encoder: Encoder, images: ImageSet) -> None:
-        """Learn from the clean pictures; see :meth:`backbench.plugin.ImageEvaluator.fit`."""
+        """Learn from the clean images; see :meth:`backbench.plugin.ImageEvaluator.fit`."""
         context = self.context
         encoder = for_evaluation(encoder, context.device)
         chosen = labelled_subset(
@@ -59,12 +59,12 @@ class LinearAugmented(ImageEvaluator):
         whole = self._features(encoder, Subset(images, chosen))
         rng = np.random.default_rng(derive(context.seed, "start"))
         start = fresh_layer(rng, whole.shape[1], context.classes)
-        head = NormalisedHead(*standardisation(unit(whole)), start)
+        head = NormalizedHead(*standardization(unit(whole)), start)
         self._head = replace(head, weights=self._learn(head, encoder, images, chosen))
 
     def _learn(
         self,
-        head: NormalisedHead,
+        head: NormalizedHead,
         encoder: Encoder,
         images: ImageSet,
         chosen: NDArray[np.int64],
@@ -75,7 +75,7 @@ class LinearAugmented(ImageEvaluator):
             head: With the weights of the start.
             encoder: For evaluation, on the device.
             images: The training set.
-            chosen: Indices of its labelled pictures, (N,).
+            chosen: Indices of its labelled images, (N,).
         """
         where = torch.device(self.context.device)
         mean, scale = (torch.from_numpy(one).to(where) for one in (head.mean, head.scale))
@@ -89,11 +89,11 @@ class LinearAugmented(ImageEvaluator):
         return layer.weights()
 
     def predict(self, encoder: Encoder, images: ImageSet) -> Floats:
-        """Return logits, (M, classes), of M pictures."""
+        """Return logits, (M, classes), of M images."""
         return self._head(self._features(for_evaluation(encoder, self.context.device), images))
 
     def _features(self, encoder: Encoder, images: ImageSet) -> Floats:
-        """Return the features of whole pictures, (M, D), as the encoder gives them."""
+        """Return the features of whole images, (M, D), as the encoder gives them."""
         context = self.context
         return extract(encoder, images, device=context.device, uniform=context.uniform)
 
@@ -103,28 +103,28 @@ class LinearAugmented(ImageEvaluator):
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take what :meth:`state` gave; see :meth:`backbench.plugin.ImageEvaluator.restore`."""
-        self._head = NormalisedHead.of(state)
+        self._head = NormalizedHead.of(state)
 
 
 class LinearCached(LinearAugmented):
-    """The same, on crops of which there are a few of each picture.
+    """The same, on crops of which there are a few of each image.
 
     The features of the crops of the first V epochs are kept, in 4 · V · N · D bytes of N labelled
-    pictures, and seen again in the epochs after.
+    images, and seen again in the epochs after.
 
     Args:
         options: See :class:`CachedOptions`; with as many views as epochs all crops are fresh.
         context: Seed, device, number of classes, progress.
 
     Source: published code moco/eval_linear.py; see :class:`LinearAugmented`.
-    Differs: see there; V crops of each picture instead of 40.
+    Differs: see there; V crops of each image instead of 40.
     """
 
     options: CachedOptions
 
     def _learn(
         self,
-        head: NormalisedHead,
+        head: NormalizedHead,
         encoder: Encoder,
         images: ImageSet,
         chosen: NDArray[np.int64],

@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import field_validator, model_validator
 
 from backbench.options.training import BackboneOptions, EvaluatorOptions
-from backbench.plugin import DatasetFacts, Field
+from backbench.plugin import DatasetMetadata, Field
 
 _LABELS = (
-    "share of each class's clean training pictures whose labels are used, at "
-    "least one picture (the paper: 0.01 and 0.1)"
+    "share of each class's clean training images whose labels are used, at "
+    "least one image (the paper: 0.01 and 0.1)"
 )
 
 
@@ -23,7 +23,7 @@ class LabelledOptions(EvaluatorOptions):
 
     label_fraction: float = Field(1.0, gt=0, le=1, description=_LABELS)
 
-    def labelled(self, data: DatasetFacts) -> int:
+    def labelled(self, data: DatasetMetadata) -> int:
         """Return how many labels are used."""
         return sum(labels_of_class(count, self.label_fraction) for count in data.train_per_class)
 
@@ -33,8 +33,8 @@ class ClassifierOptions(LabelledOptions):
 
     label_fraction: float = Field(0.1, gt=0, le=1, description=_LABELS)
 
-    def faults(self, data: DatasetFacts) -> Iterator[str]:
-        """Say why these options cannot work on a data set."""
+    def problems(self, data: DatasetMetadata) -> Iterator[str]:
+        """Say why these options cannot work on a dataset."""
         if len(data.classes) < 2:
             yield "a classifier needs at least two classes"
 
@@ -48,12 +48,12 @@ class LinearOptions(ClassifierOptions):
     solver: Literal["lbfgs", "sgd"] = Field(
         "lbfgs",
         description="lbfgs: the minimum of the penalised cross-entropy, whatever the number of "
-        "pictures; sgd: the published 40 epochs, which need some thousands of pictures",
+        "images; sgd: the published 40 epochs, which need some thousands of images",
     )
     penalty: _Penalty | tuple[_Penalty, ...] = Field(
         1e-4,
         description="L2 penalty of the weights, as SGD's weight_decay: ½ · this · w²; of a list, "
-        "that is taken whose classifier is best on a fifth of the labelled training pictures, "
+        "that is taken whose classifier is best on a fifth of the labelled training images, "
         "which it has not seen, and learnt again from all",
     )
     max_iterations: int = Field(500, ge=1, description="most iterations of lbfgs")
@@ -79,13 +79,13 @@ class LinearOptions(ClassifierOptions):
             raise ValueError("lists a number twice")
         return penalty
 
-    def faults(self, data: DatasetFacts) -> Iterator[str]:
-        """Say why these options cannot work on a data set."""
-        yield from super().faults(data)
+    def problems(self, data: DatasetMetadata) -> Iterator[str]:
+        """Say why these options cannot work on a dataset."""
+        yield from super().problems(data)
         most = max(labels_of_class(one, self.label_fraction) for one in data.train_per_class)
         if isinstance(self.penalty, tuple) and most < 2:
             yield (
-                "penalty: no class has two labelled pictures, and to choose one is set apart: "
+                "penalty: no class has two labelled images, and to choose one is set apart: "
                 "give one number, or a greater label_fraction"
             )
 
@@ -114,10 +114,10 @@ class RawOptions(ClassifierOptions):
 
 
 class FrozenOptions(ClassifierOptions):
-    """How linear layers are trained on fresh views of the pictures, seen by a frozen encoder."""
+    """How linear layers are trained on fresh views of the images, seen by a frozen encoder."""
 
-    epochs: int = Field(40, ge=1, description="passes over the labelled pictures")
-    batch_size: int = Field(256, ge=1, description="pictures a step; the last batch may be smaller")
+    epochs: int = Field(40, ge=1, description="passes over the labelled images")
+    batch_size: int = Field(256, ge=1, description="images a step; the last batch may be smaller")
     lr: float = Field(0.01, gt=0, description="learning rate of SGD in the first epoch")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
     nesterov: bool = Field(default=False, description="Nesterov's momentum")
@@ -144,7 +144,7 @@ class CachedOptions(FrozenOptions):
     views: int = Field(
         8,
         ge=1,
-        description="crops of each picture; their features are computed once, and an epoch sees "
+        description="crops of each image; their features are computed once, and an epoch sees "
         "one of each, in turn",
     )
 
@@ -159,7 +159,7 @@ class ProbeOptions(FrozenOptions):
         "map stays as it is, and stages beyond the last number have that number",
     )
     batch_norm: bool = Field(
-        default=False, description="normalise each channel of the averaged maps over the batch"
+        default=False, description="normalize each channel of the averaged maps over the batch"
     )
     start: Literal["uniform", "normal"] = Field(
         "uniform",
@@ -168,11 +168,11 @@ class ProbeOptions(FrozenOptions):
     )
     views: Literal["resized-crop", "crop"] = Field(
         "resized-crop",
-        description="resized-crop: a random 8 to 100 % of the picture's area, resized; crop: a "
-        "random square of the picture resized to 256/224 of the side; both mirrored half the time",
+        description="resized-crop: a random 8 to 100 % of the image's area, resized; crop: a "
+        "random square of the image resized to 256/224 of the side; both mirrored half the time",
     )
 
-    def encoder_faults(self, backbone: BackboneOptions) -> Iterator[str]:
+    def encoder_problems(self, backbone: BackboneOptions) -> Iterator[str]:
         """Say why these options cannot work on a backbone."""
         if not backbone.has_stages:
             yield (
@@ -181,15 +181,15 @@ class ProbeOptions(FrozenOptions):
             )
 
 
-_Neighbours = Annotated[int, Field(ge=1)]
+_Neighbors = Annotated[int, Field(ge=1)]
 
 
 class KNNOptions(LabelledOptions):
     """Options of the k-NN evaluation."""
 
-    k: _Neighbours | tuple[_Neighbours, ...] = Field(
+    k: _Neighbors | tuple[_Neighbors, ...] = Field(
         50,
-        description="number of neighbours that vote (the paper: 1 and 50); of a list, each number "
+        description="number of neighbors that vote (the paper: 1 and 50); of a list, each number "
         "is a head, and a row of the leaderboard",
     )
 
@@ -206,26 +206,26 @@ class KNNOptions(LabelledOptions):
 
     @property
     def largest(self) -> int:
-        """How many neighbours are looked for."""
+        """How many neighbors are looked for."""
         return max(self.k) if isinstance(self.k, tuple) else self.k
 
-    def faults(self, data: DatasetFacts) -> Iterable[str]:
-        """Say why these options cannot work on a data set."""
+    def problems(self, data: DatasetMetadata) -> Iterable[str]:
+        """Say why these options cannot work on a dataset."""
         count = self.labelled(data)
         if self.largest > count:
             yield (
-                f"k = {self.largest} is more than the {count} labelled pictures: "
+                f"k = {self.largest} is more than the {count} labelled images: "
                 f"set it to at most {count}"
             )
 
 
 def labels_of_class(count: int, fraction: float) -> int:
-    """Return how many of a class's pictures are labelled: none of none, else at least one.
+    """Return how many of a class's images are labelled: none of none, else at least one.
 
     A share is rounded down, as the published lists and ``backbench data filelist`` do.
 
     Args:
-        count: Number of the class's pictures.
+        count: Number of the class's images.
         fraction: Share, as it is written: .29 of 100 is 29.
     """
     return min(count, max(1, math.floor(Decimal(str(fraction)) * count)))

@@ -1,4 +1,4 @@
-"""What evaluators have in common: normalised features, labelled pictures, linear heads."""
+"""What evaluators have in common: normalized features, labelled images, linear heads."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def unit(features: Floats) -> Floats:
 
 
 def labelled_subset(labels: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.int64]:
-    """Choose the pictures whose labels are used: the same share of each class.
+    """Choose the images whose labels are used: the same share of each class.
 
     Args:
         labels: (N,).
-        fraction: Share of each class, in (0, 1]; at least one picture.
+        fraction: Share of each class, in (0, 1]; at least one image.
         seed: Seed of the choice.
 
     Returns:
@@ -43,7 +43,7 @@ def labelled_subset(labels: NDArray[np.int64], fraction: float, seed: int) -> ND
     return np.sort(np.concatenate(chosen))
 
 
-def standardisation(features: Floats) -> tuple[Floats, Floats]:
+def standardization(features: Floats) -> tuple[Floats, Floats]:
     """Return what is subtracted from, and what is then multiplied with, (N, D): two (D,)."""
     variance = features.var(axis=0, ddof=1 if len(features) > 1 else 0, dtype=np.float64)
     mean = features.mean(axis=0, dtype=np.float64)
@@ -70,8 +70,8 @@ def logits(weights: Floats, inputs: Floats) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class NormalisedHead:
-    """A linear layer on features that are scaled to length 1, then standardised.
+class NormalizedHead:
+    """A linear layer on features that are scaled to length 1, then standardized.
 
     Args:
         mean: Subtracted, (D,).
@@ -93,7 +93,7 @@ class NormalisedHead:
         return {"mean": self.mean, "scale": self.scale, **packed(self.weights)}
 
     @classmethod
-    def of(cls, state: Mapping[str, NDArray[Any]]) -> NormalisedHead:
+    def of(cls, state: Mapping[str, NDArray[Any]]) -> NormalizedHead:
         """Read what :meth:`state` gave.
 
         Raises:

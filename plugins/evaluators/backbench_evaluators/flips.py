@@ -11,10 +11,10 @@ Ints = NDArray[np.int64]
 def flip_rate(
     labels: Ints, clean: Ints, triggered: Ints | None, target: int | None, classes: int
 ) -> float | None:
-    """Return the share of recognised pictures of other classes that are turned to the target.
+    """Return the share of recognized images of other classes that are turned to the target.
 
-    A picture that the classifier fails on without the trigger cannot be turned by it, and does not
-    count: an encoder that is bad on clean pictures does not seem robust or fallen for that.
+    An image that the classifier fails on without the trigger cannot be turned by it, and does not
+    count: an encoder that is bad on clean images does not seem robust or fallen for that.
 
     Args:
         labels: True classes, (N,).
@@ -24,7 +24,7 @@ def flip_rate(
         classes: Number of classes.
 
     Returns:
-        A share in [0, 1]; ``None`` without a target, or where no such picture is recognised.
+        A share in [0, 1]; ``None`` without a target, or where no such image is recognized.
     """
     del classes
     if triggered is None or target is None:

@@ -1,4 +1,4 @@
-"""Views of pictures, seen by an encoder that does not change, and linear layers on them."""
+"""Views of images, seen by an encoder that does not change, and linear layers on them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from backbench.options.training import ViewOptions
 from backbench.plugin import EvaluationContext
 from backbench.seeds import derive
 from backbench.training.device import autocast
-from backbench.training.extraction import pictures_at_once
+from backbench.training.extraction import images_at_once
 from backbench.views.batches import open_source
 from backbench.views.boxes import Purpose
 from backbench.views.views import draws_of, random_view
@@ -25,7 +25,7 @@ from backbench_evaluators.evaluator_options import FrozenOptions
 from backbench_evaluators.feature_sets import Floats
 
 #: The published crops: 8 to 100 % of the area, and a flip half the time.
-RESIZED_CROP = ViewOptions(scale=(0.08, 1.0), jitter=0, grey=0, blur=0)
+RESIZED_CROP = ViewOptions(scale=(0.08, 1.0), jitter=0, grayscale=0, blur=0)
 
 #: Seconds between two reports of progress.
 _INTERVAL_S = 0.5
@@ -63,22 +63,22 @@ def train(
     context: EvaluationContext,
     least: int = 1,
 ) -> None:
-    """Minimise the sum of the layers' cross-entropies.
+    """Minimize the sum of the layers' cross-entropies.
 
     Every batch is of a fresh permutation; the last one of an epoch may be smaller.
 
     Args:
         layers: What is trained.
-        inputs: Gives each layer's input, (B, its inputs), float32, of a batch of pictures.
+        inputs: Gives each layer's input, (B, its inputs), float32, of a batch of images.
         images: The training set.
-        chosen: Indices of its labelled pictures.
+        chosen: Indices of its labelled images.
         options: Epochs, batch size, SGD.
         context: Seed, device, progress.
         least: A smaller last batch than this is left out.
     """
     where = torch.device(context.device)
     labels = torch.from_numpy(np.asarray(images.labels)).to(where)
-    optimiser = torch.optim.SGD(
+    optimizer = torch.optim.SGD(
         [part for layer in layers for part in (layer.weight, layer.bias)],
         lr=options.lr,
         momentum=options.momentum,
@@ -90,7 +90,7 @@ def train(
     with open_source(images, where) as source:
         for epoch in range(options.epochs):
             lr = options.learning_rate(epoch)
-            for group in optimiser.param_groups:
+            for group in optimizer.param_groups:
                 group["lr"] = lr
             rng = np.random.default_rng(derive(context.seed, "order", epoch))
             order = chosen[rng.permutation(len(chosen))]
@@ -107,9 +107,9 @@ def train(
                     for layer, one in zip(layers, seen, strict=True)
                 ]
                 loss = torch.stack(losses).sum()
-                optimiser.zero_grad(set_to_none=True)
+                optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
+                optimizer.step()
                 total += loss.detach() * len(batch)
                 done += len(batch)
                 if time.monotonic() - reported > _INTERVAL_S:
@@ -133,7 +133,7 @@ def views(
     Args:
         encoder: The encoder, on the device.
         images: The training set.
-        chosen: Indices of its labelled pictures, in ascending order, (N,).
+        chosen: Indices of its labelled images, in ascending order, (N,).
         count: Number of epochs, V.
         context: Seed, device, progress.
 
@@ -142,7 +142,7 @@ def views(
     """
     where, side = torch.device(context.device), encoder.spec.image_size
     features = np.empty((count, len(chosen), encoder.feature_dim), dtype=np.float32)
-    seed, size = derive(context.seed, "views"), pictures_at_once(side, where)
+    seed, size = derive(context.seed, "views"), images_at_once(side, where)
     reported = time.monotonic()
     with (
         open_source(images, where) as source,
@@ -162,10 +162,10 @@ def views(
 
 
 def resized_crop(batch: Batch, side: int) -> Tensor:
-    """Return a random crop of each picture, resized, and mirrored half the time.
+    """Return a random crop of each image, resized, and mirrored half the time.
 
     Args:
-        batch: B pictures.
+        batch: B images.
         side: Side of the views.
 
     Returns:
@@ -178,10 +178,10 @@ def resized_crop(batch: Batch, side: int) -> Tensor:
 
 
 def crop(batch: Batch, side: int) -> Tensor:
-    """Return a random square of each picture, resized before to 256/224 of the side.
+    """Return a random square of each image, resized before to 256/224 of the side.
 
     Args:
-        batch: B pictures.
+        batch: B images.
         side: Side of the views.
 
     Returns:
@@ -189,7 +189,7 @@ def crop(batch: Batch, side: int) -> Tensor:
 
     Source: published code, the linear configurations of rotnet: Scale(256), RandomCrop(224),
         horizontal flip.
-    Differs: one resampling of the square instead of one of the whole picture.
+    Differs: one resampling of the square instead of one of the whole image.
     """
     draws, sizes = draws_of(batch, 0), batch.sizes
     short = side * 256 // 224

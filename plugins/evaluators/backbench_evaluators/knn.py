@@ -1,4 +1,4 @@
-"""k-NN evaluation: a vote of the nearest labelled pictures."""
+"""k-NN evaluation: a vote of the nearest labelled images."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ LIFT = np.float32(1e-4)
 
 
 class KNN(Evaluator):
-    """The k nearest labelled pictures vote, by the distance of unit vectors.
+    """The k nearest labelled images vote, by the distance of unit vectors.
 
     Args:
         options: See :class:`KNNOptions`.
-        seed: Seed of the choice of labelled pictures.
+        seed: Seed of the choice of labelled images.
 
     Source: Saha et al. 2022; published code moco/eval_knn.py: faiss IndexFlatL2 on
-        L2-normalised features, unweighted majority, k of 1 and 50.
-    Differs: float32 instead of float16; ties go to the class of the nearest picture among the
+        L2-normalized features, unweighted majority, k of 1 and 50.
+    Differs: float32 instead of float16; ties go to the class of the nearest image among the
         tied classes, where the published code breaks them at random.
     """
 
@@ -47,29 +47,29 @@ class KNN(Evaluator):
         """Return shares of the votes, (M, classes), of features (M, D), for each k of a list."""
         most = min(self.options.largest, len(self._labels))
         _, nearest = self._index.search(np.ascontiguousarray(unit(features)), most)
-        neighbours = self._labels[nearest]
+        neighbors = self._labels[nearest]
         if isinstance(self.options.k, int):
-            return vote(neighbours, self._classes)
-        return {f"k={k}": vote(neighbours[:, :k], self._classes) for k in self.options.k}
+            return vote(neighbors, self._classes)
+        return {f"k={k}": vote(neighbors[:, :k], self._classes) for k in self.options.k}
 
 
-def vote(neighbours: NDArray[np.int64], classes: int) -> Floats:
+def vote(neighbors: NDArray[np.int64], classes: int) -> Floats:
     """Count votes.
 
     Args:
-        neighbours: Class of each neighbour, the nearest first, (M, k).
+        neighbors: Class of each neighbor, the nearest first, (M, k).
         classes: Number of classes, C.
 
     Returns:
         Shares, (M, C), float32. Among the classes with most votes, that of the nearest
-        neighbour is lifted by 1e-4, so that it alone is the highest.
+        neighbor is lifted by 1e-4, so that it alone is the highest.
     """
-    count, k = neighbours.shape
+    count, k = neighbors.shape
     rows = np.arange(count)
-    cells = (rows[:, None] * classes + neighbours).ravel()
+    cells = (rows[:, None] * classes + neighbors).ravel()
     votes = np.bincount(cells, minlength=count * classes).reshape(count, classes)
-    leads = np.take_along_axis(votes, neighbours, axis=1) == votes.max(axis=1, keepdims=True)
-    winner = neighbours[rows, leads.argmax(axis=1)]
+    leads = np.take_along_axis(votes, neighbors, axis=1) == votes.max(axis=1, keepdims=True)
+    winner = neighbors[rows, leads.argmax(axis=1)]
     shares = np.asarray(votes / k, dtype=np.float32)
     shares[rows, winner] += LIFT
     return shares

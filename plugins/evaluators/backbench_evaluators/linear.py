@@ -1,4 +1,4 @@
-"""Linear evaluation: one linear layer on normalised features."""
+"""Linear evaluation: one linear layer on normalized features."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from backbench.seeds import derive
 from backbench_evaluators.evaluator_options import LinearOptions
 from backbench_evaluators.feature_sets import (
     Floats,
-    NormalisedHead,
+    NormalizedHead,
     fresh_layer,
     labelled_subset,
-    standardisation,
+    standardization,
     unit,
 )
 from backbench_evaluators.sgd import SGD, cross_entropy
 
-#: Share of the labelled pictures on which a penalty is chosen.
+#: Share of the labelled images on which a penalty is chosen.
 SELECTION = 0.2
 
 #: What a milestone multiplies the learning rate of SGD by.
@@ -31,24 +31,24 @@ GAMMA = 0.1
 
 
 class Linear(Evaluator):
-    """A linear classifier; features are scaled to length 1, then standardised.
+    """A linear classifier; features are scaled to length 1, then standardized.
 
     The default solver finds the minimum of the penalised cross-entropy, which is unique: the
-    result depends neither on a learning rate nor on the number of pictures. The published SGD
-    makes 40 epochs whatever it is given, and on a few hundred pictures these are too few to
+    result depends neither on a learning rate nor on the number of images. The published SGD
+    makes 40 epochs whatever it is given, and on a few hundred images these are too few to
     learn anything.
 
     Args:
         options: See :class:`LinearOptions`.
-        seed: Seed of the choice of labelled pictures, and of SGD.
+        seed: Seed of the choice of labelled images, and of SGD.
 
     Source: Saha et al. 2022, section 4; published code moco/eval_linear.py: mean and unbiased
-        variance of the L2-normalised training features, 1e-5; SGD .01, momentum .9, weight decay
+        variance of the L2-normalized training features, 1e-5; SGD .01, momentum .9, weight decay
         1e-4, batch 256, 40 epochs, a tenth at 15 and 30.
-    Differs: features of whole pictures, computed once, instead of random crops in every epoch;
-        mean and variance are those of the labelled pictures. L-BFGS goes on to the minimum. Of
-        several penalties the best on a part of the training pictures is taken; the published code
-        also saves the epoch that was best on the validation pictures.
+    Differs: features of whole images, computed once, instead of random crops in every epoch;
+        mean and variance are those of the labelled images. L-BFGS goes on to the minimum. Of
+        several penalties the best on a part of the training images is taken; the published code
+        also saves the epoch that was best on the validation images.
     """
 
     options: LinearOptions
@@ -86,12 +86,12 @@ class Linear(Evaluator):
 
     def _fitted(
         self, penalty: float, features: Floats, labels: NDArray[np.int64], classes: int
-    ) -> NormalisedHead:
-        normalised = unit(features)
-        mean, scale = standardisation(normalised)
-        problem = _Problem((normalised - mean) * scale, labels, classes, penalty)
+    ) -> NormalizedHead:
+        normalized = unit(features)
+        mean, scale = standardization(normalized)
+        problem = _Problem((normalized - mean) * scale, labels, classes, penalty)
         weights = _SOLVERS[self.options.solver](problem, self.options, self.seed)
-        return NormalisedHead(mean, scale, weights)
+        return NormalizedHead(mean, scale, weights)
 
     def selection(self) -> Mapping[str, Any]:
         """Return ``penalty``, ``images`` it was chosen on, and the ``accuracy`` of each."""
@@ -107,7 +107,7 @@ class Linear(Evaluator):
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take what :meth:`state` gave; see :meth:`backbench.plugin.Evaluator.restore`."""
-        self._head = NormalisedHead.of(state)
+        self._head = NormalizedHead.of(state)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,15 +67,15 @@ class LayerProbe(ImageEvaluator):
     Source: published code jigsaw/eval_conv_linear.py and the linear configurations of rotnet,
         on the five maps of a ResNet-18: pooled to 12², 12², 8², 6², 4², inputs
         9216, 9216, 8192, 9216, 8192.
-    Differs: maps smaller than that are not enlarged, so that small pictures have probes too;
-        accuracy is that of all pictures, where the published RotNet code takes the mean over
-        batches; a last batch of one picture is left out where there is a batch norm.
+    Differs: maps smaller than that are not enlarged, so that small images have probes too;
+        accuracy is that of all images, where the published RotNet code takes the mean over
+        batches; a last batch of one image is left out where there is a batch norm.
     """
 
     options: ProbeOptions
 
     def fit(self, encoder: Encoder, images: ImageSet) -> None:
-        """Learn from the clean pictures; see :meth:`backbench.plugin.ImageEvaluator.fit`."""
+        """Learn from the clean images; see :meth:`backbench.plugin.ImageEvaluator.fit`."""
         options, context, where = self.options, self.context, torch.device(self.context.device)
         encoder = for_evaluation(encoder, context.device)
         side = encoder.spec.image_size
@@ -119,14 +119,14 @@ class LayerProbe(ImageEvaluator):
         weights[-1] = 0
         return weights.astype(np.float32)
 
-    def _maps(self, encoder: Encoder, pictures: Tensor) -> list[Tensor]:
+    def _maps(self, encoder: Encoder, batch: Tensor) -> list[Tensor]:
         """Return the averaged map of each stage, (B, C, p, p), float32.
 
         Args:
             encoder: The encoder, on the device.
-            pictures: (B, 3, side, side), float32 in [0, 1].
+            batch: (B, 3, side, side), float32 in [0, 1].
         """
-        maps = encoder.stage_maps(pictures.to(self.context.device))
+        maps = encoder.stage_maps(batch.to(self.context.device))
         sizes = self.options.pool
         averaged = []
         for index, one in enumerate(maps):
@@ -136,7 +136,7 @@ class LayerProbe(ImageEvaluator):
         return averaged
 
     def predict(self, encoder: Encoder, images: ImageSet) -> Mapping[str, Floats]:
-        """Return logits, (M, classes), of M pictures, by stage."""
+        """Return logits, (M, classes), of M images, by stage."""
         where = torch.device(self.context.device)
         encoder = for_evaluation(encoder, self.context.device)
         names = encoder.backbone.stages
@@ -150,11 +150,11 @@ class LayerProbe(ImageEvaluator):
             for name in names
         }
         with torch.inference_mode():
-            for rows, pictures in evaluation_tensors(
+            for rows, batch in evaluation_tensors(
                 images, encoder.spec.image_size, where, uniform=self.context.uniform
             ):
                 with autocast("auto", where):
-                    maps = self._maps(encoder, pictures)
+                    maps = self._maps(encoder, batch)
                 for name, one in zip(names, maps, strict=True):
                     scores[name][rows] = _scored(self._heads[name], one.cpu())
         return scores

@@ -27,16 +27,16 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
 
 class LinearRaw(Evaluator):
-    """A linear classifier on features that are computed once and not normalised.
+    """A linear classifier on features that are computed once and not normalized.
 
     Args:
         options: See :class:`RawOptions`.
-        seed: Seed of the choice of labelled pictures, of the start and of the order.
+        seed: Seed of the choice of labelled images, of the start and of the order.
 
     Source: published code byol/test.py: Adam at 1e-2, falling to 1e-6 by the same factor after
         each of 500 epochs, L2 5e-6, batches of 1000 of a fresh permutation, torch's own start.
     Differs: the remainder of each epoch's permutation is left out of that epoch, where the
-        published code leaves the same pictures out of all (its features are those of whole batches
+        published code leaves the same images out of all (its features are those of whole batches
         only); fewer features than a batch are one batch, where it has none.
     """
 

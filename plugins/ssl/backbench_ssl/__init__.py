@@ -13,7 +13,7 @@ def register_ssl_methods() -> Iterable[SSLMethodInfo]:
     """Announce the four methods of Saha et al. 2022."""
     yield SSLMethodInfo(
         name="moco-v2",
-        summary="Contrasts a picture's two views with a queue of others'.",
+        summary="Contrasts an image's two views with a queue of others'.",
         target="backbench_ssl.moco:MoCo",
         options=MoCoOptions,
         passes=2,
@@ -43,7 +43,7 @@ def register_ssl_methods() -> Iterable[SSLMethodInfo]:
     )
     yield SSLMethodInfo(
         name="jigsaw",
-        summary="Says which permutation of its nine tiles a picture was given.",
+        summary="Says which permutation of its nine tiles an image was given.",
         target="backbench_ssl.jigsaw:Jigsaw",
         options=JigsawOptions,
         passes=9,
@@ -58,7 +58,7 @@ def register_ssl_methods() -> Iterable[SSLMethodInfo]:
     )
     yield SSLMethodInfo(
         name="rotnet",
-        summary="Says by which quarter turn a picture was rotated.",
+        summary="Says by which quarter turn an image was rotated.",
         target="backbench_ssl.rotnet:RotNet",
         options=RotNetOptions,
         passes=4,

@@ -20,7 +20,7 @@ from backbench_ssl.permutations import TILES, distant_permutations
 
 GRID = 3
 
-#: Projection of colours that takes away what chromatic aberration tells about places.
+#: Projection of colors that takes away what chromatic aberration tells about places.
 PROJECTION = ((5 / 6, 1 / 3, -1 / 6), (1 / 3, 1 / 3, 1 / 3), (-1 / 6, 1 / 3, 5 / 6))
 
 
@@ -28,12 +28,12 @@ class _Purpose(IntEnum):
     PERMUTATION = Purpose.PLUGIN
     PLACE = Purpose.PLUGIN + 1
     OFFSETS = Purpose.PLUGIN + 2
-    GREY = Purpose.PLUGIN + 3
+    GRAY = Purpose.PLUGIN + 3
     PROJECTION = Purpose.PLUGIN + 4
 
 
 class Jigsaw(SSLMethod):
-    """Says which of a set of permutations the nine tiles of a picture were put through.
+    """Says which of a set of permutations the nine tiles of an image were put through.
 
     Args:
         options: See :class:`JigsawOptions`.
@@ -42,8 +42,8 @@ class Jigsaw(SSLMethod):
     Source: Noroozi and Favaro 2016; published code jigsaw/train_jigsaw.py: a trunk shared by
         the slots, one after another, so that batch norm sees each slot on its own; features side
         by side; one linear layer.
-    Differs: the set of permutations (see :mod:`backbench_ssl.permutations`); a picture's square
-        is cut out and resized in one step, which may move a value by 1/255; every picture has its
+    Differs: the set of permutations (see :mod:`backbench_ssl.permutations`); an image's square
+        is cut out and resized in one step, which may move a value by 1/255; every image has its
         own draws in every epoch, where torch 1.6 repeats them (``np.random`` in workers).
     """
 
@@ -60,7 +60,7 @@ class Jigsaw(SSLMethod):
         options, draws = self.options, draws_of(batch, 0)
         boxes = puzzle_boxes(draws, batch.sizes, options.resize, GRID * options.cell)
         images = batch.crop(boxes, GRID * options.cell, isolated=False)
-        images = recolour(images, draws, options.grey, options.projection)
+        images = recolor(images, draws, options.grayscale, options.projection)
         chosen = draws.integers(_Purpose.PERMUTATION, options.permutations, 1)[:, 0]
         offsets = draws.integers(_Purpose.OFFSETS, options.jitter + 1, 2 * TILES)
         slots = cut_tiles(
@@ -87,13 +87,13 @@ def puzzle_boxes(
     """Draw the square that is cut into tiles.
 
     Args:
-        draws: Random numbers of B pictures.
+        draws: Random numbers of B images.
         sizes: Height and width of each, (B, 2).
-        resize: Short side that pictures are resized to beforehand; 0: as they are.
-        side: Side of the square, in pixels of the resized picture.
+        resize: Short side that images are resized to beforehand; 0: as they are.
+        side: Side of the square, in pixels of the resized image.
 
     Returns:
-        Top, left, height, width in pixels of the picture as it is, (B, 4), float32.
+        Top, left, height, width in pixels of the image as it is, (B, 4), float32.
     """
     short = sizes.min(axis=1, keepdims=True)
     resized = np.maximum(resize, sizes * resize // short) if resize else sizes
@@ -102,22 +102,22 @@ def puzzle_boxes(
     return np.concatenate([corners * zoom, side * zoom], axis=1).astype(np.float32)
 
 
-def recolour(images: Tensor, draws: Draws, grey: float, projection: float) -> Tensor:
-    """Make some pictures grey, and project the colours of some others.
+def recolor(images: Tensor, draws: Draws, gray: float, projection: float) -> Tensor:
+    """Make some images gray, and project the colors of some others.
 
     Args:
         images: (B, 3, S, S), float32 in [0, 1]; overwritten.
-        draws: Random numbers of the B pictures.
-        grey: Probability of grey.
-        projection: Probability of the projection among those that stay coloured.
+        draws: Random numbers of the B images.
+        gray: Probability of gray.
+        projection: Probability of the projection among those that stay colored.
 
     Returns:
         ``images``; projected ones may leave [0, 1].
     """
-    greyed = draws.uniform(_Purpose.GREY, 1)[:, 0] < grey
-    projected = ~greyed & (draws.uniform(_Purpose.PROJECTION, 1)[:, 0] < projection)
-    if greyed.any():
-        rows = send(np.flatnonzero(greyed), images.device)
+    grayed = draws.uniform(_Purpose.GRAY, 1)[:, 0] < gray
+    projected = ~grayed & (draws.uniform(_Purpose.PROJECTION, 1)[:, 0] < projection)
+    if grayed.any():
+        rows = send(np.flatnonzero(grayed), images.device)
         images[rows] = lightness(images[rows]).expand(-1, 3, -1, -1)
     if projected.any():
         rows = send(np.flatnonzero(projected), images.device)
@@ -134,7 +134,7 @@ def cut_tiles(
     cell: int,
     tile: int,
 ) -> list[Tensor]:
-    """Cut nine tiles out of each picture and put them into their slots.
+    """Cut nine tiles out of each image and put them into their slots.
 
     Args:
         images: (B, 3, 3 cell, 3 cell).

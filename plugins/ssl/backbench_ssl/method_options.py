@@ -8,21 +8,21 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from backbench.options.training import (
-    OptimiserOptions,
+    OptimizerOptions,
     ScheduleOptions,
     SSLOptions,
     ViewOptions,
 )
-from backbench.plugin import DatasetFacts, Field
+from backbench.plugin import DatasetMetadata, Field
 
 
 class MoCoOptions(SSLOptions):
     """Options of MoCo v2."""
 
-    optimiser: OptimiserOptions = Field(
-        OptimiserOptions(lr=0.06), description="how the weights are updated"
+    optimizer: OptimizerOptions = Field(
+        OptimizerOptions(lr=0.06), description="how the weights are updated"
     )
-    views: ViewOptions = Field(ViewOptions(), description="the two views of a picture")
+    views: ViewOptions = Field(ViewOptions(), description="the two views of an image")
     dim: int = Field(128, ge=2, description="width of the embedding")
     hidden: int | None = Field(
         None, ge=1, description="width of the head's hidden layer; the backbone's by default"
@@ -32,7 +32,7 @@ class MoCoOptions(SSLOptions):
     temperature: float = Field(0.2, gt=0, description="divides the similarities")
     contrast_weight: float = Field(1.0, ge=0, description="weight of the contrastive loss")
     align_weight: float = Field(
-        0.0, ge=0, description="weight of the loss that draws a picture's two views together"
+        0.0, ge=0, description="weight of the loss that draws an image's two views together"
     )
     align_alpha: float = Field(2.0, ge=1, description="power of their distance in that loss")
     uniform_weight: float = Field(
@@ -56,9 +56,9 @@ class MoCoOptions(SSLOptions):
             raise ValueError("contrast_weight, align_weight and uniform_weight are all 0")
         return self
 
-    def faults(self, data: DatasetFacts) -> Iterable[str]:
-        """Say why these options cannot work on a data set."""
-        yield from super().faults(data)
+    def problems(self, data: DatasetMetadata) -> Iterable[str]:
+        """Say why these options cannot work on a dataset."""
+        yield from super().problems(data)
         if self.queue % self.batch_size:
             fitting = max(1, self.queue // self.batch_size) * self.batch_size
             yield (
@@ -70,9 +70,9 @@ class MoCoOptions(SSLOptions):
 class BYOLOptions(SSLOptions):
     """Options of BYOL."""
 
-    batch_size: int = Field(512, ge=2, description="pictures a step")
-    optimiser: OptimiserOptions = Field(
-        OptimiserOptions(name="adam", lr=2e-3, weight_decay=1e-6),
+    batch_size: int = Field(512, ge=2, description="images a step")
+    optimizer: OptimizerOptions = Field(
+        OptimizerOptions(name="adam", lr=2e-3, weight_decay=1e-6),
         description="how the weights are updated",
     )
     schedule: ScheduleOptions = Field(
@@ -80,7 +80,7 @@ class BYOLOptions(SSLOptions):
         description="how the learning rate changes",
     )
     views: ViewOptions = Field(
-        ViewOptions(interpolation="bicubic", grey=0.1), description="the two views of a picture"
+        ViewOptions(interpolation="bicubic", grayscale=0.1), description="the two views of an image"
     )
     dim: int = Field(128, ge=2, description="width of the embedding")
     hidden: int = Field(1024, ge=1, description="width of the heads' hidden layers")
@@ -101,13 +101,13 @@ class JigsawOptions(SSLOptions):
     epochs: int = Field(
         105,
         ge=0,
-        description="passes over the training pictures; 0 leaves the random weights of the start",
+        description="passes over the training images; 0 leaves the random weights of the start",
     )
     last_batch: Literal["drop", "keep"] = Field(
         "keep", description="what becomes of an epoch's last batch where it is not full"
     )
-    optimiser: OptimiserOptions = Field(
-        OptimiserOptions(lr=0.01, decay="not-bn-or-bias"),
+    optimizer: OptimizerOptions = Field(
+        OptimizerOptions(lr=0.01, decay="not-bn-or-bias"),
         description="how the weights are updated",
     )
     schedule: ScheduleOptions = Field(
@@ -115,7 +115,7 @@ class JigsawOptions(SSLOptions):
         description="how the learning rate changes",
     )
     resize: int = Field(
-        256, ge=0, description="short side that a picture is resized to; 0: left as it is"
+        256, ge=0, description="short side that an image is resized to; 0: left as it is"
     )
     cell: int = Field(85, ge=2, description="side of a cell of the 3×3 grid, in pixels")
     tile: int = Field(64, ge=2, description="side of the tile cut out of a cell, in pixels")
@@ -123,12 +123,12 @@ class JigsawOptions(SSLOptions):
         20, ge=0, description="largest offset of a tile from its cell's top-left corner"
     )
     permutations: int = Field(2000, ge=2, le=100_000, description="number of permutations")
-    grey: float = Field(0.5, ge=0, le=1, description="probability of a grey picture")
+    grayscale: float = Field(0.5, ge=0, le=1, description="probability of a gray image")
     projection: float = Field(
         0.5,
         ge=0,
         le=1,
-        description="probability that a picture that stays coloured is projected on two colours",
+        description="probability that an image that stays colored is projected on two colors",
     )
 
     @model_validator(mode="after")
@@ -141,9 +141,9 @@ class JigsawOptions(SSLOptions):
             raise ValueError(f"resize = {self.resize} is less than 3 × cell = {3 * self.cell}")
         return self
 
-    def faults(self, data: DatasetFacts) -> Iterable[str]:
-        """Say why these options cannot work on a data set."""
-        yield from self.training_faults(data.train)
+    def problems(self, data: DatasetMetadata) -> Iterable[str]:
+        """Say why these options cannot work on a dataset."""
+        yield from self.training_problems(data.train)
         if self.tile < self._least_side():
             yield (
                 f"{self.backbone.name} with these strides needs tiles of at least "
@@ -151,9 +151,9 @@ class JigsawOptions(SSLOptions):
             )
         if not self.resize:
             if data.size is None:
-                yield "resize must be given where pictures differ in size"
+                yield "resize must be given where images differ in size"
             elif min(data.size) < 3 * self.cell:
-                yield f"cell = {self.cell}: three do not fit a picture of {min(data.size)} pixels"
+                yield f"cell = {self.cell}: three do not fit an image of {min(data.size)} pixels"
 
 
 class RotNetOptions(SSLOptions):
@@ -162,22 +162,20 @@ class RotNetOptions(SSLOptions):
     epochs: int = Field(
         105,
         ge=0,
-        description="passes over the training pictures; 0 leaves the random weights of the start",
+        description="passes over the training images; 0 leaves the random weights of the start",
     )
-    batch_size: int = Field(
-        128, ge=2, description="pictures a step; each is seen in four rotations"
-    )
+    batch_size: int = Field(128, ge=2, description="images a step; each is seen in four rotations")
     last_batch: Literal["drop", "keep"] = Field(
         "keep", description="what becomes of an epoch's last batch where it is not full"
     )
-    optimiser: OptimiserOptions = Field(
-        OptimiserOptions(lr=0.05), description="how the weights are updated"
+    optimizer: OptimizerOptions = Field(
+        OptimizerOptions(lr=0.05), description="how the weights are updated"
     )
     schedule: ScheduleOptions = Field(
         ScheduleOptions(name="step", milestones=(30, 60, 90)),
         description="how the learning rate changes",
     )
     views: ViewOptions = Field(
-        ViewOptions(scale=(0.08, 1.0), jitter=0.0, grey=0.0, blur=0.0),
-        description="the view of a picture that is then rotated",
+        ViewOptions(scale=(0.08, 1.0), jitter=0.0, grayscale=0.0, blur=0.0),
+        description="the view of an image that is then rotated",
     )

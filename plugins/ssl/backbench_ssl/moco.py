@@ -26,7 +26,7 @@ from backbench_ssl.method_options import MoCoOptions
 
 
 class MoCo(SSLMethod):
-    """Tells the key of a picture's other view from a queue of other pictures' keys.
+    """Tells the key of an image's other view from a queue of other images' keys.
 
     Args:
         options: See :class:`MoCoOptions`.
@@ -34,7 +34,7 @@ class MoCo(SSLMethod):
 
     Source: Chen et al. 2020, MoCo v2; Wang and Isola 2020 (alignment and uniformity); published
         code moco/main_moco.py: keys come from an average of the parameters, updated between the
-        optimiser's step and the next keys; batch norms of the key encoder keep statistics of
+        optimizer's step and the next keys; batch norms of the key encoder keep statistics of
         their own; keys are encoded in other groups than their queries.
     Differs: batch norm's groups are parts of a batch (``norm_groups``), on one GPU or several;
         nothing that moves a number.
@@ -77,7 +77,7 @@ class MoCo(SSLMethod):
         if options.align_weight:
             loss = loss + options.align_weight * align_loss(queries, keys, options.align_alpha)
         if options.uniform_weight:
-            # Not the mean of one picture's losses: as published, each GPU has its own.
+            # Not the mean of one image's losses: as published, each GPU has its own.
             spread = [
                 uniform_loss(
                     part, negatives, options.uniform_t, intra_batch=options.uniform_intra_batch
@@ -99,7 +99,7 @@ class MoCo(SSLMethod):
             images: This rank's slice, (B / size, 3, S, S).
 
         Returns:
-            (B, dim), in the order of the ranks and of their pictures.
+            (B, dim), in the order of the ranks and of their images.
         """
         if self.options.norm_groups == 1:
             return self._embed(self.key, images)

@@ -15,7 +15,7 @@ ROTATIONS = 4
 
 
 class RotNet(SSLMethod):
-    """Says by how many quarter turns a picture was rotated; all four are in each batch.
+    """Says by how many quarter turns an image was rotated; all four are in each batch.
 
     Args:
         options: See :class:`RotNetOptions`.
@@ -23,7 +23,7 @@ class RotNet(SSLMethod):
 
     Source: Gidaris, Singh and Komodakis 2018; published code rotnet/: turns are
         counter-clockwise, and made after the crop and the flip.
-    Differs: inputs are ordered turn by turn, not picture by picture, which moves nothing.
+    Differs: inputs are ordered turn by turn, not image by image, which moves nothing.
     """
 
     def __init__(self, options: RotNetOptions, context: TrainingContext) -> None:
@@ -32,24 +32,24 @@ class RotNet(SSLMethod):
         self.classifier = nn.Linear(self.encoder.feature_dim, ROTATIONS)
 
     def views(self, batch: Batch) -> Tensor:
-        """Return each picture in its four rotations, (4 B, 3, S, S), turn by turn."""
+        """Return each image in its four rotations, (4 B, 3, S, S), turn by turn."""
         images = random_view(batch, self.options.views, self.context.image_size, 0)
         return rotations(images)
 
     def training_loss(self, views: Tensor) -> Tensor:
         """Return the cross-entropy of the number of turns."""
-        groups, pictures = self.norm_groups, len(views) // ROTATIONS // self.norm_groups
-        # A group of batch norm holds all turns of its pictures.
-        views = views.view(ROTATIONS, groups, pictures, *views.shape[1:]).transpose(0, 1)
+        groups, images = self.norm_groups, len(views) // ROTATIONS // self.norm_groups
+        # A group of batch norm holds all turns of its images.
+        views = views.view(ROTATIONS, groups, images, *views.shape[1:]).transpose(0, 1)
         views = views.flatten(0, 2)
         turns = torch.arange(ROTATIONS, device=views.device)
-        turns = turns.repeat_interleave(pictures).repeat(groups)
+        turns = turns.repeat_interleave(images).repeat(groups)
         scores = self.classifier(in_groups(self.encoder, views, groups))
         return F.cross_entropy(scores.float(), turns)
 
 
 def rotations(images: Tensor) -> Tensor:
-    """Rotate pictures by 0, 1, 2 and 3 quarter turns counter-clockwise.
+    """Rotate images by 0, 1, 2 and 3 quarter turns counter-clockwise.
 
     Args:
         images: (B, C, S, S).

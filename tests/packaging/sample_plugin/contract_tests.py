@@ -14,4 +14,4 @@ class TestCornerDot(AttackContract):
 
 class TestDensityFilter(DefenseContract):
     info = DENSITY_FILTER
-    options = {"drop": 0.1, "neighbours": 3}
+    options = {"drop": 0.1, "neighbors": 3}

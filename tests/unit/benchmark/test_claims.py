@@ -179,7 +179,7 @@ def registry() -> Registry:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "fault"),
+    ("old", "new", "problem"),
     [
         ("moco-v2", "moco", "claims.0.subject.methods: no ssl-method is called 'moco': did you"),
         ('"asr"', '"acc/clean"', "claims.0.metric: no metric is called 'acc/clean': did you mean"),
@@ -201,23 +201,23 @@ def registry() -> Registry:
         ('relation = ">"', 'relation = ">"\nfactor = "4"', "claims.0.factor: "),
     ],
 )
-def test_faults(tmp_path: Path, registry: Registry, old: str, new: str, fault: str) -> None:
+def test_problems(tmp_path: Path, registry: Registry, old: str, new: str, problem: str) -> None:
     path = tmp_path / "b.toml"
     assert old in CLAIM
     path.write_text(tiny() + CLAIM.replace(old, new), encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         load_benchmark(path, registry)
-    assert fault in "\n".join(str(one) for one in caught.value.faults)
+    assert problem in "\n".join(str(one) for one in caught.value.problems)
 
 
-def test_all_faults_of_a_claim_come_at_once(tmp_path: Path, registry: Registry) -> None:
+def test_all_problems_of_a_claim_come_at_once(tmp_path: Path, registry: Registry) -> None:
     wrong = CLAIM.replace('"asr"', '"ars"').replace('"control"', '"contrl"')
     path = tmp_path / "b.toml"
     text = tiny().replace("epochs = 2", "epocs = 2") + wrong
     path.write_text(text.replace("width = 10", "widht = 10"), encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         load_benchmark(path, registry)
-    places = {fault.path for fault in caught.value.faults}
+    places = {problem.path for problem in caught.value.problems}
     assert places >= {"claims.0.metric", "claims.0.against", "attacks.targeted.widht"}
 
 
@@ -289,7 +289,7 @@ def test_verdicts_and_exit_codes(
     assert f"asr {relation} control, 95% interval" in outcome.out
     told = json.loads(bench("claims", "--format", "json").out)
     (finding,) = told["claims"][0]["findings"]
-    # of 24 pictures not of the target, 8 are left out of the first 16: those of the target class
+    # of 24 images not of the target, 8 are left out of the first 16: those of the target class
     expected = [(8 + seed) / 24 for seed in json.loads(seeds)]
     assert finding["subject"] == pytest.approx(np.mean(expected))
     assert f"**it falls**: *{verdict}*" in bench("claims", "--format", "markdown").out

@@ -1,4 +1,4 @@
-"""A benchmark file's faults come all at once, each with its place and the nearest right name."""
+"""A benchmark file's problems come all at once, each with its place and the nearest right name."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def registry() -> Registry:
     return load_registry()
 
 
-def faults(path: Path, registry: Registry, text: str, profile: str | None = None) -> list[str]:
+def problems(path: Path, registry: Registry, text: str, profile: str | None = None) -> list[str]:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         load_benchmark(path, registry, profile)
     assert caught.value.exit_code == 2
-    return [str(fault) for fault in caught.value.faults]
+    return [str(problem) for problem in caught.value.problems]
 
 
 def test_a_right_file_gives_every_cell_once(tiny_file: Path, registry: Registry) -> None:
@@ -31,12 +31,12 @@ def test_a_right_file_gives_every_cell_once(tiny_file: Path, registry: Registry)
     assert len(set(benchmark.cells)) == len(benchmark.cells)
 
 
-def test_all_faults_come_at_once(tmp_path: Path, registry: Registry) -> None:
+def test_all_problems_come_at_once(tmp_path: Path, registry: Registry) -> None:
     text = tiny().replace("width = 10", 'widht = 10\nopacity = "much"')
     text = text.replace("epochs = 2\nbatch_size = 32\nqueue", "epochs = -1\nbatch_size = 32\nqueue")
     text = text.replace('methods = ["moco-v2", "rotnet"]', 'methods = ["moco-v2", "rotnot"]')
     text = text.replace('datasets = ["drawn"]', 'datasets = ["drawn"]\natacks = ["none"]')
-    found = faults(tmp_path / "b.toml", registry, text)
+    found = problems(tmp_path / "b.toml", registry, text)
     assert len(found) == 4  # the names in the matrix are looked up once its shape is right
     joined = "\n".join(found)
     assert "matrix.0.atacks: unknown key: did you mean 'attacks'?" in joined
@@ -45,14 +45,14 @@ def test_all_faults_come_at_once(tmp_path: Path, registry: Registry) -> None:
     assert "methods.moco-v2.epochs" in joined
     assert "(given: -1)" in joined
 
-    found = faults(tmp_path / "b.toml", registry, text.replace('atacks = ["none"]', ""))
+    found = problems(tmp_path / "b.toml", registry, text.replace('atacks = ["none"]', ""))
     expected = "matrix.0.methods: no ssl-method is called 'rotnot': did you mean 'rotnet'?"
     assert len(found) == 4
     assert expected in found
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "fault"),
+    ("old", "new", "problem"),
     [
         ('plugin = "patch"', 'plugin = "pach"', "attacks.targeted.plugin: no attack is called"),
         ('plugin = "patch"', "plugin = 3", "attacks.targeted.plugin: should be the name"),
@@ -69,35 +69,35 @@ def test_all_faults_come_at_once(tmp_path: Path, registry: Registry) -> None:
         ("seeds = [0]", "seeds = [-1]", "benchmark.seeds.0"),
         ("seeds = [0]", "seeds = []", "benchmark.seeds"),
         ("[[matrix]]", "[matrx]", "matrix: is missing"),
-        ('target = "', 'target = "x', "on data set 'drawn': target: there is no class"),
-        ("width = 10", "width = 40", "on data set 'drawn': width: the trigger is 40 x 40 px"),
+        ('target = "', 'target = "x', "on dataset 'drawn': target: there is no class"),
+        ("width = 10", "width = 40", "on dataset 'drawn': width: the trigger is 40 x 40 px"),
         ("queue = 64", "queue = 63", "queue = 63 is not a multiple of batch_size = 32"),
         ("queue = 64", "queue = nan", "methods.moco-v2.queue"),
         ("clean_fraction = 0.5", "clean_fraction = 1.5", "defenses.distill.clean_fraction"),
         ("[benchmark]", "[benchmark", "not valid TOML"),
     ],
 )
-def test_one_fault(tmp_path: Path, registry: Registry, old: str, new: str, fault: str) -> None:
+def test_one_problem(tmp_path: Path, registry: Registry, old: str, new: str, problem: str) -> None:
     assert old in tiny()
-    found = faults(tmp_path / "b.toml", registry, tiny().replace(old, new))
-    assert any(fault in text for text in found), found
+    found = problems(tmp_path / "b.toml", registry, tiny().replace(old, new))
+    assert any(problem in text for text in found), found
 
 
-def test_a_fault_of_one_table_hides_none_of_another(tmp_path: Path, registry: Registry) -> None:
+def test_a_problem_of_one_table_hides_none_of_another(tmp_path: Path, registry: Registry) -> None:
     text = tiny().replace("seeds = [0]", "sedes = [0]").replace('target = "', 'target = "x')
     text = text.replace('"rotnet"]', '"rotnot"]') + "[profiles.quick]\nseed = 0\n"
-    found = faults(tmp_path / "b.toml", registry, text, "quick")
+    found = problems(tmp_path / "b.toml", registry, text, "quick")
     for part in (
         "benchmark.sedes: unknown key",
         "profiles.quick.seed: unknown key",
         "matrix.0.methods: no ssl-method is called 'rotnot'",
         "target: there is no class",
     ):
-        assert sum(part in fault for fault in found) == 1, found
+        assert sum(part in problem for problem in found) == 1, found
     assert len(found) == 4
 
 
-def test_what_a_plugin_raises_is_a_fault_that_names_its_distribution(
+def test_what_a_plugin_raises_is_a_problem_that_names_its_distribution(
     tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from backbench.data.textures import Embedded
@@ -107,15 +107,15 @@ def test_what_a_plugin_raises_is_a_fault_that_names_its_distribution(
     def raises(*_: object) -> None:
         raise PermissionError("locked")
 
-    hooks = ((PatchOptions, "faults"), (Embedded, "facts"), (KNNOptions, "encoder_faults"))
+    hooks = ((PatchOptions, "problems"), (Embedded, "metadata"), (KNNOptions, "encoder_problems"))
     for owner, name in hooks:
         with monkeypatch.context() as patched:
             patched.setattr(owner, name, raises)
-            found = faults(tmp_path / "b.toml", registry, tiny())
-        assert len(found) == (2 if name == "encoder_faults" else 1)  # it meets two methods
-        for fault in found:
-            assert "of backbench " in fault
-            assert fault.endswith("raised PermissionError: locked")
+            found = problems(tmp_path / "b.toml", registry, tiny())
+        assert len(found) == (2 if name == "encoder_problems" else 1)  # it meets two methods
+        for problem in found:
+            assert "of backbench " in problem
+            assert problem.endswith("raised PermissionError: locked")
 
 
 def test_an_evaluator_is_asked_about_every_backbone_that_it_meets(
@@ -125,7 +125,7 @@ def test_an_evaluator_is_asked_about_every_backbone_that_it_meets(
         'evaluators = ["linear", "knn"]', 'evaluators = ["linear", "layer-probe"]'
     )
     text = text.replace("queue = 64", 'queue = 64\nbackbone.name = "timm/resnet18"')
-    assert faults(tmp_path / "b.toml", registry, text) == [
+    assert problems(tmp_path / "b.toml", registry, text) == [
         (
             "evaluators.layer-probe: on method 'moco-v2': the stages of 'timm/resnet18' are not known: "
             "a probe of its stages needs 'tiny-resnet' or a ResNet of torchvision"
@@ -151,15 +151,15 @@ def test_exclude_and_profile_take_cells_away(tmp_path: Path, registry: Registry)
     assert not any(cell.method == "rotnet" and cell.defense == "distill" for cell in whole)
     quick = load_benchmark(path, registry, "quick").cells
     assert set(quick) == {cell for cell in whole if cell.attack == "targeted"}
-    found = faults(path, registry, text, "quik")
+    found = problems(path, registry, text, "quik")
     assert found == ["profiles: no profile is called 'quik': did you mean 'quick'?"]
-    found = faults(path, registry, text.replace('"rotnet"], def', '"rotnot"], def'))
+    found = problems(path, registry, text.replace('"rotnet"], def', '"rotnot"], def'))
     assert found[0].startswith("matrix.0.exclude.0.methods: no ssl-method is called 'rotnot'")
 
 
-def test_nothing_left_is_a_fault(tmp_path: Path, registry: Registry) -> None:
+def test_nothing_left_is_a_problem(tmp_path: Path, registry: Registry) -> None:
     text = tiny() + "exclude = [{ seeds = 0 }]\n"
-    assert "no cell is left" in faults(tmp_path / "b.toml", registry, text)[0]
+    assert "no cell is left" in problems(tmp_path / "b.toml", registry, text)[0]
 
 
 def test_a_plugin_needs_no_table(tmp_path: Path, registry: Registry) -> None:

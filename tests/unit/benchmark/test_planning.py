@@ -66,7 +66,7 @@ def test_controls_come_unasked(tmp_path: Path, registry: Registry) -> None:
         assert "poison" in plan.stages[_pretraining(plan, ours)].inputs
 
 
-def test_an_evaluator_of_pictures_reads_no_features(tmp_path: Path, registry: Registry) -> None:
+def test_an_evaluator_of_images_reads_no_features(tmp_path: Path, registry: Registry) -> None:
     text = tiny().replace(
         'evaluators = ["linear", "knn"]', 'evaluators = ["linear-augmented", "layer-probe"]'
     )

@@ -25,7 +25,7 @@ def row():
     )
 
 
-FACTS = {
+METADATA = {
     "date": "2026-01-02",
     "commit": "abc",
     "minutes": 1.25,
@@ -38,7 +38,7 @@ FACTS = {
 def test_a_row_on_the_page(row):
     from benchmarks.page import page
 
-    text = page({"poison": ([row], FACTS)})
+    text = page({"poison": ([row], METADATA)})
     assert "## Poison" in text
     assert "`python -m benchmarks poison --rounds 5`, 2026-01-02, commit `abc`" in text
     assert (
@@ -53,7 +53,7 @@ def test_a_row_on_the_page(row):
 def test_a_missed_bar_shows_the_profile(row):
     from benchmarks.page import page
 
-    text = page({"poison": ([dataclasses.replace(row, bar=11, disturbed=2)], FACTS)})
+    text = page({"poison": ([dataclasses.replace(row, bar=11, disturbed=2)], METADATA)})
     assert "| ≥ 11 × | **no** |" in text
     assert "  The bar is missed. Where the time goes:\n\n      decode 1 ms" in text
     assert "2 rounds were disturbed" in text
@@ -93,9 +93,9 @@ def test_results_are_read_as_written_and_what_is_missing_is_named(row, tmp_path)
     from benchmarks.rows import Absent
 
     missing = Absent("features", "lightly", "not installed")
-    results.write(tmp_path / "a" / "poison.json", [missing, row], FACTS)
-    assert results.read(tmp_path / "a" / "poison.json") == ([row, missing], FACTS)
-    assert "| features | lightly | not installed |" in page({"x": ([missing], FACTS)})
+    results.write(tmp_path / "a" / "poison.json", [missing, row], METADATA)
+    assert results.read(tmp_path / "a" / "poison.json") == ([row, missing], METADATA)
+    assert "| features | lightly | not installed |" in page({"x": ([missing], METADATA)})
 
 
 def test_a_table_of_a_part_stands_below_its_rows(row, tmp_path):
@@ -104,7 +104,7 @@ def test_a_table_of_a_part_stands_below_its_rows(row, tmp_path):
     from benchmarks.rows import Table
 
     more = Table(["Operation", "Size"], [["show", "1,000"]], "Time ends it.")
-    results.write(tmp_path / "growth.json", [row, more], FACTS)
+    results.write(tmp_path / "growth.json", [row, more], METADATA)
     text = page({"growth": results.read(tmp_path / "growth.json")})
     assert text.endswith(
         "Gate: equal bytes.\n\n| Operation | Size |\n|---|---|\n| show | 1,000 |\n\nTime ends it.\n"
@@ -119,15 +119,15 @@ def test_what_breaks_first_follows_from_the_last_two_sizes():
         return Curve(name, of, points)
 
     show = curve("show", "encoders", [1, 10, 100], [0.5, 1, 10], [1, 1, 1.9])
-    knn = curve("k-NN", "pictures", [10, 1000], [1, 1], [10, 1000])
-    poison = curve("poison", "pictures", [10, 1000], [1, 100], [10, 10])
+    knn = curve("k-NN", "images", [10, 1000], [1, 1], [10, 1000])
+    poison = curve("poison", "images", [10, 1000], [1, 100], [10, 10])
     assert show.power(2) == pytest.approx(1)
     text = what_breaks_first({one.name: one for one in (show, knn, poison)})
     assert "`show` is the first that takes a minute, at about 600" in text
     assert "16 GiB are first held by `k-NN`, at about 16,000" in text
     assert "`poison` is the first that takes an hour, at about 36,000" in text
     assert "So time ends the growth in encoders." in text
-    assert "So memory ends the growth in pictures." in text
+    assert "So memory ends the growth in images." in text
 
 
 def test_a_peer_that_is_missing_and_edits_that_do_not_fit(tmp_path):

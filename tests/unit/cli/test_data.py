@@ -13,7 +13,7 @@ IDS = sorted(class_list("imagenet100"))
 
 @pytest.fixture
 def imagenet(tmp_path):
-    """The classes of ImageNet-100 and two more; nothing in it is a picture."""
+    """The classes of ImageNet-100 and two more; nothing in it is an image."""
     for split, count in (("train", 4), ("val", 1)):
         for wnid in [*IDS, "n00000001", "n99999999"]:
             folder = tmp_path / "imagenet" / split / wnid
@@ -27,19 +27,17 @@ def imagenet(tmp_path):
 def test_imagenet100_then_its_fingerprint(bench, imagenet, how):
     command = ("data", "imagenet100", "--imagenet", "imagenet", "--out", "in100", *how)
     done = bench(*command).assert_ok()
-    assert done.out.startswith(
-        "in100: 100 classes, 400 training and 100 validation pictures, 5 kB ("
-    )
+    assert done.out.startswith("in100: 100 classes, 400 training and 100 validation images, 5 kB (")
     assert f"fingerprint {fingerprint(IDS)[:16]} (imagenet100)" in done.out
     assert done.out.count("\n") == 1
     assert "the published imagenet100 has 126,689 training and 5,000 validation" in done.err
     again = bench(*command).assert_ok()
-    assert "(0 folders linked)" in again.out or "(0 pictures copied)" in again.out
+    assert "(0 folders linked)" in again.out or "(0 images copied)" in again.out
     shown = bench("data", "fingerprint", "in100").assert_ok().out
     assert f"fingerprint  {fingerprint(IDS)}\n" in shown
     assert "variant      imagenet100: Tian et al. 2020" in shown
-    assert "train        400 pictures, 4 a class\n" in shown
-    assert "val          100 pictures, 1 a class\n" in shown
+    assert "train        400 images, 4 a class\n" in shown
+    assert "val          100 images, 1 a class\n" in shown
 
 
 def test_own_classes_and_unknown_lists(bench, imagenet, tmp_path):
@@ -70,13 +68,13 @@ def test_file_lists_are_the_same_everywhere(bench, imagenet, tmp_path):
     two = bench("data", "filelist", "--root", "in100", "--out", "b", *options[:-2]).assert_ok()
     assert one.out.replace("a/", "b/") == two.out
     assert one.out.splitlines() == [
-        "a/train_ssl_0.5_filelist.txt: 200 pictures, 100 classes, sha256 170db37856a96682",
-        "a/train_ssl_0.01_filelist.txt: 100 pictures, 100 classes, sha256 b88e29c1e7f70f88",
-        "a/val_ssl_filelist.txt: 100 pictures, 100 classes, sha256 c2f2c64ece5527fb",
+        "a/train_ssl_0.5_filelist.txt: 200 images, 100 classes, sha256 170db37856a96682",
+        "a/train_ssl_0.01_filelist.txt: 100 images, 100 classes, sha256 b88e29c1e7f70f88",
+        "a/val_ssl_filelist.txt: 100 images, 100 classes, sha256 c2f2c64ece5527fb",
     ]
     shown = bench("data", "fingerprint", "a/train_ssl_0.01_filelist.txt").assert_ok().out
     assert "variant      imagenet100: " in shown
-    assert "pictures     100 pictures, 1 a class" in shown
+    assert "images       100 images, 1 a class" in shown
 
 
 @pytest.mark.parametrize("fraction", ["0", "1.5", "200%", "ten", "nan", "-0.1"])
@@ -88,7 +86,7 @@ def test_fractions_are_parts_of_a_whole(bench, fraction):
 def test_splits_of_any_name(bench, imagenet):
     (imagenet / "val").rename(imagenet / "test")
     listed = bench("data", "filelist", "--root", "imagenet", "--out", "lists", "--val", "test")
-    assert "val_ssl_filelist.txt: 102 pictures, 102 classes" in listed.assert_ok().out
+    assert "val_ssl_filelist.txt: 102 images, 102 classes" in listed.assert_ok().out
 
 
 def test_data_commands_never_import_torch(imagenet, tmp_path):

@@ -51,7 +51,7 @@ def decoded(monkeypatch):
 
 
 @pytest.mark.parametrize("fit", [None, ShortSide(11), Square(9, 8)])
-def test_pictures_are_those_of_the_files(tmp_path, files, fit):
+def test_images_are_those_of_the_files(tmp_path, files, fit):
     images = FileImages(files, fit)
     build(tmp_path / "a.safetensors", Layout.of(images))
     found = open_images(tmp_path / "a.safetensors", files.sources)
@@ -125,7 +125,7 @@ def test_a_killed_build_goes_on_from_what_was_noted(tmp_path, files, decoded, mo
     ).read_bytes()
 
 
-def test_what_was_begun_of_other_pictures_is_begun_anew(tmp_path, files, decoded):
+def test_what_was_begun_of_other_images_is_begun_anew(tmp_path, files, decoded):
     decoded.stop_at = 5
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path / "a.safetensors", Layout.of(FileImages(files)))
@@ -150,15 +150,13 @@ def test_all_that_cannot_be_read_is_named_and_nothing_is_left(tmp_path, files):
         path = tmp_path / "in" / f"{index}.jpg"
         path.write_bytes(path.read_bytes()[:-40])
     (tmp_path / "in" / "4.jpg").write_bytes(b"")
-    with pytest.raises(
-        DataError, match=r"3 of 24 pictures(.|\n)*3\.jpg(.|\n)*4\.jpg(.|\n)*20\.jpg"
-    ):
+    with pytest.raises(DataError, match=r"3 of 24 images(.|\n)*3\.jpg(.|\n)*4\.jpg(.|\n)*20\.jpg"):
         build(tmp_path / "a.safetensors", Layout.of(FileImages(files)))
     assert [one.name for one in tmp_path.iterdir()] == ["in"]
 
 
-def test_an_odd_size_is_a_fault_where_one_size_is_wanted(tmp_path, files):
-    with pytest.raises(DataError, match=r"pictures cannot be used(.|\n)*where others have"):
+def test_an_odd_size_is_a_problem_where_one_size_is_wanted(tmp_path, files):
+    with pytest.raises(DataError, match=r"images cannot be used(.|\n)*where others have"):
         build(tmp_path / "a.safetensors", Layout.of(FileImages(files, one_size=True)))
 
 

@@ -17,7 +17,7 @@ from backbench.errors import DataError
 
 
 def test_imagenet100_is_the_published_list():
-    """Facts of the published list: size, first line, ends of the sorted list, the five targets."""
+    """Metadata of the published list: size, first line, ends of the sorted list, the five targets."""
     published = class_list("imagenet100")
     ranks = sorted(published)
     assert len(set(published)) == len(published) == 100

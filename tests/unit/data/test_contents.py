@@ -12,19 +12,19 @@ def test_a_folder_with_splits(make_folder):
     found = look_at(str(root))
     assert (found.kind, found.classes) == ("folder", ("ant", "cat", "dog"))
     assert found.splits == {"train": (3, 2, 1), "val": (1, 0)}
-    assert found.faults == ("val lacks 1 of the classes: ant",)
-    (root / "train" / "cat" / "broken.png").write_bytes(b"no picture is opened")
-    assert look_at(str(root / "train")).splits == {"pictures": (3, 3, 1)}
+    assert found.problems == ("val lacks 1 of the classes: ant",)
+    (root / "train" / "cat" / "broken.png").write_bytes(b"no image is opened")
+    assert look_at(str(root / "train")).splits == {"images": (3, 3, 1)}
 
 
-def test_a_list_of_pictures(tmp_path):
+def test_a_list_of_images(tmp_path):
     file = tmp_path / "list.txt"
     file.write_text("/gone/b c/1.png 1\n\n/gone/ant/1.png 0 1 2 3 4\n/gone/ant/2.png 0\n")
     found = look_at(str(file))
-    assert (found.kind, found.classes, found.faults) == ("list of pictures", ("ant", "b c"), ())
-    assert found.splits == {"pictures": (2, 1)}
+    assert (found.kind, found.classes, found.problems) == ("list of images", ("ant", "b c"), ())
+    assert found.splits == {"images": (2, 1)}
     file.write_text("x/1.png 1\ny/1.png 0\n")
-    assert look_at(str(file)).faults == ("its labels are not the ranks of the ids",)
+    assert look_at(str(file)).problems == ("its labels are not the ranks of the ids",)
     file.write_text("x/1.png 1\nx/1.png 0\n")
     assert look_at(str(file)).classes is None
     file.write_text("x/1.png 1\nx/1.png\n")

@@ -1,4 +1,4 @@
-"""Every kind of picture file becomes RGB, or says why not."""
+"""Every kind of image file becomes RGB, or says why not."""
 
 import numpy as np
 import pytest
@@ -11,20 +11,20 @@ from backbench.errors import DataError
 ORIENTATION = 0x0112
 
 
-def saved(picture, path, **options):
-    picture.save(path, **options)
+def saved(image, path, **options):
+    image.save(path, **options)
     return path
 
 
 def test_rgb_is_exact(tmp_path, gradient):
-    path = saved(Image.fromarray(gradient), tmp_path / "a picture.png")
+    path = saved(Image.fromarray(gradient), tmp_path / "an image.png")
     pixels = decode(path)
     assert np.array_equal(pixels, gradient)
     assert pixels.dtype == np.uint8
     assert read_size(path) == (24, 32)
 
 
-def test_grey_is_repeated(tmp_path, gradient):
+def test_gray_is_repeated(tmp_path, gradient):
     pixels = decode(saved(Image.fromarray(gradient[..., 0]), tmp_path / "a.png"))
     assert np.array_equal(pixels, np.repeat(gradient[..., :1], 3, axis=-1))
 
@@ -51,8 +51,8 @@ def test_sixteen_bit_pgm(tmp_path):
 @pytest.mark.parametrize("alpha", [0, 128, 255])
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_alpha_is_laid_on_white(tmp_path, mode, alpha):
-    colour = (100, 100, 100, alpha) if mode == "RGBA" else (100, alpha)
-    pixels = decode(saved(Image.new(mode, (4, 3), colour), tmp_path / "a.png"))
+    color = (100, 100, 100, alpha) if mode == "RGBA" else (100, alpha)
+    pixels = decode(saved(Image.new(mode, (4, 3), color), tmp_path / "a.png"))
     expected = 255 + (100 - 255) * alpha / 255
     assert np.abs(pixels - expected).max() <= 1
 
@@ -63,16 +63,16 @@ def test_palette(tmp_path, gradient):
     assert np.abs(decode(path).astype(int) - gradient).mean() < 8
 
 
-def test_palette_with_transparent_colour_is_laid_on_white(tmp_path):
-    picture = Image.new("P", (4, 3), 1)
-    picture.putpalette([0, 0, 0, 200, 0, 0])
-    assert np.all(decode(saved(picture, tmp_path / "a.png")) == (200, 0, 0))
-    assert np.all(decode(saved(picture, tmp_path / "b.png", transparency=1)) == 255)
+def test_palette_with_transparent_color_is_laid_on_white(tmp_path):
+    image = Image.new("P", (4, 3), 1)
+    image.putpalette([0, 0, 0, 200, 0, 0])
+    assert np.all(decode(saved(image, tmp_path / "a.png")) == (200, 0, 0))
+    assert np.all(decode(saved(image, tmp_path / "b.png", transparency=1)) == 255)
 
 
 def test_cmyk(tmp_path):
-    picture = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
-    pixels = decode(saved(picture, tmp_path / "a.jpg", quality=95)).astype(int)
+    image = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    pixels = decode(saved(image, tmp_path / "a.jpg", quality=95)).astype(int)
     assert np.abs(pixels - (255, 0, 0)).max() < 12
 
 
@@ -94,8 +94,8 @@ def test_exif_orientation_is_applied_once(tmp_path, orientation, suffix):
     }[orientation]
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
-    picture = Image.fromarray(np.ascontiguousarray(undo(upright)))
-    path = saved(picture, tmp_path / f"a.{suffix}", exif=exif, quality=95)
+    image = Image.fromarray(np.ascontiguousarray(undo(upright)))
+    path = saved(image, tmp_path / f"a.{suffix}", exif=exif, quality=95)
     assert read_size(path) == (16, 32)
     assert np.abs(decode(path).astype(int) - upright).mean() < 6
 
@@ -117,11 +117,11 @@ def test_resize_makes_a_square_of_the_middle(tmp_path, size, side, shape):
     assert np.all(pixels == (255, 0, 0))
 
 
-def test_square_is_torchvisions_resize_and_centre_crop(tmp_path, gradient):
+def test_square_is_torchvisions_resize_and_center_crop(tmp_path, gradient):
     for size in ((24, 32), (23, 31), (31, 20), (17, 17)):
-        picture = Image.fromarray(gradient).resize(size[::-1])
-        path = saved(picture, tmp_path / f"{size}.png")
-        oracle = Compose([Resize(18), CenterCrop(15)])(picture)
+        image = Image.fromarray(gradient).resize(size[::-1])
+        path = saved(image, tmp_path / f"{size}.png")
+        oracle = Compose([Resize(18), CenterCrop(15)])(image)
         assert np.array_equal(decode(path, Square(18, 15)), np.asarray(oracle))
 
 
@@ -135,12 +135,12 @@ def test_truncated_files_are_named(tmp_path, gradient, suffix):
 
 def test_reasons(tmp_path):
     (tmp_path / "empty.jpg").touch()
-    (tmp_path / "text.jpg").write_text("not a picture")
+    (tmp_path / "text.jpg").write_text("not an image")
     (tmp_path / "folder.jpg").mkdir()
     Image.new("F", (2, 2)).save(tmp_path / "float.tiff")
     for name, reason in {
         "empty.jpg": "the file is empty",
-        "text.jpg": "not a picture",
+        "text.jpg": "not an image",
         "gone.jpg": "no such file",
         "folder.jpg": "is a directory",
         "float.tiff": "floating point",
@@ -149,7 +149,7 @@ def test_reasons(tmp_path):
             decode(tmp_path / name)
 
 
-def test_header_faults_are_named(tmp_path):
+def test_header_problems_are_named(tmp_path):
     (tmp_path / "empty.jpg").touch()
     with pytest.raises(DataError, match="the file is empty"):
         read_size(tmp_path / "empty.jpg")

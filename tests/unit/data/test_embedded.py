@@ -1,4 +1,4 @@
-"""The embedded world: deterministic, picture by picture, at every size."""
+"""The embedded world: deterministic, image by image, at every size."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def test_shapes_types_and_labels() -> None:
     assert np.bincount(labels).tolist() == [3, 3, 3, 3]
 
 
-def test_the_same_numbers_draw_the_same_pictures() -> None:
+def test_the_same_numbers_draw_the_same_images() -> None:
     assert np.array_equal(draw()[0], draw()[0])
     assert not np.array_equal(draw()[0], draw(seed=1)[0])
     assert not np.array_equal(draw()[0], draw("val")[0])
 
 
-def test_a_picture_does_not_depend_on_how_many_others_there_are() -> None:
+def test_a_image_does_not_depend_on_how_many_others_there_are() -> None:
     few, few_labels = draw()
     more, more_labels = draw(per_class=5, classes=7)
     for label in range(4):
         assert np.array_equal(few[few_labels == label], more[more_labels == label][:3])
 
 
-def test_no_two_pictures_are_equal() -> None:
+def test_no_two_images_are_equal() -> None:
     pixels, _ = draw(per_class=20)
     assert len(np.unique(pixels.reshape(len(pixels), -1), axis=0)) == len(pixels)
 
@@ -58,10 +58,10 @@ def test_class_names() -> None:
 
 
 def test_classes_differ_in_more_than_noise() -> None:
-    """The mean colour of objects differs, and so do pictures of one class: neither is a constant."""
+    """The mean color of objects differs, and so do images of one class: neither is a constant."""
     pixels, labels = draw(classes=10, per_class=30)
-    colours = pixels.reshape(len(pixels), -1, 3).astype(float)
-    saturation = colours.max(axis=2) - colours.min(axis=2)
-    assert saturation.max(axis=1).min() > 20  # an object is in every picture
+    colors = pixels.reshape(len(pixels), -1, 3).astype(float)
+    saturation = colors.max(axis=2) - colors.min(axis=2)
+    assert saturation.max(axis=1).min() > 20  # an object is in every image
     within = np.mean([pixels[labels == label].std(axis=0).mean() for label in range(10)])
     assert within > 10

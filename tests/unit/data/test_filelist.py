@@ -1,4 +1,4 @@
-"""Pictures named in lists, in the published format and with more care."""
+"""Images named in lists, in the published format and with more care."""
 
 import pytest
 from PIL import Image
@@ -11,7 +11,7 @@ from backbench.errors import DataError
 
 @pytest.fixture
 def lists(tmp_path):
-    """Make pictures and two lists: ``lists(train=[...], val=[...])``; ``{}`` is the folder."""
+    """Make images and two lists: ``lists(train=[...], val=[...])``; ``{}`` is the folder."""
     for name in ("cats/a.png", "cats/b c.png", "dogs/a.png", "dogs/my 2 dogs.png", "odd"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -30,7 +30,7 @@ def lists(tmp_path):
 
 def message(dataset):
     with pytest.raises(DataError) as caught:
-        dataset.facts()
+        dataset.metadata()
     return str(caught.value)
 
 
@@ -57,20 +57,20 @@ def test_lines(lists, line, source, label):
     assert train.labels.tolist() == [0, label]
 
 
-def test_absolute_lists_may_move_with_their_pictures(lists, tmp_path):
+def test_absolute_lists_may_move_with_their_images(lists, tmp_path):
     lines = ("{}/cats/a.png 0", "{}/dogs/a.png 1")
     elsewhere = tmp_path / "lists"
     elsewhere.mkdir()
     here = lists(lines, root=elsewhere)
     assert here.load("train").sources == ["cats/a.png", "dogs/a.png"]
-    before, facts = here.fingerprint(_name), here.facts()
+    before, metadata = here.fingerprint(_name), here.metadata()
     moved = tmp_path / "moved"
     for name in ("cats", "dogs"):
         (moved / name).mkdir(parents=True)
         (tmp_path / name / "a.png").rename(moved / name / "a.png")
     again = lists([line.replace("{}", str(moved)) for line in lines], root=elsewhere)
     assert again.fingerprint(_name) == before
-    assert again.facts() == facts
+    assert again.metadata() == metadata
 
 
 def _name(path):
@@ -81,17 +81,17 @@ def test_order_is_the_lists_order(lists):
     lines = ["dogs/a.png 1", "cats/a.png 0"]
     data = lists(lines)
     assert data.load("train").labels.tolist() == [1, 0]
-    assert data.facts().classes == ("cats", "dogs")
+    assert data.metadata().classes == ("cats", "dogs")
     assert data.fingerprint(str) != lists(lines[::-1]).fingerprint(str)
 
 
 def test_names_come_from_folders_or_labels_or_a_file(lists, tmp_path):
-    assert lists().facts().classes == ("cats", "dogs")
-    assert lists(["cats/a.png 0", "cats/b c.png 1"]).facts().classes == ("0", "1")
-    assert lists(["cats/a.png 0", "dogs/a.png 0", "odd 1"]).facts().classes == ("0", "1")
+    assert lists().metadata().classes == ("cats", "dogs")
+    assert lists(["cats/a.png 0", "cats/b c.png 1"]).metadata().classes == ("0", "1")
+    assert lists(["cats/a.png 0", "dogs/a.png 0", "odd 1"]).metadata().classes == ("0", "1")
     names = tmp_path / "names.txt"
     names.write_text("feline\n\n canine \n")
-    assert lists(classes=names).facts().classes == ("feline", "canine")
+    assert lists(classes=names).metadata().classes == ("feline", "canine")
     assert "no such file of class names, nor a list" in message(lists(classes=tmp_path / "image"))
     names.write_text("cat\ncat\n")
     assert "stand in it twice: cat" in message(lists(classes=names))
@@ -113,29 +113,29 @@ def test_a_shipped_list_names_the_labels_of_a_published_list(tmp_path):
         return FileList(FileListOptions(train=file, val=file, **options))
 
     named, unnamed = data(classes="imagenet100"), data()
-    assert named.facts().classes[26] == "n02106550"
-    assert named.facts() == unnamed.facts()
+    assert named.metadata().classes[26] == "n02106550"
+    assert named.metadata() == unnamed.metadata()
     assert named.fingerprint(str) == unnamed.fingerprint(str)
     again = FileListOptions.model_validate(named.options.model_dump(mode="json"))
-    assert FileList(again).facts() == named.facts()
+    assert FileList(again).metadata() == named.metadata()
 
     published = tmp_path / "imagenet100_classes.txt"
     published.write_text("\n".join(class_list("imagenet100")))
     text = message(data(classes=published))
-    assert "label 0 is called 'n02869837', but its pictures lie in the folder 'n01558993'" in text
+    assert "label 0 is called 'n02869837', but its images lie in the folder 'n01558993'" in text
     assert "(and 99 more such labels); give the classes in the order of the labels" in text
 
     (tmp_path / "list.txt").write_text("\n".join(lines[:99]) + "\n")
-    assert "no picture has label 99" in message(data(classes="imagenet100"))
+    assert "no image has label 99" in message(data(classes="imagenet100"))
 
 
 def test_root_holds_for_relative_paths(lists, tmp_path):
     data = lists(["a.png 0", "b c.png 1"], root=tmp_path / "cats")
     assert data.load("train").sources == ["a.png", "b c.png"]
-    assert data.facts().size == (3, 4)
+    assert data.metadata().size == (3, 4)
 
 
-def test_all_faults_with_their_lines(lists, tmp_path):
+def test_all_problems_with_their_lines(lists, tmp_path):
     text = message(
         lists(
             train=["cats/a.png 0", "cats/gone.png 0", "cats/a.png", "dogs/a.png two", ""],
@@ -148,20 +148,20 @@ def test_all_faults_with_their_lines(lists, tmp_path):
         "train.txt:4: not `path label`: 'dogs/a.png two'",
         "val.txt:1: label 3 is not one of the 1 classes, 0 to 0",
         "val.txt:2: label -1",
-        "val.txt: no picture has label 0",
+        "val.txt: no image has label 0",
     ):
         assert part in text
     assert len(text.splitlines()) == 7
 
 
 def test_labels_that_count_from_one_are_named(lists):
-    assert "no picture has label 0" in message(lists(["cats/a.png 1", "dogs/a.png 2"]))
+    assert "no image has label 0" in message(lists(["cats/a.png 1", "dogs/a.png 2"]))
 
 
 @pytest.mark.parametrize("label", ["3000000000", "9" * 18, "9" * 5000])
 def test_a_huge_label_is_named_and_takes_no_memory(lists, label):
     text = message(lists(train=["cats/a.png 0", f"dogs/a.png {label}"]))
-    assert "no picture has label 1, 2, 3" in text or "train.txt:2: not `path label`" in text
+    assert "no image has label 1, 2, 3" in text or "train.txt:2: not `path label`" in text
 
 
 def test_missing_and_empty_and_binary_lists(lists, tmp_path):

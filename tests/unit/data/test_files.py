@@ -1,4 +1,4 @@
-"""File-backed image sets: in memory or on demand, every picture verified."""
+"""File-backed image sets: in memory or on demand, every image verified."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from backbench.data.decode import Square
 from backbench.data.files import (
     FileImages,
     LabelledFiles,
-    list_faults,
+    list_problems,
     load_images,
     map_threads,
     shared_size,
@@ -33,7 +33,7 @@ def files(tmp_path):
     return make
 
 
-def test_pictures_of_one_size_are_held_in_memory(files):
+def test_images_of_one_size_are_held_in_memory(files):
     images = load_images(files(*[(4, 3)] * 130))
     assert isinstance(images, ArrayImages)
     assert images.pixels.shape == (130, 3, 4, 3)
@@ -42,14 +42,14 @@ def test_pictures_of_one_size_are_held_in_memory(files):
     assert images.sources[7] == "7.png"
 
 
-def test_pictures_of_many_sizes_are_decoded_on_demand(files):
+def test_images_of_many_sizes_are_decoded_on_demand(files):
     images = load_images(files((4, 3), (5, 3), (4, 3)))
     assert isinstance(images, FileImages)
     assert images.pixels is None
     assert [images.image(i).shape for i in range(len(images))] == [(3, 4, 3), (3, 5, 3), (3, 4, 3)]
 
 
-def test_an_odd_picture_that_the_sample_missed_makes_the_set_ragged(files):
+def test_an_odd_image_that_the_sample_missed_makes_the_set_ragged(files):
     sizes = [(4, 3)] * 200
     sizes[1] = (5, 3)
     found = files(*sizes)
@@ -70,7 +70,7 @@ def test_large_sets_stay_on_disk(files):
     assert load_images(found, memory_limit_bytes=359).pixels is None
 
 
-def test_all_unreadable_pictures_are_counted_and_twenty_named(files):
+def test_all_unreadable_images_are_counted_and_twenty_named(files):
     found = files(*[(4, 3)] * 30)
     for path in found.paths[:25]:
         with Path(path).open("r+b") as file:
@@ -78,13 +78,13 @@ def test_all_unreadable_pictures_are_counted_and_twenty_named(files):
     with pytest.raises(DataError) as caught:
         load_images(found)
     lines = str(caught.value).splitlines()
-    assert lines[0].startswith("25 of 30 pictures cannot be used")
+    assert lines[0].startswith("25 of 30 images cannot be used")
     assert len(lines) == 22
     assert lines[-1].strip() == "and 5 more"
 
 
 @pytest.mark.parametrize("sizes", [[(4, 3), (5, 3)], [(4, 3), (4, 3)]])
-def test_verifying_reads_pictures_that_are_not_kept(files, sizes):
+def test_verifying_reads_images_that_are_not_kept(files, sizes):
     found = files(*sizes)
     with Path(found.paths[1]).open("r+b") as file:
         file.truncate(40)
@@ -120,6 +120,6 @@ def test_map_threads_keeps_order_and_raises():
         map_threads(lambda x: 1 // x, [1, 0])
 
 
-def test_list_faults():
-    assert list_faults("two", ["a", "b"]) == "two:\n  a\n  b"
-    assert list_faults("many", ["x"] * 21).endswith("x\n  and 1 more")
+def test_list_problems():
+    assert list_problems("two", ["a", "b"]) == "two:\n  a\n  b"
+    assert list_problems("many", ["x"] * 21).endswith("x\n  and 1 more")

@@ -20,7 +20,7 @@ def folder(root, **options):
 
 def message(dataset):
     with pytest.raises(DataError) as caught:
-        dataset.facts()
+        dataset.metadata()
     return str(caught.value)
 
 
@@ -28,12 +28,12 @@ def no_hash(path):
     return "0"
 
 
-def test_classes_are_ranked_by_name_and_pictures_sorted(make_folder):
+def test_classes_are_ranked_by_name_and_images_sorted(make_folder):
     data = folder(make_folder(train={"dog": 2, "big cat": 3}, val={"big cat": 1, "dog": 2}))
-    facts = data.facts()
-    assert facts.classes == ("big cat", "dog")
-    assert (facts.train, facts.val, facts.size) == (5, 3, (6, 8))
-    assert facts.train_per_class == (3, 2)
+    metadata = data.metadata()
+    assert metadata.classes == ("big cat", "dog")
+    assert (metadata.train, metadata.val, metadata.size) == (5, 3, (6, 8))
+    assert metadata.train_per_class == (3, 2)
     train = data.load("train")
     assert isinstance(train, ArrayImages)
     assert train.labels.tolist() == [0, 0, 0, 1, 1]
@@ -61,26 +61,26 @@ def test_nested_folders_count_and_hidden_or_other_files_do_not(make_folder):
 
 def test_splits_have_any_name(make_folder):
     root = make_folder(train={"cat": 1}, test={"cat": 2})
-    assert folder(root, val="test").facts().val == 2
+    assert folder(root, val="test").metadata().val == 2
     assert "it has test, train" in message(folder(root))
 
 
-def test_limits_take_evenly_spaced_pictures(make_folder):
+def test_limits_take_evenly_spaced_images(make_folder):
     root = make_folder(train={"cat": 10, "dog": 2}, val={"cat": 4, "dog": 4})
     data = folder(root, train_per_class=3, val_per_class=1)
-    assert data.facts().train_per_class == (3, 2)
+    assert data.metadata().train_per_class == (3, 2)
     assert [s[-6:-4] for s in data.load("train").sources] == ["00", "03", "06", "00", "01"]
     assert len(data.load("val")) == 2
 
 
-def test_all_faults_at_once(make_folder):
+def test_all_problems_at_once(make_folder):
     root = make_folder(train={"cat": 1, "cow": 1, "pig": 0}, val={"cat": 0, "dgo": 1, "pig": 1})
     shutil.copy(root / "train" / "cat" / "img 00.png", root / "train" / "loose.png")
     text = message(folder(root))
     for part in (
-        "train: 1 pictures lie outside the class folders",
-        "train/pig: there is no picture in it",
-        "val/cat: there is no picture in it",
+        "train: 1 images lie outside the class folders",
+        "train/pig: there is no image in it",
+        "val/cat: there is no image in it",
         "class 'cow' is in train and not in val",
         "class 'dgo' is in val and not in train",
     ):
@@ -93,10 +93,10 @@ def test_some_classes_of_a_whole_tree(make_folder):
     root = make_folder(**splits)
     (root / "train" / "only here").mkdir()
     part = folder(root, classes=["dog", "ant"])
-    assert part.facts().classes == ("ant", "dog")
+    assert part.metadata().classes == ("ant", "dog")
     assert part.load("train").sources[2] == "train/dog/img 00.png"
     assert part.load("train").labels.tolist() == [0, 0, 1]
-    assert part.facts().val == 3
+    assert part.metadata().val == 3
     shutil.rmtree(root / "train" / "only here")
     for split in ("train", "val"):
         shutil.rmtree(root / split / "cat")
@@ -120,15 +120,15 @@ def test_all_missing_classes_are_named(make_folder):
 
 
 @pytest.mark.parametrize(
-    ("classes", "fault"),
+    ("classes", "problem"),
     [
         ("imagnet100", "no class list is called 'imagnet100' .there are: imagenet100"),
         ([], "at least one class"),
         (["cat", "cat"], "each once"),
     ],
 )
-def test_classes_that_cannot_be_are_refused(classes, fault):
-    with pytest.raises(ValidationError, match=fault):
+def test_classes_that_cannot_be_are_refused(classes, problem):
+    with pytest.raises(ValidationError, match=problem):
         ImageFolderOptions(root="x", classes=classes)
 
 
@@ -145,9 +145,9 @@ def test_home_and_relative_paths(make_folder, monkeypatch):
     monkeypatch.setenv("HOME", str(root.parent))
     monkeypatch.chdir(root.parent)
     whole = folder(root)
-    for short in ("~/my pictures", "my pictures"):
+    for short in ("~/my images", "my images"):
         other = folder(short)
-        assert other.facts() == whole.facts()
+        assert other.metadata() == whole.metadata()
         assert other.fingerprint(no_hash) == whole.fingerprint(no_hash)
         assert other.load("val").sources == whole.load("val").sources
 
@@ -157,24 +157,24 @@ def test_photographs_of_many_sizes(make_folder):
     for split in ("train", "val"):
         Image.new("RGB", (40, 30)).save(root / split / "cat" / "z.jpg")
     data = folder(root)
-    assert data.facts().size is None
+    assert data.metadata().size is None
     train = data.load("train")
     assert train.pixels is None
     assert train.image(2).shape == (30, 40, 3)
     assert data.load("val").pixels.shape == (3, 224, 224, 3)
     assert folder(root, val_size=16).load("val").pixels.shape == (3, 16, 16, 3)
     square = folder(root, resize=12)
-    assert square.facts().size == (12, 12)
+    assert square.metadata().size == (12, 12)
     assert square.load("train").pixels.shape == (3, 12, 12, 3)
     assert square.load("val").pixels.shape == (3, 12, 12, 3)
-    assert folder(root, resize=12, val_size=8).facts().size is None
+    assert folder(root, resize=12, val_size=8).metadata().size is None
 
 
-def test_unreadable_pictures_are_named_with_their_split(make_folder):
+def test_unreadable_images_are_named_with_their_split(make_folder):
     root = make_folder(train={"cat": 3}, val={"cat": 1})
     (root / "train" / "cat" / "img 01.png").write_bytes(b"")
     data = folder(root)
-    assert data.facts().train == 3
+    assert data.metadata().train == 3
     with pytest.raises(
         DataError, match=r"(?s)train split: 1 of 3 .*img 01\.png: the file is empty"
     ):

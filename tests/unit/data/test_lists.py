@@ -1,4 +1,4 @@
-"""Lists of pictures: their form, and which pictures a fraction takes."""
+"""Lists of images: their form, and which images a fraction takes."""
 
 import hashlib
 import shutil
@@ -32,7 +32,7 @@ def listing(root, **options):
     [
         ("/data/n01/x.JPEG 26", ("/data/n01/x.JPEG", 26)),
         ("/data/n01/x.JPEG 26 125 93 50 50", ("/data/n01/x.JPEG", 26)),
-        ("my pictures/a 1 b.png\t3", ("my pictures/a 1 b.png", 3)),
+        ("my images/a 1 b.png\t3", ("my images/a 1 b.png", 3)),
         ("no_suffix 4 5", ("no_suffix", 4)),
         ("x.JPEG", None),
         ("", None),
@@ -64,7 +64,7 @@ def test_whole_lists(root, tmp_path):
     assert lines[:4] == [f"train/ant/img 0{i}.png 0" for i in range(3)] + [
         "train/big cat/img 00.png 1"
     ]
-    assert len(lines) == train.pictures == 30
+    assert len(lines) == train.images == 30
     assert train.sha256 == hashlib.sha256(train.path.read_bytes()).hexdigest()
     assert Counter(read_rows(val.path).labels) == {0: 1, 1: 2, 2: 2}
 
@@ -73,7 +73,7 @@ def test_lists_are_a_data_set_that_equals_the_folder(root, tmp_path):
     folder = ImageFolder(ImageFolderOptions(root=root))
     train, val = write_lists(folder.listing, tmp_path)
     lists = FileList(FileListOptions(train=train.path, val=val.path, root=root))
-    assert lists.facts() == folder.facts()
+    assert lists.metadata() == folder.metadata()
     assert lists.fingerprint(str) == folder.fingerprint(str)
 
 
@@ -82,7 +82,7 @@ def test_absolute_lists_need_no_root(root, tmp_path, monkeypatch):
     train, val = write_lists(listing(root.name), tmp_path / "lists", absolute=True)
     assert read_rows(val.path).paths[0] == f"{root}/val/ant/img 00.png"
     data = FileList(FileListOptions(train=train.path, val=val.path))
-    assert data.facts().classes == ("ant", "big cat", "dog")
+    assert data.metadata().classes == ("ant", "big cat", "dog")
     assert data.fingerprint(str) == ImageFolder(ImageFolderOptions(root=root)).fingerprint(str)
 
 
@@ -98,7 +98,7 @@ def test_fractions_round_down_and_nest(root, tmp_path):
     whole, half, less, least = (set(one.paths) for one in rows)
     assert least < less < half < whole
     assert all(one.paths == sorted(one.paths) for one in rows)
-    assert val.pictures == 5
+    assert val.images == 5
 
 
 def test_a_choice_is_by_seed_class_and_name(root):
@@ -113,7 +113,7 @@ def test_a_choice_is_by_seed_class_and_name(root):
     assert taken != other
 
 
-def test_a_choice_ignores_place_splits_and_other_pictures(root, tmp_path):
+def test_a_choice_ignores_place_splits_and_other_images(root, tmp_path):
     before = listing(root)
     taken = {before.train.sources[i] for i in choose(before, Decimal("0.5"), seed=0)}
     moved = tmp_path / "elsewhere"

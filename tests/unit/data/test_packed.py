@@ -1,4 +1,4 @@
-"""Decoded pictures in one mapped file."""
+"""Decoded images in one mapped file."""
 
 import mmap
 
@@ -8,73 +8,73 @@ from safetensors.numpy import load_file, save_file
 
 from backbench.data import packed
 from backbench.data.packed import (
+    ImageWriter,
     MappedArray,
     MappedImages,
-    PictureWriter,
+    open_changed_images,
     open_images,
-    open_pictures,
 )
 from backbench.errors import StoreError
 from backbench.images import Overlay
 
 
 @pytest.fixture
-def pictures():
+def images():
     rng = np.random.default_rng(0)
     return [rng.integers(0, 256, (h, w, 3), np.uint8) for h, w in ((2, 3), (1, 1), (5, 4))]
 
 
 @pytest.fixture
-def flat(tmp_path, pictures):
-    writer = PictureWriter(tmp_path / "p.safetensors", np.array([7, 2, 30]), size=None)
-    for picture in pictures:
-        writer.add(picture)
+def flat(tmp_path, images):
+    writer = ImageWriter(tmp_path / "p.safetensors", np.array([7, 2, 30]), size=None)
+    for image in images:
+        writer.add(image)
     writer.close()
     return tmp_path / "p.safetensors"
 
 
-def test_anybody_can_read_the_file(flat, pictures):
+def test_anybody_can_read_the_file(flat, images):
     tensors = load_file(flat)
     assert tensors["indices"].tolist() == [7, 2, 30]
     assert tensors["sizes"].tolist() == [[2, 3], [1, 1], [5, 4]]
-    assert tensors["pixels"].tobytes() == b"".join(one.tobytes() for one in pictures)
+    assert tensors["pixels"].tobytes() == b"".join(one.tobytes() for one in images)
 
 
-def test_pictures_by_number(flat, pictures):
-    found = open_pictures(flat)
+def test_images_by_number(flat, images):
+    found = open_changed_images(flat)
     assert list(found) == [7, 2, 30]
-    for number, picture in zip(found, pictures, strict=True):
-        np.testing.assert_array_equal(found[number], picture)
+    for number, image in zip(found, images, strict=True):
+        np.testing.assert_array_equal(found[number], image)
         assert not found[number].flags.writeable
     assert found.get(3) is None
 
 
-def test_pictures_of_one_size_by_number(tmp_path):
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
-    writer = PictureWriter(tmp_path / "p.safetensors", np.array([9, 4]), size=(4, 5))
-    for picture in pictures:
-        writer.add(picture)
+def test_images_of_one_size_by_number(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
+    writer = ImageWriter(tmp_path / "p.safetensors", np.array([9, 4]), size=(4, 5))
+    for image in images:
+        writer.add(image)
     writer.close()
-    found = open_pictures(tmp_path / "p.safetensors")
+    found = open_changed_images(tmp_path / "p.safetensors")
     assert list(found) == [9, 4]
-    np.testing.assert_array_equal(found[4], pictures[1])
+    np.testing.assert_array_equal(found[4], images[1])
     assert not found[4].flags.writeable
     with pytest.raises(KeyError):
         found[0]
 
 
-def test_pages_are_given_back_and_pictures_stay(flat, pictures, monkeypatch):
-    """The map is emptied after every picture here; what was handed out is still good."""
+def test_pages_are_given_back_and_images_stay(flat, images, monkeypatch):
+    """The map is emptied after every image here; what was handed out is still good."""
     monkeypatch.setattr(packed, "_RELEASE_BYTES", 0)
-    found = open_pictures(flat)
+    found = open_changed_images(flat)
     held = [found[number] for number in found]
-    for one, picture in zip(held, pictures, strict=True):
-        np.testing.assert_array_equal(one, picture)
+    for one, image in zip(held, images, strict=True):
+        np.testing.assert_array_equal(one, image)
     assert mmap.PAGESIZE < packed.HEADER_BYTES * 1000
 
 
-def test_pages_of_a_uniform_set_are_given_back_and_pictures_stay(tmp_path, monkeypatch):
-    """The map is emptied after every picture here, and after every batch."""
+def test_pages_of_a_uniform_set_are_given_back_and_images_stay(tmp_path, monkeypatch):
+    """The map is emptied after every image here, and after every batch."""
     monkeypatch.setattr(packed, "_RELEASE_UNIFORM_BYTES", 0)
     pixels = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), np.uint8)
     packed.write_images(tmp_path / "p.safetensors", pixels, np.arange(5))
@@ -91,13 +91,13 @@ def test_a_damaged_file_is_named(flat, tmp_path):
     for damaged in (content[:-1], content[:100], b"", b"\xff" * 600):
         flat.write_bytes(damaged)
         with pytest.raises(StoreError, match=r"p\.safetensors: damaged"):
-            open_pictures(flat)
+            open_changed_images(flat)
     with pytest.raises(StoreError, match=r"gone\.safetensors: damaged"):
-        open_pictures(tmp_path / "gone.safetensors")
+        open_changed_images(tmp_path / "gone.safetensors")
 
 
 def test_a_poison_of_a_uniform_set_is_this_process_s_own(tmp_path):
-    """Copy on write: the file and other readers keep the clean pictures."""
+    """Copy on write: the file and other readers keep the clean images."""
     path = tmp_path / "train.safetensors"
     pixels = np.arange(5 * 4 * 4 * 3, dtype=np.uint8).reshape(5, 4, 4, 3)
     save_file({"pixels": pixels, "labels": np.arange(5)}, path)
@@ -113,6 +113,6 @@ def test_a_poison_of_a_uniform_set_is_this_process_s_own(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_an_index_of_other_pictures_is_refused(tmp_path, flat):
-    with pytest.raises(StoreError, match="has not the pictures of its index"):
+def test_an_index_of_other_images_is_refused(tmp_path, flat):
+    with pytest.raises(StoreError, match="has not the images of its index"):
         MappedImages(flat, tuple("abc"))  # it has indices, and no labels

@@ -33,8 +33,8 @@ def test_photographs_in_a_folder(photographs, tmp_path):
     for split in ("train", "val"):
         (tmp_path / split).symlink_to(photographs)
     data = ImageFolder(ImageFolderOptions(root=tmp_path))
-    facts = data.facts()
-    assert (len(facts.classes), facts.train, facts.size) == (100, 100, None)
+    metadata = data.metadata()
+    assert (len(metadata.classes), metadata.train, metadata.size) == (100, 100, None)
     train = data.load("train", verify=False)
     assert train.pixels is None
     assert all(train.image(i).shape[2] == 3 for i in range(0, 100, 10))
@@ -49,7 +49,7 @@ def test_photographs_in_a_list(photographs, tmp_path):
     (tmp_path / "list.txt").write_text(lines)
     options = FileListOptions(train=tmp_path / "list.txt", val=tmp_path / "list.txt", resize=32)
     data = FileList(options)
-    assert data.facts().classes[0] == "n01558993"
+    assert data.metadata().classes[0] == "n01558993"
     assert data.load("train").pixels.shape == (100, 32, 32, 3)
     hashes = FileHashes(tmp_path / "hashes")
     assert data.fingerprint(hashes) == data.fingerprint(hashes)
@@ -62,6 +62,6 @@ def test_cifar_in_a_folder(tmp_path):
         some = [member for member in tar if re.search(r"00[0-4]\d\.jpg$", member.name)]
         tar.extractall(tmp_path, some, filter="data")
     data = ImageFolder(ImageFolderOptions(root=tmp_path, val="test"))
-    assert data.facts().size == (32, 32)
-    assert data.facts().train_per_class == (50,) * 10
+    assert data.metadata().size == (32, 32)
+    assert data.metadata().train_per_class == (50,) * 10
     assert data.load("train").pixels.shape == (500, 32, 32, 3)

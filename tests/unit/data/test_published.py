@@ -1,4 +1,4 @@
-"""The embedded data set, and the published ones without fetching them."""
+"""The embedded dataset, and the published ones without fetching them."""
 
 import numpy as np
 import pytest
@@ -20,14 +20,14 @@ def no_hash(path):
 
 def test_embedded_is_what_it_says():
     data = Embedded(SMALL)
-    facts, train, val = data.facts(), data.load("train"), data.load("val")
-    assert facts.classes == embedded.class_names(3)
+    metadata, train, val = data.metadata(), data.load("train"), data.load("val")
+    assert metadata.classes == embedded.class_names(3)
     assert (
-        (facts.train, facts.val, facts.size)
+        (metadata.train, metadata.val, metadata.size)
         == (len(train), len(val), (16, 16))
         == (12, 6, (16, 16))
     )
-    assert np.bincount(train.labels).tolist() == list(facts.train_per_class)
+    assert np.bincount(train.labels).tolist() == list(metadata.train_per_class)
     assert train.pixels.shape == (12, 16, 16, 3)
     assert train.sources[5] == "train/000005"
     assert np.array_equal(train.pixels, Embedded(SMALL).load("train").pixels)
@@ -50,26 +50,26 @@ def test_embedded_fingerprint_is_the_recipe(monkeypatch):
         (Stl10, (10, 5_000, 8_000, (96, 96))),
     ],
 )
-def test_published_facts_need_no_files_when_fetching_is_allowed(tmp_path, dataset, expected):
+def test_published_metadata_need_no_files_when_fetching_is_allowed(tmp_path, dataset, expected):
     data = dataset(TorchvisionOptions(root=tmp_path, download=True))
-    facts = data.facts()
-    assert (len(set(facts.classes)), facts.train, facts.val, facts.size) == expected
-    assert list(facts.classes) == sorted(facts.classes)
-    assert sum(facts.train_per_class) == facts.train
-    assert len(facts.train_per_class) == len(facts.classes)
+    metadata = data.metadata()
+    assert (len(set(metadata.classes)), metadata.train, metadata.val, metadata.size) == expected
+    assert list(metadata.classes) == sorted(metadata.classes)
+    assert sum(metadata.train_per_class) == metadata.train
+    assert len(metadata.train_per_class) == len(metadata.classes)
     assert data.published.archive in data.fingerprint(no_hash)
 
 
 @pytest.mark.parametrize("dataset", [Cifar10, Cifar100, Stl10])
 def test_absent_sets_say_how_to_get_them(tmp_path, dataset):
     data = dataset(TorchvisionOptions(root=tmp_path))
-    for use in (data.facts, lambda: data.load("train")):
+    for use in (data.metadata, lambda: data.load("train")):
         with pytest.raises(DataError, match="set download = true to fetch"):
             use()
 
 
 @pytest.mark.parametrize("dataset", [Cifar10, Cifar100, Stl10])
-def test_known_facts_are_torchvisions(dataset):
+def test_known_metadata_are_torchvisions(dataset):
     published = dataset.published
     theirs = getattr(datasets, published.name)
     assert (theirs.base_folder, theirs.filename, theirs.tgz_md5) == (
@@ -125,7 +125,7 @@ def test_failed_fetch_says_what_to_do_and_leaves_nothing(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_stl10_pictures_get_their_channels_last(tmp_path, monkeypatch):
+def test_stl10_images_get_their_channels_last(tmp_path, monkeypatch):
     class Fake:
         def __init__(self, root, *, split, download):
             self.data = np.zeros((2, 3, 96, 96), np.uint8)

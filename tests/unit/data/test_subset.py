@@ -85,7 +85,7 @@ def _file_bytes(path):
 
 
 def test_killed_in_the_middle_of_a_file_it_continues(tree, tmp_path):
-    """The child kills itself, with SIGKILL, when half of its seventh picture is written."""
+    """The child kills itself, with SIGKILL, when half of its seventh image is written."""
     out = tmp_path / "out"
     child = f"""
         import os, shutil, signal
@@ -112,9 +112,9 @@ def test_killed_in_the_middle_of_a_file_it_continues(tree, tmp_path):
     left = contents(out)
     partial = [name for name in left if name.endswith(".partial")]
     assert len(partial) == 1
-    pictures = {name: data for name, data in left.items() if name.endswith(".JPEG")}
-    assert len(pictures) == 6
-    assert pictures.items() <= wanted(tree).items()
+    images = {name: data for name, data in left.items() if name.endswith(".JPEG")}
+    assert len(images) == 6
+    assert images.items() <= wanted(tree).items()
     assert len(make(tree, out)) == 14 - 6
     assert contents(out) == wanted(tree)
 
@@ -136,7 +136,7 @@ def test_missing_classes_are_all_named_before_anything_is_written(tree, tmp_path
         assert f"{split}: there is no folder for 2 of the 3 classes: n07, n08" in text
     (tree / "val" / "n02" / "n02_0.JPEG").unlink()
     (tree / "val" / "n02" / "n02_1.JPEG").unlink()
-    assert "val/n02: there is no picture in it" in message(tree, tmp_path / "out")
+    assert "val/n02: there is no image in it" in message(tree, tmp_path / "out")
     assert "there is no such folder" in message(tmp_path / "nowhere", tmp_path / "out")
     assert "no folder 'val' in it (it has n01, n02" in message(tree / "train", tmp_path / "out")
     assert "2 of the 2 classes: .., ../val" in message(tree, tmp_path / "out", ("../val", ".."))
@@ -149,7 +149,7 @@ def test_imagenet_as_downloaded_says_what_to_do(tree, tmp_path):
             file.rename(tree / "val" / f"ILSVRC2012_val_{file.name}")
         (tree / "val" / name).rmdir()
     text = message(tree, tmp_path / "out")
-    assert "val: its pictures lie in no class folders" in text
+    assert "val: its images lie in no class folders" in text
     assert "torchvision.datasets.ImageNet" in text
     (tree / "train").rename(tree / "unpacked")
     (tree / "train").mkdir()

@@ -16,7 +16,7 @@ def training(size: tuple[int, int] | None = (32, 32), images: int = 50_000, **gi
         options=options,
         backbone=options.backbone,
         images=images,
-        facts=SimpleNamespace(size=size),
+        metadata=SimpleNamespace(size=size),
     )
 
 
@@ -37,7 +37,7 @@ def test_a_processor_says_whether_it_has_bf16(described: str, expected: bool):
 def test_what_auto_picks(tmp_path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "cpuinfo").write_text("flags : avx512_bf16\n")
     monkeypatch.setattr(module, "_PROCESSOR", tmp_path / "cpuinfo")
-    picked = "bf16 (auto), oneDNN's layout (auto), not compiled; pictures in memory"
+    picked = "bf16 (auto), oneDNN's layout (auto), not compiled; images in memory"
     assert choice(training(), gpu=False) == picked
     others = [{"backbone": {"name": name}} for name in ("tiny-resnet", "timm/resnet18")]
     for given in (*others, {"precision": "fp32"}, {"compile": True}):
@@ -52,12 +52,12 @@ def test_what_auto_picks(tmp_path, monkeypatch: pytest.MonkeyPatch):
 
 def test_what_is_forced():
     forced = training(precision="fp32", channels_last=False, compile=True)
-    assert choice(forced, gpu=False) == "fp32, channels first, compiled; pictures in memory"
+    assert choice(forced, gpu=False) == "fp32, channels first, compiled; images in memory"
 
 
 @pytest.mark.parametrize("one", [training(size=None), training(size=(512, 512))])
 def test_large_sets_and_photographs_are_read_from_files(one: Any):
-    assert choice(one, gpu=True).endswith("pictures read from files, batch by batch")
+    assert choice(one, gpu=True).endswith("images read from files, batch by batch")
 
 
 def test_a_line_for_each_way():

@@ -61,9 +61,9 @@ def test_the_size_of_a_timm_model_is_not_known() -> None:
 
 def test_image_steps(tmp_path: Path, registry: Registry) -> None:
     _, costs = costed(tmp_path / "b.toml", registry, tiny())
-    images = 4 * 24  # classes × pictures
+    images = 4 * 24  # classes × images
     expected = {
-        "moco-v2": 2 * 2 * (images // 32 * 32) * 2,  # trainings × epochs × pictures × passes
+        "moco-v2": 2 * 2 * (images // 32 * 32) * 2,  # trainings × epochs × images × passes
         "rotnet": 2 * 2 * (images // 32 * 32) * 4,
         "distill": 4 * 2 * (images // 2 // 16 * 16) * 3,
     }
@@ -104,17 +104,17 @@ def test_bytes_are_those_of_the_shapes(tmp_path: Path, registry: Registry) -> No
     assert found["encoders"] == encoders * size.weights
     clean, triggered = 8, 8
     assert found["features"] == (clean * (train + val) + triggered * val) * (4 * features + 8)
-    pictures = (train + val) * 32 * 32 * 3
-    assert pictures < found["decoded pictures"] < 1.1 * pictures
+    images = (train + val) * 32 * 32 * 3
+    assert images < found["decoded images"] < 1.1 * images
     one_slice = val * (8 + 2 * classes + 4)
     two_slices = val * (8 + 2 * (2 * classes + 4))
     assert found["predictions at most"] == 8 * one_slice + 16 * two_slices
 
 
-def test_evaluators_that_see_pictures_are_said_not_to_be_counted(
+def test_evaluators_that_see_images_are_said_not_to_be_counted(
     tmp_path: Path, registry: Registry
 ) -> None:
-    note = "how often layer-probe looks at pictures, and how large its heads are, is not known"
+    note = "how often layer-probe looks at images, and how large its heads are, is not known"
     _, costs = costed(tmp_path / "b.toml", registry, tiny())
     assert note not in costs.notes
     text = tiny().replace('"linear", "knn"', '"linear", "layer-probe"')

@@ -54,7 +54,7 @@ def finished(
         key=key,
         stage={},
         label=key,
-        facts={} if resumed is None else {"resumed": resumed},
+        metadata={} if resumed is None else {"resumed": resumed},
         provenance={"device": "cpu", "processor": provenance.processor(), **made},
         wall_s=wall_s,
         cpu_s=0,
@@ -74,15 +74,15 @@ def no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_trial")
-def test_hours_are_pictures_over_speed(
+def test_hours_are_images_over_speed(
     planned: tuple[Plan, Costs], registry: Registry, tmp_path: Path
 ) -> None:
     _, costs = planned
     told: list[str] = []
     hours = hours_of(costs, Store(tmp_path / "store"), registry, "cpu", tell=told.append)
     assert told == ["measuring moco-v2 …", "measuring distill …", "measuring rotnet …"]
-    pictures = 2 * 2 * 96 + 2 * 2 * 96 + 4 * 2 * 48  # trainings × epochs × pictures
-    assert hours.total == pytest.approx(pictures / 10 / 3600)
+    images = 2 * 2 * 96 + 2 * 2 * 96 + 4 * 2 * 48  # trainings × epochs × images
+    assert hours.total == pytest.approx(images / 10 / 3600)
 
 
 @pytest.mark.usefixtures("no_trial")
@@ -101,7 +101,7 @@ def test_records_of_this_machine_come_before_a_trial(
     speeds = {work.name: (work.speed, len(work.trainings)) for work in hours.works}
     speed, left = speeds["moco-v2"]
     assert speed is not None
-    assert speed.pictures_per_s == 2 * 96 / 4
+    assert speed.images_per_s == 2 * 96 / 4
     assert speed.how == "1 record of this store"
     assert left == 1
     speed, left = speeds["rotnet"]
@@ -135,7 +135,7 @@ def test_the_clock_leaves_the_first_steps_out(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(trial._Enough):
         clock(6, 99, {})
     speed = clock.speed("cpu", wanted=256)
-    assert speed.pictures_per_s == 8 * 5 / 4.5
+    assert speed.images_per_s == 8 * 5 / 4.5
     assert speed.spread == pytest.approx(np.std([8, 8, 8 * 2 / 1.5], ddof=1))
     assert speed.detail == ", 3 timed in 4 s, batches of 8 for 256"
 
@@ -182,10 +182,10 @@ def test_a_trial_trains(
     _, one = named(costs, name)[0]
     views = one.options.views.model_copy(update={"size": 32})  # type: ignore[attr-defined]
     options = one.options.model_copy(update={"views": views})
-    training = replace(one, facts=replace(one.facts, size=size), options=options)
+    training = replace(one, metadata=replace(one.metadata, size=size), options=options)
     speed = try_out(training, registry, "cpu")
-    assert math.isfinite(speed.pictures_per_s)
-    assert speed.pictures_per_s > 0
+    assert math.isfinite(speed.images_per_s)
+    assert speed.images_per_s > 0
     assert speed.where.startswith("cpu (")
 
 
@@ -227,7 +227,7 @@ def test_what_is_printed(planned: tuple[Plan, Costs], registry: Registry, tmp_pa
     _, costs = planned
     hours = hours_of(costs, Store(tmp_path / "s"), registry, "cpu", tell=lambda _: None)
     text = printed(hours)
-    assert "rotnet: measured here: 10 ±1 pictures/s on cpu (1 thread); 384 pictures: 1 min" in text
+    assert "rotnet: measured here: 10 ±1 images/s on cpu (1 thread); 384 images: 1 min" in text
     assert "on this machine, one training at a time: about 2 min" in text
     assert "left out of the hours" in text
 

@@ -83,21 +83,21 @@ def test_a_loss_that_is_not_a_number_goes_through():
 
 # -- what happens -----------------------------------------------------------------------------
 
-#: Data sets that behave as their option says: a stage that needs no torch.
+#: Datasets that behave as their option says: a stage that needs no torch.
 PLUGIN = """
 import os, signal, sys, time
 from pathlib import Path
 import numpy as np
 from backbench.images import ArrayImages
-from backbench.plugin import Dataset, DatasetFacts, DatasetInfo, Field, Options, hookimpl
+from backbench.plugin import Dataset, DatasetMetadata, DatasetInfo, Field, Options, hookimpl
 
-class Behaviour(Options):
+class Behavior(Options):
     does: str = Field(description="what load does")
     here: str = Field("", description="a file to write")
 
 class Moody(Dataset):
-    def facts(self):
-        return DatasetFacts(("ant", "bee"), 2, 2, (4, 4), (1, 1))
+    def metadata(self):
+        return DatasetMetadata(("ant", "bee"), 2, 2, (4, 4), (1, 1))
     def fingerprint(self, hash_file):
         return self.options.does
     def load(self, split, *, verify=True):
@@ -109,7 +109,7 @@ class Moody(Dataset):
         elif does == "leave":
             os._exit(7)
         elif does == "raise":
-            raise ValueError("no such picture")
+            raise ValueError("no such image")
         elif does == "exit":
             sys.exit("enough")
         elif does == "sleep":
@@ -124,7 +124,7 @@ class Moody(Dataset):
 def register_datasets():
     yield DatasetInfo(
         name="moody", summary="Does what it is told.", target="moody_plugin:Moody",
-        options=Behaviour,
+        options=Behavior,
     )
 """
 
@@ -216,8 +216,8 @@ def test_every_other_way_to_end_has_its_reason(store):
     leaves, raises, exits = dataset("leave"), dataset("raise"), dataset("exit")
     result, _ = run(store, leaves, raises, exits, dataset("fine"))
     assert result.failed[leaves.key].startswith("the worker ended with exit code 7")
-    assert result.failed[raises.key] == "ValueError: no such picture"
-    assert "no such picture" in store.failure(raises.key)["details"]
+    assert result.failed[raises.key] == "ValueError: no such image"
+    assert "no such image" in store.failure(raises.key)["details"]
     assert result.failed[exits.key] == "SystemExit: enough"
     assert result.executed == [dataset("fine").key]
 
@@ -239,7 +239,7 @@ def test_serial_and_local_give_the_same(tmp_path):
         store.prepare()
         fine, raises = dataset("fine"), dataset("raise")
         result, _ = run(store, fine, raises, depends_on(raises), kind=kind)
-        assert result.failed == {raises.key: "ValueError: no such picture"}
+        assert result.failed == {raises.key: "ValueError: no such image"}
         assert result.skipped == [depends_on(raises).key]
         files.append(store.record(fine.key).files)
     assert files[0] == files[1]

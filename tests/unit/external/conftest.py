@@ -56,7 +56,7 @@ def mlp(prefix: str, *widths: int) -> State:
     }
 
 
-def optimiser(made: nn.Module) -> dict[str, Any]:
+def optimizer(made: nn.Module) -> dict[str, Any]:
     """Return what SGD with momentum saves."""
     sgd = torch.optim.SGD(made.parameters(), 0.06, momentum=0.9)
     return sgd.state_dict()
@@ -71,7 +71,7 @@ def moco(made: nn.Module, other: nn.Module) -> dict[str, Any]:
         "module.queue_ptr": torch.zeros(1, dtype=torch.long),
         "module.scalar_label": torch.zeros((), dtype=torch.long),
     }
-    return {"epoch": 200, "arch": "resnet18", "state_dict": state, "optimizer": optimiser(made)}
+    return {"epoch": 200, "arch": "resnet18", "state_dict": state, "optimizer": optimizer(made)}
 
 
 def byol(made: nn.Module, other: nn.Module) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def jigsaw(made: nn.Module, other: nn.Module) -> dict[str, Any]:
         "epoch": 105,
         "state_dict": under("module.", {**backbone(made), **head}),
         "best_acc1": torch.tensor(12.5),
-        "optimizer": optimiser(made),
+        "optimizer": optimizer(made),
         "lr_scheduler": schedule.state_dict(),
     }
 

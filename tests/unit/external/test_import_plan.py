@@ -1,4 +1,4 @@
-"""The plan of a foreign encoder: a benchmark's own stages, but for the import."""
+"""The plan of an external encoder: a benchmark's own stages, but for the import."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from backbench.benchmark.planning import make_plan
 from backbench.benchmark.protocols import Protocol
 from backbench.errors import UsageError
 from backbench.execution.worker import decode_order, encode_order
-from backbench.external.encoder_options import NORMALISATIONS, ImportOptions, normalisation
+from backbench.external.encoder_options import NORMALIZATIONS, ImportOptions, normalization
 from backbench.external.import_plan import GivenHead, Imported, check_encoder, choose, plan_import
 from backbench.external.protocol import under_protocol
 from backbench.model import Plan, Stage, StageKind
@@ -37,7 +37,7 @@ def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
 
 
 def an_import(name: str = "w.pth", sha256: str = "aa", **changes: Any) -> Imported:
-    mean, std = NORMALISATIONS["imagenet"]
+    mean, std = NORMALIZATIONS["imagenet"]
     values = {
         "weights": Path("/somewhere") / name,
         "layout": "torchvision",
@@ -98,7 +98,7 @@ def _triggered(plan: Plan, evaluation: str) -> Stage:
     return plan.stages[plan.stages[evaluation].inputs["triggered"]]
 
 
-def test_pictures_and_triggers_are_the_benchmarks_own(benchmark: Benchmark) -> None:
+def test_images_and_triggers_are_the_benchmarks_own(benchmark: Benchmark) -> None:
     own = make_plan(benchmark, FINGERPRINTS)
     plan = plan_of(benchmark, "targeted")
     for key, stage in plan.stages.items():
@@ -126,7 +126,7 @@ def test_keys_follow_the_content_and_not_the_place(benchmark: Benchmark) -> None
         an_import(std=(1.0, 1.0, 1.0)),
     )
     for other in others:
-        assert len(keys(other) & first) == 1  # the data set
+        assert len(keys(other) & first) == 1  # the dataset
 
 
 def test_an_import_reaches_a_worker_whole(benchmark: Benchmark) -> None:
@@ -211,24 +211,24 @@ def test_rows_are_marked_in_every_form(benchmark: Benchmark) -> None:
     plan = plan_of(benchmark, "targeted")
     found = records(plan)
     board = build(plan, found.get, lambda key: None)
-    assert all(row.foreign and row.seeds == (0,) and not row.controls for row in board.rows)
+    assert all(row.external and row.seeds == (0,) and not row.controls for row in board.rows)
     text = markdown(board)
     assert text.count("theirs †") == 2
-    assert "† foreign: weights that were not trained here" in text
+    assert "† external: weights that were not trained here" in text
     assert r"theirs $\dagger$" in latex(board)
     assert "†" not in latex(board)
     header, first, *_ = comma_separated(board).splitlines()
-    assert first.split(",")[header.split(",").index("foreign")] == "yes"
-    assert json.loads(as_json(board))["rows"][0]["foreign"] is True
+    assert first.split(",")[header.split(",").index("external")] == "yes"
+    assert json.loads(as_json(board))["rows"][0]["external"] is True
 
 
 def test_our_own_rows_are_not(benchmark: Benchmark) -> None:
     plan = make_plan(benchmark, FINGERPRINTS)
     found = records(plan)
     board = build(plan, found.get, lambda key: None)
-    assert not any(row.foreign for row in board.rows)
+    assert not any(row.external for row in board.rows)
     assert "†" not in markdown(board)
-    assert {row["foreign"] for row in json.loads(as_json(board))["rows"]} == {False}
+    assert {row["external"] for row in json.loads(as_json(board))["rows"]} == {False}
 
 
 # -- under a protocol card ----------------------------------------------------------------------
@@ -245,7 +245,7 @@ def card(benchmark: Benchmark, **changes: Any) -> Benchmark:
             "selection": "last-epoch",
             "rate": "typed",
         },
-        "pictures": {"classes": ["a"], "classes_sha256": "0" * 64, "val": 1, "crop": 64},
+        "images": {"classes": ["a"], "classes_sha256": "0" * 64, "val": 1, "crop": 64},
         "evaluators": {
             "linear": {"plugin": "linear", "methods": ["moco-v2"]},
             "knn": {"plugin": "knn"},
@@ -267,7 +267,7 @@ def test_a_card_chooses_the_evaluators_of_the_method(benchmark: Benchmark) -> No
     assert under_protocol(benchmark, choice, other, ()) == choice
 
 
-def test_a_card_holds_for_foreign_encoders(benchmark: Benchmark) -> None:
+def test_a_card_holds_for_external_encoders(benchmark: Benchmark) -> None:
     fixed = {
         "*": {"options": {"backbone": {"name": "resnet18", "stem": "imagenet"}, "image_size": 224}}
     }
@@ -282,15 +282,15 @@ def test_a_card_holds_for_foreign_encoders(benchmark: Benchmark) -> None:
     assert "image_size is 224 there, and 32 here" in str(caught.value)
 
 
-# -- normalisations ------------------------------------------------------------------------------
+# -- normalizations ------------------------------------------------------------------------------
 
 
-def test_normalisations() -> None:
-    assert normalisation("imagenet") == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    assert normalisation("0.5, .5,1/.25,.5,1") == ((0.5, 0.5, 1.0), (0.25, 0.5, 1.0))
+def test_normalizations() -> None:
+    assert normalization("imagenet") == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert normalization("0.5, .5,1/.25,.5,1") == ((0.5, 0.5, 1.0), (0.25, 0.5, 1.0))
     for text, name in (("imagnet", "imagenet"), ("cifr10", "cifar10")):
         with pytest.raises(UsageError, match=f"did you mean '{name}'"):
-            normalisation(text)
+            normalization(text)
     for text in ("0.5", "0.5,0.5,0.5", "0,0,0/1,0,1", "0,0,0/1,1,nan", "0,0/1,1,1", "0,0,0/1,1,-1"):
         with pytest.raises(UsageError, match="three means and three positive deviations"):
-            normalisation(text)
+            normalization(text)

@@ -41,18 +41,18 @@ CASES: dict[str, tuple[str, Make, str]] = {
 
 
 def features(made: nn.Module, images: Tensor) -> Tensor:
-    """Return what a torchvision ResNet gives before its head, on normalised pictures."""
+    """Return what a torchvision ResNet gives before its head, on normalized images."""
     mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
     std = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     head, made.fc = made.fc, nn.Identity()  # type: ignore[assignment]
     with torch.no_grad():
-        normalised = ((images - mean) / std).contiguous(memory_format=torch.channels_last)
-        found: Tensor = made(normalised)
+        normalized = ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+        found: Tensor = made(normalized)
     made.fc = head  # type: ignore[assignment]
     return found
 
 
-def pictures(side: int = 96) -> Tensor:  # at 64 the last maps are small, and sums rounded otherwise
+def samples(side: int = 96) -> Tensor:  # at 64 the last maps are small, and sums rounded otherwise
     return torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
 
 
@@ -64,7 +64,7 @@ def imported(path: Path, **choices: Any) -> Encoder:
 
 
 def same(encoder: Encoder, made: nn.Module, side: int = 96) -> None:
-    images = pictures(side)
+    images = samples(side)
     with torch.no_grad():
         torch.testing.assert_close(encoder(images), features(made, images), rtol=0, atol=1e-6)
 
@@ -158,7 +158,7 @@ def test_solo_learn_pads_its_cifar_stem_by_two(tmp_path: Path) -> None:
     assert options.backbone.stem == "cifar-padded"
     same(import_encoder(options)[0], network, side=32)
     narrow = imported(tmp_path / "w.ckpt", stem="cifar")
-    images = pictures(32)
+    images = samples(32)
     with torch.no_grad():
         assert not torch.allclose(narrow(images), features(network, images), atol=1e-3)
 
@@ -174,7 +174,7 @@ def test_timm(tmp_path: Path, name: str, bare: bool) -> None:
     torch.save(held, tmp_path / "w.pth.tar")
     encoder = imported(tmp_path / "w.pth.tar", layout="timm", arch=name)
     assert encoder.spec.backbone["name"] == f"timm/{name}"
-    images = pictures(224)[:1]
+    images = samples(224)[:1]
     network.reset_classifier(0)
     with torch.no_grad():
         wanted = network((images - encoder.mean) / encoder.std)
@@ -200,7 +200,7 @@ def test_our_own_encoders(tmp_path: Path, whole: bool) -> None:
     found = imported(path)
     assert found.spec == spec
     with torch.no_grad():
-        torch.testing.assert_close(found(pictures(24)), encoder(pictures(24)), rtol=0, atol=0)
+        torch.testing.assert_close(found(samples(24)), encoder(samples(24)), rtol=0, atol=0)
     with pytest.raises(UsageError, match="leave out --arch"):
         inspect(path, image_size=32)
     (folder / "encoder.json").unlink()

@@ -28,7 +28,7 @@ def test_confusion_by_hand() -> None:
     assert true_positives(confusion).tolist() == [2, 1, 2]
     assert false_positives(confusion).tolist() == [3, 2, 0]
     assert accuracy(confusion) == pytest.approx(0.5)
-    # 7 pictures are not of class 0; 3 of them were taken for it
+    # 7 images are not of class 0; 3 of them were taken for it
     assert attack_success_rate(confusion, 0) == pytest.approx(3 / 7)
     assert attack_success_rate(confusion, 2) == 0.0
 
@@ -66,7 +66,7 @@ def test_score_names_what_it_counts() -> None:
 
 def test_the_two_denominators_by_hand() -> None:
     confusion = confusion_matrix(LABELS, PREDICTED, 3)
-    # 3 of the 7 pictures of other classes, and 2 of class 0 itself, were taken for class 0
+    # 3 of the 7 images of other classes, and 2 of class 0 itself, were taken for class 0
     assert attack_success_rate(confusion, 0, "other-classes") == pytest.approx(3 / 7)
     assert attack_success_rate(confusion, 0, "all-images") == pytest.approx(5 / 10)
     found = score(LABELS, PREDICTED, PREDICTED, 0, 3, denominator="all-images")

@@ -76,11 +76,11 @@ def test_features_are_the_same(backbone: dict[str, Any], images: ArrayImages):
 
 
 def test_maps_of_the_stages_are_the_same(images: ArrayImages):
-    pictures = torch.from_numpy(images.pixels).permute(0, 3, 1, 2) / 255
+    samples = torch.from_numpy(images.pixels).permute(0, 3, 1, 2) / 255
     for backbone in (TINY, RESNET):
         encoder = trained(backbone)
         with torch.no_grad():
-            both = encoder.stage_maps(pictures), folded(encoder).stage_maps(pictures)
+            both = encoder.stage_maps(samples), folded(encoder).stage_maps(samples)
         for expected, found in zip(*both, strict=True):
             assert error(found.numpy(), expected.numpy()) < 1e-5
 
@@ -96,10 +96,10 @@ class Odd(nn.Module):
         self.alone = nn.BatchNorm2d(5, track_running_stats=False)
         self.branches = branches
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        if self.branches and pictures.mean() > 100:
-            return pictures.mean((2, 3))
-        maps = self.shared(pictures)
+    def forward(self, samples: Tensor) -> Tensor:
+        if self.branches and samples.mean() > 100:
+            return samples.mean((2, 3))
+        maps = self.shared(samples)
         maps = maps + self.after_shared(maps)
         maps = self.twice(F.relu(self.twice(maps)))
         maps = self.after_plain(self.plain(self.after_twice(maps)))
@@ -114,6 +114,6 @@ def test_what_cannot_be_folded_stays(branches: bool, images: ArrayImages):
         norm.running_mean.uniform_(-1, 1)
     fast = folded(encoder)
     assert norms(fast) == (4 if branches else 3)
-    pictures = torch.from_numpy(images.pixels).permute(0, 3, 1, 2) / 255
+    samples = torch.from_numpy(images.pixels).permute(0, 3, 1, 2) / 255
     with torch.no_grad():
-        torch.testing.assert_close(fast(pictures), encoder(pictures), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(fast(samples), encoder(samples), rtol=1e-4, atol=1e-5)

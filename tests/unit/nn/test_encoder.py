@@ -57,7 +57,7 @@ def test_unknown_timm_model():
         build_backbone(BackboneOptions(name="timm/nothing"))
 
 
-def test_encoder_normalises():
+def test_encoder_normalizes():
     encoder = Encoder(spec()).eval()
     images = torch.rand(3, 3, 32, 32)
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (encoder.spec.mean, encoder.spec.std))
@@ -120,10 +120,10 @@ def test_maps_of_the_stages_of_a_tiny_resnet():
         name="tiny-resnet", widths=(8, 12), strides=(1, 2), stem_width=4, stem_stride=2
     )
     backbone = build_backbone(options).eval()
-    pictures = torch.randn(2, 3, 32, 32)
+    images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
-        maps = backbone.stage_maps(pictures)
-        torch.testing.assert_close(maps[-1].mean((2, 3)), backbone(pictures))
+        maps = backbone.stage_maps(images)
+        torch.testing.assert_close(maps[-1].mean((2, 3)), backbone(images))
     assert backbone.stages == ("stem", "block1", "block2")
     assert [tuple(one.shape) for one in maps] == [(2, 4, 16, 16), (2, 8, 16, 16), (2, 12, 8, 8)]
 
@@ -147,15 +147,15 @@ def test_stages_of_the_others_are_known(name: str):
     assert build_backbone(options).stages[0] == "stem"
 
 
-def test_an_encoder_normalises_before_its_stages():
+def test_an_encoder_normalizes_before_its_stages():
     spec = EncoderSpec(
         BackboneOptions(name="tiny-resnet").model_dump(mode="json"),
         16, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6),
     )  # fmt: skip
     encoder = Encoder(spec).eval()
-    pictures = torch.rand(2, 3, 16, 16)
+    images = torch.rand(2, 3, 16, 16)
     with torch.no_grad():
-        torch.testing.assert_close(encoder.stage_maps(pictures)[-1].mean((2, 3)), encoder(pictures))
+        torch.testing.assert_close(encoder.stage_maps(images)[-1].mean((2, 3)), encoder(images))
 
 
 class Shifted(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from backbench.plugin import Field, LocalPath, NotInKey, Options
+from backbench.plugin import ExcludeFromKey, Field, LocalPath, Options
 
 
 class Inner(Options):
@@ -16,7 +16,7 @@ class Inner(Options):
 class Outer(Options):
     inner: Inner = Field(Inner(), description="nested")
     place: LocalPath | None = Field(None, description="a path")
-    quiet: Annotated[bool, NotInKey()] = Field(default=False, description="changes no number")
+    quiet: Annotated[bool, ExcludeFromKey()] = Field(default=False, description="changes no number")
     share: float = Field(0.5, description="a number")
 
 

@@ -4,13 +4,13 @@ import pytest
 from pydantic import ValidationError
 
 from backbench.options.training import BackboneOptions, Options, image_side
-from backbench.plugin import DatasetFacts
+from backbench.plugin import DatasetMetadata
 from backbench_defenses.defense_options import DistillOptions
 from backbench_ssl.method_options import BYOLOptions, JigsawOptions, MoCoOptions, RotNetOptions
 
 
-def facts(train: int = 100_000, size: tuple[int, int] | None = None) -> DatasetFacts:
-    return DatasetFacts(("a", "b"), train, 100, size, (train // 2, train - train // 2))
+def metadata(train: int = 100_000, size: tuple[int, int] | None = None) -> DatasetMetadata:
+    return DatasetMetadata(("a", "b"), train, 100, size, (train // 2, train - train // 2))
 
 
 METHODS = [MoCoOptions, BYOLOptions, JigsawOptions, RotNetOptions, DistillOptions]
@@ -18,7 +18,7 @@ METHODS = [MoCoOptions, BYOLOptions, JigsawOptions, RotNetOptions, DistillOption
 
 @pytest.mark.parametrize("model", METHODS)
 def test_published_defaults_suit_photographs(model: type[Options]):
-    assert list(model().faults(facts())) == []
+    assert list(model().problems(metadata())) == []
 
 
 @pytest.mark.parametrize("model", METHODS)
@@ -40,18 +40,18 @@ def test_every_option_is_described(model: type[Options]):
 
 
 def test_a_table_changes_only_what_it_names():
-    options = BYOLOptions.model_validate({"optimiser": {"lr": 0.5}, "views": {"flip": 0.0}})
-    assert options.optimiser.name == "adam"
-    assert options.optimiser.weight_decay == 1e-6
+    options = BYOLOptions.model_validate({"optimizer": {"lr": 0.5}, "views": {"flip": 0.0}})
+    assert options.optimizer.name == "adam"
+    assert options.optimizer.weight_decay == 1e-6
     assert options.views.interpolation == "bicubic"
-    assert options.views.grey == 0.1
+    assert options.views.grayscale == 0.1
 
 
 @pytest.mark.parametrize(
     ("model", "given", "words"),
     [
-        (MoCoOptions, {"optimizer": {}}, "optimizer"),
-        (MoCoOptions, {"optimiser": {"rate": 1}}, "rate"),
+        (MoCoOptions, {"optimiser": {}}, "optimiser"),
+        (MoCoOptions, {"optimizer": {"rate": 1}}, "rate"),
         (MoCoOptions, {"backbone": {"name": "resnet19"}}, "'resnet19' is not a backbone"),
         (MoCoOptions, {"backbone": {"name": "tiny-resnet", "stem": "cifar"}}, "stem of its own"),
         (MoCoOptions, {"backbone": {"name": "tiny-resnet", "widths": (8,)}}, "1 widths need 1"),
@@ -76,33 +76,40 @@ TINY = {"backbone": {"name": "tiny-resnet"}}
 @pytest.mark.parametrize(
     ("model", "given", "data", "words"),
     [
-        (MoCoOptions, {}, facts(200), "batch_size = 256 is more than the 200"),
-        (MoCoOptions, {"queue": 1000}, facts(), "not a multiple of batch_size = 256"),
-        (MoCoOptions, {"norm_groups": 3}, facts(), "norm_groups = 3 does not divide"),
-        (MoCoOptions, {"devices": 3}, facts(), "not a multiple of devices = 3"),
-        (RotNetOptions, {"devices": 2}, facts(), "set norm_groups to a multiple of 2"),
-        (JigsawOptions, {"norm_groups": 200}, facts(), "into groups of at least 2"),
-        (MoCoOptions, {}, facts(size=(16, 16)), "at least 32 pixels, not 16"),
+        (MoCoOptions, {}, metadata(200), "batch_size = 256 is more than the 200"),
+        (MoCoOptions, {"queue": 1000}, metadata(), "not a multiple of batch_size = 256"),
+        (MoCoOptions, {"norm_groups": 3}, metadata(), "norm_groups = 3 does not divide"),
+        (MoCoOptions, {"devices": 3}, metadata(), "not a multiple of devices = 3"),
+        (RotNetOptions, {"devices": 2}, metadata(), "set norm_groups to a multiple of 2"),
+        (JigsawOptions, {"norm_groups": 200}, metadata(), "into groups of at least 2"),
+        (MoCoOptions, {}, metadata(size=(16, 16)), "at least 32 pixels, not 16"),
         (
             MoCoOptions,
             TINY | {"views": {"size": 8}, "backbone": {"name": "tiny-resnet"} | {"stem_stride": 4}},
-            facts(),
+            metadata(),
             "at least 16 pixels, not 8",
         ),
         (
             BYOLOptions,
             {"epochs": 200, "batch_size": 512},
-            facts(600),
+            metadata(600),
             "not less than the training's 200 steps: set it to at most 199",
         ),
-        (JigsawOptions, {"resize": 0}, facts(), "resize must be given"),
-        (JigsawOptions, {"resize": 0}, facts(size=(64, 64)), "three do not fit"),
-        (JigsawOptions, {"tile": 16}, facts(), "tiles of at least 32 pixels"),
-        (DistillOptions, {"clean_fraction": 0.001}, facts(), "more than the 100 training pictures"),
+        (JigsawOptions, {"resize": 0}, metadata(), "resize must be given"),
+        (JigsawOptions, {"resize": 0}, metadata(size=(64, 64)), "three do not fit"),
+        (JigsawOptions, {"tile": 16}, metadata(), "tiles of at least 32 pixels"),
+        (
+            DistillOptions,
+            {"clean_fraction": 0.001},
+            metadata(),
+            "more than the 100 training images",
+        ),
     ],
 )
-def test_faults(model: type[Options], given: dict[str, object], data: DatasetFacts, words: str):
-    found = list(model.model_validate(given).faults(data))
+def test_problems(
+    model: type[Options], given: dict[str, object], data: DatasetMetadata, words: str
+):
+    found = list(model.model_validate(given).problems(data))
     assert len(found) == 1
     assert words in found[0]
 
@@ -125,9 +132,9 @@ def test_backbone_names():
         (20, 1, "drop", 2, 16),
         (20, 1, "keep", 3, 20),
         (16, 1, "keep", 2, 16),
-        (17, 1, "keep", 2, 16),  # one picture is too few for batch norm
+        (17, 1, "keep", 2, 16),  # one image is too few for batch norm
         (23, 2, "keep", 3, 22),  # what two groups do not share evenly is left out
-        (19, 2, "keep", 2, 16),  # two groups need two pictures each
+        (19, 2, "keep", 2, 16),  # two groups need two images each
         (23, 2, "drop", 2, 16),
     ],
 )

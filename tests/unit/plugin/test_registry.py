@@ -111,7 +111,7 @@ def test_an_entry_point_without_a_distribution_is_named_all_the_same():
         ("import no_such_module_at_all", "cannot be loaded (ModuleNotFoundError: No module"),
         ("raise RuntimeError('two\\nlines')", "cannot be loaded (RuntimeError: two lines)"),
         ("def register_attacks(", "cannot be loaded (SyntaxError:"),
-        ("raise SystemExit('this plugin needs a licence')", "cannot be loaded (SystemExit: this"),
+        ("raise SystemExit('this plugin needs a license')", "cannot be loaded (SystemExit: this"),
         (
             "@hookimpl\ndef register_attack():\n    return []",
             "there is no hook 'register_attack': did you mean 'register_attacks'?",
@@ -254,20 +254,20 @@ def test_nearest_is_none_where_nothing_is_like_it():
 def test_a_broken_plugin_that_is_not_used_only_warns(install, bench, tiny_file):
     install("acme-checker", "import no_such_module_at_all")
     done = bench("check").assert_ok()
-    assert "no fault" in done.out
+    assert "no problem" in done.out
     assert done.err.startswith("warning: plugin 'checker' of acme-checker 1.2: cannot be loaded")
     assert len(done.err.splitlines()) == 1
 
 
-def test_a_broken_plugin_that_is_used_is_a_fault_with_its_reason(install, tiny_file):
+def test_a_broken_plugin_that_is_used_is_a_problem_with_its_reason(install, tiny_file):
     install("acme-checker", "import no_such_module_at_all")
     tiny_file.write_text(tiny().replace('plugin = "patch"', 'plugin = "checker"'))
     with pytest.raises(ConfigError) as caught:
         load_benchmark(tiny_file, load_registry())
-    (fault,) = caught.value.faults
-    assert fault.path == "attacks.targeted.plugin"
-    assert "no attack is called 'checker'" in fault.message
-    assert "acme-checker 1.2: cannot be loaded (ModuleNotFoundError" in fault.message
+    (problem,) = caught.value.problems
+    assert problem.path == "attacks.targeted.plugin"
+    assert "no attack is called 'checker'" in problem.message
+    assert "acme-checker 1.2: cannot be loaded (ModuleNotFoundError" in problem.message
 
 
 def test_plugins_lists_the_rest_and_ends_with_exit_code_2(install, bench):

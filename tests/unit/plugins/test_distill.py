@@ -57,7 +57,7 @@ def repair(teacher: Encoder, images: ArrayImages, seed: int = 0) -> tuple[Encode
     return Distill(options()).repair(teacher, context), asked
 
 
-def test_the_student_learns_on_clean_pictures(teacher: Encoder, small_images: ArrayImages):
+def test_the_student_learns_on_clean_images(teacher: Encoder, small_images: ArrayImages):
     before = {key: value.clone() for key, value in teacher.state_dict().items()}
     student, asked = repair(teacher, small_images)
     assert asked[0] == 0.5

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from backbench.errors import StageError
-from backbench.plugin import DatasetFacts, Evaluator
+from backbench.plugin import DatasetMetadata, Evaluator
 from backbench.plugin.registry import load_registry
 from backbench_evaluators.evaluator_options import (
     ClassifierOptions,
@@ -19,7 +19,7 @@ from backbench_evaluators.evaluator_options import (
     RawOptions,
     labels_of_class,
 )
-from backbench_evaluators.feature_sets import labelled_subset, logits, standardisation, unit
+from backbench_evaluators.feature_sets import labelled_subset, logits, standardization, unit
 from backbench_evaluators.knn import KNN, vote
 from backbench_evaluators.linear import Linear
 from backbench_evaluators.sgd import SGD, cross_entropy
@@ -29,9 +29,9 @@ from backbench_evaluators.sgd import SGD, cross_entropy
 def clusters() -> tuple[np.ndarray, ...]:
     """Features (train, val) and labels of five overlapping clusters."""
     rng = np.random.default_rng(0)
-    centres = rng.normal(size=(5, 16))
+    centers = rng.normal(size=(5, 16))
     labels = np.arange(500) % 5
-    features = centres[labels] + rng.normal(size=(500, 16)) * 1.2
+    features = centers[labels] + rng.normal(size=(500, 16)) * 1.2
     features = (features * 7 + 3).astype(np.float32)
     return features[:400], labels[:400], features[400:], labels[400:]
 
@@ -63,12 +63,12 @@ def test_unit_vectors():
 # -- linear --------------------------------------------------------------------------------
 
 
-def test_features_are_normalised_then_standardised(clusters: tuple[np.ndarray, ...]):
+def test_features_are_normalized_then_standardized(clusters: tuple[np.ndarray, ...]):
     features = clusters[0].astype(np.float64)
-    normalised = features / np.sqrt(np.square(features).sum(1, keepdims=True))
-    mean, scale = standardisation(unit(clusters[0]))
-    assert np.allclose(mean, normalised.mean(0), atol=1e-6)
-    variance = np.square(normalised - normalised.mean(0)).sum(0) / 399
+    normalized = features / np.sqrt(np.square(features).sum(1, keepdims=True))
+    mean, scale = standardization(unit(clusters[0]))
+    assert np.allclose(mean, normalized.mean(0), atol=1e-6)
+    variance = np.square(normalized - normalized.mean(0)).sum(0) / 399
     assert np.allclose(scale, 1 / np.sqrt(variance + 1e-5), rtol=1e-4)
 
     linear = fitted(Linear(LinearOptions(label_fraction=1.0), 0), clusters)
@@ -97,10 +97,10 @@ def test_cross_entropy_and_its_gradient():
 def test_lbfgs_finds_scikit_learns_minimum(clusters: tuple[np.ndarray, ...]):
     options = LinearOptions(label_fraction=1.0, penalty=0.01)
     scores = fitted(Linear(options, 0), clusters).predict(clusters[2])
-    normalised = unit(clusters[0])
-    mean, scale = standardisation(normalised)
+    normalized = unit(clusters[0])
+    mean, scale = standardization(normalized)
     peer = LogisticRegression(C=1 / (0.01 * 400), tol=1e-8, max_iter=2000)
-    peer.fit((normalised - mean) * scale, clusters[1])
+    peer.fit((normalized - mean) * scale, clusters[1])
     expected = peer.predict_log_proba((unit(clusters[2]) - mean) * scale)
     found = scores - np.log(np.exp(scores).sum(1, keepdims=True))
     assert np.abs(found - expected).max() < 2e-3
@@ -130,15 +130,15 @@ def test_sgd_is_torchs(clusters: tuple[np.ndarray, ...]):
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(start[:-1].T.copy()))
         layer.bias.copy_(torch.from_numpy(start[-1]))
-    optimiser = torch.optim.SGD(layer.parameters(), lr=0.5, momentum=0.8, weight_decay=0.1)
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, [2, 4])
-    mean, scale = standardisation(unit(clusters[0]))
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.5, momentum=0.8, weight_decay=0.1)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2, 4])
+    mean, scale = standardization(unit(clusters[0]))
     inputs = torch.from_numpy((unit(clusters[0]) - mean) * scale)
     for _ in range(6):
         loss = torch.nn.functional.cross_entropy(layer(inputs), torch.from_numpy(clusters[1]))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
     assert np.allclose(linear._head.weights[:-1].T, layer.weight.detach().numpy(), atol=1e-4)
     assert np.allclose(linear._head.weights[-1], layer.bias.detach().numpy(), atol=1e-4)
@@ -150,14 +150,14 @@ def test_logits():
     assert logits(weights, np.float32([[1, 1]])).tolist() == [[14, 26]]
 
 
-def test_a_class_without_pictures_is_never_predicted(clusters: tuple[np.ndarray, ...]):
+def test_a_class_without_images_is_never_predicted(clusters: tuple[np.ndarray, ...]):
     linear = Linear(LinearOptions(label_fraction=1.0), 0)
     linear.fit(clusters[0], clusters[1], 7)
     assert linear.predict(clusters[2]).shape == (100, 7)
     assert linear.predict(clusters[2]).argmax(1).max() < 5
 
 
-def test_one_picture_a_class_is_enough(clusters: tuple[np.ndarray, ...]):
+def test_one_image_a_class_is_enough(clusters: tuple[np.ndarray, ...]):
     linear = fitted(Linear(LinearOptions(label_fraction=0.001), 0), clusters)
     assert np.isfinite(linear.predict(clusters[2])).all()
 
@@ -176,8 +176,8 @@ def test_votes_are_scikit_learns(k: int, clusters: tuple[np.ndarray, ...]):
 
 
 def test_ties_go_to_the_nearest_of_the_tied():
-    neighbours = np.array([[3, 1, 2, 2, 1], [0, 4, 4, 0, 2], [2, 1, 0, 4, 3]])
-    assert vote(neighbours, 5).argmax(1).tolist() == [1, 0, 2]
+    neighbors = np.array([[3, 1, 2, 2, 1], [0, 4, 4, 0, 2], [2, 1, 0, 4, 3]])
+    assert vote(neighbors, 5).argmax(1).tolist() == [1, 0, 2]
 
 
 def test_shares_of_the_votes():
@@ -190,24 +190,24 @@ def test_scale_does_not_matter(clusters: tuple[np.ndarray, ...]):
     assert np.array_equal(knn.predict(clusters[2]), knn.predict(clusters[2] * 4))
 
 
-def test_fewer_pictures_than_neighbours(clusters: tuple[np.ndarray, ...]):
+def test_fewer_images_than_neighbors(clusters: tuple[np.ndarray, ...]):
     knn = fitted(KNN(KNNOptions(k=50, label_fraction=0.01), 0), clusters)
     assert np.isfinite(knn.predict(clusters[2])).all()
 
 
-def test_faults():
-    facts = DatasetFacts(("a", "b"), 60, 10, None, (30, 30))
-    assert list(KNNOptions(k=60).faults(facts)) == []
-    assert list(KNNOptions(k=61).faults(facts)) == [
-        "k = 61 is more than the 60 labelled pictures: set it to at most 60"
+def test_problems():
+    metadata = DatasetMetadata(("a", "b"), 60, 10, None, (30, 30))
+    assert list(KNNOptions(k=60).problems(metadata)) == []
+    assert list(KNNOptions(k=61).problems(metadata)) == [
+        "k = 61 is more than the 60 labelled images: set it to at most 60"
     ]
-    (fault,) = KNNOptions(k=10, label_fraction=0.1).faults(facts)
-    assert "the 6 labelled" in fault
-    (fault,) = LinearOptions().faults(DatasetFacts(("a",), 60, 10, None, (60,)))
-    assert "two classes" in fault
+    (problem,) = KNNOptions(k=10, label_fraction=0.1).problems(metadata)
+    assert "the 6 labelled" in problem
+    (problem,) = LinearOptions().problems(DatasetMetadata(("a",), 60, 10, None, (60,)))
+    assert "two classes" in problem
 
 
-# -- several numbers of neighbours, options, heads -------------------------------------------------
+# -- several numbers of neighbors, options, heads -------------------------------------------------
 
 
 def test_one_number_has_one_head_and_a_list_has_several(clusters: tuple[np.ndarray, ...]):
@@ -228,17 +228,17 @@ def test_a_wrong_k_is_one_sentence(k: object):
 
 
 def test_the_largest_k_must_fit():
-    facts = DatasetFacts(("a", "b"), 60, 10, None, (30, 30))
-    assert list(KNNOptions(k=(1, 60)).faults(facts)) == []
-    (fault,) = KNNOptions(k=(61, 1)).faults(facts)
-    assert fault.startswith("k = 61 is more than the 60 labelled pictures")
+    metadata = DatasetMetadata(("a", "b"), 60, 10, None, (30, 30))
+    assert list(KNNOptions(k=(1, 60)).problems(metadata)) == []
+    (problem,) = KNNOptions(k=(61, 1)).problems(metadata)
+    assert problem.startswith("k = 61 is more than the 60 labelled images")
 
 
 @pytest.mark.parametrize("options", [FrozenOptions(), ProbeOptions(), RawOptions()])
 def test_every_classifier_needs_two_classes(options: ClassifierOptions):
-    (fault,) = options.faults(DatasetFacts(("a",), 60, 10, None, (60,)))
-    assert "two classes" in fault
-    assert list(options.faults(DatasetFacts(("a", "b"), 60, 10, None, (30, 30)))) == []
+    (problem,) = options.problems(DatasetMetadata(("a",), 60, 10, None, (60,)))
+    assert "two classes" in problem
+    assert list(options.problems(DatasetMetadata(("a", "b"), 60, 10, None, (30, 30)))) == []
 
 
 def test_nesterov_needs_momentum():

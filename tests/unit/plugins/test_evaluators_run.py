@@ -83,7 +83,7 @@ class Bench:
         file.write_text(text, encoding="utf-8")
         self.registry: Registry = load_registry()
         benchmark = load_benchmark(file, self.registry)
-        self.classes = benchmark.facts["drawn"].classes
+        self.classes = benchmark.metadata["drawn"].classes
         self.plan: Plan = make_plan(benchmark, {"drawn": "content"})
         self.store = Store(folder / "store")
         self.store.prepare()
@@ -135,24 +135,24 @@ def test_numbers_follow_from_the_predictions_of_each_head(bench: Bench, name: st
     found = stored(folder)
     tables = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
     heads = HEADS.get(name, [""])
-    assert record.facts.get("heads", [""]) == heads
+    assert record.metadata.get("heads", [""]) == heads
     assert len(record.metrics) == 7 * len(heads)
     for head in heads:
-        for pictures in ("clean", "triggered"):
-            scores = found[at(f"{pictures}_scores", head)]
-            predicted = found[at(f"{pictures}_predictions", head)]
+        for images in ("clean", "triggered"):
+            scores = found[at(f"{images}_scores", head)]
+            predicted = found[at(f"{images}_predictions", head)]
             assert scores.shape == (32, 4)
             rows = np.arange(32)
             assert (
                 scores[rows, predicted] >= scores.max(axis=1) - 0.01 * np.abs(scores).max()
             ).all()
             confusion = confusion_matrix(found["labels"], predicted, 4)
-            assert tables[at(pictures, head)]["confusion"] == confusion.tolist()
+            assert tables[at(images, head)]["confusion"] == confusion.tolist()
         again = score(
             found["labels"],
             found[at("clean_predictions", head)],
             found[at("triggered_predictions", head)],
-            record.facts["target"],
+            record.metadata["target"],
             4,
         )
         assert of_head(record.metrics, head) == again
@@ -207,7 +207,7 @@ def test_a_row_a_head(bench: Bench):
     assert all("asr" in row.values and "asr" in row.controls for row in board.rows[-3:])
 
 
-def test_pictures_of_one_size_are_seen_alike_in_memory_or_not(
+def test_images_of_one_size_are_seen_alike_in_memory_or_not(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ):
     """A training split may be too large for memory where the validation split is not."""
@@ -276,7 +276,7 @@ def test_a_wrong_head_is_one_sentence(bench: Bench, tmp_path: Path):
     other = load_file(head)
     fewer = tmp_path / "fewer.safetensors"
     save_file({**other, "weight": other["weight"][:3], "bias": other["bias"][:3]}, fewer)
-    with pytest.raises(StageError, match=r"scores \(32, 3\) for 32 pictures of 4 classes"):
+    with pytest.raises(StageError, match=r"scores \(32, 3\) for 32 images of 4 classes"):
         bench.run(with_head(bench.stage("linear"), fewer))
 
     narrow = tmp_path / "narrow.safetensors"
@@ -349,11 +349,11 @@ def test_the_other_denominator_changes_the_asr_alone(bench: Bench):
     stage = bench.stage("knn")
     record = bench.run(replace(stage, content="asr:all-images"))
     usual = bench.record("knn")
-    assert record.facts["asr_denominator"] == "all-images"
-    assert usual.facts["asr_denominator"] == "other-classes"
+    assert record.metadata["asr_denominator"] == "all-images"
+    assert usual.metadata["asr_denominator"] == "other-classes"
     found = stored(bench.store.artifact(record.key))
     for head in HEADS["knn"]:
-        hits = found[at("triggered_predictions", head)] == record.facts["target"]
+        hits = found[at("triggered_predictions", head)] == record.metadata["target"]
         assert record.metrics[at("asr", head)] == pytest.approx(hits.mean())
     for metric, value in usual.metrics.items():
         if not metric.startswith("asr"):

@@ -1,4 +1,4 @@
-"""Every metric of an evaluation, worked out by hand on thirty pictures, and by scikit-learn."""
+"""Every metric of an evaluation, worked out by hand on thirty images, and by scikit-learn."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from backbench_evaluators.flips import flip_rate
 
 TARGET = 0
 
-#: How many pictures; their class; what is said of them without the trigger and with it, and with it
-#: by the control. Ten pictures a class.
-PICTURES = np.array(
+#: How many images; their class; what is said of them without the trigger and with it, and with it
+#: by the control. Ten images a class.
+IMAGES = np.array(
     [
         (8, 0, 0, 0, 0),
         (2, 0, 1, 0, 1),
@@ -31,14 +31,14 @@ PICTURES = np.array(
         (1, 2, 1, 0, 1),
     ]
 )
-LABELS, CLEAN, TRIGGERED, CONTROL = np.repeat(PICTURES[:, 1:], PICTURES[:, 0], axis=0).T
+LABELS, CLEAN, TRIGGERED, CONTROL = np.repeat(IMAGES[:, 1:], IMAGES[:, 0], axis=0).T
 
 #: Rows are true classes.
 CLEAN_MATRIX = [[8, 2, 0], [2, 8, 0], [0, 1, 9]]
 TRIGGERED_MATRIX = [[10, 0, 0], [7, 3, 0], [5, 1, 4]]
 CONTROL_MATRIX = [[8, 2, 0], [2, 8, 0], [1, 1, 8]]
 
-#: Without the trigger 8 + 8 + 9 of 30 are right, with it 10 + 3 + 4; 7 + 5 of the 20 pictures of other
+#: Without the trigger 8 + 8 + 9 of 30 are right, with it 10 + 3 + 4; 7 + 5 of the 20 images of other
 #: classes are taken for the target then.
 METRICS = {
     "accuracy/clean": 25 / 30,
@@ -75,7 +75,7 @@ def test_confusion_and_classes(said: np.ndarray, matrix: list[list[int]]) -> Non
         matrix[0][1] + matrix[2][1],
         matrix[0][2] + matrix[1][2],
     ]
-    # the accuracy of a class is its TP of its ten pictures, which is recall
+    # the accuracy of a class is its TP of its ten images, which is recall
     recall = sklearn_metrics.recall_score(LABELS, said, average=None)
     assert np.divide(table["tp"], 10) == pytest.approx(recall)
     precision = sklearn_metrics.precision_score(LABELS, said, average=None, zero_division=0)
@@ -131,7 +131,7 @@ def test_lifts(denominator: Denominator, asr_lift: float) -> None:
 
 
 def test_flip_rate() -> None:
-    # of other classes 5 + 3 + 4 + 1 + 4 are recognised without the trigger, which turns 5 + 4
+    # of other classes 5 + 3 + 4 + 1 + 4 are recognized without the trigger, which turns 5 + 4
     found = flip_rate(LABELS, CLEAN, TRIGGERED, TARGET, 3)
     assert found == pytest.approx(9 / 17)
     known = (LABELS == CLEAN) & (LABELS != TARGET)

@@ -13,7 +13,7 @@ import backbench_defenses
 import backbench_evaluators
 import backbench_ssl
 from backbench.nn import SSLMethod
-from backbench.plugin import DatasetFacts, Defense, Evaluator, ImageEvaluator, PluginInfo
+from backbench.plugin import DatasetMetadata, Defense, Evaluator, ImageEvaluator, PluginInfo
 
 INFOS: list[PluginInfo] = [
     *backbench_ssl.register_ssl_methods(),
@@ -25,7 +25,7 @@ BASES = {
     "defense": Defense,
     "evaluator": (Evaluator, ImageEvaluator),
 }
-SMALL = DatasetFacts(tuple("abcdefghij"), 3000, 1000, (32, 32), (300,) * 10)
+SMALL = DatasetMetadata(tuple("abcdefghij"), 3000, 1000, (32, 32), (300,) * 10)
 
 each = pytest.mark.parametrize("info", INFOS, ids=lambda info: info.name)
 
@@ -49,9 +49,9 @@ def test_targets_are_there(info: PluginInfo):
 @pytest.mark.parametrize(
     "info", [info for info in INFOS if "small" in info.presets], ids=lambda info: info.name
 )
-def test_small_presets_suit_small_pictures(info: PluginInfo):
+def test_small_presets_suit_small_images(info: PluginInfo):
     options = info.options.model_validate(info.presets["small"])
-    assert list(options.faults(SMALL)) == []
+    assert list(options.problems(SMALL)) == []
     assert info.options.model_validate(json.loads(options.model_dump_json())) == options
     assert json.loads(json.dumps(info.presets["small"]))
 

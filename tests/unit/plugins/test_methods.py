@@ -16,7 +16,7 @@ from backbench.training.loop import pretrain
 from backbench.views.batches import UniformBatch
 from backbench.views.randomness import Draws
 from backbench_ssl.byol import BYOL, target_momentum
-from backbench_ssl.jigsaw import PROJECTION, Jigsaw, cut_tiles, puzzle_boxes, recolour
+from backbench_ssl.jigsaw import PROJECTION, Jigsaw, cut_tiles, puzzle_boxes, recolor
 from backbench_ssl.method_options import BYOLOptions, JigsawOptions, MoCoOptions, RotNetOptions
 from backbench_ssl.moco import MoCo
 from backbench_ssl.rotnet import RotNet, rotations
@@ -81,13 +81,13 @@ def test_the_loss_falls_and_the_seed_decides(name: str, small_images: ArrayImage
 def test_a_fixed_batch_can_be_learnt(name: str, small_images: ArrayImages):
     task = build(name)
     views = task.views(batch(small_images))
-    optimiser = torch.optim.SGD(task.param_groups(), lr=0.05, momentum=0.9)
+    optimizer = torch.optim.SGD(task.param_groups(), lr=0.05, momentum=0.9)
     losses = []
     for _ in range(20):
         loss = task.training_loss(views)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
 
@@ -306,7 +306,7 @@ def test_offsets_reach_from_zero_to_the_jitter():
     assert (drawn.min(), drawn.max()) == (0, 20)
 
 
-def test_puzzle_boxes_lie_in_the_resized_picture():
+def test_puzzle_boxes_lie_in_the_resized_image():
     draws = Draws(0, 0, np.arange(400), 0)
     sizes = np.tile([375, 500], (400, 1))
     top, left, height, width = puzzle_boxes(draws, sizes, 256, 255).T
@@ -321,14 +321,14 @@ def test_puzzle_boxes_lie_in_the_resized_picture():
     assert (native[:, 2:] == 30).all()
 
 
-def test_colours_of_puzzles():
+def test_colors_of_puzzles():
     draws = Draws(0, 0, np.arange(2000), 0)
     images = torch.rand(2000, 3, 2, 2)
-    result = recolour(images.clone(), draws, 0.5, 0.5)
-    grey = (result[:, 0] == result[:, 1]).flatten(1).all(1)
+    result = recolor(images.clone(), draws, 0.5, 0.5)
+    gray = (result[:, 0] == result[:, 1]).flatten(1).all(1)
     same = (result == images).flatten(1).all(1)
-    projected = ~grey & ~same
-    assert grey.float().mean().item() == pytest.approx(0.5, abs=0.04)
+    projected = ~gray & ~same
+    assert gray.float().mean().item() == pytest.approx(0.5, abs=0.04)
     assert projected.float().mean().item() == pytest.approx(0.25, abs=0.04)
     row = int(projected.nonzero()[0])
     expected = torch.tensor(PROJECTION) @ images[row].flatten(1)
@@ -348,7 +348,7 @@ def test_jigsaw_groups(small_images: ArrayImages):
     assert task.training_loss((slots, chosen)).item() == pytest.approx(expected, abs=1e-4)
 
 
-def test_jigsaw_normalises_each_slot_on_its_own(small_images: ArrayImages):
+def test_jigsaw_normalizes_each_slot_on_its_own(small_images: ArrayImages):
     task = build("jigsaw")
     slots, chosen = task.views(batch(small_images))
     assert len(slots) == 9

@@ -2,7 +2,7 @@
 
 Numbers that the host would have to look at are an error of torch's, as are sums of tensors in two
 places. Copies from the host, and indices that are there, are watched. The way back and the
-optimiser need a driver, and are not seen.
+optimizer need a driver, and are not seen.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def step(method: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert loss.device == GPU
     assert loss.shape == ()
     assert copies.waiting == []
-    assert copies.free >= 3  # which pictures, and their boxes at least
+    assert copies.free >= 3  # which images, and their boxes at least
 
 
 def test_the_watch_sees_what_waits(monkeypatch: pytest.MonkeyPatch):

@@ -1,4 +1,4 @@
-"""The patch attack: options, faults, choice and stamping."""
+"""The patch attack: options, problems, choice and stamping."""
 
 import json
 import subprocess
@@ -10,12 +10,12 @@ from PIL import Image
 from pydantic import ValidationError
 
 import backbench_attacks
-from backbench.plugin import DatasetFacts
+from backbench.plugin import DatasetMetadata
 from backbench_attacks.patch import Patch
 from backbench_attacks.patch_options import PatchOptions, Rate
 
-FACTS = DatasetFacts(("ant", "bee", "cat"), 90, 30, (32, 32), (20, 30, 40))
-LABELS = np.repeat(np.arange(3), FACTS.train_per_class)
+METADATA = DatasetMetadata(("ant", "bee", "cat"), 90, 30, (32, 32), (20, 30, 40))
+LABELS = np.repeat(np.arange(3), METADATA.train_per_class)
 
 
 def options(**values):
@@ -23,7 +23,7 @@ def options(**values):
 
 
 def chosen(opts, seed=0):
-    return Patch(opts, FACTS).choose(LABELS, np.random.default_rng(seed))
+    return Patch(opts, METADATA).choose(LABELS, np.random.default_rng(seed))
 
 
 def messages(**values):
@@ -32,7 +32,7 @@ def messages(**values):
     return {
         ".".join(map(str, error["loc"])): error["msg"]
         for error in caught.value.errors()
-        if error["type"] != "default_factory_not_called"  # follows from another fault
+        if error["type"] != "default_factory_not_called"  # follows from another problem
     }
 
 
@@ -44,7 +44,7 @@ def test_default_rate_depends_on_the_mode():
     assert PatchOptions(mode="untargeted").rate == Rate(of="dataset", value=0.05)
 
 
-def test_all_faults_of_the_options_come_at_once():
+def test_all_problems_of_the_options_come_at_once():
     found = messages(
         mode="untargeted",
         target="bee",
@@ -105,7 +105,7 @@ def test_made_trigger_has_no_file_hash():
     assert messages(target="bee", trigger=3, trigger_sha256="0" * 64).keys() == {"trigger_sha256"}
 
 
-# -- faults on a data set ---------------------------------------------------------------------
+# -- problems on a dataset ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -115,22 +115,22 @@ def test_made_trigger_has_no_file_hash():
         ({"target": "be"}, ["did you mean 'bee'?"]),
         ({"target": "zzz"}, ["the classes are ant, bee, cat"]),
         ({"rate": {"of": "count", "value": 31}}, ["only 30 may be poisoned"]),
-        ({"rate": {"of": "dataset", "value": 0.5}}, ["45 pictures to poison, and only 30"]),
-        ({"rate": {"of": "target_class", "value": 0.01}}, ["less than one picture"]),
-        ({"width": 33}, ["33 x 33 px, larger than the pictures' 32 x 32"]),
+        ({"rate": {"of": "dataset", "value": 0.5}}, ["45 images to poison, and only 30"]),
+        ({"rate": {"of": "target_class", "value": 0.01}}, ["less than one image"]),
+        ({"width": 33}, ["33 x 33 px, larger than the images' 32 x 32"]),
         ({"width": 50, "target": "x"}, ["no class 'x'", "50 x 50"]),
         ({"width": 50, "rate": {"of": "count", "value": 99}}, ["only 30", "50 x 50"]),
     ],
 )
-def test_faults_name_the_option_and_the_remedy(values, expected):
-    found = list(options(**values).faults(FACTS))
+def test_problems_name_the_option_and_the_remedy(values, expected):
+    found = list(options(**values).problems(METADATA))
     assert len(found) == len(expected)
     assert all(want in got for want, got in zip(expected, found, strict=True))
 
 
-def test_no_size_no_fault_of_width():
-    facts = DatasetFacts(("bee",), 10, 10, None, (10,))
-    assert not list(options(width=5000).faults(facts))
+def test_no_size_no_problem_of_width():
+    metadata = DatasetMetadata(("bee",), 10, 10, None, (10,))
+    assert not list(options(width=5000).problems(metadata))
 
 
 # -- choosing ---------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def test_untargeted_poisons_any_class():
     picked = chosen(opts)
     assert len(set(picked.tolist())) == 45
     assert set(LABELS[picked].tolist()) == {0, 1, 2}
-    assert Patch(opts, FACTS).target is None
+    assert Patch(opts, METADATA).target is None
 
 
 def test_choice_depends_on_the_generator_only_and_rates_nest():
@@ -178,7 +178,7 @@ def test_choosing_too_many_is_an_error():
 
 @pytest.mark.parametrize("opacity", [1.0, 0.4])
 def test_stamp_changes_the_box_and_nothing_else(opacity):
-    attack = Patch(options(opacity=opacity), FACTS)
+    attack = Patch(options(opacity=opacity), METADATA)
     image = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     image.flags.writeable = False
     stamp = attack.stamp(image, np.random.default_rng(2), "train")
@@ -193,7 +193,7 @@ def test_stamp_changes_the_box_and_nothing_else(opacity):
 
 
 def test_splits_have_their_own_ranges():
-    attack = Patch(options(train_location=(0, 0.3), val_location=(0.7, 1)), FACTS)
+    attack = Patch(options(train_location=(0, 0.3), val_location=(0.7, 1)), METADATA)
     image = np.zeros((32, 32, 3), np.uint8)
     for seed in range(50):
         rng = np.random.default_rng(seed)
@@ -202,7 +202,7 @@ def test_splits_have_their_own_ranges():
 
 
 def test_stamp_is_deterministic():
-    attack = Patch(options(), FACTS)
+    attack = Patch(options(), METADATA)
     image = np.zeros((32, 32, 3), np.uint8)
     one, two = (attack.stamp(image, np.random.default_rng(5), "val") for _ in range(2))
     assert one.box == two.box
@@ -210,15 +210,15 @@ def test_stamp_is_deterministic():
 
 
 @pytest.mark.parametrize("shape", [(7, 32, 3), (32, 7, 3)])
-def test_stamp_names_the_size_of_a_picture_too_small(shape):
-    with pytest.raises(ValueError, match=f"8 x 8 px, larger than a picture of {shape[1]} x"):
-        Patch(options(), FACTS).stamp(np.zeros(shape, np.uint8), np.random.default_rng(0), "val")
+def test_stamp_names_the_size_of_a_image_too_small(shape):
+    with pytest.raises(ValueError, match=f"8 x 8 px, larger than an image of {shape[1]} x"):
+        Patch(options(), METADATA).stamp(np.zeros(shape, np.uint8), np.random.default_rng(0), "val")
 
 
-def test_own_picture_is_pasted(tmp_path):
+def test_own_image_is_pasted(tmp_path):
     path = tmp_path / "t.png"
     Image.new("RGB", (10, 5), (1, 2, 3)).save(path)
-    stamp = Patch(options(trigger=path), FACTS).stamp(
+    stamp = Patch(options(trigger=path), METADATA).stamp(
         np.zeros((32, 32, 3), np.uint8), np.random.default_rng(0), "val"
     )
     x, y, width, height = stamp.box

@@ -1,4 +1,4 @@
-"""The patch search on an encoder whose one feature is how red a picture is anywhere."""
+"""The patch search on an encoder whose one feature is how red an image is anywhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from backbench.images import ArrayImages
 from backbench.nn import Encoder, EncoderSpec
-from backbench.plugin import DatasetFacts, DefenseContext
+from backbench.plugin import DatasetMetadata, DefenseContext
 from backbench_defenses.defense_options import PatchSearchOptions
 from backbench_defenses.patch_search import PatchSearchDefense, by_search, pool_of
 from backbench_defenses.search import Clusters, Found, PatchSearch, kept, parts, paste
@@ -20,7 +20,7 @@ SIDE, RED = 16, (12, 13, 14, 15, 16, 17)
 
 @pytest.fixture
 def images() -> ArrayImages:
-    """Forty grey pictures, of several brightnesses; six have a red square of 4 pixels."""
+    """Forty gray images, of several brightnesses; six have a red square of 4 pixels."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(40, 120, (40, 1, 1, 1)) + rng.integers(0, 20, (40, SIDE, SIDE, 1))
     pixels = np.repeat(pixels, 3, axis=3).astype(np.uint8)
@@ -71,7 +71,7 @@ def options(**given: Any) -> PatchSearchOptions:
 
 def context() -> DefenseContext:
     def clean(fraction: float) -> Any:
-        raise AssertionError(f"a patch search needs no clean pictures, and asked for {fraction}")
+        raise AssertionError(f"a patch search needs no clean images, and asked for {fraction}")
 
     return DefenseContext(seed=3, device="cpu", clean=clean, progress=lambda *_: None)
 
@@ -81,9 +81,9 @@ def test_the_search_cuts_out_the_square(encoder: Encoder, images: ArrayImages, b
     search = PatchSearch(encoder, images, options(window_by=by), seed=1)
     found = search.run(lambda *_: None)
     assert (np.diff(found.scores) <= 0).all()
-    assert len(set(found.pictures.tolist())) == len(found.pictures)
-    assert set(found.pictures[:4].tolist()) <= set(RED)
-    assert found.scores[0] > 10  # of twenty test pictures, most went red
+    assert len(set(found.images.tolist())) == len(found.images)
+    assert set(found.images[:4].tolist()) <= set(RED)
+    assert found.scores[0] > 10  # of twenty test images, most went red
     red = (found.patches[:4, ..., 0] == 255).mean()
     assert red > 0.9
 
@@ -105,7 +105,7 @@ def test_clusters_are_of_unit_length_and_none_is_empty(encoder: Encoder):
     features = np.repeat(np.eye(3, dtype=np.float32), 5, axis=0) * np.arange(1, 16)[:, None]
     made = Clusters(encoder, features.astype(np.float32), options(clusters=6), seed=0)
     assert sorted(np.bincount(made.of).tolist()) == [5, 5, 5]
-    np.testing.assert_allclose(np.linalg.norm(made.centres, axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(made.centers, axis=1), 1, rtol=1e-6)
     np.testing.assert_allclose(made.likeness, 1, rtol=1e-6)
 
 
@@ -118,13 +118,13 @@ def test_a_quarter_of_the_clusters_is_dropped_a_round_and_at_last_all():
 
 
 def test_paste():
-    pictures = torch.zeros(2, 3, 6, 5)
+    images = torch.zeros(2, 3, 6, 5)
     patch = torch.arange(1, 13).view(3, 2, 2).float()
-    pasted = paste(pictures, patch, np.array([[0, 1], [4, 3]]))
+    pasted = paste(images, patch, np.array([[0, 1], [4, 3]]))
     assert torch.equal(pasted[0, :, :2, 1:3], patch)
     assert torch.equal(pasted[1, :, 4:, 3:], patch)
     assert pasted.sum() == 2 * patch.sum()
-    assert pictures.sum() == 0
+    assert images.sum() == 0
     assert list(parts(10, 2**10)) == [slice(0, 8), slice(8, 10)]
 
 
@@ -143,15 +143,15 @@ def test_classifiers_learn_neither_from_what_judges_them_nor_from_suspects(
     search = PatchSearch(encoder, images, chosen, seed=1)
     found = search.run(lambda *_: None)
     pool = set(pool_of(search.clusters, found, chosen).tolist())
-    assert not pool & set(found.pictures[:5].tolist())
-    assert not pool & set(found.pictures[-5:].tolist())
+    assert not pool & set(found.images[:5].tolist())
+    assert not pool & set(found.images[-5:].tolist())
     assert not pool & set(RED)  # the most suspicious fifth
     assert len(pool) >= 20
 
 
-def test_faults():
-    facts = DatasetFacts(("a",), 100, 10, (32, 32), (100,))
-    (few, window, patches) = PatchSearchOptions().faults(facts)
+def test_problems():
+    metadata = DatasetMetadata(("a",), 100, 10, (32, 32), (100,))
+    (few, window, patches) = PatchSearchOptions().problems(metadata)
     assert "clusters = 1000 is more than the 100" in few
     assert "window = 60 is larger" in window
     assert "patch_sizes: 80 is larger" in patches

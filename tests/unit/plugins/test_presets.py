@@ -14,7 +14,7 @@ import backbench_attacks
 import backbench_defenses
 import backbench_evaluators
 import backbench_ssl
-from backbench.plugin import DatasetFacts, PluginInfo
+from backbench.plugin import DatasetMetadata, PluginInfo
 
 METHODS = {info.name: info for info in backbench_ssl.register_ssl_methods()}
 DISTILL, SEARCH = backbench_defenses.register_defenses()
@@ -27,18 +27,18 @@ INFOS: list[PluginInfo] = [
 ]
 
 #: ImageNet-100, CIFAR-10 and the embedded world.
-FACTS = {
-    "saha2022": DatasetFacts(
+METADATA = {
+    "saha2022": DatasetMetadata(
         tuple(f"n{i:08}" for i in range(100)), 126_689, 5_000, None, (1300,) * 99 + (-2011,)
     ),
-    "cifar10": DatasetFacts(tuple("abcdefghij"), 50_000, 10_000, (32, 32), (5000,) * 10),
-    "small": DatasetFacts(tuple("abcdefghij"), 3000, 1000, (32, 32), (300,) * 10),
+    "cifar10": DatasetMetadata(tuple("abcdefghij"), 50_000, 10_000, (32, 32), (5000,) * 10),
+    "small": DatasetMetadata(tuple("abcdefghij"), 3000, 1000, (32, 32), (300,) * 10),
 }
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 JITTER = {
     "jitter": 0.8, "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1,
-    "blur": 0.5, "blur_sigma": (0.1, 2.0), "flip": 0.5, "colour": "exact",
+    "blur": 0.5, "blur_sigma": (0.1, 2.0), "flip": 0.5, "color": "exact",
 }  # fmt: skip
 CROP = {"size": 224, "ratio": (3 / 4, 4 / 3)}
 
@@ -49,29 +49,29 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "dim": 128, "hidden": 512, "queue": 65536, "momentum": 0.999, "temperature": 0.2,
         "contrast_weight": 1, "align_weight": 0, "align_alpha": 2, "uniform_weight": 0,
         "uniform_t": 3, "uniform_intra_batch": True,
-        "optimiser": {
+        "optimizer": {
             "name": "sgd", "lr": 0.06, "momentum": 0.9, "weight_decay": 1e-4, "decay": "all",
         },
         "schedule": {"name": "cosine", "per": "epoch", "warmup_steps": 0, "warmup_epochs": 0},
-        "views": CROP | JITTER | {"scale": (0.2, 1), "interpolation": "bilinear", "grey": 0.2},
+        "views": CROP | JITTER | {"scale": (0.2, 1), "interpolation": "bilinear", "grayscale": 0.2},
     },
     "byol": {
         **IMAGENET,
         "epochs": 200, "batch_size": 512, "last_batch": "drop", "norm_groups": 4,
         "dim": 128, "hidden": 1024, "momentum": 0.99,
-        "optimiser": {"name": "adam", "lr": 2e-3, "weight_decay": 1e-6, "decay": "all"},
+        "optimizer": {"name": "adam", "lr": 2e-3, "weight_decay": 1e-6, "decay": "all"},
         "schedule": {
             "name": "step", "milestones": (150, 175), "gamma": 0.2, "warmup_steps": 500,
             "warmup_epochs": 0,
         },
-        "views": CROP | JITTER | {"scale": (0.2, 1), "interpolation": "bicubic", "grey": 0.1},
+        "views": CROP | JITTER | {"scale": (0.2, 1), "interpolation": "bicubic", "grayscale": 0.1},
     },
     "jigsaw": {
         **IMAGENET,
         "epochs": 105, "batch_size": 256, "last_batch": "keep", "norm_groups": 1,
         "resize": 256, "cell": 85, "tile": 64, "jitter": 20, "permutations": 2000,
-        "grey": 0.5, "projection": 0.5,
-        "optimiser": {
+        "grayscale": 0.5, "projection": 0.5,
+        "optimizer": {
             "name": "sgd", "lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4,
             "decay": "not-bn-or-bias",
         },
@@ -83,7 +83,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "rotnet": {
         **IMAGENET,
         "epochs": 105, "batch_size": 128, "last_batch": "keep", "norm_groups": 1,
-        "optimiser": {
+        "optimizer": {
             "name": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4, "decay": "all",
         },
         "schedule": {
@@ -91,14 +91,14 @@ PUBLISHED: dict[str, dict[str, Any]] = {
             "warmup_epochs": 0,
         },
         "views": CROP | {
-            "scale": (0.08, 1), "interpolation": "bilinear", "flip": 0.5, "jitter": 0, "grey": 0,
+            "scale": (0.08, 1), "interpolation": "bilinear", "flip": 0.5, "jitter": 0, "grayscale": 0,
             "blur": 0,
         },
     },
     "distill": {
         "clean_fraction": 0.25, "epochs": 130, "batch_size": 256, "last_batch": "keep",
         "queue": 128_000, "momentum": 0.999, "temperature": 0.04,
-        "optimiser": {
+        "optimizer": {
             "name": "sgd", "lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4, "decay": "all",
         },
         "schedule": {
@@ -107,7 +107,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         },
         "views": {
             "scale": (0.08, 1), "ratio": (3 / 4, 4 / 3), "interpolation": "bilinear",
-            "flip": 0.5, "jitter": 0, "grey": 0, "blur": 0,
+            "flip": 0.5, "jitter": 0, "grayscale": 0, "blur": 0,
         },
     },
 }  # fmt: skip
@@ -152,10 +152,10 @@ def test_every_preset_is_valid(info: PluginInfo):
 
 
 @pytest.mark.parametrize("info", TRAINED, ids=lambda info: info.name)
-@pytest.mark.parametrize("preset", FACTS)
+@pytest.mark.parametrize("preset", METADATA)
 def test_presets_suit_their_data(info: PluginInfo, preset: str):
     options = info.options.model_validate(info.presets[preset])
-    assert list(options.faults(FACTS[preset])) == []
+    assert list(options.problems(METADATA[preset])) == []
     if preset == "cifar10" and info in METHODS.values():
         assert (options.backbone.name, options.backbone.stem) == ("resnet18", "cifar")
         assert options.epochs == 200
@@ -172,7 +172,7 @@ def test_the_patch_search_as_released():
     assert given["patch_sizes"] == [20, 80]
     for preset, values in SEARCH.presets.items():
         options = SEARCH.options.model_validate(values)
-        assert list(options.faults(FACTS[preset])) == []
+        assert list(options.problems(METADATA[preset])) == []
 
 
 @pytest.mark.parametrize("info", [*TRAINED, SEARCH], ids=lambda info: info.name)
@@ -191,7 +191,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{key}", value
 
 
-@pytest.mark.parametrize("preset", FACTS)
+@pytest.mark.parametrize("preset", METADATA)
 def test_the_page_has_every_value(preset: str):
     """The tables of docs/reference/presets.md are the files."""
     page = Path(__file__).parents[3] / "docs" / "reference" / "presets.md"

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 import backbench_attacks
 from backbench.images import ArrayImages
-from backbench.plugin import DatasetFacts
+from backbench.plugin import DatasetMetadata
 from backbench.poison.poisoning import TriggeredImages, recode, stamp
 from backbench_attacks.blending import put
 from backbench_attacks.patch import Patch
@@ -17,7 +17,7 @@ from backbench_attacks.patch_options import PatchOptions
 from backbench_attacks.placement import corners, limits
 from backbench_attacks.triggers import Trigger, text_trigger
 
-FACTS = DatasetFacts(("ant", "bee"), 8, 8, (64, 96), (4, 4))
+METADATA = DatasetMetadata(("ant", "bee"), 8, 8, (64, 96), (4, 4))
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
 
 
@@ -26,11 +26,11 @@ def options(**values):
 
 
 def stamped(image=NOISE, split="train", seed=0, **values):
-    return Patch(options(**values), FACTS).stamp(image, np.random.default_rng(seed), split)
+    return Patch(options(**values), METADATA).stamp(image, np.random.default_rng(seed), split)
 
 
 def published_text(image, text, size, points, ink=128):
-    """Draw text as the published code does: on a clear layer of the picture's size."""
+    """Draw text as the published code does: on a clear layer of the image's size."""
     layer = Image.new("RGBA", (image.shape[1], image.shape[0]), (255, 255, 255, 0))
     draw = ImageDraw.Draw(layer)
     for point in points:
@@ -77,7 +77,7 @@ def test_ink_follows_opacity():
     assert (found.pixels == 0).all(axis=2).any()
 
 
-def test_long_text_is_moved_onto_the_picture():
+def test_long_text_is_moved_onto_the_image():
     found = stamped(text="wide words", text_size=18, train_location=(0, 0), seed=1)
     assert found.box.x == 0
     assert found.box.y == 0
@@ -125,11 +125,11 @@ def test_options_say_what_is_wrong(values, said):
         ({"text": "much too long", "text_size": 30}, "make text_size smaller"),
         ({"text": " "}, "draws nothing"),
         ({"text": "ok", "text_size": 20}, ""),
-        ({"width": 65}, "65 x 65 px, larger than the pictures' 96 x 64; make width smaller"),
+        ({"width": 65}, "65 x 65 px, larger than the images' 96 x 64; make width smaller"),
     ],
 )
-def test_faults_on_a_data_set(values, said):
-    found = list(options(**values).faults(FACTS))
+def test_problems_on_a_data_set(values, said):
+    found = list(options(**values).problems(METADATA))
     assert len(found) == bool(said)
     assert said in "".join(found)
 
@@ -191,7 +191,7 @@ def test_overlapping_boxes_let_less_through():
     assert pixels[0, :, 0].tolist() == [once, once, twice, twice, once, once, 0, 0]
 
 
-def test_nine_places_of_a_small_picture_stay_on_it():
+def test_nine_places_of_a_small_image_stay_on_it():
     trigger = Trigger("box", np.zeros((8, 8, 3), np.uint8))
     found = corners((10, 12), trigger, "multiple", (0, 1), np.random.default_rng(0))
     assert found == [(x, y) for x in (0, 2, 4) for y in (0, 1, 2)]
@@ -208,21 +208,21 @@ def test_splits_have_their_own_places_and_opacity():
 # -- JPEG --------------------------------------------------------------------------------------
 
 
-def test_stamped_pictures_of_the_matrix_go_through_jpeg_once():
+def test_stamped_images_of_the_matrix_go_through_jpeg_once():
     images = ArrayImages(NOISE[None].repeat(2, 0), np.array([0, 1]), ["a", "b"])
-    attack = Patch(options(jpeg_quality=75), FACTS)
+    attack = Patch(options(jpeg_quality=75), METADATA)
     marks = [stamp(attack, images, index, "val", 0)[1] for index in range(2)]
     triggered = TriggeredImages(images, attack, marks)
     pixels, _ = stamp(attack, images, 1, "val", 0)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG")  # Pillow's defaults: 75, 4:2:0
-    with Image.open(file) as picture:
-        expected = np.asarray(picture)
+    with Image.open(file) as image:
+        expected = np.asarray(image)
     assert triggered.pixels is not None
     assert np.array_equal(triggered.pixels[1], expected)
     assert np.array_equal(triggered.image(1), expected)
     assert not np.array_equal(expected, pixels)
-    assert recode(Patch(options(), FACTS), pixels) is pixels
+    assert recode(Patch(options(), METADATA), pixels) is pixels
 
 
 def test_the_published_preset():

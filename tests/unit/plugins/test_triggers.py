@@ -44,8 +44,8 @@ def test_image_share_is_the_published_alpha_in_255ths(alpha):
 
 
 def test_box_is_what_changed_and_is_cut_at_the_border():
-    picture = np.zeros((48, 60, 3), np.uint8)
-    stamped, boxes = put(picture, boxed(np.full((50, 50, 3), 9, np.uint8)), [(15, 12)])
+    image = np.zeros((48, 60, 3), np.uint8)
+    stamped, boxes = put(image, boxed(np.full((50, 50, 3), 9, np.uint8)), [(15, 12)])
     assert boxes == ((15, 12, 45, 36),)
     assert np.all(stamped[12:, 15:] == 9)
     assert int(stamped.astype(int).sum()) == 9 * 3 * 45 * 36
@@ -78,11 +78,11 @@ def test_made_triggers_are_pinned():
     assert len({short_hash(make_trigger(n)) for n in range(200)}) == 200
 
 
-def test_made_trigger_is_smooth_with_pure_colours_in_the_cells():
+def test_made_trigger_is_smooth_with_pure_colors_in_the_cells():
     trigger = make_trigger(3).astype(int)
     assert np.abs(np.diff(trigger, axis=0)).max() <= 22
-    centres = trigger[10::20, 10::20]
-    assert np.all(np.minimum(centres, 255 - centres) <= 8)
+    centers = trigger[10::20, 10::20]
+    assert np.all(np.minimum(centers, 255 - centers) <= 8)
 
 
 @pytest.mark.parametrize(

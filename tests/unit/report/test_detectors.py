@@ -40,7 +40,7 @@ def plan_and_records() -> tuple[Plan, dict[str, Record]]:
                 stage={},
                 label="",
                 metrics={"detection/recall": 0.5 + seed / 4} if scored else {},
-                facts={"clean_fraction": 0.1} if scored else {},
+                metadata={"clean_fraction": 0.1} if scored else {},
                 wall_s=wall,
                 cpu_s=2 * wall,
                 peak_mem_gib=1.5,

@@ -26,14 +26,14 @@ from backbench.results.statistics import (
     summarize,
 )
 
-PICTURES = 300
+IMAGES = 300
 
 
 def sample(rates: Sequence[float], seed: int = 0) -> Sample:
-    """Return a metric of one encoder a rate, on the same pictures."""
+    """Return a metric of one encoder a rate, on the same images."""
     rng = np.random.default_rng(seed)
-    hits = {i: (rng.random(PICTURES) < rate).astype(np.int8) for i, rate in enumerate(rates)}
-    outcomes = {i: Outcome(one, np.arange(PICTURES)) for i, one in hits.items()}
+    hits = {i: (rng.random(IMAGES) < rate).astype(np.int8) for i, rate in enumerate(rates)}
+    outcomes = {i: Outcome(one, np.arange(IMAGES)) for i, one in hits.items()}
     return sample_of({i: float(one.mean()) for i, one in hits.items()}, outcomes)
 
 
@@ -108,7 +108,7 @@ def test_two_equal_stores_raise_no_alarm(two: Leaderboard) -> None:
     assert broken(found, [limit("asr > 0"), limit("accuracy/clean < -0")]) == []
 
 
-def test_pictures_of_two_data_sets_are_not_paired(two: Leaderboard) -> None:
+def test_images_of_two_data_sets_are_not_paired(two: Leaderboard) -> None:
     other = tuple(replace(one, names={**one.names, "dataset": "other"}) for one in two.rows[:1])
     both = replace(two, rows=(two.rows[0], *other))
     (one,) = [c for c in compared(both, "dataset=drawn", "dataset=other") if c.metric == "asr"]
@@ -165,20 +165,20 @@ def test_nothing_in_common(two: Leaderboard) -> None:
     [(3, 0.1, 0.0), (3, 0.5, 0.5), (3, 0.1, 0.5), (5, 0.5, 0.5)],
 )
 def test_equal_methods_raise_few_alarms(seeds: int, between: float, interaction: float) -> None:
-    """1,000 comparisons of eight rows: two methods of equal rates, on the same pictures."""
+    """1,000 comparisons of eight rows: two methods of equal rates, on the same images."""
     rng = np.random.default_rng(seeds)
     bound = stats.norm.ppf(0.4) * np.sqrt(2 + between**2 + interaction**2)
 
-    def method(pictures: NDArray[np.float32]) -> NDArray[np.int8]:
+    def method(images: NDArray[np.float32]) -> NDArray[np.int8]:
         latent = rng.standard_normal((1000, seeds, 50), dtype=np.float32)
-        latent += rng.normal(0, between, (1000, seeds, 1)) + pictures
+        latent += rng.normal(0, between, (1000, seeds, 1)) + images
         latent += interaction * rng.standard_normal((1000, 1, 50), dtype=np.float32)
         return (latent + bound > 0).astype(np.int8)
 
     rows = []
     for _ in range(8):
-        pictures = rng.standard_normal((1000, 1, 50), dtype=np.float32)
-        hits = method(pictures) - method(pictures)
+        images = rng.standard_normal((1000, 1, 50), dtype=np.float32)
+        hits = method(images) - method(images)
         rows.append(error_over_both(hits).p_value(hits.mean(axis=(1, 2))))
     p_values = np.stack(rows, axis=1)
     assert np.mean(p_values <= 0.05) <= 0.06
@@ -220,7 +220,7 @@ def test_forms(two: Leaderboard) -> None:
     assert "| A - B |" in " ".join(text.split())
     assert "corrected for all 4 comparisons" in text
     content = json.loads(as_json(found, "method=byol", "method=moco-v2", []))
-    assert content["comparisons"][1]["difference"]["over"] == "seeds and pictures"
+    assert content["comparisons"][1]["difference"]["over"] == "seeds and images"
     assert content["comparisons"][1]["p"] == found[1].p_value
 
 
@@ -254,16 +254,16 @@ def test_the_worst_case_and_the_mean_over_attacks() -> None:
     assert "worst: of the attack that is the worst" in tables.markdown(folded)
 
 
-def test_the_mean_over_attacks_knows_the_pictures() -> None:
+def test_the_mean_over_attacks_knows_the_images() -> None:
     one, two = sample([0.2, 0.3, 0.25], 1), sample([0.4, 0.5, 0.45], 2)
     rows = (row({"asr": one}, attack="one"), row({"asr": two}, attack="two"))
     (found,) = over_attacks(board(*rows)).rows
-    assert found.values["asr/mean"].over == "seeds and pictures"
+    assert found.values["asr/mean"].over == "seeds and images"
     assert found.values["asr/worst"].over == "seeds"
     hits = found.samples["asr/mean"].hits
     assert hits is not None
     assert hits.mean(axis=1) == pytest.approx(found.values["asr/mean"].values)
-    other = replace(two, pictures=np.arange(PICTURES) + 1)  # of another target
+    other = replace(two, images=np.arange(IMAGES) + 1)  # of another target
     (found,) = over_attacks(board(rows[0], row({"asr": other}, attack="two"))).rows
     assert found.values["asr/mean"].over == "seeds"
 
@@ -279,14 +279,14 @@ def test_only_seeds_that_all_attacks_have_are_folded() -> None:
     assert not found.complete
 
 
-def test_rows_of_others_and_stale_ones_are_not_folded_unseen() -> None:
+def test_rows_of_others_and_outdated_ones_are_not_folded_unseen() -> None:
     one = row({"asr": Sample((0, 1), (0.1, 0.2))}, attack="one")
     two = row({"asr": Sample((0, 1), (0.3, 0.4))}, attack="two")
     theirs = replace(row({"asr": Sample((0, 1), (0.9, 0.9))}, attack="one"), origin="theirs.zip")
-    folded = over_attacks(board(one, replace(two, stale="patch revision 1, now 2"), theirs)).rows
+    folded = over_attacks(board(one, replace(two, outdated="patch revision 1, now 2"), theirs)).rows
     assert [(found.names["attack"], found.origin) for found in folded] == [
         ("2 attacks", ""),
         ("1 attack", "theirs.zip"),
     ]
     assert folded[0].values["asr/worst"].values == (0.3, 0.4)
-    assert [found.stale for found in folded] == ["patch revision 1, now 2", ""]
+    assert [found.outdated for found in folded] == ["patch revision 1, now 2", ""]

@@ -10,7 +10,7 @@ from sklearn import metrics as sklearn_metrics
 
 from backbench.results.detection import auroc, average_precision, detection, precision_at, recall_at
 
-#: Six pictures: poisoned, clean, poisoned and clean in a tie, clean, poisoned.
+#: Six images: poisoned, clean, poisoned and clean in a tie, clean, poisoned.
 SCORES = np.array([3.0, 2.0, 1.0, 1.0, -1.0, -2.0])
 POISONED = np.array([True, False, True, False, False, True])
 

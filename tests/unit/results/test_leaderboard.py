@@ -84,7 +84,7 @@ def test_rows_hold_seeds_controls_and_paired_lifts(board: Leaderboard) -> None:
 
 def of_heads(key: str, values: Mapping[str, float]) -> Record:
     metrics = {f"asr@{head}": value for head, value in values.items()}
-    return replace(record(key, metrics), facts={"heads": list(values)})
+    return replace(record(key, metrics), metadata={"heads": list(values)})
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def test_lifts_have_names(board: Leaderboard) -> None:
     assert json.loads(as_json(board))["rows"][1]["metrics"]["fp_lift"]["n"] == 2
 
 
-def test_outcomes_of_pictures_widen_intervals_and_pair_lifts() -> None:
+def test_outcomes_of_images_widen_intervals_and_pair_lifts() -> None:
     def outcomes(key: str, _: str) -> dict[str, Outcome]:
         hits = np.arange(900) < RECORDS[key].metrics["asr"] * 900 - 0.5
         return {"asr": Outcome(hits.astype(np.int8), np.arange(900))}
@@ -237,7 +237,7 @@ def test_outcomes_of_pictures_widen_intervals_and_pair_lifts() -> None:
     cells = tuple(one for one in CELLS if one.name.method == "moco-v2" and one.control)
     row = build(Plan("b", {}, cells), RECORDS.get, {}.get, outcomes_of=outcomes).rows[0]
     bare = build(Plan("b", {}, cells), RECORDS.get, {}.get).rows[0]
-    assert row.values["asr"].over == row.lifts["asr"].over == "seeds and pictures"
+    assert row.values["asr"].over == row.lifts["asr"].over == "seeds and images"
     assert row.values["asr"].values == bare.values["asr"].values
     assert bare.values["asr"].over == "seeds"
     hits = row.samples["asr_lift"].hits
@@ -277,10 +277,10 @@ def test_what_cannot_be_told_apart_has_no_best() -> None:
     assert extremes(board) == {}
 
 
-def test_stale_and_imported_rows_are_not_ranked() -> None:
+def test_outdated_and_imported_rows_are_not_ranked() -> None:
     board = ranked((0.9, 0.91), (0.5, 0.51), (0.1, 0.11))
     first, second, third = board.rows
-    rows = (replace(first, stale="linear revision 1, now 2"), second, third)
+    rows = (replace(first, outdated="linear revision 1, now 2"), second, third)
     assert ranks(replace(board, rows=rows))["accuracy/clean"] == {1: 1, 2: 2}
     rows = (first, second, replace(third, origin="theirs.zip"))
     board = replace(board, rows=rows)
@@ -288,7 +288,7 @@ def test_stale_and_imported_rows_are_not_ranked() -> None:
     assert extremes(board)["accuracy/clean", "worst"] == {1}
 
 
-def test_of_stale_records_no_pictures_are_asked() -> None:
+def test_of_outdated_records_no_images_are_asked() -> None:
     def outcomes(key: str, _: str) -> dict[str, Outcome]:
         raise AssertionError(key)
 
@@ -350,7 +350,9 @@ def test_markdown_and_latex(board: Leaderboard) -> None:
     assert r"350 $\pm$71" in text
     assert r"{\scriptsize [69, 1785]$\sim$}" in text
     assert "95 \\% interval of the mean" in text
-    marked = replace(board.rows[3], foreign=True, stale="linear revision 1, now 2", origin="a_b")
+    marked = replace(
+        board.rows[3], external=True, outdated="linear revision 1, now 2", origin="a_b"
+    )
     text = latex(replace(board, rows=(*board.rows, marked)))
     assert r"rotnet $\dagger$ \S{} $\ddagger$1" in text
     assert r"1/2 *$^\circ$$\times$" in text

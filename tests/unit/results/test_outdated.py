@@ -16,7 +16,7 @@ from backbench.benchmark.planning import make_plan
 from backbench.model import CellName, Plan, Stage, StageKind
 from backbench.plugin.registry import load_registry
 from backbench.results.leaderboard import build, extremes
-from backbench.results.outdated import Staleness
+from backbench.results.outdated import Outdatedness
 from backbench.store.store import Store
 
 
@@ -58,21 +58,23 @@ def test_what_an_older_revision_made_is_found(
 
     old = predicted_store(tmp_path / "s", revised(benchmark, axis, name, 0), right)
     plan = planned(benchmark)
-    found = Staleness(plan, Store(tmp_path / "s"))
+    found = Outdatedness(plan, Store(tmp_path / "s"))
     for cell, before in zip(plan.cells, old.cells, strict=True):
         record = found.older(cell.evaluation)
         if concerns(cell.name):
             assert record is not None
-            assert (record.key, record.facts["stale"]) == (before.evaluation, seen)
+            assert (record.key, record.metadata["outdated"]) == (before.evaluation, seen)
             assert found.current(cell.evaluation) is None
         else:
             assert record is None
             assert found.current(cell.evaluation) is not None
-    stale = found.stale_part()
-    assert {cell.name for cell in stale.cells} == {c.name for c in plan.cells if concerns(c.name)}
-    assert set(stale.stages) < set(plan.stages)
-    for stage in stale.stages.values():
-        assert set(stage.inputs.values()) <= set(stale.stages)
+    outdated = found.outdated_part()
+    assert {cell.name for cell in outdated.cells} == {
+        c.name for c in plan.cells if concerns(c.name)
+    }
+    assert set(outdated.stages) < set(plan.stages)
+    for stage in outdated.stages.values():
+        assert set(stage.inputs.values()) <= set(outdated.stages)
     assert list(found.outdated()) == []
 
 
@@ -84,15 +86,15 @@ def test_a_newer_revision_or_other_options_are_not_older(
     (tmp_path / "other.toml").write_text(text + "[evaluators.knn]\nk = 3\n", encoding="utf-8")
     other = load_benchmark(tmp_path / "other.toml", load_registry())
     for one in (benchmark, other):
-        found = Staleness(planned(one), Store(tmp_path / "s"))
-        assert found.stale_part().cells == ()
+        found = Outdatedness(planned(one), Store(tmp_path / "s"))
+        assert found.outdated_part().cells == ()
 
 
 def test_of_two_older_revisions_the_newer_counts(tmp_path: Path, benchmark: Benchmark) -> None:
     predicted_store(tmp_path / "s", revised(benchmark, "evaluators", "knn", -1), right)
     newer = predicted_store(tmp_path / "s", revised(benchmark, "evaluators", "knn", 0), right)
     plan = planned(benchmark)
-    found = Staleness(plan, Store(tmp_path / "s"))
+    found = Outdatedness(plan, Store(tmp_path / "s"))
     older = [found.older(c.evaluation) for c in plan.cells if c.name.evaluator == "knn"]
     wanted = [c.evaluation for c in newer.cells if c.name.evaluator == "knn"]
     assert [record.key for record in older if record] == wanted
@@ -107,9 +109,9 @@ def test_numbers_of_two_revisions_have_no_mean(tmp_path: Path, tiny_file: Path) 
     plan, store = planned(both), Store(tmp_path / "s")
 
     def board() -> dict[str, tuple[tuple[int, ...], str]]:
-        found = Staleness(plan, store)
+        found = Outdatedness(plan, store)
         rows = build(plan, found.current, store.failure, older_of=found.older).rows
-        return {row.names["evaluator"]: (row.seeds, row.stale) for row in rows}
+        return {row.names["evaluator"]: (row.seeds, row.outdated) for row in rows}
 
     assert board() == {"linear": ((0, 1), ""), "knn": ((0, 1), "knn revision 0, now 1")}
     predicted_store(tmp_path / "s", first, right)
@@ -120,44 +122,44 @@ def test_show_marks_them_and_ranks_them_nowhere(
     tmp_path: Path, benchmark: Benchmark, bench: Bench
 ) -> None:
     predicted_store(tmp_path / "store", revised(benchmark, "methods", "rotnet", 0), right)
-    note = "§ stale: rotnet revision 0, now 1: backbench run --refresh stale"
+    note = "§ outdated: rotnet revision 0, now 1: backbench run --refresh outdated"
     out = bench("show").assert_ok().out
     assert note in " ".join(out.split())
     assert out.count("rotnet §") == 8
     assert "moco-v2 §" not in out
     assert r"rotnet \S{}" in bench("show", "--format", "latex").assert_ok().out
     rows = json.loads(bench("show", "--format", "json").assert_ok().out)["rows"]
-    assert {row["method"]: row.get("stale") for row in rows} == {
+    assert {row["method"]: row.get("outdated") for row in rows} == {
         "moco-v2": None,
         "rotnet": "rotnet revision 0, now 1",
     }
     header, *lines = bench("show", "--format", "csv").assert_ok().out.splitlines()
-    assert header.endswith(",stale")
+    assert header.endswith(",outdated")
     assert all(("rotnet revision 0" in line) == (",rotnet," in line) for line in lines)
     plan = planned(benchmark)
-    found = Staleness(plan, Store(tmp_path / "store"))
+    found = Outdatedness(plan, Store(tmp_path / "store"))
     board = build(plan, found.current, lambda _: None, older_of=found.older)
     ranked = {at for positions in extremes(board).values() for at in positions}
-    assert not [at for at in ranked if board.rows[at].stale]
-    # claims and rescoring go by what the plan asks for, never by what is stale
+    assert not [at for at in ranked if board.rows[at].outdated]
+    # claims and rescoring go by what the plan asks for, never by what is outdated
     text = bench("rescore", "--asr", "all-images", "--format", "json").assert_ok().out
     assert {r["method"] for r in json.loads(text)["rows"] if r["seeds"]} == {"moco-v2"}
 
 
-def test_what_was_counted_otherwise_is_stale_and_counted_again(
+def test_what_was_counted_otherwise_is_outdated_and_counted_again(
     tmp_path: Path, benchmark: Benchmark, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = predicted_store(tmp_path / "store", benchmark, right)
     store = Store(tmp_path / "store")
-    outcome = bench("run", "--refresh", "stale").assert_ok()
-    assert "nothing is stale" in outcome.err
+    outcome = bench("run", "--refresh", "outdated").assert_ok()
+    assert "nothing is outdated" in outcome.err
     assert "0 stages executed" in outcome.err
     monkeypatch.setattr("backbench.results.outdated.METRICS_VERSION", 2)
-    assert "§ stale: metrics version 1, now 2" in " ".join(bench("show").assert_ok().out.split())
-    found = Staleness(plan, store)
+    assert "§ outdated: metrics version 1, now 2" in " ".join(bench("show").assert_ok().out.split())
+    found = Outdatedness(plan, store)
     evaluations = [k for k, one in plan.stages.items() if one.kind is StageKind.EVALUATE]
     assert sorted(found.outdated()) == sorted(evaluations)
-    assert found.stale_part().cells == plan.cells
+    assert found.outdated_part().cells == plan.cells
     store.forget(evaluations[0])
     assert store.record(evaluations[0]) is None
-    assert sorted(Staleness(plan, store).outdated()) == sorted(evaluations[1:])
+    assert sorted(Outdatedness(plan, store).outdated()) == sorted(evaluations[1:])

@@ -1,4 +1,4 @@
-"""What an older version of a protocol card asked for is shown as stale, and redone on request."""
+"""What an older version of a protocol card asked for is shown as outdated, and redone on request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from backbench.data.classes import fingerprint
 from backbench.data.embedded import class_names
 from backbench.model import Plan, Stage, StageKind
 from backbench.plugin.registry import load_registry
-from backbench.results.outdated import Staleness
+from backbench.results.outdated import Outdatedness
 from backbench.store.store import Store
 
 CARD = """
@@ -30,7 +30,7 @@ encoder = "trained"
 selection = "last-epoch"
 rate = "typed"
 
-[pictures]
+[images]
 classes = CLASSES
 classes_sha256 = "PRINT"
 train = 96
@@ -88,14 +88,14 @@ def filled(tmp_path: Path, path: Path) -> Plan:
     return predicted_store(tmp_path / "store", load_benchmark(path, load_registry()), right)
 
 
-def reasons(found: Staleness, plan: Plan) -> dict[str, set[str]]:
-    """Return, by evaluator, why cells are stale; an empty reason is that of a current one."""
+def reasons(found: Outdatedness, plan: Plan) -> dict[str, set[str]]:
+    """Return, by evaluator, why cells are outdated; an empty reason is that of a current one."""
     said: dict[str, set[str]] = {}
     for cell in plan.cells:
         older = found.older(cell.evaluation)
         current = found.current(cell.evaluation)
         assert older is None or current is None
-        reason = older.facts["stale"] if older else "" if current else "missing"
+        reason = older.metadata["outdated"] if older else "" if current else "missing"
         said.setdefault(cell.name.evaluator, set()).add(reason)
     return said
 
@@ -125,13 +125,13 @@ def test_a_new_version_that_changes_no_key(
     cards["ours@2"] = cards["ours@1"]
     plan, store = planned(file(tmp_path, 2)), Store(tmp_path / "store")
     assert plan.stages.keys() == first.stages.keys()
-    found = Staleness(plan, store)
+    found = Outdatedness(plan, store)
     said = "protocol ours@1, now ours@2"
     assert reasons(found, plan) == {"linear": {said}, "knn": {said}}
     evaluations = {k for k, one in plan.stages.items() if one.kind is StageKind.EVALUATE}
     assert set(found.outdated()) == evaluations
-    assert found.stale_part().cells == plan.cells
-    assert f"§ stale: {said}" in " ".join(bench("show").assert_ok().out.split())
+    assert found.outdated_part().cells == plan.cells
+    assert f"§ outdated: {said}" in " ".join(bench("show").assert_ok().out.split())
     # only evaluations are made again: nothing else is said to be outdated
     assert not {plan.stages[key].kind for key in found.outdated()} - {StageKind.EVALUATE}
 
@@ -142,7 +142,7 @@ def test_a_new_version_that_changes_an_evaluator(
     first = filled(tmp_path, file(tmp_path, 1))
     cards["ours@2"] = cards["ours@1"].replace("k = 3", "k = 4")
     plan, store = planned(file(tmp_path, 2)), Store(tmp_path / "store")
-    found = Staleness(plan, store)
+    found = Outdatedness(plan, store)
     said = "protocol ours@1, now ours@2"
     assert reasons(found, plan) == {"linear": {said}, "knn": {said}}
     older = [found.older(cell.evaluation) for cell in plan.cells]
@@ -152,10 +152,10 @@ def test_a_new_version_that_changes_an_evaluator(
     # what the card has left alone keeps its key, and is stamped anew; the rest is made
     outdated = {plan.stages[key].plugin.name for key in found.outdated()}  # type: ignore[union-attr]
     assert outdated == {"linear"}
-    missing = set(found.stale_part().stages) - store.done()
+    missing = set(found.outdated_part().stages) - store.done()
     assert {plan.stages[key].kind for key in missing} == {StageKind.EVALUATE}
     out = " ".join(bench("show").assert_ok().out.split())
-    assert out.count(f"§ stale: {said}: backbench run --refresh stale") >= 1
+    assert out.count(f"§ outdated: {said}: backbench run --refresh outdated") >= 1
 
 
 def test_a_new_version_that_changes_the_trigger_and_the_count(
@@ -165,7 +165,7 @@ def test_a_new_version_that_changes_the_trigger_and_the_count(
     changed = cards["ours@1"].replace('{ blend = "composite" }', "{ opacity = 0.9 }")
     cards["ours@2"] = changed.replace('"other-classes"', '"all-images"')
     plan = planned(file(tmp_path, 2))
-    found = Staleness(plan, Store(tmp_path / "store"))
+    found = Outdatedness(plan, Store(tmp_path / "store"))
     said = "protocol ours@1, now ours@2"
     assert reasons(found, plan) == {"linear": {said}, "knn": {said}}
 
@@ -176,7 +176,7 @@ def test_of_two_older_versions_the_later_counts(tmp_path: Path, cards: dict[str,
     filled(tmp_path, file(tmp_path, 1))
     second = filled(tmp_path, file(tmp_path, 2))
     plan = planned(file(tmp_path, 3))
-    found = Staleness(plan, Store(tmp_path / "store"))
+    found = Outdatedness(plan, Store(tmp_path / "store"))
     assert reasons(found, plan)["knn"] == {"protocol ours@2, now ours@3"}
     older = [found.older(c.evaluation) for c in plan.cells if c.name.evaluator == "knn"]
     wanted = [c.evaluation for c in second.cells if c.name.evaluator == "knn"]
@@ -188,7 +188,7 @@ def test_a_card_that_was_changed_in_place(tmp_path: Path, cards: dict[str, str])
     cards["ours@1"] = cards["ours@1"].replace("k = 3", "k = 4")
     plan = planned(file(tmp_path, 1))
     said = "protocol ours@1, whose card has changed"
-    found = reasons(Staleness(plan, Store(tmp_path / "store")), plan)
+    found = reasons(Outdatedness(plan, Store(tmp_path / "store")), plan)
     assert found == {"linear": {said}, "knn": {said}}
 
 
@@ -200,7 +200,7 @@ def test_what_is_not_older(tmp_path: Path, cards: dict[str, str]) -> None:
     store = Store(tmp_path / "store")
     for path in (file(tmp_path, 1), file(tmp_path, 9, "theirs")):
         plan = planned(path)
-        assert reasons(Staleness(plan, store), plan) == current
+        assert reasons(Outdatedness(plan, store), plan) == current
     path = file(tmp_path, 1)
     text = path.read_text(encoding="utf-8").replace('protocol = "ours@1"\n', "")
     path.write_text(
@@ -208,16 +208,16 @@ def test_what_is_not_older(tmp_path: Path, cards: dict[str, str]) -> None:
         encoding="utf-8",
     )
     plan = planned(path)
-    assert reasons(Staleness(plan, store), plan) == current
+    assert reasons(Outdatedness(plan, store), plan) == current
     # made without a card, or by a backbench that did not say: taken as current
     other = tmp_path / "other"
     other.mkdir()
     filled(other, path)
     plan = planned(file(tmp_path, 2))
-    assert reasons(Staleness(plan, Store(other / "store")), plan) == current
+    assert reasons(Outdatedness(plan, Store(other / "store")), plan) == current
 
 
-def test_another_method_or_target_is_missing_and_not_stale(
+def test_another_method_or_target_is_missing_and_not_outdated(
     tmp_path: Path, cards: dict[str, str]
 ) -> None:
     filled(tmp_path, file(tmp_path, 1))
@@ -226,7 +226,7 @@ def test_another_method_or_target_is_missing_and_not_stale(
     text = path.read_text(encoding="utf-8").replace("value = 1.0", "value = 0.5")
     path.write_text(text, encoding="utf-8")
     plan = planned(path)
-    found = Staleness(plan, Store(tmp_path / "store"))
+    found = Outdatedness(plan, Store(tmp_path / "store"))
     for cell in plan.cells:
         attacked = cell.name.attack != "none"
         assert (found.older(cell.evaluation) is None) == attacked
@@ -244,19 +244,19 @@ def test_refreshing_stamps_anew_and_trains_nothing(
     before = {key: store.record(key) for key in store.done()}
     cards["ours@2"] = cards["ours@1"].replace("k = 3", "k = 4")
     path.write_text(path.read_text(encoding="utf-8").replace("ours@1", "ours@2"), encoding="utf-8")
-    assert "0 stages executed" not in bench(*run, "--refresh", "stale").assert_ok().err
+    assert "0 stages executed" not in bench(*run, "--refresh", "outdated").assert_ok().err
     plan = planned(path)
     for key, stage in plan.stages.items():
         record = store.record(key)
         assert record is not None
         if stage.kind is StageKind.EVALUATE:
-            assert record.facts["protocol"]["id"] == "ours@2"
+            assert record.metadata["protocol"]["id"] == "ours@2"
             was = before.get(key)
             assert was is None or was.files == record.files  # the same numbers, stamped anew
         else:
             assert before[key] == record  # not touched
     out = bench("show").assert_ok().out
-    assert "stale:" not in out
-    assert "nothing is stale" in bench(*run, "--refresh", "stale").assert_ok().err
+    assert "outdated:" not in out
+    assert "nothing is outdated" in bench(*run, "--refresh", "outdated").assert_ok().err
     why = bench("show", "--why", "attack=none,evaluator=knn").assert_ok().out
     assert "protocol: id ours@2, sha256 " in why

@@ -21,7 +21,7 @@ from backbench.model import Plan
 from backbench.plugin.registry import load_registry
 from backbench.report.tables import as_json, comma_separated, latex, markdown, print_board
 from backbench.results.leaderboard import Leaderboard, build, extremes
-from backbench.results.reported import with_reported
+from backbench.results.reported import add_reported
 from backbench.store.records import Record
 
 ASR = {"byol": 0.702, "moco-v2": 0.576}
@@ -66,7 +66,7 @@ def board_of(plan: Plan) -> Leaderboard:
 
 
 def test_only_rows_that_measure_the_same_have_figures(plan: Plan) -> None:
-    board = with_reported(board_of(plan), plan)
+    board = add_reported(board_of(plan), plan)
     found = {
         tuple(row.names[field] for field in ("method", "attack", "defense", "evaluator")): {
             metric: figure.value for metric, figure in row.reported.items()
@@ -90,7 +90,7 @@ def test_only_rows_that_measure_the_same_have_figures(plan: Plan) -> None:
 
 def test_figures_change_no_number_and_no_rank(plan: Plan) -> None:
     before = board_of(plan)
-    after = with_reported(before, plan)
+    after = add_reported(before, plan)
     assert extremes(after) == extremes(before)
     assert [replace(row, reported={}) for row in after.rows] == list(before.rows)
 
@@ -111,13 +111,13 @@ def test_what_is_not_the_same_has_none(text: str, old: str, new: str) -> None:
         changed += '[evaluators.linear-1pct]\nplugin = "linear"\nlabel_fraction = 0.01\n'
         changed += '[evaluators.linear-10pct]\nplugin = "linear"\nlabel_fraction = 0.1\n'
     plan = plan_of(changed)
-    board = with_reported(board_of(plan), plan)
+    board = add_reported(board_of(plan), plan)
     assert not any(row.reported for row in board.rows)
 
 
 def test_the_setting_tells_another_trigger(plan: Plan, text: str, tmp_path: Path) -> None:
     def settings(plan: Plan) -> set[str]:
-        board = with_reported(board_of(plan), plan)
+        board = add_reported(board_of(plan), plan)
         return {one.setting for row in board.rows for one in row.reported.values()}
 
     (made,) = settings(plan)
@@ -144,7 +144,7 @@ def test_the_setting_tells_another_trigger(plan: Plan, text: str, tmp_path: Path
 
 
 def test_every_form_shows_figure_and_source(plan: Plan) -> None:
-    board = with_reported(board_of(plan), plan)
+    board = add_reported(board_of(plan), plan)
     rows = tuple(row for row in board.rows if row.names["attack"] == "lorikeet-14")
     board = replace(board, rows=rows)
     out = io.StringIO()

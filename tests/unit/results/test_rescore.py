@@ -96,7 +96,7 @@ def test_as_recorded_is_what_was_recorded(plan: Plan, tmp_path: Path) -> None:
 
 def test_another_denominator_target_and_metric(plan: Plan, tmp_path: Path, bench: Bench) -> None:
     before = content(tmp_path)
-    names = load_benchmark(Path("benchmarks.toml"), load_registry()).facts["drawn"].classes
+    names = load_benchmark(Path("benchmarks.toml"), load_registry()).metadata["drawn"].classes
     said = ("rescore", "--format", "json", "--asr", "all-images", "--metric", "flip-rate")
     first = json.loads(bench(*said).assert_ok().out)
     second = json.loads(bench(*said, "--target", names[2]).assert_ok().out)
@@ -138,7 +138,7 @@ def test_every_form_says_that_it_was_rescored(plan: Plan, bench: Bench) -> None:
     ("arguments", "sentence"),
     [
         ((), "say what to count differently"),
-        (("--target", "no-such"), "data set 'drawn' has no class 'no-such'"),
+        (("--target", "no-such"), "dataset 'drawn' has no class 'no-such'"),
         (("--metric", "flip-rat"), "no metric is called 'flip-rat': did you mean 'flip-rate'?"),
         (("--asr", "all-images", "--store", "empty"), "no finished cell of 'tiny' to rescore"),
     ],
@@ -174,7 +174,7 @@ def test_heads_are_rescored_one_by_one(plan: Plan, tmp_path: Path) -> None:
     write_predictions(path, heads)
     record_file = tmp_path / "store" / "records" / f"{key}.json"
     record = json.loads(record_file.read_text(encoding="utf-8"))
-    record["facts"]["heads"] = ["k=1", "k=50"]
+    record["metadata"]["heads"] = ["k=1", "k=50"]
     record_file.write_text(json.dumps(record), encoding="utf-8")
     found = Rescorer(store, Rescoring("all-images")).record(key)
     assert found is not None
@@ -183,12 +183,12 @@ def test_heads_are_rescored_one_by_one(plan: Plan, tmp_path: Path) -> None:
     assert found.metrics["asr@k=50"] == pytest.approx((triggered == CLASSES - 1).mean())
 
 
-def test_what_was_rescored_is_known_on_every_picture(plan: Plan, tmp_path: Path) -> None:
+def test_what_was_rescored_is_known_on_every_image(plan: Plan, tmp_path: Path) -> None:
     key = attacked(plan)
     rescorer = Rescorer(Store(tmp_path / "store"), Rescoring("all-images", target=None))
     found, record = rescorer.outcomes(key, ""), rescorer.record(key)
     assert record is not None
-    assert len(found["asr"].pictures) == len(found["accuracy/clean"].pictures)
+    assert len(found["asr"].images) == len(found["accuracy/clean"].images)
     for metric, value in record.metrics.items():
         assert found[metric].hits.mean() * found[metric].scale == pytest.approx(value)
     assert rescorer.outcomes("no such", "") == {}
@@ -207,7 +207,7 @@ def test_damaged_predictions_are_named(plan: Plan, tmp_path: Path) -> None:
 # -- metrics of plugins ------------------------------------------------------------------------
 
 
-def recognised(labels: Any, clean: Any, triggered: Any, target: Any, classes: int) -> float | None:
+def recognized(labels: Any, clean: Any, triggered: Any, target: Any, classes: int) -> float | None:
     assert labels.dtype == clean.dtype == np.int64
     assert classes == CLASSES
     return None if triggered is None else float((triggered == labels).sum())
@@ -230,12 +230,12 @@ def metric(name: str, target: str = "", **more: Any) -> MetricInfo:
 class Plugin:
     @hookimpl
     def register_metrics(self) -> Any:
-        yield metric("recognised", title="Known", decimals=0)
+        yield metric("recognized", title="Known", decimals=0)
         yield metric("impossible")
         yield metric("broken")
         yield metric("absent")
         yield metric("class", f"{__name__}:Plugin")
-        yield metric("asr", f"{__name__}:recognised")
+        yield metric("asr", f"{__name__}:recognized")
 
 
 @pytest.fixture
@@ -251,17 +251,17 @@ def found(registry: Registry, name: str) -> Registered:
 
 def test_a_plugin_adds_a_metric(plan: Plan, tmp_path: Path, registry: Registry) -> None:
     store = Store(tmp_path / "store")
-    how = Rescoring(metrics=(found(registry, "recognised"),))
-    assert how.line == "rescored: with recognised of other 1.0"
+    how = Rescoring(metrics=(found(registry, "recognized"),))
+    assert how.line == "rescored: with recognized of other 1.0"
     (column,) = how.columns
-    assert (column.metric, column.title, column.decimals) == ("recognised", "Known", 0)
+    assert (column.metric, column.title, column.decimals) == ("recognized", "Known", 0)
     record = Rescorer(store, how).record(attacked(plan))
     assert record is not None
-    assert record.metrics["recognised"] == record.metrics["accuracy/triggered"] * 8 * CLASSES
+    assert record.metrics["recognized"] == record.metrics["accuracy/triggered"] * 8 * CLASSES
     plain = next(cell.evaluation for cell in plan.cells if cell.name.attack == "none")
     without = Rescorer(store, how).record(plain)
     assert without is not None
-    assert "recognised" not in without.metrics
+    assert "recognized" not in without.metrics
 
 
 @pytest.mark.parametrize(

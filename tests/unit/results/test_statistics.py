@@ -22,16 +22,16 @@ from backbench.results.statistics import (
 )
 
 
-def hits_of(rates: list[float], pictures: int = 200, seed: int = 0) -> NDArray[np.int8]:
+def hits_of(rates: list[float], images: int = 200, seed: int = 0) -> NDArray[np.int8]:
     rng = np.random.default_rng(seed)
-    return (rng.random((len(rates), pictures)) < np.array(rates)[:, None]).astype(np.int8)
+    return (rng.random((len(rates), images)) < np.array(rates)[:, None]).astype(np.int8)
 
 
 def sample(hits: NDArray[np.int8], scale: float = 1.0) -> Sample:
     seeds = range(len(hits))
     values = {seed: float(hits[seed].mean()) * scale for seed in seeds}
-    pictures = np.arange(hits.shape[1])
-    return sample_of(values, {seed: Outcome(hits[seed], pictures, scale) for seed in seeds})
+    images = np.arange(hits.shape[1])
+    return sample_of(values, {seed: Outcome(hits[seed], images, scale) for seed in seeds})
 
 
 def test_one_seed_has_no_spread() -> None:
@@ -56,36 +56,36 @@ def test_nothing_is_an_error() -> None:
         summarize([])
 
 
-# -- the error of a mean over seeds and pictures -----------------------------------------------
+# -- the error of a mean over seeds and images -----------------------------------------------
 
 
 def test_mean_squares_of_a_table_made_by_hand() -> None:
-    # Means of the seeds 2, 4; of the pictures 1, 3, 5: A = 6, B = 8, nothing is left.
+    # Means of the seeds 2, 4; of the images 1, 3, 5: A = 6, B = 8, nothing is left.
     error = error_over_both(np.array([[0, 2, 4], [2, 4, 6]]))
     assert error.seeds == pytest.approx(6 / 6)
-    assert error.pictures == pytest.approx(8 / 6)
+    assert error.images == pytest.approx(8 / 6)
     assert error.least == pytest.approx(0, abs=1e-9)
     half = stats.t.ppf(0.975, 1 / (6 / 14)) * np.sqrt(14 / 6)
     assert error.half_width() == pytest.approx(half)
 
 
-def test_without_seeds_that_differ_it_is_the_bootstrap_over_pictures() -> None:
-    """Every seed says the same: what is left is the error of one sample of pictures."""
+def test_without_seeds_that_differ_it_is_the_bootstrap_over_images() -> None:
+    """Every seed says the same: what is left is the error of one sample of images."""
     one = hits_of([0.3], 150)
     error = error_over_both(np.repeat(one, 4, axis=0))
     drawn = stats.bootstrap(
         (one[0].astype(float),), np.mean, n_resamples=4000, rng=np.random.default_rng(0)
     )
     assert error.seeds == 0
-    assert np.sqrt(error.pictures) == pytest.approx(stats.sem(one[0]))
-    assert np.sqrt(error.pictures) == pytest.approx(float(drawn.standard_error), rel=0.05)
+    assert np.sqrt(error.images) == pytest.approx(stats.sem(one[0]))
+    assert np.sqrt(error.images) == pytest.approx(float(drawn.standard_error), rel=0.05)
     assert error.p_value(0.1) == pytest.approx(2 * stats.norm.sf(0.1 / stats.sem(one[0])))
     low, high = drawn.confidence_interval
     assert float(error.half_width()) == pytest.approx((high - low) / 2, rel=0.05)
 
 
 def test_where_only_seeds_differ_it_is_students_t_over_seeds() -> None:
-    """All pictures of a seed are alike: the table says no more than its margin."""
+    """All images of a seed are alike: the table says no more than its margin."""
     means = np.array([0.2, 0.5, 0.6])
     both, seeds = error_over_both(np.repeat(means[:, None], 50, axis=1)), error_over_seeds(means)
     assert both.half_width() == pytest.approx(seeds.half_width())
@@ -93,12 +93,12 @@ def test_where_only_seeds_differ_it_is_students_t_over_seeds() -> None:
 
 
 def test_p_values_by_drawing_both_errors() -> None:
-    """The seeds' t and the pictures' normal error, added by chance a million times."""
+    """The seeds' t and the images' normal error, added by chance a million times."""
     error = error_over_both(hits_of([0.3, 0.5, 0.4]))
     rng = np.random.default_rng(0)
     drawn = rng.standard_t(2, 10**6) * np.sqrt(error.seeds)
-    drawn += rng.normal(0, np.sqrt(error.pictures + 0.001), 10**6)
-    both = Error(error.seeds, error.pictures + 0.001, 0.0, 3)
+    drawn += rng.normal(0, np.sqrt(error.images + 0.001), 10**6)
+    both = Error(error.seeds, error.images + 0.001, 0.0, 3)
     for mean in (0.1, 0.3, 1.0):
         assert both.p_value(mean) == pytest.approx(np.mean(np.abs(drawn) > mean), rel=0.05)
         assert both.p_value(-mean) == both.p_value(mean)
@@ -119,8 +119,8 @@ def test_a_p_value_is_not_below_five_percent_before_the_interval_is_beyond_0() -
         assert error.p_value(error.half_width()) > 0.05 - 1e-9
 
 
-def test_three_pictures_in_three_seeds_are_no_proof() -> None:
-    """One picture each, all in one direction: the seeds agree fully, and yet it is a coin thrice."""
+def test_three_images_in_three_seeds_are_no_proof() -> None:
+    """One image each, all in one direction: the seeds agree fully, and yet it is a coin thrice."""
     hits = np.zeros((3, 300), np.int8)
     hits[[0, 1, 2], [10, 20, 30]] = 1
     error = error_over_both(hits)
@@ -134,7 +134,7 @@ def test_what_never_or_always_happens_is_not_certain(value: int) -> None:
     assert found.ci95 == pytest.approx((100 * exact.low, 100 * exact.high))
 
 
-def test_no_difference_on_any_picture_is_not_certain_either() -> None:
+def test_no_difference_on_any_image_is_not_certain_either() -> None:
     hits = hits_of([0.3, 0.5, 0.4])
     found = summarize(paired(sample(hits), sample(hits)))
     assert found.ci95 is not None
@@ -144,7 +144,7 @@ def test_no_difference_on_any_picture_is_not_certain_either() -> None:
 def test_a_count_is_its_rate_scaled() -> None:
     hits = hits_of([0.3, 0.5, 0.4])
     rate, count = summarize(sample(hits)), summarize(sample(hits, 200))
-    assert rate.over == "seeds and pictures"
+    assert rate.over == "seeds and images"
     assert rate.ci95 is not None
     assert count.ci95 == pytest.approx([200 * end for end in rate.ci95])
 
@@ -195,26 +195,26 @@ def simulated(
     seeds: int,
     rate: float,
     of_seeds: float,
-    of_pictures: float,
+    of_images: float,
     *,
     of: np.random.Generator,
-    pictures: int = 100,
+    images: int = 100,
 ) -> NDArray[np.int8]:
-    """Draw outcomes of many benchmarks, (6000 / seeds, seeds, pictures); the rate is the truth.
+    """Draw outcomes of many benchmarks, (6000 / seeds, seeds, images); the rate is the truth.
 
-    A picture is hit where normal numbers of the seed, of the picture and of both exceed a bound:
+    An image is hit where normal numbers of the seed, of the image and of both exceed a bound:
     their standard deviations are given, the last one's is 1.
     """
     repeats = 6000 // seeds
-    shape = (repeats, seeds, pictures)
-    bound = stats.norm.ppf(rate) * np.sqrt(1 + of_seeds**2 + of_pictures**2)
+    shape = (repeats, seeds, images)
+    bound = stats.norm.ppf(rate) * np.sqrt(1 + of_seeds**2 + of_images**2)
     latent = of.standard_normal(shape, dtype=np.float32)
     latent += of.normal(0, of_seeds, (repeats, seeds, 1)) if of_seeds else 0
-    latent += of.normal(0, of_pictures, (repeats, 1, pictures)) if of_pictures else 0
+    latent += of.normal(0, of_images, (repeats, 1, images)) if of_images else 0
     return (latent + bound > 0).astype(np.int8)
 
 
-#: Standard deviation between seeds and between pictures; from "only pictures differ" to "seeds do".
+#: Standard deviation between seeds and between images; from "only images differ" to "seeds do".
 SPREADS = [(0.0, 1.0), (0.05, 1.0), (0.1, 1.0), (0.2, 1.0), (0.3, 1.0), (0.3, 0.3)]
 
 
@@ -239,7 +239,7 @@ def test_intervals_of_skewed_rates_cover_the_truth(rate: float) -> None:
     rng = np.random.default_rng(0)
     covered, plain = [], []
     for seeds in (3, 5):
-        hits = simulated(seeds, rate, 0.3, 0.3, of=rng, pictures=400)
+        hits = simulated(seeds, rate, 0.3, 0.3, of=rng, images=400)
         mean, half = hits.mean(axis=(1, 2)), error_over_both(hits).half_width()
         for bounds, found in (((0, 1), covered), (None, plain)):
             low, high = interval(mean, half, bounds)
@@ -249,8 +249,8 @@ def test_intervals_of_skewed_rates_cover_the_truth(rate: float) -> None:
     assert np.mean(plain) < np.mean(covered) - 0.01
 
 
-def test_an_interval_over_seeds_alone_does_not_cover_other_pictures() -> None:
-    """Why pictures are in it: of the truth of all pictures, Student's t over seeds knows little."""
+def test_an_interval_over_seeds_alone_does_not_cover_other_images() -> None:
+    """Why images are in it: of the truth of all images, Student's t over seeds knows little."""
     hits = simulated(5, 0.5, 0.05, 1.0, of=np.random.default_rng(0))
     means = hits.mean(axis=2)
     half = error_over_seeds(means).half_width()
@@ -270,7 +270,7 @@ def test_a_percentile_bootstrap_of_three_seeds_does_not_cover() -> None:
 # -- pairs, effects, families ------------------------------------------------------------------
 
 
-def test_pairs_are_of_the_same_seeds_and_pictures() -> None:
+def test_pairs_are_of_the_same_seeds_and_images() -> None:
     one, other = sample(hits_of([0.3, 0.5, 0.4])), sample(hits_of([0.2, 0.4], seed=1))
     found = paired(one, other)
     assert found.seeds == (0, 1)
@@ -281,7 +281,7 @@ def test_pairs_are_of_the_same_seeds_and_pictures() -> None:
     assert found.values == pytest.approx(found.hits.mean(axis=1))
 
 
-def test_other_pictures_are_paired_by_seed_only() -> None:
+def test_other_images_are_paired_by_seed_only() -> None:
     one, other = sample(hits_of([0.3, 0.5], 200)), sample(hits_of([0.3, 0.5], 100))
     assert paired(one, other).hits is None
     assert paired(one, sample(hits_of([0.2, 0.4]), 200)).hits is None

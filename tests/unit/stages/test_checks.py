@@ -63,11 +63,11 @@ def again(store: Store, stage: Stage) -> None:
     run_stage(stage, store, load_registry(), "cpu", lambda *_: None)
 
 
-def changed(store: Store, key: str, **facts: Any) -> None:
+def changed(store: Store, key: str, **metadata: Any) -> None:
     """Change what the record of a stage says."""
     path = store.root / "records" / f"{key}.json"
     content = json.loads(path.read_text(encoding="utf-8"))
-    content["facts"] |= facts
+    content["metadata"] |= metadata
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
@@ -87,7 +87,7 @@ def of_another_class(store: Store, key: str) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
-def with_an_untouched_picture(store: Store, key: str) -> None:
+def with_an_untouched_image(store: Store, key: str) -> None:
     path = store.artifact(key) / "train.jsonl"
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     own = {line["index"] for line in lines}
@@ -98,14 +98,14 @@ def with_an_untouched_picture(store: Store, key: str) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (without_a_line("train"), r"lists 23 poisoned pictures, .* announce 24 of 96"),
-        (of_another_class, "train.jsonl gives pictures other classes than the data set"),
-        (with_an_untouched_picture, "the poisoned pictures are not those that train.jsonl lists"),
+        (without_a_line("train"), r"lists 23 poisoned images, .* announce 24 of 96"),
+        (of_another_class, "train.jsonl gives images other classes than the dataset"),
+        (with_an_untouched_image, "the poisoned images are not those that train.jsonl lists"),
         (lambda store, key: changed(store, key, target=1), r"target 1 \(.*options mean 0 \("),
         (lambda store, key: changed(store, key, target_name="no"), "calls class 0 'no', and its"),
-        (lambda store, key: changed(store, key, poisons=25), "poisons = 25, .* it is 24"),
+        (lambda store, key: changed(store, key, poisons=25), "poisons = 25; .* it is 24"),
     ],
-    ids=["line", "class", "picture", "target", "name", "count"],
+    ids=["line", "class", "image", "target", "name", "count"],
 )
 def test_a_changed_poison_is_not_trained_on(
     plan: Plan, store: Store, change: Change, said: str
@@ -141,7 +141,7 @@ def evaluation(plan: Plan) -> Stage:
             lambda store, key: changed(store, key, target=1),
             r"made for target 0 \(.*\), and its record says 1 \(",
         ),
-        (without_a_line("val"), r"val.jsonl \(31 lines\) is not of the 32 pictures"),
+        (without_a_line("val"), r"val.jsonl \(31 lines\) is not of the 32 images"),
     ],
     ids=["target", "manifest"],
 )
@@ -169,4 +169,4 @@ def test_a_healthy_cell_has_no_flag(plan: Plan, made: Path) -> None:
     for key in plan.stages:
         record = Store(made).record(key)
         assert record is not None
-        assert "flags" not in record.facts
+        assert "flags" not in record.metadata

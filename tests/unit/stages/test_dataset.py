@@ -1,4 +1,4 @@
-"""The decoded pictures of a data set of photographs, from its stage to training."""
+"""The decoded images of a dataset of photographs, from its stage to training."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from backbench.poison.poisoning import read_manifest, stamp
 from backbench.stages import dataset as stage_module
 from backbench.stages.inputs import (
     clean_images,
-    facts_of,
+    metadata_of,
     poison_of,
-    poisoned_pictures,
+    poisoned_images,
     training_images,
 )
 from backbench.stages.renewal import outdated
@@ -62,20 +62,20 @@ evaluators = "knn"
 TRAIN = 12
 
 
-class Pictures:
-    """The files' own pictures, with the labels and names of another set."""
+class Images:
+    """The files' own images, with the labels and names of another set."""
 
     pixels = None
 
-    def __init__(self, pictures: list[Pixels], named: ImageSet) -> None:
-        self._pictures = pictures
+    def __init__(self, images: list[Pixels], named: ImageSet) -> None:
+        self._images = images
         self.labels, self.sources = named.labels, named.sources
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     def image(self, index: int) -> Pixels:
-        return self._pictures[index]
+        return self._images[index]
 
 
 class World:
@@ -105,8 +105,8 @@ class World:
             if stage.kind in kinds:
                 run_stage(stage, self.store, self.registry, "cpu", lambda *_: None)
 
-    def picture(self, index: int) -> Pixels:
-        """Return a training picture's file."""
+    def image(self, index: int) -> Pixels:
+        """Return a training image's file."""
         name, number = ("cat", "dog")[index // (TRAIN // 2)], index % (TRAIN // 2)
         return np.array(Image.open(self.folder / "pets" / "train" / name / f"{number}.png"))
 
@@ -141,7 +141,7 @@ def test_training_reads_no_file_again(world: World) -> None:
     plan = world.plan()
     world.run(plan, *BOTH)
     task = world.task(plan, StageKind.PRETRAIN)
-    expected = [world.picture(index) for index in range(TRAIN)]
+    expected = [world.image(index) for index in range(TRAIN)]
     (world.folder / "pets").rename(world.folder / "gone")
     clean, train = clean_images(task, "train"), training_images(task)
     assert isinstance(clean, MappedImages)
@@ -163,10 +163,10 @@ def test_a_trigger_is_put_on_the_file_and_made_smaller_with_it(world: World) -> 
     world.run(plan, *BOTH)
     task, fit = world.task(plan, StageKind.PRETRAIN), ShortSide(20)
     implementation, options, _ = task.plugin_of("poison")
-    attack = implementation(options, facts_of(task))
-    files = [world.picture(index) for index in range(TRAIN)]
-    originals = Pictures(files, clean_images(task, "train"))
-    train, poisoned = training_images(task), poisoned_pictures(task.input("poison"))
+    attack = implementation(options, metadata_of(task))
+    files = [world.image(index) for index in range(TRAIN)]
+    originals = Images(files, clean_images(task, "train"))
+    train, poisoned = training_images(task), poisoned_images(task.input("poison"))
     for index in range(TRAIN):
         expected = files[index]
         if index in poisoned:
@@ -178,13 +178,13 @@ def test_a_trigger_is_put_on_the_file_and_made_smaller_with_it(world: World) -> 
 
 
 @pytest.mark.parametrize("option", ["", "cache = 20", "resize = 24"])
-def test_pictures_stamped_when_asked_for_are_those_of_the_stage(world: World, option: str) -> None:
+def test_images_stamped_when_asked_for_are_those_of_the_stage(world: World, option: str) -> None:
     plan = world.plan(option)
     world.run(plan, *BOTH)
     task = world.task(plan, StageKind.POISON)
     implementation, options, _ = task.plugin()
-    poison = poison_of(task, implementation(options, facts_of(task)))
-    stored, lazy = poisoned_pictures(task.folder), Overlay(clean_images(task, "train"), poison)
+    poison = poison_of(task, implementation(options, metadata_of(task)))
+    stored, lazy = poisoned_images(task.folder), Overlay(clean_images(task, "train"), poison)
     assert list(poison) == sorted(stored)
     trained = training_images(world.task(plan, StageKind.PRETRAIN))
     for index in range(TRAIN):
@@ -203,9 +203,7 @@ def test_only_a_number_of_pixels_is_in_the_key(world: World) -> None:
 VALUES = ('"auto"', '"full"', '"off"', "20", "24")
 
 
-def test_pictures_that_are_asked_for_later_are_decoded_then(
-    world: World, decoded: list[str]
-) -> None:
+def test_images_that_are_asked_for_later_are_decoded_then(world: World, decoded: list[str]) -> None:
     off, full = world.plan('cache = "off"'), world.plan('cache = "full"')
     world.run(off, *BOTH)
     task = world.task(off, StageKind.PRETRAIN)
@@ -279,18 +277,18 @@ def test_cores_of_other_workers_are_lent(world: World) -> None:
     assert stage_module._cores(task) == (*sorted(os.sched_getaffinity(0)), 900, 901)
 
 
-def test_a_picture_that_changes_while_it_is_read(world: World) -> None:
+def test_a_image_that_changes_while_it_is_read(world: World) -> None:
     plan = world.plan()
     victim = world.folder / "pets" / "train" / "dog" / "0.png"
     Image.new("RGB", (32, 30)).save(victim)
-    with pytest.raises(DataError, match="was changed while the data set was read: run again"):
+    with pytest.raises(DataError, match="was changed while the dataset was read: run again"):
         world.run(plan, StageKind.DATASET)
     assert world.store.done() == set()
     world.run(world.plan(), StageKind.DATASET)
     assert len(world.store.done()) == 1
 
 
-def test_verify_names_damaged_pictures(world: World) -> None:
+def test_verify_names_damaged_images(world: World) -> None:
     plan = world.plan()
     world.run(plan, StageKind.DATASET)
     file = next(world.store.root.rglob("train.safetensors"))
@@ -311,9 +309,9 @@ def test_plan_tells_the_bytes(world: World, option: str) -> None:
     task = world.task(plan, StageKind.DATASET)
     form, told = costs.disk[task.stage.key]
     files = {one.name: one.stat().st_size for one in task.folder.iterdir()}
-    assert form == "decoded pictures"
+    assert form == "decoded images"
     assert ("train.safetensors" in files) == (option != 'cache = "off"')
-    assert abs(told - sum(files.values())) < 2500  # headers; the index is reckoned at 40 a picture
+    assert abs(told - sum(files.values())) < 2500  # headers; the index is reckoned at 40 an image
     assert not any("decoded at every epoch" in note for note in costs.notes)
 
 

@@ -25,7 +25,7 @@ from backbench.store.store import Store
 
 @pytest.fixture
 def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
-    """Return a repair stage of the tiny benchmark, with 20 pictures for a training set."""
+    """Return a repair stage of the tiny benchmark, with 20 images for a training set."""
     registry = load_registry()
     path = tmp_path / "b.toml"
     path.write_text(tiny(), encoding="utf-8")
@@ -43,7 +43,7 @@ def test_the_seed_is_nobody_elses(task: Task) -> None:
     assert seed != task.seed
 
 
-def test_the_same_fraction_is_the_same_pictures(task: Task) -> None:
+def test_the_same_fraction_is_the_same_images(task: Task) -> None:
     one, two = (repair.context_of(task).clean(0.5).images for _ in range(2))
     assert one.sources == two.sources
     assert len(one) == 10
@@ -73,7 +73,7 @@ def test_the_manifest_says_who_is_not_trusted(
 
 
 class Suspicious(Defense):
-    """Asks for clean pictures twice, and drops the pictures that its options name."""
+    """Asks for clean images twice, and drops the images that its options name."""
 
     def sanitize(self, encoder, images, context):
         context.clean(0.1)
@@ -95,7 +95,7 @@ def test_scores_are_held_against_the_manifest(
     lines = [json.dumps({**mark, "index": i, "opacity": 1.0, "seed": 0}) for i in (3, 7)]
     (tmp_path / "train.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     outcome = sanitize.run(task)
-    assert outcome.facts == {"images": 20, "dropped": 2, "clean_fraction": 0.25}
+    assert outcome.metadata == {"images": 20, "dropped": 2, "clean_fraction": 0.25}
     assert outcome.metrics["detection/clean_lost"] == (1 if poisoned else 2)
     assert outcome.metrics.get("detection/recall") == (0.5 if poisoned else None)
     assert ("detection/auroc" in outcome.metrics) == poisoned

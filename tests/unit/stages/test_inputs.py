@@ -19,19 +19,19 @@ from backbench.store.store import Store
 KEY = "d" * 32
 
 
-def pictures(root: Path, grey: int) -> None:
+def images(root: Path, gray: int) -> None:
     for split in ("train", "val"):
         for name in ("a", "b"):
             folder = root / split / name
             folder.mkdir(parents=True)
             for side in (9, 12):  # of two sizes: not kept in the store
-                Image.new("RGB", (side, side), (grey, grey, grey)).save(folder / f"{side}.png")
+                Image.new("RGB", (side, side), (gray, gray, gray)).save(folder / f"{side}.png")
 
 
-def test_pictures_are_read_where_they_lie_now(tmp_path: Path) -> None:
-    """A data set keeps its key when it moves; what its old place holds now is another matter."""
-    for name, grey in (("old", 255), ("new", 50)):
-        pictures(tmp_path / name, grey)
+def test_images_are_read_where_they_lie_now(tmp_path: Path) -> None:
+    """A dataset keeps its key when it moves; what its old place holds now is another matter."""
+    for name, gray in (("old", 255), ("new", 50)):
+        images(tmp_path / name, gray)
     store = Store(tmp_path / "store")
     store.prepare()
     plugin = {

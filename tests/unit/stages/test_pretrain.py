@@ -23,7 +23,7 @@ from backbench.store.store import Store
 def plan(tmp_path: Path) -> Plan:
     """Return the tiny benchmark with a k-NN check an epoch."""
     path = tmp_path / "b.toml"
-    text = tiny().replace("queue = 64", 'queue = 64\nknn_checks = 2\nprecision = "fp32"')
+    text = tiny().replace("queue = 64", 'queue = 64\nknn_evaluations = 2\nprecision = "fp32"')
     path.write_text(text, encoding="utf-8")
     return make_plan(load_benchmark(path, load_registry()), {"drawn": "content"})
 
@@ -55,9 +55,9 @@ def test_the_log_of_a_poisoned_encoder_tells_what_its_trigger_does(
         assert entry.keys() == plain | {"knn_accuracy_triggered", "knn_asr"}
         assert 0 <= entry["knn_asr"] <= 1
     for record, _, log in found.values():
-        assert record.facts["last"] == log[-1]
-        assert record.facts["arithmetic"]["precision"] == "fp32"
-        assert record.facts["arithmetic"]["devices"] == 1
+        assert record.metadata["last"] == log[-1]
+        assert record.metadata["arithmetic"]["precision"] == "fp32"
+        assert record.metadata["arithmetic"]["devices"] == 1
     assert not list((tmp_path / "s").glob("checkpoints/*"))
 
     monkeypatch.setattr(pretrain, "_trigger", lambda _: None)

@@ -9,18 +9,18 @@ import pytest
 
 from backbench.model import Cell, CellName, Plan
 from backbench.results.leaderboard import build
-from backbench.store.flags import Flag, Raised, as_facts, carried, raised_in
+from backbench.store.flags import Flag, Raised, as_metadata, carried, raised_in
 from backbench.store.records import Record
 
 FLAG = Flag("probe-at-chance", "train longer")
 
 
-def record(key: str, inputs: tuple[str, ...] = (), **facts: Any) -> Record:
+def record(key: str, inputs: tuple[str, ...] = (), **metadata: Any) -> Record:
     return Record(
         key=key,
         stage={"inputs": {f"role {one}": one for one in inputs}},
         label=f"stage {key}",
-        facts=facts,
+        metadata=metadata,
         metrics={"accuracy/clean": 0.5} if key.startswith("evaluate") else {},
         wall_s=0,
         cpu_s=0,
@@ -40,8 +40,8 @@ def records() -> dict[str, Record]:
         ("evaluate repaired", ("repaired", "flagged"), []),
         ("evaluate patch", ("healthy",), []),
     ):
-        facts = carried(f"stage {key}", as_facts(own), [made[one] for one in inputs])
-        made[key] = record(key, inputs, **facts)
+        metadata = carried(f"stage {key}", as_metadata(own), [made[one] for one in inputs])
+        made[key] = record(key, inputs, **metadata)
     return made
 
 
@@ -50,8 +50,8 @@ RAISED = Raised("stage flagged", *FLAG)
 
 
 def test_a_record_without_flags_says_nothing_of_them() -> None:
-    assert as_facts([]) == {}
-    assert RECORDS["healthy"].facts == {}
+    assert as_metadata([]) == {}
+    assert RECORDS["healthy"].metadata == {}
     assert carried("one", {"images": 3}, [RECORDS["data"]]) == {"images": 3}
 
 
@@ -80,9 +80,11 @@ def test_rows_carry_the_flags_of_their_seeds_and_of_their_control() -> None:
     assert all(row.complete for row in board.rows)
 
 
-@pytest.mark.parametrize("facts", [{"flags": 3}, {"flags": ["x", None]}, {"flags": {"name": "x"}}])
-def test_what_a_stranger_wrote_there_is_no_flag(facts: Mapping[str, Any]) -> None:
-    assert raised_in(record("one", **facts)) == ()
+@pytest.mark.parametrize(
+    "metadata", [{"flags": 3}, {"flags": ["x", None]}, {"flags": {"name": "x"}}]
+)
+def test_what_a_stranger_wrote_there_is_no_flag(metadata: Mapping[str, Any]) -> None:
+    assert raised_in(record("one", **metadata)) == ()
 
 
 def test_a_terminal_is_not_told_to_do_things() -> None:

@@ -16,12 +16,12 @@ from backbench.store.store import LAYOUT, Store, hash_files, write_atomically
 KEY = "0123456789abcdef" * 2
 
 
-def record(key=KEY, **facts):
+def record(key=KEY, **metadata):
     return Record(
         key=key,
         stage={"kind": "dataset", "plugin": None, "seed": None, "inputs": {}, "content": ""},
         label="dataset drawn",
-        facts=facts,
+        metadata=metadata,
         metrics={"asr": 0.25},
         wall_s=1.5,
         cpu_s=1.0,
@@ -37,10 +37,10 @@ def store(tmp_path):
     return made
 
 
-def publish(store, text="content", **facts):
+def publish(store, text="content", **metadata):
     with store.writing(KEY) as folder:
         (folder / "file.txt").write_text(text)
-        store.publish(folder, record(**facts))
+        store.publish(folder, record(**metadata))
 
 
 def test_reading_creates_nothing(tmp_path):
@@ -93,7 +93,7 @@ def test_the_first_to_publish_stays(store):
 
 def test_an_artifact_without_a_record_is_done_again(store):
     store.artifact(KEY).mkdir()
-    (store.artifact(KEY) / "stale.txt").write_text("of a run that was killed between the two")
+    (store.artifact(KEY) / "outdated.txt").write_text("of a run that was killed between the two")
     assert store.done() == set()
     publish(store)
     assert [path.name for path in store.artifact(KEY).iterdir()] == ["file.txt"]

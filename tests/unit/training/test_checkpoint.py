@@ -29,7 +29,7 @@ SMALL = {
     "batch_size": 16,
     "last_batch": "keep",
     "checkpoint_minutes": 0,
-    "knn_checks": 2,
+    "knn_evaluations": 2,
 }
 FLAT = {"name": "constant", "milestones": (), "warmup_steps": 0}
 SGD, ADAM = {"name": "sgd", "lr": 0.05}, {"name": "adam", "lr": 1e-3}
@@ -39,21 +39,21 @@ METHODS = {
         MoCo,
         MoCoOptions,
         # a queue that a batch does not divide, so that its place matters
-        {"queue": 40, "dim": 8, "norm_groups": 2, "optimiser": SGD, "momentum": 0.9},
+        {"queue": 40, "dim": 8, "norm_groups": 2, "optimizer": SGD, "momentum": 0.9},
     ),
-    "moco-adam": (MoCo, MoCoOptions, {"queue": 40, "dim": 8, "optimiser": ADAM}),
+    "moco-adam": (MoCo, MoCoOptions, {"queue": 40, "dim": 8, "optimizer": ADAM}),
     "byol-adam": (
         BYOL,
         BYOLOptions,
-        {"dim": 8, "hidden": 16, "schedule": FLAT, "optimiser": ADAM, "norm_groups": 2},
+        {"dim": 8, "hidden": 16, "schedule": FLAT, "optimizer": ADAM, "norm_groups": 2},
     ),
     "jigsaw-sgd": (
         Jigsaw,
         JigsawOptions,
         {"resize": 0, "cell": 10, "tile": 8, "jitter": 2, "permutations": 8, "schedule": FLAT},
     ),
-    "rotnet-sgd": (RotNet, RotNetOptions, {"schedule": FLAT, "optimiser": SGD}),
-    "rotnet-adam": (RotNet, RotNetOptions, {"schedule": FLAT, "optimiser": ADAM}),
+    "rotnet-sgd": (RotNet, RotNetOptions, {"schedule": FLAT, "optimizer": SGD}),
+    "rotnet-adam": (RotNet, RotNetOptions, {"schedule": FLAT, "optimizer": ADAM}),
 }
 
 
@@ -165,9 +165,9 @@ def test_another_trainings_state_is_not_used(
     with pytest.raises(StoppedError):
         train("rotnet-sgd", small_images, path, 2)
     with caplog.at_level(logging.WARNING):
-        encoder, _ = train("rotnet-sgd", small_images, path, optimiser={"lr": 0.06})
+        encoder, _ = train("rotnet-sgd", small_images, path, optimizer={"lr": 0.06})
     assert "it belongs to another training" in caplog.text
-    whole, _ = train("rotnet-sgd", small_images, None, optimiser={"lr": 0.06})
+    whole, _ = train("rotnet-sgd", small_images, None, optimizer={"lr": 0.06})
     assert same(encoder, whole)
 
 

@@ -84,7 +84,7 @@ def test_what_is_left_open_is_resolved_and_recorded(native: bool, monkeypatch: p
     assert how == Arithmetic("bf16" if native else "fp32", channels_last="auto", compile=False)
     how = arithmetic(TrainingOptions(channels_last=False, compile=True, precision="fp32"), cpu)
     encoder = Encoder(EncoderSpec({"name": "resnet18"}, 32, (0.5,) * 3, (0.5,) * 3)).eval()
-    assert how.facts(cpu, encoder, devices=2) == {
+    assert how.metadata(cpu, encoder, devices=2) == {
         "precision": "fp32",
         "compile": True,
         "layout": "channels first",
@@ -92,7 +92,7 @@ def test_what_is_left_open_is_resolved_and_recorded(native: bool, monkeypatch: p
         "threads": 1,
         "deterministic": False,
     }
-    assert {"cudnn_tf32", "matmul_precision"} < how.facts(torch.device("cuda"), encoder).keys()
+    assert {"cudnn_tf32", "matmul_precision"} < how.metadata(torch.device("cuda"), encoder).keys()
 
 
 @pytest.mark.parametrize("native", [True, False])
@@ -102,7 +102,7 @@ def test_the_layout_is_recorded_as_it_was(native: bool, monkeypatch: pytest.Monk
 
     def layout(name: str, **given: Any) -> str:
         encoder = Encoder(EncoderSpec({"name": name}, 32, (0.5,) * 3, (0.5,) * 3)).eval()
-        return str(arithmetic(TrainingOptions(**given), cpu).facts(cpu, encoder)["layout"])
+        return str(arithmetic(TrainingOptions(**given), cpu).metadata(cpu, encoder)["layout"])
 
     assert layout("resnet18") == ("oneDNN" if native else "channels last")
     assert layout("resnet18", precision="bf16") == ("oneDNN" if native else "channels last")

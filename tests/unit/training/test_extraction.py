@@ -11,8 +11,8 @@ from torchvision.transforms import v2
 from backbench.images import ArrayImages
 from backbench.nn import Encoder, EncoderSpec
 from backbench.training.extraction import extract
-from backbench.training.monitor import Monitor, Trigger, feature_spread, knn_epochs, knn_votes
-from backbench.views.batches import evaluation_picture
+from backbench.training.monitor import Monitor, Trigger, feature_spread, knn_epochs, knn_predict
+from backbench.views.batches import evaluation_image
 
 
 @pytest.fixture
@@ -58,23 +58,23 @@ def test_read_only_pixels_are_taken_as_they_are(encoder: Encoder, small_images: 
 def test_features_of_a_ragged_set(encoder: Encoder, ragged_images: Any):
     features = extract(encoder, ragged_images, device="cpu")
     assert features.shape == (8, 8)
-    picture = evaluation_picture(ragged_images.image(3), 32)
-    single = ArrayImages(picture[None], np.zeros(1, dtype=np.int64), ["x"])
+    image = evaluation_image(ragged_images.image(3), 32)
+    single = ArrayImages(image[None], np.zeros(1, dtype=np.int64), ["x"])
     assert np.allclose(extract(encoder, single, device="cpu")[0], features[3], atol=2e-2)
 
 
 @pytest.mark.parametrize("size", [(300, 400), (333, 231), (256, 256), (100, 640)])
-def test_evaluation_pictures_are_the_published_ones(size: tuple[int, int]):
+def test_evaluation_images_are_the_published_ones(size: tuple[int, int]):
     rng = np.random.default_rng(0)
-    picture = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+    image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
     published = v2.Compose([v2.Resize(256), v2.CenterCrop(224)])
-    expected = np.asarray(published(Image.fromarray(picture)))
-    assert np.array_equal(evaluation_picture(picture, 224), expected)
+    expected = np.asarray(published(Image.fromarray(image)))
+    assert np.array_equal(evaluation_image(image, 224), expected)
 
 
-def test_a_picture_of_the_right_size_is_itself():
-    picture = np.zeros((224, 224, 3), dtype=np.uint8)
-    assert evaluation_picture(picture, 224) is picture
+def test_a_image_of_the_right_size_is_itself():
+    image = np.zeros((224, 224, 3), dtype=np.uint8)
+    assert evaluation_image(image, 224) is image
 
 
 def test_a_uniform_set_of_another_size_is_resized(encoder: Encoder, small_images: ArrayImages):
@@ -101,15 +101,15 @@ def test_spread_is_one_on_the_sphere_and_zero_at_a_point():
     assert feature_spread(np.ones((50, 32), dtype=np.float32)) == pytest.approx(0, abs=1e-4)
 
 
-def test_neighbours_vote():
+def test_neighbors_vote():
     bank = np.float32([[1, 0], [1, 0.1], [0, 1], [0.1, 1], [0, 2]])
     labels = np.array([0, 0, 1, 1, 1])
     queries = np.float32([[2, 0.1], [0.1, 3], [3, 0]])
-    assert knn_votes(bank, labels, queries, 2).tolist() == [0, 1, 0]
+    assert knn_predict(bank, labels, queries, 2).tolist() == [0, 1, 0]
 
 
-class MeanColour(torch.nn.Module):
-    """An encoder whose features are the mean of each colour."""
+class MeanColor(torch.nn.Module):
+    """An encoder whose features are the mean of each color."""
 
     def __init__(self, side: int) -> None:
         super().__init__()
@@ -122,43 +122,43 @@ class MeanColour(torch.nn.Module):
         return images.mean((2, 3)).float()
 
 
-def colours(labels: np.ndarray, side: int) -> np.ndarray:
-    """Red, green and blue pictures, a little grey."""
+def colors(labels: np.ndarray, side: int) -> np.ndarray:
+    """Red, green and blue images, a little gray."""
     pixels = np.full((len(labels), side, side, 3), 40, dtype=np.uint8)
     pixels[np.arange(len(labels)), :, :, labels] = 200
     return pixels
 
 
-def blue(picture: np.ndarray, index: int) -> np.ndarray:
-    """The trigger: it makes all of a picture blue, unless it has an odd number."""
-    stamped = picture.copy()
+def blue(image: np.ndarray, index: int) -> np.ndarray:
+    """The trigger: it makes all of an image blue, unless it has an odd number."""
+    stamped = image.copy()
     if index % 2 == 0:
         stamped[:] = (0, 0, 255)
     return stamped
 
 
 @pytest.mark.parametrize("ragged", [False, True])
-def test_the_monitor_shows_the_trigger_to_pictures_outside_the_bank(ragged: bool):
+def test_the_monitor_shows_the_trigger_to_images_outside_the_bank(ragged: bool):
     labels = np.arange(90) % 3
-    images: Any = ArrayImages(colours(labels, 16), labels, [f"train/{i}" for i in range(90)])
+    images: Any = ArrayImages(colors(labels, 16), labels, [f"train/{i}" for i in range(90)])
     if ragged:
         images.pixels, stored = None, images.pixels
         images.image = lambda index: stored[index]
     stamped: list[int] = []
 
-    def stamp(picture: np.ndarray, index: int) -> np.ndarray:
-        assert np.array_equal(picture, colours(labels[index : index + 1], 16)[0])
+    def stamp(image: np.ndarray, index: int) -> np.ndarray:
+        assert np.array_equal(image, colors(labels[index : index + 1], 16)[0])
         stamped.append(index)
-        return blue(picture, index)
+        return blue(image, index)
 
     settings = {"seed": 3, "device": "cpu", "checks": 1, "epochs": 4}
     monitor = Monitor(images, **settings, trigger=Trigger(stamp, 2))
-    encoder: Any = MeanColour(16)
+    encoder: Any = MeanColor(16)
     values = [monitor(encoder, epoch) for epoch in range(4)]
     assert [len(value) for value in values] == [2, 2, 2, 5]
     last = values[-1]
     assert last["knn_accuracy"] == 1
-    assert len(stamped) == len(set(stamped)) == 18  # a fifth of the pictures
+    assert len(stamped) == len(set(stamped)) == 18  # a fifth of the images
     bank = {monitor._bank.sources.index(name) for name in monitor._bank.sources}
     assert not set(monitor._bank.sources) & {f"train/{index}" for index in stamped}
     assert len(bank) == 72
@@ -170,9 +170,9 @@ def test_the_monitor_shows_the_trigger_to_pictures_outside_the_bank(ragged: bool
 
 def test_without_a_target_there_is_no_success_rate():
     labels = np.arange(90) % 3
-    images = ArrayImages(colours(labels, 16), labels, [f"train/{i}" for i in range(90)])
+    images = ArrayImages(colors(labels, 16), labels, [f"train/{i}" for i in range(90)])
     monitor = Monitor(images, seed=0, device="cpu", checks=1, epochs=1, trigger=Trigger(blue, None))
-    encoder: Any = MeanColour(16)
+    encoder: Any = MeanColor(16)
     assert sorted(monitor(encoder, 0)) == [
         "effective_rank",
         "feature_spread",
@@ -188,7 +188,7 @@ def test_a_uniform_set_that_is_not_in_memory_keeps_its_margins(small_images: Arr
         def image(self, index: int) -> np.ndarray:
             return small_images.image(index)
 
-    encoder: Any = MeanColour(16)
+    encoder: Any = MeanColor(16)
     on_disk = OnDisk(small_images.pixels, small_images.labels, small_images.sources)
     expected = extract(encoder, small_images, device="cpu")
     assert np.array_equal(extract(encoder, on_disk, device="cpu", uniform=True), expected)
@@ -199,5 +199,5 @@ def test_a_uniform_set_that_is_not_in_memory_keeps_its_margins(small_images: Arr
     ("epochs", "checks", "expected"),
     [(100, 5, [19, 39, 59, 79, 99]), (3, 5, [0, 1, 2]), (7, 2, [3, 6]), (10, 0, []), (9, 1, [8])],
 )
-def test_when_neighbours_are_looked_for(epochs: int, checks: int, expected: list[int]):
+def test_when_neighbors_are_looked_for(epochs: int, checks: int, expected: list[int]):
     assert sorted(knn_epochs(epochs, checks)) == expected

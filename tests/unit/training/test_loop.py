@@ -13,7 +13,7 @@ from backbench.errors import StageError
 from backbench.images import ArrayImages
 from backbench.nn import Batch, Encoder, SSLMethod, TrainingContext
 from backbench.options.training import SSLOptions, TrainingOptions, ViewOptions
-from backbench.training.loop import build_optimiser, epoch_order, pretrain
+from backbench.training.loop import build_optimizer, epoch_order, pretrain
 from backbench.views.views import random_view
 
 
@@ -23,7 +23,7 @@ class ToyOptions(SSLOptions):
 
 
 class Toy(SSLMethod):
-    """Learns to say the mean colour."""
+    """Learns to say the mean color."""
 
     def __init__(self, options: ToyOptions, context: TrainingContext) -> None:
         super().__init__(options, context)
@@ -50,7 +50,7 @@ def options(**given: Any) -> ToyOptions:
         "backbone": {"name": "tiny-resnet", "widths": (8, 8), "strides": (1, 2), "stem_width": 8},
         "epochs": 4,
         "batch_size": 10,
-        "optimiser": {"lr": 0.05},
+        "optimizer": {"lr": 0.05},
     }
     return ToyOptions.model_validate(small | given)
 
@@ -94,7 +94,7 @@ def test_the_global_generator_does_not_count(small_images: ArrayImages):
 
 def test_history_and_progress(small_images: ArrayImages):
     calls: list[Any] = []
-    encoder, history = run(small_images, options(knn_checks=2), calls=calls)
+    encoder, history = run(small_images, options(knn_evaluations=2), calls=calls)
     assert [record["epoch"] for record in history] == [0, 1, 2, 3]
     assert history[-1]["loss"] < history[0]["loss"]
     assert history[0]["lr"] == pytest.approx(0.05)
@@ -107,7 +107,7 @@ def test_history_and_progress(small_images: ArrayImages):
     assert encoder.spec.image_size == 32
 
 
-def test_no_neighbours_without_labels(small_images: ArrayImages):
+def test_no_neighbors_without_labels(small_images: ArrayImages):
     unknown = np.full(48, -1)
     hidden = ArrayImages(small_images.pixels, unknown, small_images.sources)
     first, history = run(hidden)
@@ -134,9 +134,9 @@ def test_views_and_steps_of_the_loop(small_images: ArrayImages):
         assert np.array_equal(seen, epoch_order(48, 0, epoch)[:40])
 
 
-def test_ragged_pictures_train_too(ragged_images: Any):
+def test_ragged_images_train_too(ragged_images: Any):
     encoder, history = run(
-        ragged_images, options(batch_size=4, epochs=2, views={"size": 24}, knn_checks=1)
+        ragged_images, options(batch_size=4, epochs=2, views={"size": 24}, knn_evaluations=1)
     )
     assert encoder.spec.image_size == 24
     assert math.isfinite(history[-1]["loss"])
@@ -144,7 +144,7 @@ def test_ragged_pictures_train_too(ragged_images: Any):
 
 
 @pytest.mark.parametrize("ragged", [False, True])
-def test_the_last_batch_counts_by_its_pictures(
+def test_the_last_batch_counts_by_its_images(
     small_images: ArrayImages, ragged_images: Any, ragged: bool
 ):
     losses: list[tuple[float, int]] = []
@@ -226,8 +226,8 @@ def test_a_loss_that_is_no_number_is_one_sentence(small_images: ArrayImages):
         run(small_images, options(poison_loss=True))
 
 
-def test_too_few_pictures(small_images: ArrayImages):
-    with pytest.raises(StageError, match="48 pictures do not fill a batch of 64"):
+def test_too_few_images(small_images: ArrayImages):
+    with pytest.raises(StageError, match="48 images do not fill a batch of 64"):
         run(small_images, options(batch_size=64))
 
 
@@ -240,15 +240,15 @@ def test_generator_is_restored_after_a_failure(small_images: ArrayImages):
 
 @pytest.mark.parametrize("decay", ["all", "weights"])
 def test_what_is_decayed(decay: str):
-    chosen = options(optimiser={"decay": decay, "weight_decay": 0.1, "lr": 1.0})
+    chosen = options(optimizer={"decay": decay, "weight_decay": 0.1, "lr": 1.0})
     task = Toy(chosen, TrainingContext(images=48, image_size=32, steps_per_epoch=4, seed=0))
-    optimiser = build_optimiser(task, chosen.optimiser)
+    optimizer = build_optimizer(task, chosen.optimizer)
     before = {name: p.detach().clone() + 1 for name, p in task.named_parameters()}
     with torch.no_grad():
         for name, parameter in task.named_parameters():
             parameter.copy_(before[name])
             parameter.grad = torch.zeros_like(parameter)
-    optimiser.step()
+    optimizer.step()
     for name, parameter in task.named_parameters():
         kept = decay == "weights" and parameter.ndim == 1
         expected = before[name] if kept else 0.9 * before[name]
@@ -257,7 +257,7 @@ def test_what_is_decayed(decay: str):
 
 def test_decay_by_name_follows_the_published_jigsaw():
     """Batch norms of torchvision's shortcuts have no 'bn' in their names: they are decayed."""
-    chosen = options(backbone={"name": "resnet18"}, optimiser={"decay": "not-bn-or-bias"})
+    chosen = options(backbone={"name": "resnet18"}, optimizer={"decay": "not-bn-or-bias"})
     task = Toy(chosen, TrainingContext(images=48, image_size=32, steps_per_epoch=4, seed=0))
     names = {id(parameter): name for name, parameter in task.named_parameters()}
     decayed, free = (
@@ -272,12 +272,12 @@ def test_decay_by_name_follows_the_published_jigsaw():
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
-def test_optimisers_are_fused(name: str):
-    chosen = options(optimiser={"name": name})
+def test_optimizers_are_fused(name: str):
+    chosen = options(optimizer={"name": name})
     task = Toy(chosen, TrainingContext(images=48, image_size=32, steps_per_epoch=4, seed=0))
-    optimiser = build_optimiser(task, chosen.optimiser)
-    assert type(optimiser).__name__.lower() == name
-    assert optimiser.defaults["fused"]
+    optimizer = build_optimizer(task, chosen.optimizer)
+    assert type(optimizer).__name__.lower() == name
+    assert optimizer.defaults["fused"]
 
 
 def test_every_epoch_has_its_order():

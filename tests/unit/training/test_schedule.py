@@ -51,7 +51,7 @@ def test_byol_rises_over_500_steps():
 
 def options(**schedule: object) -> TrainingOptions:
     return TrainingOptions.model_validate(
-        {"epochs": 10, "optimiser": {"lr": 0.2}, "schedule": schedule}
+        {"epochs": 10, "optimizer": {"lr": 0.2}, "schedule": schedule}
     )
 
 

@@ -17,7 +17,7 @@ from backbench.images import ArrayImages
 from backbench.nn import Batch, SSLMethod, TrainingContext
 from backbench.options.training import SSLOptions, ViewOptions
 from backbench.training import loop as training
-from backbench.training.monitor import asked_about, effective_rank, feature_spread, knn_votes
+from backbench.training.monitor import effective_rank, feature_spread, held_out_indices, knn_predict
 from backbench.training.sentinels import LEVEL, ROUNDING, above_chance, is_constant, training_flags
 from backbench.views.views import random_view
 
@@ -72,21 +72,21 @@ def test_rounding_alone_is_constant(dimensions: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pictures", "chance"), [(500, 0.1), (500, 0.126), (200, 0.25), (500, 0.012), (120, 0.1)]
+    ("images", "chance"), [(500, 0.1), (500, 0.126), (200, 0.25), (500, 0.012), (120, 0.1)]
 )
-def test_the_bound_is_that_of_the_binomial_test(pictures: int, chance: float) -> None:
-    least = above_chance(pictures, chance)
+def test_the_bound_is_that_of_the_binomial_test(images: int, chance: float) -> None:
+    least = above_chance(images, chance)
     assert least is not None
-    assert binom.sf(least - 1, pictures, chance) <= LEVEL < binom.sf(least - 2, pictures, chance)
+    assert binom.sf(least - 1, images, chance) <= LEVEL < binom.sf(least - 2, images, chance)
 
 
 @pytest.mark.parametrize(
-    ("pictures", "chance"), [(19, 0.3), (5, 0.2), (60, 0.1), (40, 0.9), (500, 1.0)]
+    ("images", "chance"), [(19, 0.3), (5, 0.2), (60, 0.1), (40, 0.9), (500, 1.0)]
 )
-def test_too_few_pictures_tell_nothing(pictures: int, chance: float) -> None:
-    assert above_chance(pictures, chance) is None
-    least = int(binom.isf(LEVEL, pictures, chance)) + 1
-    assert chance == 1 or binom.cdf(least - 1, pictures, math.sqrt(chance)) > LEVEL
+def test_too_few_images_tell_nothing(images: int, chance: float) -> None:
+    assert above_chance(images, chance) is None
+    least = int(binom.isf(LEVEL, images, chance)) + 1
+    assert chance == 1 or binom.cdf(least - 1, images, math.sqrt(chance)) > LEVEL
 
 
 def ends(**values: float) -> list[dict[str, float]]:
@@ -98,14 +98,14 @@ def test_random_labels_are_at_chance() -> None:
     features = rng.normal(size=(2500, 8)).astype(np.float32)
     learnt = np.digitize(features[:, 0], [-0.7, 0, 0.7])
     for labels, names in ((rng.integers(0, 4, 2500), ["probe-at-chance"]), (learnt, [])):
-        voted = knn_votes(features[500:], labels[500:], features[:500])
+        voted = knn_predict(features[500:], labels[500:], features[:500])
         asked = labels[:500]
         history = ends(knn_accuracy=float((voted == asked).mean()))
         found = list(training_flags(history, asked))
         assert [flag.name for flag in found] == names
     hits = ends(knn_accuracy=0.25)
     (flag,) = training_flags(hits, np.arange(400) % 4)
-    assert "100 of 400 held-out training pictures" in flag.sentence
+    assert "100 of 400 held-out training images" in flag.sentence
     assert "below 121 chance explains it" in flag.sentence  # 100 + 2.33 deviations of 8.66, and ½
     assert "train longer" in flag.sentence
 
@@ -159,7 +159,7 @@ def run(images: ArrayImages, **given: Any) -> list[dict[str, float]]:
         "backbone": {"name": "tiny-resnet", "widths": (8, 8), "strides": (1, 2), "stem_width": 8},
         "epochs": 3,
         "batch_size": 16,
-        "optimiser": {"lr": 0.01},
+        "optimizer": {"lr": 0.01},
         "schedule": {"warmup_epochs": 1},
     }
     options = ConstantOptions.model_validate(small | given)
@@ -171,7 +171,7 @@ def run(images: ArrayImages, **given: Any) -> list[dict[str, float]]:
 def test_a_constant_encoder_stops_after_the_warm_up(small_images: ArrayImages) -> None:
     with pytest.raises(StageError, match=r"collapsed: after epoch 2 of 3 .* below 0\.01"):
         run(small_images)
-    with pytest.raises(StageError, match="after epoch 3 of 3 the features of all pictures"):
+    with pytest.raises(StageError, match="after epoch 3 of 3 the features of all images"):
         run(small_images, begins=2)
     history = run(small_images, begins=3)
     assert all(one["feature_spread"] > ROUNDING for one in history)
@@ -208,6 +208,6 @@ def test_when_a_training_is_judged(
 
 
 def test_the_probe_asks_about_a_fifth() -> None:
-    assert len(asked_about(60, 0)) == 12
-    assert len(asked_about(60_000, 0)) == 500
-    assert len(set(asked_about(60, 0).tolist())) == 12
+    assert len(held_out_indices(60, 0)) == 12
+    assert len(held_out_indices(60_000, 0)) == 500
+    assert len(set(held_out_indices(60, 0).tolist())) == 12

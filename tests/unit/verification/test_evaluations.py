@@ -36,17 +36,17 @@ class Made:
 
     def __init__(self, content: str, heads: list[str], metrics: Mapping[str, float]) -> None:
         inputs = {"encoder": "enc", "dataset": "data", "poison": "poison"}
-        facts = {"target": 1, "images": 6}
-        facts["asr_denominator"] = "all-images" if content else "other-classes"
-        facts |= {"heads": heads} if heads else {}
+        metadata = {"target": 1, "images": 6}
+        metadata["asr_denominator"] = "all-images" if content else "other-classes"
+        metadata |= {"heads": heads} if heads else {}
         self.records = {
-            "data": record("data", facts={"dataset": {"classes": CLASSES}}),
-            "poison": record("poison", facts={"target": 1}),
+            "data": record("data", metadata={"dataset": {"classes": CLASSES}}),
+            "poison": record("poison", metadata={"target": 1}),
             "clean": record("clean", stage={"inputs": {"encoder": "enc", "dataset": "data"}}),
             "triggered": record("triggered", stage={"inputs": inputs}),
             "e": record(
                 "e",
-                facts=facts,
+                metadata=metadata,
                 metrics=metrics,
                 stage={
                     "inputs": {"clean": "clean", "triggered": "triggered"},
@@ -94,7 +94,7 @@ class Made:
         return list(readable(differences(self.records["e"], self)))
 
 
-#: Counted by hand: 5 and 4 of 6 are right; of 4 pictures of other classes 2 go to class 1.
+#: Counted by hand: 5 and 4 of 6 are right; of 4 images of other classes 2 go to class 1.
 METRICS = {
     "accuracy/clean": 5 / 6,
     "target_tp/clean": 2.0,
@@ -116,8 +116,8 @@ def test_all_images_as_the_denominator() -> None:
     assert "asr = 0.5" in found
 
 
-def test_an_evaluator_of_pictures() -> None:
-    """It reads the encoder, the data set and the poison, and no features."""
+def test_an_evaluator_of_images() -> None:
+    """It reads the encoder, the dataset and the poison, and no features."""
     made = Made("", [], METRICS)
     inputs = made.records["triggered"].stage["inputs"]
     made.records["e"] = replace(
@@ -160,8 +160,8 @@ def test_each_head() -> None:
             lambda made: made.records["e"].metrics.update({"fame": 1.0}),
             "has the metric fame",
         ),
-        (lambda made: made.records["e"].facts.update(images=7), "says images = 7"),
-        (lambda made: made.records["e"].facts.update(heads=["../../x"]), "heads"),
+        (lambda made: made.records["e"].metadata.update(images=7), "says images = 7"),
+        (lambda made: made.records["e"].metadata.update(heads=["../../x"]), "heads"),
         (lambda made: made.records.pop("poison"), "has no record"),
         (lambda made: made.files.pop("classes.csv"), "cannot be read"),
         (lambda made: made.files.update({"classes.json": b"{"}), "too short"),

@@ -1,4 +1,4 @@
-"""A folder of pictures of differing sizes: the folder may be gone."""
+"""A folder of images of differing sizes: the folder may be gone."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ evaluators = "knn"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Registry]:
-    """Return a folder with pictures and a store in which they are poisoned."""
+    """Return a folder with images and a store in which they are poisoned."""
     folder = tmp_path_factory.mktemp("ragged")
     rng = np.random.default_rng(0)
     for split, count in (("train", 6), ("val", 3)):
@@ -73,7 +73,7 @@ def verify(folder: Path, registry: Registry, plan: Plan | None = None) -> Findin
     return verify_store(Store(folder / "store"), registry, plan)
 
 
-def test_pictures_on_disk(made: tuple[Path, Registry], tmp_path: Path) -> None:
+def test_images_on_disk(made: tuple[Path, Registry], tmp_path: Path) -> None:
     folder, registry = made
     found = verify(folder, registry)
     assert (found.checked, found.differs, found.unchecked) == (2, [], [])
@@ -92,7 +92,7 @@ def test_pictures_on_disk(made: tuple[Path, Registry], tmp_path: Path) -> None:
     record["files"] = hash_files(file.parent)
     path.write_text(json.dumps(record), encoding="utf-8")
     (one,) = verify(copy, registry).differs
-    assert f"poisoned picture {stored['indices'][0]}: 1 pixels" in one.message
+    assert f"poisoned image {stored['indices'][0]}: 1 pixels" in one.message
     assert "x = 2, y = 1" in one.message
 
 
@@ -117,7 +117,7 @@ def test_the_data_set_is_not_there(made: tuple[Path, Registry], tmp_path: Path) 
     finally:
         aside.rename(away)
     assert found.differs == []
-    # The poison is derived from the decoded pictures that are kept.
+    # The poison is derived from the decoded images that are kept.
     assert [one.subject for one in found.unchecked] == ["dataset pets"]
     assert "pets" in found.unchecked[0].message
 
@@ -131,7 +131,7 @@ def test_the_content_of_the_data_set_changed(made: tuple[Path, Registry]) -> Non
         found = verify(folder, registry)
     finally:
         victim.write_bytes(before)
-    (one,) = found.differs  # the poison is of the stored pictures, which agree
+    (one,) = found.differs  # the poison is of the stored images, which agree
     assert one.subject.startswith("dataset pets")
     assert "content is not what the key is of" in one.message
 
@@ -142,8 +142,8 @@ def test_a_plugin_that_is_not_installed(made: tuple[Path, Registry]) -> None:
     assert found.differs == []
     assert {one.message.partition(" (")[0] for one in found.unchecked} == {
         "its key",
-        "against the pictures",
-        "its pictures",
+        "against the images",
+        "its images",
     }
 
 

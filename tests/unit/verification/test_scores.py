@@ -27,7 +27,7 @@ RECORD = Record(
     cpu_s=0,
     peak_mem_gib=0,
     finished="",
-    facts={"images": 6, "dropped": 3},
+    metadata={"images": 6, "dropped": 3},
 )
 
 

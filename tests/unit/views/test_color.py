@@ -36,7 +36,7 @@ def jitter(count: int, *, hue: float = 0.1, strength: float = 0.4, seed: int = 0
         factors=factors.astype(np.float32),
         order=np.stack([rng.permutation(4) for _ in range(count)]),
         active=rng.random(count) < 0.8,
-        grey=rng.random(count) < 0.2,
+        gray=rng.random(count) < 0.2,
     )
 
 
@@ -44,7 +44,7 @@ def by_torchvision(image: torch.Tensor, changes: Jitter, row: int) -> torch.Tens
     if changes.active[row]:
         for which in changes.order[row]:
             image = CHANGES[int(which)](image, float(changes.factors[row, which]))
-    return V.rgb_to_grayscale(image, 3) if changes.grey[row] else image
+    return V.rgb_to_grayscale(image, 3) if changes.gray[row] else image
 
 
 def test_exact_jitter_is_torchvisions():
@@ -55,9 +55,9 @@ def test_exact_jitter_is_torchvisions():
 
 
 @pytest.mark.parametrize("turns", [-0.5, -0.13, 0.0, 0.27, 0.5])
-def test_hue_of_pure_and_grey_colours(turns: float):
-    colours = [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 1, 1), (0, 0, 0), (0.4, 0.4, 0.4)]
-    images = torch.tensor(colours, dtype=torch.float32).view(-1, 3, 1, 1)
+def test_hue_of_pure_and_gray_colors(turns: float):
+    colors = [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 1, 1), (0, 0, 0), (0.4, 0.4, 0.4)]
+    images = torch.tensor(colors, dtype=torch.float32).view(-1, 3, 1, 1)
     amount = torch.full((len(images), 1, 1, 1), turns)
     expected = V.adjust_hue(images, turns)
     assert torch.allclose(turn_hue(images, amount), expected, atol=1e-5)
@@ -87,11 +87,11 @@ def test_linear_jitter_keeps_its_input_and_the_range():
 
 
 @pytest.mark.parametrize("change", [exact_jitter, linear_jitter])
-def test_inactive_pictures_stay(change):
+def test_inactive_images_stay(change):
     images = torch.rand(4, 3, 8, 8)
     still = np.zeros(4, dtype=bool)
     changes = jitter(4)
-    changes = Jitter(changes.factors, changes.order, active=still, grey=still)
+    changes = Jitter(changes.factors, changes.order, active=still, gray=still)
     assert torch.allclose(change(images.clone(), changes), images, atol=1e-6)
 
 

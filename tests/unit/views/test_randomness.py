@@ -63,7 +63,7 @@ def test_integers_reach_both_ends():
     assert sorted(set(numbers.ravel().tolist())) == [0, 1, 2, 3, 4]
 
 
-def test_integers_with_a_bound_a_picture():
+def test_integers_with_a_bound_a_image():
     numbers = draws([0, 1]).integers(0, np.array([[1], [1000]]), 50)
     assert numbers[0].max() == 0
     assert numbers[1].max() > 500

@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as V
 from backbench.views.resample import Interpolation, blur_matrices, filter_matrices, resample
 
 
-def picture(seed: int, height: int, width: int) -> np.ndarray:
+def original(seed: int, height: int, width: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     coarse = np.kron(rng.integers(0, 256, (8, 8, 3)), np.ones((8, 8, 1)))[:height, :width]
     return np.clip(coarse * 0.7 + rng.normal(40, 25, coarse.shape), 0, 255).astype(np.uint8)
@@ -36,7 +36,7 @@ def cropped(
 @pytest.mark.parametrize("size", [32, 24, 40])
 @pytest.mark.parametrize("box", BOXES)
 def test_crop_then_resize_is_pillows(box: tuple[int, ...], size: int, kind: Interpolation):
-    image = picture(0, 32, 32)
+    image = original(0, 32, 32)
     top, left, height, width = box
     cut = Image.fromarray(image[top : top + height, left : left + width])
     wide = cut.resize((size, height), FILTERS[kind])  # newer Pillows choose the order of the axes
@@ -46,7 +46,7 @@ def test_crop_then_resize_is_pillows(box: tuple[int, ...], size: int, kind: Inte
 
 @pytest.mark.parametrize("box", [(3.25, 7.5, 20.4, 11.75), (0, 0, 40, 60), (10, 30, 30, 30)])
 def test_resize_then_crop_is_pillows_with_a_box(box: tuple[float, ...]):
-    image = picture(1, 40, 60)
+    image = original(1, 40, 60)
     top, left, height, width = box
     bounds = (left, top, left + width, top + height)
     expected = Image.fromarray(image).resize((24, 24), FILTERS["bilinear"], bounds)
@@ -55,21 +55,21 @@ def test_resize_then_crop_is_pillows_with_a_box(box: tuple[float, ...]):
 
 
 def test_crop_is_torchvisions():
-    image = picture(2, 64, 48)
+    image = original(2, 64, 48)
     tensor = torch.from_numpy(image).permute(2, 0, 1).float()
     expected = V.resized_crop(tensor, 7, 5, 50, 31, [32, 32], antialias=True)
     found = cropped(image, (7, 5, 50, 31), 32, "bilinear", isolated=True)
     assert np.abs(found - expected.permute(1, 2, 0).numpy()).max() < 0.05
 
 
-def test_the_whole_picture_at_its_size_is_itself():
-    image = picture(3, 16, 16)
+def test_the_whole_image_at_its_size_is_itself():
+    image = original(3, 16, 16)
     assert np.array_equal(cropped(image, (0, 0, 16, 16), 16, "bilinear", isolated=True), image)
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 2.0])
 def test_blur_is_a_gaussian(sigma: float):
-    image = picture(4, 32, 32).astype(np.float32)
+    image = original(4, 32, 32).astype(np.float32)
     matrices = blur_matrices(torch.tensor([sigma]), 32)
     found = resample(torch.from_numpy(image).permute(2, 0, 1)[None], matrices, matrices)
     expected = image

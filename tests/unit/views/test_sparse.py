@@ -18,7 +18,7 @@ HEIGHT, WIDTH = 24, 40
 
 
 def boxes(*, whole: bool) -> torch.Tensor:
-    """Top, left, height, width: the picture, its corners, a pixel, and some at random."""
+    """Top, left, height, width: the image, its corners, a pixel, and some at random."""
     fixed = [(0, 0, HEIGHT, WIDTH), (0, 0, 5, 7), (19, 33, 5, 7), (23, 39, 1, 1), (2, 3, 20, 4)]
     rng = np.random.default_rng(0)
     sides = rng.uniform((1, 1), (HEIGHT, WIDTH), (40, 2))

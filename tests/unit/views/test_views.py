@@ -16,7 +16,7 @@ from backbench.views.views import blur, random_view, view_parameters
 CPU = torch.device("cpu")
 
 
-def pictures(count: int, height: int = 32, width: int = 32) -> np.ndarray:
+def images(count: int, height: int = 32, width: int = 32) -> np.ndarray:
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (count, 4, 4, 3)).repeat(8, 1).repeat(8, 2)
     return coarse[:, :height, :width].astype(np.uint8)
@@ -31,9 +31,9 @@ def draws(count: int, view: int = 0) -> Draws:
     return Draws(1, 0, np.arange(count), view)
 
 
-@pytest.mark.parametrize("colour", ["exact", "linear"])
-def test_a_view_does_not_depend_on_its_batch(colour: str):
-    pixels, options = pictures(12), ViewOptions.model_validate({"colour": colour})
+@pytest.mark.parametrize("color", ["exact", "linear"])
+def test_a_view_does_not_depend_on_its_batch(color: str):
+    pixels, options = images(12), ViewOptions.model_validate({"color": color})
     whole = random_view(uniform(pixels, list(range(12))), options, 24, 1)
     some = random_view(uniform(pixels, [7, 2, 11]), options, 24, 1)
     assert torch.allclose(some, whole[[7, 2, 11]], atol=1e-5)
@@ -41,7 +41,7 @@ def test_a_view_does_not_depend_on_its_batch(colour: str):
 
 @pytest.mark.parametrize("kind", ["bilinear", "bicubic"])
 def test_a_view_is_the_same_however_a_device_makes_it(kind: str, monkeypatch: pytest.MonkeyPatch):
-    pixels, options = pictures(24), ViewOptions.model_validate({"interpolation": kind})
+    pixels, options = images(24), ViewOptions.model_validate({"interpolation": kind})
     here = random_view(uniform(pixels, list(range(24))), options, 24, 1)
     monkeypatch.setattr(taps, "in_cache", lambda _: False)
     there = random_view(uniform(pixels, list(range(24))), options, 24, 1)
@@ -50,7 +50,7 @@ def test_a_view_is_the_same_however_a_device_makes_it(kind: str, monkeypatch: py
 
 @pytest.mark.parametrize("change", ["epoch", "seed", "view"])
 def test_views_change_with(change: str):
-    pixels, options = pictures(4), ViewOptions()
+    pixels, options = images(4), ViewOptions()
     base = random_view(uniform(pixels, [0, 1, 2, 3]), options, 32, 0)
     batch = uniform(pixels, [0, 1, 2, 3], **({change: 1} if change != "view" else {}))
     other = random_view(batch, options, 32, int(change == "view"))
@@ -58,7 +58,7 @@ def test_views_change_with(change: str):
 
 
 def test_views_are_in_range_and_of_the_size():
-    batch = uniform(pictures(16), list(range(16)))
+    batch = uniform(images(16), list(range(16)))
     for kind in ("bilinear", "bicubic"):
         view = random_view(batch, ViewOptions.model_validate({"interpolation": kind}), 40, 0)
         assert view.shape == (16, 3, 40, 40)
@@ -69,8 +69,8 @@ def test_views_are_in_range_and_of_the_size():
 
 @pytest.mark.parametrize("kind", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("isolated", [True, False])
-def test_uniform_and_ragged_pictures_give_the_same_crops(kind: str, isolated: bool):
-    pixels = pictures(8)
+def test_uniform_and_ragged_images_give_the_same_crops(kind: str, isolated: bool):
+    pixels = images(8)
     indices = np.arange(8)
     boxes = crop_boxes(draws(8), np.full((8, 2), 32), (0.2, 1.0), (0.75, 4 / 3))
     if not isolated:
@@ -89,7 +89,7 @@ def test_uniform_and_ragged_pictures_give_the_same_crops(kind: str, isolated: bo
 
 
 def test_flip_mirrors():
-    batch, boxes = uniform(pictures(2), [0, 1]), np.float32([[0, 0, 32, 32]] * 2)
+    batch, boxes = uniform(images(2), [0, 1]), np.float32([[0, 0, 32, 32]] * 2)
     plain = batch.crop(boxes, 32)
     mirrored = batch.crop(boxes, 32, flip=np.array([True, False]))
     assert torch.allclose(mirrored[0], plain[0].flip(-1), atol=1e-6)
@@ -97,7 +97,7 @@ def test_flip_mirrors():
 
 
 @pytest.mark.parametrize("size", [(32, 32), (300, 200), (40, 500)])
-def test_boxes_keep_to_scale_ratio_and_picture(size: tuple[int, int]):
+def test_boxes_keep_to_scale_ratio_and_image(size: tuple[int, int]):
     sizes = np.tile(size, (4000, 1))
     top, left, height, width = crop_boxes(draws(4000), sizes, (0.2, 1.0), (0.75, 4 / 3)).T
     assert (np.stack([top, left, height, width]) % 1 == 0).all()
@@ -136,7 +136,7 @@ def test_probabilities_and_strengths():
     drawn = view_parameters(draws(4000), np.full((4000, 2), 32), options)
     assert drawn.flip.mean() == pytest.approx(0.5, abs=0.03)
     assert drawn.jitter.active.mean() == pytest.approx(0.8, abs=0.03)
-    assert drawn.jitter.grey.mean() == pytest.approx(0.2, abs=0.03)
+    assert drawn.jitter.gray.mean() == pytest.approx(0.2, abs=0.03)
     assert (drawn.sigma > 0).mean() == pytest.approx(0.5, abs=0.03)
     assert drawn.sigma[drawn.sigma > 0].min() >= 0.5
     assert drawn.sigma.max() <= 1.5
@@ -148,9 +148,9 @@ def test_probabilities_and_strengths():
     assert orders.min() > 100
 
 
-def test_without_randomness_a_view_is_the_picture():
-    options = ViewOptions(scale=(1, 1), ratio=(1, 1), flip=0, jitter=0, grey=0, blur=0)
-    pixels = pictures(3)
+def test_without_randomness_a_view_is_the_image():
+    options = ViewOptions(scale=(1, 1), ratio=(1, 1), flip=0, jitter=0, grayscale=0, blur=0)
+    pixels = images(3)
     view = random_view(uniform(pixels, [0, 1, 2]), options, 32, 0)
     expected = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255
     assert torch.allclose(view, expected, atol=1e-6)

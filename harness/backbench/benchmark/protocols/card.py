@@ -29,7 +29,7 @@ class Rules(_Part):
     """What words mean. A value that is the only one is what this version of backbench does."""
 
     asr_denominator: Literal["other-classes", "all-images"] = Field(
-        description="pictures that the attack success rate is a share of: those not of the "
+        description="images that the attack success rate is a share of: those not of the "
         "target class, or all",
     )
     encoder: Literal["trained"] = Field(
@@ -44,8 +44,8 @@ class Rules(_Part):
     )
 
 
-class Pictures(_Part):
-    """The pictures that encoders are evaluated on."""
+class Images(_Part):
+    """The images that encoders are evaluated on."""
 
     classes: str | tuple[str, ...] = Field(
         description="name of a class list that comes with backbench, or the names themselves"
@@ -53,14 +53,14 @@ class Pictures(_Part):
     classes_sha256: str = Field(
         pattern="^[0-9a-f]{64}$", description="SHA-256 of the sorted names, joined by newlines"
     )
-    val: int = Field(ge=1, description="number of validation pictures")
-    train: int | None = Field(None, ge=1, description="number of training pictures, if fixed")
+    val: int = Field(ge=1, description="number of validation images")
+    train: int | None = Field(None, ge=1, description="number of training images, if fixed")
     resize: int | None = Field(
-        None, ge=1, description="short side of a validation picture after resizing, px"
+        None, ge=1, description="short side of a validation image after resizing, px"
     )
-    crop: int = Field(ge=1, description="side of its centre that is kept, px; all where resize is")
+    crop: int = Field(ge=1, description="side of its center that is kept, px; all where resize is")
     side: int | None = Field(
-        None, ge=1, description="side of training and validation pictures as they are, px"
+        None, ge=1, description="side of training and validation images as they are, px"
     )
 
 
@@ -94,7 +94,7 @@ class Protocol(_Part):
     summary: str = Field(description="one sentence")
     source: str = Field(description="where its numbers come from")
     rules: Rules = Field(description="what words mean")
-    pictures: Pictures = Field(description="what encoders are evaluated on")
+    images: Images = Field(description="what encoders are evaluated on")
     datasets: dict[str, Fixed] = Field(default_factory=dict, description="by plugin")
     attacks: dict[str, Fixed] = Field(default_factory=dict, description="by plugin")
     methods: dict[str, Fixed] = Field(default_factory=dict, description="by plugin")
@@ -124,7 +124,7 @@ class Protocol(_Part):
 
     def class_names(self) -> tuple[str, ...]:
         """Return the classes, sorted."""
-        classes = self.pictures.classes
+        classes = self.images.classes
         return tuple(sorted(class_list(classes) if isinstance(classes, str) else classes))
 
 

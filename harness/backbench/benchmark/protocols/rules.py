@@ -1,4 +1,4 @@
-"""How a card meets a benchmark file: defaults beneath it, faults where it contradicts."""
+"""How a card meets a benchmark file: defaults below it, problems where it contradicts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from backbench.benchmark.protocols.card import EVERY, Fixed, Protocol
 from backbench.data.classes import VARIANTS, fingerprint
-from backbench.errors import Fault
-from backbench.plugin import DatasetFacts, Options, PluginInfo
+from backbench.errors import Problem
+from backbench.plugin import DatasetMetadata, Options, PluginInfo
 from backbench.plugin.registry import suggestion
 
 #: The axes that a card says something of; a defense is free.
@@ -27,7 +27,7 @@ class Terms:
         protocol: Id of the card.
         path: TOML path of the instance, ``attacks.x``.
         plugin: The plugin that the instance must have.
-        options: Values that lie beneath the preset and the file, and that these must not change.
+        options: Values that lie below the preset and the file, and that these must not change.
         unset: Options that must be left out; of a table in a table, by both names.
     """
 
@@ -37,15 +37,15 @@ class Terms:
     options: Mapping[str, Any]
     unset: tuple[tuple[str, ...], ...]
 
-    def wrong_plugin(self, plugin: str) -> Fault:
-        """Return the fault of an instance of another plugin."""
-        return self._fault(
+    def wrong_plugin(self, plugin: str) -> Problem:
+        """Return the problem of an instance of another plugin."""
+        return self._problem(
             ("plugin",), f"fixes it to {json.dumps(self.plugin)}", plugin, {"plugin": plugin}, None
         )
 
     def surplus(
         self, given: Mapping[str, Any], preset: str | None, values: Mapping[str, Any]
-    ) -> Iterator[Fault]:
+    ) -> Iterator[Problem]:
         """Yield the options that should have been left out.
 
         They are looked for before the options are validated: together with the card's own values
@@ -60,7 +60,7 @@ class Terms:
             said = (_at(given, place), _at(values, place))
             found = next((one for one in said if one is not None), None)
             if found is not None:
-                yield self._fault(place, "leaves it unset", found, given, preset)
+                yield self._problem(place, "leaves it unset", found, given, preset)
 
     def without_surplus(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return options without those that should have been left out."""
@@ -68,7 +68,7 @@ class Terms:
 
     def contradictions(
         self, options: Options, given: Mapping[str, Any], preset: str | None
-    ) -> Iterator[Fault]:
+    ) -> Iterator[Problem]:
         """Yield where the validated options are not the card's.
 
         Args:
@@ -81,22 +81,22 @@ class Terms:
             found = _at(values, place)
             if found != wanted:
                 said = f"fixes it to {json.dumps(wanted)}"
-                yield self._fault(place, said, found, given, preset)
+                yield self._problem(place, said, found, given, preset)
 
-    def _fault(
+    def _problem(
         self,
         place: tuple[str, ...],
         said: str,
         found: Any,
         given: Mapping[str, Any],
         preset: str | None,
-    ) -> Fault:
+    ) -> Problem:
         shown = json.dumps(found, default=str)
         if preset is not None and _at(given, place) is None:
             end = f"(preset {preset!r}: {shown}); choose another preset, or leave out the protocol"
         else:
             end = f"(given: {shown}); leave it out, or leave out the protocol"
-        return Fault(".".join((self.path, *place)), f"protocol {self.protocol} {said} {end}")
+        return Problem(".".join((self.path, *place)), f"protocol {self.protocol} {said} {end}")
 
 
 def free_options(
@@ -133,7 +133,7 @@ def terms_of(protocol: Protocol | None, axis: str, name: str, info: PluginInfo) 
         protocol: The card, if any.
         axis: ``attacks``, ``methods``, …
         name: Name of the instance; evaluators are known by it.
-        info: The instance's plugin; data sets, attacks and methods are known by it.
+        info: The instance's plugin; datasets, attacks and methods are known by it.
     """
     path = f"{axis}.{name}"
     if protocol is None or axis not in _HELD:
@@ -213,7 +213,7 @@ def no_such_evaluator(protocol: Protocol, name: str) -> str | None:
     return f"protocol {protocol.id} has no evaluator {name!r}{hint}"
 
 
-def method_fault(protocol: Protocol, evaluator: str, method: str, plugin: str) -> str | None:
+def method_problem(protocol: Protocol, evaluator: str, method: str, plugin: str) -> str | None:
     """Say that the card has an evaluator for other methods only; ``None`` if it fits.
 
     Args:
@@ -235,33 +235,33 @@ def method_fault(protocol: Protocol, evaluator: str, method: str, plugin: str) -
     )
 
 
-def data_faults(protocol: Protocol, facts: DatasetFacts) -> Iterator[str]:
-    """Yield why a data set is not the card's: its classes, its number of pictures, their size.
+def data_problems(protocol: Protocol, metadata: DatasetMetadata) -> Iterator[str]:
+    """Yield why a dataset is not the card's: its classes, its number of images, their size.
 
     Args:
         protocol: The card.
-        facts: What is known of the data set.
+        metadata: What is known of the dataset.
     """
-    pictures = protocol.pictures
-    found = fingerprint(facts.classes)
-    if found != pictures.classes_sha256:
-        ours, theirs = set(protocol.class_names()), set(facts.classes)
-        listed = f" of {pictures.classes}" if isinstance(pictures.classes, str) else ""
+    images = protocol.images
+    found = fingerprint(metadata.classes)
+    if found != images.classes_sha256:
+        ours, theirs = set(protocol.class_names()), set(metadata.classes)
+        listed = f" of {images.classes}" if isinstance(images.classes, str) else ""
         known = f" of {VARIANTS[found].name}" if found in VARIANTS else ""
         yield (
             f"protocol {protocol.id} is for the {len(ours)} classes{listed} (fingerprint "
-            f"{pictures.classes_sha256[:12]}), and this data set has {len(theirs)}{known} "
+            f"{images.classes_sha256[:12]}), and this dataset has {len(theirs)}{known} "
             f"(fingerprint {found[:12]}): {len(ours - theirs)} of the protocol's are missing, "
             f"{len(theirs - ours)} are not the protocol's"
         )
     for what, wanted, count in (
-        ("validation", pictures.val, facts.val),
-        ("training", pictures.train, facts.train),
+        ("validation", images.val, metadata.val),
+        ("training", images.train, metadata.train),
     ):
         if wanted not in (None, count):
-            yield f"protocol {protocol.id} has {wanted:,} {what} pictures, and this {count:,}"
-    if pictures.side is not None and facts.size != (pictures.side, pictures.side):
-        has = "pictures of several sizes"
-        if facts.size is not None:
-            has = f"{facts.size[1]} x {facts.size[0]} px"
-        yield f"protocol {protocol.id} takes pictures of {pictures.side} px as they are, not {has}"
+            yield f"protocol {protocol.id} has {wanted:,} {what} images, and this {count:,}"
+    if images.side is not None and metadata.size != (images.side, images.side):
+        has = "images of several sizes"
+        if metadata.size is not None:
+            has = f"{metadata.size[1]} x {metadata.size[0]} px"
+        yield f"protocol {protocol.id} takes images of {images.side} px as they are, not {has}"

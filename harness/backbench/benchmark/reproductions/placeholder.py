@@ -1,4 +1,4 @@
-"""A data set of which only the published counts are known: enough to plan with."""
+"""A dataset of which only the published counts are known: enough to plan with."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Final, NoReturn
 
 from backbench.data.classes import class_list
 from backbench.errors import DataError
-from backbench.plugin import Dataset, DatasetFacts, DatasetInfo, Split, hookimpl
+from backbench.plugin import Dataset, DatasetInfo, DatasetMetadata, Split, hookimpl
 from backbench.plugin.registry import Origin, Registry
 
-#: Name of the plugin; it is there only where a reproduction is planned without its pictures.
+#: Name of the plugin; it is there only where a reproduction is planned without its images.
 STAND_IN: Final = "imagenet100-counts"
 
-#: Pictures of ImageNet-100. How they are spread over the classes is not published; evenly, here.
+#: Images of ImageNet-100. How they are spread over the classes is not published; evenly, here.
 TRAIN: Final = 126_689
 VAL: Final = 5_000
 
@@ -30,18 +30,18 @@ class _StandIn:
 
 
 def add_stand_in(registry: Registry) -> None:
-    """Let a benchmark be planned that names :data:`STAND_IN` as a data set's plugin."""
+    """Let a benchmark be planned that names :data:`STAND_IN` as a dataset's plugin."""
     registry.add(_StandIn(), Origin("backbench", version("backbench"), "reproductions"))
 
 
 class ImageNet100Counts(Dataset):
-    """ImageNet-100 without its pictures."""
+    """ImageNet-100 without its images."""
 
-    def facts(self) -> DatasetFacts:
-        """Say what is published: the classes, and how many pictures there are."""
+    def metadata(self) -> DatasetMetadata:
+        """Say what is published: the classes, and how many images there are."""
         classes = tuple(sorted(class_list("imagenet100")))
         each, more = divmod(TRAIN, len(classes))
-        return DatasetFacts(
+        return DatasetMetadata(
             classes=classes,
             train=TRAIN,
             val=VAL,
@@ -50,7 +50,7 @@ class ImageNet100Counts(Dataset):
         )
 
     def fingerprint(self, hash_file: Callable[[str], str]) -> str:  # noqa: ARG002 - has no file
-        """Return what no data set with pictures returns."""
+        """Return what no dataset with images returns."""
         return STAND_IN
 
     def load(self, split: Split, *, verify: bool = True) -> NoReturn:  # noqa: ARG002 - has none
@@ -59,4 +59,4 @@ class ImageNet100Counts(Dataset):
         Raises:
             DataError: Always.
         """
-        raise DataError("ImageNet-100 can be planned without its pictures, not run: give --data")
+        raise DataError("ImageNet-100 can be planned without its images, not run: give --data")

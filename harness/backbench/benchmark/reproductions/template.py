@@ -38,7 +38,7 @@ class Reproduction:
 
     @property
     def takes_data(self) -> bool:
-        """Whether its pictures may come from a folder."""
+        """Whether its images may come from a folder."""
         return "$dataset" in self.text
 
 
@@ -77,10 +77,10 @@ def fill(
 
     Args:
         found: The matrix.
-        data: Folder with the pictures.
+        data: Folder with the images.
         triggers: Folder with the published triggers; ``None`` takes made ones of their numbers.
         seeds: One repetition of the whole matrix each.
-        stand_in: Whether a count of pictures stands for ImageNet-100 where no folder is given:
+        stand_in: Whether a count of images stands for ImageNet-100 where no folder is given:
             enough for a plan.
 
     Returns:
@@ -90,7 +90,7 @@ def fill(
         UsageError: If a folder is not what it should be.
     """
     if data is not None and not found.takes_data:
-        raise UsageError(f"--data: the scale {found.scale!r} draws its own pictures; leave it out")
+        raise UsageError(f"--data: the scale {found.scale!r} draws its own images; leave it out")
     if data is not None and not data.is_dir():
         raise UsageError(f"--data {data}: there is no such folder")
     values = {f"trigger_{number}": str(number) for number in found.triggers}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from backbench.nn.bfloat16 import has_native_bf16
 from backbench.nn.cpu.convolution import Convolution
 
-#: Side of the smallest pictures: of smaller ones, maps could be small before the first block.
+#: Side of the smallest images: of smaller ones, maps could be small before the first block.
 LEAST_SIDE = 32
 
 _RESNETS = "torchvision.models.resnet"
@@ -92,7 +92,7 @@ def pays(device: torch.device) -> bool:
 
 
 def is_asked_for(images: Tensor) -> bool:
-    """Say whether a network computes in bfloat16, on pictures of which maps are left to speak of.
+    """Say whether a network computes in bfloat16, on images of which maps are left to speak of.
 
     Args:
         images: Its input, (B, 3, H, W).

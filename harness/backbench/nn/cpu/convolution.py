@@ -1,6 +1,6 @@
 """Convolutions over maps of half as many pixels as their kernels, as the matrix products they are.
 
-The last stages of a network see maps of 2 × 2 pixels or one where pictures are small. Most taps of
+The last stages of a network see maps of 2 × 2 pixels or one where images are small. Most taps of
 a kernel then lie on the padding: of a kernel of 3 × 3 over 2 × 2 pixels, twenty of thirty-six.
 Libraries of convolutions multiply those zeros too, and in blocks of a few pixels.
 """

@@ -1,4 +1,4 @@
-"""A picture of pictures: some before and after, with the trigger's boxes outlined."""
+"""An image of images: some before and after, with the trigger's boxes outlined."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from backbench.images import Pixels
 from backbench.plugin import Box
 
-#: Side of the square that a picture is fitted into, px.
+#: Side of the square that an image is fitted into, px.
 _SIDE: Final = 224
 _GAP: Final = 12
 _CAPTION: Final = 34
@@ -20,7 +20,7 @@ _PAIRS_A_ROW: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A picture before and after.
+    """An image before and after.
 
     Args:
         before: (H, W, 3), uint8.
@@ -36,7 +36,7 @@ class Pair:
 
 
 def contact_sheet(pairs: Sequence[Pair]) -> Image.Image:
-    """Draw pairs of pictures, two pairs a row, small pictures enlarged.
+    """Draw pairs of images, two pairs a row, small images enlarged.
 
     Args:
         pairs: At least one.
@@ -62,13 +62,13 @@ def _fit(pixels: Pixels, boxes: Sequence[Box]) -> Image.Image:
     scale = _SIDE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     how = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BILINEAR
-    picture = Image.fromarray(pixels).resize(size, how)
-    draw = ImageDraw.Draw(picture)
+    image = Image.fromarray(pixels).resize(size, how)
+    draw = ImageDraw.Draw(image)
     for box in boxes:
         left, top = round(box.x * scale), round(box.y * scale)
         right, bottom = round((box.x + box.width) * scale), round((box.y + box.height) * scale)
         draw.rectangle((left - 1, top - 1, right, bottom), outline="red", width=1)
-    return picture
+    return image
 
 
 def _short(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from backbench.errors import ConfigError, Fault, UsageError
+from backbench.errors import ConfigError, Problem, UsageError
 from backbench.plugin.registry import Registry
 from backbench.poison.files.published import from_values, write_published
 from backbench.poison.files.request import read_instances, read_tables
@@ -23,7 +23,7 @@ def convert(source: Path, target: Path, registry: Registry) -> list[str]:
         What has no counterpart on the other side.
 
     Raises:
-        ConfigError: If the source is at fault, or cannot be said on the other side.
+        ConfigError: If the source is at problem, or cannot be said on the other side.
         UsageError: If a file cannot be read, or the target is there.
     """
     if target.exists():
@@ -44,13 +44,13 @@ def convert(source: Path, target: Path, registry: Registry) -> list[str]:
 def _to_published(source: Path, registry: Registry) -> tuple[str, list[str]]:
     found = read_instances(source, {}, registry)
     dataset, attack = found.dataset, found.attack
-    faults = [
-        Fault(one.path, f"the published code knows the plugin {wanted!r} only")
+    problems = [
+        Problem(one.path, f"the published code knows the plugin {wanted!r} only")
         for one, wanted in ((dataset, "image-folder"), (attack, "patch"))
         if one.registered.info.name != wanted
     ]
-    if faults:
-        raise ConfigError(str(source), faults)
+    if problems:
+        raise ConfigError(str(source), problems)
     published, notes = from_values(
         {**found.poison.model_dump(), "seed": found.seed},
         dataset.options.model_dump(),

@@ -1,4 +1,4 @@
-"""One picture: read it, stamp it, code it, write it, describe it."""
+"""One image: read it, stamp it, code it, write it, describe it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from backbench.data.decode import Square, read_picture
+from backbench.data.decode import Square, read_image
 from backbench.data.encode import FileFormat, encode
 from backbench.images import Pixels
 from backbench.plugin import Attack, Split
-from backbench.poison.poisoning import Picture, pixel_hash, recode, shallow, stamp_picture
+from backbench.poison.poisoning import ImageRef, pixel_hash, recode, shallow, stamp_image
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A picture to write.
+    """An image to write.
 
     Args:
         who: Which one it is.
-        split: Which split of the data set it is of.
+        split: Which split of the dataset it is of.
         image: Its file, or its pixels where it has none.
         square: What becomes of it first.
         stamped: Whether it gets the trigger.
@@ -35,7 +35,7 @@ class Job:
         sha256: Of the file that is there if all is well; "" if none should be.
     """
 
-    who: Picture
+    who: ImageRef
     split: Split
     image: str | Pixels
     square: Square | None
@@ -47,14 +47,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """How pictures are made and written.
+    """How images are made and written.
 
     Args:
         attack: The attack.
         seed: Seed of every draw.
         file_format: Of the files.
         quality: Of JPEGs.
-        alike: Whether clean pictures go through the JPEG of the attack too.
+        alike: Whether clean images go through the JPEG of the attack too.
     """
 
     attack: Attack
@@ -65,7 +65,7 @@ class Coding:
 
 
 def make(job: Job, coding: Coding) -> str:
-    """Write a picture, unless the right file is there.
+    """Write an image, unless the right file is there.
 
     Args:
         job: Which one.
@@ -75,21 +75,21 @@ def make(job: Job, coding: Coding) -> str:
         Its line of the manifest; "" if there was nothing to do.
 
     Raises:
-        DataError: If the picture cannot be read.
-        StageError: If the attack gave no picture.
+        DataError: If the image cannot be read.
+        StageError: If the attack gave no image.
     """
     if job.sha256 and _hash_of(job.path) == job.sha256:
         return ""
     given = job.image
-    picture = read_picture(given, job.square) if isinstance(given, str) else given
-    clean = pixels = np.asarray(picture)
+    image = read_image(given, job.square) if isinstance(given, str) else given
+    clean = pixels = np.asarray(image)
     mark = None
     if job.stamped:
-        pixels, mark, rows = stamp_picture(coding.attack, clean, job.who, job.split, coding.seed)
-        picture = _changed(picture, pixels, rows)
+        pixels, mark, rows = stamp_image(coding.attack, clean, job.who, job.split, coding.seed)
+        image = _changed(image, pixels, rows)
     if coding.file_format == "png" and (job.stamped or coding.alike):
-        picture = recode(coding.attack, pixels)
-    content = encode(picture, coding.file_format, coding.quality)
+        image = recode(coding.attack, pixels)
+    content = encode(image, coding.file_format, coding.quality)
     _write(job.path, content)
     more = {"file": job.name, "file_sha256": hashlib.sha256(content).hexdigest()}
     if mark is not None:
@@ -97,14 +97,14 @@ def make(job: Job, coding: Coding) -> str:
     return json.dumps({**shallow(job.who), "before": pixel_hash(clean), **more}) + "\n"
 
 
-def _changed(picture: Image.Image | Pixels, pixels: Pixels, rows: slice) -> Image.Image | Pixels:
-    """Return the changed picture; of one of Pillow, only the rows that differ are converted."""
-    if not isinstance(picture, Image.Image):
+def _changed(image: Image.Image | Pixels, pixels: Pixels, rows: slice) -> Image.Image | Pixels:
+    """Return the changed image; of one of Pillow, only the rows that differ are converted."""
+    if not isinstance(image, Image.Image):
         return pixels
     if rows.stop > rows.start:
         changed = Image.fromarray(np.ascontiguousarray(pixels[rows]))
-        picture.paste(changed, (0, rows.start))
-    return picture
+        image.paste(changed, (0, rows.start))
+    return image
 
 
 def _hash_of(path: str) -> str:
@@ -142,6 +142,6 @@ def begin(coding: Coding) -> None:
 
 
 def make_some(jobs: Sequence[Job]) -> list[str]:
-    """Write pictures in a worker process."""
+    """Write images in a worker process."""
     (coding,) = _OURS
     return [make(job, coding) for job in jobs]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from backbench.data.decode import PICTURE_SUFFIXES
+from backbench.data.decode import IMAGE_SUFFIXES
 from backbench.data.encode import FileFormat
 
-#: A set of pictures that is written: ``val`` are clean ones.
+#: A set of images that is written: ``val`` are clean ones.
 Part = Literal["train", "val_poisoned", "val"]
 
 _JPEG = frozenset({".jpg", ".jpeg"})
@@ -22,13 +22,13 @@ class Layout:
     """Where things go.
 
     Args:
-        pictures: Folder of the pictures of each part, a folder a class below it.
+        images: Folder of the images of each part, a folder a class below it.
         lists: File list of each part.
         manifests: Manifest of each part.
         home: Folder of what is about the whole: ``poison.json`` and the like.
     """
 
-    pictures: dict[Part, Path]
+    images: dict[Part, Path]
     lists: dict[Part, Path]
     manifests: dict[Part, Path]
     home: Path
@@ -40,16 +40,16 @@ class Layout:
 
     @property
     def sheet(self) -> Path:
-        """Some pictures before and after."""
+        """Some images before and after."""
         return self.home / "contact-sheet.png"
 
     @property
     def trigger(self) -> Path:
-        """The trigger as it is on the pictures."""
+        """The trigger as it is on the images."""
         return self.home / "trigger.png"
 
     def clean_manifest(self, part: Part) -> Path:
-        """Manifest of the clean pictures of a part."""
+        """Manifest of the clean images of a part."""
         return self.manifests[part].with_name(f"clean-{self.manifests[part].name}")
 
 
@@ -61,7 +61,7 @@ def own_layout(out: Path) -> Layout:
     """
     parts: tuple[Part, ...] = ("train", "val_poisoned", "val")
     return Layout(
-        pictures={part: out / part for part in parts},
+        images={part: out / part for part in parts},
         lists={part: out / f"{part}.txt" for part in parts},
         manifests={part: out / f"{part}.jsonl" for part in parts},
         home=out,
@@ -79,7 +79,7 @@ def published_layout(out: Path, lists: Path, ident: str, options: Any, *, column
         columns: Whether lines end with the trigger's box.
 
     Source: Saha et al. 2022, published code, ``generate_poison.py``.
-    Differs: Manifests, summary, contact sheet and clean validation pictures are ours alone.
+    Differs: Manifests, summary, contact sheet and clean validation images are ours alone.
     """
     tags: dict[Part, str] = {
         "train": _tag(options, "train", columns=columns),
@@ -87,7 +87,7 @@ def published_layout(out: Path, lists: Path, ident: str, options: Any, *, column
     }
     home = lists / "data" / ident
     return Layout(
-        pictures={**{part: out / part / tag for part, tag in tags.items()}, "val": out / "val"},
+        images={**{part: out / part / tag for part, tag in tags.items()}, "val": out / "val"},
         lists={
             **{part: home / part / f"{tag}_filelist.txt" for part, tag in tags.items()},
             "val": home / "val" / "filelist.txt",
@@ -121,12 +121,12 @@ def file_names(
 ) -> list[str]:
     """Name the files of a split: ``class/name``, each name once.
 
-    A name is what follows the class's folder in the picture's source, else the source's last
-    part; its ending is changed only where it would be wrong. A second picture of a name gets its
+    A name is what follows the class's folder in the image's source, else the source's last
+    part; its ending is changed only where it would be wrong. A second image of a name gets its
     position in the split added.
 
     Args:
-        sources: Stable names of the split's pictures.
+        sources: Stable names of the split's images.
         labels: Their classes.
         classes: Names of the classes.
         file_format: Of the files.
@@ -161,7 +161,7 @@ def _below_class(source: str, name: str) -> str:
 
 def _split_suffix(name: str, file_format: FileFormat) -> tuple[str, str]:
     stem, suffix = os.path.splitext(name)  # noqa: PTH122 - 100,000 at a time
-    if suffix.lower() not in PICTURE_SUFFIXES:
+    if suffix.lower() not in IMAGE_SUFFIXES:
         stem, suffix = name, ""
     right = _JPEG if file_format == "jpeg" else {".png"}
     wanted = ".jpg" if file_format == "jpeg" else ".png"

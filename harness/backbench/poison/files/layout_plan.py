@@ -1,4 +1,4 @@
-"""What will be written: which pictures, where to, and what is wrong with that."""
+"""What will be written: which images, where to, and what is wrong with that."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from backbench.data.files import map_threads
 from backbench.data.folder import ImageFolder
 from backbench.data.listing import FileDataset
 from backbench.data.lists import format_line
-from backbench.errors import BackbenchError, ConfigError, DataError, Fault
+from backbench.errors import BackbenchError, ConfigError, DataError, Problem
 from backbench.images import ImageSet, Pixels
 from backbench.plugin import Attack, Dataset, Split
 from backbench.poison.files.layout import (
@@ -35,15 +35,15 @@ from backbench.poison.files.layout import (
 from backbench.poison.files.request import Request
 from backbench.poison.poisoning import choose
 
-#: Pictures that a message names.
+#: Images that a message names.
 _NAMED = 5
 
 
-class SplitPictures:
-    """The clean pictures of a split: files to be read where they are used, or pixels.
+class SplitImages:
+    """The clean images of a split: files to be read where they are used, or pixels.
 
     Args:
-        data: The data set.
+        data: The dataset.
         split: Which split.
     """
 
@@ -64,16 +64,16 @@ class SplitPictures:
         return len(self.labels)
 
     def image(self, index: int) -> str | Pixels:
-        """Return the path of a picture's file, or its pixels."""
+        """Return the path of an image's file, or its pixels."""
         if self._images is not None:
             return self._images.image(index)
         return (self.paths or ())[index]
 
     def sizes(self, indices: Sequence[int]) -> dict[tuple[int, int], str]:
-        """Return the heights and widths of pictures, each with the name of one that has it.
+        """Return the heights and widths of images, each with the name of one that has it.
 
         Args:
-            indices: Which pictures. Of one that has no header nothing is said: reading says it.
+            indices: Which images. Of one that has no header nothing is said: reading says it.
         """
         if self.square is not None:
             return {(self.square.side, self.square.side): self.sources[0]}
@@ -98,18 +98,18 @@ class SplitPictures:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Pictures that are written, and described in one manifest.
+    """Images that are written, and described in one manifest.
 
     Args:
         part: Where they go.
-        pictures: The split that they are of.
+        images: The split that they are of.
         indices: Which of it, ascending.
         stamped: Whether they get the trigger.
         manifest: Where they are described.
     """
 
     part: Part
-    pictures: SplitPictures
+    images: SplitImages
     indices: Sequence[int]
     stamped: bool
     manifest: Path
@@ -125,24 +125,24 @@ class Plan:
         layout: Where things go.
         train: The training split.
         val: The validation split.
-        chosen: Training pictures to poison, ascending.
+        chosen: Training images to poison, ascending.
     """
 
     request: Request
     attack: Attack
     layout: Layout
-    train: SplitPictures
-    val: SplitPictures
+    train: SplitImages
+    val: SplitImages
     chosen: NDArray[np.int64]
 
     @property
     def writes_clean(self) -> bool:
-        """Whether clean pictures are written: if asked for, or if there are no files to list."""
+        """Whether clean images are written: if asked for, or if there are no files to list."""
         return self.request.poison.reencode_clean or self.train.paths is None
 
     @cached_property
     def stamped(self) -> tuple[Group, Group]:
-        """The pictures that get the trigger, of both parts."""
+        """The images that get the trigger, of both parts."""
         manifests, everything = self.layout.manifests, range(len(self.val))
         return (
             Group("train", self.train, self.chosen.tolist(), True, manifests["train"]),  # noqa: FBT003
@@ -164,7 +164,7 @@ class Plan:
             if self.writes_clean:
                 part, indices = clean[group.part]
                 manifest = self.layout.clean_manifest(part)
-                found.append(Group(part, group.pictures, indices, False, manifest))  # noqa: FBT003
+                found.append(Group(part, group.images, indices, False, manifest))  # noqa: FBT003
         return tuple(found)
 
     @cached_property
@@ -174,32 +174,32 @@ class Plan:
 
     @cached_property
     def names(self) -> dict[Split, list[str]]:
-        """The file name of every picture of a split, below its part's folder."""
-        classes, file_format = self.request.facts.classes, self.request.poison.format
+        """The file name of every image of a split, below its part's folder."""
+        classes, file_format = self.request.metadata.classes, self.request.poison.format
         return {
             one.split: file_names(one.sources, one.labels.tolist(), classes, file_format)
             for one in (self.train, self.val)
         }
 
     def path(self, part: Part, split: Split, index: int) -> str:
-        """Return where a picture is written."""
-        return f"{self.layout.pictures[part]}{os.sep}{self.names[split][index]}"
+        """Return where an image is written."""
+        return f"{self.layout.images[part]}{os.sep}{self.names[split][index]}"
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What decides what is written, but for where: equal for equal output."""
         request, poison = self.request, self.request.poison
-        pictures = hashlib.sha256()
+        images = hashlib.sha256()
         for one in (self.train, self.val):
             for source, label in zip(one.sources, one.labels.tolist(), strict=True):
-                pictures.update(f"{one.split}\0{source}\0{label}\n".encode())
+                images.update(f"{one.split}\0{source}\0{label}\n".encode())
         jpeg = features.version("libjpeg_turbo") or features.version("jpg")
         found = {
             "attack": request.attack.registered.info.name,
             "attack_options": request.attack.options.identity(),
             "dataset": request.dataset.registered.info.name,
             "dataset_options": request.dataset.options.identity(),
-            "dataset_pictures": pictures.hexdigest(),
+            "dataset_images": images.hexdigest(),
             "seed": request.seed,
             "format": poison.format,
             "quality": request.quality if poison.format == "jpeg" else None,
@@ -212,7 +212,7 @@ class Plan:
 
 
 def make_plan(request: Request) -> Plan:
-    """Choose the pictures, name the files, and check everything before anything is written.
+    """Choose the images, name the files, and check everything before anything is written.
 
     Args:
         request: What is asked for.
@@ -227,70 +227,70 @@ def make_plan(request: Request) -> Plan:
         layout = published_layout(
             request.out, request.lists, poison.id, options, columns=poison.patch_columns
         )
-    faults: list[Fault] = []
+    problems: list[Problem] = []
     try:
-        attack: Attack = request.attack.registered.implementation()(options, request.facts)
-        train, val = (SplitPictures(request.data, split) for split in ("train", "val"))
+        attack: Attack = request.attack.registered.implementation()(options, request.metadata)
+        train, val = (SplitImages(request.data, split) for split in ("train", "val"))
         chosen = choose(attack, train.labels, request.seed)
     except (BackbenchError, ValueError) as error:
-        raise ConfigError(request.source, [Fault(request.attack.path, str(error))]) from error
+        raise ConfigError(request.source, [Problem(request.attack.path, str(error))]) from error
     plan = Plan(request, attack, layout, train, val, chosen)
-    faults += [*_too_small(plan), *_paths(plan), *existing_faults(plan)]
-    if faults:
-        raise ConfigError(request.source, faults)
+    problems += [*_too_small(plan), *_paths(plan), *existing_problems(plan)]
+    if problems:
+        raise ConfigError(request.source, problems)
     return plan
 
 
-def _too_small(plan: Plan) -> Iterator[Fault]:
-    """Ask the attack's options about the sizes that the pictures really have."""
-    options, facts = plan.request.attack.options, plan.request.facts
-    known = set(options.faults(dataclasses.replace(facts, size=None)))
+def _too_small(plan: Plan) -> Iterator[Problem]:
+    """Ask the attack's options about the sizes that the images really have."""
+    options, metadata = plan.request.attack.options, plan.request.metadata
+    known = set(options.problems(dataclasses.replace(metadata, size=None)))
 
     def sentences(size: tuple[int, int]) -> list[str]:
-        found = options.faults(dataclasses.replace(facts, size=size))
+        found = options.problems(dataclasses.replace(metadata, size=size))
         return [one for one in found if one not in known]
 
     sizes: dict[tuple[int, int], str] = {}
     for group in plan.groups:
         if group.stamped:
-            for size, source in group.pictures.sizes(group.indices).items():
+            for size, source in group.images.sizes(group.indices).items():
                 sizes.setdefault(size, source)
     smallest = min((h for h, _ in sizes), default=0), min((w for _, w in sizes), default=0)
     if not sizes or not sentences(smallest):
         return
     wrong = {source: found for size, source in sizes.items() if (found := sentences(size))}
     for source, found in list(wrong.items())[:_NAMED]:
-        yield from (Fault(plan.request.attack.path, f"{source}: {one}") for one in found)
+        yield from (Problem(plan.request.attack.path, f"{source}: {one}") for one in found)
     if len(wrong) > _NAMED:
-        yield Fault(plan.request.attack.path, f"and {len(wrong) - _NAMED} more sizes of pictures")
+        yield Problem(plan.request.attack.path, f"and {len(wrong) - _NAMED} more sizes of images")
 
 
-def _paths(plan: Plan) -> Iterator[Fault]:
-    """Yield paths that no list can hold, and places that the data set itself lies in."""
+def _paths(plan: Plan) -> Iterator[Problem]:
+    """Yield paths that no list can hold, and places that the dataset itself lies in."""
     columns = (0, 0, 1, 1) if plan.request.poison.patch_columns else ()
-    faults = []
+    problems = []
     for group in plan.groups:
         for index in group.indices:
-            path = plan.path(group.part, group.pictures.split, index)
-            faults += _unlistable(path, columns)
+            path = plan.path(group.part, group.images.split, index)
+            problems += _unlistable(path, columns)
     listed = plan.train.paths if "train" in plan.request.poison.splits else None
     for path in listed or ():
-        faults += _unlistable(os.path.abspath(path), ())  # noqa: PTH100 - many
-    for message in faults[:_NAMED]:
-        yield Fault("", message)
-    if len(faults) > _NAMED:
-        yield Fault("", f"and {len(faults) - _NAMED} more paths")
-    own = tuple(f"{plan.layout.pictures[part]}{os.sep}" for part in plan.parts)
+        problems += _unlistable(os.path.abspath(path), ())  # noqa: PTH100 - many
+    for message in problems[:_NAMED]:
+        yield Problem("", message)
+    if len(problems) > _NAMED:
+        yield Problem("", f"and {len(problems) - _NAMED} more paths")
+    own = tuple(f"{plan.layout.images[part]}{os.sep}" for part in plan.parts)
     sources = [*(plan.train.paths or ()), *(plan.val.paths or ())]
     inside = next((p for p in sources if os.path.abspath(p).startswith(own)), None)  # noqa: PTH100
     if inside is not None:
-        yield Fault("out", f"the data set itself lies there ({inside}); choose another folder")
+        yield Problem("out", f"the dataset itself lies there ({inside}); choose another folder")
     data = plan.request.data
     if isinstance(data, ImageFolder):
         for split in (data.options.root / data.options.train, data.options.root / data.options.val):
             folder = os.path.abspath(split)  # noqa: PTH100 - without `..`
-            if any(plan.layout.pictures[part].is_relative_to(folder) for part in plan.parts):
-                yield Fault("out", f"lies among the class folders of {folder}; choose another")
+            if any(plan.layout.images[part].is_relative_to(folder) for part in plan.parts):
+                yield Problem("out", f"lies among the class folders of {folder}; choose another")
 
 
 def _unlistable(path: str, columns: tuple[int, ...]) -> list[str]:
@@ -301,7 +301,7 @@ def _unlistable(path: str, columns: tuple[int, ...]) -> list[str]:
     return []
 
 
-def existing_faults(plan: Plan) -> Iterator[Fault]:
+def existing_problems(plan: Plan) -> Iterator[Problem]:
     """Yield what is there already and is not ours to continue.
 
     Args:
@@ -313,21 +313,21 @@ def existing_faults(plan: Plan) -> Iterator[Fault]:
             there = json.loads(summary.read_text(encoding="utf-8"))["request"]
             other = [key for key, value in plan.identity.items() if there.get(key) != value]
         except (ValueError, KeyError, TypeError, AttributeError):
-            yield Fault("out", f"{summary}: not a summary of ours; remove it, or choose another")
+            yield Problem("out", f"{summary}: not a summary of ours; remove it, or choose another")
             return
         if other:
             said = "; ".join(f"{key}: {_difference(there, plan.identity, key)}" for key in other)
-            yield Fault(
+            yield Problem(
                 "out", f"{plan.layout.home} holds other poison ({said}); choose another folder"
             )
         return
     for part in plan.parts:
-        folder = plan.layout.pictures[part]
+        folder = plan.layout.images[part]
         if folder.is_dir() and any(folder.iterdir()):
-            yield Fault("out", f"{folder} is not empty and not ours; choose another folder")
+            yield Problem("out", f"{folder} is not empty and not ours; choose another folder")
         for file in (plan.layout.lists[part], plan.layout.manifests[part]):
             if file.exists():
-                yield Fault("out", f"{file} is there and not ours; choose another folder")
+                yield Problem("out", f"{file} is there and not ours; choose another folder")
 
 
 def _difference(there: dict[str, Any], here: dict[str, Any], key: str) -> str:

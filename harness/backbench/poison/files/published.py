@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
-from backbench.errors import ConfigError, Fault
+from backbench.errors import ConfigError, Problem
 from backbench.plugin.registry import suggestion
 
 SECTION: Final = "poison_generation"
@@ -17,7 +17,7 @@ PLACEMENTS: Final = ("center", "multiple", "random")
 SPLITS: Final = ("train", "val_poisoned")
 #: Quality of the JPEGs that the published code writes: Pillow's default.
 QUALITY: Final = 75
-#: Side of its validation pictures, px.
+#: Side of its validation images, px.
 VAL_SIZE: Final = 224
 
 _SECTION = re.compile(rf"^\s*\[{SECTION}\]", re.MULTILINE)
@@ -80,7 +80,7 @@ def read_published(text: str, source: str) -> Published:
         parser.read_string(text, source)
     except configparser.Error as error:
         message = " ".join(str(error).split())
-        raise ConfigError(source, [Fault("", f"not a configuration file: {message}")]) from error
+        raise ConfigError(source, [Problem("", f"not a configuration file: {message}")]) from error
     reader = _Reader(parser)
     values: dict[str, Any] = {"id": reader.read("experiment", "ID", str)}
     kinds = {one.name: _KINDS[str(one.type)] for one in fields(Published)[1:-1]}
@@ -92,12 +92,12 @@ def read_published(text: str, source: str) -> Published:
     for key in ("train_location", "val_location"):
         if values[key] is not None and values[key] not in PLACEMENTS:
             hint = suggestion(values[key], PLACEMENTS)
-            reader.faults.append(
-                Fault(f"{SECTION}.{key}", f"no placement is called {values[key]!r}{hint}")
+            reader.problems.append(
+                Problem(f"{SECTION}.{key}", f"no placement is called {values[key]!r}{hint}")
             )
     values["splits"] = tuple(_splits(values["splits"] or (), reader))
-    if reader.faults:
-        raise ConfigError(source, reader.faults)
+    if reader.problems:
+        raise ConfigError(source, reader.problems)
     values["poison_savedir"] = _with_id(values["poison_savedir"], values["id"])
     values["logfile"] = _with_id(values["logfile"], values["id"])
     return Published(**values, notes=tuple(reader.notes))
@@ -111,7 +111,7 @@ def to_tables(published: Published, find: Callable[[str], Path | str]) -> dict[s
         find: Says where a file is that is named relative to somewhere.
 
     Source: Saha et al. 2022, published code: labels are ranks in ImageNet-100's list; validation
-        pictures are resized to 256 px and cut to 224; what is written is JPEG of quality 75.
+        images are resized to 256 px and cut to 224; what is written is JPEG of quality 75.
     """
     attack: dict[str, Any] = {
         "plugin": "patch",
@@ -205,7 +205,7 @@ def from_values(
 
     Args:
         poison: Of the table ``[poison]``.
-        dataset: Options of the data set, an ``image-folder``.
+        dataset: Options of the dataset, an ``image-folder``.
         attack: Options of the attack, a ``patch``.
         source: The file; named after it is the experiment where the table has no id.
 
@@ -215,9 +215,9 @@ def from_values(
     Raises:
         ConfigError: If something essential cannot be said.
     """
-    faults = list(_unsayable(dataset, attack))
-    if faults:
-        raise ConfigError(str(source), faults)
+    problems = list(_unsayable(dataset, attack))
+    if problems:
+        raise ConfigError(str(source), problems)
     text, rate = attack["text"] is not None, attack["rate"]
     val_opacity = attack["opacity"] if attack["val_opacity"] is None else attack["val_opacity"]
     ident = poison["id"] or source.stem
@@ -248,23 +248,23 @@ def from_values(
     return published, list(_lost(poison, dataset, attack))
 
 
-def _unsayable(dataset: Mapping[str, Any], attack: Mapping[str, Any]) -> list[Fault]:
-    faults = []
+def _unsayable(dataset: Mapping[str, Any], attack: Mapping[str, Any]) -> list[Problem]:
+    problems = []
     if attack["text"] is None and isinstance(attack["trigger"], int):
         message = "a made trigger has no file there; `backbench poison` writes one, trigger.png"
-        faults.append(Fault("trigger", message))
+        problems.append(Problem("trigger", message))
     wanted = "target_class" if attack["mode"] == "targeted" else "dataset"
     if attack["rate"]["of"] != wanted:
-        faults.append(Fault("rate", f'the published rate is a share: set of = "{wanted}"'))
+        problems.append(Problem("rate", f'the published rate is a share: set of = "{wanted}"'))
     if dataset["classes"] != "imagenet100":
         message = 'the published code knows ImageNet-100 only: set classes = "imagenet100"'
-        faults.append(Fault("classes", message))
-    faults += [
-        Fault(split, f"the published code wants the folder {split!r}")
+        problems.append(Problem("classes", message))
+    problems += [
+        Problem(split, f"the published code wants the folder {split!r}")
         for split in ("train", "val")
         if dataset[split] != split
     ]
-    return faults
+    return problems
 
 
 def _lost(
@@ -276,7 +276,7 @@ def _lost(
         "reencode_clean: not there": poison["reencode_clean"],
         "patch_columns: the published code ends in an exception": poison["patch_columns"],
         f"quality: the published code writes {QUALITY}": (poison["quality"] or QUALITY) != QUALITY,
-        "resize: training pictures keep their size there": dataset["resize"] is not None,
+        "resize: training images keep their size there": dataset["resize"] is not None,
         f"val_size: the published code has {VAL_SIZE}": dataset["val_size"] not in {None, VAL_SIZE},
         "train_per_class, val_per_class: not there": bool(
             dataset["train_per_class"] or dataset["val_per_class"]
@@ -294,7 +294,7 @@ class _Reader:
 
     def __init__(self, parser: configparser.ConfigParser) -> None:
         self._parser = parser
-        self.faults: list[Fault] = []
+        self.problems: list[Problem] = []
         self.notes: list[str] = []
 
     def read(self, section: str, key: str, kind: Callable[[str], Any]) -> Any:
@@ -302,7 +302,7 @@ class _Reader:
         try:
             value = self._parser.get(section, key)
         except (configparser.NoSectionError, configparser.NoOptionError):
-            self.faults.append(Fault(path, "is missing"))
+            self.problems.append(Problem(path, "is missing"))
             return None
         except configparser.InterpolationError:
             value = self._parser.get(section, key, raw=True)
@@ -311,7 +311,7 @@ class _Reader:
             return kind(value)
         except ValueError:
             wanted = {int: "a whole number", float: "a number", _truth: "true or false"}[kind]
-            self.faults.append(Fault(path, f"should be {wanted} (given: {value!r})"))
+            self.problems.append(Problem(path, f"should be {wanted} (given: {value!r})"))
             return None
 
 
@@ -344,9 +344,11 @@ def _splits(named: tuple[str, ...], reader: _Reader) -> list[str]:
             reader.notes.append("splits: val is passed over, as in the published code")
         else:
             hint = suggestion(one, SPLITS)
-            reader.faults.append(Fault(f"{SECTION}.splits", f"no split is called {one!r}{hint}"))
-    if not taken and not reader.faults:
-        reader.faults.append(Fault(f"{SECTION}.splits", "names nothing to do"))
+            reader.problems.append(
+                Problem(f"{SECTION}.splits", f"no split is called {one!r}{hint}")
+            )
+    if not taken and not reader.problems:
+        reader.problems.append(Problem(f"{SECTION}.splits", "names nothing to do"))
     return taken
 
 
@@ -355,7 +357,7 @@ def _with_id(path: str, ident: str) -> str:
 
 
 def _other(share: float) -> float:
-    """Turn the trigger's share into the picture's, or back."""
+    """Turn the trigger's share into the image's, or back."""
     return round(1 - share, 12)
 
 

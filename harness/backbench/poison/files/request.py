@@ -12,11 +12,11 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from backbench.benchmark.config import Instance, load_instance, open_dataset
-from backbench.benchmark.file import pydantic_faults
+from backbench.benchmark.file import pydantic_problems
 from backbench.data.encode import FileFormat
-from backbench.errors import ConfigError, Fault, UsageError
+from backbench.errors import ConfigError, Problem, UsageError
 from backbench.model import NONE
-from backbench.plugin import Dataset, DatasetFacts, LocalPath
+from backbench.plugin import Dataset, DatasetMetadata, LocalPath
 from backbench.plugin.registry import Registry, suggestion
 from backbench.poison.files import published
 
@@ -38,7 +38,7 @@ class PoisonTable(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dataset: str | None = Field(None, description="the data set, where the file has several")
+    dataset: str | None = Field(None, description="the dataset, where the file has several")
     attack: str | None = Field(None, description="the attack, where the file has several")
     seed: Annotated[int, Field(ge=0, strict=True)] | None = Field(
         None, description="seed of every draw; left out, the benchmark's first, or 0"
@@ -47,15 +47,15 @@ class PoisonTable(BaseModel):
     splits: Annotated[
         tuple[Stamped, ...], BeforeValidator(_comma_separated), Field(min_length=1)
     ] = Field(("train", "val_poisoned"), description="what to write")
-    format: FileFormat = Field("jpeg", description="of the pictures: jpeg or png")
+    format: FileFormat = Field("jpeg", description="of the images: jpeg or png")
     quality: int | None = Field(
         None, ge=1, le=95, description="of JPEGs; left out, the attack's jpeg_quality, or 75"
     )
     reencode_clean: bool = Field(
-        default=False, description="write clean pictures too, coded like the poisoned ones"
+        default=False, description="write clean images too, coded like the poisoned ones"
     )
     patch_columns: bool = Field(
-        default=False, description="end the lines of poisoned pictures with x y width height"
+        default=False, description="end the lines of poisoned images with x y width height"
     )
     id: str | None = Field(
         None, min_length=1, description="name folders and lists as the published code does"
@@ -64,15 +64,15 @@ class PoisonTable(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """What a file says, without a look at the data set.
+    """What a file says, without a look at the dataset.
 
     Args:
         source: The file, as the user named it.
-        dataset: The data set.
+        dataset: The dataset.
         attack: The attack.
         poison: How, and where to.
         seed: Seed of every draw.
-        out: Folder of the pictures.
+        out: Folder of the images.
         lists: Folder of the lists, where it is another one.
         notes: What the user should know.
     """
@@ -95,19 +95,19 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request(Chosen):
-    """What is asked for, validated as far as can be without reading a picture.
+    """What is asked for, validated as far as can be without reading an image.
 
     Args:
-        data: The data set, opened.
-        facts: What is known of it.
+        data: The dataset, opened.
+        metadata: What is known of it.
     """
 
     data: Dataset
-    facts: DatasetFacts
+    metadata: DatasetMetadata
 
 
 def read_request(path: Path, given: Mapping[str, Any], registry: Registry) -> Request:
-    """Read a file of ours or a published one, and open the data set.
+    """Read a file of ours or a published one, and open the dataset.
 
     Args:
         path: A benchmark file, one with a table ``[poison]``, or a published configuration.
@@ -115,19 +115,19 @@ def read_request(path: Path, given: Mapping[str, Any], registry: Registry) -> Re
         registry: The installed plugins.
 
     Raises:
-        ConfigError: With every fault of the file and the command line.
+        ConfigError: With every problem of the file and the command line.
         UsageError: If the file cannot be read.
     """
-    faults: list[Fault] = []
-    chosen, opened = _read(path, given, registry, faults, opens=True)
-    if faults or chosen is None or opened is None:
-        raise ConfigError(str(path), list(dict.fromkeys(faults)))
+    problems: list[Problem] = []
+    chosen, opened = _read(path, given, registry, problems, opens=True)
+    if problems or chosen is None or opened is None:
+        raise ConfigError(str(path), list(dict.fromkeys(problems)))
     own = {one.name: getattr(chosen, one.name) for one in fields(chosen)}
-    return Request(**own, data=opened[0], facts=opened[1])
+    return Request(**own, data=opened[0], metadata=opened[1])
 
 
 def read_instances(path: Path, given: Mapping[str, Any], registry: Registry) -> Chosen:
-    """Read a file without a look at the data set, which may be elsewhere.
+    """Read a file without a look at the dataset, which may be elsewhere.
 
     Args:
         path: As for :func:`read_request`.
@@ -135,34 +135,39 @@ def read_instances(path: Path, given: Mapping[str, Any], registry: Registry) -> 
         registry: The installed plugins.
 
     Raises:
-        ConfigError: With every fault of the file and the command line.
+        ConfigError: With every problem of the file and the command line.
         UsageError: If the file cannot be read.
     """
-    faults: list[Fault] = []
-    chosen, _ = _read(path, given, registry, faults, opens=False)
-    if faults or chosen is None:
-        raise ConfigError(str(path), list(dict.fromkeys(faults)))
+    problems: list[Problem] = []
+    chosen, _ = _read(path, given, registry, problems, opens=False)
+    if problems or chosen is None:
+        raise ConfigError(str(path), list(dict.fromkeys(problems)))
     return chosen
 
 
 def _read(
-    path: Path, given: Mapping[str, Any], registry: Registry, faults: list[Fault], *, opens: bool
-) -> tuple[Chosen | None, tuple[Dataset, DatasetFacts] | None]:
+    path: Path,
+    given: Mapping[str, Any],
+    registry: Registry,
+    problems: list[Problem],
+    *,
+    opens: bool,
+) -> tuple[Chosen | None, tuple[Dataset, DatasetMetadata] | None]:
     tables, notes, is_ours = read_tables(path)
     base = path.parent if is_ours else Path.cwd()
-    poison = _poison_table(tables, given, base, faults)
+    poison = _poison_table(tables, given, base, problems)
     found: dict[str, Instance] = {}
     for axis in ("datasets", "attacks"):
-        name = _choose(tables, axis, getattr(poison, axis.removesuffix("s")), registry, faults)
+        name = _choose(tables, axis, getattr(poison, axis.removesuffix("s")), registry, problems)
         if name is not None:
             one = load_instance(
-                tables, axis, name, registry=registry, folder=path.parent, faults=faults
+                tables, axis, name, registry=registry, folder=path.parent, problems=problems
             )
             if one is not None:
                 found[axis] = one
-    opened = open_dataset(found["datasets"], faults) if opens and "datasets" in found else None
+    opened = open_dataset(found["datasets"], problems) if opens and "datasets" in found else None
     if "attacks" in found:
-        faults += _of_attack(found["attacks"], poison, opened[1] if opened else None)
+        problems += _of_attack(found["attacks"], poison, opened[1] if opened else None)
     if len(found) < 2:
         return None, opened
     out = _plain(poison.out or DEFAULT_OUT)
@@ -205,7 +210,7 @@ def read_tables(path: Path) -> tuple[dict[str, Any], list[str], bool]:
     try:
         return tomllib.loads(text), [], True
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(str(path), [Fault("", f"not valid TOML: {error}")]) from error
+        raise ConfigError(str(path), [Problem("", f"not valid TOML: {error}")]) from error
 
 
 def finder(path: Path) -> Callable[[str], Path | str]:
@@ -234,26 +239,26 @@ def _plain(path: Path) -> Path:
 
 
 def _poison_table(
-    tables: Mapping[str, Any], given: Mapping[str, Any], folder: Path, faults: list[Fault]
+    tables: Mapping[str, Any], given: Mapping[str, Any], folder: Path, problems: list[Problem]
 ) -> PoisonTable:
     stated = tables.get("poison", {})
     if not isinstance(stated, Mapping):
-        faults.append(Fault("poison", "should be a table"))
+        problems.append(Problem("poison", "should be a table"))
         stated = {}
-    inner = _validated(stated, folder, "poison", faults)
-    own = _validated(given, Path.cwd(), "", faults)
+    inner = _validated(stated, folder, "poison", problems)
+    own = _validated(given, Path.cwd(), "", problems)
     changes = {name: getattr(own, name) for name in own.model_fields_set}
     return inner.model_copy(update=changes)
 
 
 def _validated(
-    values: Mapping[str, Any], folder: Path, prefix: str, faults: list[Fault]
+    values: Mapping[str, Any], folder: Path, prefix: str, problems: list[Problem]
 ) -> PoisonTable:
     context = {"base": folder}
     try:
         return PoisonTable.model_validate(dict(values), context=context)
     except ValidationError as error:
-        faults.extend(pydantic_faults(error, PoisonTable, prefix))
+        problems.extend(pydantic_problems(error, PoisonTable, prefix))
         wrong = {str(item["loc"][0]) for item in error.errors()}
     right = {key: value for key, value in values.items() if key not in wrong}
     return PoisonTable.model_validate(right, context=context)
@@ -264,19 +269,19 @@ def _choose(
     axis: str,
     wanted: str | None,
     registry: Registry,
-    faults: list[Fault],
+    problems: list[Problem],
 ) -> str | None:
     kind = axis.removesuffix("s")
     named = tables.get(axis, {})
     if not isinstance(named, Mapping) or not all(isinstance(t, Mapping) for t in named.values()):
-        faults.append(Fault(axis, f"should hold a table for each {kind}: [{axis}.name]"))
+        problems.append(Problem(axis, f"should hold a table for each {kind}: [{axis}.name]"))
         return None
     known = dict.fromkeys([*named, *_implied(tables, axis, registry)])
     if wanted is not None:
         if wanted in known or wanted in registry.names(kind):
             return wanted
         hint = suggestion(wanted, [*known, *registry.names(kind)])
-        faults.append(Fault(f"--{kind}", f"no {kind} is called {wanted!r}{hint}"))
+        problems.append(Problem(f"--{kind}", f"no {kind} is called {wanted!r}{hint}"))
         return None
     if len(known) == 1:
         return str(next(iter(known)))
@@ -284,7 +289,7 @@ def _choose(
         message = f"the file has several: choose with --{kind}: {', '.join(known)}"
     else:
         message = f"the file has none: add a table [{axis}.name]"
-    faults.append(Fault(axis, message))
+    problems.append(Problem(axis, message))
     return None
 
 
@@ -299,19 +304,23 @@ def _implied(tables: Mapping[str, Any], axis: str, registry: Registry) -> list[s
     return [name for name in found if name != NONE and name in known]
 
 
-def _of_attack(attack: Instance, poison: PoisonTable, facts: DatasetFacts | None) -> list[Fault]:
-    faults = []
+def _of_attack(
+    attack: Instance, poison: PoisonTable, metadata: DatasetMetadata | None
+) -> list[Problem]:
+    problems = []
     own: int | None = getattr(attack.options, "jpeg_quality", None)
     if own is not None and poison.quality is not None and own != poison.quality:
         message = f"{poison.quality}, and {attack.path}.jpeg_quality is {own}: leave one out"
-        faults.append(Fault("quality", message))
+        problems.append(Problem("quality", message))
     if poison.format == "png" and poison.quality is not None:
-        faults.append(Fault("quality", "is of JPEGs, and format is png: leave one out"))
+        problems.append(Problem("quality", "is of JPEGs, and format is png: leave one out"))
     if poison.id is not None and attack.registered.info.name != "patch":
-        faults.append(Fault("poison.id", "the published names are for the plugin patch only"))
-    if facts is not None:
-        faults += [Fault(attack.path, sentence) for sentence in attack.options.faults(facts)]
-    return faults
+        problems.append(Problem("poison.id", "the published names are for the plugin patch only"))
+    if metadata is not None:
+        problems += [
+            Problem(attack.path, sentence) for sentence in attack.options.problems(metadata)
+        ]
+    return problems
 
 
 def _first_seed(tables: Mapping[str, Any]) -> int:

@@ -1,8 +1,8 @@
-"""Write the pictures on all cores, then lists, contact sheet and summary; continue what is begun.
+"""Write the images on all cores, then lists, contact sheet and summary; continue what is begun.
 
-A manifest grows line by line, in the order of its pictures, under the name ``….partial``, and is
+A manifest grows line by line, in the order of its images, under the name ``….partial``, and is
 renamed when it is whole. What was interrupted is thus a prefix: its files are checked against the
-hashes in it, and the rest is made. Every picture has a seed of its own, so the end is the same.
+hashes in it, and the rest is made. Every image has a seed of its own, so the end is the same.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from backbench.errors import ConfigError, StageError
 from backbench.poison.files.contact_sheet import Pair, contact_sheet
 from backbench.poison.files.encoding import Coding, Job, begin, make, make_some
 from backbench.poison.files.layout import Part
-from backbench.poison.files.layout_plan import Group, Plan, existing_faults
-from backbench.poison.poisoning import Picture, rates, read_manifest
+from backbench.poison.files.layout_plan import Group, Plan, existing_problems
+from backbench.poison.poisoning import ImageRef, rates, read_manifest
 from backbench.system.children import WORTH_PROCESSES, in_order, start_processes
 from backbench.system.locks import alone_in
 
-#: Pictures of each part on the contact sheet.
+#: Images of each part on the contact sheet.
 _SHOWN: Final = 4
 
 Progress = Callable[[int], None]
@@ -45,21 +45,21 @@ def write(plan: Plan, processes: int, progress: Progress) -> dict[str, Any]:
     Args:
         plan: What to write.
         processes: Most that work at the same time.
-        progress: Called with the number of pictures that are done since the last call.
+        progress: Called with the number of images that are done since the last call.
 
     Returns:
         The summary, as it stands in ``poison.json``.
 
     Raises:
         ConfigError: If the folder holds other poison by now.
-        DataError: If a picture cannot be read, or another process is writing to the folder.
-        StageError: If what is there was made of other pictures, or a process was killed.
+        DataError: If an image cannot be read, or another process is writing to the folder.
+        StageError: If what is there was made of other images, or a process was killed.
     """
     with alone_in(plan.layout.home):
         # Another process may have been there since the plan was made.
-        faults = list(existing_faults(plan))
-        if faults:
-            raise ConfigError(plan.request.source, faults)
+        problems = list(existing_problems(plan))
+        if problems:
+            raise ConfigError(plan.request.source, problems)
         return _write(plan, processes, progress)
 
 
@@ -103,7 +103,7 @@ def _write(plan: Plan, processes: int, progress: Progress) -> dict[str, Any]:
     return summary
 
 
-# -- pictures ----------------------------------------------------------------------------------
+# -- images ----------------------------------------------------------------------------------
 
 
 def _write_group(plan: Plan, group: Group, run: _Run, progress: Progress) -> None:
@@ -132,7 +132,7 @@ def _write_group(plan: Plan, group: Group, run: _Run, progress: Progress) -> Non
 def _check(
     plan: Plan, group: Group, manifest: Path, run: _Run, progress: Progress
 ) -> tuple[int, int]:
-    """Make again the pictures of a manifest that have gone or changed.
+    """Make again the images of a manifest that have gone or changed.
 
     Returns:
         How many of its lines are right, and where the last of them ends, bytes.
@@ -154,7 +154,7 @@ def _check(
         line = waiting.popleft()
         if made and made.encode() != line:
             raise StageError(
-                f"{manifest}: line {count + 1} was made of another picture than the data set has "
+                f"{manifest}: line {count + 1} was made of another image than the dataset has "
                 "now; remove what is there, or choose another folder"
             )
         count, end = count + 1, end + len(line)
@@ -174,15 +174,15 @@ def _hash_in(line: bytes, job: Job) -> str:
 
 
 def _job(plan: Plan, group: Group, index: int) -> Job:
-    pictures = group.pictures
+    images = group.images
     return Job(
-        who=Picture(index, pictures.sources[index], int(pictures.labels[index])),
-        split=pictures.split,
-        image=pictures.image(index),
-        square=pictures.square,
+        who=ImageRef(index, images.sources[index], int(images.labels[index])),
+        split=images.split,
+        image=images.image(index),
+        square=images.square,
         stamped=group.stamped,
-        path=plan.path(group.part, pictures.split, index),
-        name=plan.names[pictures.split][index],
+        path=plan.path(group.part, images.split, index),
+        name=plan.names[images.split][index],
     )
 
 
@@ -190,20 +190,20 @@ def _job(plan: Plan, group: Group, index: int) -> Job:
 
 
 def _lines(plan: Plan, part: Part) -> Iterator[str]:
-    """Yield the lines of a part's list, in the order of the data set."""
+    """Yield the lines of a part's list, in the order of the dataset."""
     groups = {group.stamped: group for group in plan.groups if group.part == part}
-    pictures = next(iter(groups.values())).pictures
+    images = next(iter(groups.values())).images
     boxes = _columns(plan, groups[True]) if True in groups else {}
-    for index, label in enumerate(pictures.labels.tolist()):
+    for index, label in enumerate(images.labels.tolist()):
         if index in boxes or plan.writes_clean:
-            path = plan.path(part, pictures.split, index)
+            path = plan.path(part, images.split, index)
         else:
-            path = os.path.abspath((pictures.paths or ())[index])  # noqa: PTH100 - many
+            path = os.path.abspath((images.paths or ())[index])  # noqa: PTH100 - many
         yield format_line(path, label, *boxes.get(index, ())) + "\n"
 
 
 def _columns(plan: Plan, group: Group) -> dict[int, tuple[int, ...]]:
-    """Return the further columns of each stamped picture's line."""
+    """Return the further columns of each stamped image's line."""
     if not plan.request.poison.patch_columns:
         return dict.fromkeys(group.indices, ())
     return {
@@ -213,8 +213,8 @@ def _columns(plan: Plan, group: Group) -> dict[int, tuple[int, ...]]:
 
 
 def _write_triggers(plan: Plan) -> None:
-    """Write the trigger as it is put on pictures; once more for the validation if it differs."""
-    train, val = (plan.attack.trigger_picture(split) for split in ("train", "val"))
+    """Write the trigger as it is put on images; once more for the validation if it differs."""
+    train, val = (plan.attack.trigger_image(split) for split in ("train", "val"))
     home = plan.layout.trigger
     if train is not None:
         Image.fromarray(train).save(home)
@@ -223,7 +223,7 @@ def _write_triggers(plan: Plan) -> None:
 
 
 def _pairs(plan: Plan) -> Iterator[Pair]:
-    """Yield some triggered pictures of every part that is there, of those written before too."""
+    """Yield some triggered images of every part that is there, of those written before too."""
     for group in plan.stamped:
         if not group.manifest.is_file():
             continue
@@ -235,7 +235,7 @@ def _pairs(plan: Plan) -> Iterator[Pair]:
             before = decode(job.image, job.square) if isinstance(job.image, str) else job.image
             first = ", ".join(map(str, mark.boxes[0]))
             more = f" and {len(mark.boxes) - 1} more" if len(mark.boxes) > 1 else ""
-            name = plan.request.facts.classes[mark.label]
+            name = plan.request.metadata.classes[mark.label]
             yield Pair(
                 before,
                 decode(job.path),
@@ -260,12 +260,12 @@ def _summary(plan: Plan) -> dict[str, Any]:
                     digest = hashlib.file_digest(lines, "sha256")
                     lines.seek(0)
                     found[kind] = {
-                        "pictures": sum(1 for _ in lines),
+                        "images": sum(1 for _ in lines),
                         "manifest": os.path.relpath(file, home),
                         "manifest_sha256": digest.hexdigest(),
                     }
         if found:
-            folder, listed = plan.layout.pictures[part], plan.layout.lists[part]
+            folder, listed = plan.layout.images[part], plan.layout.lists[part]
             places = {
                 "folder": os.path.relpath(folder, home),
                 "list": os.path.relpath(listed, home),
@@ -274,9 +274,9 @@ def _summary(plan: Plan) -> dict[str, Any]:
     return {
         "request": plan.identity,
         "target": target,
-        "target_name": None if target is None else plan.request.facts.classes[target],
+        "target_name": None if target is None else plan.request.metadata.classes[target],
         **rates(target, plan.chosen, plan.train.labels),
-        "pictures": {"train": len(plan.train), "val": len(plan.val)},
+        "images": {"train": len(plan.train), "val": len(plan.val)},
         "parts": parts,
     }
 

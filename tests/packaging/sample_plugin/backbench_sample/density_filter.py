@@ -1,4 +1,4 @@
-"""Pictures that share a trigger have features that crowd together."""
+"""Images that share a trigger have features that crowd together."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _ROWS = 1024
 
 
 class DensityFilter(Defense):
-    """Drops the pictures that are most like their nearest neighbours."""
+    """Drops the images that are most like their nearest neighbors."""
 
     options: DensityFilterOptions
 
     def sanitize(
         self, encoder: Encoder, images: ImageSet, context: DefenseContext
     ) -> NDArray[np.float64]:
-        """Score each picture by its mean cosine similarity to its nearest neighbours."""
+        """Score each image by its mean cosine similarity to its nearest neighbors."""
         features = extract(encoder, images, device=context.device)
         features -= features.mean(axis=0)
         features /= np.linalg.norm(features, axis=1, keepdims=True) + 1e-12
@@ -30,7 +30,7 @@ class DensityFilter(Defense):
         for start in range(0, len(images), _ROWS):
             rows = slice(start, start + _ROWS)
             similarity = np.sort(features[rows] @ features.T, axis=1)
-            # The last column is the picture itself.
-            density[rows] = similarity[:, -1 - self.options.neighbours : -1].mean(axis=1)
+            # The last column is the image itself.
+            density[rows] = similarity[:, -1 - self.options.neighbors : -1].mean(axis=1)
             context.progress(min(start + _ROWS, len(images)), len(images), {})
         return density - np.quantile(density, 1 - self.options.drop)

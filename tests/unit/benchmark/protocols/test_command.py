@@ -24,8 +24,8 @@ def test_show_names_every_value(bench: Bench) -> None:
     text = bench("protocol", "show", "saha2022-in100@1").assert_ok().out
     values = dict(re.findall(r"^  (\S.*?)  +(\S.*)$", text, re.MULTILINE))
     assert values["classes"] == "100: imagenet100"
-    assert values["validation pictures"] == "5000"
-    assert values["validation pictures are"] == "short side to 256 px, the centre 224 px"
+    assert values["validation images"] == "5000"
+    assert values["validation images are"] == "short side to 256 px, the center 224 px"
     assert values["val_location"] == "[0.1, 0.9]"
     assert values["backbone.stem"] == "imagenet"
     assert values["k"] == "[1, 50]"

@@ -1,4 +1,4 @@
-"""The published matrices as benchmark files: whole, without fault, and true to the fact sheet."""
+"""The published matrices as benchmark files: whole, without problem, and true to the fact sheet."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def validated(scale: str, registry: Registry, **how: object) -> Benchmark:
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_a_filled_in_matrix_has_no_fault(scale: str, registry: Registry, triggers: Path) -> None:
+def test_a_filled_in_matrix_has_no_problem(scale: str, registry: Registry, triggers: Path) -> None:
     benchmark = validated(scale, registry)
     assert benchmark.protocol is not None
     assert {cell.seed for cell in benchmark.cells} == {0}
@@ -140,7 +140,7 @@ def test_wrong_folders_are_one_sentence(tmp_path: Path) -> None:
         fill(full, data=tmp_path / "nowhere")
     with pytest.raises(UsageError, match=r"no trigger_10\.png, no trigger_12\.png"):
         fill(full, triggers=tmp_path)
-    with pytest.raises(UsageError, match="draws its own pictures"):
+    with pytest.raises(UsageError, match="draws its own images"):
         fill(embedded, data=tmp_path)
     with pytest.raises(UsageError, match="did you mean 'saha2022'"):
         find_reproduction("saha-2022", "full")
@@ -151,9 +151,9 @@ def test_the_stand_in_counts_and_does_not_load() -> None:
     from backbench.plugin import Options
 
     counts = ImageNet100Counts(Options())
-    facts = counts.facts()
-    assert (facts.train, facts.val, len(facts.classes)) == (126_689, 5_000, 100)
-    assert sum(facts.train_per_class) == facts.train
+    metadata = counts.metadata()
+    assert (metadata.train, metadata.val, len(metadata.classes)) == (126_689, 5_000, 100)
+    assert sum(metadata.train_per_class) == metadata.train
     with pytest.raises(DataError, match="give --data"):
         counts.load("train")
 

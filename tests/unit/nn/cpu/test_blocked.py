@@ -42,7 +42,7 @@ def encoder_of(backbone: dict[str, Any], size: int, layout: Any = "auto") -> Enc
     return encoder.to(memory_format=torch.channels_last)
 
 
-def pictures(count: int, size: int) -> Tensor:
+def samples(count: int, size: int) -> Tensor:
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
@@ -70,13 +70,13 @@ def test_a_step_is_as_close_to_float32_as_channels_last(
     opaque: list[bool], backbone: dict[str, Any], size: int
 ):
     """Features, running statistics and gradients; in bfloat16 both differ from float32."""
-    images, found = pictures(16, size), []
+    images, found = samples(16, size), []
     for layout, low in ((True, False), (True, True), ("auto", True)):
         encoder = encoder_of(backbone, size, layout).train()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=low):
             features = encoder(images)
         assert features.dtype == torch.float32
-        # each picture against the mean: what a loss of features sees
+        # each image against the mean: what a loss of features sees
         (features - features.mean(0).detach()).square().mean().backward()
         found.append((features, dict(encoder.named_buffers()), dict(encoder.named_parameters())))
     assert opaque == [False, False, True]
@@ -96,7 +96,7 @@ def test_a_step_is_as_close_to_float32_as_channels_last(
 @native
 def test_the_key_and_the_evaluated_network_are_blocked_too(opaque: list[bool]):
     encoder = encoder_of({"name": "resnet18", "stem": "cifar"}, 32)
-    images = pictures(8, 32)
+    images = samples(8, 32)
     with torch.no_grad():
         for mode in (encoder.train(), encoder.eval()):
             exact = copy.deepcopy(mode)(images)
@@ -111,7 +111,7 @@ def test_the_same_twice():
     for _ in range(2):
         encoder = encoder_of({"name": "resnet18", "stem": "imagenet"}, 64)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            features = encoder(pictures(8, 64))
+            features = encoder(samples(8, 64))
         features.square().sum().backward()
         results.append([features, *(one.grad for one in encoder.parameters())])
     assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
@@ -120,7 +120,7 @@ def test_the_same_twice():
 @native
 def test_the_first_norm_group_alone_moves_the_statistics(opaque: list[bool]):
     one, two = (encoder_of({"name": "resnet18", "stem": "cifar"}, 32).train() for _ in range(2))
-    images = pictures(16, 32)
+    images = samples(16, 32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         in_groups(one, images, 2)
         two(images[:8])
@@ -134,7 +134,7 @@ def test_gradients_reach_the_images_also_through_a_network_in_evaluation(opaque:
     encoder = encoder_of({"name": "resnet18", "stem": "cifar"}, 32).train()
     gradients = []
     for mode in (True, False):
-        images = pictures(4, 32).requires_grad_()
+        images = samples(4, 32).requires_grad_()
         with torch.autocast("cpu", dtype=torch.bfloat16):
             encoder.train(mode)(images).square().sum().backward()
         gradients.append(images.grad)
@@ -147,7 +147,7 @@ def test_one_frozen_norm_keeps_a_network_out(opaque: list[bool]):
     encoder = encoder_of({"name": "resnet18", "stem": "cifar"}, 32).train()
     encoder.backbone.body.layer4[1].bn2.eval()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        encoder(pictures(4, 32)).square().sum().backward()
+        encoder(samples(4, 32)).square().sum().backward()
     assert opaque == [False]
 
 
@@ -174,7 +174,7 @@ def test_when_it_is_asked_for():
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_compiled_encoder_is_one_graph_of_dense_tensors(opaque: list[bool]):
     encoder = encoder_of({"name": "resnet18", "stem": "imagenet"}, 64).eval()
-    images = pictures(4, 64)
+    images = samples(4, 64)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         expected = encoder_of({"name": "resnet18", "stem": "imagenet"}, 64, True).eval()(images)
         compiled = torch.compile(encoder, backend="eager", fullgraph=True)
@@ -185,7 +185,7 @@ def test_a_compiled_encoder_is_one_graph_of_dense_tensors(opaque: list[bool]):
 @native
 def test_as_features_are_extracted(opaque: list[bool]):
     encoder = encoder_of({"name": "resnet18", "stem": "imagenet"}, 64).eval()
-    images = pictures(4, 64)
+    images = samples(4, 64)
     with torch.inference_mode():
         exact = encoder(images)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -206,7 +206,7 @@ def test_who_looks_sees_dense_maps(opaque: list[bool], way: str, place: str):
 
     getattr(encoder.get_submodule(place), f"register_{way}_hook")(look)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        encoder(pictures(4, 32).requires_grad_()).square().sum().backward()
+        encoder(samples(4, 32).requires_grad_()).square().sum().backward()
     assert opaque == [False]
     assert seen
     assert not any(seen)
@@ -221,9 +221,9 @@ def test_a_backbone_of_ones_own_sees_dense_images(opaque: list[bool]):
     encoder = encoder_of({"name": "resnet18", "stem": "cifar"}, 32)
     encoder.backbone = Noisy(encoder.backbone.body, encoder.feature_dim)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-        encoder(pictures(2, 32))
+        encoder(samples(2, 32))
         encoder.backbone = nn.Sequential(encoder.backbone)  # which knows of nothing
-        encoder(pictures(2, 32))
+        encoder(samples(2, 32))
     assert opaque == [False, False]
 
 
@@ -260,5 +260,5 @@ def test_other_layouts_are_forced(opaque: list[bool]):
     for layout in (True, False):
         encoder = encoder_of({"name": "resnet18", "stem": "cifar"}, 32, layout)
         with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-            encoder(pictures(2, 32))
+            encoder(samples(2, 32))
     assert opaque == [False, False]

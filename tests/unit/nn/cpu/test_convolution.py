@@ -142,7 +142,7 @@ def test_what_a_convolution_takes_is_taken():
     plain, ours = both(4, 5, 3, 1, 1)
     for maps in (
         torch.zeros(0, 4, 2, 2, dtype=torch.float64),
-        torch.randn(4, 2, 2, dtype=torch.float64),  # one picture alone
+        torch.randn(4, 2, 2, dtype=torch.float64),  # one image alone
     ):
         assert torch.equal(ours(maps), plain(maps))
     with torch.autocast("cpu", dtype=torch.bfloat16):  # which leaves float64 alone

@@ -24,7 +24,7 @@ CLASSES = {"ant": 3, "cat": 8, "dog eared": 3}
 
 @pytest.fixture
 def pets(tmp_path):
-    """Pictures of differing sizes, in a folder whose name has a space, and a file to poison it."""
+    """Images of differing sizes, in a folder whose name has a space, and a file to poison it."""
     rng = np.random.default_rng(0)
     for split in ("train", "val"):
         for name, count in CLASSES.items():
@@ -32,8 +32,8 @@ def pets(tmp_path):
             folder.mkdir(parents=True)
             for i in range(count if split == "train" else 2):
                 size = (*rng.integers(50, 70, 2), 3)
-                picture = Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8))
-                picture.save(folder / f"a {i}.{'png' if i == 1 else 'JPEG'}")
+                image = Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8))
+                image.save(folder / f"a {i}.{'png' if i == 1 else 'JPEG'}")
     file = tmp_path / "pets.toml"
     file.write_text(TOML)
     return file

@@ -66,10 +66,10 @@ def read(**values):
     return read_published(changed(**values), "x.cfg")
 
 
-def faults(text):
+def problems(text):
     with pytest.raises(ConfigError) as caught:
         read_published(text, "x.cfg")
-    return {fault.path.rpartition(".")[2]: fault.message for fault in caught.value.faults}
+    return {problem.path.rpartition(".")[2]: problem.message for problem in caught.value.problems}
 
 
 # -- reading -----------------------------------------------------------------------------------
@@ -126,11 +126,11 @@ def test_truth_as_configparser_has_it(text):
     assert read(patch_params=text).patch_params is True
 
 
-def test_all_faults_come_at_once():
+def test_all_problems_come_at_once():
     text = changed(
-        watermark_width="wide", train_location="centre", splits="train,vall", text="maybe"
+        watermark_width="wide", train_location="middle", splits="train,vall", text="maybe"
     ).replace("val_alpha=0.00\n", "")
-    found = faults(text)
+    found = problems(text)
     assert found.keys() == {"watermark_width", "train_location", "splits", "text", "val_alpha"}
     assert "did you mean 'center'?" in found["train_location"]
     assert found["splits"] == "no split is called 'vall' (there are: train, val_poisoned)"
@@ -141,8 +141,8 @@ def test_all_faults_come_at_once():
 def test_what_is_no_such_file():
     assert not is_published("[datasets.x]\n")
     assert is_published(changed())
-    assert "not a configuration file" in faults("[poison_generation\n")[""]
-    assert faults("[poison_generation]\n")["ID"] == "is missing"
+    assert "not a configuration file" in problems("[poison_generation\n")[""]
+    assert problems("[poison_generation]\n")["ID"] == "is missing"
 
 
 def test_an_unknown_key_is_passed_over_and_said():
@@ -264,7 +264,7 @@ def test_what_cannot_be_said_there_is_an_error(tmp_path, bench):
     outcome = bench("poison", "convert", "own.toml", "out.cfg")
     assert outcome.code == 2
     assert all(word in outcome.err for word in ("trigger", "rate", "classes"))
-    assert "own.toml: 3 faults" in outcome.err
+    assert "own.toml: 3 problems" in outcome.err
     assert not (tmp_path / "out.cfg").exists()
     (tmp_path / "own.toml").write_text('[datasets.embedded]\n[attacks.patch]\ntarget = "cat"\n')
     assert "plugin 'image-folder' only" in bench("poison", "convert", "own.toml", "out.cfg").err
@@ -286,7 +286,7 @@ def test_a_file_that_is_there_is_not_written_over(tmp_path, bench):
 
 @pytest.fixture
 def imagenet100(tmp_path):
-    """A hundred classes with two training pictures and a validation picture each."""
+    """A hundred classes with two training images and a validation image each."""
     rng = np.random.default_rng(0)
     for name in class_list("imagenet100"):
         for split, count in (("train", 2), ("val", 1)):
@@ -307,7 +307,7 @@ def test_a_published_file_as_it_is(imagenet100, tmp_path, bench):
     cfg = tmp_path / "poison-generation" / "cfg" / "one.cfg"
     cfg.write_text(INI.format(root=imagenet100))
     outcome = bench("poison", str(cfg)).assert_ok()
-    assert "2 of 200 training pictures, 1.0000% of the data set, 100.00%" in outcome.out
+    assert "2 of 200 training images, 1.0000% of the dataset, 100.00%" in outcome.out
     assert "logfile: not written" in outcome.err
     train = tmp_path / "data" / ID / "train" / f"{TRAIN_TAG}_filelist.txt"
     val = tmp_path / "data" / ID / "val_poisoned" / f"{VAL_TAG}_filelist.txt"
@@ -320,9 +320,9 @@ def test_a_published_file_as_it_is(imagenet100, tmp_path, bench):
     first = val.read_text().split()[:2]
     folder = imagenet100 / "saved" / ID / "val_poisoned" / VAL_TAG
     assert first == [str(folder / "n01558993" / "n01558993_0.JPEG"), "0"]
-    with Image.open(first[0]) as picture:
-        assert picture.size == (224, 224)
-        assert picture.quantization[0][0] == 8  # quality 75
+    with Image.open(first[0]) as image:
+        assert image.size == (224, 224)
+        assert image.quantization[0][0] == 8  # quality 75
     summary = json.loads((tmp_path / "data" / ID / "poison.json").read_text())
     assert summary["target"] == 26
 

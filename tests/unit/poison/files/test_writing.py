@@ -26,9 +26,9 @@ def read(path):
 
 
 def opened(path):
-    with Image.open(path) as picture:
-        picture.load()
-        return picture
+    with Image.open(path) as image:
+        image.load()
+        return image
 
 
 def test_lists_hold_the_whole_data_set_in_its_order(pets, bench):
@@ -36,7 +36,7 @@ def test_lists_hold_the_whole_data_set_in_its_order(pets, bench):
     root, out = pets.parent / "my pets", pets.parent / "out"
     clean = ImageFolder(ImageFolderOptions(root=root, val_size=48))
     poisoned = FileList(FileListOptions(train=out / "train.txt", val=out / "val_poisoned.txt"))
-    assert poisoned.facts().classes == clean.facts().classes
+    assert poisoned.metadata().classes == clean.metadata().classes
     before, after = clean.listing, poisoned.listing
     assert np.array_equal(before.train.labels, after.train.labels)
     assert np.array_equal(before.val.labels, after.val.labels)
@@ -54,7 +54,7 @@ def test_lists_hold_the_whole_data_set_in_its_order(pets, bench):
 
 def test_poisons_are_those_of_the_matrix(pets, bench):
     """The stage and the command choose and stamp alike, and JPEG gives both the same pixels."""
-    from backbench.plugin import DatasetFacts
+    from backbench.plugin import DatasetMetadata
     from backbench.poison.poisoning import choose, recode, stamp
     from backbench_attacks.patch import Patch
     from backbench_attacks.patch_options import PatchOptions
@@ -64,9 +64,9 @@ def test_poisons_are_those_of_the_matrix(pets, bench):
     bench("poison", str(pets), "--out", "out", "--seed", "7").assert_ok()
     out = pets.parent / "out"
     data = ImageFolder(ImageFolderOptions(root=pets.parent / "my pets", val_size=48))
-    images, facts = data.load("train"), data.facts()
-    assert isinstance(facts, DatasetFacts)
-    attack = Patch(PatchOptions(target="cat", width=10, jpeg_quality=60), facts)
+    images, metadata = data.load("train"), data.metadata()
+    assert isinstance(metadata, DatasetMetadata)
+    attack = Patch(PatchOptions(target="cat", width=10, jpeg_quality=60), metadata)
     lines = read(out / "train.jsonl")
     assert [line["index"] for line in lines] == choose(attack, images.labels, 7).tolist()
     for line in lines:
@@ -95,12 +95,12 @@ def test_names_end_as_their_format(pets, bench):
         assert hashlib.sha256(file.read_bytes()).hexdigest() == line["file_sha256"]
 
 
-def test_clean_pictures_are_coded_alike(pets, bench):
+def test_clean_images_are_coded_alike(pets, bench):
     bench("poison", str(pets), "--out", "out", "--reencode-clean", "--quality", "50").assert_ok()
     out, root = pets.parent / "out", pets.parent / "my pets"
-    # What was written is a folder of pictures of its own.
+    # What was written is a folder of images of its own.
     again = ImageFolder(ImageFolderOptions(root=out))
-    assert (again.facts().train, again.facts().val) == (14, 6)
+    assert (again.metadata().train, again.metadata().val) == (14, 6)
     tables = {opened(path).quantization[0][0] for path in out.rglob("*.[jJ]*[gG]")}
     assert len(tables) == 1
     (cleanly,) = [line for line in read(out / "clean-train.jsonl") if line["index"] == 0]
@@ -115,7 +115,7 @@ def test_clean_pictures_are_coded_alike(pets, bench):
 
 @pytest.mark.parametrize("alike", [True, False])
 def test_clean_pngs_have_been_through_the_jpeg_of_the_attack_too(tmp_path, bench, alike):
-    """Unless nobody asked: pictures without files are written as they are."""
+    """Unless nobody asked: images without files are written as they are."""
     (tmp_path / "drawn.toml").write_text(
         "[datasets.embedded]\nclasses = 2\ntrain_per_class = 3\nval_per_class = 2\n"
         '[attacks.patch]\nmode = "untargeted"\nwidth = 8\njpeg_quality = 40\n'
@@ -143,30 +143,32 @@ def test_columns_are_the_boxes(pets, bench):
         assert [int(one) for one in columns] == boxes.get(index, [])
     first = (out / "val_poisoned.txt").read_text().splitlines()[0]
     assert len(first.rpartition(".")[2].split()) == 2 + 9 * 4
-    assert FileList(FileListOptions(train=out / "train.txt", val=out / "val_poisoned.txt")).facts()
+    assert FileList(
+        FileListOptions(train=out / "train.txt", val=out / "val_poisoned.txt")
+    ).metadata()
 
 
-def test_pictures_without_files_are_all_written(tmp_path, bench):
+def test_images_without_files_are_all_written(tmp_path, bench):
     (tmp_path / "drawn.toml").write_text(
         "[datasets.embedded]\nclasses = 2\ntrain_per_class = 3\nval_per_class = 2\n"
         '[attacks.patch]\nmode = "untargeted"\nwidth = 8\nrate = { of = "count", value = 2 }\n'
     )
     outcome = bench("poison", "drawn.toml", "--format", "png", "--out", "out").assert_ok()
-    assert "2 triggered and 4 clean pictures" in outcome.out
+    assert "2 triggered and 4 clean images" in outcome.out
     assert len((tmp_path / "out" / "train.txt").read_text().splitlines()) == 6
     data = ImageFolder(ImageFolderOptions(root=tmp_path / "out"))
-    assert (data.facts().train, data.facts().val) == (6, 4)
+    assert (data.metadata().train, data.metadata().val) == (6, 4)
     (line, _) = read(tmp_path / "out" / "train.jsonl")
     assert line["source"].startswith("train/")
 
 
 def test_the_three_rates_are_printed_and_kept(pets, bench):
     out = bench("poison", str(pets), "--out", "out").assert_ok().out
-    assert "4 of 14 training pictures, 28.5714% of the data set, 50.00% of class 'cat'" in out
+    assert "4 of 14 training images, 28.5714% of the dataset, 50.00% of class 'cat'" in out
     summary = json.loads((pets.parent / "out" / "poison.json").read_text())
     assert (summary["poisons"], summary["rate_of_target_class"]) == (4, 0.5)
     assert summary["rate_of_dataset"] == 4 / 14
-    assert summary["parts"]["val_poisoned"]["stamped"]["pictures"] == 6
+    assert summary["parts"]["val_poisoned"]["stamped"]["images"] == 6
     sheet = opened(pets.parent / "out" / "contact-sheet.png")
     assert sheet.width > 900
     assert np.asarray(opened(pets.parent / "out" / "trigger.png")).shape == (10, 10, 3)
@@ -213,13 +215,13 @@ def test_killed_and_run_again_ends_the_same(pets, bench, finished, snapshot, aft
 
 def test_an_error_on_the_way_can_be_continued(pets, bench, finished, snapshot, tmp_path):
     expected = finished()
-    picture = tmp_path / "my pets" / "val" / "cat" / "a 1.png"
-    content = picture.read_bytes()
-    picture.write_bytes(content[:-40])
+    image = tmp_path / "my pets" / "val" / "cat" / "a 1.png"
+    content = image.read_bytes()
+    image.write_bytes(content[:-40])
     outcome = bench("poison", str(pets), "--out", "out")
     assert outcome.code == 2
-    assert str(picture) in outcome.err
-    picture.write_bytes(content)
+    assert str(image) in outcome.err
+    image.write_bytes(content)
     bench("poison", str(pets), "--out", "out").assert_ok()
     assert snapshot(tmp_path / "out") == expected
 
@@ -266,7 +268,7 @@ def test_a_plan_is_checked_again_when_its_turn_comes(pets, bench, snapshot):
     assert snapshot(out) == before
 
 
-def test_another_picture_under_the_same_name_is_noticed(pets, bench, tmp_path):
+def test_another_image_under_the_same_name_is_noticed(pets, bench, tmp_path):
     bench("poison", str(pets), "--out", "out").assert_ok()
     out = tmp_path / "out"
     first = read(out / "val_poisoned.jsonl")[0]
@@ -274,7 +276,7 @@ def test_another_picture_under_the_same_name_is_noticed(pets, bench, tmp_path):
     (out / "val_poisoned" / first["file"]).unlink()
     outcome = bench("poison", str(pets), "--out", "out")
     assert outcome.code == 1
-    assert "made of another picture" in outcome.err
+    assert "made of another image" in outcome.err
 
 
 def test_processes_give_the_same(pets, bench, finished, snapshot, monkeypatch):
@@ -285,7 +287,7 @@ def test_processes_give_the_same(pets, bench, finished, snapshot, monkeypatch):
 
 
 def test_few_jobs_wait_at_a_time():
-    """The pool is fed as it works: a data set of any size has as many pictures in memory."""
+    """The pool is fed as it works: a dataset of any size has as many images in memory."""
     taken = []
 
     class Pool:

@@ -1,4 +1,4 @@
-"""A folder of pictures of all sizes: streamed, poisoned at native size, evaluated in one size."""
+"""A folder of images of all sizes: streamed, poisoned at native size, evaluated in one size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backbench.stages.inputs import poisoned_pictures
+from backbench.stages.inputs import poisoned_images
 from tests.conftest import Bench
 
 FILE = """
@@ -47,24 +47,24 @@ evaluators = "knn"
 
 @pytest.fixture
 def birds(tmp_path: Path) -> Path:
-    """Make pictures of two classes, all sizes, several modes; return the folder."""
+    """Make images of two classes, all sizes, several modes; return the folder."""
     rng = np.random.default_rng(0)
     root = tmp_path / "my birds"
     for split, count in (("train", 10), ("val", 4)):
-        for name, colour in (("heron", (200, 60, 60)), ("wren", (60, 60, 200))):
+        for name, color in (("heron", (200, 60, 60)), ("wren", (60, 60, 200))):
             folder = root / split / name
             folder.mkdir(parents=True)
             for index in range(count):
                 height, width = rng.integers(40, 90, 2)
                 noise = rng.integers(-40, 40, (height, width, 3))
-                pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
-                picture = Image.fromarray(pixels)
+                pixels = np.clip(np.array(color) + noise, 0, 255).astype(np.uint8)
+                image = Image.fromarray(pixels)
                 mode = ("RGB", "L", "CMYK")[index % 3]
-                picture.convert(mode).save(folder / f"IMG {index:04}.jpg")
+                image.convert(mode).save(folder / f"IMG {index:04}.jpg")
     return root
 
 
-def test_pictures_of_all_sizes(birds: Path, bench: Bench, tmp_path: Path) -> None:
+def test_images_of_all_sizes(birds: Path, bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "benchmarks.toml").write_text(FILE, encoding="utf-8")
     bench("run", "--executor", "serial").assert_ok()
     (row,) = json.loads(bench("show", "--format", "json").assert_ok().out)["rows"]
@@ -74,7 +74,7 @@ def test_pictures_of_all_sizes(birds: Path, bench: Bench, tmp_path: Path) -> Non
     manifest = next((tmp_path / "store" / "artifacts").glob("*/train.jsonl"))
     marks = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
     assert len(marks) == 5
-    stored = poisoned_pictures(manifest.parent)
+    stored = poisoned_images(manifest.parent)
     for mark in marks:
         assert mark["source"].startswith("train/heron/IMG ")
         poisoned = stored[mark["index"]]
@@ -85,7 +85,7 @@ def test_pictures_of_all_sizes(birds: Path, bench: Bench, tmp_path: Path) -> Non
     assert len(lines) == 8
 
 
-def test_an_unreadable_picture_is_named_before_training(
+def test_an_unreadable_image_is_named_before_training(
     birds: Path, bench: Bench, tmp_path: Path
 ) -> None:
     for split in ("train", "val"):

@@ -28,9 +28,9 @@ def refused(pets, bench):
     ("old", "new", "said"),
     [
         ('target = "cat"', 'target = "cta"', "did you mean 'cat'?"),
-        ("value = 0.5", "value = 0.01", "less than one picture"),
+        ("value = 0.5", "value = 0.01", "less than one image"),
         ('of = "target_class", value = 0.5', 'of = "count", value = 9', "only 8 may be poisoned"),
-        ("", 'val_placement = "centre"\n', "val_placement"),
+        ("", 'val_placement = "middle"\n', "val_placement"),
         ("", 'blend = "paste"\ntext = " "\n', "draws nothing"),
         ("width = 10", "widht = 10", "did you mean 'width'?"),
         ("my pets", "no pets", "no such folder"),
@@ -43,11 +43,11 @@ def refused(pets, bench):
         ("[datasets.pets]", "[dataset.pets]", "the file has none"),
     ],
 )
-def test_a_fault_names_its_place_and_remedy(refused, old, new, said):
+def test_a_problem_names_its_place_and_remedy(refused, old, new, said):
     assert said in refused(old=old, new=new)
 
 
-def test_faults_come_at_once(refused):
+def test_problems_come_at_once(refused):
     said = refused("--splits", "train,vall", "--attack", "patch", old='"cat"', new='"cow"')
     assert "splits" in said
     assert "'cow'" in said
@@ -57,17 +57,17 @@ def test_a_misspelt_attack_is_helped(refused):
     assert "did you mean 'patch'?" in refused("--attack", "ptach")
 
 
-def test_pictures_smaller_than_the_trigger_are_named(refused, tmp_path):
+def test_images_smaller_than_the_trigger_are_named(refused, tmp_path):
     small = tmp_path / "my pets" / "train" / "cat" / "a 3.JPEG"
     Image.new("RGB", (60, 9)).save(small)
     said = refused("--splits", "train", old="value = 0.5", new="value = 1.0")
     assert "train/cat/a 3.JPEG" in said
-    assert "10 x 10 px, larger than the pictures' 60 x 9" in said
+    assert "10 x 10 px, larger than the images' 60 x 9" in said
     assert said.count("larger") == 1
 
 
 def test_the_validation_square_may_be_too_small(refused):
-    assert "larger than the pictures' 48 x 48" in refused(old="width = 10", new="width = 49")
+    assert "larger than the images' 48 x 48" in refused(old="width = 10", new="width = 49")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_the_data_set_is_never_written_over(pets, bench, snapshot):
     for out in ("my pets", "my pets/train/../../my pets"):
         outcome = bench("poison", str(pets), "--out", out)
         assert outcome.code == 2
-        assert "the data set itself lies there" in outcome.err
+        assert "the dataset itself lies there" in outcome.err
     outcome = bench("poison", str(pets), "--out", "my pets/train")
     assert outcome.code == 2
     assert "among the class folders" in outcome.err

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from tests.conftest import Bench, Outcome, tiny
 from tests.e2e.test_light_commands import PROBE
 
-#: What the tiny benchmark's encoders are normalised by.
-NORMALISE = "0.5,0.5,0.5/0.25,0.25,0.25"
+#: What the tiny benchmark's encoders are normalized by.
+NORMALIZE = "0.5,0.5,0.5/0.25,0.25,0.25"
 
 
 def small() -> str:
@@ -42,7 +42,7 @@ def small() -> str:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a run of the benchmark, and its encoders as strangers save them."""
-    folder = tmp_path_factory.mktemp("foreign")
+    folder = tmp_path_factory.mktemp("external")
     (folder / "benchmarks.toml").write_text(small(), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "backbench", "run", "--executor", "serial"],
@@ -83,16 +83,16 @@ def evaluate(bench: Bench, *arguments: str) -> Outcome:
 
 def test_the_same_numbers_as_our_own_cell(there: Bench) -> None:
     own = rows(there("show", "--format", "json", "--filter", "attack=targeted"))
-    asked = ["--weights", "poisoned.pth.tar", "--layout", "torchvision", "--normalise", NORMALISE]
+    asked = ["--weights", "poisoned.pth.tar", "--layout", "torchvision", "--normalize", NORMALIZE]
     asked += ["--attack", "targeted", "--control", "clean.pth.tar"]
     outcome = evaluate(there, *asked)
     found = rows(outcome)
-    assert "10 stages executed, 2 were in the store" in outcome.err  # the pictures, the trigger
+    assert "10 stages executed, 2 were in the store" in outcome.err  # the images, the trigger
     assert found.keys() == own.keys()
     for name, row in found.items():
-        assert row["foreign"] is True
+        assert row["external"] is True
         assert row["method"] == "poisoned"
-        assert own[name]["foreign"] is False
+        assert own[name]["external"] is False
         for part in ("metrics", "controls", "lifts"):
             assert row[part] == own[name][part]
 
@@ -121,7 +121,7 @@ def test_without_a_control_the_row_says_so(there: Bench) -> None:
     assert row["controls"] == row["lifts"] == {}
     text = there("evaluate", *asked, "--format", "table").assert_ok().out
     assert "it †" in text
-    assert "† foreign: weights that were not trained here" in text
+    assert "† external: weights that were not trained here" in text
 
 
 def test_a_head_of_a_former_evaluation(there: Bench, finished: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_head_of_a_former_evaluation(there: Bench, finished: Path) -> None:
 
 
 def test_an_import_is_the_trained_encoder_byte_for_byte(there: Bench, finished: Path) -> None:
-    evaluate(there, "--weights", "poisoned.pth.tar", "--normalise", NORMALISE).assert_ok()
+    evaluate(there, "--weights", "poisoned.pth.tar", "--normalize", NORMALIZE).assert_ok()
     records = [
         json.loads(path.read_text(encoding="utf-8"))
         for path in (finished / "store" / "records").glob("*.json")
@@ -153,12 +153,12 @@ def test_an_import_is_the_trained_encoder_byte_for_byte(there: Bench, finished: 
     imported = next(
         one
         for one in records
-        if one["facts"].get("source") == "poisoned.pth.tar"
+        if one["metadata"].get("source") == "poisoned.pth.tar"
         and one["stage"]["plugin"]["options"]["mean"] == own["mean"]
     )
-    facts = dict(imported["facts"])
-    assert len(facts.pop("sha256")) == 64
-    assert facts == {
+    metadata = dict(imported["metadata"])
+    assert len(metadata.pop("sha256")) == 64
+    assert metadata == {
         "source": "poisoned.pth.tar",
         "layout": "torchvision",
         "taken": 120,
@@ -194,7 +194,7 @@ def test_an_import_is_the_trained_encoder_byte_for_byte(there: Bench, finished: 
             ["--weights", "clean.pth.tar", "--evaluator", "knn", "--head", "x"],
             "x: there is no such file",
         ),
-        (["--weights", "clean.pth.tar", "--normalise", "1,2"], "three means"),
+        (["--weights", "clean.pth.tar", "--normalize", "1,2"], "three means"),
         (["--weights", "clean.pth.tar", "--device", "gpu"], "device 'gpu'"),
         (["--weights", "clean.pth.tar", "--executor", "locl"], "did you mean 'local'"),
         ([], "Missing option '--weights'"),
