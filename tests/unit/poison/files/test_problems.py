@@ -30,7 +30,7 @@ def refused(pets, bench):
         ('target = "cat"', 'target = "cta"', "did you mean 'cat'?"),
         ("value = 0.5", "value = 0.01", "less than one image"),
         ('of = "target_class", value = 0.5', 'of = "count", value = 9', "only 8 may be poisoned"),
-        ("", 'val_placement = "middle"\n', "val_placement"),
+        ("", 'val_placement = "centr"\n', "val_placement"),
         ("", 'blend = "paste"\ntext = " "\n', "draws nothing"),
         ("width = 10", "widht = 10", "did you mean 'width'?"),
         ("my pets", "no pets", "no such folder"),

@@ -128,7 +128,7 @@ def test_truth_as_configparser_has_it(text):
 
 def test_all_problems_come_at_once():
     text = changed(
-        watermark_width="wide", train_location="middle", splits="train,vall", text="maybe"
+        watermark_width="wide", train_location="centr", splits="train,vall", text="maybe"
     ).replace("val_alpha=0.00\n", "")
     found = problems(text)
     assert found.keys() == {"watermark_width", "train_location", "splits", "text", "val_alpha"}
