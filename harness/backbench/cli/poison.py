@@ -12,46 +12,7 @@ from backbench.cli import common
 from backbench.plugin.registry import load_registry
 
 
-class _WithConvert(click.Command):
-    """A command whose first argument may also be the name of a command below it."""
-
-    def make_context(
-        self,
-        info_name: str | None,
-        args: list[str],
-        parent: click.Context | None = None,
-        **extra: Any,
-    ) -> click.Context:
-        """Hand over to ``convert`` if that is what was asked for."""
-        if args and args[0] == convert.name:
-            return convert.make_context(f"{info_name} {convert.name}", args[1:], parent, **extra)
-        return super().make_context(info_name, args, parent, **extra)
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Name the command below."""
-        super().format_epilog(ctx, formatter)
-        with formatter.section("Commands"):
-            formatter.write_dl([(f"{convert.name} IN OUT", convert.get_short_help_str(80))])
-
-
-@click.command("convert")
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
-def convert(source: Path, target: Path) -> None:
-    """Turn a published configuration into TOML, or back.
-
-    What has no counterpart on the other side is said. OUT must not be there.
-    """
-    from backbench.poison.files.conversion import convert as converted
-
-    registry = load_registry()
-    for note in converted(source, target, registry):
-        click.echo(f"note: {note}", err=True)
-    common.warn_of_failures(registry.failures)
-    click.echo(f"wrote {target}")
-
-
-@click.command("poison", cls=_WithConvert)
+@click.command("poison")
 @click.argument("file", metavar="CONFIG", type=click.Path(path_type=Path))
 @click.option("--attack", metavar="NAME", help="Which attack, where the file has several.")
 @click.option("--dataset", metavar="NAME", help="Which dataset, where the file has several.")

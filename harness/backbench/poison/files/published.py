@@ -1,10 +1,10 @@
-"""The published configuration files, and their counterparts in TOML."""
+"""The published configuration files, read into the tables of a benchmark file."""
 
 from __future__ import annotations
 
 import configparser
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,6 @@ QUALITY: Final = 75
 VAL_SIZE: Final = 224
 
 _SECTION = re.compile(rf"^\s*\[{SECTION}\]", re.MULTILINE)
-_LOGFILE = "logs/{}/patched_generation.log"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,109 +185,6 @@ def notes_on(published: Published) -> list[str]:
     return notes
 
 
-def write_published(published: Published) -> str:
-    """Return the text of a published configuration file."""
-    lines = []
-    for key in (one.name for one in fields(Published)[1:] if one.compare):
-        text = _as_text(getattr(published, key))
-        if key in {"poison_savedir", "logfile"}:
-            text = text.replace(_as_text(published.id), "{}")
-        lines.append(f"{key}={text}")
-    head = f"[experiment]\nID={_as_text(published.id)}\n\n[{SECTION}]\n"
-    return head + "\n".join(lines) + "\n"
-
-
-def from_values(
-    poison: Mapping[str, Any], dataset: Mapping[str, Any], attack: Mapping[str, Any], source: Path
-) -> tuple[Published, list[str]]:
-    """Return the published configuration that says the same as validated values of ours.
-
-    Args:
-        poison: Of the table ``[poison]``.
-        dataset: Options of the dataset, an ``image-folder``.
-        attack: Options of the attack, a ``patch``.
-        source: The file; named after it is the experiment where the table has no id.
-
-    Returns:
-        The configuration, and what of ours has no counterpart there.
-
-    Raises:
-        ConfigError: If something essential cannot be said.
-    """
-    problems = list(_unsayable(dataset, attack))
-    if problems:
-        raise ConfigError(str(source), problems)
-    text, rate = attack["text"] is not None, attack["rate"]
-    val_opacity = attack["opacity"] if attack["val_opacity"] is None else attack["val_opacity"]
-    ident = poison["id"] or source.stem
-    published = Published(
-        id=ident,
-        data_root=str(dataset["root"]),
-        text=text,
-        fntsize=attack["text_size"],
-        trigger=attack["text"] if text else str(attack["trigger"]),
-        alpha_composite=attack["blend"] == "composite",
-        train_location=attack["train_placement"],
-        train_location_min=attack["train_location"][0],
-        train_location_max=attack["train_location"][1],
-        train_alpha=_other(attack["opacity"]),
-        watermark_width=attack["width"],
-        targeted=attack["mode"] == "targeted",
-        target_wnid=attack["target"] or "",
-        poison_injection_rate=rate["value"],
-        val_location=attack["val_placement"],
-        val_location_min=attack["val_location"][0],
-        val_location_max=attack["val_location"][1],
-        val_alpha=_other(val_opacity),
-        poison_savedir=str(poison["out"] or "poison/{}").replace("{}", ident),
-        logfile=_LOGFILE.replace("{}", ident),
-        splits=tuple(poison["splits"]),
-        patch_params=poison["patch_columns"],
-    )
-    return published, list(_lost(poison, dataset, attack))
-
-
-def _unsayable(dataset: Mapping[str, Any], attack: Mapping[str, Any]) -> list[Problem]:
-    problems = []
-    if attack["text"] is None and isinstance(attack["trigger"], int):
-        message = "a made trigger has no file there; `backbench poison` writes one, trigger.png"
-        problems.append(Problem("trigger", message))
-    wanted = "target_class" if attack["mode"] == "targeted" else "dataset"
-    if attack["rate"]["of"] != wanted:
-        problems.append(Problem("rate", f'the published rate is a share: set of = "{wanted}"'))
-    if dataset["classes"] != "imagenet100":
-        message = 'the published code knows ImageNet-100 only: set classes = "imagenet100"'
-        problems.append(Problem("classes", message))
-    problems += [
-        Problem(split, f"the published code wants the folder {split!r}")
-        for split in ("train", "val")
-        if dataset[split] != split
-    ]
-    return problems
-
-
-def _lost(
-    poison: Mapping[str, Any], dataset: Mapping[str, Any], attack: Mapping[str, Any]
-) -> list[str]:
-    checks = {
-        "seed: the published code is not seeded": bool(poison["seed"]),
-        "format: the published code writes JPEG": poison["format"] != "jpeg",
-        "reencode_clean: not there": poison["reencode_clean"],
-        "patch_columns: the published code ends in an exception": poison["patch_columns"],
-        f"quality: the published code writes {QUALITY}": (poison["quality"] or QUALITY) != QUALITY,
-        "resize: training images keep their size there": dataset["resize"] is not None,
-        f"val_size: the published code has {VAL_SIZE}": dataset["val_size"] not in {None, VAL_SIZE},
-        "train_per_class, val_per_class: not there": bool(
-            dataset["train_per_class"] or dataset["val_per_class"]
-        ),
-        "font: the published code has FreeMono Bold": attack["text"] is not None,
-        "opacity, location: the published code ignores them for text and paste": (
-            attack["blend"] == "paste"
-        ),
-    }
-    return [note for note, holds in checks.items() if holds]
-
-
 class _Reader:
     """Reads values, and keeps what is wrong with them."""
 
@@ -357,13 +253,5 @@ def _with_id(path: str, ident: str) -> str:
 
 
 def _other(share: float) -> float:
-    """Turn the trigger's share into the image's, or back."""
+    """Turn the image's share into the trigger's."""
     return round(1 - share, 12)
-
-
-def _as_text(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return ",".join(value)
-    return str(value).replace("%", "%%")

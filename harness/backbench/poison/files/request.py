@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -63,8 +63,8 @@ class PoisonTable(BaseModel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
-    """What a file says, without a look at the dataset.
+class Request:
+    """A validated request; no image has been read yet.
 
     Args:
         source: The file, as the user named it.
@@ -75,6 +75,8 @@ class Chosen:
         out: Folder of the images.
         lists: Folder of the lists, where it is another one.
         notes: What the user should know.
+        data: The dataset, opened.
+        metadata: Its metadata.
     """
 
     source: str
@@ -85,25 +87,14 @@ class Chosen:
     out: Path
     lists: Path
     notes: tuple[str, ...]
+    data: Dataset
+    metadata: DatasetMetadata
 
     @property
     def quality(self) -> int:
         """Quality of the JPEGs."""
         own: int | None = getattr(self.attack.options, "jpeg_quality", None)
         return self.poison.quality or own or DEFAULT_QUALITY
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request(Chosen):
-    """What is asked for, validated as far as can be without reading an image.
-
-    Args:
-        data: The dataset, opened.
-        metadata: What is known of it.
-    """
-
-    data: Dataset
-    metadata: DatasetMetadata
 
 
 def read_request(path: Path, given: Mapping[str, Any], registry: Registry) -> Request:
@@ -119,40 +110,6 @@ def read_request(path: Path, given: Mapping[str, Any], registry: Registry) -> Re
         UsageError: If the file cannot be read.
     """
     problems: list[Problem] = []
-    chosen, opened = _read(path, given, registry, problems, opens=True)
-    if problems or chosen is None or opened is None:
-        raise ConfigError(str(path), list(dict.fromkeys(problems)))
-    own = {one.name: getattr(chosen, one.name) for one in fields(chosen)}
-    return Request(**own, data=opened[0], metadata=opened[1])
-
-
-def read_instances(path: Path, given: Mapping[str, Any], registry: Registry) -> Chosen:
-    """Read a file without a look at the dataset, which may be elsewhere.
-
-    Args:
-        path: As for :func:`read_request`.
-        given: As there.
-        registry: The installed plugins.
-
-    Raises:
-        ConfigError: With every problem of the file and the command line.
-        UsageError: If the file cannot be read.
-    """
-    problems: list[Problem] = []
-    chosen, _ = _read(path, given, registry, problems, opens=False)
-    if problems or chosen is None:
-        raise ConfigError(str(path), list(dict.fromkeys(problems)))
-    return chosen
-
-
-def _read(
-    path: Path,
-    given: Mapping[str, Any],
-    registry: Registry,
-    problems: list[Problem],
-    *,
-    opens: bool,
-) -> tuple[Chosen | None, tuple[Dataset, DatasetMetadata] | None]:
     tables, notes, is_ours = read_tables(path)
     base = path.parent if is_ours else Path.cwd()
     poison = _poison_table(tables, given, base, problems)
@@ -165,13 +122,13 @@ def _read(
             )
             if one is not None:
                 found[axis] = one
-    opened = open_dataset(found["datasets"], problems) if opens and "datasets" in found else None
+    opened = open_dataset(found["datasets"], problems) if "datasets" in found else None
     if "attacks" in found:
         problems += _of_attack(found["attacks"], poison, opened[1] if opened else None)
-    if len(found) < 2:
-        return None, opened
+    if problems or opened is None:
+        raise ConfigError(str(path), list(dict.fromkeys(problems)))
     out = _plain(poison.out or DEFAULT_OUT)
-    chosen = Chosen(
+    return Request(
         source=str(path),
         dataset=found["datasets"],
         attack=found["attacks"],
@@ -180,8 +137,9 @@ def _read(
         out=out,
         lists=out if "out" in given or poison.id is None else _plain(base),
         notes=tuple(notes),
+        data=opened[0],
+        metadata=opened[1],
     )
-    return chosen, opened
 
 
 def read_tables(path: Path) -> tuple[dict[str, Any], list[str], bool]:

@@ -28,20 +28,7 @@ def test_poisoning_needs_no_torch(pets):
     assert "look at" in probe("poison", "pets.toml", "--out", "out", cwd=pets.parent)
 
 
-def test_help_names_convert(tmp_path, bench):
-    text = bench("poison", "--help").assert_ok().out
-    assert "convert IN OUT" in text
-    assert "CONFIG" in text
-    assert "IN OUT" in bench("poison", "convert", "--help").assert_ok().out
-    assert "poison convert" in bench("poison", "convert", "--help").out
-
-
 def test_a_file_must_be_named(bench):
     outcome = bench("poison")
     assert outcome.code == 2
     assert "CONFIG" in outcome.err
-
-
-def test_a_file_may_be_called_convert(pets, bench):
-    pets.rename(pets.with_name("convert"))
-    bench("poison", "./convert", "--out", "out").assert_ok()

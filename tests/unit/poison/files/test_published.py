@@ -1,9 +1,6 @@
-"""The published configuration files: read, turned into TOML, and back."""
+"""The published configuration files, read as they are."""
 
-import configparser
-import dataclasses
 import json
-import tomllib
 
 import numpy as np
 import pytest
@@ -18,7 +15,6 @@ from backbench.poison.files.published import (
     read_published,
     to_tables,
 )
-from backbench.poison.files.tables import to_toml
 from backbench_attacks.patch_options import PatchOptions
 
 # The keys and values of the shipped files (the fact sheet, section 2), with paths of our own.
@@ -150,7 +146,7 @@ def test_an_unknown_key_is_passed_over_and_said():
     assert found.notes == ("val_alhpa: no such key; passed over: did you mean 'val_alpha'?",)
 
 
-# -- to tables, and back -----------------------------------------------------------------------
+# -- to tables ---------------------------------------------------------------------------------
 
 
 def tables(**values):
@@ -159,7 +155,6 @@ def tables(**values):
 
 def test_the_published_values_in_our_words():
     found = tables()
-    assert tomllib.loads(to_toml(found)) == found
     assert found["attacks"]["patch"] == {
         "plugin": "patch",
         "mode": "targeted",
@@ -220,67 +215,6 @@ def test_what_has_no_counterpart_is_said():
     assert any("target_wnid" in note for note in notes_on(read(targeted="false")))
 
 
-VARIANTS = [
-    {},
-    {"targeted": "false", "target_wnid": ""},
-    {"train_alpha": "0.2", "val_alpha": "0.35"},
-    {"alpha_composite": "false", "train_location": "center", "val_location": "multiple"},
-    {"text": "true", "trigger": "two words: 100 %%", "alpha_composite": "false"}
-    | {"train_alpha": "0.5", "val_alpha": "0.5"},
-    {"poison_injection_rate": "0.005", "splits": "val_poisoned", "patch_params": "true"},
-]
-
-
-@pytest.mark.parametrize("values", VARIANTS, ids=lambda values: ", ".join(values) or "as shipped")
-def test_there_and_back(values, tmp_path, bench):
-    """A published file, as TOML, as a published file again: equal in every key."""
-    if "text" not in values:
-        trigger = tmp_path / "triggers" / "trigger_10.png"
-        trigger.parent.mkdir()
-        Image.new("RGB", (8, 8)).save(trigger)
-        values = {**values, "trigger": str(trigger)}
-    (tmp_path / "one.cfg").write_text(changed(**values))
-    bench("poison", "convert", "one.cfg", "two.toml").assert_ok()
-    back = bench("poison", "convert", "two.toml", "three.cfg").assert_ok()
-    first, last = (
-        read_published((tmp_path / name).read_text(), name) for name in ("one.cfg", "three.cfg")
-    )
-    assert last == first
-    assert last.notes == ()
-    assert ("patch_columns" in back.err) == ("patch_params" in values)
-    # What was written is what configparser, and so the published code, reads.
-    parser = configparser.ConfigParser()
-    parser.read(tmp_path / "three.cfg")
-    section = parser["poison_generation"]
-    assert set(section) == {one.name for one in dataclasses.fields(Published)} - {"id", "notes"}
-    assert section["poison_savedir"].format(parser["experiment"]["ID"]) == first.poison_savedir
-
-
-def test_what_cannot_be_said_there_is_an_error(tmp_path, bench):
-    (tmp_path / "own.toml").write_text(
-        '[datasets.p]\nplugin = "image-folder"\nroot = "x"\n'
-        '[attacks.patch]\ntarget = "cat"\nrate = { of = "count", value = 3 }\n'
-    )
-    outcome = bench("poison", "convert", "own.toml", "out.cfg")
-    assert outcome.code == 2
-    assert all(word in outcome.err for word in ("trigger", "rate", "classes"))
-    assert "own.toml: 3 problems" in outcome.err
-    assert not (tmp_path / "out.cfg").exists()
-    (tmp_path / "own.toml").write_text('[datasets.embedded]\n[attacks.patch]\ntarget = "cat"\n')
-    assert "plugin 'image-folder' only" in bench("poison", "convert", "own.toml", "out.cfg").err
-
-
-def test_a_file_that_is_there_is_not_written_over(tmp_path, bench):
-    (tmp_path / "one.cfg").write_text(changed())
-    (tmp_path / "two.toml").write_text("mine")
-    outcome = bench("poison", "convert", "one.cfg", "two.toml")
-    assert outcome.code == 2
-    assert (tmp_path / "two.toml").read_text() == "mine"
-    outcome = bench("poison", "convert", "one.cfg", "nowhere/two.toml")
-    assert outcome.code == 2
-    assert "there is no folder nowhere" in outcome.err
-
-
 # -- as it is ----------------------------------------------------------------------------------
 
 
@@ -325,18 +259,6 @@ def test_a_published_file_as_it_is(imagenet100, tmp_path, bench):
         assert image.quantization[0][0] == 8  # quality 75
     summary = json.loads((tmp_path / "data" / ID / "poison.json").read_text())
     assert summary["target"] == 26
-
-
-def test_the_toml_writes_to_the_same_places(imagenet100, tmp_path, bench, snapshot):
-    cfg = tmp_path / "one.cfg"
-    text = INI.format(root=imagenet100).replace(f"{imagenet100}/saved", "saved")
-    cfg.write_text(text.replace("triggers/", "poison-generation/triggers/"))
-    bench("poison", "convert", "one.cfg", "two.toml").assert_ok()
-    bench("poison", "one.cfg").assert_ok()
-    before = snapshot(tmp_path)
-    assert f"data/{ID}/poison.json" in before
-    bench("poison", "two.toml").assert_ok()
-    assert snapshot(tmp_path) == before
 
 
 def test_out_keeps_everything_together(imagenet100, tmp_path, bench):
