@@ -15,10 +15,10 @@ from backbench.benchmark.config import Benchmark
 from backbench.cli import common
 from backbench.cli.show import board_of, show_board
 from backbench.errors import ExitCode, UsageError
-from backbench.execution.executor import Executor, Setup
 from backbench.execution.scheduler import Result, execute
 from backbench.model import Plan
 from backbench.plugin import ExecutorInfo
+from backbench.plugin.executor import Executor, Setup
 from backbench.plugin.registry import Registry
 from backbench.report.progress import attach_progress
 from backbench.results.outdated import Outdatedness

@@ -20,16 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from backbench.errors import UsageError
-from backbench.execution.executor import (
-    Executor,
-    Finished,
-    Setup,
-    Signal,
-    admit_devices,
-    devices_of,
-)
+from backbench.execution.admission import admit_devices
 from backbench.execution.worker import decode_signal, encode_order
 from backbench.model import Stage, StageKind
+from backbench.plugin.executor import Executor, Finished, Setup, Signal, devices_of
 from backbench.store.store import Store
 from backbench.training.devices import Place
 
@@ -61,7 +55,7 @@ class LocalExecutor(Executor):
 
     Args:
         options: None are needed.
-        setup: See :class:`backbench.execution.Setup`.
+        setup: See :class:`~backbench.plugin.Setup`.
     """
 
     def __init__(self, options: Any, setup: Setup) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from backbench.errors import StageError
-from backbench.execution.executor import Executor, Finished
 from backbench.execution.waiting import Queue
 from backbench.model import Plan, Stage
 from backbench.plugin.events import (
@@ -18,6 +17,7 @@ from backbench.plugin.events import (
     StageProgress,
     StageStarted,
 )
+from backbench.plugin.executor import Executor, Finished
 from backbench.store.store import Store
 
 Emit = Callable[[str, object], None]

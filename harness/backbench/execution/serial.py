@@ -8,15 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from backbench.errors import BackbenchError, UsageError
-from backbench.execution.executor import (
-    Executor,
-    Finished,
-    Progressed,
-    Setup,
-    Signal,
-    admit_devices,
-)
+from backbench.execution.admission import admit_devices
 from backbench.model import Stage
+from backbench.plugin.executor import Executor, Finished, Progressed, Setup, Signal
 from backbench.plugin.registry import load_registry
 from backbench.stages.run import run_stage
 from backbench.store.store import Store
@@ -29,7 +23,7 @@ class SerialExecutor(Executor):
 
     Args:
         options: None are needed.
-        setup: See :class:`backbench.execution.Setup`; one job at a time whatever it says.
+        setup: See :class:`~backbench.plugin.Setup`; one job at a time whatever it says.
     """
 
     def __init__(self, options: Any, setup: Setup) -> None:

@@ -17,9 +17,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from backbench.execution.executor import Finished, Progressed, Signal
 from backbench.execution.serial import run_guarded
 from backbench.model import Stage
+from backbench.plugin.executor import Finished, Progressed, Signal
 from backbench.plugin.registry import load_registry
 from backbench.stages.task import stage_as_json, stage_from_json
 from backbench.store.store import Store

@@ -1,29 +1,47 @@
-"""What a plugin is: light records that say *who is there*, and classes that do the work.
+"""Everything that the author of a plugin imports.
 
-A plugin package implements the hooks of :mod:`backbench.plugin.hookspecs`. Each hook returns info
-records; the class that a record points at is imported when a stage needs it, so that a
-package's entry-point module stays free of torch::
+A plugin is an installed distribution with an entry point in the group ``backbench``, and at least
+two modules. The entry point names the first one, which announces what is there. Every command
+imports it, so it must not import torch. The second one holds the class that does the work, and is
+imported when a stage needs it::
 
-    from collections.abc import Iterable
+    # pyproject.toml
+    [project.entry-points.backbench]
+    my-plugin = "my_plugin"
 
-    from backbench.plugin import AttackInfo, Field, Options, hookimpl
-
-
-    class CheckerOptions(Options):
-        target: str = Field(description="class that the trigger shall stand for")
-
+    # my_plugin/__init__.py
+    from backbench.plugin import AttackInfo, hookimpl
 
     @hookimpl
-    def register_attacks() -> Iterable[AttackInfo]:
-        yield AttackInfo(
-            name="checker",
-            summary="A checkerboard on some images of one class.",
-            target="my_package.checker:Checker",
-            options=CheckerOptions,
-        )
+    def register_attacks():
+        yield AttackInfo(name="disc", summary="A disc.", target="my_plugin.disc:Disc")
+
+    # my_plugin/disc.py
+    from backbench.plugin import Attack
+
+    class Disc(Attack):
+        ...
+
+:class:`BackbenchHooks` has an example of each hook for ``my_plugin/__init__.py``, and each base
+class an example of the module that such a hook names. The tests run all of them.
+
+Names that need torch are imported at first use: importing this package does not import torch.
 """
 
+from typing import TYPE_CHECKING
+
+from backbench.images import ArrayImages, ImageSet, Labels, Pixels
+from backbench.model import Stage
 from backbench.options.base import DatasetMetadata, ExcludeFromKey, Field, LocalPath, Options, Split
+from backbench.options.training import (
+    BackboneOptions,
+    EvaluatorOptions,
+    OptimizerOptions,
+    ScheduleOptions,
+    SSLOptions,
+    TrainingOptions,
+    ViewOptions,
+)
 from backbench.plugin.classes import (
     Attack,
     Box,
@@ -37,6 +55,16 @@ from backbench.plugin.classes import (
     Scores,
     Stamp,
 )
+from backbench.plugin.events import (
+    RunFinished,
+    RunStarted,
+    StageFailed,
+    StageFinished,
+    StageProgress,
+    StageStarted,
+)
+from backbench.plugin.executor import Executor, Finished, Progressed, Setup, Signal
+from backbench.plugin.hookspecs import BackbenchHooks
 from backbench.plugin.infos import (
     API,
     AttackInfo,
@@ -56,8 +84,12 @@ from backbench.plugin.selection import selection_split
 
 __all__ = [
     "API",
+    "ArrayImages",
     "Attack",
     "AttackInfo",
+    "BackbenchHooks",
+    "BackboneOptions",
+    "Batch",
     "Box",
     "Citation",
     "CleanImages",
@@ -68,22 +100,83 @@ __all__ = [
     "Defense",
     "DefenseContext",
     "DefenseInfo",
+    "Encoder",
     "EvaluationContext",
     "Evaluator",
     "EvaluatorInfo",
+    "EvaluatorOptions",
     "ExcludeFromKey",
+    "Executor",
     "ExecutorInfo",
     "Field",
+    "Finished",
     "ImageEvaluator",
+    "ImageSet",
+    "Labels",
     "LocalPath",
     "MetricInfo",
+    "OptimizerOptions",
     "Options",
+    "Pixels",
     "PluginInfo",
+    "Progress",
+    "Progressed",
+    "RunFinished",
+    "RunStarted",
+    "SSLMethod",
     "SSLMethodInfo",
+    "SSLOptions",
+    "ScheduleOptions",
     "Scores",
+    "Setup",
+    "Signal",
     "Split",
+    "Stage",
+    "StageFailed",
+    "StageFinished",
+    "StageProgress",
+    "StageStarted",
     "Stamp",
+    "TrainingContext",
+    "TrainingOptions",
+    "TrainingTask",
+    "ViewOptions",
+    "extract",
     "hookimpl",
     "presets_of",
+    "random_view",
     "selection_split",
+    "train",
 ]
+
+if TYPE_CHECKING:
+    from backbench.nn import (
+        Batch,
+        Encoder,
+        Progress,
+        SSLMethod,
+        TrainingContext,
+        TrainingTask,
+    )
+    from backbench.training.extraction import extract
+    from backbench.training.loop import train
+    from backbench.views.views import random_view
+else:
+    #: Names that need torch, and their modules.
+    _LATE = {
+        **dict.fromkeys(
+            ("Batch", "Encoder", "Progress", "SSLMethod", "TrainingContext", "TrainingTask"),
+            "backbench.nn",
+        ),
+        "extract": "backbench.training.extraction",
+        "random_view": "backbench.views.views",
+        "train": "backbench.training.loop",
+    }
+
+    def __getattr__(name: str) -> object:
+        """Import a name that needs torch when it is first used (PEP 562)."""
+        if name not in _LATE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        return getattr(import_module(_LATE[name]), name)

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from backbench.plugin import (
+from backbench.plugin.events import (
+    RunFinished,
+    RunStarted,
+    StageFailed,
+    StageFinished,
+    StageProgress,
+    StageStarted,
+)
+from backbench.plugin.infos import (
     AttackInfo,
     Column,
     DatasetInfo,
@@ -19,14 +27,6 @@ from backbench.plugin import (
     ExecutorInfo,
     MetricInfo,
     SSLMethodInfo,
-)
-from backbench.plugin.events import (
-    RunFinished,
-    RunStarted,
-    StageFailed,
-    StageFinished,
-    StageProgress,
-    StageStarted,
 )
 
 if TYPE_CHECKING:

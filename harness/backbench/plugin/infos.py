@@ -107,7 +107,7 @@ class AttackInfo(PluginInfo):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SSLMethodInfo(PluginInfo):
-    """Announces a :class:`backbench.nn.SSLMethod`.
+    """Announces a :class:`~backbench.plugin.SSLMethod`.
 
     Args:
         passes: How often an image goes forward through a network at each step of the training:
@@ -159,7 +159,7 @@ class DatasetInfo(PluginInfo):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorInfo(PluginInfo):
-    """Announces a :class:`backbench.execution.Executor`."""
+    """Announces a :class:`~backbench.plugin.Executor`."""
 
     kind: ClassVar[str] = "executor"
 

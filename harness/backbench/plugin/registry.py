@@ -19,7 +19,9 @@ import pluggy
 from backbench.errors import PluginError
 from backbench.metrics import NAMES
 from backbench.model import NONE
-from backbench.plugin import (
+from backbench.options.base import Options
+from backbench.plugin import hookspecs
+from backbench.plugin.infos import (
     API,
     AttackInfo,
     Column,
@@ -28,10 +30,8 @@ from backbench.plugin import (
     EvaluatorInfo,
     ExecutorInfo,
     MetricInfo,
-    Options,
     PluginInfo,
     SSLMethodInfo,
-    hookspecs,
 )
 
 GROUP = "backbench"

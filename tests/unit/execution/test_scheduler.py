@@ -7,11 +7,12 @@ from collections import deque
 import pytest
 
 from backbench.errors import StageError, UsageError
-from backbench.execution import Executor, Finished, Progressed, Setup
-from backbench.execution.executor import admit_devices, devices_of
+from backbench.execution.admission import admit_devices
 from backbench.execution.scheduler import execute
 from backbench.model import Plan, PluginUse, Stage, StageKind
+from backbench.plugin import Executor, Finished, Progressed, Setup
 from backbench.plugin.events import StageFailed, StageFinished, StageProgress, StageStarted
+from backbench.plugin.executor import devices_of
 from backbench.store.records import Record, describe
 from backbench.store.store import Store
 

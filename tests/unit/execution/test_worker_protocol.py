@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from backbench.errors import UsageError
-from backbench.execution import Finished, Progressed, Setup
 from backbench.execution.local import LocalExecutor
 from backbench.execution.scheduler import execute
 from backbench.execution.serial import SerialExecutor
 from backbench.execution.worker import decode_order, decode_signal, encode_order, encode_signal
 from backbench.model import Plan, PluginUse, Stage, StageKind
+from backbench.plugin import Finished, Progressed, Setup
 from backbench.plugin.events import StageProgress
 from backbench.store.store import Store
 from backbench.training.devices import Place
@@ -281,7 +281,7 @@ def test_no_worker_outlives_a_killed_run(store, tmp_path):
     stage.write_text(encode_order(dataset("sleep", place)))
     code = (
         "import pathlib, sys\n"
-        "from backbench.execution import Setup\n"
+        "from backbench.plugin import Setup\n"
         "from backbench.execution.local import LocalExecutor\n"
         "from backbench.execution.worker import decode_order\n"
         "executor = LocalExecutor(None, Setup(pathlib.Path(sys.argv[1]), 'cpu', 1))\n"

@@ -23,7 +23,7 @@ from backbench.plugin.registry import HOOKS, Registry, load_registry, nearest
 _NUMBERS = itertools.count()
 
 HEAD = """
-from backbench.plugin import *
+from backbench.plugin import *  # every name, those that need torch too
 """
 
 GOOD = """
