@@ -24,7 +24,7 @@ def test_every_name_is_there_and_imports_torch_only_when_it_is_used():
 
 
 def test_a_name_that_does_not_exist_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="'backbench.plugin' has no attribute 'Atack'"):
+    with pytest.raises(AttributeError, match=r"'backbench\.plugin' has no attribute 'Atack'"):
         backbench.plugin.Atack  # noqa: B018 - to see the error
 
 
