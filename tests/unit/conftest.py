@@ -11,14 +11,18 @@ import torch
 from backbench.images import ArrayImages, Pixels
 
 
-@pytest.fixture
-def small_images() -> ArrayImages:
-    """48 images of 32 pixels in three classes that differ in color."""
+def make_small_images() -> ArrayImages:
+    """Make 48 images of 32 pixels in three classes that differ in color."""
     rng = np.random.default_rng(0)
     labels = np.arange(48) % 3
     pixels = rng.integers(0, 120, (48, 32, 32, 3))
     pixels[np.arange(48), :, :, labels] += 120
     return ArrayImages(pixels.astype(np.uint8), labels, [f"train/{i}" for i in range(48)])
+
+
+@pytest.fixture
+def small_images() -> ArrayImages:
+    return make_small_images()
 
 
 class RaggedImages:
