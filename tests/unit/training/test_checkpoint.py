@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from tests.unit.conftest import make_small_images
 from torch import nn
 
 from backbench.images import ArrayImages
@@ -23,7 +24,6 @@ from backbench_ssl.jigsaw import Jigsaw
 from backbench_ssl.method_options import BYOLOptions, JigsawOptions, MoCoOptions, RotNetOptions
 from backbench_ssl.moco import MoCo
 from backbench_ssl.rotnet import RotNet
-from tests.unit.conftest import make_small_images
 
 SMALL = {
     "backbone": {"name": "tiny-resnet", "widths": (8, 8), "strides": (2, 2), "stem_width": 8},
