@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STORE ?= store
 
-.PHONY: install demo benchmark claims bench test lint format clean
+.PHONY: install demo benchmark claims bench docs-tables test lint format clean
 
 ## demo: install, run the quick profile of the embedded benchmark, show its leaderboard
 demo: $(VENV)/installed
@@ -27,6 +27,10 @@ claims: $(VENV)/installed
 bench: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --group bench
 	$(BIN)/python -m benchmarks $(PARTS) --page
+
+## docs-tables: read TABLES (quick linear knn claims) from the store, and write them into the pages
+docs-tables: $(VENV)/installed
+	$(BIN)/python -m benchmarks.tables $(TABLES) --store $(STORE)
 
 ## test: lint, types, import rules, then every test
 test: lint
