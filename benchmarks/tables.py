@@ -171,9 +171,9 @@ def collect(name: str, store: Path) -> dict[str, Any]:
     """
     arguments = TABLES[name].arguments
     style = "markdown" if arguments[0] == "claims" else "json"
+    options = ["--format", style, "--store", str(store.absolute())]
     answer = subprocess.run(
-        [sys.executable, "-m", "backbench", *arguments, "--format", style]
-        + ["--store", str(store.absolute())],
+        [sys.executable, "-m", "backbench", *arguments, *options],
         cwd=ROOT,
         capture_output=True,
         check=False,

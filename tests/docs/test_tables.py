@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -74,9 +74,11 @@ def test_bars_are_as_long_as_the_rates() -> None:
 
     clean = {**ROW, "attack": "none", "metrics": {}, "controls": {}}
     defended = {**ROW, "defense": "distill"}
-    image = ElementTree.fromstring(figure([clean, ROW, defended]))
+    image = ET.fromstring(figure([clean, ROW, defended]))
     attack, control = (
-        float(one.attrib["width"]) for one in image.iter(f"{SVG}rect") if "height" in one.attrib
+        float(one.attrib["width"])
+        for one in image.iter(f"{SVG}rect")
+        if "height" in one.attrib
         if one.attrib["height"] != "12"
     )
     assert attack / control == pytest.approx(250, rel=0.06)
