@@ -13,7 +13,7 @@ from backbench.nn.backbones import Backbone
 from backbench.nn.method import TrainingContext
 from backbench.system.allocator import keep_memory
 from backbench.training.checkpoint import Trained
-from backbench.training.device import arithmetic, place
+from backbench.training.device import arithmetic, to_device
 from backbench.training.loop import _Loop, build_optimizer
 from backbench.views.batches import UniformSource
 from backbench_ssl.method_options import MoCoOptions
@@ -38,7 +38,7 @@ def prepare() -> tuple[_Loop, UniformSource]:
         images=common.IMAGES, image_size=case.side, steps_per_epoch=16, seed=0
     )
     how = arithmetic(options, cpu)
-    task = place(MoCo(options, context), cpu, channels_last=how.channels_last).train()
+    task = to_device(MoCo(options, context), cpu, channels_last=how.channels_last).train()
     loop = _Loop(
         Trained(
             task=task,

@@ -25,11 +25,11 @@ from safetensors.torch import load_file, save_file
 from backbench.errors import DataError, StageError, UsageError
 from backbench.images import ArrayImages
 from backbench.nn import ALONE, Encoder, Ranks
-from backbench.training.devices import Place, places
+from backbench.training.devices import Device, devices
 from backbench.training.distributed import together
 from backbench.training.loop import pretrain
 
-CPU = Place("cpu")
+CPU = Device("cpu")
 BACKBONE = {"name": "tiny-resnet", "widths": (8, 8), "strides": (2, 2), "stem_width": 8}
 SMALL: dict[str, Any] = {
     "backbone": BACKBONE,
@@ -219,22 +219,22 @@ def until(condition: Any, seconds: float = 60.0) -> None:
 
 
 def test_a_failure_of_the_first_ends_the_others(tmp_path: Path) -> None:
-    place = tmp_path / "place"
-    order = {"how": "sleep", "here": str(place)}
+    device = tmp_path / "place"
+    order = {"how": "sleep", "here": str(device)}
 
     def begin_and_fail() -> None:
         with together([CPU, CPU], f"{HERE}:fail", order, tmp_path):
-            until(lambda: place.exists() and place.read_text(encoding="utf-8"))
+            until(lambda: device.exists() and device.read_text(encoding="utf-8"))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         begin_and_fail()
-    assert not alive(int(place.read_text(encoding="utf-8")))
+    assert not alive(int(device.read_text(encoding="utf-8")))
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 def test_no_rank_outlives_a_killed_first(tmp_path: Path) -> None:
-    place = tmp_path / "place"
+    device = tmp_path / "place"
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
@@ -244,27 +244,27 @@ def test_no_rank_outlives_a_killed_first(tmp_path: Path) -> None:
         f"with together([Place('cpu')] * 2, '{HERE}:fail', order, Path(sys.argv[2])):\n"
         "    time.sleep(600)\n"
     )
-    first = subprocess.Popen([sys.executable, "-c", code, str(place), str(tmp_path)])
+    first = subprocess.Popen([sys.executable, "-c", code, str(device), str(tmp_path)])
     try:
-        until(lambda: place.exists() and place.read_text(encoding="utf-8"))
+        until(lambda: device.exists() and device.read_text(encoding="utf-8"))
     finally:
         first.kill()
         first.wait()
-    until(lambda: not alive(int(place.read_text(encoding="utf-8"))), seconds=20)
+    until(lambda: not alive(int(device.read_text(encoding="utf-8"))), seconds=20)
 
 
 def test_places() -> None:
-    assert places("cpu", (), 1) == (CPU,)
-    assert places("cpu", (), 3) == (CPU, CPU, CPU)
-    assert [place.device for place in places("cuda:1", (), 3)] == ["cuda:1", "cuda:0", "cuda:2"]
-    lent = (Place("cuda:3", (4, 5)),)
-    assert places("cuda:2", lent, 2) == (Place("cuda:2"), *lent)
+    assert devices("cpu", (), 1) == (CPU,)
+    assert devices("cpu", (), 3) == (CPU, CPU, CPU)
+    assert [device.device for device in devices("cuda:1", (), 3)] == ["cuda:1", "cuda:0", "cuda:2"]
+    lent = (Device("cuda:3", (4, 5)),)
+    assert devices("cuda:2", lent, 2) == (Device("cuda:2"), *lent)
 
 
 def test_more_gpus_than_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with (
         pytest.raises(UsageError, match="devices = 3: torch sees 2 GPUs"),
-        together(places("cuda:0", (), 3), f"{HERE}:follow", {}, tmp_path),
+        together(devices("cuda:0", (), 3), f"{HERE}:follow", {}, tmp_path),
     ):
         pytest.fail("it has begun")

@@ -177,11 +177,11 @@ def pydantic_problems(
 ) -> Iterator[Problem]:
     """Turn a validation error into problems, with the nearest right name of an unknown key."""
     errors = error.errors(include_url=False)
-    places = [item["loc"] for item in errors]
+    paths = [item["loc"] for item in errors]
     for item in errors:
         inside = any(
-            len(place) > len(item["loc"]) and place[: len(item["loc"])] == item["loc"]
-            for place in places
+            len(path) > len(item["loc"]) and path[: len(item["loc"])] == item["loc"]
+            for path in paths
         )
         if item["type"] == "too_short" and inside:
             continue  # its items are at problem, and are named

@@ -25,7 +25,7 @@ from backbench.execution.worker import decode_signal, encode_order
 from backbench.model import Stage, StageKind
 from backbench.plugin.executor import Executor, Finished, Setup, Signal, devices_of
 from backbench.store.store import Store
-from backbench.training.devices import Place
+from backbench.training.devices import Device
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -60,7 +60,7 @@ class LocalExecutor(Executor):
 
     def __init__(self, options: Any, setup: Setup) -> None:
         super().__init__(options, setup)
-        self._devices = _devices(setup.device)
+        self._devices = _device_names(setup.device)
         self._cores = usable_cores()
         self._gpus = [device for device in self._devices if device != "cpu"]
         fitting = len(self._gpus) or len(self._cores)
@@ -99,7 +99,7 @@ class LocalExecutor(Executor):
         with contextlib.suppress(BrokenPipeError):  # it has died; waiting will tell how
             os.write(worker.to_worker, line.encode())
 
-    def _others(self, stage: Stage, slots: list[int]) -> list[Place]:
+    def _others(self, stage: Stage, slots: list[int]) -> list[Device]:
         """Return where a stage's further processes run: those that decode, on all cores.
 
         They give way to whatever else runs there.
@@ -108,15 +108,15 @@ class LocalExecutor(Executor):
         if stage.kind == StageKind.DATASET:
             slots = [*slots, *(one for one in range(self._slots) if one not in slots)]
             count = len(slots)
-        return self._places(slots, count)[1:]
+        return self.rank_devices(slots, count)[1:]
 
-    def _places(self, slots: list[int], count: int) -> list[Place]:
+    def rank_devices(self, slots: list[int], count: int) -> list[Device]:
         """Return where the processes of one stage run: in its slots, each on a GPU of its own."""
         names = [self._device(slot) for slot in slots]
         if self._gpus:
             names = list(dict.fromkeys([*names, *self._gpus]))
         return [
-            Place(names[rank % len(names)], tuple(self._cores_of(slots[rank % len(slots)])))
+            Device(names[rank % len(names)], tuple(self._cores_of(slots[rank % len(slots)])))
             for rank in range(count)
         ]
 
@@ -219,7 +219,7 @@ def usable_cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def _devices(name: str) -> list[str]:
+def _device_names(name: str) -> list[str]:
     """Return the torch devices to use; torch is imported only where there may be a GPU."""
     if name == "cpu" or (name == "auto" and not may_have_gpu()):
         return ["cpu"]

@@ -15,7 +15,7 @@ from backbench.plugin.registry import load_registry
 from backbench.stages.run import run_stage
 from backbench.store.store import Store
 from backbench.system.allocator import keep_memory
-from backbench.training.devices import Place
+from backbench.training.devices import Device
 
 
 class SerialExecutor(Executor):
@@ -78,7 +78,7 @@ def run_guarded(
     device: str,
     progress: Any,
     *,
-    others: Sequence[Place] = (),
+    others: Sequence[Device] = (),
 ) -> Finished:
     """Run a stage; turn whatever goes wrong into one sentence and a traceback."""
     keep_memory()

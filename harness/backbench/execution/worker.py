@@ -23,13 +23,13 @@ from backbench.plugin.executor import Finished, Progressed, Signal
 from backbench.plugin.registry import load_registry
 from backbench.stages.task import stage_as_json, stage_from_json
 from backbench.store.store import Store
-from backbench.training.devices import Place
+from backbench.training.devices import Device
 
 #: A stage, and where its further processes may run.
-Order = tuple[Stage, tuple[Place, ...]]
+Order = tuple[Stage, tuple[Device, ...]]
 
 
-def encode_order(stage: Stage, others: Sequence[Place] = ()) -> str:
+def encode_order(stage: Stage, others: Sequence[Device] = ()) -> str:
     """Return a stage, and where its further processes may run, as a line of JSON."""
     return json.dumps({"stage": stage_as_json(stage), "others": others}) + "\n"
 
@@ -37,7 +37,7 @@ def encode_order(stage: Stage, others: Sequence[Place] = ()) -> str:
 def decode_order(line: str) -> Order:
     """Read what :func:`encode_order` gave."""
     fields: dict[str, Any] = json.loads(line)
-    others = (Place(device, tuple(cores)) for device, cores in fields["others"])
+    others = (Device(device, tuple(cores)) for device, cores in fields["others"])
     return stage_from_json(fields["stage"]), tuple(others)
 
 

@@ -62,8 +62,8 @@ class Options(BaseModel):
         keyed = self.model_dump(mode="json")
         for name, known in type(self).model_fields.items():
             value = getattr(self, name)
-            place = isinstance(value, Path) or (value is None and _holds_path(known.annotation))
-            if place or any(isinstance(mark, ExcludeFromKey) for mark in known.metadata):
+            is_path = isinstance(value, Path) or (value is None and _holds_path(known.annotation))
+            if is_path or any(isinstance(mark, ExcludeFromKey) for mark in known.metadata):
                 del keyed[name]
             elif isinstance(value, Options):
                 keyed[name] = value.identity()

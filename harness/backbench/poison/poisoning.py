@@ -119,8 +119,8 @@ def changed_rows(before: Pixels, after: Pixels) -> slice:
 
 def _differing(one: Pixels, other: Pixels, word: int) -> list[int]:
     """Return which bytes of a word differ; at least one does."""
-    place = slice(word * _WORD, (word + 1) * _WORD)
-    found: list[int] = np.flatnonzero(one[place] != other[place]).tolist()
+    span = slice(word * _WORD, (word + 1) * _WORD)
+    found: list[int] = np.flatnonzero(one[span] != other[span]).tolist()
     return found
 
 

@@ -292,11 +292,11 @@ def comma_separated(board: Leaderboard) -> str:
     metrics = sorted({metric for row in board.rows for metric in row.values})
     parts = ("n", "mean", "std", "ci95_low", "ci95_high", "over")
     header = ["protocol", *FIELDS, "external", "origin", "n", "planned", "complete"]
-    places = ranks(board)
+    rankings = ranks(board)
     for metric in metrics:
         for kind in _kinds(metric):
             header += [f"{metric}{kind}:{part}" for part in parts]
-        header += [f"{metric}:rank"] * (metric in places)
+        header += [f"{metric}:rank"] * (metric in rankings)
     reported = sorted({metric for row in board.rows for metric in row.reported})
     for metric in reported:
         header += [f"{metric}:reported", f"{metric}:reported:source"]
@@ -317,7 +317,7 @@ def comma_separated(board: Leaderboard) -> str:
             for kind in _kinds(metric):
                 summary = getattr(row, _KINDS[kind]).get(metric)
                 line += _numbers(summary)
-            line += [places[metric].get(index, "")] if metric in places else []
+            line += [rankings[metric].get(index, "")] if metric in rankings else []
         for metric in reported:
             figure = row.reported.get(metric)
             line += [figure.value, f"{figure.source}: {figure.setting}"] if figure else ["", ""]
@@ -347,7 +347,7 @@ def _kinds(metric: str) -> Sequence[str]:
 
 def as_json(board: Leaderboard) -> str:
     """Return JSON: every row with the values of each seed."""
-    places = ranks(board)
+    rankings = ranks(board)
     rows = [
         {
             **row.names,
@@ -361,7 +361,7 @@ def as_json(board: Leaderboard) -> str:
             "metrics": {name: asdict(value) for name, value in row.values.items()},
             "controls": {name: asdict(value) for name, value in row.controls.items()},
             "lifts": {name: asdict(value) for name, value in row.lifts.items()},
-            "ranks": {name: found[index] for name, found in places.items() if index in found},
+            "ranks": {name: found[index] for name, found in rankings.items() if index in found},
             "reported": {name: asdict(value) for name, value in row.reported.items()},
             "problem": row.problem,
             **({"outdated": row.outdated} if row.outdated else {}),

@@ -179,8 +179,8 @@ def _refuse(task: Task, record: Record, problems: Iterator[str]) -> None:
     """
     found = "; ".join(problems)
     if found:
-        place = task.store.root / "records" / f"{record.key}.json"
+        path = task.store.root / "records" / f"{record.key}.json"
         raise StageError(
-            f"{record.label}: {found}: its files have changed since it was made; remove {place} "
+            f"{record.label}: {found}: its files have changed since it was made; remove {path} "
             "and run again to make it anew"
         )

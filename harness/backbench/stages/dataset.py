@@ -118,7 +118,7 @@ def _check_content(task: Task, dataset: Dataset) -> None:
 def _cores(task: Task) -> tuple[int, ...]:
     """Return the cores that this process has, and those that other workers of the run have."""
     own = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(cores())
-    return tuple(sorted({*own, *(core for place in task.others for core in place.cores)}))
+    return tuple(sorted({*own, *(core for device in task.others for core in device.cores)}))
 
 
 @contextmanager

@@ -38,8 +38,8 @@ def run(task: Task) -> Outcome:
     if task.has("poison"):
         check_poison(task)
     order = {"stage": stage_as_json(task.stage), "store": str(task.store.root.absolute())}
-    places = task.places(options.devices)
-    with together(places, f"{__name__}:follow", order, task.folder.parent) as ranks:
+    devices = task.rank_devices(options.devices)
+    with together(devices, f"{__name__}:follow", order, task.folder.parent) as ranks:
         encoder, log, images = _train(task, ranks)
     asked = images.labels[held_out_indices(len(images), task.seed)]
     save_encoder(task.folder, encoder)
@@ -53,7 +53,7 @@ def run(task: Task) -> Outcome:
     metadata = {
         "images": len(images),
         "last": log[-1] if log else {},
-        "arithmetic": arithmetic(options, device).metadata(device, encoder, len(places)),
+        "arithmetic": arithmetic(options, device).metadata(device, encoder, len(devices)),
         **as_metadata(flags),
     }
     return Outcome(metadata=metadata)

@@ -17,7 +17,7 @@ from backbench.store.flags import carried
 from backbench.store.records import Record, describe
 from backbench.store.store import Store, hash_files
 from backbench.system.memory import PeakMemory
-from backbench.training.devices import Place
+from backbench.training.devices import Device
 
 #: The module of each kind of stage; imported when the first such stage runs.
 _MODULES = {
@@ -39,7 +39,7 @@ def run_stage(
     device: str,
     progress: Progress,
     *,
-    others: Sequence[Place] = (),
+    others: Sequence[Device] = (),
 ) -> Record:
     """Run a stage and publish it.
 

@@ -13,7 +13,7 @@ from backbench.plugin import PluginInfo
 from backbench.plugin.registry import Registry
 from backbench.store.records import Record
 from backbench.store.store import Store
-from backbench.training.devices import Place, places
+from backbench.training.devices import Device, rank_devices
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
 
@@ -46,16 +46,16 @@ class Task:
     registry: Registry
     device: str
     progress: Progress
-    others: tuple[Place, ...] = ()
+    others: tuple[Device, ...] = ()
 
     @property
     def checkpoint(self) -> Path:
         """File in which a training of this stage may keep its state."""
         return self.store.checkpoint(self.stage.key)
 
-    def places(self, count: int) -> tuple[Place, ...]:
+    def rank_devices(self, count: int) -> tuple[Device, ...]:
         """Return where so many processes run, this one first."""
-        return places(self.device, self.others, count)
+        return rank_devices(self.device, self.others, count)
 
     def has(self, role: str) -> bool:
         """Say whether the stage reads an input of this role."""

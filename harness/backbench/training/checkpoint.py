@@ -174,8 +174,8 @@ def _optimizer_state(
     }
     for name, value in tensors.items():
         if name.startswith(_OPTIMIZER):
-            place, _, entry = name.removeprefix(_OPTIMIZER).partition(".")
-            state.setdefault(int(place), {})[entry] = value
+            index, _, entry = name.removeprefix(_OPTIMIZER).partition(".")
+            state.setdefault(int(index), {})[entry] = value
     parameters = [one for group in optimizer.param_groups for one in group["params"]]
     for number, entries in state.items():
         for entry, value in entries.items():

@@ -38,7 +38,7 @@ def resolve_device(name: str) -> str:
     raise UsageError(f"device {name!r}: say 'auto', 'cpu', 'cuda' or 'cuda:<number>'")
 
 
-def place(
+def to_device(
     module: Module, device: torch.device, *, channels_last: bool | Literal["auto"] = "auto"
 ) -> Module:
     """Move a module to a device, its convolutions in the layout that is fast there.

@@ -1,4 +1,4 @@
-"""Where the processes that train one encoder together run. No torch."""
+"""The devices of the processes that train one encoder together. Needs no torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 
-class Place(NamedTuple):
+class Device(NamedTuple):
     """A device and the cores that go with it.
 
     Args:
@@ -18,18 +18,18 @@ class Place(NamedTuple):
     cores: tuple[int, ...] = ()
 
 
-def places(first: str, others: Sequence[Place], count: int) -> tuple[Place, ...]:
-    """Return a place for each rank.
+def rank_devices(first: str, others: Sequence[Device], count: int) -> tuple[Device, ...]:
+    """Return a device for each rank.
 
     Args:
         first: Device of rank 0, whose process runs already.
-        others: Where an executor has made room for the others; nothing if it has not thought of
-            it: then processes share the processor, or take the GPUs in their order.
+        others: Devices that the executor reserved for the other ranks; empty where it reserved
+            none: the processes then share the processor, or take the GPUs in their order.
         count: How many ranks.
     """
     if len(others) == count - 1:
-        return Place(first), *others
+        return Device(first), *others
     if first.partition(":")[0] == "cpu":
-        return (Place(first),) * count
+        return (Device(first),) * count
     rest = [name for name in (f"cuda:{number}" for number in range(count)) if name != first]
-    return Place(first), *(Place(name) for name in rest[: count - 1])
+    return Device(first), *(Device(name) for name in rest[: count - 1])

@@ -37,7 +37,7 @@ from backbench.errors import BackbenchError, StageError, UsageError
 from backbench.nn.method import TrainingTask
 from backbench.nn.ranks import ALONE, Ranks
 from backbench.system.allocator import keep_memory
-from backbench.training.devices import Place
+from backbench.training.devices import Device
 
 #: How long a rank waits for the others; rank 0 alone looks for neighbors and writes checkpoints.
 _TIMEOUT = timedelta(minutes=30)
@@ -85,36 +85,36 @@ class _Loss(nn.Module):
 
 @contextmanager
 def together(
-    places: Sequence[Place], target: str, argument: Mapping[str, Any], folder: Path
+    devices: Sequence[Device], target: str, argument: Mapping[str, Any], folder: Path
 ) -> Iterator[Ranks]:
     """Train with other processes while the context lasts; this one is rank 0.
 
     Args:
-        places: Where each rank runs; this process has its place already. One place alone: there
-            are no others.
+        devices: Device of each rank; rank 0 is this process. With a single device there
+            are no other processes.
         target: ``module:function`` that the others call with (ranks, device, argument).
         argument: What it is given; JSON values.
         folder: Where a folder for the processes to meet in is made.
 
     Raises:
-        UsageError: If a place has no device.
+        UsageError: If there are fewer devices than ranks.
         StageError: If one of the others fails or dies.
     """
-    if len(places) == 1:
+    if len(devices) == 1:
         yield ALONE
         return
-    _check_devices(places)
+    _check_devices(devices)
     folder.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=folder, prefix="ranks-") as meeting,
-        _fewer_threads(places),
+        _fewer_threads(devices),
     ):
-        others = _Others(places, target, argument, Path(meeting))
+        others = _Others(devices, target, argument, Path(meeting))
         try:
             others.wait_until_there()
-            _join(Ranks(0, len(places)), places[0].device, Path(meeting))
+            _join(Ranks(0, len(devices)), devices[0].device, Path(meeting))
             others.watch()
-            yield Ranks(0, len(places))
+            yield Ranks(0, len(devices))
             dist.destroy_process_group()  # at the same time as the others do
             others.wait_until_done()
         except BackbenchError:
@@ -133,13 +133,13 @@ class _Others:
     """The other ranks, as rank 0 sees them."""
 
     def __init__(
-        self, places: Sequence[Place], target: str, argument: Mapping[str, Any], meeting: Path
+        self, devices: Sequence[Device], target: str, argument: Mapping[str, Any], meeting: Path
     ) -> None:
         self._meeting = meeting
         self._closing = threading.Event()
         threads = str(torch.get_num_threads())
         self._processes: list[subprocess.Popen[bytes]] = []
-        for rank, place in enumerate(places):
+        for rank, device in enumerate(devices):
             if rank == 0:
                 continue
             process = subprocess.Popen(
@@ -151,9 +151,9 @@ class _Others:
             self._processes.append(process)
             order = {
                 "rank": rank,
-                "size": len(places),
-                "device": place.device,
-                "cores": place.cores,
+                "size": len(devices),
+                "device": device.device,
+                "cores": device.cores,
                 "meeting": str(meeting),
                 "target": target,
                 "argument": argument,
@@ -230,21 +230,21 @@ class _Others:
                 process.wait()
 
 
-def _check_devices(places: Sequence[Place]) -> None:
+def _check_devices(devices: Sequence[Device]) -> None:
     count = torch.cuda.device_count()
-    wanted = {place.device for place in places if place.device != "cpu"}
-    if wanted and (len(wanted) < len(places) or len(places) > count):
+    wanted = {device.device for device in devices if device.device != "cpu"}
+    if wanted and (len(wanted) < len(devices) or len(devices) > count):
         raise UsageError(
-            f"devices = {len(places)}: torch sees {count} GPUs on this machine; ask for fewer"
+            f"devices = {len(devices)}: torch sees {count} GPUs on this machine; ask for fewer"
         )
 
 
 @contextmanager
-def _fewer_threads(places: Sequence[Place]) -> Iterator[None]:
+def _fewer_threads(devices: Sequence[Device]) -> Iterator[None]:
     """Share the processor between ranks that have no cores of their own."""
     before = torch.get_num_threads()
-    if not any(place.cores for place in places):
-        torch.set_num_threads(max(1, before // len(places)))
+    if not any(device.cores for device in devices):
+        torch.set_num_threads(max(1, before // len(devices)))
     try:
         yield
     finally:

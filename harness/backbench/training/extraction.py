@@ -14,7 +14,7 @@ from backbench.data.packed import MappedArray
 from backbench.images import ImageSet, Pixels
 from backbench.nn.batch_norm import folded
 from backbench.nn.encoder import Encoder
-from backbench.training.device import autocast, place, resolve_precision
+from backbench.training.device import autocast, resolve_precision, to_device
 from backbench.views.batches import as_tensor, evaluation_image, reader_pool
 
 #: Pixels in a batch on a processor: 128 images of 64 × 64. Each batch lays out the weights anew:
@@ -44,7 +44,7 @@ def for_evaluation(
         of that precision, as :func:`extract` does. It cannot be trained.
     """
     where = torch.device(device)
-    copy = place(folded(encoder), where)
+    copy = to_device(folded(encoder), where)
     types = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
     wanted = types[resolve_precision(precision, where)]
     for module in copy.modules():
@@ -104,7 +104,7 @@ def extracted(
     """
     where = torch.device(device)
     training = encoder.training
-    encoder = place(encoder, where, channels_last=encoder.channels_last).eval()
+    encoder = to_device(encoder, where, channels_last=encoder.channels_last).eval()
     try:
         for rows, batch in evaluation_tensors(
             images, encoder.spec.image_size, where, uniform=uniform

@@ -29,7 +29,7 @@ from backbench.options.training import (
 )
 from backbench.seeds import derive
 from backbench.training.checkpoint import Checkpoints, Trained
-from backbench.training.device import Arithmetic, arithmetic, autocast, place
+from backbench.training.device import Arithmetic, arithmetic, autocast, to_device
 from backbench.training.distributed import averaging
 from backbench.training.monitor import Monitor, Trigger
 from backbench.training.schedule import learning_rate
@@ -161,7 +161,7 @@ def train(
             seed=derive(seed, "task"),
             ranks=ranks,
         )
-        task = place(build(context), where, channels_last=how.channels_last).train()
+        task = to_device(build(context), where, channels_last=how.channels_last).train()
         trained = Trained(
             task=task,
             optimizer=build_optimizer(task, options.optimizer),

@@ -114,14 +114,14 @@ class _Stamped:
     def __init__(
         self,
         images: Subset,
-        places: NDArray[np.int64],
+        positions: NDArray[np.int64],
         trigger: Trigger,
         encoder: Encoder,
         uniform: bool,  # noqa: FBT001 - private
     ) -> None:
         self.labels, self.sources = images.labels, images.sources
         self._images = images
-        self._places = places
+        self._positions = positions
         self._trigger = trigger
         self._side = encoder.spec.image_size
         self._margin = not uniform
@@ -134,7 +134,7 @@ class _Stamped:
         image = self._images.image(index)
         if self._margin:  # as photographs of the validation split are: resized, then stamped
             image = evaluation_image(image, self._side)
-        return self._trigger.stamp(image, int(self._places[index]))
+        return self._trigger.stamp(image, int(self._positions[index]))
 
 
 def held_out_indices(images: int, seed: int) -> NDArray[np.int64]:

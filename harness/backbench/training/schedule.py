@@ -28,6 +28,6 @@ def learning_rate(options: TrainingOptions, step: int, steps_per_epoch: int) -> 
         return base * schedule.gamma ** sum(epoch >= m for m in schedule.milestones)
     if schedule.name == "constant":
         return base
-    place = step if schedule.per == "step" else epoch * steps_per_epoch
+    position = step if schedule.per == "step" else epoch * steps_per_epoch
     total = options.epochs * steps_per_epoch - warmup
-    return base * (1 + math.cos(math.pi * max(place - warmup, 0) / total)) / 2
+    return base * (1 + math.cos(math.pi * max(position - warmup, 0) / total)) / 2

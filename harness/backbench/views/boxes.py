@@ -60,10 +60,10 @@ def crop_boxes(
     rows = np.arange(len(sizes))
     first = fits.argmax(axis=1)
     wide, tall = wide[rows, first], tall[rows, first]
-    place = draws.uniform(Purpose.CROP_PLACE, 2).astype(np.float64)
+    position = draws.uniform(Purpose.CROP_PLACE, 2).astype(np.float64)
     height, width = heights[:, 0], widths[:, 0]
-    top = np.floor(place[:, 0] * (height - tall + 1))
-    left = np.floor(place[:, 1] * (width - wide + 1))
+    top = np.floor(position[:, 0] * (height - tall + 1))
+    left = np.floor(position[:, 1] * (width - wide + 1))
     boxes = np.stack([top, left, tall, wide], axis=1)
     if not fits.any(axis=1).all():
         central = _central_boxes(height, width, ratio)

@@ -70,8 +70,8 @@ def _hue_by_hue(images: Tensor, jitter: Jitter) -> Tensor:
     Brightness, contrast and saturation are one formula with other numbers, so that only the
     place of the hue tells images apart.
     """
-    place = (jitter.order == HUE).argmax(axis=1)
-    kind = 2 * np.where(jitter.active, place, 4) + jitter.gray
+    position = (jitter.order == HUE).argmax(axis=1)
+    kind = 2 * np.where(jitter.active, position, 4) + jitter.gray
     ranking = np.argsort(kind, kind="stable")
     ordered = images.index_select(0, torch.from_numpy(ranking))
     steps, hue = torch.from_numpy(_steps(jitter)[:, ranking]), jitter.factors[:, HUE].any()
@@ -229,11 +229,11 @@ def affine_maps(jitter: Jitter, means: Tensor) -> tuple[Tensor, Tensor]:
         ],
         dim=1,
     )
-    places = torch.from_numpy(jitter.order)
+    positions = torch.from_numpy(jitter.order)
     last = torch.where(torch.from_numpy(jitter.gray)[:, None, None], gray, eye)
-    fade = torch.where(places == CONTRAST, 1 - contrast[:, :, 0], 0.0)
+    fade = torch.where(positions == CONTRAST, 1 - contrast[:, :, 0], 0.0)
     steps, order, fade, last, weights, eye = (
-        send(one, device) for one in (steps, places, fade, last, torch.tensor(GRAY), eye)
+        send(one, device) for one in (steps, positions, fade, last, torch.tensor(GRAY), eye)
     )
     rows = torch.arange(len(order), device=device)
     maps, offsets = eye.expand(len(order), 3, 3), torch.zeros_like(means)

@@ -21,26 +21,26 @@ PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Taps:
+class SparseFilter:
     """A filter along one axis for each of B images.
 
     Args:
-        places: What each place afterwards is the weighted sum of, (B, S, K), int64.
+        indices: Input indices of each output position, (B, S, K), int64.
         weights: The weights, (B, S, K), float32.
     """
 
-    places: Tensor
+    indices: Tensor
     weights: Tensor
 
-    def of(self, images: slice) -> Taps:
+    def of(self, images: slice) -> SparseFilter:
         """Return the filters of some of the images."""
-        return Taps(self.places[images], self.weights[images])
+        return SparseFilter(self.indices[images], self.weights[images])
 
-    def flipped(self, mirrored: Tensor) -> Taps:
+    def flipped(self, mirrored: Tensor) -> SparseFilter:
         """Return the filters with the images that are ``mirrored``, (B,), the other way round."""
         chosen = mirrored[:, None, None]
-        return Taps(
-            torch.where(chosen, self.places.flip(1), self.places),
+        return SparseFilter(
+            torch.where(chosen, self.indices.flip(1), self.indices),
             torch.where(chosen, self.weights.flip(1), self.weights),
         )
 
@@ -58,7 +58,7 @@ def filter_taps(
     interpolation: Interpolation = "bilinear",
     *,
     isolated: bool = True,
-) -> Taps:
+) -> SparseFilter:
     """Return the filters that resize one axis of a crop: the matrices without their zeros.
 
     Args:
@@ -75,9 +75,9 @@ def filter_taps(
     first = torch.addcmul(start[:, None], centers, scale[:, None])
     first = first.sub_(reach[:, None]).add_(0.5).floor_()
     count = math.ceil(2 * float(reach.max()))
-    places = first[:, :, None] + torch.arange(count, dtype=torch.float32)
+    indices = first[:, :, None] + torch.arange(count, dtype=torch.float32)
     weights = filter_weights(
-        places + 0.5,
+        indices + 0.5,
         start,
         length,
         size_in,
@@ -85,10 +85,10 @@ def filter_taps(
         interpolation=interpolation,
         isolated=isolated,
     )
-    return Taps(places.clamp_(0, size_in - 1).long(), weights)
+    return SparseFilter(indices.clamp_(0, size_in - 1).long(), weights)
 
 
-def weighted_rows(rows: Tensor, taps: Taps) -> Tensor:
+def weighted_rows(rows: Tensor, taps: SparseFilter) -> Tensor:
     """Make each row the weighted sum of some rows.
 
     Args:
@@ -100,15 +100,15 @@ def weighted_rows(rows: Tensor, taps: Taps) -> Tensor:
     """
     batch, channels, height, length = rows.shape
     first = torch.arange(0, batch * channels * height, height).view(batch, channels, 1, 1)
-    places = (taps.places[:, None] + first).flatten(0, 2)
+    indices = (taps.indices[:, None] + first).flatten(0, 2)
     weights = taps.weights[:, None].expand(-1, channels, -1, -1).flatten(0, 2)
     table = rows.view(-1, length)
-    found = F.embedding_bag(places, table, mode="sum", per_sample_weights=weights)
+    found = F.embedding_bag(indices, table, mode="sum", per_sample_weights=weights)
     return found.view(batch, channels, -1, length)
 
 
 def crop_by_taps(
-    pixels: Tensor, rows: Taps, columns: Taps, *, limit: float | None = None
+    pixels: Tensor, rows: SparseFilter, columns: SparseFilter, *, limit: float | None = None
 ) -> Tensor:
     """Cut out and resize; see :func:`backbench.views.resample.resample`.
 
@@ -122,7 +122,7 @@ def crop_by_taps(
         (B, C, H', W'), float32.
     """
     batch, channels = pixels.shape[:2]
-    result = pixels.new_empty(batch, channels, rows.places.shape[1], columns.places.shape[1])
+    result = pixels.new_empty(batch, channels, rows.indices.shape[1], columns.indices.shape[1])
     for part in pieces(0, len(pixels), pixels[:1].nbytes):
         wide = weighted_rows(pixels[part], columns.of(part))
         if limit is not None:
@@ -142,8 +142,8 @@ def blur_by_taps(images: Tensor, sigma: Tensor) -> Tensor:
         (B, C, S, S), float32, column after column in memory.
     """
     size = images.shape[-1]
-    places, weights = blur_taps(sigma, size)
-    taps = Taps(places.expand(len(sigma), -1, -1), weights.expand(-1, size, -1))
+    indices, weights = blur_taps(sigma, size)
+    taps = SparseFilter(indices.expand(len(sigma), -1, -1), weights.expand(-1, size, -1))
     down = weighted_rows(images, taps)
     return weighted_rows(down.transpose(2, 3).contiguous(), taps).transpose(2, 3)
 

@@ -22,7 +22,7 @@ from backbench.model import Plan, PluginUse, Stage, StageKind
 from backbench.plugin import Finished, Progressed, Setup
 from backbench.plugin.events import StageProgress
 from backbench.store.store import Store
-from backbench.training.devices import Place
+from backbench.training.devices import Device
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="workers talk through inherited pipes")
 
@@ -48,12 +48,12 @@ USE = PluginUse(
     ids=lambda stage: stage.kind,
 )
 def test_a_stage_goes_through_a_line(stage):
-    others = (Place("cpu", (2, 3)), Place("cuda:1"))
+    others = (Device("cpu", (2, 3)), Device("cuda:1"))
     line = encode_order(stage, others)
     assert line.endswith("\n")
     assert line.count("\n") == 1
-    again, places = decode_order(line)
-    assert places == others
+    again, devices = decode_order(line)
+    assert devices == others
     assert again == stage
     assert again.label == stage.label
     assert again.key == stage.key
@@ -247,14 +247,14 @@ def test_serial_and_local_give_the_same(tmp_path):
 
 @pytest.mark.usefixtures("moody")
 def test_two_workers_run_side_by_side_and_none_is_left(store, tmp_path):
-    places = [tmp_path / "first", tmp_path / "second"]
+    devices = [tmp_path / "first", tmp_path / "second"]
     executor = LocalExecutor(None, Setup(store.root, "cpu", 2))
     try:
         assert executor.slots == 2
-        for place in places:
-            executor.submit(dataset("sleep", place))
-        until(lambda: all(place.exists() and place.read_text() for place in places))
-        pids = [int(place.read_text()) for place in places]
+        for device in devices:
+            executor.submit(dataset("sleep", device))
+        until(lambda: all(device.exists() and device.read_text() for device in devices))
+        pids = [int(device.read_text()) for device in devices]
         assert len(set(pids)) == 2
         assert all(alive(pid) for pid in pids)
         first = executor.wait()
@@ -276,9 +276,9 @@ def test_a_worker_serves_many_stages(store, tmp_path):
 
 @pytest.mark.usefixtures("moody")
 def test_no_worker_outlives_a_killed_run(store, tmp_path):
-    place = tmp_path / "place"
+    device = tmp_path / "place"
     stage = tmp_path / "stage.json"
-    stage.write_text(encode_order(dataset("sleep", place)))
+    stage.write_text(encode_order(dataset("sleep", device)))
     code = (
         "import pathlib, sys\n"
         "from backbench.plugin import Setup\n"
@@ -290,11 +290,11 @@ def test_no_worker_outlives_a_killed_run(store, tmp_path):
     )
     run_of_user = subprocess.Popen([sys.executable, "-c", code, str(store.root), str(stage)])
     try:
-        until(lambda: place.exists() and place.read_text())
+        until(lambda: device.exists() and device.read_text())
     finally:
         run_of_user.send_signal(signal.SIGKILL)
         run_of_user.wait()
-    pid = int(place.read_text())
+    pid = int(device.read_text())
     until(lambda: not alive(pid), seconds=20)
 
 
@@ -333,29 +333,29 @@ def test_processes_of_one_stage_have_slots_of_their_own(store, monkeypatch):
     """Three ranks on four cores in two slots: the third shares the first one's."""
     monkeypatch.setattr("backbench.execution.local.usable_cores", lambda: [0, 1, 2, 3])
     executor = LocalExecutor(None, Setup(store.root, "cpu", 2))
-    assert executor._places([0, 1], 3) == [
-        Place("cpu", (0, 1)),
-        Place("cpu", (2, 3)),
-        Place("cpu", (0, 1)),
+    assert executor.rank_devices([0, 1], 3) == [
+        Device("cpu", (0, 1)),
+        Device("cpu", (2, 3)),
+        Device("cpu", (0, 1)),
     ]
 
 
 def test_a_data_set_is_decoded_on_all_cores(store, tmp_path, monkeypatch):
     monkeypatch.setattr("backbench.execution.local.usable_cores", lambda: [0, 1, 2, 3])
     executor = LocalExecutor(None, Setup(store.root, "cpu", 2))
-    assert executor._others(dataset("fine", tmp_path), [1]) == [Place("cpu", (0, 1))]
+    assert executor._others(dataset("fine", tmp_path), [1]) == [Device("cpu", (0, 1))]
     training = Stage(StageKind.PRETRAIN, PluginUse("ssl-method", "m", "d", 1, {}, {}), 0)
     assert executor._others(training, [1]) == []
 
 
 def test_every_rank_has_a_gpu_of_its_own(store, monkeypatch):
     names = ["cuda:0", "cuda:1", "cuda:2"]
-    monkeypatch.setattr("backbench.execution.local._devices", lambda _: names)
+    monkeypatch.setattr("backbench.execution.local._device_names", lambda _: names)
     monkeypatch.setattr("backbench.execution.local.usable_cores", list)
     one_job = LocalExecutor(None, Setup(store.root, "cuda", 1))
-    assert [place.device for place in one_job._places([0], 3)] == names
+    assert [device.device for device in one_job.rank_devices([0], 3)] == names
     crowded = LocalExecutor(None, Setup(store.root, "cuda", 6))  # two stages a GPU
-    assert [place.device for place in crowded._places([1, 4], 2)] == ["cuda:1", "cuda:0"]
+    assert [device.device for device in crowded.rank_devices([1, 4], 2)] == ["cuda:1", "cuda:0"]
     training = Stage(
         StageKind.PRETRAIN, PluginUse("ssl-method", "m", "d", 1, {"devices": 4}, {}), 0
     )

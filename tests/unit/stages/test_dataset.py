@@ -36,7 +36,7 @@ from backbench.stages.renewal import outdated
 from backbench.stages.run import run_stage
 from backbench.stages.task import Task
 from backbench.store.store import Store
-from backbench.training.devices import Place
+from backbench.training.devices import Device
 from backbench.verification.store_check import verify_store
 
 FILE = """
@@ -272,7 +272,7 @@ def test_two_at_once_decode_once(world: World, decoded: list[str]) -> None:
 def test_cores_of_other_workers_are_lent(world: World) -> None:
     plan = world.plan()
     task = replace(
-        world.task(plan, StageKind.DATASET), others=(Place("cpu", (900, 901)), Place("cpu"))
+        world.task(plan, StageKind.DATASET), others=(Device("cpu", (900, 901)), Device("cpu"))
     )
     assert stage_module._cores(task) == (*sorted(os.sched_getaffinity(0)), 900, 901)
 

@@ -12,7 +12,13 @@ from backbench.views.resample import (
     filter_matrices,
     resample,
 )
-from backbench.views.sparse import Taps, blur_by_taps, crop_by_taps, filter_taps, weighted_rows
+from backbench.views.sparse import (
+    SparseFilter,
+    blur_by_taps,
+    crop_by_taps,
+    filter_taps,
+    weighted_rows,
+)
 
 HEIGHT, WIDTH = 24, 40
 
@@ -52,8 +58,8 @@ def test_a_crop_is_that_of_the_matrices(kind: Interpolation, size: int, *, isola
 
 def test_an_enlarged_crop_has_two_taps():
     start, length = torch.tensor([3.0, 0.0]), torch.tensor([7.0, HEIGHT])
-    assert filter_taps(start, length, HEIGHT, HEIGHT).places.shape == (2, HEIGHT, 2)
-    assert filter_taps(start, length, HEIGHT, HEIGHT, "bicubic").places.shape == (2, HEIGHT, 4)
+    assert filter_taps(start, length, HEIGHT, HEIGHT).indices.shape == (2, HEIGHT, 2)
+    assert filter_taps(start, length, HEIGHT, HEIGHT, "bicubic").indices.shape == (2, HEIGHT, 4)
 
 
 def test_flipped_filters_mirror_the_result():
@@ -68,7 +74,9 @@ def test_flipped_filters_mirror_the_result():
 
 def test_a_row_is_the_weighted_sum_of_rows():
     rows = torch.tensor([[[[1.0, 2.0], [10.0, 20.0], [100.0, 200.0]]]])
-    taps = Taps(torch.tensor([[[0, 2], [1, 1]]]), torch.tensor([[[0.5, 0.25], [2.0, -1.0]]]))
+    taps = SparseFilter(
+        torch.tensor([[[0, 2], [1, 1]]]), torch.tensor([[[0.5, 0.25], [2.0, -1.0]]])
+    )
     assert weighted_rows(rows, taps).tolist() == [[[[25.5, 51.0], [10.0, 20.0]]]]
 
 

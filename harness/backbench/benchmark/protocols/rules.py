@@ -56,11 +56,11 @@ class Terms:
             preset: Name of the instance's preset, if any.
             values: What the preset says.
         """
-        for place in self.unset:
-            said = (_at(given, place), _at(values, place))
+        for path in self.unset:
+            said = (_at(given, path), _at(values, path))
             found = next((one for one in said if one is not None), None)
             if found is not None:
-                yield self._problem(place, "leaves it unset", found, given, preset)
+                yield self._problem(path, "leaves it unset", found, given, preset)
 
     def without_surplus(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return options without those that should have been left out."""
@@ -77,26 +77,26 @@ class Terms:
             preset: Name of the instance's preset, if any.
         """
         values = options.model_dump(mode="json")
-        for place, wanted in leaves(self.options):
-            found = _at(values, place)
+        for path, wanted in leaves(self.options):
+            found = _at(values, path)
             if found != wanted:
                 said = f"fixes it to {json.dumps(wanted)}"
-                yield self._problem(place, said, found, given, preset)
+                yield self._problem(path, said, found, given, preset)
 
     def _problem(
         self,
-        place: tuple[str, ...],
+        path: tuple[str, ...],
         said: str,
         found: Any,
         given: Mapping[str, Any],
         preset: str | None,
     ) -> Problem:
         shown = json.dumps(found, default=str)
-        if preset is not None and _at(given, place) is None:
+        if preset is not None and _at(given, path) is None:
             end = f"(preset {preset!r}: {shown}); choose another preset, or leave out the protocol"
         else:
             end = f"(given: {shown}); leave it out, or leave out the protocol"
-        return Problem(".".join((self.path, *place)), f"protocol {self.protocol} {said} {end}")
+        return Problem(".".join((self.path, *path)), f"protocol {self.protocol} {said} {end}")
 
 
 def free_options(
@@ -110,13 +110,13 @@ def free_options(
         plugin: Name of the plugin.
         options: Its options.
     """
-    places: list[tuple[str, ...]] = []
+    paths: list[tuple[str, ...]] = []
     for card in cards:
         entries: Mapping[str, Fixed] = getattr(card, axis)
         for fixed in (entries.get(name, Fixed()) for name in (EVERY, plugin)):
-            places += [place for place, _ in leaves(fixed.options)]
-            places += [tuple(name.split(".")) for name in fixed.unset]
-    return _without(options, places)
+            paths += [path for path, _ in leaves(fixed.options)]
+            paths += [tuple(name.split(".")) for name in fixed.unset]
+    return _without(options, paths)
 
 
 def plugin_of(protocol: Protocol | None, axis: str, name: str) -> str:
@@ -144,8 +144,8 @@ def terms_of(protocol: Protocol | None, axis: str, name: str, info: PluginInfo) 
     entries: Mapping[str, Fixed] = getattr(protocol, axis)
     every, own = (entries.get(key, Fixed()) for key in (EVERY, info.name))
     options = _fitting(every.options, info.options) | own.options
-    places = (tuple(name.split(".")) for name in every.unset)
-    unset = [place for place in places if _has(info.options, place)]
+    paths = (tuple(name.split(".")) for name in every.unset)
+    unset = [path for path in paths if _has(info.options, path)]
     unset += [tuple(name.split(".")) for name in own.unset]
     return Terms(protocol.id, path, info.name, options, tuple(unset))
 
@@ -164,9 +164,9 @@ def _fitting(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any
     return found
 
 
-def _has(model: type[BaseModel], place: tuple[str, ...]) -> bool:
+def _has(model: type[BaseModel], path: tuple[str, ...]) -> bool:
     values: Any = None
-    for name in reversed(place):
+    for name in reversed(path):
         values = {name: values}
     return bool(_fitting(values, model))
 
@@ -176,9 +176,9 @@ def _field(model: type[BaseModel], name: str) -> Any:
     return model.model_fields[name].annotation if name in model.model_fields else None
 
 
-def _without(values: Mapping[str, Any], places: Iterable[tuple[str, ...]]) -> dict[str, Any]:
+def _without(values: Mapping[str, Any], paths: Iterable[tuple[str, ...]]) -> dict[str, Any]:
     found = dict(values)
-    for name, *rest in places:
+    for name, *rest in paths:
         if rest and isinstance(found.get(name), Mapping):
             found[name] = _without(found[name], [tuple(rest)])
         elif not rest:
@@ -197,8 +197,8 @@ def leaves(
             yield (*above, key), value
 
 
-def _at(values: Any, place: tuple[str, ...]) -> Any:
-    for key in place:
+def _at(values: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
         if not isinstance(values, Mapping):
             return None
         values = values.get(key)
