@@ -1,14 +1,14 @@
 """Image sets: labelled images that are small and in memory, or large and on disk.
 
-Two shapes of one thing. A *uniform* set is one uint8 array and goes through whole-batch
-operations; a *ragged* set hands out images one at a time, each at its own size.
+A set in memory is one uint8 array and goes through whole-batch operations; any other set
+gives images one at a time, each at its own size.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,40 +17,38 @@ Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 
-class ImageSet(Protocol):
+class ImageSet(ABC):
     """Labelled RGB images, by index.
 
-    Attributes:
+    Args:
         labels: Class index of each image, (N,), int64.
         sources: A stable name of each image: its path below the dataset's root, or
             ``train/000017`` where there is no file.
-        pixels: All images, (N, H, W, 3), uint8, where they share one size and are in
-            memory; ``None`` for a ragged set.
+        size: Height and width that all images share; ``None`` where they differ.
     """
 
-    @property
-    def labels(self) -> Labels:
-        """Class indices, (N,)."""
-        ...
-
-    @property
-    def sources(self) -> Sequence[str]:
-        """Stable names, N."""
-        ...
+    def __init__(
+        self, labels: Labels, sources: Sequence[str], size: tuple[int, int] | None = None
+    ) -> None:
+        self.labels = labels
+        self.sources = sources
+        self.size = size
 
     @property
     def pixels(self) -> Pixels | None:
-        """All images, (N, H, W, 3), or ``None``."""
-        ...
+        """All images, (N, H, W, 3), uint8, where they share one size and are in memory."""
+        return None
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @abstractmethod
     def image(self, index: int) -> Pixels:
         """Return one image, (H, W, 3), uint8; the caller must not write to it."""
-        ...
 
 
-class ArrayImages:
-    """A uniform image set.
+class ArrayImages(ImageSet):
+    """Images of one size, in memory.
 
     Args:
         pixels: (N, H, W, 3), uint8.
@@ -62,24 +60,67 @@ class ArrayImages:
         if not len(pixels) == len(labels) == len(sources):
             message = f"{len(pixels)} images, {len(labels)} labels, {len(sources)} sources"
             raise ValueError(message)
-        self.pixels = pixels
-        self.labels = labels
-        self.sources = sources
+        super().__init__(labels, sources, _size(pixels))
+        self._pixels = pixels
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    @property
+    def pixels(self) -> Pixels:
+        """All images, (N, H, W, 3), uint8."""
+        return self._pixels
 
     def image(self, index: int) -> Pixels:
         """Return one image, (H, W, 3), uint8."""
-        image: Pixels = self.pixels[index]
+        image: Pixels = self._pixels[index]
         return image
 
     def writable_pixels(self) -> Pixels:
         """Return all images, (N, H, W, 3), to be written to without changing the set."""
-        return self.pixels.copy()
+        return self._pixels.copy()
 
 
-class Subset:
+class _Detached(ImageSet):
+    """Images of another set, from which no attribute leads to that set.
+
+    A plugin is handed parts of a set, or a set without its labels: the labels, and the clean
+    versions of poisoned images, are not an attribute away.
+
+    Args:
+        base: The other set.
+        indices: Positions in it; all if ``None``.
+        labels: As of any image set.
+        sources: As of any image set.
+    """
+
+    def __init__(
+        self,
+        base: ImageSet,
+        indices: NDArray[np.int64] | None,
+        labels: Labels,
+        sources: Sequence[str],
+    ) -> None:
+        super().__init__(labels, sources, base.size)
+        self._image: Callable[[int], Pixels]
+        pixels = base.pixels
+        if pixels is not None:
+            self._pixels: Pixels | None = pixels if indices is None else pixels[indices]
+            self._image = self._pixels.__getitem__
+        else:
+            self._pixels = None
+            self._image = lambda index: base.image(
+                int(index if indices is None else indices[index])
+            )
+
+    @property
+    def pixels(self) -> Pixels | None:
+        """All images, (N, H, W, 3), uint8, where the other set has them in memory."""
+        return self._pixels
+
+    def image(self, index: int) -> Pixels:
+        """Return one image, (H, W, 3), uint8."""
+        return self._image(index)
+
+
+class Subset(_Detached):
     """The images of another set at the given indices.
 
     Args:
@@ -88,71 +129,39 @@ class Subset:
     """
 
     def __init__(self, base: ImageSet, indices: NDArray[np.int64]) -> None:
-        self.labels = base.labels[indices]
-        self.sources = tuple(base.sources[int(i)] for i in indices)
-        self.pixels = None if base.pixels is None else base.pixels[indices]
-        self._image = _giver(base, indices) if self.pixels is None else self.pixels.__getitem__
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def image(self, index: int) -> Pixels:
-        """Return one image, (H, W, 3), uint8."""
-        return self._image(index)
+        sources = tuple(base.sources[int(i)] for i in indices)
+        super().__init__(base, indices, base.labels[indices], sources)
 
 
-class Unlabelled:
-    """A set as a scraper finds it: no labels, no names; no attribute leads to the set itself.
+class Unlabelled(_Detached):
+    """A set as a scraper finds it: labels of -1 and numbers for names.
 
     Args:
         images: The images.
     """
 
     def __init__(self, images: ImageSet) -> None:
-        self.labels = np.full(len(images), -1, dtype=np.int64)
-        self.sources = tuple(f"{index:08d}" for index in range(len(images)))
-        self.pixels = images.pixels
-        self._image = _giver(images) if self.pixels is None else self.pixels.__getitem__
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def image(self, index: int) -> Pixels:
-        """Return one image, (H, W, 3), uint8."""
-        return self._image(index)
+        labels = np.full(len(images), -1, dtype=np.int64)
+        super().__init__(images, None, labels, tuple(f"{i:08d}" for i in range(len(images))))
 
 
-def _giver(images: ImageSet, indices: NDArray[np.int64] | None = None) -> Callable[[int], Pixels]:
-    """Return what gives a ragged set's images, and has no attribute that holds the set.
-
-    A plugin is handed parts of a set, or a set without its labels: what these were taken from
-    (labels, clean versions of poisoned images) shall not be an attribute away.
-
-    Args:
-        images: The set.
-        indices: Positions in it; all if ``None``.
-    """
-    return lambda index: images.image(int(index if indices is None else indices[index]))
-
-
-class Overlay:
+class Overlay(ImageSet):
     """Another set with some images replaced: a poisoned training set.
 
     Args:
         base: The clean set, not modified.
         changed: New images by index in ``base``, (H, W, 3), uint8. Of the base's size where
-            the base is uniform.
+            its images share one.
     """
 
     def __init__(self, base: ImageSet, changed: Mapping[int, Pixels]) -> None:
+        super().__init__(base.labels, base.sources, base.size)
         self._base = base
         self._changed = changed
-        self.labels = base.labels
-        self.sources = base.sources
 
     @cached_property
     def pixels(self) -> Pixels | None:
-        """All images, (N, H, W, 3), or ``None``; the new ones are put in when first asked for."""
+        """All images, (N, H, W, 3), or ``None``; the new images are put in at the first use."""
         if self._base.pixels is None:
             return None
         if isinstance(self._base, ArrayImages):
@@ -163,10 +172,12 @@ class Overlay:
             pixels[index] = image
         return pixels
 
-    def __len__(self) -> int:
-        return len(self._base)
-
     def image(self, index: int) -> Pixels:
         """Return one image, (H, W, 3), uint8."""
         image = self._changed.get(index)
         return self._base.image(index) if image is None else image
+
+
+def _size(pixels: Pixels) -> tuple[int, int]:
+    height, width = pixels.shape[1:3]
+    return height, width

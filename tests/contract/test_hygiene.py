@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 from backbench.benchmark.config import load_benchmark
 from backbench.benchmark.planning import make_plan
 from backbench.data.files import FileImages
-from backbench.images import ArrayImages, Overlay, Subset, Unlabelled
+from backbench.images import ArrayImages, ImageSet, Overlay, Subset, Unlabelled
 from backbench.model import Stage, StageKind
 from backbench.plugin import Defense, ImageEvaluator, selection_split
 from backbench.plugin.registry import load_registry
@@ -427,7 +427,8 @@ def test_images_on_disk_are_opened_when_the_evaluator_has_learnt(tmp_path, monke
     plugin = {"kind": "dataset", "name": "image-folder", "options": options}
     metadata = {"classes": ["ant", "bee"], "train": 6, "val": 6, "size": None}
     metadata["train_per_class"] = [3, 3]
-    hygiene._put(store, "d" * 32, stage={"plugin": plugin}, metadata={"dataset": metadata})
+    found = {"dataset": metadata, "sizes": {"train": None, "val": None}}
+    hygiene._put(store, "d" * 32, stage={"plugin": plugin}, metadata=found)
     from backbench.nn import save_encoder
 
     save_encoder(hygiene._put(store, "e" * 32), encoder())
@@ -467,17 +468,13 @@ def test_parts_of_a_set_do_not_hold_the_set():
     labels = np.arange(6)
     uniform = ArrayImages(pixels, labels, list("abcdef"))
 
-    class Ragged(ArrayImages):
-        def __init__(self):
-            super().__init__(pixels, labels, list("abcdef"))
-            self.pixels, self.kept = None, pixels
-
+    class Ragged(ImageSet):
         def image(self, index):
-            return self.kept[index]
+            return pixels[index]
 
     rows = np.array([4, 1])
     rest = Secrets(images=pixels[[0, 2, 3, 5]], labels=[labels])
-    for images in (uniform, Ragged()):
+    for images in (uniform, Ragged(labels, list("abcdef"))):
         part, bare = Subset(images, rows), Unlabelled(images)
         for position, row in enumerate(rows):
             np.testing.assert_array_equal(part.image(position), pixels[row])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from backbench.images import ArrayImages, Pixels
+from backbench.images import ArrayImages, ImageSet, Pixels
 
 
 def make_small_images() -> ArrayImages:
@@ -25,19 +25,16 @@ def small_images() -> ArrayImages:
     return make_small_images()
 
 
-class RaggedImages:
+class RaggedImages(ImageSet):
     """Images of many sizes; remembers which were asked for."""
 
-    pixels = None
-
     def __init__(self, images: list[Pixels], labels: list[int] | None = None) -> None:
+        super().__init__(
+            np.asarray(labels or [0] * len(images), dtype=np.int64),
+            tuple(f"train/{i}" for i in range(len(images))),
+        )
         self._images = images
-        self.labels = np.asarray(labels or [0] * len(images), dtype=np.int64)
-        self.sources = tuple(f"train/{i}" for i in range(len(images)))
         self.asked: list[int] = []
-
-    def __len__(self) -> int:
-        return len(self._images)
 
     def image(self, index: int) -> Pixels:
         self.asked.append(index)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from backbench.data.decode import Fit, decode, fitted_size, read_size
 from backbench.data.files import FileImages, list_problems, map_threads, say_size, spread
-from backbench.data.packed import HEADER_BYTES, around, offsets_of
+from backbench.data.packed import HEADER_BYTES, around, offsets_of, shared_size
 from backbench.errors import DataError, StageError
 from backbench.system.children import WORTH_PROCESSES, in_order, start_processes
 
@@ -98,6 +98,11 @@ class Layout:
     def total(self) -> int:
         """Bytes of all images, decoded."""
         return int(offsets_of(self.sizes)[-1])
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width that all images share; ``None`` where they differ."""
+        return shared_size(self.sizes)
 
     def around(self) -> tuple[bytes, bytes]:
         """Return what stands in the file before the images, and what after them."""

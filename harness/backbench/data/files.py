@@ -43,27 +43,28 @@ class LabelledFiles:
         return len(self.paths)
 
 
-class FileImages:
-    """A ragged image set that decodes each image when it is asked for.
+class FileImages(ImageSet):
+    """Images that are decoded when they are asked for.
 
     Args:
         files: The images.
         fit: What to make of each; ``None`` keeps each image's own size.
+        size: Height and width that all images share; ``None`` where they differ.
         one_size: Whether all are to have the size of the first.
     """
 
     def __init__(
-        self, files: LabelledFiles, fit: Fit | None = None, *, one_size: bool = False
+        self,
+        files: LabelledFiles,
+        fit: Fit | None = None,
+        *,
+        size: tuple[int, int] | None = None,
+        one_size: bool = False,
     ) -> None:
+        super().__init__(files.labels, files.sources, size)
         self.paths = files.paths
         self.fit = fit
         self.one_size = one_size
-        self.labels = files.labels
-        self.sources = files.sources
-        self.pixels: Pixels | None = None
-
-    def __len__(self) -> int:
-        return len(self.paths)
 
     def image(self, index: int) -> Pixels:
         """Return one image, (H, W, 3), uint8.
@@ -92,8 +93,9 @@ def load_images(
         memory_limit_bytes: Most that the decoded images may take together.
 
     Returns:
-        A uniform set where all images share one size and stay within the limit, whether they
-        are verified or not; else a set that decodes on demand.
+        One array where all images share one size and stay within the limit, whether they are
+        verified or not; else a set that decodes on demand. The size of a set that is neither
+        small nor verified is that of up to 64 images.
 
     Raises:
         DataError: Naming the images at problem, the first twenty of them in full.
@@ -102,7 +104,7 @@ def load_images(
     shape = None if size is None else (*size, 3)
     small = shape is not None and len(files) * int(np.prod(shape)) <= memory_limit_bytes
     if not (small or verify):
-        return FileImages(files, fit, one_size=one_size)
+        return FileImages(files, fit, size=size, one_size=one_size)
     pixels = np.empty((len(files), *shape), np.uint8) if shape and small else None
 
     def read(index: int) -> str | bool:
@@ -122,9 +124,11 @@ def load_images(
     if problems:
         head = f"{len(problems)} of {len(files)} images cannot be used; mend or remove them"
         raise DataError(list_problems(head, problems))
-    if pixels is not None and all(outcomes):
+    if not all(outcomes):
+        return FileImages(files, fit, one_size=one_size)
+    if pixels is not None:
         return ArrayImages(pixels, files.labels, files.sources)
-    return FileImages(files, fit, one_size=one_size)
+    return FileImages(files, fit, size=size, one_size=one_size)
 
 
 def shared_size(paths: Sequence[str], fit: Fit | None = None) -> tuple[int, int] | None:

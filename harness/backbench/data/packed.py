@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbench.errors import StoreError
-from backbench.images import ArrayImages, Labels, Pixels
+from backbench.images import ArrayImages, ImageSet, Labels, Pixels
 
 #: Where the pixels of a file that we write begin: room for every header.
 HEADER_BYTES: Final = 512
@@ -59,6 +59,18 @@ def offsets_of(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
         sizes: Heights and widths, (N, 2).
     """
     return np.concatenate([[0], np.cumsum(sizes.prod(axis=1) * 3)]).astype(np.int64)
+
+
+def shared_size(sizes: NDArray[np.int64]) -> tuple[int, int] | None:
+    """Return the height and width that all images share; ``None`` where they differ.
+
+    Args:
+        sizes: Heights and widths, (N, 2).
+    """
+    if not len(sizes) or (sizes != sizes[0]).any():
+        return None
+    height, width = sizes[0].tolist()
+    return height, width
 
 
 class _Mapping:
@@ -106,7 +118,7 @@ def _read(file: BinaryIO, start: int, entry: Mapping[str, Any]) -> NDArray[Any]:
 
 
 class MappedArray(ArrayImages):
-    """A uniform image set whose pixels are a mapped file.
+    """Images of one size whose pixels are a mapped file.
 
     Args:
         path: The file.
@@ -163,6 +175,11 @@ class _FlatPixels:
         self._memory, self._start = mapping.memory, mapping.pixels_start
         self._given = 0
 
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width that all images share; ``None`` where they differ."""
+        return shared_size(self._sizes)
+
     def __len__(self) -> int:
         return len(self._sizes)
 
@@ -210,26 +227,20 @@ class StoredImages(Mapping[int, Pixels]):
         return len(self._places)
 
 
-class MappedImages:
-    """A ragged image set whose decoded images are a mapped file.
+class MappedImages(ImageSet):
+    """Images of many sizes whose decoded pixels are a mapped file.
 
     Args:
         path: The file.
         sources: N stable names.
     """
 
-    pixels: Pixels | None = None
-
     def __init__(self, path: Path, sources: Sequence[str]) -> None:
         self._flat = _FlatPixels(path)
         labels = self._flat.arrays.get("labels", ())
         if not len(labels) == len(self._flat) == len(sources):
             raise StoreError(f"{path}: has not the images of its index; check the store: verify")
-        self.labels: Labels = np.asarray(labels)
-        self.sources = sources
-
-    def __len__(self) -> int:
-        return len(self.labels)
+        super().__init__(np.asarray(labels), sources, self._flat.size)
 
     def image(self, index: int) -> Pixels:
         """Return one image, (H, W, 3), uint8, read-only."""
@@ -321,7 +332,7 @@ class ImageWriter:
 
 
 def write_images(path: Path, pixels: Pixels, labels: Labels) -> None:
-    """Write a uniform image set.
+    """Write images of one size.
 
     Args:
         path: The file.

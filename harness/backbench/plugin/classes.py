@@ -296,15 +296,12 @@ class EvaluationContext:
         device: Name of the torch device to compute on.
         classes: Number of classes.
         progress: Call it with (done, total, values) while working; values are shown and logged.
-        uniform: True where all images of the dataset share one size, also if they are too many
-            to be in memory, for :func:`backbench.training.extraction.extract`.
     """
 
     seed: int
     device: str
     classes: int
     progress: Callable[[int, int, Mapping[str, float]], None]
-    uniform: bool | None = None
 
 
 class ImageEvaluator(_Classifier, ABC):

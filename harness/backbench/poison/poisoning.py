@@ -312,7 +312,7 @@ def rates(
     }
 
 
-class TriggeredImages:
+class TriggeredImages(ImageSet):
     """A split of which every image carries the trigger, stamped when it is asked for.
 
     Args:
@@ -327,14 +327,15 @@ class TriggeredImages:
         self._clean = clean
         self._attack = attack
         self._marks = marks
-        self.labels = clean.labels
-        self.sources = clean.sources
-        self.pixels: Pixels | None = None
+        super().__init__(clean.labels, clean.sources, clean.size)
+        self._pixels: Pixels | None = None
         if clean.pixels is not None:
-            self.pixels = np.stack([self.image(index) for index in range(len(clean))])
+            self._pixels = np.stack([self.image(index) for index in range(len(clean))])
 
-    def __len__(self) -> int:
-        return len(self._marks)
+    @property
+    def pixels(self) -> Pixels | None:
+        """All images, (N, H, W, 3), uint8, where the clean images are in memory."""
+        return self._pixels
 
     def image(self, index: int) -> Pixels:
         """Return one stamped image, (H, W, 3), uint8.

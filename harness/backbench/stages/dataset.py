@@ -27,7 +27,7 @@ _SPLITS: tuple[Split, Split] = ("train", "val")
 
 
 def run(task: Task) -> Outcome:
-    """Verify both splits; keep the pixels of those that are uniform and in memory, or wanted."""
+    """Verify both splits; keep the pixels that are in memory, or wanted."""
     with _alone(task):
         made = task.store.record(task.stage.key)
         if made is not None:  # another process was faster; what this one gives is dropped
@@ -53,9 +53,8 @@ def _run(task: Task) -> Outcome:
             problems.append(str(error))
             continue
         index[split] = {"sources": list(images.sources), "labels": images.labels.tolist()}
-        sizes[split] = None
+        sizes[split] = images.size
         if images.pixels is not None:
-            sizes[split] = images.pixels.shape[1:3]
             write_images(kept, images.pixels, images.labels)
         decoded[split] = kept.stat().st_size if kept.is_file() else None
     if problems:
@@ -78,6 +77,7 @@ def _read(task: Task, dataset: Dataset, split: Split, progress: _Progress) -> Im
         progress(len(images))
         return images
     layout = Layout.of(images)
+    images.size = layout.size
     if not keeps(dataset.options.cache, layout.total):
         checked = dataset.load(split, verify=True)
         progress(len(images))

@@ -286,8 +286,7 @@ class _Images(_Shown):
         self._task = task
         network = load_encoder(task.input("encoder")).to(task.device)
         self._network = network.requires_grad_(requires_grad=False)
-        metadata = metadata_of(task)
-        self.classes = metadata.classes
+        self.classes = metadata_of(task).classes
         self.encoder = task.stage.inputs["encoder"]
         self.poison = task.stage.inputs.get("poison")
         if self.poison:
@@ -300,7 +299,6 @@ class _Images(_Shown):
                 device=task.device,
                 classes=len(self.classes),
                 progress=task.progress,
-                uniform=True if metadata.size else None,
             ),
         )
 

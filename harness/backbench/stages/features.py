@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backbench.stages.checks import check_target
-from backbench.stages.inputs import clean_images, metadata_of, triggered_images
+from backbench.stages.inputs import clean_images, triggered_images
 from backbench.stages.task import Outcome, Task
 from backbench.store.tensors import TensorFile
 
@@ -53,8 +53,6 @@ def run(task: Task) -> Outcome:
         if task.has("poison")
         else {"train": clean_images(task, "train"), "val": clean_images(task, "val")}
     )
-    # A training split that is too large for memory is seen as a validation split that is not.
-    uniform = True if metadata_of(task).size else None
     width = encoder.feature_dim
     shapes = {split: (np.float32, (len(images), width)) for split, images in splits.items()}
     labels = {f"{split}_labels": np.asarray(images.labels) for split, images in splits.items()}
@@ -64,7 +62,7 @@ def run(task: Task) -> Outcome:
             file.write(name, array)
         for done, (split, images) in enumerate(splits.items()):
             task.progress(done, len(splits), {})
-            for rows, found in extracted(encoder, images, device=task.device, uniform=uniform):
+            for rows, found in extracted(encoder, images, device=task.device):
                 file.write(split, found, rows.start)
     metadata = {
         "classes": len(task.record("dataset").metadata["dataset"]["classes"]),

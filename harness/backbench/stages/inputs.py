@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from backbench.data.decode import Fit
+from backbench.data.files import FileImages
 from backbench.data.listing import FileDataset
 from backbench.data.packed import (
     MappedArray,
@@ -59,6 +60,9 @@ def clean_images(task: Task, split: Split) -> ImageSet:
     if (folder / decoded_name(split)).is_file():
         return _decoded(folder, split)
     images: ImageSet = _dataset(task).load(split, verify=False)
+    if isinstance(images, FileImages):  # the stage has read them all, this process only a few
+        size = task.record("dataset").metadata["sizes"][split]
+        images.size = tuple(size) if size else None
     return images
 
 

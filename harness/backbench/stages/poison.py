@@ -32,7 +32,7 @@ def run(task: Task) -> Outcome:
     images = ImageWriter(
         task.folder / POISONED,
         chosen,
-        size=None if train.pixels is None else train.pixels.shape[1:3],
+        size=None if train.pixels is None else train.size,
     )
     with (task.folder / "train.jsonl").open("w", encoding="utf-8") as manifest:
         for done, (mark, image) in enumerate(poison.described()):

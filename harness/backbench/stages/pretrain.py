@@ -88,7 +88,6 @@ def _train(task: Task, ranks: Ranks) -> tuple[Encoder, list[dict[str, float]], I
         seed=task.seed,
         device=task.device,
         progress=task.progress,
-        size=metadata_of(task).size,
         trigger=_trigger(task) if task.has("poison") else None,
         checkpoint=task.checkpoint,
         ranks=ranks,

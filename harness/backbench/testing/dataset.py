@@ -10,6 +10,7 @@ from typing import get_args
 
 import numpy as np
 
+from backbench.images import ImageSet
 from backbench.plugin import Dataset, Split
 from backbench.testing.base import PluginContract, imports_torch
 
@@ -66,11 +67,13 @@ class DatasetContract(PluginContract):
             assert images.labels.max() < classes
 
     def test_images_are_rgb_bytes(self) -> None:
-        """Every image is (H, W, 3), uint8; a uniform set gives the same ones as an array."""
+        """Every image is (H, W, 3), uint8, of the set's size, and as in the set's array."""
         for split in _SPLITS:
             images = self.dataset().load(split)
+            assert isinstance(images, ImageSet)
             for index in range(len(images)):
                 image = images.image(index)
+                assert images.size in {None, image.shape[:2]}
                 assert image.dtype == np.uint8
                 assert image.ndim == 3
                 assert image.shape[2] == 3

@@ -60,12 +60,11 @@ def extract(
     *,
     device: str,
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto",
-    uniform: bool | None = None,
 ) -> NDArray[np.float32]:
     """Map every image to its features.
 
-    Images of a uniform set are seen as they are where they have the encoder's size, and are
-    resized to it otherwise; those of a ragged set are resized to 256/224 of it, and their
+    Images that share one size are seen as they are where they have the encoder's size, and
+    are resized to it otherwise; images of many sizes are resized to 256/224 of it, and their
     center is cut out.
 
     Args:
@@ -73,8 +72,6 @@ def extract(
         images: N images.
         device: Name of the torch device.
         precision: Arithmetic of the network; auto: bf16 where the device has it.
-        uniform: Whether all images share one size; ``None``: if they are in memory as one
-            array. A uniform set may be too large for that.
 
     Returns:
         (N, D), float32, not normalized.
@@ -82,9 +79,7 @@ def extract(
     Source: the published evaluation transform, Resize(256), CenterCrop(224).
     """
     features = np.empty((len(images), encoder.feature_dim), dtype=np.float32)
-    for rows, found in extracted(
-        encoder, images, device=device, precision=precision, uniform=uniform
-    ):
+    for rows, found in extracted(encoder, images, device=device, precision=precision):
         features[rows] = found
     return features
 
@@ -95,7 +90,6 @@ def extracted(
     *,
     device: str,
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto",
-    uniform: bool | None = None,
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Yield the features of a set batch by batch; see :func:`extract`.
 
@@ -106,9 +100,7 @@ def extracted(
     training = encoder.training
     encoder = to_device(encoder, where, channels_last=encoder.channels_last).eval()
     try:
-        for rows, batch in evaluation_tensors(
-            images, encoder.spec.image_size, where, uniform=uniform
-        ):
+        for rows, batch in evaluation_tensors(images, encoder.spec.image_size, where):
             # not around the loop: who is handed the batch would be in these modes as well
             with torch.inference_mode(), autocast(precision, where):
                 found = encoder(batch).float().cpu().numpy()
@@ -118,7 +110,7 @@ def extracted(
 
 
 def evaluation_tensors(
-    images: ImageSet, side: int, device: torch.device, *, uniform: bool | None = None
+    images: ImageSet, side: int, device: torch.device
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yield where in the set a batch is, and its images as an encoder is evaluated on them.
 
@@ -126,13 +118,12 @@ def evaluation_tensors(
         images: N images.
         side: Their side for the encoder.
         device: Where the batches are wanted.
-        uniform: See :func:`extract`.
 
     Yields:
         Rows of the set, and (B, 3, side, side), float32 in [0, 1].
     """
     length = images_at_once(side, device)
-    for rows, pixels in _evaluation_batches(images, side, length, uniform=uniform):
+    for rows, pixels in _evaluation_batches(images, side, length):
         batch = as_tensor(pixels).to(device).permute(0, 3, 1, 2)
         yield rows, batch.to(torch.float32, memory_format=torch.channels_last).div_(255)
 
@@ -143,28 +134,24 @@ def images_at_once(side: int, device: torch.device) -> int:
     return max(8, pixels // side**2)
 
 
-def _evaluation_batches(
-    images: ImageSet, side: int, length: int, *, uniform: bool | None = None
-) -> Iterator[tuple[slice, Pixels]]:
+def _evaluation_batches(images: ImageSet, side: int, length: int) -> Iterator[tuple[slice, Pixels]]:
     """Yield where in the set a batch is, and its images, (B, side, side, 3), uint8.
 
     Args:
         images: N images.
         side: Their side for the encoder.
         length: B.
-        uniform: See :func:`extract`.
     """
     slices = [slice(i, min(i + length, len(images))) for i in range(0, len(images), length)]
-    if images.pixels is not None and images.pixels.shape[1:3] == (side, side):
+    if images.pixels is not None and images.size == (side, side):
         for rows in slices:
             yield rows, images.pixels[rows]
             if isinstance(images, MappedArray):
                 images.passed(images.pixels[rows].nbytes)
         return
-    margin = images.pixels is None if uniform is None else not uniform
 
     def one(index: int) -> Pixels:
-        return evaluation_image(images.image(index), side, margin=margin)
+        return evaluation_image(images.image(index), side, margin=images.size is None)
 
     with reader_pool() as pool:
         for rows in slices:

@@ -52,7 +52,6 @@ def pretrain(
     seed: int,
     device: str,
     progress: ProgressCall,
-    size: tuple[int, int] | None = None,
     trigger: Trigger | None = None,
     checkpoint: Path | None = None,
     ranks: Ranks = ALONE,
@@ -68,8 +67,6 @@ def pretrain(
         progress: Called with (steps done, steps in all, values) now and then, with the epoch's
             values after each epoch, and with how many epochs were done before (``resumed``)
             where a checkpoint is taken up.
-        size: Height and width that all images share, where they are not in memory as one
-            array; ``None`` where they differ.
         trigger: For the monitor alone.
         checkpoint: See :func:`train`.
         ranks: See :func:`train`.
@@ -85,8 +82,6 @@ def pretrain(
     """
     views = getattr(options, "views", None)
     wanted = views.size if isinstance(views, ViewOptions) else None
-    if images.pixels is not None:
-        size = images.pixels.shape[1], images.pixels.shape[2]
 
     def build(context: TrainingContext) -> SSLMethod:
         return method_class(options, context)
@@ -95,11 +90,10 @@ def pretrain(
         build,
         options,
         images,
-        image_size=image_side(size, wanted),
+        image_size=image_side(images.size, wanted),
         seed=seed,
         device=device,
         progress=progress,
-        uniform=size is not None,
         trigger=trigger,
         checkpoint=checkpoint,
         ranks=ranks,
@@ -116,7 +110,6 @@ def train(
     seed: int,
     device: str,
     progress: ProgressCall,
-    uniform: bool | None = None,
     trigger: Trigger | None = None,
     checkpoint: Path | None = None,
     ranks: Ranks = ALONE,
@@ -133,7 +126,6 @@ def train(
         seed: Seed of everything.
         device: Name of the torch device.
         progress: See :func:`pretrain`.
-        uniform: See :func:`backbench.training.extraction.extract`.
         trigger: For the monitor alone.
         checkpoint: File in which the state is kept at the end of an epoch, at most every
             ``options.checkpoint_minutes``, and from which the same training goes on; ``None``:
@@ -187,7 +179,6 @@ def train(
             checks=options.knn_evaluations,
             epochs=options.epochs,
             trigger=trigger,
-            uniform=uniform,
         )
         with _compiled(task, enabled=how.compile):
             loop = _Loop(trained, options, how, steps_per_epoch, progress)

@@ -51,7 +51,6 @@ class Monitor:
         checks: How often neighbors are looked for in the course of the training.
         epochs: Length of the training.
         trigger: Of the attack that poisoned the training set; ``None`` if it is clean.
-        uniform: See :func:`backbench.training.extraction.extract`.
     """
 
     def __init__(
@@ -63,13 +62,11 @@ class Monitor:
         checks: int,
         epochs: int,
         trigger: Trigger | None = None,
-        uniform: bool | None = None,
     ) -> None:
         order = _order(len(images), seed)
         self._asked = held_out_indices(len(images), seed)
         queries = len(self._asked)
         self._device = device
-        self._uniform = images.pixels is not None if uniform is None else uniform
         self._queries = Subset(images, self._asked)
         self._bank = Subset(images, order[queries : queries + BANK])
         self._few = Subset(images, order[:SPREAD])
@@ -93,7 +90,7 @@ class Monitor:
         clean = knn_predict(bank, self._bank.labels, self._features(encoder, self._queries))
         values["knn_accuracy"] = float((clean == labels).mean())
         if self._trigger is not None:
-            shown = _Stamped(self._queries, self._asked, self._trigger, encoder, self._uniform)
+            shown = _Stamped(self._queries, self._asked, self._trigger, encoder.spec.image_size)
             triggered = knn_predict(bank, self._bank.labels, self._features(encoder, shown))
             values["knn_accuracy_triggered"] = float((triggered == labels).mean())
             others = labels != self._trigger.target
@@ -103,36 +100,32 @@ class Monitor:
         return values
 
     def _features(self, encoder: Encoder, images: ImageSet) -> NDArray[np.float32]:
-        return extract(encoder, images, device=self._device, uniform=self._uniform)
+        return extract(encoder, images, device=self._device)
 
 
-class _Stamped:
-    """Training images as they are evaluated, with the trigger; stamped when asked for."""
+class _Stamped(ImageSet):
+    """Training images as they are evaluated, with the trigger.
 
-    pixels = None
+    Args:
+        images: The images.
+        positions: Of each in the training set.
+        trigger: What is put on them.
+        side: Of the images that the encoder is shown.
+    """
 
     def __init__(
-        self,
-        images: Subset,
-        positions: NDArray[np.int64],
-        trigger: Trigger,
-        encoder: Encoder,
-        uniform: bool,  # noqa: FBT001 - private
+        self, images: ImageSet, positions: NDArray[np.int64], trigger: Trigger, side: int
     ) -> None:
-        self.labels, self.sources = images.labels, images.sources
+        super().__init__(images.labels, images.sources, images.size or (side, side))
         self._images = images
         self._positions = positions
         self._trigger = trigger
-        self._side = encoder.spec.image_size
-        self._margin = not uniform
-
-    def __len__(self) -> int:
-        return len(self._images)
+        self._side = side
 
     def image(self, index: int) -> Pixels:
-        """Return one image at the encoder's size, with the trigger."""
+        """Return one image, (H, W, 3), uint8, with the trigger."""
         image = self._images.image(index)
-        if self._margin:  # as photographs of the validation split are: resized, then stamped
+        if self._images.size is None:  # as photographs to be evaluated: resized, then stamped
             image = evaluation_image(image, self._side)
         return self._trigger.stamp(image, int(self._positions[index]))
 

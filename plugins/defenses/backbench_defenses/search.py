@@ -58,7 +58,7 @@ class Shown:
     def __init__(self, images: ImageSet, side: int) -> None:
         self._images = images
         self.side = side
-        self._margin = images.pixels is None
+        self._margin = images.size is None
 
     def __len__(self) -> int:
         return len(self._images)
@@ -69,7 +69,7 @@ class Shown:
     def take(self, chosen: Ints) -> Pixels:
         """Return images, (M, S, S, 3), uint8."""
         wanted = chosen.tolist()
-        if not self._margin:
+        if self._images.pixels is not None:
             return np.stack([self[index] for index in wanted])
         with reader_pool() as pool:
             return np.stack(list(pool.map(self.__getitem__, wanted)))

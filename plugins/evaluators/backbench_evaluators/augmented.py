@@ -94,8 +94,7 @@ class LinearAugmented(ImageEvaluator):
 
     def _features(self, encoder: Encoder, images: ImageSet) -> Floats:
         """Return the features of whole images, (M, D), as the encoder gives them."""
-        context = self.context
-        return extract(encoder, images, device=context.device, uniform=context.uniform)
+        return extract(encoder, images, device=self.context.device)
 
     def state(self) -> Mapping[str, NDArray[Any]]:
         """Return ``mean``, ``scale`` (D,), ``weight`` (classes, D) and ``bias`` (classes,)."""

@@ -150,9 +150,7 @@ class LayerProbe(ImageEvaluator):
             for name in names
         }
         with torch.inference_mode():
-            for rows, batch in evaluation_tensors(
-                images, encoder.spec.image_size, where, uniform=self.context.uniform
-            ):
+            for rows, batch in evaluation_tensors(images, encoder.spec.image_size, where):
                 with autocast("auto", where):
                     maps = self._maps(encoder, batch)
                 for name, one in zip(names, maps, strict=True):

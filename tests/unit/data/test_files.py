@@ -46,6 +46,7 @@ def test_images_of_many_sizes_are_decoded_on_demand(files):
     images = load_images(files((4, 3), (5, 3), (4, 3)))
     assert isinstance(images, FileImages)
     assert images.pixels is None
+    assert images.size is None
     assert [images.image(i).shape for i in range(len(images))] == [(3, 4, 3), (3, 5, 3), (3, 4, 3)]
 
 
@@ -54,7 +55,9 @@ def test_an_odd_image_that_the_sample_missed_makes_the_set_ragged(files):
     sizes[1] = (5, 3)
     found = files(*sizes)
     assert shared_size(found.paths) == (3, 4)
-    assert load_images(found).pixels is None
+    for limit in (1, 1 << 20):
+        images = load_images(found, memory_limit_bytes=limit)
+        assert (images.pixels, images.size) == (None, None)
     with pytest.raises(DataError, match=r"1 of 200 .*\n.*1\.png: 5 x 3 px, where others have 4 x"):
         load_images(found, one_size=True)
 
@@ -67,7 +70,9 @@ def test_squares_are_uniform(files):
 def test_large_sets_stay_on_disk(files):
     found = files(*[(4, 3)] * 10)
     assert load_images(found, memory_limit_bytes=360).pixels is not None
-    assert load_images(found, memory_limit_bytes=359).pixels is None
+    on_disk = load_images(found, memory_limit_bytes=359)
+    assert on_disk.pixels is None
+    assert on_disk.size == (3, 4)
 
 
 def test_all_unreadable_images_are_counted_and_twenty_named(files):

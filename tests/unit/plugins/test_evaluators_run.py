@@ -207,28 +207,6 @@ def test_a_row_a_head(bench: Bench):
     assert all("asr" in row.values and "asr" in row.controls for row in board.rows[-3:])
 
 
-def test_images_of_one_size_are_seen_alike_in_memory_or_not(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-):
-    """A training split may be too large for memory where the validation split is not."""
-    from backbench.training import extraction as features
-
-    asked = []
-
-    def extract(*_: object, uniform: bool | None, **__: object) -> np.ndarray:
-        asked.append(uniform)
-        raise StageError("seen enough")
-
-    monkeypatch.setattr(features, "extracted", extract)
-    clean = bench.plan.stages[bench.stage("linear").inputs["clean"]]
-    with pytest.raises(StageError, match="seen enough"):
-        bench.run(clean)
-    monkeypatch.setattr("backbench_evaluators.augmented.extract", extract)
-    with pytest.raises(StageError, match="seen enough"):
-        bench.run(bench.stage("linear-augmented"))
-    assert asked == [True, True]
-
-
 # -- heads that are used again ---------------------------------------------------------------------
 
 

@@ -62,17 +62,12 @@ evaluators = "knn"
 TRAIN = 12
 
 
-class Images:
+class Images(ImageSet):
     """The files' own images, with the labels and names of another set."""
 
-    pixels = None
-
     def __init__(self, images: list[Pixels], named: ImageSet) -> None:
+        super().__init__(named.labels, named.sources)
         self._images = images
-        self.labels, self.sources = named.labels, named.sources
-
-    def __len__(self) -> int:
-        return len(self._images)
 
     def image(self, index: int) -> Pixels:
         return self._images[index]

@@ -45,6 +45,7 @@ def test_images_are_read_where_they_lie_now(tmp_path: Path) -> None:
             Record(
                 key=KEY,
                 stage={"plugin": plugin},
+                metadata={"sizes": {"train": None, "val": None}},
                 label="dataset",
                 wall_s=0,
                 cpu_s=0,

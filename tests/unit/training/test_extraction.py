@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.unit.conftest import RaggedImages
 from torchvision.transforms import v2
 
 from backbench.images import ArrayImages
@@ -142,8 +143,7 @@ def test_the_monitor_shows_the_trigger_to_images_outside_the_bank(ragged: bool):
     labels = np.arange(90) % 3
     images: Any = ArrayImages(colors(labels, 16), labels, [f"train/{i}" for i in range(90)])
     if ragged:
-        images.pixels, stored = None, images.pixels
-        images.image = lambda index: stored[index]
+        images = RaggedImages(list(images.pixels), labels.tolist())
     stamped: list[int] = []
 
     def stamp(image: np.ndarray, index: int) -> np.ndarray:
@@ -181,18 +181,13 @@ def test_without_a_target_there_is_no_success_rate():
     ]
 
 
-def test_a_uniform_set_that_is_not_in_memory_keeps_its_margins(small_images: ArrayImages):
-    class OnDisk(ArrayImages):
-        pixels = property(lambda _: None, lambda *_: None)
-
-        def image(self, index: int) -> np.ndarray:
-            return small_images.image(index)
-
+def test_images_of_one_size_keep_their_margins_on_disk_too(small_images: ArrayImages):
     encoder: Any = MeanColor(16)
-    on_disk = OnDisk(small_images.pixels, small_images.labels, small_images.sources)
     expected = extract(encoder, small_images, device="cpu")
-    assert np.array_equal(extract(encoder, on_disk, device="cpu", uniform=True), expected)
+    on_disk = RaggedImages(list(small_images.pixels))
     assert not np.array_equal(extract(encoder, on_disk, device="cpu"), expected)
+    on_disk.size = small_images.size
+    assert np.array_equal(extract(encoder, on_disk, device="cpu"), expected)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.unit.conftest import RaggedImages
 from torch import Tensor, nn
 
 from backbench.errors import StageError
@@ -164,18 +165,11 @@ def test_the_last_batch_counts_by_its_images(
     assert history[0]["loss"] == pytest.approx(mean, rel=1e-5)
 
 
-def test_a_uniform_set_that_is_not_in_memory_is_seen_as_it_is(small_images: ArrayImages):
-    class OnDisk(ArrayImages):
-        pixels = property(lambda _: None, lambda *_: None)
-
-        def image(self, index: int) -> Any:
-            return small_images.image(index)
-
-    on_disk = OnDisk(small_images.pixels, small_images.labels, small_images.sources)
+def test_images_of_one_size_are_seen_as_they_are_on_disk_too(small_images: ArrayImages):
+    on_disk = RaggedImages(list(small_images.pixels))
+    on_disk.size = small_images.size
     chosen, nothing = options(epochs=1), lambda *_: None
-    encoder, _ = pretrain(
-        Toy, chosen, on_disk, seed=0, device="cpu", progress=nothing, size=(32, 32)
-    )
+    encoder, _ = pretrain(Toy, chosen, on_disk, seed=0, device="cpu", progress=nothing)
     assert encoder.spec.image_size == 32
 
 

@@ -78,10 +78,7 @@ class SplitImages:
         if self.square is not None:
             return {(self.square.side, self.square.side): self.sources[0]}
         if self._images is not None:
-            if self._images.pixels is not None:
-                high, wide = self._images.pixels.shape[1:3]
-                return {(high, wide): self.sources[0]}
-            return {}
+            return {self._images.size: self.sources[0]} if self._images.size else {}
 
         def size(index: int) -> tuple[int, int] | None:
             try:
