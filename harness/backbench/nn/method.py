@@ -118,6 +118,37 @@ class SSLMethod(TrainingTask):
     Args:
         options: The validated options of the record that announced this class.
         context: What else is known.
+
+    Example::
+
+        # my_plugin/simclr.py
+        import torch
+        import torch.nn.functional as F
+        from backbench.nn import in_groups, mlp
+        from backbench.plugin import SSLMethod, random_view
+
+        class SimCLR(SSLMethod):
+            def __init__(self, options, context):
+                super().__init__(options, context)
+                self.options = options
+                self.projector = mlp(self.encoder.feature_dim, 128, 64)
+
+            def views(self, batch):
+                side = self.context.image_size
+                return [random_view(batch, self.options.views, side, i) for i in (0, 1)]
+
+            def training_loss(self, views):
+                z1, z2 = map(self.embed, views)  # (B, C) each
+                z = torch.cat([z1, z2])  # (2B, C)
+                logits = z @ z.T / self.options.temperature  # (2B, 2B)
+                logits.fill_diagonal_(float("-inf"))  # a view is no partner of itself
+                partner = torch.arange(len(z), device=z.device).roll(len(z1))
+                return F.cross_entropy(logits, partner)
+
+            def embed(self, images):
+                h = in_groups(self.encoder, images, self.norm_groups)  # (B / ranks, D)
+                h = self.context.ranks.gather(h)  # (B, D): the loss compares all images
+                return F.normalize(self.projector(h).float(), dim=1)
     """
 
     def __init__(self, options: SSLOptions, context: TrainingContext) -> None:

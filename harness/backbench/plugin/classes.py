@@ -70,6 +70,25 @@ class Attack(ABC):
     Args:
         options: The validated options of the record that announced this class.
         metadata: The dataset that is attacked.
+
+    Example::
+
+        # my_plugin/corner.py
+        from backbench.plugin import Attack, Box, Stamp
+
+        class Corner(Attack):
+            @property
+            def target(self):
+                return self.metadata.classes.index(self.options.target)
+
+            def choose(self, labels, rng):
+                candidates = (labels == self.target).nonzero()[0]
+                return rng.permutation(candidates)[: round(self.options.rate * len(candidates))]
+
+            def stamp(self, image, rng, split):
+                pixels = image.copy()
+                pixels[:4, :4] = (255, 0, 0)
+                return Stamp(pixels, Box(x=0, y=0, width=4, height=4), opacity=1.0)
     """
 
     def __init__(self, options: Any, metadata: DatasetMetadata) -> None:
@@ -180,6 +199,34 @@ class Defense:
 
     Args:
         options: The validated options of the record that announced this class.
+
+    Example::
+
+        # my_plugin/prune.py
+        import copy
+
+        import torch
+        from backbench.plugin import Defense
+
+        class Prune(Defense):
+            @torch.no_grad()
+            def repair(self, encoder, context):
+                repaired = copy.deepcopy(encoder)
+                for weight in repaired.parameters():
+                    if weight.ndim == 4:  # a convolution
+                        smallest = weight.abs().quantile(self.options.share)
+                        weight.mul_(weight.abs() > smallest)
+                return repaired
+
+        # my_plugin/outliers.py
+        import numpy as np
+        from backbench.plugin import Defense, extract
+
+        class Outliers(Defense):
+            def sanitize(self, encoder, images, context):
+                features = extract(encoder, images, device=context.device)  # (N, D)
+                distance = np.linalg.norm(features - features.mean(axis=0), axis=1)
+                return distance - np.quantile(distance, 1 - self.options.share)
     """
 
     def __init__(self, options: Any) -> None:
@@ -259,6 +306,27 @@ class Evaluator(_Classifier, ABC):
     Args:
         options: The validated options of the record that announced this class.
         seed: Seed of every draw.
+
+    Example::
+
+        # my_plugin/centroids.py
+        import numpy as np
+        from backbench.plugin import Evaluator
+
+        class Centroids(Evaluator):
+            def fit(self, features, labels, classes):
+                means = [features[labels == one].mean(axis=0) for one in range(classes)]
+                self.means = np.stack(means)  # (classes, D)
+
+            def predict(self, features):
+                # The negative squared distance, but for a term that all classes share.
+                return 2 * features @ self.means.T - np.square(self.means).sum(axis=1)
+
+            def state(self):
+                return {"means": self.means}
+
+            def restore(self, state):
+                self.means = state["means"]
     """
 
     def __init__(self, options: Any, seed: int) -> None:
@@ -310,6 +378,32 @@ class ImageEvaluator(_Classifier, ABC):
     Args:
         options: The validated options of the record that announced this class.
         context: Seed, device, number of classes, progress.
+
+    Example::
+
+        # my_plugin/exact.py
+        import numpy as np
+        from backbench.plugin import ImageEvaluator, extract
+
+        class ExactNearest(ImageEvaluator):
+            def fit(self, encoder, images):
+                self.features, self.labels = self._features(encoder, images), images.labels
+
+            def predict(self, encoder, images):
+                similarity = self._features(encoder, images) @ self.features.T  # (M, N)
+                nearest = self.labels[similarity.argmax(axis=1)]
+                return np.eye(self.context.classes, dtype=np.float32)[nearest]
+
+            def state(self):
+                return {"features": self.features, "labels": self.labels}
+
+            def restore(self, state):
+                self.features, self.labels = state["features"], state["labels"]
+
+            def _features(self, encoder, images):
+                device = self.context.device
+                features = extract(encoder, images, device=device, precision="fp32")
+                return features / np.linalg.norm(features, axis=1, keepdims=True)
     """
 
     def __init__(self, options: Any, context: EvaluationContext) -> None:
@@ -341,8 +435,39 @@ class ImageEvaluator(_Classifier, ABC):
 class Dataset(ABC):
     """Labelled images with a training and a validation split.
 
+    The module must not import torch.
+
     Args:
         options: The validated options of the record that announced this class.
+
+    Example::
+
+        # my_plugin/stripes.py
+        import numpy as np
+        from backbench.plugin import ArrayImages, Dataset, DatasetMetadata
+
+        class Stripes(Dataset):
+            def metadata(self):
+                each = self.options.images
+                return DatasetMetadata(
+                    classes=("across", "down"),
+                    train=2 * each,
+                    val=40,
+                    size=(16, 16),
+                    train_per_class=(each, each),
+                )
+
+            def fingerprint(self, hash_file):
+                return f"stripes, version 1, {self.options.images} of each class"
+
+            def load(self, split, *, verify=True):
+                each = self.options.images if split == "train" else 20
+                rng = np.random.default_rng(("train", "val").index(split))
+                pixels = rng.integers(0, 128, (2 * each, 16, 16, 3), dtype=np.uint8)
+                pixels[:each, ::4] += 127
+                pixels[each:, :, ::4] += 127
+                labels = np.repeat(np.arange(2), each)
+                return ArrayImages(pixels, labels, [f"{split}/{i}" for i in range(2 * each)])
     """
 
     def __init__(self, options: Any) -> None:

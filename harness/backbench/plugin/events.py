@@ -1,4 +1,4 @@
-"""What happens during a run: one frozen object an event, handed to observers' hooks."""
+"""Events of a run: a frozen object each, which the hooks of observers receive. Do not modify."""
 
 from __future__ import annotations
 
@@ -10,74 +10,73 @@ from backbench.model import Stage
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """A run is about to execute its stages.
-
-    Args:
-        benchmark: Its name.
-        stages: The stages to execute, in the plan's order.
-        cached: Number of stages that are in the store.
-        slots: Number of stages that run at a time.
-    """
+    """A run is about to execute its stages. Do not modify."""
 
     benchmark: str
+    """Name of the benchmark."""
     stages: tuple[Stage, ...]
+    """Stages to execute, in the order of the plan."""
     cached: int
+    """Number of stages that are already in the store."""
     slots: int
+    """Number of stages that run at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageStarted:
-    """A worker has begun a stage."""
+    """A worker has begun a stage. Do not modify."""
 
     stage: Stage
+    """The stage."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageProgress:
-    """A stage reports how far it is.
-
-    Args:
-        stage: Which stage.
-        done: Units done.
-        total: Units in all.
-        values: What is worth watching: loss, learning rate, feature spread, k-NN accuracy.
-    """
+    """A stage has reported its progress. Do not modify."""
 
     stage: Stage
+    """The stage."""
     done: int
+    """Units done: steps of a training, images of an evaluation."""
     total: int
+    """Units in all."""
     values: Mapping[str, float] = field(default_factory=dict)
+    """Values to watch, by name: loss, learning rate, feature spread, k-NN accuracy."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageFinished:
-    """A stage's artifact and record are in the store."""
+    """The artifact and the record of a stage are in the store. Do not modify."""
 
     stage: Stage
+    """The stage."""
     wall_s: float
+    """Duration, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageFailed:
-    """A stage failed; what depends on it will not run.
-
-    Args:
-        stage: Which stage.
-        reason: One sentence.
-        details: The traceback, where there is one.
-    """
+    """A stage has failed; the stages that depend on it will not run. Do not modify."""
 
     stage: Stage
+    """The stage."""
     reason: str
+    """The reason, in one sentence."""
     details: str = ""
+    """The traceback; empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """A run is over."""
+    """A run is over. Do not modify."""
 
     executed: int
+    """Number of stages that succeeded."""
     failed: int
+    """Number of stages that failed."""
     skipped: int
+    """Number of stages that did not run because a stage before them failed."""
     wall_s: float
+    """Duration of the run, seconds."""
     interrupted: bool = False
+    """Whether the user interrupted the run."""

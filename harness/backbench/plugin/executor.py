@@ -69,6 +69,44 @@ class Executor(ABC):
     Args:
         options: The validated options of the record that announced this class.
         setup: Where the store is, and how much may run at a time.
+
+    Example::
+
+        # my_plugin/thread.py
+        from concurrent.futures import ThreadPoolExecutor
+        from queue import SimpleQueue
+
+        from backbench.execution.serial import run_guarded
+        from backbench.plugin import Executor, Progressed
+        from backbench.plugin.registry import load_registry
+        from backbench.store.store import Store
+
+        class ThreadExecutor(Executor):
+            def __init__(self, options, setup):
+                super().__init__(options, setup)
+                self.store, self.registry = Store(setup.store), load_registry()
+                self.pool, self.signals = ThreadPoolExecutor(1), SimpleQueue()
+
+            @property
+            def slots(self):
+                return 1
+
+            def submit(self, stage):
+                self.pool.submit(self._run, stage)
+
+            def wait(self):
+                return self.signals.get()
+
+            def close(self):
+                self.pool.shutdown(cancel_futures=True)
+
+            def _run(self, stage):
+                def progress(done, total, values):
+                    self.signals.put(Progressed(stage.key, done, total, values))
+
+                # Runs the stage; returns Finished, also if the stage raises.
+                ended = run_guarded(stage, self.store, self.registry, "cpu", progress)
+                self.signals.put(ended)
     """
 
     def __init__(self, options: Any, setup: Setup) -> None:

@@ -1,6 +1,7 @@
 """The hooks, in the order in which a run calls them.
 
-pluggy is the bus, no more: a hook says who is there, or what has happened.
+A hook announces plugins, or receives an event. Behavior lives in the classes of
+:mod:`backbench.plugin.classes`.
 """
 
 from __future__ import annotations
@@ -36,48 +37,239 @@ hookspec = pluggy.HookspecMarker("backbench")
 
 
 class BackbenchHooks:
-    """All hooks. Implement any of them in the module that your entry point names."""
+    """All hooks. Implement any of them in the module that your entry point names.
 
-    # -- who is there ---------------------------------------------------------------------
+    Each example can be pasted into that module. The class that its ``target`` names is the example
+    of the base class.
+    """
+
+    # -- registration: what exists ---------------------------------------------------------
 
     @hookspec
     def register_datasets(self) -> Iterable[DatasetInfo]:
-        """Announce datasets."""
+        """Announce datasets.
+
+        Returns:
+            A record for each :class:`~backbench.plugin.Dataset`.
+
+        Example::
+
+            # my_plugin/__init__.py
+            from backbench.plugin import DatasetInfo, Field, Options, hookimpl
+
+            class StripesOptions(Options):
+                images: int = Field(500, ge=2, description="training images of each class")
+
+            @hookimpl
+            def register_datasets():
+                yield DatasetInfo(
+                    name="stripes",
+                    summary="Horizontal and vertical stripes.",
+                    target="my_plugin.stripes:Stripes",
+                    options=StripesOptions,
+                )
+        """
         yield from ()
 
     @hookspec
     def register_attacks(self) -> Iterable[AttackInfo]:
-        """Announce attacks."""
+        """Announce attacks.
+
+        Returns:
+            A record for each :class:`~backbench.plugin.Attack`.
+
+        Example::
+
+            # my_plugin/__init__.py
+            from backbench.plugin import AttackInfo, Field, Options, hookimpl
+
+            class CornerOptions(Options):
+                target: str = Field(description="class that the trigger stands for")
+                rate: float = Field(0.5, gt=0, le=1, description="poisoned share of that class")
+
+                def problems(self, data):
+                    if self.target not in data.classes:
+                        yield f"target: there is no class {self.target!r}"
+
+            @hookimpl
+            def register_attacks():
+                yield AttackInfo(
+                    name="corner",
+                    summary="A red square in the top-left corner.",
+                    target="my_plugin.corner:Corner",
+                    options=CornerOptions,
+                )
+        """
         yield from ()
 
     @hookspec
     def register_ssl_methods(self) -> Iterable[SSLMethodInfo]:
-        """Announce self-supervised methods."""
+        """Announce self-supervised methods.
+
+        Returns:
+            A record for each :class:`~backbench.plugin.SSLMethod`.
+
+        Example::
+
+            # my_plugin/__init__.py
+            from backbench.plugin import Citation, Field, SSLMethodInfo, hookimpl
+            from backbench.plugin import SSLOptions, ViewOptions
+
+            class SimCLROptions(SSLOptions):
+                views: ViewOptions = Field(ViewOptions(), description="the two views of an image")
+                temperature: float = Field(0.5, gt=0, description="divides the similarities")
+
+            @hookimpl
+            def register_ssl_methods():
+                yield SSLMethodInfo(
+                    name="simclr",
+                    summary="Contrasts the two views of an image with those of the others.",
+                    target="my_plugin.simclr:SimCLR",
+                    options=SimCLROptions,
+                    passes=2,  # two views of each image go through one network
+                    paper=Citation(
+                        authors="Chen, Kornblith, Norouzi and Hinton",
+                        title="A simple framework for contrastive learning",
+                        venue="ICML",
+                        year=2020,
+                    ),
+                )
+        """
         yield from ()
 
     @hookspec
     def register_defenses(self) -> Iterable[DefenseInfo]:
-        """Announce defenses."""
+        """Announce defenses.
+
+        Returns:
+            A record for each :class:`~backbench.plugin.Defense`.
+
+        Example::
+
+            # my_plugin/__init__.py
+            from backbench.plugin import DefenseInfo, Field, Options, hookimpl
+
+            class ShareOptions(Options):
+                share: float = Field(0.1, gt=0, lt=1, description="share that is removed")
+
+            @hookimpl
+            def register_defenses():
+                yield DefenseInfo(
+                    name="prune",
+                    summary="Sets the smallest weights of each convolution to zero.",
+                    target="my_plugin.prune:Prune",
+                    options=ShareOptions,
+                    acts_on="encoder",
+                )
+                yield DefenseInfo(
+                    name="outliers",
+                    summary="Drops the images whose features are farthest from the mean.",
+                    target="my_plugin.outliers:Outliers",
+                    options=ShareOptions,
+                    acts_on="dataset",
+                )
+        """
         yield from ()
 
     @hookspec
     def register_evaluators(self) -> Iterable[EvaluatorInfo]:
-        """Announce evaluators."""
+        """Announce evaluators.
+
+        Returns:
+            A record for each :class:`~backbench.plugin.Evaluator` and each
+            :class:`~backbench.plugin.ImageEvaluator`.
+
+        Example::
+
+            # my_plugin/__init__.py
+            from backbench.plugin import EvaluatorInfo, hookimpl
+
+            @hookimpl
+            def register_evaluators():
+                yield EvaluatorInfo(
+                    name="centroids",
+                    summary="Predicts the class whose mean feature is nearest.",
+                    target="my_plugin.centroids:Centroids",
+                )
+                yield EvaluatorInfo(
+                    name="exact-nearest",
+                    summary="Predicts the class of the nearest training image, in float32.",
+                    target="my_plugin.exact:ExactNearest",
+                    reads="images",
+                )
+        """
         yield from ()
 
     @hookspec
     def register_executors(self) -> Iterable[ExecutorInfo]:
-        """Announce executors."""
+        """Announce executors; ``backbench run --executor NAME`` picks one.
+
+        Returns:
+            A record for each :class:`~backbench.plugin.Executor`.
+
+        Example::
+
+            # my_plugin/__init__.py
+            from backbench.plugin import ExecutorInfo, hookimpl
+
+            @hookimpl
+            def register_executors():
+                yield ExecutorInfo(
+                    name="thread",
+                    summary="One stage at a time, in a thread of this process.",
+                    target="my_plugin.thread:ThreadExecutor",
+                )
+        """
         yield from ()
 
     @hookspec
     def register_metrics(self) -> Iterable[MetricInfo]:
-        """Announce metrics that are computed from stored predictions."""
+        """Announce metrics that are computed from stored predictions.
+
+        Returns:
+            A record for each function.
+
+        Example::
+
+            # my_plugin/__init__.py
+            from backbench.plugin import MetricInfo, hookimpl
+
+            @hookimpl
+            def register_metrics():
+                yield MetricInfo(
+                    name="lost",
+                    summary="Share of the images that are recognized only without the trigger.",
+                    target="my_plugin.lost:lost",
+                    title="Lost",
+                    best="low",
+                    control=True,
+                    bounds=(0.0, 1.0),
+                )
+
+            # my_plugin/lost.py
+            def lost(labels, clean, triggered, target, classes):
+                if triggered is None:
+                    return None  # there is no attack
+                return float(((clean == labels) & (triggered != labels)).mean())
+        """
         yield from ()
 
     @hookspec
     def leaderboard_columns(self) -> Iterable[Column]:
-        """Add columns to the leaderboard, for metrics that evaluation records carry."""
+        """Add columns to the leaderboard, for metrics that evaluation records carry.
+
+        Returns:
+            The columns, in the order in which they appear.
+
+        Example::
+
+            # my_plugin/__init__.py
+            from backbench.plugin import Column, hookimpl
+
+            @hookimpl
+            def leaderboard_columns():
+                yield Column("target_tp/triggered", "TP", decimals=0, control=True)
+        """
         yield from ()
 
     @hookspec
@@ -86,30 +278,134 @@ class BackbenchHooks:
 
         Args:
             cli: The root group.
+
+        Example::
+
+            # my_plugin/__init__.py
+            from pathlib import Path
+
+            import click
+            from backbench.plugin import hookimpl
+
+            @hookimpl
+            def add_commands(cli):
+                @cli.command("size", help="Print the size of a store in bytes.")
+                @click.argument("store", type=click.Path(exists=True, path_type=Path))
+                def size(store):
+                    click.echo(sum(path.stat().st_size for path in store.rglob("*")))
         """
 
-    # -- what has happened; an observer's exception is reported and goes no further --------
+    # -- events: what has happened; an exception of an observer is reported and stops nothing --
 
     @hookspec
     def run_started(self, event: RunStarted) -> None:
-        """A run is about to execute its stages."""
+        """Observe that a run is about to execute its stages.
+
+        Args:
+            event: Do not modify.
+
+        Example::
+
+            # my_plugin/__init__.py
+            import logging
+            from backbench.plugin import hookimpl
+
+            @hookimpl
+            def run_started(event):
+                log = logging.getLogger("my_plugin")
+                log.warning("%s: %d stages", event.benchmark, len(event.stages))
+        """
 
     @hookspec
     def stage_started(self, event: StageStarted) -> None:
-        """A worker has begun a stage."""
+        """Observe that a worker has begun a stage.
+
+        Args:
+            event: Do not modify.
+
+        Example::
+
+            # my_plugin/__init__.py
+            import logging
+            from backbench.plugin import hookimpl
+
+            @hookimpl
+            def stage_started(event):
+                logging.getLogger("my_plugin").warning("%s began", event.stage.label)
+        """
 
     @hookspec
     def stage_progress(self, event: StageProgress) -> None:
-        """A stage reports how far it is."""
+        """Observe how far a stage is.
+
+        Args:
+            event: Do not modify.
+
+        Example::
+
+            # my_plugin/__init__.py
+            import logging
+            from backbench.plugin import hookimpl
+
+            @hookimpl
+            def stage_progress(event):
+                if "loss" in event.values:
+                    log = logging.getLogger("my_plugin")
+                    log.warning("%s: loss %.3f", event.stage.label, event.values["loss"])
+        """
 
     @hookspec
     def stage_finished(self, event: StageFinished) -> None:
-        """A stage's artifact and record are in the store."""
+        """Observe that a stage's artifact and record are in the store.
+
+        Args:
+            event: Do not modify.
+
+        Example::
+
+            # my_plugin/__init__.py
+            import logging
+            from backbench.plugin import hookimpl
+
+            @hookimpl
+            def stage_finished(event):
+                log = logging.getLogger("my_plugin")
+                log.warning("%s took %.1f s", event.stage.label, event.wall_s)
+        """
 
     @hookspec
     def stage_failed(self, event: StageFailed) -> None:
-        """A stage failed."""
+        """Observe that a stage failed.
+
+        Args:
+            event: Do not modify.
+
+        Example::
+
+            # my_plugin/__init__.py
+            import logging
+            from backbench.plugin import hookimpl
+
+            @hookimpl
+            def stage_failed(event):
+                logging.getLogger("my_plugin").error("%s: %s", event.stage.label, event.reason)
+        """
 
     @hookspec
     def run_finished(self, event: RunFinished) -> None:
-        """A run is over."""
+        """Observe that a run is over.
+
+        Args:
+            event: Do not modify.
+
+        Example::
+
+            # my_plugin/__init__.py
+            import logging
+            from backbench.plugin import hookimpl
+
+            @hookimpl
+            def run_finished(event):
+                log = logging.getLogger("my_plugin")
+                log.warning("%d executed, %d failed", event.executed, event.failed)
+        """

@@ -1,0 +1,229 @@
+"""The examples in the docstrings of hooks and base classes, pasted into one plugin and run.
+
+All of them together are one distribution, ``my-plugin``. A tiny benchmark with its dataset,
+attack, method, defenses and evaluators runs on its executor.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from backbench import plugin
+from backbench.cli.main import cli
+from backbench.model import Stage, StageKind
+from backbench.plugin.registry import HOOKS, Registry, load_registry
+from backbench.store.store import Store
+
+BASES = [
+    plugin.Dataset,
+    plugin.Attack,
+    plugin.SSLMethod,
+    plugin.Defense,
+    plugin.Evaluator,
+    plugin.ImageEvaluator,
+    plugin.Executor,
+]
+EVENTS = [
+    plugin.RunStarted,
+    plugin.StageStarted,
+    plugin.StageProgress,
+    plugin.StageFinished,
+    plugin.StageFailed,
+    plugin.RunFinished,
+]
+
+BENCHMARK = """
+[benchmark]
+name = "examples"
+seeds = [0]
+
+[datasets.stripes]
+images = 24
+
+[attacks.corner]
+target = "down"
+
+[methods.simclr]
+epochs = 1
+batch_size = 16
+schedule = { warmup_epochs = 0 }
+backbone = { name = "tiny-resnet", widths = [4, 8], strides = [1, 2], stem_width = 4 }
+
+[[matrix]]
+datasets = ["stripes"]
+attacks = ["none", "corner"]
+methods = ["simclr"]
+defenses = ["none", "prune", "outliers"]
+evaluators = ["centroids", "exact-nearest"]
+"""
+
+
+def hooks() -> dict[str, str]:
+    """Return the docstring of each hook."""
+    found = inspect.getmembers(plugin.BackbenchHooks, inspect.isfunction)
+    return {name: inspect.getdoc(hook) or "" for name, hook in found}
+
+
+def files(docstring: str) -> dict[str, str]:
+    """Return the files of a docstring's example; the first line of each is its name."""
+    _, _, example = docstring.partition("Example::\n")
+    text = inspect.cleandoc(example)
+    parts = re.split(r"^# (my_plugin/\w+\.py)\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+@pytest.fixture(scope="module")
+def pasted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Install the plugin; return the folder that holds it."""
+    folder = tmp_path_factory.mktemp("examples")
+    texts: dict[str, str] = defaultdict(str)
+    for docstring in [*hooks().values(), *(inspect.getdoc(base) or "" for base in BASES)]:
+        for name, text in files(docstring).items():
+            texts[name] += text + "\n"
+    (folder / "my_plugin").mkdir()
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    info = folder / "my_plugin-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-plugin\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[backbench]\nmy-plugin = my_plugin\n")
+    (folder / "benchmarks.toml").write_text(BENCHMARK, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        yield folder
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my_plugin"]:
+        del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def registry(pasted: Path) -> Registry:
+    """Return what is found when the plugin is installed."""
+    return load_registry()
+
+
+def backbench(*arguments: str) -> str:
+    """Run a command in this process; return what it prints."""
+    done = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def lines(pasted: Path) -> Iterator[list[str]]:
+    """Run the benchmark on the plugin's executor; return what its observers log."""
+    seen: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(record.getMessage())
+
+    handler = Handler()
+    logging.getLogger("my_plugin").addHandler(handler)
+    file, store = str(pasted / "benchmarks.toml"), str(pasted / "store")
+    backbench("run", file, "--store", store, "--executor", "thread")
+    yield seen
+    logging.getLogger("my_plugin").removeHandler(handler)
+
+
+@pytest.mark.parametrize("name", hooks())
+def test_every_hook_has_an_example_that_implements_it(name: str) -> None:
+    assert f"\n@hookimpl\ndef {name}(" in files(hooks()[name])["my_plugin/__init__.py"]
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_every_base_class_has_an_example_that_derives_from_it(base: type) -> None:
+    (first, *_) = files(inspect.getdoc(base) or "").values()
+    assert f"({base.__name__}):\n" in first
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_events_document_each_attribute_and_say_that_they_must_not_be_modified(event: type) -> None:
+    assert (event.__doc__ or "").endswith("Do not modify.")
+    body = inspect.getsource(event)
+    for name in inspect.get_annotations(event):
+        assert re.search(rf'^    {name}: .*\n    """[A-Z].*\."""$', body, re.MULTILINE), name
+
+
+def test_every_kind_of_plugin_is_found_and_implemented(registry: Registry) -> None:
+    assert registry.failures == []
+    ours = [one for one in registry.all() if one.origin.distribution == "my-plugin"]
+    assert {one.info.kind for one in ours} == set(HOOKS)
+    for one in ours:
+        made = one.function() if one.info.kind == "metric" else one.implementation()
+        assert made.__module__.startswith("my_plugin.")
+    listed = backbench("plugins")
+    for one in ours:
+        assert f"  {one.info.name} " in listed
+
+
+def test_the_benchmark_runs_on_the_executor(lines: list[str], pasted: Path) -> None:
+    shown = backbench(
+        "show", str(pasted / "benchmarks.toml"), "--store", str(pasted / "store"), "--format=json"
+    )
+    rows = {(r["attack"], r["defense"], r["evaluator"]): r for r in json.loads(shown)["rows"]}
+    assert len(rows) == 12
+    for (attack, _, _), row in rows.items():
+        metrics = row["metrics"]
+        assert 0 <= metrics["accuracy/clean"]["mean"] <= 1
+        assert ("asr" in metrics) == (attack == "corner")
+    # Stripes across and down are the easiest classes that there are.
+    assert rows["none", "none", "exact-nearest"]["metrics"]["accuracy/clean"]["mean"] > 0.9
+
+
+def test_the_attack_poisons_half_of_its_class(lines: list[str], pasted: Path) -> None:
+    store = Store(pasted / "store")
+    manifests = [store.artifact(key) / "train.jsonl" for key in store.done()]
+    counts = [len(path.read_text().splitlines()) for path in manifests if path.is_file()]
+    assert counts == [12]
+
+
+def test_observers_receive_the_events(lines: list[str]) -> None:
+    assert re.fullmatch(r"examples: \d+ stages", lines[0])
+    stages = int(lines[0].split()[1])
+    assert lines[-1] == f"{stages} executed, 0 failed"
+    assert sum(line.endswith(" began") for line in lines) == stages
+    assert sum(" took " in line for line in lines) == stages
+    assert any(": loss " in line for line in lines)
+
+
+def test_an_observer_of_failures_receives_the_reason(
+    registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = Stage(StageKind.FEATURES, None, None, label="features of x")
+    registry.emit("stage_failed", plugin.StageFailed(stage, "no space left"))
+    assert caplog.messages == ["features of x: no space left"]
+    assert registry.failures == []
+
+
+def test_the_column_is_shown(lines: list[str], pasted: Path) -> None:
+    shown = backbench(
+        "show", str(pasted / "benchmarks.toml"), "--store", str(pasted / "store"), "--format=csv"
+    )
+    assert "target_tp/triggered" in shown.splitlines()[0]
+
+
+def test_the_metric_is_computed_from_stored_predictions(lines: list[str], pasted: Path) -> None:
+    where = (str(pasted / "benchmarks.toml"), "--store", str(pasted / "store"))
+    shown = backbench("rescore", *where, "--metric", "lost", "--format=json")
+    for row in json.loads(shown)["rows"]:
+        assert ("lost" in row["metrics"]) == (row["attack"] == "corner")
+
+
+def test_the_command_prints_the_size_of_a_store(
+    lines: list[str], pasted: Path, registry: Registry
+) -> None:
+    registry.add_commands(cli)
+    try:
+        assert int(backbench("size", str(pasted / "store"))) > 1000
+    finally:
+        del cli.commands["size"]
