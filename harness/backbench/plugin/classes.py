@@ -315,8 +315,9 @@ class Evaluator(_Classifier, ABC):
 
         class Centroids(Evaluator):
             def fit(self, features, labels, classes):
-                means = [features[labels == one].mean(axis=0) for one in range(classes)]
-                self.means = np.stack(means)  # (classes, D)
+                members = np.eye(classes, dtype=np.float32)[labels]  # (N, classes)
+                counts = np.maximum(members.sum(axis=0), 1)
+                self.means = members.T @ features / counts[:, None]  # (classes, D)
 
             def predict(self, features):
                 # The negative squared distance, but for a term that all classes share.
@@ -326,6 +327,8 @@ class Evaluator(_Classifier, ABC):
                 return {"means": self.means}
 
             def restore(self, state):
+                if set(state) != {"means"}:
+                    raise ValueError("these arrays are not the means of classes")
                 self.means = state["means"]
     """
 
@@ -393,12 +396,6 @@ class ImageEvaluator(_Classifier, ABC):
                 similarity = self._features(encoder, images) @ self.features.T  # (M, N)
                 nearest = self.labels[similarity.argmax(axis=1)]
                 return np.eye(self.context.classes, dtype=np.float32)[nearest]
-
-            def state(self):
-                return {"features": self.features, "labels": self.labels}
-
-            def restore(self, state):
-                self.features, self.labels = state["features"], state["labels"]
 
             def _features(self, encoder, images):
                 device = self.context.device
