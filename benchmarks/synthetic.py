@@ -106,7 +106,7 @@ evaluators = ["linear", "linear-tenth", "linear-hundredth", "linear-stiff"]
 
 _CLAIM = """
 [[claims]]
-text = "View-invariant methods fall to the targeted patch"
+text = "The targeted patch succeeds on view-invariant methods"
 subject = { methods = ["byol", "moco-v2"], attacks = "patch-1", defenses = "none" }
 metric = "asr"
 relation = ">"
