@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from backbench.report.numbers import whole
@@ -143,9 +144,8 @@ def insert(text: str, name: str, body: str) -> str:
 
 def caption(data: Mapping[str, Any]) -> str:
     """Return where the rows of a table come from."""
-    return (
-        f"`{data['command']}`, commit {', '.join(data['commits'])}, {', '.join(data['processors'])}"
-    )
+    made = f"commit {', '.join(data['commits'])}, {', '.join(data['processors'])}"
+    return fill(f"`{data['command']}`, {made}", 100, break_long_words=False, break_on_hyphens=False)
 
 
 def rendered(data: Mapping[str, Any]) -> str:
