@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,21 @@ import numpy as np
 from backbench.benchmark.config import Benchmark, load_benchmark
 from backbench.benchmark.planning import make_plan
 from backbench.data.fingerprint import FileHashes
-from backbench.metrics import METRICS_VERSION, class_table, confusion_matrix, score
+from backbench.metrics import class_table, confusion_matrix, score
 from backbench.model import Plan, Stage, StageKind
 from backbench.plugin.registry import load_registry
 from backbench.results.published_csv import per_class_csv
 from backbench.seeds import derive
+from backbench.store.metadata import (
+    DatasetRecord,
+    EncoderRecord,
+    EvaluationRecord,
+    FeaturesRecord,
+    Metadata,
+    PoisonRecord,
+)
 from backbench.store.predictions import PREDICTIONS, write_predictions
-from backbench.store.records import Record, describe
+from backbench.store.records import Record
 from backbench.store.store import Store, hash_files
 
 #: Of one seed: encoders, attacks × methods × defenses, and cells, × evaluators.
@@ -167,22 +175,21 @@ def fill(store: Store, benchmark: Benchmark, plan: Plan) -> None:
     for key, stage in plan.stages.items():
         folder = store.artifact(key)
         folder.mkdir(exist_ok=True)
-        metadata: dict[str, Any] = {}
+        metadata: Metadata = FeaturesRecord(len(known.classes), "fp32", 8)
         metrics: dict[str, float] = {}
         if stage.kind is StageKind.DATASET:
-            metadata = {
-                "dataset": {"classes": known.classes, "val": known.val, "train": known.train}
-            }
+            metadata = DatasetRecord(known)
             index = {"classes": known.classes, "val": {"labels": labels.tolist(), "sources": []}}
             (folder / "index.json").write_text(json.dumps(index) + "\n", encoding="utf-8")
         elif stage.kind is StageKind.POISON:
-            metadata = {"target": 7, "poisons": 300, "classes": len(known.classes)}
+            metadata = PoisonRecord(7, known.classes[7], 300, 0.01, 1.0, len(known.classes))
+        elif stage.kind is StageKind.PRETRAIN:
+            metadata = EncoderRecord(known.train)
         elif stage.kind is StageKind.EVALUATE:
             metadata, metrics = _evaluate(folder, plan, stage, labels, known.classes)
         record = Record(
             key=key,
-            stage=describe(stage),
-            label=stage.label,
+            stage=replace(stage, given={}),
             metadata=metadata,
             metrics=metrics,
             files=hash_files(folder),
@@ -192,7 +199,7 @@ def fill(store: Store, benchmark: Benchmark, plan: Plan) -> None:
             peak_mem_gib=0.5,
             finished="2026-01-01T00:00:00+00:00",
         )
-        text = json.dumps(record.as_json(), indent=1) + "\n"
+        text = json.dumps(record.to_json(), indent=1) + "\n"
         (store.root / "records" / f"{key}.json").write_text(text, encoding="utf-8")
 
 
@@ -211,7 +218,7 @@ _PROVENANCE: Mapping[str, Any] = {
 
 def _evaluate(
     folder: Path, plan: Plan, stage: Stage, labels: np.ndarray, classes: tuple[str, ...]
-) -> tuple[dict[str, Any], dict[str, float]]:
+) -> tuple[EvaluationRecord, dict[str, float]]:
     """Write what an evaluation leaves; its predictions are right for most images."""
     target = 7 if "triggered" in stage.inputs else None
     rng = np.random.default_rng(derive(stage.seed or 0, "synthetic", stage.key))
@@ -240,13 +247,7 @@ def _evaluate(
     )
     (folder / "classes.csv").write_text(text, encoding="utf-8")
     metrics = score(labels, found["clean"], found.get("triggered"), target, len(classes))
-    metadata = {
-        "target": target,
-        "images": len(labels),
-        "asr_denominator": "other-classes",
-        "metrics_version": METRICS_VERSION,
-    }
-    return metadata, metrics
+    return EvaluationRecord(target, len(labels)), metrics
 
 
 def _poison(plan: Plan, stage: Stage) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from backbench.benchmark.config import Benchmark
 from backbench.benchmark.planning import make_plan
 from backbench.metrics import score
 from backbench.model import Plan, Stage, StageKind
+from backbench.store.metadata import DatasetRecord, EvaluationRecord
 from backbench.store.predictions import PREDICTIONS, load_predictions, write_predictions
-from backbench.store.records import Record, describe
 from backbench.store.store import Store
+from tests.factories import METADATA, record
 
 #: Gives, of a label's evaluation and its labels, the predictions on clean and on triggered images.
 Predict = Callable[[Stage, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -37,11 +39,11 @@ def predicted_store(root: Path, benchmark: Benchmark, predict: Predict, per_clas
     classes = len(next(iter(benchmark.metadata.values())).classes)
     labels = np.arange(classes * per_class) // per_class
     for key, stage in plan.stages.items():
-        metadata: dict[str, object] = {}
+        metadata = METADATA[stage.kind]
         metrics: dict[str, float] = {}
         if stage.kind is StageKind.DATASET:
             (known,) = benchmark.metadata.values()
-            metadata = {"dataset": {"classes": list(known.classes)}}
+            metadata = DatasetRecord(known)
         elif stage.kind is StageKind.EVALUATE:
             clean, triggered = predict(stage, labels)
             shown = {"clean_predictions": clean.astype(np.int32), "labels": labels}
@@ -52,20 +54,10 @@ def predicted_store(root: Path, benchmark: Benchmark, predict: Predict, per_clas
             write_predictions(store.artifact(key) / PREDICTIONS, shown)
             target = TARGET if attacked else None
             metrics = score(labels, clean, triggered if attacked else None, target, classes)
-            metadata = {"target": target, "asr_denominator": "other-classes"}
-            metadata |= {name: stage.given[name] for name in ("protocol",) if name in stage.given}
-        record = Record(
-            key=key,
-            stage=describe(stage),
-            label=stage.label,
-            metadata=metadata,
-            metrics=metrics,
-            wall_s=0,
-            cpu_s=0,
-            peak_mem_gib=0,
-            finished="",
-        )
+            card = stage.given.get("protocol", {})
+            metadata = EvaluationRecord(target, len(labels), protocol=card)
+        made = record(key, replace(stage, given={}), metadata=metadata, metrics=metrics)
         # not published: that would wait for the disk, many times
-        text = json.dumps(record.as_json())
+        text = json.dumps(made.to_json())
         (root / "records" / f"{key}.json").write_text(text, encoding="utf-8")
     return plan

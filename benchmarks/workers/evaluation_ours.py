@@ -13,6 +13,7 @@ import torch
 
 from backbench.stages import classifiers as heads
 from backbench.stages import features
+from backbench.store.metadata import DatasetRecord
 from benchmarks.worker import serve
 from benchmarks.world import World, open_world
 
@@ -40,9 +41,9 @@ def evaluate(world: World, evaluator: str, encoder: int = 0) -> dict[str, Any]:
         world.run(stage)
         dataset = world.store.record(stage.inputs["dataset"])
         assert dataset is not None
-        metadata = dataset.metadata["dataset"]
+        metadata = dataset.of(DatasetRecord).dataset
         file = world.store.artifact(stage.key) / features.FILE
-        return {"units": metadata["train"] + metadata["val"], "file": str(file)}
+        return {"units": metadata.train + metadata.val, "file": str(file)}
     *before, last = world.evaluation(encoder, evaluator)
     for stage in before:
         world.run(stage)

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -23,10 +24,10 @@ from backbench.benchmark.config import Benchmark, load_benchmark
 from backbench.benchmark.planning import make_plan
 from backbench.data.fingerprint import FileHashes
 from backbench.model import Plan, Stage, StageKind
-from backbench.plugin import DatasetMetadata
 from backbench.plugin.registry import load_registry
 from backbench.stages.task import Task
-from backbench.store.records import Record, describe
+from backbench.store.metadata import DatasetRecord, EncoderRecord, Metadata
+from backbench.store.records import Record
 from backbench.store.store import Store
 from backbench.store.tensors import TensorFile
 
@@ -146,9 +147,9 @@ def prepare(size: int, folder: Path) -> None:
         ) as tensors:
             tensors.write("labels", labels)
     (artifact / "index.json").write_text(json.dumps(index), encoding="utf-8")
-    _record(store, key, stage, {"dataset": _json(metadata)})
+    _record(store, key, stage, DatasetRecord(metadata))
     key, stage = _stage(plan, StageKind.PRETRAIN)
-    _record(store, key, stage, {})
+    _record(store, key, stage, EncoderRecord(metadata.train))
 
 
 def prepare_files(size: int, folder: Path) -> None:
@@ -169,28 +170,17 @@ def prepare_files(size: int, folder: Path) -> None:
     Store(folder / "store").prepare()
 
 
-def _json(metadata: DatasetMetadata) -> dict[str, Any]:
-    return {
-        "classes": metadata.classes,
-        "train": metadata.train,
-        "val": metadata.val,
-        "size": metadata.size,
-        "train_per_class": metadata.train_per_class,
-    }
-
-
-def _record(store: Store, key: str, stage: Stage, metadata: dict[str, Any]) -> None:
+def _record(store: Store, key: str, stage: Stage, metadata: Metadata) -> None:
     record = Record(
         key=key,
-        stage=describe(stage),
-        label=stage.label,
+        stage=replace(stage, given={}),
         metadata=metadata,
         wall_s=0,
         cpu_s=0,
         peak_mem_gib=0,
         finished="",
     )
-    text = json.dumps(record.as_json())
+    text = json.dumps(record.to_json())
     (store.root / "records" / f"{key}.json").write_text(text, encoding="utf-8")
 
 

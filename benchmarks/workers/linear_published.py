@@ -66,7 +66,7 @@ def target_of(folder: Path) -> int:
     poison = next(one for one in world.plan.stages.values() if one.label.startswith("poison"))
     record = world.store.record(poison.key)
     assert record is not None, (ATTACK, TARGET)
-    return int(record.metadata["target"])
+    return int(record.metadata.target)
 
 
 def main() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 #: Version of the recipe by which keys are made. Raising it invalidates every store.
 KEY_SCHEMA = 2
@@ -32,6 +32,42 @@ class StageKind(StrEnum):
     EVALUATE = "evaluate"
 
 
+class Axis(StrEnum):
+    """The axes of the matrix, in the order in which a row's names stand; ``seed`` is apart.
+
+    Attributes:
+        plural: Name of its tables of instances, and of its entry in the matrix: ``attacks``.
+        kind: The kind of plugin that its instances are of: ``ssl-method`` of ``method``.
+        optional: Whether ``none`` is a value: do nothing.
+    """
+
+    plural: str
+    kind: str
+    optional: bool
+
+    def __new__(cls, singular: str, kind: str, optional: bool = False) -> Self:  # noqa: FBT001, FBT002
+        """Make a member, whose value is its name in a cell."""
+        made = str.__new__(cls, singular)
+        made._value_ = singular
+        made.plural, made.kind, made.optional = f"{singular}s", kind, optional
+        return made
+
+    DATASET = "dataset", "dataset"
+    METHOD = "method", "ssl-method"
+    ATTACK = "attack", "attack", True
+    DEFENSE = "defense", "defense", True
+    EVALUATOR = "evaluator", "evaluator"
+
+    @classmethod
+    def of_plural(cls, name: str) -> Axis:
+        """Return the axis of a table of instances.
+
+        Raises:
+            KeyError: If there is no such axis.
+        """
+        return {axis.plural: axis for axis in cls}[name]
+
+
 @dataclass(frozen=True, slots=True)
 class PluginUse:
     """A plugin and the options it is used with, as they enter a key.
@@ -51,6 +87,18 @@ class PluginUse:
     revision: int
     options: Mapping[str, Any]
     identity: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values; ``identity`` is left out where it is all options."""
+        values = asdict(self)
+        if self.identity == self.options:
+            del values["identity"]
+        return values
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> PluginUse:
+        """Read what :meth:`to_json` returned."""
+        return cls(**{"identity": values["options"], **values})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +130,36 @@ class Stage:
     def key(self) -> str:
         """Hash of everything that the result depends on: 32 hexadecimal digits."""
         return stage_key(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values; label and given options are left out where they are empty."""
+        values: dict[str, Any] = {
+            "kind": self.kind.value,
+            "label": self.label,
+            "plugin": self.plugin and self.plugin.to_json(),
+            "seed": self.seed,
+            "inputs": dict(self.inputs),
+            "content": self.content,
+            "given": {role: dict(options) for role, options in self.given.items()},
+        }
+        return {name: value for name, value in values.items() if value or name not in _UNKEYED}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Stage:
+        """Read what :meth:`to_json` returned.
+
+        Raises:
+            KeyError: If a field is missing.
+            TypeError: If there is one too many.
+            ValueError: If there is no such kind of stage.
+        """
+        use = values["plugin"]
+        fields = {"kind": StageKind(values["kind"]), "plugin": use and PluginUse.from_json(use)}
+        return cls(**{**values, **fields})
+
+
+#: Fields of a stage that are not in its key.
+_UNKEYED = ("label", "given")
 
 
 def stage_key(stage: Stage) -> str:
@@ -169,3 +247,28 @@ class Plan:
     stages: Mapping[str, Stage]
     cells: tuple[Cell, ...]
     protocol: str = ""
+
+    def ancestors(self, key: str) -> tuple[str, ...]:
+        """Return the stages that lead to a stage, and last that stage itself.
+
+        Args:
+            key: The stage's key.
+
+        Returns:
+            Keys, each once, and each after those that it reads.
+
+        Raises:
+            KeyError: If a stage is read that is not in the plan.
+        """
+        found: dict[str, None] = {}
+        opened: set[str] = set()
+        waiting = [key]
+        while waiting:
+            last = waiting[-1]
+            if last in opened:
+                found[waiting.pop()] = None
+                continue
+            opened.add(last)
+            read = self.stages[last].inputs.values()
+            waiting += [one for one in read if one not in opened]
+        return tuple(found)

@@ -675,7 +675,7 @@ def test_the_record_says_what_was_chosen(world, monkeypatch):
     info = world.registry.find("evaluator", "linear").info
     monkeypatch.setattr(Task, "plugin", lambda _: (Linear, options, info))
     record = world.run(replace(stage, seed=17))
-    assert record.metadata["selection"]["penalty"] in options.penalty
-    assert set(record.metadata["selection"]["accuracy"]) == {"0.0001", "0.01"}
+    assert record.metadata.selection["penalty"] in options.penalty
+    assert set(record.metadata.selection["accuracy"]) == {"0.0001", "0.01"}
     monkeypatch.undo()
     assert "selection" not in world.again(stage).metadata

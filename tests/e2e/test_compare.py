@@ -10,10 +10,11 @@ import pytest
 
 from backbench.cli.common import load, plan_of
 from backbench.metrics import score
+from backbench.store.metadata import EvaluationRecord
 from backbench.store.predictions import write_predictions
-from backbench.store.records import Record, describe
 from backbench.store.store import Store
 from tests.conftest import Bench, tiny
+from tests.factories import record
 
 LABELS = np.arange(200) % 4
 
@@ -39,18 +40,13 @@ def finish(file: Path, root: Path, rates: dict[str, float]) -> None:
         target = 0 if triggered is not None else None
         with store.writing(key) as folder:
             write_predictions(folder / "predictions.npz", tensors)
-            record = Record(
-                key=key,
-                stage=describe(stage),
-                label=stage.label,
-                metadata={"target": target, "images": 200, "asr_denominator": "other-classes"},
+            made = record(
+                key,
+                stage,
+                metadata=EvaluationRecord(target, 200),
                 metrics=score(LABELS, clean, triggered, target, 4),
-                wall_s=0,
-                cpu_s=0,
-                peak_mem_gib=0,
-                finished="",
             )
-            store.publish(folder, record)
+            store.publish(folder, made)
 
 
 @pytest.fixture(scope="module")

@@ -87,14 +87,14 @@ def test_metrics_follow_from_stored_predictions(finished: Path) -> None:
     for key in store.done():
         record = store.record(key)
         assert record is not None
-        if record.stage["kind"] != "evaluate":
+        if record.stage.kind != "evaluate":
             continue
         found = stored(store.artifact(key))
         again = score(
             found["labels"],
             found["clean_predictions"],
             found.get("triggered_predictions"),
-            record.metadata["target"],
+            record.metadata.target,
             4,
         )
         assert again == record.metrics
@@ -112,10 +112,10 @@ def test_the_manifest_tells_what_was_changed(finished: Path) -> None:
     key = next(key for key in store.done() if (store.artifact(key) / "train.jsonl").is_file())
     record = store.record(key)
     assert record is not None
-    assert record.metadata["target_name"] == class_names(4)[0]
-    assert record.metadata["poisons"] == 24
+    assert record.metadata.target_name == class_names(4)[0]
+    assert record.metadata.poisons == 24
     marks = list(read_manifest(store.artifact(key) / "train.jsonl"))
-    clean = load_file(store.artifact(record.stage["inputs"]["dataset"]) / "train.safetensors")
+    clean = load_file(store.artifact(record.stage.inputs["dataset"]) / "train.safetensors")
     changed = load_file(store.artifact(key) / "images.safetensors")
     assert changed["indices"].tolist() == [mark.index for mark in marks]
     for mark, after in zip(marks, changed["pixels"], strict=True):

@@ -144,11 +144,8 @@ def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path: Path, site: Path)
     for name in ("encoder.safetensors", "encoder.json", "log.jsonl"):
         assert (found / name).read_bytes() == (expected / name).read_bytes()
     assert not checkpoint.exists()
-    resumed = {
-        name: Store(tmp_path / name).record(key).metadata.get("resumed")
-        for name in ("whole", "killed")
-    }
-    assert resumed == {"whole": None, "killed": 2}
+    resumed = {name: Store(tmp_path / name).record(key).resumed for name in ("whole", "killed")}
+    assert resumed == {"whole": 0, "killed": 2}
     assert "not used" not in Store(tmp_path / "killed").log("worker-0").read_text("utf-8")
 
 
@@ -173,6 +170,6 @@ def test_two_devices_give_the_same_encoder_under_the_same_key(tmp_path: Path) ->
     for devices, store in stores.items():
         record = store.record(key)
         assert record is not None
-        assert record.metadata["arithmetic"]["devices"] == devices
-        assert record.metadata["arithmetic"]["precision"] == "fp32"
+        assert record.metadata.arithmetic["devices"] == devices
+        assert record.metadata.arithmetic["precision"] == "fp32"
         assert not list((store.root / "tmp").iterdir())

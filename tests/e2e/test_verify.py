@@ -68,7 +68,7 @@ def key_of(store: Path, start: str) -> str:
     """Return the key of the one stage whose label starts so."""
     found = []
     for path in (store / "records").glob("*.json"):
-        label = json.loads(path.read_text(encoding="utf-8"))["label"]
+        label = json.loads(path.read_text(encoding="utf-8"))["stage"]["label"]
         found += [path.stem] * label.startswith(start)
     (key,) = found
     return key

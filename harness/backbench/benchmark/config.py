@@ -17,7 +17,6 @@ from backbench.benchmark.file import (
     MAY_BE_NONE,
     BenchmarkFile,
     Claim,
-    Profile,
     pydantic_problems,
 )
 from backbench.benchmark.instances import (
@@ -138,21 +137,12 @@ def benchmark_from(
     instances, broken = validate_instances(content, context)
     _check_references(content, instances, broken, context)
     lost = "profiles" in tables and not content.profiles  # at problem, and said
-    chosen = None if lost else _profile(content, profile, problems)
     if not lost:
-        _check_profiles(content, problems)
+        _check_profiles(content, profile, problems)
     problems += claim_problems(
         content, registry.names(MetricInfo.kind), matrix_is_right=not problems
     )
-    cells = tuple(
-        dict.fromkeys(
-            cell
-            for matrix in content.matrix
-            if every or matrix.profiles is None or profile in matrix.profiles
-            for cell in matrix.cells(content.benchmark.seeds)
-            if chosen is None or chosen.holds(cell)
-        )
-    )
+    cells = content.cells(profile, every=every)
     if not cells and not problems:
         problems.append(
             Problem("matrix", "no cell is left: exclude less, or choose another profile")
@@ -250,7 +240,10 @@ def _check_references(
                 context.problems.append(Problem(f"{path}.{axis}", message))
 
 
-def _check_profiles(content: BenchmarkFile, problems: list[Problem]) -> None:
+def _check_profiles(content: BenchmarkFile, profile: str | None, problems: list[Problem]) -> None:
+    if profile is not None and profile not in content.profiles:
+        hint = suggestion(profile, content.profiles) or " (there are none)"
+        problems.append(Problem("profiles", f"no profile is called {profile!r}{hint}"))
     for index, matrix in enumerate(content.matrix):
         for name in matrix.profiles or ():
             if name not in content.profiles:
@@ -258,16 +251,6 @@ def _check_profiles(content: BenchmarkFile, problems: list[Problem]) -> None:
                 problems.append(
                     Problem(f"matrix.{index}.profiles", f"no profile is called {name!r}{hint}")
                 )
-
-
-def _profile(content: BenchmarkFile, name: str | None, problems: list[Problem]) -> Profile | None:
-    if name is None:
-        return None
-    if name not in content.profiles:
-        hint = suggestion(name, content.profiles) or " (there are none)"
-        problems.append(Problem("profiles", f"no profile is called {name!r}{hint}"))
-        return None
-    return content.profiles[name]
 
 
 def _datasets(

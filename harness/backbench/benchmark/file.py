@@ -158,6 +158,24 @@ class BenchmarkFile(_Table):
     profiles: dict[str, Profile] = Field(default_factory=dict)
     claims: tuple[Claim, ...] = Field((), description="findings: backbench claims")
 
+    def cells(self, profile: str | None = None, *, every: bool = False) -> tuple[CellName, ...]:
+        """Return the cells that a profile selects, in the matrix's order, each once.
+
+        Args:
+            profile: Name of one of the profiles; the whole matrix if ``None``.
+            every: Count the matrices that belong to profiles as well.
+        """
+        chosen = None if profile is None else self.profiles.get(profile)
+        return tuple(
+            dict.fromkeys(
+                cell
+                for matrix in self.matrix
+                if every or matrix.profiles is None or profile in matrix.profiles
+                for cell in matrix.cells(self.benchmark.seeds)
+                if chosen is None or chosen.holds(cell)
+            )
+        )
+
 
 #: The axis of the matrix, and the table of instances, of each kind of plugin.
 AXES: dict[str, str] = {

@@ -89,11 +89,11 @@ _Needs = list[tuple[frozenset[str], frozenset[str]]]
 
 def _needs(plan: Plan) -> _Needs:
     """Return, for each cell, the stages that lead to it, and those that lead to its control."""
-    above: dict[str, frozenset[str]] = {}
-    for key, stage in plan.stages.items():  # each stands after those that it reads
-        above[key] = frozenset((key,)).union(*(above[one] for one in stage.inputs.values()))
     return [
-        (above[cell.evaluation], above[cell.control] if cell.control else frozenset())
+        (
+            frozenset(plan.ancestors(cell.evaluation)),
+            frozenset(plan.ancestors(cell.control) if cell.control else ()),
+        )
         for cell in plan.cells
     ]
 

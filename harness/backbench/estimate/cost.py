@@ -288,19 +288,17 @@ class _Counter:
             self.disk[key] = _ENCODERS, size.weights
 
     def _dataset(self, stage: Stage) -> DatasetMetadata:
-        return next(self._metadata[key] for key in self._above(stage) if key in self._metadata)
+        return next(self._metadata[key] for key in self._before(stage) if key in self._metadata)
 
     def _backbone(self, stage: Stage) -> BackboneOptions:
-        kinds = ((key, self._plan.stages[key].kind) for key in self._above(stage))
+        kinds = ((key, self._plan.stages[key].kind) for key in self._before(stage))
         key = next(key for key, kind in kinds if kind == StageKind.PRETRAIN)
         return self.trainings[key].backbone
 
-    def _above(self, stage: Stage) -> Iterator[str]:
-        """Yield the stages that lead to one, the nearest first."""
+    def _before(self, stage: Stage) -> Iterator[str]:
+        """Yield the stages that lead to a stage, those that run last first."""
         for key in stage.inputs.values():
-            yield key
-        for key in stage.inputs.values():
-            yield from self._above(self._plan.stages[key])
+            yield from reversed(self._plan.ancestors(key))
 
     def _options(self, stage: Stage) -> tuple[Any, Any]:
         """Return a stage's options and its plugin's record; those of one use are read once."""

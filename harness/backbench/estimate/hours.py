@@ -158,7 +158,7 @@ def _seen(costs: Costs, store: Store, done: Collection[str], device: str) -> dic
 def _made_here(record: Record, device: str) -> bool:
     made = record.provenance
     here = made.get("device") == device and made.get("processor") == provenance.processor()
-    whole = "resumed" not in record.metadata  # or the seconds are those of the last epochs alone
+    whole = not record.resumed  # or the seconds are those of the last epochs alone
     return here and whole and record.wall_s > 0
 
 

@@ -21,7 +21,6 @@ from backbench.execution.serial import run_guarded
 from backbench.model import Stage
 from backbench.plugin.executor import Finished, Progressed, Signal
 from backbench.plugin.registry import load_registry
-from backbench.stages.task import stage_as_json, stage_from_json
 from backbench.store.store import Store
 from backbench.training.devices import Device
 
@@ -31,14 +30,14 @@ Order = tuple[Stage, tuple[Device, ...]]
 
 def encode_order(stage: Stage, others: Sequence[Device] = ()) -> str:
     """Return a stage, and where its further processes may run, as a line of JSON."""
-    return json.dumps({"stage": stage_as_json(stage), "others": others}) + "\n"
+    return json.dumps({"stage": stage.to_json(), "others": others}) + "\n"
 
 
 def decode_order(line: str) -> Order:
     """Read what :func:`encode_order` gave."""
     fields: dict[str, Any] = json.loads(line)
     others = (Device(device, tuple(cores)) for device, cores in fields["others"])
-    return stage_from_json(fields["stage"]), tuple(others)
+    return Stage.from_json(fields["stage"]), tuple(others)
 
 
 def encode_signal(signal: Signal) -> str:

@@ -293,25 +293,6 @@ class Poison(Mapping[int, Pixels]):
         return fitted_pixels(recode(self._attack, stamped), self._fit)
 
 
-def rates(
-    target: int | None, chosen: NDArray[np.int64], labels: NDArray[np.int64]
-) -> dict[str, float | int | None]:
-    """Return the poison rate under each of its usual meanings.
-
-    Args:
-        target: Class index; ``None`` for an untargeted attack.
-        chosen: Indices of the poisoned training images, (M,).
-        labels: Class index of every training image, (N,).
-    """
-    of_target = int((labels[chosen] == target).sum())
-    in_target = int((labels == target).sum())
-    return {
-        "poisons": len(chosen),
-        "rate_of_dataset": len(chosen) / len(labels),
-        "rate_of_target_class": of_target / in_target if in_target else None,
-    }
-
-
 class TriggeredImages(ImageSet):
     """A split of which every image carries the trigger, stamped when it is asked for.
 

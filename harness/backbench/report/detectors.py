@@ -20,6 +20,7 @@ from backbench.report.grid import Grid, Number, print_grid
 from backbench.report.numbers import INTERVAL_NOTE, interval, spread, whole
 from backbench.results.leaderboard import Leaderboard, Row
 from backbench.results.statistics import Bounds, Summary, summarize
+from backbench.store.metadata import RepairRecord, SanitizeRecord
 from backbench.store.records import Record
 
 #: What names a line of the table of detection.
@@ -133,8 +134,8 @@ def _numbers(
         return None
     numbers = {**acts.metrics, "cost/seconds": acts.wall_s, "cost/cpu_seconds": acts.cpu_s}
     numbers["cost/peak_gib"] = acts.peak_mem_gib
-    if "clean_fraction" in acts.metadata:
-        numbers["cost/clean_fraction"] = float(acts.metadata["clean_fraction"])
+    if isinstance(acts.metadata, SanitizeRecord | RepairRecord):
+        numbers["cost/clean_fraction"] = acts.metadata.clean_fraction
     trained = [one for kind, one in path if kind is StageKind.PRETRAIN]
     if len(trained) > 1 and trained[-1] is not None:
         numbers["cost/retraining_seconds"] = trained[-1].wall_s

@@ -15,7 +15,7 @@ from backbench.metrics import of_head
 from backbench.model import NONE, Plan, PluginUse, Stage, StageKind
 from backbench.plugin.registry import Registry
 from backbench.results.leaderboard import FIELDS, Leaderboard, Row
-from backbench.store.flags import raised_in
+from backbench.store.metadata import EncoderRecord, EvaluationRecord, RepairRecord
 from backbench.store.records import Record
 from backbench.store.store import Store
 
@@ -90,7 +90,7 @@ def explain(
         yield from teller.path(cell.path, head)
         if cell.control is not None:
             yield "  its control: the same trigger, shown to an encoder trained on clean data"
-            yield from teller.path(_leading_to(plan, cell.control), head)
+            yield from teller.path(plan.ancestors(cell.control), head)
 
 
 def _lines_of(file: Path, names: Mapping[str, str], profile: str | None) -> Iterator[str]:
@@ -193,22 +193,23 @@ class _Teller:
             f"{made['threads'] or 'not known'}{said_by}"
         )
         yield from _said("made of what these gave", made.get("plugins"))
-        if record.stage["kind"] != StageKind.DATASET:  # whose own content has been told
+        if record.stage.kind is not StageKind.DATASET:  # whose own content has been told
             yield from _said("data fingerprint", made.get("data"))
-        if "arithmetic" in record.metadata:
-            metadata = record.metadata["arithmetic"].items()
-            yield "arithmetic: " + ", ".join(f"{name} {value}" for name, value in metadata)
+        said = record.metadata
+        if isinstance(said, EncoderRecord | RepairRecord):
+            yield from _said("arithmetic", said.arithmetic)
         yield (
             f"{record.wall_s:.1f} s, of the processor {record.cpu_s:.1f} s; at most "
             f"{record.peak_mem_gib:.2f} GiB{_peak_of(made)}; finished {record.finished}"
         )
-        yield from _said("selected on training images", record.metadata.get("selection"))
-        yield from _said("protocol", record.metadata.get("protocol"))
+        if isinstance(said, EvaluationRecord):
+            yield from _said("selected on training images", said.selection)
+            yield from _said("protocol", said.protocol)
 
     def _gave(self, record: Record | None, head: str) -> Iterator[str]:
         if record is None:
             return
-        for flag in raised_in(record):
+        for flag in record.flags:
             if flag.stage == record.label:  # others are told at the stage that they are of
                 yield f"flagged: {flag.name}: {flag.sentence}"
         if not record.metrics:
@@ -259,12 +260,3 @@ def _unlike(options: Mapping[str, Any], defaults: Mapping[str, Any], path: str) 
             yield from _unlike(value, usual, f"{path}{name}.")
         elif value != usual:
             yield f"{path}{name} = {value!r}"
-
-
-def _leading_to(plan: Plan, key: str) -> list[str]:
-    """Return the stages that lead to one, in an order in which they can run."""
-    found = {key}
-    for one, stage in reversed(list(plan.stages.items())):
-        if one in found:
-            found |= set(stage.inputs.values())
-    return [one for one in plan.stages if one in found]

@@ -25,7 +25,8 @@ from backbench.results.statistics import (
     sample_of,
     summarize_all,
 )
-from backbench.store.flags import Raised, raised_in
+from backbench.store.flags import Raised
+from backbench.store.metadata import EvaluationRecord
 from backbench.store.records import Record
 
 #: The columns that every leaderboard has.
@@ -201,7 +202,7 @@ def _heads(cells: Sequence[Cell], record_of: Callable[[str], Record | None]) -> 
     """Return the heads of the cells' evaluator, as the first record has them; none without one."""
     records = filter(None, (record_of(cell.evaluation) for cell in cells))
     first = next(records, None)
-    return tuple(first.metadata.get("heads") or ("",)) if first is not None else ()
+    return (first.of(EvaluationRecord).heads or ("",)) if first is not None else ()
 
 
 def _heads_by_evaluator(
@@ -239,13 +240,13 @@ def _row(
             continue
         seed = cell.name.seed
         seeds.append(seed)
-        flags += raised_in(record)
-        outdated = outdated or record.metadata.get("outdated", "")
+        flags += record.flags
+        outdated = outdated or record.outdated
         own = of_head(record.metrics, head)
         values.add(seed, own, outcomes_of(cell.evaluation, head))
         control = record_of(cell.control) if cell.control else None
         if cell.control and control is not None:
-            flags += raised_in(control)
+            flags += control.flags
             found = of_head(control.metrics, head).items()
             beside = {metric: value for metric, value in found if metric in own}
             controls.add(seed, beside, outcomes_of(cell.control, head))

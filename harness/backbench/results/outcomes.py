@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from backbench.metrics import Denominator, Ints
 from backbench.results.statistics import Outcome
+from backbench.store.metadata import EvaluationRecord
 from backbench.store.predictions import file_of, read_predictions
 from backbench.store.records import Record
 from backbench.store.store import Store
@@ -137,13 +138,13 @@ def reader(
         if record is None or file is None:
             return {}
         labels, clean, triggered = read_predictions(file, head)
-        target = record.metadata.get("target")
+        target = record.of(EvaluationRecord).target
         return _outcomes(
             images_of(labels, target),
             clean,
             triggered,
             target,
-            record.metadata.get("asr_denominator", "other-classes"),
+            record.of(EvaluationRecord).asr_denominator,
         )
 
     return read

@@ -8,17 +8,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any
 
 from backbench.benchmark.protocols import Protocol, find_protocol, free_options
 from backbench.errors import StoreError, UsageError
 from backbench.metrics import METRICS_VERSION
-from backbench.model import Plan, StageKind
-from backbench.store.records import Record, describe
+from backbench.model import Plan, Stage, StageKind, stage_identity
+from backbench.store.metadata import EvaluationRecord
+from backbench.store.records import Record
 from backbench.store.store import Store
 
-_Described = Mapping[str, Any]
-_Describe = Callable[[str], _Described | None]
+_StageOf = Callable[[str], Stage | None]
 
 #: Records that are kept at hand: those of a row are asked for again and again, and then no more.
 _AT_HAND = 256
@@ -44,16 +43,16 @@ class _Traces:
     """Traces of stages by key.
 
     Args:
-        described: Gives what a stage's record says that it is; ``None`` if there is no such stage.
+        stage_of: Gives the stage of a key; ``None`` if there is none.
         reduced: Takes away what shall not count.
     """
 
     def __init__(
         self,
-        described: _Describe,
-        reduced: Callable[[_Described], _Described] = lambda stage: stage,
+        stage_of: _StageOf,
+        reduced: Callable[[Stage], Stage] = lambda stage: stage,
     ) -> None:
-        self._described = described
+        self._stage_of = stage_of
         self._reduced = reduced
         self._found: dict[str, _Trace | None] = {}
 
@@ -64,20 +63,20 @@ class _Traces:
         return self._found[key]
 
     def _trace(self, key: str) -> _Trace | None:
-        stage = self._described(key)
+        stage = self._stage_of(key)
         if stage is None:
             return None
-        stage = self._reduced(stage)
-        plugin = dict(stage["plugin"] or {})
+        identity = stage_identity(self._reduced(stage))
+        plugin = dict(identity["plugin"] or {})
         revisions = [(plugin["name"], plugin.pop("revision"))] if plugin else []
         inputs = {}
-        for role, one in sorted(stage["inputs"].items()):
+        for role, one in sorted(identity["inputs"].items()):
             trace = self.of(one)
             if trace is None:
                 return None
             inputs[role] = trace.identity
             revisions += trace.revisions
-        text = json.dumps({**stage, "plugin": plugin, "inputs": inputs}, sort_keys=True)
+        text = json.dumps({**identity, "plugin": plugin, "inputs": inputs}, sort_keys=True)
         return _Trace(hashlib.sha256(text.encode()).hexdigest(), tuple(revisions))
 
 
@@ -109,9 +108,13 @@ class _Stamp:
         return f"protocol {self.id}, whose card has changed" if self.sha256 != other.sha256 else ""
 
 
-def _stamp(said: Mapping[str, Any]) -> _Stamp | None:
-    """Read the stamp of a stage's given values, or of a record's metadata."""
-    return _Stamp(**said["protocol"]) if "protocol" in said else None
+def _stamp(said: Mapping[str, str] | None) -> _Stamp | None:
+    """Read the stamp of a protocol card; ``None`` where there is none."""
+    return _Stamp(**said) if said else None
+
+
+def _stamp_of(record: Record) -> _Stamp | None:
+    return _stamp(record.of(EvaluationRecord).protocol)
 
 
 def _cards(*ids: str) -> Iterator[Protocol]:
@@ -121,28 +124,25 @@ def _cards(*ids: str) -> Iterator[Protocol]:
             yield find_protocol(one)
 
 
-def _without_cards(
-    described: _Describe, cards: Sequence[Protocol]
-) -> Callable[[_Described], _Described]:
+def _without_cards(stage_of: _StageOf, cards: Sequence[Protocol]) -> Callable[[Stage], Stage]:
     """Return what takes away of a stage all that cards say something of.
 
     Of an evaluation are left its seed and what it is of: encoder, dataset and poison, whether it
     reads them or their features.
     """
 
-    def reduced(stage: _Described) -> _Described:
-        plugin = stage["plugin"]
-        if stage["kind"] == StageKind.EVALUATE:
-            inputs = dict(stage["inputs"])
+    def reduced(stage: Stage) -> Stage:
+        use = stage.plugin
+        if stage.kind is StageKind.EVALUATE:
+            inputs = dict(stage.inputs)
             for role in ("clean", "triggered"):
-                features = described(inputs.pop(role)) if role in inputs else None
-                inputs |= features["inputs"] if features else {}
-            return {**stage, "plugin": None, "content": "", "inputs": inputs}
-        if not plugin or plugin["kind"] not in _AXES:
+                features = stage_of(inputs.pop(role)) if role in inputs else None
+                inputs |= features.inputs if features else {}
+            return replace(stage, plugin=None, content="", inputs=inputs)
+        if use is None or use.kind not in _AXES:
             return stage
-        axis = _AXES[plugin["kind"]]
-        options = free_options(cards, axis, plugin["name"], plugin["options"])
-        return {**stage, "plugin": {**plugin, "options": options}}
+        options = free_options(cards, _AXES[use.kind], use.name, use.identity)
+        return replace(stage, plugin=replace(use, identity=options))
 
     return reduced
 
@@ -169,7 +169,7 @@ class Outdatedness:
         self._index: _Index | None = None
         #: Gives a stage's record or ``None``, those that were asked for last without reading again.
         self.record = lru_cache(maxsize=_AT_HAND)(store.record)
-        self._planned = _Traces(self._describe)
+        self._planned = _Traces(self._plan.stages.get)
         self._cards: dict[tuple[str, str], tuple[_Traces, _Index]] = {}
 
     def current(self, key: str) -> Record | None:
@@ -198,10 +198,10 @@ class Outdatedness:
 
         Its key is another: the card has changed options.
         """
-        now = _stamp(self._plan.stages[key].given)
+        now = _stamp(self._plan.stages[key].given.get("protocol"))
         if now is None:
             return None
-        stamps = {one for record in self._evaluations() if (one := _stamp(record.metadata))}
+        stamps = {one for record in self._evaluations() if (one := _stamp_of(record))}
         stamps = {one for one in stamps if one.evaluator == now.evaluator and one.older_than(now)}
         for was in sorted(stamps, key=lambda one: int(one.id.partition("@")[2]), reverse=True):
             planned, index = self._without_cards(was, now)
@@ -217,9 +217,10 @@ class Outdatedness:
         pair = (repr(was), now.id)
         if pair not in self._cards:
             cards = list(_cards(*dict.fromkeys((was.id, now.id))))
-            made = [record for record in self._evaluations() if _stamp(record.metadata) == was]
+            made = [record for record in self._evaluations() if _stamp_of(record) == was]
             traces = _Traces(self._recorded, _without_cards(self._recorded, cards))
-            planned = _Traces(self._describe, _without_cards(self._describe, cards))
+            stage_of = self._plan.stages.get
+            planned = _Traces(stage_of, _without_cards(stage_of, cards))
             self._cards[pair] = planned, self._indexed(traces, made)
         return self._cards[pair]
 
@@ -233,7 +234,7 @@ class Outdatedness:
         needed: set[str] = set()
         for cell in cells:
             for key in filter(None, (cell.evaluation, cell.control)):
-                needed |= self._above(key)
+                needed.update(self._plan.ancestors(key))
         stages = {key: stage for key, stage in self._plan.stages.items() if key in needed}
         return replace(self._plan, stages=stages, cells=cells)
 
@@ -250,20 +251,11 @@ class Outdatedness:
 
     def _changed(self, key: str, record: Record) -> str:
         """Say what has changed since a record of the planned key was made; empty if nothing."""
-        was, now = _stamp(record.metadata), _stamp(self._plan.stages[key].given)
+        was, now = _stamp_of(record), _stamp(self._plan.stages[key].given.get("protocol"))
         ruled = was.older_than(now) if was and now else ""
         return ", ".join(filter(None, (_counted_before(record), ruled)))
 
-    def _above(self, key: str) -> set[str]:
-        inputs = self._plan.stages[key].inputs.values()
-        return {key}.union(*(self._above(one) for one in inputs))
-
-    def _describe(self, key: str) -> _Described | None:
-        """Return what a planned stage is."""
-        stage = self._plan.stages.get(key)
-        return describe(stage) if stage else None
-
-    def _recorded(self, key: str) -> _Described | None:
+    def _recorded(self, key: str) -> Stage | None:
         """Return what a stored stage is."""
         record = self._records.get(key)
         return record.stage if record else None
@@ -274,7 +266,7 @@ class Outdatedness:
 
     def _evaluations(self) -> Iterator[Record]:
         for record in self._records.values():
-            if record is not None and record.stage["kind"] == StageKind.EVALUATE:
+            if record is not None and record.stage.kind is StageKind.EVALUATE:
                 yield record
 
     def _indexed(self, traces: _Traces, records: Iterable[Record]) -> _Index:
@@ -318,9 +310,9 @@ def _pairs(one: _Trace, other: _Trace) -> Iterator[tuple[tuple[str, int], tuple[
 
 def _counted_before(record: Record) -> str:
     """Say that a record was counted by an older version of the metrics; empty if it was not."""
-    version = record.metadata.get("metrics_version", 1)
+    version = record.of(EvaluationRecord).metrics_version
     return f"metrics version {version}, now {METRICS_VERSION}" if version < METRICS_VERSION else ""
 
 
 def _marked(record: Record, reason: str) -> Record:
-    return replace(record, metadata={**record.metadata, "outdated": reason})
+    return replace(record, outdated=reason)

@@ -14,6 +14,7 @@ from backbench.plugin import Column, MetricInfo
 from backbench.plugin.registry import Registered
 from backbench.results.outcomes import outcomes
 from backbench.results.statistics import Outcome
+from backbench.store.metadata import DatasetRecord, EvaluationRecord
 from backbench.store.predictions import file_of, read_predictions
 from backbench.store.records import Record
 from backbench.store.store import Store
@@ -96,16 +97,15 @@ class Rescorer:
 
     def _metrics(self, record: Record) -> Iterator[tuple[str, float]]:
         classes = self._class_names(record)
-        target = record.metadata.get("target")
+        made = record.of(EvaluationRecord)
+        target = made.target
         if self._how.target is not None:
             if self._how.target not in classes:
                 raise StoreError(f"{record.label}: there is no class {self._how.target!r}")
             target = classes.index(self._how.target)
-        denominator = self._how.denominator or record.metadata.get(
-            "asr_denominator", "other-classes"
-        )
+        denominator = self._how.denominator or made.asr_denominator
         path = self._store.artifact(record.key) / file_of(record)
-        for head in record.metadata.get("heads", [""]):
+        for head in made.heads or ("",):
             labels, clean, triggered = read_predictions(path, head)
             found = score(labels, clean, triggered, target, len(classes), denominator=denominator)
             self._outcomes[record.key, head] = outcomes(
@@ -127,14 +127,14 @@ class Rescorer:
 
     def _class_names(self, record: Record) -> tuple[str, ...]:
         """Return the classes of the dataset that an evaluation is of."""
-        inputs = record.stage["inputs"]
+        inputs = record.stage.inputs
         if "dataset" not in inputs:  # it has read features, and they know
             features = self._store.record(inputs["clean"])
-            inputs = features.stage["inputs"] if features else {}
+            inputs = features.stage.inputs if features else {}
         key = inputs.get("dataset", "")
         if key not in self._classes:
             dataset = self._store.record(key)
             if dataset is None:
                 raise StoreError(f"{record.label}: its dataset's record is not in the store")
-            self._classes[key] = tuple(dataset.metadata["dataset"]["classes"])
+            self._classes[key] = dataset.of(DatasetRecord).dataset.classes
         return self._classes[key]

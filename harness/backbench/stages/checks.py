@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from backbench.errors import StageError
 from backbench.options.training import ViewOptions
 from backbench.plugin import Attack
-from backbench.poison.poisoning import rates, read_manifest
+from backbench.poison.poisoning import read_manifest
 from backbench.seeds import derive
 from backbench.stages.inputs import attacked_sizes, metadata_of, poisoned_images, stored_labels
 from backbench.stages.task import Task
 from backbench.store.flags import Flag
+from backbench.store.metadata import PoisonRecord
 from backbench.store.records import Record
 from backbench.views.visibility import covers_all, visibility, warning
 
@@ -87,13 +88,13 @@ def check_trigger(
     if record is None:
         raise StageError(f"the poison {poison} of the trigger is not in the store: run it again")
     problems = []
-    told = record.metadata["target"]
+    told = record.of(PoisonRecord).target
     if target != told:
         problems.append(
             f"the images with its trigger were made for target {_named(target, classes)}, and "
             f"its record says {_named(told, classes)}"
         )
-    meant = record.stage["plugin"]["options"].get("target")
+    meant = record.stage.plugin and record.stage.plugin.options.get("target")
     if meant in classes and (target is None or classes[target] != meant):
         problems.append(
             f"ASR and FP would be counted for {_named(target, classes)}, and the options of its "
@@ -140,7 +141,8 @@ def _attack(task: Task) -> Attack:
 
 def _target_problems(attack: Attack, record: Record) -> Iterator[str]:
     classes, meant = attack.metadata.classes, attack.target
-    told, name = record.metadata["target"], record.metadata["target_name"]
+    made = record.of(PoisonRecord)
+    told, name = made.target, made.target_name
     if told != meant:
         yield (
             f"its record says target {_named(told, classes)}, and the attack's options mean "
@@ -159,9 +161,11 @@ def _count_problems(
             f"train.jsonl lists {len(chosen)} poisoned images, and the attack's options announce "
             f"{announced} of {len(labels)}"
         )
-    for name, value in rates(record.metadata["target"], chosen, labels).items():
-        if record.metadata[name] != value:
-            recorded = record.metadata[name]
+    made = record.of(PoisonRecord)
+    counted = PoisonRecord.of(made.target, attack.metadata.classes, chosen, labels)
+    for name in ("poisons", "rate_of_dataset", "rate_of_target_class"):
+        recorded, value = getattr(made, name), getattr(counted, name)
+        if recorded != value:
             yield f"its record has {name} = {recorded}; by train.jsonl it is {value}"
 
 

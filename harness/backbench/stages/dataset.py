@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from backbench.images import ImageSet
 from backbench.plugin import Dataset, DatasetMetadata, Split
 from backbench.stages.inputs import INDEX, decoded_name
 from backbench.stages.task import Outcome, Task
+from backbench.store.metadata import DatasetRecord
 
 _SPLITS: tuple[Split, Split] = ("train", "val")
 
@@ -62,8 +62,8 @@ def _run(task: Task) -> Outcome:
     if isinstance(dataset, FileDataset):
         _check_content(task, dataset)
     (task.folder / INDEX).write_text(json.dumps(index) + "\n", encoding="utf-8")
-    found = {"dataset": asdict(metadata), "sizes": sizes, "decoded": decoded}
-    return Outcome(metadata={**found, "cache": getattr(options, "cache", None)})
+    cache = getattr(options, "cache", None)
+    return Outcome(DatasetRecord(metadata, sizes=sizes, decoded=decoded, cache=cache))
 
 
 def _read(task: Task, dataset: Dataset, split: Split, progress: _Progress) -> ImageSet:

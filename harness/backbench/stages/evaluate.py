@@ -40,6 +40,12 @@ from backbench.stages.classifiers import Learnt, keep, name_of, recall
 from backbench.stages.features import FILE
 from backbench.stages.inputs import clean_images, metadata_of, triggered_images
 from backbench.stages.task import Outcome, Task
+from backbench.store.metadata import (
+    DatasetRecord,
+    EvaluationRecord,
+    FeaturesRecord,
+    PoisonRecord,
+)
 from backbench.store.predictions import PREDICTIONS, write_predictions
 from backbench.store.records import Record
 
@@ -111,18 +117,15 @@ def run(task: Task) -> Outcome:
         values = score(labels, clean, triggered, shown.target, classes, denominator=denominator)
         metrics |= {at(metric, name): value for metric, value in values.items()}
     (task.folder / "classes.json").write_text(json.dumps(tables) + "\n", encoding="utf-8")
-    metadata: dict[str, Any] = {
-        "target": shown.target,
-        "images": len(labels),
-        "asr_denominator": denominator,
-        "metrics_version": METRICS_VERSION,
-    }
-    more = {
-        "heads": [name for name in predicted if name],
-        "selection": dict(learnt.selection),
-        "protocol": dict(task.stage.given.get("protocol", {})),
-    }
-    metadata |= {name: value for name, value in more.items() if value}
+    metadata = EvaluationRecord(
+        target=shown.target,
+        images=len(labels),
+        asr_denominator=denominator,
+        metrics_version=METRICS_VERSION,
+        heads=tuple(name for name in predicted if name),
+        selection=dict(learnt.selection),
+        protocol=dict(task.stage.given.get("protocol", {})),
+    )
     return Outcome(metrics=metrics, metadata=metadata)
 
 
@@ -232,14 +235,14 @@ class _Features(_Shown):
         implementation, options, _ = task.plugin()
         clean = task.record("clean")
         self.classes = _class_names(task, clean)
-        self.encoder = clean.stage["inputs"]["encoder"]
+        self.encoder = clean.stage.inputs["encoder"]
         self.evaluator = implementation(options, derive(task.seed, "evaluate"))
         self._task = task
         self.poison = self.target = None
         if task.has("triggered"):
             triggered = task.record("triggered")
-            self.poison = triggered.stage["inputs"]["poison"]
-            self.target = triggered.metadata["target"]
+            self.poison = triggered.stage.inputs["poison"]
+            self.target = triggered.of(FeaturesRecord).target
 
     def fit(self) -> None:
         """Let it learn from the features of the clean training images."""
@@ -268,10 +271,10 @@ class _Features(_Shown):
 
 def _class_names(task: Task, features: Record) -> tuple[str, ...]:
     """Return the class names of the dataset that features are of."""
-    dataset = task.store.record(features.stage["inputs"]["dataset"])
+    dataset = task.store.record(features.stage.inputs["dataset"])
     if dataset is None:
         raise StageError(f"the dataset of {features.label!r} is not in the store")
-    return tuple(dataset.metadata["dataset"]["classes"])
+    return dataset.of(DatasetRecord).dataset.classes
 
 
 class _Images(_Shown):
@@ -291,7 +294,7 @@ class _Images(_Shown):
         self.poison = task.stage.inputs.get("poison")
         if self.poison:
             check_target(task)
-        self.target = task.record("poison").metadata["target"] if self.poison else None
+        self.target = task.record("poison").of(PoisonRecord).target if self.poison else None
         self.evaluator = implementation(
             options,
             EvaluationContext(

@@ -11,6 +11,7 @@ import numpy as np
 from backbench.stages.checks import check_target
 from backbench.stages.inputs import clean_images, triggered_images
 from backbench.stages.task import Outcome, Task
+from backbench.store.metadata import DatasetRecord, FeaturesRecord, PoisonRecord
 from backbench.store.tensors import TensorFile
 
 if TYPE_CHECKING:
@@ -64,10 +65,11 @@ def run(task: Task) -> Outcome:
             task.progress(done, len(splits), {})
             for rows, found in extracted(encoder, images, device=task.device):
                 file.write(split, found, rows.start)
-    metadata = {
-        "classes": len(task.record("dataset").metadata["dataset"]["classes"]),
-        "precision": resolve_precision("auto", torch.device(task.device)),
-    }
-    if task.has("poison"):
-        metadata["target"] = task.record("poison").metadata["target"]
-    return Outcome(metadata=metadata | {"dimensions": width})
+    target = task.record("poison").of(PoisonRecord).target if task.has("poison") else None
+    metadata = FeaturesRecord(
+        classes=len(task.record("dataset").of(DatasetRecord).dataset.classes),
+        precision=resolve_precision("auto", torch.device(task.device)),
+        dimensions=width,
+        target=target,
+    )
+    return Outcome(metadata)

@@ -7,6 +7,7 @@ from backbench.external.encoder_options import ImportOptions
 from backbench.external.importing import import_encoder
 from backbench.external.reader import content_of
 from backbench.stages.task import Outcome, Task
+from backbench.store.metadata import ImportRecord
 
 
 def run(task: Task) -> Outcome:
@@ -21,11 +22,11 @@ def run(task: Task) -> Outcome:
         raise UsageError(f"{options.weights}: has changed since it was planned: run again")
     encoder, taken = import_encoder(options)
     save_encoder(task.folder, encoder)
-    metadata = {
-        "source": options.weights.name,
-        "sha256": task.stage.content,
-        "layout": options.layout,
-        "taken": len(taken.tensors),
-        "left": dict(sorted(taken.left.items())),
-    }
-    return Outcome(metadata=metadata)
+    metadata = ImportRecord(
+        source=options.weights.name,
+        sha256=task.stage.content,
+        layout=options.layout,
+        taken=len(taken.tensors),
+        left=dict(sorted(taken.left.items())),
+    )
+    return Outcome(metadata)

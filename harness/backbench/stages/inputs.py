@@ -25,6 +25,7 @@ from backbench.plugin import Attack, Dataset, DatasetMetadata, Split
 from backbench.poison.poisoning import Poison, TriggeredImages, read_manifest
 from backbench.stages.task import Task
 from backbench.store.index import Names
+from backbench.store.metadata import DatasetRecord
 
 INDEX = "index.json"
 
@@ -34,14 +35,7 @@ POISONED = "images.safetensors"
 
 def metadata_of(task: Task) -> DatasetMetadata:
     """Return the metadata of the task's dataset, as its stage found them."""
-    metadata = task.record("dataset").metadata["dataset"]
-    return DatasetMetadata(
-        classes=tuple(metadata["classes"]),
-        train=metadata["train"],
-        val=metadata["val"],
-        size=tuple(metadata["size"]) if metadata["size"] else None,
-        train_per_class=tuple(metadata["train_per_class"]),
-    )
+    return task.record("dataset").of(DatasetRecord).dataset
 
 
 def decoded_name(split: Split) -> str:
@@ -61,8 +55,7 @@ def clean_images(task: Task, split: Split) -> ImageSet:
         return _decoded(folder, split)
     images: ImageSet = _dataset(task).load(split, verify=False)
     if isinstance(images, FileImages):  # the stage has read them all, this process only a few
-        size = task.record("dataset").metadata["sizes"][split]
-        images.size = tuple(size) if size else None
+        images.size = task.record("dataset").of(DatasetRecord).sizes[split]
     return images
 
 
@@ -86,7 +79,7 @@ def attacked_images(task: Task) -> tuple[ImageSet, Fit | None]:
     They are :func:`clean_images`, but for a dataset that keeps its images smaller than they
     are: an attacker puts the trigger on the file, before anybody makes it smaller.
     """
-    if isinstance(task.record("dataset").metadata.get("cache"), int):  # a length, not a word
+    if isinstance(task.record("dataset").of(DatasetRecord).cache, int):  # a length, not a word
         dataset = _dataset(task)
         if isinstance(dataset, FileDataset) and dataset.fit("train") != dataset.square("train"):
             return dataset.originals(), dataset.fit("train")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from backbench.data.packed import ImageWriter
 from backbench.plugin import Attack
-from backbench.poison.poisoning import rates, stamp
+from backbench.poison.poisoning import stamp
 from backbench.stages.inputs import POISONED, clean_images, metadata_of, poison_of
 from backbench.stages.task import Outcome, Task
+from backbench.store.metadata import PoisonRecord
 
 #: Images between two reports of progress.
 _EVERY = 500
@@ -48,11 +49,4 @@ def run(task: Task) -> Outcome:
             manifest.write(stamp(attack, val, index, "val", task.seed)[1].line())
             if index % _EVERY == 0:
                 task.progress(len(chosen) + index, total, {})
-    target = attack.target
-    found = {
-        "target": target,
-        "target_name": None if target is None else metadata.classes[target],
-        **rates(target, chosen, train.labels),
-        "classes": len(metadata.classes),
-    }
-    return Outcome(metadata=found)
+    return Outcome(PoisonRecord.of(attack.target, metadata.classes, chosen, train.labels))

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backbench.images import ImageSet, Pixels
+from backbench.model import Stage
 from backbench.plugin import Attack
 from backbench.plugin.registry import load_registry
 from backbench.seeds import derive
 from backbench.stages.checks import check_poison, visibility_flag
 from backbench.stages.inputs import metadata_of, training_images
-from backbench.stages.task import Outcome, Task, stage_as_json, stage_from_json
-from backbench.store.flags import as_metadata
+from backbench.stages.task import Outcome, Task
+from backbench.store.metadata import EncoderRecord
 from backbench.store.store import Store
 from backbench.training.sentinels import training_flags
 
@@ -37,7 +38,7 @@ def run(task: Task) -> Outcome:
     _, options, _ = task.plugin()
     if task.has("poison"):
         check_poison(task)
-    order = {"stage": stage_as_json(task.stage), "store": str(task.store.root.absolute())}
+    order = {"stage": task.stage.to_json(), "store": str(task.store.root.absolute())}
     devices = task.rank_devices(options.devices)
     with together(devices, f"{__name__}:follow", order, task.folder.parent) as ranks:
         encoder, log, images = _train(task, ranks)
@@ -50,13 +51,12 @@ def run(task: Task) -> Outcome:
         *(visibility_flag(task, getattr(options, "views", None)) if task.has("poison") else ()),
         *training_flags(log, asked),
     ]
-    metadata = {
-        "images": len(images),
-        "last": log[-1] if log else {},
-        "arithmetic": arithmetic(options, device).metadata(device, encoder, len(devices)),
-        **as_metadata(flags),
-    }
-    return Outcome(metadata=metadata)
+    metadata = EncoderRecord(
+        images=len(images),
+        last=log[-1] if log else {},
+        arithmetic=arithmetic(options, device).metadata(device, encoder, len(devices)),
+    )
+    return Outcome(metadata, flags=tuple(flags))
 
 
 def follow(ranks: Ranks, device: str, order: Mapping[str, Any]) -> None:
@@ -67,7 +67,7 @@ def follow(ranks: Ranks, device: str, order: Mapping[str, Any]) -> None:
         device: Name of its torch device.
         order: The stage and the store, as :func:`run` wrote them.
     """
-    store, stage = Store(Path(order["store"])), stage_from_json(order["stage"])
+    store, stage = Store(Path(order["store"])), Stage.from_json(order["stage"])
     task = Task(stage, store, Path(), load_registry(), device, lambda *_: None)
     _train(task, ranks)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from backbench.model import Plan, Stage, StageKind
 from backbench.stages.inputs import POISONED
+from backbench.store.metadata import DatasetRecord
 from backbench.store.records import Record
 from backbench.store.store import Store
 
@@ -32,9 +33,9 @@ def outdated(plan: Plan, store: Store) -> list[str]:
 def _lacks_images(stage: Stage, record: Record) -> bool:
     """Say whether decoded images are to be kept, as was not asked for when the stage ran."""
     wanted = stage.plugin.options.get("cache", "off") if stage.plugin else "off"
-    decoded = record.metadata.get("decoded", {})
-    lacking = not decoded or None in decoded.values()
-    return wanted != "off" and lacking and record.metadata.get("cache") != wanted
+    made = record.of(DatasetRecord)
+    lacking = not made.decoded or None in made.decoded.values()
+    return wanted != "off" and lacking and made.cache != wanted
 
 
 def _in_old_form(_stage: Stage, record: Record) -> bool:

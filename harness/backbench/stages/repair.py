@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,7 @@ from backbench.plugin import CleanImages, Defense, DefenseContext
 from backbench.seeds import derive
 from backbench.stages.inputs import clean_images
 from backbench.stages.task import Outcome, Task
+from backbench.store.metadata import RepairRecord
 
 
 def run(task: Task) -> Outcome:
@@ -29,11 +32,11 @@ def run(task: Task) -> Outcome:
     if not isinstance(repaired, Encoder):
         raise StageError(f"the defense gave a {type(repaired).__name__}, not an Encoder")
     save_encoder(task.folder, repaired)
-    metadata: dict[str, object] = {"clean_fraction": max(asked, default=0.0)}
+    found: dict[str, Any] = {}
     if isinstance(options, TrainingOptions):
         device = torch.device(task.device)
-        metadata["arithmetic"] = arithmetic(options, device).metadata(device, repaired)
-    return Outcome(metadata=metadata)
+        found = arithmetic(options, device).metadata(device, repaired)
+    return Outcome(RepairRecord(max(asked, default=0.0), found))
 
 
 def context_of(

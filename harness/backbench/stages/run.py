@@ -6,6 +6,7 @@ import importlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,8 +14,8 @@ from backbench.model import PluginUse, Stage, StageKind
 from backbench.plugin.registry import HOOKS, Registry
 from backbench.stages.task import Outcome, Progress, Task
 from backbench.store import provenance
-from backbench.store.flags import carried
-from backbench.store.records import Record, describe
+from backbench.store.flags import Raised, carried
+from backbench.store.records import Record
 from backbench.store.store import Store, hash_files
 from backbench.system.memory import PeakMemory
 from backbench.training.devices import Device
@@ -54,16 +55,16 @@ def run_stage(
 
     Returns:
         The record, as published. Its seconds are this process's; where a training was taken up
-        from a checkpoint, ``metadata.resumed`` is the number of epochs done before.
+        from a checkpoint, ``resumed`` is the number of epochs done before.
     """
     module = importlib.import_module(_MODULES[stage.kind.value])
     key = stage.key
     wall, cpu, memory = time.perf_counter(), _cpu_s(), PeakMemory(device)
-    resumed: dict[str, int] = {}
+    resumed = 0
 
     def watched(done: int, total: int, values: Mapping[str, float]) -> None:
-        if "resumed" in values:
-            resumed["resumed"] = int(values["resumed"])
+        nonlocal resumed
+        resumed = int(values.get("resumed", resumed))
         progress(done, total, values)
 
     with store.writing(key) as folder:
@@ -71,10 +72,11 @@ def run_stage(
         outcome: Outcome = module.run(task)
         record = Record(
             key=key,
-            stage=describe(stage),
-            label=stage.label,
-            metadata=carried(stage.label, {**outcome.metadata, **resumed}, _read(stage, store)),
+            stage=replace(stage, given={}),
+            metadata=outcome.metadata,
             metrics=outcome.metrics,
+            flags=carried(stage.label, outcome.flags, _inherited(stage, store)),
+            resumed=resumed,
             files=hash_files(folder),
             provenance={
                 **provenance.collect(device),
@@ -91,12 +93,12 @@ def run_stage(
     return record
 
 
-def _read(stage: Stage, store: Store) -> Iterator[Record]:
-    """Yield the records of what a stage has read."""
+def _inherited(stage: Stage, store: Store) -> Iterator[Raised]:
+    """Yield the flags of what a stage has read."""
     for key in stage.inputs.values():
         record = store.record(key)
         if record is not None:
-            yield record
+            yield from record.flags
 
 
 def _origin(use: PluginUse | None, registry: Registry) -> str | None:
@@ -120,10 +122,9 @@ def _inputs(stage: Stage, store: Store, registry: Registry) -> dict[str, Any]:
         record = store.record(key)
         if record is None:
             continue
-        use = record.stage.get("plugin")
-        if use and use["kind"] in HOOKS:
-            found = registry.find(use["kind"], use["name"])
-            plugins[role] = f"{use['name']} of {found.origin}"
+        use = record.stage.plugin
+        if use and use.kind in HOOKS:
+            plugins[role] = f"{use.name} of {registry.find(use.kind, use.name).origin}"
         data = data or _fingerprint(record, store)
     return {"plugins": plugins, "data": data}
 
@@ -133,9 +134,9 @@ def _fingerprint(record: Record, store: Store) -> str | None:
     if "data" in record.provenance:
         found: str | None = record.provenance["data"]
         return found
-    if record.stage.get("kind") == StageKind.DATASET:
-        return str(record.stage["content"])
-    above = (store.record(key) for key in record.stage.get("inputs", {}).values())
+    if record.stage.kind is StageKind.DATASET:
+        return record.stage.content
+    above = (store.record(key) for key in record.stage.inputs.values())
     return next(filter(None, (_fingerprint(one, store) for one in above if one)), None)
 
 

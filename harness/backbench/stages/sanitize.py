@@ -17,6 +17,7 @@ from backbench.results.detection import detection
 from backbench.stages.inputs import training_images
 from backbench.stages.repair import context_of
 from backbench.stages.task import Outcome, Task
+from backbench.store.metadata import SanitizeRecord
 
 #: Largest share of the training set that a defense on the data may be told to be clean: with more,
 #: what it is not told would be the poison.
@@ -51,9 +52,5 @@ def run(task: Task) -> Outcome:
     if dropped == len(images):
         raise StageError("the defense dropped every training image")
     save_file({"scores": scores}, task.folder / "scores.safetensors")
-    metadata = {
-        "images": len(images),
-        "dropped": dropped,
-        "clean_fraction": max(asked, default=0.0),
-    }
-    return Outcome(metadata=metadata, metrics=detection(scores, poisoned))
+    metadata = SanitizeRecord(len(images), dropped, max(asked, default=0.0))
+    return Outcome(metadata, metrics=detection(scores, poisoned))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from backbench.errors import StageError
-from backbench.model import PluginUse, Stage, StageKind
+from backbench.model import Stage
 from backbench.plugin import PluginInfo
 from backbench.plugin.registry import Registry
+from backbench.store.flags import Flag
+from backbench.store.metadata import Metadata
 from backbench.store.records import Record
 from backbench.store.store import Store
 from backbench.training.devices import Device, rank_devices
@@ -22,8 +24,9 @@ Progress = Callable[[int, int, Mapping[str, float]], None]
 class Outcome:
     """What a stage's record shall say besides the usual."""
 
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Metadata
     metrics: Mapping[str, float] = field(default_factory=dict)
+    flags: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,26 +92,11 @@ class Task:
 
     def plugin_of(self, role: str) -> tuple[type[Any], Any, PluginInfo]:
         """Return the same of an input, its files where this benchmark says they are."""
-        use = self.record(role).stage["plugin"]
-        options = self.stage.given.get(role, use["options"])
-        return load_plugin(self.registry, use["kind"], use["name"], options)
-
-
-def stage_as_json(stage: Stage) -> dict[str, Any]:
-    """Return a stage as JSON values."""
-    return asdict(stage)
-
-
-def stage_from_json(values: Mapping[str, Any]) -> Stage:
-    """Read what :func:`stage_as_json` gave."""
-    plugin = values["plugin"]
-    return Stage(
-        **{
-            **values,
-            "kind": StageKind(values["kind"]),
-            "plugin": PluginUse(**plugin) if plugin else None,
-        }
-    )
+        use = self.record(role).stage.plugin
+        if use is None:
+            raise StageError(f"the stage of the input {role} has no plugin")
+        options = self.stage.given.get(role, use.options)
+        return load_plugin(self.registry, use.kind, use.name, options)
 
 
 def load_plugin(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
-
-from backbench.store.records import Record
+from typing import NamedTuple
 
 
 class Flag(NamedTuple):
@@ -37,32 +35,22 @@ class Raised(NamedTuple):
         return f"{self.stage}: {self.name}: {self.sentence}"
 
 
-def as_metadata(flags: Iterable[Flag]) -> dict[str, Any]:
-    """Return what a stage says of its flags: ``flags``, or nothing where there are none."""
-    found = [flag._asdict() for flag in flags]
-    return {"flags": found} if found else {}
-
-
-def carried(label: str, metadata: Mapping[str, Any], inputs: Iterable[Record]) -> dict[str, Any]:
-    """Return the metadata of a stage's record, with the flags of what it was made of.
+def carried(label: str, own: Iterable[Flag], inherited: Iterable[Raised]) -> tuple[Raised, ...]:
+    """Return the flags of a stage's record: those of what it was made of, and its own.
 
     Args:
         label: The stage's.
-        metadata: What the stage says; ``flags`` as :func:`as_metadata` gives them.
-        inputs: Records of the stages that it has read.
+        own: Flags of the stage itself.
+        inherited: Flags in the records of the stages that it has read.
     """
-    before = (flag for record in inputs for flag in raised_in(record))
-    own = (Raised(label, one["name"], one["sentence"]) for one in metadata.get("flags", ()))
-    found = [flag._asdict() for flag in dict.fromkeys((*before, *own))]
-    return {**metadata, "flags": found} if found else dict(metadata)
+    return tuple(dict.fromkeys((*inherited, *(Raised(label, *flag) for flag in own))))
 
 
-def raised_in(record: Record) -> tuple[Raised, ...]:
-    """Return the flags in a record; what a stranger may have put there instead is none."""
-    found = record.metadata.get("flags")
+def flags_from_json(values: object) -> tuple[Raised, ...]:
+    """Read the flags of a record; anything else that a stranger may have put there is dropped."""
     return tuple(
         Raised(*(_printable(one.get(field)) for field in Raised._fields))
-        for one in (found if isinstance(found, list) else ())
+        for one in (values if isinstance(values, list) else ())
         if isinstance(one, Mapping)
     )
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
+from backbench.errors import StoreError
 from backbench.model import Stage
+from backbench.store.flags import Raised, flags_from_json
+from backbench.store.metadata import Metadata, metadata_from_json
+
+_Kind = TypeVar("_Kind", bound=Metadata)
 
 #: Version of the record's layout.
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,64 +23,86 @@ class Record:
 
     Args:
         key: The stage's key.
-        stage: Kind, plugin, options, seed, inputs and content fingerprint: what the key is of.
-        label: For people.
-        metadata: What the stage tells about its artifact: counts, shapes, the target class.
+        stage: The stage, without the options that its inputs were given.
+        metadata: What the stage reports of its artifact: counts, shapes, the target class.
         metrics: Numbers of an evaluation, by name; fractions in [0, 1].
         files: Size and SHA-256 of every file of the artifact.
         provenance: Versions, commit, device, threads, switches, content of the data: see
             docs/reference/store.md.
+        flags: What sentinels have reported of the stage, and of what it was made of.
+        resumed: Epochs that a checkpoint held when the process that finished the stage began.
         wall_s: Wall-clock seconds.
         cpu_s: CPU seconds of the worker process.
         peak_mem_gib: Highest resident memory of the worker process, during the stage or, where the
             system cannot tell (``provenance.peak_mem_of``), so far.
         finished: When, UTC, ISO 8601.
+        outdated: What has changed since the stage was done; found when it is read, never stored.
     """
 
     key: str
-    stage: Mapping[str, Any]
-    label: str
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    stage: Stage
+    metadata: Metadata
     metrics: Mapping[str, float] = field(default_factory=dict)
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    flags: tuple[Raised, ...] = ()
+    resumed: int = 0
     wall_s: float
     cpu_s: float
     peak_mem_gib: float
     finished: str
+    outdated: str = ""
 
-    def as_json(self) -> dict[str, Any]:
+    @property
+    def label(self) -> str:
+        """The stage's label, for people."""
+        return self.stage.label
+
+    def of(self, kind: type[_Kind]) -> _Kind:
+        """Return the metadata of a stage of a known kind.
+
+        Args:
+            kind: The class of its metadata.
+
+        Raises:
+            StoreError: If the record is that of another kind of stage.
+        """
+        if not isinstance(self.metadata, kind):
+            raise StoreError(f"record {self.key}: is of a {self.stage.kind} stage")
+        return self.metadata
+
+    def to_json(self) -> dict[str, Any]:
         """Return the JSON object."""
-        return {"schema": SCHEMA, **asdict(self)}
+        return {
+            "schema": SCHEMA,
+            "key": self.key,
+            "stage": self.stage.to_json(),
+            "metadata": self.metadata.to_json(),
+            "metrics": dict(self.metrics),
+            "files": {name: dict(said) for name, said in self.files.items()},
+            "provenance": dict(self.provenance),
+            "flags": [flag._asdict() for flag in self.flags],
+            "resumed": self.resumed,
+            "wall_s": self.wall_s,
+            "cpu_s": self.cpu_s,
+            "peak_mem_gib": self.peak_mem_gib,
+            "finished": self.finished,
+        }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Record:
         """Read the JSON object.
 
         Raises:
-            KeyError: If it is of another version.
-            TypeError: If a field is missing.
+            KeyError: If it is of another version, or a field is missing.
+            TypeError: If a field is missing or unknown.
+            ValueError: If there is no such kind of stage.
         """
         fields = dict(content)
         if fields.pop("schema", None) != SCHEMA:
             raise KeyError("schema")
+        stage = Stage.from_json(fields["stage"])
+        fields["stage"] = stage
+        fields["metadata"] = metadata_from_json(stage.kind, fields["metadata"])
+        fields["flags"] = flags_from_json(fields["flags"])
         return cls(**fields)
-
-
-def describe(stage: Stage) -> dict[str, Any]:
-    """Return what a stage's key is made of, with all options, for its record."""
-    use = stage.plugin
-    return {
-        "kind": stage.kind.value,
-        "plugin": use
-        and {
-            "kind": use.kind,
-            "name": use.name,
-            "distribution": use.distribution,
-            "revision": use.revision,
-            "options": dict(use.options),
-        },
-        "seed": stage.seed,
-        "inputs": dict(stage.inputs),
-        "content": stage.content,
-    }

@@ -128,7 +128,7 @@ class Store:
             raise StoreError(f"{path}: cannot be read: {error}") from error
         try:
             return Record.from_json(_parsed(path, text))
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise StoreError(f"{path}: not a record of this version ({error})") from error
 
     def forget(self, key: str) -> None:
@@ -153,7 +153,7 @@ class Store:
         A reader sees the whole of a stage or nothing: the record comes last. Where two runs made
         the same stage at the same time, the first one stays.
         """
-        text = json.dumps(record.as_json(), indent=1) + "\n"  # may fail; nothing has moved yet
+        text = json.dumps(record.to_json(), indent=1) + "\n"  # may fail; nothing has moved yet
         _finish(folder)
         final = self.artifact(record.key)
         final.parent.mkdir(parents=True, exist_ok=True)

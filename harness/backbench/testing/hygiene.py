@@ -7,7 +7,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from backbench.model import Stage, StageKind
 from backbench.plugin import DatasetMetadata, PluginInfo
 from backbench.plugin.registry import Registry
 from backbench.stages.task import Task
+from backbench.store.metadata import DatasetRecord, EncoderRecord, FeaturesRecord, Metadata
 from backbench.store.predictions import PREDICTIONS, load_predictions
 from backbench.store.records import Record
 from backbench.store.store import Store
@@ -145,7 +146,10 @@ def _run(root: Path, trial: Trial, which: int) -> Path:
         from backbench.nn import save_encoder
 
         inputs["encoder"] = ENCODER
-        save_encoder(_put(store, ENCODER), trial.encoder)
+        save_encoder(
+            _put(store, ENCODER, StageKind.PRETRAIN, EncoderRecord(trial.metadata.train)),
+            trial.encoder,
+        )
     if trial.features is not None:
         _put_features(store, trial.features, which)
         inputs = {"clean": FEATURES}
@@ -164,7 +168,12 @@ def _run(root: Path, trial: Trial, which: int) -> Path:
 
 def _put_dataset(store: Store, metadata: DatasetMetadata, which: int) -> None:
     splits = {"train": sample_images(metadata), "val": validation(metadata, which)}
-    folder = _put(store, DATASET, metadata={"dataset": asdict(metadata)})
+    folder = _put(
+        store,
+        DATASET,
+        StageKind.DATASET,
+        DatasetRecord(metadata, sizes={"train": metadata.size, "val": metadata.size}),
+    )
     index: dict[str, Any] = {"classes": metadata.classes}
     for name, images in splits.items():
         tensors: dict[str, NDArray[Any]] = {"pixels": images.pixels, "labels": images.labels}
@@ -181,20 +190,32 @@ def _put_features(store: Store, features: Features, which: int) -> None:
         val_labels = val_labels[::-1].copy()
     tensors: dict[str, NDArray[Any]] = {"train": train, "train_labels": train_labels}
     tensors |= {"val": val, "val_labels": val_labels}
-    folder = _put(store, FEATURES, stage={"inputs": {"dataset": DATASET, "encoder": ENCODER}})
+    inputs = {"dataset": DATASET, "encoder": ENCODER}
+    classes = int(train_labels.max()) + 1
+    made = FeaturesRecord(classes, precision="fp32", dimensions=train.shape[1])
+    folder = _put(store, FEATURES, StageKind.FEATURES, made, inputs)
     save_file(tensors, folder / "features.safetensors")
 
 
-def _put(store: Store, key: str, **said: Mapping[str, Any]) -> Path:
+def _put(
+    store: Store,
+    key: str,
+    kind: StageKind,
+    metadata: Metadata,
+    inputs: Mapping[str, str] | None = None,
+) -> Path:
     """Write the record of a stage, and return the folder of its artifact."""
     record = Record(
-        **{"key": key, "stage": {}, "label": "", "finished": "", **said},  # type: ignore[arg-type]
+        key=key,
+        stage=Stage(kind=kind, plugin=None, seed=None, inputs=inputs or {}),
+        metadata=metadata,
         wall_s=0,
         cpu_s=0,
         peak_mem_gib=0,
+        finished="",
     )
     path = store.root / "records" / f"{key}.json"
-    path.write_text(json.dumps(record.as_json()), encoding="utf-8")
+    path.write_text(json.dumps(record.to_json()), encoding="utf-8")
     folder = store.artifact(key)
     folder.mkdir()
     return folder

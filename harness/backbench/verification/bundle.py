@@ -30,7 +30,7 @@ from typing import Any
 
 from backbench.errors import UsageError
 from backbench.metrics import HEAD_NAME
-from backbench.model import Cell, CellName, Plan, PluginUse, Stage, StageKind, stage_identity
+from backbench.model import Cell, CellName, Plan, Stage, StageKind
 from backbench.store.predictions import PREDICTIONS, file_of
 from backbench.store.records import Record
 from backbench.verification.findings import MALFORMED
@@ -64,14 +64,14 @@ MOST_BYTES_IN_ALL = 2**33
 SMALL, MOST_COMPRESSION = 2**26, 100
 
 
-def exported(kind: str, name: str) -> bool:
+def exported(kind: StageKind, name: str) -> bool:
     """Say whether a file of a stage's artifact goes into a bundle.
 
     Args:
         kind: The kind of stage.
         name: The file's path in the artifact.
     """
-    pattern = _ARTIFACTS.get(StageKind(kind))
+    pattern = _ARTIFACTS.get(kind)
     return pattern is not None and re.fullmatch(pattern, name, re.ASCII) is not None
 
 
@@ -101,9 +101,7 @@ class Bundle:
                     f"reads {VERSION}"
                 )
             self.files: Mapping[str, Mapping[str, Any]] = dict(self.header["files"])
-            plan = self.json(PLAN)
-            self.identities: Mapping[str, Mapping[str, Any]] = dict(plan["stages"])
-            self.plan = plan_from_json(plan)
+            self.plan = plan_from_json(self.json(PLAN))
         except MALFORMED as error:
             raise UsageError(f"{path}: {HEADER} or {PLAN} cannot be read: {error}") from error
 
@@ -251,8 +249,14 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
             }
             for cell in plan.cells
         ],
-        "stages": {key: stage_identity(stage) for key, stage in plan.stages.items()},
+        "stages": {key: _published(stage).to_json() for key, stage in plan.stages.items()},
     }
+
+
+def _published(stage: Stage) -> Stage:
+    """Return what a stage's key is of; options outside the keys name places of this machine."""
+    use = stage.plugin and dataclasses.replace(stage.plugin, options=stage.plugin.identity)
+    return dataclasses.replace(stage, plugin=use, label=stage.kind.value, given={})
 
 
 def plan_from_json(content: Mapping[str, Any]) -> Plan:
@@ -265,15 +269,5 @@ def plan_from_json(content: Mapping[str, Any]) -> Plan:
         if not all(str(getattr(name, one)).isprintable() for one in _NAMES):
             raise ValueError(f"{name}: some characters cannot be printed")
         cells.append(Cell(name, tuple(cell["path"]), cell["control"]))
-    stages = {}
-    for key, said in content["stages"].items():
-        use = said["plugin"]
-        stages[key] = Stage(
-            kind=StageKind(said["kind"]),
-            plugin=use and PluginUse(**use, identity=use["options"]),
-            seed=said["seed"],
-            inputs=dict(said["inputs"]),
-            content=said["content"],
-            label=said["kind"],
-        )
+    stages = {key: _published(Stage.from_json(said)) for key, said in content["stages"].items()}
     return Plan(content["benchmark"], stages, tuple(cells), content["protocol"])

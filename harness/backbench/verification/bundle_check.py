@@ -11,7 +11,7 @@ from itertools import chain
 from pydantic import ValidationError
 
 from backbench.benchmark.file import BenchmarkFile
-from backbench.model import NONE, Cell, CellName, Plan, Stage, StageKind, identity_key
+from backbench.model import NONE, Cell, Plan, Stage, StageKind
 from backbench.store.records import Record
 from backbench.verification.bundle import ENVIRONMENT, HEADER, PLAN, TOML, Bundle, exported
 from backbench.verification.datasets import index_differences
@@ -39,9 +39,9 @@ def verify_bundle(bundle: Bundle) -> Findings:
         if name.startswith(("records/", "artifacts/")):
             key = name.split("/")[1].removesuffix(".json")
             known = name.startswith("records/") or f"records/{key}.json" in bundle.names
-            if key not in bundle.identities or not known:
+            if key not in bundle.plan.stages or not known:
                 found.look(name, iter([f"{PLAN} has no such stage, or it has no record"]))
-    for key in bundle.identities:
+    for key in bundle.plan.stages:
         if f"records/{key}.json" in bundle.names:
             found.checked += 1
             found.look(_subject(bundle, key), _stage_differences(bundle, key))
@@ -67,9 +67,9 @@ def _file_differences(bundle: Bundle) -> Iterator[str]:
 
 
 def _key_differences(bundle: Bundle) -> Iterator[str]:
-    for key, identity in bundle.identities.items():
-        if identity_key(identity) != key:
-            yield f"stage {key}: what is said of it has the key {identity_key(identity)}"
+    for key, stage in bundle.plan.stages.items():
+        if stage.key != key:
+            yield f"stage {key}: what is said of it has the key {stage.key}"
 
 
 def plan_differences(plan: Plan) -> Iterator[str]:
@@ -87,12 +87,12 @@ def plan_differences(plan: Plan) -> Iterator[str]:
             if key not in plan.stages:
                 yield f"{_who(cell)}: its stage {key} is not in the plan"
                 return
-        yield from _cell_differences(plan.stages, cell)
+        yield from _cell_differences(plan, cell)
 
 
-def _cell_differences(stages: Mapping[str, Stage], cell: Cell) -> Iterator[str]:
-    who = _who(cell)
-    path = _leading_to(stages, cell.evaluation)
+def _cell_differences(plan: Plan, cell: Cell) -> Iterator[str]:
+    who, stages = _who(cell), plan.stages
+    path = set(plan.ancestors(cell.evaluation))
     if set(cell.path) != path or stages[cell.evaluation].kind is not StageKind.EVALUATE:
         yield f"{who}: its path is not that of an evaluation"
     seeds = {stages[key].seed for key in path} - {None, cell.name.seed}
@@ -102,14 +102,15 @@ def _cell_differences(stages: Mapping[str, Stage], cell: Cell) -> Iterator[str]:
     if len(poisons) != (cell.name.attack != NONE):
         yield f"{who}: has {len(poisons)} poisons"
     if cell.control is not None:
-        yield from _control_differences(stages, cell, cell.control)
+        yield from _control_differences(plan, cell, cell.control)
     elif poisons and not _of_kind(stages, path, StageKind.IMPORT):
         yield f"{who}: has no control"
 
 
-def _control_differences(stages: Mapping[str, Stage], cell: Cell, key: str) -> Iterator[str]:
+def _control_differences(plan: Plan, cell: Cell, key: str) -> Iterator[str]:
     """Check that a control differs from its cell in nothing but what it was trained on."""
-    who, path, control = _who(cell), _leading_to(stages, cell.evaluation), _leading_to(stages, key)
+    who, stages = _who(cell), plan.stages
+    path, control = set(plan.ancestors(cell.evaluation)), set(plan.ancestors(key))
     evaluation, other = stages[cell.evaluation], stages[key]
     if (evaluation.plugin, evaluation.seed) != (other.plugin, other.seed):
         yield f"{who}: its control is judged by another evaluator"
@@ -120,17 +121,6 @@ def _control_differences(stages: Mapping[str, Stage], cell: Cell, key: str) -> I
     for kind in (StageKind.PRETRAIN, StageKind.REPAIR, StageKind.SANITIZE):
         if _plugins(stages, path, kind) != _plugins(stages, control, kind):
             yield f"{who}: its control went through another {kind}"
-
-
-def _leading_to(stages: Mapping[str, Stage], key: str) -> set[str]:
-    found: set[str] = set()
-    waiting = [key]
-    while waiting:
-        one = waiting.pop()
-        if one not in found:
-            found.add(one)
-            waiting += stages[one].inputs.values()
-    return found
 
 
 def _of_kind(stages: Mapping[str, Stage], keys: set[str], kind: StageKind) -> set[str]:
@@ -164,20 +154,12 @@ def _toml_differences(bundle: Bundle) -> Iterator[str]:
     if profile is not None and profile not in content.profiles:
         yield f"has no profile {profile!r}"
         return
-    chosen = None if profile is None else content.profiles[profile]
-    wanted: dict[CellName, None] = dict.fromkeys(
-        cell
-        for matrix in content.matrix
-        if matrix.profiles is None or profile in matrix.profiles
-        for cell in matrix.cells(header.seeds)
-        if chosen is None or chosen.holds(cell)
-    )
-    if list(wanted) != [cell.name for cell in plan.cells]:
+    if content.cells(profile) != tuple(cell.name for cell in plan.cells):
         yield f"its matrix does not give the {len(plan.cells)} cells of {PLAN}"
 
 
 def _environment_differences(bundle: Bundle) -> Iterator[str]:
-    records = filter(None, map(bundle.record, bundle.identities))
+    records = filter(None, map(bundle.record, bundle.plan.stages))
     if json.loads(bundle.content(ENVIRONMENT)) != environments(records):
         yield "not what the records say of where they were made"
 
@@ -189,18 +171,18 @@ def _stage_differences(bundle: Bundle, key: str) -> Iterator[str]:
     if record.key != key:
         yield f"its record is that of {record.key}"
         return
-    yield from description_differences(record, bundle.identities[key])
-    for role, read in record.stage["inputs"].items():
+    yield from description_differences(record, bundle.plan.stages[key])
+    for role, read in record.stage.inputs.items():
         if f"records/{read}.json" not in bundle.names:
             yield f"the {role} that it read ({read}) has no record"
     yield from _artifact_differences(bundle, record)
-    if record.stage["kind"] == StageKind.DATASET:
+    if record.stage.kind is StageKind.DATASET:
         yield from index_differences(record, bundle)
-    elif record.stage["kind"] == StageKind.POISON:
+    elif record.stage.kind is StageKind.POISON:
         yield from manifest_differences(record, bundle)
-    elif record.stage["kind"] == StageKind.SANITIZE:
+    elif record.stage.kind is StageKind.SANITIZE:
         yield from score_differences(record, bundle)
-    elif record.stage["kind"] == StageKind.EVALUATE:
+    elif record.stage.kind is StageKind.EVALUATE:
         yield from prediction_differences(record, bundle)
 
 
@@ -210,7 +192,7 @@ def _artifact_differences(bundle: Bundle, record: Record) -> Iterator[str]:
     for name, said in record.files.items():
         if not re.fullmatch(r"[0-9a-f]{64}", said["sha256"]):
             yield f"its record says {name} has the SHA-256 {said['sha256']!r}"
-        if exported(record.stage["kind"], name):
+        if exported(record.stage.kind, name):
             if name not in there:
                 yield f"{name} is missing"
             elif described(bundle.read(record.key, name)) != said:

@@ -14,6 +14,7 @@ from backbench.images import ImageSet
 from backbench.plugin import Dataset, Split
 from backbench.stages.inputs import INDEX, decoded_name
 from backbench.stages.task import Task
+from backbench.store.metadata import DatasetRecord
 from backbench.store.records import Record
 from backbench.verification.evidence import Evidence, index_of
 
@@ -22,22 +23,23 @@ SPLITS: tuple[Split, Split] = ("train", "val")
 
 def index_differences(record: Record, evidence: Evidence) -> Iterator[str]:
     """Compare a dataset's index with the metadata in its record."""
-    metadata = record.metadata["dataset"]
+    metadata = record.of(DatasetRecord).dataset
     index = index_of(evidence, record.key)
-    if index["classes"] != list(metadata["classes"]):
+    if index["classes"] != list(metadata.classes):
         yield f"{INDEX}: its classes are not those of the record"
+    numbers = {"train": metadata.train, "val": metadata.val}
     for split in SPLITS:
         labels = np.asarray(index[split]["labels"], dtype=np.int64)
-        if not len(labels) == len(index[split]["sources"]) == metadata[split]:
+        if not len(labels) == len(index[split]["sources"]) == numbers[split]:
             yield (
                 f"{INDEX}: {len(labels)} labels and {len(index[split]['sources'])} sources in "
-                f"{split}, its record says {metadata[split]} images"
+                f"{split}, its record says {numbers[split]} images"
             )
-        if len(labels) and (labels.min() < 0 or labels.max() >= len(metadata["classes"])):
-            yield f"{INDEX}: {split} has a label outside [0, {len(metadata['classes'])})"
+        if len(labels) and (labels.min() < 0 or labels.max() >= len(metadata.classes)):
+            yield f"{INDEX}: {split} has a label outside [0, {len(metadata.classes)})"
         elif split == "train":
-            counts = np.bincount(labels, minlength=len(metadata["classes"])).tolist()
-            if counts != list(metadata["train_per_class"]):
+            counts = np.bincount(labels, minlength=len(metadata.classes)).tolist()
+            if counts != list(metadata.train_per_class):
                 yield f"{INDEX}: its record says other numbers of training images a class"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,10 @@ from backbench.metrics import (
     score,
 )
 from backbench.results.published_csv import per_class_csv
+from backbench.store.metadata import DatasetRecord, EvaluationRecord, PoisonRecord
 from backbench.store.predictions import file_of, load_predictions
 from backbench.store.records import Record
-from backbench.verification.evidence import Evidence, index_of, known
+from backbench.verification.evidence import Evidence, index_of, known, metadata_differences
 
 _HEAD = re.compile(f"({HEAD_NAME})?", re.ASCII)
 
@@ -52,29 +53,29 @@ class Setting:
 
 def setting(record: Record, evidence: Evidence) -> Setting:
     """Find out what an evaluation was asked."""
-    inputs = dict(record.stage["inputs"])
+    inputs = dict(record.stage.inputs)
     if "clean" in inputs:  # the evaluator was shown features; the encoder's stages read images
         features = [inputs[role] for role in ("clean", "triggered") if role in inputs]
         inputs = {}
         for key in features:
-            inputs |= known(evidence, key).stage["inputs"]
+            inputs |= known(evidence, key).stage.inputs
     poison = inputs.get("poison")
     dataset = inputs["dataset"]
-    heads = tuple(record.metadata.get("heads") or ("",))
-    if not all(isinstance(head, str) and _HEAD.fullmatch(head) for head in heads):
+    heads = record.of(EvaluationRecord).heads or ("",)
+    if not all(_HEAD.fullmatch(head) for head in heads):
         raise ValueError(f"heads {heads}")
     try:
         labels = np.asarray(index_of(evidence, dataset)["val"]["labels"], dtype=np.int64)
     except (OSError, KeyError):
         labels = None
     return Setting(
-        classes=known(evidence, dataset).metadata["dataset"]["classes"],
+        classes=known(evidence, dataset).of(DatasetRecord).dataset.classes,
         labels=labels,
         encoder=inputs["encoder"],
         poison=poison,
-        target=known(evidence, poison).metadata["target"] if poison else None,
+        target=known(evidence, poison).of(PoisonRecord).target if poison else None,
         denominator="all-images"
-        if "asr:all-images" in record.stage["content"].split()
+        if "asr:all-images" in record.stage.content.split()
         else "other-classes",
         heads=heads,
     )
@@ -94,14 +95,13 @@ def differences(record: Record, evidence: Evidence) -> Iterator[str]:
         yield f"{file}: {difference}"
 
     labels = tensors["labels"].astype(np.int64)
-    metadata: dict[str, Any] = {
-        "target": asked.target,
-        "images": len(labels),
-        "asr_denominator": asked.denominator,
-    }
-    for name, value in metadata.items():
-        if record.metadata.get(name) != value:
-            yield f"its record says {name} = {record.metadata.get(name)!r}, and it is {value!r}"
+    expected = replace(
+        record.of(EvaluationRecord),
+        target=asked.target,
+        images=len(labels),
+        asr_denominator=asked.denominator,
+    )
+    yield from metadata_differences(record, expected)
 
     said = evidence.read(record.key, "classes.json")
     if len(asked.classes) ** 2 > len(said):  # a table of so many numbers is longer

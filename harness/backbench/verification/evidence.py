@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from functools import lru_cache
 from typing import Any, Protocol
 
+from backbench.store.metadata import Metadata
 from backbench.store.records import Record
 from backbench.store.store import Store
 
@@ -61,6 +63,19 @@ def known(evidence: Evidence, key: str) -> Record:
     if record is None:
         raise ValueError(f"the stage {key}, which it read, has no record")
     return record
+
+
+def metadata_differences(record: Record, found: Metadata) -> Iterator[str]:
+    """Compare the metadata of a record with that which has been found again.
+
+    Args:
+        record: The record.
+        found: What it should be; only the fields of its class are compared.
+    """
+    for field in fields(found):
+        said, value = getattr(record.metadata, field.name, None), getattr(found, field.name)
+        if said != value:
+            yield f"its record says {field.name} = {said!r}, and it is {value!r}"
 
 
 def index_of(evidence: Evidence, dataset: str) -> Mapping[str, Any]:

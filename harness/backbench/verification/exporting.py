@@ -73,9 +73,9 @@ def export_bundle(
         ENVIRONMENT: as_bytes(environments(records.values())),
     }
     for key, record in records.items():
-        files[f"records/{key}.json"] = as_bytes(_published(record, plan).as_json())
+        files[f"records/{key}.json"] = as_bytes(_published(record, plan).to_json())
         for name, said in record.files.items():
-            if exported(record.stage["kind"], name):
+            if exported(record.stage.kind, name):
                 files[f"artifacts/{key}/{name}"] = _read(store, record, name, said["sha256"])
     header = {
         "format": FORMAT,
@@ -125,11 +125,11 @@ def write_bundle(out: Path, files: Mapping[str, bytes]) -> None:
 
 def _published(record: Record, plan: Plan) -> Record:
     """Return a record without the folders of this machine."""
-    use, planned = record.stage["plugin"], plan.stages[record.key].plugin
+    use, planned = record.stage.plugin, plan.stages[record.key].plugin
     if use is None or planned is None:
         return record
-    options = without_places(use["options"], planned.identity)
-    return replace(record, stage={**record.stage, "plugin": {**use, "options": options}})
+    options = without_places(use.options, planned.identity)
+    return replace(record, stage=replace(record.stage, plugin=replace(use, options=options)))
 
 
 def _read(store: Store, record: Record, name: str, sha256: str) -> bytes:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from safetensors import SafetensorError
 
+from backbench.errors import StoreError
+
 #: What reading a damaged or a forged file raises.
 MALFORMED = (
     KeyError,
@@ -17,6 +19,7 @@ MALFORMED = (
     ArithmeticError,
     RecursionError,
     SafetensorError,
+    StoreError,
 )
 
 

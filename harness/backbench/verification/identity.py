@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from backbench.errors import PluginError
 from backbench.external.encoder_options import KIND, ImportOptions
 from backbench.external.layouts import REVISION
-from backbench.model import PluginUse, Stage, StageKind, identity_key
+from backbench.model import PluginUse, Stage, stage_identity
 from backbench.plugin import Options
 from backbench.plugin.registry import HOOKS, Registry
 from backbench.store.records import Record
@@ -26,41 +27,25 @@ def restored(record: Record, registry: Registry) -> Stage:
         PluginError: If the plugin is not installed, or in another revision.
         ValueError: If the options are not the plugin's.
     """
-    said = record.stage
-    use = said["plugin"]
-    return Stage(
-        kind=StageKind(said["kind"]),
-        plugin=None if use is None else _use(use, registry),
-        seed=said["seed"],
-        inputs=said["inputs"],
-        content=said["content"],
-        label=record.label,
-    )
+    use = record.stage.plugin
+    return replace(record.stage, plugin=use and _use(use, registry))
 
 
-def _use(said: Mapping[str, Any], registry: Registry) -> PluginUse:
-    who = f"{said['kind']} {said['name']!r} of {said['distribution']}"
+def _use(said: PluginUse, registry: Registry) -> PluginUse:
+    who = f"{said.kind} {said.name!r} of {said.distribution}"
     model: type[Options]
-    if said["kind"] == KIND:
+    if said.kind == KIND:
         model, revision = ImportOptions, REVISION
-    elif said["kind"] in HOOKS:
-        registered = registry.find(said["kind"], said["name"])
-        if registered.origin.distribution != said["distribution"]:
+    elif said.kind in HOOKS:
+        registered = registry.find(said.kind, said.name)
+        if registered.origin.distribution != said.distribution:
             raise PluginError(f"{who} is not installed, but one of {registered.origin}")
         model, revision = registered.info.options, registered.info.revision
     else:
-        raise PluginError(f"there is no such kind of plugin as {said['kind']!r}")
-    if revision != said["revision"]:
-        raise PluginError(f"{who} is installed in revision {revision}, not {said['revision']}")
-    options = model.model_validate(dict(said["options"]))
-    return PluginUse(
-        kind=said["kind"],
-        name=said["name"],
-        distribution=said["distribution"],
-        revision=said["revision"],
-        options=said["options"],
-        identity=options.identity(),
-    )
+        raise PluginError(f"there is no such kind of plugin as {said.kind!r}")
+    if revision != said.revision:
+        raise PluginError(f"{who} is installed in revision {revision}, not {said.revision}")
+    return replace(said, identity=model.model_validate(dict(said.options)).identity())
 
 
 def key_differences(record: Record, registry: Registry) -> Iterator[str]:
@@ -83,17 +68,19 @@ def key_differences(record: Record, registry: Registry) -> Iterator[str]:
         )
 
 
-def description_differences(record: Record, identity: Mapping[str, Any]) -> Iterator[str]:
+def description_differences(record: Record, planned: Stage) -> Iterator[str]:
     """Compare a record with what its key is known to be of.
 
     Args:
         record: The record.
-        identity: What :func:`backbench.model.stage_identity` gives of its stage.
+        planned: Its stage in the plan.
     """
-    if identity_key(identity) != record.key:
-        yield f"what the plan says of it has the key {identity_key(identity)}"
-    wanted = {name: value for name, value in identity.items() if name != "schema"}
-    yield from _missing(wanted, record.stage, "")
+    key = planned.key
+    if key != record.key:
+        yield f"what the plan says of it has the key {key}"
+    use = record.stage.plugin
+    whole = replace(record.stage, plugin=use and replace(use, identity=use.options))
+    yield from _missing(stage_identity(planned), stage_identity(whole), "")
 
 
 def _missing(wanted: Any, said: Any, path: str) -> Iterator[str]:

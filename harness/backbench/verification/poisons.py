@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from backbench.images import Pixels
 from backbench.plugin import Attack, Split
-from backbench.poison.poisoning import ManifestEntry, rates, stamp
+from backbench.poison.poisoning import ManifestEntry, stamp
 from backbench.seeds import derive
 from backbench.stages.inputs import clean_images, metadata_of, poison_of, poisoned_images
 from backbench.stages.task import Task
+from backbench.store.metadata import DatasetRecord, PoisonRecord
 from backbench.store.records import Record
-from backbench.verification.evidence import Evidence, StoreEvidence, index_of, known
+from backbench.verification.evidence import (
+    Evidence,
+    StoreEvidence,
+    index_of,
+    known,
+    metadata_differences,
+)
 
 
 def manifest_differences(record: Record, evidence: Evidence) -> Iterator[str]:
@@ -26,9 +33,13 @@ def manifest_differences(record: Record, evidence: Evidence) -> Iterator[str]:
         record: The poison's record.
         evidence: Where the manifests, and the dataset's index, are.
     """
-    dataset = record.stage["inputs"]["dataset"]
-    classes = known(evidence, dataset).metadata["dataset"]["classes"]
+    dataset = record.stage.inputs["dataset"]
+    classes = known(evidence, dataset).of(DatasetRecord).dataset.classes
     index = index_of(evidence, dataset)
+    seed = record.stage.seed
+    if seed is None:
+        yield "its record has no seed"
+        return
     chosen = []
     for split in ("train", "val"):
         sources, labels = index[split]["sources"], index[split]["labels"]
@@ -42,22 +53,19 @@ def manifest_differences(record: Record, evidence: Evidence) -> Iterator[str]:
             before = mark.index
             if (mark.source, mark.label) != (sources[mark.index], labels[mark.index]):
                 yield f"{line}: source and label are not those of image {mark.index}"
-            if mark.seed != derive(record.stage["seed"], "poison", split, mark.index):
+            if mark.seed != derive(seed, "poison", split, mark.index):
                 yield f"{line}: its seed does not follow from the stage's"
             if split == "train":
                 chosen.append(mark.index)
         if split == "val" and before != len(labels) - 1:
             yield f"val.jsonl: {before + 1} lines for {len(labels)} images"
-    target = record.metadata["target"]
-    meant = record.stage["plugin"]["options"].get("target")
+    target = record.of(PoisonRecord).target
+    meant = record.stage.plugin and record.stage.plugin.options.get("target")
     if target is not None and meant in classes and classes[target] != meant:
         yield f"its record says target = {target} ({classes[target]}), its options say {meant}"
-    metadata = {
-        "target_name": None if target is None else classes[target],
-        **rates(target, np.array(chosen, dtype=np.int64), np.asarray(index["train"]["labels"])),
-        "classes": len(classes),
-    }
-    yield from _fact_differences(record, metadata)
+    labels = np.asarray(index["train"]["labels"])
+    counted = PoisonRecord.of(target, classes, np.array(chosen, dtype=np.int64), labels)
+    yield from metadata_differences(record, counted)
 
 
 def differences(task: Task, record: Record) -> Iterator[str]:
@@ -96,14 +104,8 @@ def differences(task: Task, record: Record) -> Iterator[str]:
     for number, mark in enumerate(said):
         derived = stamp(attack, val, number, "val", task.seed)[1]
         yield from _mark_differences("val", number, mark, derived)
-    target = attack.target
-    found = {
-        "target": target,
-        "target_name": None if target is None else metadata.classes[target],
-        **rates(target, chosen, train.labels),
-        "classes": len(metadata.classes),
-    }
-    yield from _fact_differences(record, found)
+    counted = PoisonRecord.of(attack.target, metadata.classes, chosen, train.labels)
+    yield from metadata_differences(record, counted)
 
 
 def _marks(evidence: Evidence, key: str, split: str) -> list[ManifestEntry]:
@@ -138,9 +140,3 @@ def _image_differences(index: int, stored: Pixels, derived: Pixels) -> Iterator[
             f"poisoned image {index}: {len(changed)} pixels are not what the seed gives, the "
             f"first at x = {x}, y = {y}"
         )
-
-
-def _fact_differences(record: Record, found: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in found.items():
-        if record.metadata.get(name) != value:
-            yield f"its record says {name} = {record.metadata.get(name)!r}, and it is {value!r}"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from safetensors.numpy import load
 
 from backbench.poison.poisoning import ManifestEntry
 from backbench.results.detection import detection
+from backbench.store.metadata import SanitizeRecord
 from backbench.store.records import Record
 from backbench.verification.evaluations import metric_differences
-from backbench.verification.evidence import Evidence, index_of
+from backbench.verification.evidence import Evidence, index_of, metadata_differences
 
 FILE = "scores.safetensors"
 
@@ -24,7 +26,7 @@ def differences(record: Record, evidence: Evidence) -> Iterator[str]:
         record: The record of the stage that scored the training images.
         evidence: Where its scores, the manifest and the dataset's index are.
     """
-    inputs = record.stage["inputs"]
+    inputs = record.stage.inputs
     scores = load(evidence.read(record.key, FILE))["scores"]
     images = len(index_of(evidence, inputs["dataset"])["train"]["labels"])
     if scores.shape != (images,) or scores.dtype.kind != "f" or not np.isfinite(scores).all():
@@ -34,7 +36,6 @@ def differences(record: Record, evidence: Evidence) -> Iterator[str]:
     if "poison" in inputs:
         lines = evidence.read(inputs["poison"], "train.jsonl").decode().splitlines()
         poisoned[[ManifestEntry.of(json.loads(line)).index for line in lines]] = True
-    for name, value in {"images": images, "dropped": int((scores > 0).sum())}.items():
-        if record.metadata.get(name) != value:
-            yield f"its record says {name} = {record.metadata.get(name)!r}, and it is {value!r}"
+    found = replace(record.of(SanitizeRecord), images=images, dropped=int((scores > 0).sum()))
+    yield from metadata_differences(record, found)
     yield from metric_differences(record.metrics, detection(scores, poisoned), "scores")

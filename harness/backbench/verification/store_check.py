@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import chain
 
 from backbench.errors import BackbenchError, DataError, PluginError, StageError
-from backbench.model import Plan, Stage, StageKind, stage_identity
+from backbench.model import Plan, Stage, StageKind
 from backbench.plugin.registry import Registry
 from backbench.stages.task import Task
 from backbench.store.records import Record
@@ -61,12 +61,11 @@ def _records(store: Store, keys: Collection[str], found: Findings) -> list[Recor
             if record is not None and record.key != key:
                 raise StageError(f"is the record of {record.key}")
             if record is not None:
-                _ORDER.index(StageKind(record.stage["kind"]))
                 records.append(record)
         except (BackbenchError, KeyError, TypeError, ValueError) as error:
             found.checked += 1
             found.differs.append(Finding(f"records/{key}.json", str(error)))
-    return sorted(records, key=lambda one: (_ORDER.index(StageKind(one.stage["kind"])), one.key))
+    return sorted(records, key=lambda one: (_ORDER.index(one.stage.kind), one.key))
 
 
 class _Check:
@@ -111,7 +110,7 @@ class _Check:
     def _key(self, record: Record) -> Iterator[str]:
         planned = self._planned.get(record.key)
         if planned is not None:
-            yield from description_differences(record, stage_identity(planned))
+            yield from description_differences(record, planned)
             return
         try:
             yield from key_differences(record, self._registry)
@@ -119,7 +118,7 @@ class _Check:
             self._cannot(record, "its key", error)
 
     def _inputs(self, record: Record) -> Iterator[str]:
-        for role, key in record.stage["inputs"].items():
+        for role, key in record.stage.inputs.items():
             if key not in self._finished:
                 yield f"the {role} that it read ({key}) has no record"
 
@@ -140,7 +139,7 @@ class _Check:
                 yield f"{name} is not in its record"
 
     def _content(self, record: Record) -> Iterator[str]:
-        kind = StageKind(record.stage["kind"])
+        kind = record.stage.kind
         if kind is StageKind.EVALUATE:
             yield from predictions.differences(record, self._evidence)
         elif kind is StageKind.SANITIZE:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 from tests.conftest import tiny
+from tests.factories import record
 
 from backbench.benchmark.config import load_benchmark
 from backbench.benchmark.planning import make_plan
@@ -25,7 +26,6 @@ from backbench.model import Plan, StageKind
 from backbench.options.training import BackboneOptions
 from backbench.plugin.registry import Registry, load_registry
 from backbench.store import provenance
-from backbench.store.records import Record
 from backbench.store.store import Store
 
 
@@ -47,22 +47,16 @@ def named(costs: Costs, name: str) -> list[tuple[str, Training]]:
     return [(key, one) for key, one in costs.trainings.items() if one.name == name]
 
 
-def finished(
-    store: Store, key: str, wall_s: float, *, resumed: int | None = None, **made: object
-) -> None:
-    record = Record(
-        key=key,
-        stage={},
-        label=key,
-        metadata={} if resumed is None else {"resumed": resumed},
+def finished(store: Store, key: str, wall_s: float, *, resumed: int = 0, **made: object) -> None:
+    finished_here = record(
+        key,
+        StageKind.PRETRAIN,
+        resumed=resumed,
         provenance={"device": "cpu", "processor": provenance.processor(), **made},
         wall_s=wall_s,
-        cpu_s=0,
-        peak_mem_gib=0,
-        finished="",
     )
     with store.writing(key) as folder:
-        store.publish(folder, record)
+        store.publish(folder, finished_here)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 import pytest
+from tests.factories import record
 
 from backbench.errors import StageError, UsageError
 from backbench.execution.admission import admit_devices
@@ -13,7 +14,6 @@ from backbench.model import Plan, PluginUse, Stage, StageKind
 from backbench.plugin import Executor, Finished, Progressed, Setup
 from backbench.plugin.events import StageFailed, StageFinished, StageProgress, StageStarted
 from backbench.plugin.executor import devices_of
-from backbench.store.records import Record, describe
 from backbench.store.store import Store
 
 
@@ -80,17 +80,8 @@ class Fake(Executor):
 
 
 def publish(store, stage):
-    record = Record(
-        key=stage.key,
-        stage=describe(stage),
-        label=stage.label,
-        wall_s=0.0,
-        cpu_s=0.0,
-        peak_mem_gib=0.0,
-        finished="",
-    )
     with store.writing(stage.key) as folder:
-        store.publish(folder, record)
+        store.publish(folder, record(stage.key, stage))
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from backbench.plugin.registry import load_registry
 from backbench.report.tables import as_json, comma_separated, latex, markdown
 from backbench.results.leaderboard import build
 from backbench.store.records import Record
+from tests import factories
 from tests.conftest import tiny
 
 FINGERPRINTS = {"drawn": "content"}
@@ -192,19 +193,7 @@ def test_an_evaluator_that_cannot_look_through_the_network(tmp_path: Path) -> No
 
 def records(plan: Plan) -> Mapping[str, Record]:
     metrics = {"accuracy/clean": 0.5, "asr": 0.25}
-    return {
-        key: Record(
-            key=key,
-            stage={},
-            label="",
-            metrics=metrics,
-            wall_s=0,
-            cpu_s=0,
-            peak_mem_gib=0,
-            finished="",
-        )
-        for key in plan.stages
-    }
+    return {key: factories.record(key, metrics=metrics) for key in plan.stages}
 
 
 def test_rows_are_marked_in_every_form(benchmark: Benchmark) -> None:

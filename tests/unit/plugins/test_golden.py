@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
+from tests import factories
 
 from backbench.metrics import Denominator, class_table, confusion_matrix, score
 from backbench.model import Cell, CellName, Plan
@@ -111,16 +112,7 @@ def test_lifts(denominator: Denominator, asr_lift: float) -> None:
     def record(key: str) -> Record:
         shown = {"own": TRIGGERED, "control": CONTROL}[key]
         metrics = score(LABELS, CLEAN, shown, TARGET, 3, denominator=denominator)
-        return Record(
-            key=key,
-            stage={},
-            label=key,
-            metrics=metrics,
-            wall_s=0,
-            cpu_s=0,
-            peak_mem_gib=0,
-            finished="",
-        )
+        return factories.record(key, metrics=metrics)
 
     cell = Cell(CellName("drawn", "patch", "byol", "none", "linear", 0), ("own",), "control")
     (row,) = build(Plan("b", {}, (cell,)), record, {}.get).rows

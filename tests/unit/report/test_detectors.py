@@ -13,7 +13,9 @@ from backbench.model import Cell, CellName, Plan, PluginUse, Stage, StageKind
 from backbench.report.detectors import detection_sheet, print_sheet, trade_off_sheet
 from backbench.results.leaderboard import COLUMNS, Leaderboard, Row
 from backbench.results.statistics import summarize
+from backbench.store.metadata import SanitizeRecord
 from backbench.store.records import Record
+from tests.factories import METADATA, record
 
 
 def plan_and_records() -> tuple[Plan, dict[str, Record]]:
@@ -35,16 +37,14 @@ def plan_and_records() -> tuple[Plan, dict[str, Record]]:
         done = [(first, 60.0), (sanitize, 10.0 + seed), (again, 50.0)][: 3 - seed]
         for stage, wall in done:
             scored = stage is sanitize
-            records[stage.key] = Record(
-                key=stage.key,
-                stage={},
-                label="",
+            records[stage.key] = record(
+                stage.key,
+                stage,
                 metrics={"detection/recall": 0.5 + seed / 4} if scored else {},
-                metadata={"clean_fraction": 0.1} if scored else {},
+                metadata=SanitizeRecord(6, 3, 0.1) if scored else METADATA[stage.kind],
                 wall_s=wall,
                 cpu_s=2 * wall,
                 peak_mem_gib=1.5,
-                finished="",
             )
     return Plan("b", stages, tuple(cells)), records
 

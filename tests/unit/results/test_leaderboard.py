@@ -11,26 +11,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from rich.console import Console
+from tests import factories
 
 from backbench.errors import UsageError
 from backbench.model import Cell, CellName, Plan, Stage, StageKind
 from backbench.report.tables import as_json, comma_separated, html, latex, markdown, print_board
 from backbench.results.leaderboard import Leaderboard, build, extremes, group, ranks, select
 from backbench.results.statistics import Outcome
+from backbench.store.metadata import EvaluationRecord
 from backbench.store.records import Record
 
 
 def record(key: str, metrics: Mapping[str, float]) -> Record:
-    return Record(
-        key=key,
-        stage={},
-        label=key,
-        metrics=metrics,
-        wall_s=0,
-        cpu_s=0,
-        peak_mem_gib=0,
-        finished="",
-    )
+    return factories.record(key, metrics=metrics)
 
 
 CLEAN = {"accuracy/clean": 0.9}
@@ -84,7 +77,7 @@ def test_rows_hold_seeds_controls_and_paired_lifts(board: Leaderboard) -> None:
 
 def of_heads(key: str, values: Mapping[str, float]) -> Record:
     metrics = {f"asr@{head}": value for head, value in values.items()}
-    return replace(record(key, metrics), metadata={"heads": list(values)})
+    return replace(record(key, metrics), metadata=EvaluationRecord(1, 6, heads=tuple(values)))
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def test_what_an_older_revision_made_is_found(
         record = found.older(cell.evaluation)
         if concerns(cell.name):
             assert record is not None
-            assert (record.key, record.metadata["outdated"]) == (before.evaluation, seen)
+            assert (record.key, record.outdated) == (before.evaluation, seen)
             assert found.current(cell.evaluation) is None
         else:
             assert record is None

@@ -95,7 +95,7 @@ def reasons(found: Outdatedness, plan: Plan) -> dict[str, set[str]]:
         older = found.older(cell.evaluation)
         current = found.current(cell.evaluation)
         assert older is None or current is None
-        reason = older.metadata["outdated"] if older else "" if current else "missing"
+        reason = older.outdated if older else "" if current else "missing"
         said.setdefault(cell.name.evaluator, set()).add(reason)
     return said
 
@@ -250,7 +250,7 @@ def test_refreshing_stamps_anew_and_trains_nothing(
         record = store.record(key)
         assert record is not None
         if stage.kind is StageKind.EVALUATE:
-            assert record.metadata["protocol"]["id"] == "ours@2"
+            assert record.metadata.protocol["id"] == "ours@2"
             was = before.get(key)
             assert was is None or was.files == record.files  # the same numbers, stamped anew
         else:

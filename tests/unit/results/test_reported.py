@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from tests import factories
 
 from backbench.benchmark.config import benchmark_from
 from backbench.benchmark.planning import make_plan
@@ -51,16 +52,7 @@ def board_of(plan: Plan) -> Leaderboard:
 
     def record(key: str) -> Record:
         metrics = {"accuracy/clean": 1.0, "accuracy/triggered": 1.0, "asr": 0.0}
-        return Record(
-            key=key,
-            stage={},
-            label=key,
-            metrics=metrics,
-            wall_s=0,
-            cpu_s=0,
-            peak_mem_gib=0,
-            finished="",
-        )
+        return factories.record(key, metrics=metrics)
 
     return build(plan, record, lambda _: None)
 

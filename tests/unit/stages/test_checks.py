@@ -169,4 +169,4 @@ def test_a_healthy_cell_has_no_flag(plan: Plan, made: Path) -> None:
     for key in plan.stages:
         record = Store(made).record(key)
         assert record is not None
-        assert "flags" not in record.metadata
+        assert record.flags == ()

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.factories import record
 
 from backbench.errors import DataError
-from backbench.model import Stage, StageKind
+from backbench.model import PluginUse, Stage, StageKind
 from backbench.plugin.registry import load_registry
 from backbench.stages.inputs import clean_images
 from backbench.stages.task import Task
-from backbench.store.records import Record
 from backbench.store.store import Store
 
 KEY = "d" * 32
@@ -34,25 +34,10 @@ def test_images_are_read_where_they_lie_now(tmp_path: Path) -> None:
         images(tmp_path / name, gray)
     store = Store(tmp_path / "store")
     store.prepare()
-    plugin = {
-        "kind": "dataset",
-        "name": "image-folder",
-        "options": {"root": str(tmp_path / "old")},
-    }
+    options = {"root": str(tmp_path / "old")}
+    use = PluginUse("dataset", "image-folder", "backbench", 1, options, {})
     with store.writing(KEY) as folder:
-        store.publish(
-            folder,
-            Record(
-                key=KEY,
-                stage={"plugin": plugin},
-                metadata={"sizes": {"train": None, "val": None}},
-                label="dataset",
-                wall_s=0,
-                cpu_s=0,
-                peak_mem_gib=0,
-                finished="",
-            ),
-        )
+        store.publish(folder, record(KEY, Stage(StageKind.DATASET, use, None)))
 
     def first(given: dict[str, dict[str, str]]) -> int:
         stage = Stage(StageKind.PRETRAIN, None, 0, inputs={"dataset": KEY}, given=given)

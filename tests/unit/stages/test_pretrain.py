@@ -10,11 +10,10 @@ from tests.conftest import tiny
 
 from backbench.benchmark.config import load_benchmark
 from backbench.benchmark.planning import make_plan
-from backbench.model import Plan, StageKind
+from backbench.model import Plan, Stage, StageKind
 from backbench.plugin.registry import load_registry
 from backbench.stages import pretrain
 from backbench.stages.run import run_stage
-from backbench.stages.task import stage_as_json, stage_from_json
 from backbench.store.records import Record
 from backbench.store.store import Store
 
@@ -55,9 +54,9 @@ def test_the_log_of_a_poisoned_encoder_tells_what_its_trigger_does(
         assert entry.keys() == plain | {"knn_accuracy_triggered", "knn_asr"}
         assert 0 <= entry["knn_asr"] <= 1
     for record, _, log in found.values():
-        assert record.metadata["last"] == log[-1]
-        assert record.metadata["arithmetic"]["precision"] == "fp32"
-        assert record.metadata["arithmetic"]["devices"] == 1
+        assert record.metadata.last == log[-1]
+        assert record.metadata.arithmetic["precision"] == "fp32"
+        assert record.metadata.arithmetic["devices"] == 1
     assert not list((tmp_path / "s").glob("checkpoints/*"))
 
     monkeypatch.setattr(pretrain, "_trigger", lambda _: None)
@@ -68,6 +67,6 @@ def test_the_log_of_a_poisoned_encoder_tells_what_its_trigger_does(
 
 def test_a_stage_survives_json(plan: Plan) -> None:
     for stage in plan.stages.values():
-        again = stage_from_json(json.loads(json.dumps(stage_as_json(stage))))
+        again = Stage.from_json(json.loads(json.dumps(stage.to_json())))
         assert again == stage
         assert (again.key, again.label, again.given) == (stage.key, stage.label, stage.given)

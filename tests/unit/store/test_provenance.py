@@ -70,7 +70,7 @@ def test_every_record_says_it_all(made: tuple[Plan, Store]) -> None:
     plan, _ = made
     (fingerprint,) = {s.content for s in plan.stages.values() if s.kind is StageKind.DATASET}
     found = records(made)
-    assert {one.stage["kind"] for one in found} >= {"dataset", "poison", "repair", "evaluate"}
+    assert {one.stage.kind for one in found} >= {"dataset", "poison", "repair", "evaluate"}
     for one in found:
         said = one.provenance
         assert set(said) == ALWAYS
@@ -79,17 +79,17 @@ def test_every_record_says_it_all(made: tuple[Plan, Store]) -> None:
         assert said["peak_mem_of"] in {"stage", "process"}
         assert one.peak_mem_gib > 0
         assert {"backbench", "numpy", "torch", "safetensors"} <= set(said["libraries"])
-        reads = {role for role in one.stage["inputs"] if role not in {"clean", "triggered"}}
+        reads = {role for role in one.stage.inputs if role not in {"clean", "triggered"}}
         assert set(said["plugins"]) == reads
-        assert (said["plugin"] is None) == (one.stage["plugin"] is None)
-    poison = next(one for one in found if one.stage["kind"] == "poison")
+        assert (said["plugin"] is None) == (one.stage.plugin is None)
+    poison = next(one for one in found if one.stage.kind == "poison")
     assert poison.provenance["plugins"]["dataset"].startswith("embedded of backbench ")
 
 
 def test_torch_says_what_it_does_where_it_is(made: tuple[Plan, Store]) -> None:
     import torch
 
-    pretrain = next(one for one in records(made) if one.stage["kind"] == "pretrain")
+    pretrain = next(one for one in records(made) if one.stage.kind == "pretrain")
     said = pretrain.provenance
     assert (said["threads"], said["threads_of"]) == (torch.get_num_threads(), "torch")
     assert said["determinism"]["deterministic_algorithms"] is False
@@ -244,7 +244,7 @@ def test_show_why_tells_it(made: tuple[Plan, Store], bench: Bench, tmp_path: Pat
     older = replace(record, provenance={**said, "threads": None})
     path = store.root / "records" / f"{key}.json"
     before = path.read_text(encoding="utf-8")
-    path.write_text(json.dumps(older.as_json()), encoding="utf-8")
+    path.write_text(json.dumps(older.to_json()), encoding="utf-8")
     try:
         assert "threads not known" in bench(*why).assert_ok().out
     finally:

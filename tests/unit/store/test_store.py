@@ -8,25 +8,22 @@ import subprocess
 import sys
 
 import pytest
+from tests import factories
 
 from backbench.errors import StoreError, UsageError
+from backbench.model import PluginUse, Stage, StageKind
+from backbench.store.flags import Raised
+from backbench.store.metadata import EvaluationRecord
 from backbench.store.records import Record
 from backbench.store.store import LAYOUT, Store, hash_files, write_atomically
 
 KEY = "0123456789abcdef" * 2
 
 
-def record(key=KEY, **metadata):
-    return Record(
-        key=key,
-        stage={"kind": "dataset", "plugin": None, "seed": None, "inputs": {}, "content": ""},
-        label="dataset drawn",
-        metadata=metadata,
-        metrics={"asr": 0.25},
-        wall_s=1.5,
-        cpu_s=1.0,
-        peak_mem_gib=0.5,
-        finished="2026-01-01T00:00:00+00:00",
+def record(key=KEY, count=1):
+    metadata = EvaluationRecord(1, count, heads=("k=1",))
+    return factories.record(
+        key, metadata=metadata, metrics={"asr": 0.25}, wall_s=1.5, flags=(Raised("s", "a", "b"),)
     )
 
 
@@ -184,7 +181,7 @@ def test_another_layout_is_refused(store):
         ("{", "cannot be read"),
         ("[]", "not a JSON object"),
         ('{"schema": 0}', "not a record of this version"),
-        ('{"schema": 1, "key": "k"}', "not a record of this version"),
+        ('{"schema": 2, "key": "k"}', "not a record of this version"),
     ],
 )
 def test_a_damaged_record_is_named(store, text, reason):
@@ -258,6 +255,16 @@ def test_files_are_hashed_by_relative_path_in_order(tmp_path):
     }
 
 
-def test_a_record_survives_json():
-    text = json.dumps(record(count=3).as_json())
-    assert Record.from_json(json.loads(text)) == record(count=3)
+@pytest.mark.parametrize("kind", StageKind)
+def test_a_record_survives_json(kind):
+    use = PluginUse("attack", "patch", "backbench", 1, {"path": "/x", "size": 4}, {"size": 4})
+    made = factories.record(KEY, Stage(kind, use, 3, {"dataset": KEY}, "content", "label"))
+    again = Record.from_json(json.loads(json.dumps(made.to_json())))
+    assert again == made
+    assert again.label == "label"
+    assert again.stage.key == made.stage.key
+
+
+def test_the_metadata_of_another_kind_is_refused():
+    with pytest.raises(StoreError, match="is of a pretrain stage"):
+        factories.record(KEY, StageKind.PRETRAIN).of(EvaluationRecord)

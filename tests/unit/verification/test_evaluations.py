@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 
 from backbench.metrics import confusion_matrix
+from backbench.model import Stage, StageKind
 from backbench.results.published_csv import per_class_csv
+from backbench.store.metadata import EvaluationRecord
 from backbench.store.records import Record
 from backbench.verification.evaluations import differences
 from backbench.verification.findings import readable
+from tests.factories import record
 
 CLASSES = ["a", "b", "c"]
 LABELS = np.array([0, 0, 1, 1, 2, 2])
@@ -23,12 +26,7 @@ CLEAN = np.array([0, 0, 1, 1, 2, 0])
 TRIGGERED = np.array([1, 0, 1, 1, 1, 2])
 
 
-def record(key: str, **more: Any) -> Record:
-    stage = {"kind": "?", "plugin": None, "seed": 0, "inputs": {}, "content": ""}
-    stage |= more.pop("stage", {})
-    return Record(
-        key=key, stage=stage, label=key, wall_s=0, cpu_s=0, peak_mem_gib=0, finished="", **more
-    )
+FEATURES, EVALUATE = StageKind.FEATURES, StageKind.EVALUATE
 
 
 class Made:
@@ -36,22 +34,20 @@ class Made:
 
     def __init__(self, content: str, heads: list[str], metrics: Mapping[str, float]) -> None:
         inputs = {"encoder": "enc", "dataset": "data", "poison": "poison"}
-        metadata = {"target": 1, "images": 6}
-        metadata["asr_denominator"] = "all-images" if content else "other-classes"
-        metadata |= {"heads": heads} if heads else {}
+        metadata = EvaluationRecord(
+            1, 6, asr_denominator="all-images" if content else "other-classes", heads=tuple(heads)
+        )
+        clean = Stage(FEATURES, None, None, {"encoder": "enc", "dataset": "data"})
         self.records = {
-            "data": record("data", metadata={"dataset": {"classes": CLASSES}}),
-            "poison": record("poison", metadata={"target": 1}),
-            "clean": record("clean", stage={"inputs": {"encoder": "enc", "dataset": "data"}}),
-            "triggered": record("triggered", stage={"inputs": inputs}),
+            "data": record("data", StageKind.DATASET),
+            "poison": record("poison", StageKind.POISON),
+            "clean": record("clean", clean),
+            "triggered": record("triggered", Stage(FEATURES, None, None, inputs)),
             "e": record(
                 "e",
+                Stage(EVALUATE, None, 0, {"clean": "clean", "triggered": "triggered"}, content),
                 metadata=metadata,
                 metrics=metrics,
-                stage={
-                    "inputs": {"clean": "clean", "triggered": "triggered"},
-                    "content": content,
-                },
             ),
         }
         self.tensors: dict[str, Any] = {"labels": LABELS}
@@ -90,6 +86,11 @@ class Made:
             return json.dumps({"val": {"labels": LABELS.tolist()}}).encode()
         return self.files[name]
 
+    def say(self, **values: Any) -> None:
+        own = self.records["e"]
+        metadata = replace(own.of(EvaluationRecord), **values)
+        self.records["e"] = replace(own, metadata=metadata)
+
     def differences(self) -> list[str]:
         return list(readable(differences(self.records["e"], self)))
 
@@ -119,10 +120,9 @@ def test_all_images_as_the_denominator() -> None:
 def test_an_evaluator_of_images() -> None:
     """It reads the encoder, the dataset and the poison, and no features."""
     made = Made("", [], METRICS)
-    inputs = made.records["triggered"].stage["inputs"]
-    made.records["e"] = replace(
-        made.records["e"], stage={**made.records["e"].stage, "inputs": inputs}
-    )
+    inputs = made.records["triggered"].stage.inputs
+    own = made.records["e"]
+    made.records["e"] = replace(own, stage=replace(own.stage, inputs=inputs))
     assert made.differences() == []
 
 
@@ -160,8 +160,8 @@ def test_each_head() -> None:
             lambda made: made.records["e"].metrics.update({"fame": 1.0}),
             "has the metric fame",
         ),
-        (lambda made: made.records["e"].metadata.update(images=7), "says images = 7"),
-        (lambda made: made.records["e"].metadata.update(heads=["../../x"]), "heads"),
+        (lambda made: made.say(images=7), "says images = 7"),
+        (lambda made: made.say(heads=("../../x",)), "heads"),
         (lambda made: made.records.pop("poison"), "has no record"),
         (lambda made: made.files.pop("classes.csv"), "cannot be read"),
         (lambda made: made.files.update({"classes.json": b"{"}), "too short"),

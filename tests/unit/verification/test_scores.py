@@ -10,24 +10,22 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from backbench.model import Stage, StageKind
 from backbench.results.detection import detection
+from backbench.store.metadata import SanitizeRecord
 from backbench.store.records import Record
 from backbench.verification.bundle import exported
 from backbench.verification.findings import readable
 from backbench.verification.scores import differences
+from tests.factories import record
 
 SCORES = np.array([2.0, -1.0, 1.0, -2.0, 0.5, -3.0])
 POISONED = np.array([True, False, True, False, False, False])
-RECORD = Record(
-    key="s",
-    stage={"inputs": {"dataset": "d", "poison": "p"}},
-    label="",
+RECORD = record(
+    "s",
+    Stage(StageKind.SANITIZE, None, 0, {"dataset": "d", "poison": "p"}),
     metrics=detection(SCORES, POISONED),
-    wall_s=0,
-    cpu_s=0,
-    peak_mem_gib=0,
-    finished="",
-    metadata={"images": 6, "dropped": 3},
+    metadata=SanitizeRecord(6, 3),
 )
 
 
@@ -53,8 +51,8 @@ class Made:
 
 
 def test_scores_go_into_a_bundle() -> None:
-    assert exported("sanitize", "scores.safetensors")
-    assert not exported("pretrain", "scores.safetensors")
+    assert exported(StageKind.SANITIZE, "scores.safetensors")
+    assert not exported(StageKind.PRETRAIN, "scores.safetensors")
 
 
 def test_as_it_should_be() -> None:

@@ -28,7 +28,8 @@ from backbench.poison.files.contact_sheet import Pair, contact_sheet
 from backbench.poison.files.encoding import Coding, Job, begin, make, make_some
 from backbench.poison.files.layout import Part
 from backbench.poison.files.layout_plan import Group, Plan, existing_problems
-from backbench.poison.poisoning import ImageRef, rates, read_manifest
+from backbench.poison.poisoning import ImageRef, read_manifest
+from backbench.store.metadata import PoisonRecord
 from backbench.system.children import WORTH_PROCESSES, in_order, start_processes
 from backbench.system.locks import alone_in
 
@@ -249,7 +250,7 @@ def _pairs(plan: Plan) -> Iterator[Pair]:
 
 def _summary(plan: Plan) -> dict[str, Any]:
     """Return what was asked for and what came out, of parts written before too."""
-    target, home = plan.attack.target, plan.layout.home
+    home = plan.layout.home
     parts = {}
     for part, manifest in plan.layout.manifests.items():
         found: dict[str, Any] = {}
@@ -273,9 +274,9 @@ def _summary(plan: Plan) -> dict[str, Any]:
             parts[part] = {**places, **found}
     return {
         "request": plan.identity,
-        "target": target,
-        "target_name": None if target is None else plan.request.metadata.classes[target],
-        **rates(target, plan.chosen, plan.train.labels),
+        **PoisonRecord.of(
+            plan.attack.target, plan.request.metadata.classes, plan.chosen, plan.train.labels
+        ).to_json(),
         "images": {"train": len(plan.train), "val": len(plan.val)},
         "parts": parts,
     }

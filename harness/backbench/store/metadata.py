@@ -1,0 +1,243 @@
+"""What a stage reports of its artifact: a small record for each kind of stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from backbench.metrics import Denominator
+from backbench.model import StageKind
+from backbench.options.base import DatasetMetadata
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """Base of what the stages report."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Read JSON values.
+
+        Raises:
+            KeyError: If a field is missing.
+            TypeError: If a field is missing or unknown.
+        """
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRecord(Metadata):
+    """What a dataset's stage found.
+
+    Args:
+        dataset: Classes, numbers and size of the images.
+        sizes: Height and width that a split's images share; ``None`` where they differ.
+        decoded: Bytes of the decoded images, by split; ``None`` where none are kept.
+        cache: The option ``cache`` of the dataset: a word, a side in pixels, ``None`` without it.
+    """
+
+    dataset: DatasetMetadata
+    sizes: Mapping[str, tuple[int, int] | None] = field(default_factory=dict)
+    decoded: Mapping[str, int | None] = field(default_factory=dict)
+    cache: str | int | None = None
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Read JSON values; see :meth:`Metadata.from_json`."""
+        known = dict(values["dataset"])
+        known |= {name: tuple(known[name]) for name in ("classes", "train_per_class")}
+        known["size"] = known["size"] and tuple(known["size"])
+        sizes = {split: size and tuple(size) for split, size in values["sizes"].items()}
+        return cls(**{**values, "dataset": DatasetMetadata(**known), "sizes": sizes})
+
+
+@dataclass(frozen=True, slots=True)
+class PoisonRecord(Metadata):
+    """What a poison is.
+
+    Args:
+        target: Target class; ``None`` for an untargeted attack.
+        target_name: Its name.
+        poisons: Number of poisoned training images.
+        rate_of_dataset: Their share of the training images.
+        rate_of_target_class: Share of the target class's training images that are poisoned;
+            ``None`` where there are none.
+        classes: Number of classes.
+    """
+
+    target: int | None
+    target_name: str | None
+    poisons: int
+    rate_of_dataset: float
+    rate_of_target_class: float | None
+    classes: int
+
+    @classmethod
+    def of(
+        cls,
+        target: int | None,
+        classes: tuple[str, ...],
+        chosen: NDArray[np.int64],
+        labels: NDArray[np.int64],
+    ) -> PoisonRecord:
+        """Count a poison under each of the usual meanings of its rate.
+
+        Args:
+            target: Class index; ``None`` for an untargeted attack.
+            classes: Class names.
+            chosen: Indices of the poisoned training images, (M,).
+            labels: Class index of every training image, (N,).
+        """
+        of_target = int((labels[chosen] == target).sum())
+        in_target = int((labels == target).sum())
+        return cls(
+            target=target,
+            target_name=None if target is None else classes[target],
+            poisons=len(chosen),
+            rate_of_dataset=len(chosen) / len(labels),
+            rate_of_target_class=of_target / in_target if in_target else None,
+            classes=len(classes),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderRecord(Metadata):
+    """How an encoder was trained.
+
+    Args:
+        images: Number of training images.
+        last: The last entry of the training log.
+        arithmetic: Precision and switches of the training.
+    """
+
+    images: int
+    last: Mapping[str, float] = field(default_factory=dict)
+    arithmetic: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRecord(Metadata):
+    """Where an external encoder comes from.
+
+    Args:
+        source: Name of its file.
+        sha256: SHA-256 of the file.
+        layout: How the file is laid out.
+        taken: Number of tensors that became weights.
+        left: What was passed over, and how many tensors each.
+    """
+
+    source: str
+    sha256: str
+    layout: str
+    taken: int
+    left: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SanitizeRecord(Metadata):
+    """What a defense did to a training set.
+
+    Args:
+        images: Number of training images.
+        dropped: How many it dropped.
+        clean_fraction: Share of the training set that it asked for as clean.
+    """
+
+    images: int
+    dropped: int
+    clean_fraction: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RepairRecord(Metadata):
+    """What a defense needed to repair an encoder.
+
+    Args:
+        clean_fraction: Share of the training set that it asked for as clean.
+        arithmetic: Precision and switches of its training; empty where it does not train.
+    """
+
+    clean_fraction: float = 0.0
+    arithmetic: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturesRecord(Metadata):
+    """What features are.
+
+    Args:
+        classes: Number of classes.
+        precision: Of the encoder's arithmetic.
+        dimensions: Length of a feature vector.
+        target: Target class of the trigger; ``None`` without.
+    """
+
+    classes: int
+    precision: str
+    dimensions: int
+    target: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRecord(Metadata):
+    """What an evaluation was about.
+
+    Args:
+        target: Target class; ``None`` for an untargeted attack or none.
+        images: Number of validation images.
+        asr_denominator: Of which images ``asr`` is a share.
+        metrics_version: By which rules metrics were counted.
+        heads: Names of the evaluator's classifiers; empty where it has a single one.
+        selection: What the evaluator chose on training images.
+        protocol: Id and hash of the protocol card, and the evaluator's name on it; empty without.
+    """
+
+    target: int | None
+    images: int
+    asr_denominator: Denominator = "other-classes"
+    metrics_version: int = 1
+    heads: tuple[str, ...] = ()
+    selection: Mapping[str, Any] = field(default_factory=dict)
+    protocol: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Read JSON values; see :meth:`Metadata.from_json`."""
+        return cls(**{**values, "heads": tuple(values["heads"])})
+
+
+#: What stages of each kind report.
+KINDS: Mapping[StageKind, type[Metadata]] = {
+    StageKind.DATASET: DatasetRecord,
+    StageKind.POISON: PoisonRecord,
+    StageKind.PRETRAIN: EncoderRecord,
+    StageKind.IMPORT: ImportRecord,
+    StageKind.SANITIZE: SanitizeRecord,
+    StageKind.REPAIR: RepairRecord,
+    StageKind.FEATURES: FeaturesRecord,
+    StageKind.EVALUATE: EvaluationRecord,
+}
+
+
+def metadata_from_json(kind: StageKind, values: Mapping[str, Any]) -> Metadata:
+    """Read what :meth:`Metadata.to_json` returned.
+
+    Args:
+        kind: Of the stage.
+        values: The JSON values.
+
+    Raises:
+        KeyError: If a field is missing.
+        TypeError: If a field is missing or unknown.
+    """
+    return KINDS[kind].from_json(values)

@@ -1,0 +1,51 @@
+"""Records for tests, with defaults for what a test does not look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backbench.model import Stage, StageKind
+from backbench.options.base import DatasetMetadata
+from backbench.store.metadata import (
+    DatasetRecord,
+    EncoderRecord,
+    EvaluationRecord,
+    FeaturesRecord,
+    ImportRecord,
+    Metadata,
+    PoisonRecord,
+    RepairRecord,
+    SanitizeRecord,
+)
+from backbench.store.records import Record
+
+#: Three classes, two training images of each.
+DATASET = DatasetMetadata(("a", "b", "c"), 6, 6, (8, 8), (2, 2, 2))
+
+METADATA: dict[StageKind, Metadata] = {
+    StageKind.DATASET: DatasetRecord(DATASET, sizes={"train": None, "val": None}),
+    StageKind.POISON: PoisonRecord(1, "b", 2, 1 / 3, 1.0, 3),
+    StageKind.PRETRAIN: EncoderRecord(6),
+    StageKind.IMPORT: ImportRecord("w.pth", "0" * 64, "timm", 1),
+    StageKind.SANITIZE: SanitizeRecord(6, 3),
+    StageKind.REPAIR: RepairRecord(),
+    StageKind.FEATURES: FeaturesRecord(3, "fp32", 4),
+    StageKind.EVALUATE: EvaluationRecord(None, 6),
+}
+
+
+def record(
+    key: str = "0" * 32, stage: Stage | StageKind = StageKind.EVALUATE, **more: Any
+) -> Record:
+    """Make a record.
+
+    Args:
+        key: Its key.
+        stage: The stage, or its kind.
+        more: Fields of the record; without them, the usual ones of the stage's kind.
+    """
+    if isinstance(stage, StageKind):
+        stage = Stage(stage, None, 0, label=key)
+    defaults: dict[str, Any] = {"metadata": METADATA[stage.kind], "finished": ""}
+    defaults |= dict.fromkeys(("wall_s", "cpu_s", "peak_mem_gib"), 0.0)
+    return Record(key=key, stage=stage, **{**defaults, **more})
