@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backbench.cli.common import load, plan_of
+from backbench.api import load
+from backbench.benchmark.planning import plan_of
 from backbench.metrics import score
 from backbench.store.metadata import EvaluationRecord
 from backbench.store.predictions import write_predictions
@@ -21,7 +22,7 @@ LABELS = np.arange(200) % 4
 
 def finish(file: Path, root: Path, rates: dict[str, float]) -> None:
     """Write the evaluations of all cells: how often each method falls for the trigger."""
-    _, benchmark = load(file, None)
+    benchmark = load(file).benchmark
     store = Store(root)
     store.prepare()
     plan = plan_of(benchmark, store, keep_hashes=False)

@@ -25,7 +25,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
             return Reproduction(name, scale, text)
         return find_reproduction(name, scale)
 
-    monkeypatch.setattr("backbench.cli.reproduce.find_reproduction", find)
+    monkeypatch.setattr("backbench.benchmark.reproductions.published.find_reproduction", find)
     monkeypatch.setattr("backbench.estimate.timing.TRIAL_S", 0.0)
     monkeypatch.setattr("backbench.estimate.timing.PARTS", 1)
     monkeypatch.setattr("backbench.training.loop.PROGRESS_INTERVAL_S", 0.0)

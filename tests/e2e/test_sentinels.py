@@ -157,7 +157,7 @@ def test_the_flag_is_on_the_row_of_the_encoder_and_on_no_other(show: Bench) -> N
 
 
 def test_why_tells_the_flag_at_its_stage(show: Bench) -> None:
-    text = show("--why", "method=blind,attack=targeted").out
+    text = show("--trace", "method=blind,attack=targeted").out
     before, _, after = text.partition(f"flagged: trigger-visibility: {WARNING}")
     assert before.rstrip().splitlines()[-1].lstrip()[0].isdigit()  # seconds of the training
     assert "pretrain blind · targeted · seed 0" in before

@@ -439,7 +439,7 @@ def test_imported_rows_are_marked_and_apart(finished: Path, bundle: Path, bench:
     assert outcome_of["asr"].hits.mean() == pytest.approx(record.metrics["asr"])
     sides = ("evaluator=linear", "evaluator=knn")  # theirs would be a second row on either side
     bench("compare", *sides, file, "--store", ours).assert_ok()
-    outcome = bench("show", file, "--store", ours, "--over", "attacks", "--why", "method=rotnet")
+    outcome = bench("show", file, "--store", ours, "--over", "attacks", "--trace", "method=rotnet")
     assert (outcome.code, "leave out --over" in outcome.err) == (2, True)
 
     (kept,) = Path(ours, "imported").glob("*/*.zip")
@@ -468,10 +468,10 @@ def test_another_store_is_imported_by_way_of_a_bundle(
 def test_why(finished: Path, bench: Bench) -> None:
     file, store = str(finished / "benchmarks.toml"), str(finished / "store")
     where = (file, "--store", store)
-    outcome = bench("show", *where, "--why", "evaluator=linear")
+    outcome = bench("show", *where, "--trace", "evaluator=linear")
     assert outcome.code == 2
     assert "2 rows are left: add attack=none|targeted" in outcome.err
-    text = bench("show", *where, "--why", "evaluator=linear,attack=targeted").assert_ok().out
+    text = bench("show", *where, "--trace", "evaluator=linear,attack=targeted").assert_ok().out
     lines = Path(file).read_text(encoding="utf-8").splitlines()
     assert f"{file}:{lines.index('[methods.rotnet]') + 1}\n  [methods.rotnet]\n" in text
     key = key_of(Path(store), EVALUATION)

@@ -7,8 +7,44 @@ from dataclasses import replace
 from typing import Any, cast
 
 from backbench.benchmark.config import Benchmark, Instance
+from backbench.data.fingerprint import FileHashes
 from backbench.model import NONE, Cell, CellName, Plan, PluginUse, Stage, StageKind
 from backbench.plugin import DefenseInfo, EvaluatorInfo
+from backbench.store.store import Store
+
+
+def plan_of(benchmark: Benchmark, store: Store, *, keep_hashes: bool) -> Plan:
+    """Fingerprint the datasets of a benchmark and plan it.
+
+    Args:
+        benchmark: The validated benchmark.
+        store: Where hashes of files are remembered.
+        keep_hashes: Write newly made hashes to the store.
+    """
+    return make_plan(benchmark, fingerprints_of(benchmark, store, keep_hashes=keep_hashes))
+
+
+def fingerprints_of(
+    benchmark: Benchmark,
+    store: Store,
+    *,
+    keep_hashes: bool,
+    only: str | None = None,
+) -> dict[str, str]:
+    """Return the content fingerprint of each dataset, by instance name.
+
+    Args:
+        benchmark: The validated benchmark.
+        store: Where hashes of files are remembered.
+        keep_hashes: Write newly made hashes to the store.
+        only: The one dataset to fingerprint; by default all.
+    """
+    hashes = FileHashes(store.files_cache)
+    names = list(benchmark.datasets) if only is None else [only]
+    found = {name: benchmark.datasets[name].fingerprint(hashes) for name in names}
+    if keep_hashes:
+        hashes.save()
+    return found
 
 
 def make_plan(benchmark: Benchmark, fingerprints: Mapping[str, str]) -> Plan:

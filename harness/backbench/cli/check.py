@@ -7,16 +7,17 @@ from pathlib import Path
 import click
 
 from backbench.cli import common
+from backbench.cli.options import shared
 
 
 @click.command("check")
-@common.benchmark_argument
-@common.profile_option
+@shared.benchmark_argument
+@shared.profile_option
 def command(file: Path, profile: str | None) -> None:
     """Validate a benchmark file; report all problems at once.
 
     Reads BENCHMARK (default: benchmarks.toml) and the datasets it names, and runs nothing. Exit
     code 2 if there is a problem.
     """
-    _, benchmark = common.load(file, profile)
+    benchmark = common.load(file, profile).benchmark
     click.echo(f"{file}: {benchmark.name}: {len(benchmark.cells)} cells, no problem")

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import json
-import textwrap
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
-
 import click
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from backbench.cli import common
-from backbench.errors import ExitCode, PluginError
-from backbench.plugin import ExcludeFromKey
-from backbench.plugin.registry import HOOKS, Registered, load_registry, suggestion
+from backbench.cli.options import shared
+from backbench.errors import ExitCode
+from backbench.plugin.registry import HOOKS, load_registry
+from backbench.report.plugins import plugin_text, plugins_text
 
 
 @click.group("plugins", invoke_without_command=True)
-@common.formats("table", "json")
+@shared.formats("table", "json")
 @click.pass_context
 def command(ctx: click.Context, style: str) -> None:
     """List the installed plugins and document their options."""
     if ctx.invoked_subcommand is None:
-        _list(style)
+        ctx.invoke(list_command, style=style)
 
 
 @command.command("list")
-@common.formats("table", "json")
+@shared.formats("table", "json")
 def list_command(style: str) -> None:
     """List what was found, from where, with version and paper."""
-    _list(style)
+    registry = load_registry()
+    click.echo(plugins_text(registry, style))
+    common.warn_of_failures(registry.failures)
+    if registry.failures:
+        raise click.exceptions.Exit(ExitCode.USAGE)
 
 
 @command.command("show")
@@ -38,182 +36,4 @@ def list_command(style: str) -> None:
 @click.option("--kind", type=click.Choice(list(HOOKS)), help="If two kinds share the name.")
 def show(name: str, kind: str | None) -> None:
     """Document a plugin: every option with type, default and bounds."""
-    registry = load_registry()
-    found = [
-        one for one in registry.all() if one.info.name == name and kind in {None, one.info.kind}
-    ]
-    if not found:
-        names = sorted({one.info.name for one in registry.all()})
-        raise PluginError(f"no plugin is called {name!r}{suggestion(name, names)}")
-    for one in found:
-        _document(one)
-
-
-def _list(style: str) -> None:
-    registry = load_registry()
-    if style == "json":
-        click.echo(json.dumps([_as_json(one) for one in registry.all()], indent=2))
-    else:
-        for kind in HOOKS:
-            found = [one for one in registry.all() if one.info.kind == kind]
-            if found:
-                click.secho(f"{kind}s", bold=True)
-            width = max((len(one.info.name) for one in found), default=0)
-            for one in found:
-                click.echo(f"  {one.info.name:{width}}  {one.info.summary}")
-                margin = " " * (width + 4)
-                for text in filter(None, (_source(one), _option_names(one))):
-                    click.secho(
-                        textwrap.fill(text, 100, initial_indent=margin, subsequent_indent=margin),
-                        dim=True,
-                    )
-        click.echo("\n`backbench plugins show NAME` documents the options of one.")
-    common.warn_of_failures(registry.failures)
-    if registry.failures:
-        raise click.exceptions.Exit(ExitCode.USAGE)
-
-
-def _source(one: Registered) -> str:
-    paper = one.info.paper
-    cited = ""
-    if paper:
-        first, comma, _ = paper.authors.partition(",")
-        cited = f"{first}{' et al.' if comma else ''} {paper.year}"
-    return " · ".join(filter(None, (str(one.origin), f"revision {one.info.revision}", cited)))
-
-
-def _option_names(one: Registered) -> str:
-    names = ", ".join(one.info.options.model_fields)
-    return f"options: {names}" if names else ""
-
-
-def _as_json(one: Registered) -> dict[str, Any]:
-    info = one.info
-    return {
-        "kind": info.kind,
-        "name": info.name,
-        "summary": info.summary,
-        "distribution": one.origin.distribution,
-        "version": one.origin.version,
-        "entry_point": one.origin.entry_point,
-        "revision": info.revision,
-        "paper": str(info.paper) if info.paper else None,
-        "presets": {name: dict(values) for name, values in info.presets.items()},
-        "options": info.options.model_json_schema(),
-    }
-
-
-class Option(NamedTuple):
-    """One option as it is documented."""
-
-    name: str
-    type: str
-    default: str
-    bounds: str
-    description: str
-
-
-def options_of(
-    model: type[BaseModel], prefix: str = "", defaults: BaseModel | None = None
-) -> Iterator[Option]:
-    """Yield the options of a model, nested tables by dotted names.
-
-    Args:
-        model: The model.
-        prefix: Of the names.
-        defaults: What the model is where nothing is given, if it is a table that has a default.
-    """
-    for name, field in model.model_fields.items():
-        nested = field.annotation
-        default = getattr(defaults, name, None) if defaults else _default(field)
-        if isinstance(nested, type) and issubclass(nested, BaseModel):
-            known = default if isinstance(default, BaseModel) else None
-            yield from options_of(nested, f"{prefix}{name}.", known)
-        else:
-            required = defaults is None and field.is_required()
-            yield Option(
-                f"{prefix}{name}",
-                _type_name(field.annotation),
-                "required" if required else _shown(default),
-                ", ".join(_bounds(field)),
-                field.description or "",
-            )
-
-
-def _default(field: FieldInfo) -> Any:
-    """Return a field's default; of one that depends on other fields there is none to show."""
-    if field.is_required() or field.default_factory_takes_validated_data:
-        return None
-    return field.get_default(call_default_factory=True)
-
-
-def _shown(default: Any) -> str:
-    if isinstance(default, BaseModel):
-        default = default.model_dump(mode="json")
-    return json.dumps(default, default=str) if default is not None else "–"
-
-
-def _type_name(annotation: Any) -> str:
-    if annotation is type(None):
-        return "none"
-    if getattr(annotation, "__metadata__", None) is not None:
-        return _type_name(annotation.__origin__)
-    arguments = getattr(annotation, "__args__", None)
-    if arguments is None:
-        return getattr(annotation, "__name__", str(annotation)).lower()
-    origin = getattr(annotation, "__origin__", None)
-    if getattr(origin, "__name__", "") in {"tuple", "list"}:
-        inner = ", ".join("…" if one is Ellipsis else _type_name(one) for one in arguments)
-        return f"[{inner}]"
-    if str(annotation).startswith("typing.Literal"):
-        return " | ".join(repr(one) for one in arguments)
-    return " | ".join(_type_name(one) for one in arguments)
-
-
-def _bounds(field: FieldInfo) -> Iterator[str]:
-    for mark in field.metadata:
-        for attribute, symbol in (
-            ("ge", "≥"),
-            ("gt", ">"),
-            ("le", "≤"),
-            ("lt", "<"),
-            ("multiple_of", "multiple of"),
-            ("min_length", "length ≥"),
-            ("max_length", "length ≤"),
-            ("pattern", "matches"),
-        ):
-            value = getattr(mark, attribute, None)
-            if value is not None:
-                yield f"{symbol} {value}"
-        if isinstance(mark, ExcludeFromKey):
-            yield "not in the key"
-
-
-def _document(one: Registered) -> None:
-    info = one.info
-    click.echo(f"{click.style(info.name, bold=True)} ({info.kind}): {info.summary}")
-    click.secho(f"from {one.origin}, revision {info.revision}", dim=True)
-    if info.paper:
-        click.secho(f"{info.paper} {info.paper.url}", dim=True)
-    rows = list(options_of(info.options))
-    click.echo("\nOptions:" if rows else "\nNo options.")
-    for row in rows:
-        bounds = f" ({row.bounds})" if row.bounds else ""
-        required = row.default == "required"
-        default = " required" if required else f" = {row.default}"
-        click.echo(f"  {click.style(row.name, bold=True)}: {row.type}{default}{bounds}")
-        click.echo(
-            textwrap.fill(row.description, 88, initial_indent="      ", subsequent_indent="      ")
-        )
-    for name, values in info.presets.items():
-        click.echo(f"\nPreset {click.style(name, bold=True)}:")
-        for line in _flat(values):
-            click.echo(f"  {line}")
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key} = {json.dumps(value)}"
+    click.echo(plugin_text(load_registry(), name, kind))

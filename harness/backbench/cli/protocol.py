@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import textwrap
-from collections.abc import Iterator
-from typing import Any
-
 import click
 
-from backbench.benchmark.protocols import EVERY, Protocol, find_protocol, leaves, protocol_ids
-from backbench.cli import common
-
-_WIDTH = 100
-
-#: The rules of a card, for people.
-_SAID = {
-    "other-classes": "share of the triggered images that are not of the target class",
-    "all-images": "share of all triggered images, those of the target class among them",
-    "trained": "the network that gradients train (query, online), never its average",
-    "last-epoch": "the last; none is chosen by an accuracy",
-    "typed": "says what it is a share of, or that it is a number of images",
-}
+from backbench.cli.options import shared
+from backbench.report.protocols import card_text, cards_text, difference_text
 
 
 @click.group("protocol", invoke_without_command=True)
-@common.formats("table", "json")
+@shared.formats("table", "json")
 @click.pass_context
 def command(ctx: click.Context, style: str) -> None:
     """Show and compare the protocols of evaluation.
@@ -34,129 +18,28 @@ def command(ctx: click.Context, style: str) -> None:
     `protocol = "ID"` in [benchmark].
     """
     if ctx.invoked_subcommand is None:
-        _list(style)
+        ctx.invoke(list_command, style=style)
 
 
 @command.command("list")
-@common.formats("table", "json")
+@shared.formats("table", "json")
 def list_command(style: str) -> None:
     """List the cards."""
-    _list(style)
-
-
-def _list(style: str) -> None:
-    cards = [find_protocol(one) for one in protocol_ids()]
-    if style == "json":
-        rows = [{"id": one.id, "summary": one.summary, "source": one.source} for one in cards]
-        click.echo(json.dumps(rows, indent=2))
-        return
-    width = max(len(one.id) for one in cards)
-    for one in cards:
-        click.echo(f"{click.style(one.id, bold=True)}{' ' * (width - len(one.id))}  {one.summary}")
-    click.echo(
-        "\n`backbench protocol show ID` says what one fixes, `protocol diff A B` what differs."
-    )
+    click.echo(cards_text(style))
 
 
 @command.command("show")
 @click.argument("protocol_id", metavar="ID")
-@common.formats("table", "json")
+@shared.formats("table", "json")
 def show(protocol_id: str, style: str) -> None:
     """Show every value that a card fixes, and where its numbers come from."""
-    card = find_protocol(protocol_id)
-    if style == "json":
-        click.echo(json.dumps(_as_json(card), indent=2))
-        return
-    click.echo(f"{click.style(card.id, bold=True)}: {card.summary}")
-    click.secho(f"source: {card.source}", dim=True)
-    part = ""
-    rows = dict(_values(card))
-    width = max(len(place) for _, place in rows)
-    for (heading, place), value in rows.items():
-        if heading != part:
-            click.echo(f"\n{heading}")
-            part = heading
-        _line(place, width, value)
+    click.echo(card_text(protocol_id, style))
 
 
 @command.command("diff")
 @click.argument("one_id", metavar="A")
 @click.argument("other_id", metavar="B")
-@common.formats("table", "json")
+@shared.formats("table", "json")
 def diff(one_id: str, other_id: str, style: str) -> None:
     """Show what two cards fix differently."""
-    one, other = dict(_values(find_protocol(one_id))), dict(_values(find_protocol(other_id)))
-    places = [place for place in (one | other) if one.get(place) != other.get(place)]
-    if style == "json":
-        rows = [
-            {"where": " · ".join(place), one_id: one.get(place), other_id: other.get(place)}
-            for place in places
-        ]
-        click.echo(json.dumps(rows, indent=2))
-        return
-    if not places:
-        click.echo(f"{one_id} and {other_id} fix the same")
-        return
-    width = max(len(one_id), len(other_id))
-    sides = {one_id: {heading for heading, _ in one}, other_id: {heading for heading, _ in other}}
-    for name, others in ((one_id, sides[other_id]), (other_id, sides[one_id])):
-        for heading in dict.fromkeys(place[0] for place in places if place[0] in sides[name]):
-            if heading not in others:
-                click.echo(f"{heading}: only {name}")
-    for place in places:
-        if any(place[0] not in headings for headings in sides.values()):
-            continue
-        click.echo(" · ".join(place))
-        for name, values in ((one_id, one), (other_id, other)):
-            _line(name, width, values.get(place))
-
-
-def _line(name: str, width: int, value: Any) -> None:
-    """Write a name and a value; a long one goes on below itself."""
-    margin = " " * (width + 4)
-    text = "–" if value is None else value if isinstance(value, str) else json.dumps(value)
-    body = textwrap.fill(text, _WIDTH, initial_indent=margin, subsequent_indent=margin)
-    click.echo(f"  {name:{width}}  {body.lstrip()}")
-
-
-def _values(card: Protocol) -> Iterator[tuple[tuple[str, str], Any]]:
-    """Yield all that a card fixes: a heading and a name, and the value."""
-    for word, rule in (
-        ("attack success rate", card.rules.asr_denominator),
-        ("encoder", card.rules.encoder),
-        ("epoch", card.rules.selection),
-        ("poison rate", card.rules.rate),
-    ):
-        yield ("what words mean", word), _SAID[rule]
-    yield from _images(card)
-    for axis in ("datasets", "attacks", "methods"):
-        for plugin, fixed in getattr(card, axis).items():
-            whose = "all that have the option" if plugin == EVERY else f"plugin {plugin}"
-            heading = f"{axis}, {whose}"
-            for place, value in leaves(fixed.options):
-                yield (heading, ".".join(place)), value
-            for name in fixed.unset:
-                yield (heading, name), "left out"
-    for evaluator, one in card.evaluators.items():
-        heading = f"evaluator {evaluator}"
-        yield (heading, "plugin"), one.plugin
-        yield (heading, "methods"), ", ".join(one.methods) or "all"
-        for place, value in leaves(one.options):
-            yield (heading, ".".join(place)), value
-
-
-def _images(card: Protocol) -> Iterator[tuple[tuple[str, str], Any]]:
-    heading, images = "images", card.images
-    named = images.classes if isinstance(images.classes, str) else ", ".join(images.classes)
-    yield (heading, "classes"), f"{len(card.class_names())}: {named}"
-    yield (heading, "fingerprint of the classes"), images.classes_sha256
-    yield (heading, "training images"), images.train
-    yield (heading, "validation images"), images.val
-    made = f"as they are, {images.crop} px"
-    if images.resize is not None:
-        made = f"short side to {images.resize} px, the center {images.crop} px"
-    yield (heading, "validation images are"), made
-
-
-def _as_json(card: Protocol) -> dict[str, Any]:
-    return card.model_dump(mode="json") | {"classes": card.class_names()}
+    click.echo(difference_text(one_id, other_id, style))

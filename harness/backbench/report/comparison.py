@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from backbench.report.numbers import interval, number, spread
-from backbench.results.compare import Comparison
+from backbench.results.compare import Comparison, Limit
 from backbench.results.statistics import FEW
 
 NOTE = (
@@ -117,3 +117,30 @@ def print_table(found: Sequence[Comparison], sides: str) -> None:
     console.print(drawn)
     console.width = narrow
     console.print(Text(note, "dim"), soft_wrap=not console.is_terminal)
+
+
+def show(found: Sequence[Comparison], sides: str, style: str) -> None:
+    """Print comparisons on stdout, as a ``table`` or as ``markdown``."""
+    if style == "table":
+        print_table(found, sides)
+    else:
+        print(markdown(found, sides))  # noqa: T201
+
+
+def warnings(found: Sequence[Comparison]) -> Iterator[str]:
+    """Yield which comparisons can show little."""
+    untested = sum(one.p_value is None for one in found)
+    few = sum(one.difference.n < FEW for one in found) - untested
+    if untested:
+        yield (
+            f"{untested} of {len(found)} comparisons have one seed in common and cannot be "
+            "tested: run at least two, better three"
+        )
+    if few:
+        yield f"{few} of {len(found)} comparisons have two seeds: run at least three"
+
+
+def sentence(bound: Limit, found: Comparison) -> str:
+    """Return the sentence on a limit that is exceeded."""
+    value = number(found.difference.mean, 4)
+    return f"{found.label} exceeds {bound.text!r} beyond doubt: the difference is {value}"

@@ -382,18 +382,23 @@ def print_board(board: Leaderboard, style: str, by: str | None, console: Console
 
     Args:
         board: What to print.
-        style: ``table``, ``json``, ``csv``, ``markdown``, ``latex`` or ``html``.
+        style: One of :data:`FORMATS`.
         by: Field that splits a table into several; only for ``table``.
         console: Where to.
     """
     if style == "table":
         print_tables(board, by, console)
-        return
-    formats = {
-        "json": as_json,
-        "csv": comma_separated,
-        "markdown": markdown,
-        "latex": latex,
-        "html": html,
-    }
-    console.file.write(formats[style](board) + "\n")
+    else:
+        console.file.write(_WRITERS[style](board) + "\n")
+
+
+_WRITERS: Mapping[str, Callable[[Leaderboard], str]] = {
+    "json": as_json,
+    "csv": comma_separated,
+    "markdown": markdown,
+    "latex": latex,
+    "html": html,
+}
+
+#: The forms in which a leaderboard can be printed.
+FORMATS = ("table", *_WRITERS)

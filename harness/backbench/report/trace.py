@@ -10,11 +10,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from backbench.benchmark.file import AXES
-from backbench.errors import PluginError, UsageError
+from backbench.errors import PluginError
 from backbench.metrics import of_head
 from backbench.model import NONE, Plan, PluginUse, Stage, StageKind
 from backbench.plugin.registry import Registry
-from backbench.results.leaderboard import FIELDS, Leaderboard, Row
+from backbench.results.leaderboard import FIELDS, Row
 from backbench.store.metadata import EncoderRecord, EvaluationRecord, RepairRecord
 from backbench.store.records import Record
 from backbench.store.store import Store
@@ -23,29 +23,6 @@ _HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]#]+?)\s*\]")
 
 #: The table of the benchmark file in which an instance of a field is.
 _AXIS = {axis[:-1]: axis for axis in AXES}
-
-
-def only_row(board: Leaderboard, asked: str) -> Row:
-    """Return the one row that is left.
-
-    Args:
-        board: The rows that are left.
-        asked: What the user has asked for.
-
-    Raises:
-        UsageError: If there is none, or more than one; it says what would tell them apart.
-    """
-    if len(board.rows) == 1:
-        return board.rows[0]
-    if not board.rows:
-        raise UsageError(f"--why {asked!r}: no row is left")
-    apart = []
-    for field in FIELDS:
-        values = list(dict.fromkeys(row.names[field] for row in board.rows))
-        if len(values) > 1:
-            apart.append(f"{field}={'|'.join(values)}")
-    more = f": add {', '.join(apart)}" if apart else ""
-    raise UsageError(f"--why {asked!r}: {len(board.rows)} rows are left{more}")
 
 
 def explain(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from backbench.benchmark.config import DEFAULT_FILE
 from backbench.errors import UsageError
 from backbench.plugin.registry import suggestion
 from backbench.results.leaderboard import FIELDS, Leaderboard, Row, select
@@ -52,6 +54,32 @@ class Comparison:
     def label(self) -> str:
         """The metric and the row, for people."""
         return f"{self.metric} of {' · '.join(self.names.values())}"
+
+
+def read_sides(words: Sequence[str], *, with_stores: bool) -> tuple[tuple[str, ...], Path]:
+    """Tell the two sides of a comparison from the benchmark file.
+
+    Args:
+        words: ``method=byol``, ``method=moco-v2`` and, perhaps, a file.
+        with_stores: Whether two stores are compared: no side is named then.
+
+    Returns:
+        The sides, and the file.
+
+    Raises:
+        UsageError: If there are too few or too many.
+    """
+    selectors = tuple(word for word in words if "=" in word)
+    files = [word for word in words if "=" not in word]
+    if len(files) > 1:
+        raise UsageError(f"compare: {files[0]!r} is no side: write FIELD=VALUE, as in method=byol")
+    if with_stores and selectors:
+        raise UsageError("compare: either two sides, or --against a store; choose with --filter")
+    if not with_stores and len(selectors) != 2:
+        raise UsageError(
+            "compare: name two sides, as in method=byol method=moco-v2, or a store with --against"
+        )
+    return selectors, Path(files[0]) if files else DEFAULT_FILE
 
 
 def sides(board: Leaderboard, left: str, right: str) -> tuple[Leaderboard, Leaderboard, str]:

@@ -389,6 +389,29 @@ def _known(board: Leaderboard, name: str, where: str) -> None:
         raise UsageError(f"{where}: nothing is called {name!r}{suggestion(name, known)}")
 
 
+def only_row(board: Leaderboard, asked: str) -> Row:
+    """Return the one row that is left.
+
+    Args:
+        board: The rows that are left.
+        asked: What was asked for, as errors name it.
+
+    Raises:
+        UsageError: If there is none, or more than one; it says what would tell them apart.
+    """
+    if len(board.rows) == 1:
+        return board.rows[0]
+    if not board.rows:
+        raise UsageError(f"{asked}: no row is left")
+    apart = []
+    for name in FIELDS:
+        values = list(dict.fromkeys(row.names[name] for row in board.rows))
+        if len(values) > 1:
+            apart.append(f"{name}={'|'.join(values)}")
+    more = f": add {', '.join(apart)}" if apart else ""
+    raise UsageError(f"{asked}: {len(board.rows)} rows are left{more}")
+
+
 def group(board: Leaderboard, by: str | None) -> list[tuple[str, Leaderboard]]:
     """Split a leaderboard by protocol, and then by a field.
 

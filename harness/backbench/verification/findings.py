@@ -70,6 +70,21 @@ class Findings:
             self.differs.append(Finding(subject, first))
         return first is None
 
+    def lines(self, where: str) -> Iterator[str]:
+        """Yield what was found, a line each, and the counts.
+
+        Args:
+            where: The store, or the bundle.
+        """
+        yield from (f"differs: {finding}" for finding in self.differs)
+        yield from (f"not checked: {finding}" for finding in self.unchecked)
+        count = len(self.differs)
+        yield (
+            f"{where}: {self.checked} stages checked, "
+            + (f"{count} differ" + "s" * (count == 1) if count else "no difference")
+            + (f", {len(self.unchecked)} things could not be checked" if self.unchecked else "")
+        )
+
 
 def readable(differences: Iterable[str]) -> Iterator[str]:
     """Yield differences; that something cannot be read is one."""

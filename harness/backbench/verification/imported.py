@@ -22,6 +22,7 @@ from backbench.results.outcomes import reader
 from backbench.store.store import Store
 from backbench.verification.bundle import Bundle, open_bundle
 from backbench.verification.bundle_check import verify_bundle
+from backbench.verification.exporting import export_bundle
 from backbench.verification.findings import Findings
 
 _FOLDER = "imported"
@@ -62,6 +63,34 @@ def import_bundle(source: Path, store: Store) -> tuple[str, Findings]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return _origin(name, digest), found
+
+
+def import_store(
+    plan: Plan, theirs: Store, file: Path, ours: Store, *, profile: str | None = None
+) -> tuple[str, Findings]:
+    """Import what another store has of a benchmark, by way of a bundle.
+
+    Args:
+        plan: The benchmark's plan.
+        theirs: The other store.
+        file: The benchmark file.
+        ours: The store to import into.
+        profile: The profile of the file, if one was chosen.
+
+    Returns:
+        As :func:`import_bundle`.
+
+    Raises:
+        UsageError: If the other one is no store, or the same.
+    """
+    if not theirs.exists:
+        raise UsageError(f"{theirs.root}: not a backbench store")
+    if theirs.root.resolve() == ours.root.resolve():
+        raise UsageError(f"{theirs.root}: is the store to import into")
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = Path(folder, f"{theirs.root.resolve().name}.zip")
+        export_bundle(plan, theirs, file, bundle, profile=profile)
+        return import_bundle(bundle, ours)
 
 
 def with_imported(

@@ -16,10 +16,10 @@ from backbench import model
 from backbench.benchmark import planning
 from backbench.benchmark.config import Benchmark, load_benchmark
 from backbench.benchmark.instances import Instance
-from backbench.cli.show import board_of
 from backbench.execution.waiting import Queue
 from backbench.model import Plan, Stage, StageKind
 from backbench.plugin.registry import Registry, load_registry
+from backbench.report.board import board_of
 from backbench.report.tables import as_json
 from backbench.results import outcomes
 from backbench.results.leaderboard import COLUMNS, Leaderboard, Row, ranks

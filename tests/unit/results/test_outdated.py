@@ -142,7 +142,7 @@ def test_show_marks_them_and_ranks_them_nowhere(
     ranked = {at for positions in extremes(board).values() for at in positions}
     assert not [at for at in ranked if board.rows[at].outdated]
     # claims and rescoring go by what the plan asks for, never by what is outdated
-    text = bench("rescore", "--asr", "all-images", "--format", "json").assert_ok().out
+    text = bench("show", "--asr", "all-images", "--format", "json").assert_ok().out
     assert {r["method"] for r in json.loads(text)["rows"] if r["seeds"]} == {"moco-v2"}
 
 

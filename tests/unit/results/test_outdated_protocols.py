@@ -258,5 +258,5 @@ def test_refreshing_stamps_anew_and_trains_nothing(
     out = bench("show").assert_ok().out
     assert "outdated:" not in out
     assert "nothing is outdated" in bench(*run, "--refresh", "outdated").assert_ok().err
-    why = bench("show", "--why", "attack=none,evaluator=knn").assert_ok().out
+    why = bench("show", "--trace", "attack=none,evaluator=knn").assert_ok().out
     assert "protocol: id ours@2, sha256 " in why

@@ -97,10 +97,10 @@ def test_as_recorded_is_what_was_recorded(plan: Plan, tmp_path: Path) -> None:
 def test_another_denominator_target_and_metric(plan: Plan, tmp_path: Path, bench: Bench) -> None:
     before = content(tmp_path)
     names = load_benchmark(Path("benchmarks.toml"), load_registry()).metadata["drawn"].classes
-    said = ("rescore", "--format", "json", "--asr", "all-images", "--metric", "flip-rate")
+    said = ("show", "--format", "json", "--asr", "all-images", "--metric", "flip-rate")
     first = json.loads(bench(*said).assert_ok().out)
     second = json.loads(bench(*said, "--target", names[2]).assert_ok().out)
-    third = json.loads(bench("rescore", "--format", "json", "--target", names[2]).assert_ok().out)
+    third = json.loads(bench("show", "--format", "json", "--target", names[2]).assert_ok().out)
     assert content(tmp_path) == before  # nothing in the store is touched
     assert first["rescored"].startswith("rescored: ASR of all images, with flip-rate of backbench")
     assert third["rescored"] == f"rescored: target {names[2]}"
@@ -129,7 +129,7 @@ def test_another_denominator_target_and_metric(plan: Plan, tmp_path: Path, bench
 
 def test_every_form_says_that_it_was_rescored(plan: Plan, bench: Bench) -> None:
     for style in ("table", "markdown", "latex", "csv", "json"):
-        out = bench("rescore", "--asr", "all-images", "--format", style).assert_ok().out
+        out = bench("show", "--asr", "all-images", "--format", style).assert_ok().out
         assert "rescored: ASR of all images" in " ".join(out.split())
         assert "rescored" not in bench("show", "--format", style).assert_ok().out
 
@@ -144,13 +144,13 @@ def test_every_form_says_that_it_was_rescored(plan: Plan, bench: Bench) -> None:
     ],
 )
 def test_one_sentence(plan: Plan, bench: Bench, arguments: tuple[str, ...], sentence: str) -> None:
-    outcome = bench("rescore", *arguments)
+    outcome = bench("show", *arguments)
     assert outcome.code == 2
     assert sentence in outcome.err
 
 
 def test_torch_is_not_imported(plan: Plan, tmp_path: Path) -> None:
-    arguments = ["backbench", "rescore", "--asr", "all-images", "--metric", "flip-rate"]
+    arguments = ["backbench", "show", "--asr", "all-images", "--metric", "flip-rate"]
     code = f"import sys\nsys.argv = {arguments!r}\nfrom backbench.cli.main import main\n"
     code += "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
     code += "assert not {'torch', 'torchvision', 'timm', 'faiss'} & sys.modules.keys()\n"

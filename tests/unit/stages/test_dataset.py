@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from backbench.benchmark.config import load_benchmark
-from backbench.cli.common import plan_of
+from backbench.benchmark.planning import plan_of
 from backbench.data import cache
 from backbench.data.decode import ShortSide, decode, fitted_pixels
 from backbench.data.packed import MappedImages

@@ -221,7 +221,7 @@ def test_the_memory_of_a_gpu_is_asked_of_torch(monkeypatch: pytest.MonkeyPatch) 
 def test_show_why_tells_it(made: tuple[Plan, Store], bench: Bench, tmp_path: Path) -> None:
     plan, store = made
     file = store.root.parent / "benchmarks.toml"
-    why = ("show", str(file), "--store", str(store.root), "--why", "evaluator=linear,attack=none")
+    why = ("show", str(file), "--store", str(store.root), "--trace", "evaluator=linear,attack=none")
     out = bench(*why).assert_ok().out
     assert "made of what these gave: dataset embedded of backbench" in out
     assert "data fingerprint: " in out

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from backbench.benchmark.config import load_benchmark
-from backbench.cli.common import plan_of
+from backbench.benchmark.planning import plan_of
 from backbench.model import Plan, StageKind
 from backbench.plugin.registry import Registry, load_registry
 from backbench.stages.run import run_stage

@@ -1,0 +1,443 @@
+"""The library: load a benchmark, plan it, run it, read its results, evaluate an encoder.
+
+The commands are a shell over this module. It imports torch only when something trains.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backbench.benchmark.config import DEFAULT_FILE, Benchmark, load_benchmark
+from backbench.benchmark.planning import plan_of
+from backbench.errors import ExitCode, UsageError
+from backbench.execution.scheduler import Result
+from backbench.execution.session import Session
+from backbench.model import Cell, Plan, Stage
+from backbench.plugin.registry import Registry, load_registry
+from backbench.report.board import Counting, board_of, bundle_board, judged
+from backbench.report.results import Metric, Results
+from backbench.results.leaderboard import only_row
+from backbench.store.store import DEFAULT_STORE, Store
+
+if TYPE_CHECKING:
+    from backbench.benchmark.claims import Judgement
+    from backbench.benchmark.reproductions.published import Published
+    from backbench.estimate.cost import Costs
+    from backbench.external.request import Evaluation
+    from backbench.metrics import Denominator
+    from backbench.report.detectors import Sheet
+
+__all__ = ["Experiment", "Metric", "Planned", "Results", "Run", "load", "open_results"]
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Results):
+    """Results, and what was done for them.
+
+    Args:
+        board: The leaderboard.
+        plan: What was run.
+        outcome: Which stages were executed, were in the store, or failed and why.
+
+    Example:
+        >>> import backbench as bb
+        >>> run = bb.load("benchmarks.toml").run(jobs=2)  # doctest: +SKIP
+        >>> run.outcome.failed  # doctest: +SKIP
+        {}
+    """
+
+    plan: Plan
+    outcome: Result
+
+    @property
+    def summary(self) -> str:
+        """Return one line on what was done."""
+        done = self.outcome
+        return (
+            f"{len(done.executed)} stages executed, {done.cached} were in the store"
+            + (f", {len(done.failed)} failed" if done.failed else "")
+            + (f", {len(done.skipped)} not tried" if done.skipped else "")
+            + f" ({done.wall_s:.0f} s)"
+        )
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Return the exit code of a command that has done this."""
+        if self.outcome.interrupted:
+            return ExitCode.INTERRUPTED
+        if self.outcome.failed:
+            return ExitCode.USAGE if self.outcome.usage else ExitCode.FAILED
+        return ExitCode.OK
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """A validated benchmark and the installed plugins.
+
+    Args:
+        benchmark: The benchmark.
+        registry: The installed plugins; ``registry.failures`` names those that cannot be used.
+        profile: The profile that was chosen, if any.
+
+    Example:
+        >>> import backbench as bb
+        >>> experiment = bb.load("benchmarks.toml")  # doctest: +SKIP
+        >>> len(experiment.plan().cells)  # doctest: +SKIP
+        16
+    """
+
+    benchmark: Benchmark
+    registry: Registry
+    profile: str | None = None
+
+    def plan(self, *, store: PathLike = DEFAULT_STORE, keep_hashes: bool = False) -> Planned:
+        """Plan the benchmark; run nothing.
+
+        Args:
+            store: Folder of artifacts and records; it need not exist.
+            keep_hashes: Remember hashes of image files in the store, if it is there.
+
+        Raises:
+            UsageError: If the folder is something else.
+        """
+        where = Store(Path(store))
+        plan = plan_of(self.benchmark, where, keep_hashes=keep_hashes and where.exists)
+        return Planned(self, plan, where)
+
+    def run(
+        self,
+        *,
+        store: PathLike = DEFAULT_STORE,
+        executor: str = "local",
+        jobs: int | None = None,
+        device: str = "auto",
+        refresh: bool = False,
+        progress: bool = False,
+    ) -> Run:
+        """Run what is missing in a store, and return the results.
+
+        Each distinct stage runs once. A failed stage stops only the cells that need it; Ctrl-C
+        leaves a store that the same call continues.
+
+        Args:
+            store: Folder of artifacts and records; made if it is not there.
+            executor: Name of the executor.
+            jobs: Stages at a time; ``None`` leaves it to the executor.
+            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:0``.
+            refresh: Repeat only what an older revision of a plugin, metric or protocol made.
+            progress: Show progress on stderr.
+
+        Raises:
+            UsageError: If the input is wrong, or another run holds the store.
+        """
+        session = Session(self.registry, Store(Path(store)), executor, jobs, device)
+        return self._run(
+            session,
+            lambda where: plan_of(self.benchmark, where, keep_hashes=True),
+            refresh=refresh,
+            progress=progress,
+        )
+
+    def results(
+        self,
+        *,
+        store: PathLike = DEFAULT_STORE,
+        asr: Denominator | None = None,
+        target: str | None = None,
+        metrics: Iterable[str] = (),
+    ) -> Results:
+        """Return the results that are in a store; what is missing is missing in them too.
+
+        Args:
+            store: Folder of artifacts and records.
+            asr: Images that ``asr`` is a share of: ``all-images`` or ``other-classes``; by default
+                as the benchmark counts.
+            target: Class that is taken for the target; by default each attack's own.
+            metrics: Metrics of plugins to compute besides.
+
+        Raises:
+            UsageError: If there is no such class, or no such metric.
+        """
+        return self.plan(store=store).results(asr=asr, target=target, metrics=metrics)
+
+    def evaluate(
+        self,
+        evaluation: Evaluation,
+        *,
+        store: PathLike = DEFAULT_STORE,
+        executor: str = "local",
+        jobs: int | None = None,
+        device: str = "auto",
+        progress: bool = False,
+    ) -> Run:
+        """Evaluate an encoder that was trained elsewhere.
+
+        Args:
+            evaluation: What :func:`backbench.external.request.prepare` returned.
+            store: Folder of artifacts and records.
+            executor: Name of the executor.
+            jobs: Stages at a time.
+            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:0``.
+            progress: Show progress on stderr.
+        """
+        session = Session(self.registry, Store(Path(store)), executor, jobs, device)
+        return self._run(session, evaluation.plan, progress=progress)
+
+    def _run(
+        self,
+        session: Session,
+        make_plan: Callable[[Store], Plan],
+        *,
+        refresh: bool = False,
+        progress: bool = False,
+    ) -> Run:
+        from backbench.report.progress import attach_progress
+
+        with attach_progress(self.registry) if progress else nullcontext():
+            plan, outcome = session.run(make_plan, refresh=refresh)
+        return Run(board_of(self.registry, plan, session.store), plan, outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The plan of an experiment in one store.
+
+    Args:
+        experiment: The experiment.
+        plan: Cells and stages.
+        store: Where stages are looked for.
+
+    Example:
+        >>> import backbench as bb
+        >>> planned = bb.load("benchmarks.toml").plan()  # doctest: +SKIP
+        >>> planned.run(store="store", jobs=2).metric("asr", method="byol")  # doctest: +SKIP
+    """
+
+    experiment: Experiment
+    plan: Plan
+    store: Store
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """Return the cells of the matrix."""
+        return self.plan.cells
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Return the distinct stages, each after those that it reads."""
+        return tuple(self.plan.stages.values())
+
+    @property
+    def missing(self) -> tuple[Stage, ...]:
+        """Return the stages that are not in the store."""
+        done = self.store.done()
+        return tuple(stage for key, stage in self.plan.stages.items() if key not in done)
+
+    def costs(self) -> Costs:
+        """Return what the stages cost: image-steps, and bytes on disk."""
+        from backbench.estimate.cost import costs_of
+
+        return costs_of(self.plan, self.experiment.benchmark, self.experiment.registry)
+
+    def run(
+        self,
+        *,
+        store: PathLike | None = None,
+        executor: str = "local",
+        jobs: int | None = None,
+        device: str = "auto",
+        progress: bool = False,
+    ) -> Run:
+        """Run what is missing of this plan; see :meth:`Experiment.run`.
+
+        Args:
+            store: Folder of artifacts and records; by default the one that was planned with.
+            executor: Name of the executor.
+            jobs: Stages at a time.
+            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:0``.
+            progress: Show progress on stderr.
+        """
+        where = self.store if store is None else Store(Path(store))
+        session = Session(self.experiment.registry, where, executor, jobs, device)
+        return self.experiment._run(session, lambda _: self.plan, progress=progress)  # noqa: SLF001
+
+    def results(
+        self,
+        *,
+        asr: Denominator | None = None,
+        target: str | None = None,
+        metrics: Iterable[str] = (),
+    ) -> Results:
+        """Return the results that are in the store; see :meth:`Experiment.results`."""
+        return Results(
+            board_of(
+                self.experiment.registry,
+                self.plan,
+                self.store,
+                Counting(self.experiment.benchmark, asr, target, tuple(metrics)),
+            )
+        )
+
+    def table(
+        self,
+        format: str = "table",  # noqa: A002
+        *,
+        stages: bool = False,
+        visibility: bool = False,
+        hours_on: str | None = None,
+    ) -> str:
+        """Return the plan as text, as ``backbench plan`` prints it.
+
+        Args:
+            format: ``table`` or ``json``.
+            stages: List every stage.
+            visibility: Estimate how often each trigger survives the crops of each method's views.
+            hours_on: A device: train each method on it for some seconds, and say how long all take.
+        """
+        from backbench.report.plan import PlanReport
+
+        experiment, costs = self.experiment, self.costs()
+        report = PlanReport(self.plan, costs, self.store)
+        if visibility:
+            report.estimate_visibility(experiment.benchmark)
+        if hours_on is not None:
+            report.measure_hours(experiment.registry, hours_on)
+        return report.json() if format == "json" else report.text(list_stages=stages)
+
+    def trace(self, *expressions: str) -> str:
+        """Say how a row came about, from the benchmark file to the predictions.
+
+        Args:
+            *expressions: ``"method=byol"`` and the like, until one row is left.
+
+        Raises:
+            UsageError: If no row is left, or several are.
+        """
+        from backbench.report.trace import explain
+
+        experiment = self.experiment
+        board = self.results().own().filter(*expressions).board
+        row = only_row(board, f"trace {','.join(expressions)!r}")
+        lines = explain(
+            row,
+            self.plan,
+            self.store,
+            experiment.registry,
+            Path(experiment.benchmark.source),
+            profile=experiment.profile,
+        )
+        return "\n".join(lines)
+
+    def nothing(self, *, filtered: bool = False) -> str:
+        """Return the sentence for results without a row."""
+        if filtered:
+            return "--filter: no finished row is left"
+        name, source = self.experiment.benchmark.name, self.experiment.benchmark.source
+        return (
+            f"{self.store.root}: no finished cell of {name!r} yet: "
+            f"run `backbench run {source} --store {self.store.root}` first"
+        )
+
+    def comparable(self, *expressions: str) -> Results:
+        """Return our own results of the present revisions, for a comparison.
+
+        Args:
+            *expressions: Which rows; see :meth:`Results.filter`.
+
+        Raises:
+            UsageError: If there are none.
+        """
+        found = self.results().own(outdated=False)
+        if not any(row.seeds for row in found):
+            name = self.experiment.benchmark.name
+            raise UsageError(f"{self.store.root}: no finished cell of {name!r} yet")
+        return found.filter(*expressions)
+
+    def claims(self) -> list[Judgement]:
+        """Judge the claims of the benchmark by the predictions in the store."""
+        experiment = self.experiment
+        return judged(experiment.registry, self.plan, self.store, experiment.benchmark.claims)
+
+    def detection(self) -> Sheet:
+        """Return what the defenses found and dropped, and what they cost."""
+        from backbench.report.detectors import detection_sheet
+
+        return detection_sheet(self.plan, self.store.record)
+
+
+def load(
+    path: PathLike = DEFAULT_FILE,
+    profile: str | None = None,
+    *,
+    every: bool = False,
+    trains: bool = True,
+) -> Experiment:
+    """Read and validate a benchmark file.
+
+    Args:
+        path: The TOML file.
+        profile: Name of a profile of the file; the whole matrix if ``None``.
+        every: Count the matrices that belong to profiles as well.
+        trains: Whether its methods and defenses shall work on its datasets; not where only an
+            encoder from elsewhere is evaluated.
+
+    Raises:
+        ConfigError: With every problem of the file.
+        UsageError: If the file cannot be read.
+
+    Example:
+        >>> import backbench as bb
+        >>> bb.load("benchmarks.toml", profile="quick").run()  # doctest: +SKIP
+    """
+    registry = load_registry()
+    benchmark = load_benchmark(Path(path), registry, profile, every=every, trains=trains)
+    return Experiment(benchmark, registry, profile)
+
+
+def reproduction(matrix: Published, profile: str | None = None) -> Experiment:
+    """Return a published matrix as an experiment.
+
+    Args:
+        matrix: What :func:`backbench.benchmark.reproductions.published.published` returned.
+        profile: Name of a profile of it.
+
+    Raises:
+        ConfigError: With every problem of its options.
+    """
+    registry = load_registry()
+    return Experiment(matrix.benchmark(registry, profile), registry, profile)
+
+
+def open_results(
+    path: PathLike, benchmark: PathLike = DEFAULT_FILE, profile: str | None = None
+) -> Results:
+    """Open the results of a finished store, or of a bundle.
+
+    A bundle holds its plan. A store holds stages, perhaps of several benchmarks: the benchmark
+    file says which cells they are.
+
+    Args:
+        path: The folder of the store, or a bundle's ZIP file.
+        benchmark: Of a store, the benchmark file.
+        profile: Of a store, a profile of that file.
+
+    Raises:
+        UsageError: If there is no such store or bundle.
+
+    Example:
+        >>> import backbench as bb
+        >>> bb.open_results("bundle.zip").metric("asr", method="byol")  # doctest: +SKIP
+    """
+    where = Path(path)
+    if where.is_dir():
+        if not Store(where).exists:
+            raise UsageError(f"{where}: not a backbench store")
+        return load(benchmark, profile).results(store=where)
+    return Results(bundle_board(load_registry(), where))

@@ -1,0 +1,44 @@
+"""``backbench data imagenet100``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from backbench.data import classes as class_sets
+from backbench.data.subset import make_subset, plan_subset
+from backbench.report.image_sets import copying, subset_note, subset_text
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command("imagenet100")
+@click.option(
+    "--imagenet",
+    "source",
+    type=_FOLDER,
+    required=True,
+    help="ImageNet: train and val, with a folder a class in each.",
+)
+@click.option("--out", type=_FOLDER, required=True, help="Folder to make.")
+@click.option("--link", is_flag=True, help="Link the class folders; copy nothing.")
+@click.option(
+    "--classes",
+    metavar="NAME|FILE",
+    default="imagenet100",
+    show_default=True,
+    help="Which classes: a list that ships with backbench, or a file with a class a line.",
+)
+def command(source: Path, out: Path, classes: str, *, link: bool) -> None:
+    """Take the classes of ImageNet-100 out of ImageNet.
+
+    Images are copied as they are. Interrupted and run again, it continues. Missing classes are
+    named before anything is written, and so is what OUT holds and would not be made.
+    """
+    subset = plan_subset(source, out, class_sets.find_classes(classes), link=link)
+    with copying(subset.missing_bytes) as advance:
+        make_subset(subset, advance)
+    click.echo(subset_text(subset))
+    if note := subset_note(subset):
+        click.echo(note, err=True)

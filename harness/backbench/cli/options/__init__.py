@@ -1,0 +1,1 @@
+"""Options that commands share, or that would fill a command's page."""

@@ -1,0 +1,34 @@
+"""What ``compare`` compares, and when it fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from backbench.cli.options.shared import filter_option, together
+from backbench.results.compare import METRICS
+
+comparing_options = together(
+    click.option(
+        "--against",
+        type=click.Path(path_type=Path, file_okay=False, exists=True),
+        metavar="DIRECTORY",
+        help="Compare --store with this store of the same benchmark, instead of A with B.",
+    ),
+    filter_option,
+    click.option(
+        "--metric",
+        "metrics",
+        multiple=True,
+        metavar="NAME",
+        help=f"What to compare; may be repeated.  [default: {', '.join(METRICS)}]",
+    ),
+    click.option(
+        "--fail-on",
+        "limits",
+        multiple=True,
+        metavar="EXPR",
+        help="Exit 1 if a difference A - B is so beyond doubt: 'asr > +0.02'; may be repeated.",
+    ),
+)

@@ -1,0 +1,59 @@
+"""How ``evaluate`` reads a file of weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from backbench.cli.options.shared import together
+from backbench.external.encoder_options import NORMALIZATIONS
+from backbench.external.layouts import AUTO
+
+encoder_options = together(
+    click.option(
+        "--weights",
+        type=click.Path(path_type=Path),
+        required=True,
+        help="File of weights; of our own encoders, their folder.",
+    ),
+    click.option(
+        "--layout",
+        default=AUTO,
+        show_default=True,
+        metavar="NAME",
+        help="How the file is laid out; auto: as its keys say.",
+    ),
+    click.option(
+        "--arch", metavar="NAME", help="resnet18, …, timm/NAME. Default: as the shapes say."
+    ),
+    click.option(
+        "--stem",
+        type=click.Choice([AUTO, "imagenet", "cifar", "cifar-padded"]),
+        default=AUTO,
+        show_default=True,
+        help="First layers of a ResNet; auto: as the first kernel says.",
+    ),
+    click.option(
+        "--image-size",
+        type=click.IntRange(min=1),
+        help="Side in pixels at which images are seen. Default: the dataset's own, else 224.",
+    ),
+    click.option(
+        "--normalize",
+        metavar="NAME",
+        help=f"{', '.join(NORMALIZATIONS)}, or means/deviations: 0.5,0.5,0.5/0.25,0.25,0.25. "
+        "Default: imagenet.",
+    ),
+    click.option("--name", metavar="NAME", help="Name of the row. Default: the file's."),
+    click.option(
+        "--control",
+        type=click.Path(path_type=Path),
+        help="An encoder that was trained alike on clean data, in the same layout.",
+    ),
+    click.option(
+        "--head",
+        type=click.Path(path_type=Path),
+        help="head.safetensors of a former evaluation, used instead of fitting one.",
+    ),
+)

@@ -1,0 +1,37 @@
+"""Which part of each class ``data filelist`` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+
+import click
+
+
+def _fractions(
+    _context: click.Context, _option: click.Parameter, texts: Sequence[str]
+) -> list[Decimal]:
+    """Read parts of a whole: ``0.01`` or ``1%``."""
+    numbers = []
+    for text in texts:
+        try:
+            number = Decimal(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+            is_part = 0 < number <= 1
+        except InvalidOperation:  # no number, or none that compares
+            is_part = False
+        if not is_part:
+            raise click.BadParameter(f"{text!r} is not a fraction: say 0.01, 1% or, for all, 1")
+        numbers.append(number)
+    return list(dict.fromkeys(numbers))
+
+
+fraction_option = click.option(
+    "--fraction",
+    "fractions",
+    callback=_fractions,
+    multiple=True,
+    default=["1"],
+    show_default="1",
+    metavar="FRACTION",
+    help="Part of each class's training images, 0.01 or 1%; may be given several times.",
+)

@@ -1,0 +1,48 @@
+"""Which published matrix ``reproduce`` takes, and with what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from backbench.cli.options.shared import together
+
+
+class Seeds(click.ParamType[tuple[int, ...]]):
+    """Whole numbers with commas between: ``0,1,2``."""
+
+    name = "seeds"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Read ``0,1,2``."""
+        words = str(value).split(",")
+        if not all(word.strip().isdecimal() for word in words):
+            self.fail(f"{value!r}: write whole numbers with commas between, 0,1,2", param, ctx)
+        return tuple(int(word) for word in words)
+
+
+matrix_options = together(
+    click.option(
+        "--scale",
+        type=click.Choice(["full", "cifar10", "embedded"]),
+        default="full",
+        show_default=True,
+        help="On ImageNet-100, on CIFAR-10 at 32 px, or in the drawn world.",
+    ),
+    click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="The images: ImageNet or ImageNet-100, or CIFAR-10 as a folder a class.",
+    ),
+    click.option(
+        "--triggers",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="The published trigger_10.png to trigger_19.png; else made ones of these numbers.",
+    ),
+    click.option("--seeds", type=Seeds(), default="0", show_default=True, help="0,1,2 …"),
+)

@@ -1,0 +1,55 @@
+"""Which rows ``show`` prints, counted and ordered how."""
+
+from __future__ import annotations
+
+import click
+
+from backbench.cli.options.shared import filter_option, together
+from backbench.results.leaderboard import FIELDS
+
+row_options = together(
+    click.option("--sort", metavar="NAME", help="Field or metric; -NAME for descending."),
+    filter_option,
+    click.option(
+        "--over",
+        type=click.Choice(["attacks"]),
+        help="One row for all attacks of a method: columns of their worst case and of their mean.",
+    ),
+    click.option(
+        "--group",
+        type=click.Choice([*FIELDS, "nothing"]),
+        default="evaluator",
+        show_default=True,
+        help="One table for each value of this field.",
+    ),
+    click.option(
+        "--trace",
+        metavar="ROW",
+        help="How a row came about, from the file to the predictions: "
+        "method=byol,attack=none,… until one row is left.",
+    ),
+    click.option(
+        "--detection",
+        "view",
+        flag_value="detection",
+        help="Instead: what the defenses found and dropped, and what they cost.",
+    ),
+    click.option(
+        "--trade-off",
+        "view",
+        flag_value="trade-off",
+        help="Instead: accuracy lost against ASR removed, for each defense.",
+    ),
+)
+
+counting_options = together(
+    click.option(
+        "--asr",
+        type=click.Choice(["all-images", "other-classes"]),
+        help="Count differently: which images ASR is a share of.",
+    ),
+    click.option("--target", metavar="CLASS", help="Count differently: the target class."),
+    click.option(
+        "--metric", "metrics", multiple=True, metavar="NAME", help="Count a plugin's metric too."
+    ),
+)

@@ -1,0 +1,43 @@
+"""How stages run, and what is printed when they have run."""
+
+from __future__ import annotations
+
+import click
+
+from backbench.api import Run
+from backbench.cli import common
+from backbench.cli.options.shared import together
+from backbench.errors import ExitCode
+
+run_options = together(
+    click.option("--executor", default="local", show_default=True, help="Which executor."),
+    click.option(
+        "-j",
+        "--jobs",
+        type=click.IntRange(min=1),
+        help="Stages at a time. Default: one a GPU, else one a core.",
+    ),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:0 …"),
+)
+
+
+def finish(run: Run, store: object, style: str = "table") -> None:
+    """Print what was done and the leaderboard.
+
+    Args:
+        run: What was done.
+        store: The store's folder, as the user named it.
+        style: Form of the leaderboard.
+
+    Raises:
+        click.exceptions.Exit: If a stage failed, or the run was stopped.
+    """
+    click.echo(run.summary, err=True)
+    if any(row.seeds for row in run.rows):
+        common.show(run, style)
+    if run.exit_code is ExitCode.INTERRUPTED:
+        click.echo(f"stopped: the same command goes on from here (store: {store})", err=True)
+    elif run.exit_code is not ExitCode.OK:
+        click.echo(f"tracebacks: {store}/failures, output of workers: {store}/logs", err=True)
+    if run.exit_code is not ExitCode.OK:
+        raise click.exceptions.Exit(run.exit_code)

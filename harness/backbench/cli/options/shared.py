@@ -1,0 +1,58 @@
+"""Which benchmark, which store, and how stages run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from backbench.benchmark.config import DEFAULT_FILE
+from backbench.store.store import DEFAULT_STORE
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+benchmark_argument = click.argument(
+    "file", metavar="[BENCHMARK]", type=click.Path(path_type=Path), default=DEFAULT_FILE
+)
+
+profile_option = click.option(
+    "--profile", metavar="NAME", help="Only the part of the matrix that this profile keeps."
+)
+
+store_option = click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_STORE,
+    envvar="BACKBENCH_STORE",
+    show_default=True,
+    show_envvar=True,
+    help="Folder of artifacts and records.",
+)
+
+
+def together(*options: Decorator) -> Decorator:
+    """Return one decorator that adds several options."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def formats(*names: str) -> Decorator:
+    """Return the ``--format`` option."""
+    how: dict[str, Any] = {"type": click.Choice(names), "default": names[0], "show_default": True}
+    return click.option("--format", "style", **how, help="Form of the output.")
+
+
+filter_option = click.option(
+    "--filter",
+    "filters",
+    multiple=True,
+    metavar="EXPR",
+    help="method=byol, attack!=none, asr>0.1 …; all must hold.",
+)

@@ -1,0 +1,53 @@
+"""The root command: its own commands by name, and those of plugins."""
+
+from __future__ import annotations
+
+import click
+
+from backbench.cli.groups import LazyGroup
+
+_CLI = "backbench.cli."
+
+#: Module and one line of help of each command, so that ``--help`` imports none of them.
+COMMANDS = {
+    "check": (f"{_CLI}check", "Validate a benchmark file; report all problems at once."),
+    "claims": (f"{_CLI}claims", "Judge the claims of a benchmark file."),
+    "compare": (f"{_CLI}compare", "Compare methods, attacks, defenses or stores."),
+    "data": (f"{_CLI}data", "Make ImageNet-100 and file lists; name a set of classes."),
+    "evaluate": (f"{_CLI}evaluate", "Evaluate an encoder that was trained elsewhere."),
+    "export": (f"{_CLI}export", "Write what others need to check a claimed number."),
+    "import": (f"{_CLI}import_", "Show the rows of other people's bundles beside ours."),
+    "plan": (f"{_CLI}plan", "Show cells and stages: what is cached, what is shared."),
+    "plugins": (f"{_CLI}plugins", "List the installed plugins and document their options."),
+    "poison": (f"{_CLI}poison", "Write a poisoned dataset as image files and lists."),
+    "protocol": (f"{_CLI}protocol", "Show and compare the protocols of evaluation."),
+    "reproduce": (f"{_CLI}reproduce", "Run, or only plan, a published matrix."),
+    "run": (f"{_CLI}run", "Run what is missing, then show the leaderboard."),
+    "schema": (f"{_CLI}schema", "Print the JSON Schema of a benchmark file."),
+    "show": (f"{_CLI}show", "Show the leaderboard of what is in the store."),
+    "verify": (f"{_CLI}verify", "Recompute what a store or a bundle claims."),
+}
+
+
+class Root(LazyGroup):
+    """The root group."""
+
+    _plugins_added = False
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all names, those of plugins' commands among them."""
+        self._add_plugin_commands()
+        return super().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; plugins are loaded only for a name that is not ours."""
+        if cmd_name not in COMMANDS:
+            self._add_plugin_commands()
+        return super().get_command(ctx, cmd_name)
+
+    def _add_plugin_commands(self) -> None:
+        if not self._plugins_added:
+            self._plugins_added = True
+            from backbench.plugin.registry import load_registry
+
+            load_registry().add_commands(self)

@@ -1,0 +1,106 @@
+"""Where and how stages run: the plugins, the store, the executor, the device."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from backbench.errors import UsageError
+from backbench.plugin.executor import Executor, Setup
+from backbench.execution.scheduler import Result, execute
+from backbench.model import Plan
+from backbench.plugin import ExecutorInfo
+from backbench.plugin.registry import Registry
+from backbench.results.outdated import Outdatedness
+from backbench.stages.renewal import outdated
+from backbench.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Hold what every run needs.
+
+    Args:
+        registry: The installed plugins.
+        store: Where artifacts and records are.
+        executor: Name of the executor.
+        jobs: Stages at a time; ``None`` leaves it to the executor.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:0``.
+
+    Raises:
+        UsageError: If the device's name is misspelt.
+    """
+
+    registry: Registry
+    store: Store
+    executor: str = "local"
+    jobs: int | None = None
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"auto|(cpu|cuda)(:\d+)?", self.device):
+            raise UsageError(
+                f"device {self.device!r}: say 'auto', 'cpu', 'cuda' or 'cuda:<number>'"
+            )
+
+    def run(
+        self, make_plan: Callable[[Store], Plan], *, refresh: bool = False
+    ) -> tuple[Plan, Result]:
+        """Run what is missing of a plan.
+
+        Args:
+            make_plan: Makes the plan; called when the store is held.
+            refresh: Repeat what an older revision of a plugin, metric or protocol made, and
+                nothing else.
+
+        Returns:
+            The plan, and what was done of it.
+
+        Raises:
+            UsageError: If another run holds the store, or a stage can never run here.
+        """
+        found = self.registry.find(ExecutorInfo.kind, self.executor)
+        setup = Setup(store=self.store.root.absolute(), device=self.device, jobs=self.jobs)
+
+        def make_executor() -> Executor:
+            made: Executor = found.implementation()(found.info.options(), setup)
+            return made
+
+        with self.store.running():
+            plan = make_plan(self.store)
+            if refresh:
+                plan = self._outdated_part(plan)
+            for key in outdated(plan, self.store):
+                self.store.forget(key)
+            with _terminated_as_interrupted():
+                return plan, execute(plan, self.store, make_executor, self.registry.emit)
+
+    def _outdated_part(self, plan: Plan) -> Plan:
+        """Return the outdated part of a plan, and forget the records that would hide it."""
+        found = Outdatedness(plan, self.store)
+        part = found.outdated_part()
+        for key in found.outdated():
+            self.store.forget(key)
+        return part
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does: stop, and leave a store that the next run continues."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python sets signal handlers in the main thread only
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,95 @@
+"""Claims and their verdicts as text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+from backbench.benchmark.claims import Finding, Judgement, overall
+from backbench.report.numbers import number
+
+NOTE = (
+    "d: subject − factor × against − margin, paired by seed; in brackets Student's interval of its "
+    "mean over n seeds. A claim holds where the whole interval lies on its side of zero, for every "
+    "row; it fails where, for one row, the whole lies on the other side; a row without all its "
+    "seeds is undecided."
+)
+
+
+def claims_text(judged: Sequence[Judgement], style: str = "table") -> str:
+    """Return claims and their verdicts as text.
+
+    Args:
+        judged: The claims.
+        style: ``table``, ``json`` or ``markdown``.
+    """
+    if style == "json":
+        verdict = overall(one.verdict for one in judged)
+        found = {"verdict": verdict, "claims": [_as_json(one) for one in judged]}
+        return json.dumps(found, indent=2)
+    return "\n".join(_tables(judged, markdown=style == "markdown"))
+
+
+def _as_json(judgement: Judgement) -> dict[str, object]:
+    return {
+        **judgement.claim.model_dump(mode="json", exclude_none=True),
+        "verdict": judgement.verdict,
+        "findings": [asdict(finding) for finding in judgement.findings],
+    }
+
+
+def _statement(judgement: Judgement) -> str:
+    """Say in symbols what is claimed: ``target_fp/triggered > 4 × control``."""
+    claim = judgement.claim
+    against = f"{claim.against:g}" if isinstance(claim.against, float) else claim.against
+    factor = "" if claim.factor == 1 else f"{claim.factor:g} × "
+    margin = (
+        "" if not claim.margin else f" {'−' if claim.margin < 0 else '+'} {abs(claim.margin):g}"
+    )
+    return f"{claim.metric} {claim.relation} {factor}{against}{margin}"
+
+
+def _tables(judged: Sequence[Judgement], *, markdown: bool) -> Iterator[str]:
+    from tabulate import tabulate
+
+    header = ("method", "attack", "defense", "n", "subject", "against", "d", "verdict")
+    for judgement in judged:
+        claim, verdict = judgement.claim, judgement.verdict
+        told = f"{claim.confidence:.0%} interval"
+        if markdown:
+            yield f"**{claim.text}**: *{verdict}* (`{_statement(judgement)}`, {told})\n"
+        else:
+            yield f"{verdict}: {claim.text}"
+            yield f"  {_statement(judgement)}, {told}"
+        several = len({(f.names["dataset"], f.names["evaluator"]) for f in judgement.findings}) > 1
+        more = ("dataset", "evaluator") if several else ()
+        rows = [[*(f.names[one] for one in more), *_row(f)] for f in judgement.findings]
+        style = "github" if markdown else "plain"
+        text = tabulate(rows, (*more, *header), tablefmt=style, disable_numparse=True)
+        yield "\n".join(line if markdown else f"  {line}" for line in text.splitlines()) + "\n"
+    yield NOTE
+
+
+def _row(finding: Finding) -> list[str]:
+    names = [finding.names[one] for one in ("method", "attack", "defense")]
+    done = len(finding.seeds)
+    count = str(done) if done == finding.planned else f"{done}/{finding.planned}"
+    values = [_shown(finding.subject), _shown(finding.against)]
+    return [*names, count, *values, _interval(finding), finding.verdict.value]
+
+
+def _shown(value: float | None) -> str:
+    """Format a fraction with three digits after the point, a count with one."""
+    return "–" if value is None else number(value, 3 if abs(value) < 2 else 1)
+
+
+def _interval(finding: Finding) -> str:
+    mean, half = finding.difference, finding.half
+    if mean is None:
+        return "–"
+    if half is None:
+        return _shown(mean)
+    decimals = 3 if max(abs(mean), half) < 2 else 1
+    ends = (number(mean - half, decimals), number(mean + half, decimals))
+    return f"{number(mean, decimals)} [{ends[0]}, {ends[1]}]"

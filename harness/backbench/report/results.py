@@ -1,0 +1,201 @@
+"""Results of a benchmark: rows with n, interval and control; as tables, records and frames."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from backbench.errors import UsageError
+from backbench.plugin.registry import suggestion
+from backbench.results.leaderboard import FIELDS, Leaderboard, Row, only_row, select
+from backbench.results.statistics import Summary
+
+if TYPE_CHECKING:
+    from backbench.report.frame import DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A number of one row: its mean over seeds, and what stands against it.
+
+    Args:
+        name: ``asr``, ``accuracy/clean``, …
+        summary: n, mean, standard deviation, 95 % interval and the value of each seed.
+        control: The same of the clean encoder under the same trigger; ``None`` without an attack.
+        lift: Value less control, paired by seed; ``None`` without a control.
+
+    Example:
+        >>> metric = Metric("asr", Summary(2, 0.4, 0.1, (0.2, 0.6), (0.3, 0.5)))
+        >>> metric.mean, metric.n, metric.interval
+        (0.4, 2, (0.2, 0.6))
+    """
+
+    name: str
+    summary: Summary
+    control: Summary | None = None
+    lift: Summary | None = None
+
+    @property
+    def mean(self) -> float:
+        """Return the mean over seeds."""
+        return self.summary.mean
+
+    @property
+    def n(self) -> int:
+        """Return the number of seeds."""
+        return self.summary.n
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Return the ends of the 95 % interval of the mean; ``None`` for one seed."""
+        return self.summary.ci95
+
+    def __float__(self) -> float:
+        return self.summary.mean
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The rows of a leaderboard, to be read, filtered, printed and turned into a frame.
+
+    Args:
+        board: The leaderboard.
+
+    Example:
+        >>> from backbench.results.leaderboard import COLUMNS
+        >>> row = Row(dict.fromkeys(FIELDS, "x"), (0,), 1, {"asr": Summary(1, 0.5, None, None,
+        ...     (0.5,))}, {}, {})
+        >>> results = Results(Leaderboard("tiny", COLUMNS, (row,)))
+        >>> results.metric("asr", method="x").mean
+        0.5
+    """
+
+    board: Leaderboard
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Return the rows."""
+        return self.board.rows
+
+    def __len__(self) -> int:
+        return len(self.board.rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.board.rows)
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def filter(self, *expressions: str, sort: str | None = None) -> Results:
+        """Choose and order rows.
+
+        Args:
+            *expressions: ``"method=byol"``, ``"attack!=none"``, ``"asr>0.1"``; all must hold.
+            sort: A field or a metric; with a leading ``-``, descending.
+
+        Raises:
+            UsageError: If an expression cannot be read, or names nothing.
+        """
+        return Results(select(self.board, expressions, sort))
+
+    def own(self, *, outdated: bool = True) -> Results:
+        """Leave out the rows of imported bundles.
+
+        Args:
+            outdated: Keep rows that an older revision of a plugin made.
+        """
+        rows = (row for row in self.rows if not row.origin and (outdated or not row.outdated))
+        return Results(replace(self.board, rows=tuple(rows)))
+
+    def over_attacks(self) -> Results:
+        """Put all attacks of a method in one row: their worst case, and their mean."""
+        from backbench.results.over_attacks import over_attacks
+
+        return Results(over_attacks(self.board))
+
+    def metric(self, name: str, **names: str) -> Metric:
+        """Return one number, with n, interval and control.
+
+        Args:
+            name: The metric: ``"asr"``, ``"accuracy/clean"``, …
+            **names: What names the row: ``method="byol"``, ``attack="targeted"``; only as many as
+                tell it from the others.
+
+        Raises:
+            UsageError: If no row is left, or several are; the error says what tells them apart.
+        """
+        asked = ", ".join(f"{field}={value}" for field, value in names.items())
+        unknown = [field for field in names if field not in FIELDS]
+        if unknown:
+            raise UsageError(f"no field is called {unknown[0]!r} (there are: {', '.join(FIELDS)})")
+        found = self.filter(*(f"{field}={value}" for field, value in names.items()))
+        row = only_row(found.board, f"metric({', '.join(filter(None, (repr(name), asked)))})")
+        if name not in row.values:
+            raise UsageError(f"the row has no metric {name!r}{suggestion(name, row.values)}")
+        return Metric(name, row.values[name], row.controls.get(name), row.lifts.get(name))
+
+    def table(self, format: str = "table", *, group: str | None = "evaluator") -> str:  # noqa: A002
+        """Return the leaderboard as text, as ``backbench show`` prints it.
+
+        Args:
+            format: ``table``, ``json``, ``csv``, ``markdown``, ``latex`` or ``html``.
+            group: Field that splits a ``table`` into several; ``None`` splits it by protocol only.
+
+        Raises:
+            UsageError: If there is no such format.
+        """
+        from rich.console import Console
+
+        from backbench.report.tables import FORMATS, print_board
+
+        if format not in FORMATS:
+            raise UsageError(f"there is no format {format!r}{suggestion(format, FORMATS)}")
+        out = io.StringIO()
+        print_board(self.board, format, group, Console(file=out))
+        return out.getvalue().rstrip("\n")
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """Return a flat record of each metric of each row.
+
+        Returns:
+            Fields of the row; ``metric``, ``n``, ``mean``, ``std``, ``ci95_low``, ``ci95_high``,
+            ``control``, ``lift``; ``complete``, ``external``, ``origin``, ``outdated``.
+        """
+        return [_record(row, metric) for row in self.board.rows for metric in row.values]
+
+    def to_frame(self) -> DataFrame:
+        """Return the same as a pandas frame, a line for each metric of each row.
+
+        Raises:
+            UsageError: If pandas is not installed.
+        """
+        from backbench.report.frame import frame
+
+        return frame(self.to_records())
+
+
+def _record(row: Row, metric: str) -> dict[str, Any]:
+    summary = row.values[metric]
+    low, high = summary.ci95 or (None, None)
+    return {
+        **row.names,
+        "protocol": row.protocol,
+        "metric": metric,
+        "n": summary.n,
+        "mean": summary.mean,
+        "std": summary.std,
+        "ci95_low": low,
+        "ci95_high": high,
+        "control": _mean(row.controls, metric),
+        "lift": _mean(row.lifts, metric),
+        "complete": row.complete,
+        "external": row.external,
+        "origin": row.origin,
+        "outdated": row.outdated,
+    }
+
+
+def _mean(summaries: Mapping[str, Summary], metric: str) -> float | None:
+    return summaries[metric].mean if metric in summaries else None
