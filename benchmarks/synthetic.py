@@ -1,4 +1,4 @@
-"""A store without a training: what `show`, `claims`, `rescore` and `verify` read, made from seeds.
+"""A store without a training: what `show`, `claims` and `verify` read, made from seeds.
 
 ::
 

@@ -25,7 +25,7 @@ _COMMANDS: Final = (
     ("show", (1, 10, 100, 1000)),
     ("run", (100, 1000)),
     ("claims", (100, 1000)),
-    ("rescore", (100, 1000)),
+    ("show --asr", (100, 1000)),
     ("verify", (100, 1000)),
 )
 
@@ -71,7 +71,7 @@ _WHY: Final = {
     "show": "it opens two small files for each evaluation, its record and its predictions",
     "run": "it plans, and looks each stage up in the store",
     "claims": "it opens two small files for each evaluation, its record and its predictions",
-    "rescore": "it opens two small files for each evaluation and counts them again",
+    "show --asr": "it opens two small files for each evaluation and counts them again",
     "verify": "it hashes every artifact and counts every evaluation again",
     "plan-images": "it reads counts, and no image",
     "decode": "it decodes every image once, with all cores",

@@ -22,7 +22,7 @@ from benchmarks import synthetic
 from benchmarks.worker import serve
 from benchmarks.workers import growth_once
 
-_MORE: Final[Mapping[str, tuple[str, ...]]] = {"rescore": ("--asr", "all-images")}
+_MORE: Final[Mapping[str, tuple[str, ...]]] = {"show --asr": ("--asr", "all-images")}
 
 #: Encoders in the store that commands read: 5,600 cells and 10,080 evaluations, controls too.
 MOST_ENCODERS: Final = 1400
@@ -87,7 +87,7 @@ def _on_cells(operation: str, size: int, folder: Path) -> Callable[[], dict[str,
     file = folder / f"encoders-{size}.toml"
     file.write_text(synthetic.benchmark_text(size), encoding="utf-8")
     which = () if operation == "check" else ("--store", str(made / "store"))
-    words = (operation, str(file), *which, *_MORE.get(operation, ()))
+    words = (operation.split(maxsplit=1)[0], str(file), *which, *_MORE.get(operation, ()))
     return lambda: _command("backbench", *words)
 
 

@@ -214,7 +214,7 @@ def test_the_column_is_shown(lines: list[str], pasted: Path) -> None:
 
 def test_the_metric_is_computed_from_stored_predictions(lines: list[str], pasted: Path) -> None:
     where = (str(pasted / "benchmarks.toml"), "--store", str(pasted / "store"))
-    shown = backbench("rescore", *where, "--metric", "lost", "--format=json")
+    shown = backbench("show", *where, "--metric", "lost", "--format=json")
     for row in json.loads(shown)["rows"]:
         assert ("lost" in row["metrics"]) == (row["attack"] == "corner")
 

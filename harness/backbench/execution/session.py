@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from types import FrameType
 
 from backbench.errors import UsageError
-from backbench.plugin.executor import Executor, Setup
 from backbench.execution.scheduler import Result, execute
 from backbench.model import Plan
 from backbench.plugin import ExecutorInfo
+from backbench.plugin.executor import Executor, Setup
 from backbench.plugin.registry import Registry
 from backbench.results.outdated import Outdatedness
 from backbench.stages.renewal import outdated

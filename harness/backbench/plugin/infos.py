@@ -166,7 +166,7 @@ class ExecutorInfo(PluginInfo):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricInfo(PluginInfo):
-    """Announces a metric that is computed from stored predictions: ``rescore --metric NAME``.
+    """Announces a metric that is computed from stored predictions: ``show --metric NAME``.
 
     Its target is a pure function ``(labels, clean, triggered, target, classes)``: true classes and
     predictions without and with the trigger, each (N,) int64, ``triggered`` being ``None`` without

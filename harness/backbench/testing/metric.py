@@ -55,7 +55,7 @@ class MetricContract(PluginContract):
         assert callable(self.function())
 
     def test_its_module_does_not_import_torch(self) -> None:
-        """``backbench rescore`` needs no torch."""
+        """``backbench show --metric`` needs no torch."""
         assert not imports_torch(self.info.target.partition(":")[0])
 
     @pytest.mark.parametrize(("attacked", "target"), _CASES)
