@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
 from benchmarks.rounds import Spread
@@ -21,13 +23,16 @@ _HEAD = (
     "Met",
 )
 
-_INTRODUCTION = (
-    "Made by `make bench`; [how it measures](../../benchmarks/README.md). Numbers are medians, "
-    "with the range over the rounds; a ratio is taken round by round. Bars are those of the "
-    "project's goals. A row stands here only if the results that it compares were equal in the "
-    "sense that it states. Each part says when, at which commit and on which machine it was "
-    "measured: numbers of parts from different machines are not to be compared."
-)
+_INTRODUCTION = """\
+Made by `make bench`; [how it measures](../../benchmarks/README.md). Numbers are medians, with the
+range over the rounds; a ratio is taken round by round. Bars are those of the project's goals. The
+page has a row only if the compared results are equal, as its gate states. Each part states when, at
+which commit and on which machine it was measured. Do not compare numbers of parts from different
+machines. Notes are numbered within a part.
+"""
+
+#: Where a sentence of a note ends.
+_END = re.compile(r"\.\s+(?=[A-Z0-9`])")
 
 
 def number(value: float) -> str:
@@ -66,12 +71,19 @@ def cells(row: Row) -> list[str]:
 
 
 def table(rows: Sequence[Row]) -> list[list[str]]:
-    """Return the table's lines, the head first; rows of a stage stand together, under its name."""
-    lines = [list(_HEAD)]
-    for stage in dict.fromkeys(row.stage for row in rows):
-        group = [cells(row) for row in rows if row.stage == stage]
-        lines += [group[0], *(["", *line[1:]] for line in group[1:])]
+    """Return the table's lines, the head first; rows of a stage are together."""
+    lines, before = [list(_HEAD)], ""
+    for row in grouped(rows):
+        line = cells(row)
+        lines.append(["", *line[1:]] if row.stage == before else line)
+        before = row.stage
     return lines
+
+
+def grouped(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with those of a stage together, in the order of the stages."""
+    order = {stage: n for n, stage in enumerate(dict.fromkeys(row.stage for row in rows))}
+    return sorted(rows, key=lambda row: order[row.stage])
 
 
 def page(parts: Mapping[str, tuple[list[Found], Mapping[str, Any]]]) -> str:
@@ -81,10 +93,9 @@ def page(parts: Mapping[str, tuple[list[Found], Mapping[str, Any]]]) -> str:
         parts: By name: rows and metadata as :mod:`benchmarks.results` reads them.
     """
     lines = [
-        "# Performance beside the peers",
+        "# Performance against the peers",
         "",
         _INTRODUCTION,
-        "",
     ]
     for name, (rows, metadata) in parts.items():
         lines += _part(name, rows, metadata)
@@ -93,44 +104,85 @@ def page(parts: Mapping[str, tuple[list[Found], Mapping[str, Any]]]) -> str:
 
 
 def _part(name: str, rows: Sequence[Found], metadata: Mapping[str, Any]) -> list[str]:
-    measured = [row for row in rows if isinstance(row, Row)]
+    measured = grouped([row for row in rows if isinstance(row, Row)])
     if not measured:
         return []
-    machine, versions = metadata["machine"], metadata["versions"]
     return [
         f"## {name.capitalize().replace('_', ' ')}",
         "",
-        f"`python -m benchmarks {name} --rounds {metadata['rounds']}`, {metadata['date']}, commit "
-        f"`{metadata['commit']}`, {metadata['minutes']:.1f} min. "
-        + ", ".join(f"{key} {value}" for key, value in machine.items())
-        + "; "
-        + ", ".join(f"{key} {value}" for key, value in versions.items())
-        + ".",
+        *_wrapped(
+            f"`python -m benchmarks {name} --rounds {metadata['rounds']}`, {metadata['date']}, "
+            f"commit `{metadata['commit']}`, {metadata['minutes']:.1f} min. "
+            f"{_listed(metadata['machine'])}; {_listed(metadata['versions'])}."
+        ),
         "",
-        *_markdown(table(measured)),
+        *noted(table(measured), [statements(row) for row in measured]),
         "",
-        *(line for row in measured for line in _notes(row)),
-        "",
+        *missed(measured),
         *(line for one in rows if isinstance(one, Table) for line in _more(one)),
     ]
 
 
-def _more(table_: Table) -> list[str]:
-    below = [table_.text, ""] if table_.text else []
-    return [*_markdown([table_.head, *table_.lines]), "", *below]
+def _wrapped(text: str, hang: int = 0) -> list[str]:
+    return wrap(
+        text, 100, subsequent_indent=" " * hang, break_long_words=False, break_on_hyphens=False
+    )
 
 
-def _notes(row: Row) -> list[str]:
-    said = [row.note.rstrip(".")] if row.note else []
-    said.append(f"Gate: {row.gate.what.rstrip('.')}")
+def _listed(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items())
+
+
+def statements(row: Row) -> list[str]:
+    """Return what the page states about a row, sentence by sentence."""
+    made = [one.rstrip(".") for one in _END.split(row.note) if one]
+    made.append(f"Gate: {row.gate.what.rstrip('.')}")
     if row.disturbed:
-        said.append(f"{row.disturbed} rounds were disturbed by other processes")
-    who = f"{row.against} {row.flags}".rstrip()
-    lines = [f"* *{row.stage}, {who}*: {'. '.join(said)}."]
-    if row.met is False and row.profile:
-        why = "  The bar is missed. Where the time goes:"
-        lines += ["", why, "", *(f"      {line}" for line in row.profile.splitlines()), ""]
-    return lines
+        rounds = "1 round was" if row.disturbed == 1 else f"{row.disturbed} rounds were"
+        made.append(f"{rounds} disturbed by other processes")
+    return made
+
+
+def noted(lines: Sequence[Sequence[str]], notes: Sequence[Sequence[str]]) -> list[str]:
+    """Return a table whose rows name their notes by number, and the notes, each of them once.
+
+    Args:
+        lines: Cells, the head first, as :func:`table` orders them.
+        notes: Statements of each row, in the order of the lines.
+    """
+    numbers: dict[str, int] = {}
+    for one in (one for row in notes for one in row):
+        numbers.setdefault(one, len(numbers) + 1)
+    head, *body = lines
+    named = [", ".join(str(numbers[one]) for one in row) for row in notes]
+    whole = [[*head, "Notes"], *([*line, of] for line, of in zip(body, named, strict=True))]
+    return [
+        *_markdown(whole),
+        "",
+        *(line for one, of in numbers.items() for line in _wrapped(f"{of}. {one}.", 3)),
+    ]
+
+
+def missed(rows: Sequence[Row]) -> list[str]:
+    """Return where the time goes in the rows that miss their bar, each explanation once."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row.met is False and row.profile:
+            name = f"{row.stage} ({row.against})"
+            found.setdefault(" ".join(row.profile.split()).rstrip("."), []).append(name)
+    return [
+        line
+        for text, names in found.items()
+        for line in [
+            *_wrapped(f"The bar is missed: {'; '.join(names)}. Where the time goes: {text}."),
+            "",
+        ]
+    ]
+
+
+def _more(table_: Table) -> list[str]:
+    below = [*_wrapped(table_.text), ""] if table_.text else []
+    return [*_markdown([table_.head, *table_.lines]), "", *below]
 
 
 def _absent(parts: Mapping[str, tuple[list[Found], Mapping[str, Any]]]) -> list[str]:

@@ -22,7 +22,7 @@ STAGE = "feature extraction, ResNet-18 at 64 px, one core"
 WANTED, SAME = 0.01, 1e-4
 NOTE = (
     f"{10 * (TRAIN + VAL)} images, from an encoder on disk to features on disk. The peers read "
-    "PNG files, in float32 and batches of 64, without loader processes; ours its cache."
+    "PNG files, in float32 and batches of 64, without loader processes; ours reads its cache."
 )
 
 PROFILE = (
@@ -45,15 +45,15 @@ def rows(settings: Settings) -> list[Row | Absent]:
     )
     exact, short, long = _features(world, "fp32"), _errors(world), _errors(longer)
     said = (
-        "Relative error of bfloat16, of features of length 1 (of autocast on the network as it "
-        f"is): after 1 epoch {short[0]:.4f} ({short[1]:.4f}), after {LONGER} epochs of half as "
-        f"many images {long[0]:.4f} ({long[1]:.4f})."
+        "Relative error of bfloat16, of features of length 1 (of autocast on the unchanged "
+        f"network): after 1 epoch {short[0]:.4f} ({short[1]:.4f}), after {LONGER} epochs of half "
+        f"as many images {long[0]:.4f} ({long[1]:.4f})."
     )
     if (most := max(short[0], long[0])) > WANTED:
         said += (
-            f" The bar of {WANTED} is not met: {most:.4f}. Weights that are rounded, with all else "
-            f"in float32, make {_error_of_weights(longer):.4f} after {LONGER} epochs; rounded maps "
-            "make the rest of it."
+            f" The bar of {WANTED} is not met: {most:.4f}. Rounding only the weights gives "
+            f"{_error_of_weights(longer):.4f} after {LONGER} epochs; rounding the maps gives the "
+            "rest."
         )
     rounding = all(own <= max(1.1 * other, SAME) for own, other in (short, long))
     made: list[Row | Absent] = []
@@ -92,8 +92,8 @@ def _row(found: Rounds, peer: str, exact: Mapping[str, Any], rounding: bool, sai
         peer=peer,
         unit="images/s",
         gate=Gate(
-            f"the peer's features in float32 (relative error at most {SAME}), and in bfloat16 no "
-            "greater an error than autocast has on the network as it is",
+            f"the peer's features in float32 (relative error at most {SAME}), and in bfloat16 an "
+            "error not above that of autocast on the unchanged network",
             same <= SAME and rounding,
         ),
         bar=2.4,
@@ -119,7 +119,7 @@ def _features(
 
 
 def _errors(world: World) -> tuple[float, float]:
-    """Return the relative errors of what is timed, and of autocast on the network as it is."""
+    """Return the relative errors of what is timed, and of autocast on the unchanged network."""
     exact = _features(world, "fp32", fold=False)
     own, plain = (_features(world, "auto", fold=fold) for fold in (True, False))
     return (

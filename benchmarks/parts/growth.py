@@ -58,7 +58,7 @@ _NAMES: Final = {
     "run": "run, of a finished matrix",
     "plan-images": "plan",
     "decode": "cache of decoded JPEGs",
-    "poison": "poisoning: choice, places, manifests, changed images",
+    "poison": "poisoning: choice, positions, manifests, changed images",
     "features": "features, a network of 4 channels",
     "k-NN": "k-NN of 100 queries, 64 features",
     "workers": "run of 4 short trainings and their evaluations, two cores",
@@ -190,7 +190,7 @@ def _bar(settings: Settings, stage: str, name: str, size: int, bar: float) -> tu
         at_most=True,
         gate=Gate("the same text in every round", len(said) == 1),
         disturbed=found.disturbed,
-        note=f"one core, start-up included; peak {max(measured.peak_mib):,.0f} MiB",
+        note=f"One core, start-up included; peak {max(measured.peak_mib):,.0f} MiB",
     )
     return row, Point.of(size, measured)
 
@@ -216,7 +216,7 @@ def _flat(points: Sequence[Point], what: str, size: int) -> Row:
         at_most=True,
         gate=Gate("both sizes gave a result", bool(least.seconds and most.seconds)),
         note=(
-            f"anonymous memory, {size:,} and {10 * size:,} images; results go to the disk batch "
+            f"Anonymous memory, {size:,} and {10 * size:,} images; results go to the disk batch "
             f"by batch. The resident set, with the mapped images in it, grows {resident:.2f} ×"
         ),
     )
@@ -265,9 +265,9 @@ def what_breaks_first(curves: dict[str, Curve]) -> str:
     that takes more than an hour; of both, the first that holds more than 16 GiB.
     """
     introduction = (
-        "Seconds grow as the power of the size that is stated: fitted to all sizes, start-up "
-        "among them, and between the last two. *What breaks first*, if each goes on as between "
-        "its two largest sizes:"
+        "Seconds grow as the stated power of the size: fitted to all sizes, start-up included, and "
+        "between the last two. *What breaks first*, if each operation grows on as between its two "
+        "largest sizes:"
     )
     found = [introduction]
     for of, limit, what in (("encoders", _MINUTE, "a minute"), ("images", _HOUR, "an hour")):

@@ -27,7 +27,7 @@ STAGE = "linear evaluation, {}, ResNet-18 at 64 px, one core"
 NOTE = (
     f"{10 * TRAIN} training, {10 * VAL} validation and as many triggered images; the whole "
     "evaluation of one encoder: features, 40 epochs, predictions, tables. The published code reads "
-    "PNG files, without loader processes; ours its cache."
+    "PNG files, without loader processes; ours reads its cache."
 )
 
 
@@ -95,7 +95,7 @@ def _gates(settings: Settings, code: published.Published) -> tuple[dict[str, Gat
         asr = [ours[one]["asr"] - theirs[one]["asr"] for one in sorted(theirs)]
         means = mean(accuracy), mean(asr)
         texts[name] = (
-            f"On {len(accuracy)} encoders, ours less the published code's, mean ± standard "
+            f"On {len(accuracy)} encoders, ours minus the published code's, mean ± standard "
             f"deviation (range): accuracy {_spread(accuracy)}, ASR {_spread(asr)}."
         )
         near = abs(means[0]) <= ACCURACY and abs(means[1]) <= ASR
@@ -107,13 +107,13 @@ def _gates(settings: Settings, code: published.Published) -> tuple[dict[str, Gat
             )
         else:
             # Whole images are another training set than crops.
-            texts[name] += " It learns from whole images, not from crops: another probe."
+            texts[name] += " It fits on whole images, not on crops: another probe."
             if not near:
                 texts[name] += (
                     f" The bar of parity, {ACCURACY} in accuracy and {ASR} in ASR, is not met."
                 )
             gates[name] = Gate(
-                f"{len(accuracy)} encoders evaluated by both; equal numbers are not asked for",
+                f"{len(accuracy)} encoders evaluated by both; the numbers need not be equal",
                 all(map(isfinite, (*accuracy, *asr))),
             )
         settings.say(f"{name}: {texts[name]}")

@@ -18,7 +18,7 @@ _FILE: Final = ROOT / "benchmarks" / "mini-matrix.toml"
 _STAGE: Final = "whole mini-matrix, 32 cells"
 _PEERS: Final = (
     "published procedure, one cell at a time",
-    "published procedure, encoders, students and poison used again by hand",
+    "published procedure, encoders, students and poison reused by hand",
 )
 #: Cells, and distinct poisons, encoders and evaluations by each of two evaluators.
 _CELLS: Final = 32
@@ -156,19 +156,18 @@ def _row(found: Rounds, peer: Published, against: str, *, again: bool, bar: floa
         unit="matrices/s",
         bar=bar,
         gate=Gate(
-            "all cells are evaluated; each published step ended well and wrote its table of "
-            "classes for both evaluators (that the steps' results agree is the other parts' gate)",
+            "all cells are evaluated; each published step succeeded and wrote its table of classes "
+            "for both evaluators (the gates of the other parts test that results agree)",
             evaluated >= _CELLS and tables == {3},
         ),
         note=(
             "`benchmarks/mini-matrix.toml`; ours is the whole `backbench run` into an empty store, "
-            "with the encoders on clean data that its controls need, for which the peer is not "
-            "charged. Of the published procedure every step runs once a round as its script, "
-            "start included ("
+            "with the clean encoders of its controls, which the peer's time does not include. Each "
+            "step of the published procedure runs once per round as its script, start included ("
             + ", ".join(f"{key} {one:.1f} s" for key, one in last.items())
-            + "), times how often the procedure does it. It has no defense: it is charged ours, "
-            "on all cores. BYOL is charged as MoCo v2, which takes half as many forward passes. "
-            + "; ".join(peer.described)
+            + "), and counts as often as the procedure needs it. The procedure has no defense: its "
+            "time includes ours, on all cores. BYOL counts as MoCo v2, which takes half as many "
+            "forward passes. Shims: " + "; ".join(peer.described)
         ),
     )
     return dataclasses.replace(row, cpu_ratio=None)

@@ -54,31 +54,31 @@ _SETS: Final = (
         "ready",
         "clean cache → training-ready set, from the attack",
         1000,
-        f"included: the choice of images and the overlay; {_LAZY}",
+        f"Included: the choice of images and the overlay; {_LAZY}",
     ),
     _Set(
         "stored",
         "clean cache → training-ready set, from the stored poison",
         1000,
-        f"included: opening and mapping the stored poison, its index, and the overlay; {_LAZY}",
+        f"Included: opening and mapping the stored poison, its index, and the overlay; {_LAZY}",
     ),
     _Set(
         "read",
         "the same from the attack, and every poisoned image read once",
         None,
-        "included beside that: every stamp, and reading all its pixels",
+        "Included in addition: every stamp, and reading all its pixels",
     ),
     _Set(
         "stored-read",
         "the same from the stored poison, and every poisoned image read once",
         None,
-        "included beside that: the mapped pages, and reading all pixels",
+        "Included in addition: the mapped pages, and reading all pixels",
     ),
     _Set(
         "stage",
-        "the poison itself, once an attack and seed",
+        "the poison itself, once per attack and seed",
         None,
-        "included: choice, stamps, hashes of all pixels and manifest",
+        "Included: choice, stamps, hashes of all pixels and manifest",
     ),
 )
 
@@ -148,7 +148,7 @@ def _small(settings: Settings, peer: Published, kind: _Kind) -> list[Row]:
 def _configuration(
     folder: Path, peer: Published, home: Path, split: str, width: int | None = None
 ) -> Path:
-    """Write the published configuration of trigger 10 with the places that we have."""
+    """Write the published configuration of trigger 10 with the paths that we have."""
     path = folder / f"{split}.cfg"
     theirs = peer.path("poison-generation")
     text = (theirs / "cfg" / f"HTBA_trigger_10_targeted_{TARGET}.cfg").read_text(encoding="utf-8")
@@ -204,8 +204,8 @@ def _files(
         unit="files/s",
         bar=bar,
         gate=Gate(
-            f"{compared} of {done['ours']} files, remade by the published function at the places "
-            "of our manifest, are equal to ours byte by byte; both made equally many",
+            f"{compared} of {done['ours']} files, made again by the published function at the "
+            "positions of our manifest, equal ours byte by byte; both made equal numbers of files",
             differ == 0 and compared > 0 and done["ours"] == done["published"],
         ),
         note=(
@@ -276,8 +276,8 @@ def _set_rows(
     file.write_text(min(said), encoding="utf-8")
     compared, differ = _published(peer, configuration, "pixels", file)
     gate = Gate(
-        f"{compared} of {_CACHED} poisoned images of the set, the same in every way to it, are "
-        "pixel by pixel what the published function makes at the same places, before its JPEG",
+        f"{compared} of {_CACHED} poisoned images of the set, the same for all rows, equal "
+        "pixel by pixel those of the published function at the same positions, before its JPEG",
         differ == 0 and compared > 0 and len(said) == 1,
     )
     return [
@@ -291,8 +291,8 @@ def _set_rows(
             bar=one.bar,
             gate=gate,
             note=(
-                f"{_CACHED} poisons of a cache in memory, opened before; {one.note}. One core; the "
-                "peer reads the same images as JPEGs and writes JPEGs, which is all it can do"
+                f"{_CACHED} poisons of a cache in memory, opened before. {one.note}. One core; the "
+                "peer reads the same images as JPEGs and can only write JPEGs"
             ),
         )
         for one in _SETS

@@ -76,7 +76,7 @@ def explained(found: Sequence[Row | Absent], own: Mapping[str, float]) -> list[R
         share = by_name.get(row.stage.rpartition(":")[0])
         if isinstance(row, Row) and row.ratio is not None and share is not None:
             most = row.ratio.median / share
-            said = f"{OWN.format(share)}; were all that free, the ratio would be {most:.2g}"
+            said = f"{OWN.format(share)}; if the rest took no time, the ratio would be {most:.2g}"
             made.append(replace(row, profile=said))
         else:
             made.append(row)
@@ -192,7 +192,7 @@ def _compared(
                 unit=PAIR,
                 gate=gate,
                 bar=bars.get(name, bars.get("best")),
-                note=f"batch {common.BATCH}, queue {common.QUEUE}; {called}: "
+                note=f"Batch {common.BATCH}, queue {common.QUEUE}. Settings of {called}: "
                 f"{_note(peer, chosen[key])}",
             )
         )
@@ -203,8 +203,8 @@ def _note(peer: Contender, use: Use) -> str:
     tried = len(ALONE) + len(PAIRED)
     return (
         f"its best of {tried} settings, {peer.processes} x {use.threads} threads, {use.workers} "
-        "workers that load, none ahead of a section; it reads JPEG files, which lie in memory, in "
-        "every epoch; ours its cache"
+        "loader workers, no batch loaded before a section. The peer reads JPEG files, kept in "
+        "memory, in every epoch; ours reads its cache"
     )
 
 
@@ -213,7 +213,7 @@ def _gate(found: Rounds) -> Gate:
     same = len({(one["parameters"], tuple(one["queue"])) for one in said}) == 1
     finite = all(abs(one.get("loss", 0.0)) < 100 for one in said)  # also where it is not a number
     return Gate(
-        "networks with as many parameters, batches and queues of one size, finite losses",
+        "networks with equal numbers of parameters, batches and queues of one size, finite losses",
         same and finite,
     )
 
@@ -251,9 +251,9 @@ def _shares(settings: Settings) -> tuple[list[Row], dict[str, float]]:
                 bar=bar,
                 gate=_gate(Rounds({steps.name: steps})),
                 disturbed=found.disturbed,
-                note=f"{steps.rate.median:.0f} pairs/s. The limit: bf16 convolutions alone, as "
-                "often forwards and back as a step, at the best of seven shapes; copying "
-                f"{copying.median:.0f} GB/s",
+                note=f"{steps.rate.median:.0f} pairs/s. The limit: bf16 convolutions alone, "
+                "with as many forward and backward passes as a step, at the best of seven shapes; "
+                f"copying {copying.median:.0f} GB/s",
                 profile=OWN.format(own[case]),
             )
         )

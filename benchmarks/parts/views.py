@@ -56,7 +56,7 @@ def rows(settings: Settings) -> list[Row | Absent]:
                 unit="views/s",
                 gate=_gate(found),
                 bar=BARS[name].get(side) if ours == "exact" else None,
-                note="MoCo v2's views of images as large as they are; in a batch of 256",
+                note="MoCo v2's views, as large as the images, in a batch of 256",
             )
             for ours, mode in (("exact", ""), ("linear", ", linear colors"))
             for name in environments

@@ -64,8 +64,8 @@ def main() -> None:
     print(
         f"one file on one core: {said}. Pillow's own work alone allows {1000 / coder:.0f} files/s "
         f"a core, with stamp and hashes {1000 / sum(parts.values()):.0f}; the rest is writing, the "
-        "manifest, and starting the processes. The bytes must be Pillow's and the hashes are the "
-        "manifest's, so another coder is no way out"
+        "manifest, and starting the processes. Another encoder cannot help: the bytes must be "
+        "Pillow's, and the hashes those of the manifest"
     )
 
 

@@ -43,9 +43,9 @@ def test_a_row_on_the_page(row):
     assert "`python -m benchmarks poison --rounds 5`, 2026-01-02, commit `abc`" in text
     assert (
         "| poison files | published code | as shipped | 1,234 files/s | 123 files/s | 5 | 10 (9.5 – 10.9) × "
-        "| – | ≥ 7 × | yes |"
+        "| – | ≥ 7 × | yes | 1, 2 |"
     ) in text
-    assert "* *poison files, published code as shipped*: Small files. Gate: equal bytes." in text
+    assert "\n1. Small files.\n2. Gate: equal bytes.\n" in text
     assert "decode" not in text
     assert "Not measured" not in text
 
@@ -54,12 +54,30 @@ def test_a_missed_bar_shows_the_profile(row):
     from benchmarks.page import page
 
     text = page({"poison": ([dataclasses.replace(row, bar=11, disturbed=2)], METADATA)})
-    assert "| ≥ 11 × | **no** |" in text
-    assert "  The bar is missed. Where the time goes:\n\n      decode 1 ms" in text
-    assert "2 rounds were disturbed" in text
+    assert "| ≥ 11 × | **no** | 1, 2, 3 |" in text
+    assert (
+        "The bar is missed: poison files (published code). Where the time goes: decode 1 ms" in text
+    )
+    assert "3. 2 rounds were disturbed by other processes." in text
 
 
-def test_rows_of_a_stage_stand_together(row):
+def test_each_note_of_a_part_is_stated_once(row):
+    from benchmarks.page import page
+
+    other = dataclasses.replace(row, against="lightly", note="Small files. Other flags.", bar=11)
+    again = dataclasses.replace(row, against="kornia", bar=11)
+    text = page({"poison": ([row, other, again], METADATA)})
+    assert [text.count(one) for one in ("Small files.", "equal bytes.", "Other flags.")] == [
+        1,
+        1,
+        1,
+    ]
+    notes = [line.split("|")[-2].strip() for line in text.splitlines() if line.startswith("| ")]
+    assert notes == ["Notes", "1, 2", "1, 3, 2", "1, 2"]
+    assert "missed: poison files (lightly); poison files (kornia). Where" in text
+
+
+def test_rows_of_a_stage_are_together(row):
     from benchmarks.page import table
 
     other = dataclasses.replace(row, stage="views")
@@ -107,7 +125,7 @@ def test_a_table_of_a_part_stands_below_its_rows(row, tmp_path):
     results.write(tmp_path / "growth.json", [row, more], METADATA)
     text = page({"growth": results.read(tmp_path / "growth.json")})
     assert text.endswith(
-        "Gate: equal bytes.\n\n| Operation | Size |\n|---|---|\n| show | 1,000 |\n\nTime ends it.\n"
+        "2. Gate: equal bytes.\n\n| Operation | Size |\n|---|---|\n| show | 1,000 |\n\nTime ends it.\n"
     )
 
 
