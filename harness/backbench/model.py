@@ -210,6 +210,11 @@ class CellName:
     evaluator: str
     seed: int
 
+    @property
+    def row(self) -> dict[str, str]:
+        """The names without the seed, in the order of :class:`Axis`: what names a row."""
+        return {axis.value: getattr(self, axis) for axis in Axis}
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:

@@ -20,11 +20,8 @@ from typing import Any, Final
 from backbench.benchmark.file import BenchmarkFile, Claim
 from backbench.errors import Problem
 from backbench.metrics import NAMES
-from backbench.model import NONE, Cell, CellName
+from backbench.model import NONE, Axis, Cell, CellName
 from backbench.plugin.registry import suggestion
-
-#: What names the cells of a claim, without the seed.
-FIELDS: Final = ("dataset", "method", "attack", "defense", "evaluator")
 
 #: Compared with the clean encoder under the same trigger.
 CONTROL: Final = "control"
@@ -135,8 +132,8 @@ def _against_problem(against: str | float) -> str:
                 f"should be 'control', 'clean', FIELD=NAME or a number (given: {against!r})"
                 f"{suggestion(against, (CONTROL, CLEAN))}"
             )
-        if field not in FIELDS:
-            return f"no field is called {field!r}{suggestion(field, FIELDS)}"
+        if field not in list(Axis):
+            return f"no field is called {field!r}{suggestion(field, [*map(str, Axis)])}"
         if not name:
             return f"{field}= names nothing"
     return ""
@@ -181,7 +178,7 @@ def counterpart(against: str | float, cell: CellName) -> CellName | None:
 
 
 def _called(cell: CellName) -> str:
-    return " · ".join([*(str(getattr(cell, field)) for field in FIELDS), f"seed {cell.seed}"])
+    return " · ".join([*cell.row.values(), f"seed {cell.seed}"])
 
 
 # -- after a run -------------------------------------------------------------------------------
@@ -201,17 +198,17 @@ def judge(claim: Claim, cells: Sequence[Cell], metrics_of: Metrics) -> Judgement
     rows: dict[tuple[str, ...], list[Cell]] = {}
     for cell in cells:
         if claim.subject.holds(cell.name):
-            names = tuple(str(getattr(cell.name, field)) for field in FIELDS)
+            names = tuple(cell.name.row.values())
             rows.setdefault(names, []).append(cell)
     findings = []
-    for names, row in rows.items():
+    for row in rows.values():
         pairs = {}
         for cell in sorted(row, key=lambda cell: cell.name.seed):
             own = _value(claim.metric, cell.evaluation, metrics_of)
             other = _compared_with(claim, cell, by_name, metrics_of)
             if own is not None and other is not None:
                 pairs[cell.name.seed] = own, other
-        findings.append(_finding(claim, dict(zip(FIELDS, names, strict=True)), pairs, len(row)))
+        findings.append(_finding(claim, row[0].name.row, pairs, len(row)))
     return Judgement(claim, tuple(findings))
 
 

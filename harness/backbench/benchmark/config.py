@@ -13,8 +13,6 @@ from pydantic import BaseModel, ValidationError
 
 from backbench.benchmark.claims import claim_problems
 from backbench.benchmark.file import (
-    AXES,
-    MAY_BE_NONE,
     BenchmarkFile,
     Claim,
     pydantic_problems,
@@ -30,7 +28,7 @@ from backbench.benchmark.instances import (
 )
 from backbench.benchmark.protocols import Protocol, data_problems, method_problem, no_such_evaluator
 from backbench.errors import ConfigError, Problem, UsageError
-from backbench.model import NONE, CellName
+from backbench.model import NONE, Axis, CellName
 from backbench.options.training import BackboneOptions, EvaluatorOptions
 from backbench.plugin import Dataset, DatasetMetadata, MetricInfo
 from backbench.plugin.registry import Registry, nearest, suggestion
@@ -191,7 +189,7 @@ def _parse(tables: Mapping[str, Any], problems: list[Problem]) -> BenchmarkFile:
 
 def _right(name: str, table: Any) -> Any:
     """Return a table, of instances those that are tables; ``None`` if it is at problem."""
-    if name in AXES and isinstance(table, Mapping):
+    if name in {axis.plural for axis in Axis} and isinstance(table, Mapping):
         table = {key: value for key, value in table.items() if isinstance(value, Mapping)}
     try:
         return getattr(BenchmarkFile.model_validate({**_LEAST, name: table}), name)
@@ -219,11 +217,11 @@ def _check_references(
         filters += [(f"profiles.{name}.exclude.{i}", r) for i, r in enumerate(profile.exclude)]
     filters += [(f"claims.{i}.subject", claim.subject) for i, claim in enumerate(content.claims)]
     for path, table in filters:
-        for axis, kind in AXES.items():
+        for axis, kind, optional in ((one.plural, one.kind, one.optional) for one in Axis):
             if axis == "evaluators" and context.lost:
                 continue
             card = context.protocol if axis == "evaluators" else None
-            allowed = set(instances[axis]) | ({NONE} if axis in MAY_BE_NONE else set())
+            allowed = set(instances[axis]) | ({NONE} if optional else set())
             for name in getattr(table, axis) or ():
                 if name in allowed or f"{axis}.{name}" in broken:
                     continue

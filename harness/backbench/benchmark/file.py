@@ -11,14 +11,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from backbench.benchmark.protocols import protocol_ids
 from backbench.errors import PluginError, Problem
-from backbench.model import NONE, CellName
+from backbench.model import NONE, Axis, CellName
 from backbench.plugin import (
-    AttackInfo,
-    DatasetInfo,
-    DefenseInfo,
-    EvaluatorInfo,
     PluginInfo,
-    SSLMethodInfo,
 )
 from backbench.plugin.registry import Registry, nearest
 
@@ -177,19 +172,6 @@ class BenchmarkFile(_Table):
         )
 
 
-#: The axis of the matrix, and the table of instances, of each kind of plugin.
-AXES: dict[str, str] = {
-    "datasets": DatasetInfo.kind,
-    "attacks": AttackInfo.kind,
-    "methods": SSLMethodInfo.kind,
-    "defenses": DefenseInfo.kind,
-    "evaluators": EvaluatorInfo.kind,
-}
-
-#: Axes on which ``none`` says: do nothing.
-MAY_BE_NONE = frozenset({"attacks", "defenses"})
-
-
 def pydantic_problems(
     error: ValidationError, model: type[BaseModel], prefix: str
 ) -> Iterator[Problem]:
@@ -285,17 +267,17 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     definitions = schema.setdefault("$defs", {})
     protocol = definitions["Header"]["properties"]["protocol"]
     protocol["anyOf"] = [{"enum": protocol_ids()}, {"type": "null"}]
-    for axis, kind in AXES.items():
+    for axis in Axis:
         variants = []
-        for name in registry.names(kind):
+        for name in registry.names(axis.kind):
             try:
-                info = registry.find(kind, name).info
+                info = registry.find(axis.kind, name).info
             except PluginError:
                 continue
             variants.append(_instance_schema(info, definitions))
-        schema["properties"][axis] = {
+        schema["properties"][axis.plural] = {
             "type": "object",
-            "description": f"named instances of {kind} plugins",
+            "description": f"named instances of {axis.kind} plugins",
             "additionalProperties": {"anyOf": variants},
         }
     return schema

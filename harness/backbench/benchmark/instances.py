@@ -10,8 +10,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from backbench.benchmark.file import (
-    AXES,
-    MAY_BE_NONE,
     BenchmarkFile,
     pydantic_problems,
     retyped,
@@ -24,7 +22,7 @@ from backbench.benchmark.protocols import (
     terms_of,
 )
 from backbench.errors import DataError, PluginError, Problem, UsageError
-from backbench.model import NONE, PluginUse
+from backbench.model import NONE, Axis, PluginUse
 from backbench.plugin import Dataset, DatasetMetadata, Options
 from backbench.plugin.registry import Registered, Registry
 
@@ -96,9 +94,9 @@ def validate_instances(
     Returns:
         The instances by axis and name, and the paths of those that are at problem.
     """
-    found: dict[str, dict[str, Instance]] = {axis: {} for axis in AXES}
+    found: dict[str, dict[str, Instance]] = {axis.plural: {} for axis in Axis}
     broken: set[str] = set()
-    for axis, kind in AXES.items():
+    for axis, kind, optional in ((one.plural, one.kind, one.optional) for one in Axis):
         tables: dict[str, dict[str, Any]] = getattr(content, axis)
         card = context.protocol if axis == "evaluators" else None
         known = list(card.evaluators) if card else context.registry.names(kind)
@@ -110,7 +108,7 @@ def validate_instances(
         ]
         for name, table in {**tables, **{name: {} for name in implied}}.items():
             path = f"{axis}.{name}"
-            if name == NONE and axis in MAY_BE_NONE:
+            if name == NONE and optional:
                 context.problems.append(Problem(path, f"{NONE!r} is reserved: choose another name"))
                 continue
             if card and (stranger := no_such_evaluator(card, name)):
@@ -134,7 +132,7 @@ def _instance(axis: str, name: str, table: Mapping[str, Any], context: Context) 
         problems.append(Problem(f"{path}.plugin", "should be the name of a plugin"))
         return None
     try:
-        registered = context.registry.find(AXES[axis], plugin)
+        registered = context.registry.find(Axis.of_plural(axis).kind, plugin)
     except PluginError as error:
         where = f"{path}.plugin" if "plugin" in table else path
         problems.append(Problem(where, str(error)))

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from backbench.model import NONE, Cell, Plan, StageKind
+from backbench.model import NONE, Axis, Cell, Plan, StageKind
 from backbench.plugin import Column
 from backbench.report.grid import Grid, Number, print_grid
 from backbench.report.numbers import INTERVAL_NOTE, interval, spread, whole
@@ -24,7 +24,7 @@ from backbench.store.metadata import RepairRecord, SanitizeRecord
 from backbench.store.records import Record
 
 #: What names a line of the table of detection.
-FIELDS = ("dataset", "method", "attack", "defense")
+FIELDS = tuple(axis.value for axis in Axis if axis is not Axis.EVALUATOR)
 
 #: What is shown of detection, and of what a defense costs; in ``json`` and ``csv`` there is more.
 DETECTION = (

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from backbench.errors import UsageError
 from backbench.plugin.registry import suggestion
-from backbench.results.leaderboard import FIELDS, Leaderboard, Row, only_row, select
+from backbench.model import Axis
+from backbench.results.leaderboard import Leaderboard, Row, only_row, select
 from backbench.results.statistics import Summary
 
 if TYPE_CHECKING:
@@ -64,8 +65,9 @@ class Results:
         board: The leaderboard.
 
     Example:
-        >>> from backbench.results.leaderboard import COLUMNS
-        >>> row = Row(dict.fromkeys(FIELDS, "x"), (0,), 1, {"asr": Summary(1, 0.5, None, None,
+        >>> from backbench.model import Axis
+from backbench.results.leaderboard import COLUMNS
+        >>> row = Row(dict.fromkeys(Axis, "x"), (0,), 1, {"asr": Summary(1, 0.5, None, None,
         ...     (0.5,))}, {}, {})
         >>> results = Results(Leaderboard("tiny", COLUMNS, (row,)))
         >>> results.metric("asr", method="x").mean
@@ -127,9 +129,9 @@ class Results:
             UsageError: If no row is left, or several are; the error says what tells them apart.
         """
         asked = ", ".join(f"{field}={value}" for field, value in names.items())
-        unknown = [field for field in names if field not in FIELDS]
+        unknown = [field for field in names if field not in list(Axis)]
         if unknown:
-            raise UsageError(f"no field is called {unknown[0]!r} (there are: {', '.join(FIELDS)})")
+            raise UsageError(f"no field is called {unknown[0]!r} (there are: {', '.join(Axis)})")
         found = self.filter(*(f"{field}={value}" for field, value in names.items()))
         row = only_row(found.board, f"metric({', '.join(filter(None, (repr(name), asked)))})")
         if name not in row.values:

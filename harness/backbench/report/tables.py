@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from backbench.model import Axis
 from backbench.plugin import Column
 from backbench.report.grid import Grid, Number, print_grid
 from backbench.report.numbers import (
@@ -25,7 +26,7 @@ from backbench.report.numbers import (
     spread,
     whole,
 )
-from backbench.results.leaderboard import FIELDS, LIFTS, Leaderboard, Row, extremes, group, ranks
+from backbench.results.leaderboard import LIFTS, Leaderboard, Row, extremes, group, ranks
 from backbench.results.statistics import FEW, Summary
 
 #: What the marks of a number of seeds say.
@@ -188,7 +189,7 @@ def _count(row: Row) -> str:
 def _fields(board: Leaderboard, by: str | None) -> list[str]:
     """Return the fields worth a column: not the group, not a dataset that is the only one."""
     datasets = {row.names["dataset"] for row in board.rows}
-    return [name for name in FIELDS if name != by and not (name == "dataset" and len(datasets) < 2)]
+    return [name for name in Axis if name != by and not (name == "dataset" and len(datasets) < 2)]
 
 
 def _columns(board: Leaderboard) -> list[Column]:
@@ -208,13 +209,13 @@ def _plain(
         form: Formats a summary with a number of decimals.
     """
     columns, notes, origins = _columns(board), _notes(board), _origins(board)
-    header = [*FIELDS, "n"]
+    header = [*Axis, "n"]
     for column in columns:
         beside = (f"{column.title} {heading}" for heading in _beside(board, column))
         header += [column.title, *beside]
     body = []
     for row in board.rows:
-        line = [*(_name(row, name, origins) for name in FIELDS), _count(row)]
+        line = [*(_name(row, name, origins) for name in Axis), _count(row)]
         for column in columns:
             line.append(form(row.values.get(column.metric), column.decimals))
             if column.control:
@@ -228,7 +229,7 @@ def _plain(
 def _tabulated(header: Sequence[str], body: Sequence[Sequence[str]], style: str) -> str:
     from tabulate import tabulate
 
-    align: Sequence[str] = ["left"] * len(FIELDS) + ["right"] * (len(header) - len(FIELDS))
+    align: Sequence[str] = ["left"] * len(Axis) + ["right"] * (len(header) - len(Axis))
     return tabulate(body, header, tablefmt=style, colalign=align, disable_numparse=True)
 
 
@@ -291,7 +292,7 @@ def comma_separated(board: Leaderboard) -> str:
     """Return CSV: one line a row, mean, standard deviation and interval of every metric."""
     metrics = sorted({metric for row in board.rows for metric in row.values})
     parts = ("n", "mean", "std", "ci95_low", "ci95_high", "over")
-    header = ["protocol", *FIELDS, "external", "origin", "n", "planned", "complete"]
+    header = ["protocol", *Axis, "external", "origin", "n", "planned", "complete"]
     rankings = ranks(board)
     for metric in metrics:
         for kind in _kinds(metric):
@@ -309,7 +310,7 @@ def comma_separated(board: Leaderboard) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
     for index, row in enumerate(board.rows):
-        names = (row.names[name] for name in FIELDS)
+        names = (row.names[name] for name in Axis)
         external, complete = ("yes" if one else "no" for one in (row.external, row.complete))
         line: list[Any] = [row.protocol, *names, external, row.origin]
         line += [len(row.seeds), row.planned, complete]

@@ -9,20 +9,16 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from backbench.benchmark.file import AXES
 from backbench.errors import PluginError
 from backbench.metrics import of_head
-from backbench.model import NONE, Plan, PluginUse, Stage, StageKind
+from backbench.model import NONE, Axis, Plan, PluginUse, Stage, StageKind
 from backbench.plugin.registry import Registry
-from backbench.results.leaderboard import FIELDS, Row
+from backbench.results.leaderboard import Row
 from backbench.store.metadata import EncoderRecord, EvaluationRecord, RepairRecord
 from backbench.store.records import Record
 from backbench.store.store import Store
 
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]#]+?)\s*\]")
-
-#: The table of the benchmark file in which an instance of a field is.
-_AXIS = {axis[:-1]: axis for axis in AXES}
 
 
 def explain(
@@ -46,12 +42,8 @@ def explain(
     """
     evaluator, _, head = row.names["evaluator"].partition(":")
     names = {**row.names, "evaluator": evaluator}
-    cells = [
-        cell
-        for cell in plan.cells
-        if all(str(getattr(cell.name, field)) == names[field] for field in FIELDS)
-    ]
-    yield " · ".join(f"{field} {row.names[field]}" for field in FIELDS)
+    cells = [cell for cell in plan.cells if cell.name.row == names]
+    yield " · ".join(f"{field} {row.names[field]}" for field in Axis)
     yield f"n = {len(row.seeds)} of {row.planned} seeds; protocol {row.protocol or 'none'}"
     for metric, summary in sorted(row.values.items()):
         values = ", ".join(f"{value:.6g}" for value in summary.values)
@@ -73,7 +65,7 @@ def explain(
 def _lines_of(file: Path, names: Mapping[str, str], profile: str | None) -> Iterator[str]:
     """Yield the lines of the benchmark file that a row is of."""
     tables = _tables(file.read_text(encoding="utf-8"))
-    wanted = ["benchmark", *(f"{_AXIS[field]}.{names[field]}" for field in FIELDS), "matrix"]
+    wanted = ["benchmark", *(f"{axis.plural}.{names[axis]}" for axis in Axis), "matrix"]
     wanted += [f"profiles.{profile}"] if profile else []
     for name in wanted:
         found = [

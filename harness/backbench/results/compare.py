@@ -9,8 +9,9 @@ from pathlib import Path
 
 from backbench.benchmark.config import DEFAULT_FILE
 from backbench.errors import UsageError
+from backbench.model import Axis
 from backbench.plugin.registry import suggestion
-from backbench.results.leaderboard import FIELDS, Leaderboard, Row, select
+from backbench.results.leaderboard import Leaderboard, Row, select
 from backbench.results.statistics import (
     Summary,
     effect_size,
@@ -111,8 +112,10 @@ def _selector(text: str) -> tuple[str, str]:
     field, sign, value = text.partition("=")
     if not sign or not value:
         raise UsageError(f"compare: {text!r} is no side: write FIELD=VALUE, as in method=byol")
-    if field not in FIELDS:
-        raise UsageError(f"compare: no field is called {field!r}{suggestion(field, FIELDS)}")
+    if field not in list(Axis):
+        raise UsageError(
+            f"compare: no field is called {field!r}{suggestion(field, [*map(str, Axis)])}"
+        )
     return field, value
 
 

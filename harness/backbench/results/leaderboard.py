@@ -12,7 +12,7 @@ from typing import Any
 
 from backbench.errors import UsageError
 from backbench.metrics import BOUNDS, of_head
-from backbench.model import NONE, Cell, Plan, Stage, StageKind
+from backbench.model import NONE, Axis, Cell, Plan, Stage, StageKind
 from backbench.plugin import Column
 from backbench.plugin.registry import suggestion
 from backbench.results.outcomes import OutcomesOf
@@ -40,9 +40,6 @@ COLUMNS = (
 
 #: Metrics that are the lift of another one: its value less its control, paired by seed.
 LIFTS = {"asr_lift": "asr", "fp_lift": "target_fp/triggered"}
-
-#: What names a row.
-FIELDS = ("dataset", "method", "attack", "defense", "evaluator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +159,7 @@ def build(
     """
     groups: dict[tuple[str, ...], list[Cell]] = {}
     for cell in plan.cells:
-        names = tuple(str(getattr(cell.name, field)) for field in FIELDS)
+        names = tuple(cell.name.row.values())
         groups.setdefault(names, []).append(cell)
     imports = {key for key, stage in plan.stages.items() if stage.kind is StageKind.IMPORT}
     extra = tuple(extra)
@@ -170,7 +167,7 @@ def build(
     heads = _heads_by_evaluator(groups, record_of)
     rows = tuple(
         _row(
-            dict(zip(FIELDS, names, strict=True)),
+            cells[0].name.row,
             cells,
             plan,
             one_of,
@@ -341,7 +338,7 @@ def select(board: Leaderboard, filters: Sequence[str], sort: str | None) -> Lead
     if sort is not None:
         name, descending = sort.removeprefix("-"), sort.startswith("-")
         _known(board, name, "--sort")
-        if name in FIELDS:
+        if name in list(Axis):
             rows.sort(key=lambda row: row.names[name], reverse=descending)
         else:
             sign = -1 if descending else 1
@@ -362,7 +359,7 @@ def _predicate(board: Leaderboard, text: str) -> Callable[[Row], bool]:
     name, symbol, wanted = match.groups()
     _known(board, name, "--filter")
     compare = _COMPARE[symbol]
-    if name in FIELDS:
+    if name in list(Axis):
         if symbol not in {"=", "!="}:
             raise UsageError(f"--filter {text!r}: a name is compared with = or !=")
         names = sorted({one for row in board.rows for one in _called(row, name)})
@@ -383,7 +380,7 @@ def _called(row: Row, field: str) -> set[str]:
 
 
 def _known(board: Leaderboard, name: str, where: str) -> None:
-    known = [*FIELDS, *(column.metric for column in board.columns)]
+    known = [*map(str, Axis), *(column.metric for column in board.columns)]
     known += sorted({metric for row in board.rows for metric in row.values} - set(known))
     if name not in known:
         raise UsageError(f"{where}: nothing is called {name!r}{suggestion(name, known)}")
@@ -404,7 +401,7 @@ def only_row(board: Leaderboard, asked: str) -> Row:
     if not board.rows:
         raise UsageError(f"{asked}: no row is left")
     apart = []
-    for name in FIELDS:
+    for name in Axis:
         values = list(dict.fromkeys(row.names[name] for row in board.rows))
         if len(values) > 1:
             apart.append(f"{name}={'|'.join(values)}")

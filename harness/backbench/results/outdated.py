@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 from backbench.benchmark.protocols import Protocol, find_protocol, free_options
 from backbench.errors import StoreError, UsageError
 from backbench.metrics import METRICS_VERSION
-from backbench.model import Plan, Stage, StageKind, stage_identity
+from backbench.model import Axis, Plan, Stage, StageKind, stage_identity
 from backbench.store.metadata import EvaluationRecord
 from backbench.store.records import Record
 from backbench.store.store import Store
@@ -81,7 +81,7 @@ class _Traces:
 
 
 #: The axes of a card, by kind of plugin. A defense is free, and an evaluator is known by its name.
-_AXES = {"dataset": "datasets", "attack": "attacks", "ssl-method": "methods"}
+_AXES = {axis.kind: axis.plural for axis in (Axis.DATASET, Axis.ATTACK, Axis.METHOD)}
 
 
 @dataclass(frozen=True, slots=True)

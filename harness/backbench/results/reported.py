@@ -10,8 +10,8 @@ from importlib import resources
 from typing import Any
 
 from backbench.benchmark import reproductions
-from backbench.model import NONE, Cell, Plan, PluginUse, StageKind
-from backbench.results.leaderboard import FIELDS, Leaderboard, Reported
+from backbench.model import NONE, Axis, Cell, Plan, PluginUse, StageKind
+from backbench.results.leaderboard import Leaderboard, Reported
 
 
 def add_reported(board: Leaderboard, plan: Plan) -> Leaderboard:
@@ -27,10 +27,10 @@ def add_reported(board: Leaderboard, plan: Plan) -> Leaderboard:
     figures = [one for one in _figures() if one["protocol"] == plan.protocol]
     if not figures:
         return board
-    cells = {tuple(getattr(cell.name, field) for field in FIELDS): cell for cell in plan.cells}
+    cells = {tuple(cell.name.row.values()): cell for cell in plan.cells}
     rows = []
     for row in board.rows:
-        cell = cells.get(tuple(row.names[field] for field in FIELDS))
+        cell = cells.get(tuple(row.names[axis] for axis in Axis))
         found = _reported(figures, plan, cell) if cell else {}
         rows.append(replace(row, reported=found) if found else row)
     return replace(board, rows=tuple(rows))

@@ -10,15 +10,16 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from backbench.model import Axis
 from backbench.report.tables import as_json, comma_separated, latex, markdown, print_board
-from backbench.results.leaderboard import COLUMNS, FIELDS, Leaderboard, Row, extremes, group, select
+from backbench.results.leaderboard import COLUMNS, Leaderboard, Row, extremes, group, select
 from backbench.results.statistics import summarize
 
 NONE = "no protocol: the options are the benchmark file's own"
 
 
 def row(protocol: str, method: str, accuracy: float, evaluator: str = "linear") -> Row:
-    names = dict(zip(FIELDS, ("set", method, "none", "none", evaluator), strict=True))
+    names = dict(zip(map(str, Axis), ("set", method, "none", "none", evaluator), strict=True))
     values = {"accuracy/clean": summarize([accuracy - 0.001, accuracy, accuracy + 0.001])}
     return Row(names, (0, 1, 2), 3, values, {}, {}, protocol=protocol)
 

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from backbench.errors import UsageError
+from backbench.model import Axis
 from backbench.report import tables
 from backbench.report.comparison import as_json, markdown
 from backbench.results.compare import METRICS, Comparison, broken, compare, limit, sides
-from backbench.results.leaderboard import COLUMNS, FIELDS, Leaderboard, Row, select
+from backbench.results.leaderboard import COLUMNS, Leaderboard, Row, select
 from backbench.results.over_attacks import over_attacks
 from backbench.results.statistics import (
     Outcome,
@@ -38,7 +39,7 @@ def sample(rates: Sequence[float], seed: int = 0) -> Sample:
 
 
 def row(samples: Mapping[str, Sample], planned: int = 3, **names: str) -> Row:
-    default = dict(zip(FIELDS, ("drawn", "byol", "patch", "none", "linear"), strict=True))
+    default = dict(zip(map(str, Axis), ("drawn", "byol", "patch", "none", "linear"), strict=True))
     seeds = max((one.seeds for one in samples.values()), key=len)
     values = {metric: summarize(one) for metric, one in samples.items()}
     return Row(default | names, seeds, planned, values, {}, {}, samples=samples)

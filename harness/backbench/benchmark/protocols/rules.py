@@ -12,11 +12,9 @@ from pydantic import BaseModel
 from backbench.benchmark.protocols.card import EVERY, Fixed, Protocol
 from backbench.data.classes import VARIANTS, fingerprint
 from backbench.errors import Problem
+from backbench.model import Axis
 from backbench.plugin import DatasetMetadata, Options, PluginInfo
 from backbench.plugin.registry import suggestion
-
-#: The axes that a card says something of; a defense is free.
-_HELD = frozenset({"datasets", "attacks", "methods", "evaluators"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +134,7 @@ def terms_of(protocol: Protocol | None, axis: str, name: str, info: PluginInfo) 
         info: The instance's plugin; datasets, attacks and methods are known by it.
     """
     path = f"{axis}.{name}"
-    if protocol is None or axis not in _HELD:
+    if protocol is None or axis == Axis.DEFENSE.plural:  # free
         return Terms("", path, info.name, {}, ())
     if axis == "evaluators":
         one = protocol.evaluators[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from backbench.cli.options.shared import filter_option, together
-from backbench.results.leaderboard import FIELDS
+from backbench.model import Axis
 
 row_options = together(
     click.option("--sort", metavar="NAME", help="Field or metric; -NAME for descending."),
@@ -17,7 +17,7 @@ row_options = together(
     ),
     click.option(
         "--group",
-        type=click.Choice([*FIELDS, "nothing"]),
+        type=click.Choice([*map(str, Axis), "nothing"]),
         default="evaluator",
         show_default=True,
         help="One table for each value of this field.",

@@ -15,7 +15,7 @@ from backbench.benchmark.config import Instance, load_instance, open_dataset
 from backbench.benchmark.file import pydantic_problems
 from backbench.data.encode import FileFormat
 from backbench.errors import ConfigError, Problem, UsageError
-from backbench.model import NONE
+from backbench.model import NONE, Axis
 from backbench.plugin import Dataset, DatasetMetadata, LocalPath
 from backbench.plugin.registry import Registry, suggestion
 from backbench.poison.files import published
@@ -115,7 +115,7 @@ def read_request(path: Path, given: Mapping[str, Any], registry: Registry) -> Re
     poison = _poison_table(tables, given, base, problems)
     found: dict[str, Instance] = {}
     for axis in ("datasets", "attacks"):
-        name = _choose(tables, axis, getattr(poison, axis.removesuffix("s")), registry, problems)
+        name = _choose(tables, axis, getattr(poison, Axis.of_plural(axis)), registry, problems)
         if name is not None:
             one = load_instance(
                 tables, axis, name, registry=registry, folder=path.parent, problems=problems
@@ -229,7 +229,7 @@ def _choose(
     registry: Registry,
     problems: list[Problem],
 ) -> str | None:
-    kind = axis.removesuffix("s")
+    kind = Axis.of_plural(axis).kind
     named = tables.get(axis, {})
     if not isinstance(named, Mapping) or not all(isinstance(t, Mapping) for t in named.values()):
         problems.append(Problem(axis, f"should hold a table for each {kind}: [{axis}.name]"))
@@ -253,7 +253,7 @@ def _choose(
 
 def _implied(tables: Mapping[str, Any], axis: str, registry: Registry) -> list[str]:
     """Return the plugins that a matrix names without a table."""
-    known = registry.names(axis.removesuffix("s"))
+    known = registry.names(Axis.of_plural(axis).kind)
     matrices = tables.get("matrix", [])
     found: list[str] = []
     for matrix in matrices if isinstance(matrices, list) else []:

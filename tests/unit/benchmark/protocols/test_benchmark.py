@@ -191,11 +191,11 @@ def test_all_contradictions_come_at_once(registry: Registry) -> None:
     found = problems(tables, registry)
     places = [problem.split(":", 1)[0] for problem in found]
     assert places == [
+        "methods.rotnet.backbone.name",
+        "methods.rotnet.backbone.stem",
         "attacks.x.text",
         "attacks.x.width",
         "attacks.x.val_location",
-        "methods.rotnet.backbone.name",
-        "methods.rotnet.backbone.stem",
         "datasets.photographs",
     ]
 

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from backbench.benchmark.file import AXES, json_schema
+from backbench.benchmark.file import json_schema
 from backbench.benchmark.protocols import Protocol, find_protocol, protocol_ids, terms_of
 from backbench.benchmark.protocols.card import EVERY
 from backbench.data.classes import fingerprint
 from backbench.errors import UsageError
+from backbench.model import Axis
 from backbench.plugin import Options
 from backbench.plugin.registry import Registry, load_registry
 
@@ -36,7 +37,7 @@ def registry() -> Registry:
 
 
 def model_of(registry: Registry, axis: str, plugin: str) -> type[Options]:
-    return registry.find(AXES[axis], plugin).info.options
+    return registry.find(Axis.of_plural(axis).kind, plugin).info.options
 
 
 def dumped(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
@@ -78,9 +79,9 @@ def test_every_option_exists_and_is_valid(name: str, registry: Registry) -> None
     card = find_protocol(name)
     for axis in ("datasets", "attacks", "methods"):
         for plugin, fixed in getattr(card, axis).items():
-            plugins = registry.names(AXES[axis]) if plugin == EVERY else [plugin]
+            plugins = registry.names(Axis.of_plural(axis).kind) if plugin == EVERY else [plugin]
             for one in plugins:
-                info = registry.find(AXES[axis], one).info
+                info = registry.find(Axis.of_plural(axis).kind, one).info
                 terms = terms_of(card, axis, "x", info)
                 if plugin != EVERY:
                     assert terms.options == fixed.options

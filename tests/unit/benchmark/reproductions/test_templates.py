@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from backbench.benchmark.config import Benchmark, benchmark_from
-from backbench.benchmark.file import AXES
 from backbench.benchmark.reproductions import fill, find_reproduction, reproduction_names
 from backbench.benchmark.reproductions.placeholder import ImageNet100Counts, add_stand_in
 from backbench.data.classes import class_list
 from backbench.errors import DataError, UsageError
+from backbench.model import Axis
 from backbench.plugin.registry import Registry, load_registry
 
 SCALES = ("full", "cifar10", "embedded")
@@ -65,9 +65,9 @@ def test_a_filled_in_matrix_has_no_problem(scale: str, registry: Registry, trigg
 def test_every_instance_and_profile_is_used(scale: str, registry: Registry) -> None:
     tables = tomllib.loads(fill(find_reproduction("saha2022", scale), stand_in=True))
     whole = validated(scale, registry).cells
-    for axis in AXES:
-        used = {getattr(cell, axis.removesuffix("s")) for cell in whole}
-        assert set(tables.get(axis, {})) <= used
+    for axis in Axis:
+        used = {getattr(cell, axis) for cell in whole}
+        assert set(tables.get(axis.plural, {})) <= used
     for profile in tables["profiles"]:
         part = benchmark_from(
             tables, source=scale, folder=Path.cwd(), registry=registry, profile=profile
