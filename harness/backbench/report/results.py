@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from backbench.errors import UsageError
-from backbench.plugin.registry import suggestion
 from backbench.model import Axis
+from backbench.plugin.registry import suggestion
 from backbench.results.leaderboard import Leaderboard, Row, only_row, select
 from backbench.results.statistics import Summary
 
@@ -66,7 +66,7 @@ class Results:
 
     Example:
         >>> from backbench.model import Axis
-from backbench.results.leaderboard import COLUMNS
+    from backbench.results.leaderboard import COLUMNS
         >>> row = Row(dict.fromkeys(Axis, "x"), (0,), 1, {"asr": Summary(1, 0.5, None, None,
         ...     (0.5,))}, {}, {})
         >>> results = Results(Leaderboard("tiny", COLUMNS, (row,)))
