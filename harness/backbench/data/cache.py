@@ -20,9 +20,10 @@ from typing import Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.data.decode import Fit, decode, fitted_size, read_size
+from backbench.data.decode import decode, read_size
 from backbench.data.files import FileImages, list_problems, map_threads, say_size, spread
 from backbench.data.packed import HEADER_BYTES, around, offsets_of, shared_size
+from backbench.data.preprocess import Fit, fitted_size
 from backbench.errors import DataError, StageError
 from backbench.system.children import WORTH_PROCESSES, in_order, start_processes
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from backbench.data.preprocess import Fit, fitted
 from backbench.errors import DataError
 from backbench.images import Pixels
 
@@ -28,32 +29,6 @@ _TRANSPOSE: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 _SWAPS_AXES: Final = (5, 6, 7, 8)
-
-
-class Square(NamedTuple):
-    """How an image becomes a square: its short side is resized, then the center cut out.
-
-    Args:
-        short_side: Length of the short side after resizing, pixels.
-        side: Side of the square, pixels; at most ``short_side``.
-    """
-
-    short_side: int
-    side: int
-
-
-class ShortSide(NamedTuple):
-    """How a large image becomes smaller and keeps its shape; a smaller one stays as it is.
-
-    Args:
-        side: Longest that the short side may be, pixels.
-    """
-
-    side: int
-
-
-#: What becomes of an image when it is read; without one it keeps its size.
-Fit = Square | ShortSide
 
 
 def decode(path: str | Path, fit: Fit | None = None) -> Pixels:
@@ -124,83 +99,6 @@ def read_size(path: str | Path) -> tuple[int, int]:
     except Exception as error:
         raise DataError(f"{path}: {_reason(path, error)}") from error
     return (width, height) if swap else (height, width)
-
-
-def fitted(image: Image.Image, fit: Fit | None) -> Image.Image:
-    """Bring an image to its size.
-
-    Args:
-        image: Any size.
-        fit: What to make of it; ``None`` leaves it as it is.
-    """
-    if isinstance(fit, Square):
-        return crop_center(resize_short_side(image, fit.short_side), fit.side)
-    if fit is not None and min(image.size) > fit.side:
-        return resize_short_side(image, fit.side)
-    return image
-
-
-def fitted_pixels(pixels: Pixels, fit: Fit | None) -> Pixels:
-    """Bring an image's pixels to their size; see :func:`fitted`.
-
-    Args:
-        pixels: (H, W, 3), uint8.
-        fit: What to make of it.
-    """
-    return pixels if fit is None else np.asarray(fitted(Image.fromarray(pixels), fit))
-
-
-def fitted_size(size: tuple[int, int], fit: Fit | None) -> tuple[int, int]:
-    """Say which height and width :func:`fitted` gives.
-
-    Args:
-        size: Height and width before.
-        fit: What is made of it.
-    """
-    if isinstance(fit, Square):
-        return fit.side, fit.side
-    if fit is not None and min(size) > fit.side:
-        return _short_side_size(size, fit.side)
-    return size
-
-
-def resize_short_side(image: Image.Image, side: int) -> Image.Image:
-    """Resize an image so that its shorter side has a length, bilinearly with antialiasing.
-
-    Args:
-        image: Any size.
-        side: Length of the shorter side that comes out, pixels.
-
-    Source: torchvision ``Resize`` on PIL images, the published evaluation's first step.
-    """
-    width, height = image.size
-    if min(width, height) == side:
-        return image
-    tall, wide = _short_side_size((height, width), side)
-    return image.resize((wide, tall), Image.Resampling.BILINEAR)
-
-
-def crop_center(image: Image.Image, side: int) -> Image.Image:
-    """Cut the square out of the middle of an image.
-
-    Args:
-        image: At least ``side`` wide and high.
-        side: Side of the square, pixels.
-
-    Source: torchvision ``CenterCrop``, with its rounding of odd margins to the even number.
-    """
-    width, height = image.size
-    if (width, height) == (side, side):
-        return image
-    left, top = round((width - side) / 2), round((height - side) / 2)
-    return image.crop((left, top, left + side, top + side))
-
-
-def _short_side_size(size: tuple[int, int], side: int) -> tuple[int, int]:
-    height, width = size
-    if width <= height:
-        return int(side * height / width), side
-    return side, int(side * width / height)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

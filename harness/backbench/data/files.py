@@ -11,7 +11,8 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from backbench.data.decode import Fit, Square, decode, fitted_size, read_size
+from backbench.data.decode import decode, read_size
+from backbench.data.preprocess import Fit, Square, fitted_size
 from backbench.errors import DataError
 from backbench.images import ArrayImages, ImageSet, Labels, Pixels
 

@@ -10,15 +10,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from backbench.data.decode import Fit, ShortSide, Square
 from backbench.data.files import FileImages, LabelledFiles, load_images, shared_size
 from backbench.data.fingerprint import fingerprint_files
+from backbench.data.preprocess import Fit, ShortSide, Square, with_margin
 from backbench.errors import DataError
 from backbench.images import ImageSet
 from backbench.plugin import Dataset, DatasetMetadata, Split
 
 #: What becomes of validation images that differ in size and have no size set.
-PUBLISHED: Final = Square(short_side=256, side=224)
+PUBLISHED: Final = Square(with_margin(224), 224)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class FileDataset(Dataset):
         """
         resize, val_size = self.options.resize, self.options.val_size
         if split == "val" and val_size is not None:
-            return Square(val_size * 8 // 7, val_size)
+            return Square(with_margin(val_size), val_size)
         if resize is not None:
             return Square(resize, resize)
         if split == "val" and shared_size(self.listing.val.paths) is None:

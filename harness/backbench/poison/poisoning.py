@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.data.decode import Fit, fitted_pixels
 from backbench.data.encode import through_jpeg
+from backbench.data.preprocess import Fit, fitted_pixels
 from backbench.errors import StageError
 from backbench.images import ImageSet, Pixels
 from backbench.plugin import Attack, Box, Split

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from backbench.data.decode import Fit
 from backbench.data.files import FileImages
 from backbench.data.listing import FileDataset
 from backbench.data.packed import (
@@ -20,6 +19,7 @@ from backbench.data.packed import (
     open_changed_images,
     open_images,
 )
+from backbench.data.preprocess import Fit
 from backbench.images import ImageSet, Overlay, Pixels, Subset
 from backbench.plugin import Attack, Dataset, DatasetMetadata, Split
 from backbench.poison.poisoning import Poison, TriggeredImages, read_manifest

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backbench.data.packed import MappedArray
+from backbench.data.preprocess import evaluation_image
 from backbench.images import ImageSet, Pixels
 from backbench.nn.batch_norm import folded
 from backbench.nn.encoder import Encoder
 from backbench.training.device import autocast, resolve_precision, to_device
-from backbench.views.batches import as_tensor, evaluation_image, reader_pool
+from backbench.views.batches import as_tensor, reader_pool
 
 #: Pixels in a batch on a processor: 128 images of 64 × 64. Each batch lays out the weights anew:
 #: of half as many images, ResNet-18 takes 7 % longer. No feature depends on it, but for the

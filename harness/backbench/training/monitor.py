@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from backbench.data.preprocess import evaluation_image
 from backbench.images import ImageSet, Pixels, Subset
 from backbench.nn.encoder import Encoder
 from backbench.seeds import derive
 from backbench.training.extraction import extract
-from backbench.views.batches import evaluation_image
 
 #: Most images of the bank in which neighbors are looked for, and most that look for them.
 BANK, QUERIES = 2000, 500

@@ -232,30 +232,3 @@ def _chunks(order: NDArray[np.int64], size: int, ranks: Ranks) -> Iterator[NDArr
     for start in range(0, len(order), size):
         batch = order[start : start + size]
         yield batch[ranks.span(len(batch))]
-
-
-def evaluation_image(image: Pixels, size: int, *, margin: bool = True) -> Pixels:
-    """Bring an image to the size at which encoders are evaluated.
-
-    Args:
-        image: (H, W, 3), uint8.
-        size: Side S of the result.
-        margin: Resize the short side to S × 256/224 before the center is cut out; otherwise
-            to S.
-
-    Returns:
-        (S, S, 3), uint8; the image itself if it has that size already, as triggered
-        validation images do.
-
-    Source: the published evaluation: Resize(256), CenterCrop(224).
-    Differs: nothing known at S = 224.
-    """
-    height, width = image.shape[:2]
-    if (height, width) == (size, size):
-        return image
-    short = size * 256 // 224 if margin else size
-    scale = short / min(height, width)
-    tall, wide = max(short, int(height * scale)), max(short, int(width * scale))
-    resized = np.asarray(Image.fromarray(image).resize((wide, tall), Image.Resampling.BILINEAR))
-    top, left = round((tall - size) / 2), round((wide - size) / 2)
-    return resized[top : top + size, left : left + size]

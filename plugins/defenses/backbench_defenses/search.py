@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from backbench.data.preprocess import evaluation_image
 from backbench.images import ImageSet, Pixels
 from backbench.nn import Encoder
 from backbench.seeds import derive
 from backbench.training.extraction import extract
-from backbench.views.batches import as_tensor, evaluation_image, reader_pool
+from backbench.views.batches import as_tensor, reader_pool
 from backbench_defenses.defense_options import PatchSearchOptions
 
 with warnings.catch_warnings():

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from backbench.data.preprocess import with_margin
 from backbench.images import ImageSet
 from backbench.nn import Batch, Encoder
 from backbench.options.training import ViewOptions
@@ -192,7 +193,7 @@ def crop(batch: Batch, side: int) -> Tensor:
     Differs: one resampling of the square instead of one of the whole image.
     """
     draws, sizes = draws_of(batch, 0), batch.sizes
-    short = side * 256 // 224
+    short = with_margin(side)
     resized = np.maximum(short, sizes * short // sizes.min(axis=1, keepdims=True))
     corners = draws.integers(Purpose.CROP_PLACE, resized - side + 1, 2)
     zoom = sizes / resized

@@ -8,9 +8,10 @@ from PIL import Image
 
 from backbench.data import cache
 from backbench.data.cache import Layout, build, estimate_bytes, keeps
-from backbench.data.decode import ShortSide, Square, decode, fitted_pixels
+from backbench.data.decode import decode
 from backbench.data.files import FileImages, LabelledFiles
 from backbench.data.packed import open_images
+from backbench.data.preprocess import ShortSide, Square, fitted_pixels
 from backbench.errors import DataError
 
 COUNT = 24

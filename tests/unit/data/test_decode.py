@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from PIL import Image
-from torchvision.transforms import CenterCrop, Compose, Resize
 
-from backbench.data.decode import Square, decode, read_size
+from backbench.data.decode import decode, read_size
+from backbench.data.preprocess import Square
 from backbench.errors import DataError
 
 ORIENTATION = 0x0112
@@ -115,14 +115,6 @@ def test_resize_makes_a_square_of_the_middle(tmp_path, size, side, shape):
     pixels = decode(path, Square(side, side))
     assert pixels.shape == (shape, shape, 3)
     assert np.all(pixels == (255, 0, 0))
-
-
-def test_square_is_torchvisions_resize_and_center_crop(tmp_path, gradient):
-    for size in ((24, 32), (23, 31), (31, 20), (17, 17)):
-        image = Image.fromarray(gradient).resize(size[::-1])
-        path = saved(image, tmp_path / f"{size}.png")
-        oracle = Compose([Resize(18), CenterCrop(15)])(image)
-        assert np.array_equal(decode(path, Square(18, 15)), np.asarray(oracle))
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "webp", "tiff"])

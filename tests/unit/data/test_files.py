@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backbench.data.decode import Square
 from backbench.data.files import (
     FileImages,
     LabelledFiles,
@@ -16,6 +15,7 @@ from backbench.data.files import (
     shared_size,
     spread,
 )
+from backbench.data.preprocess import Square
 from backbench.errors import DataError
 from backbench.images import ArrayImages
 

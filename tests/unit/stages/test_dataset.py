@@ -16,8 +16,9 @@ from PIL import Image
 from backbench.benchmark.config import load_benchmark
 from backbench.benchmark.planning import plan_of
 from backbench.data import cache
-from backbench.data.decode import ShortSide, decode, fitted_pixels
+from backbench.data.decode import decode
 from backbench.data.packed import MappedImages
+from backbench.data.preprocess import ShortSide, fitted_pixels
 from backbench.errors import ConfigError, DataError
 from backbench.estimate.cost import costs_of
 from backbench.images import ImageSet, Overlay, Pixels

@@ -7,13 +7,12 @@ import pytest
 import torch
 from PIL import Image
 from tests.unit.conftest import RaggedImages
-from torchvision.transforms import v2
 
+from backbench.data.preprocess import evaluation_image
 from backbench.images import ArrayImages
 from backbench.nn import Encoder, EncoderSpec
 from backbench.training.extraction import extract
 from backbench.training.monitor import Monitor, Trigger, feature_spread, knn_epochs, knn_predict
-from backbench.views.batches import evaluation_image
 
 
 @pytest.fixture
@@ -62,20 +61,6 @@ def test_features_of_a_ragged_set(encoder: Encoder, ragged_images: Any):
     image = evaluation_image(ragged_images.image(3), 32)
     single = ArrayImages(image[None], np.zeros(1, dtype=np.int64), ["x"])
     assert np.allclose(extract(encoder, single, device="cpu")[0], features[3], atol=2e-2)
-
-
-@pytest.mark.parametrize("size", [(300, 400), (333, 231), (256, 256), (100, 640)])
-def test_evaluation_images_are_the_published_ones(size: tuple[int, int]):
-    rng = np.random.default_rng(0)
-    image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
-    published = v2.Compose([v2.Resize(256), v2.CenterCrop(224)])
-    expected = np.asarray(published(Image.fromarray(image)))
-    assert np.array_equal(evaluation_image(image, 224), expected)
-
-
-def test_a_image_of_the_right_size_is_itself():
-    image = np.zeros((224, 224, 3), dtype=np.uint8)
-    assert evaluation_image(image, 224) is image
 
 
 def test_a_uniform_set_of_another_size_is_resized(encoder: Encoder, small_images: ArrayImages):

@@ -13,8 +13,9 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from backbench.data.decode import Square, read_image
+from backbench.data.decode import read_image
 from backbench.data.encode import FileFormat, encode
+from backbench.data.preprocess import Square
 from backbench.images import Pixels
 from backbench.plugin import Attack, Split
 from backbench.poison.poisoning import ImageRef, pixel_hash, recode, shallow, stamp_image

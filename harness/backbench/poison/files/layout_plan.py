@@ -17,11 +17,12 @@ import PIL
 from numpy.typing import NDArray
 from PIL import features
 
-from backbench.data.decode import Square, read_size
+from backbench.data.decode import read_size
 from backbench.data.files import map_threads
 from backbench.data.folder import ImageFolder
 from backbench.data.listing import FileDataset
 from backbench.data.lists import format_line
+from backbench.data.preprocess import Square
 from backbench.errors import BackbenchError, ConfigError, DataError, Problem
 from backbench.images import ImageSet, Pixels
 from backbench.plugin import Attack, Dataset, Split

@@ -1,0 +1,144 @@
+"""Bring an image to its size: resize the short side, cut out the center."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from backbench.images import Pixels
+
+
+class Square(NamedTuple):
+    """How an image becomes a square: its short side is resized, then the center cut out.
+
+    Args:
+        short_side: Length of the short side after resizing, pixels.
+        side: Side of the square, pixels; at most ``short_side``.
+    """
+
+    short_side: int
+    side: int
+
+
+class ShortSide(NamedTuple):
+    """How a large image becomes smaller and keeps its shape; a smaller one stays as it is.
+
+    Args:
+        side: Longest that the short side may be, pixels.
+    """
+
+    side: int
+
+
+#: What becomes of an image when it is read; without one it keeps its size.
+Fit = Square | ShortSide
+
+
+def with_margin(side: int) -> int:
+    """Return the short side of an image, pixels, of which a square is cut out.
+
+    Args:
+        side: Side of the square, pixels.
+
+    Source: the published ratio, 256 to 224.
+    """
+    return side * 256 // 224
+
+
+def fitted(image: Image.Image, fit: Fit | None) -> Image.Image:
+    """Bring an image to its size.
+
+    Args:
+        image: Any size.
+        fit: What to make of it; ``None`` leaves it as it is.
+    """
+    if isinstance(fit, Square):
+        return crop_center(resize_short_side(image, fit.short_side), fit.side)
+    if fit is not None and min(image.size) > fit.side:
+        return resize_short_side(image, fit.side)
+    return image
+
+
+def fitted_pixels(pixels: Pixels, fit: Fit | None) -> Pixels:
+    """Bring an image's pixels to their size; see :func:`fitted`.
+
+    Args:
+        pixels: (H, W, 3), uint8.
+        fit: What to make of it.
+    """
+    return pixels if fit is None else np.asarray(fitted(Image.fromarray(pixels), fit))
+
+
+def fitted_size(size: tuple[int, int], fit: Fit | None) -> tuple[int, int]:
+    """Return the height and width that :func:`fitted` gives.
+
+    Args:
+        size: Height and width before.
+        fit: What is made of it.
+    """
+    if isinstance(fit, Square):
+        return fit.side, fit.side
+    if fit is not None and min(size) > fit.side:
+        return _short_side_size(size, fit.side)
+    return size
+
+
+def resize_short_side(image: Image.Image, side: int) -> Image.Image:
+    """Resize an image so that its shorter side has a length, bilinearly with antialiasing.
+
+    Args:
+        image: Any size.
+        side: Length of the shorter side that comes out, pixels.
+
+    Source: torchvision ``Resize`` on PIL images, the published evaluation's first step.
+    """
+    width, height = image.size
+    if min(width, height) == side:
+        return image
+    tall, wide = _short_side_size((height, width), side)
+    return image.resize((wide, tall), Image.Resampling.BILINEAR)
+
+
+def crop_center(image: Image.Image, side: int) -> Image.Image:
+    """Cut the square out of the middle of an image.
+
+    Args:
+        image: At least ``side`` wide and high.
+        side: Side of the square, pixels.
+
+    Source: torchvision ``CenterCrop``, with its rounding of odd margins to the even number.
+    """
+    width, height = image.size
+    if (width, height) == (side, side):
+        return image
+    left, top = round((width - side) / 2), round((height - side) / 2)
+    return image.crop((left, top, left + side, top + side))
+
+
+def evaluation_image(pixels: Pixels, side: int, *, margin: bool = True) -> Pixels:
+    """Bring an image to the size at which encoders are evaluated.
+
+    Args:
+        pixels: (H, W, 3), uint8.
+        side: Side S of the result.
+        margin: Resize the short side to S × 256/224 before the center is cut out; otherwise
+            to S.
+
+    Returns:
+        (S, S, 3), uint8; the image itself if it has that size already, as triggered
+        validation images do.
+
+    Source: the published evaluation: Resize(256), CenterCrop(224).
+    """
+    if pixels.shape[:2] == (side, side):
+        return pixels
+    return fitted_pixels(pixels, Square(with_margin(side) if margin else side, side))
+
+
+def _short_side_size(size: tuple[int, int], side: int) -> tuple[int, int]:
+    height, width = size
+    if width <= height:
+        return int(side * height / width), side
+    return side, int(side * width / height)
