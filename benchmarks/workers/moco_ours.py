@@ -70,7 +70,7 @@ def timed(ready: tuple[_Loop, UniformSource]) -> dict[str, Any]:
     return {
         "units": case.steps * common.BATCH,
         "loss": loss,
-        "parameters": common.trained(task.query),
+        "parameters": common.trained(task.f_q),
         "queue": list(task.queue.features.shape),
     }
 

@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from backbench.errors import DataError, StageError, UsageError
 from backbench.images import ArrayImages
 from backbench.nn import ALONE, Encoder, Ranks
-from backbench.training.devices import Device, devices
+from backbench.training.devices import Device, rank_devices
 from backbench.training.distributed import together
 from backbench.training.loop import pretrain
 
@@ -239,9 +239,9 @@ def test_no_rank_outlives_a_killed_first(tmp_path: Path) -> None:
         "import sys, time\n"
         "from pathlib import Path\n"
         "from backbench.training.distributed import together\n"
-        "from backbench.training.devices import Place\n"
+        "from backbench.training.devices import Device\n"
         "order = {'how': 'sleep', 'here': sys.argv[1]}\n"
-        f"with together([Place('cpu')] * 2, '{HERE}:fail', order, Path(sys.argv[2])):\n"
+        f"with together([Device('cpu')] * 2, '{HERE}:fail', order, Path(sys.argv[2])):\n"
         "    time.sleep(600)\n"
     )
     first = subprocess.Popen([sys.executable, "-c", code, str(device), str(tmp_path)])
@@ -253,18 +253,22 @@ def test_no_rank_outlives_a_killed_first(tmp_path: Path) -> None:
     until(lambda: not alive(int(device.read_text(encoding="utf-8"))), seconds=20)
 
 
-def test_places() -> None:
-    assert devices("cpu", (), 1) == (CPU,)
-    assert devices("cpu", (), 3) == (CPU, CPU, CPU)
-    assert [device.device for device in devices("cuda:1", (), 3)] == ["cuda:1", "cuda:0", "cuda:2"]
+def test_rank_devices() -> None:
+    assert rank_devices("cpu", (), 1) == (CPU,)
+    assert rank_devices("cpu", (), 3) == (CPU, CPU, CPU)
+    assert [device.device for device in rank_devices("cuda:1", (), 3)] == [
+        "cuda:1",
+        "cuda:0",
+        "cuda:2",
+    ]
     lent = (Device("cuda:3", (4, 5)),)
-    assert devices("cuda:2", lent, 2) == (Device("cuda:2"), *lent)
+    assert rank_devices("cuda:2", lent, 2) == (Device("cuda:2"), *lent)
 
 
 def test_more_gpus_than_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with (
         pytest.raises(UsageError, match="devices = 3: torch sees 2 GPUs"),
-        together(devices("cuda:0", (), 3), f"{HERE}:follow", {}, tmp_path),
+        together(rank_devices("cuda:0", (), 3), f"{HERE}:follow", {}, tmp_path),
     ):
         pytest.fail("it has begun")

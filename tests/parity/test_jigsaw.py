@@ -106,7 +106,7 @@ def test_colors():
     task = build(resize=0, cell=10, tile=8, jitter=2, permutations=9, backbone=TINY)
     batch = UniformBatch(torch.from_numpy(pixels), np.arange(count), epoch=0, seed=0)
     slots, _ = task.views(batch)
-    found = {"grayscale": 0, "projected": 0, "colored": 0}
+    found = {"gray": 0, "projected": 0, "colored": 0}
     for image in range(count):
         red, green, blue = pixels[image, 0, 0] / 255
         expected = {

@@ -42,12 +42,12 @@ class Recorded(MoCo):
 
     def __init__(self, options: MoCoOptions, context: TrainingContext) -> None:
         super().__init__(options, context)
-        self.start = copy.deepcopy(self.query), self.queue.features.clone()
+        self.start = copy.deepcopy(self.f_q), self.queue.features.clone()
         self.log: list[dict[str, Any]] = []
         type(self).made.append(self)
 
     def param_groups(self) -> Any:
-        trained = {id(parameter): parameter for parameter in self.query.parameters()}
+        trained = {id(parameter): parameter for parameter in self.f_q.parameters()}
         for group in super().param_groups():
             assert all(id(parameter) in trained for parameter in group["params"])
             yield group
@@ -58,7 +58,7 @@ class Recorded(MoCo):
             {
                 "views": (first.clone(), second.clone()),
                 "generator": torch.get_rng_state(),
-                "key": values(self.key),
+                "key": values(self.f_k),
             }
         )
         loss = super().training_loss(views)
@@ -193,8 +193,8 @@ def test_five_steps(weights: dict[str, Any]):
         # The terms of alignment and uniformity are near 1, and nearly cancel.
         assert found["loss"] == pytest.approx(loss, rel=1e-6, abs=1e-6 if weights else 0)
     published.move_key()
-    assert distance(values(task.key), values(published.key)) < 1e-6
-    assert distance(values(task.query), values(published.query)) < 1e-6
+    assert distance(values(task.f_k), values(published.key)) < 1e-6
+    assert distance(values(task.f_q), values(published.query)) < 1e-6
     assert published.pointer == STEPS * BATCH % QUEUE
 
 
@@ -224,9 +224,7 @@ def test_running_statistics_are_those_of_the_first_gpu():
                 own.copy_(moved)
             reference(found["views"][0][: BATCH // GPUS])
         published.step(epoch, *found["views"], permutation(found["generator"]))
-    for (name, buffer), expected in zip(
-        task.query.named_buffers(), reference.buffers(), strict=True
-    ):
+    for (name, buffer), expected in zip(task.f_q.named_buffers(), reference.buffers(), strict=True):
         assert torch.allclose(buffer, expected, rtol=1e-5, atol=1e-6), name
 
 

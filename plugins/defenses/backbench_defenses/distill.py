@@ -57,7 +57,10 @@ class Distill(Defense):
 
 
 class Distillation(TrainingTask):
-    """The student learns which clean images the teacher finds alike.
+    """Teach the student which clean images are alike to the teacher.
+
+    The similarities are those of an image to K anchors: the images before it, which two queues
+    hold as the teacher and as an average of the student embed them.
 
     Args:
         teacher: Copied, and frozen.
@@ -87,16 +90,18 @@ class Distillation(TrainingTask):
         return random_view(batch, self.options.views, self.context.image_size, 0)
 
     def training_loss(self, views: Tensor) -> Tensor:
-        """Return how far the student's similarities are from the teacher's."""
+        """Return the divergence of the student's similarities from the teacher's."""
+        x = views  # (B, 3, S, S)
         with torch.no_grad():
-            taught = F.normalize(self.teacher(views), dim=1)
-            averaged = F.normalize(self.average(views), dim=1)
-        self._new = taught, averaged
+            teacher = F.normalize(self.teacher(x), dim=1)  # (B, D)
+            average = F.normalize(self.average(x), dim=1)  # (B, D)
+        student = F.normalize(self.encoder(x), dim=1)  # (B, D)
+        self._new = teacher, average
         return similarity_distillation(
-            F.normalize(self.encoder(views), dim=1),
-            taught,
-            self.student_queue.features,
-            self.teacher_queue.features,
+            student,
+            teacher,
+            self.student_queue.features,  # (K, D)
+            self.teacher_queue.features,  # (K, D)
             self.options.temperature,
         )
 
@@ -104,8 +109,9 @@ class Distillation(TrainingTask):
         """Move the student's average, and put the new features into the queues."""
         ema_update(self.average, self.encoder, self.options.momentum)
         if self._new is not None:
-            self.teacher_queue.push(self._new[0])
-            self.student_queue.push(self._new[1])
+            teacher, average = self._new
+            self.teacher_queue.push(teacher)
+            self.student_queue.push(average)
 
 
 def queue_length(wanted: int, images: int, batch_size: int) -> int:

@@ -24,11 +24,15 @@ from backbench_ssl.method_options import BYOLOptions
 
 
 class BYOL(SSLMethod):
-    """Predicts, from one view, what the target network makes of the other.
+    """Predict, from one view, the projection of the other view by the target network.
+
+    Symbols as in the paper: parameters θ of the online network and ξ of the target network;
+    projections z, predictions q. B images a batch, of which this process has b; projections have
+    C dimensions.
 
     Args:
         options: See :class:`BYOLOptions`.
-        context: See :class:`~backbench.nn.SSLMethod`.
+        context: See :class:`~backbench.plugin.SSLMethod`.
 
     Source: Grill et al. 2020; published code byol/train.py: both views have the same
         distribution, each goes through the networks on its own, the two losses are added, and
@@ -49,34 +53,42 @@ class BYOL(SSLMethod):
         self.predictor = mlp(options.dim, options.hidden, options.dim, norm=True)
 
     def views(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return two views, each (B, 3, S, S)."""
+        """Return the views v and v′, each (b, 3, S, S)."""
         side, options = self.context.image_size, self.options.views
         return random_view(batch, options, side, 0), random_view(batch, options, side, 1)
 
     def training_loss(self, views: tuple[Tensor, Tensor]) -> Tensor:
-        """Return the sum of both regressions, in [0, 8]; every rank has the whole batch's."""
-        first, second = views
+        """Return the symmetric loss L + L̃ of the whole batch, in [0, 8], on every rank."""
+        v1, v2 = views  # (b, 3, S, S) each
         with torch.no_grad():
-            first_target = self._project(self.target, first)
-            second_target = self._project(self.target, second)
-        return cosine_regression(
-            self.predictor(self._project(self.online, first)), second_target
-        ) + cosine_regression(self.predictor(self._project(self.online, second)), first_target)
+            target1 = self.project(self.target, v1)  # z_ξ(v): (B, C)
+            target2 = self.project(self.target, v2)  # z_ξ(v′): (B, C)
+        q1 = self.predictor(self.project(self.online, v1))  # q_θ(z_θ(v)): (B, C)
+        q2 = self.predictor(self.project(self.online, v2))  # q_θ(z_θ(v′)): (B, C)
+        return cosine_regression(q1, target2) + cosine_regression(q2, target1)
 
     def after_step(self, progress: Progress) -> None:
-        """Move the target network."""
-        momentum = target_momentum(self.options.momentum, progress.epoch, progress.epochs)
-        ema_update(self.target, self.online, momentum)
+        """Move the target network: ξ ← τ ξ + (1 − τ) θ."""
+        tau = target_momentum(self.options.momentum, progress.epoch, progress.epochs)
+        ema_update(self.target, self.online, tau)
 
-    def _project(self, network: nn.Sequential, images: Tensor) -> Tensor:
-        """Encode a rank's slice in groups, and project the whole batch, (B, dim)."""
-        encoder, projector = network
-        features = in_groups(encoder, images, self.norm_groups)
-        return cast("Tensor", projector(self.context.ranks.gather(features)))
+    def project(self, network: nn.Sequential, v: Tensor) -> Tensor:
+        """Encode a view in batch-norm groups, and project the whole batch.
+
+        Args:
+            network: Encoder f and projector g, online or target.
+            v: A view of this process's images, (b, 3, S, S).
+
+        Returns:
+            z = g(f(v)), (B, C).
+        """
+        f, g = network
+        y = in_groups(f, v, self.norm_groups)  # (b, D)
+        return cast("Tensor", g(self.context.ranks.gather(y)))
 
 
 def target_momentum(base: float, epoch: int, epochs: int) -> float:
-    """Return the momentum of the target network in an epoch, from ``base`` towards 1.
+    """Return the momentum τ of the target network in an epoch, from ``base`` towards 1.
 
     Source: Grill et al. 2020, section 3.3; published code byol/train.py, where it changes once
         an epoch.

@@ -33,11 +33,14 @@ class _Purpose(IntEnum):
 
 
 class Jigsaw(SSLMethod):
-    """Says which of a set of permutations the nine tiles of an image were put through.
+    """Predict which of P permutations the nine tiles of an image were put through.
+
+    The paper's context-free network: one trunk sees each tile on its own, and a classifier sees
+    the features of all nine.
 
     Args:
         options: See :class:`JigsawOptions`.
-        context: See :class:`~backbench.nn.SSLMethod`.
+        context: See :class:`~backbench.plugin.SSLMethod`.
 
     Source: Noroozi and Favaro 2016; published code jigsaw/train_jigsaw.py: a trunk shared by
         the slots, one after another, so that batch norm sees each slot on its own; features side
@@ -56,29 +59,30 @@ class Jigsaw(SSLMethod):
         self._permutations = distant_permutations(options.permutations)
 
     def views(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
-        """Return nine slots, each (B, 3, tile, tile), and the permutations, (B,)."""
+        """Return nine slots, each (B, 3, tile, tile), and indices of permutations, (B,)."""
         options, draws = self.options, draws_of(batch, 0)
-        boxes = puzzle_boxes(draws, batch.sizes, options.resize, GRID * options.cell)
-        images = batch.crop(boxes, GRID * options.cell, isolated=False)
+        side = GRID * options.cell
+        boxes = puzzle_boxes(draws, batch.sizes, options.resize, side)  # (B, 4)
+        images = batch.crop(boxes, side, isolated=False)  # (B, 3, side, side)
         images = recolor(images, draws, options.grayscale, options.projection)
-        chosen = draws.integers(_Purpose.PERMUTATION, options.permutations, 1)[:, 0]
+
+        index = draws.integers(_Purpose.PERMUTATION, options.permutations, 1)[:, 0]  # (B,)
         offsets = draws.integers(_Purpose.OFFSETS, options.jitter + 1, 2 * TILES)
         slots = cut_tiles(
             images,
-            self._permutations[chosen],
+            self._permutations[index],  # (B, 9)
             offsets.reshape(-1, TILES, 2),
             cell=options.cell,
             tile=options.tile,
         )
-        return slots, send(chosen, images.device)
+        return slots, send(index, images.device)
 
     def training_loss(self, views: tuple[list[Tensor], Tensor]) -> Tensor:
         """Return the cross-entropy of the permutation."""
-        slots, chosen = views
-        features = torch.cat(
-            [in_groups(self.encoder, slot, self.norm_groups) for slot in slots], dim=1
-        )
-        return F.cross_entropy(self.classifier(features).float(), chosen)
+        slots, index = views  # nine times (B, 3, tile, tile); (B,)
+        features = [in_groups(self.encoder, slot, self.norm_groups) for slot in slots]  # (B, D)
+        scores = self.classifier(torch.cat(features, dim=1))  # (B, P)
+        return F.cross_entropy(scores.float(), index)
 
 
 def puzzle_boxes(

@@ -26,16 +26,20 @@ from backbench_ssl.method_options import MoCoOptions
 
 
 class MoCo(SSLMethod):
-    """Tells the key of an image's other view from a queue of other images' keys.
+    """Tell the key of an image's other view from a queue of keys of other images.
+
+    Symbols as in the paper: encoders f_q and f_k, queries q, keys k, queue length K, momentum m.
+    B images a batch, of which this process has b; embeddings have C dimensions.
 
     Args:
         options: See :class:`MoCoOptions`.
-        context: See :class:`~backbench.nn.SSLMethod`.
+        context: See :class:`~backbench.plugin.SSLMethod`.
 
-    Source: Chen et al. 2020, MoCo v2; Wang and Isola 2020 (alignment and uniformity); published
-        code moco/main_moco.py: keys come from an average of the parameters, updated between the
-        optimizer's step and the next keys; batch norms of the key encoder keep statistics of
-        their own; keys are encoded in other groups than their queries.
+    Source: Chen et al. 2020, MoCo v2; He et al. 2020, algorithm 1; Wang and Isola 2020 (alignment
+        and uniformity); published code moco/main_moco.py: keys come from an average of the
+        parameters, updated between the optimizer's step and the next keys; batch norms of the
+        key encoder keep statistics of their own; keys are encoded in other groups than their
+        queries.
     Differs: batch norm's groups are parts of a batch (``norm_groups``), on one GPU or several;
         nothing that moves a number.
     """
@@ -44,67 +48,77 @@ class MoCo(SSLMethod):
         super().__init__(options, context)
         self.options = options
         width = self.encoder.feature_dim
-        self.query = nn.Sequential(self.encoder, mlp(width, options.hidden or width, options.dim))
-        self.key = frozen_copy(self.query)
+        self.f_q = nn.Sequential(self.encoder, mlp(width, options.hidden or width, options.dim))
+        self.f_k = frozen_copy(self.f_q)
         self.queue = FeatureQueue(options.queue, options.dim)
         self._new_keys: Tensor | None = None
 
     def views(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return two views, each (B, 3, S, S)."""
+        """Return the views of the queries and of the keys, each (b, 3, S, S)."""
         side, options = self.context.image_size, self.options.views
         return random_view(batch, options, side, 0), random_view(batch, options, side, 1)
 
     def training_loss(self, views: tuple[Tensor, Tensor]) -> Tensor:
-        """Return the weighted losses of the first views against the second ones."""
-        first, second = views
-        queries = self._embed(self.query, first)
+        """Return the weighted sum of the contrastive, alignment and uniformity losses."""
+        options, ranks = self.options, self.context.ranks
+        x_q, x_k = views  # (b, 3, S, S) each
+        q = embed(self.f_q, x_q, self.norm_groups)  # (b, C)
         with torch.no_grad():
-            self._new_keys = keys = self._shuffled_keys(second)
-        return self._loss(queries, self.context.ranks.own(keys))
+            self._new_keys = self.encode_keys(x_k)  # (B, C)
+        k = ranks.own(self._new_keys)  # (b, C)
+        queue = self.queue.features  # (K, C)
 
-    def after_step(self, progress: Progress) -> None:  # noqa: ARG002 - the same at each step
-        """Move the key encoder, and put the new keys into the queue."""
-        ema_update(self.key, self.query, self.options.momentum)
-        if self._new_keys is not None:
-            self.queue.push(self._new_keys)
-
-    def _loss(self, queries: Tensor, keys: Tensor) -> Tensor:
-        options, negatives = self.options, self.queue.features
-        loss = queries.new_zeros(())
+        loss = q.new_zeros(())
         if options.contrast_weight:
-            contrast = info_nce(queries, keys, negatives, options.temperature)
+            contrast = info_nce(q, k, queue, options.temperature)
             loss = loss + options.contrast_weight * contrast
         if options.align_weight:
-            loss = loss + options.align_weight * align_loss(queries, keys, options.align_alpha)
+            loss = loss + options.align_weight * align_loss(q, k, options.align_alpha)
         if options.uniform_weight:
-            # Not the mean of one image's losses: as published, each GPU has its own.
+            # As published, each GPU has a loss of its own: no mean of single images' losses.
+            intra = options.uniform_intra_batch
             spread = [
-                uniform_loss(
-                    part, negatives, options.uniform_t, intra_batch=options.uniform_intra_batch
-                )
-                for part in queries.chunk(self.norm_groups)
+                uniform_loss(part, queue, options.uniform_t, intra_batch=intra)
+                for part in q.chunk(self.norm_groups)
             ]
             loss = loss + options.uniform_weight * torch.stack(spread).mean()
         return loss
 
-    def _embed(self, network: nn.Module, images: Tensor) -> Tensor:
-        return F.normalize(in_groups(network, images, self.norm_groups).float(), dim=1)
+    def after_step(self, progress: Progress) -> None:  # noqa: ARG002 - the same at each step
+        """Move f_k by its momentum, and replace the oldest keys of the queue by the new ones."""
+        ema_update(self.f_k, self.f_q, self.options.momentum)
+        if self._new_keys is not None:
+            self.queue.push(self._new_keys)
 
-    def _shuffled_keys(self, images: Tensor) -> Tensor:
-        """Embed the keys of all ranks in other groups than their queries.
+    def encode_keys(self, x_k: Tensor) -> Tensor:
+        """Embed the keys of all processes, in other batch-norm groups than their queries.
 
-        A group's statistics could otherwise tell which key is a query's own.
+        The statistics of a group could otherwise tell which key belongs to a query.
 
         Args:
-            images: This rank's slice, (B / size, 3, S, S).
+            x_k: Views of this process, (b, 3, S, S).
 
         Returns:
-            (B, dim), in the order of the ranks and of their images.
+            Unit vectors, (B, C), in the order of the batch.
         """
         if self.options.norm_groups == 1:
-            return self._embed(self.key, images)
+            return embed(self.f_k, x_k, 1)
         ranks = self.context.ranks
-        everyone = ranks.gather(images)
-        order = send(torch.randperm(len(everyone)), images.device)
-        shuffled = self._embed(self.key, ranks.own(everyone[order]))
-        return ranks.gather(shuffled)[order.argsort()]
+        x = ranks.gather(x_k)  # (B, 3, S, S)
+        shuffle = send(torch.randperm(len(x)), x.device)
+        k = embed(self.f_k, ranks.own(x[shuffle]), self.norm_groups)  # (b, C), shuffled
+        return ranks.gather(k)[shuffle.argsort()]
+
+
+def embed(f: nn.Module, x: Tensor, groups: int) -> Tensor:
+    """Map images to unit vectors; batch norm sees equal parts of the batch apart.
+
+    Args:
+        f: Encoder and projection head.
+        x: (b, 3, S, S).
+        groups: Number of parts.
+
+    Returns:
+        (b, C), float32.
+    """
+    return F.normalize(in_groups(f, x, groups).float(), dim=1)

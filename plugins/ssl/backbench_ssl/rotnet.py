@@ -10,16 +10,16 @@ from backbench.nn import Batch, SSLMethod, TrainingContext, in_groups
 from backbench.views.views import random_view
 from backbench_ssl.method_options import RotNetOptions
 
-#: Quarter turns.
+#: Number of rotations, K: by 0°, 90°, 180° and 270°.
 ROTATIONS = 4
 
 
 class RotNet(SSLMethod):
-    """Says by how many quarter turns an image was rotated; all four are in each batch.
+    """Predict the rotation y of an image; all K = 4 rotations of each image are in a batch.
 
     Args:
         options: See :class:`RotNetOptions`.
-        context: See :class:`~backbench.nn.SSLMethod`.
+        context: See :class:`~backbench.plugin.SSLMethod`.
 
     Source: Gidaris, Singh and Komodakis 2018; published code rotnet/: turns are
         counter-clockwise, and made after the crop and the flip.
@@ -32,20 +32,19 @@ class RotNet(SSLMethod):
         self.classifier = nn.Linear(self.encoder.feature_dim, ROTATIONS)
 
     def views(self, batch: Batch) -> Tensor:
-        """Return each image in its four rotations, (4 B, 3, S, S), turn by turn."""
-        images = random_view(batch, self.options.views, self.context.image_size, 0)
-        return rotations(images)
+        """Return the rotations of each image, (K b, 3, S, S), rotation by rotation."""
+        x = random_view(batch, self.options.views, self.context.image_size, 0)  # (b, 3, S, S)
+        return rotations(x)
 
     def training_loss(self, views: Tensor) -> Tensor:
-        """Return the cross-entropy of the number of turns."""
-        groups, images = self.norm_groups, len(views) // ROTATIONS // self.norm_groups
-        # A group of batch norm holds all turns of its images.
-        views = views.view(ROTATIONS, groups, images, *views.shape[1:]).transpose(0, 1)
-        views = views.flatten(0, 2)
-        turns = torch.arange(ROTATIONS, device=views.device)
-        turns = turns.repeat_interleave(images).repeat(groups)
-        scores = self.classifier(in_groups(self.encoder, views, groups))
-        return F.cross_entropy(scores.float(), turns)
+        """Return the cross-entropy of the rotation."""
+        groups = self.norm_groups
+        images = len(views) // ROTATIONS // groups
+        # A group of batch norm holds all rotations of its images: (K, G, n, …) → (G, K, n, …).
+        x = views.view(ROTATIONS, groups, images, *views.shape[1:]).transpose(0, 1).flatten(0, 2)
+        y = torch.arange(ROTATIONS, device=x.device).repeat_interleave(images).repeat(groups)
+        scores = self.classifier(in_groups(self.encoder, x, groups))  # (K b, K)
+        return F.cross_entropy(scores.float(), y)
 
 
 def rotations(images: Tensor) -> Tensor:
@@ -55,6 +54,6 @@ def rotations(images: Tensor) -> Tensor:
         images: (B, C, S, S).
 
     Returns:
-        (4 B, C, S, S): first all that are not turned, then all that are turned once, ….
+        (K B, C, S, S): first all images unrotated, then all rotated once, ….
     """
     return torch.cat([images.rot90(turn, (2, 3)) for turn in range(ROTATIONS)])

@@ -18,7 +18,7 @@ from backbench.views.randomness import Draws
 from backbench_ssl.byol import BYOL, target_momentum
 from backbench_ssl.jigsaw import PROJECTION, Jigsaw, cut_tiles, puzzle_boxes, recolor
 from backbench_ssl.method_options import BYOLOptions, JigsawOptions, MoCoOptions, RotNetOptions
-from backbench_ssl.moco import MoCo
+from backbench_ssl.moco import MoCo, embed
 from backbench_ssl.rotnet import RotNet, rotations
 
 SMALL = {info.name: info.presets["small"] for info in backbench_ssl.register_ssl_methods()}
@@ -108,8 +108,8 @@ def test_moco_contrasts_queries_with_the_queue(small_images: ArrayImages):
     queue = task.queue.features.clone()
     loss = task.training_loss((first, second))
     with torch.no_grad():
-        queries = F.normalize(task.query(first), dim=1)
-        keys = F.normalize(task.key(second), dim=1)
+        queries = F.normalize(task.f_q(first), dim=1)
+        keys = F.normalize(task.f_k(second), dim=1)
     assert loss.item() == pytest.approx(info_nce(queries, keys, queue, 0.3).item(), abs=1e-4)
     assert torch.equal(task.queue.features, queue)  # not before the gradient has been taken
     task.after_step(progress())
@@ -119,30 +119,30 @@ def test_moco_contrasts_queries_with_the_queue(small_images: ArrayImages):
 
 def test_moco_starts_with_equal_encoders_and_moves_one(small_images: ArrayImages):
     task = build("moco-v2", momentum=0.75)
-    start = parameters(task.query)
-    assert all(map(torch.equal, start, parameters(task.key)))
+    start = parameters(task.f_q)
+    assert all(map(torch.equal, start, parameters(task.f_k)))
     task.training_loss(task.views(batch(small_images)))
     with torch.no_grad():
-        for parameter in task.query.parameters():
+        for parameter in task.f_q.parameters():
             parameter.add_(1.0)
     task.after_step(progress())
-    for before, after in zip(start, parameters(task.key), strict=True):
+    for before, after in zip(start, parameters(task.f_k), strict=True):
         assert torch.allclose(after, before + 0.25, atol=1e-6)
 
 
 def test_moco_keys_take_no_gradient(small_images: ArrayImages):
     task = build("moco-v2")
     task.training_loss(task.views(batch(small_images))).backward()
-    assert all(parameter.grad is None for parameter in task.key.parameters())
-    assert all(parameter.grad is not None for parameter in task.query.parameters())
+    assert all(parameter.grad is None for parameter in task.f_k.parameters())
+    assert all(parameter.grad is not None for parameter in task.f_q.parameters())
     trained = {id(p) for group in task.param_groups() for p in group["params"]}
-    assert trained == {id(p) for p in task.query.parameters()}
+    assert trained == {id(p) for p in task.f_q.parameters()}
 
 
 def test_moco_key_norms_keep_statistics_of_their_own(small_images: ArrayImages):
     task = build("moco-v2")
     task.training_loss(task.views(batch(small_images)))
-    query, key = (net[0].backbone.body.norm.running_mean for net in (task.query, task.key))
+    query, key = (net[0].backbone.body.norm.running_mean for net in (task.f_q, task.f_k))
     assert key.abs().sum() > 0
     assert not torch.allclose(query, key)
 
@@ -151,13 +151,13 @@ def test_moco_groups_of_batch_norm(small_images: ArrayImages):
     task = build("moco-v2", norm_groups=2)
     images = torch.rand(16, 3, 32, 32)
     with torch.no_grad():
-        parts = torch.cat([task.query(images[:8]), task.query(images[8:])])
-        assert torch.allclose(task._embed(task.query, images), F.normalize(parts, dim=1))
-        task.query.eval()
-        task.key.eval()
+        parts = torch.cat([task.f_q(images[:8]), task.f_q(images[8:])])
+        assert torch.allclose(embed(task.f_q, images, 2), F.normalize(parts, dim=1))
+        task.f_q.eval()
+        task.f_k.eval()
         # Shuffled between groups and back: without batch statistics it changes nothing.
-        plain = F.normalize(task.key(images), dim=1)
-        assert torch.allclose(task._shuffled_keys(images), plain, atol=1e-5)
+        plain = F.normalize(task.f_k(images), dim=1)
+        assert torch.allclose(task.encode_keys(images), plain, atol=1e-5)
 
 
 @pytest.mark.parametrize("weight", ["contrast", "align", "uniform"])
@@ -182,7 +182,7 @@ def test_moco_needs_some_loss():
 
 def test_moco_head():
     task = build("moco-v2", hidden=None, dim=12)
-    linear, relu, last = task.query[1]
+    linear, relu, last = task.f_q[1]
     assert (linear.in_features, linear.out_features, last.out_features) == (16, 16, 12)
     assert isinstance(relu, torch.nn.ReLU)
 
