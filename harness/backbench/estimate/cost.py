@@ -1,19 +1,21 @@
-"""What a benchmark costs, told before anything runs: image-steps and bytes on disk. No torch."""
+"""What the stages of a plan cost: image-steps, and bytes on disk. No torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, cast
+import json
+import statistics
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
+from rich.filesize import decimal
 
 from backbench.benchmark.config import Benchmark
 from backbench.data.cache import AUTO_LIMIT_BYTES, estimate_bytes, keeps
 from backbench.data.files import MEMORY_LIMIT_BYTES
 from backbench.data.listing import FileDataset
-from backbench.estimate.sizes import backbone_size
-from backbench.model import Plan, PluginUse, Stage, StageKind
+from backbench.model import Plan, Stage, StageKind
 from backbench.options.training import (
     LARGE_SIDE,
     BackboneOptions,
@@ -22,17 +24,11 @@ from backbench.options.training import (
     ViewOptions,
     image_side,
 )
-from backbench.plugin import (
-    Attack,
-    DatasetMetadata,
-    DefenseInfo,
-    EvaluatorInfo,
-    PluginInfo,
-    Split,
-    SSLMethodInfo,
-)
+from backbench.plugin import DatasetMetadata, Split
 from backbench.plugin.registry import Registry
-from backbench.poison.poisoning import choose
+from backbench.store import provenance
+from backbench.store.records import Record
+from backbench.store.store import Store
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,15 +36,13 @@ if TYPE_CHECKING:
 #: Height and width that an image is taken to have where they differ: the usual ones of ImageNet.
 USUAL_SIZE: Final = (375, 500)
 
-#: Bytes of a line of a poison's manifest, and of an image's entry in the index of its dataset.
-_MANIFEST_LINE, _INDEX_ENTRY = 330, 40
+#: Bytes of an image's entry in the index of its dataset.
+_INDEX_ENTRY: Final = 40
 
-#: The forms of artifacts, as they are printed.
-_DECODED, _POISONS, _ENCODERS = "decoded images", "poisoned images", "encoders"
-_FEATURES, _PREDICTIONS = "features", "predictions at most"
-_FORMS = (_DECODED, _POISONS, _ENCODERS, _FEATURES, _PREDICTIONS)
+#: Records of each sort of stage that are read, at most.
+_RECORDS: Final = 8
 
-NOTE = (
+NOTE: Final = (
     "image-step: one image, or tile of an image, forward through one network once, while "
     "training: images × epochs × passes"
 )
@@ -81,7 +75,7 @@ class Training:
 
     @property
     def images_shown(self) -> int:
-        """How many images are shown in all epochs, one that is shown twice counted twice."""
+        """How many images are shown in all epochs; an image that is shown twice counts twice."""
         return self.options.epochs * self.options.epoch_images(self.images)
 
     @property
@@ -96,234 +90,232 @@ class Training:
         wanted = views.size if isinstance(views, ViewOptions) else None
         return image_side(self.metadata.size, wanted)
 
+    @property
+    def sort(self) -> str:
+        """Everything that decides how long an image takes."""
+        options = self.options.identity()
+        for name in ("epochs", "clean_fraction", "schedule"):
+            options.pop(name, None)
+        backbone, size = self.backbone.identity(), self.metadata.size
+        return json.dumps((self.name, options, backbone, self.side, size), sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What records say of the stages of a sort.
+
+    Args:
+        size: Bytes of an artifact, mean.
+        seconds: Wall time of an image of a training, or of a whole stage of another kind, mean of
+            the records that were made on this processor; ``None`` without such a record.
+        records: How many these are.
+    """
+
+    size: float
+    seconds: float | None
+    records: int
+
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What the stages of a plan cost.
+    """What the stages of a plan that are still to run cost.
 
     Args:
-        trainings: The stages that train, by key.
-        forward: Images that a stage sends through a frozen encoder, by key.
-        disk: Form and bytes of what a stage leaves, by key.
-        notes: What is not counted.
+        stages: These stages, by key.
+        trainings: Those of them that train, by key.
+        sorts: The sort of each.
+        seen: What the store's records say, by sort.
+        decoded: Bytes of decoded images that a dataset's stage will keep, by key.
+        notes: Sentences on what is not kept.
     """
 
-    trainings: Mapping[str, Training] = field(default_factory=dict)
-    forward: Mapping[str, int] = field(default_factory=dict)
-    disk: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    stages: Mapping[str, Stage]
+    trainings: Mapping[str, Training]
+    sorts: Mapping[str, str]
+    seen: Mapping[str, Seen]
+    decoded: Mapping[str, int]
     notes: tuple[str, ...] = ()
 
-    def by_method(self, done: Collection[str]) -> dict[str, list[Training]]:
-        """Return the trainings that are still to run, by the name of their plugin."""
+    def by_method(self) -> dict[str, list[Training]]:
+        """Return the trainings by the name of their plugin."""
         found: dict[str, list[Training]] = {}
-        for key, training in self.trainings.items():
-            if key not in done:
-                found.setdefault(training.name, []).append(training)
+        for training in self.trainings.values():
+            found.setdefault(training.name, []).append(training)
         return found
 
-    def bytes_by_form(self, done: Collection[str]) -> dict[str, int]:
-        """Return the bytes that are still to be written, by form."""
-        found = dict.fromkeys(_FORMS, 0)
-        for key, (form, size) in self.disk.items():
-            if key not in done:
-                found[form] += size
-        return {form: size for form, size in found.items() if size}
+    def bytes_by_kind(self) -> dict[str, int | None]:
+        """Return the bytes to be written by kind of stage; ``None`` where no record tells."""
+        found: dict[str, int | None] = {}
+        for key, stage in self.stages.items():
+            seen, before = self.seen.get(self.sorts[key]), found.get(stage.kind.value, 0)
+            recorded = None if seen is None else round(seen.size)
+            size = self.decoded.get(key, recorded)
+            found[stage.kind.value] = None if size is None or before is None else before + size
+        return found
 
-    def as_json(self, done: Collection[str]) -> dict[str, Any]:
-        """Return what is still to do as JSON values."""
+    def as_json(self) -> dict[str, Any]:
+        """Return JSON values."""
         return {
             "image_steps": {
                 name: sum(one.image_steps for one in trainings)
-                for name, trainings in self.by_method(done).items()
+                for name, trainings in self.by_method().items()
             },
-            "forward": sum(count for key, count in self.forward.items() if key not in done),
-            "bytes": self.bytes_by_form(done),
+            "bytes": self.bytes_by_kind(),
             "notes": self.notes,
         }
 
 
-def costs_of(plan: Plan, benchmark: Benchmark, registry: Registry) -> Costs:
-    """Say what the stages of a plan cost, each once.
+def costs_of(
+    plan: Plan, benchmark: Benchmark, registry: Registry, store: Store, device: str = "cpu"
+) -> Costs:
+    """Return what the stages of a plan that are not in the store cost, each once.
 
     Args:
         plan: The plan.
         benchmark: What it was made from.
         registry: The installed plugins.
+        store: Its records say what stages of the same sort took.
+        device: Name of the torch device that seconds are wanted of.
     """
     metadata = {
-        key: benchmark.metadata[cell.name.dataset]
-        for cell in plan.cells
-        for key in cell.path
-        if plan.stages[key].kind == StageKind.DATASET
+        key: benchmark.metadata[cell.name.dataset] for cell in plan.cells for key in cell.path
     }
-    counter = _Counter(plan, metadata, registry)
-    counts: dict[StageKind, Callable[[str, Stage], None]] = {
-        StageKind.DATASET: counter.dataset,
-        StageKind.POISON: counter.poison,
-        StageKind.PRETRAIN: counter.pretrain,
-        StageKind.REPAIR: counter.repair,
-        StageKind.FEATURES: counter.features,
-        StageKind.EVALUATE: counter.evaluate,
-    }
-    for key, stage in plan.stages.items():
-        if stage.kind in counts:
-            counts[stage.kind](key, stage)
-        else:
-            counter.notes.append(f"what {stage.kind} stages cost is not known")
+    backbones: dict[str, BackboneOptions] = {}
+    trainings: dict[str, Training] = {}
+    decoded: dict[str, int] = {}
+    notes: list[str] = []
+    for key, stage in plan.stages.items():  # each after those that it reads
+        inputs = tuple(stage.inputs.values())
+        data = metadata.get(key) or next(metadata[one] for one in inputs if one in metadata)
+        metadata[key] = data
+        backbone = next((backbones[one] for one in inputs if one in backbones), None)
+        training = _training(stage, data, backbone, registry)
+        if training is not None:
+            trainings[key], backbone = training, training.backbone
+        if backbone is not None:
+            backbones[key] = backbone
+        if stage.kind == StageKind.DATASET:
+            decoded[key] = _decoded_bytes(stage, data, registry, notes)
+    sorts = {key: _sort(stage, trainings.get(key)) for key, stage in plan.stages.items()}
+    done = store.done()
+    left = {key: stage for key, stage in plan.stages.items() if key not in done}
     return Costs(
-        counter.trainings, counter.forward, counter.disk, tuple(dict.fromkeys(counter.notes))
+        left,
+        {key: one for key, one in trainings.items() if key in left},
+        sorts,
+        _seen(store, [key for key in sorts if key in done], sorts, trainings, device),
+        {key: size for key, size in decoded.items() if key in left},
+        tuple(dict.fromkeys(notes)),
     )
 
 
-class _Counter:
-    def __init__(
-        self, plan: Plan, metadata: Mapping[str, DatasetMetadata], registry: Registry
-    ) -> None:
-        self._plan = plan
-        self._metadata = metadata
-        self._registry = registry
-        self._uses: dict[int, tuple[PluginUse, Any, PluginInfo]] = {}
-        self.trainings: dict[str, Training] = {}
-        self.forward: dict[str, int] = {}
-        self.disk: dict[str, tuple[str, int]] = {}
-        self.notes: list[str] = []
+def _training(
+    stage: Stage, metadata: DatasetMetadata, backbone: BackboneOptions | None, registry: Registry
+) -> Training | None:
+    """Return a stage as a training; ``None`` if it does not train by this harness's loop."""
+    use = stage.plugin
+    if use is None or stage.kind not in {StageKind.PRETRAIN, StageKind.REPAIR}:
+        return None
+    info = registry.find(use.kind, use.name).info
+    options = info.options.model_validate(dict(use.options))
+    if isinstance(options, SSLOptions):
+        backbone = options.backbone
+    if backbone is None or not isinstance(options, TrainingOptions):
+        return None
+    # A defense that trains calls the share of clean images that it asks for so.
+    images = int(getattr(options, "clean_fraction", 1.0) * metadata.train)
+    return Training(stage, options, backbone, metadata, images, getattr(info, "passes", 1))
 
-    def dataset(self, key: str, stage: Stage) -> None:
-        metadata = self._metadata[key]
-        size = (metadata.train + metadata.val) * _INDEX_ENTRY
-        data = self._files(stage)
-        splits: dict[Split, int] = {"train": metadata.train, "val": metadata.val}
-        for split, count in splits.items():
-            height, width = metadata.size or (LARGE_SIDE, LARGE_SIDE)
-            pixels = count * height * width * 3
-            one_size = metadata.size is not None or split == "val"
-            if data is not None and metadata.size is None:
-                listed = data.listing.train if split == "train" else data.listing.val
-                pixels = estimate_bytes(listed.paths, data.fit(split))
-            if one_size and pixels <= MEMORY_LIMIT_BYTES:
-                size += pixels + 8 * count
-            elif data is not None and keeps(data.options.cache, pixels):
-                size += pixels + 24 * count
-            elif data is not None and data.options.cache == "auto":
-                self.notes.append(_say_large(split, pixels))
-        self.disk[key] = _DECODED, size
 
-    def _files(self, stage: Stage) -> FileDataset | None:
-        """Return the dataset of a stage, if its images are files."""
-        use = stage.plugin
-        if use is None:
-            return None
-        registered = self._registry.find(use.kind, use.name)
-        implementation = registered.implementation()
-        if not issubclass(implementation, FileDataset):
-            return None
-        made: FileDataset = implementation(
-            registered.info.options.model_validate(dict(use.options))
+def _sort(stage: Stage, training: Training | None) -> str:
+    if training is not None:
+        return training.sort
+    name = stage.plugin.name if stage.plugin else ""
+    return " ".join((stage.kind.value, name, *sorted(stage.inputs)))
+
+
+def _seen(
+    store: Store,
+    keys: list[str],
+    sorts: Mapping[str, str],
+    trainings: Mapping[str, Training],
+    device: str,
+) -> dict[str, Seen]:
+    """Read some records of each sort."""
+    read: Counter[str] = Counter()
+    sizes: dict[str, list[int]] = {}
+    seconds: dict[str, list[float]] = {}
+    for key in keys:
+        sort = sorts[key]
+        record = store.record(key) if read[sort] < _RECORDS else None
+        if record is None:
+            continue
+        read[sort] += 1
+        sizes.setdefault(sort, []).append(sum(file["bytes"] for file in record.files.values()))
+        if _made_here(record, device):
+            units = trainings[key].images_shown if key in trainings else 1
+            seconds.setdefault(sort, []).append(record.wall_s / units)
+    return {
+        sort: Seen(
+            statistics.fmean(found),
+            statistics.fmean(seconds[sort]) if sort in seconds else None,
+            len(seconds.get(sort, ())),
         )
-        return made
+        for sort, found in sizes.items()
+    }
 
-    def poison(self, key: str, stage: Stage) -> None:
-        metadata, use = self._dataset(stage), stage.plugin
-        if use is None or stage.seed is None:
-            return
-        options, _ = self._options(stage)
-        attack: Attack = self._registry.find(use.kind, use.name).implementation()(options, metadata)
-        labels = np.repeat(np.arange(len(metadata.classes)), metadata.train_per_class)
-        poisons = len(choose(attack, labels, stage.seed))
-        height, width = metadata.size or USUAL_SIZE
-        if metadata.size is None:
-            self.notes.append(
-                f"{_POISONS} are taken to be {width} × {height} px, and not to be compressed"
+
+def _made_here(record: Record, device: str) -> bool:
+    made = record.provenance
+    kinds = {str(name).partition(":")[0] for name in (made.get("device"), device)}
+    whole = "resumed" not in record.metadata  # or the seconds are those of the last epochs alone
+    return len(kinds) == 1 and made.get("processor") == provenance.processor() and whole
+
+
+def _decoded_bytes(
+    stage: Stage, metadata: DatasetMetadata, registry: Registry, notes: list[str]
+) -> int:
+    """Return the bytes of the images that a dataset's stage keeps decoded."""
+    data = _files(stage, registry)
+    size = (metadata.train + metadata.val) * _INDEX_ENTRY
+    splits: dict[Split, int] = {"train": metadata.train, "val": metadata.val}
+    for split, count in splits.items():
+        height, width = metadata.size or (LARGE_SIDE, LARGE_SIDE)
+        pixels = count * height * width * 3
+        one_size = metadata.size is not None or split == "val"
+        if data is not None and metadata.size is None:
+            listed = data.listing.train if split == "train" else data.listing.val
+            pixels = estimate_bytes(listed.paths, data.fit(split))
+        if one_size and pixels <= MEMORY_LIMIT_BYTES:
+            size += pixels + 8 * count
+        elif data is not None and keeps(data.options.cache, pixels):
+            size += pixels + 24 * count
+        elif data is not None and data.options.cache == "auto":
+            notes.append(
+                f"decoded images of {split} would take {decimal(pixels)}, more than the "
+                f'{decimal(AUTO_LIMIT_BYTES)} that cache = "auto" keeps: they are decoded at '
+                'every epoch (cache = "full" keeps them; cache = 256 keeps smaller ones, and '
+                "gives other numbers)"
             )
-        size = poisons * (height * width * 3 + 8) + (poisons + metadata.val) * _MANIFEST_LINE
-        self.disk[key] = _POISONS, size
-
-    def pretrain(self, key: str, stage: Stage) -> None:
-        options, info = self._options(stage)
-        if not isinstance(options, SSLOptions):
-            return
-        metadata = self._dataset(stage)
-        passes = cast("SSLMethodInfo", info).passes
-        training = Training(stage, options, options.backbone, metadata, metadata.train, passes)
-        self.trainings[key] = training
-        self._encoder(key, training.backbone)
-
-    def repair(self, key: str, stage: Stage) -> None:
-        options, info = self._options(stage)
-        backbone = self._backbone(stage)
-        self._encoder(key, backbone)
-        if not isinstance(options, TrainingOptions):
-            self.notes.append(f"how long {info.name} takes is not known")
-            return
-        metadata = self._dataset(stage)
-        # A defense that trains calls the share of clean images that it asks for so.
-        images = int(getattr(options, "clean_fraction", 1.0) * metadata.train)
-        passes = cast("DefenseInfo", info).passes
-        self.trainings[key] = Training(stage, options, backbone, metadata, images, passes)
-
-    def features(self, key: str, stage: Stage) -> None:
-        metadata = self._dataset(stage)
-        count = metadata.val if "poison" in stage.inputs else metadata.train + metadata.val
-        self.forward[key] = count
-        size = backbone_size(self._backbone(stage))
-        if size is not None:
-            self.disk[key] = _FEATURES, count * (4 * size.features + 8)
-
-    def evaluate(self, key: str, stage: Stage) -> None:
-        metadata = self._dataset(stage)
-        slices = 2 if {"triggered", "poison"} & stage.inputs.keys() else 1
-        bytes_each = 8 + slices * (2 * len(metadata.classes) + 4)
-        self.disk[key] = _PREDICTIONS, metadata.val * bytes_each
-        _, info = self._options(stage)
-        if cast("EvaluatorInfo", info).reads == "images":
-            self.notes.append(
-                f"how often {info.name} looks at images, and how large its heads are, is not known"
-            )
-
-    def _encoder(self, key: str, backbone: BackboneOptions) -> None:
-        size = backbone_size(backbone)
-        if size is None:
-            self.notes.append(f"the bytes of {backbone.name} and its features are not known")
-        else:
-            self.disk[key] = _ENCODERS, size.weights
-
-    def _dataset(self, stage: Stage) -> DatasetMetadata:
-        return next(self._metadata[key] for key in self._before(stage) if key in self._metadata)
-
-    def _backbone(self, stage: Stage) -> BackboneOptions:
-        kinds = ((key, self._plan.stages[key].kind) for key in self._before(stage))
-        key = next(key for key, kind in kinds if kind == StageKind.PRETRAIN)
-        return self.trainings[key].backbone
-
-    def _before(self, stage: Stage) -> Iterator[str]:
-        """Yield the stages that lead to a stage, those that run last first."""
-        for key in stage.inputs.values():
-            yield from reversed(self._plan.ancestors(key))
-
-    def _options(self, stage: Stage) -> tuple[Any, Any]:
-        """Return a stage's options and its plugin's record; those of one use are read once."""
-        use = stage.plugin
-        if use is None:
-            raise TypeError(f"a {stage.kind} stage without a plugin")
-        if id(use) not in self._uses:
-            info = self._registry.find(use.kind, use.name).info
-            self._uses[id(use)] = use, info.options.model_validate(dict(use.options)), info
-        return self._uses[id(use)][1:]
+    return size
 
 
-def _say_large(split: str, pixels: int) -> str:
-    return (
-        f"{_DECODED} of {split} would take {in_bytes(pixels)}, more than the "
-        f'{in_bytes(AUTO_LIMIT_BYTES)} that cache = "auto" keeps: they are decoded at every epoch '
-        '(cache = "full" keeps them; cache = 256 keeps smaller ones, and gives other numbers)'
-    )
+def _files(stage: Stage, registry: Registry) -> FileDataset | None:
+    """Return the dataset of a stage, if its images are files."""
+    use = stage.plugin
+    if use is None:
+        return None
+    registered = registry.find(use.kind, use.name)
+    implementation = registered.implementation()
+    if not issubclass(implementation, FileDataset):
+        return None
+    options = registered.info.options.model_validate(dict(use.options))
+    made: FileDataset = implementation(options)
+    return made
 
 
-# -- on paper ----------------------------------------------------------------------------------
-
-
-def print_costs(costs: Costs, done: Collection[str], console: Console) -> None:
-    """Print what is still to do: image-steps by method, bytes by form of artifact."""
+def print_costs(costs: Costs, console: Console) -> None:
+    """Print image-steps by method, and bytes by kind of stage."""
     from rich import box
     from rich.table import Table
 
@@ -331,49 +323,26 @@ def print_costs(costs: Costs, done: Collection[str], console: Console) -> None:
     table.add_column("Training")
     for heading in ("to run", "images × epochs", "passes", "image-steps"):
         table.add_column(heading, justify="right")
-    methods = costs.by_method(done)
+    methods = costs.by_method()
     for name, trainings in methods.items():
-        images_shown = sum(one.images_shown for one in trainings)
         table.add_row(
             name,
             str(len(trainings)),
-            amount(images_shown),
+            f"{sum(one.images_shown for one in trainings):,}",
             str(trainings[0].passes),
-            amount(sum(one.image_steps for one in trainings)),
+            f"{sum(one.image_steps for one in trainings):,}",
         )
     if methods:
         console.print(table)
         console.print(NOTE, style="dim", soft_wrap=True)
-    forward = sum(count for key, count in costs.forward.items() if key not in done)
-    if forward:
-        text = f"features, still to be computed: of {amount(forward)} images, once forward each"
-        console.print(text, soft_wrap=True)
-    sizes = costs.bytes_by_form(done)
+    sizes = costs.bytes_by_kind()
+    known = {kind: size for kind, size in sizes.items() if size is not None}
+    unknown = [kind for kind, size in sizes.items() if size is None]
     if sizes:
-        forms = ", ".join(f"{form} {in_bytes(size)}" for form, size in sizes.items())
-        total = in_bytes(sum(sizes.values()))
-        console.print(f"on disk, still to be written: {total} ({forms})", soft_wrap=True)
+        parts = ", ".join(f"{kind} {decimal(size)}" for kind, size in known.items())
+        after = f"; known once the store has some: {', '.join(unknown)}" if unknown else ""
+        console.print(
+            f"on disk, still to be written: {parts or 'not known'}{after}", soft_wrap=True
+        )
     for note in costs.notes:
         console.print(note, style="dim", soft_wrap=True)
-
-
-def amount(number: float) -> str:
-    """Format a large number: ``950``, ``24.0 thousand``, ``25.3 million``, ``5.07 billion``."""
-    for size, word in ((10**9, "billion"), (10**6, "million"), (10**4, "thousand")):
-        if number >= size:
-            unit = 1000 if word == "thousand" else size
-            return f"{_three_digits(number / unit)} {word}"
-    return f"{number:.0f}"
-
-
-def in_bytes(number: float) -> str:
-    """Format a number of bytes, in powers of a thousand: ``44.7 MB``."""
-    for size, unit in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if number >= size:
-            return f"{_three_digits(number / size)} {unit}"
-    return f"{number:.0f} B"
-
-
-def _three_digits(value: float) -> str:
-    decimals = 0 if value >= 100 else 1 if value >= 10 else 2
-    return f"{value:.{decimals}f}"

@@ -1,200 +1,130 @@
-"""How long a benchmark's trainings take on this machine: from records, else from a short trial."""
+"""How long a plan takes on this machine: from records, else from one timing run."""
 
 from __future__ import annotations
 
-import json
-import math
-import statistics
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from backbench.errors import BackbenchError
-from backbench.estimate.cost import Costs, Training, amount, in_bytes
-from backbench.estimate.timing import Speed, checkpoint_bytes, try_out
-from backbench.plugin.registry import Registry
-from backbench.store import provenance
-from backbench.store.records import Record
-from backbench.store.store import Store
+from backbench.estimate.cost import Costs
+from backbench.estimate.timing import measure
+from backbench.training.devices import Place
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-LEFT_OUT = (
-    "left out of the hours: reading datasets, stamping, features and evaluators, and, in a trial, "
-    "the k-NN checks; a trial's images are made ones"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The trainings of one sort: the same method, options, backbone and size of images.
+    """The stages of a sort that are still to run.
 
     Args:
-        name: The plugin that trains.
-        trainings: They.
-        speed: How fast they are; ``None`` if that could not be measured.
-        checkpoint: Bytes of the state of one while it trains; ``None`` if that is not known.
-        problem: Why it could not be measured.
+        name: The method of trainings, else the kind of the stages and their plugin.
+        stages: Number of stages.
+        images: Images shown in all trainings; 0 of other kinds.
+        seconds: Seconds of all of them in one worker; ``None`` if they are not known.
+        how: Where the seconds come from, or why they are not known.
     """
 
     name: str
-    trainings: tuple[Training, ...]
-    speed: Speed | None
-    checkpoint: int | None
-    problem: str = ""
-
-    @property
-    def images(self) -> int:
-        """Images shown in all."""
-        return sum(one.images_shown for one in self.trainings)
-
-    @property
-    def hours(self) -> float:
-        """Hours, one training at a time; ``nan`` if the speed is not known."""
-        return self.images / self.speed.images_per_s / 3600 if self.speed else math.nan
+    stages: int
+    images: int
+    seconds: float | None
+    how: str
 
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """What is still to train, and how long that takes."""
+    """How long the stages take that are still to run.
+
+    Args:
+        works: The stages by sort.
+        workers: Number of stages that run at a time.
+    """
 
     works: tuple[Work, ...]
+    workers: int
 
     @property
     def total(self) -> float:
-        """Hours of all that is known, one training at a time."""
-        return math.fsum(work.hours for work in self.works if work.speed)
+        """Hours of all that is known, on all workers."""
+        return sum(work.seconds or 0.0 for work in self.works) / 3600 / self.workers
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What is not known, and so not in the total."""
+        return tuple(dict.fromkeys(work.name for work in self.works if work.seconds is None))
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values."""
-        return {
-            "total": self.total,
-            "trainings": [
-                {
-                    "name": work.name,
-                    "trainings": len(work.trainings),
-                    "images": work.images,
-                    "hours": work.hours if work.speed else None,
-                    "images_per_s": work.speed.images_per_s if work.speed else None,
-                    "spread": work.speed.spread if work.speed else None,
-                    "device": work.speed.where if work.speed else None,
-                    "how": f"{work.speed.how}{work.speed.detail}" if work.speed else work.problem,
-                    "checkpoint_bytes": work.checkpoint,
-                }
-                for work in self.works
-            ],
-            "left_out": LEFT_OUT,
-        }
+        return {"total": self.total, "left_out": self.left_out, **asdict(self)}
 
 
-def hours_of(
-    costs: Costs, store: Store, registry: Registry, device: str, *, tell: Callable[[str], None]
-) -> Hours:
-    """Estimate how long the trainings that are still to run take on this machine.
+def hours_of(costs: Costs, places: Sequence[Place], *, tell: Callable[[str], None]) -> Hours:
+    """Estimate how long the stages that are still to run take on this machine.
 
     Args:
-        costs: What there is to train.
-        store: Its records of the same trainings on this machine are used, if there are any.
-        registry: The installed plugins.
-        device: Name of the torch device, or ``auto``.
-        tell: Called with a line before each trial.
+        costs: The stages, and what records say of stages of the same sort.
+        places: Where the workers of a run compute.
+        tell: Called with a line before each training is timed.
     """
-    from backbench.training.device import resolve_device
-
-    where = resolve_device(device)
-    done = store.done()
-    sorts: dict[str, list[Training]] = {}
-    for key, training in costs.trainings.items():
-        if key not in done:
-            sorts.setdefault(_sort(training), []).append(training)
-    seen = _seen(costs, store, done, where)
+    sorts: dict[str, list[str]] = {}
+    for key in costs.stages:
+        sorts.setdefault(costs.sorts[key], []).append(key)
+    recorded = {
+        sort: seen
+        for sort, seen in costs.seen.items()
+        if sort in sorts and seen.seconds is not None
+    }
+    wanted = {
+        sort: costs.trainings[keys[0]]
+        for sort, keys in sorts.items()
+        if keys[0] in costs.trainings and sort not in recorded
+    }
+    measured = dict(zip(wanted, measure(list(wanted.values()), places, tell), strict=True))
     works = []
-    for sort, trainings in sorts.items():
-        first = trainings[0]
-        speed, problem = None, ""
-        if sort in seen:
-            speed = _recorded(seen[sort], where)
+    for sort, keys in sorts.items():
+        stage, training = costs.stages[keys[0]], costs.trainings.get(keys[0])
+        images = sum(costs.trainings[key].images_shown for key in keys) if training else 0
+        seconds: float | None = None
+        if sort in recorded:
+            seen = recorded[sort]
+            seconds = (images or len(keys)) * (seen.seconds or 0.0)
+            how = f"{seen.records} record{'' if seen.records == 1 else 's'} of this store"
+        elif sort not in measured:
+            how = "no record of this store"
         else:
-            tell(f"measuring {first.name} …")
-            try:
-                speed = try_out(first, registry, where)
-            except (BackbenchError, RuntimeError, MemoryError) as error:
-                reason = str(error).partition("\n")[0] or type(error).__name__
-                problem = f"could not be measured: {reason}"
-        size = checkpoint_bytes(first, registry)
-        works.append(Work(first.name, tuple(trainings), speed, size, problem))
-    return Hours(tuple(works))
-
-
-def _sort(training: Training) -> str:
-    """Name what decides how long an image takes."""
-    options = training.options.identity()
-    for name in ("epochs", "clean_fraction", "schedule"):
-        options.pop(name, None)
-    parts = (
-        training.name,
-        options,
-        training.backbone.identity(),
-        training.side,
-        training.metadata.size,
-    )
-    return json.dumps(parts, sort_keys=True)
-
-
-# -- from records ------------------------------------------------------------------------------
-
-
-def _seen(costs: Costs, store: Store, done: Collection[str], device: str) -> dict[str, list[float]]:
-    """Return the images a second of the plan's trainings that this machine has done, by sort."""
-    found: dict[str, list[float]] = {}
-    for key, training in costs.trainings.items():
-        record = store.record(key) if key in done else None
-        if record is not None and _made_here(record, device):
-            found.setdefault(_sort(training), []).append(training.images_shown / record.wall_s)
-    return found
-
-
-def _made_here(record: Record, device: str) -> bool:
-    made = record.provenance
-    here = made.get("device") == device and made.get("processor") == provenance.processor()
-    whole = not record.resumed  # or the seconds are those of the last epochs alone
-    return here and whole and record.wall_s > 0
-
-
-def _recorded(speeds: list[float], device: str) -> Speed:
-    spread = statistics.stdev(speeds) if len(speeds) > 1 else None
-    plural = "s" if len(speeds) > 1 else ""
-    how = f"{len(speeds)} record{plural} of this store"
-    return Speed(statistics.fmean(speeds), spread, device, how)
-
-
-# -- on paper ----------------------------------------------------------------------------------
+            timing = measured[sort]
+            how = timing.how
+            seconds = images / timing.images_per_s if timing.images_per_s else None
+        plugin = stage.plugin.name if stage.plugin else ""
+        name = plugin if training else f"{stage.kind} {plugin}".strip()
+        works.append(Work(name, len(keys), images, seconds, how))
+    return Hours(tuple(works), len(places))
 
 
 def print_hours(hours: Hours, console: Console) -> None:
-    """Print a line for each sort of training, and their sum."""
+    """Print a line for each sort whose time was looked up or measured, and the sum."""
     for work in hours.works:
-        line = work.problem
-        if work.speed is not None:
-            speed = work.speed
-            spread = "" if speed.spread is None else f" ±{_short(speed.spread)}"
-            line = (
-                f"{speed.how}: {_short(speed.images_per_s)}{spread} images/s on {speed.where}"
-                f"{speed.detail}; {amount(work.images)} images: {in_hours(work.hours)}"
-            )
+        line = work.how
+        if work.seconds is not None:
+            of = f"{work.stages} stages"
+            if work.images:
+                of = f"{work.images:,} images at {work.images / work.seconds:,.0f} a second"
+            line = f"{work.how}: {of}: {in_hours(work.seconds / 3600)}"
+        elif not work.images:
+            continue
         console.print(f"{work.name}: {line}", soft_wrap=True, markup=False, highlight=False)
     if hours.works:
+        at = f"{hours.workers} stages at a time" if hours.workers > 1 else "one stage at a time"
         console.print(
-            f"[bold]on this machine, one training at a time: about {in_hours(hours.total)}[/]",
+            f"[bold]on this machine, {at}: about {in_hours(hours.total)}[/]",
             soft_wrap=True,
             highlight=False,
         )
-        sizes = {work.name: work.checkpoint for work in hours.works if work.checkpoint}
-        if sizes:
-            kept = ", ".join(f"{name} {in_bytes(size)}" for name, size in sizes.items())
-            console.print(f"checkpoint of a training, gone when it is done: {kept}", soft_wrap=True)
-        console.print(LEFT_OUT, style="dim", soft_wrap=True)
+    if hours.left_out:
+        text = f"left out, since the store has no such record: {', '.join(hours.left_out)}"
+        console.print(text, style="dim", soft_wrap=True)
 
 
 def in_hours(hours: float) -> str:
@@ -202,7 +132,3 @@ def in_hours(hours: float) -> str:
     if hours < 1:
         return f"{60 * hours:.0f} min"
     return f"{hours:.1f} h" if hours < 10 else f"{hours:,.0f} h"
-
-
-def _short(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.2g}"

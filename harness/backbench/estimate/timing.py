@@ -1,130 +1,132 @@
-"""A short trial of a training on this machine: real sizes, made images."""
+"""A short training on made images, in as many processes and threads as a run uses."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import itertools
+import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image
 
 from backbench.data.files import FileImages, LabelledFiles
-from backbench.errors import StageError
+from backbench.errors import BackbenchError, StageError
 from backbench.estimate.cost import USUAL_SIZE, Training
 from backbench.images import ArrayImages, ImageSet
-from backbench.options.training import IMAGENET_MEAN, IMAGENET_STD, SSLOptions, TrainingOptions
+from backbench.options.training import IMAGENET_MEAN, IMAGENET_STD, SSLOptions
 from backbench.plugin import CleanImages, Defense, DefenseContext
-from backbench.plugin.registry import Registry
+from backbench.plugin.registry import load_registry
 from backbench.seeds import derive
+from backbench.system.children import start_processes
+from backbench.training.devices import Place
 
-#: Seconds that a trial takes at least, after its first steps; and from which on one part will do.
-TRIAL_S, LONG_S = 4.0, 30.0
-
-#: Parts of a trial, each timed by itself.
-PARTS = 3
+#: Seconds that each training is timed for, after its first steps.
+TRIAL_S = 3.0
 
 #: Pixels in a batch on a processor, at most; a GPU takes the batch that the options ask for.
-CPU_BATCH_PIXELS = 8 * 224**2
+CPU_BATCH_PIXELS: Final = 8 * 224**2
 
-#: Bytes of made images that are held in memory, at most.
-_MADE_BYTES = 256 * 2**20
+#: Bytes of made images that are held in memory, at most; and how many files are made.
+_MADE_BYTES: Final = 256 * 2**20
+_FILES: Final = 16
 
-_FILES = 16
-
-#: Parameters of glibc's mallopt.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-
-#: Epochs of a training that a trial ends.
-_MANY_EPOCHS = 10**6
+#: Epochs of a training that the clock ends.
+_MANY_EPOCHS: Final = 10**6
 
 
 @dataclass(frozen=True, slots=True)
-class Speed:
-    """How fast a method trains.
+class Timing:
+    """How fast a worker trains while the others do the same.
 
     Args:
-        images_per_s: Images shown a second, mean.
-        spread: Standard deviation over parts of a trial, or over records; ``None`` of one alone.
-        where: The device.
-        how: Where it comes from.
-        detail: How long it was measured, and at what batch.
+        images_per_s: Images shown a second, mean of the workers; ``None`` if it failed.
+        how: How it was measured, or why it failed.
     """
 
-    images_per_s: float
-    spread: float | None
-    where: str
+    images_per_s: float | None
     how: str
-    detail: str = ""
 
 
-def try_out(training: Training, registry: Registry, device: str) -> Speed:
+def measure(
+    trainings: Sequence[Training], places: Sequence[Place], tell: Callable[[str], None]
+) -> list[Timing]:
+    """Train each method for some seconds, in all places at once.
+
+    Args:
+        trainings: What is to be timed.
+        places: Where the workers of a run compute.
+        tell: Called with a line before each training.
+    """
+    if not trainings:
+        return []
+    pools = [start_processes(1, pin, place.cores) for place in places]
+    timings = []
+    try:
+        for training in trainings:
+            tell(f"timing {training.name} …")
+            running = [
+                pool.submit(images_per_second, training, place.device, TRIAL_S)
+                for pool, place in zip(pools, places, strict=True)
+            ]
+            try:
+                speed = statistics.fmean(one.result() for one in running)
+            except (BackbenchError, RuntimeError, MemoryError) as error:
+                reason = str(error).partition("\n")[0] or type(error).__name__
+                timings.append(Timing(None, f"could not be measured: {reason}"))
+                continue
+            devices = ", ".join(dict.fromkeys(place.device for place in places))
+            where = f"in {len(places)} process{'' if len(places) == 1 else 'es'} on {devices}"
+            timings.append(Timing(speed, f"measured {where}"))
+    finally:
+        for pool in pools:
+            pool.shutdown(cancel_futures=True)
+    return timings
+
+
+def pin(cores: Sequence[int]) -> None:
+    """Keep this process on its cores, with a thread for each, as a worker of a run.
+
+    Args:
+        cores: Their numbers; empty where any may be used.
+    """
+    if cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, set(cores))
+    if cores:
+        import torch
+
+        torch.set_num_threads(len(cores))
+
+
+def images_per_second(training: Training, device: str, seconds: float) -> float:
     """Train some steps on made images, at the real size of network, images and queues.
 
     Args:
         training: What is to be trained.
-        registry: The installed plugins.
         device: Name of the torch device.
-
-    Returns:
-        The speed after the first steps, which are not counted.
+        seconds: How long, after the first steps, which are not counted.
 
     Raises:
-        RuntimeError: Whatever torch says of what it cannot do.
+        StageError: If the training ends before its second progress report.
+        RuntimeError: Whatever torch raises.
     """
     import torch
 
-    _keep_memory()
-    batch = _first_batch(training, device)
-    while True:
-        try:
-            clock = _Clock(batch)
-            with _made_images(training, batch) as images, contextlib.suppress(_Enough):
-                _train(training, registry, device, images=images, batch=batch, clock=clock)
-            break
-        except torch.OutOfMemoryError:
-            smaller = _halved(training.options, batch)
-            if smaller == batch:
-                raise
-            torch.cuda.empty_cache()
-            batch = smaller
-    return clock.speed(_named(device), training.options.batch_size)
+    # The processor's seconds of a single thread leave out what other programs take meanwhile.
+    single = device == "cpu" and torch.get_num_threads() == 1
+    batch = first_batch(training, device)
+    clock = Clock(batch, seconds, time.process_time if single else time.perf_counter)
+    with _made_images(training, batch) as images, contextlib.suppress(_Enough):
+        _train(training, device, images=images, batch=batch, clock=clock)
+    return clock.speed()
 
 
-def _keep_memory() -> None:
-    """Have glibc keep what is freed, as in the workers of a run: twice as fast as without."""
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # another system's C library
-        library = ctypes.CDLL(None)
-        for threshold, size in ((_M_MMAP_THRESHOLD, 2**30), (_M_TRIM_THRESHOLD, 2**31 - 1)):
-            library.mallopt(threshold, size)
-
-
-def _named(device: str) -> str:
-    """Name a device: a processor with its number of threads, a GPU with its model."""
-    import torch
-
-    if device != "cpu":
-        return f"{device} ({torch.cuda.get_device_name(device)})"
-    threads = torch.get_num_threads()
-    return f"cpu ({threads} thread{'s' if threads > 1 else ''})"
-
-
-def _train(
-    training: Training,
-    registry: Registry,
-    device: str,
-    *,
-    images: ImageSet,
-    batch: int,
-    clock: _Clock,
-) -> None:
+def _train(training: Training, device: str, *, images: ImageSet, batch: int, clock: Clock) -> None:
     from backbench.nn import Encoder
     from backbench.nn.encoder import EncoderSpec
     from backbench.training.loop import pretrain
@@ -132,7 +134,7 @@ def _train(
     use = training.stage.plugin
     if use is None:
         raise TypeError(f"a {training.stage.kind} stage without a plugin")
-    implementation = registry.find(use.kind, use.name).implementation()
+    implementation = load_registry().find(use.kind, use.name).implementation()
     changed: dict[str, Any] = {"epochs": _MANY_EPOCHS, "batch_size": batch, "knn_evaluations": 0}
     if isinstance(training.options, SSLOptions):
         options = training.options.model_copy(update={**changed, "devices": 1})
@@ -154,75 +156,60 @@ def _train(
     defense.repair(Encoder(spec).to(device).eval(), context)
 
 
-class _Enough(Exception):  # noqa: N818 - it ends a trial, and is no error
-    """A trial has been long enough."""
+class _Enough(Exception):  # noqa: N818 - it ends a timing run, and is no error
+    """A training has been timed for long enough."""
 
 
-class _Clock:
+class Clock:
     """Takes the progress calls of a training for the ticks of a clock.
 
     Args:
         batch: Images a step.
+        seconds: How long to go on after the first tick.
+        now: Returns the time, seconds.
     """
 
-    def __init__(self, batch: int) -> None:
+    def __init__(self, batch: int, seconds: float, now: Callable[[], float]) -> None:
         self._batch = batch
+        self._seconds = seconds
+        self._now = now
         self._ticks: list[tuple[float, int]] = []
 
     def __call__(self, done: int, _total: int, _values: Mapping[str, float]) -> None:
-        """Note how many steps are done; end the trial if they are enough."""
+        """Note how many steps are done; end the training if they are enough."""
         if self._ticks and done == self._ticks[-1][1]:
-            return  # an epoch has ended with the step that was told
-        self._ticks.append((time.perf_counter(), done))
-        elapsed = self._ticks[-1][0] - self._ticks[0][0]
-        parts = len(self._ticks) - 1
-        if parts and (elapsed > LONG_S or (elapsed > TRIAL_S and parts >= PARTS)):
+            return  # the end of an epoch, reported with its last step before
+        self._ticks.append((self._now(), done))
+        if len(self._ticks) > 1 and self._ticks[-1][0] - self._ticks[0][0] > self._seconds:
             raise _Enough
 
-    def speed(self, where: str, wanted: int) -> Speed:
-        """Return the speed, as measured from the first tick on.
-
-        Args:
-            where: The device.
-            wanted: Images a step that the options ask for.
+    def speed(self) -> float:
+        """Return the images a second from the first tick on.
 
         Raises:
-            StageError: If the training has not told twice how far it is.
+            StageError: If there are fewer than two ticks.
         """
         if len(self._ticks) < 2:
-            raise StageError("it has not told how far it is")
-        pairs = list(itertools.pairwise(self._ticks))
-        parts = [self._batch * (b[1] - a[1]) / (b[0] - a[0]) for a, b in pairs]
+            raise StageError("the training ended before its second progress report")
         (began, first), (ended, last) = self._ticks[0], self._ticks[-1]
-        batches = f"batches of {self._batch}"
-        if self._batch != wanted:
-            batches += f" for {wanted}"
-        return Speed(
-            images_per_s=self._batch * (last - first) / (ended - began),
-            spread=statistics.stdev(parts) if len(parts) > 1 else None,
-            where=where,
-            how="measured here",
-            detail=f", {len(parts)} timed in {ended - began:.0f} s, {batches}",
-        )
+        return self._batch * (last - first) / (ended - began)
 
 
-def _first_batch(training: Training, device: str) -> int:
-    """Return the batch that a trial begins with."""
+def first_batch(training: Training, device: str) -> int:
+    """Return the batch of a timing run: halved on a processor while its pixels are too many.
+
+    Args:
+        training: What is to be trained; batch norm keeps seeing its groups apart.
+        device: Name of the torch device.
+    """
     options = training.options
-    batch = options.batch_size
-    if device == "cpu":
-        # A stem without its two strides leaves sixteen times the pixels to the rest.
-        pixels = training.side**2 * (1 if training.backbone.stem == "imagenet" else 16)
-        while batch * pixels > CPU_BATCH_PIXELS and _halved(options, batch) < batch:
-            batch = _halved(options, batch)
-    return batch
-
-
-def _halved(options: TrainingOptions, batch: int) -> int:
-    """Return half a batch where batch norm can still see its groups apart, else the batch."""
     groups = options.norm_groups if isinstance(options, SSLOptions) else 1
-    half = batch // 2
-    return half if batch % 2 == 0 and half % groups == 0 and half >= 2 * groups else batch
+    # A stem without its two strides leaves sixteen times the pixels to the rest.
+    pixels = training.side**2 * (1 if training.backbone.stem == "imagenet" else 16)
+    batch = options.batch_size
+    while device == "cpu" and batch * pixels > CPU_BATCH_PIXELS and batch % (4 * groups) == 0:
+        batch //= 2
+    return batch
 
 
 @contextlib.contextmanager
@@ -238,34 +225,9 @@ def _made_images(training: Training, batch: int) -> Iterator[ImageSet]:
         return
     height, width = USUAL_SIZE
     with tempfile.TemporaryDirectory(prefix="backbench-") as folder:
-        paths = []
-        for number in range(_FILES):
+        paths = [str(Path(folder, f"{number}.jpg")) for number in range(_FILES)]
+        for path in paths:
             coarse = rng.integers(0, 256, (height // 8, width // 8, 3), np.uint8)
-            path = Path(folder, f"{number}.jpg")
             Image.fromarray(coarse).resize((width, height)).save(path, quality=90)
-            paths.append(str(path))
         repeated = [paths[index % _FILES] for index in range(count)]
         yield FileImages(LabelledFiles(repeated, repeated, np.zeros(count, np.int64)))
-
-
-def checkpoint_bytes(training: Training, registry: Registry) -> int | None:
-    """Return the bytes of a method's state while it trains; ``None`` of a defense."""
-    import torch
-
-    from backbench.nn import TrainingContext
-
-    use, options = training.stage.plugin, training.options
-    if use is None or not isinstance(options, SSLOptions):
-        return None
-    context = TrainingContext(
-        images=training.images,
-        image_size=training.side,
-        steps_per_epoch=options.steps_per_epoch(training.images),
-        seed=0,
-    )
-    with torch.device("meta"):  # shapes alone
-        task = registry.find(use.kind, use.name).implementation()(options, context)
-    state = {id(one): one for one in task.state_dict(keep_vars=True).values()}
-    moments = 2 if options.optimizer.name == "adam" else 1
-    trained = [one for one in task.parameters() if one.requires_grad]
-    return sum(int(one.nbytes) for one in (*state.values(), *(moments * trained)))

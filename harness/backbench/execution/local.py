@@ -120,6 +120,10 @@ class LocalExecutor(Executor):
             for rank in range(count)
         ]
 
+    def places(self) -> list[Place]:
+        """Return where each worker runs: its device, and its cores."""
+        return [Place(self._device(one), tuple(self._cores_of(one))) for one in range(self._slots)]
+
     def _device(self, slot: int) -> str:
         return self._devices[slot % len(self._devices)]
 

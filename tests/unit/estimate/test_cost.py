@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
+from rich.console import Console
 from tests.conftest import tiny
 
 from backbench.benchmark.config import Benchmark, load_benchmark
 from backbench.benchmark.planning import make_plan
-from backbench.estimate.cost import Costs, amount, costs_of, in_bytes
-from backbench.estimate.sizes import backbone_size
+from backbench.estimate.cost import Costs, costs_of, print_costs
 from backbench.model import Plan, StageKind
-from backbench.nn.backbones import build_backbone
-from backbench.options.training import BackboneOptions
 from backbench.plugin.registry import Registry, load_registry
+from backbench.store import provenance
+from backbench.store.records import Record
+from backbench.store.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -23,51 +25,50 @@ def registry() -> Registry:
     return load_registry()
 
 
-def costed(path: Path, registry: Registry, text: str) -> tuple[Plan, Costs]:
+def costed(path: Path, registry: Registry, text: str = tiny()) -> tuple[Plan, Costs]:
     path.write_text(text, encoding="utf-8")
     benchmark: Benchmark = load_benchmark(path, registry)
     plan = make_plan(benchmark, {"drawn": "content"})
-    return plan, costs_of(plan, benchmark, registry)
+    return plan, costs_of(plan, benchmark, registry, Store(path.with_name("store")))
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"name": "resnet18"},
-        {"name": "resnet18", "stem": "cifar"},
-        {"name": "resnet34"},
-        {"name": "resnet50"},
-        {"name": "resnet101"},
-        {"name": "wide_resnet50_2"},
-        {"name": "resnext101_64x4d"},
-        {"name": "tiny-resnet"},
-        {"name": "tiny-resnet", "widths": (16, 32), "strides": (1, 2), "stem_kernel": 7},
-    ],
-    ids=str,
-)
-def test_backbones_are_as_large_as_they_are_told_to_be(options: dict[str, object]) -> None:
-    given = BackboneOptions.model_validate(options)
-    with torch.device("meta"):
-        network = build_backbone(given)
-    size = backbone_size(given)
-    assert size is not None
-    assert size.weights == sum(one.nbytes for one in network.state_dict().values())
-    assert size.features == network.feature_dim
+def finish(path: Path, key: str, size: int, wall_s: float = 1.0, **made: object) -> None:
+    """Put a record into the store beside a benchmark file."""
+    store = Store(path.with_name("store"))
+    store.prepare()
+    record = Record(
+        key=key,
+        stage={},
+        label=key,
+        metadata={"resumed": 1} if made.pop("resumed", None) else {},
+        files={"a": {"bytes": size - 1}, "b": {"bytes": 1}},
+        provenance={"device": "cpu", "processor": provenance.processor(), **made},
+        wall_s=wall_s,
+        cpu_s=0,
+        peak_mem_gib=0,
+        finished="",
+    )
+    with store.writing(key) as folder:
+        store.publish(folder, record)
 
 
-def test_the_size_of_a_timm_model_is_not_known() -> None:
-    assert backbone_size(BackboneOptions(name="timm/vit_tiny_patch16_224")) is None
+def of_kind(plan: Plan, kind: StageKind, name: str = "") -> list[str]:
+    return [
+        key
+        for key, one in plan.stages.items()
+        if one.kind == kind and (not name or (one.plugin and one.plugin.name == name))
+    ]
 
 
 def test_image_steps(tmp_path: Path, registry: Registry) -> None:
-    _, costs = costed(tmp_path / "b.toml", registry, tiny())
+    _, costs = costed(tmp_path / "b.toml", registry)
     images = 4 * 24  # classes × images
     expected = {
         "moco-v2": 2 * 2 * (images // 32 * 32) * 2,  # trainings × epochs × images × passes
         "rotnet": 2 * 2 * (images // 32 * 32) * 4,
         "distill": 4 * 2 * (images // 2 // 16 * 16) * 3,
     }
-    assert costs.as_json(set())["image_steps"] == expected
+    assert costs.as_json()["image_steps"] == expected
 
 
 def test_the_last_batch_counts_where_it_is_kept(tmp_path: Path, registry: Registry) -> None:
@@ -76,75 +77,72 @@ def test_the_last_batch_counts_where_it_is_kept(tmp_path: Path, registry: Regist
     _, dropped = costed(tmp_path / "b.toml", registry, text)
     kept_text = text.replace("batch_size = 36", 'batch_size = 36\nlast_batch = "keep"')
     _, kept = costed(tmp_path / "b.toml", registry, kept_text)
-    steps = [one.as_json(set())["image_steps"]["rotnet"] for one in (dropped, kept)]
+    steps = [one.as_json()["image_steps"]["rotnet"] for one in (dropped, kept)]
     assert steps == [2 * 2 * 72 * 4, 2 * 2 * 96 * 4]
 
 
 def test_what_is_done_costs_nothing(tmp_path: Path, registry: Registry) -> None:
-    plan, costs = costed(tmp_path / "b.toml", registry, tiny())
-    assert costs.as_json(set(plan.stages)) == {
-        "image_steps": {},
-        "forward": 0,
-        "bytes": {},
-        "notes": (),
-    }
-    pretrained = {key for key, one in plan.stages.items() if one.kind == StageKind.PRETRAIN}
-    assert set(costs.as_json(pretrained)["image_steps"]) == {"distill"}
+    path = tmp_path / "b.toml"
+    plan, _ = costed(path, registry)
+    for key in of_kind(plan, StageKind.PRETRAIN):
+        finish(path, key, 1000)
+    _, costs = costed(path, registry)
+    assert set(costs.as_json()["image_steps"]) == {"distill"}
+    assert "pretrain" not in costs.bytes_by_kind()
+    for key in plan.stages.keys() - set(of_kind(plan, StageKind.PRETRAIN)):
+        finish(path, key, 1000)
+    _, costs = costed(path, registry)
+    assert costs.as_json() == {"image_steps": {}, "bytes": {}, "notes": ()}
 
 
-def test_bytes_are_those_of_the_shapes(tmp_path: Path, registry: Registry) -> None:
-    plan, costs = costed(tmp_path / "b.toml", registry, tiny())
-    train, val, classes, features = 96, 32, 4, 64
-    found = costs.bytes_by_form(set())
-    encoders = sum(
-        stage.kind in {StageKind.PRETRAIN, StageKind.REPAIR} for stage in plan.stages.values()
-    )
-    size = backbone_size(BackboneOptions(name="tiny-resnet", widths=(32, 64), strides=(2, 2)))
-    assert size is not None
-    assert found["encoders"] == encoders * size.weights
-    clean, triggered = 8, 8
-    assert found["features"] == (clean * (train + val) + triggered * val) * (4 * features + 8)
-    images = (train + val) * 32 * 32 * 3
-    assert images < found["decoded images"] < 1.1 * images
-    one_slice = val * (8 + 2 * classes + 4)
-    two_slices = val * (8 + 2 * (2 * classes + 4))
-    assert found["predictions at most"] == 8 * one_slice + 16 * two_slices
+def test_bytes_are_those_of_records(tmp_path: Path, registry: Registry) -> None:
+    path = tmp_path / "b.toml"
+    plan, costs = costed(path, registry)
+    images = (96 + 32) * 32 * 32 * 3
+    sizes = costs.bytes_by_kind()
+    assert images < (sizes.pop("dataset") or 0) < 1.1 * images
+    assert set(sizes.values()) == {None}
+    moco, rotnet = (of_kind(plan, StageKind.PRETRAIN, name) for name in ("moco-v2", "rotnet"))
+    finish(path, moco[0], 700)
+    _, costs = costed(path, registry)
+    assert costs.bytes_by_kind()["pretrain"] is None  # nothing is known of rotnet yet
+    finish(path, rotnet[0], 50)
+    _, costs = costed(path, registry)
+    assert costs.bytes_by_kind()["pretrain"] == 750
+    out = io.StringIO()
+    print_costs(costs, Console(file=out, width=200))
+    assert "pretrain 750 bytes; known once the store has some: " in out.getvalue()
 
 
-def test_evaluators_that_see_images_are_said_not_to_be_counted(
+def test_seconds_are_those_of_whole_records_of_this_machine(
     tmp_path: Path, registry: Registry
 ) -> None:
-    note = "how often layer-probe looks at images, and how large its heads are, is not known"
-    _, costs = costed(tmp_path / "b.toml", registry, tiny())
-    assert note not in costs.notes
-    text = tiny().replace('"linear", "knn"', '"linear", "layer-probe"')
-    _, costs = costed(tmp_path / "b.toml", registry, text)
-    assert costs.notes.count(note) == 1
+    path = tmp_path / "b.toml"
+    plan, _ = costed(path, registry)
+    moco = of_kind(plan, StageKind.PRETRAIN, "moco-v2")
+    rotnet = of_kind(plan, StageKind.PRETRAIN, "rotnet")
+    repaired = of_kind(plan, StageKind.REPAIR)
+    (data,) = of_kind(plan, StageKind.DATASET)
+    finish(path, moco[0], 1, wall_s=4.0)
+    finish(path, rotnet[0], 1, wall_s=4.0, processor="another machine's")
+    finish(path, repaired[0], 1, wall_s=0.1, resumed=True)  # the seconds of its last epoch alone
+    finish(path, data, 1, wall_s=9.0, device="cuda:0")
+    _, costs = costed(path, registry)
+
+    def seconds(key: str) -> tuple[float | None, int]:
+        seen = costs.seen[costs.sorts[key]]
+        return seen.seconds, seen.records
+
+    assert seconds(moco[1]) == (4.0 / (2 * 96), 1)
+    assert seconds(rotnet[1]) == seconds(repaired[1]) == seconds(data) == (None, 0)
 
 
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        (950, "950"),
-        (24_000, "24.0 thousand"),
-        (25_337_800, "25.3 million"),
-        (5_067_200_000, "5.07 billion"),
-        (632_000_000, "632 million"),
-    ],
-)
-def test_amounts(number: float, text: str) -> None:
-    assert amount(number) == text
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        (12, "12 B"),
-        (1_500, "1.50 kB"),
-        (44_744_608, "44.7 MB"),
-        (37e9, "37.0 GB"),
-        (2e12, "2.00 TB"),
-    ],
-)
-def test_bytes(number: float, text: str) -> None:
-    assert in_bytes(number) == text
+def test_trainings_that_differ_in_length_alone_are_of_one_sort(
+    tmp_path: Path, registry: Registry
+) -> None:
+    _, costs = costed(tmp_path / "b.toml", registry)
+    one = costs.by_method()["distill"][0]
+    longer = replace(one, options=one.options.model_copy(update={"epochs": 9}))
+    fewer = replace(one, options=one.options.model_copy(update={"clean_fraction": 0.1}))
+    wider = replace(one, options=one.options.model_copy(update={"queue": 32}))
+    assert one.sort == longer.sort == fewer.sort != wider.sort
