@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from backbench.estimate.cost import Costs
 from backbench.estimate.timing import measure
-from backbench.training.devices import Place
+from backbench.training.devices import Device
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,12 +60,12 @@ class Hours:
         return {"total": self.total, "left_out": self.left_out, **asdict(self)}
 
 
-def hours_of(costs: Costs, places: Sequence[Place], *, tell: Callable[[str], None]) -> Hours:
+def hours_of(costs: Costs, workers: Sequence[Device], *, tell: Callable[[str], None]) -> Hours:
     """Estimate how long the stages that are still to run take on this machine.
 
     Args:
         costs: The stages, and what records say of stages of the same sort.
-        places: Where the workers of a run compute.
+        workers: Device and cores of each worker of a run.
         tell: Called with a line before each training is timed.
     """
     sorts: dict[str, list[str]] = {}
@@ -81,7 +81,7 @@ def hours_of(costs: Costs, places: Sequence[Place], *, tell: Callable[[str], Non
         for sort, keys in sorts.items()
         if keys[0] in costs.trainings and sort not in recorded
     }
-    measured = dict(zip(wanted, measure(list(wanted.values()), places, tell), strict=True))
+    measured = dict(zip(wanted, measure(list(wanted.values()), workers, tell), strict=True))
     works = []
     for sort, keys in sorts.items():
         stage, training = costs.stages[keys[0]], costs.trainings.get(keys[0])
@@ -100,7 +100,7 @@ def hours_of(costs: Costs, places: Sequence[Place], *, tell: Callable[[str], Non
         plugin = stage.plugin.name if stage.plugin else ""
         name = plugin if training else f"{stage.kind} {plugin}".strip()
         works.append(Work(name, len(keys), images, seconds, how))
-    return Hours(tuple(works), len(places))
+    return Hours(tuple(works), len(workers))
 
 
 def print_hours(hours: Hours, console: Console) -> None:

@@ -24,7 +24,7 @@ from backbench.plugin import CleanImages, Defense, DefenseContext
 from backbench.plugin.registry import load_registry
 from backbench.seeds import derive
 from backbench.system.children import start_processes
-from backbench.training.devices import Place
+from backbench.training.devices import Device
 
 #: Seconds that each training is timed for, after its first steps.
 TRIAL_S = 3.0
@@ -54,25 +54,25 @@ class Timing:
 
 
 def measure(
-    trainings: Sequence[Training], places: Sequence[Place], tell: Callable[[str], None]
+    trainings: Sequence[Training], workers: Sequence[Device], tell: Callable[[str], None]
 ) -> list[Timing]:
-    """Train each method for some seconds, in all places at once.
+    """Train each method for some seconds, in all workers at once.
 
     Args:
         trainings: What is to be timed.
-        places: Where the workers of a run compute.
+        workers: Device and cores of each worker of a run.
         tell: Called with a line before each training.
     """
     if not trainings:
         return []
-    pools = [start_processes(1, pin, place.cores) for place in places]
+    pools = [start_processes(1, pin, worker.cores) for worker in workers]
     timings = []
     try:
         for training in trainings:
             tell(f"timing {training.name} …")
             running = [
-                pool.submit(images_per_second, training, place.device, TRIAL_S)
-                for pool, place in zip(pools, places, strict=True)
+                pool.submit(images_per_second, training, worker.device, TRIAL_S)
+                for pool, worker in zip(pools, workers, strict=True)
             ]
             try:
                 speed = statistics.fmean(one.result() for one in running)
@@ -80,8 +80,8 @@ def measure(
                 reason = str(error).partition("\n")[0] or type(error).__name__
                 timings.append(Timing(None, f"could not be measured: {reason}"))
                 continue
-            devices = ", ".join(dict.fromkeys(place.device for place in places))
-            where = f"in {len(places)} process{'' if len(places) == 1 else 'es'} on {devices}"
+            devices = ", ".join(dict.fromkeys(worker.device for worker in workers))
+            where = f"in {len(workers)} process{'' if len(workers) == 1 else 'es'} on {devices}"
             timings.append(Timing(speed, f"measured {where}"))
     finally:
         for pool in pools:

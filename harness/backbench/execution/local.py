@@ -120,9 +120,9 @@ class LocalExecutor(Executor):
             for rank in range(count)
         ]
 
-    def places(self) -> list[Place]:
-        """Return where each worker runs: its device, and its cores."""
-        return [Place(self._device(one), tuple(self._cores_of(one))) for one in range(self._slots)]
+    def worker_devices(self) -> list[Device]:
+        """Return the device of each worker, and its cores."""
+        return [Device(self._device(one), tuple(self._cores_of(one))) for one in range(self._slots)]
 
     def _device(self, slot: int) -> str:
         return self._devices[slot % len(self._devices)]

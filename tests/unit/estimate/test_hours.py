@@ -24,9 +24,9 @@ from backbench.estimate.timing import Clock, first_batch, images_per_second, mea
 from backbench.options.training import BackboneOptions
 from backbench.plugin.registry import load_registry
 from backbench.store.store import Store
-from backbench.training.devices import Place
+from backbench.training.devices import Device
 
-TWO = (Place("cpu", (0,)), Place("cpu", (0,)))
+TWO = (Device("cpu", (0,)), Device("cpu", (0,)))
 
 
 @pytest.fixture
