@@ -241,10 +241,11 @@ class Planned:
         return tuple(stage for key, stage in self.plan.stages.items() if key not in done)
 
     def costs(self) -> Costs:
-        """Return what the stages cost: image-steps, and bytes on disk."""
+        """Return what the stages cost that are not in the store: image-steps, bytes on disk."""
         from backbench.estimate.cost import costs_of
 
-        return costs_of(self.plan, self.experiment.benchmark, self.experiment.registry)
+        experiment = self.experiment
+        return costs_of(self.plan, experiment.benchmark, experiment.registry, self.store)
 
     def run(
         self,
@@ -292,6 +293,7 @@ class Planned:
         stages: bool = False,
         visibility: bool = False,
         hours_on: str | None = None,
+        jobs: int | None = None,
     ) -> str:
         """Return the plan as text, as ``backbench plan`` prints it.
 
@@ -299,7 +301,9 @@ class Planned:
             format: ``table`` or ``json``.
             stages: List every stage.
             visibility: Estimate how often each trigger survives the crops of each method's views.
-            hours_on: A device: train each method on it for some seconds, and say how long all take.
+            hours_on: A device, or ``auto``: say how long all takes there, by the store's records
+                or by some seconds of each training.
+            jobs: Stages at a time, of the hours; by default as many as :meth:`run` takes.
         """
         from backbench.report.plan import PlanReport
 
@@ -308,7 +312,7 @@ class Planned:
         if visibility:
             report.estimate_visibility(experiment.benchmark)
         if hours_on is not None:
-            report.measure_hours(experiment.registry, hours_on)
+            report.measure_hours(hours_on, jobs)
         return report.json() if format == "json" else report.text(list_stages=stages)
 
     def trace(self, *expressions: str) -> str:

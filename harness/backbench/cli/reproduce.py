@@ -36,8 +36,8 @@ def command(
     """Run, or only plan, a published matrix. NAME: saha2022.
 
     --plan prints cells, stages, image-steps, bytes on disk, and the hours that it would take on
-    this machine, by training each method for some seconds. Figures that others have published of
-    the same stand beside ours in the leaderboard.
+    this machine: from the store's records, else each method is trained for some seconds. Figures
+    that others have published of the same stand beside ours in the leaderboard.
     """
     only_plan = given.pop("only_plan")
     how = {name: given.pop(name) for name in ("executor", "jobs", "device")}
@@ -54,6 +54,6 @@ def command(
         click.echo(line, err=not only_plan or style == "json")
     if only_plan:
         planned = experiment.plan(store=store, keep_hashes=True)
-        click.echo(planned.table(style, hours_on=how["device"]))
+        click.echo(planned.table(style, hours_on=how["device"], jobs=how["jobs"]))
     else:
         running.finish(experiment.run(store=store, progress=True, **how), store, style)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -106,14 +105,16 @@ class Seen:
 
     Args:
         size: Bytes of an artifact, mean.
-        seconds: Wall time of an image of a training, or of a whole stage of another kind, mean of
-            the records that were made on this processor; ``None`` without such a record.
-        records: How many these are.
+        walls: Type of device and wall time, seconds, of each stage that was made on this
+            processor: of one image of a training, else of the whole stage.
     """
 
     size: float
-    seconds: float | None
-    records: int
+    walls: tuple[tuple[str, float], ...] = ()
+
+    def seconds(self, device: str) -> list[float]:
+        """Return the seconds on a type of device, ``cpu`` or ``cuda``."""
+        return [wall for name, wall in self.walls if name == device]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +166,7 @@ class Costs:
         }
 
 
-def costs_of(
-    plan: Plan, benchmark: Benchmark, registry: Registry, store: Store, device: str = "cpu"
-) -> Costs:
+def costs_of(plan: Plan, benchmark: Benchmark, registry: Registry, store: Store) -> Costs:
     """Return what the stages of a plan that are not in the store cost, each once.
 
     Args:
@@ -175,7 +174,6 @@ def costs_of(
         benchmark: What it was made from.
         registry: The installed plugins.
         store: Its records say what stages of the same sort took.
-        device: Name of the torch device that seconds are wanted of.
     """
     metadata = {
         key: benchmark.metadata[cell.name.dataset] for cell in plan.cells for key in cell.path
@@ -203,7 +201,7 @@ def costs_of(
         left,
         {key: one for key, one in trainings.items() if key in left},
         sorts,
-        _seen(store, [key for key in sorts if key in done], sorts, trainings, device),
+        _seen(store, [key for key in sorts if key in done], sorts, trainings),
         {key: size for key, size in decoded.items() if key in left},
         tuple(dict.fromkeys(notes)),
     )
@@ -235,41 +233,28 @@ def _sort(stage: Stage, training: Training | None) -> str:
 
 
 def _seen(
-    store: Store,
-    keys: list[str],
-    sorts: Mapping[str, str],
-    trainings: Mapping[str, Training],
-    device: str,
+    store: Store, keys: list[str], sorts: Mapping[str, str], trainings: Mapping[str, Training]
 ) -> dict[str, Seen]:
     """Read some records of each sort."""
-    read: Counter[str] = Counter()
-    sizes: dict[str, list[int]] = {}
-    seconds: dict[str, list[float]] = {}
+    read: dict[str, list[Record]] = {}
     for key in keys:
-        sort = sorts[key]
-        record = store.record(key) if read[sort] < _RECORDS else None
-        if record is None:
-            continue
-        read[sort] += 1
-        sizes.setdefault(sort, []).append(sum(file["bytes"] for file in record.files.values()))
-        if _made_here(record, device):
-            units = trainings[key].images_shown if key in trainings else 1
-            seconds.setdefault(sort, []).append(record.wall_s / units)
-    return {
-        sort: Seen(
-            statistics.fmean(found),
-            statistics.fmean(seconds[sort]) if sort in seconds else None,
-            len(seconds.get(sort, ())),
-        )
-        for sort, found in sizes.items()
-    }
-
-
-def _made_here(record: Record, device: str) -> bool:
-    made = record.provenance
-    kinds = {str(name).partition(":")[0] for name in (made.get("device"), device)}
-    whole = "resumed" not in record.metadata  # or the seconds are those of the last epochs alone
-    return len(kinds) == 1 and made.get("processor") == provenance.processor() and whole
+        records = read.setdefault(sorts[key], [])
+        record = store.record(key) if len(records) < _RECORDS else None
+        if record is not None:
+            records.append(record)
+    found = {}
+    for sort, records in read.items():
+        sizes = [sum(file["bytes"] for file in one.files.values()) for one in records]
+        walls = []
+        for one in records:
+            # The seconds of a training that was resumed are those of its last epochs alone.
+            if one.provenance.get("processor") == provenance.processor() and not one.resumed:
+                units = trainings[one.key].images_shown if one.key in trainings else 1
+                device = str(one.provenance.get("device")).partition(":")[0]
+                walls.append((device, one.wall_s / units))
+        if sizes:
+            found[sort] = Seen(statistics.fmean(sizes), tuple(walls))
+    return found
 
 
 def _decoded_bytes(

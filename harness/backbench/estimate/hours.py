@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -71,10 +72,11 @@ def hours_of(costs: Costs, workers: Sequence[Device], *, tell: Callable[[str], N
     sorts: dict[str, list[str]] = {}
     for key in costs.stages:
         sorts.setdefault(costs.sorts[key], []).append(key)
+    device = workers[0].device.partition(":")[0]
     recorded = {
-        sort: seen
+        sort: walls
         for sort, seen in costs.seen.items()
-        if sort in sorts and seen.seconds is not None
+        if sort in sorts and (walls := seen.seconds(device))
     }
     wanted = {
         sort: costs.trainings[keys[0]]
@@ -88,9 +90,9 @@ def hours_of(costs: Costs, workers: Sequence[Device], *, tell: Callable[[str], N
         images = sum(costs.trainings[key].images_shown for key in keys) if training else 0
         seconds: float | None = None
         if sort in recorded:
-            seen = recorded[sort]
-            seconds = (images or len(keys)) * (seen.seconds or 0.0)
-            how = f"{seen.records} record{'' if seen.records == 1 else 's'} of this store"
+            found = recorded[sort]
+            seconds = (images or len(keys)) * statistics.fmean(found)
+            how = f"{len(found)} record{'' if len(found) == 1 else 's'} of this store"
         elif sort not in measured:
             how = "no record of this store"
         else:

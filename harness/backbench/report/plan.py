@@ -6,7 +6,6 @@ import io
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, cast
 
@@ -16,12 +15,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from backbench.benchmark.config import Benchmark
-from backbench.estimate.choices import choices
 from backbench.estimate.cost import Costs, print_costs
 from backbench.estimate.visibility import NOTE, Estimate, estimates
-from backbench.execution.local import may_have_gpu, usable_cores
+from backbench.execution.local import LocalExecutor, may_have_gpu, usable_cores
 from backbench.model import Plan, StageKind
-from backbench.plugin.registry import Registry
+from backbench.plugin.executor import Setup
 from backbench.store.store import Store
 
 if TYPE_CHECKING:
@@ -47,14 +45,21 @@ class PlanReport:
         """Estimate how often each trigger survives the crops of each method's views."""
         self._visibility = list(estimates(benchmark))
 
-    def measure_hours(self, registry: Registry, device: str) -> None:
-        """Train each method for some seconds, where no record says how fast it is."""
+    def measure_hours(self, device: str, jobs: int | None) -> None:
+        """Train each method for some seconds, where no record says how fast it is.
+
+        Args:
+            device: Name of the torch device, or ``auto``.
+            jobs: Stages at a time; ``None`` for as many as ``run`` takes.
+        """
         from backbench.estimate.hours import hours_of
 
         def tell(line: str) -> None:
             print(line, file=sys.stderr)  # noqa: T201 - it takes a while
 
-        self._hours = hours_of(self._costs, self._store, registry, device, tell=tell)
+        setup = Setup(store=self._store.root, device=device, jobs=jobs)
+        workers = LocalExecutor(None, setup).worker_devices()
+        self._hours = hours_of(self._costs, workers, tell=tell)
 
     def json(self) -> str:
         """Return JSON."""
@@ -120,15 +125,16 @@ def _as_json(plan: Plan, costs: Costs, done: set[str]) -> dict[str, object]:
             }
             for key, stage in plan.stages.items()
         ],
-        "costs": costs.as_json(done),
-        "choices": [list(one) for one in _choices(costs, done)],
+        "costs": costs.as_json(),
+        "workers": _workers(),
     }
 
 
-def _choices(costs: Costs, done: set[str]) -> Sequence[tuple[str, str]]:
-    """Return what ``auto`` picks on this machine: name of the choice, and what it is."""
-    methods = costs.by_method(done)
-    return choices(methods, gpu=may_have_gpu(), cores=len(usable_cores())) if methods else ()
+def _workers() -> str:
+    """Return what computes, unless ``run`` is given other ``--jobs`` or another ``--device``."""
+    if may_have_gpu():
+        return "one for each GPU"
+    return f"{len(usable_cores())}, each with 1 thread on a core of its own"
 
 
 def _print(
@@ -156,9 +162,8 @@ def _print(
                 kind.value, str(len(keys)), str(cached), str(len(keys) - cached), str(most)
             )
     console.print(table)
-    print_costs(costs, done, console)
-    for name, how in _choices(costs, done):
-        console.print(f"{escape(name)}: {how}", soft_wrap=True)
+    print_costs(costs, console)
+    console.print(f"workers: {_workers()} (`--jobs` and `--device` of run)", soft_wrap=True)
     if list_stages:
         for key, stage in plan.stages.items():
             state = "cached" if key in done else "to run"

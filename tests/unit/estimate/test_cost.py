@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from tests.conftest import tiny
+from tests.factories import record
 
 from backbench.benchmark.config import Benchmark, load_benchmark
 from backbench.benchmark.planning import make_plan
@@ -16,7 +17,6 @@ from backbench.estimate.cost import Costs, costs_of, print_costs
 from backbench.model import Plan, StageKind
 from backbench.plugin.registry import Registry, load_registry
 from backbench.store import provenance
-from backbench.store.records import Record
 from backbench.store.store import Store
 
 
@@ -32,24 +32,19 @@ def costed(path: Path, registry: Registry, text: str = tiny()) -> tuple[Plan, Co
     return plan, costs_of(plan, benchmark, registry, Store(path.with_name("store")))
 
 
-def finish(path: Path, key: str, size: int, wall_s: float = 1.0, **made: object) -> None:
+def finish(
+    path: Path, key: str, size: int, wall_s: float = 1.0, *, resumed: int = 0, **made: object
+) -> None:
     """Put a record into the store beside a benchmark file."""
     store = Store(path.with_name("store"))
     store.prepare()
-    record = Record(
-        key=key,
-        stage={},
-        label=key,
-        metadata={"resumed": 1} if made.pop("resumed", None) else {},
-        files={"a": {"bytes": size - 1}, "b": {"bytes": 1}},
-        provenance={"device": "cpu", "processor": provenance.processor(), **made},
-        wall_s=wall_s,
-        cpu_s=0,
-        peak_mem_gib=0,
-        finished="",
+    made = {"device": "cpu", "processor": provenance.processor(), **made}
+    files = {"a": {"bytes": size - 1}, "b": {"bytes": 1}}
+    finished = record(
+        key, StageKind.PRETRAIN, resumed=resumed, files=files, provenance=made, wall_s=wall_s
     )
     with store.writing(key) as folder:
-        store.publish(folder, record)
+        store.publish(folder, finished)
 
 
 def of_kind(plan: Plan, kind: StageKind, name: str = "") -> list[str]:
@@ -125,16 +120,16 @@ def test_seconds_are_those_of_whole_records_of_this_machine(
     (data,) = of_kind(plan, StageKind.DATASET)
     finish(path, moco[0], 1, wall_s=4.0)
     finish(path, rotnet[0], 1, wall_s=4.0, processor="another machine's")
-    finish(path, repaired[0], 1, wall_s=0.1, resumed=True)  # the seconds of its last epoch alone
+    finish(path, repaired[0], 1, wall_s=0.1, resumed=1)  # the seconds of its last epoch alone
     finish(path, data, 1, wall_s=9.0, device="cuda:0")
     _, costs = costed(path, registry)
 
-    def seconds(key: str) -> tuple[float | None, int]:
-        seen = costs.seen[costs.sorts[key]]
-        return seen.seconds, seen.records
+    def seconds(key: str) -> list[float]:
+        return costs.seen[costs.sorts[key]].seconds("cpu")
 
-    assert seconds(moco[1]) == (4.0 / (2 * 96), 1)
-    assert seconds(rotnet[1]) == seconds(repaired[1]) == seconds(data) == (None, 0)
+    assert seconds(moco[1]) == [4.0 / (2 * 96)]
+    assert seconds(rotnet[1]) == seconds(repaired[1]) == seconds(data) == []
+    assert costs.seen[costs.sorts[data]].seconds("cuda") == [9.0]
 
 
 def test_trainings_that_differ_in_length_alone_are_of_one_sort(

@@ -69,14 +69,15 @@ def test_hours_are_images_over_speed_and_workers(costs: Costs, ten_a_second: lis
 def test_records_come_before_a_timing_run(costs: Costs, ten_a_second: list[str]) -> None:
     sort = costs.by_method()["moco-v2"][0].sort
     features = next(key for key, one in costs.stages.items() if one.kind == "features")
-    seen = {sort: Seen(1, 0.5, 3), costs.sorts[features]: Seen(1, 8.0, 1)}
+    three = (("cpu", 0.4), ("cuda", 9.0), ("cpu", 0.5), ("cpu", 0.6))
+    seen = {sort: Seen(1, three), costs.sorts[features]: Seen(1, (("cpu", 8.0),))}
     hours = hours_of(replace(costs, seen=seen), TWO[:1], tell=print)
     assert ten_a_second == ["distill", "rotnet"]
     works = {work.name: work for work in hours.works if work.seconds is not None}
-    assert works["moco-v2"].seconds == 0.5 * 2 * 2 * 96
+    assert works["moco-v2"].seconds == pytest.approx(0.5 * 2 * 2 * 96)
     assert works["moco-v2"].how == "3 records of this store"
     assert works["features"].seconds == 8.0 * works["features"].stages
-    assert hours.total * 3600 == sum(work.seconds or 0 for work in works.values())
+    assert hours.total * 3600 == pytest.approx(sum(one.seconds or 0 for one in works.values()))
 
 
 def test_the_clock_leaves_the_first_steps_out() -> None:
