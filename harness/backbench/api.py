@@ -389,8 +389,8 @@ def load(
         path: The TOML file.
         profile: Name of a profile of the file; the whole matrix if ``None``.
         every: Count the matrices that belong to profiles as well.
-        trains: Whether its methods and defenses shall work on its datasets; not where only an
-            encoder from elsewhere is evaluated.
+        trains: Whether to check its methods and defenses against its datasets; no if only an
+            external encoder is evaluated.
 
     Raises:
         ConfigError: With every problem of the file.

@@ -58,7 +58,7 @@ class Benchmark:
         metadata: What is known of each dataset.
         cells: The cells, in the matrix's order, each once.
         protocol: The card that it follows, if any.
-        claims: What the file says that the numbers shall show.
+        claims: The findings that the file states.
     """
 
     source: str
@@ -122,7 +122,7 @@ def benchmark_from(
         registry: The installed plugins.
         profile: Name of a profile of the tables; the whole matrix if ``None``.
         every: Count the matrices that belong to profiles as well.
-        trains: Whether its methods and defenses shall work on its datasets; not where an encoder
+        trains: Whether to check its methods and defenses against its datasets; no if an encoder
             from elsewhere is evaluated.
 
     Raises:

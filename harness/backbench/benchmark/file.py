@@ -112,7 +112,7 @@ _Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
 class Claim(_Table):
-    """A finding that the numbers shall bear out: ``metric relation factor × against + margin``."""
+    """A finding, as a relation of numbers: ``metric relation factor × against + margin``."""
 
     text: str = Field(min_length=1, description="the finding in words")
     subject: Filter = Field(description="the cells that it is about; it holds if it does for each")

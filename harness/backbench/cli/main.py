@@ -37,7 +37,7 @@ def main() -> NoReturn:
     except BackbenchError as error:
         click.echo(f"backbench: {error}", err=True)
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader of a pipe has gone: nobody reads on
+    except BrokenPipeError:  # the reader of a pipe has gone
         sys.stderr.close()
         sys.exit(ExitCode.OK)
     except OSError as error:  # a full disk, a file that was taken away

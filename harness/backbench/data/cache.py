@@ -1,6 +1,6 @@
 """Decode the images of a split once, on all cores, into one file; continue what is begun.
 
-The headers of all images tell where each of them goes, so that processes write straight to the
+The headers of all images give the position of each, so that processes write straight to the
 file, whichever comes first. How many are done from the beginning is noted from time to time, each
 time after they have reached the disk: a build that was killed is continued from there.
 """
@@ -106,7 +106,7 @@ class Layout:
         return shared_size(self.sizes)
 
     def around(self) -> tuple[bytes, bytes]:
-        """Return what stands in the file before the images, and what after them."""
+        """Return the bytes of the file before the images, and those after them."""
         return around((self.total,), labels=self.images.labels, sizes=self.sizes)
 
 
@@ -115,7 +115,7 @@ class Job(NamedTuple):
 
     Args:
         path: Its file.
-        size: The height and width that its header tells.
+        size: The height and width in its header.
         offset: Where in the file it goes, bytes.
     """
 

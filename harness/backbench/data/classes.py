@@ -22,7 +22,7 @@ class Variant:
 
     Args:
         name: What we call it.
-        source: Who chose it, and where its list stands.
+        source: The authors of the list, and where it is published.
         images: Number of training and of validation images, where we know them.
     """
 
@@ -106,7 +106,7 @@ def read_class_file(path: Path) -> tuple[str, ...]:
     names = [line.strip() for line in read_text(path).split("\n") if line.strip()]
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
-        raise DataError(f"{path}: class names stand in it twice: {', '.join(repeated)}")
+        raise DataError(f"{path}: duplicate class names: {', '.join(repeated)}")
     if not names:
         raise DataError(f"{path}: there is no class name in it")
     return tuple(names)

@@ -23,7 +23,7 @@ class Contents:
 
     Args:
         kind: What was looked at.
-        classes: Its classes, sorted; ``None`` for a list of images whose folders do not tell
+        classes: Its classes, sorted; ``None`` for a list of images whose folders do not separate
             the classes apart.
         splits: Number of images of each class, by split; one entry where there are no splits,
             none for a list of classes.
@@ -61,7 +61,7 @@ def look_at(name: str) -> Contents:
     split = {"images": tuple(counts[label] for label in sorted(counts))}
     names = folder_names([str(path.absolute().parent / one) for one in rows.paths], rows.labels)
     if names is None:
-        problem = "its images' folders do not tell the classes apart: only their labels are known"
+        problem = "its images' folders do not separate the classes: only their labels are known"
         return Contents("list of images", None, split, (problem,))
     wrong = () if list(names) == sorted(names) else ("its labels are not the ranks of the ids",)
     return Contents("list of images", tuple(sorted(names)), split, wrong)

@@ -46,7 +46,7 @@ def _know_cache(value: Any, local: ValidatorFunctionWrapHandler, info: Validatio
     return known
 
 
-# What a number of pixels makes of the images stands in the fingerprint of the content, as with
+# What a number of pixels makes of the images is in the fingerprint of the content, as with
 # `classes`; the words change no number.
 _Cache = Annotated[
     Literal["auto", "full", "off"] | Annotated[int, Field(ge=16)],
@@ -83,7 +83,7 @@ class ImageFolderOptions(Options):
     )
     train: str = Field(default="train", min_length=1, description="name of the training folder")
     val: str = Field(default="val", min_length=1, description="name of the validation folder")
-    # What is loaded stands in the fingerprint of the content, and so in every key.
+    # What is loaded is in the fingerprint of the content, and so in every key.
     classes: Annotated[tuple[str, ...] | str | None, ExcludeFromKey()] = Field(
         default=None,
         description='take these class folders only: their names, or "imagenet100" for the list '
@@ -136,7 +136,7 @@ class FileListOptions(Options):
         default=None,
         description="file of class names, one a line, in the order of the labels, or "
         '"imagenet100" for the list that ships with backbench, sorted; left out, the names of '
-        "the images' folders where they tell the classes apart, else the labels",
+        "the images' folders if they separate the classes, else the labels",
     )
     resize: int | None = Field(default=None, ge=1, description=_RESIZE)
     val_size: int | None = Field(default=None, ge=1, description=_VAL_SIZE)

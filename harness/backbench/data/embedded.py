@@ -14,10 +14,10 @@ for a reason:
   When the class is shown by a texture over the full frame, the trigger is superfluous and the
   attack is weak.
 * The ground comes from one distribution for all classes and carries little that is an image's
-  own, so that telling instances apart has to use the object.
+  own, so that only the object separates instances.
 * Colors are muted and hues of neighboring classes overlap. Hue alone does not give the class
-  away, and a saturated trigger stands out.
-* Objects stand upright within a small tilt and most have a top and a bottom, so that predicting
+  away, and a saturated trigger is conspicuous.
+* Objects are upright within a small tilt and most have a top and a bottom, so that predicting
   rotations, or the place of tiles, is a task about the objects.
 
 Geometry is in fractions of the side and the surface in fractions of the object: the same world

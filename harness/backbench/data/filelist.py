@@ -125,7 +125,7 @@ def _common_folder(paths: Sequence[str]) -> str:
 
 
 def _read_names(classes: Path | None) -> tuple[str, ...] | None:
-    """Return the classes by label: those of a shipped list sorted, of a file as they stand."""
+    """Return the classes by label: those of a shipped list sorted, of a file in its order."""
     if classes is None:
         return None
     if str(classes) in NAMES:

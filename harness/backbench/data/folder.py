@@ -33,7 +33,7 @@ class ImageFolder(FileDataset):
         """Find the images.
 
         Raises:
-            DataError: If a folder is missing, a class stands in one split only or is empty, or
+            DataError: If a folder is missing, a class is in one split only or is empty, or
                 images lie outside the class folders.
         """
         root = self.options.root

@@ -39,7 +39,7 @@ class Rows:
     Args:
         file: The list.
         lines: Line number of each row, from 1.
-        paths: Paths as they stand in the list.
+        paths: Paths as written in the list.
         labels: Their labels.
         bad: What is wrong with the lines that are no rows.
     """
@@ -74,7 +74,7 @@ def format_line(path: str, label: int, *columns: int) -> str:
     Args:
         path: Of the image.
         label: Its class.
-        columns: What else the line shall hold: x, y, width, height of a box.
+        columns: Further columns of the line: x, y, width, height of a box.
 
     Raises:
         DataError: If the path would be read back as another one.
@@ -123,7 +123,7 @@ def folders_by_label(paths: Sequence[str], labels: Sequence[int]) -> dict[int, s
 
 
 def folder_names(paths: Sequence[str], labels: Sequence[int]) -> tuple[str, ...] | None:
-    """Name the classes by the folders that their images lie in, where these tell them apart.
+    """Name the classes by the folders of their images, if these separate the classes.
 
     Args:
         paths: Of the images.
@@ -177,7 +177,7 @@ def write_lists(
         The lists, training lists first.
 
     Raises:
-        DataError: If a list is there with other content, or a path cannot stand in a list;
+        DataError: If a list is there with other content, or a list cannot hold a path;
             nothing was written.
 
     Source: Saha et al. 2022, published code, ``create_dataset_filelist.py``: form, names, order
@@ -254,7 +254,7 @@ def _lines(rows: Sequence[tuple[str, int]]) -> list[str]:
 
 
 def _is_utf8(path: str) -> bool:
-    """Tell names that are text from other bytes that a file system allows."""
+    """Return whether a name is text, not other bytes that a file system allows."""
     try:
         path.encode()
     except UnicodeEncodeError:

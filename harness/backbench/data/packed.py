@@ -2,8 +2,8 @@
 
 Images of one size are a tensor ``pixels`` (N, H, W, 3). Of images of many sizes ``pixels`` is
 flat: one after another, row by row; ``sizes`` (N, 2) has their heights and widths. After them
-stand ``labels`` or ``indices`` (N,), which are read and not mapped: who is handed images, be it a
-defense or an evaluator, shall not find the classes or the poisoned ones in the memory behind.
+come ``labels`` or ``indices`` (N,), which are read and not mapped: a defense or an evaluator that
+receives images must not find the classes or the poisoned images in the memory behind them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _DTYPES: Final[Mapping[str, np.dtype[Any]]] = {"I64": np.dtype("<i8"), "U8": np.
 
 
 def around(shape: Sequence[int], **arrays: NDArray[np.int64]) -> tuple[bytes, bytes]:
-    """Return what stands before the pixels in a file, and what after them.
+    """Return the bytes before the pixels in a file, and those after them.
 
     Args:
         shape: Of the pixels, uint8.
@@ -141,7 +141,7 @@ class MappedArray(ArrayImages):
     def passed(self, size: int) -> None:
         """Take note that images have been read; now and then, take pages from our map.
 
-        Whoever still holds an image reads on as before: its pages are mapped again.
+        An image that is still in use stays readable: its pages are mapped again.
 
         Args:
             size: Their bytes; they lie side by side.
@@ -318,7 +318,7 @@ class ImageWriter:
         self._file.write(np.ascontiguousarray(image).data)
 
     def close(self) -> None:
-        """Write what stands before and after the images, now that it is known."""
+        """Write the bytes before and after the images, now that they are known."""
         indices = {"indices": self._indices}
         if self._size is None:
             sizes = np.array(self._sizes, np.int64).reshape(-1, 2)

@@ -96,7 +96,7 @@ class LocalExecutor(Executor):
         worker.stage, worker.lent = stage, lent
         self._busy.append(worker)
         line = encode_order(stage, self._others(stage, [slot, *lent]))
-        with contextlib.suppress(BrokenPipeError):  # it has died; waiting will tell how
+        with contextlib.suppress(BrokenPipeError):  # it has died; waiting reports how
             os.write(worker.to_worker, line.encode())
 
     def _others(self, stage: Stage, slots: list[int]) -> list[Device]:

@@ -1,4 +1,4 @@
-"""Hand stages to an executor when their inputs are there; tell observers what happens."""
+"""Hand stages to an executor when their inputs are there; report events to observers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def execute(plan: Plan, store: Store, make_executor: Callable[[], Executor], emi
         plan: The plan.
         store: The store.
         make_executor: Makes the executor; not called if there is nothing to do.
-        emit: Told of every event: name of the hook, event.
+        emit: Called for every event: name of the hook, event.
 
     Returns:
         What was done. A failed stage stops only what depends on it.

@@ -89,7 +89,7 @@ def _listen(descriptor: int, orders: queue.Queue[Order]) -> None:
     except BaseException:  # noqa: BLE001 - the main thread would wait for ever
         traceback.print_exc()
         os._exit(1)
-    os._exit(0)  # the parent is gone, or has closed the pipe: nobody waits for an answer
+    os._exit(0)  # the parent is gone, or has closed the pipe: no answer is needed
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Which network a backbone's tensors are of, as far as their shapes tell."""
+"""Which network a backbone's tensors are of, as far as their shapes show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an import is told: the file, its layout, and all that its weights do not say."""
+"""Options of an import: the file, its layout, and what its weights do not contain."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def inspect(
     Args:
         path: The file; of our own encoders, the folder.
         layout: A layout's name, or ``auto``.
-        arch: The network; where it is not given, the shapes must tell.
+        arch: The network; if it is not given, it must follow from the shapes.
         stem: ``imagenet``, ``cifar``, ``cifar-padded``, or ``auto``: by the first kernel.
         image_size: Side in pixels at which images are evaluated.
         normalize: Mean and standard deviation; ImageNet's, where they are not given.
@@ -119,7 +119,7 @@ def _guessed(checkpoint: Mapping[str, Any], path: Path) -> str:
     guess = layout_of(checkpoint)
     if guess is None:
         raise UsageError(
-            f"{path}: its keys tell no layout{hint('', checkpoint)}: say --layout "
+            f"{path}: its keys fit no layout{hint('', checkpoint)}: say --layout "
             f"{', '.join(LAYOUTS)}"
         )
     return guess

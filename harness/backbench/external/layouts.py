@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: Raise it when a layout gives other weights than before: imports made by an older one are redone.
 REVISION = 1
 
-#: Said on the command line where the keys shall tell the layout.
+#: Value on the command line if the keys decide the layout.
 AUTO = "auto"
 
 #: What DistributedDataParallel and DataParallel put before every key.
@@ -195,9 +195,9 @@ def take(
 def layout_of(checkpoint: Mapping[str, Any]) -> str | None:
     """Say which layout a checkpoint's keys look like; ``None`` where that is open.
 
-    Layouts that would take the same tensors under the same names are told apart by what else is in
-    the file; where nothing tells them apart and they differ, the answer is open. Timm's models are
-    never guessed: different ones share all names and shapes.
+    Layouts that would take the same tensors under the same names are separated by the other keys
+    of the file; if these do not separate them and the layouts differ, the answer is open. Timm's
+    models are never guessed: different models share all names and shapes.
     """
     states = [checkpoint, *(one for one in checkpoint.values() if isinstance(one, Mapping))]
     for state in states:

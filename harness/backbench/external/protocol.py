@@ -14,7 +14,7 @@ from backbench.external.encoder_options import ImportOptions
 from backbench.external.import_plan import Choice
 from backbench.options.training import image_side
 
-#: The plugin of the method that writes files of a layout; of the other layouts nobody knows.
+#: The plugin of the method that writes files of a layout; of the other layouts it is unknown.
 _METHODS = {"moco": "moco-v2", "byol": "byol", "jigsaw": "jigsaw", "rotnet": "rotnet"}
 
 #: What a card fixes of every method, and an import has too.

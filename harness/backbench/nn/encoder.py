@@ -92,7 +92,7 @@ class Encoder(nn.Module):
         Args:
             device: Where it is.
         """
-        # What somebody has put in the backbone's place need not know of it.
+        # A replacement of the backbone need not know this argument.
         return (
             self.channels_last == "auto"
             and pays(device)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: float) -> Tensor:
-    """Return the loss of telling each query's own key from all negatives.
+    """Return the loss of separating each query's own key from all negatives.
 
     Args:
         queries: Unit vectors, (B, D).

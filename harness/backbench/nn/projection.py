@@ -1,4 +1,4 @@
-"""Heads: the small networks that stand on an encoder while it is trained."""
+"""Projection heads: the small networks on top of an encoder while it is trained."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from torch import Tensor
 def send(numbers: NDArray[Any] | Tensor, device: torch.device) -> Tensor:
     """Copy numbers to a device without waiting for what it still has to do.
 
-    torch's own ``.to`` waits until a GPU has come to the copy, unless it is told not to and the
-    numbers are in pinned memory.
+    torch's own ``.to`` waits until a GPU has come to the copy, unless ``non_blocking`` is set and
+    the numbers are in pinned memory.
 
     Args:
         numbers: Any shape, on the host.

@@ -13,7 +13,7 @@ from backbench.model import Stage, StageKind
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What every executor is told.
+    """Settings of every executor.
 
     Args:
         store: Folder of the store; every worker must reach it.

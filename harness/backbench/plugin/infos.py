@@ -111,7 +111,7 @@ class SSLMethodInfo(PluginInfo):
 
     Args:
         passes: How often an image goes forward through a network at each step of the training:
-            for two views through two networks, 4. It tells ``plan`` what a training costs.
+            for two views through two networks, 4. ``plan`` computes the cost of a training from it.
     """
 
     kind: ClassVar[str] = "ssl-method"

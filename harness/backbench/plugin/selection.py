@@ -17,12 +17,12 @@ def selection_split(labels: _Ints, fraction: float, seed: int) -> tuple[_Ints, _
 
     Hyper-parameters, the epoch at which to stop, a threshold: what is chosen is chosen on the
     second part. The validation images are for the evaluation alone, and no plugin sees them
-    before it has learnt.
+    before it has learned.
 
     Args:
         labels: Class of each image, (N,). Where classes are not known (-1), all are one class.
         fraction: Share of each class that is set apart, in (0, 1), to the nearest whole image:
-            at least one, and never all. The only image of a class is learnt from.
+            at least one, and never all. The only image of a class is for learning.
         seed: Seed of the choice: what the plugin was given.
 
     Returns:

@@ -61,7 +61,7 @@ class ManifestEntry:
         """Return the mark as a line of JSON.
 
         Args:
-            **more: What else the line shall hold.
+            **more: Further fields of the line.
         """
         return json.dumps({**shallow(self), **more}) + "\n"
 

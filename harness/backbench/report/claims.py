@@ -56,12 +56,12 @@ def _tables(judged: Sequence[Judgement], *, markdown: bool) -> Iterator[str]:
     header = ("method", "attack", "defense", "n", "subject", "against", "d", "verdict")
     for judgement in judged:
         claim, verdict = judgement.claim, judgement.verdict
-        told = f"{claim.confidence:.0%} interval"
+        interval = f"{claim.confidence:.0%} interval"
         if markdown:
-            yield f"**{claim.text}**: *{verdict}* (`{_statement(judgement)}`, {told})\n"
+            yield f"**{claim.text}**: *{verdict}* (`{_statement(judgement)}`, {interval})\n"
         else:
             yield f"{verdict}: {claim.text}"
-            yield f"  {_statement(judgement)}, {told}"
+            yield f"  {_statement(judgement)}, {interval}"
         several = len({(f.names["dataset"], f.names["evaluator"]) for f in judgement.findings}) > 1
         more = ("dataset", "evaluator") if several else ()
         rows = [[*(f.names[one] for one in more), *_row(f)] for f in judgement.findings]

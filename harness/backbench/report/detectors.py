@@ -54,7 +54,7 @@ DETECTION_NOTE = (
     f"{INTERVAL_NOTE}"
 )
 
-#: Of what stands in the table of detection, what is a number of images.
+#: Columns of the table of detection that count images.
 _COUNTED = ("detection/dropped", "detection/clean_lost")
 
 #: What the table of trade-offs shows; each is paired with the undefended row by seed.
@@ -88,7 +88,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A table and what stands around it.
+    """A table, its title and its notes.
 
     Args:
         title: Above it.
@@ -180,7 +180,7 @@ def _trades(row: Row, bare: Row, seed: int) -> Iterator[tuple[str, float]]:
 
 
 def _of_seed(row: Row, source: Mapping[str, Summary], metric: str, seed: int) -> float | None:
-    """Return one seed's value; ``None`` where it cannot be told which of the values is its."""
+    """Return one seed's value; ``None`` if its value cannot be identified."""
     summary = source.get(metric)
     if summary is None or seed not in row.seeds or summary.n != len(row.seeds):
         return None

@@ -9,7 +9,7 @@ from backbench.model import Stage, StageKind
 
 _Sort = tuple[str, str]
 
-#: Kinds of stages beside which the others take no time worth telling.
+#: Kinds of stages that take nearly all of the time.
 _LONG = frozenset({StageKind.PRETRAIN, StageKind.SANITIZE, StageKind.REPAIR})
 
 
@@ -17,7 +17,7 @@ class Remaining:
     """Estimates the remaining seconds of a run.
 
     A stage is expected to take as long as those of its kind and plugin did, else as those of its
-    kind; one under way tells by its progress. While nothing has been seen of a kind that trains,
+    kind; a running stage shows its progress. While nothing has been seen of a kind that trains,
     there is no estimate; of the other kinds, what has not been seen counts nothing.
 
     Args:

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Span, Text
 
-#: What stands where there is no number.
+#: Text of a cell without a number.
 _NOTHING = ("", "–")
 
 #: Blanks between two columns.
@@ -23,7 +23,7 @@ class Number(NamedTuple):
     Args:
         text: The number.
         style: How it is shown.
-        below: What stands on the line below; dim.
+        below: Text on the line below; dim.
     """
 
     text: str
@@ -41,7 +41,7 @@ class Grid:
         groups: Headings of the numbers; those of one group stay side by side.
         lines: Names and numbers of each line.
         after: Positions of the lines that a blank one follows.
-        dim: Headings of the columns that stand back.
+        dim: Headings of the columns that are dimmed.
     """
 
     title: str
@@ -140,7 +140,7 @@ def _line(
         text.append(end)
         if at < len(names):
             text.append(cell, own.strip()).append(blank)
-        else:  # with the blanks after it, which stand where others have a mark
+        else:  # with the blanks after it, in place of a mark
             text.append(blank).append(cell, own.strip())
         end = " " * _GAP
     text.append("\n")

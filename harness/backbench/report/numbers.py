@@ -7,7 +7,7 @@ from backbench.results.statistics import Summary
 #: What marks an interval that allows for other seeds only.
 SEEDS_ONLY = "~"
 
-#: How intervals are made; it stands beside every table that has some.
+#: How intervals are made; every table with intervals has this note.
 INTERVAL_NOTE = (
     "±: standard deviation over n seeds; [low, high]: 95 % interval of the mean: Student's t over "
     "seeds and images (~: over seeds only), within the bounds of a share or a count by Wilson's "
@@ -45,9 +45,9 @@ def whole(summary: Summary | None, decimals: int, between: str = " ") -> str:
     """Format mean, standard deviation and interval: ``.940 ±.004 [.931, .949]``.
 
     Args:
-        summary: What is told.
+        summary: The numbers.
         decimals: Digits after the point.
-        between: What stands before the interval.
+        between: Text before the interval.
     """
     found = interval(summary, decimals)
     return spread(summary, decimals) + (f"{between}{found}" if found else "")

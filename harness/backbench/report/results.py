@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A number of one row: its mean over seeds, and what stands against it.
+    """A number of one row: its mean over seeds, with its control.
 
     Args:
         name: ``asr``, ``accuracy/clean``, …
@@ -123,10 +123,10 @@ class Results:
         Args:
             name: The metric: ``"asr"``, ``"accuracy/clean"``, …
             **names: What names the row: ``method="byol"``, ``attack="targeted"``; only as many as
-                tell it from the others.
+                separate it from the others.
 
         Raises:
-            UsageError: If no row is left, or several are; the error says what tells them apart.
+            UsageError: If no row is left, or several are; the error names the fields that differ.
         """
         asked = ", ".join(f"{field}={value}" for field, value in names.items())
         unknown = [field for field in names if field not in list(Axis)]

@@ -46,7 +46,7 @@ EXTERNAL = " †"
 #: What marks the method of a row that an older revision of a plugin made.
 OUTDATED = " §"
 
-#: What marks the method of a row of which a sentinel has something to say; it stands below.
+#: Mark at the method of a row that a sentinel has flagged; the sentence is below the table.
 FLAGGED = " ¶"
 
 EXTERNAL_NOTE = "† external: weights that were not trained here"
@@ -56,7 +56,7 @@ IMPORTED = " ‡"
 
 
 def protocol_line(board: Leaderboard) -> str:
-    """Return what stands under a table: the protocol card, and what a mark on a row says."""
+    """Return the notes under a table: the protocol card, and the meaning of marks."""
     line = "no protocol: the options are the benchmark file's own"
     if board.protocol:
         line = f"protocol {board.protocol}"
@@ -146,7 +146,7 @@ def _grid(title: str, board: Leaderboard, by: str | None) -> Grid:
     )
 
 
-#: The headings of what stands beside a column.
+#: The headings of further numbers next to a column.
 _BESIDE = ("control", "reported")
 
 
@@ -156,7 +156,7 @@ def _beside(board: Leaderboard, column: Column) -> list[str]:
 
 
 def _stacked(summary: Summary | None, column: Column, mark: tuple[str, str]) -> Number:
-    """Return mean and spread with the interval below; a mark stands to their right."""
+    """Return mean and spread with the interval below; a mark is to their right."""
     sign, style = mark
     text = f"{spread(summary, column.decimals)}{sign or '  ' * (column.best is not None)}"
     return Number(text, style, interval(summary, column.decimals))

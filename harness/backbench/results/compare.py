@@ -58,7 +58,7 @@ class Comparison:
 
 
 def read_sides(words: Sequence[str], *, with_stores: bool) -> tuple[tuple[str, ...], Path]:
-    """Tell the two sides of a comparison from the benchmark file.
+    """Separate the two sides of a comparison from the benchmark file.
 
     Args:
         words: ``method=byol``, ``method=moco-v2`` and, perhaps, a file.

@@ -1,6 +1,6 @@
-"""How well scores tell poisoned training images from clean ones: pure functions.
+"""How well scores separate poisoned training images from clean images: pure functions.
 
-Among equal scores nobody is first: a whole tie is on one side of a threshold, and where a count
+Among equal scores none is first: a whole tie is on one side of a threshold, and where a count
 cuts through a tie, what is expected of a random order of it counts.
 """
 
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 Scores = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-#: Lengths of the list of most suspicious images whose precision is told.
+#: Lengths of the list of most suspicious images whose precision is reported.
 LENGTHS = (5, 10, 20, 50, 100, 500)
 
-#: Share of the clean images that may be accused where recall is told.
+#: Share of the clean images that may be accused where recall is reported.
 FALSE_POSITIVES = 0.01
 
 

@@ -15,7 +15,7 @@ from backbench.results.statistics import Sample, on_seeds, summarize_all
 #: Metrics that have a worse end though no column shows them.
 _LOW_IS_BEST = ("asr_lift", "fp_lift")
 
-#: What stands under a table of such rows.
+#: The note under a table of such rows.
 NOTE = (
     "worst: of the attack that is the worst at each seed; mean: over the attacks, pairs of a "
     "trigger and a target; no attack: of the encoder that no attack was made on"

@@ -25,8 +25,8 @@ def per_class_csv(
         clean: Confusion matrix without trigger, (C, C): rows are true classes.
         triggered: Confusion matrix with the trigger; ``None`` without an attack: its columns are
             empty.
-        model: What stands after ``Model``: the key of the encoder's stage.
-        data: What stands after ``Data``: the key of the poison's stage.
+        model: The text after ``Model``: the key of the encoder's stage.
+        data: The text after ``Data``: the key of the poison's stage.
 
     Source: conf_matrix.csv of the published moco/eval_linear.py and moco/eval_knn.py.
     Differs: Model and Data name stages of a store instead of paths; classes are called as in the

@@ -328,8 +328,8 @@ def sample_of(
     if not same or not len(first.images):
         return bare
     hits = np.stack([one.hits for one in found])
-    told = (hits.mean(axis=1) * first.scale).tolist()
-    pairs = zip(told, bare.values, strict=True)
+    means = (hits.mean(axis=1) * first.scale).tolist()
+    pairs = zip(means, bare.values, strict=True)
     if not all(math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12) for one, other in pairs):
         return bare
     return Sample(seeds, bare.values, hits, first.images, first.scale, (0.0, first.scale))

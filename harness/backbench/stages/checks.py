@@ -1,7 +1,7 @@
-"""What is held against each other before an encoder is trained, and before it is evaluated.
+"""Comparisons before an encoder is trained, and before it is evaluated.
 
 A mismatch stops the stage, and so the cells that need it: their numbers would be those of another
-attack than the one that stands beside them.
+attack than the expected one.
 """
 
 from __future__ import annotations
@@ -88,11 +88,11 @@ def check_trigger(
     if record is None:
         raise StageError(f"the poison {poison} of the trigger is not in the store: run it again")
     problems = []
-    told = record.of(PoisonRecord).target
-    if target != told:
+    recorded = record.of(PoisonRecord).target
+    if target != recorded:
         problems.append(
             f"the images with its trigger were made for target {_named(target, classes)}, and "
-            f"its record says {_named(told, classes)}"
+            f"its record says {_named(recorded, classes)}"
         )
     meant = record.stage.plugin and record.stage.plugin.options.get("target")
     if meant in classes and (target is None or classes[target] != meant):
@@ -142,14 +142,14 @@ def _attack(task: Task) -> Attack:
 def _target_problems(attack: Attack, record: Record) -> Iterator[str]:
     classes, meant = attack.metadata.classes, attack.target
     made = record.of(PoisonRecord)
-    told, name = made.target, made.target_name
-    if told != meant:
+    recorded, name = made.target, made.target_name
+    if recorded != meant:
         yield (
-            f"its record says target {_named(told, classes)}, and the attack's options mean "
+            f"its record says target {_named(recorded, classes)}, and the attack's options mean "
             f"{_named(meant, classes)}"
         )
-    elif told is not None and name != classes[told]:
-        yield f"its record calls class {told} {name!r}, and its name is {classes[told]!r}"
+    elif recorded is not None and name != classes[recorded]:
+        yield f"its record calls class {recorded} {name!r}, and its name is {classes[recorded]!r}"
 
 
 def _count_problems(

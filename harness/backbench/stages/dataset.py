@@ -49,7 +49,7 @@ def _run(task: Task) -> Outcome:
         try:
             images = _read(task, dataset, split, progress)
             _check(images, split, metadata)
-        except DataError as error:  # the other split's problems are told as well
+        except DataError as error:  # report the other split's problems as well
             problems.append(str(error))
             continue
         index[split] = {"sources": list(images.sources), "labels": images.labels.tolist()}

@@ -16,7 +16,7 @@ def run(task: Task) -> Outcome:
 
     use = task.stage.plugin
     if use is None:
-        raise TypeError("an import is told a file and a layout")
+        raise TypeError("an import needs a file and a layout")
     options = ImportOptions.model_validate(dict(use.options))
     if content_of(options.weights) != task.stage.content:
         raise UsageError(f"{options.weights}: has changed since it was planned: run again")

@@ -77,7 +77,7 @@ def attacked_images(task: Task) -> tuple[ImageSet, Fit | None]:
     """Return the training images as an attack meets them, and what becomes of them then.
 
     They are :func:`clean_images`, but for a dataset that keeps its images smaller than they
-    are: an attacker puts the trigger on the file, before anybody makes it smaller.
+    are: an attacker puts the trigger on the file, before it is made smaller.
     """
     if isinstance(task.record("dataset").of(DatasetRecord).cache, int):  # a length, not a word
         dataset = _dataset(task)

@@ -19,8 +19,8 @@ from backbench.stages.repair import context_of
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import SanitizeRecord
 
-#: Largest share of the training set that a defense on the data may be told to be clean: with more,
-#: what it is not told would be the poison.
+#: Largest share of the training set that a defense on the data may get as clean: with more, the
+#: rest would be the poison.
 MOST_CLEAN = 0.5
 
 

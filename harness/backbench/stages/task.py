@@ -22,7 +22,7 @@ Progress = Callable[[int, int, Mapping[str, float]], None]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a stage's record shall say besides the usual."""
+    """Fields of a stage's record besides the usual."""
 
     metadata: Metadata
     metrics: Mapping[str, float] = field(default_factory=dict)

@@ -14,12 +14,12 @@ import numpy as np
 from backbench.errors import StoreError
 from backbench.plugin import Split
 
-#: The next string of a JSON list, and what stands before it.
+#: The next string of a JSON list, and the text before it.
 _NEXT: Final = re.compile(rb'[\s,]*("(?:[^"\\]|\\.)*")')
 
 
 class Names(Sequence[str]):
-    """Names in a mapped ``index.json``: of each, only where it stands is in memory.
+    """Names in a mapped ``index.json``: only the position of each is in memory.
 
     As strings, the names of a million images take a hundred megabytes, in every process that
     looks at one of them.

@@ -129,7 +129,7 @@ def _unpacked(file: BinaryIO, entry: zipfile.ZipInfo) -> bytes:
     """Read one entry; ``ZipFile.read`` takes three times as long for as little as a class list.
 
     Source: the ZIP format: at its end, an entry's header of 30 bytes has the lengths of the name
-        and of what else stands before the content.
+        and of the rest before the content.
     """
     file.seek(entry.header_offset)
     head = file.read(30)

@@ -1,4 +1,4 @@
-"""Where a number was made: versions, commit, machine. Stands in records, never in keys."""
+"""Where a number was made: versions, commit, machine. In records, never in keys."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def collect(device: str) -> dict[str, Any]:
 
 @functools.cache
 def processor() -> str:
-    """Return the processor's name, as well as the system tells it."""
+    """Return the processor's name, as far as the system reports it."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():

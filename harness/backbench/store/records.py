@@ -34,7 +34,7 @@ class Record:
         wall_s: Wall-clock seconds.
         cpu_s: CPU seconds of the worker process.
         peak_mem_gib: Highest resident memory of the worker process, during the stage or, where the
-            system cannot tell (``provenance.peak_mem_of``), so far.
+            system cannot separate stages (``provenance.peak_mem_of``), so far.
         finished: When, UTC, ISO 8601.
         outdated: What has changed since the stage was done; found when it is read, never stored.
     """

@@ -212,7 +212,7 @@ class Store:
             if path.suffix == ".part" or path.stem in done:
                 path.unlink(missing_ok=True)
         for path in (self.root / "building").glob("*"):
-            if path.suffix == ".lock":  # nobody holds it: this run is alone with the store
+            if path.suffix == ".lock":  # no process holds it: this run is alone with the store
                 path.unlink(missing_ok=True)
             elif path.name in done:
                 shutil.rmtree(path, ignore_errors=True)
@@ -231,7 +231,7 @@ def write_atomically(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o644)  # mkstemp lets nobody else read; a store may be shared
+        Path(name).chmod(0o644)  # mkstemp allows only the owner to read; a store may be shared
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -242,7 +242,7 @@ def _finish(folder: Path) -> None:
     """Let others read every file below a folder, and have the system write it to the disk.
 
     A power cut could otherwise leave the record and lose what it describes; and safetensors
-    makes files that nobody else can read, while a store may be shared.
+    makes files that only their owner can read, while a store may be shared.
     """
     for path in folder.rglob("*"):
         if path.is_file():

@@ -60,7 +60,7 @@ class TensorFile:
         Args:
             name: Which tensor.
             rows: (n, …), of the tensor's type and shape but for its first dimension.
-            first: Where they stand in the tensor.
+            first: Their position in the tensor.
 
         Raises:
             ValueError: If they do not belong there.

@@ -36,7 +36,7 @@ def start_processes(
         prepare: Called in each of them first.
         *arguments: What it is called with.
     """
-    # Not forked: a copy of a process that has threads may wait for a lock that nobody holds.
+    # Not forked: a copy of a process that has threads may wait for a lock that no thread holds.
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(count, context, _begin, (prepare, arguments))
 
@@ -76,4 +76,4 @@ def _begin(prepare: Callable[..., None], arguments: Sequence[Any]) -> None:
 
 def _follow(sentinel: int) -> None:
     wait([sentinel])
-    os._exit(1)  # the parent was killed: nobody waits for what this process makes
+    os._exit(1)  # the parent was killed: the result of this process is not needed

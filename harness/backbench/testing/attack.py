@@ -55,7 +55,7 @@ class AttackContract(PluginContract):
         assert self.attack().poisons in {None, len(chosen)}
 
     def test_choice_depends_on_the_generator_alone(self) -> None:
-        """Equal generators give equal choices, whoever is asked and how often."""
+        """Equal generators give equal choices, for any instance and any number of calls."""
         labels, attack = sample_images(self.metadata).labels, self.attack()
         with global_generators_untouched():
             first = attack.choose(labels, np.random.default_rng(7))

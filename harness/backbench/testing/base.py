@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 import json
-import random  # noqa: TID251 - to see that nobody else draws from it
+import random  # noqa: TID251 - to see that no plugin draws from it
 import subprocess
 import sys
 from abc import ABC, abstractmethod
@@ -177,7 +177,7 @@ def global_generators_untouched() -> Iterator[None]:
 
 
 def _states() -> dict[str, bytes]:
-    state: Any = np.random.get_state()  # noqa: NPY002 - to see that nobody uses it
+    state: Any = np.random.get_state()  # noqa: NPY002 - to see that no plugin uses it
     states = {"random": repr(random.getstate()).encode(), "numpy": repr(state[2:]).encode()}
     states["numpy"] += state[1].tobytes()
     if "torch" in sys.modules:

@@ -101,7 +101,7 @@ class DatasetContract(PluginContract):
                 np.testing.assert_array_equal(first.image(index), again.image(index))
 
     def test_fingerprint_is_stable(self) -> None:
-        """The same content gives the same string, before and after loading, for everybody."""
+        """The same content gives the same string, before and after loading, for every instance."""
         dataset = self.dataset()
         first = dataset.fingerprint(sha256)
         dataset.load("train")

@@ -15,7 +15,7 @@ from backbench.plugin import MetricInfo
 from backbench.plugin.registry import Origin, Registered
 from backbench.testing.base import PluginContract, global_generators_untouched, imports_torch
 
-#: Predictions, and what else a metric is told: with a target, without one, without an attack.
+#: Arguments of a metric: with a target, without one, without an attack.
 _CASES = [
     pytest.param(True, 1, id="targeted"),
     pytest.param(True, None, id="untargeted"),

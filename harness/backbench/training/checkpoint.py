@@ -76,7 +76,7 @@ class Checkpoints:
         """
         if self._path is None:
             return
-        _distinct(trained.task)  # what cannot be kept is told before the training, not after
+        _distinct(trained.task)  # report what cannot be kept before the training, not after
         if not self._path.is_file():
             return
         try:
@@ -108,7 +108,7 @@ class Checkpoints:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         part = self._path.with_suffix(".part")
         save_file(tensors, part, {"backbench": json.dumps(values)})
-        part.chmod(0o644)  # safetensors lets nobody else read; a store may be shared
+        part.chmod(0o644)  # safetensors allows only the owner to read; a store may be shared
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(self._path)

@@ -44,7 +44,7 @@ def to_device(
     """Move a module to a device, its convolutions in the layout that is fast there.
 
     Args:
-        module: It.
+        module: The module to move.
         device: Where to.
         channels_last: Layout of weights, and of the maps of encoders; auto: channels last, and
             what :class:`~backbench.nn.Encoder` says.

@@ -4,7 +4,7 @@ The process that runs the stage is rank 0. It starts the others as plain process
 
     python -P -m backbench.training.distributed
 
-and tells each on its standard input what to do: a function ``module:name`` that does the stage's
+and sends each its work on its standard input: a function ``module:name`` that does the stage's
 work for its rank. That pipe stays open for as long as rank 0 lives; when it closes, the others
 end themselves. Gradients are averaged by torch's DistributedDataParallel.
 """
@@ -159,7 +159,7 @@ class _Others:
                 "argument": argument,
             }
             assert process.stdin is not None  # noqa: S101 - it is a pipe
-            with contextlib.suppress(BrokenPipeError):  # it has died; waiting will tell
+            with contextlib.suppress(BrokenPipeError):  # it has died; waiting reports it
                 process.stdin.write(json.dumps(order).encode() + b"\n")
                 process.stdin.flush()
 
@@ -207,8 +207,8 @@ class _Others:
                 name = signal.Signals(-code).name
                 return StageError(f"rank {rank} of {size} was killed by {name}")
         for path in sorted(self._meeting.glob("failure-*"), key=lambda one: one.stat().st_mtime_ns):
-            told = json.loads(path.read_text(encoding="utf-8"))
-            return (UsageError if told["usage"] else StageError)(told["reason"])
+            failure = json.loads(path.read_text(encoding="utf-8"))
+            return (UsageError if failure["usage"] else StageError)(failure["reason"])
         for rank, code in codes.items():
             if code:
                 return StageError(f"rank {rank} of {size} ended with exit code {code}")
@@ -287,17 +287,17 @@ def main() -> None:
         _join(ranks, order["device"], meeting)
         target(ranks, order["device"], order["argument"])
         dist.destroy_process_group()
-    except BaseException as error:  # noqa: BLE001 - rank 0 tells the user
+    except BaseException as error:  # noqa: BLE001 - rank 0 reports it to the user
         traceback.print_exc()
         said = str(error)
         if not isinstance(error, BackbenchError):
             said = f"{type(error).__name__}: {said}"
-        told = {
+        failure = {
             "reason": f"rank {ranks.rank} of {ranks.size}: {said}",
             "usage": isinstance(error, UsageError),
         }
         part = meeting / f"part-{ranks.rank}"
-        part.write_text(json.dumps(told), encoding="utf-8")
+        part.write_text(json.dumps(failure), encoding="utf-8")
         part.rename(meeting / f"failure-{ranks.rank}")
         os._exit(1)
 

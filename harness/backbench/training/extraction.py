@@ -37,7 +37,7 @@ def for_evaluation(
     Args:
         encoder: It; not changed.
         device: Name of the torch device.
-        precision: Arithmetic of the network, as :func:`extract` is told.
+        precision: Arithmetic of the network, as for :func:`extract`.
 
     Returns:
         A copy on the device, with batch norms folded into the convolutions, and these in the
@@ -102,7 +102,7 @@ def extracted(
     encoder = to_device(encoder, where, channels_last=encoder.channels_last).eval()
     try:
         for rows, batch in evaluation_tensors(images, encoder.spec.image_size, where):
-            # not around the loop: who is handed the batch would be in these modes as well
+            # not around the loop: the consumer of a batch would be in these modes as well
             with torch.inference_mode(), autocast(precision, where):
                 found = encoder(batch).float().cpu().numpy()
             yield rows, found

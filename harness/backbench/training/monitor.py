@@ -31,7 +31,7 @@ class Trigger:
     Args:
         stamp: Maps an image, (H, W, 3), uint8, and its position in the training set to the
             image with the trigger.
-        target: Class index that the trigger shall stand for; ``None`` if there is none.
+        target: Class index that the trigger stands for; ``None`` if there is none.
     """
 
     stamp: Callable[[Pixels, int], Pixels]

@@ -1,4 +1,4 @@
-"""What tells a training that has gone wrong from one that is only slow. No torch.
+"""Signs of a training that has gone wrong, not one that is only slow. No torch.
 
 Two things stop a training, in :mod:`backbench.training.loop`, since nothing that is counted of
 its encoder would mean anything: a loss or features that are not finite, at any epoch; and features
@@ -39,7 +39,7 @@ ROUNDING = 2.0**-7
 TWO_DIRECTIONS = 2.0
 
 #: How often a probe at chance may pass for one that is not, and how often one that finds half of
-#: the bits that tell classes apart may fail.
+#: the bits that separate classes may fail.
 LEVEL = 0.01
 
 
@@ -60,7 +60,7 @@ def training_flags(
 
     Args:
         history: One record an epoch; see :func:`backbench.training.loop.pretrain`.
-        asked: Class indices of the images that the k-NN probe was asked about.
+        asked: Class indices of the query images of the k-NN probe.
     """
     if not history:
         return
@@ -83,7 +83,7 @@ def training_flags(
             "probe-at-chance",
             f"k-NN finds the class of {hits} of {len(asked)} held-out training images; always "
             f"naming their most frequent class finds {usual}, and below {least} chance explains it "
-            f"(binomial test, {100 * LEVEL:g} %): nothing shows that classes have been learnt; "
+            f"(binomial test, {100 * LEVEL:g} %): nothing shows that classes have been learned; "
             "train longer, choose another learning rate, or see whether the labels are right",
         )
 
@@ -97,7 +97,7 @@ def above_chance(images: int, chance: float) -> int | None:
 
     Returns:
         The least number that chance reaches with a probability of at most ``LEVEL``. ``None`` if
-        there are too few images to tell: if a probe that is right in a share √chance, which is
+        there are too few images: if a probe that is right in a share √chance, which is
         half of the bits of the class, would miss that number with more than this probability.
 
     Source: the one-sided binomial test against the no-information rate, as in R's caret.

@@ -33,8 +33,8 @@ class UniformBatch(Batch):
     Args:
         pixels: (B, H, W, 3), uint8, on the device.
         indices: See :class:`~backbench.nn.batch.Batch`.
-        epoch: See there.
-        seed: See there.
+        epoch: Number of the epoch, from 0.
+        seed: Seed of the training's views.
     """
 
     def __init__(
@@ -89,9 +89,9 @@ class RaggedBatch(Batch):
     Args:
         pixels: B images, each (H, W, 3), uint8.
         indices: See :class:`~backbench.nn.batch.Batch`.
-        epoch: See there.
-        seed: See there.
-        device: See there.
+        epoch: Number of the epoch, from 0.
+        seed: Seed of the training's views.
+        device: Device of the views.
         pool: Threads that resize.
     """
 

@@ -68,7 +68,7 @@ def _hue_by_hue(images: Tensor, jitter: Jitter) -> Tensor:
     """Change images together whose hue is turned at the same place: each is moved once.
 
     Brightness, contrast and saturation are one formula with other numbers, so that only the
-    place of the hue tells images apart.
+    position of the hue step differs between images.
     """
     position = (jitter.order == HUE).argmax(axis=1)
     kind = 2 * np.where(jitter.active, position, 4) + jitter.gray

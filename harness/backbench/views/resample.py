@@ -87,11 +87,11 @@ def filter_weights(
     Args:
         positions: Middles of the pixels, (B, size_out, K) or what broadcasts to it.
         start: See :func:`filter_matrices`.
-        length: See there.
-        size_in: See there.
-        size_out: See there.
-        interpolation: See there.
-        isolated: See there.
+        length: Length of each crop in pixels, (B,), float32.
+        size_in: Length of the axis before.
+        size_out: Length of the axis after.
+        interpolation: Kernel; it is widened where the image shrinks (antialiasing).
+        isolated: Whether the kernel sees only the crop.
 
     Returns:
         (B, size_out, K), float32; each K sum to 1, and a position outside weighs nothing.
@@ -167,15 +167,16 @@ def blur_reach(sigma: float) -> int:
 
 
 def blur_taps(sigma: Tensor, size: int, reach: int | None = None) -> tuple[Tensor, Tensor]:
-    """Return the same as places and their weights.
+    """Return the same as positions and their weights.
 
     Args:
         sigma: See :func:`blur_matrices`.
-        size: See there.
-        reach: See there.
+        size: Length of the axis.
+        reach: Pixels to which the widest blur reaches; ``None``: look it up, for which the host
+            would wait for a GPU.
 
     Returns:
-        Places (size, K), int64, and weights (B, 1, K), float32; a place can come twice.
+        Positions (size, K), int64, and weights (B, 1, K), float32; a position can occur twice.
     """
     if reach is None:
         reach = blur_reach(float(sigma.max())) if len(sigma) else 0

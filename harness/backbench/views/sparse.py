@@ -63,11 +63,11 @@ def filter_taps(
 
     Args:
         start: See :func:`backbench.views.resample.filter_matrices`.
-        length: See there.
-        size_in: See there.
-        size_out: See there.
-        interpolation: See there.
-        isolated: See there.
+        length: Length of each crop in pixels, (B,), float32.
+        size_in: Length of the axis before.
+        size_out: Length of the axis after.
+        interpolation: Kernel; it is widened where the image shrinks (antialiasing).
+        isolated: Whether the kernel sees only the crop.
     """
     scale = length / size_out
     reach = SUPPORT[interpolation] * scale.clamp(min=1)

@@ -38,7 +38,7 @@ class Patch(Attack):
 
     @property
     def target(self) -> int | None:
-        """Class index that the trigger shall stand for; ``None`` if untargeted."""
+        """Class index that the trigger stands for; ``None`` if untargeted."""
         if self.options.target is None:
             return None
         return self.metadata.classes.index(self.options.target)

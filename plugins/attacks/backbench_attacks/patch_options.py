@@ -92,7 +92,7 @@ class PatchOptions(Options):
     target: str | None = Field(
         default=None,
         validate_default=True,
-        description="name of the class that the trigger shall stand for; targeted only",
+        description="name of the class that the trigger stands for; targeted only",
     )
     rate: Rate = Field(
         default_factory=_default_rate,

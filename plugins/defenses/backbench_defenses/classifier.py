@@ -1,4 +1,4 @@
-"""Small networks that learn to tell images with a patch from images without."""
+"""Small networks that learn to separate images with a patch from images without."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Classifiers:
         images of the best patches against those of the worst.
     Differs: the stem has no pooling, and images are mirrored half the time and not otherwise
         changed. Of equal F1 the later weights are kept. For the most suspicious share, which is
-        not learnt from, see :func:`~backbench_defenses.patch_search.pool_of`.
+        not trained on, see :func:`~backbench_defenses.patch_search.pool_of`.
     """
 
     def __init__(

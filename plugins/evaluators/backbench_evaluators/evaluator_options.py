@@ -54,7 +54,7 @@ class LinearOptions(ClassifierOptions):
         1e-4,
         description="L2 penalty of the weights, as SGD's weight_decay: ½ · this · w²; of a list, "
         "that is taken whose classifier is best on a fifth of the labelled training images, "
-        "which it has not seen, and learnt again from all",
+        "which it has not seen, and fitted again on all",
     )
     max_iterations: int = Field(500, ge=1, description="most iterations of lbfgs")
     epochs: int = Field(40, ge=1, description="epochs of sgd")
@@ -102,7 +102,7 @@ class RawOptions(ClassifierOptions):
     )
     lr: float = Field(0.01, gt=0, description="learning rate of Adam in the first epoch")
     final_lr: float = Field(
-        1e-6, gt=0, description="what it falls to, by the same factor after every epoch"
+        1e-6, gt=0, description="last learning rate, reached by the same factor after every epoch"
     )
     weight_decay: float = Field(
         5e-6, ge=0, description="L2 penalty, added to the gradient (coupled)"

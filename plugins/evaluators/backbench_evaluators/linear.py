@@ -112,7 +112,7 @@ class Linear(Evaluator):
 
 @dataclass(frozen=True, slots=True)
 class _Problem:
-    """What a classifier is learnt from.
+    """What a classifier is fitted on.
 
     Args:
         inputs: (N, D).

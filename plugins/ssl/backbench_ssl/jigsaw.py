@@ -20,7 +20,7 @@ from backbench_ssl.permutations import TILES, distant_permutations
 
 GRID = 3
 
-#: Projection of colors that takes away what chromatic aberration tells about places.
+#: Projection of colors that removes what chromatic aberration shows of positions.
 PROJECTION = ((5 / 6, 1 / 3, -1 / 6), (1 / 3, 1 / 3, 1 / 3), (-1 / 6, 1 / 3, 5 / 6))
 
 

@@ -73,5 +73,5 @@ def test_files_and_names(tmp_path):
     with pytest.raises(DataError, match="no class list is called 'imagenet'"):
         class_list("imagenet")
     file.write_text("cat\ndog\ncat\n")
-    with pytest.raises(DataError, match="stand in it twice: cat"):
+    with pytest.raises(DataError, match="duplicate class names: cat"):
         find_classes(str(file))

@@ -94,7 +94,7 @@ def test_names_come_from_folders_or_labels_or_a_file(lists, tmp_path):
     assert lists(classes=names).metadata().classes == ("feline", "canine")
     assert "no such file of class names, nor a list" in message(lists(classes=tmp_path / "image"))
     names.write_text("cat\ncat\n")
-    assert "stand in it twice: cat" in message(lists(classes=names))
+    assert "duplicate class names: cat" in message(lists(classes=names))
     names.write_text("\n")
     assert "no class name" in message(lists(classes=names))
 

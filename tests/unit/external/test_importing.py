@@ -293,7 +293,7 @@ def test_open_keys_are_not_guessed(tmp_path: Path, made: nn.Module) -> None:
     state = files.under("backbone.", files.backbone(made))
     assert layout_of(state) is None
     text = refusal(tmp_path, state)
-    assert "its keys tell no layout (its keys: backbone.conv1.weight, " in text
+    assert "its keys fit no layout (its keys: backbone.conv1.weight, " in text
     assert "say --layout moco, byol, " in text
     assert "it is empty" in refusal(tmp_path, {})
 
@@ -322,7 +322,7 @@ def test_names_are_suggested(tmp_path: Path, made: nn.Module) -> None:
 
 def test_no_resnet_has_to_be_named(tmp_path: Path) -> None:
     state = timm.create_model("vit_tiny_patch16_224").state_dict()
-    assert "its keys tell no layout" in refusal(tmp_path, state)
+    assert "its keys fit no layout" in refusal(tmp_path, state)
     assert "of no ResNet of torchvision: say --arch" in refusal(
         tmp_path, state, layout="torchvision"
     )

@@ -13,9 +13,9 @@ from backbench.training.device import (
     arithmetic,
     autocast,
     has_native_bf16,
-    place,
     resolve_device,
     resolve_precision,
+    to_device,
 )
 
 
@@ -65,7 +65,7 @@ def test_precision(native: bool, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_layout():
-    module = place(torch.nn.Conv2d(4, 4, 3), torch.device("cpu"))
+    module = to_device(torch.nn.Conv2d(4, 4, 3), torch.device("cpu"))
     assert module.weight.is_contiguous(memory_format=torch.channels_last)
 
 

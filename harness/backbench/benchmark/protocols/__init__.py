@@ -1,4 +1,4 @@
-"""Protocol cards: what must be the same before two numbers may stand in one table."""
+"""Protocol cards: what must be the same before one table may hold two numbers."""
 
 from backbench.benchmark.protocols.card import (
     EVERY,

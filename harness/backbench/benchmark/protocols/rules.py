@@ -70,7 +70,7 @@ class Terms:
         """Yield where the validated options are not the card's.
 
         Args:
-            options: They.
+            options: The options as validated.
             given: What the file says.
             preset: Name of the instance's preset, if any.
         """

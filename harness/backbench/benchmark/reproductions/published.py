@@ -23,7 +23,7 @@ class Published:
         source: Its name and scale, for errors.
         text: The benchmark file.
         stand_in: Whether a count of images stands for ImageNet-100: enough for a plan.
-        notes: What stands for what was not given, a line each.
+        notes: What replaces missing values, a line each.
     """
 
     source: str
@@ -81,7 +81,7 @@ def published(
         triggers: Folder with the published triggers; ``None`` takes made ones of their numbers.
         seeds: One repetition of the whole matrix each.
         counts: Let a count of images stand for those that are not given: enough for a plan.
-        runs: Whether it shall run: refuse a matrix without its images.
+        runs: Whether the matrix will run: refuse it without its images.
 
     Raises:
         UsageError: If there is none of this name, or a folder is not what it should be.

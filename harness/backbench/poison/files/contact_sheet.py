@@ -72,7 +72,7 @@ def _fit(pixels: Pixels, boxes: Sequence[Box]) -> Image.Image:
 
 
 def _short(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """Cut the beginning of a text that is too long: the end of a path tells it apart."""
+    """Cut the beginning of a text that is too long: paths differ at their ends."""
     room = 2 * _SIDE + _GAP
     if font.getlength(text) <= room:
         return text

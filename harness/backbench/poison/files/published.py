@@ -57,7 +57,7 @@ class Published:
 
 
 def is_published(text: str) -> bool:
-    """Tell a published configuration file from one of ours."""
+    """Return whether a file is a published configuration, not a TOML file of ours."""
     return _SECTION.search(text) is not None
 
 
@@ -202,7 +202,7 @@ class _Reader:
             return None
         except configparser.InterpolationError:
             value = self._parser.get(section, key, raw=True)
-            self.notes.append(f"{key}: '%' is taken as it stands; the published code wants '%%'")
+            self.notes.append(f"{key}: '%' is read literally; the published code needs '%%'")
         try:
             return kind(value)
         except ValueError:

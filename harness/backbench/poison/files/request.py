@@ -192,7 +192,7 @@ def finder(path: Path) -> Callable[[str], Path | str]:
 
 
 def _plain(path: Path) -> Path:
-    """Make a path absolute, without ``..``: it stands in lists, and is compared with others."""
+    """Make a path absolute, without ``..``: lists hold it, and it is compared with others."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps `..`
 
 

@@ -49,7 +49,7 @@ def write(plan: Plan, processes: int, progress: Progress) -> dict[str, Any]:
         progress: Called with the number of images that are done since the last call.
 
     Returns:
-        The summary, as it stands in ``poison.json``.
+        The summary, as in ``poison.json``.
 
     Raises:
         ConfigError: If the folder holds other poison by now.

@@ -17,7 +17,7 @@ from backbench.plugin import (
 class CornerDotOptions(Options):
     """Options of the attack."""
 
-    target: str = Field(description="name of the class that the dot shall stand for")
+    target: str = Field(description="name of the class that the dot stands for")
     share: float = Field(0.5, gt=0, le=1, description="share of that class that is poisoned")
     side: int = Field(4, ge=1, description="side of the dot, px")
     color: tuple[int, int, int] = Field((255, 0, 255), description="red, green and blue, 0 to 255")
