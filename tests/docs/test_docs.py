@@ -12,6 +12,7 @@ import click
 import numpy as np
 import pytest
 
+import backbench.plugin
 from backbench.cli.main import cli
 from backbench.images import ArrayImages
 from backbench.plugin import DatasetMetadata
@@ -32,6 +33,13 @@ def test_every_hook_and_its_arguments_are_documented() -> None:
     for name, hook in inspect.getmembers(BackbenchHooks, inspect.isfunction):
         arguments = [one for one in inspect.signature(hook).parameters if one != "self"]
         assert f"`{name}({', '.join(arguments)})`" in page
+
+
+def test_every_name_of_the_plugin_interface_is_documented() -> None:
+    page = (ROOT / "docs" / "reference" / "hooks.md").read_text(encoding="utf-8")
+    _, _, table = page.partition("## Names of `backbench.plugin`")
+    named = set(re.findall(r"`(\w+)`", table)) - {"uint8", "int64"}
+    assert named == set(backbench.plugin.__all__)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
