@@ -131,7 +131,7 @@ class Experiment:
             executor: Name of the executor.
             jobs: Stages at a time; ``None`` leaves it to the executor.
             device: ``auto``, ``cpu``, ``cuda`` or ``cuda:0``.
-            refresh: Repeat only what an older revision of a plugin, metric or protocol made.
+            refresh: Repeat only what an older revision of a plugin made.
             progress: Show progress on stderr.
 
         Raises:

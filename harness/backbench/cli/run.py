@@ -19,7 +19,7 @@ from backbench.cli.options import running, shared
 @click.option(
     "--refresh",
     type=click.Choice(["outdated"]),
-    help="outdated: repeat what an older revision of a plugin, metric or protocol made.",
+    help="outdated: repeat what an older revision of a plugin made.",
 )
 def command(file: Path, profile: str | None, store: Path, refresh: str | None, **how: Any) -> None:
     """Run what is missing, then show the leaderboard.

@@ -55,8 +55,7 @@ class Session:
 
         Args:
             make_plan: Makes the plan; called when the store is held.
-            refresh: Repeat what an older revision of a plugin, metric or protocol made, and
-                nothing else.
+            refresh: Repeat what an older revision of a plugin made, and nothing else.
 
         Returns:
             The plan, and what was done of it.
@@ -74,19 +73,11 @@ class Session:
         with self.store.running():
             plan = make_plan(self.store)
             if refresh:
-                plan = self._outdated_part(plan)
+                plan = Outdatedness(plan, self.store).outdated_part()
             for key in outdated(plan, self.store):
                 self.store.forget(key)
             with _terminated_as_interrupted():
                 return plan, execute(plan, self.store, make_executor, self.registry.emit)
-
-    def _outdated_part(self, plan: Plan) -> Plan:
-        """Return the outdated part of a plan, and forget the records that would hide it."""
-        found = Outdatedness(plan, self.store)
-        part = found.outdated_part()
-        for key in found.outdated():
-            self.store.forget(key)
-        return part
 
 
 @contextmanager

@@ -86,7 +86,7 @@ def board_of(
     found = Outdatedness(plan, store)
     board = build(
         plan,
-        found.current,
+        found.record,
         store.failure,
         extra=columns,
         outcomes_of=reader(found.record, predictions_in(store)),

@@ -11,7 +11,6 @@ from backbench.benchmark.protocols.card import (
 from backbench.benchmark.protocols.rules import (
     Terms,
     data_problems,
-    free_options,
     leaves,
     method_problem,
     no_such_evaluator,
@@ -27,7 +26,6 @@ __all__ = [
     "Terms",
     "data_problems",
     "find_protocol",
-    "free_options",
     "leaves",
     "method_problem",
     "no_such_evaluator",

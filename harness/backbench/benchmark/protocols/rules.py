@@ -97,26 +97,6 @@ class Terms:
         return Problem(".".join((self.path, *path)), f"protocol {self.protocol} {said} {end}")
 
 
-def free_options(
-    cards: Iterable[Protocol], axis: str, plugin: str, options: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the options of which no card says anything.
-
-    Args:
-        cards: The cards.
-        axis: ``datasets``, ``attacks`` or ``methods``.
-        plugin: Name of the plugin.
-        options: Its options.
-    """
-    paths: list[tuple[str, ...]] = []
-    for card in cards:
-        entries: Mapping[str, Fixed] = getattr(card, axis)
-        for fixed in (entries.get(name, Fixed()) for name in (EVERY, plugin)):
-            paths += [path for path, _ in leaves(fixed.options)]
-            paths += [tuple(name.split(".")) for name in fixed.unset]
-    return _without(options, paths)
-
-
 def plugin_of(protocol: Protocol | None, axis: str, name: str) -> str:
     """Return the plugin of an instance that names none: the card's, else its own name."""
     if protocol is not None and axis == "evaluators" and name in protocol.evaluators:
