@@ -1,6 +1,7 @@
 """The library: load a benchmark, plan it, run it, read its results, evaluate an encoder.
 
-The commands are a shell over this module. It imports torch only when something trains.
+The commands are a shell over this module. What a call needs is imported by the call, so that
+``check`` and ``plan`` answer at once.
 """
 
 from __future__ import annotations
@@ -10,71 +11,43 @@ from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from backbench.benchmark.config import DEFAULT_FILE, Benchmark, load_benchmark
-from backbench.benchmark.planning import plan_of
-from backbench.errors import ExitCode, UsageError
-from backbench.execution.scheduler import Result
-from backbench.execution.session import Session
-from backbench.model import Cell, Plan, Stage
+from backbench.errors import UsageError
 from backbench.plugin.registry import Registry, load_registry
-from backbench.report.board import Counting, board_of, bundle_board, judged
-from backbench.report.results import Metric, Results
-from backbench.results.leaderboard import only_row
 from backbench.store.store import DEFAULT_STORE, Store
 
 if TYPE_CHECKING:
     from backbench.benchmark.claims import Judgement
     from backbench.benchmark.reproductions.published import Published
     from backbench.estimate.cost import Costs
-    from backbench.external.request import Evaluation
     from backbench.metrics import Denominator
+    from backbench.model import Cell, Plan, Stage
     from backbench.report.detectors import Sheet
+    from backbench.report.results import Results, Run
 
-__all__ = ["Experiment", "Metric", "Planned", "Results", "Run", "load", "open_results"]
+__all__ = ["Experiment", "How", "Planned", "load", "open_results", "reproduction"]
 
 PathLike = str | os.PathLike[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Run(Results):
-    """Results, and what was done for them.
+class How(TypedDict, total=False):
+    """Say where and how stages run; every key may be left out.
 
     Args:
-        board: The leaderboard.
-        plan: What was run.
-        outcome: Which stages were executed, were in the store, or failed and why.
-
-    Example:
-        >>> import backbench as bb
-        >>> run = bb.load("benchmarks.toml").run(jobs=2)  # doctest: +SKIP
-        >>> run.outcome.failed  # doctest: +SKIP
-        {}
+        store: Folder of artifacts and records; made if it is not there. Default: ``store``.
+        executor: Name of the executor. Default: ``local``, worker processes of this machine.
+        jobs: Stages at a time. Default: as the executor chooses.
+        device: ``auto`` (default), ``cpu``, ``cuda`` or ``cuda:0``.
+        progress: Show progress on stderr.
     """
 
-    plan: Plan
-    outcome: Result
-
-    @property
-    def summary(self) -> str:
-        """Return one line on what was done."""
-        done = self.outcome
-        return (
-            f"{len(done.executed)} stages executed, {done.cached} were in the store"
-            + (f", {len(done.failed)} failed" if done.failed else "")
-            + (f", {len(done.skipped)} not tried" if done.skipped else "")
-            + f" ({done.wall_s:.0f} s)"
-        )
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """Return the exit code of a command that has done this."""
-        if self.outcome.interrupted:
-            return ExitCode.INTERRUPTED
-        if self.outcome.failed:
-            return ExitCode.USAGE if self.outcome.usage else ExitCode.FAILED
-        return ExitCode.OK
+    store: PathLike
+    executor: str
+    jobs: int | None
+    device: str
+    progress: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,102 +80,69 @@ class Experiment:
         Raises:
             UsageError: If the folder is something else.
         """
+        from backbench.benchmark.planning import plan_of
+
         where = Store(Path(store))
         plan = plan_of(self.benchmark, where, keep_hashes=keep_hashes and where.exists)
         return Planned(self, plan, where)
 
-    def run(
-        self,
-        *,
-        store: PathLike = DEFAULT_STORE,
-        executor: str = "local",
-        jobs: int | None = None,
-        device: str = "auto",
-        refresh: bool = False,
-        progress: bool = False,
-    ) -> Run:
+    def run(self, *, refresh: bool = False, **how: Unpack[How]) -> Run:
         """Run what is missing in a store, and return the results.
 
-        Each distinct stage runs once. A failed stage stops only the cells that need it; Ctrl-C
-        leaves a store that the same call continues.
+        Each distinct stage runs once. A failed stage stops only the cells that need it, and
+        ``outcome.failed`` says why. Ctrl-C leaves a store that the same call continues.
 
         Args:
-            store: Folder of artifacts and records; made if it is not there.
-            executor: Name of the executor.
-            jobs: Stages at a time; ``None`` leaves it to the executor.
-            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:0``.
             refresh: Repeat only what an older revision of a plugin made.
-            progress: Show progress on stderr.
+            **how: Where and how stages run; see :class:`How`.
 
         Raises:
             UsageError: If the input is wrong, or another run holds the store.
+
+        Example:
+            >>> import backbench as bb
+            >>> bb.load("benchmarks.toml").run(store="store", jobs=2)  # doctest: +SKIP
         """
-        session = Session(self.registry, Store(Path(store)), executor, jobs, device)
-        return self._run(
-            session,
-            lambda where: plan_of(self.benchmark, where, keep_hashes=True),
-            refresh=refresh,
-            progress=progress,
+        from backbench.benchmark.planning import plan_of
+
+        return self.run_plan(
+            lambda store: plan_of(self.benchmark, store, keep_hashes=True), refresh=refresh, **how
         )
 
-    def results(
-        self,
-        *,
-        store: PathLike = DEFAULT_STORE,
-        asr: Denominator | None = None,
-        target: str | None = None,
-        metrics: Iterable[str] = (),
-    ) -> Results:
-        """Return the results that are in a store; what is missing is missing in them too.
+    def run_plan(
+        self, make_plan: Callable[[Store], Plan], *, refresh: bool = False, **how: Unpack[How]
+    ) -> Run:
+        """Run what is missing of another plan than the benchmark's own; see :meth:`run`.
 
         Args:
-            store: Folder of artifacts and records.
-            asr: Images that ``asr`` is a share of: ``all-images`` or ``other-classes``; by default
-                as the benchmark counts.
-            target: Class that is taken for the target; by default each attack's own.
-            metrics: Metrics of plugins to compute besides.
-
-        Raises:
-            UsageError: If there is no such class, or no such metric.
+            make_plan: Makes the plan; called when the store is held.
+            refresh: Repeat only what an older revision of a plugin made.
+            **how: Where and how stages run; see :class:`How`.
         """
-        return self.plan(store=store).results(asr=asr, target=target, metrics=metrics)
-
-    def evaluate(
-        self,
-        evaluation: Evaluation,
-        *,
-        store: PathLike = DEFAULT_STORE,
-        executor: str = "local",
-        jobs: int | None = None,
-        device: str = "auto",
-        progress: bool = False,
-    ) -> Run:
-        """Evaluate an encoder that was trained elsewhere.
-
-        Args:
-            evaluation: What :func:`backbench.external.request.prepare` returned.
-            store: Folder of artifacts and records.
-            executor: Name of the executor.
-            jobs: Stages at a time.
-            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:0``.
-            progress: Show progress on stderr.
-        """
-        session = Session(self.registry, Store(Path(store)), executor, jobs, device)
-        return self._run(session, evaluation.plan, progress=progress)
-
-    def _run(
-        self,
-        session: Session,
-        make_plan: Callable[[Store], Plan],
-        *,
-        refresh: bool = False,
-        progress: bool = False,
-    ) -> Run:
+        from backbench.execution.session import Session
+        from backbench.report.board import board_of
         from backbench.report.progress import attach_progress
+        from backbench.report.results import Run
 
-        with attach_progress(self.registry) if progress else nullcontext():
+        store = Store(Path(how.get("store", DEFAULT_STORE)))
+        session = Session(
+            self.registry,
+            store,
+            executor=how.get("executor", "local"),
+            jobs=how.get("jobs"),
+            device=how.get("device", "auto"),
+        )
+        with attach_progress(self.registry) if how.get("progress") else nullcontext():
             plan, outcome = session.run(make_plan, refresh=refresh)
-        return Run(board_of(self.registry, plan, session.store), plan, outcome)
+        return Run(board_of(self.registry, plan, store), plan, outcome)
+
+    def results(self, *, store: PathLike = DEFAULT_STORE) -> Results:
+        """Return the results that are in a store.
+
+        Args:
+            store: Folder of artifacts and records.
+        """
+        return self.plan(store=store).results()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +157,7 @@ class Planned:
     Example:
         >>> import backbench as bb
         >>> planned = bb.load("benchmarks.toml").plan()  # doctest: +SKIP
-        >>> planned.run(store="store", jobs=2).metric("asr", method="byol")  # doctest: +SKIP
+        >>> planned.run(jobs=2).metric("asr", method="byol")  # doctest: +SKIP
     """
 
     experiment: Experiment
@@ -247,27 +187,15 @@ class Planned:
         experiment = self.experiment
         return costs_of(self.plan, experiment.benchmark, experiment.registry, self.store)
 
-    def run(
-        self,
-        *,
-        store: PathLike | None = None,
-        executor: str = "local",
-        jobs: int | None = None,
-        device: str = "auto",
-        progress: bool = False,
-    ) -> Run:
-        """Run what is missing of this plan; see :meth:`Experiment.run`.
+    def run(self, **how: Unpack[How]) -> Run:
+        """Run what is missing of this plan, and return the results.
 
         Args:
-            store: Folder of artifacts and records; by default the one that was planned with.
-            executor: Name of the executor.
-            jobs: Stages at a time.
-            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:0``.
-            progress: Show progress on stderr.
+            **how: Where and how stages run; see :class:`How`. Default of ``store``: the one that
+                was planned with.
         """
-        where = self.store if store is None else Store(Path(store))
-        session = Session(self.experiment.registry, where, executor, jobs, device)
-        return self.experiment._run(session, lambda _: self.plan, progress=progress)  # noqa: SLF001
+        how.setdefault("store", self.store.root)
+        return self.experiment.run_plan(lambda _: self.plan, **how)
 
     def results(
         self,
@@ -276,15 +204,23 @@ class Planned:
         target: str | None = None,
         metrics: Iterable[str] = (),
     ) -> Results:
-        """Return the results that are in the store; see :meth:`Experiment.results`."""
-        return Results(
-            board_of(
-                self.experiment.registry,
-                self.plan,
-                self.store,
-                Counting(self.experiment.benchmark, asr, target, tuple(metrics)),
-            )
-        )
+        """Return the results that are in the store; what is missing is missing in them too.
+
+        Args:
+            asr: Images that ``asr`` is a share of: ``all-images`` or ``other-classes``; by default
+                as the benchmark counts.
+            target: Class that is taken for the target; by default each attack's own.
+            metrics: Metrics of plugins to compute besides.
+
+        Raises:
+            UsageError: If there is no such class, or no such metric.
+        """
+        from backbench.report.board import Counting, board_of
+        from backbench.report.results import Results
+
+        experiment = self.experiment
+        counting = Counting(experiment.benchmark, asr, target, tuple(metrics))
+        return Results(board_of(experiment.registry, self.plan, self.store, counting))
 
     def table(
         self,
@@ -325,6 +261,7 @@ class Planned:
             UsageError: If no row is left, or several are.
         """
         from backbench.report.trace import explain
+        from backbench.results.leaderboard import only_row
 
         experiment = self.experiment
         board = self.results().own().filter(*expressions).board
@@ -366,6 +303,8 @@ class Planned:
 
     def claims(self) -> list[Judgement]:
         """Judge the claims of the benchmark by the predictions in the store."""
+        from backbench.report.board import judged
+
         experiment = self.experiment
         return judged(experiment.registry, self.plan, self.store, experiment.benchmark.claims)
 
@@ -444,4 +383,7 @@ def open_results(
         if not Store(where).exists:
             raise UsageError(f"{where}: not a backbench store")
         return load(benchmark, profile).results(store=where)
+    from backbench.report.board import bundle_board
+    from backbench.report.results import Results
+
     return Results(bundle_board(load_registry(), where))

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
-from backbench.api import Experiment, Results
-from backbench.api import load as load_experiment
-from backbench.errors import UsageError
-from backbench.plugin.registry import Failure
-from backbench.report.detectors import Sheet
+if TYPE_CHECKING:
+    from backbench.api import Experiment
+    from backbench.plugin.registry import Failure
+    from backbench.report.results import Results
 
 
 def load(file: Path, profile: str | None, **how: bool) -> Experiment:
     """Return a validated benchmark; name the plugins that cannot be used."""
+    from backbench.api import load as load_experiment
+
     experiment = load_experiment(file, profile, **how)
     warn_of_failures(experiment.registry.failures)
     return experiment
@@ -38,21 +39,10 @@ def warn_of_triggers(experiment: Experiment) -> None:
 
 def show(results: Results, style: str = "table", group: str | None = "evaluator") -> None:
     """Print a leaderboard on stdout, and on stderr why rows are incomplete."""
+    from rich.console import Console
+
     from backbench.report.tables import print_board
 
     print_board(results.board, style, group, Console())
     for problem in dict.fromkeys(row.problem for row in results.rows if row.problem):
         click.echo(f"failed: {problem}", err=True)
-
-
-def show_sheet(sheet: Sheet, style: str, nothing: str) -> None:
-    """Print a table on stdout.
-
-    Raises:
-        UsageError: With ``nothing``, if it has no line.
-    """
-    from backbench.report.detectors import print_sheet
-
-    if not sheet.lines:
-        raise UsageError(f"{sheet.title}: {nothing}")
-    print_sheet(sheet, style, Console())

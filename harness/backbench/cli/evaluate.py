@@ -52,4 +52,5 @@ def command(file: Path, store: Path, style: str, **given: Any) -> None:
     evaluation = prepare(experiment.benchmark, EncoderRequest(**given))
     for note in evaluation.notes:
         click.echo(note, err=True)
-    running.finish(experiment.evaluate(evaluation, store=store, progress=True, **how), store, style)
+    run = experiment.run_plan(evaluation.plan, store=store, progress=True, **how)
+    running.finish(run, store, style)

@@ -10,7 +10,7 @@ import click
 from backbench.cli import common
 from backbench.cli.options import rows, shared
 from backbench.errors import UsageError
-from backbench.report.detectors import trade_off_sheet
+from backbench.report.detectors import show_sheet, trade_off_sheet
 
 
 @click.command("show")
@@ -46,7 +46,7 @@ def command(
     if view == "detection":
         if filters or sort:
             raise UsageError("--detection shows every defense: leave out --filter and --sort")
-        common.show_sheet(planned.detection(), style, "no defense has run yet")
+        show_sheet(planned.detection(), style, "no defense has run yet")
     elif trace is not None:
         click.echo(planned.trace(*filters, *trace.split(",")))
     else:
@@ -54,7 +54,7 @@ def command(
         if not any(row.seeds or row.problem for row in results):
             raise UsageError(planned.nothing(filtered=bool(filters)))
         if view:
-            common.show_sheet(trade_off_sheet(results.board), style, "no defense beside none")
+            show_sheet(trade_off_sheet(results.board), style, "no defense beside none")
         else:
             results = results.over_attacks().filter(sort=sort) if over else results
             common.show(results, style, None if group == "nothing" else group)

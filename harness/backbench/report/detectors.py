@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from backbench.errors import UsageError
 from backbench.model import NONE, Axis, Cell, Plan, StageKind
 from backbench.plugin import Column
 from backbench.report.grid import Grid, Number, print_grid
@@ -207,6 +208,17 @@ def _bounds(name: str) -> Bounds | None:
 
 
 # -- as text -----------------------------------------------------------------------------------
+
+
+def show_sheet(sheet: Sheet, style: str, nothing: str) -> None:
+    """Print a table on stdout; see :func:`print_sheet`.
+
+    Raises:
+        UsageError: With ``nothing``, if the table has no line.
+    """
+    if not sheet.lines:
+        raise UsageError(f"{sheet.title}: {nothing}")
+    print_sheet(sheet, style, Console())
 
 
 def print_sheet(sheet: Sheet, style: str, console: Console) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from backbench.errors import UsageError
-from backbench.model import Axis
+from backbench.errors import ExitCode, UsageError
+from backbench.execution.scheduler import Result
+from backbench.model import Axis, Plan
 from backbench.plugin.registry import suggestion
 from backbench.results.leaderboard import Leaderboard, Row, only_row, select
 from backbench.results.statistics import Summary
@@ -176,6 +177,46 @@ class Results:
         from backbench.report.frame import frame
 
         return frame(self.to_records())
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Results):
+    """Results, and what was done for them.
+
+    Args:
+        board: The leaderboard.
+        plan: What was run.
+        outcome: Which stages were executed, were in the store, or failed and why.
+
+    Example:
+        >>> import backbench as bb
+        >>> run = bb.load("benchmarks.toml").run(jobs=2)  # doctest: +SKIP
+        >>> run.outcome.failed  # doctest: +SKIP
+        {}
+    """
+
+    plan: Plan
+    outcome: Result
+
+    @property
+    def summary(self) -> str:
+        """Return one line on what was done."""
+        done = self.outcome
+        return (
+            f"{len(done.executed)} stages executed, {done.cached} were in the store"
+            + (f", {len(done.failed)} failed" if done.failed else "")
+            + (f", {len(done.skipped)} not tried" if done.skipped else "")
+            + f" ({done.wall_s:.0f} s)"
+        )
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Return the exit code of a command that has done this."""
+        if self.outcome.interrupted:
+            return ExitCode.INTERRUPTED
+        if self.outcome.failed:
+            return ExitCode.USAGE if self.outcome.usage else ExitCode.FAILED
+        return ExitCode.OK
 
 
 def _record(row: Row, metric: str) -> dict[str, Any]:

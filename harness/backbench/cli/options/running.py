@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from backbench.api import Run
 from backbench.cli import common
 from backbench.cli.options.shared import together
 from backbench.errors import ExitCode
+
+if TYPE_CHECKING:
+    from backbench.report.results import Run
 
 run_options = together(
     click.option("--executor", default="local", show_default=True, help="Which executor."),
