@@ -61,7 +61,7 @@ def test_a_plan_says_what_is_missing(folder: Path, tmp_path: Path) -> None:
     new = experiment.plan(store=tmp_path / "new")
     assert len(new.cells) == 48
     assert new.missing == new.stages
-    assert new.costs().by_method(set()).keys() == {"moco-v2", "rotnet", "distill"}
+    assert new.costs().by_method().keys() == {"moco-v2", "rotnet", "distill"}
     assert json.loads(new.table("json"))["benchmark"] == "tiny"
     assert "48 cells and 24 controls" in new.table()
     assert not (tmp_path / "new").exists()
