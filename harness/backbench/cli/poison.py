@@ -25,11 +25,11 @@ def command(file: Path, jobs: int | None, **given: Any) -> None:
     CONFIG is a benchmark file, a TOML file with a table [poison], or one of the published
     configuration files as it is. What was interrupted is continued.
     """
-    from backbench.data.files import cores
     from backbench.poison.files.layout_plan import make_plan
     from backbench.poison.files.request import read_request
     from backbench.poison.files.result import describe
     from backbench.poison.files.writing import write
+    from backbench.system.cores import core_count
 
     registry = load_registry()
     values = {name: value for name, value in given.items() if value is not None}
@@ -41,6 +41,6 @@ def command(file: Path, jobs: int | None, **given: Any) -> None:
     total = sum(len(group.indices) for group in plan.groups)
     quiet = not sys.stderr.isatty()
     with click.progressbar(length=total, label="images", file=sys.stderr, hidden=quiet) as bar:
-        summary = write(plan, jobs or cores(), bar.update)
+        summary = write(plan, jobs or core_count(), bar.update)
     for line in describe(plan, summary):
         click.echo(line)

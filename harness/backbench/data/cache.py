@@ -25,7 +25,9 @@ from backbench.data.files import FileImages, list_problems, map_threads, say_siz
 from backbench.data.packed import HEADER_BYTES, around, offsets_of, shared_size
 from backbench.data.preprocess import Fit, fitted_size
 from backbench.errors import DataError, StageError
+from backbench.system import files
 from backbench.system.children import WORTH_PROCESSES, in_order, start_processes
+from backbench.system.cores import pin_to
 
 #: With ``cache = "auto"``, decoded images are kept up to this many bytes a split.
 AUTO_LIMIT_BYTES: Final = 8 << 30
@@ -182,11 +184,8 @@ class _Note:
 
     def write(self) -> None:
         """Write it down, once the images are on the disk."""
-        with self._images.open("rb") as file:
-            os.fsync(file.fileno())
-        part = self._path.with_suffix(".json.partial")
-        part.write_text(json.dumps({"layout": self._mark, "done": self.done}), encoding="utf-8")
-        part.replace(self._path)
+        files.make_durable(self._images)
+        files.write(self._path, json.dumps({"layout": self._mark, "done": self.done}))
 
 
 def _done(note: Path, mark: str) -> int:
@@ -311,8 +310,7 @@ _OURS: Final[list[_Target]] = []
 
 def _prepare(path: str, fit: Fit | None, cores: Sequence[int]) -> None:
     _OURS[:] = [_Target(Path(path), fit)]
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)
+    pin_to(cores)
     os.nice(_NICE)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from backbench.data.decode import decode, read_size
 from backbench.data.preprocess import Fit, Square, fitted_size
 from backbench.errors import DataError
 from backbench.images import ArrayImages, ImageSet, Labels, Pixels
+from backbench.system.cores import core_count
 
 #: Images of one size are held in memory up to this many bytes, else decoded on demand.
 MEMORY_LIMIT_BYTES: Final = 2 << 30
@@ -197,15 +197,8 @@ def map_threads(
     def work(start: int) -> list[_Result]:
         return [function(item) for item in items[start : start + chunk]]
 
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(core_count()) as pool:
         return list(chain.from_iterable(pool.map(work, range(0, len(items), chunk))))
-
-
-def cores() -> int:
-    """Count the cores that this process may use: a pinned worker has one."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def say_size(path: str, found: tuple[int, ...], size: tuple[int, int] | None) -> str:

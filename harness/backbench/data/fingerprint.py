@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, Final
 
 from backbench.data.files import LabelledFiles, map_threads
 from backbench.errors import DataError
+from backbench.system import files
 
 _VERSION: Final = 1
 #: A file changed this recently may change again within the same time stamp.
@@ -66,17 +66,9 @@ class FileHashes:
         """Write what is known, by rename; where that is not allowed, do without."""
         if not self._changed:
             return
-        folder = self._cache_path.parent
+        content = json.dumps({"version": _VERSION, "hashes": self._known})
         with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=self._cache_path.name, dir=folder)
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    json.dump({"version": _VERSION, "hashes": self._known}, file)
-                Path(name).replace(self._cache_path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
+            files.write(self._cache_path, content, durable=False)
             self._changed = False
 
 
@@ -134,8 +126,7 @@ def _mtime_ns(key: str) -> int:
 
 def _sha256(path: str) -> str:
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - 60,000 at a time
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return files.sha256(path)
     except OSError as error:
         raise DataError(f"{path}: {_strerror(error)}") from error
 

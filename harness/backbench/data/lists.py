@@ -20,6 +20,7 @@ from backbench.data.files import list_problems
 from backbench.data.listing import Listing
 from backbench.errors import DataError
 from backbench.seeds import derive
+from backbench.system import files
 
 #: Names of the lists, as published.
 TRAIN_NAME: Final = "train_ssl_{}_filelist.txt"
@@ -270,7 +271,5 @@ def _write(path: Path, text: bytes) -> bool:
     """Write a file by rename; return whether it was not there."""
     if path.exists():
         return False
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(text)
-    partial.replace(path)
+    files.write(path, text)
     return True

@@ -12,7 +12,7 @@ from typing import Final
 from backbench.data.files import list_problems, map_threads
 from backbench.data.folder import class_folders, images_in, loose_images
 from backbench.errors import DataError
-from backbench.system.locks import alone_in
+from backbench.system.files import alone_in, replacing
 
 SPLITS: Final = ("train", "val")
 
@@ -152,15 +152,10 @@ def make_subset(subset: Subset, advance: Callable[[int], None]) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     """Copy a file with its time of change; it is never seen half-written."""
-    partial = target.with_name(f".{target.name}.partial")
-    try:
+    with replacing(target, durable=False) as partial:
         shutil.copyfile(source, partial)
         changed = source.stat()
         os.utime(partial, ns=(changed.st_atime_ns, changed.st_mtime_ns))
-        partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def _items(source: Path, folder: str) -> list[Item]:

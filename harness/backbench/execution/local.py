@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait as wait_readable
@@ -25,9 +24,9 @@ from backbench.execution.worker import decode_signal, encode_order
 from backbench.model import Stage, StageKind
 from backbench.plugin.executor import Executor, Finished, Setup, Signal, devices_of
 from backbench.store.store import Store
+from backbench.system import cores
+from backbench.system.children import end_all, start_module
 from backbench.training.devices import Device
-
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 #: Seconds that a worker gets to end by itself.
 _GRACE_S = 2.0
@@ -61,9 +60,10 @@ class LocalExecutor(Executor):
     def __init__(self, options: Any, setup: Setup) -> None:
         super().__init__(options, setup)
         self._devices = _device_names(setup.device)
-        self._cores = usable_cores()
+        self._cores = cores.usable_cores()
+        self._count = cores.core_count()
         self._gpus = [device for device in self._devices if device != "cpu"]
-        fitting = len(self._gpus) or len(self._cores)
+        fitting = len(self._gpus) or self._count
         self._slots = fitting if setup.jobs is None else setup.jobs
         if self._slots < 1:
             raise UsageError(f"--jobs {self._slots}: at least one stage must run at a time")
@@ -128,14 +128,18 @@ class LocalExecutor(Executor):
         return self._devices[slot % len(self._devices)]
 
     def _threads(self) -> int:
-        return max(1, len(self._cores) // self._slots)
+        return max(1, self._count // self._slots)
 
     def _cores_of(self, slot: int) -> list[int]:
-        """Return the cores of a slot; none of its own if there are more slots than cores."""
+        """Return the cores of a slot.
+
+        None are its own if there are more slots than cores, or if a quota holds: then other
+        containers share the cores, and the first cores are no better than the others.
+        """
+        if self._slots > len(self._cores) or self._count < len(self._cores):
+            return []
         first = slot * self._threads()
-        return (
-            self._cores[first : first + self._threads()] if self._slots <= len(self._cores) else []
-        )
+        return self._cores[first : first + self._threads()]
 
     def wait(self) -> Signal:
         """Give the next signal of any worker."""
@@ -156,13 +160,8 @@ class LocalExecutor(Executor):
         self._idle, self._busy = [], []
         for worker in workers:
             os.close(worker.to_worker)  # the worker ends itself on that
-        deadline = time.monotonic() + _GRACE_S
+        end_all([worker.process for worker in workers], _GRACE_S)
         for worker in workers:
-            try:
-                worker.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                worker.process.kill()
-                worker.process.wait()
             os.close(worker.from_worker)
 
     def _release(self, worker: _Worker) -> None:
@@ -189,38 +188,24 @@ class LocalExecutor(Executor):
     def _start(self, slot: int) -> _Worker:
         child_in, to_worker = os.pipe()
         from_worker, child_out = os.pipe()
-        environment = dict.fromkeys(_THREAD_VARIABLES, str(self._threads()))
         log = Store(self.setup.store).log(f"worker-{slot}")
         with log.open("ab") as output:
-            process = subprocess.Popen(  # noqa: S603 - our own module, our own arguments
-                [
-                    sys.executable,
-                    "-P",  # what lies in the user's folder is not importable, as for the command
-                    "-m",
-                    "backbench.execution.worker",
-                    str(child_in),
-                    str(child_out),
-                    str(self.setup.store),
-                    self._device(slot),
-                    ",".join(str(core) for core in self._cores_of(slot)),
-                ],
+            process = start_module(
+                "backbench.execution.worker",
+                str(child_in),
+                str(child_out),
+                str(self.setup.store),
+                self._device(slot),
+                ",".join(str(core) for core in self._cores_of(slot)),
+                threads=self._threads(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 pass_fds=(child_in, child_out),
-                env={**os.environ, **environment},
-                start_new_session=True,  # Ctrl-C is for the parent; it closes the pipe
             )
         os.close(child_in)
         os.close(child_out)
         return _Worker(slot, process, to_worker, from_worker)
-
-
-def usable_cores() -> list[int]:
-    """Return the numbers of the cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def _device_names(name: str) -> list[str]:

@@ -22,6 +22,7 @@ from backbench.model import Stage
 from backbench.plugin.executor import Finished, Progressed, Signal
 from backbench.plugin.registry import load_registry
 from backbench.store.store import Store
+from backbench.system.cores import pin_to
 from backbench.training.devices import Device
 
 #: A stage, and where its further processes may run.
@@ -60,8 +61,7 @@ def main(arguments: list[str]) -> None:
             or comma-separated).
     """
     read_fd, write_fd, root, device, cores = arguments
-    if cores and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
+    pin_to([int(core) for core in cores.split(",") if core])
     orders: queue.Queue[Order] = queue.Queue()
     threading.Thread(target=_listen, args=(int(read_fd), orders), daemon=True).start()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import warnings
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from backbench.errors import UsageError
+from backbench.system import files
 
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 
@@ -38,8 +38,7 @@ def weights_file(path: Path) -> Path:
 def content_of(path: Path) -> str:
     """Return the SHA-256 of a file."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return files.sha256(path)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
 

@@ -17,10 +17,11 @@ from rich.table import Table
 from backbench.benchmark.config import Benchmark
 from backbench.estimate.cost import Costs, print_costs
 from backbench.estimate.visibility import NOTE, Estimate, estimates
-from backbench.execution.local import LocalExecutor, may_have_gpu, usable_cores
+from backbench.execution.local import LocalExecutor, may_have_gpu
 from backbench.model import Plan, StageKind
 from backbench.plugin.executor import Setup
 from backbench.store.store import Store
+from backbench.system.cores import core_count
 
 if TYPE_CHECKING:
     from backbench.estimate.hours import Hours
@@ -134,7 +135,7 @@ def _workers() -> str:
     """Return what computes, unless ``run`` is given other ``--jobs`` or another ``--device``."""
     if may_have_gpu():
         return "one for each GPU"
-    return f"{len(usable_cores())}, each with 1 thread on a core of its own"
+    return f"{core_count()}, each with 1 thread on a core of its own"
 
 
 def _print(

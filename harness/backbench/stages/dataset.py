@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from backbench.data.cache import Layout, build, keeps
-from backbench.data.files import FileImages, cores
+from backbench.data.files import FileImages
 from backbench.data.fingerprint import FileHashes
 from backbench.data.listing import FileDataset
 from backbench.data.packed import write_images
@@ -22,20 +17,13 @@ from backbench.plugin import Dataset, DatasetMetadata, Split
 from backbench.stages.inputs import INDEX, decoded_name
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import DatasetRecord
+from backbench.system.cores import usable_cores
 
 _SPLITS: tuple[Split, Split] = ("train", "val")
 
 
 def run(task: Task) -> Outcome:
     """Verify both splits; keep the pixels that are in memory, or wanted."""
-    with _alone(task):
-        made = task.store.record(task.stage.key)
-        if made is not None:  # another process was faster; what this one gives is dropped
-            return Outcome(metadata=made.metadata, metrics=made.metrics)
-        return _run(task)
-
-
-def _run(task: Task) -> Outcome:
     implementation, options, _ = task.plugin()
     dataset: Dataset = implementation(options)
     metadata = dataset.metadata()
@@ -117,17 +105,9 @@ def _check_content(task: Task, dataset: Dataset) -> None:
 
 def _cores(task: Task) -> tuple[int, ...]:
     """Return the cores that this process has, and those that other workers of the run have."""
-    own = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(cores())
-    return tuple(sorted({*own, *(core for device in task.others for core in device.cores)}))
-
-
-@contextmanager
-def _alone(task: Task) -> Iterator[None]:
-    """Wait until no other process reads the same dataset into the same store."""
-    folder: Path = task.store.building(task.stage.key)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
-        yield
+    return tuple(
+        sorted({*usable_cores(), *(core for device in task.others for core in device.cores)})
+    )
 
 
 class _Progress:

@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from backbench.system.cores import core_count
+
 _LIBRARIES = (
     "backbench",
     "torch",
@@ -89,9 +91,7 @@ def collect(device: str) -> dict[str, Any]:
         ``environment``: those of the variables that are set.
     """
     tree = commit()
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    cores = core_count()
     environment = {name: os.environ[name] for name in _SWITCHES if name in os.environ}
     asked = environment.get("OMP_NUM_THREADS", "")
     threads, threads_of = (int(asked), "OMP_NUM_THREADS") if asked.isdecimal() else (cores, "cores")

@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -26,10 +25,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from backbench.errors import StoreError, UsageError
 from backbench.store.records import Record
+from backbench.system import files
 
 #: Version of the layout; another one is refused.
 LAYOUT = 1
@@ -79,7 +77,7 @@ class Store:
             UsageError: If they cannot be made.
         """
         try:
-            write_atomically(self.root / MARKER, json.dumps({"layout": LAYOUT}) + "\n")
+            files.write(self.root / MARKER, json.dumps({"layout": LAYOUT}) + "\n")
             for name in ("artifacts", "records", "failures", "logs", "tmp"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -150,23 +148,25 @@ class Store:
     def publish(self, folder: Path, record: Record) -> None:
         """Move an artifact into place, then write its record.
 
-        A reader sees the whole of a stage or nothing: the record comes last. Where two runs made
-        the same stage at the same time, the first one stays.
+        A reader sees the whole of a stage or nothing: the record comes last.
+
+        Args:
+            folder: What :meth:`writing` gave.
+            record: The record.
+
+        Raises:
+            StoreError: If the stage is done already.
         """
+        if self.record(record.key) is not None:
+            raise StoreError(f"{self.root}: stage {record.key} is done already")
         text = json.dumps(record.to_json(), indent=1) + "\n"  # may fail; nothing has moved yet
         _finish(folder)
         final = self.artifact(record.key)
         final.parent.mkdir(parents=True, exist_ok=True)
-        if final.exists() and self.record(record.key) is None:
-            shutil.rmtree(final)  # a run that was killed between the rename and the record
-        try:
-            folder.rename(final)
-        except OSError:
-            if self.record(record.key) is None:
-                raise
-            return
-        path = self.root / "records" / f"{record.key}.json"
-        write_atomically(path, text)
+        if final.exists():  # a run was killed between the rename and the record
+            shutil.rmtree(final)
+        folder.rename(final)
+        files.write(self.root / "records" / f"{record.key}.json", text)
         (self.root / "failures" / f"{record.key}.json").unlink(missing_ok=True)
         self.checkpoint(record.key).unlink(missing_ok=True)
         shutil.rmtree(self.building(record.key), ignore_errors=True)
@@ -174,7 +174,7 @@ class Store:
     def write_failure(self, key: str, failure: Mapping[str, Any]) -> None:
         """Remember why a stage failed."""
         path = self.root / "failures" / f"{key}.json"
-        write_atomically(path, json.dumps(failure, indent=1) + "\n")
+        files.write(path, json.dumps(failure, indent=1) + "\n")
 
     def failure(self, key: str) -> Mapping[str, Any] | None:
         """Return why a stage failed the last time, or ``None``."""
@@ -189,53 +189,31 @@ class Store:
             UsageError: If another run holds it.
         """
         self.prepare()
-        lock = FileLock(self.root / "lock")
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            raise UsageError(
-                f"{self.root}: another run is using this store: wait for it, or choose another "
-                "folder with --store"
-            ) from None
-        try:
+        busy = UsageError(
+            f"{self.root}: another run is using this store: wait for it, or choose another "
+            "folder with --store"
+        )
+        with files.locked(self.root / "lock", busy):
             self._clear_tmp()
             self._clear_checkpoints()
-            yield
-        finally:
-            self._clear_tmp()
-            lock.release()
+            try:
+                yield
+            finally:
+                self._clear_tmp()
 
     def _clear_checkpoints(self) -> None:
         """Remove what a run left that was killed while it wrote one, or between record and end."""
         done = self.done()
         for path in (self.root / "checkpoints").glob("*"):
-            if path.suffix == ".part" or path.stem in done:
+            if path.name.startswith(".") or path.stem in done:
                 path.unlink(missing_ok=True)
         for path in (self.root / "building").glob("*"):
-            if path.suffix == ".lock":  # no process holds it: this run is alone with the store
-                path.unlink(missing_ok=True)
-            elif path.name in done:
+            if path.name in done:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _clear_tmp(self) -> None:
         shutil.rmtree(self.root / "tmp", ignore_errors=True)
         (self.root / "tmp").mkdir(exist_ok=True)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)  # mkstemp allows only the owner to read; a store may be shared
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _finish(folder: Path) -> None:
@@ -247,19 +225,16 @@ def _finish(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
             path.chmod(0o644)
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+            files.make_durable(path)
 
 
 def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
     """Return size and SHA-256 of every file below a folder, by relative path, sorted."""
     found = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         found[path.relative_to(folder).as_posix()] = {
             "bytes": path.stat().st_size,
-            "sha256": digest,
+            "sha256": files.sha256(path),
         }
     return found
 
@@ -267,7 +242,7 @@ def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
 def _is_empty(root: Path) -> bool:
     """Say whether a store can be made: nothing is there but what a killed run leaves."""
     try:
-        return all(path.name.startswith(f".{MARKER}-") for path in root.iterdir())
+        return all(path.name.startswith(f".{MARKER}.") for path in root.iterdir())
     except FileNotFoundError:
         return True
     except NotADirectoryError:

@@ -1,11 +1,15 @@
-"""Worker processes for images: they end with their parent, and give results in order."""
+"""Child processes: they end with their parent, also if it is killed."""
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -22,8 +26,64 @@ WORTH_PROCESSES: Final = 200
 _BUNDLE: Final = 8
 _WAITING: Final = 4
 
+#: What tells numerical libraries how many threads to start.
+_THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
+
+
+def start_module(
+    module: str, *arguments: str, threads: int, **settings: Any
+) -> subprocess.Popen[bytes]:
+    """Start a module of ours as a process in a session of its own.
+
+    Ctrl-C is for the parent. The module calls :func:`end_at_end_of` with a pipe from the parent.
+
+    Args:
+        module: Its name.
+        *arguments: Of its command line.
+        threads: How many threads numerical libraries start in it.
+        **settings: As of :class:`subprocess.Popen`.
+    """
+    # -P: what lies in the user's folder is not importable, as for the command
+    return subprocess.Popen(  # noqa: S603 - our own module, our own arguments
+        [sys.executable, "-P", "-m", module, *arguments],
+        env={**os.environ, **dict.fromkeys(_THREADS, str(threads))},
+        start_new_session=True,
+        **settings,
+    )
+
+
+def end_at_end_of(descriptor: int) -> None:
+    """End this process when its parent closes a pipe, or is killed.
+
+    Args:
+        descriptor: The pipe; nothing more is sent through it.
+    """
+
+    def follow() -> None:
+        with contextlib.suppress(OSError):
+            os.read(descriptor, 1)
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def end_all(processes: Sequence[subprocess.Popen[bytes]], grace_s: float) -> None:
+    """Wait until processes have ended by themselves, then kill those that have not.
+
+    Args:
+        processes: The processes; their pipes are closed.
+        grace_s: Seconds that they have, all of them together.
+    """
+    deadline = time.monotonic() + grace_s
+    for process in processes:
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def start_processes(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from backbench.nn.method import TrainingTask
+from backbench.system import files
 
 _LOG = logging.getLogger(__name__)
 
@@ -105,13 +105,9 @@ class Checkpoints:
             return
         tensors, values = _state(trained)
         values |= {"format": FORMAT, "identity": self._identity}
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        part = self._path.with_suffix(".part")
-        save_file(tensors, part, {"backbench": json.dumps(values)})
-        part.chmod(0o644)  # safetensors allows only the owner to read; a store may be shared
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(self._path)
+        with files.replacing(self._path) as part:
+            save_file(tensors, part, {"backbench": json.dumps(values)})
+            part.chmod(0o644)  # safetensors allows only the owner to read; a store may be shared
         self._written = time.monotonic()
 
 

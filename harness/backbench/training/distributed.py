@@ -36,7 +36,10 @@ from torch import Tensor, nn
 from backbench.errors import BackbenchError, StageError, UsageError
 from backbench.nn.method import TrainingTask
 from backbench.nn.ranks import ALONE, Ranks
+from backbench.system import files
 from backbench.system.allocator import keep_memory
+from backbench.system.children import end_all, end_at_end_of, start_module
+from backbench.system.cores import pin_to
 from backbench.training.devices import Device
 
 #: How long a rank waits for the others; rank 0 alone looks for neighbors and writes checkpoints.
@@ -137,16 +140,13 @@ class _Others:
     ) -> None:
         self._meeting = meeting
         self._closing = threading.Event()
-        threads = str(torch.get_num_threads())
+        threads = torch.get_num_threads()
         self._processes: list[subprocess.Popen[bytes]] = []
         for rank, device in enumerate(devices):
             if rank == 0:
                 continue
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "backbench.training.distributed"],
-                stdin=subprocess.PIPE,
-                env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
-                start_new_session=True,  # Ctrl-C is for rank 0; the others end with it
+            process = start_module(
+                "backbench.training.distributed", threads=threads, stdin=subprocess.PIPE
             )
             self._processes.append(process)
             order = {
@@ -221,13 +221,7 @@ class _Others:
             assert process.stdin is not None  # noqa: S101 - it is a pipe
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()  # the process ends itself on that
-        deadline = time.monotonic() + _GRACE_S
-        for process in self._processes:
-            try:
-                process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        end_all(self._processes, _GRACE_S)
 
 
 def _check_devices(devices: Sequence[Device]) -> None:
@@ -275,9 +269,8 @@ def _break_off() -> None:
 def main() -> None:
     """Be one of the other ranks."""
     order = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_rank_0, daemon=True).start()
-    if order["cores"] and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, order["cores"])
+    end_at_end_of(sys.stdin.fileno())
+    pin_to(order["cores"])
     keep_memory()
     ranks, meeting = Ranks(order["rank"], order["size"]), Path(order["meeting"])
     try:
@@ -296,16 +289,8 @@ def main() -> None:
             "reason": f"rank {ranks.rank} of {ranks.size}: {said}",
             "usage": isinstance(error, UsageError),
         }
-        part = meeting / f"part-{ranks.rank}"
-        part.write_text(json.dumps(failure), encoding="utf-8")
-        part.rename(meeting / f"failure-{ranks.rank}")
+        files.write(meeting / f"failure-{ranks.rank}", json.dumps(failure))
         os._exit(1)
-
-
-def _end_with_rank_0() -> None:
-    with contextlib.suppress(OSError):
-        os.read(0, 1)  # nothing more is said: it returns when the pipe closes
-    os._exit(1)
 
 
 if __name__ == "__main__":

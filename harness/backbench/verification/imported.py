@@ -6,7 +6,6 @@ keeps its own plan and its own numbers of seeds, and each of its rows says where
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import tempfile
@@ -20,6 +19,7 @@ from backbench.plugin import Column
 from backbench.results.leaderboard import Leaderboard, Row, build
 from backbench.results.outcomes import reader
 from backbench.store.store import Store
+from backbench.system.files import sha256
 from backbench.verification.bundle import Bundle, open_bundle
 from backbench.verification.bundle_check import verify_bundle
 from backbench.verification.exporting import export_bundle
@@ -46,7 +46,7 @@ def import_bundle(source: Path, store: Store) -> tuple[str, Findings]:
     """
     with open_bundle(source) as bundle:
         found = verify_bundle(bundle)
-    digest = _sha256(source)
+    digest = sha256(source)
     name = _NAME.sub("-", source.name).lstrip(".") or "bundle.zip"
     if found.differs or any(one[0] == digest for one in _kept(store)):
         return _origin(name, digest), found
@@ -57,7 +57,7 @@ def import_bundle(source: Path, store: Store) -> tuple[str, Findings]:
     try:
         folder.chmod(0o755)
         shutil.copyfile(source, folder / name)
-        if _sha256(folder / name) != digest:
+        if sha256(folder / name) != digest:
             raise UsageError(f"{source}: has changed while it was read: try again")
         folder.rename(parent / digest)
     finally:
@@ -112,7 +112,7 @@ def with_imported(
     """
     rows = list(board.rows)
     for digest, path in _kept(store):
-        if _sha256(path) != digest:
+        if sha256(path) != digest:
             raise StoreError(f"{path}: was changed since it was imported: remove its folder")
         with open_bundle(path) as bundle:
             if bundle.plan.benchmark == plan.benchmark:
@@ -146,8 +146,3 @@ def _kept(store: Store) -> list[tuple[str, Path]]:
     """Return digest and file of each bundle that the store keeps."""
     found = sorted((store.root / _FOLDER).glob("*/*.zip"))
     return [(path.parent.name, path) for path in found if not path.parent.name.startswith(".")]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

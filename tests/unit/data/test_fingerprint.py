@@ -7,10 +7,10 @@ import os
 import numpy as np
 import pytest
 
-import backbench.data.fingerprint as module
 from backbench.data.files import LabelledFiles
 from backbench.data.fingerprint import FileHashes, fingerprint_files
 from backbench.errors import DataError
+from backbench.system import files
 
 LONG_AGO = 1_600_000_000
 
@@ -19,8 +19,8 @@ LONG_AGO = 1_600_000_000
 def reads(monkeypatch):
     """The paths of the files that are really read."""
     seen = []
-    original = module._sha256
-    monkeypatch.setattr(module, "_sha256", lambda path: (seen.append(path), original(path))[1])
+    original = files.sha256
+    monkeypatch.setattr(files, "sha256", lambda path: (seen.append(path), original(path))[1])
     return seen
 
 

@@ -22,6 +22,7 @@ from backbench.model import Plan, PluginUse, Stage, StageKind
 from backbench.plugin import Finished, Progressed, Setup
 from backbench.plugin.events import StageProgress
 from backbench.store.store import Store
+from backbench.system import cores
 from backbench.training.devices import Device
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="workers talk through inherited pipes")
@@ -329,9 +330,21 @@ def test_at_least_one_stage_runs_at_a_time(store):
     assert SerialExecutor(None, Setup(store.root, "cpu", 3)).slots == 1
 
 
+def give_cores(monkeypatch, numbers, quota=None):
+    monkeypatch.setattr(cores, "usable_cores", lambda: numbers)
+    monkeypatch.setattr(cores, "cpu_quota", lambda: quota)
+
+
+def test_a_container_with_a_quota_has_as_many_workers_and_no_core_of_its_own(store, monkeypatch):
+    give_cores(monkeypatch, [0, 1, 2, 3], quota=2.0)
+    executor = LocalExecutor(None, Setup(store.root, "cpu", None))
+    assert executor.slots == 2
+    assert executor.rank_devices([0, 1], 2) == [Device("cpu"), Device("cpu")]
+
+
 def test_processes_of_one_stage_have_slots_of_their_own(store, monkeypatch):
     """Three ranks on four cores in two slots: the third shares the first one's."""
-    monkeypatch.setattr("backbench.execution.local.usable_cores", lambda: [0, 1, 2, 3])
+    give_cores(monkeypatch, [0, 1, 2, 3])
     executor = LocalExecutor(None, Setup(store.root, "cpu", 2))
     assert executor.rank_devices([0, 1], 3) == [
         Device("cpu", (0, 1)),
@@ -341,7 +354,7 @@ def test_processes_of_one_stage_have_slots_of_their_own(store, monkeypatch):
 
 
 def test_a_data_set_is_decoded_on_all_cores(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("backbench.execution.local.usable_cores", lambda: [0, 1, 2, 3])
+    give_cores(monkeypatch, [0, 1, 2, 3])
     executor = LocalExecutor(None, Setup(store.root, "cpu", 2))
     assert executor._others(dataset("fine", tmp_path), [1]) == [Device("cpu", (0, 1))]
     training = Stage(StageKind.PRETRAIN, PluginUse("ssl-method", "m", "d", 1, {}, {}), 0)
@@ -351,7 +364,7 @@ def test_a_data_set_is_decoded_on_all_cores(store, tmp_path, monkeypatch):
 def test_every_rank_has_a_gpu_of_its_own(store, monkeypatch):
     names = ["cuda:0", "cuda:1", "cuda:2"]
     monkeypatch.setattr("backbench.execution.local._device_names", lambda _: names)
-    monkeypatch.setattr("backbench.execution.local.usable_cores", list)
+    give_cores(monkeypatch, [])
     one_job = LocalExecutor(None, Setup(store.root, "cuda", 1))
     assert [device.device for device in one_job.rank_devices([0], 3)] == names
     crowded = LocalExecutor(None, Setup(store.root, "cuda", 6))  # two stages a GPU

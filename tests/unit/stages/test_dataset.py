@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -252,17 +251,6 @@ def test_a_stage_that_was_interrupted_goes_on(
     assert verify_store(world.store, world.registry).differs == []
     with world.store.running():
         assert list((world.store.root / "building").iterdir()) == []
-
-
-def test_two_at_once_decode_once(world: World, decoded: list[str]) -> None:
-    plan = world.plan()
-    both = [threading.Thread(target=world.run, args=(plan, StageKind.DATASET)) for _ in range(2)]
-    for one in both:
-        one.start()
-    for one in both:
-        one.join()
-    assert len(decoded) == TRAIN
-    assert verify_store(world.store, world.registry).differs == []
 
 
 def test_cores_of_other_workers_are_lent(world: World) -> None:

@@ -12,7 +12,7 @@ from backbench.benchmark.reproductions.placeholder import TRAIN, VAL, add_stand_
 from backbench.benchmark.reproductions.template import fill, find_reproduction
 from backbench.errors import UsageError
 from backbench.plugin.registry import Registry
-from backbench.store.store import write_atomically
+from backbench.system import files
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Published:
         """
         if target.exists():
             raise UsageError(f"--write {target}: the file is there already: choose another name")
-        write_atomically(target, self.text)
+        files.write(target, self.text)
 
 
 def published(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from backbench.data.preprocess import Square
 from backbench.images import Pixels
 from backbench.plugin import Attack, Split
 from backbench.poison.poisoning import ImageRef, pixel_hash, recode, shallow, stamp_image
+from backbench.system import files
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def make(job: Job, coding: Coding) -> str:
     if coding.file_format == "png" and (job.stamped or coding.alike):
         image = recode(coding.attack, pixels)
     content = encode(image, coding.file_format, coding.quality)
-    _write(job.path, content)
+    files.write(Path(job.path), content, durable=False)
     more = {"file": job.name, "file_sha256": hashlib.sha256(content).hexdigest()}
     if mark is not None:
         return mark.line(**more)
@@ -110,26 +110,9 @@ def _changed(image: Image.Image | Pixels, pixels: Pixels, rows: slice) -> Image.
 
 def _hash_of(path: str) -> str:
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return files.sha256(path)
     except OSError:
         return ""
-
-
-def _write(path: str, content: bytes) -> None:
-    """Write a file by rename, so that what bears its name is whole."""
-    folder, name = os.path.split(path)
-    partial = os.path.join(folder, f".{name}.partial")  # noqa: PTH118 - a path is slower than this
-    try:
-        _write_bytes(partial, content)
-    except FileNotFoundError:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        _write_bytes(partial, content)
-    os.replace(partial, path)  # noqa: PTH105 - as above
-
-
-def _write_bytes(path: str, content: bytes) -> None:
-    with open(path, "wb") as file:  # noqa: PTH123 - as above
-        file.write(content)
 
 
 # -- in a process of its own -------------------------------------------------------------------

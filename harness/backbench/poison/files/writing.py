@@ -7,7 +7,6 @@ hashes in it, and the rest is made. Every image has a seed of its own, so the en
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections import deque
@@ -30,8 +29,8 @@ from backbench.poison.files.layout import Part
 from backbench.poison.files.layout_plan import Group, Plan, existing_problems
 from backbench.poison.poisoning import ImageRef, read_manifest
 from backbench.store.metadata import PoisonRecord
+from backbench.system import files
 from backbench.system.children import WORTH_PROCESSES, in_order, start_processes
-from backbench.system.locks import alone_in
 
 #: Images of each part on the contact sheet.
 _SHOWN: Final = 4
@@ -56,7 +55,7 @@ def write(plan: Plan, processes: int, progress: Progress) -> dict[str, Any]:
         DataError: If an image cannot be read, or another process is writing to the folder.
         StageError: If what is there was made of other images, or a process was killed.
     """
-    with alone_in(plan.layout.home):
+    with files.alone_in(plan.layout.home):
         # Another process may have been there since the plan was made.
         problems = list(existing_problems(plan))
         if problems:
@@ -94,11 +93,10 @@ def _write(plan: Plan, processes: int, progress: Progress) -> dict[str, Any]:
         finally:
             pool.shutdown(cancel_futures=True)
     for part in plan.parts:
-        _replace(layout.lists[part], "".join(_lines(plan, part)).encode())
+        files.write(layout.lists[part], "".join(_lines(plan, part)))
     _write_triggers(plan)
-    sheet = layout.sheet.with_name(f".{layout.sheet.name}.partial")
-    contact_sheet(list(_pairs(plan))).save(sheet, "PNG")
-    sheet.replace(layout.sheet)
+    with files.replacing(layout.sheet) as sheet:
+        contact_sheet(list(_pairs(plan))).save(sheet, "PNG")
     summary = _summary(plan)
     _write_json(layout.summary, summary)
     return summary
@@ -258,13 +256,12 @@ def _summary(plan: Plan) -> dict[str, Any]:
         for kind, file in (("stamped", manifest), ("clean", clean)):
             if file.is_file():
                 with file.open("rb") as lines:
-                    digest = hashlib.file_digest(lines, "sha256")
-                    lines.seek(0)
-                    found[kind] = {
-                        "images": sum(1 for _ in lines),
-                        "manifest": os.path.relpath(file, home),
-                        "manifest_sha256": digest.hexdigest(),
-                    }
+                    count = sum(1 for _ in lines)
+                found[kind] = {
+                    "images": count,
+                    "manifest": os.path.relpath(file, home),
+                    "manifest_sha256": files.sha256(file),
+                }
         if found:
             folder, listed = plan.layout.images[part], plan.layout.lists[part]
             places = {
@@ -283,10 +280,4 @@ def _summary(plan: Plan) -> dict[str, Any]:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    _replace(path, (json.dumps(content, indent=2) + "\n").encode())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    files.write(path, json.dumps(content, indent=2) + "\n")

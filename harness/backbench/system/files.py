@@ -1,0 +1,113 @@
+"""Files: written as a whole, hashed, and locked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock, Timeout
+
+from backbench.errors import DataError
+
+_LOCK: Final = ".backbench.lock"
+
+
+@contextmanager
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Give a path to write a file to; at the end the file takes the place of another.
+
+    A reader sees the old content or the new content, never a part. If the context raises, the
+    old file stays.
+
+    Args:
+        path: The file; its folder is made.
+        durable: Have the system write the new file to the disk before it takes the place.
+
+    Yields:
+        A hidden path in the same folder, of this process alone.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        if durable:
+            make_durable(partial)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write(path: Path, content: str | bytes, *, durable: bool = True) -> None:
+    """Write a file as a whole; see :func:`replacing`.
+
+    Args:
+        path: The file; its folder is made.
+        content: Bytes, or a text to be encoded as UTF-8.
+        durable: Have the system write the file to the disk before it takes its name.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with replacing(path, durable=durable) as partial:
+        partial.write_bytes(data)
+
+
+def make_durable(path: Path) -> None:
+    """Have the system write a file to the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file, 64 hexadecimal digits.
+
+    Args:
+        path: The file; it is read piece by piece.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a Path is slow to make
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def locked(path: Path, busy: Exception) -> Iterator[None]:
+    """Hold a lock file.
+
+    A process that is killed leaves the file behind, and no lock.
+
+    Args:
+        path: The file; its folder is made.
+        busy: Raised if another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise busy from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes that call this function from writing to a folder meanwhile.
+
+    Args:
+        folder: Made if it is not there.
+
+    Raises:
+        DataError: If another process is writing to it.
+    """
+    with locked(folder / _LOCK, DataError(f"{folder}: another process is writing to it")):
+        try:
+            yield
+        finally:
+            (folder / _LOCK).unlink(missing_ok=True)

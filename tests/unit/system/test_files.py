@@ -1,0 +1,85 @@
+"""Files are written as a whole, hashed, and locked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from backbench.errors import DataError
+from backbench.system.files import alone_in, locked, replacing, sha256, write
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from backbench.system.files import locked
+with locked(Path(sys.argv[1]), RuntimeError()):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("content", ["täxt", b"\x00\xff"])
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path, content: str | bytes):
+    path = tmp_path / "deep" / "file"
+    write(path, "old")
+    write(path, content)
+    assert path.read_bytes() == (content.encode() if isinstance(content, str) else content)
+    assert [one.name for one in path.parent.iterdir()] == ["file"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~_umask()
+
+
+def _umask() -> int:
+    before = os.umask(0)
+    os.umask(before)
+    return before
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path):
+    path = tmp_path / "file"
+    write(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write(path, "\ud800")
+    with pytest.raises(FileNotFoundError), replacing(path) as partial:
+        partial.with_name("none").rename(partial)
+    assert path.read_text() == "old"
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_digest_is_that_of_the_bytes(tmp_path: Path):
+    path = tmp_path / "file"
+    path.write_bytes(b"abc" * 100_000)
+    assert sha256(path) == sha256(str(path)) == hashlib.sha256(b"abc" * 100_000).hexdigest()
+    with pytest.raises(FileNotFoundError):
+        sha256(tmp_path / "none")
+
+
+def test_a_lock_ends_with_its_process(tmp_path: Path):
+    path = tmp_path / "deep" / "lock"
+    other = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE)
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(ValueError, match="busy"), locked(path, ValueError("busy")):
+            pass
+    finally:
+        other.kill()
+        other.communicate()
+    with locked(path, ValueError("busy")):
+        pass
+
+
+def test_one_process_at_a_time_in_a_folder(tmp_path: Path):
+    folder = tmp_path / "deep"
+    with (
+        alone_in(folder),
+        pytest.raises(DataError, match="another process is writing to it"),
+        alone_in(folder),
+    ):
+        pass
+    assert [one.name for one in folder.iterdir()] == []
