@@ -20,10 +20,8 @@ from backbench.options.training import (
     BackboneOptions,
     SSLOptions,
     TrainingOptions,
-    ViewOptions,
-    image_side,
 )
-from backbench.plugin import DatasetMetadata, Split
+from backbench.plugin import DatasetMetadata, DefenseInfo, Split, SSLMethodInfo
 from backbench.plugin.registry import Registry
 from backbench.store import provenance
 from backbench.store.records import Record
@@ -85,9 +83,7 @@ class Training:
     @property
     def side(self) -> int:
         """Side in pixels at which images are seen."""
-        views = getattr(self.options, "views", None)
-        wanted = views.size if isinstance(views, ViewOptions) else None
-        return image_side(self.metadata.size, wanted)
+        return self.options.view_side(self.metadata.size)
 
     @property
     def sort(self) -> str:
@@ -220,9 +216,9 @@ def _training(
         backbone = options.backbone
     if backbone is None or not isinstance(options, TrainingOptions):
         return None
-    # A defense that trains calls the share of clean images that it asks for so.
-    images = int(getattr(options, "clean_fraction", 1.0) * metadata.train)
-    return Training(stage, options, backbone, metadata, images, getattr(info, "passes", 1))
+    images = options.training_images(metadata.train)
+    passes = info.passes if isinstance(info, SSLMethodInfo | DefenseInfo) else 1
+    return Training(stage, options, backbone, metadata, images, passes)
 
 
 def _sort(stage: Stage, training: Training | None) -> str:

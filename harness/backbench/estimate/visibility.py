@@ -11,7 +11,7 @@ import numpy as np
 from backbench.benchmark.config import Benchmark, Instance
 from backbench.estimate.cost import USUAL_SIZE
 from backbench.model import NONE
-from backbench.options.training import ViewOptions
+from backbench.options.training import ViewOptions, ViewTrainingOptions
 from backbench.plugin import Attack, Box, DatasetMetadata
 from backbench.seeds import derive
 from backbench.views.visibility import Visibility, covers_all, visibility, warning
@@ -94,15 +94,15 @@ def estimates(benchmark: Benchmark, poisons: int = POISONS) -> Iterator[Estimate
     for dataset, attack, method in dict.fromkeys(names):
         if attack == NONE:
             continue
-        views = getattr(instances["methods"][method].options, "views", None)
+        options = instances["methods"][method].options
         metadata = benchmark.metadata[dataset]
-        if not isinstance(views, ViewOptions):
+        if not isinstance(options, ViewTrainingOptions):
             yield Estimate(dataset, attack, method, None, "the method does not crop its views")
             continue
         key = dataset, attack
         if key not in placed:
             placed[key] = _places(instances["attacks"][attack], metadata, poisons)
-        yield Estimate(dataset, attack, method, *_judged(views, metadata, placed[key]))
+        yield Estimate(dataset, attack, method, *_judged(options.views, metadata, placed[key]))
 
 
 def _places(attack: Instance, metadata: DatasetMetadata, poisons: int) -> list[tuple[Box, ...]]:

@@ -20,12 +20,14 @@ __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "BackboneOptions",
+    "CleanTrainingOptions",
     "EvaluatorOptions",
     "OptimizerOptions",
     "SSLOptions",
     "ScheduleOptions",
     "TrainingOptions",
     "ViewOptions",
+    "ViewTrainingOptions",
     "image_side",
 ]
 
@@ -264,7 +266,19 @@ class TrainingOptions(Options):
 
     def problems(self, data: DatasetMetadata) -> Iterable[str]:
         """Say why these options cannot work on a dataset."""
-        return self.training_problems(data.train)
+        return self.training_problems(self.training_images(data.train))
+
+    def training_images(self, images: int) -> int:
+        """Return how many of a dataset's training images are trained on."""
+        return images
+
+    def view_side(self, size: tuple[int, int] | None) -> int:
+        """Return the side of the views in pixels.
+
+        Args:
+            size: Height and width that all images share; ``None`` where they differ.
+        """
+        return image_side(size, None)
 
     def epoch_images(self, images: int) -> int:
         """Return how many of the images an epoch trains on."""
@@ -295,6 +309,28 @@ class TrainingOptions(Options):
             )
 
 
+class ViewTrainingOptions(TrainingOptions):
+    """Base of the options of a training on random views of the images."""
+
+    views: ViewOptions = Field(ViewOptions(), description="the random views of an image")
+
+    def view_side(self, size: tuple[int, int] | None) -> int:
+        """Return the side of the views in pixels: as the options say, else as the images have."""
+        return image_side(size, self.views.size)
+
+
+class CleanTrainingOptions(TrainingOptions):
+    """Base of the options of a defense that trains on clean images."""
+
+    clean_fraction: float = Field(
+        gt=0, le=1, description="share of the clean training images that are trusted"
+    )
+
+    def training_images(self, images: int) -> int:
+        """Return how many of a dataset's training images are trusted."""
+        return int(self.clean_fraction * images)
+
+
 class SSLOptions(TrainingOptions):
     """Base of the options of an SSL method."""
 
@@ -323,9 +359,7 @@ class SSLOptions(TrainingOptions):
     def problems(self, data: DatasetMetadata) -> Iterable[str]:
         """Say why these options cannot work on a dataset."""
         yield from super().problems(data)
-        views = getattr(self, "views", None)
-        side = image_side(data.size, views.size if isinstance(views, ViewOptions) else None)
-        least = self._least_side()
+        side, least = self.view_side(data.size), self._least_side()
         if side < least:
             yield (
                 f"{self.backbone.name} with these strides needs views of at least {least} "

@@ -35,12 +35,14 @@ from backbench.model import Stage
 from backbench.options.base import DatasetMetadata, ExcludeFromKey, Field, LocalPath, Options, Split
 from backbench.options.training import (
     BackboneOptions,
+    CleanTrainingOptions,
     EvaluatorOptions,
     OptimizerOptions,
     ScheduleOptions,
     SSLOptions,
     TrainingOptions,
     ViewOptions,
+    ViewTrainingOptions,
 )
 from backbench.plugin.classes import (
     Attack,
@@ -93,6 +95,7 @@ __all__ = [
     "Box",
     "Citation",
     "CleanImages",
+    "CleanTrainingOptions",
     "Column",
     "Dataset",
     "DatasetInfo",
@@ -141,6 +144,7 @@ __all__ = [
     "TrainingOptions",
     "TrainingTask",
     "ViewOptions",
+    "ViewTrainingOptions",
     "extract",
     "hookimpl",
     "presets_of",

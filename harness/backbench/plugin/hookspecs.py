@@ -113,10 +113,9 @@ class BackbenchHooks:
 
             # my_plugin/__init__.py
             from backbench.plugin import Citation, Field, SSLMethodInfo, hookimpl
-            from backbench.plugin import SSLOptions, ViewOptions
+            from backbench.plugin import SSLOptions, ViewTrainingOptions
 
-            class SimCLROptions(SSLOptions):
-                views: ViewOptions = Field(ViewOptions(), description="the two views of an image")
+            class SimCLROptions(SSLOptions, ViewTrainingOptions):
                 temperature: float = Field(0.5, gt=0, description="divides the similarities")
 
             @hookimpl

@@ -7,13 +7,12 @@ attack than the expected one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backbench.errors import StageError
-from backbench.options.training import ViewOptions
+from backbench.options.training import TrainingOptions, ViewTrainingOptions
 from backbench.plugin import Attack
 from backbench.poison.poisoning import read_manifest
 from backbench.seeds import derive
@@ -110,14 +109,14 @@ def check_trigger(
     _refuse(task, record, iter(problems))
 
 
-def visibility_flag(task: Task, views: Any) -> Iterator[Flag]:
+def visibility_flag(task: Task, options: TrainingOptions) -> Iterator[Flag]:
     """Yield a flag if the trigger of a poison cannot work under a method's crops.
 
     Args:
         task: The training.
-        views: The method's views; of those that are no :class:`ViewOptions` nothing is known.
+        options: The options of the method; of views of its own making nothing is known.
     """
-    if not isinstance(views, ViewOptions):
+    if not isinstance(options, ViewTrainingOptions):
         return
     folder = task.input("poison")
     marks = list(read_manifest(folder / "train.jsonl"))
@@ -128,7 +127,7 @@ def visibility_flag(task: Task, views: Any) -> Iterator[Flag]:
     boxes = [mark.boxes for mark in marks]
     if covers_all(sizes, boxes):
         return
-    said = warning(visibility(views, sizes, boxes, derive(task.seed, "visibility")))
+    said = warning(visibility(options.views, sizes, boxes, derive(task.seed, "visibility")))
     if said:
         yield Flag("trigger-visibility", said)
 

@@ -50,7 +50,7 @@ def run(task: Task) -> Outcome:
     if isinstance(dataset, FileDataset):
         _check_content(task, dataset)
     (task.folder / INDEX).write_text(json.dumps(index) + "\n", encoding="utf-8")
-    cache = getattr(options, "cache", None)
+    cache = dataset.options.cache if isinstance(dataset, FileDataset) else None
     return Outcome(DatasetRecord(metadata, sizes=sizes, decoded=decoded, cache=cache))
 
 

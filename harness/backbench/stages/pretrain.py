@@ -48,7 +48,7 @@ def run(task: Task) -> Outcome:
         file.writelines(json.dumps(entry) + "\n" for entry in log)
     device = torch.device(task.device)
     flags = [
-        *(visibility_flag(task, getattr(options, "views", None)) if task.has("poison") else ()),
+        *(visibility_flag(task, options) if task.has("poison") else ()),
         *training_flags(log, asked),
     ]
     metadata = EncoderRecord(

@@ -56,16 +56,13 @@ class SSLMethodContract(PluginContract):
         import torch
 
         from backbench.nn import TrainingContext
-        from backbench.options.training import ViewOptions, image_side
         from backbench.training.loop import seeded
         from backbench.views.batches import open_source
 
         options, images, device = self.settings(), sample_images(self.metadata), torch.device("cpu")
-        views = getattr(options, "views", None)
-        size = views.size if isinstance(views, ViewOptions) else None
         context = TrainingContext(
             images=len(images),
-            image_size=image_side(images.pixels.shape[1:3], size),
+            image_size=options.view_side(images.size),
             steps_per_epoch=len(images) // options.batch_size,
             seed=0,
         )

@@ -20,13 +20,7 @@ from backbench.images import ImageSet
 from backbench.nn.encoder import Encoder
 from backbench.nn.method import Progress, SSLMethod, TrainingContext, TrainingTask
 from backbench.nn.ranks import ALONE, Ranks
-from backbench.options.training import (
-    OptimizerOptions,
-    SSLOptions,
-    TrainingOptions,
-    ViewOptions,
-    image_side,
-)
+from backbench.options.training import OptimizerOptions, SSLOptions, TrainingOptions
 from backbench.seeds import derive
 from backbench.training.checkpoint import Checkpoints, Trained
 from backbench.training.device import Arithmetic, arithmetic, autocast, to_device
@@ -80,8 +74,6 @@ def pretrain(
         StageError: If the loss is not a number, the encoder has collapsed to a constant, or there
             are too few images.
     """
-    views = getattr(options, "views", None)
-    wanted = views.size if isinstance(views, ViewOptions) else None
 
     def build(context: TrainingContext) -> SSLMethod:
         return method_class(options, context)
@@ -90,7 +82,7 @@ def pretrain(
         build,
         options,
         images,
-        image_size=image_side(images.size, wanted),
+        image_size=options.view_side(images.size),
         seed=seed,
         device=device,
         progress=progress,

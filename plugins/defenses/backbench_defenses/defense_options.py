@@ -9,15 +9,16 @@ from pydantic import model_validator
 
 from backbench.options.training import (
     BackboneOptions,
+    CleanTrainingOptions,
     OptimizerOptions,
     ScheduleOptions,
-    TrainingOptions,
     ViewOptions,
+    ViewTrainingOptions,
 )
 from backbench.plugin import DatasetMetadata, Field, Options
 
 
-class DistillOptions(TrainingOptions):
+class DistillOptions(CleanTrainingOptions, ViewTrainingOptions):
     """Options of the distillation defense."""
 
     clean_fraction: float = Field(
@@ -46,10 +47,6 @@ class DistillOptions(TrainingOptions):
     )
     momentum: float = Field(0.999, ge=0, le=1, description="of the student's average")
     temperature: float = Field(0.04, gt=0, description="divides the similarities")
-
-    def problems(self, data: DatasetMetadata) -> Iterable[str]:
-        """Say why these options cannot work on a dataset."""
-        yield from self.training_problems(int(self.clean_fraction * data.train))
 
 
 class PatchSearchOptions(Options):

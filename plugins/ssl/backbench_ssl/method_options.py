@@ -12,17 +12,17 @@ from backbench.options.training import (
     ScheduleOptions,
     SSLOptions,
     ViewOptions,
+    ViewTrainingOptions,
 )
 from backbench.plugin import DatasetMetadata, Field
 
 
-class MoCoOptions(SSLOptions):
+class MoCoOptions(SSLOptions, ViewTrainingOptions):
     """Options of MoCo v2."""
 
     optimizer: OptimizerOptions = Field(
         OptimizerOptions(lr=0.06), description="how the weights are updated"
     )
-    views: ViewOptions = Field(ViewOptions(), description="the two views of an image")
     dim: int = Field(128, ge=2, description="width of the embedding")
     hidden: int | None = Field(
         None, ge=1, description="width of the head's hidden layer; the backbone's by default"
@@ -67,7 +67,7 @@ class MoCoOptions(SSLOptions):
             )
 
 
-class BYOLOptions(SSLOptions):
+class BYOLOptions(SSLOptions, ViewTrainingOptions):
     """Options of BYOL."""
 
     batch_size: int = Field(512, ge=2, description="images a step")
@@ -156,7 +156,7 @@ class JigsawOptions(SSLOptions):
                 yield f"cell = {self.cell}: three do not fit an image of {min(data.size)} pixels"
 
 
-class RotNetOptions(SSLOptions):
+class RotNetOptions(SSLOptions, ViewTrainingOptions):
     """Options of RotNet."""
 
     epochs: int = Field(
