@@ -102,7 +102,7 @@ def test_the_full_matrix_is_planned_without_its_images(
     plan = ("reproduce", "saha2022", "--plan", "--profile", "replicated")
     text = bench(*plan).assert_ok().out
     assert "ImageNet-100 not given: counted with 126,689 + 5,000 images" in text
-    assert "triggers not given: made ones of the same numbers" in text
+    assert "triggers not given: built-in triggers of the same numbers" in text
     assert "could not be measured: not here" in text
     found = json.loads(bench(*plan, "--format", "json").assert_ok().out)
     # two methods, each with and without poison; whole batches of 256 and 512 images

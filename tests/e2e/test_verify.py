@@ -235,7 +235,7 @@ def test_a_validation_mark_changed(store: Path, bench: Bench) -> None:
 def test_a_metric_changed(store: Path, bench: Bench, metric: str) -> None:
     key = key_of(store, EVALUATION)
     edit(store, key, lambda record: record["metrics"].update({metric: 0.123}))
-    only(differing(bench, "--store", str(store)), key, metric, "0.123", "its predictions come to")
+    only(differing(bench, "--store", str(store)), key, metric, "0.123", "its predictions give")
 
 
 def test_the_target_changed(store: Path, bench: Bench) -> None:
@@ -289,7 +289,7 @@ def test_a_record_under_another_key(store: Path, bench: Bench) -> None:
     outcome = bench("verify", "--store", str(store))
     assert outcome.code == 1
     assert f"differs: records/{'0' * 32}.json: is the record of {key}" in outcome.out
-    assert f"not checked: artifacts/{key}: no record says what it is" in outcome.out
+    assert f"not checked: artifacts/{key}: no record describes it" in outcome.out
 
 
 def test_no_store(bench: Bench) -> None:

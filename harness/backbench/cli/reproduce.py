@@ -37,7 +37,7 @@ def command(
 
     --plan prints cells, stages, image-steps, bytes on disk, and the hours that it would take on
     this machine: from the store's records, else each method is trained for some seconds. Figures
-    that others have published of the same stand beside ours in the leaderboard.
+    that others have published of the same measurement are shown in the leaderboard.
     """
     only_plan = given.pop("only_plan")
     how = {name: given.pop(name) for name in ("executor", "jobs", "device")}

@@ -42,7 +42,7 @@ def _know_cache(value: Any, local: ValidatorFunctionWrapHandler, info: Validatio
     except ValidationError:
         raise ValueError('should be "auto", "full", "off", or a number of pixels from 16') from None
     if isinstance(known, int) and info.data.get("resize") is not None:
-        raise ValueError("resize makes small squares of all images: leave the number away")
+        raise ValueError("cache takes no number when resize is set: leave one of them out")
     return known
 
 

@@ -101,7 +101,7 @@ class _Mapping:
                     for name, entry in entries.items()
                 }
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StoreError(f"{path}: damaged ({error}); check the store: verify") from error
+            raise StoreError(f"{path}: damaged ({error}); run `backbench verify`") from error
 
     def _mapped(self, entry: Mapping[str, Any]) -> Pixels:
         count = int(np.prod(entry["shape"], dtype=np.int64))
@@ -171,7 +171,7 @@ class _FlatPixels:
         self._offsets = offsets_of(self._sizes)
         self._pixels = self.arrays["pixels"]
         if self._offsets[-1] != len(self._pixels):
-            raise StoreError(f"{path}: damaged (sizes and pixels disagree); check: verify")
+            raise StoreError(f"{path}: damaged (sizes and pixels disagree); run `backbench verify`")
         self._memory, self._start = mapping.memory, mapping.pixels_start
         self._given = 0
 
@@ -239,7 +239,9 @@ class MappedImages(ImageSet):
         self._flat = _FlatPixels(path)
         labels = self._flat.arrays.get("labels", ())
         if not len(labels) == len(self._flat) == len(sources):
-            raise StoreError(f"{path}: has not the images of its index; check the store: verify")
+            raise StoreError(
+                f"{path}: does not contain the images of its index; run `backbench verify`"
+            )
         super().__init__(np.asarray(labels), sources, self._flat.size)
 
     def image(self, index: int) -> Pixels:
@@ -277,7 +279,7 @@ def open_changed_images(path: Path) -> StoredImages:
     arrays = _Mapping(path).arrays
     images = _FlatPixels(path) if "sizes" in arrays else arrays["pixels"]
     if len(images) != len(arrays["indices"]):
-        raise StoreError(f"{path}: has not as many images as indices; check the store: verify")
+        raise StoreError(f"{path}: images and index differ in number; run `backbench verify`")
     return StoredImages(arrays["indices"], images)
 
 

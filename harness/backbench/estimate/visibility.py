@@ -19,7 +19,7 @@ from backbench.views.visibility import Visibility, covers_all, visibility, warni
 #: Poisons that the estimate is made of: a share's standard error is at most .008.
 POISONS: Final = 4000
 
-#: The same, where nobody has asked for the shares: near .01, where there is a warning, it is .003.
+#: The same, if the shares are not shown: near .01, where there is a warning, it is .003.
 QUICK: Final = 1000
 
 NOTE: Final = (
@@ -76,7 +76,7 @@ def warnings(benchmark: Benchmark) -> Iterator[str]:
     """
     try:
         found = [one for one in estimates(benchmark, QUICK) if one.shares is not None and one.why]
-    except Exception:  # noqa: BLE001 - an attack raises what it likes; its stage will tell
+    except Exception:  # noqa: BLE001 - an attack may raise any error; its stage reports it
         return
     yield from (f"{one.where}: {one.why}" for one in found)
 

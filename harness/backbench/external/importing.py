@@ -69,7 +69,7 @@ def inspect(
     if chosen.name == "backbench":
         if arch or stem != AUTO or image_size or normalize:
             raise UsageError(
-                f"{path}: encoder.json says what an encoder of ours is: leave out --arch, --stem, "
+                f"{path}: encoder.json describes an encoder of ours: leave out --arch, --stem, "
                 "--image-size and --normalize"
             )
         options = _own(path)
@@ -141,7 +141,7 @@ def _own(path: Path) -> ImportOptions:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
-            f"{path}: {path.parent / SPEC} should say what encoder this is, and cannot be read "
+            f"{path}: {path.parent / SPEC} should describe this encoder, and cannot be read "
             f"({str(error).splitlines()[0]})"
         ) from error
 
@@ -151,7 +151,7 @@ def _named(layout: Layout, arch: str | None) -> str | None:
     if layout.name != "timm":
         return arch
     if arch is None:
-        raise UsageError("--layout timm: say which model with --arch: different ones share shapes")
+        raise UsageError("--layout timm: name the model with --arch: different models share shapes")
     return arch if arch.startswith("timm/") else f"timm/{arch}"
 
 

@@ -146,8 +146,7 @@ def prepare(benchmark: Benchmark, asked: EncoderRequest) -> Evaluation:
         control = imported(asked.control)
     elif triggers:
         notes.append(
-            "no --control: how much of the trigger's effect an encoder without a backdoor would "
-            "show is not known"
+            "no --control: the effect of the trigger on an encoder without a backdoor is unknown"
         )
     for one in (encoder, control):
         if one is not None:

@@ -255,7 +255,7 @@ class TrainingOptions(Options):
         if self.schedule.name == "step" and late:
             raise ValueError(
                 f"schedule.milestones: epoch {late[0]} is never reached in {self.epochs} epochs: "
-                "set earlier ones, or [] for none"
+                "set earlier milestones, or [] for none"
             )
         if self.schedule.warmup_epochs and self.schedule.warmup_epochs >= self.epochs:
             raise ValueError(
@@ -382,8 +382,8 @@ class SSLOptions(TrainingOptions):
         if self.norm_groups % self.devices:
             yield (
                 f"norm_groups = {self.norm_groups} is not a multiple of devices = {self.devices}: "
-                "batch norm sees a device's images apart; set norm_groups to a multiple of "
-                f"{self.devices}"
+                "batch norm treats each device's images separately; set norm_groups to a "
+                f"multiple of {self.devices}"
             )
 
     def _least_side(self) -> int:

@@ -33,7 +33,7 @@ def selection_split(labels: _Ints, fraction: float, seed: int) -> tuple[_Ints, _
         ValueError: If the fraction is not in (0, 1).
     """
     if not 0 < fraction < 1:
-        raise ValueError(f"the share that is set apart lies in (0, 1), and {fraction:g} does not")
+        raise ValueError(f"the held-out share must be in (0, 1), not {fraction:g}")
     rng = np.random.default_rng(derive(seed, "selection"))
     apart = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):

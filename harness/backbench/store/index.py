@@ -42,7 +42,7 @@ class Names(Sequence[str]):
         head = rb'"' + split.encode() + rb'"\s*:\s*\{\s*"sources"\s*:\s*\['
         opening = re.search(head, self._text)
         if opening is None:
-            raise StoreError(f"{path}: holds no names of {split}; check the store: verify")
+            raise StoreError(f"{path}: holds no names of {split}; run `backbench verify`")
         self._places = np.fromiter(self._found(opening.end()), np.int64)
 
     def _found(self, at: int) -> Iterator[int]:

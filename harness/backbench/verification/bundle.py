@@ -8,7 +8,7 @@
     environment.json        the environments in which stages ran, and how many in each
     records/<key>.json      the records, the folders of the machine left out
     artifacts/<key>/…       indices of datasets, manifests, scores of defenses, predictions,
-                            classes: no images and no weights, whose hashes stand in the records
+                            classes: no images and no weights, whose hashes are in the records
 
 A bundle is read in memory: nothing of it is ever written to a disk or run.
 """

@@ -69,7 +69,7 @@ def _file_differences(bundle: Bundle) -> Iterator[str]:
 def _key_differences(bundle: Bundle) -> Iterator[str]:
     for key, stage in bundle.plan.stages.items():
         if stage.key != key:
-            yield f"stage {key}: what is said of it has the key {stage.key}"
+            yield f"stage {key}: its description has the key {stage.key}"
 
 
 def plan_differences(plan: Plan) -> Iterator[str]:

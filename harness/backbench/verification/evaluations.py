@@ -34,7 +34,7 @@ class Setting:
 
     Args:
         classes: Class names.
-        labels: True classes of the validation images; ``None`` where no index tells.
+        labels: True classes of the validation images; ``None`` if no index has them.
         encoder: Key of the stage that made the encoder.
         poison: Key of the stage that made the trigger; ``None`` without an attack.
         target: Target class, as the poison's record says.
@@ -138,10 +138,10 @@ def differences(record: Record, evidence: Evidence) -> Iterator[str]:
             data=asked.poison or "",
         )
         if evidence.read(record.key, name).decode() != text:
-            yield f"{name}: not what the predictions come to"
+            yield f"{name}: differs from the predictions"
     yield from metric_differences(record.metrics, metrics, "predictions")
     if json.loads(said) != tables:
-        yield "classes.json: not what the predictions come to"
+        yield "classes.json: differs from the predictions"
 
 
 def _images(asked: Setting) -> tuple[str, ...]:
@@ -162,7 +162,7 @@ def metric_differences(
         if name not in said:
             yield f"its record lacks the metric {name}, which is {value!r}"
         elif json.dumps(said[name]) != json.dumps(value):  # not by !=, which NaN is even to itself
-            yield f"its record says {name} = {said[name]!r}, its {source} come to {value!r}"
+            yield f"its record says {name} = {said[name]!r}, its {source} give {value!r}"
     for name in said:
         if name not in found:
             yield f"its record has the metric {name}, which its {source} do not give"

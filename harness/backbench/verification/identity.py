@@ -77,7 +77,7 @@ def description_differences(record: Record, planned: Stage) -> Iterator[str]:
     """
     key = planned.key
     if key != record.key:
-        yield f"what the plan says of it has the key {key}"
+        yield f"its description in the plan has the key {key}"
     use = record.stage.plugin
     whole = replace(record.stage, plugin=use and replace(use, identity=use.options))
     yield from _missing(stage_identity(planned), stage_identity(whole), "")

@@ -1,4 +1,4 @@
-"""Compute again how well a defense's scores tell poisons from clean images."""
+"""Compute again how well a defense's scores separate poisons from clean images."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def verify_store(
         for folder in sorted(store.artifact("").iterdir()):
             if folder.name not in finished:
                 found.unchecked.append(
-                    Finding(f"artifacts/{folder.name}", "no record says what it is")
+                    Finding(f"artifacts/{folder.name}", "no record describes it")
                 )
     return found
 

@@ -85,7 +85,7 @@ class LinearOptions(ClassifierOptions):
         most = max(labels_of_class(one, self.label_fraction) for one in data.train_per_class)
         if isinstance(self.penalty, tuple) and most < 2:
             yield (
-                "penalty: no class has two labelled images, and to choose one is set apart: "
+                "penalty: no class has two labelled images, and a list holds out one of them: "
                 "give one number, or a greater label_fraction"
             )
 
@@ -130,7 +130,7 @@ class FrozenOptions(ClassifierOptions):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.nesterov and not self.momentum:
-            raise ValueError("nesterov: there is no momentum")
+            raise ValueError("nesterov = true requires momentum > 0")
         return self
 
     def learning_rate(self, epoch: int) -> float:

@@ -114,5 +114,5 @@ def test_a_poison_of_a_uniform_set_is_this_process_s_own(tmp_path):
 
 
 def test_an_index_of_other_images_is_refused(tmp_path, flat):
-    with pytest.raises(StoreError, match="has not the images of its index"):
+    with pytest.raises(StoreError, match="does not contain the images of its index"):
         MappedImages(flat, tuple("abc"))  # it has indices, and no labels

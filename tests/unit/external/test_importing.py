@@ -204,7 +204,7 @@ def test_our_own_encoders(tmp_path: Path, whole: bool) -> None:
     with pytest.raises(UsageError, match="leave out --arch"):
         inspect(path, image_size=32)
     (folder / "encoder.json").unlink()
-    with pytest.raises(UsageError, match=r"encoder\.json should say what encoder this is"):
+    with pytest.raises(UsageError, match=r"encoder\.json should describe this encoder"):
         inspect(path)
 
 

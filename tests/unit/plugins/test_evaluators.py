@@ -242,7 +242,7 @@ def test_every_classifier_needs_two_classes(options: ClassifierOptions):
 
 
 def test_nesterov_needs_momentum():
-    with pytest.raises(ValidationError, match="there is no momentum"):
+    with pytest.raises(ValidationError, match="requires momentum > 0"):
         FrozenOptions(nesterov=True, momentum=0)
 
 

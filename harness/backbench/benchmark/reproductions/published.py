@@ -101,7 +101,7 @@ def published(
     if triggers is None:
         numbers = ", ".join(map(str, found.triggers))
         notes.append(
-            f"triggers not given: made ones of the same numbers, {numbers}; the published files "
-            "are used with --triggers DIR"
+            f"triggers not given: built-in triggers of the same numbers, {numbers}; --triggers "
+            "DIR uses the published files"
         )
     return Published(f"{name}, scale {scale}", text, stand_in, tuple(notes))

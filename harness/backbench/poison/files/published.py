@@ -87,7 +87,7 @@ def read_published(text: str, source: str) -> Published:
         values[key] = reader.read(SECTION, key, kind)
     for key in parser[SECTION]:
         if key not in kinds:
-            reader.notes.append(f"{key}: no such key; passed over{suggestion(key, kinds)}")
+            reader.notes.append(f"{key}: no such key; ignored{suggestion(key, kinds)}")
     for key in ("train_location", "val_location"):
         if values[key] is not None and values[key] not in PLACEMENTS:
             hint = suggestion(values[key], PLACEMENTS)
@@ -237,14 +237,14 @@ def _splits(named: tuple[str, ...], reader: _Reader) -> list[str]:
         if one in SPLITS:
             taken.append(one)
         elif one == "val":
-            reader.notes.append("splits: val is passed over, as in the published code")
+            reader.notes.append("splits: val is ignored, as in the published code")
         else:
             hint = suggestion(one, SPLITS)
             reader.problems.append(
                 Problem(f"{SECTION}.splits", f"no split is called {one!r}{hint}")
             )
     if not taken and not reader.problems:
-        reader.problems.append(Problem(f"{SECTION}.splits", "names nothing to do"))
+        reader.problems.append(Problem(f"{SECTION}.splits", "names no split"))
     return taken
 
 

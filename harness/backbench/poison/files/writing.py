@@ -154,7 +154,7 @@ def _check(
         if made and made.encode() != line:
             raise StageError(
                 f"{manifest}: line {count + 1} was made of another image than the dataset has "
-                "now; remove what is there, or choose another folder"
+                "now; remove the folder's content, or choose another folder"
             )
         count, end = count + 1, end + len(line)
         progress(1)

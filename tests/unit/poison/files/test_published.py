@@ -107,7 +107,7 @@ def test_the_splits_may_hold_spaces():
 def test_val_is_passed_over_and_said():
     found = read(splits="val,train")
     assert found.splits == ("train",)
-    assert any("val is passed over" in note for note in found.notes)
+    assert any("val is ignored" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(("text", "value"), [("50%%", "50%"), ("50%", "50%"), ("%(x)s", "%(x)s")])
@@ -143,7 +143,7 @@ def test_what_is_no_such_file():
 
 def test_an_unknown_key_is_passed_over_and_said():
     found = read_published(changed() + "val_alhpa=1\n", "x.cfg")
-    assert found.notes == ("val_alhpa: no such key; passed over: did you mean 'val_alpha'?",)
+    assert found.notes == ("val_alhpa: no such key; ignored: did you mean 'val_alpha'?",)
 
 
 # -- to tables ---------------------------------------------------------------------------------
