@@ -185,7 +185,7 @@ def fill(store: Store, benchmark: Benchmark, plan: Plan) -> None:
             metadata = PoisonRecord(7, known.classes[7], 300, 0.01, 1.0, len(known.classes))
         elif stage.kind is StageKind.PRETRAIN:
             metadata = EncoderRecord(known.train)
-        elif stage.kind is StageKind.EVALUATE:
+        elif stage.kind is StageKind.PREDICT:
             metadata, metrics = _evaluate(folder, plan, stage, labels, known.classes)
         record = Record(
             key=key,

@@ -102,10 +102,10 @@ class World:
         """
         key = self.encoders[encoder].key
         for stage in self.plan.stages.values():
-            if stage.kind != StageKind.EVALUATE or stage.plugin is None:
+            if stage.kind != StageKind.PREDICT or stage.plugin is None:
                 continue
             inputs = [self.plan.stages[one] for one in stage.inputs.values()]
-            before = [one for one in inputs if one.kind == StageKind.FEATURES]
+            before = [one for one in inputs if one.kind in {StageKind.FEATURES, StageKind.FIT}]
             read = {key for one in (stage, *before) for key in one.inputs.values()}
             if key in read and stage.plugin.name == evaluator:
                 return [*before, stage]
@@ -149,7 +149,7 @@ def make_world(folder: Path, *, size: int, train: int, val: int, epochs: int, se
     (folder / "benchmarks.toml").write_text(text, encoding="utf-8")
     world = open_world(folder)
     for stage in world.plan.stages.values():
-        first = stage.kind not in {StageKind.FEATURES, StageKind.EVALUATE}
+        first = stage.kind not in {StageKind.FEATURES, StageKind.FIT, StageKind.PREDICT}
         if first and world.store.record(stage.key) is None:
             world.run(stage)
     _write_images(world)

@@ -11,6 +11,7 @@ from backbench.store.metadata import (
     EncoderRecord,
     EvaluationRecord,
     FeaturesRecord,
+    FitRecord,
     ImportRecord,
     Metadata,
     PoisonRecord,
@@ -30,12 +31,13 @@ METADATA: dict[StageKind, Metadata] = {
     StageKind.SANITIZE: SanitizeRecord(6, 3),
     StageKind.REPAIR: RepairRecord(),
     StageKind.FEATURES: FeaturesRecord(3, "fp32", 4),
-    StageKind.EVALUATE: EvaluationRecord(None, 6),
+    StageKind.FIT: FitRecord(),
+    StageKind.PREDICT: EvaluationRecord(None, 6),
 }
 
 
 def record(
-    key: str = "0" * 32, stage: Stage | StageKind = StageKind.EVALUATE, **more: Any
+    key: str = "0" * 32, stage: Stage | StageKind = StageKind.PREDICT, **more: Any
 ) -> Record:
     """Make a record.
 

@@ -44,7 +44,7 @@ def predicted_store(root: Path, benchmark: Benchmark, predict: Predict, per_clas
         if stage.kind is StageKind.DATASET:
             (known,) = benchmark.metadata.values()
             metadata = DatasetRecord(known)
-        elif stage.kind is StageKind.EVALUATE:
+        elif stage.kind is StageKind.PREDICT:
             clean, triggered = predict(stage, labels)
             shown = {"clean_predictions": clean.astype(np.int32), "labels": labels}
             attacked = "triggered" in stage.inputs

@@ -144,7 +144,7 @@ def _row(found: Rounds, peer: Published, against: str, *, again: bool, bar: floa
         "published", [1 / one for one in seconds], seconds, seconds, [0.0] * len(seconds)
     )
     both = Rounds({"ours": ours, "published": whole}, found.disturbed)
-    evaluated = min(our["stages"]["evaluate"][0] for (our,) in ours.answers)
+    evaluated = min(our["stages"]["predict"][0] for (our,) in ours.answers)
     tables = {their["tables"] for (their,) in steps.answers}
     last = steps.answers[-1][0]["steps"]
     row = compare(

@@ -11,17 +11,10 @@ from typing import Any
 
 import torch
 
-from backbench.stages import classifiers as heads
 from backbench.stages import features
 from backbench.store.metadata import DatasetRecord
 from benchmarks.worker import serve
 from benchmarks.world import World, open_world
-
-
-def forget() -> None:
-    """Forget what an earlier round has left in memory."""
-    features.encoder_at.cache_clear()
-    heads.KEPT_HEADS.clear()
 
 
 def evaluate(world: World, evaluator: str, encoder: int = 0) -> dict[str, Any]:
@@ -35,7 +28,7 @@ def evaluate(world: World, evaluator: str, encoder: int = 0) -> dict[str, Any]:
     Returns:
         The number of evaluations, or of images, and the evaluation's numbers.
     """
-    forget()
+    features.encoder_at.cache_clear()  # which an earlier round has filled
     if evaluator == "features":
         stage = world.evaluation(encoder, "linear")[0]
         world.run(stage)

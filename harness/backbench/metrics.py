@@ -35,8 +35,8 @@ BOUNDS = {
 #: Every metric that :func:`score` gives.
 NAMES = frozenset(BOUNDS)
 
-#: What the name of a head may be, the empty one of a single head apart.
-HEAD_NAME = r"[\w.=+-]+"
+#: What the name of a variant may be; an evaluator with a single result has the empty name.
+VARIANT_NAME = r"[\w.=+-]+"
 
 
 def confusion_matrix(labels: Ints, predictions: Ints, classes: int) -> Ints:
@@ -143,19 +143,19 @@ def score(
     return metrics
 
 
-def at(name: str, head: str) -> str:
-    """Name what belongs to a head: ``asr@k=1``; ``asr`` where the evaluator has one head."""
-    return f"{name}@{head}" if head else name
+def at(name: str, variant: str) -> str:
+    """Name what belongs to a variant: ``asr@k=1``; ``asr`` where the evaluator has only one."""
+    return f"{name}@{variant}" if variant else name
 
 
-def of_head(metrics: Mapping[str, float], head: str) -> dict[str, float]:
-    """Return the metrics of one head, under their plain names.
+def of_variant(metrics: Mapping[str, float], variant: str) -> dict[str, float]:
+    """Return the metrics of one variant, under their plain names.
 
     Args:
         metrics: Metrics by name, ``asr@k=1``.
-        head: ``k=1``; empty where the evaluator has one head.
+        variant: ``k=1``; empty where the evaluator has only one.
     """
-    if not head:
+    if not variant:
         return dict(metrics)
     parts = ((name.partition("@"), value) for name, value in metrics.items())
-    return {plain: value for (plain, _, at_head), value in parts if at_head == head}
+    return {plain: value for (plain, _, of), value in parts if of == variant}

@@ -29,7 +29,8 @@ class StageKind(StrEnum):
     SANITIZE = "sanitize"
     REPAIR = "repair"
     FEATURES = "features"
-    EVALUATE = "evaluate"
+    FIT = "fit"
+    PREDICT = "predict"
 
 
 class Axis(StrEnum):
@@ -114,8 +115,8 @@ class Stage:
         label: For people: ``pretrain moco-v2 on patch-targeted, seed 0``. Not in the key.
         given: Options of the inputs' plugins as this benchmark gives them, by role. Not in the
             key: they are the inputs' own, but for where files lie, and these may have moved since
-            an input was made. Of an evaluation also the ``protocol`` that it follows, which its
-            record shall name, and where a given ``head`` lies.
+            an input was made. Of a prediction also the ``protocol`` that it follows, which its
+            record shall name; of a classifier that was fitted elsewhere, where its file lies.
     """
 
     kind: StageKind
@@ -222,7 +223,7 @@ class Cell:
 
     Args:
         name: Where it stands in the matrix.
-        path: Keys of its stages in an order in which they can run; the last one evaluates.
+        path: Keys of its stages in an order in which they can run; the last one predicts.
         control: Key of the evaluation of the clean encoder under the same trigger; ``None`` for
             a cell without an attack.
     """

@@ -13,22 +13,23 @@ import pytest
 import torch
 from PIL import Image
 from pydantic import ValidationError
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from backbench.benchmark.config import load_benchmark
 from backbench.benchmark.planning import make_plan
 from backbench.data.files import FileImages
 from backbench.images import ArrayImages, ImageSet, Overlay, Subset, Unlabelled
-from backbench.model import Stage, StageKind
+from backbench.model import PluginUse, Stage, StageKind
+from backbench.options.base import DatasetMetadata
 from backbench.plugin import Defense, ImageEvaluator, selection_split
 from backbench.plugin.registry import load_registry
 from backbench.poison.poisoning import read_manifest
 from backbench.seeds import derive
-from backbench.stages import classifiers as heads
-from backbench.stages import evaluate
+from backbench.stages import fit, predict
 from backbench.stages import inputs as data
 from backbench.stages.run import run_stage
 from backbench.stages.task import Task
+from backbench.store.metadata import DatasetRecord
 from backbench.store.store import Store
 from backbench.testing import (
     METADATA,
@@ -36,13 +37,13 @@ from backbench.testing import (
     DefenseContract,
     EvaluatorContract,
     ImageEvaluatorContract,
-    hygiene,
 )
 from backbench.testing.evaluator import encoder
 from backbench_evaluators.evaluator_options import LinearOptions
 from backbench_evaluators.linear import Linear
 from tests.conftest import tiny
 from tests.contract.test_kit import Centroids, Colors, Embedded, Fine, Kept, caught
+from tests.factories import record
 
 # -- what can be reached --------------------------------------------------------------------------
 
@@ -178,7 +179,6 @@ class World:
         """Run a stage once more, as it was or under another key."""
         self.store.forget(stage.key)
         data._decoded.cache_clear()
-        heads.KEPT_HEADS.clear()
         return self.run(stage)
 
     def one(self, kind, reads="dataset"):
@@ -276,6 +276,7 @@ def looking(found, secrets, names, seen, after=lambda: None):
     [
         (StageKind.PRETRAIN, ("__init__", "views", "training_loss")),
         (StageKind.REPAIR, ("__init__", "repair")),
+        (StageKind.FIT, ("__init__", "fit")),
     ],
 )
 def test_who_trains_runs_without_the_validation_split(world, spy, hidden, kind, names):
@@ -341,14 +342,11 @@ def test_an_attack_has_poisoned_before_the_validation_split_is_opened(world, spy
     assert (world.folder(stage) / "train.jsonl").read_bytes() == before
 
 
-def test_an_evaluator_of_images_learns_before_they_are_opened(world, spy, hidden):
-    stage, seen = world.one(StageKind.EVALUATE, "encoder"), []
-    secrets = world.secrets
-    labels = Secrets(labels=[load_file(world.dataset / "val.safetensors")["labels"]])
-    hidden.take()
+def test_an_evaluator_of_images_predicts_without_labels(world, spy):
+    labels, seen = Secrets(labels=[load_file(world.dataset / "val.safetensors")["labels"]]), []
 
     def make(found):
-        class Looking(looking(found, secrets, ("__init__", "fit"), seen, after=hidden.back)):
+        class Looking(found):
             def predict(self, encoder, images):
                 assert not labels.found(self, encoder, images)
                 assert set(images.labels) == {-1}
@@ -359,59 +357,39 @@ def test_an_evaluator_of_images_learns_before_they_are_opened(world, spy, hidden
         return Looking
 
     spy(make)
-    world.again(stage)
-    assert seen == ["__init__", "fit", "predict", "predict"]
+    world.again(world.one(StageKind.PREDICT, "encoder"))
+    assert seen == ["predict", "predict"]
 
 
-def test_an_evaluator_of_features_learns_before_they_are_read(world, spy, monkeypatch):
-    stage = world.one(StageKind.EVALUATE, "triggered")
-    seen, real = [], evaluate.safe_open
-    secrets = world.secrets
-    labels = Secrets(labels=[load_file(world.dataset / "val.safetensors")["labels"]])
-
-    class Recorded:
-        def __init__(self, path, framework):
-            self.path, self.file = path, real(path, framework=framework)
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def get_tensor(self, name):
-            clean = Path(self.path).parent.name == stage.inputs["clean"]
-            seen.append(f"{'clean' if clean else 'triggered'} {name}")
-            with self.file as file:
-                return file.get_tensor(name)
-
-    def make(found):
-        class Looking(looking(found, secrets, ("__init__", "fit"), seen)):
-            def predict(self, features):
-                assert not labels.found(self, features)
-                seen.append("predict")
-                return super().predict(features)
-
-        return Looking
-
-    monkeypatch.setattr(evaluate, "safe_open", Recorded)
-    spy(make)
-    world.again(stage)
-    assert seen == [
-        "__init__",
-        "clean train",
-        "clean train_labels",
-        "fit",
-        "clean val",
-        "predict",
-        "clean val_labels",
-        "triggered val_labels",
-        "triggered val",
-        "predict",
-    ]
+def test_an_evaluator_of_features_is_fitted_on_the_training_split_alone(world):
+    """The features of the validation split are not even there."""
+    stage = world.one(StageKind.FIT, "clean")
+    before = world.store.record(stage.key).files
+    file = world.store.artifact(stage.inputs["clean"]) / "features.safetensors"
+    content = file.read_bytes()
+    tensors = load_file(file)
+    save_file({name: tensors[name] for name in ("train", "train_labels")}, file)
+    assert world.again(stage).files == before
+    file.write_bytes(content)
 
 
-def test_images_on_disk_are_opened_when_the_evaluator_has_learnt(tmp_path, monkeypatch):
+def test_an_evaluator_of_features_predicts_without_labels(world, spy):
+    labels, seen = Secrets(labels=[load_file(world.dataset / "val.safetensors")["labels"]]), []
+    spy(lambda found: looking(found, labels, ("__init__", "predict"), seen))
+    world.again(world.one(StageKind.PREDICT, "triggered"))
+    assert seen == ["__init__", "predict", "predict"]
+
+
+def put(store, key, stage, **more):
+    """Write the record of a stage; return the folder of its artifact."""
+    text = json.dumps(record(key, stage, **more).to_json())
+    (store.root / "records" / f"{key}.json").write_text(text)
+    folder = store.artifact(key)
+    folder.mkdir()
+    return folder
+
+
+def test_images_on_disk_are_opened_when_the_evaluator_is_fitted(tmp_path, monkeypatch):
     """Of sets that are not in memory no attribute leads to the names, which tell the class."""
     root = tmp_path / "images"
     rng = np.random.default_rng(0)
@@ -424,22 +402,21 @@ def test_images_on_disk_are_opened_when_the_evaluator_has_learnt(tmp_path, monke
     store = Store(tmp_path / "store")
     store.prepare()
     options = {"root": str(root)}
-    plugin = {"kind": "dataset", "name": "image-folder", "options": options}
-    metadata = {"classes": ["ant", "bee"], "train": 6, "val": 6, "size": None}
-    metadata["train_per_class"] = [3, 3]
-    found = {"dataset": metadata, "sizes": {"train": None, "val": None}}
-    hygiene._put(store, "d" * 32, stage={"plugin": plugin}, metadata=found)
+    use = PluginUse("dataset", "image-folder", "backbench", 1, options, options)
+    found = DatasetRecord(
+        DatasetMetadata(("ant", "bee"), 6, 6, None, (3, 3)), sizes={"train": None, "val": None}
+    )
+    put(store, "d" * 32, Stage(StageKind.DATASET, use, None), metadata=found)
     from backbench.nn import save_encoder
 
-    save_encoder(hygiene._put(store, "e" * 32), encoder())
+    save_encoder(put(store, "e" * 32, StageKind.PRETRAIN), encoder())
     contents = {path: path.read_bytes() for path in root.glob("val/*/*.png")}
-    for path in contents:
-        path.write_bytes(b"")
     seen = []
 
     class Looks(ImageEvaluator):
         def fit(self, encoder, images):
             assert len(images.labels) == 6
+            assert not any(path.stat().st_size for path in contents)
             seen.append("fit")
             for path, content in contents.items():
                 path.write_bytes(content)
@@ -454,12 +431,17 @@ def test_images_on_disk_are_opened_when_the_evaluator_has_learnt(tmp_path, monke
 
     info = replace(load_registry().find("evaluator", "linear-augmented").info)
     monkeypatch.setattr(Task, "plugin", lambda _: (Looks, None, info))
-    stage = Stage(StageKind.EVALUATE, None, 0, {"dataset": "d" * 32, "encoder": "e" * 32})
-    folder = tmp_path / "out"
-    folder.mkdir()
-    task = Task(stage, store, folder, load_registry(), "cpu", lambda *_: None)
-    evaluate.run(task)
-    assert seen == ["fit", "predict"]
+    inputs = {"dataset": "d" * 32, "encoder": "e" * 32}
+    kept = put(store, "f" * 32, StageKind.FIT)
+    for module, read, folder in (
+        (fit, inputs, kept),
+        (predict, {**inputs, "fit": "f" * 32}, tmp_path),  # which fits again: nothing is stored
+    ):
+        for path in contents:
+            path.write_bytes(b"")
+        stage = Stage(StageKind(module.__name__.rpartition(".")[2]), None, 0, read)
+        module.run(Task(stage, store, folder, load_registry(), "cpu", lambda *_: None))
+    assert seen == ["fit", "fit", "predict"]
 
 
 def test_parts_of_a_set_do_not_hold_the_set():
@@ -514,7 +496,7 @@ class Adapts(Centroids):
         return super().predict(features)
 
 
-class Carries(Centroids):
+class Carries(Kept):
     def fit(self, features, labels, classes):
         super().fit(features, labels, classes)
         self.centers = self.centers + Remembers.noise()
@@ -522,9 +504,6 @@ class Carries(Centroids):
     def predict(self, features):
         Remembers.keep(features)
         return super().predict(features)
-
-    def state(self):
-        return {"centers": self.centers}
 
 
 class CarriesColors(Colors):
@@ -670,12 +649,12 @@ def test_options_of_one_penalty_are_what_they_were():
 
 
 def test_the_record_says_what_was_chosen(world, monkeypatch):
-    stage = world.one(StageKind.EVALUATE, "triggered")
+    stage = world.one(StageKind.FIT, "clean")
     options = LinearOptions(label_fraction=1.0, penalty=(1e-4, 1e-2))
     info = world.registry.find("evaluator", "linear").info
     monkeypatch.setattr(Task, "plugin", lambda _: (Linear, options, info))
-    record = world.run(replace(stage, seed=17))
-    assert record.metadata.selection["penalty"] in options.penalty
-    assert set(record.metadata.selection["accuracy"]) == {"0.0001", "0.01"}
+    selection = world.run(replace(stage, seed=17)).metadata.selection
+    assert selection["penalty"] in options.penalty
+    assert set(selection["accuracy"]) == {"0.0001", "0.01"}
     monkeypatch.undo()
-    assert "selection" not in world.again(stage).metadata
+    assert world.again(stage).metadata.selection == {}

@@ -256,8 +256,8 @@ class TakesAnything(Kept):
         self.centers = state.get("centers")
 
 
-def test_a_wrong_head_is_caught():
-    test = "test_a_kept_head_scores_as_it_did"
+def test_a_wrong_classifier_is_caught():
+    test = "test_a_restored_classifier_scores_as_before"
     assert not caught(EvaluatorContract, Kept, test)
     assert caught(EvaluatorContract, Mixes, test)
     with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):

@@ -87,7 +87,7 @@ def test_the_same_numbers_as_our_own_cell(there: Bench) -> None:
     asked += ["--attack", "targeted", "--control", "clean.pth.tar"]
     outcome = evaluate(there, *asked)
     found = rows(outcome)
-    assert "10 stages executed, 2 were in the store" in outcome.err  # the images, the trigger
+    assert "14 stages executed, 2 were in the store" in outcome.err  # the images, the trigger
     assert found.keys() == own.keys()
     for name, row in found.items():
         assert row["external"] is True
@@ -97,7 +97,7 @@ def test_the_same_numbers_as_our_own_cell(there: Bench) -> None:
             assert row[part] == own[name][part]
 
     again = evaluate(there, *asked)
-    assert "0 stages executed, 12 were in the store" in again.err
+    assert "0 stages executed, 16 were in the store" in again.err
     assert rows(again) == found
 
 
@@ -124,17 +124,17 @@ def test_without_a_control_the_row_says_so(there: Bench) -> None:
     assert "† external: weights that were not trained here" in text
 
 
-def test_a_head_of_a_former_evaluation(there: Bench, finished: Path) -> None:
+def test_a_classifier_that_was_fitted_before(there: Bench, finished: Path) -> None:
     asked = ("--weights", "clean", "--evaluator", "linear")
     fitted = rows(evaluate(there, *asked))
-    head = next(
-        path.parent.parent / "artifacts" / path.stem / "head.safetensors"
+    classifier = next(
+        path.parent.parent / "artifacts" / path.stem / "classifier.safetensors"
         for path in (finished / "store" / "records").glob("*.json")
         if json.loads(path.read_text(encoding="utf-8"))["label"]
-        == "evaluate linear · clean · none · seed 0"
+        == "fit linear · clean · none · seed 0"
     )
-    outcome = evaluate(there, *asked, "--head", str(head))
-    assert "1 stages executed" in outcome.err
+    outcome = evaluate(there, *asked, "--classifier", str(classifier))
+    assert "2 stages executed" in outcome.err
     assert rows(outcome) == fitted
 
 
@@ -189,9 +189,12 @@ def test_an_import_is_the_trained_encoder_byte_for_byte(there: Bench, finished: 
         (["--weights", "clean.pth.tar", "--arch", "resnet34"], "does not fit resnet34"),
         (["--weights", "clean.pth.tar", "--attack", "target"], "did you mean 'targeted'"),
         (["--weights", "clean.pth.tar", "--control", "clean.pth.tar"], "say which with --attack"),
-        (["--weights", "clean.pth.tar", "--head", "x"], "say whose with --evaluator (linear, knn)"),
         (
-            ["--weights", "clean.pth.tar", "--evaluator", "knn", "--head", "x"],
+            ["--weights", "clean.pth.tar", "--classifier", "x"],
+            "name it with --evaluator (linear, knn)",
+        ),
+        (
+            ["--weights", "clean.pth.tar", "--evaluator", "knn", "--classifier", "x"],
             "x: there is no such file",
         ),
         (["--weights", "clean.pth.tar", "--normalize", "1,2"], "three means"),

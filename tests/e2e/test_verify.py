@@ -74,7 +74,8 @@ def key_of(store: Path, start: str) -> str:
     return key
 
 
-EVALUATION = "evaluate linear · rotnet · targeted"
+EVALUATION = "predict linear · rotnet · targeted"
+FIT = "fit linear · rotnet · targeted"
 
 
 def edit(store: Path, key: str, change: Callable[[dict[str, Any]], object]) -> None:
@@ -127,7 +128,7 @@ def test_an_untouched_store_agrees(finished: Path, bench: Bench) -> None:
         ("pretrain rotnet · targeted", "encoder.safetensors"),
         ("features rotnet · targeted · seed 0 · clean", "features.safetensors"),
         (EVALUATION, "predictions.npz"),
-        (EVALUATION, "head.safetensors"),
+        (FIT, "classifier.safetensors"),
         (EVALUATION, "classes.csv"),
     ],
 )
@@ -270,8 +271,8 @@ def test_what_a_record_describes_changed(
 
 def test_missing_and_surplus(store: Path, bench: Bench) -> None:
     key = key_of(store, EVALUATION)
-    (store / "artifacts" / key / "head.safetensors").unlink()
-    only(differing(bench, "--store", str(store)), key, "head.safetensors is missing")
+    (store / "artifacts" / key / "classes.csv").unlink()
+    only(differing(bench, "--store", str(store)), key, "classes.csv is missing")
     other = key_of(store, "pretrain rotnet · none")
     (store / "artifacts" / other / "notes.txt").touch()
     found = differing(bench, "--store", str(store))
@@ -321,7 +322,7 @@ def test_the_same_store_gives_the_same_bundle(finished: Path, bundle: Path, benc
     with zipfile.ZipFile(bundle) as archive:
         names = archive.namelist()
         texts = b"".join(archive.read(name) for name in names if name.endswith(".json"))
-    for word in ("encoder.", "head.", "images", "features.", "train.safetensors"):
+    for word in ("encoder.", "classifier.", "images", "features.", "train.safetensors"):
         assert not any(word in name for name in names)
     assert str(finished).encode() not in texts
     outcome = bench("export", str(finished / "benchmarks.toml"), "--out", str(bundle))

@@ -216,7 +216,7 @@ def test_a_benchmark_with_a_strangers_attack_and_defense_runs(
         if record["stage"]["plugin"]
     }
     assert makers["poison"] == makers["sanitize"] == "backbench-sample"
-    assert makers["pretrain"] == makers["evaluate"] == "backbench"
+    assert makers["pretrain"] == makers["fit"] == makers["predict"] == "backbench"
     dropped = [r["metadata"]["dropped"] for r in records if r["stage"]["kind"] == "sanitize"]
     assert len(dropped) == 2  # the poisoned training set, and the clean one as its control
     assert all(0 < count < 36 for count in dropped)

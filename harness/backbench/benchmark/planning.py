@@ -47,6 +47,10 @@ def fingerprints_of(
     return found
 
 
+#: Roles of what has a trigger.
+_TRIGGERED = frozenset({"triggered", "poison"})
+
+
 def make_plan(benchmark: Benchmark, fingerprints: Mapping[str, str]) -> Plan:
     """Plan a benchmark.
 
@@ -135,22 +139,37 @@ class Planner:
         if cast("EvaluatorInfo", evaluator.registered.info).reads == "features":
             inputs = self._features(name, trained_on, inputs, path)
         trigger = f" · trigger of {name.attack}" if poison else ""
-        path.append(
-            self._add(
-                Stage(
-                    kind=StageKind.EVALUATE,
-                    plugin=self._use("evaluators", name.evaluator),
-                    seed=name.seed,
-                    inputs=inputs,
-                    content=self._protocol.evaluate_content if self._protocol else "",
-                    given={"protocol": self._protocol.stamp(name.evaluator)}
-                    if self._protocol
-                    else {},
-                    label=f"evaluate {name.evaluator} · {_who(name, trained_on)}{trigger}",
-                )
+        fit = self._fit(name, trained_on, inputs)
+        stamp = {"protocol": self._protocol.stamp(name.evaluator)} if self._protocol else {}
+        predictions = self._add(
+            Stage(
+                kind=StageKind.PREDICT,
+                plugin=self._use("evaluators", name.evaluator),
+                seed=name.seed,
+                inputs={**inputs, "fit": fit},
+                given=stamp,
+                label=f"predict {name.evaluator} · {_who(name, trained_on)}{trigger}",
             )
         )
-        return path
+        return [*path, fit, predictions]
+
+    def _fit(self, name: CellName, trained_on: str, inputs: Mapping[str, str]) -> str:
+        """Add the stage that fits a cell's evaluator on clean images; return its key.
+
+        Args:
+            name: The cell.
+            trained_on: The attack on the encoder's training images.
+            inputs: What the evaluator predicts from; nothing with a trigger is fitted on.
+        """
+        return self._add(
+            Stage(
+                kind=StageKind.FIT,
+                plugin=self._use("evaluators", name.evaluator),
+                seed=name.seed,
+                inputs={role: key for role, key in inputs.items() if role not in _TRIGGERED},
+                label=f"fit {name.evaluator} · {_who(name, trained_on)}",
+            )
+        )
 
     def _features(
         self, name: CellName, trained_on: str, inputs: Mapping[str, str], path: list[str]

@@ -7,7 +7,7 @@ the file. A poison and a dataset that the benchmark has run already are shared w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from backbench.benchmark.config import Benchmark
@@ -33,8 +33,8 @@ class Imported:
 
 
 @dataclass(frozen=True, slots=True)
-class GivenHead:
-    """A head of a former evaluation, used instead of fitting one.
+class ImportedClassifier:
+    """A classifier that was fitted before, used instead of fitting another.
 
     Args:
         path: Its file.
@@ -150,7 +150,7 @@ def plan_import(
     encoder: Imported,
     *,
     control: Imported | None = None,
-    head: GivenHead | None = None,
+    classifier: ImportedClassifier | None = None,
 ) -> Plan:
     """Plan the evaluation of an encoder that was trained elsewhere.
 
@@ -161,12 +161,12 @@ def plan_import(
         name: What stands in the column of the method.
         encoder: The encoder.
         control: One that was trained alike on clean data; without it a row has no control.
-        head: Evaluates the encoder in place of a fitted one; the control always gets its own.
+        classifier: Predicts in place of a fitted classifier; the control always has its own.
 
     Returns:
         The plan: a cell for each attack and evaluator.
     """
-    planner = _Planner(benchmark, fingerprints, encoder, control, head)
+    planner = _Planner(benchmark, fingerprints, encoder, control, classifier)
     cells = tuple(
         planner.cell(CellName(choice.dataset, attack, name, NONE, evaluator, choice.seed))
         for attack in choice.attacks
@@ -193,17 +193,14 @@ class _Planner(Planner):
         fingerprints: Mapping[str, str],
         encoder: Imported,
         control: Imported | None,
-        head: GivenHead | None,
+        classifier: ImportedClassifier | None,
     ) -> None:
         super().__init__(benchmark, fingerprints)
-        self._own, self._control, self._head = encoder, control, head
-        self._heading: GivenHead | None = None
+        self._own, self._control, self._classifier = encoder, control, classifier
 
     def cell(self, name: CellName) -> Cell:
         """Add the stages of a cell, and of its control where there is an encoder for it."""
-        self._heading = self._head
         path = self._evaluation(name, trained_on=name.attack)
-        self._heading = None
         control = None
         if name.attack != NONE and self._control is not None:
             control = self._evaluation(name, trained_on=NONE)[-1]
@@ -217,8 +214,8 @@ class _Planner(Planner):
         path: list[str],
     ) -> str:
         """Add the stage that imports an encoder; return its key."""
-        is_control = name.attack != NONE and trained_on == NONE
-        imported = self._control if is_control and self._control is not None else self._own
+        control = self._control if _is_control(name, trained_on) else None
+        imported = control or self._own
         path.append(
             self._add(
                 Stage(
@@ -232,13 +229,22 @@ class _Planner(Planner):
         )
         return path[-1]
 
-    def _add(self, stage: Stage) -> str:
-        """Add a stage; an evaluation with a given head is told of it."""
-        head = self._heading
-        if stage.kind is not StageKind.EVALUATE or head is None:
-            return super()._add(stage)
-        content = " ".join(filter(None, (stage.content, f"head:{head.sha256}")))
-        key = super()._add(replace(stage, content=content))
-        told = self.stages[key]
-        self.stages[key] = replace(told, given={**told.given, "head": {"path": str(head.path)}})
-        return key
+    def _fit(self, name: CellName, trained_on: str, inputs: Mapping[str, str]) -> str:
+        """Add the stage that fits a classifier or imports it; return its key."""
+        classifier = self._classifier
+        if classifier is None or _is_control(name, trained_on):
+            return super()._fit(name, trained_on, inputs)
+        return self._add(
+            Stage(
+                kind=StageKind.FIT,
+                plugin=self._use("evaluators", name.evaluator),
+                seed=None,
+                content=classifier.sha256,
+                given={"classifier": {"path": str(classifier.path)}},
+                label=f"classifier {classifier.path.name}",
+            )
+        )
+
+
+def _is_control(name: CellName, trained_on: str) -> bool:
+    return name.attack != NONE and trained_on == NONE

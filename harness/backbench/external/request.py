@@ -12,8 +12,8 @@ from backbench.errors import UsageError
 from backbench.external.encoder_options import normalization
 from backbench.external.import_plan import (
     Choice,
-    GivenHead,
     Imported,
+    ImportedClassifier,
     check_encoder,
     choose,
     plan_import,
@@ -44,7 +44,7 @@ class EncoderRequest:
         evaluators: Evaluators of the benchmark; by default all that its matrix uses.
         seed: By default the first of the benchmark.
         control: File of an encoder that was trained alike on clean data, in the same layout.
-        head: ``head.safetensors`` of a former evaluation, used instead of fitting a classifier.
+        classifier: ``classifier.safetensors`` of a fit stage, used instead of fitting another.
     """
 
     weights: Path
@@ -59,7 +59,7 @@ class EncoderRequest:
     evaluators: tuple[str, ...] = ()
     seed: int | None = None
     control: Path | None = None
-    head: Path | None = None
+    classifier: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Evaluation:
         name: Name of the row.
         encoder: The encoder.
         control: One that was trained alike on clean data.
-        head: Evaluates the encoder in place of a fitted one.
+        classifier: Predicts in place of a fitted classifier.
         notes: What the user should know, a line each.
     """
 
@@ -81,7 +81,7 @@ class Evaluation:
     name: str
     encoder: Imported
     control: Imported | None = None
-    head: GivenHead | None = None
+    classifier: ImportedClassifier | None = None
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def plan(self, store: Store) -> Plan:
@@ -95,7 +95,7 @@ class Evaluation:
             self.name,
             self.encoder,
             control=self.control,
-            head=self.head,
+            classifier=self.classifier,
         )
 
 
@@ -135,7 +135,7 @@ def prepare(benchmark: Benchmark, asked: EncoderRequest) -> Evaluation:
 
     encoder = imported(asked.weights)
     choice = under_protocol(benchmark, choice, encoder.options, asked.evaluators)
-    head = _head(asked.head, choice)
+    classifier = _classifier(asked.classifier, choice)
     triggers = [name for name in choice.attacks if name != NONE]
     control = None
     if asked.control is not None:
@@ -152,19 +152,19 @@ def prepare(benchmark: Benchmark, asked: EncoderRequest) -> Evaluation:
         if one is not None:
             check_encoder(benchmark, choice, one.options)
     name = asked.name or _row_name(encoder.options.weights)
-    return Evaluation(benchmark, choice, name, encoder, control, head, tuple(notes))
+    return Evaluation(benchmark, choice, name, encoder, control, classifier, tuple(notes))
 
 
-def _head(path: Path | None, choice: Choice) -> GivenHead | None:
+def _classifier(path: Path | None, choice: Choice) -> ImportedClassifier | None:
     if path is None:
         return None
     if len(choice.evaluators) != 1:
         raise UsageError(
-            f"--head: a head is one evaluator's: say whose with --evaluator "
+            f"--classifier: a classifier belongs to one evaluator: name it with --evaluator "
             f"({', '.join(choice.evaluators)})"
         )
     check_safetensors(path)
-    return GivenHead(path.absolute(), content_of(path))
+    return ImportedClassifier(path.absolute(), content_of(path))
 
 
 def _row_name(path: Path) -> str:

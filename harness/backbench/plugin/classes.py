@@ -261,24 +261,31 @@ class Defense:
         raise NotImplementedError(f"{type(self).__name__} does not act on the dataset")
 
 
-#: What a classifier says of M images: scores (M, classes), or one such table by head where it has
-#: several heads. The prediction is the class with the highest score, the first among equals.
+#: Scores of M images, (M, classes), or one such table by variant where an evaluator gives several
+#: results. The prediction is the class with the highest score, the first among equals.
 Scores = NDArray[np.float32] | Mapping[str, NDArray[np.float32]]
 
 
 class _Classifier:
-    """What evaluators of both sorts have: a head that can be kept, and be used again."""
+    """What evaluators of both sorts have in common.
+
+    The harness fits an evaluator in one stage and predicts in others, which may run in other
+    processes. ``fit``, :meth:`state` and :meth:`selection` are called in the first; a new object
+    with the same options and seed gets :meth:`restore` and ``predict`` in the others. Where
+    :meth:`state` is empty, ``fit`` is called again, with the same input, in place of
+    :meth:`restore`.
+    """
 
     def state(self) -> Mapping[str, NDArray[Any]]:
-        """Return what :meth:`fit` has learnt, as named arrays; it is kept as the head's file.
+        """Return the fitted classifier as named arrays, to be stored.
 
         Returns:
-            Nothing, where there is no head to keep.
+            Arrays by name; empty where fitting again is cheaper than storing, as for k-NN.
         """
         return {}
 
     def selection(self) -> Mapping[str, Any]:
-        """Return what :meth:`fit` has chosen, and by what; it stands in the evaluation's record.
+        """Return what ``fit`` has selected, and by what; it stands in the fit stage's record.
 
         Whatever is chosen (a penalty, an epoch) is chosen on a part of the training images:
         :func:`backbench.plugin.selection_split` gives one.
@@ -289,15 +296,15 @@ class _Classifier:
         return {}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take what :meth:`state` gave in place of learning.
+        """Take what :meth:`state` gave, in place of fitting.
 
         Args:
-            state: The arrays of a head's file.
+            state: The arrays of a stored classifier.
 
         Raises:
-            ValueError: If they are not such a head's.
+            ValueError: If they are not such a classifier's.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no head that could be restored")
+        raise NotImplementedError(f"{type(self).__name__} stores no classifier")
 
 
 class Evaluator(_Classifier, ABC):
@@ -354,7 +361,7 @@ class Evaluator(_Classifier, ABC):
             features: (M, D), as the encoder gives them.
 
         Returns:
-            Scores, (M, classes), or those of each head by its name.
+            Scores, (M, classes), or those of each variant by its name.
         """
 
 
@@ -421,11 +428,11 @@ class ImageEvaluator(_Classifier, ABC):
         """Score each class for each image.
 
         Args:
-            encoder: The encoder that :meth:`fit` was given.
+            encoder: The encoder that the classifier was fitted on, in evaluation mode.
             images: M validation images, clean or triggered. Their labels are all -1.
 
         Returns:
-            Scores, (M, classes), or those of each head by its name.
+            Scores, (M, classes), or those of each variant by its name.
         """
 
 

@@ -10,11 +10,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from backbench.errors import PluginError
-from backbench.metrics import of_head
+from backbench.metrics import of_variant
 from backbench.model import NONE, Axis, Plan, PluginUse, Stage, StageKind
 from backbench.plugin.registry import Registry
 from backbench.results.leaderboard import Row
-from backbench.store.metadata import EncoderRecord, EvaluationRecord, RepairRecord
+from backbench.store.metadata import EncoderRecord, EvaluationRecord, FitRecord, RepairRecord
 from backbench.store.records import Record
 from backbench.store.store import Store
 
@@ -40,7 +40,7 @@ def explain(
         file: The benchmark file.
         profile: The profile of it, if one was chosen.
     """
-    evaluator, _, head = row.names["evaluator"].partition(":")
+    evaluator, _, variant = row.names["evaluator"].partition(":")
     names = {**row.names, "evaluator": evaluator}
     cells = [cell for cell in plan.cells if cell.name.row == names]
     yield " · ".join(f"{field} {row.names[field]}" for field in Axis)
@@ -56,10 +56,10 @@ def explain(
     for cell in sorted(cells, key=lambda one: one.name.seed):
         yield ""
         yield f"seed {cell.name.seed}"
-        yield from teller.path(cell.path, head)
+        yield from teller.path(cell.path, variant)
         if cell.control is not None:
             yield "  its control: the same trigger, shown to an encoder trained on clean data"
-            yield from teller.path(plan.ancestors(cell.control), head)
+            yield from teller.path(plan.ancestors(cell.control), variant)
 
 
 def _lines_of(file: Path, names: Mapping[str, str], profile: str | None) -> Iterator[str]:
@@ -110,7 +110,7 @@ class _Teller:
         self._told: set[str] = set()
         self._environments: dict[str, int] = {}
 
-    def path(self, keys: Sequence[str], head: str) -> Iterator[str]:
+    def path(self, keys: Sequence[str], variant: str) -> Iterator[str]:
         """Tell of the stages that lead to an evaluation, which is the last of them."""
         for key in keys:
             stage = self._plan.stages[key]
@@ -119,7 +119,8 @@ class _Teller:
             yield f"  {key}  {stage.label}" + " (see above)" * seen
             if not seen:
                 record = self._store.record(key)
-                for line in (*self._asked(stage), *self._done(record), *self._gave(record, head)):
+                gave = self._gave(record, variant)
+                for line in (*self._asked(stage), *self._done(record), *gave):
                     yield f"      {line}"
 
     def _asked(self, stage: Stage) -> Iterator[str]:
@@ -171,11 +172,12 @@ class _Teller:
             f"{record.wall_s:.1f} s, of the processor {record.cpu_s:.1f} s; at most "
             f"{record.peak_mem_gib:.2f} GiB{_peak_of(made)}; finished {record.finished}"
         )
-        if isinstance(said, EvaluationRecord):
+        if isinstance(said, FitRecord):
             yield from _said("selected on training images", said.selection)
+        if isinstance(said, EvaluationRecord):
             yield from _said("protocol", said.protocol)
 
-    def _gave(self, record: Record | None, head: str) -> Iterator[str]:
+    def _gave(self, record: Record | None, variant: str) -> Iterator[str]:
         if record is None:
             return
         for flag in record.flags:
@@ -183,7 +185,7 @@ class _Teller:
                 yield f"flagged: {flag.name}: {flag.sentence}"
         if not record.metrics:
             return
-        values = sorted(of_head(record.metrics, head).items())
+        values = sorted(of_variant(record.metrics, variant).items())
         yield "gave " + ", ".join(f"{name} = {value:.6g}" for name, value in values)
         for name, said in record.files.items():
             if name.startswith("predictions"):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from backbench.errors import UsageError
-from backbench.metrics import BOUNDS, of_head
+from backbench.metrics import BOUNDS, of_variant
 from backbench.model import NONE, Axis, Cell, Plan, Stage, StageKind
 from backbench.plugin import Column
 from backbench.plugin.registry import suggestion
@@ -59,10 +59,10 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the leaderboard: a cell of the matrix, or one head of it, over its seeds.
+    """One line of the leaderboard: a cell of the matrix, or one variant of it, over its seeds.
 
     Args:
-        names: Instance names, by field; the evaluator of a row that is a head's is ``knn:k=1``.
+        names: Instance names, by field; the evaluator of a variant's row is ``knn:k=1``.
         seeds: Seeds that have a number.
         planned: Number of seeds in the benchmark.
         values: Metrics over seeds, those of ``LIFTS`` among them.
@@ -131,7 +131,7 @@ class Leaderboard:
     folded: str = ""
 
 
-def _unknown(_key: str, _head: str) -> Mapping[str, Outcome]:
+def _unknown(_key: str, _variant: str) -> Mapping[str, Outcome]:
     """Say that nothing is known image by image."""
     return {}
 
@@ -164,7 +164,7 @@ def build(
     imports = {key for key, stage in plan.stages.items() if stage.kind is StageKind.IMPORT}
     extra = tuple(extra)
     bounds = BOUNDS | {one.metric: one.bounds for one in extra if one.bounds is not None}
-    heads = _heads_by_evaluator(groups, record_of)
+    variants = _variants_by_evaluator(groups, record_of)
     rows = tuple(
         _row(
             cells[0].name.row,
@@ -173,13 +173,13 @@ def build(
             one_of,
             failure_of,
             outcomes_of=outcomes_of if one_of is record_of else _unknown,
-            head=head,
+            variant=variant,
             imports=imports,
             bounds=bounds,
         )
         for names, cells in groups.items()
         for one_of in [_records(cells, record_of, older_of)]
-        for head in _heads(cells, one_of) or heads.get(names[-1]) or ("",)
+        for variant in _variants(cells, one_of) or variants.get(names[-1]) or ("",)
     )
     return Leaderboard(plan.benchmark, (*COLUMNS, *extra), rows, plan.protocol)
 
@@ -195,21 +195,21 @@ def _records(
     return older_of
 
 
-def _heads(cells: Sequence[Cell], record_of: Callable[[str], Record | None]) -> tuple[str, ...]:
-    """Return the heads of the cells' evaluator, as the first record has them; none without one."""
+def _variants(cells: Sequence[Cell], record_of: Callable[[str], Record | None]) -> tuple[str, ...]:
+    """Return the variants of the cells' evaluator, as the first record has them."""
     records = filter(None, (record_of(cell.evaluation) for cell in cells))
     first = next(records, None)
-    return (first.of(EvaluationRecord).heads or ("",)) if first is not None else ()
+    return (first.of(EvaluationRecord).variants or ("",)) if first is not None else ()
 
 
-def _heads_by_evaluator(
+def _variants_by_evaluator(
     groups: Mapping[tuple[str, ...], Sequence[Cell]], record_of: Callable[[str], Record | None]
 ) -> dict[str, tuple[str, ...]]:
-    """Return each evaluator's heads, for rows that have not run and will have the same."""
+    """Return each evaluator's variants, for rows that have not run and will have the same."""
     found: dict[str, tuple[str, ...]] = {}
     for names, cells in groups.items():
         if not found.get(names[-1]):
-            found[names[-1]] = _heads(cells, record_of)
+            found[names[-1]] = _variants(cells, record_of)
     return found
 
 
@@ -221,7 +221,7 @@ def _row(
     failure_of: Callable[[str], Mapping[str, Any] | None],
     *,
     outcomes_of: OutcomesOf,
-    head: str,
+    variant: str,
     imports: Collection[str],
     bounds: Mapping[str, Bounds],
 ) -> Row:
@@ -239,14 +239,14 @@ def _row(
         seeds.append(seed)
         flags += record.flags
         outdated = outdated or record.outdated
-        own = of_head(record.metrics, head)
-        values.add(seed, own, outcomes_of(cell.evaluation, head))
+        own = of_variant(record.metrics, variant)
+        values.add(seed, own, outcomes_of(cell.evaluation, variant))
         control = record_of(cell.control) if cell.control else None
         if cell.control and control is not None:
             flags += control.flags
-            found = of_head(control.metrics, head).items()
+            found = of_variant(control.metrics, variant).items()
             beside = {metric: value for metric, value in found if metric in own}
-            controls.add(seed, beside, outcomes_of(cell.control, head))
+            controls.add(seed, beside, outcomes_of(cell.control, variant))
             continue
         uncontrolled += cell.name.attack != NONE
         if cell.control:
@@ -255,7 +255,7 @@ def _row(
     lifts = {metric: paired(samples[metric], beside_them[metric]) for metric in beside_them}
     samples |= {name: lifts[metric] for name, metric in LIFTS.items() if metric in lifts}
     return Row(
-        names={**names, "evaluator": f"{names['evaluator']}:{head}"} if head else names,
+        names={**names, "evaluator": f"{names['evaluator']}:{variant}"} if variant else names,
         seeds=tuple(seeds),
         planned=len(cells),
         values=summarize_all(samples),
@@ -324,7 +324,7 @@ def select(board: Leaderboard, filters: Sequence[str], sort: str | None) -> Lead
     Args:
         board: The leaderboard.
         filters: ``method=byol``, ``attack!=none``, ``asr>0.1``; all must hold. An evaluator
-            without a head, ``evaluator=knn``, means all its heads.
+            without a variant, ``evaluator=knn``, means all its variants.
         sort: A field or a metric; with a leading ``-``, descending. Rows without the metric
             come last. Rows of different protocols stay apart.
 
@@ -374,7 +374,7 @@ def _predicate(board: Leaderboard, text: str) -> Callable[[Row], bool]:
 
 
 def _called(row: Row, field: str) -> set[str]:
-    """Return the names by which a row is found: that of a head, and that of all heads."""
+    """Return the names by which a row is found: that of a variant, and that of all variants."""
     name = row.names[field]
     return {name, name.partition(":")[0]} if field == "evaluator" else {name}
 

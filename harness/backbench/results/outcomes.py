@@ -18,7 +18,7 @@ from backbench.store.predictions import file_of, read_predictions
 from backbench.store.records import Record
 from backbench.store.store import Store
 
-#: Gives the outcomes of an evaluation (its key) for one of its heads, by metric.
+#: Gives the outcomes of an evaluation (its key) for one of its variants, by metric.
 OutcomesOf = Callable[[str, str], Mapping[str, Outcome]]
 
 
@@ -132,12 +132,12 @@ def reader(
         return last
 
     @lru_cache(maxsize=_AT_HAND)
-    def read(key: str, head: str) -> Mapping[str, Outcome]:
+    def read(key: str, variant: str) -> Mapping[str, Outcome]:
         record = record_of(key)
         file = predictions_of(record) if record is not None else None
         if record is None or file is None:
             return {}
-        labels, clean, triggered = read_predictions(file, head)
+        labels, clean, triggered = read_predictions(file, variant)
         target = record.of(EvaluationRecord).target
         return _outcomes(
             images_of(labels, target),

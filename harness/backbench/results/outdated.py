@@ -125,7 +125,7 @@ class Outdatedness:
         """Return the stored evaluations by the identity of their trace."""
         traces, found = _Traces(self._recorded), _Index()
         for key, record in self._records.items():
-            if record is None or record.stage.kind is not StageKind.EVALUATE:
+            if record is None or record.stage.kind is not StageKind.PREDICT:
                 continue
             trace = traces.of(key)
             if trace is not None:

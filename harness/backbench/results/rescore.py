@@ -87,13 +87,13 @@ class Rescorer:
             self._found[key] = record
         return self._found[key]
 
-    def outcomes(self, key: str, head: str) -> Mapping[str, Outcome]:
-        """Return what the metrics of an evaluation's head were on every image.
+    def outcomes(self, key: str, variant: str) -> Mapping[str, Outcome]:
+        """Return what the metrics of an evaluation's variant were on every image.
 
         Those of plugins are functions of all images at once and have no outcomes.
         """
         self.record(key)
-        return self._outcomes.get((key, head), {})
+        return self._outcomes.get((key, variant), {})
 
     def _metrics(self, record: Record) -> Iterator[tuple[str, float]]:
         classes = self._class_names(record)
@@ -105,10 +105,10 @@ class Rescorer:
             target = classes.index(self._how.target)
         denominator = self._how.denominator or made.asr_denominator
         path = self._store.artifact(record.key) / file_of(record)
-        for head in made.heads or ("",):
-            labels, clean, triggered = read_predictions(path, head)
+        for variant in made.variants or ("",):
+            labels, clean, triggered = read_predictions(path, variant)
             found = score(labels, clean, triggered, target, len(classes), denominator=denominator)
-            self._outcomes[record.key, head] = outcomes(
+            self._outcomes[record.key, variant] = outcomes(
                 labels, clean, triggered, target, denominator=denominator
             )
             for metric, function in self._functions:
@@ -123,7 +123,7 @@ class Rescorer:
                     if not np.isfinite(number):
                         raise PluginError(f"{metric} gave {number} ({record.label})")
                     found[metric.info.name] = number
-            yield from ((at(name, head), value) for name, value in found.items())
+            yield from ((at(name, variant), value) for name, value in found.items())
 
     def _class_names(self, record: Record) -> tuple[str, ...]:
         """Return the classes of the dataset that an evaluation is of."""

@@ -29,7 +29,8 @@ _MODULES = {
     "sanitize": "backbench.stages.sanitize",
     "repair": "backbench.stages.repair",
     "features": "backbench.stages.features",
-    "evaluate": "backbench.stages.evaluate",
+    "fit": "backbench.stages.fit",
+    "predict": "backbench.stages.predict",
 }
 
 

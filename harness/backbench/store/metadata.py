@@ -189,16 +189,28 @@ class FeaturesRecord(Metadata):
 
 
 @dataclass(frozen=True, slots=True)
+class FitRecord(Metadata):
+    """How a classifier was made.
+
+    Args:
+        selection: What the evaluator selected on training images.
+        source: Name of the file of an imported classifier; empty where one was fitted.
+    """
+
+    selection: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluationRecord(Metadata):
-    """What an evaluation was about.
+    """What an evaluation's predictions are.
 
     Args:
         target: Target class; ``None`` for an untargeted attack or none.
         images: Number of validation images.
         asr_denominator: Of which images ``asr`` is a share.
         metrics_version: By which rules metrics were counted.
-        heads: Names of the evaluator's classifiers; empty where it has a single one.
-        selection: What the evaluator chose on training images.
+        variants: Names of the evaluator's results; empty where it gives a single one.
         protocol: Id and hash of the protocol card, and the evaluator's name on it; empty without.
     """
 
@@ -206,14 +218,13 @@ class EvaluationRecord(Metadata):
     images: int
     asr_denominator: Denominator = "other-classes"
     metrics_version: int = 1
-    heads: tuple[str, ...] = ()
-    selection: Mapping[str, Any] = field(default_factory=dict)
+    variants: tuple[str, ...] = ()
     protocol: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Read JSON values; see :meth:`Metadata.from_json`."""
-        return cls(**{**values, "heads": tuple(values["heads"])})
+        return cls(**{**values, "variants": tuple(values["variants"])})
 
 
 #: What stages of each kind report.
@@ -225,7 +236,8 @@ KINDS: Mapping[StageKind, type[Metadata]] = {
     StageKind.SANITIZE: SanitizeRecord,
     StageKind.REPAIR: RepairRecord,
     StageKind.FEATURES: FeaturesRecord,
-    StageKind.EVALUATE: EvaluationRecord,
+    StageKind.FIT: FitRecord,
+    StageKind.PREDICT: EvaluationRecord,
 }
 
 

@@ -1,6 +1,6 @@
 """What an evaluation has said of each image, as it is stored: compressed, and read by the part.
 
-A file of NumPy's, ``numpy.load`` reads it: ``labels``, and of each head and each sort of images
+A file of NumPy's, ``numpy.load`` reads it: ``labels``, and of each variant and each sort of images
 ``clean_predictions`` and ``clean_scores``. Stores made before it have the same in a file that is
 not compressed; that one is read too.
 """
@@ -64,12 +64,12 @@ def load_predictions(content: bytes) -> dict[str, NDArray[Any]]:
         raise ValueError(f"its predictions cannot be read: {error}") from error
 
 
-def read_predictions(file: Path | io.BytesIO, head: str) -> tuple[Ints, Ints, Ints | None]:
-    """Read the predictions of one head; the scores beside them are not unpacked.
+def read_predictions(file: Path | io.BytesIO, variant: str) -> tuple[Ints, Ints, Ints | None]:
+    """Read the predictions of one variant; the scores beside them are not unpacked.
 
     Args:
         file: The file, or its content.
-        head: Name of the head; empty where there is only one.
+        variant: Name of the variant; empty where there is only one.
 
     Returns:
         True classes, predictions without trigger and with it, each (N,); ``None`` for the last
@@ -78,7 +78,7 @@ def read_predictions(file: Path | io.BytesIO, head: str) -> tuple[Ints, Ints, In
     Raises:
         StoreError: If the file cannot be read.
     """
-    clean, triggered = (at(f"{name}_predictions", head) for name in ("clean", "triggered"))
+    clean, triggered = (at(f"{name}_predictions", variant) for name in ("clean", "triggered"))
     try:
         with _opened(file) as (names, one):
             asked = ("labels", clean, *((triggered,) if triggered in names else ()))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from backbench.images import ArrayImages, Subset
 from backbench.model import StageKind
 from backbench.plugin import DatasetMetadata, EvaluationContext, Evaluator, ImageEvaluator, Scores
+from backbench.stages.evaluators import CLASSIFIER
 from backbench.testing.base import PluginContract, global_generators_untouched, sample_images
 from backbench.testing.hygiene import Trial, assert_same, assert_same_scores, run_twice
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _CLASSES, _DIMENSIONS, _PER_CLASS = 3, 8, 30
 
-Heads = Mapping[str, NDArray[np.float32]]
+Variants = Mapping[str, NDArray[np.float32]]
 
 
 class _ClassifierContract(PluginContract):
@@ -39,15 +40,15 @@ class _ClassifierContract(PluginContract):
         """Make the evaluator and let it learn what is easy to tell apart."""
 
     @abstractmethod
-    def asked(self, evaluator: Any) -> Heads:
-        """Return the evaluator's scores, by head, of what it has not seen."""
+    def asked(self, evaluator: Any) -> Variants:
+        """Return the evaluator's scores, by variant, of what it has not seen."""
 
     @abstractmethod
     def truth(self) -> NDArray[np.int64]:
         """Return the classes of what it is asked about."""
 
     def test_scores_have_a_column_for_each_class(self) -> None:
-        """Scores are finite, one an image and class, of every head."""
+        """Scores are finite, one an image and class, of every variant."""
         for scores in self.asked(self.fitted()).values():
             assert scores.shape == (len(self.truth()), _CLASSES)
             assert np.isfinite(scores).all()
@@ -70,13 +71,13 @@ class _ClassifierContract(PluginContract):
         """Return what the evaluator's stage is given."""
 
     def test_nothing_is_learnt_from_the_validation_split(self, tmp_path: Path) -> None:
-        """The head, and what it says of an image, are the same whatever else is asked about."""
+        """The classifier, and the scores of an image, do not depend on other validation images."""
         folders = run_twice(tmp_path, self.trial())
-        assert_same(folders, "head.safetensors")
+        assert_same(folders, CLASSIFIER)
         assert_same_scores(folders)
 
-    def test_a_kept_head_scores_as_it_did(self) -> None:
-        """What ``state`` gives, ``restore`` takes, and scores are the same; nothing is no head."""
+    def test_a_restored_classifier_scores_as_before(self) -> None:
+        """``restore`` takes what ``state`` returns, and the scores are the same."""
         evaluator = self.fitted()
         state = {name: np.array(array) for name, array in evaluator.state().items()}
         if not state:
@@ -124,14 +125,14 @@ class EvaluatorContract(_ClassifierContract):
         evaluator.fit(*clouds(0), classes)
         return evaluator
 
-    def asked(self, evaluator: Any) -> Heads:
+    def asked(self, evaluator: Any) -> Variants:
         """Return its scores of other points of the clouds."""
-        return by_head(evaluator.predict(clouds(1)[0]))
+        return by_variant(evaluator.predict(clouds(1)[0]))
 
     def trial(self) -> Trial:
         """Return the clouds as features."""
         return Trial(
-            kind=StageKind.EVALUATE,
+            kind=StageKind.PREDICT,
             plugin=self.plugin(),
             metadata=self.metadata,
             features=lambda split: clouds(int(split == "val")),
@@ -150,14 +151,14 @@ class EvaluatorContract(_ClassifierContract):
         """Clean and triggered images are asked for apart: neither may move the other."""
         features = clouds(1)[0]
         evaluator = self.fitted()
-        parts = [by_head(evaluator.predict(part)) for part in (features[:7], features[7:])]
+        parts = [by_variant(evaluator.predict(part)) for part in (features[:7], features[7:])]
         for name, scores in self.asked(evaluator).items():
             both = np.concatenate([part[name] for part in parts])
             np.testing.assert_allclose(both, scores, rtol=1e-4, atol=1e-5)
 
     def test_a_image_without_features_is_scored(self) -> None:
         """Features of zeros, as a dead encoder gives them, still give finite scores."""
-        scores = by_head(self.fitted().predict(np.zeros((2, _DIMENSIONS), np.float32)))
+        scores = by_variant(self.fitted().predict(np.zeros((2, _DIMENSIONS), np.float32)))
         assert all(np.isfinite(one).all() for one in scores.values())
 
     def test_its_input_is_not_changed(self) -> None:
@@ -200,14 +201,14 @@ class ImageEvaluatorContract(_ClassifierContract):
         upside_down = np.ascontiguousarray(images.pixels[:, ::-1])
         return ArrayImages(upside_down, np.full(len(images), -1), images.sources)
 
-    def asked(self, evaluator: Any) -> Heads:
+    def asked(self, evaluator: Any) -> Variants:
         """Return its scores of these images."""
-        return by_head(evaluator.predict(encoder(), self.shown()))
+        return by_variant(evaluator.predict(encoder(), self.shown()))
 
     def trial(self) -> Trial:
         """Return the images of the contract, and the encoder."""
         return Trial(
-            kind=StageKind.EVALUATE, plugin=self.plugin(), metadata=self.metadata, encoder=encoder()
+            kind=StageKind.PREDICT, plugin=self.plugin(), metadata=self.metadata, encoder=encoder()
         )
 
     def truth(self) -> NDArray[np.int64]:
@@ -215,7 +216,7 @@ class ImageEvaluatorContract(_ClassifierContract):
         return sample_images(self.metadata).labels
 
     def test_colors_are_learnt(self) -> None:
-        """Images of different colors are told apart, by one head at least."""
+        """Images of different colors are told apart, by one variant at least."""
         found = [scores.argmax(axis=1) for scores in self.asked(self.fitted()).values()]
         assert max((one == self.truth()).mean() for one in found) >= 0.9
 
@@ -223,7 +224,7 @@ class ImageEvaluatorContract(_ClassifierContract):
         """Clean and triggered images are asked for apart: neither may move the other."""
         evaluator, images = self.fitted(), self.shown()
         halves = np.split(np.arange(len(images)), [7])
-        parts = [by_head(evaluator.predict(encoder(), Subset(images, half))) for half in halves]
+        parts = [by_variant(evaluator.predict(encoder(), Subset(images, half))) for half in halves]
         for name, scores in self.asked(evaluator).items():
             both = np.concatenate([part[name] for part in parts])
             np.testing.assert_allclose(both, scores, rtol=1e-3, atol=1e-4)
@@ -257,12 +258,12 @@ def encoder() -> Encoder:
     return made.eval()
 
 
-def by_head(scores: Scores) -> Heads:
-    """Return the scores of each head; a single one has an empty name."""
+def by_variant(scores: Scores) -> Variants:
+    """Return the scores of each variant; a single result has an empty name."""
     return scores if isinstance(scores, Mapping) else {"": scores}
 
 
-def _assert_equal(first: Heads, second: Heads) -> None:
+def _assert_equal(first: Variants, second: Variants) -> None:
     assert first.keys() == second.keys()
     for name, scores in first.items():
         np.testing.assert_array_equal(scores, second[name])

@@ -20,7 +20,13 @@ from backbench.model import Stage, StageKind
 from backbench.plugin import DatasetMetadata, PluginInfo
 from backbench.plugin.registry import Registry
 from backbench.stages.task import Task
-from backbench.store.metadata import DatasetRecord, EncoderRecord, FeaturesRecord, Metadata
+from backbench.store.metadata import (
+    DatasetRecord,
+    EncoderRecord,
+    FeaturesRecord,
+    FitRecord,
+    Metadata,
+)
 from backbench.store.predictions import PREDICTIONS, load_predictions
 from backbench.store.records import Record
 from backbench.store.store import Store
@@ -30,14 +36,15 @@ if TYPE_CHECKING:
     from backbench.nn import Encoder
 
 #: Keys of what is in the store.
-DATASET, ENCODER, FEATURES = ("d" * 32, "e" * 32, "f" * 32)
+DATASET, ENCODER, FEATURES, FIT = ("d" * 32, "e" * 32, "f" * 32, "c" * 32)
 
 _MODULES = {
     StageKind.POISON: "poison",
     StageKind.PRETRAIN: "pretrain",
     StageKind.SANITIZE: "sanitize",
     StageKind.REPAIR: "repair",
-    StageKind.EVALUATE: "evaluate",
+    StageKind.FIT: "fit",
+    StageKind.PREDICT: "predict",
 }
 
 #: Gives the features, (N, D), and the labels of a split.
@@ -61,7 +68,7 @@ class Trial:
     """A plugin, and what its stage is given.
 
     Args:
-        kind: Of the stage.
+        kind: Of the stage; of an evaluator the one that predicts, and the fit stage is run first.
         plugin: The plugin's class, its validated options and its record.
         metadata: The dataset.
         encoder: The encoder that the stage reads, if it reads one.
@@ -153,16 +160,24 @@ def _run(root: Path, trial: Trial, which: int) -> Path:
     if trial.features is not None:
         _put_features(store, trial.features, which)
         inputs = {"clean": FEATURES}
-    task = _Task(
-        stage=Stage(kind=trial.kind, plugin=None, seed=0, inputs=inputs),
-        store=store,
-        folder=out,
-        registry=Registry(),
-        device="cpu",
-        progress=lambda *_: None,
-        found=trial.plugin,
-    )
-    importlib.import_module(f"backbench.stages.{_MODULES[trial.kind]}").run(task)
+
+    def run(kind: StageKind, inputs: Mapping[str, str], folder: Path) -> None:
+        task = _Task(
+            stage=Stage(kind=kind, plugin=None, seed=0, inputs=inputs),
+            store=store,
+            folder=folder,
+            registry=Registry(),
+            device="cpu",
+            progress=lambda *_: None,
+            found=trial.plugin,
+        )
+        importlib.import_module(f"backbench.stages.{_MODULES[kind]}").run(task)
+
+    if trial.kind is StageKind.PREDICT:
+        out = _put(store, FIT, StageKind.FIT, FitRecord())  # which the predictions join
+        run(StageKind.FIT, inputs, out)
+        inputs["fit"] = FIT
+    run(trial.kind, inputs, out)
     return out
 
 

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from backbench.errors import UsageError
-from backbench.metrics import HEAD_NAME
+from backbench.metrics import VARIANT_NAME
 from backbench.model import Cell, CellName, Plan, Stage, StageKind
 from backbench.store.predictions import PREDICTIONS, file_of
 from backbench.store.records import Record
@@ -45,8 +45,8 @@ _ARTIFACTS = {
     StageKind.DATASET: r"index\.json",
     StageKind.POISON: r"(train|val)\.jsonl",
     StageKind.SANITIZE: r"scores\.safetensors",
-    StageKind.EVALUATE: (
-        rf"predictions\.(npz|safetensors)|classes\.json|classes(_{HEAD_NAME})?\.csv"
+    StageKind.PREDICT: (
+        rf"predictions\.(npz|safetensors)|classes\.json|classes(_{VARIANT_NAME})?\.csv"
     ),
 }
 

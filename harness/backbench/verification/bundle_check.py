@@ -93,7 +93,7 @@ def plan_differences(plan: Plan) -> Iterator[str]:
 def _cell_differences(plan: Plan, cell: Cell) -> Iterator[str]:
     who, stages = _who(cell), plan.stages
     path = set(plan.ancestors(cell.evaluation))
-    if set(cell.path) != path or stages[cell.evaluation].kind is not StageKind.EVALUATE:
+    if set(cell.path) != path or stages[cell.evaluation].kind is not StageKind.PREDICT:
         yield f"{who}: its path is not that of an evaluation"
     seeds = {stages[key].seed for key in path} - {None, cell.name.seed}
     if seeds:
@@ -182,7 +182,7 @@ def _stage_differences(bundle: Bundle, key: str) -> Iterator[str]:
         yield from manifest_differences(record, bundle)
     elif record.stage.kind is StageKind.SANITIZE:
         yield from score_differences(record, bundle)
-    elif record.stage.kind is StageKind.EVALUATE:
+    elif record.stage.kind is StageKind.PREDICT:
         yield from prediction_differences(record, bundle)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbench.metrics import (
-    HEAD_NAME,
+    VARIANT_NAME,
     Denominator,
     at,
     class_table,
@@ -25,7 +25,7 @@ from backbench.store.predictions import file_of, load_predictions
 from backbench.store.records import Record
 from backbench.verification.evidence import Evidence, index_of, known, metadata_differences
 
-_HEAD = re.compile(f"({HEAD_NAME})?", re.ASCII)
+_VARIANT = re.compile(f"({VARIANT_NAME})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Setting:
         poison: Key of the stage that made the trigger; ``None`` without an attack.
         target: Target class, as the poison's record says.
         denominator: Of which images ``asr`` is a share.
-        heads: Names of the evaluator's heads; one without a name where it has a single one.
+        variants: Names of the evaluator's variants; a single result has an empty name.
     """
 
     classes: Sequence[str]
@@ -48,7 +48,7 @@ class Setting:
     poison: str | None
     target: int | None
     denominator: Denominator
-    heads: tuple[str, ...]
+    variants: tuple[str, ...]
 
 
 def setting(record: Record, evidence: Evidence) -> Setting:
@@ -61,9 +61,9 @@ def setting(record: Record, evidence: Evidence) -> Setting:
             inputs |= known(evidence, key).stage.inputs
     poison = inputs.get("poison")
     dataset = inputs["dataset"]
-    heads = record.of(EvaluationRecord).heads or ("",)
-    if not all(_HEAD.fullmatch(head) for head in heads):
-        raise ValueError(f"heads {heads}")
+    variants = record.of(EvaluationRecord).variants or ("",)
+    if not all(_VARIANT.fullmatch(variant) for variant in variants):
+        raise ValueError(f"variants {variants}")
     try:
         labels = np.asarray(index_of(evidence, dataset)["val"]["labels"], dtype=np.int64)
     except (OSError, KeyError):
@@ -74,10 +74,8 @@ def setting(record: Record, evidence: Evidence) -> Setting:
         encoder=inputs["encoder"],
         poison=poison,
         target=known(evidence, poison).of(PoisonRecord).target if poison else None,
-        denominator="all-images"
-        if "asr:all-images" in record.stage.content.split()
-        else "other-classes",
-        heads=heads,
+        denominator=record.of(EvaluationRecord).asr_denominator,
+        variants=variants,
     )
 
 
@@ -109,9 +107,9 @@ def differences(record: Record, evidence: Evidence) -> Iterator[str]:
         return
     metrics: dict[str, float] = {}
     tables: dict[str, Any] = {}
-    for head in asked.heads:
+    for variant in asked.variants:
         found = {
-            images: tensors[at(f"{images}_predictions", head)].astype(np.int64)
+            images: tensors[at(f"{images}_predictions", variant)].astype(np.int64)
             for images in _images(asked)
         }
         values = score(
@@ -122,14 +120,14 @@ def differences(record: Record, evidence: Evidence) -> Iterator[str]:
             len(asked.classes),
             denominator=asked.denominator,
         )
-        metrics |= {at(name, head): value for name, value in values.items()}
+        metrics |= {at(name, variant): value for name, value in values.items()}
         confusions = {
             images: confusion_matrix(labels, predicted, len(asked.classes))
             for images, predicted in found.items()
         }
         for images, confusion in confusions.items():
-            tables[at(images, head)] = class_table(confusion)
-        name = f"classes_{head}.csv" if head else "classes.csv"
+            tables[at(images, variant)] = class_table(confusion)
+        name = f"classes_{variant}.csv" if variant else "classes.csv"
         text = per_class_csv(
             asked.classes,
             confusions["clean"],
@@ -171,8 +169,8 @@ def metric_differences(
 def _tensor_differences(tensors: Mapping[str, NDArray[Any]], asked: Setting) -> Iterator[str]:
     """Check that predictions are whole, of the right images, and follow from their scores."""
     named = {
-        at(f"{images}_{what}", head)
-        for head in asked.heads
+        at(f"{images}_{what}", variant)
+        for variant in asked.variants
         for images in _images(asked)
         for what in ("scores", "predictions")
     }
@@ -193,10 +191,10 @@ def _tensor_differences(tensors: Mapping[str, NDArray[Any]], asked: Setting) -> 
             yield f"{name} has a class outside [0, {classes})"
             return
     for name in sorted(named):
-        what, mark, head = name.partition("@")
+        what, mark, variant = name.partition("@")
         if not what.endswith("_predictions"):
             continue
-        scores = tensors[what.replace("_predictions", "_scores") + mark + head]
+        scores = tensors[what.replace("_predictions", "_scores") + mark + variant]
         chosen = np.take_along_axis(scores, tensors[name].astype(np.int64)[:, None], axis=1)[:, 0]
         # Rounding to half precision keeps the order: what was the highest is among the highest.
         wrong = np.flatnonzero(chosen != scores.max(axis=1))

@@ -140,7 +140,7 @@ class _Check:
 
     def _content(self, record: Record) -> Iterator[str]:
         kind = record.stage.kind
-        if kind is StageKind.EVALUATE:
+        if kind is StageKind.PREDICT:
             yield from predictions.differences(record, self._evidence)
         elif kind is StageKind.SANITIZE:
             yield from scores.differences(record, self._evidence)

@@ -113,7 +113,9 @@ def fitting(inputs: int, features: int) -> None:
         StageError: If it is not.
     """
     if inputs != features:
-        raise StageError(f"the head reads {inputs} features, and the encoder gives {features}")
+        raise StageError(
+            f"the classifier reads {inputs} features, and the encoder gives {features}"
+        )
 
 
 def packed(weights: Floats) -> dict[str, Floats]:

@@ -142,7 +142,7 @@ class LayerProbe(ImageEvaluator):
         names = encoder.backbone.stages
         if set(names) != self._heads.keys():
             raise StageError(
-                f"the heads are of the stages {', '.join(self._heads)}, and the encoder has "
+                f"the classifiers are of the stages {', '.join(self._heads)}, and the encoder has "
                 f"{', '.join(names)}"
             )
         scores = {

@@ -125,7 +125,7 @@ def test_what_it_is_compared_with(against: str, other: str) -> None:
     assert (finding.against, finding.verdict) == (pytest.approx(0.15), "holds")
 
 
-def test_a_number_and_a_head() -> None:
+def test_a_number_and_a_variant() -> None:
     numbers = metrics({"targeted-none": [0.5, 0.51]}, "asr@k=1")
     judged = judge(claim(against=0.9, metric="asr@k=1"), cells(2), numbers.get)
     assert judged.verdict is Verdict.FAILS

@@ -38,7 +38,8 @@ def test_stages_are_shared(tmp_path: Path, registry: Registry) -> None:
     assert count(plan, StageKind.REPAIR) == 4
     # 8 encoders: clean features each; triggered features each, the clean ones' as controls
     assert count(plan, StageKind.FEATURES) == 16
-    assert count(plan, StageKind.EVALUATE) == 16 + 8  # the cells and the controls
+    assert count(plan, StageKind.FIT) == 16  # 2 evaluators × 8 encoders, shared by all triggers
+    assert count(plan, StageKind.PREDICT) == 16 + 8  # the cells and the controls
 
 
 def test_every_stage_stands_after_its_inputs(tmp_path: Path, registry: Registry) -> None:
@@ -75,8 +76,11 @@ def test_an_evaluator_of_images_reads_no_features(tmp_path: Path, registry: Regi
     for cell in plan.cells:
         own = plan.stages[cell.evaluation]
         attacked = cell.name.attack != "none"
-        assert set(own.inputs) == {"encoder", "dataset"} | ({"poison"} if attacked else set())
+        assert set(own.inputs) == {"encoder", "dataset", "fit"} | (
+            {"poison"} if attacked else set()
+        )
         assert set(own.inputs.values()) <= set(cell.path)
+        assert set(plan.stages[own.inputs["fit"]].inputs) == {"encoder", "dataset"}
         if not attacked:
             continue
         assert cell.control is not None

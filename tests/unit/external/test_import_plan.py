@@ -16,7 +16,13 @@ from backbench.benchmark.protocols import Protocol
 from backbench.errors import UsageError
 from backbench.execution.worker import decode_order, encode_order
 from backbench.external.encoder_options import NORMALIZATIONS, ImportOptions, normalization
-from backbench.external.import_plan import GivenHead, Imported, check_encoder, choose, plan_import
+from backbench.external.import_plan import (
+    Imported,
+    ImportedClassifier,
+    check_encoder,
+    choose,
+    plan_import,
+)
 from backbench.external.protocol import under_protocol
 from backbench.model import Plan, Stage, StageKind
 from backbench.options.training import BackboneOptions
@@ -64,7 +70,7 @@ def kinds(plan: Plan) -> dict[str, int]:
 
 def test_a_clean_evaluation(benchmark: Benchmark) -> None:
     plan = plan_of(benchmark)
-    assert kinds(plan) == {"dataset": 1, "import": 1, "features": 1, "evaluate": 2}
+    assert kinds(plan) == {"dataset": 1, "import": 1, "features": 1, "fit": 2, "predict": 2}
     assert [(cell.name.attack, cell.name.method, cell.control) for cell in plan.cells] == [
         ("none", "theirs", None),
         ("none", "theirs", None),
@@ -79,7 +85,8 @@ def test_with_a_trigger_and_without_a_control(benchmark: Benchmark) -> None:
         "poison": 1,
         "import": 1,
         "features": 2,
-        "evaluate": 2,
+        "fit": 2,
+        "predict": 2,
     }
     assert all(cell.control is None for cell in plan.cells)
 
@@ -137,9 +144,9 @@ def test_an_import_reaches_a_worker_whole(benchmark: Benchmark) -> None:
         assert sent.key == stage.key
 
 
-def test_a_given_head_is_the_encoders_only(benchmark: Benchmark) -> None:
+def test_an_imported_classifier_is_the_encoders_only(benchmark: Benchmark) -> None:
     choice = choose(benchmark, attacks=["targeted"], evaluators=["linear"])
-    without, with_head = (
+    fitted, imported = (
         plan_import(
             benchmark,
             FINGERPRINTS,
@@ -147,17 +154,16 @@ def test_a_given_head_is_the_encoders_only(benchmark: Benchmark) -> None:
             "theirs",
             an_import(),
             control=an_import("clean.pth", "bb"),
-            head=head,
+            classifier=classifier,
         )
-        for head in (None, GivenHead(Path("/there/head.safetensors"), "cc"))
+        for classifier in (None, ImportedClassifier(Path("/there/classifier.safetensors"), "cc"))
     )
-    (before,), (after,) = without.cells, with_head.cells
+    (before,), (after,) = fitted.cells, imported.cells
     assert after.control == before.control
     assert after.evaluation != before.evaluation
-    stage = with_head.stages[after.evaluation]
-    assert stage.content == "head:cc"
-    assert stage.given["head"] == {"path": "/there/head.safetensors"}
-    assert with_head.stages[str(after.control)].content == ""
+    stage = imported.stages[imported.stages[after.evaluation].inputs["fit"]]
+    assert (stage.kind, stage.content, stage.inputs) == (StageKind.FIT, "cc", {})
+    assert stage.given == {"classifier": {"path": "/there/classifier.safetensors"}}
 
 
 def test_choices_are_checked(benchmark: Benchmark) -> None:

@@ -12,7 +12,7 @@ from backbench.metrics import (
     attack_success_rate,
     confusion_matrix,
     false_positives,
-    of_head,
+    of_variant,
     score,
     true_positives,
 )
@@ -100,10 +100,10 @@ def test_counts_and_rates_as_scikit_learn(seed: int) -> None:
         assert attack_success_rate(ours, target, "all-images") == pytest.approx(everywhere)
 
 
-def test_names_of_heads() -> None:
+def test_names_of_variants() -> None:
     assert at("asr", "") == "asr"
     assert at("accuracy/clean", "k=1") == "accuracy/clean@k=1"
     metrics = {"asr@k=1": 0.1, "asr@k=10": 0.2, "accuracy/clean@k=1": 0.3}
-    assert of_head(metrics, "k=1") == {"asr": 0.1, "accuracy/clean": 0.3}
-    assert of_head(metrics, "k=10") == {"asr": 0.2}
-    assert of_head({"asr": 0.5}, "") == {"asr": 0.5}
+    assert of_variant(metrics, "k=1") == {"asr": 0.1, "accuracy/clean": 0.3}
+    assert of_variant(metrics, "k=10") == {"asr": 0.2}
+    assert of_variant({"asr": 0.5}, "") == {"asr": 0.5}

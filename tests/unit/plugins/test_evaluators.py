@@ -279,7 +279,9 @@ def test_a_head_says_what_is_wrong_with_it(clusters: tuple[np.ndarray, ...]):
         other.restore({**state, "mean": state["mean"][:4]})
     other.restore(state)
     assert np.array_equal(other.predict(clusters[2]), linear.predict(clusters[2]))
-    with pytest.raises(StageError, match="the head reads 16 features, and the encoder gives 4"):
+    with pytest.raises(
+        StageError, match="the classifier reads 16 features, and the encoder gives 4"
+    ):
         other.predict(clusters[2][:, :4])
 
 

@@ -26,7 +26,7 @@ def plan_and_records() -> tuple[Plan, dict[str, Record]]:
         first = Stage(StageKind.PRETRAIN, use, seed)
         sanitize = Stage(StageKind.SANITIZE, use, seed, {"encoder": first.key})
         again = Stage(StageKind.PRETRAIN, use, seed, {"sanitize": sanitize.key})
-        last = Stage(StageKind.EVALUATE, use, seed, {"clean": again.key})
+        last = Stage(StageKind.PREDICT, use, seed, {"clean": again.key})
         path = (first, sanitize, again, last)
         stages |= {stage.key: stage for stage in path}
         for evaluator in ("knn", "linear"):

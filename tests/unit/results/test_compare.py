@@ -145,7 +145,7 @@ def test_sides_that_are_none(two: Leaderboard, left: str, right: str, sentence: 
         sides(two, left, right)
 
 
-def test_a_side_with_two_heads_is_ambiguous(two: Leaderboard) -> None:
+def test_a_side_with_two_variants_is_ambiguous(two: Leaderboard) -> None:
     more = replace(two.rows[1], names={**two.rows[1].names, "evaluator": "knn:k=5"})
     both = replace(two, rows=(*two.rows, more))
     with pytest.raises(UsageError, match="knn:k=1 and knn:k=5 are on one side"):

@@ -86,10 +86,10 @@ def test_a_leaderboard_reads_each_file_once(
     where, made = plan
     records = counted(monkeypatch, store, "_parsed", lambda path, _text: Path(path).stem)
     predictions = counted(
-        monkeypatch, outcomes, "read_predictions", lambda path, head: (path.parent.name, head)
+        monkeypatch, outcomes, "read_predictions", lambda path, variant: (path.parent.name, variant)
     )
     board = board_of(registry, made, where)
-    evaluations = {key for key, one in made.stages.items() if one.kind is StageKind.EVALUATE}
+    evaluations = {key for key, one in made.stages.items() if one.kind is StageKind.PREDICT}
     assert all(row.values for row in board.rows)
     assert set(records) == evaluations
     assert set(records.values()) == {1}

@@ -75,14 +75,14 @@ def test_rows_hold_seeds_controls_and_paired_lifts(board: Leaderboard) -> None:
     assert row.lifts["target_fp/triggered"].values == (290, 370)
 
 
-def of_heads(key: str, values: Mapping[str, float]) -> Record:
-    metrics = {f"asr@{head}": value for head, value in values.items()}
-    return replace(record(key, metrics), metadata=EvaluationRecord(1, 6, heads=tuple(values)))
+def of_variants(key: str, values: Mapping[str, float]) -> Record:
+    metrics = {f"asr@{variant}": value for variant, value in values.items()}
+    return replace(record(key, metrics), metadata=EvaluationRecord(1, 6, variants=tuple(values)))
 
 
 @pytest.fixture
-def heads() -> Leaderboard:
-    """One cell of a k-NN with two heads and one of a linear classifier; a seed is missing."""
+def variants() -> Leaderboard:
+    """One cell of a k-NN with two variants and one of a linear classifier; a seed is missing."""
     cells = [
         replace(one, name=replace(one.name, evaluator=evaluator), path=(f"{evaluator}-{seed}",))
         for evaluator in ("knn", "linear")
@@ -90,17 +90,17 @@ def heads() -> Leaderboard:
         for one in [cell("moco-v2", "patch", seed, f"control-{evaluator}-{seed}")]
     ]
     records = {
-        "knn-0": of_heads("a", {"k=1": 0.5, "k=50": 0.75}),
-        "control-knn-0": of_heads("b", {"k=1": 0.25, "k=50": 0.125}),
+        "knn-0": of_variants("a", {"k=1": 0.5, "k=50": 0.75}),
+        "control-knn-0": of_variants("b", {"k=1": 0.25, "k=50": 0.125}),
         "linear-0": record("c", {"asr": 0.9}),
         "linear-1": record("d", {"asr": 0.7}),
     }
     return build(Plan("b", {}, tuple(cells)), records.get, {}.get)
 
 
-def test_every_head_has_a_row(heads: Leaderboard) -> None:
-    assert [row.names["evaluator"] for row in heads.rows] == ["knn:k=1", "knn:k=50", "linear"]
-    first, second, _ = heads.rows
+def test_every_variant_has_a_row(variants: Leaderboard) -> None:
+    assert [row.names["evaluator"] for row in variants.rows] == ["knn:k=1", "knn:k=50", "linear"]
+    first, second, _ = variants.rows
     assert (first.seeds, first.planned) == ((0,), 2)
     assert first.values["asr"].mean == 0.5
     assert second.values["asr"].mean == 0.75
@@ -118,7 +118,7 @@ def test_a_cell_that_has_not_run_has_one_row() -> None:
     assert row.seeds == ()
 
 
-def test_a_row_that_has_not_run_has_the_heads_of_the_others() -> None:
+def test_a_row_that_has_not_run_has_the_variants_of_the_others() -> None:
     """While a run goes on it stands in their tables, not in one of its own."""
     done, waiting, other = (
         replace(one, name=replace(one.name, evaluator=evaluator))
@@ -128,7 +128,7 @@ def test_a_row_that_has_not_run_has_the_heads_of_the_others() -> None:
             (cell("rotnet", "none", 0), "linear"),
         )
     )
-    records = {"moco-v2-none-0": of_heads("a", {"k=1": 0.5, "k=50": 0.75})}
+    records = {"moco-v2-none-0": of_variants("a", {"k=1": 0.5, "k=50": 0.75})}
     for cells in ((done, waiting, other), (waiting, done, other)):
         rows = build(Plan("b", {}, cells), records.get, {}.get).rows
         found = sorted((row.names["method"], row.names["evaluator"]) for row in rows)
@@ -141,9 +141,9 @@ def test_a_row_that_has_not_run_has_the_heads_of_the_others() -> None:
         ]
 
 
-def test_heads_are_found_by_their_own_name_and_by_the_evaluators(heads: Leaderboard) -> None:
+def test_variants_are_found_by_their_own_name_and_by_the_evaluators(variants: Leaderboard) -> None:
     def found(*filters: str, sort: str | None = None) -> list[str]:
-        return [row.names["evaluator"] for row in select(heads, filters, sort).rows]
+        return [row.names["evaluator"] for row in select(variants, filters, sort).rows]
 
     assert found("evaluator=knn") == ["knn:k=1", "knn:k=50"]
     assert found("evaluator=knn:k=1") == ["knn:k=1"]
@@ -168,7 +168,7 @@ def test_a_missing_seed_and_its_reason_are_seen(board: Leaderboard) -> None:
 
 def test_a_failed_control_is_told() -> None:
     stages = {
-        "e": Stage(StageKind.EVALUATE, None, 0, inputs={"clean": "p"}),
+        "e": Stage(StageKind.PREDICT, None, 0, inputs={"clean": "p"}),
         "p": Stage(StageKind.PRETRAIN, None, 0),
     }
     cells = (cell("moco-v2", "patch", 0, "e"),)

@@ -53,7 +53,7 @@ def attacked(plan: Plan) -> str:
     return next(
         key
         for key, stage in plan.stages.items()
-        if stage.kind is StageKind.EVALUATE and "triggered" in stage.inputs
+        if stage.kind is StageKind.PREDICT and "triggered" in stage.inputs
     )
 
 
@@ -85,7 +85,7 @@ def key_of(plan: Plan) -> tuple[str, str]:
 def test_as_recorded_is_what_was_recorded(plan: Plan, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     rescorer = Rescorer(store, Rescoring())
-    evaluations = [k for k, one in plan.stages.items() if one.kind is StageKind.EVALUATE]
+    evaluations = [k for k, one in plan.stages.items() if one.kind is StageKind.PREDICT]
     assert len(evaluations) > 10
     for key in evaluations:
         before = store.record(key)
@@ -160,20 +160,20 @@ def test_torch_is_not_imported(plan: Plan, tmp_path: Path) -> None:
     assert "Flips" in done.stdout
 
 
-def test_heads_are_rescored_one_by_one(plan: Plan, tmp_path: Path) -> None:
+def test_variants_are_rescored_one_by_one(plan: Plan, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     key = attacked(plan)
     path = store.artifact(key) / "predictions.npz"
     shown = stored(path.parent)
-    heads = {"labels": shown["labels"]}
-    for head, swap in (("k=1", False), ("k=50", True)):
+    variants = {"labels": shown["labels"]}
+    for variant, swap in (("k=1", False), ("k=50", True)):
         for name in ("clean", "triggered"):
             found = shown[f"{name}_predictions"]
-            heads[f"{name}_predictions@{head}"] = CLASSES - 1 - found if swap else found
-    write_predictions(path, heads)
+            variants[f"{name}_predictions@{variant}"] = CLASSES - 1 - found if swap else found
+    write_predictions(path, variants)
     record_file = tmp_path / "store" / "records" / f"{key}.json"
     record = json.loads(record_file.read_text(encoding="utf-8"))
-    record["metadata"]["heads"] = ["k=1", "k=50"]
+    record["metadata"]["variants"] = ["k=1", "k=50"]
     record_file.write_text(json.dumps(record), encoding="utf-8")
     found = Rescorer(store, Rescoring("all-images")).record(key)
     assert found is not None

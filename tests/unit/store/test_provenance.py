@@ -70,7 +70,7 @@ def test_every_record_says_it_all(made: tuple[Plan, Store]) -> None:
     plan, _ = made
     (fingerprint,) = {s.content for s in plan.stages.values() if s.kind is StageKind.DATASET}
     found = records(made)
-    assert {one.stage.kind for one in found} >= {"dataset", "poison", "repair", "evaluate"}
+    assert {one.stage.kind for one in found} >= {"dataset", "poison", "repair", "fit", "predict"}
     for one in found:
         said = one.provenance
         assert set(said) == ALWAYS

@@ -21,7 +21,7 @@ KEY = "0123456789abcdef" * 2
 
 
 def record(key=KEY, count=1):
-    metadata = EvaluationRecord(1, count, heads=("k=1",))
+    metadata = EvaluationRecord(1, count, variants=("k=1",))
     return factories.record(
         key, metadata=metadata, metrics={"asr": 0.25}, wall_s=1.5, flags=(Raised("s", "a", "b"),)
     )

@@ -1,4 +1,4 @@
-"""Hand-made evaluations: heads, the other denominator, what a forger may try."""
+"""Hand-made evaluations: variants, the other denominator, what a forger may try."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backbench.metrics import confusion_matrix
+from backbench.metrics import Denominator, confusion_matrix
 from backbench.model import Stage, StageKind
 from backbench.results.published_csv import per_class_csv
 from backbench.store.metadata import EvaluationRecord
@@ -26,17 +26,20 @@ CLEAN = np.array([0, 0, 1, 1, 2, 0])
 TRIGGERED = np.array([1, 0, 1, 1, 1, 2])
 
 
-FEATURES, EVALUATE = StageKind.FEATURES, StageKind.EVALUATE
+FEATURES, PREDICT = StageKind.FEATURES, StageKind.PREDICT
 
 
 class Made:
     """Evidence that is made by hand."""
 
-    def __init__(self, content: str, heads: list[str], metrics: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        variants: list[str],
+        metrics: Mapping[str, float],
+        denominator: Denominator = "other-classes",
+    ) -> None:
         inputs = {"encoder": "enc", "dataset": "data", "poison": "poison"}
-        metadata = EvaluationRecord(
-            1, 6, asr_denominator="all-images" if content else "other-classes", heads=tuple(heads)
-        )
+        metadata = EvaluationRecord(1, 6, asr_denominator=denominator, variants=tuple(variants))
         clean = Stage(FEATURES, None, None, {"encoder": "enc", "dataset": "data"})
         self.records = {
             "data": record("data", StageKind.DATASET),
@@ -45,7 +48,7 @@ class Made:
             "triggered": record("triggered", Stage(FEATURES, None, None, inputs)),
             "e": record(
                 "e",
-                Stage(EVALUATE, None, 0, {"clean": "clean", "triggered": "triggered"}, content),
+                Stage(PREDICT, None, 0, {"clean": "clean", "triggered": "triggered"}),
                 metadata=metadata,
                 metrics=metrics,
             ),
@@ -53,8 +56,8 @@ class Made:
         self.tensors: dict[str, Any] = {"labels": LABELS}
         tables = {}
         self.files = {}
-        for head in heads or [""]:
-            end = f"@{head}" if head else ""
+        for variant in variants or [""]:
+            end = f"@{variant}" if variant else ""
             for name, found in (("clean", CLEAN), ("triggered", TRIGGERED)):
                 self.tensors[f"{name}_predictions{end}"] = found.astype(np.int32)
                 self.tensors[f"{name}_scores{end}"] = np.eye(3, dtype=np.float16)[found]
@@ -65,7 +68,7 @@ class Made:
                     "tp": matrix.diagonal().tolist(),
                     "fp": wrong.tolist(),
                 }
-            self.files[f"classes_{head}.csv" if head else "classes.csv"] = per_class_csv(
+            self.files[f"classes_{variant}.csv" if variant else "classes.csv"] = per_class_csv(
                 CLASSES,
                 confusion_matrix(LABELS, CLEAN, 3),
                 confusion_matrix(LABELS, TRIGGERED, 3),
@@ -108,29 +111,31 @@ METRICS = {
 
 
 def test_as_it_should_be() -> None:
-    assert Made("", [], METRICS).differences() == []
+    assert Made([], METRICS).differences() == []
 
 
 def test_all_images_as_the_denominator() -> None:
-    assert Made("asr:all-images", [], {**METRICS, "asr": 4 / 6}).differences() == []
-    (found,) = Made("asr:all-images", [], METRICS).differences()
+    assert Made([], {**METRICS, "asr": 4 / 6}, "all-images").differences() == []
+    (found,) = Made([], METRICS, "all-images").differences()
     assert "asr = 0.5" in found
 
 
 def test_an_evaluator_of_images() -> None:
     """It reads the encoder, the dataset and the poison, and no features."""
-    made = Made("", [], METRICS)
+    made = Made([], METRICS)
     inputs = made.records["triggered"].stage.inputs
     own = made.records["e"]
     made.records["e"] = replace(own, stage=replace(own.stage, inputs=inputs))
     assert made.differences() == []
 
 
-def test_each_head() -> None:
-    heads = ["k=1", "k=5"]
-    metrics = {f"{name}@{head}": value for head in heads for name, value in METRICS.items()}
-    assert Made("", heads, metrics).differences() == []
-    (found,) = Made("", heads, {**metrics, "asr@k=5": 0.4}).differences()
+def test_each_variant() -> None:
+    variants = ["k=1", "k=5"]
+    metrics = {
+        f"{name}@{variant}": value for variant in variants for name, value in METRICS.items()
+    }
+    assert Made(variants, metrics).differences() == []
+    (found,) = Made(variants, {**metrics, "asr@k=5": 0.4}).differences()
     assert "asr@k=5 = 0.4" in found
 
 
@@ -161,7 +166,7 @@ def test_each_head() -> None:
             "has the metric fame",
         ),
         (lambda made: made.say(images=7), "says images = 7"),
-        (lambda made: made.say(heads=("../../x",)), "heads"),
+        (lambda made: made.say(variants=("../../x",)), "variants"),
         (lambda made: made.records.pop("poison"), "has no record"),
         (lambda made: made.files.pop("classes.csv"), "cannot be read"),
         (lambda made: made.files.update({"classes.json": b"{"}), "too short"),
@@ -169,6 +174,6 @@ def test_each_head() -> None:
     ],
 )
 def test_what_is_not(change: Any, words: str) -> None:
-    made = Made("", [], dict(METRICS))
+    made = Made([], dict(METRICS))
     change(made)
     assert words in made.differences()[0]

@@ -35,8 +35,8 @@ def make() -> Plan:
         "good_t": stage(
             StageKind.FEATURES, "", None, encoder="good", dataset="data", poison="poison"
         ),
-        "judged": stage(StageKind.EVALUATE, "knn", clean="bad_f", triggered="bad_t"),
-        "control": stage(StageKind.EVALUATE, "knn", clean="good_f", triggered="good_t"),
+        "judged": stage(StageKind.PREDICT, "knn", clean="bad_f", triggered="bad_t"),
+        "control": stage(StageKind.PREDICT, "knn", clean="good_f", triggered="good_t"),
     }
     name = CellName("d", "patch", "byol", "none", "knn", 0)
     path = ("data", "poison", "bad", "bad_f", "bad_t", "judged")

@@ -103,12 +103,6 @@ class Protocol(_Part):
     )
 
     @property
-    def evaluate_content(self) -> str:
-        """What enters the key of an evaluation: empty for the usual meaning of words."""
-        denominator = self.rules.asr_denominator
-        return "" if denominator == "other-classes" else f"asr:{denominator}"
-
-    @property
     def sha256(self) -> str:
         """Hash of what the card fixes, as it is written; summary and source do not count."""
         said = self.model_dump(mode="json", exclude_unset=True, exclude={"id", "summary", "source"})

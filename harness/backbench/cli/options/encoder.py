@@ -52,8 +52,8 @@ encoder_options = together(
         help="An encoder that was trained alike on clean data, in the same layout.",
     ),
     click.option(
-        "--head",
+        "--classifier",
         type=click.Path(path_type=Path),
-        help="head.safetensors of a former evaluation, used instead of fitting one.",
+        help="classifier.safetensors of a fit stage, used instead of fitting one.",
     ),
 )

@@ -1,0 +1,156 @@
+"""What evaluators of both sorts are given: features, or images and an encoder."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+
+from backbench.errors import StageError
+from backbench.images import Unlabelled
+from backbench.plugin import EvaluationContext, Evaluator, EvaluatorInfo, ImageEvaluator, Scores
+from backbench.seeds import derive
+from backbench.stages.checks import check_target
+from backbench.stages.features import FILE
+from backbench.stages.inputs import clean_images, metadata_of, triggered_images
+from backbench.stages.task import Task
+from backbench.store.metadata import DatasetRecord, FeaturesRecord, PoisonRecord
+
+#: Where a fitted classifier is stored.
+CLASSIFIER = "classifier.safetensors"
+
+
+class Evaluation(ABC):
+    """An evaluator, and what it is fitted on and predicts from.
+
+    Each method reads what it needs and nothing else: :meth:`fit` reads clean training images or
+    their features.
+
+    Attributes:
+        classes: Class names.
+        encoder: Key of the stage that made the encoder.
+        poison: Key of the stage that made the trigger; ``None`` without an attack.
+        target: Target class; ``None`` for an untargeted attack or none.
+    """
+
+    evaluator: Evaluator | ImageEvaluator
+    classes: tuple[str, ...]
+    encoder: str
+    poison: str | None
+    target: int | None
+
+    @abstractmethod
+    def fit(self) -> None:
+        """Fit the evaluator on the clean training images."""
+
+    @abstractmethod
+    def labels(self) -> NDArray[np.int64]:
+        """Read the true classes of the validation images, (M,)."""
+
+    @abstractmethod
+    def predict(self, version: str) -> Scores:
+        """Score the validation images, ``clean`` or ``triggered``."""
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return the fitted classifier; empty where the evaluator has none to store."""
+        state: Mapping[str, NDArray[Any]] = self.evaluator.state()
+        return {name: np.array(array, order="C") for name, array in state.items()}
+
+
+def evaluation_of(task: Task) -> Evaluation:
+    """Return the evaluation that a fit or predict stage is part of."""
+    info = cast("EvaluatorInfo", task.plugin()[2])
+    return _OfImages(task) if info.reads == "images" else _OfFeatures(task)
+
+
+class _OfFeatures(Evaluation):
+    """An evaluator that reads the features of other stages."""
+
+    evaluator: Evaluator
+
+    def __init__(self, task: Task) -> None:
+        implementation, options, _ = task.plugin()
+        clean = task.record("clean")
+        dataset = task.store.record(clean.stage.inputs["dataset"])
+        if dataset is None:
+            raise StageError(f"the dataset of {clean.label!r} is not in the store")
+        self.classes = dataset.of(DatasetRecord).dataset.classes
+        self.encoder = clean.stage.inputs["encoder"]
+        self.evaluator = implementation(options, derive(task.seed, "evaluate"))
+        self._task = task
+        self.poison = self.target = None
+        if task.has("triggered"):
+            triggered = task.record("triggered")
+            self.poison = triggered.stage.inputs["poison"]
+            self.target = triggered.of(FeaturesRecord).target
+
+    def fit(self) -> None:
+        """Fit the evaluator on the features of the clean training images."""
+        features, labels = self._tensor("clean", "train"), self._tensor("clean", "train_labels")
+        self.evaluator.fit(features, labels, len(self.classes))
+
+    def labels(self) -> NDArray[np.int64]:
+        """Read the true classes of the validation images, (M,)."""
+        labels = self._tensor("clean", "val_labels")
+        if self.poison is not None:
+            triggered = self._tensor("triggered", "val_labels")
+            if not np.array_equal(triggered, labels):
+                raise StageError("the triggered images are not those of the clean evaluation")
+        return labels
+
+    def predict(self, version: str) -> Scores:
+        """Score the features of the validation images."""
+        return self.evaluator.predict(self._tensor(version, "val"))
+
+    def _tensor(self, version: str, name: str) -> NDArray[Any]:
+        """Read one tensor of the features of clean or triggered images, and no other."""
+        with safe_open(self._task.input(version) / FILE, framework="numpy") as file:
+            found: NDArray[Any] = file.get_tensor(name)
+        return found
+
+
+class _OfImages(Evaluation):
+    """An evaluator that reads images through an encoder."""
+
+    evaluator: ImageEvaluator
+
+    def __init__(self, task: Task) -> None:
+        from backbench.nn import load_encoder
+
+        implementation, options, _ = task.plugin()
+        self._task = task
+        network = load_encoder(task.input("encoder")).to(task.device)
+        self._network = network.requires_grad_(requires_grad=False)
+        self.classes = metadata_of(task).classes
+        self.encoder = task.stage.inputs["encoder"]
+        self.poison = task.stage.inputs.get("poison")
+        if self.poison:
+            check_target(task)
+        self.target = task.record("poison").of(PoisonRecord).target if self.poison else None
+        self.evaluator = implementation(
+            options,
+            EvaluationContext(
+                seed=derive(task.seed, "evaluate"),
+                device=task.device,
+                classes=len(self.classes),
+                progress=task.progress,
+            ),
+        )
+
+    def fit(self) -> None:
+        """Fit the evaluator on the clean training images."""
+        self.evaluator.fit(self._network, clean_images(self._task, "train"))
+
+    def labels(self) -> NDArray[np.int64]:
+        """Read the true classes of the validation images, (M,)."""
+        return clean_images(self._task, "val").labels
+
+    def predict(self, version: str) -> Scores:
+        """Score the validation images without their labels."""
+        task = self._task
+        images = clean_images(task, "val") if version == "clean" else triggered_images(task)
+        return self.evaluator.predict(self._network, Unlabelled(images))

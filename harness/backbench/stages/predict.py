@@ -1,0 +1,125 @@
+"""Predict the classes of the validation images, with and without the trigger."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from backbench.benchmark.protocols import find_protocol
+from backbench.errors import StageError
+from backbench.metrics import (
+    METRICS_VERSION,
+    VARIANT_NAME,
+    Denominator,
+    at,
+    class_table,
+    confusion_matrix,
+    score,
+)
+from backbench.plugin import Scores
+from backbench.results.published_csv import per_class_csv
+from backbench.stages.checks import check_trigger
+from backbench.stages.evaluators import CLASSIFIER, Evaluation, evaluation_of
+from backbench.stages.task import Outcome, Task
+from backbench.store.metadata import EvaluationRecord
+from backbench.store.predictions import PREDICTIONS, write_predictions
+
+_VARIANT = re.compile(VARIANT_NAME, re.ASCII)
+
+
+def run(task: Task) -> Outcome:
+    """Write per-image predictions, confusion matrices and per-class counts."""
+    evaluation = evaluation_of(task)
+    _restore(task, evaluation)
+    versions = ("clean",) if evaluation.poison is None else ("clean", "triggered")
+    scores = {version: _by_variant(evaluation.predict(version)) for version in versions}
+
+    labels, classes = evaluation.labels(), len(evaluation.classes)
+    if evaluation.poison is not None:
+        check_trigger(task, evaluation.poison, evaluation.target, labels, evaluation.classes)
+    predicted: dict[str, dict[str, NDArray[np.int64]]] = {}
+    tensors: dict[str, NDArray[Any]] = {"labels": labels}
+    for version in versions:
+        for name, table in scores[version].items():
+            if table.shape != (len(labels), classes) or not np.isfinite(table).all():
+                raise StageError(
+                    f"the evaluator gave scores {table.shape} for {len(labels)} images of "
+                    f"{classes} classes, or some not finite"
+                )
+            found = table.argmax(axis=1)
+            predicted.setdefault(name, {})[version] = found
+            tensors[at(f"{version}_scores", name)] = table.astype(np.float16)
+            tensors[at(f"{version}_predictions", name)] = found.astype(np.int32)
+    write_predictions(task.folder / PREDICTIONS, tensors)
+
+    denominator = _denominator(task)
+    tables: dict[str, Any] = {}
+    metrics: dict[str, float] = {}
+    for name, found_on in predicted.items():
+        clean, triggered = found_on["clean"], found_on.get("triggered")
+        confusions = {
+            version: confusion_matrix(labels, found, classes) for version, found in found_on.items()
+        }
+        for version, confusion in confusions.items():
+            tables[at(version, name)] = class_table(confusion)
+        text = per_class_csv(
+            evaluation.classes,
+            confusions["clean"],
+            confusions.get("triggered"),
+            model=evaluation.encoder,
+            data=evaluation.poison or "",
+        )
+        file = task.folder / (f"classes_{name}.csv" if name else "classes.csv")
+        file.write_text(text, encoding="utf-8")
+        values = score(
+            labels, clean, triggered, evaluation.target, classes, denominator=denominator
+        )
+        metrics |= {at(metric, name): value for metric, value in values.items()}
+    (task.folder / "classes.json").write_text(json.dumps(tables) + "\n", encoding="utf-8")
+    metadata = EvaluationRecord(
+        target=evaluation.target,
+        images=len(labels),
+        asr_denominator=denominator,
+        metrics_version=METRICS_VERSION,
+        variants=tuple(name for name in predicted if name),
+        protocol=dict(task.stage.given.get("protocol", {})),
+    )
+    return Outcome(metrics=metrics, metadata=metadata)
+
+
+def _denominator(task: Task) -> Denominator:
+    """Return of which images ``asr`` is a share."""
+    stamp = task.stage.given.get("protocol")
+    return find_protocol(stamp["id"]).rules.asr_denominator if stamp else "other-classes"
+
+
+def _restore(task: Task, evaluation: Evaluation) -> None:
+    """Restore the classifier of the fit stage; fit again where the evaluator stores none."""
+    path = task.input("fit") / CLASSIFIER
+    if not path.is_file():
+        evaluation.fit()
+        return
+    try:
+        evaluation.evaluator.restore(load_file(path))
+    except (ValueError, NotImplementedError) as error:
+        raise StageError(f"{task.record('fit').label} cannot be used: {error}") from error
+
+
+def _by_variant(scores: Scores) -> Mapping[str, NDArray[np.float32]]:
+    """Return the scores of each variant; a single result has an empty name."""
+    if not isinstance(scores, Mapping):
+        return {"": scores}
+    for name in scores:
+        if not _VARIANT.fullmatch(name):
+            raise StageError(
+                f"a variant is called {name!r}: use letters, digits and any of . = + -"
+            )
+    if not scores:
+        raise StageError("the evaluator gave the scores of no variant")
+    return scores
