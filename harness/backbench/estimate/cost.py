@@ -6,7 +6,7 @@ import json
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from rich.filesize import decimal
 
@@ -27,9 +27,6 @@ from backbench.store import provenance
 from backbench.store.records import Record
 from backbench.store.store import Store
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 #: Height and width that an image is taken to have where they differ: the usual ones of ImageNet.
 USUAL_SIZE: Final = (375, 500)
 
@@ -38,11 +35,6 @@ _INDEX_ENTRY: Final = 40
 
 #: Records of each sort of stage that are read, at most.
 _RECORDS: Final = 8
-
-NOTE: Final = (
-    "image-step: one image, or tile of an image, forward through one network once, while "
-    "training: images × epochs × passes"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,37 +285,3 @@ def _files(stage: Stage, registry: Registry) -> FileDataset | None:
     options = registered.info.options.model_validate(dict(use.options))
     made: FileDataset = implementation(options)
     return made
-
-
-def print_costs(costs: Costs, console: Console) -> None:
-    """Print image-steps by method, and bytes by kind of stage."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Training")
-    for heading in ("to run", "images × epochs", "passes", "image-steps"):
-        table.add_column(heading, justify="right")
-    methods = costs.by_method()
-    for name, trainings in methods.items():
-        table.add_row(
-            name,
-            str(len(trainings)),
-            f"{sum(one.images_shown for one in trainings):,}",
-            str(trainings[0].passes),
-            f"{sum(one.image_steps for one in trainings):,}",
-        )
-    if methods:
-        console.print(table)
-        console.print(NOTE, style="dim", soft_wrap=True)
-    sizes = costs.bytes_by_kind()
-    known = {kind: size for kind, size in sizes.items() if size is not None}
-    unknown = [kind for kind, size in sizes.items() if size is None]
-    if sizes:
-        parts = ", ".join(f"{kind} {decimal(size)}" for kind, size in known.items())
-        after = f"; known once the store has some: {', '.join(unknown)}" if unknown else ""
-        console.print(
-            f"on disk, still to be written: {parts or 'not known'}{after}", soft_wrap=True
-        )
-    for note in costs.notes:
-        console.print(note, style="dim", soft_wrap=True)

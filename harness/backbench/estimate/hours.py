@@ -5,14 +5,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from backbench.estimate.cost import Costs
 from backbench.estimate.timing import measure
 from backbench.training.devices import Device
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,34 +100,3 @@ def hours_of(costs: Costs, workers: Sequence[Device], *, tell: Callable[[str], N
         name = plugin if training else f"{stage.kind} {plugin}".strip()
         works.append(Work(name, len(keys), images, seconds, how))
     return Hours(tuple(works), len(workers))
-
-
-def print_hours(hours: Hours, console: Console) -> None:
-    """Print a line for each sort whose time was looked up or measured, and the sum."""
-    for work in hours.works:
-        line = work.how
-        if work.seconds is not None:
-            of = f"{work.stages} stages"
-            if work.images:
-                of = f"{work.images:,} images at {work.images / work.seconds:,.0f} a second"
-            line = f"{work.how}: {of}: {in_hours(work.seconds / 3600)}"
-        elif not work.images:
-            continue
-        console.print(f"{work.name}: {line}", soft_wrap=True, markup=False, highlight=False)
-    if hours.works:
-        at = f"{hours.workers} stages at a time" if hours.workers > 1 else "one stage at a time"
-        console.print(
-            f"[bold]on this machine, {at}: about {in_hours(hours.total)}[/]",
-            soft_wrap=True,
-            highlight=False,
-        )
-    if hours.left_out:
-        text = f"left out, since the store has no such record: {', '.join(hours.left_out)}"
-        console.print(text, style="dim", soft_wrap=True)
-
-
-def in_hours(hours: float) -> str:
-    """Format hours: ``4 min``, ``2.3 h``, ``1,250 h``."""
-    if hours < 1:
-        return f"{60 * hours:.0f} min"
-    return f"{hours:.1f} h" if hours < 10 else f"{hours:,.0f} h"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from backbench.benchmark.claims import Finding, Judgement, overall
+from backbench.report.grid import as_text, plain_grid, tabulated
 from backbench.report.numbers import number
 
 NOTE = (
@@ -51,8 +53,6 @@ def _statement(judgement: Judgement) -> str:
 
 
 def _tables(judged: Sequence[Judgement], *, markdown: bool) -> Iterator[str]:
-    from tabulate import tabulate
-
     header = ("method", "attack", "defense", "n", "subject", "against", "d", "verdict")
     for judgement in judged:
         claim, verdict = judgement.claim, judgement.verdict
@@ -65,9 +65,11 @@ def _tables(judged: Sequence[Judgement], *, markdown: bool) -> Iterator[str]:
         several = len({(f.names["dataset"], f.names["evaluator"]) for f in judgement.findings}) > 1
         more = ("dataset", "evaluator") if several else ()
         rows = [[*(f.names[one] for one in more), *_row(f)] for f in judgement.findings]
-        style = "github" if markdown else "plain"
-        text = tabulate(rows, (*more, *header), tablefmt=style, disable_numparse=True)
-        yield "\n".join(line if markdown else f"  {line}" for line in text.splitlines()) + "\n"
+        columns = (*more, *header)
+        if markdown:
+            yield tabulated(columns, rows, "markdown", 0) + "\n"
+        else:
+            yield textwrap.indent(as_text(plain_grid(columns, rows, 0)), "  ") + "\n"
     yield NOTE
 
 

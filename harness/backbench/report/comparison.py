@@ -1,4 +1,4 @@
-"""Comparisons as text: a rich table, Markdown, JSON."""
+"""Comparisons as text: a table, Markdown, JSON."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from rich.console import Console
+from rich.text import Text
+
+from backbench.report.grid import plain_grid, print_grid, tabulated
 from backbench.report.numbers import interval, number, spread
 from backbench.results.compare import Comparison, Limit
 from backbench.results.statistics import FEW
@@ -63,12 +67,8 @@ def _p(value: float | None) -> str:
 
 def markdown(found: Sequence[Comparison], sides: str) -> str:
     """Return a Markdown table and its note."""
-    from tabulate import tabulate
-
     header, lines, note = table(found, sides)
-    names = len(header) - len(HEADER)
-    align = ["left"] * names + ["right"] * len(HEADER)
-    text = tabulate(lines, header, tablefmt="github", colalign=align, disable_numparse=True)
+    text = tabulated(header, lines, "markdown", len(HEADER))
     return f"{text}\n\n{note}"
 
 
@@ -99,23 +99,9 @@ def as_json(found: Sequence[Comparison], left: str, right: str, broken: Sequence
 
 def print_table(found: Sequence[Comparison], sides: str) -> None:
     """Print a table and its note on stdout; no number is cut."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     console = Console()
     header, lines, note = table(found, sides)
-    drawn = Table(title=sides, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for name in header:
-        drawn.add_column(name, justify="right" if name in HEADER else "left", no_wrap=True)
-    for line in lines:
-        drawn.add_row(*map(Text, line))
-    narrow = console.width
-    wanted = console.measure(drawn, options=console.options.update(width=10_000)).maximum
-    console.width = max(narrow, wanted)
-    console.print(drawn)
-    console.width = narrow
+    print_grid(plain_grid(header, lines, len(HEADER), sides), console)
     console.print(Text(note, "dim"), soft_wrap=not console.is_terminal)
 
 

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
@@ -17,7 +17,7 @@ from rich.text import Text
 from backbench.errors import UsageError
 from backbench.model import NONE, Axis, Cell, Plan, StageKind
 from backbench.plugin import Column
-from backbench.report.grid import Grid, Number, print_grid
+from backbench.report.grid import Grid, Number, print_grid, tabulated
 from backbench.report.numbers import INTERVAL_NOTE, interval, spread, whole
 from backbench.results.leaderboard import Leaderboard, Row
 from backbench.results.statistics import Bounds, Summary, summarize
@@ -267,8 +267,6 @@ def _print_table(sheet: Sheet, console: Console) -> None:
 
 
 def _tabulated(sheet: Sheet, style: str) -> str:
-    from tabulate import tabulate
-
     columns = _columns(sheet)
     between = "\n" if style == "html" else " "
     header = [*(name.capitalize() for name in sheet.fields), "n", *(one.title for one in columns)]
@@ -279,13 +277,10 @@ def _tabulated(sheet: Sheet, style: str) -> str:
         ]
         for line in sheet.lines
     ]
-    align: Sequence[str] = ["left"] * len(sheet.fields)
-    align = [*align, *["right"] * (len(header) - len(align))]
-    form = {"markdown": "github", "latex": "latex_booktabs", "html": "unsafehtml"}[style]
     if style == "html":
         header = [escape(one) for one in header]
         body = [[escape(cell).replace("\n", "<br>") for cell in line] for line in body]
-    text = tabulate(body, header, tablefmt=form, colalign=align, disable_numparse=True)
+    text = tabulated(header, body, style, len(header) - len(sheet.fields))
     if style == "html":
         return f"{text}\n<p>{escape(sheet.note)}</p>"
     if style == "latex":

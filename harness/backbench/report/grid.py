@@ -1,4 +1,7 @@
-"""Tables on a terminal: no number is cut, and a table that is too wide comes in parts."""
+"""Tables as text, drawn on a terminal or by tabulate for Markdown, LaTeX and HTML.
+
+On a terminal no number is cut, and a table that is too wide comes in parts.
+"""
 
 from __future__ import annotations
 
@@ -62,6 +65,50 @@ def print_grid(grid: Grid, console: Console) -> None:
         console.print(text, no_wrap=True, overflow="ignore", crop=False, end="\n\n")
 
 
+def plain_grid(
+    header: Sequence[str], lines: Sequence[Sequence[str]], numbers: int, title: str = ""
+) -> Grid:
+    """Return a grid of plain texts.
+
+    Args:
+        header: Headings.
+        lines: A text for each heading.
+        numbers: How many of the last columns hold numbers; they are aligned on the right.
+        title: Above the table.
+    """
+    names = len(header) - numbers
+    return Grid(
+        title=title,
+        names=header[:names],
+        groups=[[heading] for heading in header[names:]],
+        lines=[(line[:names], [Number(text) for text in line[names:]]) for line in lines],
+    )
+
+
+def as_text(grid: Grid) -> str:
+    """Return a table in one part, without styles."""
+    part = list(range(sum(map(len, grid.groups))))
+    return _drawn(grid, part, _widths(grid, part)).plain
+
+
+def tabulated(
+    header: Sequence[str], lines: Sequence[Sequence[str]], style: str, numbers: int
+) -> str:
+    """Return a table in another form than a terminal's.
+
+    Args:
+        header: Headings.
+        lines: A text for each heading.
+        style: ``markdown``, ``latex`` or ``html``; texts of HTML are to be escaped before.
+        numbers: How many of the last columns hold numbers; they are aligned on the right.
+    """
+    from tabulate import tabulate
+
+    form = {"markdown": "github", "latex": "latex_booktabs", "html": "unsafehtml"}[style]
+    align = ["left"] * (len(header) - numbers) + ["right"] * numbers
+    return tabulate(lines, header, tablefmt=form, colalign=align, disable_numparse=True)
+
+
 def _parts(grid: Grid, limit: int | None) -> Iterator[list[int]]:
     """Yield the positions of the columns of each part."""
     part: list[int] = []
@@ -103,13 +150,15 @@ def _drawn(grid: Grid, part: Sequence[int], widths: Sequence[int]) -> Text:
     shown = [headings[at] for at in part]
     styles = ["dim" if heading in grid.dim else "" for heading in shown]
     width = _total(widths)
-    text = Text(grid.title.ljust(width) + "\n", spans=[Span(0, len(grid.title), "bold")])
+    text = Text(
+        f"{grid.title:{width}}\n" if grid.title else "", spans=[Span(0, len(grid.title), "bold")]
+    )
     _line(text, widths, grid.names, [(heading, "") for heading in shown], "bold")
     text.append("─" * width + "\n")
     apart = False
     for position, (names, numbers) in enumerate(grid.lines):
         chosen = [numbers[at] for at in part]
-        if 0 in part or any(number.text.strip() not in _NOTHING for number in chosen):
+        if 0 in part or not part or any(number.text.strip() not in _NOTHING for number in chosen):
             if apart:
                 text.append(" " * width + "\n")
             apart = False

@@ -7,24 +7,29 @@ import json
 import sys
 from collections import Counter
 from dataclasses import asdict
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from rich import box
 from rich.console import Console
+from rich.filesize import decimal
 from rich.markup import escape
-from rich.table import Table
 
 from backbench.benchmark.config import Benchmark
-from backbench.estimate.cost import Costs, print_costs
+from backbench.estimate.cost import Costs
 from backbench.estimate.visibility import NOTE, Estimate, estimates
 from backbench.execution.local import LocalExecutor, may_have_gpu
 from backbench.model import Plan, StageKind
 from backbench.plugin.executor import Setup
+from backbench.report.grid import plain_grid, print_grid
 from backbench.store.store import Store
 from backbench.system.cores import core_count
 
 if TYPE_CHECKING:
     from backbench.estimate.hours import Hours
+
+STEP_NOTE: Final = (
+    "image-step: one image, or tile of an image, forward through one network once, while "
+    "training: images × epochs × passes"
+)
 
 
 class PlanReport:
@@ -82,8 +87,6 @@ class PlanReport:
         if self._visibility is not None:
             console.file.write("\n".join(["", NOTE, *map(str, self._visibility), ""]))
         if self._hours is not None:
-            from backbench.estimate.hours import print_hours
-
             print_hours(self._hours, console)
         return cast("io.StringIO", console.file).getvalue().rstrip("\n")
 
@@ -150,22 +153,80 @@ def _print(
         f"{len(plan.stages)} stages; {separately} if each cell ran its own.",
         soft_wrap=True,
     )
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Stage")
-    for heading in ("distinct", "cached", "to run", "cells that share one, at most"):
-        table.add_column(heading, justify="right")
+    header = ("Stage", "distinct", "cached", "to run", "cells that share one, at most")
+    lines = []
     for kind in StageKind:
         keys = [key for key, stage in plan.stages.items() if stage.kind == kind]
         if keys:
             cached = sum(key in done for key in keys)
             most = max(users[key] for key in keys)
-            table.add_row(
-                kind.value, str(len(keys)), str(cached), str(len(keys) - cached), str(most)
-            )
-    console.print(table)
+            counts = (len(keys), cached, len(keys) - cached, most)
+            lines.append((kind.value, *map(str, counts)))
+    print_grid(plain_grid(header, lines, 4), console)
     print_costs(costs, console)
     console.print(f"workers: {_workers()} (`--jobs` and `--device` of run)", soft_wrap=True)
     if list_stages:
         for key, stage in plan.stages.items():
             state = "cached" if key in done else "to run"
             console.file.write(f"{key}  {state}  {stage.label}\n")
+
+
+def print_costs(costs: Costs, console: Console) -> None:
+    """Print image-steps by method, and bytes by kind of stage."""
+    methods = costs.by_method()
+    header = ("Training", "to run", "images × epochs", "passes", "image-steps")
+    lines = [
+        (
+            name,
+            str(len(trainings)),
+            f"{sum(one.images_shown for one in trainings):,}",
+            str(trainings[0].passes),
+            f"{sum(one.image_steps for one in trainings):,}",
+        )
+        for name, trainings in methods.items()
+    ]
+    if methods:
+        print_grid(plain_grid(header, lines, 4), console)
+        console.print(STEP_NOTE, style="dim", soft_wrap=True)
+    sizes = costs.bytes_by_kind()
+    known = {kind: size for kind, size in sizes.items() if size is not None}
+    unknown = [kind for kind, size in sizes.items() if size is None]
+    if sizes:
+        parts = ", ".join(f"{kind} {decimal(size)}" for kind, size in known.items())
+        after = f"; known once the store has some: {', '.join(unknown)}" if unknown else ""
+        console.print(
+            f"on disk, still to be written: {parts or 'not known'}{after}", soft_wrap=True
+        )
+    for note in costs.notes:
+        console.print(note, style="dim", soft_wrap=True)
+
+
+def print_hours(hours: Hours, console: Console) -> None:
+    """Print a line for each sort whose time was looked up or measured, and the sum."""
+    for work in hours.works:
+        line = work.how
+        if work.seconds is not None:
+            of = f"{work.stages} stages"
+            if work.images:
+                of = f"{work.images:,} images at {work.images / work.seconds:,.0f} a second"
+            line = f"{work.how}: {of}: {in_hours(work.seconds / 3600)}"
+        elif not work.images:
+            continue
+        console.print(f"{work.name}: {line}", soft_wrap=True, markup=False, highlight=False)
+    if hours.works:
+        at = f"{hours.workers} stages at a time" if hours.workers > 1 else "one stage at a time"
+        console.print(
+            f"[bold]on this machine, {at}: about {in_hours(hours.total)}[/]",
+            soft_wrap=True,
+            highlight=False,
+        )
+    if hours.left_out:
+        text = f"left out, since the store has no such record: {', '.join(hours.left_out)}"
+        console.print(text, style="dim", soft_wrap=True)
+
+
+def in_hours(hours: float) -> str:
+    """Format hours: ``4 min``, ``2.3 h``, ``1,250 h``."""
+    if hours < 1:
+        return f"{60 * hours:.0f} min"
+    return f"{hours:.1f} h" if hours < 10 else f"{hours:,.0f} h"

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from backbench.model import Axis
 from backbench.plugin import Column
-from backbench.report.grid import Grid, Number, print_grid
+from backbench.report.grid import Grid, Number, print_grid, tabulated
 from backbench.report.numbers import (
     INTERVAL_NOTE,
     SEEDS_ONLY,
@@ -227,17 +227,14 @@ def _plain(
 
 
 def _tabulated(header: Sequence[str], body: Sequence[Sequence[str]], style: str) -> str:
-    from tabulate import tabulate
-
-    align: Sequence[str] = ["left"] * len(Axis) + ["right"] * (len(header) - len(Axis))
-    return tabulate(body, header, tablefmt=style, colalign=align, disable_numparse=True)
+    return tabulated(header, body, style, len(header) - len(Axis))
 
 
 def markdown(board: Leaderboard) -> str:
     """Return a Markdown table for each protocol."""
     parts = [
         "\n\n".join(
-            [_tabulated(*_plain(part, whole), "github"), protocol_line(part), *footnotes(part)]
+            [_tabulated(*_plain(part, whole), "markdown"), protocol_line(part), *footnotes(part)]
         )
         for _, part in group(board, None)
     ]
@@ -254,7 +251,7 @@ def latex(board: Leaderboard) -> str:
         for line, below in zip(numbers, intervals, strict=True):
             found = [cell if cell.startswith("[") and "," in cell else "" for cell in below]
             body += [line, *([found] if any(found) else [])]
-        table = _tabulated(header, body, "latex_booktabs")
+        table = _tabulated(header, body, "latex")
         table = table.replace(r"\textasciitilde{}", SEEDS_ONLY)
         table = re.sub(r"(\[\S+, \S+\]~?)", r"{\\scriptsize \1}", table)
         notes = [re.sub(r"([%_#&$])", r"\\\1", note) for note in (*footnotes(part), INTERVAL_NOTE)]
@@ -283,7 +280,7 @@ def html(board: Leaderboard) -> str:
     for _, part in group(board, None):
         header, body = _plain(part, lambda one, decimals: whole(one, decimals, "\n"))
         cells = [[escape(cell).replace("\n", "<br>") for cell in line] for line in body]
-        parts.append(_tabulated([escape(heading) for heading in header], cells, "unsafehtml"))
+        parts.append(_tabulated([escape(heading) for heading in header], cells, "html"))
         parts += [f"<p>{escape(note)}</p>" for note in (protocol_line(part), *footnotes(part))]
     return "\n".join([*parts, f"<p>{escape(NOTE)}</p>"])
 

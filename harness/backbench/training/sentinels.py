@@ -102,19 +102,8 @@ def above_chance(images: int, chance: float) -> int | None:
 
     Source: the one-sided binomial test against the no-information rate, as in R's caret.
     """
-    tail, least = 0.0, images + 1
-    while least > 0 and tail + _probability(least - 1, images, chance) <= LEVEL:
-        least -= 1
-        tail += _probability(least, images, chance)
-    missed = sum(_probability(hits, images, math.sqrt(chance)) for hits in range(least))
+    from scipy.stats import binom
+
+    least = int(binom.isf(LEVEL, images, chance)) + 1
+    missed = binom.cdf(least - 1, images, math.sqrt(chance))
     return least if missed <= LEVEL else None
-
-
-def _probability(hits: int, images: int, share: float) -> float:
-    """Return how likely so many answers are right, each with the same probability."""
-    if hits > images:
-        return 0.0
-    if share >= 1:
-        return float(hits == images)
-    ways = math.lgamma(images + 1) - math.lgamma(hits + 1) - math.lgamma(images - hits + 1)
-    return math.exp(ways + hits * math.log(share) + (images - hits) * math.log1p(-share))

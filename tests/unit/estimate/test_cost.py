@@ -13,9 +13,10 @@ from tests.factories import record
 
 from backbench.benchmark.config import Benchmark, load_benchmark
 from backbench.benchmark.planning import make_plan
-from backbench.estimate.cost import Costs, costs_of, print_costs
+from backbench.estimate.cost import Costs, costs_of
 from backbench.model import Plan, StageKind
 from backbench.plugin.registry import Registry, load_registry
+from backbench.report.plan import print_costs
 from backbench.store import provenance
 from backbench.store.store import Store
 

@@ -19,10 +19,11 @@ from backbench.benchmark.planning import make_plan
 from backbench.errors import StageError
 from backbench.estimate import timing
 from backbench.estimate.cost import Costs, Seen, Training, costs_of
-from backbench.estimate.hours import hours_of, in_hours, print_hours
+from backbench.estimate.hours import hours_of
 from backbench.estimate.timing import Clock, first_batch, images_per_second, measure
 from backbench.options.training import BackboneOptions
 from backbench.plugin.registry import load_registry
+from backbench.report.plan import in_hours, print_hours
 from backbench.store.store import Store
 from backbench.training.devices import Device
 
