@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from backbench.data.preprocess import evaluation_image
 from backbench.images import ImageSet, Pixels, Subset
 from backbench.nn.encoder import Encoder
+from backbench.nn.knn import knn_predict, unit
 from backbench.seeds import derive
 from backbench.training.extraction import extract
 
@@ -87,17 +88,20 @@ class Monitor:
         if epoch not in self._epochs or not np.isfinite(few).all():
             return values
         bank, labels = self._features(encoder, self._bank), self._queries.labels
-        clean = knn_predict(bank, self._bank.labels, self._features(encoder, self._queries))
+        clean = self._vote(bank, self._features(encoder, self._queries))
         values["knn_accuracy"] = float((clean == labels).mean())
         if self._trigger is not None:
             shown = _Stamped(self._queries, self._asked, self._trigger, encoder.spec.image_size)
-            triggered = knn_predict(bank, self._bank.labels, self._features(encoder, shown))
+            triggered = self._vote(bank, self._features(encoder, shown))
             values["knn_accuracy_triggered"] = float((triggered == labels).mean())
             others = labels != self._trigger.target
             if self._trigger.target is not None and others.any():
                 hits = triggered[others] == self._trigger.target
                 values["knn_asr"] = float(hits.mean())
         return values
+
+    def _vote(self, bank: NDArray[np.float32], queries: NDArray[np.float32]) -> NDArray[np.int64]:
+        return knn_predict(bank, self._bank.labels, queries, NEIGHBORS)
 
     def _features(self, encoder: Encoder, images: ImageSet) -> NDArray[np.float32]:
         return extract(encoder, images, device=self._device)
@@ -158,7 +162,7 @@ def feature_spread(features: NDArray[np.float32]) -> float:
     """
     if not np.isfinite(features).all():
         return float("nan")
-    return float(_unit(features).std(axis=0).mean() * np.sqrt(features.shape[1]))
+    return float(unit(features).std(axis=0).mean() * np.sqrt(features.shape[1]))
 
 
 def effective_rank(features: NDArray[np.float32]) -> float:
@@ -177,37 +181,8 @@ def effective_rank(features: NDArray[np.float32]) -> float:
     """
     if not np.isfinite(features).all():
         return float("nan")
-    unit = _unit(features).astype(np.float64)
-    values = np.linalg.svd(unit - unit.mean(axis=0), compute_uv=False)
+    rows = unit(features).astype(np.float64)
+    values = np.linalg.svd(rows - rows.mean(axis=0), compute_uv=False)
     values = values[values > 0]
     shares = values / values.sum()
     return float(np.exp(-(shares * np.log(shares)).sum()))
-
-
-def knn_predict(
-    bank: NDArray[np.float32],
-    bank_labels: NDArray[np.int64],
-    queries: NDArray[np.float32],
-    neighbors: int = NEIGHBORS,
-) -> NDArray[np.int64]:
-    """Return the class that each query's nearest neighbors vote for, (M,).
-
-    Args:
-        bank: (N, D).
-        bank_labels: (N,).
-        queries: (M, D).
-        neighbors: How many vote, by cosine similarity; ties go to the lower class.
-    """
-    count = min(neighbors, len(bank))
-    similarity = _unit(queries) @ _unit(bank).T
-    nearest = np.argpartition(-similarity, count - 1, axis=1)[:, :count]
-    rows, classes = len(queries), int(bank_labels.max()) + 1
-    cells = (np.arange(rows)[:, None] * classes + bank_labels[nearest]).ravel()
-    votes = np.bincount(cells, minlength=rows * classes).reshape(rows, classes)
-    voted: NDArray[np.int64] = votes.argmax(axis=1)
-    return voted
-
-
-def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return np.asarray(features / np.maximum(lengths, 1e-12), dtype=np.float32)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from backbench.images import ImageSet, Subset
 from backbench.nn import Batch, Encoder
+from backbench.nn.knn import unit
 from backbench.plugin import ImageEvaluator
 from backbench.seeds import derive
 from backbench.training.extraction import extract, for_evaluation
@@ -24,7 +25,6 @@ from backbench_evaluators.feature_sets import (
     fresh_layer,
     labelled_subset,
     standardization,
-    unit,
 )
 from backbench_evaluators.frozen import Layer, resized_crop, train, views
 from backbench_evaluators.sgd import SGD

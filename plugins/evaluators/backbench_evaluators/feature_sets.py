@@ -10,18 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbench.errors import StageError
+from backbench.nn.knn import unit
 from backbench_evaluators.evaluator_options import labels_of_class
 
 Floats = NDArray[np.float32]
 
 #: Added to the variance, as a batch norm does.
 EPSILON = 1e-5
-
-
-def unit(features: Floats) -> Floats:
-    """Scale each row of (N, D) to length 1; a row of zeros stays as it is."""
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return np.asarray(features / np.where(lengths == 0, 1, lengths), dtype=np.float32)
 
 
 def labelled_subset(labels: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.int64]:

@@ -7,18 +7,16 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
+from backbench.nn.knn import knn_votes, unit
 from backbench.plugin import Evaluator, Scores
 from backbench.seeds import derive
 from backbench_evaluators.evaluator_options import KNNOptions
-from backbench_evaluators.feature_sets import Floats, labelled_subset, unit
+from backbench_evaluators.feature_sets import Floats, labelled_subset
 
 with warnings.catch_warnings():
     # faiss's generated wrappers lack an attribute that newer Pythons ask for.
     warnings.simplefilter("ignore", DeprecationWarning)
     import faiss
-
-#: What lifts the class of the nearest among tied ones; less than a vote of 10,000.
-LIFT = np.float32(1e-4)
 
 
 class KNN(Evaluator):
@@ -49,27 +47,5 @@ class KNN(Evaluator):
         _, nearest = self._index.search(np.ascontiguousarray(unit(features)), most)
         neighbors = self._labels[nearest]
         if isinstance(self.options.k, int):
-            return vote(neighbors, self._classes)
-        return {f"k={k}": vote(neighbors[:, :k], self._classes) for k in self.options.k}
-
-
-def vote(neighbors: NDArray[np.int64], classes: int) -> Floats:
-    """Count votes.
-
-    Args:
-        neighbors: Class of each neighbor, the nearest first, (M, k).
-        classes: Number of classes, C.
-
-    Returns:
-        Shares, (M, C), float32. Among the classes with most votes, that of the nearest
-        neighbor is lifted by 1e-4, so that it alone is the highest.
-    """
-    count, k = neighbors.shape
-    rows = np.arange(count)
-    cells = (rows[:, None] * classes + neighbors).ravel()
-    votes = np.bincount(cells, minlength=count * classes).reshape(count, classes)
-    leads = np.take_along_axis(votes, neighbors, axis=1) == votes.max(axis=1, keepdims=True)
-    winner = neighbors[rows, leads.argmax(axis=1)]
-    shares = np.asarray(votes / k, dtype=np.float32)
-    shares[rows, winner] += LIFT
-    return shares
+            return knn_votes(neighbors, self._classes)
+        return {f"k={k}": knn_votes(neighbors[:, :k], self._classes) for k in self.options.k}

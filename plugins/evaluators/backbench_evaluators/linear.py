@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from backbench.nn.knn import unit
 from backbench.plugin import Evaluator, selection_split
 from backbench.seeds import derive
 from backbench_evaluators.evaluator_options import LinearOptions
@@ -19,7 +20,6 @@ from backbench_evaluators.feature_sets import (
     fresh_layer,
     labelled_subset,
     standardization,
-    unit,
 )
 from backbench_evaluators.sgd import SGD, cross_entropy
 

@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from backbench.errors import StageError
+from backbench.nn.knn import unit
 from backbench.plugin import DatasetMetadata, Evaluator
 from backbench.plugin.registry import load_registry
 from backbench_evaluators.evaluator_options import (
@@ -19,8 +20,8 @@ from backbench_evaluators.evaluator_options import (
     RawOptions,
     labels_of_class,
 )
-from backbench_evaluators.feature_sets import labelled_subset, logits, standardization, unit
-from backbench_evaluators.knn import KNN, vote
+from backbench_evaluators.feature_sets import labelled_subset, logits, standardization
+from backbench_evaluators.knn import KNN
 from backbench_evaluators.linear import Linear
 from backbench_evaluators.sgd import SGD, cross_entropy
 
@@ -53,11 +54,6 @@ def test_the_same_share_of_each_class():
     assert not np.array_equal(chosen, labelled_subset(labels, 0.1, seed=1))
     assert set(chosen) <= set(labelled_subset(labels, 0.3, seed=0))
     assert np.array_equal(labelled_subset(labels, 1.0, seed=0), np.arange(153))
-
-
-def test_unit_vectors():
-    vectors = unit(np.float32([[3, 4], [0, 0]]))
-    assert vectors.tolist() == [[pytest.approx(0.6), pytest.approx(0.8)], [0, 0]]
 
 
 # -- linear --------------------------------------------------------------------------------
@@ -173,16 +169,6 @@ def test_votes_are_scikit_learns(k: int, clusters: tuple[np.ndarray, ...]):
     assert np.abs(scores - shares).max() <= 1.01e-4
     untied = (shares == shares.max(1, keepdims=True)).sum(1) == 1
     assert np.array_equal(scores.argmax(1)[untied], shares.argmax(1)[untied])
-
-
-def test_ties_go_to_the_nearest_of_the_tied():
-    neighbors = np.array([[3, 1, 2, 2, 1], [0, 4, 4, 0, 2], [2, 1, 0, 4, 3]])
-    assert vote(neighbors, 5).argmax(1).tolist() == [1, 0, 2]
-
-
-def test_shares_of_the_votes():
-    shares = vote(np.array([[1, 1, 0, 2]]), 4)
-    assert shares[0].tolist() == pytest.approx([0.25, 0.5, 0.25, 0], abs=1.01e-4)
 
 
 def test_scale_does_not_matter(clusters: tuple[np.ndarray, ...]):

@@ -12,7 +12,7 @@ from backbench.data.preprocess import evaluation_image
 from backbench.images import ArrayImages
 from backbench.nn import Encoder, EncoderSpec
 from backbench.training.extraction import extract
-from backbench.training.monitor import Monitor, Trigger, feature_spread, knn_epochs, knn_predict
+from backbench.training.monitor import Monitor, Trigger, feature_spread, knn_epochs
 
 
 @pytest.fixture
@@ -85,13 +85,6 @@ def test_spread_is_one_on_the_sphere_and_zero_at_a_point():
     sphere = np.random.default_rng(0).normal(size=(4000, 32)).astype(np.float32)
     assert feature_spread(sphere) == pytest.approx(1, abs=0.02)
     assert feature_spread(np.ones((50, 32), dtype=np.float32)) == pytest.approx(0, abs=1e-4)
-
-
-def test_neighbors_vote():
-    bank = np.float32([[1, 0], [1, 0.1], [0, 1], [0.1, 1], [0, 2]])
-    labels = np.array([0, 0, 1, 1, 1])
-    queries = np.float32([[2, 0.1], [0.1, 3], [3, 0]])
-    assert knn_predict(bank, labels, queries, 2).tolist() == [0, 1, 0]
 
 
 class MeanColor(torch.nn.Module):

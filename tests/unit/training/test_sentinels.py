@@ -15,9 +15,10 @@ from torch import Tensor
 from backbench.errors import StageError
 from backbench.images import ArrayImages
 from backbench.nn import Batch, SSLMethod, TrainingContext
+from backbench.nn.knn import knn_predict
 from backbench.options.training import SSLOptions, ViewOptions
 from backbench.training import loop as training
-from backbench.training.monitor import effective_rank, feature_spread, held_out_indices, knn_predict
+from backbench.training.monitor import effective_rank, feature_spread, held_out_indices
 from backbench.training.sentinels import LEVEL, ROUNDING, above_chance, is_constant, training_flags
 from backbench.views.views import random_view
 
@@ -98,7 +99,7 @@ def test_random_labels_are_at_chance() -> None:
     features = rng.normal(size=(2500, 8)).astype(np.float32)
     learnt = np.digitize(features[:, 0], [-0.7, 0, 0.7])
     for labels, names in ((rng.integers(0, 4, 2500), ["probe-at-chance"]), (learnt, [])):
-        voted = knn_predict(features[500:], labels[500:], features[:500])
+        voted = knn_predict(features[500:], labels[500:], features[:500], 5)
         asked = labels[:500]
         history = ends(knn_accuracy=float((voted == asked).mean()))
         found = list(training_flags(history, asked))

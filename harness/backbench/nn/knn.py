@@ -1,0 +1,60 @@
+"""The vote of the nearest labelled features."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: What lifts the class of the nearest among tied classes; less than a vote of 10,000.
+LIFT = np.float32(1e-4)
+
+
+def unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale each row of (N, D) to length 1; a row of zeros stays as it is."""
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    return np.asarray(features / np.where(lengths == 0, 1, lengths), dtype=np.float32)
+
+
+def knn_votes(neighbors: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
+    """Count the votes of neighbors.
+
+    Args:
+        neighbors: Class of each neighbor, the nearest first, (M, k).
+        classes: Number of classes, C.
+
+    Returns:
+        Shares, (M, C), float32. Among the classes with most votes, that of the nearest
+        neighbor is lifted by 1e-4, so that it alone is the highest.
+    """
+    count, k = neighbors.shape
+    rows = np.arange(count)
+    cells = (rows[:, None] * classes + neighbors).ravel()
+    votes = np.bincount(cells, minlength=count * classes).reshape(count, classes)
+    leads = np.take_along_axis(votes, neighbors, axis=1) == votes.max(axis=1, keepdims=True)
+    winner = neighbors[rows, leads.argmax(axis=1)]
+    shares = np.asarray(votes / k, dtype=np.float32)
+    shares[rows, winner] += LIFT
+    return shares
+
+
+def knn_predict(
+    bank: NDArray[np.float32],
+    bank_labels: NDArray[np.int64],
+    queries: NDArray[np.float32],
+    neighbors: int,
+) -> NDArray[np.int64]:
+    """Return the class that the nearest neighbors of each query vote for, (M,).
+
+    Args:
+        bank: (N, D).
+        bank_labels: (N,).
+        queries: (M, D).
+        neighbors: How many vote, by cosine similarity.
+    """
+    count = min(neighbors, len(bank))
+    similarity = unit(queries) @ unit(bank).T
+    nearest = np.argpartition(-similarity, count - 1, axis=1)[:, :count]
+    order = np.argsort(-np.take_along_axis(similarity, nearest, axis=1), axis=1, kind="stable")
+    nearest = np.take_along_axis(nearest, order, axis=1)
+    voted: NDArray[np.int64] = knn_votes(bank_labels[nearest], int(bank_labels.max()) + 1).argmax(1)
+    return voted
