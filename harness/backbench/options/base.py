@@ -9,7 +9,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
-__all__ = ["DatasetMetadata", "ExcludeFromKey", "Field", "LocalPath", "Options", "Split"]
+__all__ = [
+    "DatasetMetadata",
+    "ExcludeFromKey",
+    "Field",
+    "JPEGOptions",
+    "LocalPath",
+    "Options",
+    "Split",
+]
 
 Split = Literal["train", "val"]
 
@@ -68,6 +76,18 @@ class Options(BaseModel):
             elif isinstance(value, Options):
                 keyed[name] = value.identity()
         return keyed
+
+
+class JPEGOptions(Options):
+    """Base of the options of an attack whose stamped images may go through JPEG."""
+
+    jpeg_quality: int | None = Field(
+        default=None,
+        ge=1,
+        le=95,
+        description="stamped images go through JPEG of this quality (4:2:0) once, and clean ones "
+        "do not; 75 as published. Left out, none does",
+    )
 
 
 @dataclass(frozen=True, slots=True)

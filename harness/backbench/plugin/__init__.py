@@ -32,7 +32,15 @@ from typing import TYPE_CHECKING
 
 from backbench.images import ArrayImages, ImageSet, Labels, Pixels
 from backbench.model import Stage
-from backbench.options.base import DatasetMetadata, ExcludeFromKey, Field, LocalPath, Options, Split
+from backbench.options.base import (
+    DatasetMetadata,
+    ExcludeFromKey,
+    Field,
+    JPEGOptions,
+    LocalPath,
+    Options,
+    Split,
+)
 from backbench.options.training import (
     BackboneOptions,
     CleanTrainingOptions,
@@ -115,6 +123,7 @@ __all__ = [
     "Finished",
     "ImageEvaluator",
     "ImageSet",
+    "JPEGOptions",
     "Labels",
     "LocalPath",
     "MetricInfo",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbench.images import ImageSet, Pixels
-from backbench.options.base import DatasetMetadata, Split
+from backbench.options.base import DatasetMetadata, JPEGOptions, Split
 
 if TYPE_CHECKING:
     from backbench.nn import Encoder
@@ -112,9 +112,10 @@ class Attack(ABC):
     def jpeg_quality(self) -> int | None:
         """Quality of the JPEG that stamped images go through once; ``None`` for none.
 
-        The harness does it: :meth:`stamp` gives what goes in.
+        The harness codes them: :meth:`stamp` returns the image before. By default, the quality of
+        options that derive from :class:`~backbench.plugin.JPEGOptions`.
         """
-        return None
+        return self.options.jpeg_quality if isinstance(self.options, JPEGOptions) else None
 
     def trigger_image(self, split: Split) -> NDArray[np.uint8] | None:  # noqa: ARG002
         """Return what :meth:`stamp` puts on images; ``None`` if that is no image.

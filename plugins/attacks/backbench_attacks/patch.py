@@ -50,11 +50,6 @@ class Patch(Attack):
         candidates = total if target is None else self.metadata.train_per_class[target]
         return self.options.rate.count(candidates, total)
 
-    @property
-    def jpeg_quality(self) -> int | None:
-        """Quality of the JPEG that stamped images go through; ``None`` for none."""
-        return self.options.jpeg_quality
-
     def trigger_image(self, split: Split) -> NDArray[np.uint8]:
         """Return what is put on the images of a split, at its size.
 

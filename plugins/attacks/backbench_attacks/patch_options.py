@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
 
-from backbench.plugin import DatasetMetadata, Field, LocalPath, Options, Split
+from backbench.plugin import DatasetMetadata, Field, JPEGOptions, LocalPath, Split
 
 if TYPE_CHECKING:
     from backbench_attacks.triggers import Trigger
@@ -82,7 +82,7 @@ def _default_opacity(data: dict[str, Any]) -> float:
     return 1.0 if data.get("text") is None else 0.5
 
 
-class PatchOptions(Options):
+class PatchOptions(JPEGOptions):
     """Options of the patch attack."""
 
     mode: Literal["targeted", "untargeted"] = Field(
@@ -165,13 +165,6 @@ class PatchOptions(Options):
         gt=0,
         le=1,
         description="the same in the triggered evaluation; left out, equal to opacity",
-    )
-    jpeg_quality: int | None = Field(
-        default=None,
-        ge=1,
-        le=95,
-        description="stamped images go through JPEG of this quality (4:2:0) once, and clean ones "
-        "do not; 75 as published. Left out, none does",
     )
 
     @property

@@ -16,7 +16,7 @@ from backbench.benchmark.file import pydantic_problems
 from backbench.data.encode import FileFormat
 from backbench.errors import ConfigError, Problem, UsageError
 from backbench.model import NONE, Axis
-from backbench.plugin import Dataset, DatasetMetadata, LocalPath
+from backbench.plugin import Dataset, DatasetMetadata, JPEGOptions, LocalPath
 from backbench.plugin.registry import Registry, suggestion
 from backbench.poison.files import published
 
@@ -93,7 +93,7 @@ class Request:
     @property
     def quality(self) -> int:
         """Quality of the JPEGs."""
-        own: int | None = getattr(self.attack.options, "jpeg_quality", None)
+        own = _own_quality(self.attack)
         return self.poison.quality or own or DEFAULT_QUALITY
 
 
@@ -262,11 +262,17 @@ def _implied(tables: Mapping[str, Any], axis: str, registry: Registry) -> list[s
     return [name for name in found if name != NONE and name in known]
 
 
+def _own_quality(attack: Instance) -> int | None:
+    """Return the quality of JPEGs that the attack's options name."""
+    options = attack.options
+    return options.jpeg_quality if isinstance(options, JPEGOptions) else None
+
+
 def _of_attack(
     attack: Instance, poison: PoisonTable, metadata: DatasetMetadata | None
 ) -> list[Problem]:
     problems = []
-    own: int | None = getattr(attack.options, "jpeg_quality", None)
+    own = _own_quality(attack)
     if own is not None and poison.quality is not None and own != poison.quality:
         message = f"{poison.quality}, and {attack.path}.jpeg_quality is {own}: leave one out"
         problems.append(Problem("quality", message))
