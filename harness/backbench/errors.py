@@ -33,10 +33,22 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+def printable(text: str) -> str:
+    """Return text that a terminal shows and does not obey; lines stay lines.
+
+    Args:
+        text: Perhaps with names that come from outside: of files, classes, keys.
+    """
+    return "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in text)
+
+
 class BackbenchError(Exception):
     """Base of all errors that end in one clear sentence instead of a traceback."""
 
     exit_code: ExitCode = ExitCode.FAILED
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class UsageError(BackbenchError):

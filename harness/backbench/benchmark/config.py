@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from backbench.benchmark.instances import (
     validate_instances,
 )
 from backbench.benchmark.protocols import Protocol, data_problems, method_problem, no_such_evaluator
+from backbench.data.listing import FileDataset
 from backbench.errors import ConfigError, Problem, UsageError
 from backbench.model import NONE, Axis, CellName
 from backbench.options.training import BackboneOptions, EvaluatorOptions
@@ -40,6 +41,7 @@ __all__ = [
     "benchmark_from",
     "load_benchmark",
     "load_instance",
+    "notes_on",
     "open_dataset",
 ]
 
@@ -69,6 +71,13 @@ class Benchmark:
     cells: tuple[CellName, ...]
     protocol: Protocol | None = None
     claims: tuple[Claim, ...] = ()
+
+
+def notes_on(benchmark: Benchmark) -> Iterator[str]:
+    """Yield what the user should know of the datasets: what they pass over."""
+    for name, dataset in benchmark.datasets.items():
+        if isinstance(dataset, FileDataset):
+            yield from (f"dataset {name!r}: {sentence}" for sentence in dataset.listing.notes)
 
 
 def load_benchmark(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from backbench.errors import printable
+
 if TYPE_CHECKING:
     from backbench.api import Experiment
     from backbench.plugin.registry import Failure
@@ -17,24 +19,30 @@ if TYPE_CHECKING:
 def load(file: Path, profile: str | None, **how: bool) -> Experiment:
     """Return a validated benchmark; name the plugins that cannot be used."""
     from backbench.api import load as load_experiment
+    from backbench.benchmark.config import notes_on
 
     experiment = load_experiment(file, profile, **how)
     warn_of_failures(experiment.registry.failures)
+    say("note", notes_on(experiment.benchmark))
     return experiment
+
+
+def say(kind: str, sentences: Iterable[object]) -> None:
+    """Print notes, warnings or failures on stderr, a sentence a line."""
+    for sentence in sentences:
+        click.echo(f"{kind}: {printable(str(sentence))}", err=True)
 
 
 def warn_of_failures(failures: Iterable[Failure]) -> None:
     """Name on stderr the plugins that could not be used, or have raised."""
-    for failure in failures:
-        click.echo(f"warning: {failure}", err=True)
+    say("warning", failures)
 
 
 def warn_of_triggers(experiment: Experiment) -> None:
     """Name on stderr the attacks that cannot work, since a method's crops lose their trigger."""
     from backbench.estimate.visibility import warnings
 
-    for sentence in warnings(experiment.benchmark):
-        click.echo(f"warning: {sentence}", err=True)
+    say("warning", warnings(experiment.benchmark))
 
 
 def show(results: Results, style: str = "table", group: str | None = "evaluator") -> None:
@@ -44,5 +52,4 @@ def show(results: Results, style: str = "table", group: str | None = "evaluator"
     from backbench.report.tables import print_board
 
     print_board(results.board, style, group, Console())
-    for problem in dict.fromkeys(row.problem for row in results.rows if row.problem):
-        click.echo(f"failed: {problem}", err=True)
+    say("failed", dict.fromkeys(row.problem for row in results.rows if row.problem))

@@ -10,8 +10,8 @@ from typing import Final, Literal
 
 from backbench.data.classes import NAMES, class_list, read_class_file, read_text
 from backbench.data.files import list_problems, map_threads
-from backbench.data.folder import class_folders, images_in
 from backbench.data.lists import folder_names, parse_line, read_rows
+from backbench.data.scan import PassedOver, scan_class, scan_split
 from backbench.errors import DataError
 
 _SPLITS: Final = ("train", "val")
@@ -69,21 +69,23 @@ def look_at(name: str) -> Contents:
 
 def _folder(path: Path) -> Contents:
     places = {name: path / name for name in _SPLITS if (path / name).is_dir()} or {"images": path}
-    names = {split: class_folders(place) for split, place in places.items()}
-    if not any(names.values()):
+    around = {split: scan_split(place) for split, place in places.items()}
+    if not any(one.classes for one in around.values()):
         raise DataError(f"{path}: there is no class folder in it")
-    counts = {
-        split: tuple(map_threads(_count, [place / name for name in names[split]], chunk=1))
-        for split, place in places.items()
-    }
-    classes = sorted(set().union(*names.values()))
-    problems = [
-        f"{split} lacks {len(absent)} of the classes: {', '.join(absent)}"
-        for split in places
-        if (absent := [one for one in classes if one not in names[split]])
-    ]
-    return Contents("folder", tuple(classes), counts, tuple(problems))
-
-
-def _count(folder: Path) -> int:
-    return sum(1 for _ in images_in(folder))
+    passed = PassedOver()
+    counts, problems = {}, []
+    classes = sorted({name for one in around.values() for name in one.classes})
+    for split, one in around.items():
+        scans = map_threads(scan_class, [places[split] / name for name in one.classes], chunk=1)
+        counts[split] = tuple(len(scan.images) for scan in scans)
+        for scan in scans:
+            passed.extend(scan.passed)
+            problems += scan.problems
+        passed.extend(one.passed)
+        if one.loose:
+            problems.append(f"{split}: {one.loose} images lie outside class folders")
+        if not one.classes:
+            problems.append(f"{split}: there are no class folders in it")
+        elif absent := [name for name in classes if name not in one.classes]:
+            problems.append(f"{split} lacks {len(absent)} of the classes: {', '.join(absent)}")
+    return Contents("folder", tuple(classes), counts, (*problems, *passed.sentences(path)))

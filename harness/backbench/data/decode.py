@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -13,10 +16,30 @@ from backbench.data.preprocess import Fit, fitted
 from backbench.errors import DataError
 from backbench.images import Pixels
 
-#: File name endings that datasets take for images, lower case.
-IMAGE_SUFFIXES: Final = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
-)
+try:
+    from PIL.AvifImagePlugin import SUPPORTED as _READS_AVIF
+except ImportError:  # Pillow before 11.3
+    _READS_AVIF = False
+
+#: File name endings of each format, lower case, by Pillow's name of it. Formats that Pillow loads
+#: first come first. What Pillow cannot read here is passed over, and counted.
+_SUFFIXES: Final = {
+    "JPEG": (".jfif", ".jpe", ".jpeg", ".jpg"),
+    "PNG": (".png",),
+    "GIF": (".gif",),
+    "BMP": (".bmp",),
+    "PPM": (".pgm", ".pnm", ".ppm"),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    **({"AVIF": (".avif",)} if _READS_AVIF else {}),
+    **({"HEIF": (".heic", ".heif")} if "HEIF" in Image.OPEN else {}),
+}
+
+#: The formats that are read, whatever a file's name: others, such as EPS, start other programs.
+FORMATS: Final = tuple(_SUFFIXES)
+
+#: File name endings that datasets and tools take for images, lower case.
+IMAGE_SUFFIXES: Final = frozenset(chain.from_iterable(_SUFFIXES.values()))
 
 _ORIENTATION: Final = 0x0112  # the EXIF tag; values as in CIPA DC-008, section 4.6.5.1
 _TRANSPOSE: Final = {
@@ -69,7 +92,7 @@ def read_image(path: str | Path, fit: Fit | None = None) -> Image.Image:
         DataError: As :func:`decode`.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             image.load()
             rgb = _rgb(image)
             turn = _TRANSPOSE.get(_orientation(image))
@@ -82,6 +105,23 @@ def read_image(path: str | Path, fit: Fit | None = None) -> Image.Image:
         raise DataError(f"{path}: {_reason(path, error)}") from error
 
 
+def open_image(path: str | Path) -> Image.Image:
+    """Open an image file of a known format; its pixels are not read yet.
+
+    Args:
+        path: The file. A pipe or a device is none, since reading it might never end.
+
+    Raises:
+        OSError: If it cannot be opened, as :func:`PIL.Image.open` raises it.
+    """
+    mode = os.stat(path).st_mode  # noqa: PTH116 - path may be a str
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
+        raise OSError("not a regular file")
+    return Image.open(path, formats=FORMATS)
+
+
 def read_size(path: str | Path) -> tuple[int, int]:
     """Read the height and width of an image, upright, from its header.
 
@@ -92,7 +132,7 @@ def read_size(path: str | Path) -> tuple[int, int]:
         DataError: Naming the file and why it cannot be read.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             width, height = image.size
             # Pillow opens TIFF files upright by itself.
             swap = image.format != "TIFF" and _orientation(image) in _SWAPS_AXES
@@ -130,7 +170,7 @@ def _reason(path: str | Path, error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         if os.path.getsize(path) == 0:  # noqa: PTH202 - path may be a str
             return "the file is empty"
-        return "not an image, or of a format that Pillow does not know"
+        return f"not an image of a known format ({', '.join(FORMATS)})"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error) or type(error).__name__

@@ -6,12 +6,13 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from backbench.data.files import LabelledFiles, map_threads
+from backbench.data.files import LabelledFiles, list_problems, map_threads
 from backbench.errors import DataError
 from backbench.system import files
 
@@ -49,13 +50,15 @@ class FileHashes:
             paths: The files.
 
         Raises:
-            DataError: If a file cannot be read.
+            DataError: Naming the files that cannot be read.
         """
-        keys = [_key(path) for path in paths]
+        keys = _keys(paths)
         unknown = {
             key: path for key, path in zip(keys, paths, strict=True) if key not in self._known
         }
-        fresh = dict(zip(unknown, map_threads(_sha256, list(unknown.values())), strict=True))
+        hashed = map_threads(_sha256, list(unknown.values()))
+        _stop_at([str(one) for one in hashed if isinstance(one, DataError)], len(paths))
+        fresh = dict(zip(unknown, map(str, hashed), strict=True))
         settled_ns = time.time_ns() - _SETTLED_NS
         settled = {key: found for key, found in fresh.items() if _mtime_ns(key) < settled_ns}
         self._known |= settled
@@ -110,25 +113,38 @@ def _read_cache(path: Path) -> dict[str, str]:
     return hashes if whole else {}
 
 
-def _key(path: str) -> str:
-    """Return what a hash is remembered by: place, size in bytes, time of change in ns."""
-    path = os.path.abspath(path)  # noqa: PTH100 - 60,000 at a time
-    try:
-        stat = os.stat(path)  # noqa: PTH116 - 60,000 at a time
-    except OSError as error:
-        raise DataError(f"{path}: {_strerror(error)}") from error
-    return f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
+def _keys(paths: Sequence[str]) -> list[str]:
+    """Return what hashes are remembered by: path, size in bytes, time of change in ns."""
+    keys, problems = [], []
+    for one in paths:
+        path = os.path.abspath(one)  # noqa: PTH100 - 60,000 at a time
+        try:
+            status = os.stat(path)  # noqa: PTH116 - 60,000 at a time
+        except OSError as error:
+            problems.append(f"{path}: {_strerror(error)}")
+            continue
+        if not stat.S_ISREG(status.st_mode):
+            problems.append(f"{path}: not a regular file")
+        keys.append(f"{path}|{status.st_size}|{status.st_mtime_ns}")
+    _stop_at(problems, len(paths))
+    return keys
+
+
+def _stop_at(problems: Sequence[str], count: int) -> None:
+    if problems:
+        raise DataError(list_problems(f"{len(problems)} of {count} files cannot be read", problems))
 
 
 def _mtime_ns(key: str) -> int:
     return int(key.rpartition("|")[2])
 
 
-def _sha256(path: str) -> str:
+def _sha256(path: str) -> str | DataError:
+    """Return the hash of a file, or what is wrong with it."""
     try:
         return files.sha256(path)
     except OSError as error:
-        raise DataError(f"{path}: {_strerror(error)}") from error
+        return DataError(f"{path}: {_strerror(error)}")
 
 
 def _strerror(error: OSError) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from backbench.data.classes import class_list
 from backbench.data.dataset_options import ImageFolderOptions
-from backbench.data.decode import IMAGE_SUFFIXES
 from backbench.data.files import LabelledFiles, list_problems, spread
 from backbench.data.listing import FileDataset, Listing
+from backbench.data.scan import PassedOver, Scan, SplitScan, scan_class, scan_split
 from backbench.errors import DataError
 
 
@@ -21,7 +22,7 @@ class ImageFolder(FileDataset):
 
     A label is the rank of its class among the sorted names of the classes that are taken.
     Images are known by their file name's ending, sorted by path, and found in nested folders
-    too; hidden files and folders are passed over.
+    too; what is passed over is counted: see :mod:`backbench.data.scan`.
 
     Args:
         options: Where it is, and what to take of it.
@@ -33,8 +34,8 @@ class ImageFolder(FileDataset):
         """Find the images.
 
         Raises:
-            DataError: If a folder is missing, a class is in one split only or is empty, or
-                images lie outside the class folders.
+            DataError: If a folder is missing or cannot be read, a class stands in one split only
+                or is empty, or images lie outside the class folders.
         """
         root = self.options.root
         limits = {
@@ -45,12 +46,35 @@ class ImageFolder(FileDataset):
         if missing:
             raise DataError(_say_missing(root, missing))
         wanted = _wanted(self.options.classes)
-        found = {split: _classes(root / split, wanted) for split in limits}
-        problems = list(_problems(root, found, wanted))
+        splits = {split: _Split.read(root / split, wanted) for split in limits}
+        problems = list(_problems(root, splits, wanted))
         if problems:
             raise DataError(list_problems(f"{root} is not a folder a class", problems))
-        train, val = (_files(root, split, found[split], limit) for split, limit in limits.items())
-        return Listing(tuple(found[self.options.train]), train, val)
+        train, val = (
+            _files(root, split, splits[split].classes, limit) for split, limit in limits.items()
+        )
+        passed = PassedOver()
+        for split in splits.values():
+            passed.extend(split.around.passed)
+            for one in split.classes.values():
+                passed.extend(one.passed)
+        return Listing(
+            tuple(splits[self.options.train].classes), train, val, passed.sentences(root)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """A split's folder, and those of the classes that are taken of it."""
+
+    around: SplitScan
+    classes: dict[str, Scan]
+
+    @classmethod
+    def read(cls, split: Path, wanted: Collection[str] | None) -> _Split:
+        around = scan_split(split)
+        taken = [name for name in around.classes if wanted is None or name in wanted]
+        return cls(around, {name: scan_class(split / name) for name in taken})
 
 
 def _wanted(classes: Sequence[str] | str | None) -> frozenset[str] | None:
@@ -60,55 +84,8 @@ def _wanted(classes: Sequence[str] | str | None) -> frozenset[str] | None:
     return frozenset(class_list(classes) if isinstance(classes, str) else classes)
 
 
-def _classes(split: Path, wanted: Collection[str] | None) -> dict[str, list[str]]:
-    """Return the paths of the images in each class folder, both sorted."""
-    names = class_folders(split)
-    taken = names if wanted is None else [name for name in names if name in wanted]
-    return {name: sorted(images_in(split / name)) for name in taken}
-
-
-def class_folders(split: Path) -> list[str]:
-    """Return the names of the folders in a folder, sorted, without hidden ones.
-
-    Args:
-        split: ``train``, say.
-    """
-    with os.scandir(split) as entries:
-        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
-
-
-def loose_images(split: Path) -> int:
-    """Count the images that lie beside the class folders.
-
-    Args:
-        split: ``train``, say.
-    """
-    with os.scandir(split) as entries:
-        return sum(entry.is_file() and _is_image(entry.name) for entry in entries)
-
-
-def images_in(folder: Path) -> Iterator[str]:
-    """Yield the paths of the images of a class, in nested folders too.
-
-    Args:
-        folder: Of the class.
-    """
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if _is_image(name):
-                yield f"{place}{os.sep}{name}"
-
-
-def _is_image(name: str) -> bool:
-    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - 60,000 at a time
-    return suffix in IMAGE_SUFFIXES and not name.startswith(".")
-
-
-def _files(
-    root: Path, split: str, classes: dict[str, list[str]], limit: int | None
-) -> LabelledFiles:
-    taken = [[paths[i] for i in spread(len(paths), limit)] for paths in classes.values()]
+def _files(root: Path, split: str, classes: Mapping[str, Scan], limit: int | None) -> LabelledFiles:
+    taken = [[one.images[i] for i in spread(len(one.images), limit)] for one in classes.values()]
     paths = [path for group in taken for path in group]
     start = len(str(root / split)) + 1
     sources = [f"{split}/{path[start:].replace(os.sep, '/')}" for path in paths]
@@ -117,10 +94,10 @@ def _files(
 
 
 def _problems(
-    root: Path, found: dict[str, dict[str, list[str]]], wanted: Collection[str] | None
+    root: Path, splits: Mapping[str, _Split], wanted: Collection[str] | None
 ) -> Iterator[str]:
-    for split, classes in found.items():
-        loose = loose_images(root / split)
+    for split, found in splits.items():
+        loose, classes = found.around.loose, found.classes
         if loose:
             yield f"{split}: {loose} images lie outside the class folders; move or remove them"
         if wanted is not None:
@@ -132,21 +109,57 @@ def _problems(
                 )
         elif not classes:
             yield f"{split}: there is no class folder in it"
-        for name, paths in classes.items():
-            if not paths:
-                yield f"{split}/{name}: there is no image in it; add some or remove the folder"
+        for name, one in classes.items():
+            yield from one.problems
+            if not one.images and not one.problems:
+                passed = "; ".join(one.passed.sentences(root))
+                yield (
+                    f"{split}/{name}: there is no image in it; add some or remove the folder"
+                    + (f" ({passed})" if passed else "")
+                )
+        yield from _shared(split, classes)
     if wanted is not None:
         return
-    (train, in_train), (val, in_val) = found.items()
-    for name in sorted(in_train.keys() ^ in_val.keys()):
-        here, there = (train, val) if name in in_train else (val, train)
+    yield from _unmatched(splits)
+
+
+def _shared(split: str, classes: Mapping[str, Scan]) -> Iterator[str]:
+    """Name folders that links put into two classes."""
+    first: dict[tuple[int, int], str] = {}
+    for name, one in classes.items():
+        for mark, place in one.folders.items():
+            other = first.setdefault(mark, name)
+            if other != name:
+                yield (
+                    f"{split}: {place} is a folder of class {other!r} too, by a link: its images "
+                    "would have two labels; remove the link"
+                )
+
+
+def _unmatched(splits: Mapping[str, _Split]) -> Iterator[str]:
+    """Name the classes of one split only."""
+    (train, in_train), (val, in_val) = splits.items()
+    odd = sorted(in_train.classes.keys() ^ in_val.classes.keys())
+    if in_train.classes and in_val.classes and not in_train.classes.keys() & in_val.classes.keys():
+        yield (
+            f"{train} and {val} have no class in common: {train} has {_some(in_train)}, {val} has "
+            f"{_some(in_val)}; sort the images of {val} into folders named as those of {train}"
+        )
+        return
+    for name in odd:
+        here, there = (train, val) if name in in_train.classes else (val, train)
         yield f"class {name!r} is in {here} and not in {there}"
+
+
+def _some(split: _Split) -> str:
+    names = list(split.classes)
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _say_missing(root: Path, missing: list[str]) -> str:
     if not root.is_dir():
         return f"{root}: no such folder; set root to the folder that holds {' and '.join(missing)}"
-    names = class_folders(root)
+    names = scan_split(root).classes
     there = f"it has {', '.join(names[:20])}" if names else "it has no folders"
     return (
         f"{root}: no folder {' and no folder '.join(map(repr, missing))} in it ({there}); "

@@ -29,11 +29,13 @@ class Listing:
         classes: Class names; the position is the label.
         train: Training images.
         val: Validation images.
+        notes: What the user should know of them: what was passed over.
     """
 
     classes: tuple[str, ...]
     train: LabelledFiles
     val: LabelledFiles
+    notes: tuple[str, ...] = ()
 
 
 class FileDataset(Dataset):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -35,6 +35,10 @@ class ShortSide(NamedTuple):
 #: What becomes of an image when it is read; without one it keeps its size.
 Fit = Square | ShortSide
 
+#: Of an image that becomes larger than so many pixels before its square is cut out, only the
+#: square is made: 30,000 x 1 px would take 8 GB at a short side of 256.
+_MOST_RESIZED_PX: Final = 1 << 25
+
 
 def with_margin(side: int) -> int:
     """Return the short side of an image, pixels, of which a square is cut out.
@@ -55,6 +59,8 @@ def fitted(image: Image.Image, fit: Fit | None) -> Image.Image:
         fit: What to make of it; ``None`` leaves it as it is.
     """
     if isinstance(fit, Square):
+        if _is_thin(image.size, fit.short_side):
+            return _center_of_thin(image, fit)
         return crop_center(resize_short_side(image, fit.short_side), fit.side)
     if fit is not None and min(image.size) > fit.side:
         return resize_short_side(image, fit.side)
@@ -135,6 +141,24 @@ def evaluation_image(pixels: Pixels, side: int, *, margin: bool = True) -> Pixel
     if pixels.shape[:2] == (side, side):
         return pixels
     return fitted_pixels(pixels, Square(with_margin(side) if margin else side, side))
+
+
+def _is_thin(size: tuple[int, int], side: int) -> bool:
+    """Return whether an image would take too much memory once its short side has a length."""
+    tall, wide = _short_side_size((size[1], size[0]), side)
+    return tall * wide > max(_MOST_RESIZED_PX, size[0] * size[1])
+
+
+def _center_of_thin(image: Image.Image, fit: Square) -> Image.Image:
+    """Resize only the part that is cut out; the same but for the rounding of its edges."""
+    width, height = image.size
+    tall, wide = _short_side_size((height, width), fit.short_side)
+    left, top = round((wide - fit.side) / 2), round((tall - fit.side) / 2)
+    across, down = width / wide, height / tall
+    right = min(width, (left + fit.side) * across)
+    bottom = min(height, (top + fit.side) * down)
+    box = (left * across, top * down, right, bottom)
+    return image.resize((fit.side, fit.side), Image.Resampling.BILINEAR, box)
 
 
 def _short_side_size(size: tuple[int, int], side: int) -> tuple[int, int]:

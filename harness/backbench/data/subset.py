@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from backbench.data.files import list_problems, map_threads
-from backbench.data.folder import class_folders, images_in, loose_images
+from backbench.data.scan import PassedOver, images_of, scan_class, scan_split
 from backbench.errors import DataError
 from backbench.system.files import alone_in, replacing
 
@@ -41,6 +41,7 @@ class Subset:
         images: All images of these classes, by split.
         missing: Those to be copied; empty where folders are linked.
         links: The class folders to be linked, ``train/n01440764``; empty where images are copied.
+        notes: What was passed over.
     """
 
     source: Path
@@ -49,6 +50,7 @@ class Subset:
     images: dict[str, list[Item]]
     missing: list[Item]
     links: list[str]
+    notes: tuple[str, ...]
 
     @property
     def missing_bytes(self) -> int:
@@ -84,9 +86,14 @@ def plan_subset(source: Path, out: Path, classes: Sequence[str], *, link: bool) 
             list_problems(f"{source} is not a tree to take these classes from", problems)
         )
     folders = [f"{split}/{name}" for split in SPLITS for name in names]
-    found = dict(
-        zip(folders, map_threads(lambda one: _items(source, one), folders, 1), strict=True)
-    )
+    scans = map_threads(lambda one: scan_class(source / one), folders, 1)
+    passed = PassedOver()
+    for scan in scans:
+        passed.extend(scan.passed)
+        problems += scan.problems
+    if problems:
+        raise DataError(list_problems(f"{source} cannot be read", problems))
+    found = {one: _items(source, scan.images) for one, scan in zip(folders, scans, strict=True)}
     problems = [f"{one}: there is no image in it" for one, items in found.items() if not items]
     if problems:
         raise DataError(list_problems(f"{source} lacks images", problems))
@@ -114,7 +121,7 @@ def plan_subset(source: Path, out: Path, classes: Sequence[str], *, link: bool) 
     images = {
         split: [item for name in names for item in found[f"{split}/{name}"]] for split in SPLITS
     }
-    return Subset(source, out, names, images, missing, links)
+    return Subset(source, out, names, images, missing, links, passed.sentences(source))
 
 
 def make_subset(subset: Subset, advance: Callable[[int], None]) -> None:
@@ -158,10 +165,9 @@ def _copy(source: Path, target: Path) -> None:
         os.utime(partial, ns=(changed.st_atime_ns, changed.st_mtime_ns))
 
 
-def _items(source: Path, folder: str) -> list[Item]:
-    """Return the images of a class, sorted by name."""
+def _items(source: Path, paths: Sequence[str]) -> list[Item]:
+    """Name the images of a class as they lie below a tree."""
     start = len(str(source)) + 1
-    paths = sorted(images_in(source / folder))
     return [
         Item(path[start:].replace(os.sep, "/"), os.stat(path).st_size)  # noqa: PTH116 - many
         for path in paths
@@ -175,14 +181,15 @@ def _source_problems(source: Path, names: Sequence[str]) -> Iterator[str]:
     for split in SPLITS:
         place = source / split
         if not place.is_dir():
-            there = ", ".join(class_folders(source)[:20]) or "no folders"
+            there = ", ".join(scan_split(source).classes[:20]) or "no folders"
             yield f"there is no folder {split!r} in it (it has {there})"
             continue
-        folders = set(class_folders(place))
+        around = scan_split(place)
+        folders = set(around.classes)
         missing = [name for name in names if name not in folders]
         if not missing:
             continue
-        if len(missing) == len(names) and loose_images(place):
+        if len(missing) == len(names) and around.loose:
             yield (
                 f"{split}: its images lie in no class folders, as ImageNet's validation images "
                 "do when unpacked; sort them by class first: "
@@ -205,7 +212,7 @@ def _surplus(out: Path, folders: set[str]) -> Iterator[str]:
         if place.is_symlink() or (place.exists() and not place.is_dir()):
             yield f"{split}: is not a folder of its own"
         elif place.is_dir():
-            for name in class_folders(place):
+            for name in scan_split(place).classes:
                 if f"{split}/{name}" not in folders:
                     yield f"{split}/{name}: is not one of the classes"
 
@@ -228,7 +235,7 @@ def _compare(out: Path, folder: str, items: Sequence[Item]) -> tuple[list[Item],
     """Return the images that are not there, and what is wrong with those that are."""
     if not (out / folder).exists():
         return list(items), []
-    there = {item.name: item.size for item in _items(out, folder)}
+    there = {item.name: item.size for item in _items(out, images_of(out / folder))}
     absent = [item for item in items if item.name not in there]
     wrong = [
         f"{item.name}: has {there[item.name]:,} bytes, not {item.size:,}"

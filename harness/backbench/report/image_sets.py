@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,12 +20,19 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from backbench.benchmark.config import Benchmark
 from backbench.data.classes import VARIANTS, describe, fingerprint
 from backbench.data.contents import Contents
+from backbench.data.listing import FileDataset
 from backbench.data.subset import Subset
+from backbench.errors import printable
+from backbench.plugin import Dataset, DatasetMetadata
 
 #: Seconds between two plain lines about a copy.
 _PLAIN_EVERY_S = 30.0
+
+#: So many classes are counted by name.
+_FEW = 20
 
 
 def subset_text(subset: Subset) -> str:
@@ -70,7 +78,42 @@ def contents_note(contents: Contents) -> str:
     return _size_note(contents.classes, [sum(one) for one in contents.splits.values()])
 
 
+def datasets_text(benchmark: Benchmark) -> str:
+    """Return how many images of each class the datasets have, as far as that is known."""
+    return "\n".join(
+        line
+        for name, dataset in benchmark.datasets.items()
+        for line in _dataset_lines(name, dataset, benchmark.metadata[name])
+    )
+
+
+def _dataset_lines(name: str, dataset: Dataset, metadata: DatasetMetadata) -> Iterator[str]:
+    yield printable(f"dataset {name}: {len(metadata.classes):,} classes")
+    val: Sequence[int] = ()
+    if isinstance(dataset, FileDataset):
+        val = np.bincount(dataset.listing.val.labels, minlength=len(metadata.classes)).tolist()
+    for split, total, counts in (
+        ("train", metadata.train, metadata.train_per_class),
+        ("val", metadata.val, val),
+    ):
+        counted = dict(zip(metadata.classes, counts, strict=False))
+        each = f" ({_each(counted)})" if counted else ""
+        yield printable(f"  {split}: {_count(total, 'image')}{each}")
+
+
+def _each(counted: Mapping[str, int]) -> str:
+    """Return the counts of few classes by name; of many, the range."""
+    least, most = (pick(counted, key=lambda name: counted[name]) for pick in (min, max))
+    if counted[least] == counted[most]:
+        return f"{counted[least]:,} a class"
+    if len(counted) <= _FEW:
+        return ", ".join(f"{name} {count:,}" for name, count in counted.items())
+    return f"{counted[least]:,} ({least}) to {counted[most]:,} ({most}) a class"
+
+
 def _split(counts: Sequence[int]) -> str:
+    if not counts:
+        return "no class folders"
     least, most = min(counts), max(counts)
     each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
     return f"{_count(sum(counts), 'image')}, {each} a class"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from safetensors import SafetensorError
 
-from backbench.errors import StoreError
+from backbench.errors import StoreError, printable
 
 #: What reading a damaged or a forged file raises.
 MALFORMED = (
@@ -36,9 +36,7 @@ class Finding:
     message: str
 
     def __str__(self) -> str:
-        text = f"{self.subject}: {self.message}"
-        # A stranger's words may hold what a terminal obeys.
-        return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+        return printable(f"{self.subject}: {self.message}")  # a stranger's words
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from backbench.cli import common
 from backbench.cli.options.fractions import fraction_option
 from backbench.data import classes as class_sets
 from backbench.data.dataset_options import ImageFolderOptions
@@ -46,6 +47,7 @@ def command(out: Path, fractions: list[Decimal], seed: int, **given: Any) -> Non
     classes, absolute = given.pop("classes"), given.pop("absolute")
     names = None if classes is None else class_sets.find_classes(classes)
     listing = ImageFolder(ImageFolderOptions(classes=names, **given)).listing
+    common.say("note", listing.notes)
     for one in write_lists(listing, out, fractions, seed=seed, absolute=absolute):
         same = "" if one.is_new else " (there already)"
         images = f"{one.images:,} image{'' if one.images == 1 else 's'}"

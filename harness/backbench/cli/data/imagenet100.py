@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from backbench.cli import common
 from backbench.data import classes as class_sets
 from backbench.data.subset import make_subset, plan_subset
 from backbench.report.image_sets import copying, subset_note, subset_text
@@ -37,6 +38,7 @@ def command(source: Path, out: Path, classes: str, *, link: bool) -> None:
     named before anything is written, and so is what OUT holds and would not be made.
     """
     subset = plan_subset(source, out, class_sets.find_classes(classes), link=link)
+    common.say("note", subset.notes)
     with copying(subset.missing_bytes) as advance:
         make_subset(subset, advance)
     click.echo(subset_text(subset))

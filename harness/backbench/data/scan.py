@@ -1,0 +1,269 @@
+"""Which files below a folder are images, and what is passed over: one rule for all who look."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from backbench.data.decode import IMAGE_SUFFIXES
+from backbench.errors import DataError
+
+#: Folders that network drives, archives and systems make, lower case; hidden ones besides.
+SYSTEM_FOLDERS: Final = frozenset(
+    {
+        "#recycle",
+        "#snapshot",
+        "$recycle.bin",
+        "@eadir",
+        "@recently-snapshot",
+        "@recycle",
+        "@tmp",
+        "__macosx",
+        "lost+found",
+        "system volume information",
+    }
+)
+
+_HIDDEN: Final = "hidden files"
+_FOLDERS: Final = "hidden and system folders"
+_TWICE: Final = "links to folders that are read already"
+_SHOWN: Final = 6
+_LONGEST: Final = 16
+
+#: What the system knows a folder by, whatever its names.
+_Id = tuple[int, int]
+
+
+@dataclass(slots=True)
+class PassedOver:
+    """Files and folders that are not taken for images, by the reason.
+
+    Args:
+        counts: How many of each.
+        examples: The first of each.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def add(self, reason: str, path: str) -> None:
+        """Count a file or folder.
+
+        Args:
+            reason: ``.txt``, say.
+            path: Where it is.
+        """
+        self.counts[reason] += 1
+        self.examples.setdefault(reason, path)
+
+    def extend(self, other: PassedOver) -> None:
+        """Add what was passed over elsewhere.
+
+        Args:
+            other: It stays as it is.
+        """
+        self.counts.update(other.counts)
+        self.examples = other.examples | self.examples
+
+    def sentences(self, base: Path) -> tuple[str, ...]:
+        """Say what was passed over; nothing if nothing was.
+
+        Args:
+            base: Examples are named relative to it.
+        """
+        if not self.counts:
+            return ()
+        parts = [
+            f"{reason} {count} ({os.path.relpath(self.examples[reason], base)})"
+            for reason, count in self.counts.most_common(_SHOWN)
+        ]
+        more = len(self.counts) - _SHOWN
+        tail = f", and {more} more kinds" if more > 0 else ""
+        total = self.counts.total()
+        what = "1 file or folder is" if total == 1 else f"{total:,} files or folders are"
+        suffixes = " ".join(sorted(IMAGE_SUFFIXES))
+        return (f"{what} passed over: {', '.join(parts)}{tail}; images end with one of {suffixes}",)
+
+
+@dataclass(slots=True)
+class Scan:
+    """What lies below the folder of a class.
+
+    Args:
+        images: Paths of the images, sorted.
+        passed: What is no image.
+        problems: What cannot be read.
+        folders: The folders that were read.
+    """
+
+    images: list[str] = field(default_factory=list)
+    passed: PassedOver = field(default_factory=PassedOver)
+    problems: list[str] = field(default_factory=list)
+    folders: dict[_Id, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class SplitScan:
+    """What lies directly in the folder of a split.
+
+    Args:
+        classes: Names of the folders, sorted, without hidden and system ones.
+        loose: Number of images beside them.
+        passed: What else is there.
+    """
+
+    classes: list[str] = field(default_factory=list)
+    loose: int = 0
+    passed: PassedOver = field(default_factory=PassedOver)
+
+
+def reason_to_pass(name: str) -> str | None:
+    """Say why a file is not taken for an image; ``None`` if it is.
+
+    Args:
+        name: Its name, without folders.
+    """
+    if name.startswith("."):
+        return _HIDDEN
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - 60,000 at a time
+    if suffix in IMAGE_SUFFIXES:
+        return None
+    return suffix[:_LONGEST] if suffix else "no suffix"
+
+
+def is_passed_folder(name: str) -> bool:
+    """Say whether a folder is hidden, or made by a system.
+
+    Args:
+        name: Its name.
+    """
+    return name.startswith(".") or name.lower() in SYSTEM_FOLDERS
+
+
+def scan_split(split: Path) -> SplitScan:
+    """Look for class folders.
+
+    Args:
+        split: ``train``, say.
+
+    Raises:
+        DataError: If the folder cannot be read.
+    """
+    found = SplitScan()
+    for entry in _entries(split):
+        if _is_folder(entry):
+            if is_passed_folder(entry.name):
+                found.passed.add(_FOLDERS, entry.path)
+            else:
+                found.classes.append(entry.name)
+        elif (reason := reason_to_pass(entry.name)) is not None:
+            found.passed.add(reason, entry.path)
+        else:
+            found.loose += 1
+    found.classes.sort()
+    return found
+
+
+def scan_class(folder: Path) -> Scan:
+    """Look for the images of a class, in nested folders too.
+
+    Links to folders are followed, each folder once; a link upwards leads nowhere.
+
+    Args:
+        folder: Of the class.
+    """
+    found = Scan()
+    above = {*folder.absolute().parents, *folder.resolve().parents}
+    seen = {_id(str(place)) for place in above}
+    plain, links = [str(folder)], list[str]()
+    while plain or links:
+        place = plain.pop() if plain else links.pop()
+        try:
+            mark = _id(place)
+            if mark in seen:
+                found.passed.add(_TWICE, place)
+                continue
+            seen.add(mark)
+            found.folders[mark] = place
+            with os.scandir(place) as listed:
+                entries = list(listed)
+        except OSError as error:
+            found.problems.append(_say(place, error))
+            continue
+        below = []
+        for entry in entries:
+            if _is_folder(entry):
+                if is_passed_folder(entry.name):
+                    found.passed.add(_FOLDERS, entry.path)
+                elif entry.is_symlink():
+                    below.append(entry.path)
+                else:
+                    plain.append(entry.path)
+            elif (reason := reason_to_pass(entry.name)) is not None:
+                found.passed.add(reason, entry.path)
+            else:
+                found.images.append(entry.path)
+        links += sorted(below, reverse=True)
+    found.images.sort()
+    found.problems += unreadable(found.images)
+    return found
+
+
+def unreadable(paths: Iterable[str]) -> Iterator[str]:
+    """Say which files are not there, or not to be read.
+
+    Args:
+        paths: The files.
+    """
+    for path in paths:
+        if os.access(path, os.R_OK):
+            continue
+        try:
+            os.stat(path)  # noqa: PTH116 - a path is slower
+        except OSError as error:
+            yield _say(path, error)
+        else:
+            yield f"{path}: permission denied"
+
+
+def images_of(folder: Path) -> list[str]:
+    """Return the paths of the images of a class; see :func:`scan_class`.
+
+    Args:
+        folder: Of the class.
+
+    Raises:
+        DataError: If something below the folder cannot be read.
+    """
+    found = scan_class(folder)
+    if found.problems:
+        raise DataError("\n  ".join(found.problems))
+    return found.images
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        raise DataError(_say(str(folder), error)) from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle
+        return False
+
+
+def _id(folder: str) -> _Id:
+    stat = os.stat(folder)  # noqa: PTH116 - a path is slower
+    return stat.st_dev, stat.st_ino
+
+
+def _say(path: str, error: OSError) -> str:
+    return f"{path}: {(error.strerror or str(error)).lower()}"
