@@ -5,24 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-Shape = tuple[int, ...]
+from backbench.options.resnets import RESNETS, ResNet
 
-#: torchvision's ResNets: blocks a stage, kernels a block, channels of the first stage's 3×3
-#: convolution, and how many channels each of its groups reads.
-#:
-#: Source: He et al. 2016, table 1; Xie et al. 2017, table 1; Zagoruyko and Komodakis 2016.
-_RESNETS: Mapping[tuple[Shape, int, int, int], str] = {
-    ((2, 2, 2, 2), 2, 64, 64): "resnet18",
-    ((3, 4, 6, 3), 2, 64, 64): "resnet34",
-    ((3, 4, 6, 3), 3, 64, 64): "resnet50",
-    ((3, 4, 23, 3), 3, 64, 64): "resnet101",
-    ((3, 8, 36, 3), 3, 64, 64): "resnet152",
-    ((3, 4, 6, 3), 3, 128, 128): "wide_resnet50_2",
-    ((3, 4, 23, 3), 3, 128, 128): "wide_resnet101_2",
-    ((3, 4, 6, 3), 3, 128, 4): "resnext50_32x4d",
-    ((3, 4, 23, 3), 3, 256, 8): "resnext101_32x8d",
-    ((3, 4, 23, 3), 3, 256, 4): "resnext101_64x4d",
-}
+Shape = tuple[int, ...]
 
 _BLOCK = re.compile(r"layer([1-4])\.(\d+)\.conv([123])\.weight")
 
@@ -47,7 +32,8 @@ def resnet_of(shapes: Mapping[str, Shape]) -> str | None:
     inner = shapes.get("layer1.0.conv2.weight", ())
     if len(inner) != 4:
         return None
-    return _RESNETS.get((tuple(blocks), kernels, inner[0], inner[1]))
+    found = ResNet(tuple(blocks), kernels, inner[0], inner[1])
+    return next((name for name, known in RESNETS.items() if known == found), None)
 
 
 def stem_of(shapes: Mapping[str, Shape], *, padded: bool = False) -> str | None:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import field_validator, model_validator
 
 from backbench.options.base import DatasetMetadata, ExcludeFromKey, Field, Options
+from backbench.options.resnets import RESNETS
 
 __all__ = [
     "IMAGENET_MEAN",
@@ -37,10 +38,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 #: Side of views and of evaluated images where the images of a dataset differ in size.
 LARGE_SIDE = 224
 
-_BACKBONES = re.compile(
-    r"tiny-resnet|resnet(18|34|50|101|152)|wide_resnet(50|101)_2"
-    r"|resnext(50_32x4d|101_32x8d|101_64x4d)|timm/[\w.\-]+"
-)
+_TIMM = re.compile(r"timm/[\w.\-]+")
 
 RGB = tuple[float, float, float]
 
@@ -77,7 +75,7 @@ class BackboneOptions(Options):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if not _BACKBONES.fullmatch(name):
+        if name != "tiny-resnet" and name not in RESNETS and not _TIMM.fullmatch(name):
             message = (
                 f"{name!r} is not a backbone: 'tiny-resnet', a torchvision ResNet "
                 "('resnet18', 'resnet34', 'resnet50', …) or 'timm/<model>'"
@@ -94,7 +92,7 @@ class BackboneOptions(Options):
             )
         if min(self.widths) < 1:
             raise ValueError("widths: each must be at least 1")
-        if self.stem != "imagenet" and not self.name.startswith(("resnet", "wide", "resnext")):
+        if self.stem != "imagenet" and self.name not in RESNETS:
             raise ValueError(f"{self.name} has a stem of its own: leave out stem = {self.stem!r}")
         return self
 
