@@ -8,12 +8,22 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from backbench.api import Experiment, Planned, load, open_results
+    from backbench.api import Experiment, How, Planned, evaluate, load, open_results
     from backbench.report.results import Metric, Results, Run
 
 __version__ = version("backbench")
 
-__all__ = ["Experiment", "Metric", "Planned", "Results", "Run", "load", "open_results"]
+__all__ = [
+    "Experiment",
+    "How",
+    "Metric",
+    "Planned",
+    "Results",
+    "Run",
+    "evaluate",
+    "load",
+    "open_results",
+]
 
 #: The names that are not the library's own module's.
 _OF_RESULTS = frozenset({"Metric", "Results", "Run"})

@@ -7,11 +7,12 @@ The commands are a shell over this module. What a call needs is imported by the 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from backbench.benchmark.config import DEFAULT_FILE, Benchmark, load_benchmark
 from backbench.errors import UsageError
@@ -19,15 +20,19 @@ from backbench.plugin.registry import Registry, load_registry
 from backbench.store.store import DEFAULT_STORE, Store
 
 if TYPE_CHECKING:
+    from torch.nn import Module
+
     from backbench.benchmark.claims import Judgement
-    from backbench.benchmark.reproductions.published import Published
     from backbench.estimate.cost import Costs
+    from backbench.execution.scheduler import Result
+    from backbench.execution.session import Session
+    from backbench.external.module import Named
     from backbench.metrics import Denominator
     from backbench.model import Cell, Plan, Stage
     from backbench.report.detectors import Sheet
     from backbench.report.results import Results, Run
 
-__all__ = ["Experiment", "How", "Planned", "load", "open_results", "reproduction"]
+__all__ = ["Experiment", "How", "Planned", "evaluate", "load", "open_results"]
 
 PathLike = str | os.PathLike[str]
 
@@ -120,21 +125,8 @@ class Experiment:
             **how: Where and how stages run; see :class:`How`.
         """
         from backbench.execution.session import Session
-        from backbench.report.board import board_of
-        from backbench.report.progress import attach_progress
-        from backbench.report.results import Run
 
-        store = Store(Path(how.get("store", DEFAULT_STORE)))
-        session = Session(
-            self.registry,
-            store,
-            executor=how.get("executor", "local"),
-            jobs=how.get("jobs"),
-            device=how.get("device", "auto"),
-        )
-        with attach_progress(self.registry) if how.get("progress") else nullcontext():
-            plan, outcome = session.run(make_plan, refresh=refresh)
-        return Run(board_of(self.registry, plan, store), plan, outcome)
+        return _run(self.registry, partial(Session.run, make_plan=make_plan, refresh=refresh), how)
 
     def results(self, *, store: PathLike = DEFAULT_STORE) -> Results:
         """Return the results that are in a store.
@@ -276,31 +268,6 @@ class Planned:
         )
         return "\n".join(lines)
 
-    def nothing(self, *, filtered: bool = False) -> str:
-        """Return the sentence for results without a row."""
-        if filtered:
-            return "--filter: no finished row is left"
-        name, source = self.experiment.benchmark.name, self.experiment.benchmark.source
-        return (
-            f"{self.store.root}: no finished cell of {name!r} yet: "
-            f"run `backbench run {source} --store {self.store.root}` first"
-        )
-
-    def comparable(self, *expressions: str) -> Results:
-        """Return our own results of the present revisions, for a comparison.
-
-        Args:
-            *expressions: Which rows; see :meth:`Results.filter`.
-
-        Raises:
-            UsageError: If there are none.
-        """
-        found = self.results().own(outdated=False)
-        if not any(row.seeds for row in found):
-            name = self.experiment.benchmark.name
-            raise UsageError(f"{self.store.root}: no finished cell of {name!r} yet")
-        return found.filter(*expressions)
-
     def claims(self) -> list[Judgement]:
         """Judge the claims of the benchmark by the predictions in the store."""
         from backbench.report.board import judged
@@ -344,20 +311,6 @@ def load(
     return Experiment(benchmark, registry, profile)
 
 
-def reproduction(matrix: Published, profile: str | None = None) -> Experiment:
-    """Return a published matrix as an experiment.
-
-    Args:
-        matrix: What :func:`backbench.benchmark.reproductions.published.published` returned.
-        profile: Name of a profile of it.
-
-    Raises:
-        ConfigError: With every problem of its options.
-    """
-    registry = load_registry()
-    return Experiment(matrix.benchmark(registry, profile), registry, profile)
-
-
 def open_results(
     path: PathLike, benchmark: PathLike = DEFAULT_FILE, profile: str | None = None
 ) -> Results:
@@ -387,3 +340,85 @@ def open_results(
     from backbench.report.results import Results
 
     return Results(bundle_board(load_registry(), where))
+
+
+def evaluate(
+    encoder: Module,
+    *,
+    dataset: PathLike | Mapping[str, Any],
+    protocol: str | None = None,
+    evaluators: Named = (),
+    attacks: Named = (),
+    control: Module | None = None,
+    image_size: int | None = None,
+    name: str | None = None,
+    seed: int = 0,
+    **how: Unpack[How],
+) -> Run:
+    """Evaluate an encoder that is in memory.
+
+    Datasets, poisons and classifiers are stages of the store; this process computes the features.
+    An encoder that was evaluated before is found by its weights and by what it computes.
+
+    Args:
+        encoder: A module that maps images (B, 3, H, W), float32 in [0, 1], to features (B, D); or
+            an encoder of backbench. A module normalizes its images itself.
+        dataset: Name of a dataset plugin, a folder with ``train`` and ``val``, or the table that
+            a benchmark file would have: ``{"plugin": "embedded", "classes": 4}``.
+        protocol: Id of the protocol card to follow. What a card fixes of a backbone cannot be
+            checked of a module: the row is marked as external.
+        evaluators: Names of evaluators that read features, or their tables by name. By default
+            those of the protocol; without one, k-NN and linear evaluation.
+        attacks: Names of attacks whose triggers are shown, or their tables by name; none by
+            default.
+        control: An encoder that was trained alike on clean data, of the same form.
+        image_size: Side in pixels at which images are seen; by default the dataset's own, else 224.
+        name: Name of the row; by default that of the module's class.
+        seed: Seed of the triggers' positions and of the evaluators.
+        **how: Where and how stages run; see :class:`How`.
+
+    Raises:
+        ConfigError: With every problem of the options.
+        UsageError: If the module does not map images to features.
+
+    Example:
+        >>> import backbench as bb
+        >>> run = bb.evaluate(resnet, dataset="cifar10")  # doctest: +SKIP
+        >>> run.metric("accuracy/clean", evaluator="linear").mean  # doctest: +SKIP
+    """
+    from backbench.execution.in_memory import run_with_encoders
+    from backbench.external.module import module_benchmark, module_plan
+
+    registry = load_registry()
+    benchmark, choice = module_benchmark(
+        registry,
+        dataset=dataset,
+        protocol=protocol,
+        attacks=attacks,
+        evaluators=evaluators,
+        seed=seed,
+    )
+    store = Store(Path(how.get("store", DEFAULT_STORE)))
+    plan, encoders = module_plan(
+        benchmark, choice, store, encoder, control=control, image_size=image_size, name=name
+    )
+    return _run(registry, partial(run_with_encoders, plan=plan, encoders=encoders), how)
+
+
+def _run(registry: Registry, run: Callable[[Session], tuple[Plan, Result]], how: How) -> Run:
+    """Run something in a session, and return the results."""
+    from backbench.execution.session import Session
+    from backbench.report.board import board_of
+    from backbench.report.progress import attach_progress
+    from backbench.report.results import Run
+
+    session = Session(
+        registry,
+        Store(Path(how.get("store", DEFAULT_STORE))),
+        executor=how.get("executor", "local"),
+        jobs=how.get("jobs"),
+        device=how.get("device", "auto"),
+    )
+    with attach_progress(registry) if how.get("progress") else nullcontext():
+        plan, outcome = run(session)
+    return Run(board_of(registry, plan, session.store), plan, outcome)

@@ -100,3 +100,14 @@ def test_the_plugin_in_the_how_to_works(tmp_path: Path, monkeypatch: pytest.Monk
     pixels, mark = stamp(attack, images, int(chosen[0]), "train", seed=0)
     assert mark.box == (0, 0, 4, 4)
     assert (pixels[:4, :4] == (255, 0, 0)).all()
+
+
+def test_the_code_of_the_library_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "how-to" / "use-as-a-library.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    (benchmark,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    Path("benchmarks.toml").write_text(benchmark, encoding="utf-8")
+    names: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(block, names)
+    assert {"run", "results", "records", "mine"} <= names.keys()

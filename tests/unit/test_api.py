@@ -6,13 +6,17 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import backbench as bb
+from backbench.data.dataset_options import EmbeddedOptions
+from backbench.data.textures import Embedded
 from backbench.errors import ConfigError, UsageError
-from backbench.model import Stage
+from backbench.model import Stage, StageKind
 from backbench.results.leaderboard import COLUMNS, Leaderboard
 from tests.conftest import Bench, tiny
 from tests.predictions import predicted_store
@@ -210,3 +214,93 @@ def test_a_bundle_has_the_same_rows(
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="not a backbench store"):
         bb.open_results(tmp_path / "empty")
+
+
+# -- encoders in memory ------------------------------------------------------------------------
+
+
+def pooled(scale: float = 1.0) -> torch.nn.Module:
+    """Return a small module that maps images to 48 features."""
+    torch.manual_seed(0)
+    head = torch.nn.Conv2d(3, 12, 8, stride=8)
+    with torch.no_grad():
+        head.weight.mul_(scale)
+    return torch.nn.Sequential(head, torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten())
+
+
+EMBEDDED = {"plugin": "embedded", "classes": 4, "train_per_class": 24, "val_per_class": 8}
+
+
+def test_a_module_is_evaluated_in_memory(tmp_path: Path) -> None:
+    from backbench.data.embedded import class_names
+
+    attacks = {"patch": {"target": class_names(4)[0], "width": 10}}
+    how = bb.How(store=tmp_path / "store", executor="serial", device="cpu")
+    encoder = pooled()
+    run = bb.evaluate(
+        encoder,
+        dataset=EMBEDDED,
+        evaluators={"knn": {"k": 1}},
+        attacks=attacks,
+        control=pooled(2.0),
+        name="mine",
+        **how,
+    )
+    assert run.outcome.failed == {}
+    (row,) = run
+    assert (row.names["method"], row.external, row.complete) == ("mine", True, True)
+    asr = run.metric("asr", method="mine")
+    assert asr.control is not None
+    assert 0 <= asr.mean <= 1
+    assert encoder.training
+
+    again = bb.evaluate(
+        encoder, dataset=EMBEDDED, evaluators={"knn": {"k": 1}}, attacks=attacks, **how
+    )
+    assert again.outcome.executed == []
+    other = bb.evaluate(pooled(0.5), dataset=EMBEDDED, evaluators={"knn": {"k": 1}}, **how)
+    kinds = [other.plan.stages[key].kind for key in other.outcome.executed]
+    assert StageKind.IMPORT in kinds
+    assert StageKind.DATASET not in kinds
+
+
+def test_features_of_a_module_are_what_it_computes(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    encoder = pooled().double().float()
+    run = bb.evaluate(
+        encoder, dataset=EMBEDDED, evaluators=["knn"], store=tmp_path, executor="serial"
+    )
+    features = {one.kind: key for key, one in run.plan.stages.items()}[StageKind.FEATURES]
+    found = load_file(tmp_path / "artifacts" / features / "features.safetensors")
+    options = {name: value for name, value in EMBEDDED.items() if name != "plugin"}
+    val = Embedded(EmbeddedOptions.model_validate(options)).load("val")
+    images = torch.tensor(np.stack([val.image(index) for index in range(len(val))]))
+    with torch.inference_mode():
+        expected = encoder(images.permute(0, 3, 1, 2).float() / 255)
+    assert found["val"] == pytest.approx(expected.numpy(), abs=0.02)
+
+
+class Twice(torch.nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean((2, 3), keepdim=True)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "options", "sentence"),
+    [
+        (Twice(), {}, r"Twice: gives \(4, 3, 1, 1\) for 4 images"),
+        (torch.nn.Linear(5, 2), {}, r"Linear: cannot take images \(B, 3, 32, 32\)"),
+        (pooled(), {"dataset": "embeded"}, "neither a folder nor a plugin"),
+        (pooled(), {"evaluators": ["knm"]}, "did you mean 'knn'"),
+        (pooled(), {"attacks": {"patch": {"target": "no-such"}}}, "no-such"),
+        (pooled(), {"protocol": "embeded@1"}, "did you mean 'embedded@1'"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_one_error(
+    tmp_path: Path, encoder: torch.nn.Module, options: dict[str, Any], sentence: str
+) -> None:
+    given = {"dataset": EMBEDDED, **options}
+    with pytest.raises(UsageError, match=sentence):
+        bb.evaluate(encoder, store=tmp_path / "store", **given)
+    assert not (tmp_path / "store").exists()

@@ -38,12 +38,12 @@ def command(
     selectors, file = read_sides(words, with_stores=against is not None)
     bounds = [limit(text) for text in limits]
     experiment = common.load(file, profile)
-    left = experiment.plan(store=store).comparable(*filters).board
+    left = comparison.comparable(experiment.results(store=store), filters, store)
     if against is None:
         names, (left, right, field) = selectors, sides(left, *selectors)
     else:
         names, field = (str(store), str(against)), None
-        right = experiment.plan(store=against).comparable(*filters).board
+        right = comparison.comparable(experiment.results(store=against), filters, against)
     wanted = [*(metrics or METRICS), *(one.metric for one in bounds)]
     found = compare(left, right, tuple(dict.fromkeys(wanted)), field)
     if style != "json":

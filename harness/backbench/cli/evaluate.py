@@ -47,7 +47,7 @@ def command(file: Path, store: Path, style: str, **given: Any) -> None:
     Weights are read without running anything that is in the file. Every tensor of the network has
     to come out of it, and none of its backbone's may be left over.
     """
-    how = {name: given.pop(name) for name in ("executor", "jobs", "device")}
+    how = running.pop_how(given)
     experiment = common.load(file, None, trains=False)
     evaluation = prepare(experiment.benchmark, EncoderRequest(**given))
     for note in evaluation.notes:

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
-from backbench.api import reproduction
+from backbench.api import Experiment
 from backbench.benchmark.reproductions.published import published
 from backbench.cli import common
 from backbench.cli.options import running, shared
 from backbench.cli.options.matrix import matrix_options
 from backbench.errors import UsageError
+from backbench.plugin.registry import load_registry
 
 
 @click.command("reproduce")
@@ -39,8 +40,7 @@ def command(
     this machine: from the store's records, else each method is trained for some seconds. Figures
     that others have published of the same measurement are shown in the leaderboard.
     """
-    only_plan = given.pop("only_plan")
-    how = {name: given.pop(name) for name in ("executor", "jobs", "device")}
+    only_plan, how = given.pop("only_plan"), running.pop_how(given)
     if only_plan and style not in {"table", "json"}:
         raise UsageError(f"--format {style}: a plan is printed as a table or as json")
     matrix = published(**given, counts=only_plan, runs=target is None and not only_plan)
@@ -48,8 +48,9 @@ def command(
         matrix.write(target)
         click.echo(f"{target}: edit it, then `backbench run {target}`")
         return
-    experiment = reproduction(matrix, profile)
-    common.warn_of_failures(experiment.registry.failures)
+    registry = load_registry()
+    experiment = Experiment(matrix.benchmark(registry, profile), registry, profile)
+    common.warn_of_failures(registry.failures)
     for line in matrix.notes:
         click.echo(line, err=not only_plan or style == "json")
     if only_plan:

@@ -37,8 +37,7 @@ def command(
     """Show the leaderboard of what is in the store.
 
     Works at any time, also while a run is going on: what is missing is shown as missing. With
-    --asr, --target or --metric, the stored predictions are counted differently; records keep
-    theirs.
+    --asr, --target or --metric, the stored predictions are counted differently.
     """
     if over and (trace is not None or view == "trade-off"):
         raise UsageError("show: --trace and --trade-off are about single attacks: leave out --over")
@@ -51,10 +50,10 @@ def command(
         click.echo(planned.trace(*filters, *trace.split(",")))
     else:
         results = planned.results(**counting).filter(*filters, sort=None if over else sort)
-        if not any(row.seeds or row.problem for row in results):
-            raise UsageError(planned.nothing(filtered=bool(filters)))
+        make = f"backbench run {file} --store {store}"
+        results.require(store, make, filtered=bool(filters))
         if view:
             show_sheet(trade_off_sheet(results.board), style, "no defense beside none")
         else:
-            results = results.over_attacks().filter(sort=sort) if over else results
-            common.show(results, style, None if group == "nothing" else group)
+            shown = results.over_attacks().filter(sort=sort) if over else results
+            common.show(shown, style, None if group == "nothing" else group)

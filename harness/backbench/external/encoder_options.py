@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
 
 from pydantic import Field, field_validator
 
@@ -56,6 +58,29 @@ class ImportOptions(Options):
             options=self.model_dump(mode="json"),
             identity=self.identity(),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleOptions:
+    """A module in memory, as an import stage names it.
+
+    Args:
+        name: Name of its class.
+        image_size: Side in pixels at which images are evaluated.
+    """
+
+    name: str
+    image_size: int
+
+    @property
+    def weights(self) -> PurePath:
+        """Return what stands in the place of a file's name."""
+        return PurePath(self.name)
+
+    def use(self) -> PluginUse:
+        """Return this as it enters an import stage."""
+        options = {"image_size": self.image_size, "name": self.name}
+        return PluginUse(KIND, "module", "backbench", 1, options, options)
 
 
 def normalization(text: str) -> tuple[RGB, RGB]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from backbench.benchmark.config import Benchmark
 from backbench.benchmark.planning import Planner
 from backbench.errors import UsageError
-from backbench.external.encoder_options import ImportOptions
+from backbench.external.encoder_options import ImportOptions, ModuleOptions
 from backbench.model import NONE, Cell, CellName, Plan, Stage, StageKind
 from backbench.options.training import EvaluatorOptions
 from backbench.plugin.registry import suggestion
@@ -29,6 +29,19 @@ class Imported:
     """
 
     options: ImportOptions
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedModule:
+    """An encoder in memory.
+
+    Args:
+        options: What it is.
+        sha256: Hash of its weights and of what it computes on a few images.
+    """
+
+    options: ModuleOptions
     sha256: str
 
 
@@ -147,9 +160,9 @@ def plan_import(
     fingerprints: Mapping[str, str],
     choice: Choice,
     name: str,
-    encoder: Imported,
+    encoder: Imported | ImportedModule,
     *,
-    control: Imported | None = None,
+    control: Imported | ImportedModule | None = None,
     classifier: ImportedClassifier | None = None,
 ) -> Plan:
     """Plan the evaluation of an encoder that was trained elsewhere.
@@ -180,6 +193,17 @@ def plan_import(
     )
 
 
+def import_stage(imported: Imported | ImportedModule) -> Stage:
+    """Return the stage that imports an encoder."""
+    return Stage(
+        kind=StageKind.IMPORT,
+        plugin=imported.options.use(),
+        seed=None,
+        content=imported.sha256,
+        label=f"import {imported.options.weights.name}",
+    )
+
+
 class _Planner(Planner):
     """Plans cells whose encoder is imported.
 
@@ -191,8 +215,8 @@ class _Planner(Planner):
         self,
         benchmark: Benchmark,
         fingerprints: Mapping[str, str],
-        encoder: Imported,
-        control: Imported | None,
+        encoder: Imported | ImportedModule,
+        control: Imported | ImportedModule | None,
         classifier: ImportedClassifier | None,
     ) -> None:
         super().__init__(benchmark, fingerprints)
@@ -215,18 +239,7 @@ class _Planner(Planner):
     ) -> str:
         """Add the stage that imports an encoder; return its key."""
         control = self._control if _is_control(name, trained_on) else None
-        imported = control or self._own
-        path.append(
-            self._add(
-                Stage(
-                    kind=StageKind.IMPORT,
-                    plugin=imported.options.use(),
-                    seed=None,
-                    content=imported.sha256,
-                    label=f"import {imported.options.weights.name}",
-                )
-            )
-        )
+        path.append(self._add(import_stage(control or self._own)))
         return path[-1]
 
     def _fit(self, name: CellName, trained_on: str, inputs: Mapping[str, str]) -> str:

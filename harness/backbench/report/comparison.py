@@ -10,9 +10,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from backbench.errors import UsageError
 from backbench.report.grid import plain_grid, print_grid, tabulated
 from backbench.report.numbers import interval, number, spread
+from backbench.report.results import Results
 from backbench.results.compare import Comparison, Limit
+from backbench.results.leaderboard import Leaderboard
 from backbench.results.statistics import FEW
 
 NOTE = (
@@ -130,3 +133,20 @@ def sentence(bound: Limit, found: Comparison) -> str:
     """Return the sentence on a limit that is exceeded."""
     value = number(found.difference.mean, 4)
     return f"{found.label} exceeds {bound.text!r} beyond doubt: the difference is {value}"
+
+
+def comparable(results: Results, filters: Sequence[str], where: object) -> Leaderboard:
+    """Return our own rows of the present revisions: others' would stand beside ours.
+
+    Args:
+        results: All rows of a store.
+        filters: Which of them.
+        where: The store.
+
+    Raises:
+        UsageError: If no row has a number.
+    """
+    own = results.own(outdated=False)
+    if not any(row.seeds for row in own):
+        raise UsageError(f"{where}: no finished cell of {own.board.benchmark!r} yet")
+    return own.filter(*filters).board

@@ -112,6 +112,24 @@ class Results:
         rows = (row for row in self.rows if not row.origin and (outdated or not row.outdated))
         return Results(replace(self.board, rows=tuple(rows)))
 
+    def require(self, where: object, command: str, *, filtered: bool = False) -> None:
+        """Refuse to go on without a row that has a number, or the reason why it has none.
+
+        Args:
+            where: The store.
+            command: What makes the numbers.
+            filtered: Whether rows were chosen.
+
+        Raises:
+            UsageError: If there is no such row.
+        """
+        if any(row.seeds or row.problem for row in self.rows):
+            return
+        if filtered:
+            raise UsageError("--filter: no finished row is left")
+        name = repr(self.board.benchmark)
+        raise UsageError(f"{where}: no finished cell of {name} yet: run `{command}` first")
+
     def over_attacks(self) -> Results:
         """Put all attacks of a method in one row: their worst case, and their mean."""
         from backbench.results.over_attacks import over_attacks

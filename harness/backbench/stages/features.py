@@ -37,6 +37,11 @@ def encoder_at(folder: Path, device: str) -> Encoder:
 
 
 def run(task: Task) -> Outcome:
+    """Write the features of the encoder that the stage reads; see :func:`write`."""
+    return write(task, encoder_at(task.input("encoder"), task.device))
+
+
+def write(task: Task, encoder: Encoder) -> Outcome:
     """Write features of the clean splits or, with a poison, of the triggered images.
 
     Each batch goes to the file when it is there; memory does not grow with the images' number.
@@ -48,7 +53,6 @@ def run(task: Task) -> Outcome:
 
     if task.has("poison"):
         check_target(task)
-    encoder = encoder_at(task.input("encoder"), task.device)
     splits = (
         {"val": triggered_images(task)}
         if task.has("poison")

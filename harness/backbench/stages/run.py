@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -42,6 +42,7 @@ def run_stage(
     progress: Progress,
     *,
     others: Sequence[Device] = (),
+    run: Callable[[Task], Outcome] | None = None,
 ) -> Record:
     """Run a stage and publish it.
 
@@ -53,12 +54,13 @@ def run_stage(
         progress: Called with (done, total, values).
         others: Where further processes of this stage may run; without them a stage that asks for
             several devices takes the next ones.
+        run: Runs the stage in place of its kind's module.
 
     Returns:
         The record, as published. Its seconds are this process's; where a training was taken up
         from a checkpoint, ``resumed`` is the number of epochs done before.
     """
-    module = importlib.import_module(_MODULES[stage.kind.value])
+    run = run or importlib.import_module(_MODULES[stage.kind.value]).run
     key = stage.key
     wall, cpu, memory = time.perf_counter(), _cpu_s(), PeakMemory(device)
     resumed = 0
@@ -70,7 +72,7 @@ def run_stage(
 
     with store.writing(key) as folder:
         task = Task(stage, store, folder, registry, device, watched, tuple(others))
-        outcome: Outcome = module.run(task)
+        outcome: Outcome = run(task)
         record = Record(
             key=key,
             stage=replace(stage, given={}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +23,11 @@ run_options = together(
     ),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:0 …"),
 )
+
+
+def pop_how(given: dict[str, Any]) -> dict[str, Any]:
+    """Take the values of :data:`run_options` out of a command's."""
+    return {name: given.pop(name) for name in ("executor", "jobs", "device")}
 
 
 def finish(run: Run, store: object, style: str = "table") -> None:
