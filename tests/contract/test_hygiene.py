@@ -40,7 +40,7 @@ from backbench.testing import (
 )
 from backbench.testing.evaluator import encoder
 from backbench_evaluators.evaluator_options import LinearOptions
-from backbench_evaluators.linear import Linear
+from backbench_evaluators.features import FeatureProbe
 from tests.conftest import tiny
 from tests.contract.test_kit import Centroids, Colors, Embedded, Fine, Kept, caught
 from tests.factories import record
@@ -608,13 +608,13 @@ def test_a_penalty_is_chosen_on_training_images():
     features, labels = noisy(0, 60)
     penalties = (0.1, 1e-6, 10.0)
     options = LinearOptions(label_fraction=1.0, penalty=penalties)
-    several = Linear(options, 3)
+    several = FeatureProbe(options, 3)
     several.fit(features, labels, 2)
     said = several.selection()
     own, apart = selection_split(labels, 0.2, derive(3, "penalty"))
     accuracies = {}
     for penalty in penalties:
-        one = Linear(LinearOptions(label_fraction=1.0, penalty=penalty), 3)
+        one = FeatureProbe(LinearOptions(label_fraction=1.0, penalty=penalty), 3)
         one.fit(features[own], labels[own], 2)
         right = one.predict(features[apart]).argmax(axis=1) == labels[apart]
         accuracies[str(penalty)] = right.mean()
@@ -625,7 +625,7 @@ def test_a_penalty_is_chosen_on_training_images():
     assert said["penalty"] == max(p for p in penalties if accuracies[str(p)] == best)
     assert len(set(accuracies.values())) > 1
     # learnt again from all the labelled images
-    alone = Linear(LinearOptions(label_fraction=1.0, penalty=said["penalty"]), 3)
+    alone = FeatureProbe(LinearOptions(label_fraction=1.0, penalty=said["penalty"]), 3)
     alone.fit(features, labels, 2)
     for name, array in alone.state().items():
         np.testing.assert_array_equal(array, several.state()[name])
@@ -652,7 +652,7 @@ def test_the_record_says_what_was_chosen(world, monkeypatch):
     stage = world.one(StageKind.FIT, "clean")
     options = LinearOptions(label_fraction=1.0, penalty=(1e-4, 1e-2))
     info = world.registry.find("evaluator", "linear").info
-    monkeypatch.setattr(Task, "plugin", lambda _: (Linear, options, info))
+    monkeypatch.setattr(Task, "plugin", lambda _: (FeatureProbe, options, info))
     selection = world.run(replace(stage, seed=17)).metadata.selection
     assert selection["penalty"] in options.penalty
     assert set(selection["accuracy"]) == {"0.0001", "0.01"}

@@ -24,7 +24,7 @@ from backbench.results.published_csv import per_class_csv
 from backbench.seeds import derive
 from backbench.views.batches import RaggedBatch, UniformBatch, reader_pool
 from backbench.views.views import random_view
-from backbench_evaluators.augmented import LinearAugmented, LinearCached
+from backbench_evaluators.crops import crop
 from backbench_evaluators.evaluator_options import (
     CachedOptions,
     FrozenOptions,
@@ -33,10 +33,9 @@ from backbench_evaluators.evaluator_options import (
     RawOptions,
 )
 from backbench_evaluators.feature_sets import labelled_subset
-from backbench_evaluators.frozen import crop
+from backbench_evaluators.features import FeatureProbe
 from backbench_evaluators.knn import KNN
-from backbench_evaluators.probe import LayerProbe
-from backbench_evaluators.raw import LinearRaw
+from backbench_evaluators.views import ViewProbe
 
 SIDE, CLASSES, SEED = 32, 3, 11
 
@@ -97,7 +96,7 @@ def floats(images: ArrayImages, rows: np.ndarray) -> Tensor:
 def test_normalization_is_the_published_formula(encoder: Encoder, images: ArrayImages):
     """x / ‖x‖₂, then (x − mean) / √(var + 1e-5), over the labelled images, whole, in float64."""
     options = FrozenOptions(label_fraction=0.6, epochs=1, batch_size=8)
-    probe = LinearAugmented(options, context())
+    probe = ViewProbe(options, context())
     probe.fit(encoder, images)
     state = probe.state()
 
@@ -126,7 +125,7 @@ def test_steps_are_torchs_sgd(encoder: Encoder, images: ArrayImages):
     options = FrozenOptions(
         label_fraction=1.0, epochs=3, batch_size=12, lr=0.3, milestones=(1,), weight_decay=0.01
     )
-    probe = LinearAugmented(options, context())
+    probe = ViewProbe(options, context())
     probe.fit(encoder, images)
     state = probe.state()
 
@@ -163,8 +162,8 @@ def test_steps_are_torchs_sgd(encoder: Encoder, images: ArrayImages):
 def test_as_many_cached_views_as_epochs_are_fresh_crops(encoder: Encoder, images: ArrayImages):
     """The same crops in the same order, so the same head."""
     recipe = {"label_fraction": 0.6, "epochs": 3, "batch_size": 8, "lr": 0.1}
-    fresh = LinearAugmented(FrozenOptions(**recipe), context())
-    cached = LinearCached(CachedOptions(**recipe, views=3), context())
+    fresh = ViewProbe(FrozenOptions(**recipe), context())
+    cached = ViewProbe(CachedOptions(**recipe, views=3), context())
     heads = []
     for probe in (fresh, cached):
         probe.fit(encoder, images)
@@ -179,7 +178,7 @@ def test_cached_views_are_seen_in_turn(encoder: Encoder, images: ArrayImages):
     options = CachedOptions(
         label_fraction=1.0, epochs=4, batch_size=30, lr=0.1, momentum=0, weight_decay=0, views=2
     )
-    probe = LinearCached(options, context(seen))
+    probe = ViewProbe(options, context(seen))
     probe.fit(encoder, images)
     state = probe.state()
     rows = np.arange(30)
@@ -212,7 +211,7 @@ def test_steps_are_torchs_adam():
     features = (5 * rng.normal(size=(50, 8)) + 2).astype(np.float32)
     labels = np.arange(50) % 4
     options = RawOptions(label_fraction=1.0, epochs=6, batch_size=20, weight_decay=0.02)
-    linear = LinearRaw(options, SEED)
+    linear = FeatureProbe(options, SEED)
     linear.fit(features, labels, 4)
 
     draws = np.random.default_rng(derive(SEED, "adam"))
@@ -241,7 +240,7 @@ def test_steps_are_torchs_adam():
 
 def test_fewer_features_than_a_batch_are_one_batch():
     features, labels = np.eye(6, dtype=np.float32), np.arange(6) % 2
-    linear = LinearRaw(RawOptions(label_fraction=1.0, epochs=200, lr=0.1), 0)
+    linear = FeatureProbe(RawOptions(label_fraction=1.0, epochs=200, lr=0.1), 0)
     linear.fit(features, labels, 2)
     assert (linear.predict(features).argmax(axis=1) == labels).all()
 
@@ -294,7 +293,7 @@ def test_inputs_of_the_five_classifiers_at_224():
         encoder = Encoder(spec).eval()
     for name in ("saha2022-jigsaw", "saha2022-rotnet"):
         options = ProbeOptions.model_validate(preset("layer-probe", name) | {"epochs": 1})
-        probe = LayerProbe(options, EvaluationContext(0, "cpu", 100, lambda *_: None))
+        probe = ViewProbe(options, EvaluationContext(0, "cpu", 100, lambda *_: None))
         probe.fit(encoder, images)
         inputs = {
             name: array.shape for name, array in probe.state().items() if name.endswith("weight")
@@ -359,7 +358,7 @@ def test_probes_are_torchs_layers(recipe: str, encoder: Encoder, images: ArrayIm
     """AdaptiveAvgPool2d, BatchNorm2d(affine=False) or none, Linear: all five learn at once."""
     changes = {"label_fraction": 1.0, "epochs": 2, "batch_size": 12, "milestones": [1], "lr": 0.003}
     options = ProbeOptions.model_validate(preset("layer-probe", recipe) | changes)
-    probe = LayerProbe(options, context())
+    probe = ViewProbe(options, context())
     probe.fit(encoder, images)
     state, found = probe.state(), probe.predict(encoder, images)
     rotnet = recipe.endswith("rotnet")
@@ -459,7 +458,7 @@ def test_presets_are_the_published_numbers():
 def test_the_rate_of_an_epoch_is_the_one_that_is_used(encoder: Encoder, images: ArrayImages):
     seen: list = []
     options = FrozenOptions(label_fraction=0.1, epochs=4, milestones=(1, 3), batch_size=3)
-    LinearAugmented(options, context(seen)).fit(encoder, images)
+    ViewProbe(options, context(seen)).fit(encoder, images)
     rates = [values["lr"] for _, _, values in seen if values]
     assert rates == pytest.approx([1e-2, 1e-3, 1e-3, 1e-4])
 

@@ -29,7 +29,7 @@ def register_evaluators() -> Iterable[EvaluatorInfo]:
     yield EvaluatorInfo(
         name="linear",
         summary="A linear classifier on normalized features of labelled images.",
-        target="backbench_evaluators.linear:Linear",
+        target="backbench_evaluators.features:FeatureProbe",
         options=LinearOptions,
         paper=_PAPER,
         presets=presets_of(__name__, "linear"),
@@ -37,7 +37,7 @@ def register_evaluators() -> Iterable[EvaluatorInfo]:
     yield EvaluatorInfo(
         name="linear-augmented",
         summary="The same on fresh crops in every epoch, as published for MoCo v2.",
-        target="backbench_evaluators.augmented:LinearAugmented",
+        target="backbench_evaluators.views:ViewProbe",
         options=FrozenOptions,
         paper=_PAPER,
         presets=presets_of(__name__, "linear-augmented"),
@@ -46,7 +46,7 @@ def register_evaluators() -> Iterable[EvaluatorInfo]:
     yield EvaluatorInfo(
         name="linear-cached",
         summary="The same on a few crops of each image, whose features are computed once.",
-        target="backbench_evaluators.augmented:LinearCached",
+        target="backbench_evaluators.views:ViewProbe",
         options=CachedOptions,
         paper=_PAPER,
         presets=presets_of(__name__, "linear-cached"),
@@ -55,7 +55,7 @@ def register_evaluators() -> Iterable[EvaluatorInfo]:
     yield EvaluatorInfo(
         name="linear-raw",
         summary="A linear classifier on features as they are, as published for BYOL.",
-        target="backbench_evaluators.raw:LinearRaw",
+        target="backbench_evaluators.features:FeatureProbe",
         options=RawOptions,
         paper=_PAPER,
         presets=presets_of(__name__, "linear-raw"),
@@ -63,7 +63,7 @@ def register_evaluators() -> Iterable[EvaluatorInfo]:
     yield EvaluatorInfo(
         name="layer-probe",
         summary="A linear classifier on each stage of the encoder, as for Jigsaw and RotNet.",
-        target="backbench_evaluators.probe:LayerProbe",
+        target="backbench_evaluators.views:ViewProbe",
         options=ProbeOptions,
         paper=_PAPER,
         presets=presets_of(__name__, "layer-probe"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import field_validator, model_validator
 
@@ -39,11 +39,17 @@ class ClassifierOptions(LabelledOptions):
             yield "a classifier needs at least two classes"
 
 
+#: What a milestone of ``linear`` multiplies the learning rate of SGD by.
+GAMMA = 0.1
+
 _Penalty = Annotated[float, Field(ge=0)]
 
 
 class LinearOptions(ClassifierOptions):
     """Options of the linear evaluation."""
+
+    #: Whether features are scaled to length 1, then standardized.
+    normalized: ClassVar[bool] = True
 
     solver: Literal["lbfgs", "sgd"] = Field(
         "lbfgs",
@@ -79,6 +85,10 @@ class LinearOptions(ClassifierOptions):
             raise ValueError("lists a number twice")
         return penalty
 
+    def learning_rate(self, epoch: int) -> float:
+        """Return the learning rate of SGD in an epoch, counted from 0."""
+        return self.lr * GAMMA ** sum(epoch >= milestone for milestone in self.milestones)
+
     def problems(self, data: DatasetMetadata) -> Iterator[str]:
         """Say why these options cannot work on a dataset."""
         yield from super().problems(data)
@@ -92,6 +102,9 @@ class LinearOptions(ClassifierOptions):
 
 class RawOptions(ClassifierOptions):
     """Options of the linear evaluation on features as they are."""
+
+    normalized: ClassVar[bool] = False
+    solver: ClassVar[Literal["adam"]] = "adam"
 
     epochs: int = Field(500, ge=1, description="passes over the labelled features")
     batch_size: int = Field(
@@ -107,6 +120,11 @@ class RawOptions(ClassifierOptions):
     weight_decay: float = Field(
         5e-6, ge=0, description="L2 penalty, added to the gradient (coupled)"
     )
+
+    @property
+    def penalty(self) -> float:
+        """L2 penalty of the weights."""
+        return self.weight_decay
 
     def learning_rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 0."""
@@ -190,7 +208,7 @@ class KNNOptions(LabelledOptions):
     k: _Neighbors | tuple[_Neighbors, ...] = Field(
         50,
         description="number of neighbors that vote (the paper: 1 and 50); of a list, each number "
-        "is a head, and a row of the leaderboard",
+        "is a variant, and a row of the leaderboard",
     )
 
     @field_validator("k", mode="before")

@@ -1,4 +1,4 @@
-"""What evaluators have in common: normalized features, labelled images, linear heads."""
+"""What evaluators have in common: normalized features, labelled images, linear classifiers."""
 
 from __future__ import annotations
 
@@ -65,44 +65,57 @@ def logits(weights: Floats, inputs: Floats) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class NormalizedHead:
-    """A linear layer on features that are scaled to length 1, then standardized.
+class LinearClassifier:
+    """A linear layer on features: as they are, or scaled to length 1 and then standardized.
 
     Args:
-        mean: Subtracted, (D,).
-        scale: What is then multiplied with, (D,).
         weights: (D + 1, classes), the last row the bias.
+        mean: Subtracted, (D,); ``None`` where features are not normalized.
+        scale: What is then multiplied with, (D,).
     """
 
-    mean: Floats
-    scale: Floats
     weights: Floats
+    mean: Floats | None = None
+    scale: Floats | None = None
+
+    def inputs(self, features: Floats) -> Floats:
+        """Return what the layer reads, (M, D), of features (M, D) as the encoder gives them."""
+        if self.mean is None or self.scale is None:
+            return features
+        fitting(len(self.mean), features.shape[1])
+        return np.asarray((unit(features) - self.mean) * self.scale)
 
     def __call__(self, features: Floats) -> Floats:
         """Return logits, (M, classes), of features (M, D) as the encoder gives them."""
-        fitting(len(self.mean), features.shape[1])
-        return logits(self.weights, (unit(features) - self.mean) * self.scale)
+        return logits(self.weights, self.inputs(features))
 
     def state(self) -> dict[str, Floats]:
-        """Return ``mean``, ``scale`` (D,), ``weight`` (classes, D) and ``bias`` (classes,)."""
+        """Return ``weight`` (classes, D), ``bias`` (classes,) and, if any, ``mean``, ``scale``."""
+        if self.mean is None or self.scale is None:
+            return packed(self.weights)
         return {"mean": self.mean, "scale": self.scale, **packed(self.weights)}
 
     @classmethod
-    def of(cls, state: Mapping[str, NDArray[Any]]) -> NormalizedHead:
+    def of(cls, state: Mapping[str, NDArray[Any]], *, normalized: bool) -> LinearClassifier:
         """Read what :meth:`state` gave.
 
+        Args:
+            state: Arrays by name.
+            normalized: Whether the classifier normalizes features.
+
         Raises:
-            ValueError: If it is not such a head's.
+            ValueError: If it is not such a classifier's.
         """
-        require(state, {"mean", "scale", "weight", "bias"})
-        head = cls(state["mean"], state["scale"], unpacked(state))
-        if not head.mean.shape == head.scale.shape == (len(head.weights) - 1,):
+        names = {"mean", "scale"} if normalized else set()
+        require(state, {"weight", "bias", *names})
+        found = cls(unpacked(state), state.get("mean"), state.get("scale"))
+        if any(state[name].shape != (len(found.weights) - 1,) for name in names):
             raise ValueError("mean and scale are not of the inputs of weight")
-        return head
+        return found
 
 
 def fitting(inputs: int, features: int) -> None:
-    """Check that a head is for an encoder of so many features.
+    """Check that a classifier is for an encoder of so many features.
 
     Raises:
         StageError: If it is not.
@@ -114,7 +127,7 @@ def fitting(inputs: int, features: int) -> None:
 
 
 def packed(weights: Floats) -> dict[str, Floats]:
-    """Return weights (D + 1, C) as a head's file has them: ``weight`` (C, D), ``bias`` (C,)."""
+    """Return weights (D + 1, C) as they are stored: ``weight`` (C, D) and ``bias`` (C,)."""
     return {"weight": weights[:-1].T, "bias": weights[-1]}
 
 
@@ -131,7 +144,7 @@ def unpacked(state: Mapping[str, NDArray[Any]]) -> Floats:
 
 
 def require(state: Mapping[str, NDArray[Any]], names: set[str]) -> None:
-    """Check that a head's file holds what it should.
+    """Check that a stored classifier holds what it should.
 
     Raises:
         ValueError: Naming what is missing and what is too much.

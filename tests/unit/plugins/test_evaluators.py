@@ -21,9 +21,9 @@ from backbench_evaluators.evaluator_options import (
     labels_of_class,
 )
 from backbench_evaluators.feature_sets import labelled_subset, logits, standardization
+from backbench_evaluators.features import FeatureProbe
 from backbench_evaluators.knn import KNN
-from backbench_evaluators.linear import Linear
-from backbench_evaluators.sgd import SGD, cross_entropy
+from backbench_evaluators.optimizers import SGD, cross_entropy
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_features_are_normalized_then_standardized(clusters: tuple[np.ndarray, .
     variance = np.square(normalized - normalized.mean(0)).sum(0) / 399
     assert np.allclose(scale, 1 / np.sqrt(variance + 1e-5), rtol=1e-4)
 
-    linear = fitted(Linear(LinearOptions(label_fraction=1.0), 0), clusters)
+    linear = fitted(FeatureProbe(LinearOptions(label_fraction=1.0), 0), clusters)
     scores = linear.predict(clusters[2])
     assert np.allclose(linear.predict(clusters[2] * 5), scores, atol=1e-3)
     assert scores.dtype == np.float32
@@ -92,7 +92,7 @@ def test_cross_entropy_and_its_gradient():
 
 def test_lbfgs_finds_scikit_learns_minimum(clusters: tuple[np.ndarray, ...]):
     options = LinearOptions(label_fraction=1.0, penalty=0.01)
-    scores = fitted(Linear(options, 0), clusters).predict(clusters[2])
+    scores = fitted(FeatureProbe(options, 0), clusters).predict(clusters[2])
     normalized = unit(clusters[0])
     mean, scale = standardization(normalized)
     peer = LogisticRegression(C=1 / (0.01 * 400), tol=1e-8, max_iter=2000)
@@ -107,9 +107,9 @@ def test_solvers_learn_and_repeat(solver: str, clusters: tuple[np.ndarray, ...])
     options = LinearOptions.model_validate(
         {"label_fraction": 1.0, "solver": solver, "lr": 0.1, "batch_size": 64}
     )
-    scores = fitted(Linear(options, 3), clusters).predict(clusters[2])
+    scores = fitted(FeatureProbe(options, 3), clusters).predict(clusters[2])
     assert (scores.argmax(1) == clusters[3]).mean() > 0.8
-    assert np.array_equal(fitted(Linear(options, 3), clusters).predict(clusters[2]), scores)
+    assert np.array_equal(fitted(FeatureProbe(options, 3), clusters).predict(clusters[2]), scores)
 
 
 def test_sgd_is_torchs(clusters: tuple[np.ndarray, ...]):
@@ -120,8 +120,10 @@ def test_sgd_is_torchs(clusters: tuple[np.ndarray, ...]):
         label_fraction=1.0, solver="sgd", batch_size=400, epochs=6, milestones=(2, 4),
         momentum=0.8, penalty=0.1, lr=0.5,
     )  # fmt: skip
-    linear = fitted(Linear(options, 0), clusters)
-    start = fitted(Linear(options.model_copy(update={"epochs": 0}), 0), clusters)._head.weights
+    linear = fitted(FeatureProbe(options, 0), clusters)
+    start = fitted(
+        FeatureProbe(options.model_copy(update={"epochs": 0}), 0), clusters
+    )._classifier.weights
     layer = torch.nn.Linear(16, 5)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(start[:-1].T.copy()))
@@ -136,8 +138,8 @@ def test_sgd_is_torchs(clusters: tuple[np.ndarray, ...]):
         loss.backward()
         optimizer.step()
         schedule.step()
-    assert np.allclose(linear._head.weights[:-1].T, layer.weight.detach().numpy(), atol=1e-4)
-    assert np.allclose(linear._head.weights[-1], layer.bias.detach().numpy(), atol=1e-4)
+    assert np.allclose(linear._classifier.weights[:-1].T, layer.weight.detach().numpy(), atol=1e-4)
+    assert np.allclose(linear._classifier.weights[-1], layer.bias.detach().numpy(), atol=1e-4)
     assert np.abs(start).max() <= 0.25
 
 
@@ -147,14 +149,14 @@ def test_logits():
 
 
 def test_a_class_without_images_is_never_predicted(clusters: tuple[np.ndarray, ...]):
-    linear = Linear(LinearOptions(label_fraction=1.0), 0)
+    linear = FeatureProbe(LinearOptions(label_fraction=1.0), 0)
     linear.fit(clusters[0], clusters[1], 7)
     assert linear.predict(clusters[2]).shape == (100, 7)
     assert linear.predict(clusters[2]).argmax(1).max() < 5
 
 
 def test_one_image_a_class_is_enough(clusters: tuple[np.ndarray, ...]):
-    linear = fitted(Linear(LinearOptions(label_fraction=0.001), 0), clusters)
+    linear = fitted(FeatureProbe(LinearOptions(label_fraction=0.001), 0), clusters)
     assert np.isfinite(linear.predict(clusters[2])).all()
 
 
@@ -254,9 +256,9 @@ def test_what_small_presets_were_is_what_they_are():
 
 
 def test_a_head_says_what_is_wrong_with_it(clusters: tuple[np.ndarray, ...]):
-    linear = fitted(Linear(LinearOptions(label_fraction=1.0), 0), clusters)
+    linear = fitted(FeatureProbe(LinearOptions(label_fraction=1.0), 0), clusters)
     state = dict(linear.state())
-    other = Linear(LinearOptions(), 1)
+    other = FeatureProbe(LinearOptions(), 1)
     with pytest.raises(ValueError, match="missing: bias; unknown: extra"):
         other.restore({**{k: v for k, v in state.items() if k != "bias"}, "extra": state["bias"]})
     with pytest.raises(ValueError, match=r"weight \(5, 16\) and bias \(4,\) do not belong"):

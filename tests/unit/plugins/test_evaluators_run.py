@@ -305,6 +305,7 @@ def test_nothing_is_fitted_twice_but_what_is_not_stored(
 
         monkeypatch.setattr(implementation, method, counted)
     before = bench.record(name)
+    bench.store.forget(stage.key)
     assert bench.run(stage).files == before.files
     assert (len(fitted), len(predicted)) == (name == "knn", 2)
     assert bench.classifier(name).is_file() == (name != "knn")

@@ -1,0 +1,109 @@
+"""Random crops of images, as the published code cuts them, and their features."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from backbench.data.preprocess import with_margin
+from backbench.images import ImageSet
+from backbench.nn import Batch, Encoder
+from backbench.options.training import ViewOptions
+from backbench.plugin import EvaluationContext
+from backbench.seeds import derive
+from backbench.training.device import autocast
+from backbench.training.extraction import images_at_once
+from backbench.views.batches import open_source
+from backbench.views.boxes import Purpose
+from backbench.views.views import draws_of, random_view
+
+#: The published crops: 8 to 100 % of the area, and a flip half the time.
+RESIZED_CROP = ViewOptions(scale=(0.08, 1.0), jitter=0, grayscale=0, blur=0)
+
+#: Seconds between two reports of progress.
+INTERVAL_S = 0.5
+
+
+def views(
+    encoder: Encoder,
+    images: ImageSet,
+    chosen: NDArray[np.int64],
+    count: int,
+    *,
+    context: EvaluationContext,
+) -> NDArray[np.float32]:
+    """Compute the features of the crops of the first epochs.
+
+    Args:
+        encoder: The encoder, on the device.
+        images: The training set.
+        chosen: Indices of its labelled images, in ascending order, (N,).
+        count: Number of epochs, V.
+        context: Seed, device, progress.
+
+    Returns:
+        (V, N, D), as the encoder gives them.
+    """
+    where, side = torch.device(context.device), encoder.spec.image_size
+    features = np.empty((count, len(chosen), encoder.feature_dim), dtype=np.float32)
+    seed, size = derive(context.seed, "views"), images_at_once(side, where)
+    reported = time.monotonic()
+    with (
+        open_source(images, where) as source,
+        torch.inference_mode(),
+        autocast("auto", where),
+    ):
+        for view, found in enumerate(features):
+            done = 0
+            for batch in source.batches(chosen, size, epoch=view, seed=seed):
+                seen = encoder(resized_crop(batch, side)).float().cpu().numpy()
+                found[done : done + len(batch)] = seen
+                done += len(batch)
+                if time.monotonic() - reported > INTERVAL_S:
+                    context.progress(view * len(chosen) + done, count * len(chosen), {})
+                    reported = time.monotonic()
+    return features
+
+
+def resized_crop(batch: Batch, side: int) -> Tensor:
+    """Return a random crop of each image, resized, and mirrored half the time.
+
+    Args:
+        batch: B images.
+        side: Side of the views.
+
+    Returns:
+        (B, 3, side, side), float32 in [0, 1].
+
+    Source: published code moco/eval_linear.py and jigsaw/eval_conv_linear.py:
+        RandomResizedCrop(224), that is .08 to 1 of the area, and a horizontal flip.
+    """
+    return random_view(batch, RESIZED_CROP, side, view=0)
+
+
+def crop(batch: Batch, side: int) -> Tensor:
+    """Return a random square of each image, resized before to 256/224 of the side.
+
+    Args:
+        batch: B images.
+        side: Side of the views.
+
+    Returns:
+        (B, 3, side, side), float32 in [0, 1], mirrored half the time.
+
+    Source: published code, the linear configurations of rotnet: Scale(256), RandomCrop(224),
+        horizontal flip.
+    Differs: one resampling of the square instead of one of the whole image.
+    """
+    draws, sizes = draws_of(batch, 0), batch.sizes
+    short = with_margin(side)
+    resized = np.maximum(short, sizes * short // sizes.min(axis=1, keepdims=True))
+    corners = draws.integers(Purpose.CROP_PLACE, resized - side + 1, 2)
+    zoom = sizes / resized
+    boxes = np.concatenate([corners * zoom, side * zoom], axis=1).astype(np.float32)
+    flip = draws.uniform(Purpose.FLIP, 1)[:, 0] < RESIZED_CROP.flip
+    return batch.crop(boxes, side, isolated=False, flip=flip)

@@ -1,0 +1,150 @@
+"""Optimizers of linear classifiers whose inputs are in memory, the same on any number of cores."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbench_evaluators.feature_sets import Floats, logits
+
+#: Adam's averages of the gradient and of its square, and what keeps it from dividing by zero.
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
+
+
+class Optimizer(ABC):
+    """Trains the weights of a linear classifier in place.
+
+    Args:
+        weights: (D + 1, C), the last row the bias; changed in place.
+        weight_decay: L2 penalty, added to the gradient (coupled); biases carry it too.
+    """
+
+    def __init__(self, weights: Floats, weight_decay: float) -> None:
+        self._weights = weights
+        self._decay = np.float32(weight_decay)
+
+    @abstractmethod
+    def step(self, gradient: Floats, lr: float) -> None:
+        """Make one step.
+
+        Args:
+            gradient: Of the loss alone, of the weights' shape.
+            lr: Learning rate.
+        """
+
+    def epoch(
+        self,
+        inputs: Floats,
+        labels: NDArray[np.int64],
+        order: NDArray[np.int64],
+        size: int,
+        lr: float,
+        *,
+        drop_last: bool = False,
+    ) -> float:
+        """Make one pass.
+
+        Args:
+            inputs: (N, D).
+            labels: (N,).
+            order: Rows of the inputs.
+            size: Rows in a batch.
+            lr: Learning rate.
+            drop_last: Leave out a last batch that is smaller.
+
+        Returns:
+            The mean loss, each batch before its step.
+        """
+        total, seen = 0.0, 0
+        for start in range(0, len(order) - (size - 1 if drop_last else 0), size):
+            rows = order[start : start + size]
+            loss, gradient = cross_entropy(self._weights, inputs[rows], labels[rows])
+            self.step(gradient, lr)
+            total += loss * len(rows)
+            seen += len(rows)
+        return total / max(seen, 1)
+
+
+class SGD(Optimizer):
+    """SGD with momentum and a coupled L2 penalty.
+
+    Args:
+        weights: What is trained; changed in place.
+        momentum: In [0, 1).
+        weight_decay: The penalty.
+        nesterov: Whether the momentum is Nesterov's.
+
+    Source: torch.optim.SGD, without damping.
+    Differs: nothing.
+    """
+
+    def __init__(
+        self, weights: Floats, momentum: float, weight_decay: float, *, nesterov: bool = False
+    ) -> None:
+        super().__init__(weights, weight_decay)
+        self._velocity = np.zeros_like(weights)
+        self._momentum = np.float32(momentum)
+        self._nesterov = nesterov
+
+    def step(self, gradient: Floats, lr: float) -> None:
+        """Make one step; see :meth:`Optimizer.step`."""
+        slope = gradient + self._decay * self._weights
+        self._velocity *= self._momentum
+        self._velocity += slope
+        way = slope + self._momentum * self._velocity if self._nesterov else self._velocity
+        self._weights -= np.float32(lr) * way
+
+
+class Adam(Optimizer):
+    """Adam with a coupled L2 penalty.
+
+    Args:
+        weights: What is trained; changed in place.
+        weight_decay: The penalty.
+
+    Source: Kingma and Ba 2015, algorithm 1; the penalty is added to the gradient, as
+        torch.optim.Adam does.
+    Differs: nothing.
+    """
+
+    def __init__(self, weights: Floats, weight_decay: float) -> None:
+        super().__init__(weights, weight_decay)
+        self._mean = np.zeros_like(weights)
+        self._square = np.zeros_like(weights)
+        self._steps = 0
+
+    def step(self, gradient: Floats, lr: float) -> None:
+        """Make one step; see :meth:`Optimizer.step`."""
+        self._steps += 1
+        gradient = gradient + self._decay * self._weights
+        self._mean += np.float32(1 - BETA_1) * (gradient - self._mean)
+        self._square *= np.float32(BETA_2)
+        self._square += np.float32(1 - BETA_2) * np.square(gradient)
+        size = lr / (1 - BETA_1**self._steps)
+        scale = np.sqrt(self._square) / np.float32(np.sqrt(1 - BETA_2**self._steps))
+        self._weights -= np.float32(size) * self._mean / (scale + np.float32(EPSILON))
+
+
+def cross_entropy(
+    weights: Floats, inputs: Floats, labels: NDArray[np.int64]
+) -> tuple[float, Floats]:
+    """Return the mean cross-entropy of a linear classifier, and its gradient.
+
+    Args:
+        weights: (D + 1, C), the last row the bias.
+        inputs: (N, D).
+        labels: (N,).
+    """
+    scores = logits(weights, inputs)
+    scores -= scores.max(axis=1, keepdims=True)
+    rows = np.arange(len(labels))
+    own = scores[rows, labels].astype(np.float64)
+    np.exp(scores, out=scores)
+    sums = scores.sum(axis=1, keepdims=True, dtype=np.float64)
+    loss = float((np.log(sums[:, 0]) - own).mean())
+    scores /= (sums * len(labels)).astype(np.float32)
+    scores[rows, labels] -= np.float32(1 / len(labels))
+    gradient = np.concatenate([inputs.T @ scores, scores.sum(axis=0, keepdims=True)])
+    return loss, gradient
