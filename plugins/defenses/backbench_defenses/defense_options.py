@@ -7,15 +7,17 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from backbench.options.training import (
+from backbench.plugin import (
     BackboneOptions,
     CleanTrainingOptions,
+    DatasetMetadata,
+    Field,
     OptimizerOptions,
+    Options,
     ScheduleOptions,
     ViewOptions,
     ViewTrainingOptions,
 )
-from backbench.plugin import DatasetMetadata, Field, Options
 
 
 class DistillOptions(CleanTrainingOptions, ViewTrainingOptions):

@@ -7,19 +7,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from backbench.nn import (
-    Batch,
-    Encoder,
     FeatureQueue,
-    Progress,
-    TrainingContext,
-    TrainingTask,
     ema_update,
     frozen_copy,
     similarity_distillation,
 )
-from backbench.plugin import Defense, DefenseContext
-from backbench.training.loop import train
-from backbench.views.views import random_view
+from backbench.plugin import (
+    Batch,
+    Defense,
+    DefenseContext,
+    Encoder,
+    Progress,
+    TrainingContext,
+    TrainingTask,
+    random_view,
+    train,
+)
 from backbench_defenses.defense_options import DistillOptions
 
 

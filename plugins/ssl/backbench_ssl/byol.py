@@ -9,17 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from backbench.nn import (
-    Batch,
-    Progress,
-    SSLMethod,
-    TrainingContext,
     cosine_regression,
     ema_update,
     frozen_copy,
     in_groups,
     mlp,
 )
-from backbench.views.views import random_view
+from backbench.plugin import Batch, Progress, SSLMethod, TrainingContext, random_view
 from backbench_ssl.method_options import BYOLOptions
 
 

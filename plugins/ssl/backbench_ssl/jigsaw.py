@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from backbench.nn import Batch, SSLMethod, TrainingContext, in_groups, send
+from backbench.nn import in_groups, send
+from backbench.plugin import Batch, SSLMethod, TrainingContext
 from backbench.views.boxes import Purpose
 from backbench.views.color import lightness
 from backbench.views.randomness import Draws

@@ -7,14 +7,15 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from backbench.options.training import (
+from backbench.plugin import (
+    DatasetMetadata,
+    Field,
     OptimizerOptions,
     ScheduleOptions,
     SSLOptions,
     ViewOptions,
     ViewTrainingOptions,
 )
-from backbench.plugin import DatasetMetadata, Field
 
 
 class MoCoOptions(SSLOptions, ViewTrainingOptions):

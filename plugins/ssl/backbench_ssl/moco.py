@@ -7,11 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbench.nn import (
-    Batch,
     FeatureQueue,
-    Progress,
-    SSLMethod,
-    TrainingContext,
     align_loss,
     ema_update,
     frozen_copy,
@@ -21,7 +17,7 @@ from backbench.nn import (
     send,
     uniform_loss,
 )
-from backbench.views.views import random_view
+from backbench.plugin import Batch, Progress, SSLMethod, TrainingContext, random_view
 from backbench_ssl.method_options import MoCoOptions
 
 

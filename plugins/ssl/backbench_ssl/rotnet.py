@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbench.nn import Batch, SSLMethod, TrainingContext, in_groups
-from backbench.views.views import random_view
+from backbench.nn import in_groups
+from backbench.plugin import Batch, SSLMethod, TrainingContext, random_view
 from backbench_ssl.method_options import RotNetOptions
 
 #: Number of rotations, K: by 0°, 90°, 180° and 270°.

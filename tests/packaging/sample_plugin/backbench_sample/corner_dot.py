@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.images import Pixels
-from backbench.plugin import Attack, Box, Split, Stamp
+from backbench.plugin import Attack, Box, Pixels, Split, Stamp
 from backbench_sample import CornerDotOptions
 
 

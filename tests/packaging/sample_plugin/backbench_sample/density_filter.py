@@ -5,10 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.images import ImageSet
-from backbench.nn import Encoder
-from backbench.plugin import Defense, DefenseContext
-from backbench.training.extraction import extract
+from backbench.plugin import Defense, DefenseContext, Encoder, ImageSet, extract
 from backbench_sample import DensityFilterOptions
 
 _ROWS = 1024
