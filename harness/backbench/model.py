@@ -116,7 +116,7 @@ class Stage:
         given: Options of the inputs' plugins as this benchmark gives them, by role. Not in the
             key: they are the inputs' own, but for where files lie, and these may have moved since
             an input was made. Of a prediction also the ``protocol`` that it follows, which its
-            record shall name; of a classifier that was fitted elsewhere, where its file lies.
+            record names; of a classifier that was fitted elsewhere, where its file lies.
     """
 
     kind: StageKind

@@ -544,13 +544,13 @@ class ChoosesByThem(Fine):
 @pytest.mark.parametrize(
     ("contract", "right", "wrong", "test"),
     [
-        (EvaluatorContract, Centroids, Adapts, "test_nothing_is_learnt_from_the_validation_split"),
-        (EvaluatorContract, Kept, Carries, "test_nothing_is_learnt_from_the_validation_split"),
+        (EvaluatorContract, Centroids, Adapts, "test_nothing_is_learned_from_the_validation_split"),
+        (EvaluatorContract, Kept, Carries, "test_nothing_is_learned_from_the_validation_split"),
         (
             ImageEvaluatorContract,
             Colors,
             CarriesColors,
-            "test_nothing_is_learnt_from_the_validation_split",
+            "test_nothing_is_learned_from_the_validation_split",
         ),
         (
             AttackContract,

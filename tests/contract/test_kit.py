@@ -272,7 +272,7 @@ def test_a_wrong_classifier_is_caught():
         (Scales, "test_its_input_is_not_changed"),
         (Centers, "test_a_image_is_scored_whatever_its_company"),
         (Divides, "test_a_image_without_features_is_scored"),
-        (Guesses, "test_separable_features_are_learnt"),
+        (Guesses, "test_separable_features_are_learned"),
         (Guesses, "test_scores_depend_on_features_and_seed_alone"),
         (Guesses, "test_global_generators_are_untouched"),
     ],
@@ -331,7 +331,7 @@ class TorchDraws(Colors):
     ("bad", "test"),
     [
         (AllColors, "test_a_image_is_scored_whatever_its_company"),
-        (Peeks, "test_colors_are_learnt"),
+        (Peeks, "test_colors_are_learned"),
         (Trains, "test_its_input_is_not_changed"),
         (Brightens, "test_its_input_is_not_changed"),
         (TorchDraws, "test_scores_depend_on_features_and_seed_alone"),

@@ -135,7 +135,7 @@ def build(
 ) -> None:
     """Decode the images of a split into a file, unless it is there.
 
-    What is under way lies beside it (``….partial``, ``….json``), and is continued.
+    An unfinished file (``….partial``, ``….json`` in the same folder) is continued.
 
     Args:
         path: The file; it has this name once it is whole.

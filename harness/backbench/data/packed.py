@@ -183,10 +183,10 @@ class _FlatPixels:
     def __len__(self) -> int:
         return len(self._sizes)
 
-    def __getitem__(self, place: int) -> Pixels:
-        start, end = int(self._offsets[place]), int(self._offsets[place + 1])
+    def __getitem__(self, index: int) -> Pixels:
+        start, end = int(self._offsets[index]), int(self._offsets[index + 1])
         self._ahead(start, end)
-        image: Pixels = self._pixels[start:end].reshape(*self._sizes[place].tolist(), 3)
+        image: Pixels = self._pixels[start:end].reshape(*self._sizes[index].tolist(), 3)
         return image
 
     def _ahead(self, start: int, end: int) -> None:

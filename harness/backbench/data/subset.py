@@ -144,7 +144,7 @@ def make_subset(subset: Subset, advance: Callable[[int], None]) -> None:
         )
     with alone_in(out):
         for folder in subset.links:
-            place = out / folder
+            link = out / folder
             place.parent.mkdir(exist_ok=True)
             place.symlink_to((subset.source / folder).resolve(), target_is_directory=True)
         for place in {(out / item.name).parent for item in subset.missing}:
@@ -222,13 +222,13 @@ def _link_problems(source: Path, out: Path, folders: Sequence[str]) -> Iterator[
     if copies:
         yield f"{_some(copies)}: folders of their own, not links"
     for folder in folders:
-        place = out / folder
-        if place.is_symlink() and not (place.exists() and place.samefile(source / folder)):
-            yield f"{folder}: is a link to {place.readlink()}"
+        link = out / folder
+        if link.is_symlink() and not (link.exists() and link.samefile(source / folder)):
+            yield f"{folder}: is a link to {link.readlink()}"
 
 
-def _is_own_folder(place: Path) -> bool:
-    return place.exists() and not place.is_symlink()
+def _is_own_folder(path: Path) -> bool:
+    return path.exists() and not path.is_symlink()
 
 
 def _compare(out: Path, folder: str, items: Sequence[Item]) -> tuple[list[Item], list[str]]:

@@ -207,8 +207,8 @@ def import_stage(imported: Imported | ImportedModule) -> Stage:
 class _Planner(Planner):
     """Plans cells whose encoder is imported.
 
-    What an encoder was trained on is nobody's knowledge here: ``trained_on`` tells the two
-    encoders apart, the evaluated one (the attack) and the control (``none``).
+    The training data of an encoder is unknown here: ``trained_on`` separates the two encoders, the
+    evaluated encoder (the attack) and the control (``none``).
     """
 
     def __init__(

@@ -98,7 +98,7 @@ class Attack(ABC):
     @property
     @abstractmethod
     def target(self) -> int | None:
-        """Class index that the trigger shall stand for; ``None`` for an untargeted attack."""
+        """Class index that the trigger stands for; ``None`` for an untargeted attack."""
 
     @property
     def poisons(self) -> int | None:

@@ -107,15 +107,15 @@ class _Teller:
         self._plan = plan
         self._store = store
         self._registry = registry
-        self._told: set[str] = set()
+        self._seen: set[str] = set()
         self._environments: dict[str, int] = {}
 
     def path(self, keys: Sequence[str], variant: str) -> Iterator[str]:
-        """Tell of the stages that lead to an evaluation, which is the last of them."""
+        """Describe the stages that lead to an evaluation, and the evaluation last."""
         for key in keys:
             stage = self._plan.stages[key]
-            seen = key in self._told
-            self._told.add(key)
+            seen = key in self._seen
+            self._seen.add(key)
             yield f"  {key}  {stage.label}" + " (see above)" * seen
             if not seen:
                 record = self._store.record(key)
@@ -163,7 +163,7 @@ class _Teller:
             f"{made['threads'] or 'not known'}{said_by}"
         )
         yield from _said("made of what these gave", made.get("plugins"))
-        if record.stage.kind is not StageKind.DATASET:  # whose own content has been told
+        if record.stage.kind is not StageKind.DATASET:  # its own content is shown
             yield from _said("data fingerprint", made.get("data"))
         said = record.metadata
         if isinstance(said, EncoderRecord | RepairRecord):
@@ -181,7 +181,7 @@ class _Teller:
         if record is None:
             return
         for flag in record.flags:
-            if flag.stage == record.label:  # others are told at the stage that they are of
+            if flag.stage == record.label:  # others are shown at their own stage
                 yield f"flagged: {flag.name}: {flag.sentence}"
         if not record.metrics:
             return

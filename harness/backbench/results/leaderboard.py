@@ -153,7 +153,7 @@ def build(
         failure_of: Gives why a stage failed, or ``None``.
         extra: Columns of plugins.
         outcomes_of: Gives what an evaluation's metrics were on every image; without it,
-            intervals allow for other seeds only. It is not asked about outdated records.
+            intervals allow for other seeds only. It is not called for outdated records.
         older_of: Gives the outdated record of a stage, or ``None``. A row has its numbers only
             if no seed has others: those of two revisions have no mean.
     """
@@ -434,7 +434,7 @@ def ranks(board: Leaderboard) -> dict[str, dict[int, int]]:
     """Rank the rows of each column that has a better end.
 
     A row is ahead of another one if their 95 % intervals do not overlap; its rank is 1 and the
-    number of rows that are ahead of it, so that rows which cannot be told apart from the best
+    number of rows that are ahead of it, so that rows which cannot be distinguished from the best
     share rank 1.
 
     Returns:

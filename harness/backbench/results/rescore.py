@@ -22,7 +22,7 @@ from backbench.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Rescoring:
-    """What shall be counted differently.
+    """What is counted differently.
 
     Args:
         denominator: Of which images ``asr`` is a share; ``None``: as recorded.
@@ -36,7 +36,7 @@ class Rescoring:
 
     @property
     def line(self) -> str:
-        """What stands below a table: what differs from the records."""
+        """The note below a table: what differs from the records."""
         parts = []
         if self.denominator is not None:
             parts.append(f"ASR of {self.denominator.replace('-', ' ')}")
@@ -56,7 +56,7 @@ class Rescorer:
 
     Args:
         store: Where records and predictions are; nothing is written to it.
-        how: What shall be counted differently.
+        how: What is counted differently.
     """
 
     def __init__(self, store: Store, how: Rescoring) -> None:

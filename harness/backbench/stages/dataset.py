@@ -113,11 +113,11 @@ def _cores(task: Task) -> tuple[int, ...]:
 class _Progress:
     def __init__(self, task: Task, total: int) -> None:
         self._task, self._total = task, total
-        self._done = self._told = 0
+        self._done = self._reported = 0
         task.progress(0, total, {})
 
     def __call__(self, done: int) -> None:
         self._done += done
-        if self._done - self._told >= max(1, self._total // 200) or self._done == self._total:
-            self._told = self._done
+        if self._done - self._reported >= max(1, self._total // 200) or self._done == self._total:
+            self._reported = self._done
             self._task.progress(self._done, self._total, {})

@@ -45,7 +45,7 @@ class _ClassifierContract(PluginContract):
 
     @abstractmethod
     def truth(self) -> NDArray[np.int64]:
-        """Return the classes of what it is asked about."""
+        """Return the classes of the queries."""
 
     def test_scores_have_a_column_for_each_class(self) -> None:
         """Scores are finite, one an image and class, of every variant."""
@@ -70,7 +70,7 @@ class _ClassifierContract(PluginContract):
     def trial(self) -> Trial:
         """Return what the evaluator's stage is given."""
 
-    def test_nothing_is_learnt_from_the_validation_split(self, tmp_path: Path) -> None:
+    def test_nothing_is_learned_from_the_validation_split(self, tmp_path: Path) -> None:
         """The classifier, and the scores of an image, do not depend on other validation images."""
         folders = run_twice(tmp_path, self.trial())
         assert_same(folders, CLASSIFIER)
@@ -142,8 +142,8 @@ class EvaluatorContract(_ClassifierContract):
         """Return the clouds of these points."""
         return clouds(1)[1]
 
-    def test_separable_features_are_learnt(self) -> None:
-        """Clouds far from each other are told apart."""
+    def test_separable_features_are_learned(self) -> None:
+        """Clouds far from each other are separated."""
         for scores in self.asked(self.fitted()).values():
             assert (scores.argmax(axis=1) == self.truth()).mean() >= 0.95
 
@@ -196,7 +196,7 @@ class ImageEvaluatorContract(_ClassifierContract):
         return evaluator
 
     def shown(self) -> ArrayImages:
-        """Return the images that it is asked about: those that it learnt from, upside down."""
+        """Return the images that it is asked about: the training images, upside down."""
         images = sample_images(self.metadata)
         upside_down = np.ascontiguousarray(images.pixels[:, ::-1])
         return ArrayImages(upside_down, np.full(len(images), -1), images.sources)
@@ -212,11 +212,11 @@ class ImageEvaluatorContract(_ClassifierContract):
         )
 
     def truth(self) -> NDArray[np.int64]:
-        """Return the classes of these images, which it is not told."""
+        """Return the classes of these images, which the evaluator does not get."""
         return sample_images(self.metadata).labels
 
-    def test_colors_are_learnt(self) -> None:
-        """Images of different colors are told apart, by one variant at least."""
+    def test_colors_are_learned(self) -> None:
+        """Images of different colors are separated, by one variant at least."""
         found = [scores.argmax(axis=1) for scores in self.asked(self.fitted()).values()]
         assert max((one == self.truth()).mean() for one in found) >= 0.9
 

@@ -65,7 +65,7 @@ def exact_jitter(images: Tensor, jitter: Jitter) -> Tensor:
 
 
 def _hue_by_hue(images: Tensor, jitter: Jitter) -> Tensor:
-    """Change images together whose hue is turned at the same place: each is moved once.
+    """Change images together whose hue is turned at the same position: each is moved once.
 
     Brightness, contrast and saturation are one formula with other numbers, so that only the
     position of the hue step differs between images.

@@ -23,7 +23,7 @@ class Patch(Attack):
         code github.com/UMBCvision/SSL-Backdoor, ``poison-generation/generate_poison.py``.
     Differs: Every draw is seeded. Without ``jpeg_quality``, poisoned images are not coded as
         JPEG once more, so that they do not differ from clean ones by that. A trigger larger than
-        the image is an error; there, it is cut or lies beside it. Options hold in every mode;
+        the image is an error; there, it is cut or missing. Options hold in every mode;
         there, opacity and range are ignored for text and paste, and text on training images
         ends in an exception.
     """

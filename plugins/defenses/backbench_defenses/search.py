@@ -211,21 +211,21 @@ class PatchSearch:
         Args:
             patch: (w, w, 3), uint8.
             cluster: Which one.
-            index: The image that it was cut from: the places are drawn for it.
+            index: The image that it was cut from: the positions are drawn for it.
         """
         rng = np.random.default_rng(derive(self._seed, "paste", index))
-        places = rng.integers(0, self._test.shape[1] - len(patch) + 1, (len(self._test), 2))
-        pasted = to_tensor(patch[None], self._device)[0], places
+        positions = rng.integers(0, self._test.shape[1] - len(patch) + 1, (len(self._test), 2))
+        pasted = to_tensor(patch[None], self._device)[0], positions
         return int((self._assigned(*pasted) == cluster).sum() - self._before[cluster])
 
-    def _assigned(self, patch: Tensor | None = None, places: Ints | None = None) -> Tensor:
+    def _assigned(self, patch: Tensor | None = None, positions: Ints | None = None) -> Tensor:
         """Return the cluster of each test image, perhaps with a patch on it."""
         found = []
         with torch.inference_mode():
             for rows in parts(len(self._test), self._test.shape[1]):
                 images = floats(self._test[rows])
-                if patch is not None and places is not None:
-                    images = paste(images, patch, places[rows])
+                if patch is not None and positions is not None:
+                    images = paste(images, patch, positions[rows])
                 found.append(self.clusters.assign(images))
         return torch.cat(found)
 
@@ -254,17 +254,17 @@ def _candidates(clusters: int, options: PatchSearchOptions) -> int:
     return total
 
 
-def paste(images: Tensor, patch: Tensor, places: Ints) -> Tensor:
+def paste(images: Tensor, patch: Tensor, positions: Ints) -> Tensor:
     """Return images with a patch on each.
 
     Args:
         images: (B, 3, S, S).
         patch: (3, h, w).
-        places: Top and left of each, (B, 2).
+        positions: Top and left of each, (B, 2).
     """
     height, width = patch.shape[1:]
-    rows = torch.from_numpy(places[:, :1] + np.arange(height)).to(images.device)
-    columns = torch.from_numpy(places[:, 1:] + np.arange(width)).to(images.device)
+    rows = torch.from_numpy(positions[:, :1] + np.arange(height)).to(images.device)
+    columns = torch.from_numpy(positions[:, 1:] + np.arange(width)).to(images.device)
     pasted = images.clone()
     which = torch.arange(len(images), device=images.device)[:, None, None]
     pasted[which, :, rows[:, :, None], columns[:, None, :]] = patch.permute(1, 2, 0)
@@ -296,14 +296,14 @@ def _occlusion(
     """Return top and left of the window without which the image is least like its cluster."""
     side = image.shape[-1]
     steps = np.unique(np.append(np.arange(0, side - width, max(1, width // 4)), side - width))
-    places = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
+    positions = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
     blank = image.mean((2, 3))[0][:, None, None].expand(3, width, width)
     with torch.inference_mode():
         likeness = [
             clusters.cosine(encoder(paste(image.expand(len(one), -1, -1, -1), blank, one)), cluster)
-            for one in (places[rows] for rows in parts(len(places), side))
+            for one in (positions[rows] for rows in parts(len(positions), side))
         ]
-    top, left = places[int(torch.cat(likeness).argmin())]
+    top, left = positions[int(torch.cat(likeness).argmin())]
     return int(top), int(left)
 
 

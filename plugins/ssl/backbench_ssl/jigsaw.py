@@ -27,7 +27,7 @@ PROJECTION = ((5 / 6, 1 / 3, -1 / 6), (1 / 3, 1 / 3, 1 / 3), (-1 / 6, 1 / 3, 5 /
 
 class _Purpose(IntEnum):
     PERMUTATION = Purpose.PLUGIN
-    PLACE = Purpose.PLUGIN + 1
+    POSITION = Purpose.PLUGIN + 1
     OFFSETS = Purpose.PLUGIN + 2
     GRAY = Purpose.PLUGIN + 3
     PROJECTION = Purpose.PLUGIN + 4
@@ -102,7 +102,7 @@ def puzzle_boxes(
     """
     short = sizes.min(axis=1, keepdims=True)
     resized = np.maximum(resize, sizes * resize // short) if resize else sizes
-    corners = draws.integers(_Purpose.PLACE, resized - side + 1, 2)
+    corners = draws.integers(_Purpose.POSITION, resized - side + 1, 2)
     zoom = sizes / resized
     return np.concatenate([corners * zoom, side * zoom], axis=1).astype(np.float32)
 
