@@ -34,7 +34,7 @@ class StageKind(StrEnum):
 
 
 class Axis(StrEnum):
-    """The axes of the matrix, in the order in which a row's names stand; ``seed`` is apart.
+    """The axes of the matrix, in the order of a row's names; ``seed`` is apart.
 
     Attributes:
         plural: Name of its tables of instances, and of its entry in the matrix: ``attacks``.
@@ -202,7 +202,7 @@ def identity_key(identity: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True, order=True)
 class CellName:
-    """Where a cell stands in the matrix: instance names and the seed."""
+    """The position of a cell in the matrix: instance names and the seed."""
 
     dataset: str
     attack: str
@@ -222,7 +222,7 @@ class Cell:
     """One number of the leaderboard, and the stages that lead to it.
 
     Args:
-        name: Where it stands in the matrix.
+        name: Its position in the matrix.
         path: Keys of its stages in an order in which they can run; the last one predicts.
         control: Key of the evaluation of the clean encoder under the same trigger; ``None`` for
             a cell without an attack.

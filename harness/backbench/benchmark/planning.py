@@ -63,7 +63,7 @@ def make_plan(benchmark: Benchmark, fingerprints: Mapping[str, str]) -> Plan:
         fingerprints: Content fingerprint of each dataset, by instance name.
 
     Returns:
-        The plan; its stages stand in an order in which they can run.
+        The plan; its stages are in an order in which they can run.
     """
     planner = Planner(benchmark, fingerprints)
     cells = tuple(planner.cell(name) for name in benchmark.cells)

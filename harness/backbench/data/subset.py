@@ -145,8 +145,8 @@ def make_subset(subset: Subset, advance: Callable[[int], None]) -> None:
     with alone_in(out):
         for folder in subset.links:
             link = out / folder
-            place.parent.mkdir(exist_ok=True)
-            place.symlink_to((subset.source / folder).resolve(), target_is_directory=True)
+            link.parent.mkdir(exist_ok=True)
+            link.symlink_to((subset.source / folder).resolve(), target_is_directory=True)
         for place in {(out / item.name).parent for item in subset.missing}:
             place.mkdir(parents=True, exist_ok=True)
 

@@ -171,7 +171,7 @@ def plan_import(
         benchmark: The benchmark whose dataset, attacks and evaluators are used.
         fingerprints: Content fingerprint of each dataset, by instance name.
         choice: Which of them.
-        name: What stands in the column of the method.
+        name: Text in the column of the method.
         encoder: The encoder.
         control: One that was trained alike on clean data; without it a row has no control.
         classifier: Predicts in place of a fitted classifier; the control always has its own.

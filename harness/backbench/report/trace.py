@@ -95,7 +95,7 @@ def _tables(text: str) -> list[tuple[str, int, list[str]]]:
 
 
 class _Teller:
-    """Tells of stages, of each once.
+    """Describes stages, each of them once.
 
     Args:
         plan: The plan.

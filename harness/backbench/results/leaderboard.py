@@ -48,7 +48,7 @@ class Reported:
 
     Args:
         value: The figure; a fraction in [0, 1], or a count.
-        source: Where it stands.
+        source: Where it is published.
         setting: How it was made, and what is known to differ from ours.
     """
 
@@ -394,7 +394,7 @@ def only_row(board: Leaderboard, asked: str) -> Row:
         asked: What was asked for, as errors name it.
 
     Raises:
-        UsageError: If there is none, or more than one; it says what would tell them apart.
+        UsageError: If there is none, or more than one; it names the fields that differ.
     """
     if len(board.rows) == 1:
         return board.rows[0]

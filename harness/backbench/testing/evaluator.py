@@ -37,7 +37,7 @@ class _ClassifierContract(PluginContract):
 
     @abstractmethod
     def fitted(self, seed: int = 0, classes: int = _CLASSES) -> Any:
-        """Make the evaluator and let it learn what is easy to tell apart."""
+        """Make the evaluator and fit it on classes that are easy to separate."""
 
     @abstractmethod
     def asked(self, evaluator: Any) -> Variants:
@@ -172,7 +172,7 @@ class EvaluatorContract(_ClassifierContract):
 
 
 class ImageEvaluatorContract(_ClassifierContract):
-    """Subclass it, and set ``info`` and ``options``: a few epochs that learn to tell colors apart.
+    """Subclass it, and set ``info`` and ``options``: a few epochs that learn to separate colors.
 
     Images are 40 of 32 pixels, in three classes that differ in color; the encoder is a
     tiny-resnet with the weights of the start.
@@ -196,7 +196,7 @@ class ImageEvaluatorContract(_ClassifierContract):
         return evaluator
 
     def shown(self) -> ArrayImages:
-        """Return the images that it is asked about: the training images, upside down."""
+        """Return the query images: the training images, upside down."""
         images = sample_images(self.metadata)
         upside_down = np.ascontiguousarray(images.pixels[:, ::-1])
         return ArrayImages(upside_down, np.full(len(images), -1), images.sources)

@@ -311,7 +311,7 @@ def test_names_are_suggested(tmp_path: Path, made: nn.Module) -> None:
     torch.save(made.state_dict(), path)
     for choices, sentence in (
         ({"layout": "mocco"}, "did you mean 'moco'"),
-        ({"layout": "timm"}, "say which model with --arch"),
+        ({"layout": "timm"}, "name the model with --arch"),
         ({"layout": "timm", "arch": "resnet18x"}, "did you mean 'resnet18'"),
         ({"arch": "resnet19"}, "'resnet19' is not a backbone"),
         ({"arch": "timm/resnet18", "stem": "cifar"}, "has a stem of its own"),
