@@ -136,7 +136,7 @@ def sentence(bound: Limit, found: Comparison) -> str:
 
 
 def comparable(results: Results, filters: Sequence[str], where: object) -> Leaderboard:
-    """Return our own rows of the present revisions: others' would stand beside ours.
+    """Return our own rows of the present revisions, without imported rows.
 
     Args:
         results: All rows of a store.
