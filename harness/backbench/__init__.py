@@ -8,7 +8,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from backbench.api import Experiment, How, Planned, evaluate, load, open_results
+    from backbench.api import Experiment, Planned, evaluate, load, open_results
+    from backbench.execution.session import How
     from backbench.report.results import Metric, Results, Run
 
 __version__ = version("backbench")
@@ -25,15 +26,17 @@ __all__ = [
     "open_results",
 ]
 
-#: The names that are not the library's own module's.
-_OF_RESULTS = frozenset({"Metric", "Results", "Run"})
+#: The names that are not of ``backbench.api``.
+_ELSEWHERE = {
+    "How": "backbench.execution.session",
+    **dict.fromkeys(("Metric", "Results", "Run"), "backbench.report.results"),
+}
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'backbench' has no attribute {name!r}")
-    module = "backbench.report.results" if name in _OF_RESULTS else "backbench.api"
-    return getattr(import_module(module), name)
+    return getattr(import_module(_ELSEWHERE.get(name, "backbench.api")), name)
 
 
 def __dir__() -> list[str]:

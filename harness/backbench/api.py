@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from backbench.benchmark.config import DEFAULT_FILE, Benchmark, load_benchmark
 from backbench.errors import UsageError
@@ -25,34 +25,16 @@ if TYPE_CHECKING:
     from backbench.benchmark.claims import Judgement
     from backbench.estimate.cost import Costs
     from backbench.execution.scheduler import Result
-    from backbench.execution.session import Session
+    from backbench.execution.session import How, Session
     from backbench.external.module import Named
     from backbench.metrics import Denominator
     from backbench.model import Cell, Plan, Stage
     from backbench.report.detectors import Sheet
     from backbench.report.results import Results, Run
 
-__all__ = ["Experiment", "How", "Planned", "evaluate", "load", "open_results"]
+__all__ = ["Experiment", "Planned", "evaluate", "load", "open_results"]
 
 PathLike = str | os.PathLike[str]
-
-
-class How(TypedDict, total=False):
-    """Say where and how stages run; every key may be left out.
-
-    Args:
-        store: Folder of artifacts and records; made if it is not there. Default: ``store``.
-        executor: Name of the executor. Default: ``local``, worker processes of this machine.
-        jobs: Stages at a time. Default: as the executor chooses.
-        device: ``auto`` (default), ``cpu``, ``cuda`` or ``cuda:0``.
-        progress: Show progress on stderr.
-    """
-
-    store: PathLike
-    executor: str
-    jobs: int | None
-    device: str
-    progress: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +129,6 @@ class Planned:
         store: Where stages are looked for.
 
     Example:
-        >>> import backbench as bb
         >>> planned = bb.load("benchmarks.toml").plan()  # doctest: +SKIP
         >>> planned.run(jobs=2).metric("asr", method="byol")  # doctest: +SKIP
     """
@@ -407,18 +388,12 @@ def evaluate(
 
 def _run(registry: Registry, run: Callable[[Session], tuple[Plan, Result]], how: How) -> Run:
     """Run something in a session, and return the results."""
-    from backbench.execution.session import Session
+    from backbench.execution.session import open_session
     from backbench.report.board import board_of
     from backbench.report.progress import attach_progress
     from backbench.report.results import Run
 
-    session = Session(
-        registry,
-        Store(Path(how.get("store", DEFAULT_STORE))),
-        executor=how.get("executor", "local"),
-        jobs=how.get("jobs"),
-        device=how.get("device", "auto"),
-    )
+    session = open_session(registry, how)
     with attach_progress(registry) if how.get("progress") else nullcontext():
         plan, outcome = run(session)
     return Run(board_of(registry, plan, session.store), plan, outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from backbench.data.dataset_options import EmbeddedOptions
 from backbench.data.textures import Embedded
 from backbench.errors import ConfigError, UsageError
 from backbench.model import Stage, StageKind
+from backbench.report import results as results_module
 from backbench.results.leaderboard import COLUMNS, Leaderboard
 from tests.conftest import Bench, tiny
 from tests.predictions import predicted_store
@@ -58,6 +60,12 @@ def test_every_public_name_is_there() -> None:
         assert name in dir(bb)
     with pytest.raises(AttributeError, match="no attribute 'laod'"):
         bb.laod  # noqa: B018
+
+
+def test_the_examples_of_results_are_right() -> None:
+    found = doctest.testmod(results_module)
+    assert found.failed == 0
+    assert found.attempted > 3
 
 
 def test_a_plan_says_what_is_missing(folder: Path, tmp_path: Path) -> None:
@@ -231,7 +239,7 @@ def pooled(scale: float = 1.0) -> torch.nn.Module:
 EMBEDDED = {"plugin": "embedded", "classes": 4, "train_per_class": 24, "val_per_class": 8}
 
 
-def test_a_module_is_evaluated_in_memory(tmp_path: Path) -> None:
+def test_a_module_is_evaluated_in_memory(tmp_path: Path, bench: Bench) -> None:
     from backbench.data.embedded import class_names
 
     attacks = {"patch": {"target": class_names(4)[0], "width": 10}}
@@ -253,6 +261,8 @@ def test_a_module_is_evaluated_in_memory(tmp_path: Path) -> None:
     assert asr.control is not None
     assert 0 <= asr.mean <= 1
     assert encoder.training
+
+    assert "no difference" in bench("verify", "--store", "store").assert_ok().out
 
     again = bb.evaluate(
         encoder, dataset=EMBEDDED, evaluators={"knn": {"k": 1}}, attacks=attacks, **how

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from backbench.execution.scheduler import Result
 from backbench.execution.session import Session
+from backbench.external.encoder_options import MODULE
 from backbench.model import Plan, StageKind
 from backbench.stages import features
 from backbench.stages.run import run_stage
@@ -43,8 +44,14 @@ def run_with_encoders(
     _, first = session.run(lambda _: replace(plan, stages=above, cells=()))
     if first.failed or first.interrupted:
         return plan, first
-    with session.store.running():
-        here = _run_here(session, plan, encoders)
+    homes = {key: next(encoder.parameters(), None) for key, encoder in encoders.items()}
+    devices = {key: tensor.device for key, tensor in homes.items() if tensor is not None}
+    try:
+        with session.store.running():
+            here = _run_here(session, plan, encoders)
+    finally:  # the features moved the caller's modules to the session's device
+        for key, device in devices.items():
+            encoders[key].to(device)
     _, last = session.run(lambda _: plan)
     last.executed[:0] = [*first.executed, *here]
     last.cached -= len(first.executed) + len(here)
@@ -82,7 +89,7 @@ def _import(task: Task, encoder: Encoder) -> Outcome:
     """Say what the encoder is; its weights stay with their owner."""
     stage = task.stage
     name = str(stage.plugin.options["name"]) if stage.plugin else ""
-    return Outcome(ImportRecord(name, stage.content, "module", len(encoder.state_dict())))
+    return Outcome(ImportRecord(name, stage.content, MODULE, len(encoder.state_dict())))
 
 
 def _silent(_done: int, _total: int, _values: Mapping[str, float]) -> None:

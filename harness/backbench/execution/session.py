@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
+from typing import TypedDict
 
 from backbench.errors import UsageError
 from backbench.execution.scheduler import Result, execute
@@ -18,7 +21,25 @@ from backbench.plugin.executor import Executor, Setup
 from backbench.plugin.registry import Registry
 from backbench.results.outdated import Outdatedness
 from backbench.stages.renewal import outdated
-from backbench.store.store import Store
+from backbench.store.store import DEFAULT_STORE, Store
+
+
+class How(TypedDict, total=False):
+    """Say where and how stages run; every key may be left out.
+
+    Args:
+        store: Folder of artifacts and records; made if it is not there. Default: ``store``.
+        executor: Name of the executor. Default: ``local``, worker processes of this machine.
+        jobs: Stages at a time. Default: as the executor chooses.
+        device: ``auto`` (default), ``cpu``, ``cuda`` or ``cuda:0``.
+        progress: Show progress on stderr.
+    """
+
+    store: str | os.PathLike[str]
+    executor: str
+    jobs: int | None
+    device: str
+    progress: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +99,21 @@ class Session:
                 self.store.forget(key)
             with _terminated_as_interrupted():
                 return plan, execute(plan, self.store, make_executor, self.registry.emit)
+
+
+def open_session(registry: Registry, how: How) -> Session:
+    """Return the session that :class:`How` asks for.
+
+    Raises:
+        UsageError: If the device's name is misspelt, or the folder is no store.
+    """
+    return Session(
+        registry,
+        Store(Path(how.get("store", DEFAULT_STORE))),
+        executor=how.get("executor", "local"),
+        jobs=how.get("jobs"),
+        device=how.get("device", "auto"),
+    )
 
 
 @contextmanager

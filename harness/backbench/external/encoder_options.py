@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import PurePath
 
 from pydantic import Field, field_validator
@@ -17,6 +16,9 @@ from backbench.plugin.registry import suggestion
 
 #: The kind under which a layout enters a stage, where plugins have theirs.
 KIND = "layout"
+
+#: The name in the place of a layout where the encoder is a module in memory.
+MODULE = "module"
 
 #: Means and standard deviations of red, green and blue in [0, 1] that go by a name.
 #:
@@ -60,17 +62,11 @@ class ImportOptions(Options):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleOptions:
-    """A module in memory, as an import stage names it.
+class ModuleOptions(Options):
+    """A module in memory, as an import stage names it."""
 
-    Args:
-        name: Name of its class.
-        image_size: Side in pixels at which images are evaluated.
-    """
-
-    name: str
-    image_size: int
+    name: str = Field(description="name of its class")
+    image_size: int = Field(ge=1, description="side in pixels at which images are evaluated")
 
     @property
     def weights(self) -> PurePath:
@@ -79,8 +75,8 @@ class ModuleOptions:
 
     def use(self) -> PluginUse:
         """Return this as it enters an import stage."""
-        options = {"image_size": self.image_size, "name": self.name}
-        return PluginUse(KIND, "module", "backbench", 1, options, options)
+        options = self.model_dump(mode="json")
+        return PluginUse(KIND, MODULE, "backbench", REVISION, options, self.identity())
 
 
 def normalization(text: str) -> tuple[RGB, RGB]:

@@ -141,7 +141,7 @@ def module_plan(
         size = module.spec.image_size if isinstance(module, Encoder) else image_size or side
         made = module if isinstance(module, Encoder) else ModuleEncoder(module, size)
         found = ImportedModule(
-            ModuleOptions(type(module).__name__, size), fingerprint(module, size)
+            ModuleOptions(name=type(module).__name__, image_size=size), fingerprint(module, size)
         )
         encoders[import_stage(found).key] = made
         return found

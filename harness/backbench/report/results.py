@@ -67,9 +67,9 @@ class Results:
 
     Example:
         >>> from backbench.model import Axis
-    from backbench.results.leaderboard import COLUMNS
-        >>> row = Row(dict.fromkeys(Axis, "x"), (0,), 1, {"asr": Summary(1, 0.5, None, None,
-        ...     (0.5,))}, {}, {})
+        >>> from backbench.results.leaderboard import COLUMNS
+        >>> asr = Summary(1, 0.5, None, None, (0.5,))
+        >>> row = Row(dict.fromkeys(Axis, "x"), (0,), 1, {"asr": asr}, {}, {})
         >>> results = Results(Leaderboard("tiny", COLUMNS, (row,)))
         >>> results.metric("asr", method="x").mean
         0.5

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from backbench.errors import PluginError
-from backbench.external.encoder_options import KIND, ImportOptions
+from backbench.external.encoder_options import KIND, MODULE, ImportOptions, ModuleOptions
 from backbench.external.layouts import REVISION
 from backbench.model import PluginUse, Stage, stage_identity
 from backbench.plugin import Options
@@ -35,7 +35,8 @@ def _use(said: PluginUse, registry: Registry) -> PluginUse:
     who = f"{said.kind} {said.name!r} of {said.distribution}"
     model: type[Options]
     if said.kind == KIND:
-        model, revision = ImportOptions, REVISION
+        model = ModuleOptions if said.name == MODULE else ImportOptions
+        revision = REVISION
     elif said.kind in HOOKS:
         registered = registry.find(said.kind, said.name)
         if registered.origin.distribution != said.distribution:
