@@ -15,17 +15,21 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import numpy as np
 from PIL import Image
 
 from backbench.benchmark.config import Benchmark, load_benchmark
 from backbench.benchmark.planning import make_plan
+from backbench.data.files import FileImages, LabelledFiles
 from backbench.data.fingerprint import FileHashes
+from backbench.images import ImageSet
 from backbench.model import Plan, Stage, StageKind
+from backbench.plugin import Split
 from backbench.plugin.registry import load_registry
 from backbench.stages.task import Task
+from backbench.store.index import write_index
 from backbench.store.metadata import DatasetRecord, EncoderRecord, Metadata
 from backbench.store.records import Record
 from backbench.store.store import Store
@@ -135,18 +139,18 @@ def prepare(size: int, folder: Path) -> None:
     key, stage = _stage(plan, StageKind.DATASET)
     artifact = store.artifact(key)
     artifact.mkdir()
-    index: dict[str, Any] = {"classes": metadata.classes}
+    splits: dict[Split, ImageSet] = {}
     for split, count in (("train", metadata.train), ("val", metadata.val)):
         labels = np.repeat(np.arange(CLASSES), count // CLASSES)
         sources = [f"{split}/{number:06d}" for number in range(count)]
-        index[split] = {"sources": sources, "labels": labels.tolist()}
+        splits[split] = FileImages(LabelledFiles(sources, sources, labels))
         shape = (count, SIDE, SIDE, 3)
         with TensorFile(
             artifact / f"{split}.safetensors",
             {"labels": (np.int64, (count,)), "pixels": (np.uint8, shape)},
         ) as tensors:
             tensors.write("labels", labels)
-    (artifact / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    write_index(artifact / "index.json", metadata.classes, splits)
     _record(store, key, stage, DatasetRecord(metadata))
     key, stage = _stage(plan, StageKind.PRETRAIN)
     _record(store, key, stage, EncoderRecord(metadata.train))

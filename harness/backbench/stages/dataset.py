@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
@@ -16,6 +15,7 @@ from backbench.images import ImageSet
 from backbench.plugin import Dataset, DatasetMetadata, Split
 from backbench.stages.inputs import INDEX, decoded_name
 from backbench.stages.task import Outcome, Task
+from backbench.store.index import write_index
 from backbench.store.metadata import DatasetRecord
 from backbench.system.cores import usable_cores
 
@@ -27,7 +27,7 @@ def run(task: Task) -> Outcome:
     implementation, options, _ = task.plugin()
     dataset: Dataset = implementation(options)
     metadata = dataset.metadata()
-    index: dict[str, Any] = {"classes": metadata.classes}
+    read: dict[Split, ImageSet] = {}
     sizes: dict[str, Any] = {}
     decoded: dict[str, int | None] = {}
     problems: list[str] = []
@@ -40,7 +40,7 @@ def run(task: Task) -> Outcome:
         except DataError as error:  # report the other split's problems as well
             problems.append(str(error))
             continue
-        index[split] = {"sources": list(images.sources), "labels": images.labels.tolist()}
+        read[split] = images
         sizes[split] = images.size
         if images.pixels is not None:
             write_images(kept, images.pixels, images.labels)
@@ -49,7 +49,7 @@ def run(task: Task) -> Outcome:
         raise DataError("; ".join(problems))
     if isinstance(dataset, FileDataset):
         _check_content(task, dataset)
-    (task.folder / INDEX).write_text(json.dumps(index) + "\n", encoding="utf-8")
+    write_index(task.folder / INDEX, metadata.classes, read)
     cache = dataset.options.cache if isinstance(dataset, FileDataset) else None
     return Outcome(DatasetRecord(metadata, sizes=sizes, decoded=decoded, cache=cache))
 

@@ -1,31 +1,45 @@
-"""The names of a dataset's images, read from its index one by one."""
+"""The index of a dataset: JSON with a line for each name, so that one name is read by itself."""
 
 from __future__ import annotations
 
 import json
 import mmap
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, overload
+from typing import overload
 
 import numpy as np
 
 from backbench.errors import StoreError
+from backbench.images import ImageSet
 from backbench.plugin import Split
 
-#: The next string of a JSON list, and the text before it.
-_NEXT: Final = re.compile(rb'[\s,]*("(?:[^"\\]|\\.)*")')
+
+def write_index(path: Path, classes: Sequence[str], splits: Mapping[Split, ImageSet]) -> None:
+    """Write classes, and names and labels of each split.
+
+    Args:
+        path: The file.
+        classes: Class names.
+        splits: The images.
+    """
+    with path.open("w", encoding="utf-8") as file:
+        file.write(f'{{"classes": {json.dumps(list(classes))}')
+        for split, images in splits.items():
+            names = ",\n".join(map(json.dumps, images.sources)) + "\n" * bool(len(images))
+            labels = json.dumps(images.labels.tolist())
+            file.write(f',\n"{split}": {{"sources": [\n{names}], "labels": {labels}}}')
+        file.write("}\n")
 
 
 class Names(Sequence[str]):
-    """Names in a mapped ``index.json``: only the position of each is in memory.
+    """Names in a mapped index: only the position of each is in memory.
 
     As strings, the names of a million images take a hundred megabytes, in every process that
     looks at one of them.
 
     Args:
-        path: ``index.json``.
+        path: What :func:`write_index` wrote.
         split: Whose names.
 
     Raises:
@@ -38,20 +52,19 @@ class Names(Sequence[str]):
                 self._text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
             raise StoreError(f"{path}: cannot be read: {error}") from error
-        # Within a string a quotation mark has a backslash before it, so that this is no string's.
-        head = rb'"' + split.encode() + rb'"\s*:\s*\{\s*"sources"\s*:\s*\['
-        opening = re.search(head, self._text)
-        if opening is None:
-            raise StoreError(f"{path}: holds no names of {split}; run `backbench verify`")
-        self._places = np.fromiter(self._found(opening.end()), np.int64)
-
-    def _found(self, at: int) -> Iterator[int]:
-        while (found := _NEXT.match(self._text, at)) is not None:
-            yield found.start(1)
-            at = found.end()
+        # A line that begins with a name has a backslash before each quotation mark within it.
+        head = f'\n"{split}": {{"sources": [\n'.encode()
+        found = self._text.find(head)
+        if found < 0:
+            raise StoreError(f"{path}: holds no names of {split}; check the store: verify")
+        start = found + len(head)
+        end = self._text.find(b"\n]", start - 1)
+        lines = np.frombuffer(self._text[start : end + 1], np.uint8)
+        ends = np.flatnonzero(lines == ord("\n"))
+        self._positions = start + np.concatenate([[0], ends + 1])
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._positions) - 1
 
     @overload
     def __getitem__(self, at: int) -> str: ...
@@ -61,8 +74,8 @@ class Names(Sequence[str]):
 
     def __getitem__(self, at: int | slice) -> str | tuple[str, ...]:
         if isinstance(at, slice):
-            return tuple(self[one] for one in range(*at.indices(len(self))))
-        found = _NEXT.match(self._text, int(self._places[at]))
-        assert found is not None  # noqa: S101 - the place was found so
-        name: str = json.loads(found.group(1))
+            return tuple(self[index] for index in range(*at.indices(len(self))))
+        index = range(len(self))[at]
+        line = self._text[self._positions[index] : self._positions[index + 1]]
+        name: str = json.loads(line.rstrip(b",\n"))
         return name

@@ -17,9 +17,10 @@ from safetensors.numpy import save_file
 
 from backbench.images import ArrayImages
 from backbench.model import Stage, StageKind
-from backbench.plugin import DatasetMetadata, PluginInfo
+from backbench.plugin import DatasetMetadata, PluginInfo, Split
 from backbench.plugin.registry import Registry
 from backbench.stages.task import Task
+from backbench.store.index import write_index
 from backbench.store.metadata import (
     DatasetRecord,
     EncoderRecord,
@@ -182,19 +183,20 @@ def _run(root: Path, trial: Trial, which: int) -> Path:
 
 
 def _put_dataset(store: Store, metadata: DatasetMetadata, which: int) -> None:
-    splits = {"train": sample_images(metadata), "val": validation(metadata, which)}
+    splits: dict[Split, ArrayImages] = {
+        "train": sample_images(metadata),
+        "val": validation(metadata, which),
+    }
     folder = _put(
         store,
         DATASET,
         StageKind.DATASET,
         DatasetRecord(metadata, sizes={"train": metadata.size, "val": metadata.size}),
     )
-    index: dict[str, Any] = {"classes": metadata.classes}
     for name, images in splits.items():
         tensors: dict[str, NDArray[Any]] = {"pixels": images.pixels, "labels": images.labels}
         save_file(tensors, folder / f"{name}.safetensors")
-        index[name] = {"sources": list(images.sources), "labels": images.labels.tolist()}
-    (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    write_index(folder / "index.json", metadata.classes, splits)
 
 
 def _put_features(store: Store, features: Features, which: int) -> None:

@@ -5,22 +5,44 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from tests.unit.conftest import RaggedImages
 
 from backbench.errors import StoreError
-from backbench.store.index import Names
+from backbench.images import ImageSet
+from backbench.plugin import Split
+from backbench.store.index import Names, write_index
 
-HARD = ['a"b', "back\\slash", "]", '"train": {"sources": [', "brücke/猫.png", "", ", ", "\\", "\n"]
+PIXEL = np.zeros((1, 1, 3), np.uint8)
+HARD = [
+    'a"b',
+    "back\\slash",
+    "]",
+    '"train": {"sources": [',
+    "brücke/猫.png",
+    "",
+    ", ",
+    "\\",
+    "\n",
+    ",",
+    "]\n]",
+]
 
 
 def index(tmp_path: Path, train: list[str], val: list[str]) -> Path:
     path = tmp_path / "index.json"
-    content = {
+    splits: dict[Split, ImageSet] = {
+        "train": RaggedImages([PIXEL] * len(train), [0] * len(train)),
+        "val": RaggedImages([PIXEL] * len(val), [1] * len(val)),
+    }
+    splits["train"].sources, splits["val"].sources = train, val
+    write_index(path, HARD, splits)
+    assert json.loads(path.read_text(encoding="utf-8")) == {
         "classes": HARD,
         "train": {"sources": train, "labels": [0] * len(train)},
         "val": {"sources": val, "labels": [1] * len(val)},
     }
-    path.write_text(json.dumps(content) + "\n", encoding="utf-8")
     return path
 
 
