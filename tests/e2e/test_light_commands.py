@@ -177,7 +177,7 @@ def test_plugins_lists_all_with_their_origin(bench: Bench) -> None:
 def test_plugins_lists_origin_paper_and_options(bench: Bench) -> None:
     text = bench("plugins").assert_ok().out
     assert "backbench 0.1.0 · revision 1 · Saha et al. 2022" in text
-    assert "options: mode, target, rate, text, text_size, font, font_sha256, trigger" in text
+    assert "options: jpeg_quality, mode, target, rate, text, text_size, font, font_sha256" in text
 
 
 def test_plugins_show_documents_every_option(bench: Bench) -> None:
