@@ -6,11 +6,14 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Final
 
+from backbench.data.dataset_options import ImageFolderOptions
 from backbench.data.files import list_problems, map_threads
-from backbench.data.scan import PassedOver, images_of, scan_class, scan_split
+from backbench.data.folder import ImageFolder
+from backbench.data.scan import images_of, scan_split
 from backbench.errors import DataError
 from backbench.system.files import alone_in, replacing
 
@@ -18,56 +21,33 @@ SPLITS: Final = ("train", "val")
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """An image.
-
-    Args:
-        name: Where it lies below both trees: ``train/n01440764/n01440764_18.JPEG``.
-        size: Bytes.
-    """
-
-    name: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
 class Subset:
-    """What is to be made, checked against what is there.
+    """The tree to make, compared with the files that are there.
 
     Args:
         source: The whole tree.
         out: The tree to make.
         classes: Class names, sorted.
-        images: All images of these classes, by split.
-        missing: Those to be copied; empty where folders are linked.
-        links: The class folders to be linked, ``train/n01440764``; empty where images are copied.
-        notes: What was passed over.
+        images: Number of images of these classes, by split.
+        missing: The images to copy, ``train/n01440764/n01440764_18.JPEG``; empty for links.
+        links: The class folders to link, ``train/n01440764``; empty for copies.
+        notes: What of the source was passed over.
     """
 
     source: Path
     out: Path
     classes: tuple[str, ...]
-    images: dict[str, list[Item]]
-    missing: list[Item]
+    images: dict[str, int]
+    missing: list[str]
     links: list[str]
     notes: tuple[str, ...]
 
-    @property
-    def missing_bytes(self) -> int:
-        """Bytes to be copied."""
-        return sum(item.size for item in self.missing)
-
-    @property
-    def total_bytes(self) -> int:
-        """Bytes of all images."""
-        return sum(item.size for items in self.images.values() for item in items)
-
 
 def plan_subset(source: Path, out: Path, classes: Sequence[str], *, link: bool) -> Subset:
-    """Look at both trees and say what is to be done; nothing is written.
+    """Compare both trees; nothing is written.
 
     An image that is there with the size of the original is complete, since images are moved
-    into place when they are; so an interrupted copy is continued.
+    into place when they are; so an interrupted copy is resumed.
 
     Args:
         source: Tree with ``train`` and ``val``, a folder a class in each.
@@ -80,79 +60,54 @@ def plan_subset(source: Path, out: Path, classes: Sequence[str], *, link: bool) 
             that would not be made.
     """
     names = tuple(sorted(classes))
-    problems = list(_source_problems(source, names))
-    if problems:
-        raise DataError(
-            list_problems(f"{source} is not a tree to take these classes from", problems)
-        )
+    listing = ImageFolder(ImageFolderOptions(root=source, classes=names)).listing
+    files = [*listing.train.sources, *listing.val.sources]
     folders = [f"{split}/{name}" for split in SPLITS for name in names]
-    scans = map_threads(lambda one: scan_class(source / one), folders, 1)
-    passed = PassedOver()
-    for scan in scans:
-        passed.extend(scan.passed)
-        problems += scan.problems
-    if problems:
-        raise DataError(list_problems(f"{source} cannot be read", problems))
-    found = {one: _items(source, scan.images) for one, scan in zip(folders, scans, strict=True)}
-    problems = [f"{one}: there is no image in it" for one, items in found.items() if not items]
-    if problems:
-        raise DataError(list_problems(f"{source} lacks images", problems))
-    missing: list[Item] = []
-    links: list[str] = []
     problems = list(_surplus(out, set(folders)))
     if out.exists() and out.samefile(source):
         problems.append("it is the source itself")
+    missing: list[str] = []
     if link:
         problems += _link_problems(source, out, folders)
-        links = [folder for folder in folders if not (out / folder).is_symlink()]
     else:
         linked = [folder for folder in folders if (out / folder).is_symlink()]
-        if linked:
-            problems.append(
-                f"{_some(linked)}: links to class folders; a copy would change what they show"
-            )
-        for folder in folders:
-            absent, wrong = _compare(out, folder, found[folder])
-            missing += absent
-            problems += wrong
+        problems += [f"{one}: is a link; a copy would change the source" for one in linked]
+        if not linked:
+            absent = map_threads(lambda one: not (out / one).exists(), files)
+            missing = list(compress(files, absent))
+            problems += _changed(source, out, files, set(missing), folders)
     if problems:
         head = f"{out} holds something else; choose another folder, or remove what is named"
         raise DataError(list_problems(head, problems))
-    images = {
-        split: [item for name in names for item in found[f"{split}/{name}"]] for split in SPLITS
-    }
-    return Subset(source, out, names, images, missing, links, passed.sentences(source))
+    links = [one for one in folders if not (out / one).is_symlink()] if link else []
+    images = {"train": len(listing.train), "val": len(listing.val)}
+    return Subset(source, out, names, images, missing, links, listing.notes)
 
 
 def make_subset(subset: Subset, advance: Callable[[int], None]) -> None:
-    """Copy what is missing, on as many threads as there are cores, or make the links.
+    """Copy the missing images, on as many threads as there are cores, or make the links.
 
     Args:
-        subset: What :func:`plan_subset` has found.
-        advance: Called from any thread with the bytes of each image that was copied.
+        subset: The result of :func:`plan_subset`.
+        advance: Called from any thread with the number of images that were copied.
 
     Raises:
-        DataError: If the disk has no room for the copies, or another process is writing to the
-            same folder.
+        DataError: If another process is writing to the same folder.
     """
     out = subset.out
-    out.mkdir(parents=True, exist_ok=True)
-    free, needed = shutil.disk_usage(out).free, subset.missing_bytes
-    if needed > free:
-        raise DataError(
-            f"{out}: {needed:,} bytes are to be copied and {free:,} are free; links need no room"
-        )
     with alone_in(out):
         for folder in subset.links:
             link = out / folder
             link.parent.mkdir(exist_ok=True)
             link.symlink_to((subset.source / folder).resolve(), target_is_directory=True)
-        for place in {(out / item.name).parent for item in subset.missing}:
-            place.mkdir(parents=True, exist_ok=True)
+        for parent in {(out / name).parent for name in subset.missing}:
+            parent.mkdir(parents=True, exist_ok=True)
+            for part in parent.glob(".*.partial"):  # of a copy that was killed
+                part.unlink()
 
-        def copy(item: Item) -> None:
-            _copy(subset.source / item.name, out / item.name)
-            advance(item.size)
+        def copy(name: str) -> None:
+            _copy(subset.source / name, out / name)
+            advance(1)
 
         map_threads(copy, subset.missing, chunk=8)
 
@@ -165,88 +120,43 @@ def _copy(source: Path, target: Path) -> None:
         os.utime(partial, ns=(changed.st_atime_ns, changed.st_mtime_ns))
 
 
-def _items(source: Path, paths: Sequence[str]) -> list[Item]:
-    """Name the images of a class as they lie below a tree."""
-    start = len(str(source)) + 1
-    return [
-        Item(path[start:].replace(os.sep, "/"), os.stat(path).st_size)  # noqa: PTH116 - many
-        for path in paths
-    ]
-
-
-def _source_problems(source: Path, names: Sequence[str]) -> Iterator[str]:
-    if not source.is_dir():
-        yield "there is no such folder"
-        return
-    for split in SPLITS:
-        place = source / split
-        if not place.is_dir():
-            there = ", ".join(scan_split(source).classes[:20]) or "no folders"
-            yield f"there is no folder {split!r} in it (it has {there})"
-            continue
-        around = scan_split(place)
-        folders = set(around.classes)
-        missing = [name for name in names if name not in folders]
-        if not missing:
-            continue
-        if len(missing) == len(names) and around.loose:
-            yield (
-                f"{split}: its images lie in no class folders, as ImageNet's validation images "
-                "do when unpacked; sort them by class first: "
-                "torchvision.datasets.ImageNet(FOLDER, split='val') does so from "
-                "ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz"
-            )
-        elif len(missing) == len(names) and any(place.glob("n*.tar")):
-            yield f"{split}: its classes are still tar files; unpack each into a folder of its name"
-        else:
-            yield (
-                f"{split}: there is no folder for {len(missing)} of the {len(names)} classes: "
-                f"{', '.join(missing)}"
-            )
-
-
 def _surplus(out: Path, folders: set[str]) -> Iterator[str]:
     """Name the class folders that would not be made."""
     for split in SPLITS:
-        place = out / split
-        if place.is_symlink() or (place.exists() and not place.is_dir()):
+        there = out / split
+        if there.is_symlink() or (there.exists() and not there.is_dir()):
             yield f"{split}: is not a folder of its own"
-        elif place.is_dir():
-            for name in scan_split(place).classes:
+        elif there.is_dir():
+            for name in scan_split(there).classes:
                 if f"{split}/{name}" not in folders:
                     yield f"{split}/{name}: is not one of the classes"
 
 
 def _link_problems(source: Path, out: Path, folders: Sequence[str]) -> Iterator[str]:
-    copies = [folder for folder in folders if _is_own_folder(out / folder)]
-    if copies:
-        yield f"{_some(copies)}: folders of their own, not links"
     for folder in folders:
-        link = out / folder
-        if link.is_symlink() and not (link.exists() and link.samefile(source / folder)):
-            yield f"{folder}: is a link to {link.readlink()}"
+        there = out / folder
+        if there.is_symlink():
+            if not (there.exists() and there.samefile(source / folder)):
+                yield f"{folder}: is a link to {there.readlink()}"
+        elif there.exists():
+            yield f"{folder}: is a folder of its own, not a link"
 
 
-def _is_own_folder(path: Path) -> bool:
-    return path.exists() and not path.is_symlink()
+def _changed(
+    source: Path, out: Path, files: Sequence[str], missing: set[str], folders: Sequence[str]
+) -> Iterator[str]:
+    """Name the images that have another size than in the source, or are not in it."""
+    there = [name for name in files if name not in missing]
 
+    def sizes(name: str) -> tuple[int, int]:
+        return (out / name).stat().st_size, (source / name).stat().st_size
 
-def _compare(out: Path, folder: str, items: Sequence[Item]) -> tuple[list[Item], list[str]]:
-    """Return the images that are not there, and what is wrong with those that are."""
-    if not (out / folder).exists():
-        return list(items), []
-    there = {item.name: item.size for item in _items(out, images_of(out / folder))}
-    absent = [item for item in items if item.name not in there]
-    wrong = [
-        f"{item.name}: has {there[item.name]:,} bytes, not {item.size:,}"
-        for item in items
-        if there.get(item.name, item.size) != item.size
-    ]
-    surplus = sorted(there.keys() - {item.name for item in items})
-    return absent, wrong + [f"{name}: is not in the source" for name in surplus]
-
-
-def _some(names: Sequence[str]) -> str:
-    """Name a few."""
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
+    for name, (size, wanted) in zip(there, map_threads(sizes, there), strict=True):
+        if size != wanted:
+            yield f"{name}: has {size:,} bytes, not {wanted:,}"
+    known, start = set(files), len(str(out)) + 1
+    for folder in filter(lambda one: (out / one).exists(), folders):
+        for path in sorted(images_of(out / folder)):
+            name = path[start:].replace(os.sep, "/")
+            if name not in known:
+                yield f"{name}: is not in the source"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import statistics
 import tempfile
 import time
@@ -24,6 +23,7 @@ from backbench.plugin import CleanImages, Defense, DefenseContext
 from backbench.plugin.registry import load_registry
 from backbench.seeds import derive
 from backbench.system.children import start_processes
+from backbench.system.cores import pin_to
 from backbench.training.devices import Device
 
 #: Seconds that each training is timed for, after its first steps.
@@ -95,8 +95,7 @@ def pin(cores: Sequence[int]) -> None:
     Args:
         cores: Their numbers; empty where any may be used.
     """
-    if cores and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, set(cores))
+    pin_to(cores)
     if cores:
         import torch
 

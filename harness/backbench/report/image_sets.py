@@ -1,24 +1,11 @@
-"""Folders and lists of images as text, and the progress of a copy."""
+"""Folders and lists of images as text."""
 
 from __future__ import annotations
 
 import re
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
 from backbench.benchmark.config import Benchmark
 from backbench.data.classes import VARIANTS, describe, fingerprint
@@ -28,9 +15,6 @@ from backbench.data.subset import Subset
 from backbench.errors import printable
 from backbench.plugin import Dataset, DatasetMetadata
 
-#: Seconds between two plain lines about a copy.
-_PLAIN_EVERY_S = 30.0
-
 #: So many classes are counted by name.
 _FEW = 20
 
@@ -38,21 +22,20 @@ _FEW = 20
 def subset_text(subset: Subset) -> str:
     """Return one line on a subset of ImageNet that has been made."""
     names = subset.classes
-    train, val = (len(subset.images[split]) for split in ("train", "val"))
+    train, val = subset.images.values()
     if subset.links:
         done = f"{len(subset.links)} folders linked"
     else:
         done = f"{_count(len(subset.missing), 'image')} copied"
     return (
         f"{subset.out}: {len(names)} classes, {train:,} training and {val:,} validation images, "
-        f"{_size(subset.total_bytes)} ({done}); fingerprint {fingerprint(names)[:16]} "
-        f"({re.split('[:;]', describe(names))[0]})"
+        f"{done}; fingerprint {fingerprint(names)[:16]} ({re.split('[:;]', describe(names))[0]})"
     )
 
 
 def subset_note(subset: Subset) -> str:
     """Return that a known set lacks images, or has too many; empty if it does not."""
-    return _size_note(subset.classes, [len(subset.images[split]) for split in ("train", "val")])
+    return _size_note(subset.classes, list(subset.images.values()))
 
 
 def contents_text(contents: Contents) -> str:
@@ -129,46 +112,3 @@ def _size_note(names: Sequence[str], images: Sequence[int]) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _size(count: int) -> str:
-    """Write a number of bytes as people do."""
-    size, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:.3g} {unit}"
-
-
-@contextmanager
-def copying(total: int) -> Iterator[Any]:
-    """Show on stderr how far a copy is; yield what to call with the bytes of each file.
-
-    Args:
-        total: Bytes to be copied.
-    """
-    console = Console(stderr=True)
-    if console.is_terminal:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task("copying", total=total)
-            yield lambda count: bar.advance(task, count)
-        return
-    lock, done, said = threading.Lock(), 0, time.monotonic()
-
-    def advance(count: int) -> None:
-        nonlocal done, said
-        with lock:
-            done += count
-            if time.monotonic() - said >= _PLAIN_EVERY_S:
-                said = time.monotonic()
-                console.print(f"  … copying: {_size(done)} of {_size(total)}")
-
-    yield advance

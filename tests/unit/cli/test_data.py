@@ -27,12 +27,12 @@ def imagenet(tmp_path):
 def test_imagenet100_then_its_fingerprint(bench, imagenet, how):
     command = ("data", "imagenet100", "--imagenet", "imagenet", "--out", "in100", *how)
     done = bench(*command).assert_ok()
-    assert done.out.startswith("in100: 100 classes, 400 training and 100 validation images, 5 kB (")
+    assert done.out.startswith("in100: 100 classes, 400 training and 100 validation images, ")
     assert f"fingerprint {fingerprint(IDS)[:16]} (imagenet100)" in done.out
     assert done.out.count("\n") == 1
     assert "the published imagenet100 has 126,689 training and 5,000 validation" in done.err
     again = bench(*command).assert_ok()
-    assert "(0 folders linked)" in again.out or "(0 images copied)" in again.out
+    assert "0 images copied" in again.out
     shown = bench("data", "fingerprint", "in100").assert_ok().out
     assert f"fingerprint  {fingerprint(IDS)}\n" in shown
     assert "variant      imagenet100: Tian et al. 2020" in shown

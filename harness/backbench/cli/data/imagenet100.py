@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -9,7 +10,7 @@ import click
 from backbench.cli import common
 from backbench.data import classes as class_sets
 from backbench.data.subset import make_subset, plan_subset
-from backbench.report.image_sets import copying, subset_note, subset_text
+from backbench.report.image_sets import subset_note, subset_text
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -39,8 +40,10 @@ def command(source: Path, out: Path, classes: str, *, link: bool) -> None:
     """
     subset = plan_subset(source, out, class_sets.find_classes(classes), link=link)
     common.say("note", subset.notes)
-    with copying(subset.missing_bytes) as advance:
-        make_subset(subset, advance)
+    quiet = not sys.stderr.isatty()
+    length = len(subset.missing)
+    with click.progressbar(length=length, label="images", file=sys.stderr, hidden=quiet) as bar:
+        make_subset(subset, bar.update)
     click.echo(subset_text(subset))
     if note := subset_note(subset):
         click.echo(note, err=True)
