@@ -24,6 +24,7 @@ from backbench.benchmark.config import Benchmark, load_benchmark
 from backbench.benchmark.planning import make_plan
 from backbench.data.files import FileImages, LabelledFiles
 from backbench.data.fingerprint import FileHashes
+from backbench.data.tensors import TensorFile
 from backbench.images import ImageSet
 from backbench.model import Plan, Stage, StageKind
 from backbench.plugin import Split
@@ -33,7 +34,6 @@ from backbench.store.index import write_index
 from backbench.store.metadata import DatasetRecord, EncoderRecord, Metadata
 from backbench.store.records import Record
 from backbench.store.store import Store
-from backbench.store.tensors import TensorFile
 
 SIDE: Final = 32
 CLASSES: Final = 10

@@ -8,29 +8,26 @@ receives images must not find the classes or the poisoned images in the memory b
 
 from __future__ import annotations
 
-import json
 import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backbench.data.tensors import MappedTensors, header
 from backbench.errors import StoreError
 from backbench.images import ArrayImages, ImageSet, Labels, Pixels
 
 #: Where the pixels of a file that we write begin: room for every header.
 HEADER_BYTES: Final = 512
-_MOST_HEADER_BYTES: Final = 1 << 20
 #: Mapped pages are given back to the system after so many bytes of images; they stay in its
 #: own cache as long as there is room, and reading on costs only their mapping.
 _RELEASE_BYTES: Final = 256 << 20
 #: Of images of one size, which are small, after fewer; a read maps its neighborhood too.
 _RELEASE_UNIFORM_BYTES: Final = 32 << 20
 _MAPPED_AT_ONCE: Final = 64 << 10
-
-_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {"I64": np.dtype("<i8"), "U8": np.dtype("u1")}
 
 
 def around(shape: Sequence[int], **arrays: NDArray[np.int64]) -> tuple[bytes, bytes]:
@@ -39,16 +36,9 @@ def around(shape: Sequence[int], **arrays: NDArray[np.int64]) -> tuple[bytes, by
     Args:
         shape: Of the pixels, uint8.
         **arrays: What comes after them, int64.
-
-    Source: the safetensors format: 8 bytes with the header's length, JSON, the tensors.
     """
-    end = int(np.prod(shape, dtype=np.int64))
-    entries = {"pixels": {"dtype": "U8", "shape": list(shape), "data_offsets": [0, end]}}
-    for name, array in arrays.items():
-        start, end = end, end + array.nbytes
-        entries[name] = {"dtype": "I64", "shape": list(array.shape), "data_offsets": [start, end]}
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    head = (HEADER_BYTES - 8).to_bytes(8, "little") + text.ljust(HEADER_BYTES - 8)
+    shapes = {name: (np.int64, array.shape) for name, array in arrays.items()}
+    head, _, _ = header({"pixels": (np.uint8, shape), **shapes}, HEADER_BYTES)
     return head, b"".join(array.astype("<i8").tobytes() for array in arrays.values())
 
 
@@ -73,50 +63,6 @@ def shared_size(sizes: NDArray[np.int64]) -> tuple[int, int] | None:
     return height, width
 
 
-class _Mapping:
-    """A safetensors file whose pixels are mapped.
-
-    Args:
-        path: The file.
-        private: Let what is written to the pixels stay in this process: pages are copied when
-            they are first written to, and the file is not changed.
-    """
-
-    def __init__(self, path: Path, *, private: bool = False) -> None:
-        try:
-            with path.open("rb") as file:
-                length = int.from_bytes(file.read(8), "little")
-                entries = json.loads(file.read(min(length, _MOST_HEADER_BYTES)))
-                entries.pop("__metadata__", None)
-                self.pixels_start, end = (
-                    8 + length + place for place in entries["pixels"]["data_offsets"]
-                )
-                self.memory = mmap.mmap(
-                    file.fileno(), end, access=mmap.ACCESS_COPY if private else mmap.ACCESS_READ
-                )
-                self.arrays: dict[str, NDArray[Any]] = {
-                    name: self._mapped(entry)
-                    if name == "pixels"
-                    else _read(file, 8 + length, entry)
-                    for name, entry in entries.items()
-                }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StoreError(f"{path}: damaged ({error}); run `backbench verify`") from error
-
-    def _mapped(self, entry: Mapping[str, Any]) -> Pixels:
-        count = int(np.prod(entry["shape"], dtype=np.int64))
-        flat: Pixels = np.frombuffer(self.memory, np.uint8, count, self.pixels_start)
-        return flat.reshape(entry["shape"])
-
-
-def _read(file: BinaryIO, start: int, entry: Mapping[str, Any]) -> NDArray[Any]:
-    """Read an array into memory."""
-    dtype, shape = _DTYPES[entry["dtype"]], entry["shape"]
-    file.seek(start + entry["data_offsets"][0])
-    content = file.read(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
-    return np.frombuffer(content, dtype).reshape(shape)
-
-
 class MappedArray(ArrayImages):
     """Images of one size whose pixels are a mapped file.
 
@@ -126,7 +72,7 @@ class MappedArray(ArrayImages):
     """
 
     def __init__(self, path: Path, sources: Sequence[str]) -> None:
-        mapping = _Mapping(path)
+        mapping = MappedTensors(path, "pixels")
         self._path = path
         self._memory = mapping.memory
         self._passed = 0
@@ -153,7 +99,7 @@ class MappedArray(ArrayImages):
 
     def writable_pixels(self) -> Pixels:
         """Return all images, (N, H, W, 3); of those that are written to, this process's own."""
-        pixels: Pixels = _Mapping(self._path, private=True).arrays["pixels"]
+        pixels: Pixels = MappedTensors(self._path, "pixels", private=True).arrays["pixels"]
         return pixels
 
 
@@ -165,14 +111,14 @@ class _FlatPixels:
     """
 
     def __init__(self, path: Path) -> None:
-        mapping = _Mapping(path)
+        mapping = MappedTensors(path, "pixels")
         self.arrays = mapping.arrays
         self._sizes: NDArray[np.int64] = self.arrays["sizes"]
         self._offsets = offsets_of(self._sizes)
         self._pixels = self.arrays["pixels"]
         if self._offsets[-1] != len(self._pixels):
             raise StoreError(f"{path}: damaged (sizes and pixels disagree); run `backbench verify`")
-        self._memory, self._start = mapping.memory, mapping.pixels_start
+        self._memory, self._start = mapping.memory, mapping.start
         self._given = 0
 
     @property
@@ -259,7 +205,7 @@ def open_images(path: Path, sources: Sequence[str]) -> MappedArray | MappedImage
     Raises:
         StoreError: If the file is damaged.
     """
-    if "sizes" in _Mapping(path).arrays:
+    if "sizes" in MappedTensors(path, "pixels").arrays:
         return MappedImages(path, sources)
     return MappedArray(path, sources)
 
@@ -276,7 +222,7 @@ def open_changed_images(path: Path) -> StoredImages:
     Raises:
         StoreError: If the file is damaged.
     """
-    arrays = _Mapping(path).arrays
+    arrays = MappedTensors(path, "pixels").arrays
     images = _FlatPixels(path) if "sizes" in arrays else arrays["pixels"]
     if len(images) != len(arrays["indices"]):
         raise StoreError(f"{path}: images and index differ in number; run `backbench verify`")

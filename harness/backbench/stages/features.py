@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from backbench.data.tensors import TensorFile
 from backbench.stages.checks import check_target
 from backbench.stages.inputs import clean_images, triggered_images
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import DatasetRecord, FeaturesRecord, PoisonRecord
-from backbench.store.tensors import TensorFile
 
 if TYPE_CHECKING:
     from backbench.nn import Encoder

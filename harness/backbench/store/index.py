@@ -56,7 +56,7 @@ class Names(Sequence[str]):
         head = f'\n"{split}": {{"sources": [\n'.encode()
         found = self._text.find(head)
         if found < 0:
-            raise StoreError(f"{path}: holds no names of {split}; check the store: verify")
+            raise StoreError(f"{path}: holds no names of {split}; run `backbench verify`")
         start = found + len(head)
         end = self._text.find(b"\n]", start - 1)
         lines = np.frombuffer(self._text[start : end + 1], np.uint8)

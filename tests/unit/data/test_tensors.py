@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from backbench.store.tensors import TensorFile
+from backbench.data.tensors import TensorFile
 
 
 def tensors(count: int) -> dict[str, np.ndarray]:
