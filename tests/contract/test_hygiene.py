@@ -591,7 +591,7 @@ def test_a_selection_split_is_a_share_of_each_class():
     assert len(selection_split(np.full(10, -1), 0.3, 0)[1]) == 3
     assert len(selection_split(labels, 0.999, 0)[0]) == 4
     for wrong in (0, 1, -0.1, 1.5, float("nan")):
-        with pytest.raises(ValueError, match="lies in"):
+        with pytest.raises(ValueError, match="must be in"):
             selection_split(labels, wrong, 0)
 
 

@@ -130,7 +130,7 @@ def test_a_classifier_that_was_fitted_before(there: Bench, finished: Path) -> No
     classifier = next(
         path.parent.parent / "artifacts" / path.stem / "classifier.safetensors"
         for path in (finished / "store" / "records").glob("*.json")
-        if json.loads(path.read_text(encoding="utf-8"))["label"]
+        if json.loads(path.read_text(encoding="utf-8"))["stage"]["label"]
         == "fit linear · clean · none · seed 0"
     )
     outcome = evaluate(there, *asked, "--classifier", str(classifier))

@@ -147,7 +147,7 @@ def test_plan_says_what_is_cached(finished: Path, bench: Bench) -> None:
     plan = json.loads(bench("plan", "more.toml", "--store", store, "--format", "json").out)
     cached = [stage["cached"] for stage in plan["stages"]]
     assert (sum(cached), len(cached)) == (66, 131)  # a seed more: all but the dataset is new
-    assert bench("plan", "more.toml", "--store", store).assert_ok().out.count("pretrain") == 1
+    assert bench("plan", "more.toml", "--store", store).assert_ok().out.count("\npretrain") == 1
 
 
 def test_show_tells_what_a_defense_cost_and_took(finished: Path, bench: Bench) -> None:
