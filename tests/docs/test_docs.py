@@ -42,6 +42,15 @@ def test_every_name_of_the_plugin_interface_is_documented() -> None:
     assert named == set(backbench.plugin.__all__)
 
 
+def test_the_map_of_rooms_has_every_room() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    modules = {path.stem for path in (ROOT / "harness" / "backbench").glob("[!_]*.py")}
+    folders = {path.parent.name for path in (ROOT / "harness" / "backbench").glob("*/__init__.py")}
+    rooms = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    named = set(re.findall(r"`([a-z]+)/?`", " ".join(rooms)))
+    assert (modules | folders) - named == set()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
