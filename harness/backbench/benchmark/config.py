@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -28,11 +27,12 @@ from backbench.benchmark.instances import (
 )
 from backbench.benchmark.protocols import Protocol, data_problems, method_problem, no_such_evaluator
 from backbench.data.listing import FileDataset
-from backbench.errors import ConfigError, Problem, UsageError
+from backbench.errors import ConfigError, Problem
 from backbench.model import NONE, Axis, CellName
 from backbench.options.training import BackboneOptions, EvaluatorOptions
 from backbench.plugin import Dataset, DatasetMetadata, MetricInfo
 from backbench.plugin.registry import Registry, nearest, suggestion
+from backbench.system.toml import read_toml
 
 __all__ = [
     "DEFAULT_FILE",
@@ -73,11 +73,17 @@ class Benchmark:
     claims: tuple[Claim, ...] = ()
 
 
-def notes_on(benchmark: Benchmark) -> Iterator[str]:
-    """Yield what the user should know of the datasets: what they pass over."""
+def notes_on(benchmark: Benchmark, *, content: bool = False) -> Iterator[str]:
+    """Yield what the user should know of the datasets.
+
+    Args:
+        benchmark: The benchmark.
+        content: What their files' content shows, once it is hashed; else what they pass over.
+    """
     for name, dataset in benchmark.datasets.items():
         if isinstance(dataset, FileDataset):
-            yield from (f"dataset {name!r}: {sentence}" for sentence in dataset.listing.notes)
+            notes = dataset.content_notes if content else dataset.listing.notes
+            yield from (f"dataset {name!r}: {sentence}" for sentence in notes)
 
 
 def load_benchmark(
@@ -102,7 +108,7 @@ def load_benchmark(
         UsageError: If the file cannot be read.
     """
     return benchmark_from(
-        _read(path),
+        read_toml(path, "benchmark file"),
         source=str(path),
         folder=path.parent,
         registry=registry,
@@ -171,18 +177,6 @@ def benchmark_from(
         protocol=protocol,
         claims=content.claims,
     )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except FileNotFoundError:
-        raise UsageError(f"{path}: there is no such benchmark file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(str(path), [Problem("", f"not valid TOML: {error}")]) from error
 
 
 def _parse(tables: Mapping[str, Any], problems: list[Problem]) -> BenchmarkFile:

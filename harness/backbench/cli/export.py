@@ -8,6 +8,7 @@ import click
 
 from backbench.cli import common
 from backbench.cli.options import shared
+from backbench.cli.options.paths import UserPath
 from backbench.verification.exporting import export_bundle
 
 
@@ -17,7 +18,7 @@ from backbench.verification.exporting import export_bundle
 @shared.store_option
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=UserPath(dir_okay=False),
     default=Path("bundle.zip"),
     show_default=True,
     help="The bundle.",

@@ -9,6 +9,7 @@ import click
 from backbench.benchmark.config import DEFAULT_FILE
 from backbench.cli import common
 from backbench.cli.options import shared
+from backbench.cli.options.paths import UserPath
 from backbench.errors import ExitCode
 from backbench.store.store import Store
 from backbench.verification.imported import import_bundle, import_store
@@ -18,14 +19,14 @@ from backbench.verification.imported import import_bundle, import_store
 @click.argument(
     "sources",
     metavar="BUNDLE.zip|STORE…",
-    type=click.Path(path_type=Path),
+    type=UserPath(),
     nargs=-1,
     required=True,
 )
 @click.option(
     "--benchmark",
     "file",
-    type=click.Path(path_type=Path),
+    type=UserPath(),
     default=DEFAULT_FILE,
     show_default=True,
     help="Of a STORE, the benchmark file whose stages are taken.",

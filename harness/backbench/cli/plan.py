@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from backbench.benchmark.config import notes_on
 from backbench.cli import common
 from backbench.cli.options import shared
 
@@ -38,4 +39,5 @@ def command(
     if not visibility:
         common.warn_of_triggers(experiment)
     planned = experiment.plan(store=store, keep_hashes=True)
+    common.say("note", notes_on(experiment.benchmark, content=True))
     click.echo(planned.table(style, stages=list_stages, visibility=visibility))

@@ -9,12 +9,13 @@ from typing import Any
 import click
 
 from backbench.cli import common
+from backbench.cli.options.paths import UserPath
 from backbench.cli.options.poison import poison_options
 from backbench.plugin.registry import load_registry
 
 
 @click.command("poison")
-@click.argument("file", metavar="CONFIG", type=click.Path(path_type=Path))
+@click.argument("file", metavar="CONFIG", type=UserPath())
 @poison_options
 @click.option(
     "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes.  [default: all cores]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from backbench.benchmark.reproductions.published import published
 from backbench.cli import common
 from backbench.cli.options import running, shared
 from backbench.cli.options.matrix import matrix_options
+from backbench.cli.options.paths import UserPath
 from backbench.errors import UsageError
 from backbench.plugin.registry import load_registry
 
@@ -26,7 +28,7 @@ from backbench.plugin.registry import load_registry
 @click.option(
     "--write",
     "target",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=UserPath(dir_okay=False),
     metavar="FILE",
     help="Write the benchmark file, to be edited, and do nothing else.",
 )
@@ -36,9 +38,8 @@ def command(
 ) -> None:
     """Run, or only plan, a published matrix. NAME: saha2022.
 
-    --plan prints cells, stages, image-steps, bytes on disk, and the hours that it would take on
-    this machine: from the store's records, else each method is trained for some seconds. Figures
-    that others have published of the same measurement are shown in the leaderboard.
+    --plan prints cells, stages, image-steps, bytes on disk, and hours on this machine: from the
+    store's records, else by some seconds of each training. The leaderboard shows published figures.
     """
     only_plan, how = given.pop("only_plan"), running.pop_how(given)
     if only_plan and style not in {"table", "json"}:
@@ -46,7 +47,7 @@ def command(
     matrix = published(**given, counts=only_plan, runs=target is None and not only_plan)
     if target is not None:
         matrix.write(target)
-        click.echo(f"{target}: edit it, then `backbench run {target}`")
+        click.echo(f"{target}: edit it, then `backbench run {shlex.quote(str(target))}`")
         return
     registry = load_registry()
     experiment = Experiment(matrix.benchmark(registry, profile), registry, profile)

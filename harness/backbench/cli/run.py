@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from backbench.benchmark.config import notes_on
 from backbench.cli import common
 from backbench.cli.options import running, shared
 
@@ -32,6 +33,7 @@ def command(file: Path, profile: str | None, store: Path, refresh: str | None, *
     known = len(experiment.registry.failures)
     run = experiment.run(store=store, refresh=refresh is not None, progress=True, **how)
     common.warn_of_failures(experiment.registry.failures[known:])
+    common.say("note", notes_on(experiment.benchmark, content=True))
     if refresh and not run.plan.cells:
         click.echo("nothing is outdated", err=True)
     running.finish(run, store)

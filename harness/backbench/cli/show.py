@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def command(
         click.echo(planned.trace(*filters, *trace.split(",")))
     else:
         results = planned.results(**counting).filter(*filters, sort=None if over else sort)
-        make = f"backbench run {file} --store {store}"
+        make = shlex.join(["backbench", "run", str(file), "--store", str(store)])
         results.require(store, make, filtered=bool(filters))
         if view:
             show_sheet(trade_off_sheet(results.board), style, "no defense beside none")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from backbench.errors import DataError
+from backbench.system import files
 
 #: Names of the lists that ship with backbench.
 NAMES: Final = ("imagenet100",)
@@ -173,7 +174,7 @@ def read_text(path: Path) -> str:
         DataError: If there is none, or it is not text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return files.read_text(path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; it should hold a line an image or class") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -13,6 +13,7 @@ import numpy as np
 from backbench.data.classes import NAMES, class_list, read_class_file
 from backbench.data.dataset_options import FileListOptions
 from backbench.data.files import LabelledFiles, list_problems
+from backbench.data.list_checks import Line, absent_files, contradictions, list_notes
 from backbench.data.listing import FileDataset, Listing
 from backbench.data.lists import Rows, folder_names, folders_by_label, read_rows
 from backbench.errors import DataError
@@ -40,14 +41,15 @@ class FileList(FileDataset):
 
         Raises:
             DataError: Naming every line at problem: without a label, with a label that is not a
-                class, or naming a file that does not exist; or if classes are named in another
-                order than that of the labels.
+                class, or naming a file that does not exist; where an image has two labels; or if
+                classes are named in another order than that of the labels.
         """
         train = _List.read(self.options.train, self.options.root)
         val = _List.read(self.options.val, self.options.root)
         names = _read_names(self.options.classes)
         count = max(train.rows.labels, default=-1) + 1 if names is None else len(names)
         problems = [*train.problems(count), *val.problems(count)]
+        problems += contradictions([*train.lines, *val.lines])
         for rows in (train.rows, val.rows):
             labels = set(rows.labels)
             # One mistyped label makes the range of labels larger than any memory.
@@ -62,7 +64,8 @@ class FileList(FileDataset):
         if names is None:
             names = folder_names(train.paths, train.rows.labels) or tuple(map(str, range(count)))
         away = _common_folder([*train.away(), *val.away()])
-        return Listing(names, train.files(away), val.files(away))
+        notes = tuple(list_notes(train.lines, val.lines))
+        return Listing(names, train.files(away), val.files(away), notes)
 
 
 class _List(NamedTuple):
@@ -83,16 +86,20 @@ class _List(NamedTuple):
         file, found = self.rows.file, list(self.rows.bad)
         if not self.paths and not found:
             found.append(f"{file}: there is no line in it")
-        rows = zip(self.rows.lines, self.paths, self.rows.labels, strict=True)
-        for number, path, label in rows:
+        for number, label in zip(self.rows.lines, self.rows.labels, strict=True):
             if not 0 <= label < classes:
                 found.append(
                     f"{file}:{number}: label {label} is not one of the "
                     f"{classes} classes, 0 to {classes - 1}"
                 )
-            if not os.path.isfile(path):  # noqa: PTH113 - many
-                found.append(f"{file}:{number}: no such file: {path}")
-        return found
+        return [*found, *absent_files(self.lines, self.base)]
+
+    @property
+    def lines(self) -> list[Line]:
+        """The lines that are rows."""
+        rows = self.rows
+        columns = (rows.lines, rows.paths, self.paths, rows.labels)
+        return [Line(rows.file, *line) for line in zip(*columns, strict=True)]
 
     def away(self) -> list[str]:
         """Return the absolute paths that lie elsewhere than below the folder."""

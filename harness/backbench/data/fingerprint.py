@@ -8,7 +8,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -75,29 +75,63 @@ class FileHashes:
             self._changed = False
 
 
+def hash_all(splits: Sequence[LabelledFiles], hash_file: Callable[[str], str]) -> list[str]:
+    """Return the SHA-256 of each file of each split.
+
+    Args:
+        splits: The training and the validation files.
+        hash_file: Gives the SHA-256 of a file; a :class:`FileHashes` is asked for all at once.
+    """
+    paths = [path for split in splits for path in split.paths]
+    if isinstance(hash_file, FileHashes):
+        return hash_file.hash_many(paths)
+    return [hash_file(path) for path in paths]
+
+
+def same_content(train: LabelledFiles, val: LabelledFiles, hashes: Sequence[str]) -> Iterator[str]:
+    """Count validation images that are another training file byte by byte.
+
+    Args:
+        train: The training files.
+        val: The validation files.
+        hashes: As :func:`hash_all` returns them.
+    """
+    known = dict(zip(reversed(hashes[: len(train)]), reversed(range(len(train))), strict=True))
+    own = set(train.paths)
+    both = [
+        (index, known[one])
+        for index, one in enumerate(hashes[len(train) :])
+        if one in known and val.paths[index] not in own
+    ]
+    if both:
+        index, other = both[0]
+        wrong = sum(val.labels[i] != train.labels[j] for i, j in both)
+        label = f", {wrong} of them with another label" if wrong else ""
+        yield (
+            f"{len(both)} of {len(val)} validation images have the content of a training image"
+            f"{label} ({val.sources[index]} is {train.sources[other]})"
+        )
+
+
 def fingerprint_files(
-    splits: Sequence[LabelledFiles], extra: dict[str, Any], hash_file: Callable[[str], str]
+    splits: Sequence[LabelledFiles], extra: dict[str, Any], hashes: Sequence[str]
 ) -> str:
     """Identify labelled files by content, names and order, wherever they lie.
 
     Args:
         splits: The training and the validation files.
         extra: What else decides what is loaded: class names, size.
-        hash_file: Gives the SHA-256 of a file; a :class:`FileHashes` is asked for all at once.
+        hashes: SHA-256 of each file, as :func:`hash_all` returns them.
 
     Returns:
         64 hexadecimal digits.
     """
-    paths = [path for split in splits for path in split.paths]
-    if isinstance(hash_file, FileHashes):
-        hashes = iter(hash_file.hash_many(paths))
-    else:
-        hashes = map(hash_file, paths)
+    rest = iter(hashes)
     digest = hashlib.sha256(json.dumps(extra, sort_keys=True).encode())
     for split in splits:
         digest.update(f"\n{len(split)}\n".encode())
         for source, label in zip(split.sources, split.labels.tolist(), strict=True):
-            row = f"{source}\0{next(hashes)}\0{label}\n"
+            row = f"{source}\0{next(rest)}\0{label}\n"
             digest.update(row.encode(errors="surrogateescape"))
     return digest.hexdigest()
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from backbench.data.files import FileImages, LabelledFiles, load_images, shared_size
-from backbench.data.fingerprint import fingerprint_files
+from backbench.data.fingerprint import fingerprint_files, hash_all, same_content
 from backbench.data.preprocess import Fit, ShortSide, Square, with_margin
 from backbench.errors import DataError
 from backbench.images import ImageSet
@@ -40,6 +40,9 @@ class Listing:
 
 class FileDataset(Dataset):
     """A dataset whose images are files; its options have ``resize``, ``val_size``, ``cache``."""
+
+    #: What the user should know of the files' content; known once they are hashed.
+    content_notes: tuple[str, ...] = ()
 
     @abstractmethod
     def list_files(self) -> Listing:
@@ -90,7 +93,10 @@ class FileDataset(Dataset):
         }
         if isinstance(self.options.cache, int):
             extra["short_side"] = self.options.cache
-        return fingerprint_files((self.listing.train, self.listing.val), extra, hash_file)
+        splits = self.listing.train, self.listing.val
+        hashes = hash_all(splits, hash_file)
+        self.content_notes = tuple(same_content(*splits, hashes))
+        return fingerprint_files(splits, extra, hashes)
 
     def load(self, split: Split, *, verify: bool = True) -> ImageSet:
         """Give the images of a split; those of the validation split share one size.

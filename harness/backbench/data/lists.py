@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import re
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from backbench.data.decode import IMAGE_SUFFIXES
 from backbench.data.files import list_problems
 from backbench.data.listing import Listing
 from backbench.errors import DataError
+from backbench.options.base import count_of
 from backbench.seeds import derive
 from backbench.system import files
 
@@ -234,7 +234,7 @@ def choose(listing: Listing, fraction: Decimal, seed: int) -> list[int]:
     taken: list[int] = []
     for label, name in enumerate(listing.classes):
         members = np.flatnonzero(listing.train.labels == label).tolist()
-        count = max(1, math.floor(len(members) * fraction))
+        count = max(1, count_of(fraction, len(members)))
         # A source is split/class/name.
         names = {i: listing.train.sources[i].partition(f"/{name}/")[2] for i in members}
         ranked = sorted(members, key=lambda i: (derive(seed, "filelist", name, names[i]), names[i]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,9 +18,24 @@ __all__ = [
     "LocalPath",
     "Options",
     "Split",
+    "count_of",
 ]
 
 Split = Literal["train", "val"]
+
+
+def count_of(share: float | Decimal, number: int, *, nearest: bool = False) -> int:
+    """Return how many a share of a number is, rounded down.
+
+    The product is a decimal one: .29 of 100 is 29. The binary product is 28.999….
+
+    Args:
+        share: As it is written, ``0.29``.
+        number: Of which it is a share.
+        nearest: Round to the nearest whole number, halves to the even one.
+    """
+    product = Decimal(str(share)) * number
+    return round(product) if nearest else int(product)
 
 
 class ExcludeFromKey:
@@ -28,7 +44,14 @@ class ExcludeFromKey:
 
 def _absolute(path: Path, info: ValidationInfo) -> Path:
     base = (info.context or {}).get("base", Path.cwd())
-    return Path(base, path.expanduser()).absolute()
+    try:
+        return Path(base, path.expanduser()).absolute()
+    except RuntimeError:
+        start = path.parts[0]
+        raise ValueError(
+            f"there is no home folder for {start!r}; give a path without it, or ./{start} for a "
+            "folder of that name"
+        ) from None
 
 
 def _holds_path(annotation: Any) -> bool:

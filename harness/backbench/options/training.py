@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import field_validator, model_validator
 
-from backbench.options.base import DatasetMetadata, ExcludeFromKey, Field, Options
+from backbench.options.base import DatasetMetadata, ExcludeFromKey, Field, Options, count_of
 from backbench.options.resnets import RESNETS
 
 __all__ = [
@@ -326,7 +326,7 @@ class CleanTrainingOptions(TrainingOptions):
 
     def training_images(self, images: int) -> int:
         """Return how many of a dataset's training images are trusted."""
-        return int(self.clean_fraction * images)
+        return count_of(self.clean_fraction, images)
 
 
 class SSLOptions(TrainingOptions):

@@ -40,6 +40,7 @@ from backbench.options.base import (
     LocalPath,
     Options,
     Split,
+    count_of,
 )
 from backbench.options.training import (
     BackboneOptions,
@@ -154,6 +155,7 @@ __all__ = [
     "TrainingTask",
     "ViewOptions",
     "ViewTrainingOptions",
+    "count_of",
     "extract",
     "hookimpl",
     "presets_of",

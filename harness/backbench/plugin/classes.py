@@ -74,7 +74,7 @@ class Attack(ABC):
     Example::
 
         # my_plugin/corner.py
-        from backbench.plugin import Attack, Box, Stamp
+        from backbench.plugin import Attack, Box, Stamp, count_of
 
         class Corner(Attack):
             @property
@@ -83,7 +83,7 @@ class Attack(ABC):
 
             def choose(self, labels, rng):
                 candidates = (labels == self.target).nonzero()[0]
-                return rng.permutation(candidates)[: round(self.options.rate * len(candidates))]
+                return rng.permutation(candidates)[: count_of(self.options.rate, len(candidates))]
 
             def stamp(self, image, rng, split):
                 pixels = image.copy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from backbench.options.base import count_of
 from backbench.seeds import derive
 
 __all__ = ["selection_split"]
@@ -38,6 +39,6 @@ def selection_split(labels: _Ints, fraction: float, seed: int) -> tuple[_Ints, _
     apart = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
-        count = min(max(1, round(fraction * len(members))), len(members) - 1)
+        count = min(max(1, count_of(fraction, len(members), nearest=True)), len(members) - 1)
         apart[members[:count]] = True
     return np.flatnonzero(~apart), np.flatnonzero(apart)

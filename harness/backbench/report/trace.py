@@ -17,6 +17,7 @@ from backbench.results.leaderboard import Row
 from backbench.store.metadata import EncoderRecord, EvaluationRecord, FitRecord, RepairRecord
 from backbench.store.records import Record
 from backbench.store.store import Store
+from backbench.system import files
 
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]#]+?)\s*\]")
 
@@ -64,7 +65,7 @@ def explain(
 
 def _lines_of(file: Path, names: Mapping[str, str], profile: str | None) -> Iterator[str]:
     """Yield the lines of the benchmark file that a row is of."""
-    tables = _tables(file.read_text(encoding="utf-8"))
+    tables = _tables(files.read_text(file))
     wanted = ["benchmark", *(f"{axis.plural}.{names[axis]}" for axis in Axis), "matrix"]
     wanted += [f"profiles.{profile}"] if profile else []
     for name in wanted:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from backbench.errors import StageError
 from backbench.images import Subset
 from backbench.options.training import TrainingOptions
-from backbench.plugin import CleanImages, Defense, DefenseContext
+from backbench.plugin import CleanImages, Defense, DefenseContext, count_of
 from backbench.seeds import derive
 from backbench.stages.inputs import clean_images
 from backbench.stages.task import Outcome, Task
@@ -65,7 +65,7 @@ def context_of(
             raise StageError(f"the clean fraction lies in (0, {most:g}], not {fraction:g}")
         if asked is not None:
             asked.append(fraction)
-        chosen = np.sort(order[: max(1, int(fraction * len(images)))])
+        chosen = np.sort(order[: max(1, count_of(fraction, len(images)))])
         return CleanImages(images=Subset(images, chosen), fraction=fraction)
 
     return DefenseContext(

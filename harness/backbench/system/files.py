@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,25 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def read_text(path: Path, most: int | None = None) -> str:
+    """Read a text that a user has written.
+
+    Args:
+        path: The file, UTF-8, with or without a byte order mark.
+        most: Most bytes that it may have.
+
+    Raises:
+        OSError: If it cannot be read, is too long, or is a pipe or a device.
+        UnicodeDecodeError: If it is not text.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise OSError("not a regular file")
+    if most is not None and status.st_size > most:
+        raise OSError(f"{status.st_size:,} bytes, and {most:,} at most are read")
+    return path.read_text(encoding="utf-8-sig")
 
 
 def write(path: Path, content: str | bytes, *, durable: bool = True) -> None:

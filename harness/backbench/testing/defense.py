@@ -12,7 +12,7 @@ import numpy as np
 
 from backbench.images import ArrayImages, Subset, Unlabelled
 from backbench.model import StageKind
-from backbench.plugin import CleanImages, Defense, DefenseContext, DefenseInfo
+from backbench.plugin import CleanImages, Defense, DefenseContext, DefenseInfo, count_of
 from backbench.testing.base import PluginContract, global_generators_untouched, sample_images
 from backbench.testing.hygiene import Trial, assert_same, run_twice
 
@@ -61,7 +61,7 @@ class DefenseContract(PluginContract):
 
         def clean(fraction: float) -> CleanImages:
             assert 0 < fraction <= 1, f"clean({fraction}): a fraction lies in (0, 1]"
-            count = max(1, int(fraction * len(images)))
+            count = max(1, count_of(fraction, len(images)))
             chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[:count])
             return CleanImages(Subset(images, chosen), fraction)
 

@@ -143,7 +143,9 @@ def _who(cell: Cell) -> str:
 def _toml_differences(bundle: Bundle) -> Iterator[str]:
     """Compare the plan's cells with those that the benchmark file asks for."""
     try:
-        content = BenchmarkFile.model_validate(tomllib.loads(bundle.content(TOML).decode()))
+        content = BenchmarkFile.model_validate(
+            tomllib.loads(bundle.content(TOML).decode("utf-8-sig"))
+        )
     except ValidationError:
         yield "is not a benchmark file: `backbench check` says why"
         return

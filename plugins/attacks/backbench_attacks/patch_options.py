@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
 
-from backbench.plugin import DatasetMetadata, Field, JPEGOptions, LocalPath, Split
+from backbench.plugin import DatasetMetadata, Field, JPEGOptions, LocalPath, Split, count_of
 
 if TYPE_CHECKING:
     from backbench_attacks.triggers import Trigger
@@ -24,9 +24,11 @@ Blend = Literal["composite", "paste"]
 class Rate(BaseModel):
     """How many training images are poisoned.
 
-    A share gives ``int(share x number)`` images: the product is cut, not rounded.
+    A share's product is cut, not rounded: .29 of 100 images are 29.
 
-    Source: Saha et al. 2022, published code, ``poison_injection_rate``.
+    Source: Saha et al. 2022, published code, ``int(poison_injection_rate * number)``.
+    Differs: There the product is a binary one: .29 of 100 are 28. All published rates give equal
+        numbers in both.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -58,7 +60,7 @@ class Rate(BaseModel):
             ValueError: If it is less than one, or more than there are candidates.
         """
         whole = {"target_class": candidates, "dataset": total, "count": 1}[self.of]
-        number = int(self.value * whole)
+        number = count_of(self.value, whole)
         if number < 1:
             raise ValueError(f"rate: {self.value:g} of {whole} images is less than one image")
         if number > candidates:

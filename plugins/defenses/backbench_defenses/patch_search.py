@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from backbench.images import ImageSet
 from backbench.nn import Encoder, frozen_copy
-from backbench.plugin import Defense, DefenseContext
+from backbench.plugin import Defense, DefenseContext, count_of
 from backbench.seeds import derive
 from backbench_defenses.classifier import Classifiers
 from backbench_defenses.defense_options import PatchSearchOptions
@@ -83,7 +83,7 @@ def pool_of(clusters: Clusters, found: Found, options: PatchSearchOptions) -> In
     suspicion = best[clusters.of].astype(np.float64)
     suspicion[found.images] = found.scores
     order = np.lexsort((-clusters.likeness, -suspicion))
-    left_out = {int(index) for index in order[: int(options.leave_out * len(order))]}
+    left_out = {int(index) for index in order[: count_of(options.leave_out, len(order))]}
     top = min(options.top, len(found.images))
     few = min(top, len(found.images) - top)
     left_out |= set(found.images[:top].tolist())

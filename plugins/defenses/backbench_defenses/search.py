@@ -15,6 +15,7 @@ from torch import Tensor
 from backbench.data.preprocess import evaluation_image
 from backbench.images import ImageSet, Pixels
 from backbench.nn import Encoder
+from backbench.plugin import count_of
 from backbench.seeds import derive
 from backbench.training.extraction import extract
 from backbench.views.batches import as_tensor, reader_pool
@@ -238,7 +239,7 @@ def kept(left: list[int], best: Ints, prune: float) -> list[int]:
         best: Highest score of each cluster so far, (C,).
         prune: Share that is dropped, cut to a whole number; where that is none, all are.
     """
-    dropped = int(prune * len(left))
+    dropped = count_of(prune, len(left))
     ranked = sorted(left, key=lambda cluster: -int(best[cluster]))
     return ranked[:-dropped] if dropped else []
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import field_validator, model_validator
 
 from backbench.options.training import BackboneOptions, EvaluatorOptions
-from backbench.plugin import DatasetMetadata, Field
+from backbench.plugin import DatasetMetadata, Field, count_of
 
 _LABELS = (
     "share of each class's clean training images whose labels are used, at "
@@ -246,4 +245,4 @@ def labels_of_class(count: int, fraction: float) -> int:
         count: Number of the class's images.
         fraction: Share, as it is written: .29 of 100 is 29.
     """
-    return min(count, max(1, math.floor(Decimal(str(fraction)) * count)))
+    return min(count, max(1, count_of(fraction, count)))

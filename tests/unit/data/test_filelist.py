@@ -52,8 +52,8 @@ def message(dataset):
     ],
 )
 def test_lines(lists, line, source, label):
-    train = lists(["cats/a.png 0", "", line, "   "]).load("train")
-    assert train.sources == ["cats/a.png", source]
+    train = lists(["dogs/a.png 0", "", line, "   "]).load("train")
+    assert train.sources == ["dogs/a.png", source]
     assert train.labels.tolist() == [0, label]
 
 
@@ -149,9 +149,10 @@ def test_all_problems_with_their_lines(lists, tmp_path):
         "val.txt:1: label 3 is not one of the 1 classes, 0 to 0",
         "val.txt:2: label -1",
         "val.txt: no image has label 0",
+        "val.txt:1: cats/a.png has label 3, and label 0 in",
     ):
         assert part in text
-    assert len(text.splitlines()) == 7
+    assert len(text.splitlines()) == 8
 
 
 def test_labels_that_count_from_one_are_named(lists):

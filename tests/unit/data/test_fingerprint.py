@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from backbench.data.files import LabelledFiles
-from backbench.data.fingerprint import FileHashes, fingerprint_files
+from backbench.data.fingerprint import FileHashes, fingerprint_files, hash_all
 from backbench.errors import DataError
 from backbench.system import files
 
@@ -106,7 +106,7 @@ def test_missing_files_are_named(tmp_path):
 def fingerprint(root, names=("a", "b"), labels=(0, 1), extra=None, hash_file=None):
     files = LabelledFiles([str(root / n) for n in names], names, np.array(labels))
     hash_file = hash_file or FileHashes(root / "cache")
-    return fingerprint_files([files, files], extra or {}, hash_file)
+    return fingerprint_files([files, files], extra or {}, hash_all([files, files], hash_file))
 
 
 def test_fingerprint_moves_with_content_names_labels_order_and_extra(tmp_path):

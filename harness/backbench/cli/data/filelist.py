@@ -10,12 +10,13 @@ import click
 
 from backbench.cli import common
 from backbench.cli.options.fractions import fraction_option
+from backbench.cli.options.paths import UserPath
 from backbench.data import classes as class_sets
 from backbench.data.dataset_options import ImageFolderOptions
 from backbench.data.folder import ImageFolder
 from backbench.data.lists import write_lists
 
-_FOLDER = click.Path(path_type=Path, file_okay=False)
+_FOLDER = UserPath(file_okay=False)
 
 
 @click.command("filelist")

@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from backbench.cli import common
+from backbench.cli.options.paths import UserPath
 from backbench.data import classes as class_sets
 from backbench.data.subset import make_subset, plan_subset
 from backbench.report.image_sets import subset_note, subset_text
 
-_FOLDER = click.Path(path_type=Path, file_okay=False)
+_FOLDER = UserPath(file_okay=False)
 
 
 @click.command("imagenet100")

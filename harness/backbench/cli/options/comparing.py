@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
+from backbench.cli.options.paths import UserPath
 from backbench.cli.options.shared import filter_option, together
 from backbench.results.compare import METRICS
 
 comparing_options = together(
     click.option(
         "--against",
-        type=click.Path(path_type=Path, file_okay=False, exists=True),
+        type=UserPath(file_okay=False, exists=True),
         metavar="DIRECTORY",
         help="Compare --store with this store of the same benchmark, instead of A with B.",
     ),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
+from backbench.cli.options.paths import UserPath
 from backbench.cli.options.shared import together
 from backbench.external.encoder_options import NORMALIZATIONS
 from backbench.external.layouts import AUTO
@@ -13,7 +12,7 @@ from backbench.external.layouts import AUTO
 encoder_options = together(
     click.option(
         "--weights",
-        type=click.Path(path_type=Path),
+        type=UserPath(),
         required=True,
         help="File of weights; of our own encoders, their folder.",
     ),
@@ -48,12 +47,12 @@ encoder_options = together(
     click.option("--name", metavar="NAME", help="Name of the row. Default: the file's."),
     click.option(
         "--control",
-        type=click.Path(path_type=Path),
+        type=UserPath(),
         help="An encoder that was trained alike on clean data, in the same layout.",
     ),
     click.option(
         "--classifier",
-        type=click.Path(path_type=Path),
+        type=UserPath(),
         help="classifier.safetensors of a fit stage, used instead of fitting one.",
     ),
 )

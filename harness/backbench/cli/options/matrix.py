@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
+from backbench.cli.options.paths import UserPath
 from backbench.cli.options.shared import together
 
 
@@ -34,13 +33,13 @@ matrix_options = together(
     ),
     click.option(
         "--data",
-        type=click.Path(path_type=Path),
+        type=UserPath(),
         metavar="DIR",
         help="The images: ImageNet or ImageNet-100, or CIFAR-10 as a folder a class.",
     ),
     click.option(
         "--triggers",
-        type=click.Path(path_type=Path),
+        type=UserPath(),
         metavar="DIR",
         help="The published trigger_10.png to trigger_19.png; else made ones of these numbers.",
     ),

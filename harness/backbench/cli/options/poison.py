@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
+from backbench.cli.options.paths import UserPath
 from backbench.cli.options.shared import together
 
 poison_options = together(
@@ -19,7 +18,7 @@ poison_options = together(
     click.option(
         "--out",
         metavar="DIR",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=UserPath(file_okay=False),
         help="Folder to write to.  [default: poison, or a published file's poison_savedir]",
     ),
     click.option(

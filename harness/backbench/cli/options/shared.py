@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
 from backbench.benchmark.config import DEFAULT_FILE
+from backbench.cli.options.paths import UserPath
 from backbench.store.store import DEFAULT_STORE
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 benchmark_argument = click.argument(
-    "file", metavar="[BENCHMARK]", type=click.Path(path_type=Path), default=DEFAULT_FILE
+    "file", metavar="[BENCHMARK]", type=UserPath(), default=DEFAULT_FILE
 )
 
 profile_option = click.option(
@@ -23,7 +23,7 @@ profile_option = click.option(
 
 store_option = click.option(
     "--store",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=UserPath(file_okay=False),
     default=DEFAULT_STORE,
     envvar="BACKBENCH_STORE",
     show_default=True,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from backbench.benchmark.config import Instance, load_instance, open_dataset
 from backbench.benchmark.file import pydantic_problems
 from backbench.data.encode import FileFormat
-from backbench.errors import ConfigError, Problem, UsageError
+from backbench.data.listing import FileDataset
+from backbench.errors import ConfigError, Problem
 from backbench.model import NONE, Axis
 from backbench.plugin import Dataset, DatasetMetadata, JPEGOptions, LocalPath
 from backbench.plugin.registry import Registry, suggestion
 from backbench.poison.files import published
+from backbench.system.toml import parse_toml, read_toml_text
 
 Stamped = Literal["train", "val_poisoned"]
 
@@ -127,7 +128,7 @@ def read_request(path: Path, given: Mapping[str, Any], registry: Registry) -> Re
         problems += _of_attack(found["attacks"], poison, opened[1] if opened else None)
     if problems or opened is None:
         raise ConfigError(str(path), list(dict.fromkeys(problems)))
-    out = _plain(poison.out or DEFAULT_OUT)
+    out, data = _plain(poison.out or DEFAULT_OUT), opened[0]
     return Request(
         source=str(path),
         dataset=found["datasets"],
@@ -136,8 +137,8 @@ def read_request(path: Path, given: Mapping[str, Any], registry: Registry) -> Re
         seed=poison.seed if poison.seed is not None else _first_seed(tables),
         out=out,
         lists=out if "out" in given or poison.id is None else _plain(base),
-        notes=tuple(notes),
-        data=opened[0],
+        notes=(*notes, *(data.listing.notes if isinstance(data, FileDataset) else ())),
+        data=data,
         metadata=opened[1],
     )
 
@@ -155,20 +156,12 @@ def read_tables(path: Path) -> tuple[dict[str, Any], list[str], bool]:
         ConfigError: If it is neither TOML nor a published configuration.
         UsageError: If it cannot be read.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UsageError(f"{path}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from error
+    text = read_toml_text(path)
     if published.is_published(text):
         found = published.read_published(text, str(path))
         tables = published.to_tables(found, finder(path))
         return tables, published.notes_on(found), False
-    try:
-        return tomllib.loads(text), [], True
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(str(path), [Problem("", f"not valid TOML: {error}")]) from error
+    return parse_toml(text, str(path)), [], True
 
 
 def finder(path: Path) -> Callable[[str], Path | str]:

@@ -1,0 +1,56 @@
+"""Read TOML that a user has written."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+from backbench.errors import ConfigError, Problem, UsageError
+from backbench.system import files
+
+#: Most bytes of a TOML file; a benchmark has some thousand.
+_MOST: Final = 16 << 20
+
+
+def read_toml(path: Path, what: str = "file") -> dict[str, Any]:
+    """Read a TOML file, with or without a byte order mark.
+
+    Args:
+        path: The file.
+        what: What it should be, for errors.
+
+    Raises:
+        ConfigError: If it is not TOML.
+        UsageError: If it cannot be read.
+    """
+    return parse_toml(read_toml_text(path, what), str(path))
+
+
+def read_toml_text(path: Path, what: str = "file") -> str:
+    """Return the text of a TOML file; see :func:`read_toml`."""
+    try:
+        return files.read_text(path, _MOST)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: there is no such {what}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
+
+
+def parse_toml(text: str, source: str) -> dict[str, Any]:
+    """Parse TOML.
+
+    Args:
+        text: The content, without a byte order mark.
+        source: Where it comes from, for errors.
+
+    Raises:
+        ConfigError: If it is not TOML.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        reason = "its tables or arrays are nested too deeply"
+    except ValueError as error:  # also an integer of thousands of digits
+        reason = str(error)
+    raise ConfigError(source, [Problem("", f"not valid TOML: {reason}")])
