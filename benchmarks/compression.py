@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from backbench.store.predictions import OLDER, PREDICTIONS, load_predictions
+from backbench.store.predictions import PREDICTIONS, load_predictions
 
 WAYS: dict[str, Callable[[bytes], bytes]] = {
     "zlib 1": lambda content: zlib.compress(content, 1),
@@ -34,7 +34,7 @@ def main(store: Path) -> None:
     """Print, by kind of array, the share of its bytes that is left, and how fast it was made."""
     arrays: dict[str, list[NDArray[np.generic]]] = {}
     for path in sorted(store.glob("artifacts/*/*")):
-        if path.name in {PREDICTIONS, OLDER}:
+        if path.name == PREDICTIONS:
             found = load_predictions(path.read_bytes())
         elif path.name == "features.safetensors":
             found = load_file(path)

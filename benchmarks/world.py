@@ -14,6 +14,8 @@ from backbench.benchmark.config import load_benchmark
 from backbench.benchmark.planning import make_plan
 from backbench.model import Plan, Stage, StageKind
 from backbench.plugin.registry import Registry, load_registry
+from backbench.report.board import measured_in
+from backbench.results.outcomes import numbers
 from backbench.stages.run import run_stage
 from backbench.store.records import Record
 from backbench.store.store import Store
@@ -87,6 +89,11 @@ class World:
     def run(self, stage: Stage) -> Record:
         """Run a stage; again, if it has been run."""
         return run_stage(stage, self.store, self.registry, "cpu", lambda *_: None)
+
+    def metrics(self, record: Record) -> dict[str, float]:
+        """Return the metrics of an evaluation."""
+        measured = measured_in(self.registry, self.plan, self.store)(record.key, "")
+        return numbers(measured or {})
 
     @property
     def encoders(self) -> list[Stage]:

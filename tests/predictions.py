@@ -11,7 +11,6 @@ import numpy as np
 
 from backbench.benchmark.config import Benchmark
 from backbench.benchmark.planning import make_plan
-from backbench.metrics import score
 from backbench.model import Plan, Stage, StageKind
 from backbench.store.metadata import DatasetRecord, EvaluationRecord
 from backbench.store.predictions import PREDICTIONS, load_predictions, write_predictions
@@ -40,7 +39,6 @@ def predicted_store(root: Path, benchmark: Benchmark, predict: Predict, per_clas
     labels = np.arange(classes * per_class) // per_class
     for key, stage in plan.stages.items():
         metadata = METADATA[stage.kind]
-        metrics: dict[str, float] = {}
         if stage.kind is StageKind.DATASET:
             (known,) = benchmark.metadata.values()
             metadata = DatasetRecord(known)
@@ -53,10 +51,9 @@ def predicted_store(root: Path, benchmark: Benchmark, predict: Predict, per_clas
             store.artifact(key).mkdir(exist_ok=True)
             write_predictions(store.artifact(key) / PREDICTIONS, shown)
             target = TARGET if attacked else None
-            metrics = score(labels, clean, triggered if attacked else None, target, classes)
             card = stage.given.get("protocol", {})
-            metadata = EvaluationRecord(target, len(labels), protocol=card)
-        made = record(key, replace(stage, given={}), metadata=metadata, metrics=metrics)
+            metadata = EvaluationRecord(target, len(labels), classes, protocol=card)
+        made = record(key, replace(stage, given={}), metadata=metadata)
         # not published: that would wait for the disk, many times
         text = json.dumps(made.to_json())
         (root / "records" / f"{key}.json").write_text(text, encoding="utf-8")

@@ -40,7 +40,7 @@ def evaluate(world: World, evaluator: str, encoder: int = 0) -> dict[str, Any]:
     *before, last = world.evaluation(encoder, evaluator)
     for stage in before:
         world.run(stage)
-    metrics = world.run(last).metrics
+    metrics = world.metrics(world.run(last))
     return {"units": 1, "accuracy": metrics["accuracy/clean"], "asr": metrics["asr"]}
 
 

@@ -22,7 +22,6 @@ from backbench.store.store import DEFAULT_STORE, Store
 if TYPE_CHECKING:
     from torch.nn import Module
 
-    from backbench.benchmark.claims import Judgement
     from backbench.estimate.cost import Costs
     from backbench.execution.scheduler import Result
     from backbench.execution.session import How, Session
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from backbench.model import Cell, Plan, Stage
     from backbench.report.detectors import Sheet
     from backbench.report.results import Results, Run
+    from backbench.results.claims import Judgement
 
 __all__ = ["Experiment", "Planned", "evaluate", "load", "open_results"]
 
@@ -183,17 +183,17 @@ class Planned:
             asr: Images that ``asr`` is a share of: ``all-images`` or ``other-classes``; by default
                 as the benchmark counts.
             target: Class that is taken for the target; by default each attack's own.
-            metrics: Metrics of plugins to compute besides.
+            metrics: Metrics that have a column; by default all that usually have.
 
         Raises:
             UsageError: If there is no such class, or no such metric.
         """
-        from backbench.report.board import Counting, board_of
+        from backbench.report.board import Request, board_of
         from backbench.report.results import Results
 
         experiment = self.experiment
-        counting = Counting(experiment.benchmark, asr, target, tuple(metrics))
-        return Results(board_of(experiment.registry, self.plan, self.store, counting))
+        request = Request(experiment.benchmark, asr, target, tuple(metrics))
+        return Results(board_of(experiment.registry, self.plan, self.store, request))
 
     def table(
         self,
@@ -233,6 +233,7 @@ class Planned:
         Raises:
             UsageError: If no row is left, or several are.
         """
+        from backbench.report.board import measured_in
         from backbench.report.trace import explain
         from backbench.results.leaderboard import only_row
 
@@ -245,6 +246,7 @@ class Planned:
             self.store,
             experiment.registry,
             Path(experiment.benchmark.source),
+            measured_of=measured_in(experiment.registry, self.plan, self.store),
             profile=experiment.profile,
         )
         return "\n".join(lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -15,13 +14,9 @@ Ints = NDArray[np.int64]
 #: of all, the target's own among them.
 Denominator = Literal["other-classes", "all-images"]
 
-
-#: Raise it when a metric counts otherwise than before: earlier evaluations are then outdated.
-METRICS_VERSION = 1
-
 _SHARE, _COUNT = (0.0, 1.0), (0.0, math.inf)
 
-#: The least and the greatest value of every metric that :func:`score` gives.
+#: The least and the greatest value of every metric of backbench's own.
 BOUNDS = {
     "accuracy/clean": _SHARE,
     "accuracy/triggered": _SHARE,
@@ -32,7 +27,7 @@ BOUNDS = {
     "asr": _SHARE,
 }
 
-#: Every metric that :func:`score` gives.
+#: Every metric of backbench's own.
 NAMES = frozenset(BOUNDS)
 
 #: What the name of a variant may be; an evaluator with a single result has the empty name.
@@ -84,78 +79,6 @@ def accuracy(confusion: Ints) -> float:
     return float(np.trace(confusion) / total) if total else float("nan")
 
 
-def attack_success_rate(
-    confusion: Ints, target: int, denominator: Denominator = "other-classes"
-) -> float:
-    """Return the share of triggered images that were taken for the target.
-
-    Args:
-        confusion: Confusion matrix on triggered images.
-        target: The target class.
-        denominator: ``other-classes``: FP over the images that are not of the target class;
-            ``all-images``: FP and TP over all images, so that a clean encoder that knows the
-            target class has a rate above 0.
-
-    Source: the count above the line of ``other-classes`` is the published evaluation's FP;
-        ``all-images`` is how BackdoorBox and TrojanZoo count.
-    Differs: the published code gives the count and no rate.
-    """
-    own = confusion[target]
-    hits, images = confusion[:, target].sum(), confusion.sum()
-    if denominator == "other-classes":
-        hits, images = hits - own[target], images - own.sum()
-    return float(hits / images) if images else float("nan")
-
-
-def score(
-    labels: Ints,
-    clean: Ints,
-    triggered: Ints | None,
-    target: int | None,
-    classes: int,
-    *,
-    denominator: Denominator = "other-classes",
-) -> dict[str, float]:
-    """Return all metrics of one evaluation.
-
-    Args:
-        labels: True classes of the validation images, (N,).
-        clean: Predictions without trigger, (N,).
-        triggered: Predictions with the trigger, (N,); ``None`` without an attack.
-        target: Target class; ``None`` for an untargeted attack or none.
-        classes: Number of classes.
-        denominator: Of which images ``asr`` is a share.
-
-    Returns:
-        Metrics by name; rates in [0, 1], ``target_tp`` and ``target_fp`` are counts.
-    """
-    metrics: dict[str, float] = {}
-    for name, predictions in (("clean", clean), ("triggered", triggered)):
-        if predictions is None:
-            continue
-        confusion = confusion_matrix(labels, predictions, classes)
-        metrics[f"accuracy/{name}"] = accuracy(confusion)
-        if target is not None:
-            metrics[f"target_tp/{name}"] = float(true_positives(confusion)[target])
-            metrics[f"target_fp/{name}"] = float(false_positives(confusion)[target])
-            if name == "triggered":
-                metrics["asr"] = attack_success_rate(confusion, target, denominator)
-    return metrics
-
-
 def at(name: str, variant: str) -> str:
     """Name what belongs to a variant: ``asr@k=1``; ``asr`` where the evaluator has only one."""
     return f"{name}@{variant}" if variant else name
-
-
-def of_variant(metrics: Mapping[str, float], variant: str) -> dict[str, float]:
-    """Return the metrics of one variant, under their plain names.
-
-    Args:
-        metrics: Metrics by name, ``asr@k=1``.
-        variant: ``k=1``; empty where the evaluator has only one.
-    """
-    if not variant:
-        return dict(metrics)
-    parts = ((name.partition("@"), value) for name, value in metrics.items())
-    return {plain: value for (plain, _, of), value in parts if of == variant}

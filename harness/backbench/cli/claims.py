@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from backbench.benchmark.claims import Verdict, overall
 from backbench.cli import common
 from backbench.cli.options import shared
 from backbench.errors import ExitCode, UsageError
 from backbench.report.claims import claims_text
+from backbench.results.claims import Verdict, overall
 
 #: The exit code of each verdict.
 _EXIT = {

@@ -4,35 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import cast
 
-from backbench.benchmark.claims import Judgement, judge
 from backbench.benchmark.config import Benchmark
 from backbench.benchmark.file import Claim
+from backbench.benchmark.protocols import denominator_of
 from backbench.errors import UsageError
-from backbench.metrics import Denominator
+from backbench.metrics import NAMES, Denominator
 from backbench.model import Plan
-from backbench.plugin import MetricInfo
-from backbench.plugin.registry import Registry, suggestion
-from backbench.results.leaderboard import Leaderboard, build
-from backbench.results.outcomes import predictions_in, reader
+from backbench.plugin import Column, MetricInfo
+from backbench.plugin.registry import Registered, Registry, suggestion
+from backbench.results.claims import Judgement, cells_of, judge
+from backbench.results.leaderboard import LIFTS, Leaderboard, build
+from backbench.results.outcomes import Counting, MeasuredOf, predictions_in, reader
 from backbench.results.outdated import Outdatedness
 from backbench.results.reported import add_reported
-from backbench.results.rescore import Rescorer, Rescoring
 from backbench.store.store import Store
-from backbench.verification.bundle import open_bundle
+from backbench.verification.bundle import Bundle, open_bundle
 from backbench.verification.imported import with_imported
 
 
 @dataclass(frozen=True, slots=True)
-class Counting:
-    """How predictions are counted, where not as the benchmark says.
+class Request:
+    """What of predictions is counted, where not as the benchmark says, and what is shown.
 
     Args:
         benchmark: The benchmark.
-        asr: Images that ``asr`` is a share of.
-        target: Class that is taken for the target.
-        metrics: Names of metrics of plugins to compute besides.
+        asr: Images that ``asr`` is a share of; ``None``: as the protocol says.
+        target: Class that is taken for the target; ``None``: each attack's own.
+        metrics: Names of the metrics that have a column; empty: all that usually have.
     """
 
     benchmark: Benchmark
@@ -40,59 +42,134 @@ class Counting:
     target: str | None = None
     metrics: tuple[str, ...] = ()
 
-    def rescoring(self, registry: Registry) -> Rescoring | None:
-        """Return what is counted differently; ``None`` if nothing is.
+    @property
+    def line(self) -> str:
+        """What stands below a table: what is counted otherwise; empty if nothing is."""
+        parts = []
+        if self.asr is not None:
+            parts.append(f"ASR of {self.asr.replace('-', ' ')}")
+        if self.target is not None:
+            parts.append(f"target {self.target}")
+        return f"rescored: {', '.join(parts)}" if parts else ""
+
+    def counting(self, usual: Counting, plan: Plan) -> Counting:
+        """Return how predictions are counted.
+
+        Args:
+            usual: How they are otherwise.
+            plan: The plan of the benchmark.
 
         Raises:
-            UsageError: If there is no such class, or no such metric.
+            UsageError: If there is no such class.
         """
-        if self.asr is None and self.target is None and not self.metrics:
-            return None
-        for name, metadata in self.benchmark.metadata.items():
-            if self.target is not None and self.target not in metadata.classes:
-                hint = suggestion(self.target, metadata.classes)
-                raise UsageError(f"--target: dataset {name!r} has no class {self.target!r}{hint}")
-        metrics = dict.fromkeys(self.metrics)
-        found = tuple(registry.find(MetricInfo.kind, name) for name in metrics)
-        return Rescoring(self.asr, self.target, found)
+        return replace(
+            usual,
+            denominator=self.asr or usual.denominator,
+            targets=None if self.target is None else self._targets(self.target, plan),
+        )
+
+    def _targets(self, target: str, plan: Plan) -> dict[str, int]:
+        """Return the index of the target class by key of the evaluation."""
+        classes = {name: known.classes for name, known in self.benchmark.metadata.items()}
+        for name, known in classes.items():
+            if target not in known:
+                hint = suggestion(target, known)
+                raise UsageError(f"--target: dataset {name!r} has no class {target!r}{hint}")
+        return {
+            key: classes[cell.name.dataset].index(target)
+            for cell in plan.cells
+            for key in filter(None, (cell.evaluation, cell.control))
+        }
+
+    def columns(self, board: Leaderboard) -> tuple[Column, ...]:
+        """Return the columns of a leaderboard that were asked for.
+
+        Raises:
+            UsageError: If there is no such metric.
+        """
+        if not self.metrics:
+            return board.columns
+        known = {column.metric: column for column in board.columns}
+        others = [name for name in (*sorted(NAMES), *LIFTS) if name not in known]
+        known |= {name: Column(name, name) for name in others}
+        for name in self.metrics:
+            if name not in known:
+                raise UsageError(f"--metric: no metric is called {name!r}{suggestion(name, known)}")
+        return tuple(known[name] for name in dict.fromkeys(self.metrics))
+
+
+def metrics_of(registry: Registry) -> tuple[Registered, ...]:
+    """Return the metrics of plugins."""
+    return tuple(registry.find(MetricInfo.kind, name) for name in registry.names(MetricInfo.kind))
+
+
+def _columns(registry: Registry) -> tuple[Column, ...]:
+    """Return the columns of plugins, and those of their metrics."""
+    metrics = (cast("MetricInfo", one.info).column for one in metrics_of(registry))
+    return (*registry.columns(), *metrics)
+
+
+def _usual(registry: Registry, plan: Plan) -> Counting:
+    """Return how predictions are counted under a plan's protocol."""
+    return Counting(denominator_of(plan.protocol), metrics=metrics_of(registry))
+
+
+def measured_in(registry: Registry, plan: Plan, store: Store) -> MeasuredOf:
+    """Return a function that reads the metrics of evaluations in a store, as usually counted.
+
+    Args:
+        registry: The installed plugins.
+        plan: The plan that they are of.
+        store: Where records and predictions are.
+    """
+    return reader(store.record, predictions_in(store), _usual(registry, plan))
 
 
 def board_of(
-    registry: Registry, plan: Plan, store: Store, counting: Counting | None = None
+    registry: Registry, plan: Plan, store: Store, request: Request | None = None
 ) -> Leaderboard:
     """Return the leaderboard of a plan: what is in the store, what others have reported of it.
 
     The rows of imported bundles come last. Where predictions are counted differently, neither
-    reported nor imported figures are shown: they are counted otherwise.
+    reported, imported nor outdated figures are shown: they are counted otherwise.
 
     Args:
         registry: The installed plugins.
         plan: The plan.
         store: Where records and predictions are.
-        counting: How predictions are counted.
+        request: What is counted and shown.
     """
-    columns = registry.columns()
-    how = counting.rescoring(registry) if counting else None
-    if how is not None:
-        rescorer = Rescorer(store, how)
-        board = build(
-            plan,
-            rescorer.record,
-            store.failure,
-            extra=(*columns, *how.columns),
-            outcomes_of=rescorer.outcomes,
-        )
-        return replace(board, rescored=how.line)
     found = Outdatedness(plan, store)
+    usual = _usual(registry, plan)
+    counting = request.counting(usual, plan) if request else usual
+    differs = request is not None and bool(request.line)
+    columns = _columns(registry)
     board = build(
         plan,
         found.record,
         store.failure,
         extra=columns,
-        outcomes_of=reader(found.record, predictions_in(store)),
-        older_of=found.older,
+        measured_of=reader(found.record, predictions_in(store), counting),
+        older_of=None if differs else found.older,
     )
-    return with_imported(add_reported(board, plan), plan, store, columns)
+    if not differs:
+        board = add_reported(board, plan)
+        board = with_imported(board, plan, store, partial(_of_bundle, registry))
+    if request is None:
+        return board
+    return replace(board, rescored=request.line, columns=request.columns(board))
+
+
+def _of_bundle(registry: Registry, bundle: Bundle, plan: Plan) -> Leaderboard:
+    """Return the leaderboard of a plan from what a bundle holds."""
+    usual = _usual(registry, plan)
+    return build(
+        plan,
+        bundle.record,
+        lambda _key: None,
+        extra=_columns(registry),
+        measured_of=reader(bundle.record, bundle.predictions, usual),
+    )
 
 
 def bundle_board(registry: Registry, path: Path) -> Leaderboard:
@@ -106,13 +183,7 @@ def bundle_board(registry: Registry, path: Path) -> Leaderboard:
         UsageError: If it is no bundle.
     """
     with open_bundle(path) as bundle:
-        return build(
-            bundle.plan,
-            bundle.record,
-            lambda _key: None,
-            extra=registry.columns(),
-            outcomes_of=reader(bundle.record, bundle.predictions),
-        )
+        return _of_bundle(registry, bundle, bundle.plan)
 
 
 def judged(
@@ -126,13 +197,15 @@ def judged(
         store: Where records and predictions are.
         claims: The claims.
     """
-    named = {claim.metric.partition("@")[0] for claim in claims}
-    metrics = [name for name in registry.names(MetricInfo.kind) if name in named]
-    how = Rescoring(metrics=tuple(registry.find(MetricInfo.kind, name) for name in metrics))
-    rescorer = Rescorer(store, how)
-
-    def metrics_of(key: str) -> dict[str, float] | None:
-        record = rescorer.record(key)
-        return None if record is None else dict(record.metrics)
-
-    return [judge(claim, plan.cells, metrics_of) for claim in claims]
+    needed = {cell.name for claim in claims for cell in cells_of(claim, plan.cells)}
+    cells = tuple(cell for cell in plan.cells if cell.name in needed)
+    part = replace(plan, cells=cells)
+    found = Outdatedness(part, store)
+    board = build(
+        part,
+        found.record,
+        store.failure,
+        extra=_columns(registry),
+        measured_of=reader(found.record, predictions_in(store), _usual(registry, plan)),
+    )
+    return [judge(claim, plan.cells, board) for claim in claims]

@@ -7,15 +7,15 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from backbench.benchmark.claims import Finding, Judgement, overall
 from backbench.report.grid import as_text, plain_grid, tabulated
 from backbench.report.numbers import number
+from backbench.results.claims import Finding, Judgement, overall
 
 NOTE = (
-    "d: subject − factor × against − margin, paired by seed; in brackets Student's interval of its "
-    "mean over n seeds. A claim holds where the whole interval lies on its side of zero, for every "
-    "row; it fails where, for one row, the whole lies on the other side; a row without all its "
-    "seeds is undecided."
+    "d: subject − factor × against − margin, paired by seed and image; in brackets the interval of "
+    "its mean, over seeds and images as in `compare`. A claim holds where the whole interval lies "
+    "on its side of zero, for every row; it fails where, for one row, the whole lies on the other "
+    "side; a row without all its seeds is undecided."
 )
 
 
@@ -87,11 +87,12 @@ def _shown(value: float | None) -> str:
 
 
 def _interval(finding: Finding) -> str:
-    mean, half = finding.difference, finding.half
+    mean = finding.difference
     if mean is None:
         return "–"
-    if half is None:
+    if finding.interval is None:
         return _shown(mean)
-    decimals = 3 if max(abs(mean), half) < 2 else 1
-    ends = (number(mean - half, decimals), number(mean + half, decimals))
+    low, high = finding.interval
+    decimals = 3 if max(abs(mean), (high - low) / 2) < 2 else 1
+    ends = (number(low, decimals), number(high, decimals))
     return f"{number(mean, decimals)} [{ends[0]}, {ends[1]}]"

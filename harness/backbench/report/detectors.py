@@ -133,8 +133,10 @@ def _numbers(
     acts = next((one for kind, one in path if kind in {StageKind.SANITIZE, StageKind.REPAIR}), None)
     if acts is None:
         return None
-    numbers = {**acts.metrics, "cost/seconds": acts.wall_s, "cost/cpu_seconds": acts.cpu_s}
+    numbers = {"cost/seconds": acts.wall_s, "cost/cpu_seconds": acts.cpu_s}
     numbers["cost/peak_gib"] = acts.peak_mem_gib
+    if isinstance(acts.metadata, SanitizeRecord):
+        numbers |= acts.metadata.detection
     if isinstance(acts.metadata, SanitizeRecord | RepairRecord):
         numbers["cost/clean_fraction"] = acts.metadata.clean_fraction
     trained = [one for kind, one in path if kind is StageKind.PRETRAIN]

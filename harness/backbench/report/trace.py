@@ -10,11 +10,17 @@ from typing import Any
 from pydantic import BaseModel
 
 from backbench.errors import PluginError
-from backbench.metrics import of_variant
 from backbench.model import NONE, Axis, Plan, PluginUse, Stage, StageKind
 from backbench.plugin.registry import Registry
 from backbench.results.leaderboard import Row
-from backbench.store.metadata import EncoderRecord, EvaluationRecord, FitRecord, RepairRecord
+from backbench.results.outcomes import MeasuredOf, numbers
+from backbench.store.metadata import (
+    EncoderRecord,
+    EvaluationRecord,
+    FitRecord,
+    RepairRecord,
+    SanitizeRecord,
+)
 from backbench.store.records import Record
 from backbench.store.store import Store
 from backbench.system import files
@@ -29,6 +35,7 @@ def explain(
     registry: Registry,
     file: Path,
     *,
+    measured_of: MeasuredOf,
     profile: str | None = None,
 ) -> Iterator[str]:
     """Yield, line by line, how a row's numbers came about.
@@ -39,6 +46,7 @@ def explain(
         store: Where its records are.
         registry: The installed plugins, for defaults.
         file: The benchmark file.
+        measured_of: Gives the metrics of an evaluation.
         profile: The profile of it, if one was chosen.
     """
     evaluator, _, variant = row.names["evaluator"].partition(":")
@@ -53,7 +61,7 @@ def explain(
         yield f"  {metric} = {summary.mean:.6g} (seeds: {values}{beside})"
     yield ""
     yield from _lines_of(file, names, profile)
-    teller = _Teller(plan, store, registry)
+    teller = _Teller(plan, store, registry, measured_of)
     for cell in sorted(cells, key=lambda one: one.name.seed):
         yield ""
         yield f"seed {cell.name.seed}"
@@ -102,9 +110,13 @@ class _Teller:
         plan: The plan.
         store: Where their records are.
         registry: The installed plugins, for defaults.
+        measured_of: Gives the metrics of an evaluation.
     """
 
-    def __init__(self, plan: Plan, store: Store, registry: Registry) -> None:
+    def __init__(
+        self, plan: Plan, store: Store, registry: Registry, measured_of: MeasuredOf
+    ) -> None:
+        self._measured_of = measured_of
         self._plan = plan
         self._store = store
         self._registry = registry
@@ -184,10 +196,15 @@ class _Teller:
         for flag in record.flags:
             if flag.stage == record.label:  # others are shown at their own stage
                 yield f"flagged: {flag.name}: {flag.sentence}"
-        if not record.metrics:
+        values: Mapping[str, float] = {}
+        if isinstance(record.metadata, SanitizeRecord):
+            values = record.metadata.detection
+        elif isinstance(record.metadata, EvaluationRecord):
+            values = numbers(self._measured_of(record.key, variant) or {})
+        if not values:
             return
-        values = sorted(of_variant(record.metrics, variant).items())
-        yield "gave " + ", ".join(f"{name} = {value:.6g}" for name, value in values)
+        gave = (f"{name} = {value:.6g}" for name, value in sorted(values.items()))
+        yield "gave " + ", ".join(gave)
         for name, said in record.files.items():
             if name.startswith("predictions"):
                 path = self._store.artifact(record.key) / name

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from backbench.errors import UsageError
-from backbench.metrics import BOUNDS, of_variant
+from backbench.metrics import BOUNDS
 from backbench.model import NONE, Axis, Cell, Plan, Stage, StageKind
 from backbench.plugin import Column
 from backbench.plugin.registry import suggestion
-from backbench.results.outcomes import OutcomesOf
+from backbench.results.outcomes import Measured, MeasuredOf
 from backbench.results.statistics import (
     Bounds,
     Outcome,
@@ -80,6 +80,7 @@ class Row:
         uncontrolled: Number of seeds of an attacked row that have no control.
         flags: What sentinels have said of stages that the row, or its control, is made of.
         samples: The metrics seed by seed and image by image.
+        control_samples: The same of the controls.
     """
 
     names: Mapping[str, str]
@@ -97,6 +98,7 @@ class Row:
     uncontrolled: int = 0
     flags: tuple[Raised, ...] = ()
     samples: Mapping[str, Sample] = field(default_factory=dict, repr=False, compare=False)
+    control_samples: Mapping[str, Sample] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def complete(self) -> bool:
@@ -119,7 +121,7 @@ class Leaderboard:
         rows: The rows.
         protocol: Id of the protocol card of the benchmark; empty without one. Where rows of
             several benchmarks are put together, each row's own counts.
-        rescored: What was counted differently from the records; empty if nothing was.
+        rescored: What was counted otherwise than the protocol says; empty if nothing was.
         folded: What was put together in a row, and how; empty if nothing was.
     """
 
@@ -131,18 +133,13 @@ class Leaderboard:
     folded: str = ""
 
 
-def _unknown(_key: str, _variant: str) -> Mapping[str, Outcome]:
-    """Say that nothing is known image by image."""
-    return {}
-
-
 def build(
     plan: Plan,
     record_of: Callable[[str], Record | None],
     failure_of: Callable[[str], Mapping[str, Any] | None],
     extra: Iterable[Column] = (),
     *,
-    outcomes_of: OutcomesOf = _unknown,
+    measured_of: MeasuredOf,
     older_of: Callable[[str], Record | None] | None = None,
 ) -> Leaderboard:
     """Build the leaderboard of a plan from what is in the store.
@@ -152,8 +149,7 @@ def build(
         record_of: Gives the record of a stage, or ``None``.
         failure_of: Gives why a stage failed, or ``None``.
         extra: Columns of plugins.
-        outcomes_of: Gives what an evaluation's metrics were on every image; without it,
-            intervals allow for other seeds only. It is not called for outdated records.
+        measured_of: Gives the metrics of an evaluation.
         older_of: Gives the outdated record of a stage, or ``None``. A row has its numbers only
             if no seed has others: those of two revisions have no mean.
     """
@@ -172,7 +168,7 @@ def build(
             plan,
             one_of,
             failure_of,
-            outcomes_of=outcomes_of if one_of is record_of else _unknown,
+            measured_of=measured_of,
             variant=variant,
             imports=imports,
             bounds=bounds,
@@ -220,7 +216,7 @@ def _row(
     record_of: Callable[[str], Record | None],
     failure_of: Callable[[str], Mapping[str, Any] | None],
     *,
-    outcomes_of: OutcomesOf,
+    measured_of: MeasuredOf,
     variant: str,
     imports: Collection[str],
     bounds: Mapping[str, Bounds],
@@ -232,25 +228,24 @@ def _row(
     problem = outdated = ""
     for cell in sorted(cells, key=lambda cell: cell.name.seed):
         record = record_of(cell.evaluation)
-        if record is None:
-            problem = problem or _problem(plan.stages, cell.evaluation, failure_of)
+        own = measured_of(record.key, variant) if record is not None else None
+        if record is None or own is None:
+            problem = problem or _problem(plan.stages, cell.evaluation, failure_of, record)
             continue
         seed = cell.name.seed
         seeds.append(seed)
         flags += record.flags
         outdated = outdated or record.outdated
-        own = of_variant(record.metrics, variant)
-        values.add(seed, own, outcomes_of(cell.evaluation, variant))
+        values.add(seed, own)
         control = record_of(cell.control) if cell.control else None
-        if cell.control and control is not None:
+        theirs = measured_of(control.key, variant) if control is not None else None
+        if control is not None and theirs is not None:
             flags += control.flags
-            found = of_variant(control.metrics, variant).items()
-            beside = {metric: value for metric, value in found if metric in own}
-            controls.add(seed, beside, outcomes_of(cell.control, variant))
+            controls.add(seed, {metric: theirs[metric] for metric in theirs if metric in own})
             continue
         uncontrolled += cell.name.attack != NONE
         if cell.control:
-            problem = problem or _problem(plan.stages, cell.control, failure_of)
+            problem = problem or _problem(plan.stages, cell.control, failure_of, control)
     samples, beside_them = values.samples(), controls.samples()
     lifts = {metric: paired(samples[metric], beside_them[metric]) for metric in beside_them}
     samples |= {name: lifts[metric] for name, metric in LIFTS.items() if metric in lifts}
@@ -268,36 +263,39 @@ def _row(
         uncontrolled=uncontrolled,
         flags=tuple(dict.fromkeys(flags)),
         samples=samples,
+        control_samples=beside_them,
     )
 
 
 class _Gathered:
-    """Metrics and outcomes of some seeds, by metric."""
+    """Metrics of some seeds, by metric."""
 
     def __init__(self, bounds: Mapping[str, Bounds]) -> None:
         self._bounds = bounds
-        self._values: dict[str, dict[int, float]] = {}
-        self._outcomes: dict[str, dict[int, Outcome]] = {}
+        self._found: dict[str, dict[int, Outcome | float]] = {}
 
-    def add(self, seed: int, metrics: Mapping[str, float], outcomes: Mapping[str, Outcome]) -> None:
+    def add(self, seed: int, metrics: Measured) -> None:
         """Take in a seed."""
         for metric, value in metrics.items():
-            self._values.setdefault(metric, {})[seed] = value
-            if metric in outcomes:
-                self._outcomes.setdefault(metric, {})[seed] = outcomes[metric]
+            self._found.setdefault(metric, {})[seed] = value
 
     def samples(self) -> dict[str, Sample]:
         """Return what has been taken in."""
         return {
-            metric: sample_of(found, self._outcomes.get(metric, {}), self._bounds.get(metric))
-            for metric, found in self._values.items()
+            metric: sample_of(found, self._bounds.get(metric))
+            for metric, found in self._found.items()
         }
 
 
 def _problem(
-    stages: Mapping[str, Stage], key: str, failure_of: Callable[[str], Mapping[str, Any] | None]
+    stages: Mapping[str, Stage],
+    key: str,
+    failure_of: Callable[[str], Mapping[str, Any] | None],
+    record: Record | None = None,
 ) -> str:
     """Say which of the stages that lead to one failed, and why; empty if none did."""
+    if record is not None:
+        return f"{record.label}: its predictions are missing: run `backbench verify`"
     failure = failure_of(key)
     if failure is not None:
         return f"{failure['label']}: {failure['reason']}"

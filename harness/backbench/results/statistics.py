@@ -64,6 +64,11 @@ class Outcome:
     images: NDArray[np.int64]
     scale: float = 1.0
 
+    @property
+    def value(self) -> float:
+        """The metric: the scaled mean of what happened."""
+        return np.count_nonzero(self.hits) * self.scale / len(self.hits)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
@@ -77,6 +82,7 @@ class Sample:
         images: Which images these are, (N,).
         scale: What the mean outcome is multiplied by to give a value.
         bounds: What the values cannot leave; ``None`` for differences, which may have any sign.
+        weight: The largest factor with which an outcome counts in ``hits``.
     """
 
     seeds: tuple[int, ...]
@@ -85,6 +91,7 @@ class Sample:
     images: NDArray[np.int64] | None = None
     scale: float = 1.0
     bounds: Bounds | None = None
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +121,18 @@ class Error:
     least: Any
     n: Any
 
-    def half_width(self) -> Any:
-        """Return half the width of the 95 % interval of what has no bounds.
+    def half_width(self, confidence: float = CONFIDENCE) -> Any:
+        """Return half the width of the interval of what has no bounds.
 
         It is Student's t; its degrees of freedom are n - 1 divided by the seeds' share of the
         variance.
+
+        Args:
+            confidence: Of the two-sided interval, in (0, 1).
         """
         from scipy.special import ndtri, stdtrit  # late: only tables need it
 
-        upper = (1 + CONFIDENCE) / 2
+        upper = (1 + confidence) / 2
         both = np.asarray(self.seeds + self.images, float)
         with np.errstate(divide="ignore", invalid="ignore"):
             degrees = np.where(self.seeds > 0, (self.n - 1) * both / self.seeds, np.inf)
@@ -278,17 +288,36 @@ def summarize_all(samples: Mapping[str, Sample]) -> dict[str, Summary]:
     return found
 
 
+def interval_of(sample: Sample, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+    """Return the ends of the interval of a sample's mean; ``None`` for one seed.
+
+    Args:
+        sample: At least one finite value.
+        confidence: Of the two-sided interval, in (0, 1).
+    """
+    error = error_of(sample)
+    if error is None:
+        return None
+    mean = math.fsum(sample.values) / len(sample.values)
+    return _intervals({"": sample}, [mean], [error], confidence)[""]
+
+
 def _intervals(
-    samples: Mapping[str, Sample], means: Sequence[float], errors: Sequence[Error]
+    samples: Mapping[str, Sample],
+    means: Sequence[float],
+    errors: Sequence[Error],
+    confidence: float = CONFIDENCE,
 ) -> dict[str, tuple[float, float]]:
     """Return the ends of the intervals of some metrics; arrays of them cost what one does."""
     if not samples:
         return {}
     parts = ("seeds", "images", "least", "n")
-    half = Error(*(np.array([getattr(one, part) for one in errors]) for part in parts)).half_width()
+    together = Error(*(np.array([getattr(one, part) for one in errors]) for part in parts))
+    half = together.half_width(confidence)
     for at, sample in enumerate(samples.values()):
         if sample.hits is not None and sample.hits.min() == sample.hits.max():
-            half[at] = _nothing_happened(sample.hits.shape[1]) * sample.scale
+            least = _nothing_happened(sample.hits.shape[1], confidence)
+            half[at] = least * sample.scale * sample.weight
     known = [one.bounds for one in samples.values()]
     ends: dict[str, tuple[float, float]] = {}
     for bounds in dict.fromkeys(known):
@@ -299,40 +328,35 @@ def _intervals(
     return ends
 
 
-def _nothing_happened(images: int) -> float:
+def _nothing_happened(images: int, confidence: float) -> float:
     """Return what rate cannot be ruled out when an outcome was the same on all images.
 
     Source: the exact binomial interval (Clopper and Pearson, 1934) at no hit, upper end.
     """
-    return float(1 - ((1 - CONFIDENCE) / 2) ** (1 / images))
+    return float(1 - ((1 - confidence) / 2) ** (1 / images))
 
 
-def sample_of(
-    values: Mapping[int, float], outcomes: Mapping[int, Outcome], bounds: Bounds | None = None
-) -> Sample:
+def sample_of(found: Mapping[int, Outcome | float], bounds: Bounds | None = None) -> Sample:
     """Put the seeds of a metric together.
 
     Args:
-        values: The metric by seed.
-        outcomes: What it is the mean of, by seed. Unless every seed has outcomes of the same
-            images that add up to its value, they are left out.
+        found: By seed, the outcomes that the metric is the mean of, or the metric alone. Outcomes
+            are left out unless every seed has those of the same images.
         bounds: What the values cannot leave; of outcomes it is known.
     """
-    seeds = tuple(sorted(values))
-    bare = Sample(seeds, tuple(values[seed] for seed in seeds), bounds=bounds)
-    if not seeds or any(seed not in outcomes for seed in seeds):
-        return bare
-    found = [outcomes[seed] for seed in seeds]
-    first = found[0]
-    same = all(one.scale == first.scale and same_images(one.images, first.images) for one in found)
-    if not same or not len(first.images):
-        return bare
-    hits = np.stack([one.hits for one in found])
-    means = (hits.mean(axis=1) * first.scale).tolist()
-    pairs = zip(means, bare.values, strict=True)
-    if not all(math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12) for one, other in pairs):
-        return bare
-    return Sample(seeds, bare.values, hits, first.images, first.scale, (0.0, first.scale))
+    seeds = tuple(sorted(found))
+    known = [found[seed] for seed in seeds]
+    values = tuple(one.value if isinstance(one, Outcome) else one for one in known)
+    by_image = [one for one in known if isinstance(one, Outcome)]
+    if not known or len(by_image) < len(known):
+        return Sample(seeds, values, bounds=bounds)
+    first = by_image[0]
+    if not all(
+        one.scale == first.scale and same_images(one.images, first.images) for one in by_image
+    ):
+        return Sample(seeds, values, bounds=bounds)
+    hits = np.stack([one.hits for one in by_image])
+    return Sample(seeds, values, hits, first.images, first.scale, (0.0, first.scale))
 
 
 def same_images(one: NDArray[np.int64], other: NDArray[np.int64]) -> bool:
@@ -340,12 +364,13 @@ def same_images(one: NDArray[np.int64], other: NDArray[np.int64]) -> bool:
     return one is other or np.array_equal(one, other)
 
 
-def paired(one: Sample, other: Sample) -> Sample:
+def paired(one: Sample, other: Sample, factor: float = 1.0) -> Sample:
     """Return the difference of two samples, seed by seed and image by image.
 
     Args:
         one: What is compared.
         other: What it is compared with.
+        factor: How often the latter counts.
 
     Returns:
         One less the other on the seeds that both have; by image where both are of the same.
@@ -354,12 +379,21 @@ def paired(one: Sample, other: Sample) -> Sample:
     left = [at for at, seed in enumerate(one.seeds) if seed in places]
     seeds = tuple(one.seeds[at] for at in left)
     right = [places[seed] for seed in seeds]
-    values = tuple(one.values[i] - other.values[j] for i, j in zip(left, right, strict=True))
+    pairs = zip(left, right, strict=True)
+    values = tuple(one.values[i] - factor * other.values[j] for i, j in pairs)
     if one.hits is None or other.hits is None or one.images is None or other.images is None:
         return Sample(seeds, values)
     if one.scale != other.scale or not same_images(one.images, other.images):
         return Sample(seeds, values)
-    return Sample(seeds, values, one.hits[left] - other.hits[right], one.images, one.scale)
+    mine, theirs = one.hits[left], other.hits[right]
+    hits = mine - theirs if factor == 1 else mine - factor * theirs
+    return Sample(seeds, values, hits, one.images, one.scale, weight=max(1.0, factor))
+
+
+def shifted(sample: Sample, by: float) -> Sample:
+    """Return a sample whose values, and their bounds, are higher by a constant."""
+    bounds = sample.bounds and (sample.bounds[0] + by, sample.bounds[1] + by)
+    return replace(sample, values=tuple(value + by for value in sample.values), bounds=bounds)
 
 
 def on_seeds(sample: Sample, seeds: Sequence[int]) -> Sample:

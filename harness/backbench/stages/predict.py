@@ -11,16 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from backbench.benchmark.protocols import find_protocol
 from backbench.errors import StageError
 from backbench.metrics import (
-    METRICS_VERSION,
     VARIANT_NAME,
-    Denominator,
     at,
     class_table,
     confusion_matrix,
-    score,
 )
 from backbench.plugin import Scores
 from backbench.results.published_csv import per_class_csv
@@ -58,11 +54,8 @@ def run(task: Task) -> Outcome:
             tensors[at(f"{version}_predictions", name)] = found.astype(np.int32)
     write_predictions(task.folder / PREDICTIONS, tensors)
 
-    denominator = _denominator(task)
     tables: dict[str, Any] = {}
-    metrics: dict[str, float] = {}
     for name, found_on in predicted.items():
-        clean, triggered = found_on["clean"], found_on.get("triggered")
         confusions = {
             version: confusion_matrix(labels, found, classes) for version, found in found_on.items()
         }
@@ -77,26 +70,15 @@ def run(task: Task) -> Outcome:
         )
         file = task.folder / (f"classes_{name}.csv" if name else "classes.csv")
         file.write_text(text, encoding="utf-8")
-        values = score(
-            labels, clean, triggered, evaluation.target, classes, denominator=denominator
-        )
-        metrics |= {at(metric, name): value for metric, value in values.items()}
     (task.folder / "classes.json").write_text(json.dumps(tables) + "\n", encoding="utf-8")
     metadata = EvaluationRecord(
         target=evaluation.target,
         images=len(labels),
-        asr_denominator=denominator,
-        metrics_version=METRICS_VERSION,
+        classes=classes,
         variants=tuple(name for name in predicted if name),
         protocol=dict(task.stage.given.get("protocol", {})),
     )
-    return Outcome(metrics=metrics, metadata=metadata)
-
-
-def _denominator(task: Task) -> Denominator:
-    """Return of which images ``asr`` is a share."""
-    stamp = task.stage.given.get("protocol")
-    return find_protocol(stamp["id"]).rules.asr_denominator if stamp else "other-classes"
+    return Outcome(metadata)
 
 
 def _restore(task: Task, evaluation: Evaluation) -> None:

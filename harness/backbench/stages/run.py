@@ -77,7 +77,6 @@ def run_stage(
             key=key,
             stage=replace(stage, given={}),
             metadata=outcome.metadata,
-            metrics=outcome.metrics,
             flags=carried(stage.label, outcome.flags, _inherited(stage, store)),
             resumed=resumed,
             files=hash_files(folder),

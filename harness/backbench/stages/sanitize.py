@@ -52,5 +52,5 @@ def run(task: Task) -> Outcome:
     if dropped == len(images):
         raise StageError("the defense dropped every training image")
     save_file({"scores": scores}, task.folder / "scores.safetensors")
-    metadata = SanitizeRecord(len(images), dropped, max(asked, default=0.0))
-    return Outcome(metadata, metrics=detection(scores, poisoned))
+    needed = max(asked, default=0.0)
+    return Outcome(SanitizeRecord(len(images), dropped, needed, detection(scores, poisoned)))

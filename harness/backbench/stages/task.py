@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ class Outcome:
     """Fields of a stage's record besides the usual."""
 
     metadata: Metadata
-    metrics: Mapping[str, float] = field(default_factory=dict)
     flags: tuple[Flag, ...] = ()
 
 

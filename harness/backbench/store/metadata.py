@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from backbench.metrics import Denominator
 from backbench.model import StageKind
 from backbench.options.base import DatasetMetadata
 
@@ -151,11 +150,13 @@ class SanitizeRecord(Metadata):
         images: Number of training images.
         dropped: How many it dropped.
         clean_fraction: Share of the training set that it asked for as clean.
+        detection: What its scores come to against the manifest of the poison, by name.
     """
 
     images: int
     dropped: int
     clean_fraction: float = 0.0
+    detection: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,16 +209,14 @@ class EvaluationRecord(Metadata):
     Args:
         target: Target class; ``None`` for an untargeted attack or none.
         images: Number of validation images.
-        asr_denominator: Of which images ``asr`` is a share.
-        metrics_version: By which rules metrics were counted.
+        classes: Number of classes.
         variants: Names of the evaluator's results; empty where it gives a single one.
         protocol: Id and hash of the protocol card, and the evaluator's name on it; empty without.
     """
 
     target: int | None
     images: int
-    asr_denominator: Denominator = "other-classes"
-    metrics_version: int = 1
+    classes: int
     variants: tuple[str, ...] = ()
     protocol: Mapping[str, str] = field(default_factory=dict)
 

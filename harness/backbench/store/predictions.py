@@ -1,8 +1,7 @@
 """What an evaluation has said of each image, as it is stored: compressed, and read by the part.
 
 A file of NumPy's, ``numpy.load`` reads it: ``labels``, and of each variant and each sort of images
-``clean_predictions`` and ``clean_scores``. Stores made before it have the same in a file that is
-not compressed; that one is read too.
+``clean_predictions`` and ``clean_scores``.
 """
 
 from __future__ import annotations
@@ -21,24 +20,14 @@ from numpy.typing import NDArray
 
 from backbench.errors import StoreError
 from backbench.metrics import Ints, at
-from backbench.store.records import Record
 
 #: File of an evaluation's artifact that holds what was predicted of each image.
 PREDICTIONS = "predictions.npz"
 
-#: Its name in older stores.
-OLDER = "predictions.safetensors"
-
 _SUFFIX = ".npy"
 
-#: How a file of NumPy's begins, and how what is in it may be compressed.
-_ZIP = b"PK\x03\x04"
+#: How what is in a file may be compressed.
 _COMPRESSED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-
-
-def file_of(record: Record) -> str:
-    """Return the name of the file that holds an evaluation's predictions."""
-    return OLDER if OLDER in record.files else PREDICTIONS
 
 
 def write_predictions(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
@@ -47,13 +36,13 @@ def write_predictions(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
 
 
 def load_predictions(content: bytes) -> dict[str, NDArray[Any]]:
-    """Read a whole file of predictions, in either form.
+    """Read a whole file of predictions.
 
     Args:
         content: The file.
 
     Raises:
-        ValueError: If it is neither.
+        ValueError: If it is no such file.
     """
     try:
         with _opened(io.BytesIO(content)) as (names, one):
@@ -93,10 +82,8 @@ def read_predictions(file: Path | io.BytesIO, variant: str) -> tuple[Ints, Ints,
 
 def _unreadable(error: Exception) -> bool:
     """Say whether an error is the file's and not ours."""
-    from safetensors import SafetensorError  # late: only where numbers are asked
-
     kinds = (OSError, KeyError, ValueError, SyntaxError, zipfile.BadZipFile, zlib.error)
-    return isinstance(error, (*kinds, EOFError, NotImplementedError, SafetensorError))
+    return isinstance(error, (*kinds, EOFError, NotImplementedError))
 
 
 #: Names of the arrays in a file, and what reads the array of a name.
@@ -105,11 +92,8 @@ _Arrays = tuple[frozenset[str], Callable[[str], NDArray[Any]]]
 
 @contextmanager
 def _opened(file: Path | io.BytesIO) -> Iterator[_Arrays]:
-    """Open a file of either form, once for all that is read of it."""
+    """Open a file once for all that is read of it."""
     with file.open("rb") if isinstance(file, Path) else nullcontext(file) as opened:
-        if opened.read(len(_ZIP)) != _ZIP:
-            yield _older(file)
-            return
         yield _zipped(opened)
 
 
@@ -159,21 +143,3 @@ def _header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     found: tuple[tuple[int, ...], bool, np.dtype[Any]]
     found = np.lib.format.read_array_header_1_0(io.BytesIO(content))
     return found
-
-
-def _older(file: Path | io.BytesIO) -> _Arrays:
-    from safetensors import safe_open
-    from safetensors.numpy import load
-
-    if isinstance(file, io.BytesIO):
-        tensors = load(file.getvalue())
-        return frozenset(tensors), tensors.__getitem__
-    with safe_open(file, framework="numpy") as opened:
-        names = frozenset(opened.keys())
-
-    def read(name: str) -> NDArray[Any]:
-        with safe_open(file, framework="numpy") as opened:
-            found: NDArray[Any] = opened.get_tensor(name)
-            return found
-
-    return names, read

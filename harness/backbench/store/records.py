@@ -25,7 +25,6 @@ class Record:
         key: The stage's key.
         stage: The stage, without the options that its inputs were given.
         metadata: What the stage reports of its artifact: counts, shapes, the target class.
-        metrics: Numbers of an evaluation, by name; fractions in [0, 1].
         files: Size and SHA-256 of every file of the artifact.
         provenance: Versions, commit, device, threads, switches, content of the data: see
             docs/reference/store.md.
@@ -42,7 +41,6 @@ class Record:
     key: str
     stage: Stage
     metadata: Metadata
-    metrics: Mapping[str, float] = field(default_factory=dict)
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     flags: tuple[Raised, ...] = ()
@@ -78,7 +76,6 @@ class Record:
             "key": self.key,
             "stage": self.stage.to_json(),
             "metadata": self.metadata.to_json(),
-            "metrics": dict(self.metrics),
             "files": {name: dict(said) for name, said in self.files.items()},
             "provenance": dict(self.provenance),
             "flags": [flag._asdict() for flag in self.flags],

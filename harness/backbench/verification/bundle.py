@@ -31,7 +31,7 @@ from typing import Any
 from backbench.errors import UsageError
 from backbench.metrics import VARIANT_NAME
 from backbench.model import Cell, CellName, Plan, Stage, StageKind
-from backbench.store.predictions import PREDICTIONS, file_of
+from backbench.store.predictions import PREDICTIONS
 from backbench.store.records import Record
 from backbench.verification.findings import MALFORMED
 
@@ -45,9 +45,7 @@ _ARTIFACTS = {
     StageKind.DATASET: r"index\.json",
     StageKind.POISON: r"(train|val)\.jsonl",
     StageKind.SANITIZE: r"scores\.safetensors",
-    StageKind.PREDICT: (
-        rf"predictions\.(npz|safetensors)|classes\.json|classes(_{VARIANT_NAME})?\.csv"
-    ),
+    StageKind.PREDICT: rf"predictions\.npz|classes\.json|classes(_{VARIANT_NAME})?\.csv",
 }
 
 _NAME = re.compile(
@@ -148,10 +146,9 @@ class Bundle:
 
     def predictions(self, record: Record) -> io.BytesIO | None:
         """Return an evaluation's file of predictions, or ``None``."""
-        name = file_of(record)
-        if f"artifacts/{record.key}/{name}" not in self.names:
+        if f"artifacts/{record.key}/{PREDICTIONS}" not in self.names:
             return None
-        return io.BytesIO(self.read(record.key, name))
+        return io.BytesIO(self.read(record.key, PREDICTIONS))
 
     def _refuse_inner(self, name: str, content: bytes) -> None:
         """Refuse compressed predictions that would come to more bytes than any file may have."""

@@ -1,4 +1,4 @@
-"""Compute an evaluation's numbers again from its predictions."""
+"""Check an evaluation's predictions, and the tables that come of them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 
 from backbench.metrics import (
     VARIANT_NAME,
-    Denominator,
     at,
     class_table,
     confusion_matrix,
-    score,
 )
 from backbench.results.published_csv import per_class_csv
 from backbench.store.metadata import DatasetRecord, EvaluationRecord, PoisonRecord
-from backbench.store.predictions import file_of, load_predictions
+from backbench.store.predictions import PREDICTIONS, load_predictions
 from backbench.store.records import Record
 from backbench.verification.evidence import Evidence, index_of, known, metadata_differences
 
@@ -38,7 +36,6 @@ class Setting:
         encoder: Key of the stage that made the encoder.
         poison: Key of the stage that made the trigger; ``None`` without an attack.
         target: Target class, as the poison's record says.
-        denominator: Of which images ``asr`` is a share.
         variants: Names of the evaluator's variants; a single result has an empty name.
     """
 
@@ -47,7 +44,6 @@ class Setting:
     encoder: str
     poison: str | None
     target: int | None
-    denominator: Denominator
     variants: tuple[str, ...]
 
 
@@ -74,30 +70,28 @@ def setting(record: Record, evidence: Evidence) -> Setting:
         encoder=inputs["encoder"],
         poison=poison,
         target=known(evidence, poison).of(PoisonRecord).target if poison else None,
-        denominator=record.of(EvaluationRecord).asr_denominator,
         variants=variants,
     )
 
 
 def differences(record: Record, evidence: Evidence) -> Iterator[str]:
-    """Compare an evaluation's record and tables with what its predictions come to.
+    """Check the predictions of an evaluation; compare its tables with what they come to.
 
     Args:
         record: The evaluation's record.
         evidence: Where its files, and the records of the stages before it, are.
     """
     asked = setting(record, evidence)
-    file = file_of(record)
-    tensors = load_predictions(evidence.read(record.key, file))
+    tensors = load_predictions(evidence.read(record.key, PREDICTIONS))
     for difference in _tensor_differences(tensors, asked):
-        yield f"{file}: {difference}"
+        yield f"{PREDICTIONS}: {difference}"
 
     labels = tensors["labels"].astype(np.int64)
     expected = replace(
         record.of(EvaluationRecord),
         target=asked.target,
         images=len(labels),
-        asr_denominator=asked.denominator,
+        classes=len(asked.classes),
     )
     yield from metadata_differences(record, expected)
 
@@ -105,22 +99,12 @@ def differences(record: Record, evidence: Evidence) -> Iterator[str]:
     if len(asked.classes) ** 2 > len(said):  # a table of so many numbers is longer
         yield f"classes.json: too short for {len(asked.classes)} classes"
         return
-    metrics: dict[str, float] = {}
     tables: dict[str, Any] = {}
     for variant in asked.variants:
         found = {
             images: tensors[at(f"{images}_predictions", variant)].astype(np.int64)
             for images in _images(asked)
         }
-        values = score(
-            labels,
-            found["clean"],
-            found.get("triggered"),
-            asked.target,
-            len(asked.classes),
-            denominator=asked.denominator,
-        )
-        metrics |= {at(name, variant): value for name, value in values.items()}
         confusions = {
             images: confusion_matrix(labels, predicted, len(asked.classes))
             for images, predicted in found.items()
@@ -137,33 +121,12 @@ def differences(record: Record, evidence: Evidence) -> Iterator[str]:
         )
         if evidence.read(record.key, name).decode() != text:
             yield f"{name}: differs from the predictions"
-    yield from metric_differences(record.metrics, metrics, "predictions")
     if json.loads(said) != tables:
         yield "classes.json: differs from the predictions"
 
 
 def _images(asked: Setting) -> tuple[str, ...]:
     return ("clean", "triggered") if asked.poison else ("clean",)
-
-
-def metric_differences(
-    said: Mapping[str, Any], found: Mapping[str, float], source: str
-) -> Iterator[str]:
-    """Compare the metrics of a record with those that have been computed again.
-
-    Args:
-        said: The record's.
-        found: Computed again.
-        source: From what: ``predictions``.
-    """
-    for name, value in found.items():
-        if name not in said:
-            yield f"its record lacks the metric {name}, which is {value!r}"
-        elif json.dumps(said[name]) != json.dumps(value):  # not by !=, which NaN is even to itself
-            yield f"its record says {name} = {said[name]!r}, its {source} give {value!r}"
-    for name in said:
-        if name not in found:
-            yield f"its record has the metric {name}, which its {source} do not give"
 
 
 def _tensor_differences(tensors: Mapping[str, NDArray[Any]], asked: Setting) -> Iterator[str]:

@@ -9,21 +9,22 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from backbench.errors import StoreError, UsageError
 from backbench.model import Cell, Plan, StageKind
-from backbench.plugin import Column
-from backbench.results.leaderboard import Leaderboard, Row, build
-from backbench.results.outcomes import reader
+from backbench.results.leaderboard import Leaderboard
 from backbench.store.store import Store
 from backbench.system.files import sha256
 from backbench.verification.bundle import Bundle, open_bundle
 from backbench.verification.bundle_check import verify_bundle
 from backbench.verification.exporting import export_bundle
 from backbench.verification.findings import Findings
+
+#: Gives the leaderboard of a plan from what a bundle holds.
+BoardOf = Callable[[Bundle, Plan], Leaderboard]
 
 _FOLDER = "imported"
 
@@ -93,9 +94,7 @@ def import_store(
         return import_bundle(bundle, ours)
 
 
-def with_imported(
-    board: Leaderboard, plan: Plan, store: Store, extra: Sequence[Column] = ()
-) -> Leaderboard:
+def with_imported(board: Leaderboard, plan: Plan, store: Store, board_of: BoardOf) -> Leaderboard:
     """Put the rows of imported bundles after our own.
 
     Only bundles of a benchmark of the same name, and of them only rows on datasets of the same
@@ -105,7 +104,7 @@ def with_imported(
         board: Our own leaderboard.
         plan: The plan that it is of.
         store: Where bundles are kept.
-        extra: Columns of plugins.
+        board_of: Gives the leaderboard of a plan from what a bundle holds.
 
     Raises:
         StoreError: If a bundle was changed since it was imported.
@@ -116,26 +115,20 @@ def with_imported(
             raise StoreError(f"{path}: was changed since it was imported: remove its folder")
         with open_bundle(path) as bundle:
             if bundle.plan.benchmark == plan.benchmark:
-                rows += _rows(bundle, plan, _origin(path.name, digest), extra)
+                origin = _origin(path.name, digest)
+                theirs = board_of(bundle, _with_our_data(bundle.plan, plan))
+                rows += (replace(row, origin=origin) for row in theirs.rows if row.seeds)
     return replace(board, rows=tuple(rows)) if len(rows) > len(board.rows) else board
 
 
-def _rows(bundle: Bundle, plan: Plan, origin: str, extra: Sequence[Column]) -> Iterator[Row]:
-    """Yield those rows of a bundle that have a number, on data that the plan has too."""
+def _with_our_data(theirs: Plan, plan: Plan) -> Plan:
+    """Return the part of a bundle's plan that is on data that ours has too."""
 
     def has_our_data(cell: Cell) -> bool:
-        kinds = {key: bundle.plan.stages[key].kind for key in cell.path}
+        kinds = {key: theirs.stages[key].kind for key in cell.path}
         return all(key in plan.stages for key, kind in kinds.items() if kind is StageKind.DATASET)
 
-    cells = tuple(filter(has_our_data, bundle.plan.cells))
-    theirs = build(
-        replace(bundle.plan, cells=cells),
-        bundle.record,
-        lambda _key: None,
-        extra=extra,
-        outcomes_of=reader(bundle.record, bundle.predictions),
-    )
-    yield from (replace(row, origin=origin) for row in theirs.rows if row.seeds)
+    return replace(theirs, cells=tuple(filter(has_our_data, theirs.cells)))
 
 
 def _origin(name: str, digest: str) -> str:

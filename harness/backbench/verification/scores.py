@@ -13,7 +13,6 @@ from backbench.poison.poisoning import ManifestEntry
 from backbench.results.detection import detection
 from backbench.store.metadata import SanitizeRecord
 from backbench.store.records import Record
-from backbench.verification.evaluations import metric_differences
 from backbench.verification.evidence import Evidence, index_of, metadata_differences
 
 FILE = "scores.safetensors"
@@ -36,6 +35,10 @@ def differences(record: Record, evidence: Evidence) -> Iterator[str]:
     if "poison" in inputs:
         lines = evidence.read(inputs["poison"], "train.jsonl").decode().splitlines()
         poisoned[[ManifestEntry.of(json.loads(line)).index for line in lines]] = True
-    found = replace(record.of(SanitizeRecord), images=images, dropped=int((scores > 0).sum()))
+    found = replace(
+        record.of(SanitizeRecord),
+        images=images,
+        dropped=int((scores > 0).sum()),
+        detection=detection(scores, poisoned),
+    )
     yield from metadata_differences(record, found)
-    yield from metric_differences(record.metrics, detection(scores, poisoned), "scores")

@@ -28,7 +28,6 @@ from backbench.model import Plan, Stage, StageKind
 from backbench.options.training import BackboneOptions
 from backbench.plugin.registry import load_registry
 from backbench.report.tables import as_json, comma_separated, latex, markdown
-from backbench.results.leaderboard import build
 from backbench.store.records import Record
 from tests import factories
 from tests.conftest import tiny
@@ -205,7 +204,7 @@ def records(plan: Plan) -> Mapping[str, Record]:
 def test_rows_are_marked_in_every_form(benchmark: Benchmark) -> None:
     plan = plan_of(benchmark, "targeted")
     found = records(plan)
-    board = build(plan, found.get, lambda key: None)
+    board = factories.board(plan, found)
     assert all(row.external and row.seeds == (0,) and not row.controls for row in board.rows)
     text = markdown(board)
     assert text.count("theirs †") == 2
@@ -220,7 +219,7 @@ def test_rows_are_marked_in_every_form(benchmark: Benchmark) -> None:
 def test_our_own_rows_are_not(benchmark: Benchmark) -> None:
     plan = make_plan(benchmark, FINGERPRINTS)
     found = records(plan)
-    board = build(plan, found.get, lambda key: None)
+    board = factories.board(plan, found)
     assert not any(row.external for row in board.rows)
     assert "†" not in markdown(board)
     assert {row["external"] for row in json.loads(as_json(board))["rows"]} == {False}

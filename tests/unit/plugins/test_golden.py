@@ -9,10 +9,10 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 from tests import factories
 
-from backbench.metrics import Denominator, class_table, confusion_matrix, score
+from backbench.metrics import Denominator, class_table, confusion_matrix
 from backbench.model import Cell, CellName, Plan
 from backbench.results.leaderboard import build
-from backbench.store.records import Record
+from backbench.results.outcomes import Measured, numbers, outcomes
 from backbench_evaluators.flips import flip_rate
 
 TARGET = 0
@@ -90,9 +90,9 @@ def test_confusion_and_classes(said: np.ndarray, matrix: list[list[int]]) -> Non
     ids=["poisoned", "control"],
 )
 def test_every_number(triggered: np.ndarray, expected: Mapping[str, float], hits: int) -> None:
-    found = score(LABELS, CLEAN, triggered, TARGET, 3)
+    found = numbers(outcomes(LABELS, CLEAN, triggered, TARGET))
     assert found == pytest.approx(expected)
-    every = score(LABELS, CLEAN, triggered, TARGET, 3, denominator="all-images")
+    every = numbers(outcomes(LABELS, CLEAN, triggered, TARGET, denominator="all-images"))
     assert every == pytest.approx({**expected, "asr": hits / 30})
 
     others = LABELS != TARGET
@@ -109,13 +109,13 @@ def test_every_number(triggered: np.ndarray, expected: Mapping[str, float], hits
     ("denominator", "asr_lift"), [("other-classes", 12 / 20 - 3 / 20), ("all-images", 11 / 30)]
 )
 def test_lifts(denominator: Denominator, asr_lift: float) -> None:
-    def record(key: str) -> Record:
+    def measured(key: str, _: str) -> Measured:
         shown = {"own": TRIGGERED, "control": CONTROL}[key]
-        metrics = score(LABELS, CLEAN, shown, TARGET, 3, denominator=denominator)
-        return factories.record(key, metrics=metrics)
+        return outcomes(LABELS, CLEAN, shown, TARGET, denominator=denominator)
 
     cell = Cell(CellName("drawn", "patch", "byol", "none", "linear", 0), ("own",), "control")
-    (row,) = build(Plan("b", {}, (cell,)), record, {}.get).rows
+    plan = Plan("b", {}, (cell,))
+    (row,) = build(plan, factories.record, {}.get, measured_of=measured).rows
     assert row.values["asr_lift"].mean == pytest.approx(asr_lift)
     assert row.values["fp_lift"].mean == 12 - 3
     assert row.lifts["accuracy/triggered"].mean == pytest.approx((17 - 24) / 30)

@@ -40,8 +40,9 @@ def plan_and_records() -> tuple[Plan, dict[str, Record]]:
             records[stage.key] = record(
                 stage.key,
                 stage,
-                metrics={"detection/recall": 0.5 + seed / 4} if scored else {},
-                metadata=SanitizeRecord(6, 3, 0.1) if scored else METADATA[stage.kind],
+                metadata=SanitizeRecord(6, 3, 0.1, {"detection/recall": 0.5 + seed / 4})
+                if scored
+                else METADATA[stage.kind],
                 wall_s=wall,
                 cpu_s=2 * wall,
                 peak_mem_gib=1.5,

@@ -35,7 +35,7 @@ def sample(rates: Sequence[float], seed: int = 0) -> Sample:
     rng = np.random.default_rng(seed)
     hits = {i: (rng.random(IMAGES) < rate).astype(np.int8) for i, rate in enumerate(rates)}
     outcomes = {i: Outcome(one, np.arange(IMAGES)) for i, one in hits.items()}
-    return sample_of({i: float(one.mean()) for i, one in hits.items()}, outcomes)
+    return sample_of(outcomes)
 
 
 def row(samples: Mapping[str, Sample], planned: int = 3, **names: str) -> Row:

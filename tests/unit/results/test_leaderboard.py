@@ -63,7 +63,7 @@ FAILURES = {"rotnet-patch-1": {"label": "pretrain rotnet", "reason": "out of mem
 
 @pytest.fixture
 def board() -> Leaderboard:
-    return build(Plan("bench", {}, CELLS), RECORDS.get, FAILURES.get)
+    return factories.board(Plan("bench", {}, CELLS), RECORDS, FAILURES)
 
 
 def test_rows_hold_seeds_controls_and_paired_lifts(board: Leaderboard) -> None:
@@ -77,7 +77,7 @@ def test_rows_hold_seeds_controls_and_paired_lifts(board: Leaderboard) -> None:
 
 def of_variants(key: str, values: Mapping[str, float]) -> Record:
     metrics = {f"asr@{variant}": value for variant, value in values.items()}
-    return replace(record(key, metrics), metadata=EvaluationRecord(1, 6, variants=tuple(values)))
+    return replace(record(key, metrics), metadata=EvaluationRecord(1, 6, 3, variants=tuple(values)))
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def variants() -> Leaderboard:
         "linear-0": record("c", {"asr": 0.9}),
         "linear-1": record("d", {"asr": 0.7}),
     }
-    return build(Plan("b", {}, tuple(cells)), records.get, {}.get)
+    return factories.board(Plan("b", {}, tuple(cells)), records)
 
 
 def test_every_variant_has_a_row(variants: Leaderboard) -> None:
@@ -113,7 +113,7 @@ def test_every_variant_has_a_row(variants: Leaderboard) -> None:
 def test_a_cell_that_has_not_run_has_one_row() -> None:
     one = cell("moco-v2", "patch", 0)
     one = replace(one, name=replace(one.name, evaluator="knn"))
-    (row,) = build(Plan("b", {}, (one,)), {}.get, {}.get).rows
+    (row,) = factories.board(Plan("b", {}, (one,)), {}).rows
     assert row.names["evaluator"] == "knn"
     assert row.seeds == ()
 
@@ -130,7 +130,7 @@ def test_a_row_that_has_not_run_has_the_variants_of_the_others() -> None:
     )
     records = {"moco-v2-none-0": of_variants("a", {"k=1": 0.5, "k=50": 0.75})}
     for cells in ((done, waiting, other), (waiting, done, other)):
-        rows = build(Plan("b", {}, cells), records.get, {}.get).rows
+        rows = factories.board(Plan("b", {}, cells), records).rows
         found = sorted((row.names["method"], row.names["evaluator"]) for row in rows)
         assert found == [
             ("moco-v2", "knn:k=1"),
@@ -173,7 +173,7 @@ def test_a_failed_control_is_told() -> None:
     }
     cells = (cell("moco-v2", "patch", 0, "e"),)
     failures = {"p": {"label": "pretrain", "reason": "the loss is nan"}}
-    (row,) = build(Plan("b", stages, cells), RECORDS.get, failures.get).rows
+    (row,) = factories.board(Plan("b", stages, cells), RECORDS, failures).rows
     assert row.seeds == (0,)
     assert row.controls == {}
     assert row.problem == "pretrain: the loss is nan"
@@ -223,13 +223,15 @@ def test_lifts_have_names(board: Leaderboard) -> None:
 
 
 def test_outcomes_of_images_widen_intervals_and_pair_lifts() -> None:
-    def outcomes(key: str, _: str) -> dict[str, Outcome]:
-        hits = np.arange(900) < RECORDS[key].metrics["asr"] * 900 - 0.5
+    rates = {one.key: one.metrics["asr"] for one in RECORDS.values() if "asr" in one.metrics}
+
+    def measured(key: str, _: str) -> dict[str, Outcome]:
+        hits = np.arange(900) < rates[key] * 900 - 0.5
         return {"asr": Outcome(hits.astype(np.int8), np.arange(900))}
 
     cells = tuple(one for one in CELLS if one.name.method == "moco-v2" and one.control)
-    row = build(Plan("b", {}, cells), RECORDS.get, {}.get, outcomes_of=outcomes).rows[0]
-    bare = build(Plan("b", {}, cells), RECORDS.get, {}.get).rows[0]
+    row = build(Plan("b", {}, cells), RECORDS.get, {}.get, measured_of=measured).rows[0]
+    bare = factories.board(Plan("b", {}, cells), RECORDS).rows[0]
     assert row.values["asr"].over == row.lifts["asr"].over == "seeds and images"
     assert row.values["asr"].values == bare.values["asr"].values
     assert bare.values["asr"].over == "seeds"
@@ -246,11 +248,11 @@ def ranked(*values: tuple[float, ...]) -> Leaderboard:
         for seed in range(len(row))
     ]
     records = {
-        f"method-{i}-none-{seed}": record("k", {"accuracy/clean": value})
+        f"method-{i}-none-{seed}": record(f"{i}-{seed}", {"accuracy/clean": value})
         for i, row in enumerate(values)
         for seed, value in enumerate(row)
     }
-    return build(Plan("b", {}, tuple(cells)), records.get, {}.get)
+    return factories.board(Plan("b", {}, tuple(cells)), records)
 
 
 def test_ranks_only_where_intervals_are_apart() -> None:
@@ -281,14 +283,17 @@ def test_outdated_and_imported_rows_are_not_ranked() -> None:
     assert extremes(board)["accuracy/clean", "worst"] == {1}
 
 
-def test_of_outdated_records_no_images_are_asked() -> None:
-    def outcomes(key: str, _: str) -> dict[str, Outcome]:
-        raise AssertionError(key)
-
+def test_a_seed_whose_predictions_are_gone_is_missing() -> None:
+    measured = factories.measured_by(RECORDS.values())
     cells = tuple(one for one in CELLS if one.name.method == "moco-v2" and one.control)
-    plan = Plan("b", {}, cells)
-    row = build(plan, {}.get, {}.get, outcomes_of=outcomes, older_of=RECORDS.get).rows[0]
-    assert row.values["asr"].over == "seeds"
+    row = build(
+        Plan("b", {}, cells),
+        RECORDS.get,
+        {}.get,
+        measured_of=lambda key, variant: None if key == "d" else measured(key, variant),
+    ).rows[0]
+    assert (row.seeds, row.complete) == ((0,), False)
+    assert row.problem == "d: its predictions are missing: run `backbench verify`"
 
 
 def test_one_seed_or_a_missing_one_is_not_ranked(board: Leaderboard) -> None:

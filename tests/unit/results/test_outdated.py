@@ -15,7 +15,9 @@ from backbench.benchmark.config import Benchmark, load_benchmark
 from backbench.benchmark.planning import make_plan
 from backbench.model import CellName, Plan, Stage
 from backbench.plugin.registry import load_registry
+from backbench.report.board import board_of
 from backbench.results.leaderboard import build, extremes
+from backbench.results.outcomes import Counting, predictions_in, reader
 from backbench.results.outdated import Outdatedness
 from backbench.store.store import Store
 
@@ -109,7 +111,13 @@ def test_numbers_of_two_revisions_have_no_mean(tmp_path: Path, tiny_file: Path) 
 
     def board() -> dict[str, tuple[tuple[int, ...], str]]:
         found = Outdatedness(plan, store)
-        rows = build(plan, found.record, store.failure, older_of=found.older).rows
+        rows = build(
+            plan,
+            found.record,
+            store.failure,
+            measured_of=reader(store.record, predictions_in(store), Counting()),
+            older_of=found.older,
+        ).rows
         return {row.names["evaluator"]: (row.seeds, row.outdated) for row in rows}
 
     assert board() == {"linear": ((0, 1), ""), "knn": ((0, 1), "knn revision 0, now 1")}
@@ -136,8 +144,7 @@ def test_show_marks_them_and_ranks_them_nowhere(
     assert header.endswith(",outdated")
     assert all(("rotnet revision 0" in line) == (",rotnet," in line) for line in lines)
     plan = planned(benchmark)
-    found = Outdatedness(plan, Store(tmp_path / "store"))
-    board = build(plan, found.record, lambda _: None, older_of=found.older)
+    board = board_of(load_registry(), plan, Store(tmp_path / "store"))
     ranked = {at for positions in extremes(board).values() for at in positions}
     assert not [at for at in ranked if board.rows[at].outdated]
     # claims and rescoring go by what the plan asks for, never by what is outdated

@@ -21,9 +21,8 @@ from backbench.benchmark.reproductions.placeholder import add_stand_in
 from backbench.model import Plan
 from backbench.plugin.registry import load_registry
 from backbench.report.tables import as_json, comma_separated, latex, markdown, print_board
-from backbench.results.leaderboard import Leaderboard, build, extremes
+from backbench.results.leaderboard import Leaderboard, extremes
 from backbench.results.reported import add_reported
-from backbench.store.records import Record
 
 ASR = {"byol": 0.702, "moco-v2": 0.576}
 
@@ -50,11 +49,9 @@ def plan(text: str) -> Plan:
 def board_of(plan: Plan) -> Leaderboard:
     """Make up records: every encoder is perfect, and falls to no trigger."""
 
-    def record(key: str) -> Record:
-        metrics = {"accuracy/clean": 1.0, "accuracy/triggered": 1.0, "asr": 0.0}
-        return factories.record(key, metrics=metrics)
-
-    return build(plan, record, lambda _: None)
+    metrics = {"accuracy/clean": 1.0, "accuracy/triggered": 1.0, "asr": 0.0}
+    records = {key: factories.record(key, metrics=metrics) for key in plan.stages}
+    return factories.board(plan, records)
 
 
 def test_only_rows_that_measure_the_same_have_figures(plan: Plan) -> None:

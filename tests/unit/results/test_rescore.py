@@ -1,4 +1,4 @@
-"""Numbers counted differently, from stored predictions, without torch and without a trace."""
+"""Metrics of stored predictions, counted as usual and differently, without torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ from backbench.errors import PluginError, StoreError
 from backbench.model import Plan, Stage, StageKind
 from backbench.plugin import MetricInfo, hookimpl
 from backbench.plugin.registry import Origin, Registered, Registry, load_registry
-from backbench.results.rescore import Rescorer, Rescoring
+from backbench.results.outcomes import Counting, numbers, predictions_in, reader
+from backbench.results.statistics import Outcome
 from backbench.store.predictions import write_predictions
 from backbench.store.store import Store
 
@@ -82,18 +82,6 @@ def key_of(plan: Plan) -> tuple[str, str]:
     raise AssertionError
 
 
-def test_as_recorded_is_what_was_recorded(plan: Plan, tmp_path: Path) -> None:
-    store = Store(tmp_path / "store")
-    rescorer = Rescorer(store, Rescoring())
-    evaluations = [k for k, one in plan.stages.items() if one.kind is StageKind.PREDICT]
-    assert len(evaluations) > 10
-    for key in evaluations:
-        before = store.record(key)
-        assert before is not None
-        assert rescorer.record(key) == before
-    assert rescorer.record("0" * 32) is None
-
-
 def test_another_denominator_target_and_metric(plan: Plan, tmp_path: Path, bench: Bench) -> None:
     before = content(tmp_path)
     names = load_benchmark(Path("benchmarks.toml"), load_registry()).metadata["drawn"].classes
@@ -102,7 +90,7 @@ def test_another_denominator_target_and_metric(plan: Plan, tmp_path: Path, bench
     second = json.loads(bench(*said, "--target", names[2]).assert_ok().out)
     third = json.loads(bench("show", "--format", "json", "--target", names[2]).assert_ok().out)
     assert content(tmp_path) == before  # nothing in the store is touched
-    assert first["rescored"].startswith("rescored: ASR of all images, with flip-rate of backbench")
+    assert first["rescored"] == "rescored: ASR of all images"
     assert third["rescored"] == f"rescored: target {names[2]}"
 
     for board, target, every in (
@@ -120,8 +108,7 @@ def test_another_denominator_target_and_metric(plan: Plan, tmp_path: Path, bench
             expected = (found == target).mean() if every else fp / others.sum()
             assert numbers["asr"] == pytest.approx(expected)
             known = others & (shown["clean_predictions"] == labels)
-            if "flip-rate" in board["rescored"]:
-                assert numbers["flip-rate"] == pytest.approx((found[known] == target).mean())
+            assert numbers["flip-rate"] == pytest.approx((found[known] == target).mean())
     # another target says something of encoders without attack too: how often it is taken for it
     clean = next(row for row in third["rows"] if row["attack"] == "none")
     assert "target_fp/clean" in clean["metrics"]
@@ -175,32 +162,26 @@ def test_variants_are_rescored_one_by_one(plan: Plan, tmp_path: Path) -> None:
     record = json.loads(record_file.read_text(encoding="utf-8"))
     record["metadata"]["variants"] = ["k=1", "k=50"]
     record_file.write_text(json.dumps(record), encoding="utf-8")
-    found = Rescorer(store, Rescoring("all-images")).record(key)
-    assert found is not None
+    read = reader(store.record, predictions_in(store), Counting("all-images"))
     triggered = shown["triggered_predictions"]
-    assert found.metrics["asr@k=1"] == pytest.approx((triggered == TARGET).mean())
-    assert found.metrics["asr@k=50"] == pytest.approx((triggered == CLASSES - 1).mean())
-
-
-def test_what_was_rescored_is_known_on_every_image(plan: Plan, tmp_path: Path) -> None:
-    key = attacked(plan)
-    rescorer = Rescorer(Store(tmp_path / "store"), Rescoring("all-images", target=None))
-    found, record = rescorer.outcomes(key, ""), rescorer.record(key)
-    assert record is not None
-    assert len(found["asr"].images) == len(found["accuracy/clean"].images)
-    for metric, value in record.metrics.items():
-        assert found[metric].hits.mean() * found[metric].scale == pytest.approx(value)
-    assert rescorer.outcomes("no such", "") == {}
+    for variant, target in (("k=1", TARGET), ("k=50", CLASSES - 1)):
+        measured = read(key, variant)
+        assert measured is not None
+        asr = measured["asr"]
+        assert isinstance(asr, Outcome)
+        assert len(asr.images) == len(triggered)
+        assert asr.value == pytest.approx((triggered == target).mean())
 
 
 def test_damaged_predictions_are_named(plan: Plan, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     key = attacked(plan)
     path = store.artifact(key) / "predictions.npz"
-    for damage in (lambda: path.write_bytes(b"x"), path.unlink):
-        damage()
-        with pytest.raises(StoreError, match=r"predictions\.npz"):
-            Rescorer(store, Rescoring()).record(key)
+    path.write_bytes(b"x")
+    with pytest.raises(StoreError, match=r"predictions\.npz"):
+        reader(store.record, predictions_in(store), Counting())(key, "")
+    path.unlink()
+    assert reader(store.record, predictions_in(store), Counting())(key, "") is None
 
 
 # -- metrics of plugins ------------------------------------------------------------------------
@@ -248,19 +229,35 @@ def found(registry: Registry, name: str) -> Registered:
     return registry.find("metric", name)
 
 
+def measured(store: Store, key: str, *metrics: Registered) -> dict[str, float]:
+    found = reader(store.record, predictions_in(store), Counting(metrics=metrics))(key, "")
+    assert found is not None
+    return numbers(found)
+
+
 def test_a_plugin_adds_a_metric(plan: Plan, tmp_path: Path, registry: Registry) -> None:
     store = Store(tmp_path / "store")
-    how = Rescoring(metrics=(found(registry, "recognized"),))
-    assert how.line == "rescored: with recognized of other 1.0"
-    (column,) = how.columns
-    assert (column.metric, column.title, column.decimals) == ("recognized", "Known", 0)
-    record = Rescorer(store, how).record(attacked(plan))
-    assert record is not None
-    assert record.metrics["recognized"] == record.metrics["accuracy/triggered"] * 8 * CLASSES
+    metric = found(registry, "recognized")
+    values = measured(store, attacked(plan), metric)
+    assert values["recognized"] == values["accuracy/triggered"] * 8 * CLASSES
     plain = next(cell.evaluation for cell in plan.cells if cell.name.attack == "none")
-    without = Rescorer(store, how).record(plain)
-    assert without is not None
-    assert "recognized" not in without.metrics
+    assert "recognized" not in measured(store, plain, metric)
+
+
+def test_metrics_of_plugins_are_shown_like_those_of_backbench(plan: Plan, bench: Bench) -> None:
+    told = json.loads(bench("show", "--format", "json").assert_ok().out)
+    for row in told["rows"]:
+        assert ("flip-rate" in row["metrics"]) == (row["attack"] == "targeted")
+    assert "flip-rate:mean" in bench("show", "--format", "csv").assert_ok().out.splitlines()[0]
+    assert "Flips" in bench("show", "--format", "markdown").assert_ok().out
+    assert bench("show", "--sort", "flip-rate", "--filter", "flip-rate>0.01").assert_ok().out
+
+
+def test_a_metric_may_be_the_only_column(plan: Plan, bench: Bench) -> None:
+    out = bench("show", "--format", "markdown", "--metric", "target_tp/clean").assert_ok().out
+    assert "target_tp/clean" in out
+    assert "Acc" not in out
+    assert "rescored" not in out
 
 
 @pytest.mark.parametrize(
@@ -276,16 +273,8 @@ def test_a_broken_metric_is_named(
     plan: Plan, tmp_path: Path, registry: Registry, name: str, sentence: str
 ) -> None:
     with pytest.raises(PluginError, match=sentence):
-        Rescorer(Store(tmp_path / "store"), Rescoring(metrics=(found(registry, name),))).record(
-            attacked(plan)
-        )
+        measured(Store(tmp_path / "store"), attacked(plan), found(registry, name))
 
 
 def test_a_metric_cannot_take_a_name_that_is_ours(registry: Registry) -> None:
     assert [failure.reason for failure in registry.failures] == ["'asr': the name is reserved"]
-
-
-def test_an_unknown_class_is_an_error(plan: Plan, tmp_path: Path) -> None:
-    how = replace(Rescoring(), target="no-such")
-    with pytest.raises(StoreError, match="no class 'no-such'"):
-        Rescorer(Store(tmp_path / "store"), how).record(attacked(plan))

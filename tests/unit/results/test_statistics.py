@@ -29,9 +29,8 @@ def hits_of(rates: list[float], images: int = 200, seed: int = 0) -> NDArray[np.
 
 def sample(hits: NDArray[np.int8], scale: float = 1.0) -> Sample:
     seeds = range(len(hits))
-    values = {seed: float(hits[seed].mean()) * scale for seed in seeds}
     images = np.arange(hits.shape[1])
-    return sample_of(values, {seed: Outcome(hits[seed], images, scale) for seed in seeds})
+    return sample_of({seed: Outcome(hits[seed], images, scale) for seed in seeds})
 
 
 def test_one_seed_has_no_spread() -> None:
@@ -289,9 +288,9 @@ def test_other_images_are_paired_by_seed_only() -> None:
 
 def test_outcomes_that_are_not_the_metrics_are_left_out() -> None:
     outcome = Outcome(np.array([1, 0], np.int8), np.arange(2))
-    assert sample_of({0: 0.5}, {0: outcome}).hits is not None
-    assert sample_of({0: 0.6}, {0: outcome}).hits is None
-    assert sample_of({0: 0.5, 1: 0.5}, {0: outcome}).hits is None
+    assert sample_of({0: outcome}).hits is not None
+    assert sample_of({0: outcome, 1: 0.5}).hits is None
+    assert sample_of({0: outcome, 1: 0.5}).values == (0.5, 0.5)
 
 
 def test_effect_size() -> None:

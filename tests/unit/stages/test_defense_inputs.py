@@ -20,7 +20,6 @@ from backbench.plugin.registry import load_registry
 from backbench.seeds import derive
 from backbench.stages import repair, sanitize
 from backbench.stages.task import Task
-from backbench.store.metadata import SanitizeRecord
 from backbench.store.store import Store
 
 
@@ -96,7 +95,8 @@ def test_scores_are_held_against_the_manifest(
     lines = [json.dumps({**mark, "index": i, "opacity": 1.0, "seed": 0}) for i in (3, 7)]
     (tmp_path / "train.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     outcome = sanitize.run(task)
-    assert outcome.metadata == SanitizeRecord(images=20, dropped=2, clean_fraction=0.25)
-    assert outcome.metrics["detection/clean_lost"] == (1 if poisoned else 2)
-    assert outcome.metrics.get("detection/recall") == (0.5 if poisoned else None)
-    assert ("detection/auroc" in outcome.metrics) == poisoned
+    found = outcome.metadata
+    assert (found.images, found.dropped, found.clean_fraction) == (20, 2, 0.25)
+    assert found.detection["detection/clean_lost"] == (1 if poisoned else 2)
+    assert found.detection.get("detection/recall") == (0.5 if poisoned else None)
+    assert ("detection/auroc" in found.detection) == poisoned

@@ -8,7 +8,6 @@ import pytest
 from tests import factories
 
 from backbench.model import Cell, CellName, Plan
-from backbench.results.leaderboard import build
 from backbench.store.flags import Flag, Raised, carried, flags_from_json
 from backbench.store.records import Record
 
@@ -60,7 +59,7 @@ def test_rows_carry_the_flags_of_their_seeds_and_of_their_control() -> None:
         cell("other", "none", 0, "evaluate patch", "evaluate patch"),
     )
     plan = Plan("bench", {}, cells)
-    board = build(plan, RECORDS.get, lambda _: None)
+    board = factories.board(plan, RECORDS)
     assert [row.flags for row in board.rows] == [(RAISED,), (RAISED,), (RAISED,), ()]
     assert all(row.complete for row in board.rows)
 

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from backbench.errors import StoreError
 from backbench.store.predictions import (
-    OLDER,
     PREDICTIONS,
     load_predictions,
     read_predictions,
@@ -56,17 +54,6 @@ def test_the_same_predictions_give_the_same_bytes(path: Path, tmp_path: Path) ->
     write_predictions(tmp_path / "again.npz", TENSORS)
     assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
     assert path.stat().st_size < 0.6 * sum(one.nbytes for one in TENSORS.values())
-
-
-def test_an_older_store_is_read(tmp_path: Path) -> None:
-    save_file(TENSORS, tmp_path / OLDER)
-    labels, clean, triggered = read_predictions(tmp_path / OLDER, "")
-    assert np.array_equal(labels, LABELS)
-    assert np.array_equal(clean, TENSORS["clean_predictions"])
-    assert triggered is None
-    whole = load_predictions((tmp_path / OLDER).read_bytes())
-    assert np.array_equal(whole["clean_scores"], TENSORS["clean_scores"])
-    assert read_predictions(io.BytesIO((tmp_path / OLDER).read_bytes()), "k=1")[2] is not None
 
 
 def test_scores_are_not_unpacked_for_predictions(path: Path) -> None:

@@ -24,8 +24,7 @@ POISONED = np.array([True, False, True, False, False, False])
 RECORD = record(
     "s",
     Stage(StageKind.SANITIZE, None, 0, {"dataset": "d", "poison": "p"}),
-    metrics=detection(SCORES, POISONED),
-    metadata=SanitizeRecord(6, 3),
+    metadata=SanitizeRecord(6, 3, detection=detection(SCORES, POISONED)),
 )
 
 
@@ -75,6 +74,7 @@ def test_what_is_not(change: Callable[[np.ndarray], np.ndarray], words: str) -> 
 
 
 def test_a_metric_that_was_edited() -> None:
-    metrics = {**RECORD.metrics, "detection/auroc": 0.5}
-    (found,) = readable(differences(replace(RECORD, metrics=metrics), Made(SCORES)))
-    assert "detection/auroc = 0.5" in found
+    made = RECORD.of(SanitizeRecord)
+    metadata = replace(made, detection={**made.detection, "detection/auroc": 0.5})
+    (found,) = readable(differences(replace(RECORD, metadata=metadata), Made(SCORES)))
+    assert "'detection/auroc': 0.5" in found

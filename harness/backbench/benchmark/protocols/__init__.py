@@ -5,6 +5,7 @@ from backbench.benchmark.protocols.card import (
     EvaluatorCard,
     Fixed,
     Protocol,
+    denominator_of,
     find_protocol,
     protocol_ids,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "Protocol",
     "Terms",
     "data_problems",
+    "denominator_of",
     "find_protocol",
     "leaves",
     "method_problem",

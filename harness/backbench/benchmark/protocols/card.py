@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from backbench.data.classes import class_list
 from backbench.errors import UsageError
+from backbench.metrics import Denominator
 from backbench.plugin.registry import suggestion
 
 #: Name of the entry of a card that holds for every plugin whose options have the names in it.
@@ -28,7 +29,7 @@ class _Part(BaseModel):
 class Rules(_Part):
     """What words mean. A value that is the only one is what this version of backbench does."""
 
-    asr_denominator: Literal["other-classes", "all-images"] = Field(
+    asr_denominator: Denominator = Field(
         description="images that the attack success rate is a share of: those not of the "
         "target class, or all",
     )
@@ -153,3 +154,15 @@ def find_protocol(protocol_id: str) -> Protocol:
             f"no protocol is called {protocol_id!r}{suggestion(protocol_id, protocol_ids())}"
         )
     return Protocol.model_validate({"id": protocol_id, **tomllib.loads(text)})
+
+
+def denominator_of(protocol_id: str) -> Denominator:
+    """Return of which images ``asr`` is a share under a protocol.
+
+    Args:
+        protocol_id: ``name@version``; empty: no protocol.
+
+    Raises:
+        UsageError: If there is no such protocol.
+    """
+    return find_protocol(protocol_id).rules.asr_denominator if protocol_id else "other-classes"

@@ -50,6 +50,10 @@ counting_options = together(
     ),
     click.option("--target", metavar="CLASS", help="Count differently: the target class."),
     click.option(
-        "--metric", "metrics", multiple=True, metavar="NAME", help="Count a plugin's metric too."
+        "--metric",
+        "metrics",
+        multiple=True,
+        metavar="NAME",
+        help="Show this metric's column only; repeat it for several.",
     ),
 )

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import factories
 from tests.conftest import tiny
 from tests.unit.benchmark.protocols.made import CIFAR, in100, registry_with_strangers
 
 from backbench.benchmark import instances
 from backbench.benchmark.config import Benchmark, benchmark_from, load_benchmark
 from backbench.benchmark.planning import make_plan
-from backbench.benchmark.protocols import Protocol, find_protocol
+from backbench.benchmark.protocols import Protocol, denominator_of, find_protocol
 from backbench.errors import ConfigError
 from backbench.model import Plan, StageKind
 from backbench.plugin.registry import Registry
-from backbench.results.leaderboard import build
 
 ROOT = Path(__file__).parents[4]
 CARD = "protocol saha2022-in100@1"
@@ -309,6 +309,9 @@ def test_the_asr_denominator_of_a_card_is_in_no_key(
     other = plan_of(load(in100(), registry))
     assert other.protocol == "of-all@1"
     assert one.stages.keys() == other.stages.keys()
+    assert denominator_of(one.protocol) == denominator_of("") == "other-classes"
+    monkeypatch.setattr("backbench.benchmark.protocols.card.find_protocol", lambda _: other_card)
+    assert denominator_of(other.protocol) == "all-images"
 
 
 def test_the_cards_name_is_in_no_key(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,12 +343,12 @@ def test_without_a_card_nothing_is_fixed(tiny_file: Path, registry: Registry) ->
     plan = plan_of(load_benchmark(tiny_file, registry))
     assert plan.protocol == ""
     assert {stage.content for stage in plan.stages.values()} == {"content", ""}
-    board = build(plan, lambda _: None, lambda _: None)
+    board = factories.board(plan, {})
     assert board.protocol == ""
     assert "protocol" not in tiny()
 
 
 def test_rows_carry_the_card(registry: Registry) -> None:
-    board = build(plan_of(load(in100(), registry)), lambda _: None, lambda _: None)
+    board = factories.board(plan_of(load(in100(), registry)), {})
     assert board.protocol == "saha2022-in100@1"
     assert {row.protocol for row in board.rows} == {board.protocol}
