@@ -44,7 +44,7 @@ class Request:
 
     @property
     def line(self) -> str:
-        """What stands below a table: what is counted otherwise; empty if nothing is."""
+        """Say what is counted otherwise, for the line under a table; empty if nothing is."""
         parts = []
         if self.asr is not None:
             parts.append(f"ASR of {self.asr.replace('-', ' ')}")
