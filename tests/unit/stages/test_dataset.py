@@ -311,5 +311,5 @@ def test_plan_says_what_is_too_large_to_be_kept(
 
 
 def test_resize_and_a_number_contradict(world: World) -> None:
-    with pytest.raises(ConfigError, match=r"datasets\.pets\.cache.*resize makes small squares"):
+    with pytest.raises(ConfigError, match=r"datasets\.pets\.cache.*takes no number when resize"):
         world.plan("resize = 16\ncache = 20")
