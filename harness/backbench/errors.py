@@ -42,6 +42,15 @@ def printable(text: str) -> str:
     return "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in text)
 
 
+#: What is wrong with a text that :func:`is_name` refuses.
+NOT_A_NAME = "no name, since it is empty, a step to another folder, or not printable UTF-8"
+
+
+def is_name(text: str) -> bool:
+    """Say whether a text can be a name: printable, UTF-8, and no step to another folder."""
+    return bool(text) and text.isprintable() and text not in {".", ".."}
+
+
 class BackbenchError(Exception):
     """Base of all errors that end in one clear sentence instead of a traceback."""
 

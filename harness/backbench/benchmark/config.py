@@ -27,7 +27,7 @@ from backbench.benchmark.instances import (
 )
 from backbench.benchmark.protocols import Protocol, data_problems, method_problem, no_such_evaluator
 from backbench.data.listing import FileDataset
-from backbench.errors import ConfigError, Problem
+from backbench.errors import NOT_A_NAME, ConfigError, Problem, is_name
 from backbench.model import NONE, Axis, CellName
 from backbench.options.training import BackboneOptions, EvaluatorOptions
 from backbench.plugin import Dataset, DatasetMetadata, MetricInfo
@@ -145,6 +145,7 @@ def benchmark_from(
     """
     problems: list[Problem] = []
     content = _parse(tables, problems)
+    _check_names(content, problems)
     protocol, no_card = protocol_of(tables, problems)
     context = Context(registry, folder, protocol, no_card, problems)
     instances, broken = validate_instances(content, context)
@@ -202,6 +203,17 @@ def _right(name: str, table: Any) -> Any:
 
 #: What a benchmark file cannot do without.
 _LEAST = {"matrix": [{"datasets": NONE, "methods": NONE, "evaluators": NONE}]}
+
+
+def _check_names(content: BenchmarkFile, problems: list[Problem]) -> None:
+    """Refuse names that a terminal would obey, or that no file can bear."""
+    header = content.benchmark.name
+    names = [("benchmark.name", header)] if not is_name(header) else []
+    for axis in Axis:
+        tables = getattr(content, axis.plural)
+        names += [(axis.plural, name) for name in tables if not is_name(name)]
+    names += [("profiles", name) for name in content.profiles if not is_name(name)]
+    problems += [Problem(path, f"{name[:80]!a}: {NOT_A_NAME}") for path, name in names]
 
 
 def _check_references(

@@ -21,10 +21,20 @@ from backbench.benchmark.protocols import (
     plugin_of,
     terms_of,
 )
-from backbench.errors import DataError, PluginError, Problem, UsageError
+from backbench.errors import (
+    NOT_A_NAME,
+    DataError,
+    PluginError,
+    Problem,
+    UsageError,
+    is_name,
+)
 from backbench.model import NONE, Axis, PluginUse
 from backbench.plugin import Dataset, DatasetMetadata, Options
 from backbench.plugin.registry import Registered, Registry
+
+#: So many names are shown.
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +215,17 @@ def open_dataset(
     """
     try:
         dataset: Dataset = instance.registered.implementation()(instance.options)
-        return dataset, dataset.metadata()
+        metadata = dataset.metadata()
     except (DataError, PluginError) as error:
         problems.append(Problem(instance.path, str(error)))
     except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises
         problems.append(Problem(instance.path, raised(instance.registered, error)))
+    else:
+        wrong = [name for name in metadata.classes if not is_name(name)]
+        if not wrong:
+            return dataset, metadata
+        shown = ", ".join(map(ascii, wrong[:_SHOWN])) + (" …" if len(wrong) > _SHOWN else "")
+        problems.append(Problem(instance.path, f"{shown}: {NOT_A_NAME}; rename the class"))
     return None
 
 

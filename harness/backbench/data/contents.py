@@ -12,7 +12,7 @@ from backbench.data.classes import NAMES, class_list, read_class_file, read_text
 from backbench.data.files import list_problems, map_threads
 from backbench.data.lists import folder_names, parse_line, read_rows
 from backbench.data.scan import PassedOver, scan_class, scan_split
-from backbench.errors import DataError
+from backbench.errors import NOT_A_NAME, DataError, is_name
 
 _SPLITS: Final = ("train", "val")
 
@@ -72,6 +72,11 @@ def _folder(path: Path) -> Contents:
     around = {split: scan_split(place) for split, place in places.items()}
     if not any(one.classes for one in around.values()):
         raise DataError(f"{path}: there is no class folder in it")
+    odd = [name for one in around.values() for name in one.classes if not is_name(name)]
+    if odd:
+        raise DataError(
+            list_problems("Rename these folders", [f"{o!a}: {NOT_A_NAME}" for o in odd])
+        )
     passed = PassedOver()
     counts, problems = {}, []
     classes = sorted({name for one in around.values() for name in one.classes})

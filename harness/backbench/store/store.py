@@ -76,6 +76,11 @@ class Store:
         Raises:
             UsageError: If they cannot be made.
         """
+        if not _is_utf8(self.root.absolute()):
+            raise UsageError(
+                f"{self.root.absolute()}: its path is not UTF-8, and artifacts cannot be written "
+                "there: choose another folder with --store"
+            )
         try:
             files.write(self.root / MARKER, json.dumps({"layout": LAYOUT}) + "\n")
             for name in ("artifacts", "records", "failures", "logs", "tmp"):
@@ -139,7 +144,7 @@ class Store:
         parent = self.root / "tmp"
         parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f"{key}-", dir=parent))
-        folder.chmod(0o755)
+        files.share(folder)
         try:
             yield folder
         finally:
@@ -217,15 +222,23 @@ class Store:
 
 
 def _finish(folder: Path) -> None:
-    """Let others read every file below a folder, and have the system write it to the disk.
+    """Let others read every file below a folder as the umask allows, and make it durable.
 
     A power cut could otherwise leave the record and lose what it describes; and safetensors
     makes files that only their owner can read, while a store may be shared.
     """
     for path in folder.rglob("*"):
         if path.is_file():
-            path.chmod(0o644)
+            files.share(path)
             files.make_durable(path)
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def hash_files(folder: Path) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,16 @@ from filelock import FileLock, Timeout
 from backbench.errors import DataError
 
 _LOCK: Final = ".backbench.lock"
+
+
+def _read_umask() -> int:
+    """Return the umask; it can only be read by setting it, so that is done once, at import."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
+
+
+_UMASK: Final = _read_umask()
 
 
 @contextmanager
@@ -73,6 +83,20 @@ def write(path: Path, content: str | bytes, *, durable: bool = True) -> None:
     data = content.encode() if isinstance(content, str) else content
     with replacing(path, durable=durable) as partial:
         partial.write_bytes(data)
+
+
+def share(path: Path) -> None:
+    """Let others use a file or folder as far as the umask of this process allows.
+
+    Temporary folders and safetensors files allow only their owner. File systems without modes
+    (exFAT, SMB) refuse the change, and need none.
+
+    Args:
+        path: The file or folder.
+    """
+    mode = 0o777 if path.is_dir() else 0o666
+    with suppress(OSError):
+        path.chmod(mode & ~_UMASK)
 
 
 def make_durable(path: Path) -> None:

@@ -107,7 +107,7 @@ class Checkpoints:
         values |= {"format": FORMAT, "identity": self._identity}
         with files.replacing(self._path) as part:
             save_file(tensors, part, {"backbench": json.dumps(values)})
-            part.chmod(0o644)  # safetensors allows only the owner to read; a store may be shared
+            files.share(part)  # safetensors allows only the owner to read; a store may be shared
         self._written = time.monotonic()
 
 

@@ -17,6 +17,7 @@ from backbench.errors import StoreError, UsageError
 from backbench.model import Plan
 from backbench.store.records import Record
 from backbench.store.store import Store
+from backbench.system.files import share
 from backbench.verification.bundle import (
     ENVIRONMENT,
     FORMAT,
@@ -116,7 +117,7 @@ def write_bundle(out: Path, files: Mapping[str, bytes]) -> None:
                 entry.external_attr = 0o100644 << 16
                 entry.compress_type = zipfile.ZIP_DEFLATED
                 archive.writestr(entry, content, compresslevel=9)
-        Path(name).chmod(0o644)
+        share(Path(name))
         Path(name).replace(out)
     except BaseException:
         Path(name).unlink(missing_ok=True)

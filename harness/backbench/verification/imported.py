@@ -17,7 +17,7 @@ from backbench.errors import StoreError, UsageError
 from backbench.model import Cell, Plan, StageKind
 from backbench.results.leaderboard import Leaderboard
 from backbench.store.store import Store
-from backbench.system.files import sha256
+from backbench.system.files import sha256, share
 from backbench.verification.bundle import Bundle, open_bundle
 from backbench.verification.bundle_check import verify_bundle
 from backbench.verification.exporting import export_bundle
@@ -56,7 +56,7 @@ def import_bundle(source: Path, store: Store) -> tuple[str, Findings]:
     parent.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".", dir=parent))
     try:
-        folder.chmod(0o755)
+        share(folder)
         shutil.copyfile(source, folder / name)
         if sha256(folder / name) != digest:
             raise UsageError(f"{source}: has changed while it was read: try again")
