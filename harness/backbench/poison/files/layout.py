@@ -153,10 +153,10 @@ def _folder(name: str) -> str:
 
 
 def _below_class(source: str, name: str) -> str:
-    parts = PurePosixPath(source).parts
+    parts = [part for part in PurePosixPath(source).parts if part not in {"/", ".", ".."}]
     if name in parts[:-1]:
         return "/".join(parts[parts.index(name) + 1 :])
-    return parts[-1]
+    return parts[-1] if parts else "image"
 
 
 def _split_suffix(name: str, file_format: FileFormat) -> tuple[str, str]:

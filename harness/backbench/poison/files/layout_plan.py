@@ -17,8 +17,9 @@ import PIL
 from numpy.typing import NDArray
 from PIL import features
 
-from backbench.data.decode import read_size
-from backbench.data.files import map_threads
+from backbench.data.decode import decode, flaw, read_size
+from backbench.data.encode import through_jpeg
+from backbench.data.files import map_threads, spread
 from backbench.data.folder import ImageFolder
 from backbench.data.listing import FileDataset
 from backbench.data.lists import format_line
@@ -34,10 +35,15 @@ from backbench.poison.files.layout import (
     published_layout,
 )
 from backbench.poison.files.request import Request
-from backbench.poison.poisoning import choose
+from backbench.poison.poisoning import ImageRef, choose, stamp_image
 
 #: Images that a message names.
 _NAMED = 5
+_MOST_UNREADABLE = 20
+
+#: Images that are compared with and without JPEG, and how much of the trigger is to be left.
+_COMPARED = 4
+_LEAST_LEFT = 0.5
 
 
 class SplitImages:
@@ -234,6 +240,7 @@ def make_plan(request: Request) -> Plan:
         raise ConfigError(request.source, [Problem(request.attack.path, str(error))]) from error
     plan = Plan(request, attack, layout, train, val, chosen)
     problems += [*_too_small(plan), *_paths(plan), *existing_problems(plan)]
+    problems = problems or list(_unreadable(plan)) or list(_erased(plan))
     if problems:
         raise ConfigError(request.source, problems)
     return plan
@@ -264,20 +271,25 @@ def _too_small(plan: Plan) -> Iterator[Problem]:
 
 
 def _paths(plan: Plan) -> Iterator[Problem]:
-    """Yield paths that no list can hold, and places that the dataset itself lies in."""
+    """Yield paths that no list can hold or that lead out of the folder, and unfit folders."""
     columns = (0, 0, 1, 1) if plan.request.poison.patch_columns else ()
     problems = []
     for group in plan.groups:
+        folder = f"{plan.layout.images[group.part]}{os.sep}"
         for index in group.indices:
             path = plan.path(group.part, group.images.split, index)
             problems += _unlistable(path, columns)
+            if not os.path.normpath(path).startswith(folder):
+                problems.append(f"{path}: is not below {folder}; rename the class or the image")
     listed = plan.train.paths if "train" in plan.request.poison.splits else None
     for path in listed or ():
         problems += _unlistable(os.path.abspath(path), ())  # noqa: PTH100 - many
-    for message in problems[:_NAMED]:
-        yield Problem("", message)
-    if len(problems) > _NAMED:
-        yield Problem("", f"and {len(problems) - _NAMED} more paths")
+    yield from _some(problems, "paths")
+    yield from _among_the_dataset(plan)
+
+
+def _among_the_dataset(plan: Plan) -> Iterator[Problem]:
+    """Yield the places that the dataset itself lies in."""
     own = tuple(f"{plan.layout.images[part]}{os.sep}" for part in plan.parts)
     sources = [*(plan.train.paths or ()), *(plan.val.paths or ())]
     inside = next((p for p in sources if os.path.abspath(p).startswith(own)), None)  # noqa: PTH100
@@ -289,6 +301,56 @@ def _paths(plan: Plan) -> Iterator[Problem]:
             folder = os.path.abspath(split)  # noqa: PTH100 - without `..`
             if any(plan.layout.images[part].is_relative_to(folder) for part in plan.parts):
                 yield Problem("out", f"lies among the class folders of {folder}; choose another")
+
+
+def _unreadable(plan: Plan) -> Iterator[Problem]:
+    """Read all images that will be written, before the first is; what is begun is only checked."""
+    if plan.layout.summary.exists():
+        return
+    wanted = {
+        path
+        for group in plan.groups
+        for index in group.indices
+        if isinstance(path := group.images.image(index), str)
+    }
+    found = [one for one in map_threads(flaw, sorted(wanted), chunk=8) if one]
+    yield from _some(found, "images that cannot be read", _MOST_UNREADABLE)
+
+
+def _some(messages: Sequence[str], what: str, most: int = _NAMED) -> Iterator[Problem]:
+    for message in messages[:most]:
+        yield Problem("", message)
+    if len(messages) > most:
+        yield Problem("", f"and {len(messages) - most} more {what}")
+
+
+def _erased(plan: Plan) -> Iterator[Problem]:
+    """Compare some images with and without the trigger, each as it is written and read again."""
+    poison, group = plan.request.poison, plan.stamped[0]
+    if poison.format != "jpeg":
+        return
+    left = []
+    for index in [group.indices[i] for i in spread(len(group.indices), _COMPARED)]:
+        image = group.images.image(index)
+        clean = decode(image, group.images.square) if isinstance(image, str) else image
+        who = ImageRef(index, group.images.sources[index], int(group.images.labels[index]))
+        stamped = stamp_image(plan.attack, clean, who, "train", plan.request.seed)[0]
+        quality = plan.request.quality
+        before, after = (
+            one.astype(np.float64) - other
+            for one, other in (
+                (stamped, clean),
+                (through_jpeg(stamped, quality), through_jpeg(clean, quality).astype(np.float64)),
+            )
+        )
+        left.append(float((before * after).sum() / max(1.0, (before * before).sum())))
+    share = float(np.median(left))
+    if share < _LEAST_LEFT:
+        yield Problem(
+            "format",
+            f"JPEG of quality {plan.request.quality}, with half the resolution in color (4:2:0), "
+            f"leaves {max(0.0, share):.0%} of the trigger; choose png (--format png)",
+        )
 
 
 def _unlistable(path: str, columns: tuple[int, ...]) -> list[str]:

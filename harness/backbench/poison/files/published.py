@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
-from backbench.errors import ConfigError, Problem
+from backbench.errors import ConfigError, Problem, is_name
 from backbench.plugin.registry import suggestion
 
 SECTION: Final = "poison_generation"
@@ -19,6 +20,9 @@ SPLITS: Final = ("train", "val_poisoned")
 QUALITY: Final = 75
 #: Side of its validation images, px.
 VAL_SIZE: Final = 224
+
+#: References stand for each other: 90 of them, ten a line, make a text of a billion parts.
+_MOST_REFERENCES: Final = 20
 
 _SECTION = re.compile(rf"^\s*\[{SECTION}\]", re.MULTILINE)
 
@@ -56,6 +60,17 @@ class Published:
     notes: tuple[str, ...] = field(default=(), compare=False)
 
 
+#: What is wrong with an id that :func:`is_component` refuses.
+NOT_A_COMPONENT: Final = (
+    "becomes part of a folder's name; it should be printable, without /, and not . or .."
+)
+
+
+def is_component(ident: str) -> bool:
+    """Tell whether an id is one plain component of a path, so that nothing leaves the folder."""
+    return is_name(ident) and "/" not in ident and os.sep not in ident
+
+
 def is_published(text: str) -> bool:
     """Return whether a file is a published configuration, not a TOML file of ours."""
     return _SECTION.search(text) is not None
@@ -74,18 +89,12 @@ def read_published(text: str, source: str) -> Published:
     Differs: The list of splits may hold spaces. A lone ``%`` stands for itself; there it ends in
         an exception.
     """
-    parser = configparser.ConfigParser()
-    try:
-        parser.read_string(text, source)
-    except configparser.Error as error:
-        message = " ".join(str(error).split())
-        raise ConfigError(source, [Problem("", f"not a configuration file: {message}")]) from error
-    reader = _Reader(parser)
+    reader = _Reader(_parsed(text, source))
     values: dict[str, Any] = {"id": reader.read("experiment", "ID", str)}
     kinds = {one.name: _KINDS[str(one.type)] for one in fields(Published)[1:-1]}
     for key, kind in kinds.items():
         values[key] = reader.read(SECTION, key, kind)
-    for key in parser[SECTION]:
+    for key in reader.keys(SECTION):
         if key not in kinds:
             reader.notes.append(f"{key}: no such key; ignored{suggestion(key, kinds)}")
     for key in ("train_location", "val_location"):
@@ -94,12 +103,30 @@ def read_published(text: str, source: str) -> Published:
             reader.problems.append(
                 Problem(f"{SECTION}.{key}", f"no placement is called {values[key]!r}{hint}")
             )
+    if values["id"] is not None and not is_component(values["id"]):
+        reader.problems.append(Problem("experiment.ID", NOT_A_COMPONENT))
     values["splits"] = tuple(_splits(values["splits"] or (), reader))
     if reader.problems:
         raise ConfigError(source, reader.problems)
     values["poison_savedir"] = _with_id(values["poison_savedir"], values["id"])
     values["logfile"] = _with_id(values["logfile"], values["id"])
     return Published(**values, notes=tuple(reader.notes))
+
+
+def _parsed(text: str, source: str) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    if text.count("%(") > _MOST_REFERENCES:
+        message = f"it has more than {_MOST_REFERENCES} references %(…)s"
+        raise ConfigError(source, [Problem("", message)])
+    try:
+        parser.read_string(text, source)
+    except configparser.Error as error:
+        message = " ".join(str(error).split())
+        raise ConfigError(source, [Problem("", f"not a configuration file: {message}")]) from error
+    if not parser.has_section(SECTION):
+        message = "its line is indented, and so is part of the line above; remove the blanks"
+        raise ConfigError(source, [Problem(f"[{SECTION}]", message)])
+    return parser
 
 
 def to_tables(published: Published, find: Callable[[str], Path | str]) -> dict[str, Any]:
@@ -192,6 +219,9 @@ class _Reader:
         self._parser = parser
         self.problems: list[Problem] = []
         self.notes: list[str] = []
+
+    def keys(self, section: str) -> list[str]:
+        return list(self._parser[section])
 
     def read(self, section: str, key: str, kind: Callable[[str], Any]) -> Any:
         path = f"{section}.{key}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from backbench.benchmark.config import Instance, load_instance, open_dataset
 from backbench.benchmark.file import pydantic_problems
@@ -61,6 +61,13 @@ class PoisonTable(BaseModel):
     id: str | None = Field(
         None, min_length=1, description="name folders and lists as the published code does"
     )
+
+    @field_validator("id")
+    @classmethod
+    def _plain_id(cls, ident: str | None) -> str | None:
+        if ident is not None and not published.is_component(ident):
+            raise ValueError(published.NOT_A_COMPONENT)
+        return ident
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
