@@ -55,7 +55,7 @@ def one_thread():
 @pytest.fixture(autouse=True)
 def full_precision(monkeypatch: pytest.MonkeyPatch):
     """Compute in float32 on processors with bfloat16, too."""
-    monkeypatch.setattr("backbench.training.device.has_native_bf16", lambda _device: False)
+    monkeypatch.setattr("backbench.nn.cpu.has_bf16", lambda: False)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbench.errors import PluginError
-from backbench.nn.cpu.blocked import can_be_blocked, is_resnet, is_watched, with_own_layers
+from backbench.nn import cpu
 from backbench.options.training import BackboneOptions
 
 #: The four stages of a torchvision ResNet.
@@ -26,18 +26,12 @@ class Backbone(nn.Module):
 
     def __init__(self, body: nn.Module, feature_dim: int) -> None:
         super().__init__()
-        # The numbers of other networks stay as they are: see docs/adr/0009.
-        self.body = with_own_layers(body) if is_resnet(body) else body
+        self.body = cpu.with_own_layers(body)
         self.feature_dim = feature_dim
 
     def forward(self, images: Tensor) -> Tensor:
         """Return features, (B, D), float32, of normalized images (B, 3, H, W) in any layout."""
         return cast("Tensor", self.body(images)).float()
-
-    @property
-    def can_be_blocked(self) -> bool:
-        """Whether images and maps may be in oneDNN's layout; see :mod:`backbench.nn.cpu`."""
-        return type(self) is Backbone and not is_watched(self) and can_be_blocked(self.body)
 
     @property
     def stages(self) -> tuple[str, ...]:

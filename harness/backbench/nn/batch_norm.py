@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from backbench.nn.cpu.blocked import DensePooling
-from backbench.nn.cpu.convolution import Convolution
+from backbench.nn.cpu import Convolution, DensePooling
 
 if TYPE_CHECKING:
     from backbench.nn.encoder import Encoder

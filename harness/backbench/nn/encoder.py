@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from backbench.errors import StoreError
+from backbench.nn import cpu
 from backbench.nn.backbones import build_backbone
-from backbench.nn.cpu.blocked import blocked, is_asked_for, pays
 from backbench.options.training import BackboneOptions
 
 #: Version of the files that :func:`save_encoder` writes.
@@ -59,8 +59,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.spec = spec
         #: Memory layout of the backbone's maps; auto: channels last, or oneDNN's own where that
-        #: is faster (:mod:`backbench.nn.cpu.blocked`). Changes no weight.
-        self.channels_last: bool | Literal["auto"] = "auto"
+        #: is faster (:mod:`backbench.nn.cpu`). Changes no weight.
+        self.channels_last: cpu.Switch = "auto"
         self.backbone = build_backbone(BackboneOptions.model_validate(spec.backbone))
         mean, std = spec.colors()
         self.register_buffer("mean", mean, persistent=False)
@@ -81,23 +81,8 @@ class Encoder(nn.Module):
             (B, D), float32, not normalized.
         """
         images = self._normalized(images)
-        # torch.compile does not know tensors of this layout; asked first, it drops the rest.
-        if not torch.compiler.is_compiling() and self.can_be_blocked(images.device):
-            images = blocked(images) if is_asked_for(images) else images
+        images = cpu.blocked(images, self.backbone, self.channels_last)
         return cast("Tensor", self.backbone(images))
-
-    def can_be_blocked(self, device: torch.device) -> bool:
-        """Say whether maps are in oneDNN's layout wherever the encoder computes in bfloat16.
-
-        Args:
-            device: Where it is.
-        """
-        # A replacement of the backbone need not know this argument.
-        return (
-            self.channels_last == "auto"
-            and pays(device)
-            and bool(getattr(self.backbone, "can_be_blocked", False))
-        )
 
     def stage_maps(self, images: Tensor) -> list[Tensor]:
         """Return the backbone's maps, stage by stage; see :meth:`Backbone.stage_maps`.
@@ -109,8 +94,7 @@ class Encoder(nn.Module):
 
     def _normalized(self, images: Tensor) -> Tensor:
         normalized = torch.sub(images, self.mean).div_(self.std)
-        layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        return normalized.contiguous(memory_format=layout)
+        return normalized.contiguous(memory_format=cpu.memory_format(self.channels_last))
 
 
 def save_encoder(folder: Path, encoder: Encoder) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from backbench.errors import UsageError
-from backbench.nn.bfloat16 import has_native_bf16
+from backbench.nn import cpu
 from backbench.nn.encoder import Encoder
 from backbench.options.training import TrainingOptions
 
@@ -39,21 +39,13 @@ def resolve_device(name: str) -> str:
 
 
 def to_device(
-    module: Module, device: torch.device, *, channels_last: bool | Literal["auto"] = "auto"
+    module: Module, device: torch.device, *, channels_last: cpu.Switch = "auto"
 ) -> Module:
-    """Move a module to a device, its convolutions in the layout that is fast there.
-
-    Args:
-        module: The module to move.
-        device: Where to.
-        channels_last: Layout of weights, and of the maps of encoders; auto: channels last, and
-            what :class:`~backbench.nn.Encoder` says.
-    """
+    """Move a module to a device, its weights and its encoders' maps in the chosen layout."""
     for part in module.modules():
         if isinstance(part, Encoder):
             part.channels_last = channels_last
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    return module.to(device).to(memory_format=layout)
+    return module.to(device).to(memory_format=cpu.memory_format(channels_last))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,24 +54,27 @@ class Arithmetic:
 
     Args:
         precision: Of products; sums and weights are float32 with all three.
-        channels_last: Memory layout of convolutions; auto: see :class:`~backbench.nn.Encoder`.
+        channels_last: Memory layout of convolutions; auto: see :mod:`backbench.nn.cpu`.
         compile: Whether encoders go through ``torch.compile``.
     """
 
     precision: Literal["bf16", "fp16", "fp32"]
-    channels_last: bool | Literal["auto"] = "auto"
+    channels_last: cpu.Switch = "auto"
     compile: bool = False
 
     def metadata(self, device: torch.device, encoder: Encoder, devices: int = 1) -> dict[str, Any]:
-        """Return what a record says of it, and of torch's own settings.
+        """Return the part of a record about arithmetic, and about torch's own settings.
 
         Args:
-            device: Where the network is.
-            encoder: What was trained.
+            device: Device of the network.
+            encoder: The trained encoder.
             devices: Number of processes that train together.
         """
+        # oneDNN's layout needs bfloat16, and torch.compile does not know it
+        low = self.precision == "bf16" and not self.compile
+        backbone = getattr(encoder, "backbone", None) if low else None
         settings: dict[str, Any] = {
-            "layout": self._layout(device, encoder),
+            "layout": cpu.layout_name(backbone, device, self.channels_last),
             "devices": devices,
             "threads": torch.get_num_threads(),
             "deterministic": torch.are_deterministic_algorithms_enabled(),
@@ -92,13 +87,6 @@ class Arithmetic:
                 "cudnn_benchmark": torch.backends.cudnn.benchmark,
             }
         return {"precision": self.precision, "compile": self.compile} | settings
-
-    def _layout(self, device: torch.device, encoder: Encoder) -> str:
-        if self.channels_last != "auto":
-            return "channels last" if self.channels_last else "channels first"
-        low = self.precision == "bf16" and not self.compile
-        with torch.no_grad():  # it is not in training any more
-            return "oneDNN" if low and encoder.can_be_blocked(device) else "channels last"
 
 
 def arithmetic(options: TrainingOptions, device: torch.device) -> Arithmetic:
@@ -129,7 +117,11 @@ def resolve_precision(
         )
     if precision != "auto":
         return precision
-    return "bf16" if has_native_bf16(device) else "fp32"
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = cpu.has_bf16()
+    return "bf16" if native else "fp32"
 
 
 def autocast(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from backbench.images import ArrayImages
 from backbench.nn import Backbone, Encoder, EncoderSpec
 from backbench.nn.batch_norm import folded
-from backbench.training.device import has_native_bf16
+from backbench.nn.cpu import has_bf16
 from backbench.training.extraction import extract, for_evaluation
 
 CPU = torch.device("cpu")
@@ -66,7 +66,7 @@ def test_features_are_the_same(backbone: dict[str, Any], images: ArrayImages):
     assert norms(encoder) > 0
     assert norms(fast) == 0
     assert error(extract(fast, images, device="cpu", precision="fp32"), expected) < 1e-5
-    if has_native_bf16(CPU):
+    if has_bf16():
         faster = for_evaluation(encoder, "cpu", "bf16")
         found = extract(faster, images, device="cpu", precision="bf16")
         assert error(found, expected) < 0.015  # bfloat16 keeps 8 bits; 53 layers round in turn

@@ -12,7 +12,6 @@ from backbench.training.device import (
     Arithmetic,
     arithmetic,
     autocast,
-    has_native_bf16,
     resolve_device,
     resolve_precision,
     to_device,
@@ -53,7 +52,7 @@ def test_names_that_are_not(name: str, words: str, monkeypatch: pytest.MonkeyPat
 def test_precision(native: bool, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
     cpu = torch.device("cpu")
-    assert has_native_bf16(cpu) is native
+    assert resolve_precision("auto", cpu) == ("bf16" if native else "fp32")
 
     def product(precision):
         with autocast(precision, cpu):

@@ -1,4 +1,4 @@
-"""Convolutions over maps of half as many pixels as their kernels, as the matrix products they are.
+"""Layers of networks on a processor: convolutions that are matrix products, and a pooling.
 
 The last stages of a network see maps of 2 × 2 pixels or one where images are small. Most taps of
 a kernel then lie on the padding: of a kernel of 3 × 3 over 2 × 2 pixels, twenty of thirty-six.
@@ -16,8 +16,16 @@ from torch import Tensor, nn
 #: Pixels of the largest maps for which a kernel of 3 × 3 is a dense layer.
 SMALL = 4
 
-#: Of each place of the output along an axis, the pixels that it sees and the taps that meet them.
+#: For each position of the output along an axis, its pixels and the taps that meet them.
 _Spans = tuple[tuple[slice, slice], ...]
+
+
+class DensePooling(nn.AdaptiveAvgPool2d):
+    """The mean over each map, in any layout; oneDNN's own takes long on the way back."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return (B, C, H', W'), dense, of maps (B, C, H, W)."""
+        return super().forward(maps.to_dense() if maps.is_mkldnn else maps)
 
 
 class Convolution(nn.Conv2d):
@@ -63,7 +71,7 @@ class Convolution(nn.Conv2d):
         return made.view(len(maps), len(down), len(across), self.out_channels).permute(0, 3, 1, 2)
 
     def _blocked(self, maps: Tensor) -> Tensor:
-        """Return the maps that follow on maps in oneDNN's layout; small ones leave it."""
+        """Return maps of maps in oneDNN's layout; small maps leave the layout."""
         with torch.autocast("cpu", enabled=False):  # oneDNN rounds the weights itself
             made = super().forward(maps)
         if made.shape[2] * made.shape[3] > SMALL:
@@ -86,14 +94,7 @@ class Convolution(nn.Conv2d):
 
 
 def _spans(length: int, kernel: int, stride: int, padding: int) -> _Spans:
-    """Return what each place of the output sees along an axis.
-
-    Args:
-        length: Pixels of the input.
-        kernel: Taps.
-        stride: Pixels from one place to the next.
-        padding: Zeros before and after the input.
-    """
+    """Return the spans of a kernel with ``kernel`` taps over ``length`` pixels of an axis."""
     starts = range(-padding, length + padding - kernel + 1, stride)
     return tuple(
         (

@@ -8,8 +8,8 @@ from torch import nn
 from torchvision import models
 
 from backbench.nn.backbones import build_backbone
-from backbench.nn.cpu.blocked import with_own_layers
-from backbench.nn.cpu.convolution import Convolution
+from backbench.nn.cpu import with_own_layers
+from backbench.nn.cpu.layers import Convolution
 from backbench.options.training import BackboneOptions
 
 #: Kernel, stride, padding, and height and width of the maps.

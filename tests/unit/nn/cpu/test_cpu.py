@@ -12,19 +12,17 @@ from torchvision import models
 
 from backbench.nn import Encoder, EncoderSpec
 from backbench.nn.backbones import Backbone
-from backbench.nn.bfloat16 import has_native_bf16
-from backbench.nn.cpu.blocked import (
+from backbench.nn.cpu import (
+    Convolution,
     DensePooling,
-    can_be_blocked,
-    is_asked_for,
-    pays,
+    blocked,
+    has_bf16,
+    layout_name,
     with_own_layers,
 )
 from backbench.nn.ranks import in_groups
 
-native = pytest.mark.skipif(
-    not has_native_bf16(torch.device("cpu")), reason="the processor has no bfloat16"
-)
+native = pytest.mark.skipif(not has_bf16(), reason="the processor has no bfloat16")
 
 RESNETS = [
     ({"name": "resnet18", "stem": "cifar"}, 32),
@@ -154,20 +152,22 @@ def test_one_frozen_norm_keeps_a_network_out(opaque: list[bool]):
 def test_where_it_pays(monkeypatch: pytest.MonkeyPatch):
     capabilities = {"avx512_bf16": True}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    assert pays(torch.device("cpu"))
-    assert not pays(torch.device("meta"))
+    backbone = Backbone(resnet(), 512).eval()
+    assert layout_name(backbone, torch.device("cpu"), "auto") == "oneDNN"
+    assert layout_name(backbone, torch.device("meta"), "auto") == "channels last"
     capabilities.clear()
-    assert not pays(torch.device("cpu"))
+    assert layout_name(backbone, torch.device("cpu"), "auto") == "channels last"
 
 
-def test_when_it_is_asked_for():
-    images = torch.zeros(1, 3, 32, 40)
-    assert not is_asked_for(images)
+@native
+def test_images_change_their_layout_in_bfloat16_only():
+    backbone, images = Backbone(resnet(), 512), torch.zeros(1, 3, 32, 40)
+    assert not blocked(images, backbone, "auto").is_mkldnn
     with torch.autocast("cpu", dtype=torch.float16):
-        assert not is_asked_for(images)
+        assert not blocked(images, backbone, "auto").is_mkldnn
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert is_asked_for(images)
-        assert not is_asked_for(images[:, :, :, :31])
+        assert blocked(images, backbone, "auto").is_mkldnn
+        assert not blocked(images[:, :, :, :31], backbone, "auto").is_mkldnn
 
 
 @native
@@ -233,26 +233,33 @@ def resnet(**given: Any) -> nn.Module:
     return network
 
 
-def test_which_networks_can_be():
-    network = with_own_layers(resnet())
-    assert can_be_blocked(network)
+@native
+def test_networks_of_known_layers_take_the_layout():
+    def takes(body: nn.Module) -> bool:
+        name = layout_name(Backbone(body, 512).eval(), torch.device("cpu"), "auto")
+        return name == "oneDNN"
+
+    network = resnet()
+    assert takes(network)
     handle = network.layer2.register_forward_hook(lambda *_: None)
-    assert not can_be_blocked(network)  # somebody looks at maps
+    assert not takes(network)  # somebody looks at maps
     handle.remove()
-    assert can_be_blocked(network)
-    assert not can_be_blocked(with_own_layers(resnet(norm_layer=nn.InstanceNorm2d)))
-    assert not can_be_blocked(with_own_layers(nn.Sequential(nn.Conv2d(3, 4, 3))))  # it has a bias
-    assert not can_be_blocked(with_own_layers(models.mobilenet_v3_small()))
-    assert not can_be_blocked(resnet())  # plain layers stumble over autocast
+    assert takes(network)
+    network.layer1[0].conv1 = Convolution(64, 64, 3, padding=1)
+    assert not takes(network)  # a convolution has a bias
+    assert not takes(resnet(norm_layer=nn.InstanceNorm2d))
+    assert not takes(nn.Sequential(nn.Conv2d(3, 4, 3)))
+    assert not takes(nn.Identity())
+    assert not takes(models.mobilenet_v3_small())
 
 
 def test_poolings_are_replaced_and_give_the_same():
-    network = with_own_layers(nn.Sequential(nn.AdaptiveAvgPool2d((2, 3))))
-    assert isinstance(network[0], DensePooling)
+    assert isinstance(with_own_layers(resnet()).avgpool, DensePooling)
     maps = torch.randn(2, 4, 6, 6)
     expected = nn.functional.adaptive_avg_pool2d(maps, (2, 3))
-    assert torch.equal(network(maps), expected)
-    assert torch.equal(network(maps.to_mkldnn()), expected)
+    pooling = DensePooling((2, 3))
+    assert torch.equal(pooling(maps), expected)
+    assert torch.equal(pooling(maps.to_mkldnn()), expected)
 
 
 @native
