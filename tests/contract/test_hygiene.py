@@ -38,7 +38,7 @@ from backbench.testing import (
     EvaluatorContract,
     ImageEvaluatorContract,
 )
-from backbench.testing.evaluator import encoder
+from backbench.testing.base import tiny_encoder
 from backbench_evaluators.evaluator_options import LinearOptions
 from backbench_evaluators.features import FeatureProbe
 from tests.conftest import tiny
@@ -409,7 +409,7 @@ def test_images_on_disk_are_opened_when_the_evaluator_is_fitted(tmp_path, monkey
     put(store, "d" * 32, Stage(StageKind.DATASET, use, None), metadata=found)
     from backbench.nn import save_encoder
 
-    save_encoder(put(store, "e" * 32, StageKind.PRETRAIN), encoder())
+    save_encoder(put(store, "e" * 32, StageKind.PRETRAIN), tiny_encoder())
     contents = {path: path.read_bytes() for path in root.glob("val/*/*.png")}
     seen = []
 

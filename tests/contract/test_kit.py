@@ -270,8 +270,8 @@ def test_a_wrong_classifier_is_caught():
         (OneColumn, "test_scores_have_a_column_for_each_class"),
         (SeenOnly, "test_a_class_without_images_has_a_column_too"),
         (Scales, "test_its_input_is_not_changed"),
-        (Centers, "test_a_image_is_scored_whatever_its_company"),
-        (Divides, "test_a_image_without_features_is_scored"),
+        (Centers, "test_an_image_is_scored_whatever_its_company"),
+        (Divides, "test_an_image_without_features_is_scored"),
         (Guesses, "test_separable_features_are_learned"),
         (Guesses, "test_scores_depend_on_features_and_seed_alone"),
         (Guesses, "test_global_generators_are_untouched"),
@@ -330,7 +330,7 @@ class TorchDraws(Colors):
 @pytest.mark.parametrize(
     ("bad", "test"),
     [
-        (AllColors, "test_a_image_is_scored_whatever_its_company"),
+        (AllColors, "test_an_image_is_scored_whatever_its_company"),
         (Peeks, "test_colors_are_learned"),
         (Trains, "test_its_input_is_not_changed"),
         (Brightens, "test_its_input_is_not_changed"),

@@ -20,18 +20,12 @@ from backbench.store.store import Store, hash_files
 from backbench.system.memory import PeakMemory
 from backbench.training.devices import Device
 
-#: The module of each kind of stage; imported when the first such stage runs.
-_MODULES = {
-    "dataset": "backbench.stages.dataset",
-    "poison": "backbench.stages.poison",
-    "pretrain": "backbench.stages.pretrain",
-    "import": "backbench.stages.import_encoder",
-    "sanitize": "backbench.stages.sanitize",
-    "repair": "backbench.stages.repair",
-    "features": "backbench.stages.features",
-    "fit": "backbench.stages.fit",
-    "predict": "backbench.stages.predict",
-}
+
+def runner(kind: StageKind) -> Callable[[Task], Outcome]:
+    """Import the function that runs the stages of a kind."""
+    name = "import_encoder" if kind is StageKind.IMPORT else kind.value
+    run: Callable[[Task], Outcome] = importlib.import_module(f"backbench.stages.{name}").run
+    return run
 
 
 def run_stage(
@@ -60,7 +54,7 @@ def run_stage(
         The record, as published. Its seconds are this process's; where a training was taken up
         from a checkpoint, ``resumed`` is the number of epochs done before.
     """
-    run = run or importlib.import_module(_MODULES[stage.kind.value]).run
+    run = run or runner(stage.kind)
     key = stage.key
     wall, cpu, memory = time.perf_counter(), _cpu_s(), PeakMemory(device)
     resumed = 0

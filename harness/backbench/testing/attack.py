@@ -1,7 +1,5 @@
 """What an attack promises."""
 
-# ruff: noqa: S101 - asserting is what a test does
-
 from __future__ import annotations
 
 from pathlib import Path
@@ -11,21 +9,17 @@ import numpy as np
 
 from backbench.images import Pixels
 from backbench.model import StageKind
-from backbench.plugin import Attack, Split
+from backbench.plugin import Attack, Split, Stamp
 from backbench.testing.base import PluginContract, global_generators_untouched, sample_images
-from backbench.testing.hygiene import Trial, assert_same, run_twice
+from backbench.testing.hygiene import assert_same, run_twice
 
 _SPLITS: tuple[Split, ...] = get_args(Split)
-_SEEDS = range(5)
 
 
 class AttackContract(PluginContract):
     """Subclass it, and set ``info`` and, where the defaults do not fit, ``options``."""
 
-    @property
-    def base(self) -> type[Attack]:
-        """An attack."""
-        return Attack
+    base = "Attack"
 
     def attack(self) -> Attack:
         """Make the attack anew, as each worker does."""
@@ -36,8 +30,14 @@ class AttackContract(PluginContract):
         """Make an image to stamp, of the size of the contract's dataset."""
         return sample_images(self.metadata).image(0)
 
+    def stamps(self, split: Split) -> list[Stamp]:
+        """Stamp the image under several seeds, from 0."""
+        return [
+            self.attack().stamp(self.image(), np.random.default_rng(seed), split)
+            for seed in range(5)
+        ]
+
     def test_target_is_a_class_or_none(self) -> None:
-        """The target is an index of the dataset's classes."""
         target = self.attack().target
         assert target is None or target in range(len(self.metadata.classes))
 
@@ -73,13 +73,12 @@ class AttackContract(PluginContract):
 
     def test_poisons_do_not_follow_from_the_validation_split(self, tmp_path: Path) -> None:
         """Choice and poisons are the same whatever images of the evaluation are stamped."""
-        trial = Trial(kind=StageKind.POISON, plugin=self.plugin(), metadata=self.metadata)
-        assert_same(run_twice(tmp_path, trial), "train.jsonl", "images.safetensors")
+        folders = run_twice(tmp_path, self, StageKind.POISON)
+        assert_same(folders, "train.jsonl", "images.safetensors")
 
     # -- stamp --------------------------------------------------------------------------------
 
     def test_stamp_does_not_change_its_input(self) -> None:
-        """The clean image stays clean."""
         image = self.image()
         before = image.copy()
         for split in _SPLITS:
@@ -87,14 +86,12 @@ class AttackContract(PluginContract):
         np.testing.assert_array_equal(image, before)
 
     def test_stamp_keeps_shape_and_dtype(self) -> None:
-        """A stamped image is an image of the same size."""
-        for split in _SPLITS:
-            stamp = self.attack().stamp(self.image(), np.random.default_rng(0), split)
+        for stamp in (stamp for split in _SPLITS for stamp in self.stamps(split)):
             assert stamp.pixels.shape == self.image().shape
             assert stamp.pixels.dtype == np.uint8
 
     def test_stamp_depends_on_image_generator_and_split_alone(self) -> None:
-        """The triggered images are stamped again, elsewhere, when they are looked at."""
+        """The triggered images are stamped again, in another process, when they are read."""
         attack, image = self.attack(), self.image()
         for split in _SPLITS:
             with global_generators_untouched():
@@ -110,8 +107,7 @@ class AttackContract(PluginContract):
         """The manifest says where the trigger is: nothing may change elsewhere."""
         image = self.image()
         for split in _SPLITS:
-            for seed in _SEEDS:
-                stamp = self.attack().stamp(image, np.random.default_rng(seed), split)
+            for seed, stamp in enumerate(self.stamps(split)):
                 changed = (stamp.pixels != image).any(axis=2)
                 for x, y, width, height in stamp.boxes:
                     changed[y : y + height, x : x + width] = False
@@ -121,21 +117,15 @@ class AttackContract(PluginContract):
         """Some stamped image differs from the clean one."""
         image = self.image()
         for split in _SPLITS:
-            stamps = [
-                self.attack().stamp(image, np.random.default_rng(seed), split).pixels
-                for seed in _SEEDS
-            ]
-            assert any((pixels != image).any() for pixels in stamps)
+            assert any((stamp.pixels != image).any() for stamp in self.stamps(split))
 
     def test_boxes_lie_on_the_image(self) -> None:
         """Each reported box has an area and is inside the image; opacity is a share."""
         height, width = self.image().shape[:2]
-        for split in _SPLITS:
-            for seed in _SEEDS:
-                stamp = self.attack().stamp(self.image(), np.random.default_rng(seed), split)
-                for box in stamp.boxes:
-                    assert min(box.x, box.y) >= 0
-                    assert min(box.width, box.height) > 0
-                    assert box.x + box.width <= width
-                    assert box.y + box.height <= height
-                assert 0 < stamp.opacity <= 1
+        for stamp in (stamp for split in _SPLITS for stamp in self.stamps(split)):
+            for box in stamp.boxes:
+                assert min(box.x, box.y) >= 0
+                assert min(box.width, box.height) > 0
+                assert box.x + box.width <= width
+                assert box.y + box.height <= height
+            assert 0 < stamp.opacity <= 1

@@ -1,7 +1,5 @@
 """What a defense promises."""
 
-# ruff: noqa: S101 - asserting is what a test does
-
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -13,8 +11,14 @@ import numpy as np
 from backbench.images import ArrayImages, Subset, Unlabelled
 from backbench.model import StageKind
 from backbench.plugin import CleanImages, Defense, DefenseContext, DefenseInfo, count_of
-from backbench.testing.base import PluginContract, global_generators_untouched, sample_images
-from backbench.testing.hygiene import Trial, assert_same, run_twice
+from backbench.testing.base import (
+    PluginContract,
+    global_generators_untouched,
+    same_weights,
+    sample_images,
+    tiny_encoder,
+)
+from backbench.testing.hygiene import assert_same, run_twice
 
 if TYPE_CHECKING:
     from backbench.nn import Encoder
@@ -29,47 +33,27 @@ class DefenseContract(PluginContract):
 
     info: ClassVar[DefenseInfo]
 
-    @property
-    def base(self) -> type[Defense]:
-        """A defense."""
-        return Defense
+    base = "Defense"
 
     def encoder(self) -> Encoder:
         """Make the encoder that the defense is given; the same each time."""
-        import torch
+        return tiny_encoder(min(self.metadata.size or (32, 32)))
 
-        from backbench.nn import Encoder, EncoderSpec
-
-        spec = EncoderSpec(
-            backbone={
-                "name": "tiny-resnet",
-                "widths": [4, 8],
-                "strides": [1, 2],
-                "stem_width": 4,
-            },
-            image_size=min(self.metadata.size or (32, 32)),
-            mean=(0.5, 0.5, 0.5),
-            std=(0.25, 0.25, 0.25),
-        )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return Encoder(spec).eval()
-
-    def context(self, seed: int = 0) -> DefenseContext:
+    def context(self) -> DefenseContext:
         """Make what the harness gives to a defense besides its input."""
         images = sample_images(self.metadata)
 
         def clean(fraction: float) -> CleanImages:
             assert 0 < fraction <= 1, f"clean({fraction}): a fraction lies in (0, 1]"
             count = max(1, count_of(fraction, len(images)))
-            chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[:count])
+            chosen = np.sort(np.random.default_rng(0).permutation(len(images))[:count])
             return CleanImages(Subset(images, chosen), fraction)
 
         def progress(done: int, total: int, values: Mapping[str, float]) -> None:
             assert 0 <= done <= total
             assert all(isinstance(value, float | int) for value in values.values())
 
-        return DefenseContext(seed=seed, device="cpu", clean=clean, progress=progress)
+        return DefenseContext(seed=0, device="cpu", clean=clean, progress=progress)
 
     def apply(self, encoder: Encoder, images: ArrayImages) -> Any:
         """Let the defense do what its record says; return the encoder or the scores."""
@@ -121,24 +105,17 @@ class DefenseContract(PluginContract):
         first = self.apply(self.encoder(), sample_images(self.metadata))
         again = self.apply(self.encoder(), sample_images(self.metadata))
         if self.info.acts_on == "encoder":
-            weights = zip(first.state_dict().values(), again.state_dict().values(), strict=True)
-            assert all(bool((one == other).all()) for one, other in weights)
+            assert same_weights(first, again)
         else:
             np.testing.assert_array_equal(first, again)
 
     def test_nothing_follows_from_the_validation_split(self, tmp_path: Path) -> None:
         """The mended encoder, or the scores, are the same whatever the validation split holds."""
-        repairs = self.info.acts_on == "encoder"
-        trial = Trial(
-            kind=StageKind.REPAIR if repairs else StageKind.SANITIZE,
-            plugin=self.plugin(),
-            metadata=self.metadata,
-            encoder=self.encoder(),
-        )
-        assert_same(run_twice(tmp_path, trial), "encoder.safetensors", "scores.safetensors")
+        kind = StageKind.REPAIR if self.info.acts_on == "encoder" else StageKind.SANITIZE
+        folders = run_twice(tmp_path, self, kind, encoder=self.encoder())
+        assert_same(folders, "encoder.safetensors", "scores.safetensors")
 
     def test_global_generators_are_untouched(self) -> None:
-        """The defense leaves no trace in the generators of others."""
         encoder, images = self.encoder(), sample_images(self.metadata)
         self.implementation()
         with global_generators_untouched():

@@ -1,34 +1,35 @@
 """What an evaluator promises."""
 
-# ruff: noqa: S101 - asserting is what a test does
-
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backbench.images import ArrayImages, Subset
+from backbench.images import ArrayImages
 from backbench.model import StageKind
 from backbench.plugin import DatasetMetadata, EvaluationContext, Evaluator, ImageEvaluator, Scores
 from backbench.stages.evaluators import CLASSIFIER
-from backbench.testing.base import PluginContract, global_generators_untouched, sample_images
-from backbench.testing.hygiene import Trial, assert_same, assert_same_scores, run_twice
-
-if TYPE_CHECKING:
-    from backbench.nn import Encoder
+from backbench.testing.base import (
+    PluginContract,
+    global_generators_untouched,
+    sample_images,
+    tiny_encoder,
+)
+from backbench.testing.hygiene import assert_same, assert_same_scores, run_twice
 
 _CLASSES, _DIMENSIONS, _PER_CLASS = 3, 8, 30
+_ALL = slice(None)
 
 Variants = Mapping[str, NDArray[np.float32]]
 
 
-class _ClassifierContract(PluginContract):
+class _ClassifierContract(PluginContract, ABC):
     """What evaluators of both sorts promise."""
 
     @abstractmethod
@@ -40,8 +41,8 @@ class _ClassifierContract(PluginContract):
         """Make the evaluator and fit it on classes that are easy to separate."""
 
     @abstractmethod
-    def asked(self, evaluator: Any) -> Variants:
-        """Return the evaluator's scores, by variant, of what it has not seen."""
+    def asked(self, evaluator: Any, part: slice = _ALL) -> Variants:
+        """Return the evaluator's scores, by variant, of (some of) the queries."""
 
     @abstractmethod
     def truth(self) -> NDArray[np.int64]:
@@ -60,21 +61,29 @@ class _ClassifierContract(PluginContract):
             assert (scores.argmax(axis=1) < _CLASSES).all()
 
     def test_scores_depend_on_features_and_seed_alone(self) -> None:
-        """The same seed gives the same scores, asked once or twice, by whom ever."""
+        """The same seed gives the same scores, from one evaluator twice and from another."""
         evaluator = self.fitted(seed=5)
         first = self.asked(evaluator)
         _assert_equal(first, self.asked(evaluator))
         _assert_equal(first, self.asked(self.fitted(seed=5)))
 
     @abstractmethod
-    def trial(self) -> Trial:
-        """Return what the evaluator's stage is given."""
+    def reads(self) -> dict[str, Any]:
+        """Return what the evaluator's stage reads besides the dataset."""
 
     def test_nothing_is_learned_from_the_validation_split(self, tmp_path: Path) -> None:
         """The classifier, and the scores of an image, do not depend on other validation images."""
-        folders = run_twice(tmp_path, self.trial())
+        folders = run_twice(tmp_path, self, StageKind.PREDICT, **self.reads())
         assert_same(folders, CLASSIFIER)
         assert_same_scores(folders)
+
+    def test_an_image_is_scored_whatever_its_company(self) -> None:
+        """Clean and triggered images are scored apart: neither may move the other."""
+        evaluator = self.fitted()
+        parts = [self.asked(evaluator, part) for part in (slice(7), slice(7, None))]
+        for name, scores in self.asked(evaluator).items():
+            both = np.concatenate([part[name] for part in parts])
+            np.testing.assert_allclose(both, scores, rtol=1e-3, atol=1e-4)
 
     def test_a_restored_classifier_scores_as_before(self) -> None:
         """``restore`` takes what ``state`` returns, and the scores are the same."""
@@ -89,7 +98,6 @@ class _ClassifierContract(PluginContract):
             self.made().restore({})
 
     def test_global_generators_are_untouched(self) -> None:
-        """Every draw comes from the seed."""
         self.implementation()
         with global_generators_untouched():
             self.asked(self.fitted())
@@ -109,10 +117,7 @@ class EvaluatorContract(_ClassifierContract):
         train_per_class=(_PER_CLASS,) * _CLASSES,
     )
 
-    @property
-    def base(self) -> type[Evaluator]:
-        """An evaluator."""
-        return Evaluator
+    base = "Evaluator"
 
     def made(self, seed: int = 0, classes: int = _CLASSES) -> Evaluator:  # noqa: ARG002
         """Make the evaluator."""
@@ -125,18 +130,13 @@ class EvaluatorContract(_ClassifierContract):
         evaluator.fit(*clouds(0), classes)
         return evaluator
 
-    def asked(self, evaluator: Any) -> Variants:
+    def asked(self, evaluator: Any, part: slice = _ALL) -> Variants:
         """Return its scores of other points of the clouds."""
-        return by_variant(evaluator.predict(clouds(1)[0]))
+        return by_variant(evaluator.predict(clouds(1)[0][part]))
 
-    def trial(self) -> Trial:
+    def reads(self) -> dict[str, Any]:
         """Return the clouds as features."""
-        return Trial(
-            kind=StageKind.PREDICT,
-            plugin=self.plugin(),
-            metadata=self.metadata,
-            features=lambda split: clouds(int(split == "val")),
-        )
+        return {"features": lambda split: clouds(int(split == "val"))}
 
     def truth(self) -> NDArray[np.int64]:
         """Return the clouds of these points."""
@@ -147,16 +147,7 @@ class EvaluatorContract(_ClassifierContract):
         for scores in self.asked(self.fitted()).values():
             assert (scores.argmax(axis=1) == self.truth()).mean() >= 0.95
 
-    def test_a_image_is_scored_whatever_its_company(self) -> None:
-        """Clean and triggered images are asked for apart: neither may move the other."""
-        features = clouds(1)[0]
-        evaluator = self.fitted()
-        parts = [by_variant(evaluator.predict(part)) for part in (features[:7], features[7:])]
-        for name, scores in self.asked(evaluator).items():
-            both = np.concatenate([part[name] for part in parts])
-            np.testing.assert_allclose(both, scores, rtol=1e-4, atol=1e-5)
-
-    def test_a_image_without_features_is_scored(self) -> None:
+    def test_an_image_without_features_is_scored(self) -> None:
         """Features of zeros, as a dead encoder gives them, still give finite scores."""
         scores = by_variant(self.fitted().predict(np.zeros((2, _DIMENSIONS), np.float32)))
         assert all(np.isfinite(one).all() for one in scores.values())
@@ -178,10 +169,7 @@ class ImageEvaluatorContract(_ClassifierContract):
     tiny-resnet with the weights of the start.
     """
 
-    @property
-    def base(self) -> type[ImageEvaluator]:
-        """An evaluator that reads images."""
-        return ImageEvaluator
+    base = "ImageEvaluator"
 
     def made(self, seed: int = 0, classes: int = _CLASSES) -> ImageEvaluator:
         """Make the evaluator."""
@@ -192,24 +180,19 @@ class ImageEvaluatorContract(_ClassifierContract):
     def fitted(self, seed: int = 0, classes: int = _CLASSES) -> ImageEvaluator:
         """Make the evaluator and let it learn the colors."""
         evaluator = self.made(seed, classes)
-        evaluator.fit(encoder(), sample_images(self.metadata))
+        evaluator.fit(tiny_encoder(), sample_images(self.metadata))
         return evaluator
 
-    def shown(self) -> ArrayImages:
-        """Return the query images: the training images, upside down."""
+    def asked(self, evaluator: Any, part: slice = _ALL) -> Variants:
+        """Return its scores of the training images, upside down."""
         images = sample_images(self.metadata)
-        upside_down = np.ascontiguousarray(images.pixels[:, ::-1])
-        return ArrayImages(upside_down, np.full(len(images), -1), images.sources)
+        pixels = np.ascontiguousarray(images.pixels[part, ::-1])
+        shown = ArrayImages(pixels, np.full(len(pixels), -1), images.sources[part])
+        return by_variant(evaluator.predict(tiny_encoder(), shown))
 
-    def asked(self, evaluator: Any) -> Variants:
-        """Return its scores of these images."""
-        return by_variant(evaluator.predict(encoder(), self.shown()))
-
-    def trial(self) -> Trial:
-        """Return the images of the contract, and the encoder."""
-        return Trial(
-            kind=StageKind.PREDICT, plugin=self.plugin(), metadata=self.metadata, encoder=encoder()
-        )
+    def reads(self) -> dict[str, Any]:
+        """Return the encoder."""
+        return {"encoder": tiny_encoder()}
 
     def truth(self) -> NDArray[np.int64]:
         """Return the classes of these images, which the evaluator does not get."""
@@ -220,42 +203,17 @@ class ImageEvaluatorContract(_ClassifierContract):
         found = [scores.argmax(axis=1) for scores in self.asked(self.fitted()).values()]
         assert max((one == self.truth()).mean() for one in found) >= 0.9
 
-    def test_a_image_is_scored_whatever_its_company(self) -> None:
-        """Clean and triggered images are asked for apart: neither may move the other."""
-        evaluator, images = self.fitted(), self.shown()
-        halves = np.split(np.arange(len(images)), [7])
-        parts = [by_variant(evaluator.predict(encoder(), Subset(images, half))) for half in halves]
-        for name, scores in self.asked(evaluator).items():
-            both = np.concatenate([part[name] for part in parts])
-            np.testing.assert_allclose(both, scores, rtol=1e-3, atol=1e-4)
-
     def test_its_input_is_not_changed(self) -> None:
         """Images, labels and the encoder are only read."""
-        network, images, evaluator = encoder(), sample_images(self.metadata), self.made()
+        network, images, evaluator = tiny_encoder(), sample_images(self.metadata), self.made()
         evaluator.fit(network, images)
         evaluator.predict(network, images)
         np.testing.assert_array_equal(images.pixels, sample_images(self.metadata).pixels)
         np.testing.assert_array_equal(images.labels, sample_images(self.metadata).labels)
         assert not network.training
         assert all(parameter.grad is None for parameter in network.parameters())
-        for name, tensor in encoder().state_dict().items():
+        for name, tensor in tiny_encoder().state_dict().items():
             np.testing.assert_array_equal(network.state_dict()[name].numpy(), tensor.numpy())
-
-
-def encoder() -> Encoder:
-    """Make a tiny-resnet for images of 32 pixels, in evaluation mode; always the same."""
-    import torch
-
-    from backbench.nn import Encoder, EncoderSpec
-    from backbench.options.training import BackboneOptions
-
-    backbone = BackboneOptions(name="tiny-resnet", widths=(8, 16), strides=(1, 2), stem_width=8)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        made = Encoder(
-            EncoderSpec(backbone.model_dump(mode="json"), 32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-        )
-    return made.eval()
 
 
 def by_variant(scores: Scores) -> Variants:
@@ -270,14 +228,7 @@ def _assert_equal(first: Variants, second: Variants) -> None:
 
 
 def clouds(seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Draw points around three far corners.
-
-    Args:
-        seed: Seed of the draw; the corners are always the same.
-
-    Returns:
-        Features, (90, 8), and labels, (90,), in a mixed order.
-    """
+    """Draw features, (90, 8), around three far corners, and labels, (90,), in a mixed order."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.repeat(np.arange(_CLASSES, dtype=np.int64), _PER_CLASS))
     centers = 3 * np.eye(_CLASSES, _DIMENSIONS)

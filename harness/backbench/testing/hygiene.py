@@ -1,10 +1,7 @@
 """Run a plugin's stage over two stores that differ in their validation split alone."""
 
-# ruff: noqa: S101 - asserting is what a test does
-
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +16,7 @@ from backbench.images import ArrayImages
 from backbench.model import Stage, StageKind
 from backbench.plugin import DatasetMetadata, PluginInfo, Split
 from backbench.plugin.registry import Registry
+from backbench.stages.run import runner
 from backbench.stages.task import Task
 from backbench.store.index import write_index
 from backbench.store.metadata import (
@@ -31,7 +29,7 @@ from backbench.store.metadata import (
 from backbench.store.predictions import PREDICTIONS, load_predictions
 from backbench.store.records import Record
 from backbench.store.store import Store
-from backbench.testing.base import sample_images
+from backbench.testing.base import PluginContract, sample_images
 
 if TYPE_CHECKING:
     from backbench.nn import Encoder
@@ -39,51 +37,28 @@ if TYPE_CHECKING:
 #: Keys of what is in the store.
 DATASET, ENCODER, FEATURES, FIT = ("d" * 32, "e" * 32, "f" * 32, "c" * 32)
 
-_MODULES = {
-    StageKind.POISON: "poison",
-    StageKind.PRETRAIN: "pretrain",
-    StageKind.SANITIZE: "sanitize",
-    StageKind.REPAIR: "repair",
-    StageKind.FIT: "fit",
-    StageKind.PREDICT: "predict",
-}
-
 #: Gives the features, (N, D), and the labels of a split.
 Features = Callable[[str], tuple[NDArray[np.float32], NDArray[np.int64]]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Task(Task):
     """A stage whose plugin need not be installed."""
 
-    found: tuple[type[Any], Any, PluginInfo] | None = None
+    contract: PluginContract
 
     def plugin(self) -> tuple[type[Any], Any, PluginInfo]:
-        """Return the plugin's class, its validated options and its record."""
-        assert self.found is not None
-        return self.found
+        return self.contract.implementation(), self.contract.settings(), self.contract.info
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """A plugin, and what its stage is given.
-
-    Args:
-        kind: Of the stage; of an evaluator the one that predicts, and the fit stage is run first.
-        plugin: The plugin's class, its validated options and its record.
-        metadata: The dataset.
-        encoder: The encoder that the stage reads, if it reads one.
-        features: Clean features of both splits, for an evaluator that reads features.
-    """
-
-    kind: StageKind
-    plugin: tuple[type[Any], Any, PluginInfo]
-    metadata: DatasetMetadata
-    encoder: Encoder | None = None
-    features: Features | None = None
-
-
-def run_twice(folder: Path, trial: Trial) -> tuple[Path, Path]:
+def run_twice(
+    folder: Path,
+    contract: PluginContract,
+    kind: StageKind,
+    *,
+    encoder: Encoder | None = None,
+    features: Features | None = None,
+) -> tuple[Path, Path]:
     """Run a stage over two stores; return the folders that it has written.
 
     Training images, seed and everything else are the same. The first half of the validation
@@ -91,28 +66,32 @@ def run_twice(folder: Path, trial: Trial) -> tuple[Path, Path]:
 
     Args:
         folder: An empty folder.
-        trial: The plugin, and what it is given.
+        contract: The plugin, its options and its dataset.
+        kind: Of the stage; of an evaluator the predict stage, before which the fit stage is run.
+        encoder: The encoder that the stage reads, if it reads one.
+        features: Clean features of both splits, for an evaluator that reads features.
     """
-    return _run(folder / "one", trial, 0), _run(folder / "two", trial, 1)
+    return (
+        _run(folder / "one", contract, kind, 0, encoder=encoder, features=features),
+        _run(folder / "two", contract, kind, 1, encoder=encoder, features=features),
+    )
 
 
 def assert_same(folders: tuple[Path, Path], *names: str) -> None:
     """Assert that files which follow from the training images alone are the same.
 
-    Args:
-        folders: What :func:`run_twice` gave.
-        names: The files; one that neither folder has is passed over.
+    A file that neither folder has is passed over.
     """
     for name in names:
         first, second = ((folder / name) for folder in folders)
         assert first.is_file() == second.is_file()
         if first.is_file():
             same = first.read_bytes() == second.read_bytes()
-            assert same, f"{name} is another where the validation images are others"
+            assert same, f"{name} differs if the validation images differ"
 
 
 def assert_same_scores(folders: tuple[Path, Path]) -> None:
-    """Assert that the images that both validation splits have are scored alike."""
+    """Assert that the images that both validation splits have get the same scores."""
     first, second = (load_predictions((folder / PREDICTIONS).read_bytes()) for folder in folders)
     for name, scores in first.items():
         if "scores" in name:
@@ -122,17 +101,12 @@ def assert_same_scores(folders: tuple[Path, Path]) -> None:
                 second[name][:half].astype(np.float64),
                 rtol=1e-2,
                 atol=1e-2,
-                err_msg=f"{name} are others where other validation images are others",
+                err_msg=f"{name} differ if other validation images differ",
             )
 
 
 def validation(metadata: DatasetMetadata, which: int) -> ArrayImages:
-    """Make one of two validation splits, which share the images of the first half.
-
-    Args:
-        metadata: Their number, size and classes.
-        which: 0 or 1.
-    """
+    """Make one of two validation splits, 0 or 1, which share the images of the first half."""
     height, width = metadata.size or (32, 32)
     shape = (metadata.val, height, width, 3)
     pixels = np.random.default_rng(100).integers(0, 256, shape, dtype=np.uint8)
@@ -143,23 +117,29 @@ def validation(metadata: DatasetMetadata, which: int) -> ArrayImages:
     return ArrayImages(pixels, labels, [f"val/{index:06d}" for index in range(metadata.val)])
 
 
-def _run(root: Path, trial: Trial, which: int) -> Path:
+def _run(
+    root: Path,
+    contract: PluginContract,
+    kind: StageKind,
+    which: int,
+    *,
+    encoder: Encoder | None,
+    features: Features | None,
+) -> Path:
     root.mkdir()
     store, out = Store(root / "store"), root / "out"
     store.prepare()
     out.mkdir()
     inputs = {"dataset": DATASET}
-    _put_dataset(store, trial.metadata, which)
-    if trial.encoder is not None:
+    _put_dataset(store, contract.metadata, which)
+    if encoder is not None:
         from backbench.nn import save_encoder
 
         inputs["encoder"] = ENCODER
-        save_encoder(
-            _put(store, ENCODER, StageKind.PRETRAIN, EncoderRecord(trial.metadata.train)),
-            trial.encoder,
-        )
-    if trial.features is not None:
-        _put_features(store, trial.features, which)
+        made = EncoderRecord(contract.metadata.train)
+        save_encoder(_put(store, ENCODER, StageKind.PRETRAIN, made), encoder)
+    if features is not None:
+        _put_features(store, features, which)
         inputs = {"clean": FEATURES}
 
     def run(kind: StageKind, inputs: Mapping[str, str], folder: Path) -> None:
@@ -170,15 +150,15 @@ def _run(root: Path, trial: Trial, which: int) -> Path:
             registry=Registry(),
             device="cpu",
             progress=lambda *_: None,
-            found=trial.plugin,
+            contract=contract,
         )
-        importlib.import_module(f"backbench.stages.{_MODULES[kind]}").run(task)
+        runner(kind)(task)
 
-    if trial.kind is StageKind.PREDICT:
+    if kind is StageKind.PREDICT:
         out = _put(store, FIT, StageKind.FIT, FitRecord())  # which the predictions join
         run(StageKind.FIT, inputs, out)
         inputs["fit"] = FIT
-    run(trial.kind, inputs, out)
+    run(kind, inputs, out)
     return out
 
 

@@ -1,7 +1,5 @@
 """What a metric promises."""
 
-# ruff: noqa: S101 - asserting is what a test does
-
 from __future__ import annotations
 
 import math
@@ -13,7 +11,7 @@ import pytest
 
 from backbench.plugin import MetricInfo
 from backbench.plugin.registry import Origin, Registered
-from backbench.testing.base import PluginContract, global_generators_untouched, imports_torch
+from backbench.testing.base import PluginContract, assert_light, global_generators_untouched
 
 #: Arguments of a metric: with a target, without one, without an attack.
 _CASES = [
@@ -26,11 +24,6 @@ _CASES = [
 
 class MetricContract(PluginContract):
     """Subclass it, and set ``info``."""
-
-    @property
-    def base(self) -> type[Any]:
-        """A metric is a function, of no class."""
-        return object
 
     def function(self) -> Callable[..., Any]:
         """Import the function that the record points at."""
@@ -51,12 +44,11 @@ class MetricContract(PluginContract):
         return found
 
     def test_target_is_a_class_of_its_kind(self) -> None:
-        """The function that the record names is there."""
         assert callable(self.function())
 
     def test_its_module_does_not_import_torch(self) -> None:
         """``backbench show --metric`` needs no torch."""
-        assert not imports_torch(self.info.target.partition(":")[0])
+        assert_light(self.info.target.partition(":")[0])
 
     @pytest.mark.parametrize(("attacked", "target"), _CASES)
     def test_gives_a_finite_number_or_nothing(self, *, attacked: bool, target: int | None) -> None:
