@@ -38,8 +38,7 @@ def command(
 ) -> None:
     """Run, or only plan, a published matrix. NAME: saha2022.
 
-    --plan prints cells, stages, image-steps, bytes on disk, and hours on this machine: from the
-    store's records, else by some seconds of each training. The leaderboard shows published figures.
+    --plan prints cells, stages, image-steps, bytes on disk, and hours by records or a short timing.
     """
     only_plan, how = given.pop("only_plan"), running.pop_how(given)
     if only_plan and style not in {"table", "json"}:

@@ -61,16 +61,20 @@ def _named_or_local(value: Any, local: ValidatorFunctionWrapHandler) -> Path:
     return path
 
 
+#: More would not fit in memory.
+_MOST_EACH = 1_000_000
+
+
 class EmbeddedOptions(Options):
     """Options of the embedded dataset."""
 
     classes: int = Field(default=10, ge=2, le=embedded.MAX_CLASSES, description="number of classes")
     size: int = Field(default=32, ge=16, le=512, description="side of the square images, px")
     train_per_class: int = Field(
-        default=400, ge=1, description="number of training images of each class"
+        default=400, ge=1, le=_MOST_EACH, description="number of training images of each class"
     )
     val_per_class: int = Field(
-        default=100, ge=1, description="number of validation images of each class"
+        default=100, ge=1, le=_MOST_EACH, description="number of validation images of each class"
     )
     seed: int = Field(default=0, ge=0, description="which world of this kind is drawn")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -205,8 +206,11 @@ def scan_class(folder: Path) -> Scan:
                     plain.append(entry.path)
             elif (reason := reason_to_pass(entry.name)) is not None:
                 found.passed.add(reason, entry.path)
-            else:
+            elif _is_file(entry):
                 found.images.append(entry.path)
+            else:
+                wrong = list(unreadable([entry.path]))
+                found.problems += wrong or [f"{entry.path}: not a regular file"]
         links += sorted(below, reverse=True)
     found.images.sort()
     found.problems += unreadable(found.images)
@@ -254,10 +258,15 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
+    with suppress(OSError):  # a link in a circle
         return entry.is_dir()
-    except OSError:  # a link in a circle
-        return False
+    return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    with suppress(OSError):
+        return entry.is_file()
+    return False
 
 
 def _id(folder: str) -> _Id:

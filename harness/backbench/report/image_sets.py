@@ -51,7 +51,7 @@ def contents_text(contents: Contents) -> str:
     rows += [(split, _split(counts)) for split, counts in contents.splits.items()]
     rows += [("note", problem) for problem in contents.problems]
     width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
+    return printable("\n".join(f"{name:<{width}}  {text}" for name, text in rows))
 
 
 def contents_note(contents: Contents) -> str:

@@ -271,6 +271,10 @@ class PatchOptions(JPEGOptions):
         from backbench_attacks import triggers
 
         if self.text is not None:
+            if len(self.text) * self.text_size**2 > triggers.MOST_PX:
+                raise ValueError(
+                    "the text would be larger than a photograph; make text_size smaller"
+                )
             return triggers.text_trigger(self.text, self.text_size, self.font, opacity)
         if self.blend == "paste":
             return triggers.shaped_trigger(self.trigger, self.width, opacity)

@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from backbench import seeds
-from backbench.data.decode import decode
+from backbench.data.decode import decode, open_image
 from backbench.images import Pixels
+
+#: Most pixels of a trigger: as many as in a large photograph.
+MOST_PX: Final = 1 << 26
 
 _SIDE: Final = 80
 _COLORS: Final = 4
@@ -119,7 +122,7 @@ def _load_with_alpha(trigger: int | Path) -> Pixels:
     opaque = load_trigger(trigger)  # says what is wrong with a file
     if isinstance(trigger, int):
         return np.dstack([opaque, np.full(opaque.shape[:2], 255, np.uint8)])
-    with Image.open(trigger) as image:
+    with open_image(trigger) as image:
         return np.asarray(image.convert("RGBA"))
 
 
@@ -133,9 +136,14 @@ def resize_trigger(trigger: Pixels, width: int) -> Pixels:
     Returns:
         (height, width, 3 or 4), uint8, bicubic.
 
+    Raises:
+        ValueError: If that has more pixels than any image that it could be put on.
+
     Source: Saha et al. 2022, published code, ``generate_poison.py``, run with Pillow 7 or later.
     """
     height = max(1, int(trigger.shape[0] * width / trigger.shape[1]))
+    if width * height > MOST_PX:
+        raise ValueError(f"the trigger would have {width:,} x {height:,} px; make width smaller")
     resized = Image.fromarray(trigger).resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(resized)
 

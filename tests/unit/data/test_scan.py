@@ -190,6 +190,7 @@ def test_a_flat_val_has_a_fingerprint_without_traceback(birds):
 def test_a_pipe_with_an_images_name_is_refused_and_not_waited_for(birds, tmp_path):
     pipe = birds / "train" / "heron" / "zz.png"
     os.mkfifo(pipe)
+    assert "heron/zz.png: not a regular file" in problems(birds)
     for read in (decode, read_size):
         with pytest.raises(DataError, match=r"zz\.png: not a regular file"):
             read(pipe)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from backbench_attacks.blending import put
+from backbench_attacks.patch_options import PatchOptions
 from backbench_attacks.placement import corners
 from backbench_attacks.triggers import (
     Trigger,
@@ -102,3 +103,12 @@ def test_transparent_trigger_is_laid_on_white(tmp_path):
     path = tmp_path / "logo.png"
     Image.new("RGBA", (4, 4), (200, 0, 0, 0)).save(path)
     assert np.all(load_trigger(path) == 255)
+
+
+@pytest.mark.parametrize(
+    "huge", [{"width": 10**9}, {"text": "a", "text_size": 10**9}, {"text": "a" * 10**6}]
+)
+def test_a_trigger_that_would_take_all_memory_is_one_sentence(huge):
+    options = PatchOptions(target="a", **huge)
+    with pytest.raises(ValueError, match="smaller"):
+        options.make_trigger(1.0)
