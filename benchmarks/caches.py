@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from backbench.benchmark.config import load_instance
+from backbench.benchmark.instances import load_instance
 from backbench.data.decode import decode
 from backbench.data.packed import (
     ImageWriter,

@@ -11,7 +11,7 @@ import torch
 from backbench.nn import encoder
 from backbench.nn.backbones import Backbone
 from backbench.nn.method import TrainingContext
-from backbench.system.allocator import keep_memory
+from backbench.system.memory import keep_memory
 from backbench.training.checkpoint import Trained
 from backbench.training.device import arithmetic, to_device
 from backbench.training.loop import _Loop, build_optimizer

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as V
 
 from backbench.options.training import ViewOptions
-from backbench.system.allocator import keep_memory
+from backbench.system.memory import keep_memory
 from backbench.views.batches import UniformBatch
 from backbench.views.views import ViewParameters, draws_of, random_view, view_parameters
 from benchmarks.worker import serve

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from backbench.benchmark.reproductions import Reproduction, find_reproduction
+from backbench.benchmark.reproductions.published import Reproduction, find_reproduction
 from backbench.estimate.cost import Training
 from backbench.estimate.timing import Timing
 from tests.conftest import Bench, tiny

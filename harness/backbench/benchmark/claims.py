@@ -28,13 +28,7 @@ _WITHOUT_ATTACK: Final = frozenset({"accuracy/clean"})
 def claim_problems(
     content: BenchmarkFile, metrics: Iterable[str], *, matrix_is_right: bool = True
 ) -> Iterator[Problem]:
-    """Yield what is wrong with the claims of a benchmark file.
-
-    Args:
-        content: The file's tables.
-        metrics: Names of the metrics of plugins.
-        matrix_is_right: Whether the cells that claims are about can be looked for.
-    """
+    """Yield what is wrong with the claims of a benchmark file."""
     cells: dict[CellName, None] = {}
     for matrix in content.matrix if matrix_is_right and content.claims else ():
         cells.update(dict.fromkeys(matrix.cells(content.benchmark.seeds)))

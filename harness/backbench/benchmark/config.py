@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,21 +12,18 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from backbench.benchmark.claims import claim_problems
-from backbench.benchmark.file import (
-    BenchmarkFile,
-    Claim,
-    pydantic_problems,
-)
+from backbench.benchmark.file import BenchmarkFile, Claim, Matrix, Profile, pydantic_problems
 from backbench.benchmark.instances import (
     Context,
     Instance,
-    load_instance,
+    Instances,
     open_dataset,
     protocol_of,
     raised,
     validate_instances,
 )
-from backbench.benchmark.protocols import Protocol, data_problems, method_problem, no_such_evaluator
+from backbench.benchmark.protocols.card import Protocol
+from backbench.benchmark.protocols.rules import data_problems, method_problem, no_such_evaluator
 from backbench.data.listing import FileDataset
 from backbench.errors import NOT_A_NAME, ConfigError, Problem, is_name
 from backbench.model import NONE, Axis, CellName
@@ -33,17 +31,6 @@ from backbench.options.training import BackboneOptions, EvaluatorOptions
 from backbench.plugin import Dataset, DatasetMetadata, MetricInfo
 from backbench.plugin.registry import Registry, nearest, suggestion
 from backbench.system.toml import read_toml
-
-__all__ = [
-    "DEFAULT_FILE",
-    "Benchmark",
-    "Instance",
-    "benchmark_from",
-    "load_benchmark",
-    "load_instance",
-    "notes_on",
-    "open_dataset",
-]
 
 DEFAULT_FILE = Path("benchmarks.toml")
 
@@ -65,7 +52,7 @@ class Benchmark:
 
     source: str
     name: str
-    instances: Mapping[str, Mapping[str, Instance]]
+    instances: Instances
     datasets: Mapping[str, Dataset]
     metadata: Mapping[str, DatasetMetadata]
     cells: tuple[CellName, ...]
@@ -74,12 +61,7 @@ class Benchmark:
 
 
 def notes_on(benchmark: Benchmark, *, content: bool = False) -> Iterator[str]:
-    """Yield what the user should know of the datasets.
-
-    Args:
-        benchmark: The benchmark.
-        content: What their files' content shows, once it is hashed; else what they pass over.
-    """
+    """Yield notes on datasets: what their files pass over, or what the hashed content shows."""
     for name, dataset in benchmark.datasets.items():
         if isinstance(dataset, FileDataset):
             notes = dataset.content_notes if content else dataset.listing.notes
@@ -94,14 +76,7 @@ def load_benchmark(
     every: bool = False,
     trains: bool = True,
 ) -> Benchmark:
-    """Read and validate a benchmark file.
-
-    Args:
-        path: The TOML file.
-        registry: The installed plugins.
-        profile: Name of a profile of the file; the whole matrix if ``None``.
-        every: Count the matrices that belong to profiles as well.
-        trains: See :func:`benchmark_from`.
+    """Read and validate a benchmark file; see :func:`benchmark_from`.
 
     Raises:
         ConfigError: With every problem of the file.
@@ -145,27 +120,29 @@ def benchmark_from(
     """
     problems: list[Problem] = []
     content = _parse(tables, problems)
-    _check_names(content, problems)
+    problems += _name_problems(content)
     protocol, no_card = protocol_of(tables, problems)
     context = Context(registry, folder, protocol, no_card, problems)
     instances, broken = validate_instances(content, context)
-    _check_references(content, instances, broken, context)
-    lost = "profiles" in tables and not content.profiles  # at problem, and said
-    if not lost:
-        _check_profiles(content, profile, problems)
-    problems += claim_problems(
-        content, registry.names(MetricInfo.kind), matrix_is_right=not problems
-    )
+    problems += _reference_problems(content, instances, broken, context)
+    if content.profiles or "profiles" not in tables:  # else its problem is known
+        problems += _profile_problems(content, profile)
+    right = not problems
+    problems += claim_problems(content, registry.names(MetricInfo.kind), matrix_is_right=right)
     cells = content.cells(profile, every=every)
     if not cells and not problems:
-        problems.append(
-            Problem("matrix", "no cell is left: exclude less, or choose another profile")
-        )
-    datasets, metadata = _datasets(instances, cells, problems)
-    _check_combinations(instances, metadata, cells, problems, trains=trains)
-    _check_encoders(instances, cells, problems)
+        sentence = "no cell is left: exclude less, or choose another profile"
+        problems.append(Problem("matrix", sentence))
+    datasets: dict[str, Dataset] = {}
+    metadata: dict[str, DatasetMetadata] = {}
+    for name in dict.fromkeys(cell.dataset for cell in cells):
+        instance = instances["datasets"].get(name)
+        if instance is not None and (opened := open_dataset(instance, problems)):
+            datasets[name], metadata[name] = opened
+    problems += _combination_problems(instances, metadata, cells, trains=trains)
+    problems += _encoder_problems(instances, cells)
     if protocol is not None:
-        _check_protocol(protocol, instances, metadata, cells, problems)
+        problems += _protocol_problems(protocol, instances, metadata, cells)
     if problems:
         raise ConfigError(source, list(dict.fromkeys(problems)))
     return Benchmark(
@@ -205,158 +182,121 @@ def _right(name: str, table: Any) -> Any:
 _LEAST = {"matrix": [{"datasets": NONE, "methods": NONE, "evaluators": NONE}]}
 
 
-def _check_names(content: BenchmarkFile, problems: list[Problem]) -> None:
+def _name_problems(content: BenchmarkFile) -> Iterator[Problem]:
     """Refuse names that a terminal would obey, or that no file can bear."""
-    header = content.benchmark.name
-    names = [("benchmark.name", header)] if not is_name(header) else []
-    for axis in Axis:
-        tables = getattr(content, axis.plural)
-        names += [(axis.plural, name) for name in tables if not is_name(name)]
-    names += [("profiles", name) for name in content.profiles if not is_name(name)]
-    problems += [Problem(path, f"{name[:80]!a}: {NOT_A_NAME}") for path, name in names]
+    names = [("benchmark.name", content.benchmark.name)]
+    names += [(axis.plural, name) for axis in Axis for name in getattr(content, axis.plural)]
+    names += [("profiles", name) for name in content.profiles]
+    for path, name in names:
+        if not is_name(name):
+            yield Problem(path, f"{name[:80]!a}: {NOT_A_NAME}")
 
 
-def _check_references(
-    content: BenchmarkFile,
-    instances: Mapping[str, Mapping[str, Instance]],
-    broken: set[str],
-    context: Context,
-) -> None:
-    registry = context.registry
-    filters: list[tuple[str, BaseModel]] = []
-    for index, matrix in enumerate(content.matrix):
-        filters.append((f"matrix.{index}", matrix))
-        filters += [(f"matrix.{index}.exclude.{i}", rule) for i, rule in enumerate(matrix.exclude)]
-    for name, profile in content.profiles.items():
-        filters.append((f"profiles.{name}", profile))
-        filters += [(f"profiles.{name}.exclude.{i}", r) for i, r in enumerate(profile.exclude)]
-    filters += [(f"claims.{i}.subject", claim.subject) for i, claim in enumerate(content.claims)]
-    for path, table in filters:
-        for axis, kind, optional in ((one.plural, one.kind, one.optional) for one in Axis):
-            if axis == "evaluators" and context.lost:
+def _reference_problems(
+    content: BenchmarkFile, instances: Instances, broken: set[str], context: Context
+) -> Iterator[Problem]:
+    """Yield the names in matrices, profiles and claims that no instance has."""
+    for (path, table), axis in itertools.product(_filters(content), Axis):
+        if axis is Axis.EVALUATOR and context.lost:
+            continue
+        card = context.protocol if axis is Axis.EVALUATOR else None
+        allowed = {*instances[axis.plural], *([NONE] if axis.optional else [])}
+        for name in getattr(table, axis.plural) or ():
+            if name in allowed or f"{axis.plural}.{name}" in broken:
                 continue
-            card = context.protocol if axis == "evaluators" else None
-            allowed = set(instances[axis]) | ({NONE} if optional else set())
-            for name in getattr(table, axis) or ():
-                if name in allowed or f"{axis}.{name}" in broken:
-                    continue
-                if card:
-                    sentence = no_such_evaluator(card, name)
-                    sentence = sentence or f"no [[matrix]] has the evaluator {name!r}"
-                    context.problems.append(Problem(f"{path}.{axis}", sentence))
-                    continue
-                declared = {path.split(".", 1)[1] for path in broken if path.startswith(axis)}
-                close = nearest(name, allowed | declared | set(registry.names(kind)))
-                hint = f": did you mean {close!r}?" if close else f": add [{axis}.{name}]"
-                broken_plugins = "".join(f"; {failure}" for failure in registry.failures)
-                message = f"no {kind} is called {name!r}{hint}{broken_plugins}"
-                context.problems.append(Problem(f"{path}.{axis}", message))
+            if card:
+                sentence = no_such_evaluator(card, name)
+                sentence = sentence or f"no [[matrix]] has the evaluator {name!r}"
+            else:
+                declared = {one.split(".", 1)[1] for one in broken if one.startswith(axis.plural)}
+                installed = context.registry.names(axis.kind)
+                close = nearest(name, allowed | declared | set(installed))
+                hint = f": did you mean {close!r}?" if close else f": add [{axis.plural}.{name}]"
+                failures = "".join(f"; {failure}" for failure in context.registry.failures)
+                sentence = f"no {axis.kind} is called {name!r}{hint}{failures}"
+            yield Problem(f"{path}.{axis.plural}", sentence)
 
 
-def _check_profiles(content: BenchmarkFile, profile: str | None, problems: list[Problem]) -> None:
+def _filters(content: BenchmarkFile) -> Iterator[tuple[str, BaseModel]]:
+    """Yield all tables that name instances, each with its TOML path."""
+    tables: list[tuple[str, Matrix | Profile]] = [
+        *((f"matrix.{index}", matrix) for index, matrix in enumerate(content.matrix)),
+        *((f"profiles.{name}", profile) for name, profile in content.profiles.items()),
+    ]
+    for path, table in tables:
+        yield path, table
+        yield from ((f"{path}.exclude.{i}", rule) for i, rule in enumerate(table.exclude))
+    for index, claim in enumerate(content.claims):
+        yield f"claims.{index}.subject", claim.subject
+
+
+def _profile_problems(content: BenchmarkFile, profile: str | None) -> Iterator[Problem]:
     if profile is not None and profile not in content.profiles:
         hint = suggestion(profile, content.profiles) or " (there are none)"
-        problems.append(Problem("profiles", f"no profile is called {profile!r}{hint}"))
+        yield Problem("profiles", f"no profile is called {profile!r}{hint}")
     for index, matrix in enumerate(content.matrix):
         for name in matrix.profiles or ():
             if name not in content.profiles:
                 hint = suggestion(name, content.profiles) or f": add [profiles.{name}]"
-                problems.append(
-                    Problem(f"matrix.{index}.profiles", f"no profile is called {name!r}{hint}")
-                )
+                yield Problem(f"matrix.{index}.profiles", f"no profile is called {name!r}{hint}")
 
 
-def _datasets(
-    instances: Mapping[str, Mapping[str, Instance]],
-    cells: Iterable[CellName],
-    problems: list[Problem],
-) -> tuple[dict[str, Dataset], dict[str, DatasetMetadata]]:
-    datasets: dict[str, Dataset] = {}
-    metadata: dict[str, DatasetMetadata] = {}
-    for name in dict.fromkeys(cell.dataset for cell in cells):
-        instance = instances["datasets"].get(name)
-        if instance is None:
-            continue
-        opened = open_dataset(instance, problems)
-        if opened is not None:
-            datasets[name], metadata[name] = opened
-    return datasets, metadata
-
-
-def _check_combinations(
-    instances: Mapping[str, Mapping[str, Instance]],
+def _combination_problems(
+    instances: Instances,
     metadata: Mapping[str, DatasetMetadata],
     cells: Iterable[CellName],
-    problems: list[Problem],
     *,
     trains: bool,
-) -> None:
-    pairs = dict.fromkeys(
-        (axis, name, cell.dataset)
-        for cell in cells
-        for axis, name in (
-            ("attacks", cell.attack),
-            ("methods", cell.method),
-            ("defenses", cell.defense),
-            ("evaluators", cell.evaluator),
-        )
-        if trains or axis not in {"methods", "defenses"}
-    )
-    for axis, name, dataset in pairs:
-        instance = instances[axis].get(name)
-        if instance is None or dataset not in metadata:
-            continue
-        sentences = _answers(instance, partial(instance.options.problems, metadata[dataset]))
-        problems.extend(
-            Problem(instance.path, f"on dataset {dataset!r}: {sentence}") for sentence in sentences
-        )
+) -> Iterator[Problem]:
+    """Yield the instances that do not work on the datasets that they meet."""
+    axes = [Axis.METHOD, Axis.ATTACK, Axis.DEFENSE, Axis.EVALUATOR]
+    if not trains:
+        axes = [Axis.ATTACK, Axis.EVALUATOR]
+    pairs = [(axis, getattr(cell, axis), cell.dataset) for cell in cells for axis in axes]
+    for axis, name, dataset in dict.fromkeys(pairs):
+        instance = instances[axis.plural].get(name)
+        if instance is not None and dataset in metadata:
+            find = partial(instance.options.problems, metadata[dataset])
+            yield from _problems_of(instance, f"dataset {dataset!r}", find)
 
 
-def _check_encoders(
-    instances: Mapping[str, Mapping[str, Instance]],
-    cells: Iterable[CellName],
-    problems: list[Problem],
-) -> None:
-    """Check that every evaluator can look through the encoders of the methods that it meets."""
+def _encoder_problems(instances: Instances, cells: Iterable[CellName]) -> Iterator[Problem]:
+    """Yield the evaluators that cannot look through the encoders of the methods that they meet."""
     for name, method in dict.fromkeys((cell.evaluator, cell.method) for cell in cells):
         evaluator, trained = instances["evaluators"].get(name), instances["methods"].get(method)
         backbone = getattr(trained and trained.options, "backbone", None)
         if evaluator is None or not isinstance(backbone, BackboneOptions):
             continue
-        options = evaluator.options
-        if not isinstance(options, EvaluatorOptions):
-            continue
-        sentences = _answers(evaluator, partial(options.encoder_problems, backbone))
-        problems.extend(
-            Problem(evaluator.path, f"on method {method!r}: {sentence}") for sentence in sentences
-        )
+        if isinstance(evaluator.options, EvaluatorOptions):
+            find = partial(evaluator.options.encoder_problems, backbone)
+            yield from _problems_of(evaluator, f"method {method!r}", find)
 
 
-def _answers(instance: Instance, ask: Callable[[], Iterable[str]]) -> list[str]:
-    """Return what an instance's options find wrong."""
+def _problems_of(
+    instance: Instance, place: str, find: Callable[[], Iterable[str]]
+) -> Iterator[Problem]:
+    """Yield what an instance's options find wrong on a dataset or a method."""
     try:
-        return list(ask())
+        sentences = list(find())
     except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises
-        return [raised(instance.registered, error)]
+        sentences = [raised(instance.registered, error)]
+    for sentence in sentences:
+        yield Problem(instance.path, f"on {place}: {sentence}")
 
 
-def _check_protocol(
+def _protocol_problems(
     protocol: Protocol,
-    instances: Mapping[str, Mapping[str, Instance]],
+    instances: Instances,
     metadata: Mapping[str, DatasetMetadata],
     cells: Iterable[CellName],
-    problems: list[Problem],
-) -> None:
-    """Check what only the whole benchmark shows: the datasets, and who evaluates whom."""
+) -> Iterator[Problem]:
+    """Yield what only the whole benchmark shows: the datasets, and who evaluates whom."""
     for name, known in metadata.items():
         path = instances["datasets"][name].path
-        problems.extend(Problem(path, sentence) for sentence in data_problems(protocol, known))
-    pairs = dict.fromkeys((cell.evaluator, cell.method) for cell in cells)
-    for evaluator, name in pairs:
+        yield from (Problem(path, sentence) for sentence in data_problems(protocol, known))
+    for evaluator, name in dict.fromkeys((cell.evaluator, cell.method) for cell in cells):
         method = instances["methods"].get(name)
-        if method is None or evaluator not in instances["evaluators"]:
-            continue
-        plugin = method.registered.info.name
-        sentence = method_problem(protocol, evaluator, name, plugin)
-        if sentence:
-            problems.append(Problem(f"evaluators.{evaluator}", sentence))
+        if method is not None and evaluator in instances["evaluators"]:
+            sentence = method_problem(protocol, evaluator, name, method.registered.info.name)
+            if sentence:
+                yield Problem(f"evaluators.{evaluator}", sentence)

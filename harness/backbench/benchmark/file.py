@@ -9,12 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from backbench.benchmark.protocols import protocol_ids
+from backbench.benchmark.protocols.card import protocol_ids
 from backbench.errors import PluginError, Problem
 from backbench.model import NONE, Axis, CellName
-from backbench.plugin import (
-    PluginInfo,
-)
+from backbench.plugin import PluginInfo
 from backbench.plugin.registry import Registry, nearest
 
 

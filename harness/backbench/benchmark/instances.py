@@ -9,26 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from backbench.benchmark.file import (
-    BenchmarkFile,
-    pydantic_problems,
-    retyped,
-)
-from backbench.benchmark.protocols import (
-    Protocol,
-    find_protocol,
-    no_such_evaluator,
-    plugin_of,
-    terms_of,
-)
-from backbench.errors import (
-    NOT_A_NAME,
-    DataError,
-    PluginError,
-    Problem,
-    UsageError,
-    is_name,
-)
+from backbench.benchmark.file import BenchmarkFile, pydantic_problems, retyped
+from backbench.benchmark.protocols.card import Protocol, find_protocol
+from backbench.benchmark.protocols.rules import no_such_evaluator, plugin_of, terms_of
+from backbench.errors import NOT_A_NAME, DataError, PluginError, Problem, UsageError, is_name
 from backbench.model import NONE, Axis, PluginUse
 from backbench.plugin import Dataset, DatasetMetadata, Options
 from backbench.plugin.registry import Registered, Registry
@@ -62,6 +46,10 @@ class Instance:
             options=self.options.model_dump(mode="json"),
             identity=self.options.identity(),
         )
+
+
+#: The instances of a benchmark by axis and name.
+Instances = Mapping[str, Mapping[str, Instance]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +87,7 @@ def protocol_of(tables: Mapping[str, Any], problems: list[Problem]) -> tuple[Pro
 def validate_instances(
     content: BenchmarkFile, context: Context
 ) -> tuple[dict[str, dict[str, Instance]], set[str]]:
-    """Validate every instance, named or implied by a plugin's own name in the matrix.
-
-    Returns:
-        The instances by axis and name, and the paths of those that are at problem.
-    """
+    """Validate every instance, named or implied by a plugin's own name in the matrix."""
     found: dict[str, dict[str, Instance]] = {axis.plural: {} for axis in Axis}
     broken: set[str] = set()
     for axis, kind, optional in ((one.plural, one.kind, one.optional) for one in Axis):
@@ -183,19 +167,7 @@ def load_instance(
     folder: Path,
     problems: list[Problem],
 ) -> Instance | None:
-    """Validate one instance of a file, and nothing else of it.
-
-    Args:
-        tables: What the file holds.
-        axis: ``attacks``, say.
-        name: Name of the instance, or of a plugin that needs no table.
-        registry: The installed plugins.
-        folder: Where relative paths start.
-        problems: What is wrong is added to it.
-
-    Returns:
-        The instance; ``None`` if it is at problem.
-    """
+    """Validate one instance of a file alone; return ``None`` and add problems if it is wrong."""
     protocol, lost = protocol_of(tables, problems)
     table = tables.get(axis, {}).get(name, {})
     return _instance(axis, name, table, Context(registry, folder, protocol, lost, problems))
@@ -204,15 +176,7 @@ def load_instance(
 def open_dataset(
     instance: Instance, problems: list[Problem]
 ) -> tuple[Dataset, DatasetMetadata] | None:
-    """Make a dataset and ask what is known of it.
-
-    Args:
-        instance: The dataset's.
-        problems: What is wrong is added to it.
-
-    Returns:
-        The dataset and the metadata; ``None`` if it cannot be used.
-    """
+    """Make a dataset and read its metadata; return ``None`` and add problems if that fails."""
     try:
         dataset: Dataset = instance.registered.implementation()(instance.options)
         metadata = dataset.metadata()

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-from backbench.benchmark.config import Benchmark, Instance
+from backbench.benchmark.config import Benchmark
+from backbench.benchmark.instances import Instance
 from backbench.data.fingerprint import FileHashes
 from backbench.model import NONE, Cell, CellName, Plan, PluginUse, Stage, StageKind
 from backbench.plugin import DefenseInfo, EvaluatorInfo
@@ -14,13 +15,7 @@ from backbench.store.store import Store
 
 
 def plan_of(benchmark: Benchmark, store: Store, *, keep_hashes: bool) -> Plan:
-    """Fingerprint the datasets of a benchmark and plan it.
-
-    Args:
-        benchmark: The validated benchmark.
-        store: Where hashes of files are remembered.
-        keep_hashes: Write newly made hashes to the store.
-    """
+    """Fingerprint the datasets of a benchmark and plan it."""
     return make_plan(benchmark, fingerprints_of(benchmark, store, keep_hashes=keep_hashes))
 
 
@@ -31,14 +26,7 @@ def fingerprints_of(
     keep_hashes: bool,
     only: str | None = None,
 ) -> dict[str, str]:
-    """Return the content fingerprint of each dataset, by instance name.
-
-    Args:
-        benchmark: The validated benchmark.
-        store: Where hashes of files are remembered.
-        keep_hashes: Write newly made hashes to the store.
-        only: The one dataset to fingerprint; by default all.
-    """
+    """Return the content fingerprint of each dataset, by instance name."""
     hashes = FileHashes(store.files_cache)
     names = list(benchmark.datasets) if only is None else [only]
     found = {name: benchmark.datasets[name].fingerprint(hashes) for name in names}
@@ -57,13 +45,6 @@ def make_plan(benchmark: Benchmark, fingerprints: Mapping[str, str]) -> Plan:
     Every cell is a path through a graph of stages; equal stages are shared. Each cell with an
     attack brings its control along, asked for or not: the same trigger, shown to the encoder
     that went through the same method, defense and seed on clean data.
-
-    Args:
-        benchmark: The validated benchmark.
-        fingerprints: Content fingerprint of each dataset, by instance name.
-
-    Returns:
-        The plan; its stages are in an order in which they can run.
     """
     planner = Planner(benchmark, fingerprints)
     cells = tuple(planner.cell(name) for name in benchmark.cells)
@@ -80,13 +61,6 @@ class Planner:
 
     Most cells ask for stages that another one has asked for: what they have in common is made and
     hashed once, so that the time goes with the number of distinct stages.
-
-    Args:
-        benchmark: The validated benchmark.
-        fingerprints: Content fingerprint of each dataset, by instance name.
-
-    Attributes:
-        stages: Every distinct stage by key, each after those that it reads.
     """
 
     def __init__(self, benchmark: Benchmark, fingerprints: Mapping[str, str]) -> None:
@@ -154,13 +128,7 @@ class Planner:
         return [*path, fit, predictions]
 
     def _fit(self, name: CellName, trained_on: str, inputs: Mapping[str, str]) -> str:
-        """Add the stage that fits a cell's evaluator on clean images; return its key.
-
-        Args:
-            name: The cell.
-            trained_on: The attack on the encoder's training images.
-            inputs: What the evaluator predicts from; nothing with a trigger is fitted on.
-        """
+        """Add the stage that fits a cell's evaluator on clean images; return its key."""
         return self._add(
             Stage(
                 kind=StageKind.FIT,

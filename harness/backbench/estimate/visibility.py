@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from backbench.benchmark.config import Benchmark, Instance
+from backbench.benchmark.config import Benchmark
+from backbench.benchmark.instances import Instance
 from backbench.estimate.cost import USUAL_SIZE
 from backbench.model import NONE
 from backbench.options.training import ViewOptions, ViewTrainingOptions

@@ -14,7 +14,7 @@ from backbench.plugin.executor import Executor, Finished, Progressed, Setup, Sig
 from backbench.plugin.registry import load_registry
 from backbench.stages.run import run_stage
 from backbench.store.store import Store
-from backbench.system.allocator import keep_memory
+from backbench.system.memory import keep_memory
 from backbench.training.devices import Device
 
 

@@ -13,14 +13,7 @@ _BLOCK = re.compile(r"layer([1-4])\.(\d+)\.conv([123])\.weight")
 
 
 def resnet_of(shapes: Mapping[str, Shape]) -> str | None:
-    """Name the torchvision ResNet that tensors of these names and shapes are of.
-
-    Args:
-        shapes: Shapes by name, without a head.
-
-    Returns:
-        Its name; ``None`` if they are of no ResNet, or of one that is not in torchvision.
-    """
+    """Name the torchvision ResNet of these tensors without a head; ``None`` if there is none."""
     blocks = [0, 0, 0, 0]
     kernels = 0
     for name in shapes:
@@ -37,15 +30,7 @@ def resnet_of(shapes: Mapping[str, Shape]) -> str | None:
 
 
 def stem_of(shapes: Mapping[str, Shape], *, padded: bool = False) -> str | None:
-    """Say which stem a ResNet has, by the shape of its first convolution.
-
-    Args:
-        shapes: Shapes by name.
-        padded: A 3×3 stem pads by 2 pixels.
-
-    Returns:
-        A value of the backbone's option ``stem``; ``None`` if it has neither.
-    """
+    """Return the stem of a ResNet by its first convolution; ``padded``: a 3×3 stem pads by 2."""
     kernel = shapes.get("conv1.weight", ())[2:]
     if kernel == (7, 7):
         return "imagenet"

@@ -21,12 +21,7 @@ from backbench.plugin.registry import suggestion
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """An encoder to import.
-
-    Args:
-        options: What it is.
-        sha256: Hash of its file.
-    """
+    """An encoder to import, and the hash of its file."""
 
     options: ImportOptions
     sha256: str
@@ -34,12 +29,7 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class ImportedModule:
-    """An encoder in memory.
-
-    Args:
-        options: What it is.
-        sha256: Hash of its weights and of what it computes on a few images.
-    """
+    """An encoder in memory."""
 
     options: ModuleOptions
     sha256: str
@@ -47,12 +37,7 @@ class ImportedModule:
 
 @dataclass(frozen=True, slots=True)
 class ImportedClassifier:
-    """A classifier that was fitted before, used instead of fitting another.
-
-    Args:
-        path: Its file.
-        sha256: Hash of it.
-    """
+    """The file of a fitted classifier that is used instead of fitting another, and its hash."""
 
     path: Path
     sha256: str
@@ -84,13 +69,6 @@ def choose(
     seed: int | None = None,
 ) -> Choice:
     """Complete what a user has chosen of a benchmark, and check it.
-
-    Args:
-        benchmark: The benchmark.
-        dataset: Name of the dataset; may be left out where the matrix has one.
-        attacks: Names of attacks; none shows clean images only.
-        evaluators: Names of evaluators; by default all that the matrix uses.
-        seed: The seed; by default the matrix's first.
 
     Raises:
         UsageError: If something is not there, or does not fit the dataset.
@@ -134,11 +112,6 @@ def choose(
 def check_encoder(benchmark: Benchmark, choice: Choice, encoder: ImportOptions) -> None:
     """Check that the chosen evaluators can look through an encoder.
 
-    Args:
-        benchmark: The benchmark.
-        choice: Which part of it is used.
-        encoder: The import.
-
     Raises:
         UsageError: Naming the evaluators that cannot.
     """
@@ -165,20 +138,7 @@ def plan_import(
     control: Imported | ImportedModule | None = None,
     classifier: ImportedClassifier | None = None,
 ) -> Plan:
-    """Plan the evaluation of an encoder that was trained elsewhere.
-
-    Args:
-        benchmark: The benchmark whose dataset, attacks and evaluators are used.
-        fingerprints: Content fingerprint of each dataset, by instance name.
-        choice: Which of them.
-        name: Text in the column of the method.
-        encoder: The encoder.
-        control: One that was trained alike on clean data; without it a row has no control.
-        classifier: Predicts in place of a fitted classifier; the control always has its own.
-
-    Returns:
-        The plan: a cell for each attack and evaluator.
-    """
+    """Plan the evaluation of an encoder that was trained elsewhere."""
     planner = _Planner(benchmark, fingerprints, encoder, control, classifier)
     cells = tuple(
         planner.cell(CellName(choice.dataset, attack, name, NONE, evaluator, choice.seed))

@@ -91,11 +91,7 @@ def inspect(
 
 
 def import_encoder(options: ImportOptions) -> tuple[Encoder, Taken]:
-    """Build the encoder of a file, in evaluation mode.
-
-    Raises:
-        UsageError: If the file no longer is what it was.
-    """
+    """Build the encoder of a file, in evaluation mode."""
     path = options.weights
     checkpoint = read_checkpoint(path)
     taken = take(LAYOUTS[options.layout], checkpoint, str(path), _heads(options.backbone.name))

@@ -151,12 +151,6 @@ def take(
 ) -> Taken:
     """Take the backbone's tensors out of a checkpoint.
 
-    Args:
-        layout: How the checkpoint is laid out.
-        checkpoint: What the file holds.
-        source: The file, for errors.
-        heads: Names of heads besides the layout's.
-
     Raises:
         UsageError: If the checkpoint is not of this layout, or contradicts itself.
     """

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from backbench.benchmark.config import Benchmark
 from backbench.benchmark.instances import Instance, load_instance, open_dataset
 from backbench.benchmark.planning import fingerprints_of
-from backbench.benchmark.protocols import data_problems, find_protocol
+from backbench.benchmark.protocols.card import find_protocol
+from backbench.benchmark.protocols.rules import data_problems
 from backbench.errors import ConfigError, Problem, UsageError
 from backbench.external.encoder_options import ModuleOptions
 from backbench.external.import_plan import Choice, ImportedModule, choose, import_stage, plan_import

@@ -8,7 +8,8 @@ from functools import reduce
 from operator import getitem
 
 from backbench.benchmark.config import Benchmark
-from backbench.benchmark.protocols import EVERY, Protocol, leaves
+from backbench.benchmark.protocols.card import EVERY, Protocol
+from backbench.benchmark.protocols.rules import leaves
 from backbench.errors import UsageError
 from backbench.external.encoder_options import ImportOptions
 from backbench.external.import_plan import Choice
@@ -24,17 +25,7 @@ _SHARED = ("backbone", "image_size", "mean", "std")
 def under_protocol(
     benchmark: Benchmark, choice: Choice, options: ImportOptions, asked: Sequence[str]
 ) -> Choice:
-    """Hold an import against the benchmark's card, if it has one.
-
-    Args:
-        benchmark: The benchmark.
-        choice: Which part of it is used.
-        options: The import.
-        asked: The evaluators that the user named; where there are none, those that are for other
-            methods are left out.
-
-    Returns:
-        The choice, with the evaluators that the card has for such an encoder.
+    """Check an import against the benchmark's card; keep the evaluators that fit the encoder.
 
     Raises:
         UsageError: With everything in which the import contradicts the card.

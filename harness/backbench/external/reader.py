@@ -15,11 +15,7 @@ _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 
 
 def weights_file(path: Path) -> Path:
-    """Return the file of weights that a user's path means: of our encoders, the folder's.
-
-    Raises:
-        UsageError: If there is none.
-    """
+    """Return the file of weights that a user's path means: of our encoders, the folder's."""
     try:
         if path.is_dir():
             from backbench.nn.encoder import WEIGHTS
@@ -44,11 +40,7 @@ def content_of(path: Path) -> str:
 
 
 def check_safetensors(path: Path) -> None:
-    """Check that a file is safetensors, without reading its tensors.
-
-    Raises:
-        UsageError: If it is not.
-    """
+    """Check that a file is safetensors, without reading its tensors."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -64,12 +56,6 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     What a file is, its first bytes say, not its name. Of a pickle only tensors, numbers, strings
     and plain containers are read; one that asks for anything else is refused, and nothing that it
     asks for is done.
-
-    Args:
-        path: The file.
-
-    Returns:
-        What it holds, by key.
 
     Raises:
         UsageError: If it cannot be read, is no checkpoint, or holds more than weights.

@@ -64,17 +64,7 @@ class EncoderRequest:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A checked request.
-
-    Args:
-        benchmark: The benchmark whose dataset, attacks and evaluators are used.
-        choice: Which of them.
-        name: Name of the row.
-        encoder: The encoder.
-        control: One that was trained alike on clean data.
-        classifier: Predicts in place of a fitted classifier.
-        notes: What the user should know, a line each.
-    """
+    """A checked request."""
 
     benchmark: Benchmark
     choice: Choice
@@ -101,10 +91,6 @@ class Evaluation:
 
 def prepare(benchmark: Benchmark, asked: EncoderRequest) -> Evaluation:
     """Read the weights and check that the benchmark's evaluators can use them.
-
-    Args:
-        benchmark: The benchmark.
-        asked: The request.
 
     Raises:
         UsageError: If something is missing, unreadable, or does not fit.

@@ -58,11 +58,7 @@ class ManifestEntry:
         return self.boxes[0]
 
     def line(self, **more: Any) -> str:
-        """Return the mark as a line of JSON.
-
-        Args:
-            **more: Further fields of the line.
-        """
+        """Return the entry, with further fields, as a line of JSON."""
         return json.dumps({**shallow(self), **more}) + "\n"
 
     @classmethod
@@ -85,23 +81,14 @@ def read_manifest(path: Path) -> Iterator[ManifestEntry]:
 
 
 def pixel_hash(image: Pixels) -> str:
-    """Return the SHA-256 of an image's shape and pixels.
-
-    Args:
-        image: (H, W, 3), uint8.
-    """
+    """Return the SHA-256 of the shape and pixels of an image, (H, W, 3), uint8."""
     digest = hashlib.sha256(repr(image.shape).encode())
     digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
 
 
 def changed_rows(before: Pixels, after: Pixels) -> slice:
-    """Return the rows from the first to the last that differ; no row if none does.
-
-    Args:
-        before: (H, W, 3), uint8.
-        after: Of the same shape.
-    """
+    """Return the rows from the first to the last that differ, (H, W, 3); no row if none does."""
     one, other = (np.ascontiguousarray(image).reshape(-1) for image in (before, after))
     # Eight bytes at a time, and the rest: a byte at a time takes as long as a third of the hashes.
     whole = len(one) // _WORD * _WORD
@@ -141,15 +128,7 @@ def pixel_hashes(before: Pixels, after: Pixels, first: int) -> tuple[str, str]:
 
 
 def choose(attack: Attack, labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Let an attack choose training images, and check the choice.
-
-    Args:
-        attack: The attack.
-        labels: Class index of every training image, (N,).
-        seed: The cell's seed.
-
-    Returns:
-        Distinct indices, (M,), sorted.
+    """Let an attack choose training images; return distinct indices, (M,), sorted.
 
     Raises:
         StageError: If nothing was chosen, or something twice or out of range.
@@ -188,13 +167,7 @@ def stamp(
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """Which image of a split it is.
-
-    Args:
-        index: Position in the split.
-        source: Its stable name.
-        label: Its class index.
-    """
+    """An image of a split: its position, its stable name and its class index."""
 
     index: int
     source: str
@@ -204,15 +177,7 @@ class ImageRef:
 def stamp_image(
     attack: Attack, before: Pixels, who: ImageRef, split: Split, seed: int
 ) -> tuple[Pixels, ManifestEntry, slice]:
-    """Stamp one image that is at hand; see :func:`stamp`, and the rows that have changed.
-
-    Args:
-        attack: The attack.
-        before: The clean image, (H, W, 3), uint8.
-        who: Which one it is.
-        split: Which split it is of.
-        seed: The cell's seed.
-    """
+    """Stamp one image that is at hand; see :func:`stamp`, and the rows that have changed."""
     own = derive(seed, "poison", split, who.index)
     after = attack.stamp(before, np.random.default_rng(own), split)
     if after.pixels.shape != before.shape or after.pixels.dtype != np.uint8:
@@ -236,12 +201,7 @@ def stamp_image(
 
 
 def recode(attack: Attack, stamped: Pixels) -> Pixels:
-    """Send a stamped image through the JPEG that the attack asks for, if any.
-
-    Args:
-        attack: The attack.
-        stamped: (H, W, 3), uint8.
-    """
+    """Send a stamped image through the JPEG that the attack asks for, if any."""
     quality = attack.jpeg_quality
     return stamped if quality is None else through_jpeg(stamped, quality)
 
@@ -280,11 +240,7 @@ class Poison(Mapping[int, Pixels]):
         return len(self.chosen)
 
     def described(self) -> Iterator[tuple[ManifestEntry, Pixels]]:
-        """Yield each image's line of the manifest and the image, in the order of indices.
-
-        Raises:
-            StageError: If the attack changed an image's size or type.
-        """
+        """Yield each image's line of the manifest and the image, in the order of indices."""
         for index in self:
             stamped, mark = stamp(self._attack, self._images, index, "train", self._seed)
             yield mark, self._finished(stamped)
@@ -319,11 +275,7 @@ class TriggeredImages(ImageSet):
         return self._pixels
 
     def image(self, index: int) -> Pixels:
-        """Return one stamped image, (H, W, 3), uint8.
-
-        Raises:
-            StageError: If it is not what the manifest says.
-        """
+        """Return one stamped image, (H, W, 3), uint8."""
         mark = self._marks[index]
         rng = np.random.default_rng(mark.seed)
         image = self._attack.stamp(self._clean.image(index), rng, "val").pixels

@@ -10,7 +10,7 @@ from typing import cast
 
 from backbench.benchmark.config import Benchmark
 from backbench.benchmark.file import Claim
-from backbench.benchmark.protocols import denominator_of
+from backbench.benchmark.protocols.card import denominator_of
 from backbench.errors import UsageError
 from backbench.metrics import NAMES, Denominator
 from backbench.model import Plan

@@ -7,7 +7,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from backbench.benchmark.protocols import EVERY, Protocol, find_protocol, leaves, protocol_ids
+from backbench.benchmark.protocols.card import EVERY, Protocol, find_protocol, protocol_ids
+from backbench.benchmark.protocols.rules import leaves
 
 _WIDTH = 100
 

@@ -18,7 +18,7 @@ from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from typing import Any, Final, TypeVar
 
-from backbench.system.allocator import keep_memory
+from backbench.system.memory import keep_memory
 
 #: With fewer images than this, starting processes takes longer than the work.
 WORTH_PROCESSES: Final = 200
@@ -56,11 +56,7 @@ def start_module(
 
 
 def end_at_end_of(descriptor: int) -> None:
-    """End this process when its parent closes a pipe, or is killed.
-
-    Args:
-        descriptor: The pipe; nothing more is sent through it.
-    """
+    """End this process when its parent closes a pipe, or is killed."""
 
     def follow() -> None:
         with contextlib.suppress(OSError):
@@ -71,12 +67,7 @@ def end_at_end_of(descriptor: int) -> None:
 
 
 def end_all(processes: Sequence[subprocess.Popen[bytes]], grace_s: float) -> None:
-    """Wait until processes have ended by themselves, then kill those that have not.
-
-    Args:
-        processes: The processes; their pipes are closed.
-        grace_s: Seconds that they have, all of them together.
-    """
+    """Wait until processes have ended by themselves, then kill the others after ``grace_s``."""
     deadline = time.monotonic() + grace_s
     for process in processes:
         try:
@@ -89,13 +80,7 @@ def end_all(processes: Sequence[subprocess.Popen[bytes]], grace_s: float) -> Non
 def start_processes(
     count: int, prepare: Callable[..., None], *arguments: Any
 ) -> ProcessPoolExecutor:
-    """Start worker processes; they end when this process does, also if it is killed.
-
-    Args:
-        count: How many.
-        prepare: Called in each of them first.
-        *arguments: What it is called with.
-    """
+    """Start worker processes, prepared alike; they end with this process, also if it is killed."""
     # Not forked: a copy of a process that has threads may wait for a lock that no thread holds.
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(count, context, _begin, (prepare, arguments))
@@ -107,14 +92,7 @@ def in_order(
     work: Callable[[Sequence[_Job]], Sequence[_Result]],
     jobs: Iterable[_Job],
 ) -> Iterator[_Result]:
-    """Do jobs in the pool; give their results in order; hold few of them in memory.
-
-    Args:
-        pool: The processes.
-        processes: How many they are.
-        work: Maps some jobs to their results, in a worker process.
-        jobs: Taken from as results are taken.
-    """
+    """Do jobs in a pool; yield their results in order; hold few of them in memory."""
     rest = iter(jobs)
     running: deque[Future[Sequence[_Result]]] = deque()
     while True:

@@ -30,11 +30,7 @@ def core_count() -> int:
 
 
 def pin_to(cores: Sequence[int]) -> None:
-    """Run this process on some cores only; on any core if there are none.
-
-    Args:
-        cores: Their numbers.
-    """
+    """Run this process on some cores only; on any core if there are none."""
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
 

@@ -54,11 +54,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 def read_text(path: Path, most: int | None = None) -> str:
-    """Read a text that a user has written.
-
-    Args:
-        path: The file, UTF-8, with or without a byte order mark.
-        most: Most bytes that it may have.
+    """Read a UTF-8 text that a user has written, of ``most`` bytes at most.
 
     Raises:
         OSError: If it cannot be read, is too long, or is a pipe or a device.
@@ -73,13 +69,7 @@ def read_text(path: Path, most: int | None = None) -> str:
 
 
 def write(path: Path, content: str | bytes, *, durable: bool = True) -> None:
-    """Write a file as a whole; see :func:`replacing`.
-
-    Args:
-        path: The file; its folder is made.
-        content: Bytes, or a text to be encoded as UTF-8.
-        durable: Have the system write the file to the disk before it takes its name.
-    """
+    """Write bytes, or a text as UTF-8, to a file as a whole; see :func:`replacing`."""
     data = content.encode() if isinstance(content, str) else content
     with replacing(path, durable=durable) as partial:
         partial.write_bytes(data)
@@ -106,27 +96,16 @@ def make_durable(path: Path) -> None:
 
 
 def sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file, 64 hexadecimal digits.
-
-    Args:
-        path: The file; it is read piece by piece.
-
-    Raises:
-        OSError: If it cannot be read.
-    """
+    """Return the SHA-256 of a file, 64 hexadecimal digits, read piece by piece."""
     with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a Path is slow to make
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
 def locked(path: Path, busy: Exception) -> Iterator[None]:
-    """Hold a lock file.
+    """Hold a lock file; raise ``busy`` if another process holds it.
 
     A process that is killed leaves the file behind, and no lock.
-
-    Args:
-        path: The file; its folder is made.
-        busy: Raised if another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
@@ -143,9 +122,6 @@ def locked(path: Path, busy: Exception) -> Iterator[None]:
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Keep other processes that call this function from writing to a folder meanwhile.
-
-    Args:
-        folder: Made if it is not there.
 
     Raises:
         DataError: If another process is writing to it.

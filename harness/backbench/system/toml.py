@@ -16,10 +16,6 @@ _MOST: Final = 16 << 20
 def read_toml(path: Path, what: str = "file") -> dict[str, Any]:
     """Read a TOML file, with or without a byte order mark.
 
-    Args:
-        path: The file.
-        what: What it should be, for errors.
-
     Raises:
         ConfigError: If it is not TOML.
         UsageError: If it cannot be read.
@@ -39,10 +35,6 @@ def read_toml_text(path: Path, what: str = "file") -> str:
 
 def parse_toml(text: str, source: str) -> dict[str, Any]:
     """Parse TOML.
-
-    Args:
-        text: The content, without a byte order mark.
-        source: Where it comes from, for errors.
 
     Raises:
         ConfigError: If it is not TOML.

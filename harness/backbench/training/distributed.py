@@ -37,9 +37,9 @@ from backbench.errors import BackbenchError, StageError, UsageError
 from backbench.nn.method import TrainingTask
 from backbench.nn.ranks import ALONE, Ranks
 from backbench.system import files
-from backbench.system.allocator import keep_memory
 from backbench.system.children import end_all, end_at_end_of, start_module
 from backbench.system.cores import pin_to
+from backbench.system.memory import keep_memory
 from backbench.training.devices import Device
 
 #: How long a rank waits for the others; rank 0 alone looks for neighbors and writes checkpoints.

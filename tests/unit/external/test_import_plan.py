@@ -12,7 +12,7 @@ import pytest
 
 from backbench.benchmark.config import Benchmark, load_benchmark
 from backbench.benchmark.planning import make_plan
-from backbench.benchmark.protocols import Protocol
+from backbench.benchmark.protocols.card import Protocol
 from backbench.errors import UsageError
 from backbench.execution.worker import decode_order, encode_order
 from backbench.external.encoder_options import NORMALIZATIONS, ImportOptions, normalization

@@ -140,14 +140,7 @@ def protocol_ids() -> list[str]:
 
 
 def find_protocol(protocol_id: str) -> Protocol:
-    """Return a card.
-
-    Args:
-        protocol_id: ``name@version``.
-
-    Raises:
-        UsageError: If there is none, with the nearest id.
-    """
+    """Return a card; of an unknown id, raise a UsageError with the nearest id."""
     text = _cards().get(protocol_id)
     if text is None:
         raise UsageError(
@@ -157,12 +150,5 @@ def find_protocol(protocol_id: str) -> Protocol:
 
 
 def denominator_of(protocol_id: str) -> Denominator:
-    """Return of which images ``asr`` is a share under a protocol.
-
-    Args:
-        protocol_id: ``name@version``; empty: no protocol.
-
-    Raises:
-        UsageError: If there is no such protocol.
-    """
+    """Return of which images ``asr`` is a share under a protocol; "" stands for none."""
     return find_protocol(protocol_id).rules.asr_denominator if protocol_id else "other-classes"

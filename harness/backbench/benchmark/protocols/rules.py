@@ -48,11 +48,6 @@ class Terms:
 
         They are looked for before the options are validated: together with the card's own values
         they may make no sense.
-
-        Args:
-            given: What the file says.
-            preset: Name of the instance's preset, if any.
-            values: What the preset says.
         """
         for path in self.unset:
             said = (_at(given, path), _at(values, path))
@@ -67,13 +62,7 @@ class Terms:
     def contradictions(
         self, options: Options, given: Mapping[str, Any], preset: str | None
     ) -> Iterator[Problem]:
-        """Yield where the validated options are not the card's.
-
-        Args:
-            options: The options as validated.
-            given: What the file says.
-            preset: Name of the instance's preset, if any.
-        """
+        """Yield where the validated options are not the card's."""
         values = options.model_dump(mode="json")
         for path, wanted in leaves(self.options):
             found = _at(values, path)
@@ -105,14 +94,7 @@ def plugin_of(protocol: Protocol | None, axis: str, name: str) -> str:
 
 
 def terms_of(protocol: Protocol | None, axis: str, name: str, info: PluginInfo) -> Terms:
-    """Return what a card says of an instance.
-
-    Args:
-        protocol: The card, if any.
-        axis: ``attacks``, ``methods``, …
-        name: Name of the instance; evaluators are known by it.
-        info: The instance's plugin; datasets, attacks and methods are known by it.
-    """
+    """Return what a card says of an instance."""
     path = f"{axis}.{name}"
     if protocol is None or axis == Axis.DEFENSE.plural:  # free
         return Terms("", path, info.name, {}, ())
@@ -192,14 +174,7 @@ def no_such_evaluator(protocol: Protocol, name: str) -> str | None:
 
 
 def method_problem(protocol: Protocol, evaluator: str, method: str, plugin: str) -> str | None:
-    """Say that the card has an evaluator for other methods only; ``None`` if it fits.
-
-    Args:
-        protocol: The card.
-        evaluator: Name of one of its evaluators.
-        method: Name of the method's instance.
-        plugin: Name of its plugin.
-    """
+    """Say that the card has an evaluator for other methods only; ``None`` if it fits."""
     methods = protocol.evaluators[evaluator].methods
     if not methods or plugin in methods:
         return None
@@ -214,12 +189,7 @@ def method_problem(protocol: Protocol, evaluator: str, method: str, plugin: str)
 
 
 def data_problems(protocol: Protocol, metadata: DatasetMetadata) -> Iterator[str]:
-    """Yield why a dataset is not the card's: its classes, its number of images, their size.
-
-    Args:
-        protocol: The card.
-        metadata: What is known of the dataset.
-    """
+    """Yield why a dataset is not the card's: its classes, its number of images, their size."""
     images = protocol.images
     found = fingerprint(metadata.classes)
     if found != images.classes_sha256:

@@ -1,30 +1,62 @@
-"""From the name of a published matrix to a validated benchmark."""
+"""Published matrices, filled in with what a user has, as validated benchmarks."""
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
+from string import Template
 
 from backbench.benchmark.config import Benchmark, benchmark_from
-from backbench.benchmark.reproductions.placeholder import TRAIN, VAL, add_stand_in
-from backbench.benchmark.reproductions.template import fill, find_reproduction
+from backbench.benchmark.reproductions.placeholder import STAND_IN, TRAIN, VAL, add_stand_in
 from backbench.errors import UsageError
-from backbench.plugin.registry import Registry
+from backbench.plugin.registry import Registry, suggestion
 from backbench.system import files
+
+_TRIGGER = re.compile(r"\$trigger_(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """A published matrix at one scale."""
+
+    name: str
+    scale: str
+    text: str
+
+    @property
+    def triggers(self) -> list[int]:
+        """Numbers of the published triggers that it uses, each once."""
+        return sorted({int(number) for number in _TRIGGER.findall(self.text)})
+
+    @property
+    def takes_data(self) -> bool:
+        """Whether its images may come from a folder."""
+        return "$dataset" in self.text
+
+
+def reproduction_names() -> list[str]:
+    """Return the names of the published matrices, sorted."""
+    folders = resources.files(__package__).iterdir()
+    return sorted(one.name for one in folders if one.joinpath("full.toml").is_file())
+
+
+def find_reproduction(name: str, scale: str) -> Reproduction:
+    """Return a published matrix; of an unknown name, raise a UsageError with the nearest."""
+    names = reproduction_names()
+    if name not in names:
+        raise UsageError(f"there is no reproduction {name!r}{suggestion(name, names)}")
+    file = resources.files(__package__).joinpath(name, f"{scale}.toml")
+    return Reproduction(name, scale, file.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A published matrix, filled in.
-
-    Args:
-        source: Its name and scale, for errors.
-        text: The benchmark file.
-        stand_in: Whether a count of images stands for ImageNet-100: enough for a plan.
-        notes: What replaces missing values, a line each.
-    """
+    """A published matrix, filled in."""
 
     source: str
     text: str
@@ -32,15 +64,7 @@ class Published:
     notes: tuple[str, ...]
 
     def benchmark(self, registry: Registry, profile: str | None = None) -> Benchmark:
-        """Validate the benchmark.
-
-        Args:
-            registry: The installed plugins; the dataset that stands for ImageNet-100 is added.
-            profile: Name of a profile of it.
-
-        Raises:
-            ConfigError: With every problem.
-        """
+        """Validate the benchmark."""
         if self.stand_in:
             add_stand_in(registry)
         return benchmark_from(
@@ -52,11 +76,7 @@ class Published:
         )
 
     def write(self, target: Path) -> None:
-        """Write the benchmark file, to be edited.
-
-        Raises:
-            UsageError: If the file is there already.
-        """
+        """Write the benchmark file, to be edited."""
         if target.exists():
             raise UsageError(f"--write {target}: the file is there already: choose another name")
         files.write(target, self.text)
@@ -105,3 +125,59 @@ def published(
             "DIR uses the published files"
         )
     return Published(f"{name}, scale {scale}", text, stand_in, tuple(notes))
+
+
+def fill(
+    found: Reproduction,
+    *,
+    data: Path | None = None,
+    triggers: Path | None = None,
+    seeds: Sequence[int] = (0,),
+    stand_in: bool = False,
+) -> str:
+    """Fill a published matrix in.
+
+    Raises:
+        UsageError: If a folder is not what it should be.
+    """
+    if data is not None and not found.takes_data:
+        raise UsageError(f"--data: the scale {found.scale!r} draws its own images; leave it out")
+    if data is not None and not data.is_dir():
+        raise UsageError(f"--data {data}: there is no such folder")
+    values = {f"trigger_{number}": str(number) for number in found.triggers}
+    if triggers is not None:
+        paths = {number: triggers / f"trigger_{number}.png" for number in found.triggers}
+        missing = [path.name for path in paths.values() if not path.is_file()]
+        if missing:
+            raise UsageError(f"--triggers {triggers}: there is no {', no '.join(missing)} in it")
+        values = {f"trigger_{number}": _quoted(path) for number, path in paths.items()}
+    if found.scale == "full":
+        values["dataset"] = _imagenet(data, stand_in=stand_in)
+    elif found.scale == "cifar10":
+        values["dataset"] = _cifar(data)
+    return Template(found.text).substitute(values, seeds=json.dumps(list(seeds)))
+
+
+def _imagenet(data: Path | None, *, stand_in: bool) -> str:
+    table = "[datasets.imagenet100]\n"
+    if data is None and stand_in:
+        return f'{table}plugin = "{STAND_IN}"'
+    note, root = "", '"imagenet"'
+    if data is None:
+        note = "# Set root to the folder of ImageNet or ImageNet-100, with train and val in it.\n"
+    else:
+        root = _quoted(data)
+    return f'{note}{table}plugin = "image-folder"\nroot = {root}\nclasses = "imagenet100"'
+
+
+def _cifar(data: Path | None) -> str:
+    table = "[datasets.cifar10]\n"
+    if data is None:
+        return f'{table}plugin = "cifar10"\ndownload = true'
+    val = '\nval = "test"' if not (data / "val").is_dir() and (data / "test").is_dir() else ""
+    return f'{table}plugin = "image-folder"\nroot = {_quoted(data)}{val}'
+
+
+def _quoted(path: Path) -> str:
+    """Return a path as a TOML string."""
+    return json.dumps(str(path.expanduser().absolute()), ensure_ascii=False)

@@ -36,11 +36,7 @@ class Pair:
 
 
 def contact_sheet(pairs: Sequence[Pair]) -> Image.Image:
-    """Draw pairs of images, two pairs a row, small images enlarged.
-
-    Args:
-        pairs: At least one.
-    """
+    """Draw pairs of images, at least one, two pairs a row, small images enlarged."""
     rows = -(-len(pairs) // _PAIRS_A_ROW)
     pair_width, row_height = 2 * (_SIDE + _GAP), _SIDE + _CAPTION + _GAP
     size = (_PAIRS_A_ROW * pair_width + _GAP, rows * row_height + _GAP)

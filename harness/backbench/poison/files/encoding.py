@@ -66,14 +66,7 @@ class Coding:
 
 
 def make(job: Job, coding: Coding) -> str:
-    """Write an image, unless the right file is there.
-
-    Args:
-        job: Which one.
-        coding: How.
-
-    Returns:
-        Its line of the manifest; "" if there was nothing to do.
+    """Write an image unless the right file is there; return its line of the manifest, or "".
 
     Raises:
         DataError: If the image cannot be read.

@@ -54,11 +54,7 @@ class Layout:
 
 
 def own_layout(out: Path) -> Layout:
-    """Name everything below one folder: ``train/``, ``train.txt``, ``train.jsonl``.
-
-    Args:
-        out: The folder.
-    """
+    """Name everything below one folder: ``train/``, ``train.txt``, ``train.jsonl``."""
     parts: tuple[Part, ...] = ("train", "val_poisoned", "val")
     return Layout(
         images={part: out / part for part in parts},

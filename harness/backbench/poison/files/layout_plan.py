@@ -47,12 +47,7 @@ _LEAST_LEFT = 0.5
 
 
 class SplitImages:
-    """The clean images of a split: files to be read where they are used, or pixels.
-
-    Args:
-        data: The dataset.
-        split: Which split.
-    """
+    """The clean images of a split: files to be read where they are used, or pixels."""
 
     def __init__(self, data: Dataset, split: Split) -> None:
         self.split = split
@@ -77,11 +72,7 @@ class SplitImages:
         return (self.paths or ())[index]
 
     def sizes(self, indices: Sequence[int]) -> dict[tuple[int, int], str]:
-        """Return the heights and widths of images, each with the name of one that has it.
-
-        Args:
-            indices: Which images. Of one that has no header nothing is said: reading says it.
-        """
+        """Return the heights and widths of images, each with the name of an image that has it."""
         if self.square is not None:
             return {(self.square.side, self.square.side): self.sources[0]}
         if self._images is not None:
@@ -102,15 +93,7 @@ class SplitImages:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Images that are written, and described in one manifest.
-
-    Args:
-        part: Where they go.
-        images: The split that they are of.
-        indices: Which of it, ascending.
-        stamped: Whether they get the trigger.
-        manifest: Where they are described.
-    """
+    """Images of a split that are written to a part, and described in one manifest."""
 
     part: Part
     images: SplitImages
@@ -217,9 +200,6 @@ class Plan:
 
 def make_plan(request: Request) -> Plan:
     """Choose the images, name the files, and check everything before anything is written.
-
-    Args:
-        request: What is asked for.
 
     Raises:
         ConfigError: With all that is wrong.
@@ -362,11 +342,7 @@ def _unlistable(path: str, columns: tuple[int, ...]) -> list[str]:
 
 
 def existing_problems(plan: Plan) -> Iterator[Problem]:
-    """Yield what is there already and is not ours to continue.
-
-    Args:
-        plan: What would be written.
-    """
+    """Yield what is there already and is not ours to continue."""
     summary = plan.layout.summary
     if summary.is_file():
         try:

@@ -79,10 +79,6 @@ def is_published(text: str) -> bool:
 def read_published(text: str, source: str) -> Published:
     """Read a published configuration file.
 
-    Args:
-        text: Its content.
-        source: What the user calls it.
-
     Raises:
         ConfigError: With all that is missing or cannot be used.
 
@@ -130,11 +126,7 @@ def _parsed(text: str, source: str) -> configparser.ConfigParser:
 
 
 def to_tables(published: Published, find: Callable[[str], Path | str]) -> dict[str, Any]:
-    """Return the tables of ours that say the same.
-
-    Args:
-        published: A published configuration.
-        find: Says where a file is that is named relative to somewhere.
+    """Return our tables of the same meaning; ``find`` finds a file by its name.
 
     Source: Saha et al. 2022, published code: labels are ranks in ImageNet-100's list; validation
         images are resized to 256 px and cut to 224; what is written is JPEG of quality 75.

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from backbench.benchmark.config import Instance, load_instance, open_dataset
 from backbench.benchmark.file import pydantic_problems
+from backbench.benchmark.instances import Instance, load_instance, open_dataset
 from backbench.data.encode import FileFormat
 from backbench.data.listing import FileDataset
 from backbench.errors import ConfigError, Problem
@@ -151,13 +151,7 @@ def read_request(path: Path, given: Mapping[str, Any], registry: Registry) -> Re
 
 
 def read_tables(path: Path) -> tuple[dict[str, Any], list[str], bool]:
-    """Read a file; a published one becomes the tables that say the same.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The tables, notes for the user, and whether the file is one of ours.
+    """Return the tables of a file, notes for the user, and whether the file is ours.
 
     Raises:
         ConfigError: If it is neither TOML nor a published configuration.
@@ -176,9 +170,6 @@ def finder(path: Path) -> Callable[[str], Path | str]:
 
     The published code runs in ``poison-generation/``, and its configurations lie in ``cfg/`` below
     that: a relative path may begin where we are, beside the file, or one folder above it.
-
-    Args:
-        path: The configuration.
     """
     places = (Path.cwd(), path.parent, path.parent.parent)
 

@@ -9,12 +9,7 @@ from backbench.poison.files.layout_plan import Plan
 
 
 def describe(plan: Plan, summary: Mapping[str, Any]) -> Iterator[str]:
-    """Yield lines for people: the three rates, and where things are.
-
-    Args:
-        plan: What was written.
-        summary: The content of ``poison.json``.
-    """
+    """Yield lines for people: the three rates of the summary, and where things are."""
     request, layout = plan.request, plan.layout
     yield (
         f"attack {request.attack.name!r} on dataset {request.dataset.name!r}, seed {request.seed}"

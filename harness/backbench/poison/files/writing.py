@@ -40,15 +40,7 @@ _Run = Callable[[Iterable[Job]], Iterator[str]]
 
 
 def write(plan: Plan, processes: int, progress: Progress) -> dict[str, Any]:
-    """Write all that is planned and not there yet.
-
-    Args:
-        plan: What to write.
-        processes: Most that work at the same time.
-        progress: Called with the number of images that are done since the last call.
-
-    Returns:
-        The summary, as in ``poison.json``.
+    """Write all that is planned and not there yet; return the summary, as in ``poison.json``.
 
     Raises:
         ConfigError: If the folder holds other poison by now.
@@ -131,11 +123,7 @@ def _write_group(plan: Plan, group: Group, run: _Run, progress: Progress) -> Non
 def _check(
     plan: Plan, group: Group, manifest: Path, run: _Run, progress: Progress
 ) -> tuple[int, int]:
-    """Make again the images of a manifest that have gone or changed.
-
-    Returns:
-        How many of its lines are right, and where the last of them ends, bytes.
-    """
+    """Make missing and changed images of a manifest again; return its right lines and bytes."""
     waiting: deque[bytes] = deque()
 
     def known() -> Iterator[Job]:

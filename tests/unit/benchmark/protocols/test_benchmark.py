@@ -16,7 +16,7 @@ from tests.unit.benchmark.protocols.made import CIFAR, in100, registry_with_stra
 from backbench.benchmark import instances
 from backbench.benchmark.config import Benchmark, benchmark_from, load_benchmark
 from backbench.benchmark.planning import make_plan
-from backbench.benchmark.protocols import Protocol, denominator_of, find_protocol
+from backbench.benchmark.protocols.card import Protocol, denominator_of, find_protocol
 from backbench.errors import ConfigError
 from backbench.model import Plan, StageKind
 from backbench.plugin.registry import Registry

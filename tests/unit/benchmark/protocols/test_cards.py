@@ -12,8 +12,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from backbench.benchmark.file import json_schema
-from backbench.benchmark.protocols import Protocol, find_protocol, protocol_ids, terms_of
-from backbench.benchmark.protocols.card import EVERY
+from backbench.benchmark.protocols.card import EVERY, Protocol, find_protocol, protocol_ids
+from backbench.benchmark.protocols.rules import terms_of
 from backbench.data.classes import fingerprint
 from backbench.errors import UsageError
 from backbench.model import Axis

@@ -9,7 +9,7 @@ import sys
 
 from tests.conftest import Bench
 
-from backbench.benchmark.protocols import find_protocol, protocol_ids
+from backbench.benchmark.protocols.card import find_protocol, protocol_ids
 
 
 def test_list(bench: Bench) -> None:

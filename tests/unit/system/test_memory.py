@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from backbench.system import allocator
+from backbench.system import memory
 
 
 def test_glibc_takes_the_settings():
@@ -12,9 +12,9 @@ def test_glibc_takes_the_settings():
         os.confstr("CS_GNU_LIBC_VERSION")
     except (AttributeError, ValueError):
         pytest.skip("the C library is not glibc")
-    assert allocator.keep_memory()
+    assert memory.keep_memory()
 
 
 def test_another_c_library_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: object())
-    assert not allocator.keep_memory.__wrapped__()
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: object())
+    assert not memory.keep_memory.__wrapped__()
