@@ -13,14 +13,16 @@ def admit_devices(stages: Iterable[Stage], gpus: int) -> None:
     """Refuse stages that ask for more GPUs than there are, or for fp16 without one.
 
     Args:
-        stages: What is to run.
-        gpus: How many there are; 0: they run on processors, which can be shared.
+        stages: The stages to run.
+        gpus: Number of GPUs; 0: stages run on processors, which can be shared.
 
     Raises:
         UsageError: Naming the first such stage.
     """
     for stage in stages:
-        if not gpus and _trains_in_fp16(stage):
+        trains = stage.kind in {StageKind.PRETRAIN, StageKind.REPAIR}
+        options = stage.plugin.options if stage.plugin else {}
+        if not gpus and trains and options.get("precision") == "fp16":
             raise UsageError(
                 f"{stage.label}: precision = 'fp16' needs a GPU: say 'auto', 'bf16' or 'fp32'"
             )
@@ -29,9 +31,3 @@ def admit_devices(stages: Iterable[Stage], gpus: int) -> None:
                 f"{stage.label}: devices = {wanted}, and there are {gpus} GPUs to run on: "
                 "ask for fewer, or add --device cpu"
             )
-
-
-def _trains_in_fp16(stage: Stage) -> bool:
-    if stage.kind not in {StageKind.PRETRAIN, StageKind.REPAIR} or stage.plugin is None:
-        return False
-    return bool(stage.plugin.options.get("precision") == "fp16")

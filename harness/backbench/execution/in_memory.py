@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from backbench.execution.scheduler import Result
@@ -36,16 +37,19 @@ def run_with_encoders(
     Returns:
         The plan, and what was done of it.
     """
-    above = {
+    before = {
         key: stage
         for key, stage in plan.stages.items()
         if not encoders.keys() & set(plan.ancestors(key))
     }
-    _, first = session.run(lambda _: replace(plan, stages=above, cells=()))
+    _, first = session.run(lambda _: replace(plan, stages=before, cells=()))
     if first.failed or first.interrupted:
         return plan, first
-    homes = {key: next(encoder.parameters(), None) for key, encoder in encoders.items()}
-    devices = {key: tensor.device for key, tensor in homes.items() if tensor is not None}
+    devices = {
+        key: parameter.device
+        for key, encoder in encoders.items()
+        for parameter in islice(encoder.parameters(), 1)
+    }
     try:
         with session.store.running():
             here = _run_here(session, plan, encoders)
@@ -80,17 +84,13 @@ def _run_here(session: Session, plan: Plan, encoders: Mapping[str, Encoder]) -> 
             run = partial(features.write, encoder=seen[stage.inputs["encoder"]])
         else:
             continue
-        run_stage(stage, session.store, session.registry, device, _silent, run=run)
+        run_stage(stage, session.store, session.registry, device, lambda *_: None, run=run)
         ran.append(key)
     return ran
 
 
 def _import(task: Task, encoder: Encoder) -> Outcome:
-    """Say what the encoder is; its weights stay with their owner."""
+    """Describe the encoder; its weights stay with their owner."""
     stage = task.stage
     name = str(stage.plugin.options["name"]) if stage.plugin else ""
     return Outcome(ImportRecord(name, stage.content, MODULE, len(encoder.state_dict())))
-
-
-def _silent(_done: int, _total: int, _values: Mapping[str, float]) -> None:
-    """Show no progress."""

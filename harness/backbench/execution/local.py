@@ -35,6 +35,7 @@ _GRACE_S = 2.0
 @dataclass(slots=True)
 class _Worker:
     slot: int
+    log: Path
     process: subprocess.Popen[bytes]
     to_worker: int
     from_worker: int
@@ -43,52 +44,56 @@ class _Worker:
     lent: list[int] = field(default_factory=list)
     signals: list[Signal] = field(default_factory=list)
 
-    @property
-    def name(self) -> str:
-        """How its log is called."""
-        return f"worker-{self.slot}"
-
 
 class LocalExecutor(Executor):
     """Runs stages in worker processes that live as long as the run.
 
-    Args:
-        options: None are needed.
-        setup: See :class:`~backbench.plugin.Setup`.
+    Attributes:
+        workers: The device of each worker, and its cores.
     """
 
     def __init__(self, options: Any, setup: Setup) -> None:
         super().__init__(options, setup)
-        self._devices = _device_names(setup.device)
-        self._cores = cores.usable_cores()
-        self._count = cores.core_count()
-        self._gpus = [device for device in self._devices if device != "cpu"]
-        fitting = len(self._gpus) or self._count
-        self._slots = fitting if setup.jobs is None else setup.jobs
-        if self._slots < 1:
-            raise UsageError(f"--jobs {self._slots}: at least one stage must run at a time")
+        names = _device_names(setup.device)
+        self._gpus = [name for name in names if name != "cpu"]
+        usable, count = cores.usable_cores(), cores.core_count()
+        slots = (len(self._gpus) or count) if setup.jobs is None else setup.jobs
+        if slots < 1:
+            raise UsageError(f"--jobs {slots}: at least one stage must run at a time")
+        self._threads = max(1, count // slots)
+        # No worker has cores of its own if there are more workers than cores, or if a quota holds:
+        # then other containers share the cores, and the first cores are no better than the others.
+        if slots > len(usable) or count < len(usable):
+            usable = []
+        self.workers = [
+            Device(
+                names[slot % len(names)],
+                tuple(usable[slot * self._threads : (slot + 1) * self._threads]),
+            )
+            for slot in range(slots)
+        ]
         self._idle: list[_Worker] = []
         self._busy: list[_Worker] = []
 
     @property
     def slots(self) -> int:
         """Number of workers."""
-        return self._slots
+        return len(self.workers)
 
     def admit(self, stages: Iterable[Stage]) -> None:
-        """Refuse stages that can never run on the devices that there are."""
+        """Refuse stages that can never run on the devices of this machine."""
         admit_devices(stages, len(self._gpus))
 
     def submit(self, stage: Stage) -> None:
         """Give the stage to an idle worker, or to a new one.
 
-        A stage that asks for several devices takes as many slots, as far as there are; workers
-        that are idle in them stay so.
+        A stage that asks for several devices takes as many slots, if there are so many; workers
+        that are idle in them stay idle.
         """
         taken = {slot for worker in self._busy for slot in (worker.slot, *worker.lent)}
         idle = {worker.slot: worker for worker in reversed(self._idle)}
-        free = [slot for slot in range(self._slots) if slot not in taken]
-        free.sort(key=lambda slot: slot not in idle)  # workers that are there come first
+        free = [slot for slot in range(self.slots) if slot not in taken]
+        free.sort(key=lambda slot: slot not in idle)  # running workers come first
         slot, *lent = free[: self.width(stage)]
         worker = idle.get(slot) or self._start(slot)
         if slot in idle:
@@ -100,46 +105,23 @@ class LocalExecutor(Executor):
             os.write(worker.to_worker, line.encode())
 
     def _others(self, stage: Stage, slots: list[int]) -> list[Device]:
-        """Return where a stage's further processes run: those that decode, on all cores.
-
-        They give way to whatever else runs there.
-        """
+        """Return where a stage's further processes run; those that decode run on all cores."""
         count = devices_of(stage)
         if stage.kind == StageKind.DATASET:
-            slots = [*slots, *(one for one in range(self._slots) if one not in slots)]
+            slots = [*slots, *(one for one in range(self.slots) if one not in slots)]
             count = len(slots)
         return self.rank_devices(slots, count)[1:]
 
     def rank_devices(self, slots: list[int], count: int) -> list[Device]:
         """Return where the processes of one stage run: in its slots, each on a GPU of its own."""
-        names = [self._device(slot) for slot in slots]
+        workers = [self.workers[slot] for slot in slots]
+        names = [worker.device for worker in workers]
         if self._gpus:
             names = list(dict.fromkeys([*names, *self._gpus]))
         return [
-            Device(names[rank % len(names)], tuple(self._cores_of(slots[rank % len(slots)])))
+            Device(names[rank % len(names)], workers[rank % len(workers)].cores)
             for rank in range(count)
         ]
-
-    def worker_devices(self) -> list[Device]:
-        """Return the device of each worker, and its cores."""
-        return [Device(self._device(one), tuple(self._cores_of(one))) for one in range(self._slots)]
-
-    def _device(self, slot: int) -> str:
-        return self._devices[slot % len(self._devices)]
-
-    def _threads(self) -> int:
-        return max(1, self._count // self._slots)
-
-    def _cores_of(self, slot: int) -> list[int]:
-        """Return the cores of a slot.
-
-        None are its own if there are more slots than cores, or if a quota holds: then other
-        containers share the cores, and the first cores are no better than the others.
-        """
-        if self._slots > len(self._cores) or self._count < len(self._cores):
-            return []
-        first = slot * self._threads()
-        return self._cores[first : first + self._threads()]
 
     def wait(self) -> Signal:
         """Give the next signal of any worker."""
@@ -177,10 +159,8 @@ class LocalExecutor(Executor):
         chunk = os.read(worker.from_worker, 1 << 16)
         if not chunk:
             assert worker.stage is not None  # noqa: S101 - a busy worker has a stage
-            log = Store(self.setup.store).log(worker.name)
-            worker.signals.append(
-                Finished(worker.stage.key, f"{_death(worker.process.wait())}; see {log}")
-            )
+            reason = f"{_death(worker.process.wait())}; see {worker.log}"
+            worker.signals.append(Finished(worker.stage.key, reason))
             return
         *lines, worker.buffer = (worker.buffer + chunk).split(b"\n")
         worker.signals += [decode_signal(line.decode()) for line in lines]
@@ -188,6 +168,7 @@ class LocalExecutor(Executor):
     def _start(self, slot: int) -> _Worker:
         child_in, to_worker = os.pipe()
         from_worker, child_out = os.pipe()
+        device = self.workers[slot]
         log = Store(self.setup.store).log(f"worker-{slot}")
         with log.open("ab") as output:
             process = start_module(
@@ -195,9 +176,9 @@ class LocalExecutor(Executor):
                 str(child_in),
                 str(child_out),
                 str(self.setup.store),
-                self._device(slot),
-                ",".join(str(core) for core in self._cores_of(slot)),
-                threads=self._threads(),
+                device.device,
+                ",".join(map(str, device.cores)),
+                threads=self._threads,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -205,11 +186,11 @@ class LocalExecutor(Executor):
             )
         os.close(child_in)
         os.close(child_out)
-        return _Worker(slot, process, to_worker, from_worker)
+        return _Worker(slot, log, process, to_worker, from_worker)
 
 
 def _device_names(name: str) -> list[str]:
-    """Return the torch devices to use; torch is imported only where there may be a GPU."""
+    """Return the torch devices to use; import torch only if there may be a GPU."""
     if name == "cpu" or (name == "auto" and not may_have_gpu()):
         return ["cpu"]
     from backbench.training.device import resolve_device

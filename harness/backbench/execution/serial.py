@@ -42,7 +42,7 @@ class SerialExecutor(Executor):
         return 1
 
     def admit(self, stages: Iterable[Stage]) -> None:
-        """Refuse stages that can never run on the devices that there are."""
+        """Refuse stages that can never run on the devices of this machine."""
         gpus = 0
         if self._device != "cpu":
             import torch
@@ -57,18 +57,14 @@ class SerialExecutor(Executor):
     def wait(self) -> Signal:
         """Run the stage, then give its signals one by one."""
         if not self._signals:
-            self._run(self._waiting.popleft())
+            stage = self._waiting.popleft()
+
+            def progress(done: int, total: int, values: Mapping[str, float]) -> None:
+                self._signals.append(Progressed(stage.key, done, total, dict(values)))
+
+            ended = run_guarded(stage, self._store, self._registry, self._device, progress)
+            self._signals.append(ended)
         return self._signals.popleft()
-
-    def _run(self, stage: Stage) -> None:
-        key = stage.key
-
-        def progress(done: int, total: int, values: Mapping[str, float]) -> None:
-            self._signals.append(Progressed(key, done, total, dict(values)))
-
-        self._signals.append(
-            run_guarded(stage, self._store, self._registry, self._device, progress)
-        )
 
 
 def run_guarded(

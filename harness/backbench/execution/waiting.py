@@ -48,7 +48,7 @@ class Queue:
         del self._missing[heappop(self._ready)]
 
     def done(self, key: str) -> None:
-        """Let those that read a stage know that it is there."""
+        """Count a stage as done for the stages that read it."""
         for at in self._readers.pop(key, ()):
             if at in self._missing:
                 self._missing[at] -= 1

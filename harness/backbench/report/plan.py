@@ -64,7 +64,7 @@ class PlanReport:
             print(line, file=sys.stderr)  # noqa: T201 - it takes a while
 
         setup = Setup(store=self._store.root, device=device, jobs=jobs)
-        workers = LocalExecutor(None, setup).worker_devices()
+        workers = LocalExecutor(None, setup).workers
         self._hours = hours_of(self._costs, workers, tell=tell)
 
     def json(self) -> str:

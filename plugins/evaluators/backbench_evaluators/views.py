@@ -159,7 +159,7 @@ def train(
         context: Seed, device, progress.
     """
     where = torch.device(context.device)
-    labels = torch.from_numpy(np.asarray(images.labels)).to(where)
+    labels = torch.tensor(images.labels, device=where)
     optimizer = torch.optim.SGD(
         [part for layer in layers for part in (layer.weight, layer.bias)],
         lr=options.lr,
