@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from backbench.nn.batch import Batch
 from backbench.nn.ranks import ALONE, Ranks
 from backbench.nn.transfer import send
 from backbench.views import sparse as taps
-from backbench.views.resample import Interpolation, filter_matrices, resample
+from backbench.views.resample import Axis, Interpolation, filter_matrices, resample
 
 _PIL_FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -32,9 +31,6 @@ class UniformBatch(Batch):
 
     Args:
         pixels: (B, H, W, 3), uint8, on the device.
-        indices: See :class:`~backbench.nn.batch.Batch`.
-        epoch: Number of the epoch, from 0.
-        seed: Seed of the training's views.
     """
 
     def __init__(
@@ -63,22 +59,17 @@ class UniformBatch(Batch):
     ) -> Tensor:
         """Cut a box out of each image and resize it; see :meth:`Batch.crop`."""
         top, left, height, width = send(boxes, self.device).unbind(1)
-        rows_in, columns_in = self._size
+        down = Axis(top, height, self._size[0], size, interpolation, isolated)
+        across = Axis(left, width, self._size[1], size, interpolation, isolated)
         limit = 1.0 if interpolation == "bicubic" else None
         mirrored = torch.zeros(len(self), dtype=torch.bool, device=self.device)
         if flip is not None:
             mirrored = send(flip, self.device)
         if self._by_taps:
-            down = taps.filter_taps(top, height, rows_in, size, interpolation, isolated=isolated)
-            across = taps.filter_taps(
-                left, width, columns_in, size, interpolation, isolated=isolated
-            )
-            across = across.flipped(mirrored)
-            across.weights.div_(255)
-            return taps.crop_by_taps(self._values, down, across, limit=limit)
-        rows = filter_matrices(top, height, rows_in, size, interpolation, isolated=isolated)
-        columns = filter_matrices(left, width, columns_in, size, interpolation, isolated=isolated)
-        columns = columns.div_(255)
+            sparse = taps.filter_taps(across).flipped(mirrored)
+            sparse.weights.div_(255)
+            return taps.crop_by_taps(self._values, taps.filter_taps(down), sparse, limit=limit)
+        rows, columns = filter_matrices(down), filter_matrices(across).div_(255)
         columns = torch.where(mirrored[:, None, None], columns.flip(1), columns)
         return resample(self._values.transpose(1, 2), rows, columns, limit=limit)
 
@@ -88,10 +79,6 @@ class RaggedBatch(Batch):
 
     Args:
         pixels: B images, each (H, W, 3), uint8.
-        indices: See :class:`~backbench.nn.batch.Batch`.
-        epoch: Number of the epoch, from 0.
-        seed: Seed of the training's views.
-        device: Device of the views.
         pool: Threads that resize.
     """
 
@@ -143,10 +130,12 @@ class RaggedBatch(Batch):
         return images.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
-class ImageSource(ABC):
-    """Hands out batches of one image set."""
+class UniformSource:
+    """A uniform image set, resident on the device."""
 
-    @abstractmethod
+    def __init__(self, pixels: Pixels, device: torch.device) -> None:
+        self._pixels = as_tensor(pixels).to(device)
+
     def batches(
         self, order: NDArray[np.int64], size: int, *, epoch: int, seed: int, ranks: Ranks = ALONE
     ) -> Iterator[Batch]:
@@ -157,26 +146,14 @@ class ImageSource(ABC):
             size: Images in a batch, of all ranks together.
             epoch: Number of the epoch.
             seed: Seed of the random views.
-            ranks: Who shares the batches.
+            ranks: The processes that share the batches.
         """
-
-
-class UniformSource(ImageSource):
-    """A uniform image set, resident on the device."""
-
-    def __init__(self, pixels: Pixels, device: torch.device) -> None:
-        self._pixels = as_tensor(pixels).to(device)
-
-    def batches(
-        self, order: NDArray[np.int64], size: int, *, epoch: int, seed: int, ranks: Ranks = ALONE
-    ) -> Iterator[Batch]:
-        """Yield batches; see :meth:`ImageSource.batches`."""
         for chosen in _chunks(order, size, ranks):
             rows = send(chosen, self._pixels.device)
             yield UniformBatch(self._pixels[rows], chosen, epoch=epoch, seed=seed)
 
 
-class RaggedSource(ImageSource):
+class RaggedSource:
     """A ragged image set: one batch is in memory, and the next is being read."""
 
     def __init__(self, images: ImageSet, device: torch.device, pool: ThreadPoolExecutor) -> None:
@@ -187,7 +164,7 @@ class RaggedSource(ImageSource):
     def batches(
         self, order: NDArray[np.int64], size: int, *, epoch: int, seed: int, ranks: Ranks = ALONE
     ) -> Iterator[Batch]:
-        """Yield batches; see :meth:`ImageSource.batches`."""
+        """Yield batches; see :meth:`UniformSource.batches`."""
         chunks = list(_chunks(order, size, ranks))
         ahead = self._read(chunks[0]) if chunks else []
         for number, chosen in enumerate(chunks):
@@ -203,7 +180,7 @@ class RaggedSource(ImageSource):
 
 
 @contextmanager
-def open_source(images: ImageSet, device: torch.device) -> Iterator[ImageSource]:
+def open_source(images: ImageSet, device: torch.device) -> Iterator[UniformSource | RaggedSource]:
     """Open an image set for training; its threads end with the context."""
     if images.pixels is not None:
         yield UniformSource(images.pixels, device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,25 +33,29 @@ _KERNELS: dict[Interpolation, Callable[[Tensor], Tensor]] = {
 }
 
 
-def filter_matrices(
-    start: Tensor,
-    length: Tensor,
-    size_in: int,
-    size_out: int,
-    interpolation: Interpolation = "bilinear",
-    *,
-    isolated: bool = True,
-) -> Tensor:
-    """Return the matrices that resize one axis of a crop.
+class Axis(NamedTuple):
+    """One axis of a crop of each of B images, and how it is resized.
 
     Args:
         start: First pixel of each crop, (B,), float32; need not be whole.
         length: Length of each crop in pixels, (B,), float32.
-        size_in: Length of the axis before.
-        size_out: Length of the axis after.
+        size_in: Length of the image's axis.
+        size_out: Length of the result's axis.
         interpolation: Kernel; it is widened where the image shrinks (antialiasing).
-        isolated: The kernel sees the crop only (crop, then resize); otherwise also what lies
-            around it (resize, then crop).
+        isolated: Whether the kernel sees the crop only (crop, then resize); otherwise also what
+            lies around it (resize, then crop).
+    """
+
+    start: Tensor
+    length: Tensor
+    size_in: int
+    size_out: int
+    interpolation: Interpolation = "bilinear"
+    isolated: bool = True
+
+
+def filter_matrices(axis: Axis) -> Tensor:
+    """Return the matrices that resize one axis of a crop.
 
     Returns:
         (B, size_out, size_in), float32; rows sum to 1.
@@ -60,51 +64,30 @@ def filter_matrices(
         support is scaled by the reduction.
     Differs: weights are not rounded to fixed point; at most 1/255 in a pixel.
     """
-    positions = torch.arange(size_in, dtype=torch.float32, device=start.device) + 0.5
-    return filter_weights(
-        positions,
-        start,
-        length,
-        size_in,
-        size_out,
-        interpolation=interpolation,
-        isolated=isolated,
-    )
+    pixels = torch.arange(axis.size_in, dtype=torch.float32, device=axis.start.device)
+    return filter_weights(axis, pixels + 0.5)
 
 
-def filter_weights(
-    positions: Tensor,
-    start: Tensor,
-    length: Tensor,
-    size_in: int,
-    size_out: int,
-    *,
-    interpolation: Interpolation,
-    isolated: bool,
-) -> Tensor:
+def filter_weights(axis: Axis, positions: Tensor) -> Tensor:
     """Return what pixels weigh in each pixel of a resized crop.
 
     Args:
+        axis: The crops.
         positions: Middles of the pixels, (B, size_out, K) or what broadcasts to it.
-        start: See :func:`filter_matrices`.
-        length: Length of each crop in pixels, (B,), float32.
-        size_in: Length of the axis before.
-        size_out: Length of the axis after.
-        interpolation: Kernel; it is widened where the image shrinks (antialiasing).
-        isolated: Whether the kernel sees only the crop.
 
     Returns:
         (B, size_out, K), float32; each K sum to 1, and a position outside weighs nothing.
     """
-    scale = (length / size_out)[:, None, None]
-    centers = torch.arange(size_out, dtype=torch.float32, device=start.device) + 0.5
-    offsets = positions - torch.addcmul(start[:, None, None], centers[:, None], scale)
-    weights = _KERNELS[interpolation](offsets.div_(scale.clamp(min=1)))
-    if isolated:
-        low, high = start[:, None, None], (start + length)[:, None, None]
-        weights = weights.mul_((positions > low) & (positions < high))
+    start = axis.start[:, None, None]
+    scale = (axis.length / axis.size_out)[:, None, None]
+    centers = torch.arange(axis.size_out, dtype=torch.float32, device=start.device) + 0.5
+    offsets = positions - torch.addcmul(start, centers[:, None], scale)
+    weights = _KERNELS[axis.interpolation](offsets.div_(scale.clamp(min=1)))
+    if axis.isolated:
+        high = (axis.start + axis.length)[:, None, None]
+        weights = weights.mul_((positions > start) & (positions < high))
     else:
-        weights = weights.mul_((positions > 0) & (positions < size_in))
+        weights = weights.mul_((positions > 0) & (positions < axis.size_in))
     return weights.div_(weights.sum(-1, keepdim=True))
 
 
@@ -154,29 +137,21 @@ def blur_matrices(sigma: Tensor, size: int, reach: int | None = None) -> Tensor:
     Differs: the Gaussian itself, where Pillow passes three boxes; on a noisy image 0.6/255
         in the mean for deviations of 0.5 to 2 pixels, and 4/255 near 0.3, where boxes are coarse.
     """
-    columns, weights = blur_taps(sigma, size, reach)
     matrices = torch.zeros(len(sigma), size, size, device=sigma.device)
-    return matrices.scatter_add_(
-        2, columns.expand(len(sigma), -1, -1), weights.expand(-1, size, -1)
-    )
+    return matrices.scatter_add_(2, *blur_taps(sigma, size, reach))
 
 
 def blur_reach(sigma: float) -> int:
-    """Return to how many pixels a blur reaches: three deviations."""
+    """Return how many pixels a blur reaches: three deviations."""
     return math.ceil(3 * sigma)
 
 
 def blur_taps(sigma: Tensor, size: int, reach: int | None = None) -> tuple[Tensor, Tensor]:
-    """Return the same as positions and their weights.
-
-    Args:
-        sigma: See :func:`blur_matrices`.
-        size: Length of the axis.
-        reach: Pixels to which the widest blur reaches; ``None``: look it up, for which the host
-            would wait for a GPU.
+    """Return :func:`blur_matrices` as positions and their weights.
 
     Returns:
-        Positions (size, K), int64, and weights (B, 1, K), float32; a position can occur twice.
+        Positions, (B, size, K), int64, and weights, (B, size, K), float32; a position can occur
+        twice.
     """
     if reach is None:
         reach = blur_reach(float(sigma.max())) if len(sigma) else 0
@@ -188,4 +163,4 @@ def blur_taps(sigma: Tensor, size: int, reach: int | None = None) -> tuple[Tenso
     weights = weights / weights.sum(1, keepdim=True)
     centers = torch.arange(size, device=sigma.device)
     columns = (centers[:, None] + taps.long()).clamp_(0, size - 1)
-    return columns, weights[:, None, :]
+    return columns.expand(len(sigma), -1, -1), weights[:, None].expand(-1, size, -1)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from backbench.views.resample import SUPPORT, Interpolation, blur_taps, filter_weights
+from backbench.views.resample import SUPPORT, Axis, blur_taps, filter_weights
 
 #: Bytes of images that are worked on at once, so that temporaries stay in a core's cache.
 PIECE_BYTES = 1 << 20
@@ -46,58 +46,25 @@ class SparseFilter:
 
 
 def in_cache(device: torch.device) -> bool:
-    """Say whether a device computes best on few images at a time, and without zeros."""
+    """Return whether a device computes best on few images at a time, and without zeros."""
     return device.type == "cpu"
 
 
-def filter_taps(
-    start: Tensor,
-    length: Tensor,
-    size_in: int,
-    size_out: int,
-    interpolation: Interpolation = "bilinear",
-    *,
-    isolated: bool = True,
-) -> SparseFilter:
-    """Return the filters that resize one axis of a crop: the matrices without their zeros.
-
-    Args:
-        start: See :func:`backbench.views.resample.filter_matrices`.
-        length: Length of each crop in pixels, (B,), float32.
-        size_in: Length of the axis before.
-        size_out: Length of the axis after.
-        interpolation: Kernel; it is widened where the image shrinks (antialiasing).
-        isolated: Whether the kernel sees only the crop.
-    """
-    scale = length / size_out
-    reach = SUPPORT[interpolation] * scale.clamp(min=1)
-    centers = torch.arange(size_out, dtype=torch.float32) + 0.5
-    first = torch.addcmul(start[:, None], centers, scale[:, None])
+def filter_taps(axis: Axis) -> SparseFilter:
+    """Return the filters that resize one axis of a crop: the matrices without their zeros."""
+    scale = axis.length / axis.size_out
+    reach = SUPPORT[axis.interpolation] * scale.clamp(min=1)
+    centers = torch.arange(axis.size_out, dtype=torch.float32) + 0.5
+    first = torch.addcmul(axis.start[:, None], centers, scale[:, None])
     first = first.sub_(reach[:, None]).add_(0.5).floor_()
     count = math.ceil(2 * float(reach.max()))
     indices = first[:, :, None] + torch.arange(count, dtype=torch.float32)
-    weights = filter_weights(
-        indices + 0.5,
-        start,
-        length,
-        size_in,
-        size_out,
-        interpolation=interpolation,
-        isolated=isolated,
-    )
-    return SparseFilter(indices.clamp_(0, size_in - 1).long(), weights)
+    weights = filter_weights(axis, indices + 0.5)
+    return SparseFilter(indices.clamp_(0, axis.size_in - 1).long(), weights)
 
 
 def weighted_rows(rows: Tensor, taps: SparseFilter) -> Tensor:
-    """Make each row the weighted sum of some rows.
-
-    Args:
-        rows: (B, C, N, L), float32, contiguous.
-        taps: Of B images; the same for all their channels.
-
-    Returns:
-        (B, C, S, L), float32.
-    """
+    """Make each row of (B, C, N, L), contiguous, the weighted sum of some rows: (B, C, S, L)."""
     batch, channels, height, length = rows.shape
     first = torch.arange(0, batch * channels * height, height).view(batch, channels, 1, 1)
     indices = (taps.indices[:, None] + first).flatten(0, 2)
@@ -132,29 +99,17 @@ def crop_by_taps(
 
 
 def blur_by_taps(images: Tensor, sigma: Tensor) -> Tensor:
-    """Blur images; see :func:`backbench.views.resample.blur_matrices`.
-
-    Args:
-        images: (B, C, S, S), float32, contiguous.
-        sigma: Standard deviations in pixels, (B,), float32.
+    """Blur contiguous images; see :func:`backbench.views.resample.blur_matrices`.
 
     Returns:
         (B, C, S, S), float32, column after column in memory.
     """
-    size = images.shape[-1]
-    indices, weights = blur_taps(sigma, size)
-    taps = SparseFilter(indices.expand(len(sigma), -1, -1), weights.expand(-1, size, -1))
+    taps = SparseFilter(*blur_taps(sigma, images.shape[-1]))
     down = weighted_rows(images, taps)
     return weighted_rows(down.transpose(2, 3).contiguous(), taps).transpose(2, 3)
 
 
 def pieces(start: int, end: int, nbytes: int) -> list[slice]:
-    """Cut a batch into parts that a core's cache holds.
-
-    Args:
-        start: First image.
-        end: The one after the last.
-        nbytes: Bytes of one.
-    """
+    """Cut a batch into parts that a core's cache holds; an image has ``nbytes`` bytes."""
     size = max(1, PIECE_BYTES // nbytes)
     return [slice(first, min(first + size, end)) for first in range(start, end, size)]

@@ -70,12 +70,7 @@ def visibility(
 
 
 def covers_all(sizes: NDArray[np.int64], boxes: Sequence[Sequence[Box]]) -> bool:
-    """Say whether every trigger covers the whole of its image, so that no crop can lose it.
-
-    Args:
-        sizes: Height and width of each poison, (N, 2).
-        boxes: See :func:`visibility`.
-    """
+    """Return whether every trigger covers its whole image, so that no crop can lose it."""
     return all(
         (box.height, box.width) == (high, wide)
         for (high, wide), one in zip(sizes.tolist(), boxes, strict=True)
@@ -84,7 +79,7 @@ def covers_all(sizes: NDArray[np.int64], boxes: Sequence[Sequence[Box]]) -> bool
 
 
 def warning(shares: Visibility) -> str:
-    """Say that an attack by pairs of views cannot work; empty if it can."""
+    """Return a warning if an attack by pairs of views cannot work; empty if it can."""
     if shares.both >= LEAST_BOTH:
         return ""
     return (
@@ -94,7 +89,7 @@ def warning(shares: Visibility) -> str:
 
 
 def _inside(crops: NDArray[np.float32], boxes: Sequence[Sequence[Box]]) -> NDArray[np.bool_]:
-    """Say in which crops (N, 4) at least half of one of the boxes lies, (N,)."""
+    """Return in which crops (N, 4) at least half of one of the boxes lies, (N,)."""
     owner = np.repeat(np.arange(len(boxes)), [len(one) for one in boxes])
     left, top, wide, tall = np.asarray([box for one in boxes for box in one], dtype=np.float64).T
     upper, leftmost, height, width = crops[owner].astype(np.float64).T

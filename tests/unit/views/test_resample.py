@@ -9,7 +9,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter1d
 from torchvision.transforms.v2 import functional as V
 
-from backbench.views.resample import Interpolation, blur_matrices, filter_matrices, resample
+from backbench.views.resample import Axis, Interpolation, blur_matrices, filter_matrices, resample
 
 
 def original(seed: int, height: int, width: int) -> np.ndarray:
@@ -27,8 +27,8 @@ def cropped(
 ) -> np.ndarray:
     values = torch.from_numpy(image).permute(2, 0, 1)[None].float()
     top, left, height, width = (torch.tensor([float(x)]) for x in box)
-    rows = filter_matrices(top, height, image.shape[0], size, kind, isolated=isolated)
-    columns = filter_matrices(left, width, image.shape[1], size, kind, isolated=isolated)
+    rows = filter_matrices(Axis(top, height, image.shape[0], size, kind, isolated))
+    columns = filter_matrices(Axis(left, width, image.shape[1], size, kind, isolated))
     return resample(values, rows, columns, limit=255)[0].permute(1, 2, 0).numpy()
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from backbench.views.resample import (
+    Axis,
     Interpolation,
     blur_matrices,
     filter_matrices,
@@ -42,11 +43,11 @@ def test_a_crop_is_that_of_the_matrices(kind: Interpolation, size: int, *, isola
     top, left, tall, wide = boxes(whole=isolated).unbind(1)
     images = torch.rand(len(top), 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
     matrices = [
-        filter_matrices(*axis, size, kind, isolated=isolated)
+        filter_matrices(Axis(*axis, size, kind, isolated))
         for axis in ((top, tall, HEIGHT), (left, wide, WIDTH))
     ]
     rows, columns = [
-        filter_taps(*axis, size, kind, isolated=isolated)
+        filter_taps(Axis(*axis, size, kind, isolated))
         for axis in ((top, tall, HEIGHT), (left, wide, WIDTH))
     ]
     limit = 1.0 if kind == "bicubic" else None
@@ -58,13 +59,14 @@ def test_a_crop_is_that_of_the_matrices(kind: Interpolation, size: int, *, isola
 
 def test_an_enlarged_crop_has_two_taps():
     start, length = torch.tensor([3.0, 0.0]), torch.tensor([7.0, HEIGHT])
-    assert filter_taps(start, length, HEIGHT, HEIGHT).indices.shape == (2, HEIGHT, 2)
-    assert filter_taps(start, length, HEIGHT, HEIGHT, "bicubic").indices.shape == (2, HEIGHT, 4)
+    axis = Axis(start, length, HEIGHT, HEIGHT)
+    assert filter_taps(axis).indices.shape == (2, HEIGHT, 2)
+    assert filter_taps(axis._replace(interpolation="bicubic")).indices.shape == (2, HEIGHT, 4)
 
 
 def test_flipped_filters_mirror_the_result():
     start, length = torch.tensor([3.0, 0.0]), torch.tensor([7.0, HEIGHT])
-    taps = filter_taps(start, length, HEIGHT, 9)
+    taps = filter_taps(Axis(start, length, HEIGHT, 9))
     rows = torch.rand(2, 3, HEIGHT, 5)
     once, mirrored = weighted_rows(rows, taps), taps.flipped(torch.tensor([False, True]))
     found = weighted_rows(rows, mirrored)
