@@ -42,13 +42,18 @@ def printable(text: str) -> str:
     return "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in text)
 
 
+_LONGEST_NAME = 255
+
 #: What is wrong with a text that :func:`is_name` refuses.
-NOT_A_NAME = "no name, since it is empty, a step to another folder, or not printable UTF-8"
+NOT_A_NAME = (
+    "no name, since it is empty, longer than 255 characters, a step to another folder, or not "
+    "printable UTF-8"
+)
 
 
 def is_name(text: str) -> bool:
-    """Say whether a text can be a name: printable, UTF-8, and no step to another folder."""
-    return bool(text) and text.isprintable() and text not in {".", ".."}
+    """Say whether a text can be a name: printable UTF-8, not long, no step to another folder."""
+    return 0 < len(text) <= _LONGEST_NAME and text.isprintable() and text not in {".", ".."}
 
 
 class BackbenchError(Exception):

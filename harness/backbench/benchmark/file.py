@@ -15,6 +15,9 @@ from backbench.model import NONE, Axis, CellName
 from backbench.plugin import PluginInfo
 from backbench.plugin.registry import Registry, nearest
 
+#: Characters that are shown of a wrong value.
+_SHOWN = 200
+
 
 def _one_or_many(value: Any) -> Any:
     return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
@@ -177,19 +180,20 @@ def pydantic_problems(
     errors = error.errors(include_url=False)
     paths = [item["loc"] for item in errors]
     for item in errors:
-        inside = any(
+        if item["type"] == "too_short" and any(
             len(path) > len(item["loc"]) and path[: len(item["loc"])] == item["loc"]
             for path in paths
-        )
-        if item["type"] == "too_short" and inside:
+        ):
             continue  # its items are at problem, and are named
         location = [
             part
-            for part in item["loc"]
+            for position, part in enumerate(item["loc"], start=1)
             if not (
                 isinstance(part, str)
                 and ("[" in part or part in {"tuple", "nullable", "constrained-int"})
             )
+            # The last part of an unknown key is what the user has written.
+            or (item["type"] == "extra_forbidden" and position == len(item["loc"]))
         ]
         path = ".".join(str(part) for part in location)
         full = ".".join(part for part in (prefix, path) if part)
@@ -206,7 +210,8 @@ def pydantic_problems(
             yield Problem(full, f"should be a path (given: {item['input']!r})")
         else:
             given = item["input"]
-            shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+            plain = isinstance(given, str | int | float | bool)
+            shown = f" (given: {repr(given)[:_SHOWN]})" if plain else ""
             message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
             yield Problem(full, f"{message}{shown}")
 

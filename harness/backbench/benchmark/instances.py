@@ -188,7 +188,9 @@ def open_dataset(
         wrong = [name for name in metadata.classes if not is_name(name)]
         if not wrong:
             return dataset, metadata
-        shown = ", ".join(map(ascii, wrong[:_SHOWN])) + (" …" if len(wrong) > _SHOWN else "")
+        shown = ", ".join(ascii(name)[:80] for name in wrong[:_SHOWN]) + (
+            " …" if len(wrong) > _SHOWN else ""
+        )
         problems.append(Problem(instance.path, f"{shown}: {NOT_A_NAME}; rename the class"))
     return None
 

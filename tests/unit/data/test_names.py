@@ -58,6 +58,7 @@ def test_a_class_folder_that_is_no_text_is_refused_by_check(check, name, tmp_pat
         ('[evaluators."k\\u001b[31m"]\nplugin = "knn"', "evaluators"),
         ('[profiles."\\u0007"]', "profiles"),
         ('[benchmark]\nname = "\\u001b]0;T"', "benchmark.name"),
+        (f'[benchmark]\nname = "{10**6 * "a"}"', "benchmark.name"),
     ],
 )
 def test_a_name_in_a_benchmark_that_a_terminal_obeys_is_refused(check, table, where):
@@ -71,6 +72,12 @@ def test_a_name_in_a_benchmark_that_a_terminal_obeys_is_refused(check, table, wh
 def test_check_prints_images_of_each_class(check):
     done = check().assert_ok()
     assert "dataset birds: 2 classes\n  train: 12 images (6 a class)\n  val: 12" in done.out
+
+
+def test_a_table_with_a_bracket_in_its_name_is_an_unknown_key(check):
+    done = check(more='["a[b"]\nx = 1')
+    assert done.code == 2
+    assert "a[b: unknown key (there are: " in done.err
 
 
 def test_steps_to_other_folders_are_no_names():
