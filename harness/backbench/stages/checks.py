@@ -6,7 +6,7 @@ attack than the expected one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from backbench.options.training import TrainingOptions, ViewTrainingOptions
 from backbench.plugin import Attack
 from backbench.poison.poisoning import read_manifest
 from backbench.seeds import derive
-from backbench.stages.inputs import attacked_sizes, metadata_of, poisoned_images, stored_labels
+from backbench.stages.inputs import attack_of, attacked_sizes, poisoned_images, stored_labels
 from backbench.stages.task import Task
 from backbench.store.flags import Flag
 from backbench.store.metadata import PoisonRecord
@@ -28,49 +28,45 @@ PAIRS = 4000
 
 
 def check_poison(task: Task) -> None:
-    """Hold a poison's manifest and images against its record and what its attack announces.
-
-    Args:
-        task: A stage that reads the poison and its dataset.
+    """Compare a poison's manifest and images with its record and the options of its attack.
 
     Raises:
         StageError: If they differ.
     """
-    record, attack = task.record("poison"), _attack(task)
+    record, attack = task.record("poison"), attack_of(task)
     folder = task.input("poison")
     labels = stored_labels(task.input("dataset"), "train")
     marks = list(read_manifest(folder / "train.jsonl"))
     chosen = np.array([mark.index for mark in marks], dtype=np.int64)
     _refuse(task, record, _target_problems(attack, record))
     if len(np.unique(chosen)) < len(chosen) or not set(chosen.tolist()) <= set(range(len(labels))):
-        problem = "train.jsonl lists an image twice, or one that is not there"
-        _refuse(task, record, iter([problem]))
-    said = np.array([mark.label for mark in marks], dtype=np.int64)
+        _refuse(task, record, ["train.jsonl lists an image twice, or an image that is not there"])
+    listed = np.array([mark.label for mark in marks], dtype=np.int64)
     problems = list(_count_problems(attack, record, chosen, labels))
-    if not np.array_equal(said, labels[chosen]):
+    if not np.array_equal(listed, labels[chosen]):
         problems.append("train.jsonl gives images other classes than the dataset does")
     if sorted(poisoned_images(folder)) != sorted(chosen.tolist()):
         problems.append("the poisoned images are not those that train.jsonl lists")
-    _refuse(task, record, iter(problems))
+    _refuse(task, record, problems)
 
 
-def check_target(task: Task) -> None:
-    """Hold the target in a poison's record against the one that its attack's options mean.
-
-    Args:
-        task: A stage that reads the poison and its dataset.
+def checked_target(task: Task) -> int | None:
+    """Return the target of the task's poison, ``None`` without one or for an untargeted attack.
 
     Raises:
-        StageError: If they differ.
+        StageError: If the poison's record and its attack's options differ in it.
     """
+    if not task.has("poison"):
+        return None
     record = task.record("poison")
-    _refuse(task, record, _target_problems(_attack(task), record))
+    _refuse(task, record, _target_problems(attack_of(task), record))
+    return record.of(PoisonRecord).target
 
 
 def check_trigger(
     task: Task, poison: str, target: int | None, labels: NDArray[np.int64], classes: tuple[str, ...]
 ) -> None:
-    """Hold the target that an evaluation counts against the poison that its trigger is of.
+    """Compare the target that an evaluation counts with the poison of its trigger.
 
     Args:
         task: The evaluation.
@@ -100,13 +96,13 @@ def check_trigger(
             f"attack say {meant}"
         )
     marks = list(read_manifest(task.store.artifact(poison) / "val.jsonl"))
-    said = [(mark.index, mark.label) for mark in marks]
-    if said != list(enumerate(labels.tolist())):
+    listed = [(mark.index, mark.label) for mark in marks]
+    if listed != list(enumerate(labels.tolist())):
         problems.append(
             f"val.jsonl ({len(marks)} lines) is not of the {len(labels)} images that are "
             "evaluated, in their order and with their classes"
         )
-    _refuse(task, record, iter(problems))
+    _refuse(task, record, problems)
 
 
 def visibility_flag(task: Task, options: TrainingOptions) -> Iterator[Flag]:
@@ -127,15 +123,9 @@ def visibility_flag(task: Task, options: TrainingOptions) -> Iterator[Flag]:
     boxes = [mark.boxes for mark in marks]
     if covers_all(sizes, boxes):
         return
-    said = warning(visibility(options.views, sizes, boxes, derive(task.seed, "visibility")))
-    if said:
-        yield Flag("trigger-visibility", said)
-
-
-def _attack(task: Task) -> Attack:
-    implementation, options, _ = task.plugin_of("poison")
-    attack: Attack = implementation(options, metadata_of(task))
-    return attack
+    text = warning(visibility(options.views, sizes, boxes, derive(task.seed, "visibility")))
+    if text:
+        yield Flag("trigger-visibility", text)
 
 
 def _target_problems(attack: Attack, record: Record) -> Iterator[str]:
@@ -174,12 +164,8 @@ def _named(target: int | None, classes: tuple[str, ...]) -> str:
     return f"{target} ({classes[target]})" if 0 <= target < len(classes) else str(target)
 
 
-def _refuse(task: Task, record: Record, problems: Iterator[str]) -> None:
-    """Stop the stage if there are problems.
-
-    Raises:
-        StageError: Saying all of them, and how to make the poison anew.
-    """
+def _refuse(task: Task, record: Record, problems: Iterable[str]) -> None:
+    """Stop the stage if there are problems, with all of them and how to make the poison anew."""
     found = "; ".join(problems)
     if found:
         path = task.store.root / "records" / f"{record.key}.json"

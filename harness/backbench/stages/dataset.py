@@ -85,7 +85,7 @@ def _read(task: Task, dataset: Dataset, split: Split, progress: _Progress) -> Im
 
 
 def _check(images: ImageSet, split: Split, metadata: DatasetMetadata) -> None:
-    """Hold a split against what was announced."""
+    """Compare a split with the dataset's metadata."""
     expected = metadata.train if split == "train" else metadata.val
     if len(images) != expected:
         raise DataError(f"{split}: {expected} images announced, {len(images)} found")
@@ -94,11 +94,7 @@ def _check(images: ImageSet, split: Split, metadata: DatasetMetadata) -> None:
 
 
 def _check_content(task: Task, dataset: Dataset) -> None:
-    """Look whether the files are still those that the key is of.
-
-    Raises:
-        DataError: If one was changed since the run began.
-    """
+    """Stop if a file was changed since the run began: the key is of the old content."""
     if dataset.fingerprint(FileHashes(task.store.files_cache)) != task.stage.content:
         raise DataError("an image was changed while the dataset was read: run again")
 

@@ -1,9 +1,8 @@
-"""What evaluators of both sorts are given: features, or images and an encoder."""
+"""Evaluators of both kinds and their input: features, or images and an encoder."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -14,11 +13,11 @@ from backbench.errors import StageError
 from backbench.images import Unlabelled
 from backbench.plugin import EvaluationContext, Evaluator, EvaluatorInfo, ImageEvaluator, Scores
 from backbench.seeds import derive
-from backbench.stages.checks import check_target
+from backbench.stages.checks import checked_target
 from backbench.stages.features import FILE
 from backbench.stages.inputs import clean_images, metadata_of, triggered_images
 from backbench.stages.task import Task
-from backbench.store.metadata import DatasetRecord, FeaturesRecord, PoisonRecord
+from backbench.store.metadata import DatasetRecord, FeaturesRecord
 
 #: Where a fitted classifier is stored.
 CLASSIFIER = "classifier.safetensors"
@@ -55,11 +54,6 @@ class Evaluation(ABC):
     def predict(self, version: str) -> Scores:
         """Score the validation images, ``clean`` or ``triggered``."""
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return the fitted classifier; empty where the evaluator has none to store."""
-        state: Mapping[str, NDArray[Any]] = self.evaluator.state()
-        return {name: np.array(array, order="C") for name, array in state.items()}
-
 
 def evaluation_of(task: Task) -> Evaluation:
     """Return the evaluation that a fit or predict stage is part of."""
@@ -89,12 +83,10 @@ class _OfFeatures(Evaluation):
             self.target = triggered.of(FeaturesRecord).target
 
     def fit(self) -> None:
-        """Fit the evaluator on the features of the clean training images."""
         features, labels = self._tensor("clean", "train"), self._tensor("clean", "train_labels")
         self.evaluator.fit(features, labels, len(self.classes))
 
     def labels(self) -> NDArray[np.int64]:
-        """Read the true classes of the validation images, (M,)."""
         labels = self._tensor("clean", "val_labels")
         if self.poison is not None:
             triggered = self._tensor("triggered", "val_labels")
@@ -103,7 +95,6 @@ class _OfFeatures(Evaluation):
         return labels
 
     def predict(self, version: str) -> Scores:
-        """Score the features of the validation images."""
         return self.evaluator.predict(self._tensor(version, "val"))
 
     def _tensor(self, version: str, name: str) -> NDArray[Any]:
@@ -128,9 +119,7 @@ class _OfImages(Evaluation):
         self.classes = metadata_of(task).classes
         self.encoder = task.stage.inputs["encoder"]
         self.poison = task.stage.inputs.get("poison")
-        if self.poison:
-            check_target(task)
-        self.target = task.record("poison").of(PoisonRecord).target if self.poison else None
+        self.target = checked_target(task)
         self.evaluator = implementation(
             options,
             EvaluationContext(
@@ -142,15 +131,12 @@ class _OfImages(Evaluation):
         )
 
     def fit(self) -> None:
-        """Fit the evaluator on the clean training images."""
         self.evaluator.fit(self._network, clean_images(self._task, "train"))
 
     def labels(self) -> NDArray[np.int64]:
-        """Read the true classes of the validation images, (M,)."""
         return clean_images(self._task, "val").labels
 
     def predict(self, version: str) -> Scores:
-        """Score the validation images without their labels."""
         task = self._task
         images = clean_images(task, "val") if version == "clean" else triggered_images(task)
         return self.evaluator.predict(self._network, Unlabelled(images))

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backbench.data.tensors import TensorFile
-from backbench.stages.checks import check_target
+from backbench.stages.checks import checked_target
 from backbench.stages.inputs import clean_images, triggered_images
 from backbench.stages.task import Outcome, Task
-from backbench.store.metadata import DatasetRecord, FeaturesRecord, PoisonRecord
+from backbench.store.metadata import DatasetRecord, FeaturesRecord
 
 if TYPE_CHECKING:
     from backbench.nn import Encoder
@@ -22,13 +22,9 @@ FILE = "features.safetensors"
 
 @functools.lru_cache(maxsize=1)
 def encoder_at(folder: Path, device: str) -> Encoder:
-    """Return an encoder for evaluation; the same one while the same is asked for.
+    """Return the encoder of an artifact for evaluation; keep it for the next call.
 
     Clean images and those of each trigger are stages of their own, often of one worker.
-
-    Args:
-        folder: The artifact that holds it.
-        device: Name of the torch device.
     """
     from backbench.nn import load_encoder
     from backbench.training.extraction import for_evaluation
@@ -44,15 +40,14 @@ def run(task: Task) -> Outcome:
 def write(task: Task, encoder: Encoder) -> Outcome:
     """Write features of the clean splits or, with a poison, of the triggered images.
 
-    Each batch goes to the file when it is there; memory does not grow with the images' number.
+    Each batch goes to the file at once: memory does not grow with the number of images.
     """
     import torch
 
     from backbench.training.device import resolve_precision
     from backbench.training.extraction import extracted
 
-    if task.has("poison"):
-        check_target(task)
+    target = checked_target(task)
     splits = (
         {"val": triggered_images(task)}
         if task.has("poison")
@@ -69,7 +64,6 @@ def write(task: Task, encoder: Encoder) -> Outcome:
             task.progress(done, len(splits), {})
             for rows, found in extracted(encoder, images, device=task.device):
                 file.write(split, found, rows.start)
-    target = task.record("poison").of(PoisonRecord).target if task.has("poison") else None
     metadata = FeaturesRecord(
         classes=len(task.record("dataset").of(DatasetRecord).dataset.classes),
         precision=resolve_precision("auto", torch.device(task.device)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save_file
 
@@ -23,9 +24,10 @@ def run(task: Task) -> Outcome:
         return _import(task)
     evaluation = evaluation_of(task)
     evaluation.fit()
-    state = evaluation.state()
+    state = evaluation.evaluator.state()
     if state:
-        save_file(state, task.folder / CLASSIFIER)
+        arrays = {name: np.array(array, order="C") for name, array in state.items()}
+        save_file(arrays, task.folder / CLASSIFIER)
     return Outcome(metadata=FitRecord(dict(evaluation.evaluator.selection())))
 
 

@@ -13,12 +13,7 @@ from safetensors.numpy import load_file
 
 from backbench.data.files import FileImages
 from backbench.data.listing import FileDataset
-from backbench.data.packed import (
-    MappedArray,
-    MappedImages,
-    open_changed_images,
-    open_images,
-)
+from backbench.data.packed import MappedArray, MappedImages, open_changed_images, open_images
 from backbench.data.preprocess import Fit
 from backbench.images import ImageSet, Overlay, Pixels, Subset
 from backbench.plugin import Attack, Dataset, DatasetMetadata, Split
@@ -60,23 +55,15 @@ def clean_images(task: Task, split: Split) -> ImageSet:
 
 
 def stored_labels(folder: Path, split: Split) -> NDArray[np.int64]:
-    """Return the class index of every image of a split, as a dataset's stage wrote them down.
-
-    Args:
-        folder: The dataset's artifact.
-        split: Which split.
-
-    Returns:
-        (N,).
-    """
+    """Return the class index of every image of a split, (N,), from a dataset's artifact."""
     index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     return np.asarray(index[split]["labels"], dtype=np.int64)
 
 
 def attacked_images(task: Task) -> tuple[ImageSet, Fit | None]:
-    """Return the training images as an attack meets them, and what becomes of them then.
+    """Return the training images that an attack stamps, and how stamped images are resized.
 
-    They are :func:`clean_images`, but for a dataset that keeps its images smaller than they
+    They are :func:`clean_images`, except for a dataset that keeps its images smaller than they
     are: an attacker puts the trigger on the file, before it is made smaller.
     """
     if isinstance(task.record("dataset").of(DatasetRecord).cache, int):  # a length, not a word
@@ -86,13 +73,15 @@ def attacked_images(task: Task) -> tuple[ImageSet, Fit | None]:
     return clean_images(task, "train"), None
 
 
-def poison_of(task: Task, attack: Attack) -> Poison:
-    """Return the poisoned images of a training set, to be stamped.
+def attack_of(task: Task) -> Attack:
+    """Return the attack of the task's poison."""
+    implementation, options, _ = task.plugin_of("poison")
+    attack: Attack = implementation(options, metadata_of(task))
+    return attack
 
-    Args:
-        task: The poison's stage.
-        attack: The attack.
-    """
+
+def poison_of(task: Task, attack: Attack) -> Poison:
+    """Return the poisoned images of a training set, to be stamped."""
     images, fit = attacked_images(task)
     return Poison(attack, images, task.seed, fit)
 
@@ -116,10 +105,8 @@ def training_images(task: Task) -> ImageSet:
 
 def triggered_images(task: Task) -> TriggeredImages:
     """Return the validation split with the trigger of the task's poison on every image."""
-    implementation, options, _ = task.plugin_of("poison")
-    attack: Attack = implementation(options, metadata_of(task))
     marks = list(read_manifest(task.input("poison") / "val.jsonl"))
-    return TriggeredImages(clean_images(task, "val"), attack, marks)
+    return TriggeredImages(clean_images(task, "val"), attack_of(task), marks)
 
 
 @functools.lru_cache(maxsize=4)
@@ -137,15 +124,7 @@ def poisoned_images(folder: Path) -> Mapping[int, Pixels]:
 
 
 def attacked_sizes(task: Task, indices: Sequence[int]) -> NDArray[np.int64]:
-    """Return height and width of some poisoned images, as the attack met them.
-
-    Args:
-        task: A stage that reads the poison and its dataset.
-        indices: Which of them, N.
-
-    Returns:
-        (N, 2).
-    """
+    """Return height and width of N poisoned images before they were resized, (N, 2)."""
     images, fit = attacked_images(task)
     if fit is None:
         changed = poisoned_images(task.input("poison"))  # mapped: no pixel is read

@@ -12,12 +12,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from backbench.errors import StageError
-from backbench.metrics import (
-    VARIANT_NAME,
-    at,
-    class_table,
-    confusion_matrix,
-)
+from backbench.metrics import VARIANT_NAME, at, class_table, confusion_matrix
 from backbench.plugin import Scores
 from backbench.results.published_csv import per_class_csv
 from backbench.stages.checks import check_trigger

@@ -11,14 +11,14 @@ import numpy as np
 
 from backbench.images import ImageSet, Pixels
 from backbench.model import Stage
-from backbench.plugin import Attack
 from backbench.plugin.registry import load_registry
 from backbench.seeds import derive
 from backbench.stages.checks import check_poison, visibility_flag
-from backbench.stages.inputs import metadata_of, training_images
+from backbench.stages.inputs import attack_of, training_images
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import EncoderRecord
 from backbench.store.store import Store
+from backbench.training.devices import rank_devices
 from backbench.training.sentinels import training_flags
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def run(task: Task) -> Outcome:
     if task.has("poison"):
         check_poison(task)
     order = {"stage": task.stage.to_json(), "store": str(task.store.root.absolute())}
-    devices = task.rank_devices(options.devices)
+    devices = rank_devices(task.device, task.others, options.devices)
     with together(devices, f"{__name__}:follow", order, task.folder.parent) as ranks:
         encoder, log, images = _train(task, ranks)
     asked = images.labels[held_out_indices(len(images), task.seed)]
@@ -60,13 +60,7 @@ def run(task: Task) -> Outcome:
 
 
 def follow(ranks: Ranks, device: str, order: Mapping[str, Any]) -> None:
-    """Train beside the process that runs the stage; what it gives is thrown away.
-
-    Args:
-        ranks: Which of the processes this is.
-        device: Name of its torch device.
-        order: The stage and the store, as :func:`run` wrote them.
-    """
+    """Train as another rank of the stage that :func:`run` runs; the result is thrown away."""
     store, stage = Store(Path(order["store"])), Stage.from_json(order["stage"])
     task = Task(stage, store, Path(), load_registry(), device, lambda *_: None)
     _train(task, ranks)
@@ -99,8 +93,7 @@ def _trigger(task: Task) -> Trigger:
     """Return what the attack puts on images that are evaluated, for the monitor alone."""
     from backbench.training.monitor import Trigger
 
-    implementation, options, _ = task.plugin_of("poison")
-    attack: Attack = implementation(options, metadata_of(task))
+    attack = attack_of(task)
 
     def stamp(image: Pixels, index: int) -> Pixels:
         rng = np.random.default_rng(derive(task.seed, "monitor", "trigger", index))

@@ -45,10 +45,10 @@ def context_of(
     most: float = 1.0,
     asked: list[float] | None = None,
 ) -> DefenseContext:
-    """Return what the harness gives to a defense.
+    """Return the context of a defense.
 
-    The seed is one that leads nowhere else: neither to the weights that the encoder started from,
-    nor to the choice of the poisons.
+    Its seed is used for nothing else: neither for the weights that the encoder started from, nor
+    for the choice of the poisons.
 
     Args:
         task: The stage.

@@ -105,12 +105,11 @@ def _origin(use: PluginUse | None, registry: Registry) -> str | None:
 
 
 def _inputs(stage: Stage, store: Store, registry: Registry) -> dict[str, Any]:
-    """Say what a stage has read.
+    """Return what a stage has read.
 
     Returns:
         ``plugins``: name, distribution and version, as installed here, of the plugin of every
-        stage that it read, by role; ``data``: content of the dataset that all this leads to,
-        ``None`` where there is none.
+        input, by role; ``data``: content of the dataset at the start, ``None`` without one.
     """
     plugins: dict[str, str] = {}
     data = stage.content if stage.kind is StageKind.DATASET else None
@@ -121,19 +120,8 @@ def _inputs(stage: Stage, store: Store, registry: Registry) -> dict[str, Any]:
         use = record.stage.plugin
         if use and use.kind in HOOKS:
             plugins[role] = f"{use.name} of {registry.find(use.kind, use.name).origin}"
-        data = data or _fingerprint(record, store)
+        data = data or record.provenance["data"]
     return {"plugins": plugins, "data": data}
-
-
-def _fingerprint(record: Record, store: Store) -> str | None:
-    """Return the content of the dataset that a stage was made from."""
-    if "data" in record.provenance:
-        found: str | None = record.provenance["data"]
-        return found
-    if record.stage.kind is StageKind.DATASET:
-        return record.stage.content
-    above = (store.record(key) for key in record.stage.inputs.values())
-    return next(filter(None, (_fingerprint(one, store) for one in above if one)), None)
 
 
 def _cpu_s() -> float:

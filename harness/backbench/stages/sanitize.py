@@ -1,6 +1,6 @@
 """Let a defense score the training images. It sees pixels and an encoder, never the attack.
 
-When it is done, its scores are held against the manifest of the poison.
+Then its scores are compared with the manifest of the poison.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_CLEAN = 0.5
 
 
 def _poisoned(task: Task, images: int) -> NDArray[np.bool_]:
-    """Say of each training image whether it is poisoned."""
+    """Return whether each training image is poisoned, (N,)."""
     poisoned = np.zeros(images, dtype=bool)
     if task.has("poison"):
         for mark in read_manifest(task.input("poison") / "train.jsonl"):

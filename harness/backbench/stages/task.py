@@ -15,7 +15,7 @@ from backbench.store.flags import Flag
 from backbench.store.metadata import Metadata
 from backbench.store.records import Record
 from backbench.store.store import Store
-from backbench.training.devices import Device, rank_devices
+from backbench.training.devices import Device
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
 
@@ -55,10 +55,6 @@ class Task:
         """File in which a training of this stage may keep its state."""
         return self.store.checkpoint(self.stage.key)
 
-    def rank_devices(self, count: int) -> tuple[Device, ...]:
-        """Return where so many processes run, this one first."""
-        return rank_devices(self.device, self.others, count)
-
     def has(self, role: str) -> bool:
         """Say whether the stage reads an input of this role."""
         return role in self.stage.inputs
@@ -87,7 +83,7 @@ class Task:
         use = self.stage.plugin
         if use is None:
             raise StageError(f"a {self.stage.kind} stage has no plugin")
-        return load_plugin(self.registry, use.kind, use.name, use.options)
+        return _load(self.registry, use.kind, use.name, use.options)
 
     def plugin_of(self, role: str) -> tuple[type[Any], Any, PluginInfo]:
         """Return the same of an input, its files where this benchmark says they are."""
@@ -95,10 +91,10 @@ class Task:
         if use is None:
             raise StageError(f"the stage of the input {role} has no plugin")
         options = self.stage.given.get(role, use.options)
-        return load_plugin(self.registry, use.kind, use.name, options)
+        return _load(self.registry, use.kind, use.name, options)
 
 
-def load_plugin(
+def _load(
     registry: Registry, kind: str, name: str, options: Mapping[str, Any]
 ) -> tuple[type[Any], Any, PluginInfo]:
     """Import a plugin and validate the options it is used with."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -215,18 +214,6 @@ def test_images_that_are_asked_for_later_are_decoded_then(world: World, decoded:
     for index in range(TRAIN):
         np.testing.assert_array_equal(training_images(task).image(index), before[index])
     assert outdated(full, world.store) == outdated(off, world.store) == []
-
-
-def test_a_poison_of_an_older_form_is_made_again(world: World) -> None:
-    plan = world.plan()
-    world.run(plan, *BOTH)
-    assert outdated(plan, world.store) == []
-    key = world.task(plan, StageKind.POISON).stage.key
-    path = world.store.root / "records" / f"{key}.json"
-    record = json.loads(path.read_text(encoding="utf-8"))
-    record["files"]["images/00000000.png"] = record["files"].pop("images.safetensors")
-    path.write_text(json.dumps(record), encoding="utf-8")
-    assert outdated(plan, world.store) == [key]
 
 
 def test_a_stage_that_was_interrupted_goes_on(
