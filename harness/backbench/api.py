@@ -192,7 +192,7 @@ class Planned:
         from backbench.report.results import Results
 
         experiment = self.experiment
-        request = Request(experiment.benchmark, asr, target, tuple(metrics))
+        request = Request(asr, target, tuple(metrics), experiment.benchmark.metadata)
         return Results(board_of(experiment.registry, self.plan, self.store, request))
 
     def table(
@@ -214,15 +214,15 @@ class Planned:
                 or by some seconds of each training.
             jobs: Stages at a time, of the hours; by default as many as :meth:`run` takes.
         """
-        from backbench.report.plan import PlanReport
+        from backbench.estimate.visibility import estimates
+        from backbench.report.plan import measured_hours, plan_json, plan_text
 
-        experiment, costs = self.experiment, self.costs()
-        report = PlanReport(self.plan, costs, self.store)
-        if visibility:
-            report.estimate_visibility(experiment.benchmark)
-        if hours_on is not None:
-            report.measure_hours(hours_on, jobs)
-        return report.json() if format == "json" else report.text(list_stages=stages)
+        costs, done = self.costs(), self.store.done()
+        seen = list(estimates(self.experiment.benchmark)) if visibility else None
+        hours = None if hours_on is None else measured_hours(costs, self.store, hours_on, jobs)
+        if format == "json":
+            return plan_json(self.plan, costs, done, seen, hours)
+        return plan_text(self.plan, costs, done, seen, hours, list_stages=stages)
 
     def trace(self, *expressions: str) -> str:
         """Say how a row came about, from the benchmark file to the predictions.

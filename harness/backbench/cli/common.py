@@ -12,7 +12,6 @@ from backbench.errors import printable
 
 if TYPE_CHECKING:
     from backbench.api import Experiment
-    from backbench.plugin.registry import Failure
     from backbench.report.results import Results
 
 
@@ -22,7 +21,7 @@ def load(file: Path, profile: str | None, **how: bool) -> Experiment:
     from backbench.benchmark.config import notes_on
 
     experiment = load_experiment(file, profile, **how)
-    warn_of_failures(experiment.registry.failures)
+    say("warning", experiment.registry.failures)
     say("note", notes_on(experiment.benchmark))
     return experiment
 
@@ -31,11 +30,6 @@ def say(kind: str, sentences: Iterable[object]) -> None:
     """Print notes, warnings or failures on stderr, a sentence a line."""
     for sentence in sentences:
         click.echo(f"{kind}: {printable(str(sentence))}", err=True)
-
-
-def warn_of_failures(failures: Iterable[Failure]) -> None:
-    """Name on stderr the plugins that could not be used, or have raised."""
-    say("warning", failures)
 
 
 def warn_of_triggers(experiment: Experiment) -> None:

@@ -48,8 +48,7 @@ def command(
     found = compare(left, right, tuple(dict.fromkeys(wanted)), field)
     if style != "json":
         comparison.show(found, " less ".join(names), style)
-    for warning in comparison.warnings(found):
-        click.echo(f"warning: {warning}", err=True)
+    common.say("warning", comparison.warnings(found))
     exceeded: list[str] = []
     try:
         exceeded += [comparison.sentence(*pair) for pair in broken(found, bounds)]

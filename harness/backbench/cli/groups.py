@@ -12,10 +12,7 @@ import click
 class LazyGroup(click.Group):
     """A group that lists its commands without importing them.
 
-    Args:
-        *arguments: As of :class:`click.Group`.
-        modules: Module and one line of help of each command; the module's ``command`` is it.
-        **options: As of :class:`click.Group`.
+    ``modules`` has the module of each command, whose ``command`` is it, and its line of help.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ def list_command(style: str) -> None:
     """List what was found, from where, with version and paper."""
     registry = load_registry()
     click.echo(plugins_text(registry, style))
-    common.warn_of_failures(registry.failures)
+    common.say("warning", registry.failures)
     if registry.failures:
         raise click.exceptions.Exit(ExitCode.USAGE)
 

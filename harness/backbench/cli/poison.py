@@ -35,9 +35,8 @@ def command(file: Path, jobs: int | None, **given: Any) -> None:
     registry = load_registry()
     values = {name: value for name, value in given.items() if value is not None}
     request = read_request(file, values, registry)
-    common.warn_of_failures(registry.failures)
-    for note in request.notes:
-        click.echo(f"note: {note}", err=True)
+    common.say("warning", registry.failures)
+    common.say("note", request.notes)
     plan = make_plan(request)
     total = sum(len(group.indices) for group in plan.groups)
     quiet = not sys.stderr.isatty()

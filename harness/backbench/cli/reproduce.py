@@ -13,7 +13,6 @@ from backbench.benchmark.reproductions.published import published
 from backbench.cli import common
 from backbench.cli.options import running, shared
 from backbench.cli.options.matrix import matrix_options
-from backbench.cli.options.paths import UserPath
 from backbench.errors import UsageError
 from backbench.plugin.registry import load_registry
 
@@ -25,13 +24,6 @@ from backbench.plugin.registry import load_registry
 @shared.profile_option
 @shared.store_option
 @running.run_options
-@click.option(
-    "--write",
-    "target",
-    type=UserPath(dir_okay=False),
-    metavar="FILE",
-    help="Write the benchmark file, to be edited, and do nothing else.",
-)
 @shared.formats("table", "json", "csv", "markdown", "latex")
 def command(
     profile: str | None, store: Path, target: Path | None, style: str, **given: Any
@@ -50,7 +42,7 @@ def command(
         return
     registry = load_registry()
     experiment = Experiment(matrix.benchmark(registry, profile), registry, profile)
-    common.warn_of_failures(registry.failures)
+    common.say("warning", registry.failures)
     for line in matrix.notes:
         click.echo(line, err=not only_plan or style == "json")
     if only_plan:

@@ -32,7 +32,7 @@ def command(file: Path, profile: str | None, store: Path, refresh: str | None, *
     common.warn_of_triggers(experiment)
     known = len(experiment.registry.failures)
     run = experiment.run(store=store, refresh=refresh is not None, progress=True, **how)
-    common.warn_of_failures(experiment.registry.failures[known:])
+    common.say("warning", experiment.registry.failures[known:])
     common.say("note", notes_on(experiment.benchmark, content=True))
     if refresh and not run.plan.cells:
         click.echo("nothing is outdated", err=True)

@@ -19,5 +19,5 @@ def command() -> None:
     and check a benchmark file with it.
     """
     registry = load_registry()
-    common.warn_of_failures(registry.failures)
+    common.say("warning", registry.failures)
     click.echo(json.dumps(json_schema(registry), indent=2))

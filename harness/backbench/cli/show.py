@@ -11,7 +11,7 @@ import click
 from backbench.cli import common
 from backbench.cli.options import rows, shared
 from backbench.errors import UsageError
-from backbench.report.detectors import show_sheet, trade_off_sheet
+from backbench.report.detectors import print_sheet, trade_off_sheet
 
 
 @click.command("show")
@@ -46,7 +46,7 @@ def command(
     if view == "detection":
         if filters or sort:
             raise UsageError("--detection shows every defense: leave out --filter and --sort")
-        show_sheet(planned.detection(), style, "no defense has run yet")
+        print_sheet(planned.detection(), style)
     elif trace is not None:
         click.echo(planned.trace(*filters, *trace.split(",")))
     else:
@@ -54,7 +54,7 @@ def command(
         make = shlex.join(["backbench", "run", str(file), "--store", str(store)])
         results.require(store, make, filtered=bool(filters))
         if view:
-            show_sheet(trade_off_sheet(results.board), style, "no defense beside none")
+            print_sheet(trade_off_sheet(results.board), style)
         else:
             shown = results.over_attacks().filter(sort=sort) if over else results
             common.show(shown, style, None if group == "nothing" else group)

@@ -32,7 +32,8 @@ def command(target: Path | None, profile: str | None, store: Path) -> int:
 
     Names the first thing that differs of each stage; exit code 1 if any does.
     """
-    if target is not None and target.suffix == ".zip":
+    is_bundle = target is not None and target.suffix == ".zip"
+    if target is not None and is_bundle:
         with open_bundle(target) as bundle:
             found = verify_bundle(bundle)
     elif not Store(store).exists:
@@ -45,7 +46,6 @@ def command(target: Path | None, profile: str | None, store: Path) -> int:
         if planned.missing:
             counts = f"{len(planned.missing)} of {len(planned.stages)}"
             click.echo(f"{counts} stages have not been run", err=True)
-    is_bundle = target is not None and target.suffix == ".zip"
     click.echo("\n".join(found.lines(str(target if is_bundle else store))))
     if is_bundle and not found.differs:
         click.echo(CANNOT_PROVE, err=True)

@@ -39,16 +39,7 @@ _RECORDS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """A stage that trains.
-
-    Args:
-        stage: The stage.
-        options: How it trains.
-        backbone: What it trains.
-        metadata: The dataset.
-        images: Number of images that it trains on.
-        passes: How often each goes forward through a network at a step.
-    """
+    """A stage that trains; an image goes ``passes`` times through a network at a step."""
 
     stage: Stage
     options: TrainingOptions
@@ -155,14 +146,7 @@ class Costs:
 
 
 def costs_of(plan: Plan, benchmark: Benchmark, registry: Registry, store: Store) -> Costs:
-    """Return what the stages of a plan that are not in the store cost, each once.
-
-    Args:
-        plan: The plan.
-        benchmark: What it was made from.
-        registry: The installed plugins.
-        store: Its records say what stages of the same sort took.
-    """
+    """Return the costs of the stages of a plan that are not in the store, each once."""
     metadata = {
         key: benchmark.metadata[cell.name.dataset] for cell in plan.cells for key in cell.path
     }

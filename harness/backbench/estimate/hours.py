@@ -33,12 +33,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """How long the stages take that are still to run.
-
-    Args:
-        works: The stages by sort.
-        workers: Number of stages that run at a time.
-    """
+    """How long the stages take that are still to run, ``workers`` of them at a time."""
 
     works: tuple[Work, ...]
     workers: int
@@ -59,13 +54,7 @@ class Hours:
 
 
 def hours_of(costs: Costs, workers: Sequence[Device], *, tell: Callable[[str], None]) -> Hours:
-    """Estimate how long the stages that are still to run take on this machine.
-
-    Args:
-        costs: The stages, and what records say of stages of the same sort.
-        workers: Device and cores of each worker of a run.
-        tell: Called with a line before each training is timed.
-    """
+    """Estimate how long the stages take that are still to run; tell of each timing run."""
     sorts: dict[str, list[str]] = {}
     for key in costs.stages:
         sorts.setdefault(costs.sorts[key], []).append(key)

@@ -56,13 +56,7 @@ class Timing:
 def measure(
     trainings: Sequence[Training], workers: Sequence[Device], tell: Callable[[str], None]
 ) -> list[Timing]:
-    """Train each method for some seconds, in all workers at once.
-
-    Args:
-        trainings: What is to be timed.
-        workers: Device and cores of each worker of a run.
-        tell: Called with a line before each training.
-    """
+    """Train each method for some seconds, in all workers at once."""
     if not trainings:
         return []
     pools = [start_processes(1, pin, worker.cores) for worker in workers]
@@ -90,11 +84,7 @@ def measure(
 
 
 def pin(cores: Sequence[int]) -> None:
-    """Keep this process on its cores, with a thread for each, as a worker of a run.
-
-    Args:
-        cores: Their numbers; empty where any may be used.
-    """
+    """Keep this process on its cores, if any, with a thread for each, as a worker of a run."""
     pin_to(cores)
     if cores:
         import torch
@@ -104,11 +94,6 @@ def pin(cores: Sequence[int]) -> None:
 
 def images_per_second(training: Training, device: str, seconds: float) -> float:
     """Train some steps on made images, at the real size of network, images and queues.
-
-    Args:
-        training: What is to be trained.
-        device: Name of the torch device.
-        seconds: How long, after the first steps, which are not counted.
 
     Raises:
         StageError: If the training ends before its second progress report.
@@ -162,10 +147,7 @@ class _Enough(Exception):  # noqa: N818 - it ends a timing run, and is no error
 class Clock:
     """Takes the progress calls of a training for the ticks of a clock.
 
-    Args:
-        batch: Images a step.
-        seconds: How long to go on after the first tick.
-        now: Returns the time, seconds.
+    After ``seconds`` from the first tick on it ends the training.
     """
 
     def __init__(self, batch: int, seconds: float, now: Callable[[], float]) -> None:
@@ -195,12 +177,7 @@ class Clock:
 
 
 def first_batch(training: Training, device: str) -> int:
-    """Return the batch of a timing run: halved on a processor while its pixels are too many.
-
-    Args:
-        training: What is to be trained; batch norm keeps seeing its groups apart.
-        device: Name of the torch device.
-    """
+    """Return the batch of a timing run: halved on a processor while its pixels are too many."""
     options = training.options
     groups = options.norm_groups if isinstance(options, SSLOptions) else 1
     # A stem without its two strides leaves sixteen times the pixels to the rest.

@@ -70,11 +70,7 @@ class Estimate:
 
 
 def warnings(benchmark: Benchmark) -> Iterator[str]:
-    """Yield a sentence for every attack that cannot work, since its trigger is in too few views.
-
-    Args:
-        benchmark: The benchmark.
-    """
+    """Yield a sentence for every attack that cannot work, since its trigger is in too few views."""
     try:
         found = [one for one in estimates(benchmark, QUICK) if one.shares is not None and one.why]
     except Exception:  # noqa: BLE001 - an attack may raise any error; its stage reports it
@@ -83,12 +79,7 @@ def warnings(benchmark: Benchmark) -> Iterator[str]:
 
 
 def estimates(benchmark: Benchmark, poisons: int = POISONS) -> Iterator[Estimate]:
-    """Yield an estimate for every dataset, attack and method that share a cell.
-
-    Args:
-        benchmark: The benchmark.
-        poisons: What each is made of.
-    """
+    """Yield an estimate for every dataset, attack and method that share a cell."""
     instances = benchmark.instances
     names = [(cell.dataset, cell.attack, cell.method) for cell in benchmark.cells]
     placed: dict[tuple[str, str], list[tuple[Box, ...]]] = {}

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import cast
 
-from backbench.benchmark.config import Benchmark
 from backbench.benchmark.file import Claim
 from backbench.benchmark.protocols.card import denominator_of
 from backbench.errors import UsageError
 from backbench.metrics import NAMES, Denominator
 from backbench.model import Plan
-from backbench.plugin import Column, MetricInfo
+from backbench.plugin import Column, DatasetMetadata, MetricInfo
 from backbench.plugin.registry import Registered, Registry, suggestion
 from backbench.results.claims import Judgement, cells_of, judge
 from backbench.results.leaderboard import LIFTS, Leaderboard, build
@@ -28,36 +27,29 @@ from backbench.verification.imported import with_imported
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What of predictions is counted, where not as the benchmark says, and what is shown.
+    """How predictions are counted other than the benchmark says, and the columns to show.
 
     Args:
-        benchmark: The benchmark.
         asr: Images that ``asr`` is a share of; ``None``: as the protocol says.
         target: Class that is taken for the target; ``None``: each attack's own.
         metrics: Names of the metrics that have a column; empty: all that usually have.
+        metadata: The datasets by name, for ``target``.
     """
 
-    benchmark: Benchmark
     asr: Denominator | None = None
     target: str | None = None
     metrics: tuple[str, ...] = ()
+    metadata: Mapping[str, DatasetMetadata] = field(default_factory=dict)
 
     @property
     def line(self) -> str:
-        """Say what is counted otherwise, for the line under a table; empty if nothing is."""
-        parts = []
-        if self.asr is not None:
-            parts.append(f"ASR of {self.asr.replace('-', ' ')}")
-        if self.target is not None:
-            parts.append(f"target {self.target}")
+        """The difference, for the line under a table; empty if there is none."""
+        parts = [f"ASR of {self.asr.replace('-', ' ')}"] if self.asr else []
+        parts += [f"target {self.target}"] if self.target is not None else []
         return f"rescored: {', '.join(parts)}" if parts else ""
 
     def counting(self, usual: Counting, plan: Plan) -> Counting:
-        """Return how predictions are counted.
-
-        Args:
-            usual: How they are otherwise.
-            plan: The plan of the benchmark.
+        """Return how predictions are counted, where they usually are counted otherwise.
 
         Raises:
             UsageError: If there is no such class.
@@ -70,19 +62,18 @@ class Request:
 
     def _targets(self, target: str, plan: Plan) -> dict[str, int]:
         """Return the index of the target class by key of the evaluation."""
-        classes = {name: known.classes for name, known in self.benchmark.metadata.items()}
-        for name, known in classes.items():
-            if target not in known:
-                hint = suggestion(target, known)
+        for name, known in self.metadata.items():
+            if target not in known.classes:
+                hint = suggestion(target, known.classes)
                 raise UsageError(f"--target: dataset {name!r} has no class {target!r}{hint}")
         return {
-            key: classes[cell.name.dataset].index(target)
+            key: self.metadata[cell.name.dataset].classes.index(target)
             for cell in plan.cells
             for key in filter(None, (cell.evaluation, cell.control))
         }
 
     def columns(self, board: Leaderboard) -> tuple[Column, ...]:
-        """Return the columns of a leaderboard that were asked for.
+        """Return the columns of a leaderboard that are to be shown.
 
         Raises:
             UsageError: If there is no such metric.
@@ -115,13 +106,7 @@ def _usual(registry: Registry, plan: Plan) -> Counting:
 
 
 def measured_in(registry: Registry, plan: Plan, store: Store) -> MeasuredOf:
-    """Return a function that reads the metrics of evaluations in a store, as usually counted.
-
-    Args:
-        registry: The installed plugins.
-        plan: The plan that they are of.
-        store: Where records and predictions are.
-    """
+    """Return a function that reads the metrics of evaluations in a store, as usually counted."""
     return reader(store.record, predictions_in(store), _usual(registry, plan))
 
 
@@ -133,51 +118,39 @@ def board_of(
     The rows of imported bundles come last. Where predictions are counted differently, neither
     reported, imported nor outdated figures are shown: they are counted otherwise.
 
-    Args:
-        registry: The installed plugins.
-        plan: The plan.
-        store: Where records and predictions are.
-        request: What is counted and shown.
+    Raises:
+        UsageError: If the request names a class or a metric that does not exist.
     """
+    request = request or Request()
     found = Outdatedness(plan, store)
-    usual = _usual(registry, plan)
-    counting = request.counting(usual, plan) if request else usual
-    differs = request is not None and bool(request.line)
-    columns = _columns(registry)
+    counting = request.counting(_usual(registry, plan), plan)
     board = build(
         plan,
         found.record,
         store.failure,
-        extra=columns,
+        extra=_columns(registry),
         measured_of=reader(found.record, predictions_in(store), counting),
-        older_of=None if differs else found.older,
+        older_of=None if request.line else found.older,
     )
-    if not differs:
+    if not request.line:
         board = add_reported(board, plan)
         board = with_imported(board, plan, store, partial(_of_bundle, registry))
-    if request is None:
-        return board
     return replace(board, rescored=request.line, columns=request.columns(board))
 
 
 def _of_bundle(registry: Registry, bundle: Bundle, plan: Plan) -> Leaderboard:
-    """Return the leaderboard of a plan from what a bundle holds."""
-    usual = _usual(registry, plan)
+    """Return the leaderboard of a plan from the content of a bundle."""
     return build(
         plan,
         bundle.record,
         lambda _key: None,
         extra=_columns(registry),
-        measured_of=reader(bundle.record, bundle.predictions, usual),
+        measured_of=reader(bundle.record, bundle.predictions, _usual(registry, plan)),
     )
 
 
 def bundle_board(registry: Registry, path: Path) -> Leaderboard:
     """Return the leaderboard of a bundle.
-
-    Args:
-        registry: The installed plugins.
-        path: The bundle's file.
 
     Raises:
         UsageError: If it is no bundle.
@@ -189,17 +162,9 @@ def bundle_board(registry: Registry, path: Path) -> Leaderboard:
 def judged(
     registry: Registry, plan: Plan, store: Store, claims: Sequence[Claim]
 ) -> list[Judgement]:
-    """Judge claims by the predictions in a store.
-
-    Args:
-        registry: The installed plugins.
-        plan: The plan whose cells the claims are about.
-        store: Where records and predictions are.
-        claims: The claims.
-    """
+    """Judge claims about the cells of a plan by the predictions in a store."""
     needed = {cell.name for claim in claims for cell in cells_of(claim, plan.cells)}
-    cells = tuple(cell for cell in plan.cells if cell.name in needed)
-    part = replace(plan, cells=cells)
+    part = replace(plan, cells=tuple(cell for cell in plan.cells if cell.name in needed))
     found = Outdatedness(part, store)
     board = build(
         part,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from backbench.report.grid import as_text, plain_grid, tabulated
-from backbench.report.numbers import number
+from backbench.report.numbers import count, number
 from backbench.results.claims import Finding, Judgement, overall
 
 NOTE = (
@@ -20,12 +20,7 @@ NOTE = (
 
 
 def claims_text(judged: Sequence[Judgement], style: str = "table") -> str:
-    """Return claims and their verdicts as text.
-
-    Args:
-        judged: The claims.
-        style: ``table``, ``json`` or ``markdown``.
-    """
+    """Return claims and their verdicts as a ``table``, ``json`` or ``markdown``."""
     if style == "json":
         verdict = overall(one.verdict for one in judged)
         found = {"verdict": verdict, "claims": [_as_json(one) for one in judged]}
@@ -42,13 +37,12 @@ def _as_json(judgement: Judgement) -> dict[str, object]:
 
 
 def _statement(judgement: Judgement) -> str:
-    """Say in symbols what is claimed: ``target_fp/triggered > 4 × control``."""
+    """Return a claim in symbols: ``target_fp/triggered > 4 × control``."""
     claim = judgement.claim
     against = f"{claim.against:g}" if isinstance(claim.against, float) else claim.against
     factor = "" if claim.factor == 1 else f"{claim.factor:g} × "
-    margin = (
-        "" if not claim.margin else f" {'−' if claim.margin < 0 else '+'} {abs(claim.margin):g}"
-    )
+    sign = "−" if claim.margin < 0 else "+"
+    margin = f" {sign} {abs(claim.margin):g}" if claim.margin else ""
     return f"{claim.metric} {claim.relation} {factor}{against}{margin}"
 
 
@@ -75,10 +69,9 @@ def _tables(judged: Sequence[Judgement], *, markdown: bool) -> Iterator[str]:
 
 def _row(finding: Finding) -> list[str]:
     names = [finding.names[one] for one in ("method", "attack", "defense")]
-    done = len(finding.seeds)
-    count = str(done) if done == finding.planned else f"{done}/{finding.planned}"
+    seeds = count(len(finding.seeds), finding.planned)
     values = [_shown(finding.subject), _shown(finding.against)]
-    return [*names, count, *values, _interval(finding), finding.verdict.value]
+    return [*names, seeds, *values, _interval(finding), finding.verdict.value]
 
 
 def _shown(value: float | None) -> str:
@@ -94,5 +87,5 @@ def _interval(finding: Finding) -> str:
         return _shown(mean)
     low, high = finding.interval
     decimals = 3 if max(abs(mean), (high - low) / 2) < 2 else 1
-    ends = (number(low, decimals), number(high, decimals))
-    return f"{number(mean, decimals)} [{ends[0]}, {ends[1]}]"
+    mean_text, *ends = (number(value, decimals) for value in (mean, low, high))
+    return f"{mean_text} [{', '.join(ends)}]"

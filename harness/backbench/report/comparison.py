@@ -28,14 +28,10 @@ NOTE = (
 HEADER = ("n", "A", "B", "A - B", "95 % interval", "d_z", "p", "p Holm")
 
 
-def table(found: Sequence[Comparison], sides: str) -> tuple[list[str], list[list[str]], str]:
-    """Return header, lines and note of a table.
-
-    Args:
-        found: The comparisons.
-        sides: What is compared with what: ``method=byol less method=moco-v2``.
-    """
-    fields = [name for name in found[0].names if name != "dataset" or _several(found, name)]
+def _table(found: Sequence[Comparison], sides: str) -> tuple[list[str], list[list[str]], str]:
+    """Return header, lines and note of a table."""
+    several = len({one.names.get("dataset") for one in found}) > 1
+    fields = [name for name in found[0].names if name != "dataset" or several]
     lines = []
     for one in found:
         decimals = 0 if one.metric.startswith("target_") or one.metric == "fp_lift" else 3
@@ -58,10 +54,6 @@ def table(found: Sequence[Comparison], sides: str) -> tuple[list[str], list[list
     return [*(name.capitalize() for name in fields), "Metric", *HEADER], lines, note
 
 
-def _several(found: Sequence[Comparison], field: str) -> bool:
-    return len({one.names[field] for one in found}) > 1
-
-
 def _p(value: float | None) -> str:
     if value is None:
         return "–"
@@ -70,20 +62,12 @@ def _p(value: float | None) -> str:
 
 def markdown(found: Sequence[Comparison], sides: str) -> str:
     """Return a Markdown table and its note."""
-    header, lines, note = table(found, sides)
-    text = tabulated(header, lines, "markdown", len(HEADER))
-    return f"{text}\n\n{note}"
+    header, lines, note = _table(found, sides)
+    return f"{tabulated(header, lines, 'markdown', len(HEADER))}\n\n{note}"
 
 
 def as_json(found: Sequence[Comparison], left: str, right: str, broken: Sequence[str]) -> str:
-    """Return JSON: every comparison with the difference of each seed.
-
-    Args:
-        found: The comparisons.
-        left: What is compared.
-        right: What it is compared with.
-        broken: Sentences about limits that are exceeded.
-    """
+    """Return JSON: every comparison with the difference of each seed, and the broken limits."""
     rows: list[dict[str, Any]] = [
         {
             **one.names,
@@ -100,20 +84,15 @@ def as_json(found: Sequence[Comparison], left: str, right: str, broken: Sequence
     return json.dumps({"a": left, "b": right, "comparisons": rows, "exceeded": broken}, indent=2)
 
 
-def print_table(found: Sequence[Comparison], sides: str) -> None:
-    """Print a table and its note on stdout; no number is cut."""
+def show(found: Sequence[Comparison], sides: str, style: str) -> None:
+    """Print comparisons on stdout, as a ``table`` or as ``markdown``; ``sides`` is the title."""
+    if style == "markdown":
+        print(markdown(found, sides))  # noqa: T201
+        return
     console = Console()
-    header, lines, note = table(found, sides)
+    header, lines, note = _table(found, sides)
     print_grid(plain_grid(header, lines, len(HEADER), sides), console)
     console.print(Text(note, "dim"), soft_wrap=not console.is_terminal)
-
-
-def show(found: Sequence[Comparison], sides: str, style: str) -> None:
-    """Print comparisons on stdout, as a ``table`` or as ``markdown``."""
-    if style == "table":
-        print_table(found, sides)
-    else:
-        print(markdown(found, sides))  # noqa: T201
 
 
 def warnings(found: Sequence[Comparison]) -> Iterator[str]:
@@ -137,11 +116,6 @@ def sentence(bound: Limit, found: Comparison) -> str:
 
 def comparable(results: Results, filters: Sequence[str], where: object) -> Leaderboard:
     """Return our own rows of the present revisions, without imported rows.
-
-    Args:
-        results: All rows of a store.
-        filters: Which of them.
-        where: The store.
 
     Raises:
         UsageError: If no row has a number.

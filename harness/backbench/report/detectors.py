@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from html import escape
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -17,8 +16,8 @@ from rich.text import Text
 from backbench.errors import UsageError
 from backbench.model import NONE, Axis, Cell, Plan, StageKind
 from backbench.plugin import Column
-from backbench.report.grid import Grid, Number, print_grid, tabulated
-from backbench.report.numbers import INTERVAL_NOTE, interval, spread, whole
+from backbench.report.grid import Grid, Number, latex_symbols, print_grid, tabulated
+from backbench.report.numbers import EXACT, INTERVAL_NOTE, exact, interval, spread, whole
 from backbench.results.leaderboard import Leaderboard, Row
 from backbench.results.statistics import Bounds, Summary, summarize
 from backbench.store.metadata import RepairRecord, SanitizeRecord
@@ -74,13 +73,7 @@ TRADE_NOTE = (
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a table: names, and numbers over seeds.
-
-    Args:
-        names: By field.
-        seeds: Seeds that have numbers.
-        values: By name of the number.
-    """
+    """A line of a table: names by field, the seeds that have numbers, numbers by name."""
 
     names: Mapping[str, str]
     seeds: tuple[int, ...]
@@ -89,14 +82,9 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A table, its title and its notes.
+    """A table; columns in which no line has a number are not shown.
 
-    Args:
-        title: Above it.
-        fields: What names a line.
-        columns: What is shown; only those in which some line has a number.
-        lines: The lines.
-        note: Below it.
+    ``nothing`` says why there are no lines, if there are none.
     """
 
     title: str
@@ -104,15 +92,26 @@ class Sheet:
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
     note: str
+    nothing: str
+
+    @property
+    def shown(self) -> list[Column]:
+        """The columns in which some line has a number."""
+        metrics = {metric for line in self.lines for metric in line.values}
+        return [column for column in self.columns if column.metric in metrics]
+
+    @property
+    def names(self) -> list[str]:
+        """The headings of what names a line, and of its number of seeds."""
+        return [*(field.capitalize() for field in self.fields), "n"]
+
+    def names_of(self, line: Line) -> list[str]:
+        """Return the names of a line, and its number of seeds."""
+        return [*(line.names[field] for field in self.fields), str(len(line.seeds))]
 
 
 def detection_sheet(plan: Plan, record_of: Callable[[str], Record | None]) -> Sheet:
-    """Collect what the defenses of a plan found and cost.
-
-    Args:
-        plan: The plan.
-        record_of: Gives the record of a stage, or ``None``.
-    """
+    """Collect what the defenses of a plan found and cost."""
     found: dict[tuple[str, ...], dict[int, dict[str, float]]] = {}
     for cell in plan.cells:
         names = tuple(str(getattr(cell.name, field)) for field in FIELDS)
@@ -122,7 +121,8 @@ def detection_sheet(plan: Plan, record_of: Callable[[str], Record | None]) -> Sh
         _line(dict(zip(FIELDS, names, strict=True)), by_seed) for names, by_seed in found.items()
     )
     title = f"{plan.benchmark} · detection"
-    return Sheet(title, FIELDS, (*DETECTION, *COST), lines, DETECTION_NOTE)
+    nothing = "no defense has run yet"
+    return Sheet(title, FIELDS, (*DETECTION, *COST), lines, DETECTION_NOTE, nothing)
 
 
 def _numbers(
@@ -133,8 +133,11 @@ def _numbers(
     acts = next((one for kind, one in path if kind in {StageKind.SANITIZE, StageKind.REPAIR}), None)
     if acts is None:
         return None
-    numbers = {"cost/seconds": acts.wall_s, "cost/cpu_seconds": acts.cpu_s}
-    numbers["cost/peak_gib"] = acts.peak_mem_gib
+    numbers = {
+        "cost/seconds": acts.wall_s,
+        "cost/cpu_seconds": acts.cpu_s,
+        "cost/peak_gib": acts.peak_mem_gib,
+    }
     if isinstance(acts.metadata, SanitizeRecord):
         numbers |= acts.metadata.detection
     if isinstance(acts.metadata, SanitizeRecord | RepairRecord):
@@ -146,11 +149,7 @@ def _numbers(
 
 
 def trade_off_sheet(board: Leaderboard) -> Sheet:
-    """Hold every defended row of a leaderboard against the undefended one.
-
-    Args:
-        board: The leaderboard.
-    """
+    """Compare every defended row of a leaderboard with the undefended row."""
     fields = ("dataset", "method", "attack", "evaluator", "defense")
     rows = {(*(row.names[name] for name in fields), row.protocol): row for row in board.rows}
     lines = []
@@ -160,7 +159,8 @@ def trade_off_sheet(board: Leaderboard) -> Sheet:
             by_seed = {seed: dict(_trades(row, bare, seed)) for seed in row.seeds}
             lines.append(_line(dict(zip(fields, names, strict=True)), by_seed))
     title = f"{board.benchmark} · trade-off"
-    return Sheet(title, fields, TRADES, tuple(line for line in lines if line.seeds), TRADE_NOTE)
+    found = tuple(line for line in lines if line.seeds)
+    return Sheet(title, fields, TRADES, found, TRADE_NOTE, "no defense beside none")
 
 
 def _trades(row: Row, bare: Row, seed: int) -> Iterator[tuple[str, float]]:
@@ -170,10 +170,7 @@ def _trades(row: Row, bare: Row, seed: int) -> Iterator[tuple[str, float]]:
         ("trade/asr_removed", "asr", -1),
         ("trade/triggered_gained", "accuracy/triggered", 1),
     ):
-        after, before = (
-            _of_seed(row, row.values, metric, seed),
-            _of_seed(bare, bare.values, metric, seed),
-        )
+        after, before = (_of_seed(one, one.values, metric, seed) for one in (row, bare))
         if after is not None and before is not None:
             yield name, sign * (after - before)
     for name, source in (("trade/asr_left", row.values), ("trade/asr_lift_left", row.lifts)):
@@ -212,83 +209,55 @@ def _bounds(name: str) -> Bounds | None:
 # -- as text -----------------------------------------------------------------------------------
 
 
-def show_sheet(sheet: Sheet, style: str, nothing: str) -> None:
-    """Print a table on stdout; see :func:`print_sheet`.
-
-    Raises:
-        UsageError: With ``nothing``, if the table has no line.
-    """
-    if not sheet.lines:
-        raise UsageError(f"{sheet.title}: {nothing}")
-    print_sheet(sheet, style, Console())
-
-
-def print_sheet(sheet: Sheet, style: str, console: Console) -> None:
+def print_sheet(sheet: Sheet, style: str, console: Console | None = None) -> None:
     """Print a table.
 
     Args:
-        sheet: What to print.
+        sheet: The table.
         style: ``table``, ``json``, ``csv``, ``markdown``, ``latex`` or ``html``.
-        console: Where to.
+        console: The console; stdout by default.
+
+    Raises:
+        UsageError: If the table has no line.
     """
+    if not sheet.lines:
+        raise UsageError(f"{sheet.title}: {sheet.nothing}")
+    console = console or Console()
     if style == "table":
-        _print_table(sheet, console)
+        print_grid(_grid(sheet), console)
+        console.print(Text(sheet.note, "dim"), soft_wrap=not console.is_terminal)
         return
     formats = {"json": _as_json, "csv": _comma_separated}
     text = formats[style](sheet) if style in formats else _tabulated(sheet, style)
     console.file.write(text + "\n")
 
 
-def _columns(sheet: Sheet) -> list[Column]:
-    """Return the columns in which some line has a number."""
-    return [one for one in sheet.columns if any(one.metric in line.values for line in sheet.lines)]
-
-
-def _names(sheet: Sheet, line: Line) -> list[str]:
-    return [*(line.names[name] for name in sheet.fields), str(len(line.seeds))]
-
-
-def _print_table(sheet: Sheet, console: Console) -> None:
-    columns = _columns(sheet)
-
-    def number(line: Line, column: Column) -> Number:
-        value = line.values.get(column.metric)
-        return Number(spread(value, column.decimals), "", interval(value, column.decimals))
-
-    grid = Grid(
-        title=sheet.title,
-        names=[*(name.capitalize() for name in sheet.fields), "n"],
-        groups=[[column.title] for column in columns],
-        lines=[
-            (_names(sheet, line), [number(line, column) for column in columns])
-            for line in sheet.lines
-        ],
-    )
-    print_grid(grid, console)
-    console.print(Text(sheet.note, "dim"), soft_wrap=not console.is_terminal)
+def _grid(sheet: Sheet) -> Grid:
+    lines, columns = [], sheet.shown
+    for line in sheet.lines:
+        numbers = []
+        for column in columns:
+            value = line.values.get(column.metric)
+            text, below = (form(value, column.decimals) for form in (spread, interval))
+            numbers.append(Number(text, below=below))
+        lines.append((sheet.names_of(line), numbers))
+    return Grid(sheet.title, sheet.names, [[column.title] for column in columns], lines)
 
 
 def _tabulated(sheet: Sheet, style: str) -> str:
-    columns = _columns(sheet)
-    between = "\n" if style == "html" else " "
-    header = [*(name.capitalize() for name in sheet.fields), "n", *(one.title for one in columns)]
+    between, columns = "\n" if style == "html" else " ", sheet.shown
+    header = [*sheet.names, *(column.title for column in columns)]
     body = [
         [
-            *_names(sheet, line),
+            *sheet.names_of(line),
             *(whole(line.values.get(one.metric), one.decimals, between) for one in columns),
         ]
         for line in sheet.lines
     ]
-    if style == "html":
-        header = [escape(one) for one in header]
-        body = [[escape(cell).replace("\n", "<br>") for cell in line] for line in body]
     text = tabulated(header, body, style, len(header) - len(sheet.fields))
     if style == "html":
         return f"{text}\n<p>{escape(sheet.note)}</p>"
-    if style == "latex":
-        text = text.replace("±", r"$\pm$").replace("–", "--")
-        return text.replace(r"\textasciitilde{}", r"$\sim$")
-    return f"{text}\n\n{sheet.note}"
+    return latex_symbols(text) if style == "latex" else f"{text}\n\n{sheet.note}"
 
 
 def _as_json(sheet: Sheet) -> str:
@@ -305,16 +274,11 @@ def _as_json(sheet: Sheet) -> str:
 
 def _comma_separated(sheet: Sheet) -> str:
     names = sorted({name for line in sheet.lines for name in line.values})
-    parts = ("mean", "std", "ci95_low", "ci95_high")
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*sheet.fields, "n", *(f"{name}:{part}" for name in names for part in parts)])
+    parts = [f"{name}:{part}" for name in names for part in EXACT[1:5]]
+    writer.writerow([*sheet.fields, "n", *parts])
     for line in sheet.lines:
-        row: list[Any] = [*(line.names[field] for field in sheet.fields), len(line.seeds)]
-        for name in names:
-            summary = line.values.get(name)
-            low, high = summary.ci95 or (None, None) if summary else (None, None)
-            values = (summary.mean, summary.std, low, high) if summary else (None,) * len(parts)
-            row += ["" if value is None else repr(value) for value in values]
-        writer.writerow(row)
+        found = (number for name in names for number in exact(line.values.get(name))[1:5])
+        writer.writerow([*sheet.names_of(line), *found])
     return out.getvalue().rstrip("\n")

@@ -19,10 +19,6 @@ class Remaining:
     A stage is expected to take as long as those of its kind and plugin did, else as those of its
     kind; a running stage shows its progress. While nothing has been seen of a kind that trains,
     there is no estimate; of the other kinds, what has not been seen counts nothing.
-
-    Args:
-        stages: The stages to run.
-        slots: How many run at a time.
     """
 
     def __init__(self, stages: Iterable[Stage], slots: int) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import NamedTuple
 
 from rich.cells import cell_len
@@ -19,15 +20,23 @@ _NOTHING = ("", "–")
 #: Blanks between two columns.
 _GAP = 2
 
+#: LaTeX of the characters that our tables have.
+_LATEX = {
+    r"\textasciitilde{}": r"$\sim$",
+    "~": r"$\sim$",
+    "±": r"$\pm$",
+    "–": "--",
+    "✗": r"$\times$",
+    "°": r"$^\circ$",
+    "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
+    "§": r"\S{}",
+    "¶": r"\P{}",
+}
+
 
 class Number(NamedTuple):
-    """A cell of a table.
-
-    Args:
-        text: The number.
-        style: How it is shown.
-        below: Text on the line below; dim.
-    """
+    """A number, the style that it is shown in, and the text on the line below, which is dim."""
 
     text: str
     style: str = ""
@@ -68,14 +77,7 @@ def print_grid(grid: Grid, console: Console) -> None:
 def plain_grid(
     header: Sequence[str], lines: Sequence[Sequence[str]], numbers: int, title: str = ""
 ) -> Grid:
-    """Return a grid of plain texts.
-
-    Args:
-        header: Headings.
-        lines: A text for each heading.
-        numbers: How many of the last columns hold numbers; they are aligned on the right.
-        title: Above the table.
-    """
+    """Return a grid of plain texts; the last columns hold so many numbers."""
     names = len(header) - numbers
     return Grid(
         title=title,
@@ -99,14 +101,25 @@ def tabulated(
     Args:
         header: Headings.
         lines: A text for each heading.
-        style: ``markdown``, ``latex`` or ``html``; texts of HTML are to be escaped before.
+        style: ``markdown``, ``latex`` or ``html``; a line break in a text is one in HTML.
         numbers: How many of the last columns hold numbers; they are aligned on the right.
     """
     from tabulate import tabulate
 
+    if style == "html":
+        header, *lines = (
+            [escape(text).replace("\n", "<br>") for text in line] for line in (header, *lines)
+        )
     form = {"markdown": "github", "latex": "latex_booktabs", "html": "unsafehtml"}[style]
     align = ["left"] * (len(header) - numbers) + ["right"] * numbers
     return tabulate(lines, header, tablefmt=form, colalign=align, disable_numparse=True)
+
+
+def latex_symbols(text: str) -> str:
+    """Replace the characters of our tables that LaTeX has commands for."""
+    for character, command in _LATEX.items():
+        text = text.replace(character, command)
+    return text
 
 
 def _parts(grid: Grid, limit: int | None) -> Iterator[list[int]]:

@@ -43,11 +43,8 @@ def contents_text(contents: Contents) -> str:
     rows: list[tuple[str, str]] = [("what", contents.kind)]
     names = contents.classes
     if names is not None:
-        rows += [
-            ("classes", f"{len(names):,}"),
-            ("fingerprint", fingerprint(names)),
-            ("variant", describe(names)),
-        ]
+        rows.append(("classes", f"{len(names):,}"))
+        rows += [("fingerprint", fingerprint(names)), ("variant", describe(names))]
     rows += [(split, _split(counts)) for split, counts in contents.splits.items()]
     rows += [("note", problem) for problem in contents.problems]
     width = max(len(name) for name, _ in rows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from backbench.results.statistics import Summary
 
 #: What marks an interval that allows for other seeds only.
@@ -42,12 +44,23 @@ def interval(summary: Summary | None, decimals: int) -> str:
 
 
 def whole(summary: Summary | None, decimals: int, between: str = " ") -> str:
-    """Format mean, standard deviation and interval: ``.940 ±.004 [.931, .949]``.
-
-    Args:
-        summary: The numbers.
-        decimals: Digits after the point.
-        between: Text before the interval.
-    """
+    """Format mean, standard deviation and interval: ``.940 ±.004 [.931, .949]``."""
     found = interval(summary, decimals)
     return spread(summary, decimals) + (f"{between}{found}" if found else "")
+
+
+def count(done: int, planned: int) -> str:
+    """Format a number of seeds: ``3``, or ``2/3`` where a seed is missing."""
+    return str(done) if done == planned else f"{done}/{planned}"
+
+
+#: Headings of :func:`exact`.
+EXACT = ("n", "mean", "std", "ci95_low", "ci95_high", "over")
+
+
+def exact(summary: Summary | None) -> list[Any]:
+    """Return the numbers of a line of CSV, in the order of :data:`EXACT`."""
+    if summary is None:
+        return [None] * len(EXACT)
+    low, high = summary.ci95 or (None, None)
+    return [summary.n, summary.mean, summary.std, low, high, summary.over]

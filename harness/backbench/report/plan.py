@@ -6,16 +6,16 @@ import io
 import json
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
 
-from backbench.benchmark.config import Benchmark
 from backbench.estimate.cost import Costs
-from backbench.estimate.visibility import NOTE, Estimate, estimates
+from backbench.estimate.visibility import NOTE, Estimate
 from backbench.execution.local import LocalExecutor, may_have_gpu
 from backbench.model import Plan, StageKind
 from backbench.plugin.executor import Setup
@@ -32,63 +32,51 @@ STEP_NOTE: Final = (
 )
 
 
-class PlanReport:
-    """A plan, what it costs, and estimates that are made when they are asked for.
+def measured_hours(costs: Costs, store: Store, device: str, jobs: int | None) -> Hours:
+    """Train each method for some seconds, where no record says how fast it is."""
+    from backbench.estimate.hours import hours_of
 
-    Args:
-        plan: The plan.
-        costs: What its stages cost.
-        store: Where stages are looked for.
-    """
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr)  # noqa: T201 - it takes a while
 
-    def __init__(self, plan: Plan, costs: Costs, store: Store) -> None:
-        self._plan, self._costs, self._store = plan, costs, store
-        self._done = store.done()
-        self._visibility: list[Estimate] | None = None
-        self._hours: Hours | None = None
+    setup = Setup(store=store.root, device=device, jobs=jobs)
+    return hours_of(costs, LocalExecutor(None, setup).workers, tell=tell)
 
-    def estimate_visibility(self, benchmark: Benchmark) -> None:
-        """Estimate how often each trigger survives the crops of each method's views."""
-        self._visibility = list(estimates(benchmark))
 
-    def measure_hours(self, device: str, jobs: int | None) -> None:
-        """Train each method for some seconds, where no record says how fast it is.
+def plan_json(
+    plan: Plan,
+    costs: Costs,
+    done: set[str],
+    visibility: Sequence[Estimate] | None,
+    hours: Hours | None,
+) -> str:
+    """Return a plan, its costs, and the estimates that there are as JSON."""
+    content = _as_json(plan, costs, done)
+    if visibility is not None:
+        content["visibility"] = [one.as_json() for one in visibility]
+    if hours is not None:
+        content["hours"] = hours.as_json()
+    return json.dumps(content, indent=2)
 
-        Args:
-            device: Name of the torch device, or ``auto``.
-            jobs: Stages at a time; ``None`` for as many as ``run`` takes.
-        """
-        from backbench.estimate.hours import hours_of
 
-        def tell(line: str) -> None:
-            print(line, file=sys.stderr)  # noqa: T201 - it takes a while
-
-        setup = Setup(store=self._store.root, device=device, jobs=jobs)
-        workers = LocalExecutor(None, setup).workers
-        self._hours = hours_of(self._costs, workers, tell=tell)
-
-    def json(self) -> str:
-        """Return JSON."""
-        content = _as_json(self._plan, self._costs, self._done)
-        if self._visibility is not None:
-            content["visibility"] = [one.as_json() for one in self._visibility]
-        if self._hours is not None:
-            content["hours"] = self._hours.as_json()
-        return json.dumps(content, indent=2)
-
-    def text(self, *, list_stages: bool = False) -> str:
-        """Return tables.
-
-        Args:
-            list_stages: Whether every stage gets a line.
-        """
-        console = Console(file=io.StringIO())
-        _print(self._plan, self._costs, self._done, console, list_stages=list_stages)
-        if self._visibility is not None:
-            console.file.write("\n".join(["", NOTE, *map(str, self._visibility), ""]))
-        if self._hours is not None:
-            print_hours(self._hours, console)
-        return cast("io.StringIO", console.file).getvalue().rstrip("\n")
+def plan_text(
+    plan: Plan,
+    costs: Costs,
+    done: set[str],
+    visibility: Sequence[Estimate] | None,
+    hours: Hours | None,
+    *,
+    list_stages: bool,
+) -> str:
+    """Return a plan, its costs, and the estimates that there are as tables."""
+    out = io.StringIO()
+    console = Console(file=out)
+    _print(plan, costs, done, console, list_stages=list_stages)
+    if visibility is not None:
+        out.write("\n".join(["", NOTE, *map(str, visibility), ""]))
+    if hours is not None:
+        print_hours(hours, console)
+    return out.getvalue().rstrip("\n")
 
 
 _Needs = list[tuple[frozenset[str], frozenset[str]]]
@@ -135,7 +123,7 @@ def _as_json(plan: Plan, costs: Costs, done: set[str]) -> dict[str, object]:
 
 
 def _workers() -> str:
-    """Return what computes, unless ``run`` is given other ``--jobs`` or another ``--device``."""
+    """Return the workers of ``run`` without ``--jobs`` and ``--device``."""
     if may_have_gpu():
         return "one for each GPU"
     return f"{core_count()}, each with 1 thread on a core of its own"
@@ -173,7 +161,6 @@ def _print(
 
 def print_costs(costs: Costs, console: Console) -> None:
     """Print image-steps by method, and bytes by kind of stage."""
-    methods = costs.by_method()
     header = ("Training", "to run", "images × epochs", "passes", "image-steps")
     lines = [
         (
@@ -183,16 +170,16 @@ def print_costs(costs: Costs, console: Console) -> None:
             str(trainings[0].passes),
             f"{sum(one.image_steps for one in trainings):,}",
         )
-        for name, trainings in methods.items()
+        for name, trainings in costs.by_method().items()
     ]
-    if methods:
+    if lines:
         print_grid(plain_grid(header, lines, 4), console)
         console.print(STEP_NOTE, style="dim", soft_wrap=True)
     sizes = costs.bytes_by_kind()
-    known = {kind: size for kind, size in sizes.items() if size is not None}
     unknown = [kind for kind, size in sizes.items() if size is None]
     if sizes:
-        parts = ", ".join(f"{kind} {decimal(size)}" for kind, size in known.items())
+        known = (f"{kind} {decimal(size)}" for kind, size in sizes.items() if size is not None)
+        parts = ", ".join(known)
         after = f"; known once the store has some: {', '.join(unknown)}" if unknown else ""
         console.print(
             f"on disk, still to be written: {parts or 'not known'}{after}", soft_wrap=True

@@ -16,12 +16,7 @@ from backbench.plugin.registry import HOOKS, Registered, Registry, suggestion
 
 
 def plugins_text(registry: Registry, style: str = "table") -> str:
-    """Return the list of the installed plugins.
-
-    Args:
-        registry: The installed plugins.
-        style: ``table`` or ``json``.
-    """
+    """Return the list of the installed plugins as a ``table`` or ``json``."""
     if style == "json":
         return json.dumps([_as_json(one) for one in registry.all()], indent=2)
     hint = "`backbench plugins show NAME` documents the options of one."
@@ -31,19 +26,13 @@ def plugins_text(registry: Registry, style: str = "table") -> str:
 def plugin_text(registry: Registry, name: str, kind: str | None = None) -> str:
     """Return the page of a plugin: every option with type, default and bounds.
 
-    Args:
-        registry: The installed plugins.
-        name: Its name.
-        kind: Its kind, if two share the name.
-
     Raises:
-        PluginError: If there is none.
+        PluginError: If no plugin, of this kind if one is given, has the name.
     """
-    found = [
-        one for one in registry.all() if one.info.name == name and kind in {None, one.info.kind}
-    ]
+    every = registry.all()
+    found = [one for one in every if one.info.name == name and kind in {None, one.info.kind}]
     if not found:
-        names = sorted({one.info.name for one in registry.all()})
+        names = sorted({one.info.name for one in every})
         raise PluginError(f"no plugin is called {name!r}{suggestion(name, names)}")
     return "\n".join(line for one in found for line in _page(one))
 
@@ -92,7 +81,7 @@ def _as_json(one: Registered) -> dict[str, Any]:
 
 
 class Option(NamedTuple):
-    """One option as it is documented."""
+    """One option, documented."""
 
     name: str
     type: str
@@ -108,8 +97,8 @@ def options_of(
 
     Args:
         model: The model.
-        prefix: Of the names.
-        defaults: What the model is where nothing is given, if it is a table that has a default.
+        prefix: Text before each name.
+        defaults: The default of the model, if it is a nested table that has a default.
     """
     for name, field in model.model_fields.items():
         nested = field.annotation

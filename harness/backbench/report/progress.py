@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 from rich.progress import (
@@ -52,16 +52,9 @@ _PLAIN_EVERY_S = 30.0
 
 @contextmanager
 def attach_progress(registry: Registry, console: Console | None = None) -> Iterator[None]:
-    """Show progress on stderr while the context lasts.
-
-    Args:
-        registry: The bus to observe.
-        console: Where to; stderr by default.
-    """
+    """Show progress on a console, stderr by default, while the context lasts."""
     console = console or Console(stderr=True)
-    observer: LiveProgress | PlainProgress = (
-        LiveProgress(console) if console.is_terminal else PlainProgress(console)
-    )
+    observer = LiveProgress(console) if console.is_terminal else PlainProgress(console)
     registry.manager.register(observer)
     try:
         yield
@@ -70,15 +63,22 @@ def attach_progress(registry: Registry, console: Console | None = None) -> Itera
         observer.close()
 
 
-class LiveProgress:
-    """A bar for the run, and one for each stage under way.
-
-    Args:
-        console: The terminal.
-    """
+class _Progress:
+    """The console and the remaining time of either display."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._remaining = Remaining((), 1)
+
+    def close(self) -> None:
+        """Take the display down, if there is one."""
+
+
+class LiveProgress(_Progress):
+    """A bar for the run, and one for each stage that runs."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
         self._total = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(),
@@ -100,7 +100,6 @@ class LiveProgress:
         self._live: Live | None = None
         self._run: TaskID | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._remaining = Remaining((), 1)
 
     def close(self) -> None:
         """Take the display down."""
@@ -108,15 +107,12 @@ class LiveProgress:
             self._live.stop()
             self._live = None
 
-    def _display(self) -> RenderableType:
-        return Group(self._total, self._stages)
-
     @hookimpl
     def run_started(self, event: RunStarted) -> None:
         """Put the display up."""
         self._remaining = Remaining(event.stages, event.slots)
         self._run = self._total.add_task(escape(event.benchmark), total=len(event.stages), left="–")
-        self._live = Live(self._display(), console=self._console, transient=True)
+        self._live = Live(Group(self._total, self._stages), console=self._console, transient=True)
         self._live.start()
 
     @hookimpl
@@ -146,9 +142,9 @@ class LiveProgress:
 
     @hookimpl
     def stage_failed(self, event: StageFailed) -> None:
-        """Say what failed, above the bars."""
-        said = escape(f"{event.stage.label}: {event.reason}")  # a path may look like markup
-        self._console.print(f"[red]failed[/] {said}", highlight=False)
+        """Print why the stage failed, above the bars."""
+        text = escape(f"{event.stage.label}: {event.reason}")  # a path may look like markup
+        self._console.print(f"[red]failed[/] {text}", highlight=False)
         self._end(event.stage)
 
     @hookimpl
@@ -168,30 +164,22 @@ class LiveProgress:
             self._total.update(self._run, left=clock(self._remaining.seconds(time.monotonic())))
 
 
-class PlainProgress:
-    """One line when a stage ends, and one now and then while it runs.
-
-    Args:
-        console: Where to.
-    """
+class PlainProgress(_Progress):
+    """A line when a stage ends, and a line now and then while it runs."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
+        super().__init__(console)
         self._total = 0
         self._done = 0
         self._began = 0.0
-        self._said: dict[str, float] = {}
-        self._remaining = Remaining((), 1)
-
-    def close(self) -> None:
-        """Nothing to take down."""
+        self._printed: dict[str, float] = {}
 
     @hookimpl
     def run_started(self, event: RunStarted) -> None:
-        """Say how much there is to do."""
+        """Print the number of stages."""
         self._total, self._began = len(event.stages), time.monotonic()
         self._remaining = Remaining(event.stages, event.slots)
-        self._say(
+        self._print(
             f"{event.benchmark}: {self._total} stages to run, {event.cached} in the store, "
             f"{event.slots} at a time"
         )
@@ -200,28 +188,27 @@ class PlainProgress:
     def stage_started(self, event: StageStarted) -> None:
         """Start its clock."""
         now = time.monotonic()
-        self._said[event.stage.key] = now
+        self._printed[event.stage.key] = now
         self._remaining.started(event.stage, now)
 
     @hookimpl
     def stage_progress(self, event: StageProgress) -> None:
-        """Say where a long stage is."""
+        """Print the progress of a long stage."""
         key, now = event.stage.key, time.monotonic()
         self._remaining.progressed(event.stage, event.done / max(1, event.total))
-        late = now - self._said.get(key, now) >= _PLAIN_EVERY_S
+        late = now - self._printed.get(key, now) >= _PLAIN_EVERY_S
         if late or "resumed" in event.values:
-            self._said[key] = now
-            self._say(
-                f"  … {event.stage.label}: {event.done}/{event.total} {_values(event.values)}"
-            )
+            self._printed[key] = now
+            progress = f"{event.done}/{event.total} {_values(event.values)}"
+            self._print(f"  … {event.stage.label}: {progress}")
 
     @hookimpl
     def stage_finished(self, event: StageFinished) -> None:
-        """Say that it is done, and how long the rest may take."""
+        """Print that the stage is done, and how long the rest may take."""
         now = time.monotonic()
         self._done += 1
         self._remaining.ended(event.stage, now)
-        self._say(
+        self._print(
             f"[{self._done}/{self._total}] {event.stage.label}: {event.wall_s:.1f} s "
             f"({clock(now - self._began)} elapsed, about "
             f"{clock(self._remaining.seconds(now))} left)"
@@ -229,12 +216,12 @@ class PlainProgress:
 
     @hookimpl
     def stage_failed(self, event: StageFailed) -> None:
-        """Say what failed."""
+        """Print why the stage failed."""
         self._done += 1
         self._remaining.ended(event.stage, time.monotonic())
-        self._say(f"[{self._done}/{self._total}] FAILED {event.stage.label}: {event.reason}")
+        self._print(f"[{self._done}/{self._total}] FAILED {event.stage.label}: {event.reason}")
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import operator
 import textwrap
 from collections.abc import Iterator
 from typing import Any
@@ -42,16 +44,13 @@ def card_text(protocol_id: str, style: str = "table") -> str:
     """
     card = find_protocol(protocol_id)
     if style == "json":
-        return json.dumps(_as_json(card), indent=2)
+        content = card.model_dump(mode="json") | {"classes": card.class_names()}
+        return json.dumps(content, indent=2)
     lines = [f"{card.id}: {card.summary}", f"source: {card.source}"]
-    part = ""
     rows = dict(_values(card))
     width = max(len(place) for _, place in rows)
-    for (heading, place), value in rows.items():
-        if heading != part:
-            lines += ["", heading]
-            part = heading
-        lines.append(_line(place, width, value))
+    for heading, group in itertools.groupby(rows, key=operator.itemgetter(0)):
+        lines += ["", heading, *(_line(row[1], width, rows[row]) for row in group)]
     return "\n".join(lines)
 
 
@@ -130,7 +129,3 @@ def _images(card: Protocol) -> Iterator[tuple[tuple[str, str], Any]]:
     if images.resize is not None:
         made = f"short side to {images.resize} px, the center {images.crop} px"
     yield (heading, "validation images are"), made
-
-
-def _as_json(card: Protocol) -> dict[str, Any]:
-    return card.model_dump(mode="json") | {"classes": card.class_names()}

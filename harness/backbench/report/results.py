@@ -11,11 +11,12 @@ from backbench.errors import ExitCode, UsageError
 from backbench.execution.scheduler import Result
 from backbench.model import Axis, Plan
 from backbench.plugin.registry import suggestion
+from backbench.report.numbers import EXACT, exact
 from backbench.results.leaderboard import Leaderboard, Row, only_row, select
 from backbench.results.statistics import Summary
 
 if TYPE_CHECKING:
-    from backbench.report.frame import DataFrame
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +116,6 @@ class Results:
     def require(self, where: object, command: str, *, filtered: bool = False) -> None:
         """Refuse to go on without a row that has a number, or the reason why it has none.
 
-        Args:
-            where: The store.
-            command: What makes the numbers.
-            filtered: Whether rows were chosen.
-
         Raises:
             UsageError: If there is no such row.
         """
@@ -192,9 +188,14 @@ class Results:
         Raises:
             UsageError: If pandas is not installed.
         """
-        from backbench.report.frame import frame
-
-        return frame(self.to_records())
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise UsageError(
+                'to_frame() needs pandas: pip install "backbench[pandas]"; to_records() returns '
+                "the same as a list of dicts"
+            ) from error
+        return pd.DataFrame(self.to_records())
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,17 +239,11 @@ class Run(Results):
 
 
 def _record(row: Row, metric: str) -> dict[str, Any]:
-    summary = row.values[metric]
-    low, high = summary.ci95 or (None, None)
     return {
         **row.names,
         "protocol": row.protocol,
         "metric": metric,
-        "n": summary.n,
-        "mean": summary.mean,
-        "std": summary.std,
-        "ci95_low": low,
-        "ci95_high": high,
+        **dict(zip(EXACT[:5], exact(row.values[metric])[:5], strict=True)),
         "control": _mean(row.controls, metric),
         "lift": _mean(row.lifts, metric),
         "complete": row.complete,

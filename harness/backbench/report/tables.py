@@ -17,70 +17,56 @@ from rich.text import Text
 
 from backbench.model import Axis
 from backbench.plugin import Column
-from backbench.report.grid import Grid, Number, print_grid, tabulated
+from backbench.report.grid import Grid, Number, latex_symbols, print_grid, tabulated
 from backbench.report.numbers import (
+    EXACT,
     INTERVAL_NOTE,
-    SEEDS_ONLY,
+    count,
+    exact,
     interval,
     number,
     spread,
     whole,
 )
-from backbench.results.leaderboard import LIFTS, Leaderboard, Row, extremes, group, ranks
+from backbench.results.leaderboard import LIFTS, Leaderboard, Reported, Row, extremes, group, ranks
 from backbench.results.statistics import FEW, Summary
 
-#: What the marks of a number of seeds say.
-COUNT_NOTE = "* fewer than 3 seeds, ° a control is missing, ✗ a stage failed"
+_COUNT_NOTE = "* fewer than 3 seeds, ° a control is missing, ✗ a stage failed"
 
 NOTE = (
     "FP: images of other classes taken for the target class; ASR: their share; trig.: with the "
     f"trigger; control: the same with an encoder trained on clean data; {INTERVAL_NOTE}; "
-    f"{COUNT_NOTE}; ▲ best, ▼ worst of a column, among rows of one evaluator: intervals apart, "
+    f"{_COUNT_NOTE}; ▲ best, ▼ worst of a column, among rows of one evaluator: intervals apart, "
     "ties marked alike; rows that are incomplete, outdated (§) or imported (‡) are not ranked"
 )
 
 
-#: What marks the method of a row whose weights were not trained here.
-EXTERNAL = " †"
-
-#: What marks the method of a row that an older revision of a plugin made.
-OUTDATED = " §"
-
-#: Mark at the method of a row that a sentinel has flagged; the sentence is below the table.
-FLAGGED = " ¶"
-
-EXTERNAL_NOTE = "† external: weights that were not trained here"
-
-#: What marks the method of a row of an imported bundle; the number of its footnote follows.
-IMPORTED = " ‡"
-
-
-def protocol_line(board: Leaderboard) -> str:
-    """Return the notes under a table: the protocol card, and the meaning of marks."""
-    line = "no protocol: the options are the benchmark file's own"
-    if board.protocol:
-        line = f"protocol {board.protocol}"
-    line = "; ".join(filter(None, (line, board.rescored, board.folded)))
+def _under(board: Leaderboard) -> list[str]:
+    """Return the lines under a table: the protocol, the meaning of marks, sources, flags."""
     outdated = ", ".join(dict.fromkeys(row.outdated for row in board.rows if row.outdated))
-    line = f"{line}; § outdated: {outdated}: backbench run --refresh outdated" if outdated else line
-    return f"{line}; {EXTERNAL_NOTE}" if any(row.external for row in board.rows) else line
-
-
-def footnotes(board: Leaderboard) -> list[str]:
-    """Return where reported figures and imported rows come from, and what was flagged."""
-    notes = _notes(board).items()
+    is_external = any(row.external for row in board.rows)
+    parts = (
+        f"protocol {board.protocol}"
+        if board.protocol
+        else "no protocol: the options are the benchmark file's own",
+        board.rescored,
+        board.folded,
+        f"§ outdated: {outdated}: backbench run --refresh outdated" if outdated else "",
+        "† external: weights that were not trained here" if is_external else "",
+    )
     flags = dict.fromkeys(flag for row in board.rows for flag in row.flags)
     return [
-        *(f"[{number}] {source}: {setting}" for (source, setting), number in notes),
+        "; ".join(filter(None, parts)),
+        *(f"[{number}] {source}: {setting}" for (source, setting), number in _notes(board).items()),
         *(f"{mark.strip()} imported: {origin}" for origin, mark in _origins(board).items()),
-        *(f"{FLAGGED.strip()} flagged: {flag}" for flag in flags),
+        *(f"¶ flagged: {flag}" for flag in flags),
     ]
 
 
 def _origins(board: Leaderboard) -> dict[str, str]:
     """Return the mark of each imported bundle of which there are rows."""
     found = dict.fromkeys(row.origin for row in board.rows if row.origin)
-    return {origin: f"{IMPORTED}{number}" for number, origin in enumerate(found, start=1)}
+    return {origin: f" ‡{number}" for number, origin in enumerate(found, start=1)}
 
 
 def _notes(board: Leaderboard) -> dict[tuple[str, str], int]:
@@ -103,14 +89,11 @@ def _is_reported(board: Leaderboard, column: Column) -> bool:
     return any(column.metric in row.reported for row in board.rows)
 
 
-def print_tables(board: Leaderboard, by: str | None, console: Console) -> None:
-    """Print the leaderboard as tables, one a group.
-
-    A terminal that is too narrow for all columns gets each table in parts.
-    """
+def _print_tables(board: Leaderboard, by: str | None, console: Console) -> None:
+    """Print a table for each group; a narrow terminal gets each in parts."""
     for title, part in group(board, by):
         print_grid(_grid(title, part, by), console)
-        under = "\n".join([protocol_line(part), *footnotes(part)])
+        under = "\n".join(_under(part))
         console.print(Text(f"{under}\n", "dim"), soft_wrap=not console.is_terminal)
     console.print(Text(NOTE, "dim"), soft_wrap=not console.is_terminal)
 
@@ -175,15 +158,14 @@ def _mark(
 def _name(row: Row, field: str, origins: Mapping[str, str]) -> str:
     if field != "method":
         return row.names[field]
-    marks = EXTERNAL * row.external + OUTDATED * bool(row.outdated) + FLAGGED * bool(row.flags)
+    marks = " †" * row.external + " §" * bool(row.outdated) + " ¶" * bool(row.flags)
     return row.names[field] + marks + origins.get(row.origin, "")
 
 
 def _count(row: Row) -> str:
     done = len(row.seeds)
-    count = str(done) if done == row.planned else f"{done}/{row.planned}"
     marks = "*" * (0 < done < FEW) + "°" * bool(row.uncontrolled) + "✗" * bool(row.problem)
-    return f"{count} {marks}" if marks else count
+    return f"{count(done, row.planned)} {marks}".rstrip()
 
 
 def _fields(board: Leaderboard, by: str | None) -> list[str]:
@@ -194,20 +176,14 @@ def _fields(board: Leaderboard, by: str | None) -> list[str]:
 
 def _columns(board: Leaderboard) -> list[Column]:
     """Return the columns in which some row has a number."""
-    return [
-        column for column in board.columns if any(column.metric in row.values for row in board.rows)
-    ]
+    metrics = {metric for row in board.rows for metric in row.values}
+    return [column for column in board.columns if column.metric in metrics]
 
 
 def _plain(
     board: Leaderboard, form: Callable[[Summary | None, int], str]
 ) -> tuple[list[str], list[list[str]]]:
-    """Return the headings and the lines of a table.
-
-    Args:
-        board: The leaderboard.
-        form: Formats a summary with a number of decimals.
-    """
+    """Return the headings and the lines of a table; ``form`` formats a number of it."""
     columns, notes, origins = _columns(board), _notes(board), _origins(board)
     header = [*Axis, "n"]
     for column in columns:
@@ -232,12 +208,9 @@ def _tabulated(header: Sequence[str], body: Sequence[Sequence[str]], style: str)
 
 def markdown(board: Leaderboard) -> str:
     """Return a Markdown table for each protocol."""
-    parts = [
-        "\n\n".join(
-            [_tabulated(*_plain(part, whole), "markdown"), protocol_line(part), *footnotes(part)]
-        )
-        for _, part in group(board, None)
-    ]
+    parts = []
+    for _, part in group(board, None):
+        parts += [_tabulated(*_plain(part, whole), "markdown"), *_under(part)]
     return "\n\n".join([*parts, NOTE])
 
 
@@ -252,26 +225,12 @@ def latex(board: Leaderboard) -> str:
             found = [cell if cell.startswith("[") and "," in cell else "" for cell in below]
             body += [line, *([found] if any(found) else [])]
         table = _tabulated(header, body, "latex")
-        table = table.replace(r"\textasciitilde{}", SEEDS_ONLY)
-        table = re.sub(r"(\[\S+, \S+\]~?)", r"{\\scriptsize \1}", table)
-        notes = [re.sub(r"([%_#&$])", r"\\\1", note) for note in (*footnotes(part), INTERVAL_NOTE)]
-        counted = [COUNT_NOTE] * any(not _count(row)[-1].isdigit() for row in part.rows)
-        parts.append("\n\\par ".join([table, protocol_line(part), *notes, *counted]))
-    body_text = "\n\n".join(parts)
-    commands = {
-        "±": r"$\pm$",
-        "–": "--",
-        "✗": r"$\times$",
-        "°": r"$^\circ$",
-        "†": r"$\dagger$",
-        "‡": r"$\ddagger$",
-        "§": r"\S{}",
-        "¶": r"\P{}",
-        SEEDS_ONLY: r"$\sim$",
-    }
-    for character, command in commands.items():
-        body_text = body_text.replace(character, command)
-    return body_text
+        table = re.sub(r"(\[\S+, \S+\](?:\\textasciitilde\{\})?)", r"{\\scriptsize \1}", table)
+        protocol, *notes = _under(part)
+        notes = [re.sub(r"([%_#&$])", r"\\\1", note) for note in (*notes, INTERVAL_NOTE)]
+        counted = [_COUNT_NOTE] * any(not _count(row)[-1].isdigit() for row in part.rows)
+        parts.append("\n\\par ".join([table, protocol, *notes, *counted]))
+    return latex_symbols("\n\n".join(parts))
 
 
 def html(board: Leaderboard) -> str:
@@ -279,30 +238,27 @@ def html(board: Leaderboard) -> str:
     parts = []
     for _, part in group(board, None):
         header, body = _plain(part, lambda one, decimals: whole(one, decimals, "\n"))
-        cells = [[escape(cell).replace("\n", "<br>") for cell in line] for line in body]
-        parts.append(_tabulated([escape(heading) for heading in header], cells, "html"))
-        parts += [f"<p>{escape(note)}</p>" for note in (protocol_line(part), *footnotes(part))]
+        parts.append(_tabulated(header, body, "html"))
+        parts += [f"<p>{escape(note)}</p>" for note in _under(part)]
     return "\n".join([*parts, f"<p>{escape(NOTE)}</p>"])
 
 
 def comma_separated(board: Leaderboard) -> str:
     """Return CSV: one line a row, mean, standard deviation and interval of every metric."""
     metrics = sorted({metric for row in board.rows for metric in row.values})
-    parts = ("n", "mean", "std", "ci95_low", "ci95_high", "over")
     header = ["protocol", *Axis, "external", "origin", "n", "planned", "complete"]
     rankings = ranks(board)
     for metric in metrics:
         for kind in _kinds(metric):
-            header += [f"{metric}{kind}:{part}" for part in parts]
+            header += [f"{metric}{kind}:{part}" for part in EXACT]
         header += [f"{metric}:rank"] * (metric in rankings)
     reported = sorted({metric for row in board.rows for metric in row.reported})
     for metric in reported:
         header += [f"{metric}:reported", f"{metric}:reported:source"]
     header += ["rescored"] * bool(board.rescored)
     some_outdated = any(row.outdated for row in board.rows)
-    header += ["outdated"] * some_outdated
     some_flagged = any(row.flags for row in board.rows)
-    header += ["flags"] * some_flagged
+    header += ["outdated"] * some_outdated + ["flags"] * some_flagged
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
@@ -313,8 +269,7 @@ def comma_separated(board: Leaderboard) -> str:
         line += [len(row.seeds), row.planned, complete]
         for metric in metrics:
             for kind in _kinds(metric):
-                summary = getattr(row, _KINDS[kind]).get(metric)
-                line += _numbers(summary)
+                line += exact(getattr(row, _KINDS[kind]).get(metric))
             line += [rankings[metric].get(index, "")] if metric in rankings else []
         for metric in reported:
             figure = row.reported.get(metric)
@@ -324,15 +279,6 @@ def comma_separated(board: Leaderboard) -> str:
         line += ["\n".join(map(str, row.flags))] * some_flagged
         writer.writerow(line)
     return out.getvalue().rstrip("\n")
-
-
-def _numbers(summary: Summary | None) -> list[Any]:
-    """Return n, mean, standard deviation, both ends of the interval, and what it allows for."""
-    if summary is None:
-        return [""] * 6
-    low, high = summary.ci95 or ("", "")
-    std = "" if summary.std is None else summary.std
-    return [summary.n, summary.mean, std, low, high, summary.over]
 
 
 #: Where a row keeps a metric's own numbers, those of its control and those of the lift.
@@ -356,11 +302,11 @@ def as_json(board: Leaderboard) -> str:
             "planned": row.planned,
             "complete": row.complete,
             "uncontrolled": row.uncontrolled,
-            "metrics": {name: asdict(value) for name, value in row.values.items()},
-            "controls": {name: asdict(value) for name, value in row.controls.items()},
-            "lifts": {name: asdict(value) for name, value in row.lifts.items()},
+            "metrics": _each_as_dict(row.values),
+            "controls": _each_as_dict(row.controls),
+            "lifts": _each_as_dict(row.lifts),
             "ranks": {name: found[index] for name, found in rankings.items() if index in found},
-            "reported": {name: asdict(value) for name, value in row.reported.items()},
+            "reported": _each_as_dict(row.reported),
             "problem": row.problem,
             **({"outdated": row.outdated} if row.outdated else {}),
             **({"flags": [flag._asdict() for flag in row.flags]} if row.flags else {}),
@@ -375,17 +321,14 @@ def as_json(board: Leaderboard) -> str:
     return json.dumps(content, indent=2)
 
 
-def print_board(board: Leaderboard, style: str, by: str | None, console: Console) -> None:
-    """Print a leaderboard.
+def _each_as_dict(found: Mapping[str, Summary] | Mapping[str, Reported]) -> dict[str, Any]:
+    return {name: asdict(value) for name, value in found.items()}
 
-    Args:
-        board: What to print.
-        style: One of :data:`FORMATS`.
-        by: Field that splits a table into several; only for ``table``.
-        console: Where to.
-    """
+
+def print_board(board: Leaderboard, style: str, by: str | None, console: Console) -> None:
+    """Print a leaderboard in one of :data:`FORMATS`; a field splits a table into several."""
     if style == "table":
-        print_tables(board, by, console)
+        _print_tables(board, by, console)
     else:
         console.file.write(_WRITERS[style](board) + "\n")
 

@@ -38,17 +38,7 @@ def explain(
     measured_of: MeasuredOf,
     profile: str | None = None,
 ) -> Iterator[str]:
-    """Yield, line by line, how a row's numbers came about.
-
-    Args:
-        row: The row.
-        plan: The plan that it is of.
-        store: Where its records are.
-        registry: The installed plugins, for defaults.
-        file: The benchmark file.
-        measured_of: Gives the metrics of an evaluation.
-        profile: The profile of it, if one was chosen.
-    """
+    """Yield, line by line, how a row's numbers came about."""
     evaluator, _, variant = row.names["evaluator"].partition(":")
     names = {**row.names, "evaluator": evaluator}
     cells = [cell for cell in plan.cells if cell.name.row == names]
@@ -104,14 +94,7 @@ def _tables(text: str) -> list[tuple[str, int, list[str]]]:
 
 
 class _Teller:
-    """Describes stages, each of them once.
-
-    Args:
-        plan: The plan.
-        store: Where their records are.
-        registry: The installed plugins, for defaults.
-        measured_of: Gives the metrics of an evaluation.
-    """
+    """Describes stages, each of them once."""
 
     def __init__(
         self, plan: Plan, store: Store, registry: Registry, measured_of: MeasuredOf

@@ -63,22 +63,13 @@ SMALL, MOST_COMPRESSION = 2**26, 100
 
 
 def exported(kind: StageKind, name: str) -> bool:
-    """Say whether a file of a stage's artifact goes into a bundle.
-
-    Args:
-        kind: The kind of stage.
-        name: The file's path in the artifact.
-    """
+    """Say whether a file of a stage's artifact, by its path in there, goes into a bundle."""
     pattern = _ARTIFACTS.get(kind)
     return pattern is not None and re.fullmatch(pattern, name, re.ASCII) is not None
 
 
 class Bundle:
-    """An open bundle.
-
-    Args:
-        path: The file.
-        archive: It, opened; every name in it is one that a bundle may have, once.
+    """An open bundle; every name in its archive is one that a bundle may have, once.
 
     Raises:
         UsageError: If it is none, or of another version.
@@ -141,7 +132,7 @@ class Bundle:
         """
         content = self.content(f"artifacts/{key}/{name}")
         if name == PREDICTIONS:
-            self._refuse_inner(name, content)
+            self._refuse_large(content)
         return content
 
     def predictions(self, record: Record) -> io.BytesIO | None:
@@ -150,27 +141,24 @@ class Bundle:
             return None
         return io.BytesIO(self.read(record.key, PREDICTIONS))
 
-    def _refuse_inner(self, name: str, content: bytes) -> None:
+    def _refuse_large(self, content: bytes) -> None:
         """Refuse compressed predictions that would come to more bytes than any file may have."""
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 entries = archive.infolist()
         except (zipfile.BadZipFile, NotImplementedError) as error:
-            raise ValueError(f"{name} cannot be read: {error}") from error
+            raise ValueError(f"{PREDICTIONS} cannot be read: {error}") from error
         total = sum(entry.file_size for entry in entries)
         if total > MOST_BYTES:
             raise UsageError(
-                f"{self.path}: refused: {name!r} would unpack to {total} bytes, and {MOST_BYTES} "
-                "at most are read"
+                f"{self.path}: refused: {PREDICTIONS!r} would unpack to {total} bytes, and "
+                f"{MOST_BYTES} at most are read"
             )
 
 
 @contextmanager
 def open_bundle(path: Path) -> Iterator[Bundle]:
     """Open a bundle, perhaps a stranger's.
-
-    Args:
-        path: The file.
 
     Raises:
         UsageError: If it is no bundle, or holds anything that a bundle must not.
@@ -195,9 +183,8 @@ def _refuse(path: Path, archive: zipfile.ZipFile) -> None:
     """
     entries = archive.infolist()
     if len(entries) > MOST_FILES:
-        raise UsageError(
-            f"{path}: refused: {len(entries)} files, and {MOST_FILES} at most are read"
-        )
+        count = len(entries)
+        raise UsageError(f"{path}: refused: {count} files, and {MOST_FILES} at most are read")
     for entry in entries:
         mode = entry.external_attr >> 16
         rules = (
@@ -227,10 +214,9 @@ def _refuse(path: Path, archive: zipfile.ZipFile) -> None:
         raise UsageError(f"{path}: refused: its {packed} bytes would unpack to {total}")
 
 
-_NAMES = tuple(field.name for field in dataclasses.fields(CellName))
-
-
 # -- the plan ----------------------------------------------------------------------------------
+
+_NAMES = tuple(field.name for field in dataclasses.fields(CellName))
 
 
 def plan_as_json(plan: Plan) -> dict[str, Any]:
@@ -239,11 +225,7 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
         "benchmark": plan.benchmark,
         "protocol": plan.protocol,
         "cells": [
-            {
-                **dataclasses.asdict(cell.name),
-                "path": list(cell.path),
-                "control": cell.control,
-            }
+            {**dataclasses.asdict(cell.name), "path": list(cell.path), "control": cell.control}
             for cell in plan.cells
         ],
         "stages": {key: _published(stage).to_json() for key, stage in plan.stages.items()},

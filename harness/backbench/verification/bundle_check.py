@@ -14,13 +14,10 @@ from backbench.benchmark.file import BenchmarkFile
 from backbench.model import NONE, Cell, Plan, Stage, StageKind
 from backbench.store.records import Record
 from backbench.verification.bundle import ENVIRONMENT, HEADER, PLAN, TOML, Bundle, exported
-from backbench.verification.datasets import index_differences
-from backbench.verification.evaluations import differences as prediction_differences
+from backbench.verification.contents import content_differences
 from backbench.verification.exporting import described, environments
 from backbench.verification.findings import Findings
 from backbench.verification.identity import description_differences
-from backbench.verification.poisons import manifest_differences
-from backbench.verification.scores import differences as score_differences
 
 CANNOT_PROVE = (
     "a bundle cannot prove that its predictions came from an encoder that was trained as its "
@@ -32,7 +29,12 @@ def verify_bundle(bundle: Bundle) -> Findings:
     """Check a bundle's hashes, keys, plan, manifests, predictions and metrics."""
     found = Findings()
     found.look(HEADER, _file_differences(bundle))
-    found.look(PLAN, chain(plan_differences(bundle.plan), _key_differences(bundle)))
+    keys = (
+        f"stage {key}: its description has the key {stage.key}"
+        for key, stage in bundle.plan.stages.items()
+        if stage.key != key
+    )
+    found.look(PLAN, chain(plan_differences(bundle.plan), keys))
     found.look(TOML, _toml_differences(bundle))
     found.look(ENVIRONMENT, _environment_differences(bundle))
     for name in sorted(bundle.names):
@@ -40,18 +42,14 @@ def verify_bundle(bundle: Bundle) -> Findings:
             key = name.split("/")[1].removesuffix(".json")
             known = name.startswith("records/") or f"records/{key}.json" in bundle.names
             if key not in bundle.plan.stages or not known:
-                found.look(name, iter([f"{PLAN} has no such stage, or it has no record"]))
+                found.look(name, [f"{PLAN} has no such stage, or it has no record"])
     for key in bundle.plan.stages:
         if f"records/{key}.json" in bundle.names:
             found.checked += 1
-            found.look(_subject(bundle, key), _stage_differences(bundle, key))
+            stage = bundle.plan.stages[key]
+            use = f" {stage.plugin.name}" if stage.plugin else ""
+            found.look(f"{stage.kind}{use} ({key})", _stage_differences(bundle, key))
     return found
-
-
-def _subject(bundle: Bundle, key: str) -> str:
-    stage = bundle.plan.stages[key]
-    use = f" {stage.plugin.name}" if stage.plugin else ""
-    return f"{stage.kind}{use} ({key})"
 
 
 def _file_differences(bundle: Bundle) -> Iterator[str]:
@@ -66,18 +64,8 @@ def _file_differences(bundle: Bundle) -> Iterator[str]:
         yield "names another benchmark than the plan"
 
 
-def _key_differences(bundle: Bundle) -> Iterator[str]:
-    for key, stage in bundle.plan.stages.items():
-        if stage.key != key:
-            yield f"stage {key}: its description has the key {stage.key}"
-
-
 def plan_differences(plan: Plan) -> Iterator[str]:
-    """Check that each cell's stages are the cell's, and that its control is one.
-
-    Args:
-        plan: The plan; what its stages are said to be is taken as it is.
-    """
+    """Check that each cell's stages are the cell's, and that its control is one."""
     for key, stage in plan.stages.items():
         for role, read in stage.inputs.items():
             if read not in plan.stages:
@@ -143,9 +131,8 @@ def _who(cell: Cell) -> str:
 def _toml_differences(bundle: Bundle) -> Iterator[str]:
     """Compare the plan's cells with those that the benchmark file asks for."""
     try:
-        content = BenchmarkFile.model_validate(
-            tomllib.loads(bundle.content(TOML).decode("utf-8-sig"))
-        )
+        values = tomllib.loads(bundle.content(TOML).decode("utf-8-sig"))
+        content = BenchmarkFile.model_validate(values)
     except ValidationError:
         yield "is not a benchmark file: `backbench check` says why"
         return
@@ -178,14 +165,7 @@ def _stage_differences(bundle: Bundle, key: str) -> Iterator[str]:
         if f"records/{read}.json" not in bundle.names:
             yield f"the {role} that it read ({read}) has no record"
     yield from _artifact_differences(bundle, record)
-    if record.stage.kind is StageKind.DATASET:
-        yield from index_differences(record, bundle)
-    elif record.stage.kind is StageKind.POISON:
-        yield from manifest_differences(record, bundle)
-    elif record.stage.kind is StageKind.SANITIZE:
-        yield from score_differences(record, bundle)
-    elif record.stage.kind is StageKind.PREDICT:
-        yield from prediction_differences(record, bundle)
+    yield from content_differences(record, bundle)
 
 
 def _artifact_differences(bundle: Bundle, record: Record) -> Iterator[str]:

@@ -44,11 +44,7 @@ def index_differences(record: Record, evidence: Evidence) -> Iterator[str]:
 
 
 def differences(task: Task, evidence: Evidence) -> Iterator[str]:
-    """Compare a dataset's artifact with the images themselves.
-
-    Args:
-        task: The stage, restored from its record; its folder is the artifact.
-        evidence: Where the index is.
+    """Compare a dataset's artifact, the folder of the restored stage, with the images themselves.
 
     Raises:
         DataError: If the images are not there.

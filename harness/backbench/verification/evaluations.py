@@ -11,12 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.metrics import (
-    VARIANT_NAME,
-    at,
-    class_table,
-    confusion_matrix,
-)
+from backbench.metrics import VARIANT_NAME, at, class_table, confusion_matrix
 from backbench.results.published_csv import per_class_csv
 from backbench.store.metadata import DatasetRecord, EvaluationRecord, PoisonRecord
 from backbench.store.predictions import PREDICTIONS, load_predictions
@@ -28,7 +23,7 @@ _VARIANT = re.compile(f"({VARIANT_NAME})?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What an evaluation was asked, read from the stages before it.
+    """The setting of an evaluation, read from the stages before it.
 
     Args:
         classes: Class names.
@@ -47,8 +42,8 @@ class Setting:
     variants: tuple[str, ...]
 
 
-def setting(record: Record, evidence: Evidence) -> Setting:
-    """Find out what an evaluation was asked."""
+def _setting(record: Record, evidence: Evidence) -> Setting:
+    """Read the setting of an evaluation."""
     inputs = dict(record.stage.inputs)
     if "clean" in inputs:  # the evaluator was shown features; the encoder's stages read images
         features = [inputs[role] for role in ("clean", "triggered") if role in inputs]
@@ -75,13 +70,8 @@ def setting(record: Record, evidence: Evidence) -> Setting:
 
 
 def differences(record: Record, evidence: Evidence) -> Iterator[str]:
-    """Check the predictions of an evaluation; compare its tables with what they come to.
-
-    Args:
-        record: The evaluation's record.
-        evidence: Where its files, and the records of the stages before it, are.
-    """
-    asked = setting(record, evidence)
+    """Check the predictions of an evaluation; compare its tables with what they come to."""
+    asked = _setting(record, evidence)
     tensors = load_predictions(evidence.read(record.key, PREDICTIONS))
     for difference in _tensor_differences(tensors, asked):
         yield f"{PREDICTIONS}: {difference}"

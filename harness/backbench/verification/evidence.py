@@ -8,6 +8,7 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any, Protocol
 
+from backbench.poison.poisoning import ManifestEntry
 from backbench.store.metadata import Metadata
 from backbench.store.records import Record
 from backbench.store.store import Store
@@ -34,23 +35,16 @@ class Evidence(Protocol):
 
 
 class StoreEvidence:
-    """The files of a store.
-
-    Args:
-        store: The store.
-    """
+    """The files of a store."""
 
     def __init__(self, store: Store) -> None:
-        self.store = store
-        self._record = lru_cache(maxsize=_AT_HAND)(store.record)
-
-    def record(self, key: str) -> Record | None:
-        """Return a finished stage's record, or ``None``."""
-        return self._record(key)
+        self._store = store
+        #: Gives a finished stage's record, or ``None``.
+        self.record = lru_cache(maxsize=_AT_HAND)(store.record)
 
     def read(self, key: str, name: str) -> bytes:
         """Return a file of a stage's artifact."""
-        return (self.store.artifact(key) / name).read_bytes()
+        return (self._store.artifact(key) / name).read_bytes()
 
 
 def known(evidence: Evidence, key: str) -> Record:
@@ -66,12 +60,7 @@ def known(evidence: Evidence, key: str) -> Record:
 
 
 def metadata_differences(record: Record, found: Metadata) -> Iterator[str]:
-    """Compare the metadata of a record with that which has been found again.
-
-    Args:
-        record: The record.
-        found: What it should be; only the fields of its class are compared.
-    """
+    """Compare the metadata of a record with those found again, which may have fewer fields."""
     for field in fields(found):
         said, value = getattr(record.metadata, field.name, None), getattr(found, field.name)
         if said != value:
@@ -82,3 +71,9 @@ def index_of(evidence: Evidence, dataset: str) -> Mapping[str, Any]:
     """Return the index of a dataset: classes, sources and labels."""
     index: dict[str, Any] = json.loads(evidence.read(dataset, "index.json"))
     return index
+
+
+def manifest(evidence: Evidence, poison: str, split: str) -> list[ManifestEntry]:
+    """Return the manifest of a poison's split."""
+    text = evidence.read(poison, f"{split}.jsonl").decode()
+    return [ManifestEntry.of(json.loads(line)) for line in text.splitlines()]

@@ -42,15 +42,7 @@ def export_bundle(
 ) -> list[str]:
     """Write what others need to check the numbers of a plan; the same store gives the same bytes.
 
-    Args:
-        plan: The plan.
-        store: Where its records and artifacts are.
-        benchmark: The benchmark file.
-        out: The bundle; it must not be there yet.
-        profile: The profile of which the plan is.
-
-    Returns:
-        Keys of the stages that have not been run.
+    Return the keys of the stages that have not been run.
 
     Raises:
         UsageError: If nothing is finished, or the bundle cannot be written.
@@ -58,14 +50,7 @@ def export_bundle(
     """
     if out.exists():
         raise UsageError(f"{out}: is there already: choose another name with --out")
-    missing = []
-    records = {}
-    for key in plan.stages:
-        record = store.record(key)
-        if record is None:
-            missing.append(key)
-        else:
-            records[key] = record
+    records = {key: record for key in plan.stages if (record := store.record(key)) is not None}
     if not any(cell.evaluation in records for cell in plan.cells):
         raise UsageError(f"{store.root}: no finished cell of {plan.benchmark!r}: run it first")
     files: dict[str, bytes] = {
@@ -86,7 +71,7 @@ def export_bundle(
         "files": {name: described(content) for name, content in sorted(files.items())},
     }
     write_bundle(out, {HEADER: as_bytes(header), **dict(sorted(files.items()))})
-    return missing
+    return [key for key in plan.stages if key not in records]
 
 
 def described(content: bytes) -> dict[str, Any]:

@@ -25,12 +25,7 @@ MALFORMED = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that differs, or could not be checked.
-
-    Args:
-        subject: Which stage, or which file.
-        message: What of it.
-    """
+    """A stage or file, and the thing of it that differs, or could not be checked."""
 
     subject: str
     message: str
@@ -54,26 +49,14 @@ class Findings:
     unchecked: list[Finding] = field(default_factory=list)
 
     def look(self, subject: str, differences: Iterable[str]) -> bool:
-        """Note the first difference of a subject.
-
-        Args:
-            subject: Which stage, or which file.
-            differences: Sentences, found while they are asked for.
-
-        Returns:
-            Whether there is none.
-        """
+        """Note the first difference of a stage or a file; return whether there is none."""
         first = next(readable(differences), None)
         if first is not None:
             self.differs.append(Finding(subject, first))
         return first is None
 
     def lines(self, where: str) -> Iterator[str]:
-        """Yield what was found, a line each, and the counts.
-
-        Args:
-            where: The store, or the bundle.
-        """
+        """Yield what was found in a store or a bundle, a line each, and the counts."""
         yield from (f"differs: {finding}" for finding in self.differs)
         yield from (f"not checked: {finding}" for finding in self.unchecked)
         count = len(self.differs)

@@ -70,12 +70,7 @@ def key_differences(record: Record, registry: Registry) -> Iterator[str]:
 
 
 def description_differences(record: Record, planned: Stage) -> Iterator[str]:
-    """Compare a record with what its key is known to be of.
-
-    Args:
-        record: The record.
-        planned: Its stage in the plan.
-    """
+    """Compare a record with the stage in the plan that has its key."""
     key = planned.key
     if key != record.key:
         yield f"its description in the plan has the key {key}"
@@ -100,12 +95,7 @@ def _missing(wanted: Any, said: Any, path: str) -> Iterator[str]:
 
 
 def without_places(options: Mapping[str, Any], identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options with the folders of a machine left out: of a path, the last part is kept.
-
-    Args:
-        options: All options.
-        identity: Those that enter the key; they are kept as they are.
-    """
+    """Return options without the folders of a machine: of a path outside the key, its last part."""
     kept: dict[str, Any] = {}
     for name, value in options.items():
         if isinstance(value, Mapping) and isinstance(identity.get(name), Mapping):

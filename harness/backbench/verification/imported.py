@@ -35,10 +35,6 @@ _NAME = re.compile(r"[^A-Za-z0-9._+-]+")
 def import_bundle(source: Path, store: Store) -> tuple[str, Findings]:
     """Check a bundle, and keep it in a store if nothing differs.
 
-    Args:
-        source: The bundle.
-        store: Where to keep it.
-
     Returns:
         How its rows will be marked, and what was found; it is kept only if nothing differs.
 
@@ -69,17 +65,7 @@ def import_bundle(source: Path, store: Store) -> tuple[str, Findings]:
 def import_store(
     plan: Plan, theirs: Store, file: Path, ours: Store, *, profile: str | None = None
 ) -> tuple[str, Findings]:
-    """Import what another store has of a benchmark, by way of a bundle.
-
-    Args:
-        plan: The benchmark's plan.
-        theirs: The other store.
-        file: The benchmark file.
-        ours: The store to import into.
-        profile: The profile of the file, if one was chosen.
-
-    Returns:
-        As :func:`import_bundle`.
+    """Import what another store has of a benchmark, by way of a bundle; see :func:`import_bundle`.
 
     Raises:
         UsageError: If the other one is no store, or the same.
@@ -99,12 +85,6 @@ def with_imported(board: Leaderboard, plan: Plan, store: Store, board_of: BoardO
 
     Only bundles of a benchmark of the same name, and of them only rows on datasets of the same
     content, are shown: others measure something else.
-
-    Args:
-        board: Our own leaderboard.
-        plan: The plan that it is of.
-        store: Where bundles are kept.
-        board_of: Gives the leaderboard of a plan from what a bundle holds.
 
     Raises:
         StoreError: If a bundle was changed since it was imported.

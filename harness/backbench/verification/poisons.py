@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,17 +21,13 @@ from backbench.verification.evidence import (
     StoreEvidence,
     index_of,
     known,
+    manifest,
     metadata_differences,
 )
 
 
 def manifest_differences(record: Record, evidence: Evidence) -> Iterator[str]:
-    """Compare a poison's manifests with the dataset's index and with the seed, without images.
-
-    Args:
-        record: The poison's record.
-        evidence: Where the manifests, and the dataset's index, are.
-    """
+    """Compare a poison's manifests with the dataset's index and with the seed, without images."""
     dataset = record.stage.inputs["dataset"]
     classes = known(evidence, dataset).of(DatasetRecord).dataset.classes
     index = index_of(evidence, dataset)
@@ -43,7 +38,7 @@ def manifest_differences(record: Record, evidence: Evidence) -> Iterator[str]:
     chosen = []
     for split in ("train", "val"):
         sources, labels = index[split]["sources"], index[split]["labels"]
-        marks = _marks(evidence, record.key, split)
+        marks = manifest(evidence, record.key, split)
         before = -1
         for number, mark in enumerate(marks):
             line = f"{split}.jsonl: line {number + 1}"
@@ -69,11 +64,7 @@ def manifest_differences(record: Record, evidence: Evidence) -> Iterator[str]:
 
 
 def differences(task: Task, record: Record) -> Iterator[str]:
-    """Stamp every image again.
-
-    Args:
-        task: The stage, restored from its record; its folder is the artifact.
-        record: The record.
+    """Stamp every image of a stage again, and compare them with its artifact.
 
     Raises:
         DataError: If the clean images are not there.
@@ -86,7 +77,7 @@ def differences(task: Task, record: Record) -> Iterator[str]:
     poison = poison_of(task, attack)
     chosen = poison.chosen
     evidence = StoreEvidence(task.store)
-    marks = _marks(evidence, record.key, "train")
+    marks = manifest(evidence, record.key, "train")
     if [mark.index for mark in marks] != chosen.tolist():
         yield "train.jsonl: lists other images than the attack chooses with this seed"
         return
@@ -97,7 +88,7 @@ def differences(task: Task, record: Record) -> Iterator[str]:
     for number, (mark, (derived, image)) in enumerate(zip(marks, poison.described(), strict=True)):
         yield from _mark_differences("train", number, mark, derived)
         yield from _image_differences(mark.index, images[mark.index], image)
-    said = _marks(evidence, record.key, "val")
+    said = manifest(evidence, record.key, "val")
     if len(said) != len(val):
         yield f"val.jsonl: {len(said)} lines for {len(val)} images"
         return
@@ -106,11 +97,6 @@ def differences(task: Task, record: Record) -> Iterator[str]:
         yield from _mark_differences("val", number, mark, derived)
     counted = PoisonRecord.of(attack.target, metadata.classes, chosen, train.labels)
     yield from metadata_differences(record, counted)
-
-
-def _marks(evidence: Evidence, key: str, split: str) -> list[ManifestEntry]:
-    text = evidence.read(key, f"{split}.jsonl").decode()
-    return [ManifestEntry.of(json.loads(line)) for line in text.splitlines()]
 
 
 def _mark_differences(

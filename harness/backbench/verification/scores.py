@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 from safetensors.numpy import load
 
-from backbench.poison.poisoning import ManifestEntry
 from backbench.results.detection import detection
 from backbench.store.metadata import SanitizeRecord
 from backbench.store.records import Record
-from backbench.verification.evidence import Evidence, index_of, metadata_differences
+from backbench.verification.evidence import Evidence, index_of, manifest, metadata_differences
 
 FILE = "scores.safetensors"
 
 
 def differences(record: Record, evidence: Evidence) -> Iterator[str]:
-    """Compare a defense's record with what its scores and the poison's manifest come to.
-
-    Args:
-        record: The record of the stage that scored the training images.
-        evidence: Where its scores, the manifest and the dataset's index are.
-    """
+    """Compare a defense's record with what its scores and the poison's manifest come to."""
     inputs = record.stage.inputs
     scores = load(evidence.read(record.key, FILE))["scores"]
     images = len(index_of(evidence, inputs["dataset"])["train"]["labels"])
@@ -33,8 +26,7 @@ def differences(record: Record, evidence: Evidence) -> Iterator[str]:
         return
     poisoned = np.zeros(images, dtype=bool)
     if "poison" in inputs:
-        lines = evidence.read(inputs["poison"], "train.jsonl").decode().splitlines()
-        poisoned[[ManifestEntry.of(json.loads(line)).index for line in lines]] = True
+        poisoned[[mark.index for mark in manifest(evidence, inputs["poison"], "train")]] = True
     found = replace(
         record.of(SanitizeRecord),
         images=images,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import chain
 
 from backbench.errors import BackbenchError, DataError, PluginError, StageError
@@ -11,21 +11,22 @@ from backbench.plugin.registry import Registry
 from backbench.stages.task import Task
 from backbench.store.records import Record
 from backbench.store.store import Store, hash_files
-from backbench.verification import datasets as data
-from backbench.verification import evaluations as predictions
-from backbench.verification import poisons, scores
+from backbench.verification import datasets, poisons
+from backbench.verification.contents import content_differences
 from backbench.verification.evidence import StoreEvidence
 from backbench.verification.findings import Finding, Findings
 from backbench.verification.identity import description_differences, key_differences, restored
 
 _ORDER = list(StageKind)
 
+#: What plugins make again, by kind of stage.
+_DERIVED = {StageKind.DATASET: "against the images", StageKind.POISON: "its images"}
+
 
 def verify_store(
     store: Store,
     registry: Registry,
     plan: Plan | None = None,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Findings:
     """Check what a store holds.
 
@@ -33,22 +34,18 @@ def verify_store(
         store: The store.
         registry: The installed plugins.
         plan: Check its stages only, its datasets where it says they are; ``None``: all stages.
-        progress: Called with (done, total).
     """
     found = Findings()
     finished = frozenset(store.done())  # looked up once: the folder may hold ten thousands
     records = _records(store, finished if plan is None else finished & set(plan.stages), found)
     check = _Check(store, registry, plan.stages if plan else {}, found, finished)
-    for done, record in enumerate(records):
-        progress(done, len(records))
+    for record in records:
         check.stage(record)
-    progress(len(records), len(records))
     if plan is None and store.artifact("").is_dir():
         for folder in sorted(store.artifact("").iterdir()):
             if folder.name not in finished:
-                found.unchecked.append(
-                    Finding(f"artifacts/{folder.name}", "no record describes it")
-                )
+                stray = Finding(f"artifacts/{folder.name}", "no record describes it")
+                found.unchecked.append(stray)
     return found
 
 
@@ -58,10 +55,11 @@ def _records(store: Store, keys: Collection[str], found: Findings) -> list[Recor
     for key in sorted(keys):
         try:
             record = store.record(key)
-            if record is not None and record.key != key:
+            if record is None:
+                continue
+            if record.key != key:
                 raise StageError(f"is the record of {record.key}")
-            if record is not None:
-                records.append(record)
+            records.append(record)
         except (BackbenchError, KeyError, TypeError, ValueError) as error:
             found.checked += 1
             found.differs.append(Finding(f"records/{key}.json", str(error)))
@@ -69,15 +67,7 @@ def _records(store: Store, keys: Collection[str], found: Findings) -> list[Recor
 
 
 class _Check:
-    """Checks stages, one after the other.
-
-    Args:
-        store: The store.
-        registry: The installed plugins.
-        planned: Stages of the plan by key.
-        found: Grows.
-        finished: Keys of the stages that have a record.
-    """
+    """Checks stages, one after the other; ``found`` grows."""
 
     def __init__(
         self,
@@ -139,28 +129,16 @@ class _Check:
                 yield f"{name} is not in its record"
 
     def _content(self, record: Record) -> Iterator[str]:
-        kind = record.stage.kind
-        if kind is StageKind.PREDICT:
-            yield from predictions.differences(record, self._evidence)
-        elif kind is StageKind.SANITIZE:
-            yield from scores.differences(record, self._evidence)
-        elif kind is StageKind.DATASET:
-            yield from data.index_differences(record, self._evidence)
-            yield from self._derived(
-                record, "against the images", lambda task: data.differences(task, self._evidence)
-            )
-        elif kind is StageKind.POISON:
-            yield from poisons.manifest_differences(record, self._evidence)
-            yield from self._derived(
-                record, "its images", lambda task: poisons.differences(task, record)
-            )
-
-    def _derived(
-        self, record: Record, what: str, look: Callable[[Task], Iterator[str]]
-    ) -> Iterator[str]:
-        """Yield what differs from what plugins make; note where they cannot."""
+        yield from content_differences(record, self._evidence)
+        what = _DERIVED.get(record.stage.kind)
+        if what is None:
+            return
         try:
-            yield from look(self._task(record))
+            task = self._task(record)
+            if record.stage.kind is StageKind.DATASET:
+                yield from datasets.differences(task, self._evidence)
+            else:
+                yield from poisons.differences(task, record)
         except (DataError, PluginError) as error:
             self._cannot(record, what, error)
         except StageError as error:

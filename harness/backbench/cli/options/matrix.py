@@ -44,4 +44,11 @@ matrix_options = together(
         help="The published trigger_10.png to trigger_19.png; else made ones of these numbers.",
     ),
     click.option("--seeds", type=Seeds(), default="0", show_default=True, help="0,1,2 …"),
+    click.option(
+        "--write",
+        "target",
+        type=UserPath(dir_okay=False),
+        metavar="FILE",
+        help="Write the benchmark file, to be edited, and do nothing else.",
+    ),
 )

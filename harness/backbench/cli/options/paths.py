@@ -10,11 +10,7 @@ import click
 
 
 class UserPath(click.Path):
-    """A path; ``--store=~/s`` is below the home folder, which no shell puts in there.
-
-    Args:
-        **how: See :class:`click.Path`.
-    """
+    """A path; ``--store=~/s`` is below the home folder, which no shell puts in there."""
 
     def __init__(self, **how: Any) -> None:
         super().__init__(path_type=Path, **how)

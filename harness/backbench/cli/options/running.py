@@ -33,11 +33,6 @@ def pop_how(given: dict[str, Any]) -> dict[str, Any]:
 def finish(run: Run, store: object, style: str = "table") -> None:
     """Print what was done and the leaderboard.
 
-    Args:
-        run: What was done.
-        store: The store's folder, as the user named it.
-        style: Form of the leaderboard.
-
     Raises:
         click.exceptions.Exit: If a stage failed, or the run was stopped.
     """
