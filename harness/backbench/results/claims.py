@@ -59,12 +59,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the numbers say of a claim.
-
-    Args:
-        claim: The claim.
-        findings: One for each row that it is about.
-    """
+    """A claim, and a finding for each row that it is about."""
 
     claim: Claim
     findings: tuple[Finding, ...]
@@ -91,14 +86,7 @@ def cells_of(claim: Claim, cells: Sequence[Cell]) -> list[Cell]:
 
 
 def judge(claim: Claim, cells: Sequence[Cell], board: Leaderboard) -> Judgement:
-    """Judge a claim.
-
-    Args:
-        claim: The claim.
-        cells: The cells of the benchmark.
-        board: The leaderboard of at least the cells that :func:`cells_of` returns; outdated rows
-            do not count.
-    """
+    """Judge a claim by a leaderboard, whose outdated rows do not count."""
     rows = {tuple(row.names.values()): row for row in board.rows if not row.outdated}
     groups: dict[tuple[str, ...], list[CellName]] = {}
     for cell in cells:
@@ -110,13 +98,7 @@ def judge(claim: Claim, cells: Sequence[Cell], board: Leaderboard) -> Judgement:
 def _finding(
     claim: Claim, cells: Sequence[CellName], rows: Mapping[tuple[str, ...], Row]
 ) -> Finding:
-    """Judge a claim on one row.
-
-    Args:
-        claim: The claim.
-        cells: The row's cells, one a seed.
-        rows: The rows of the leaderboard, by their names.
-    """
+    """Judge a claim on one row, whose cells are given, a cell for each seed."""
     names, planned = cells[0].row, len(cells)
     metric, _, variant = claim.metric.partition("@")
 
@@ -125,9 +107,10 @@ def _finding(
         samples = row and (row.control_samples if control else row.samples)
         return samples.get(metric) if samples else None
 
+    nothing = Finding(names, (), planned, None, None, None, None, Verdict.UNDECIDED)
     own = sample(cells[0])
     if own is None:
-        return Finding(names, (), planned, None, None, None, None, Verdict.UNDECIDED)
+        return nothing
     own = on_seeds(own, [seed for seed in own.seeds if seed in {cell.seed for cell in cells}])
     if isinstance(claim.against, float):
         other, difference = None, shifted(own, -claim.factor * claim.against)
@@ -136,13 +119,13 @@ def _finding(
         beside = cells[0] if is_control else counterpart(claim.against, cells[0])
         other = sample(beside, control=is_control)
         if other is None:
-            return Finding(names, (), planned, None, None, None, None, Verdict.UNDECIDED)
+            return nothing
         if beside is not None and beside.dataset != cells[0].dataset:
             other = replace(other, hits=None)  # the same positions are other images
         difference = paired(own, other, claim.factor)
     seeds = difference.seeds
     if not seeds:
-        return Finding(names, (), planned, None, None, None, None, Verdict.UNDECIDED)
+        return nothing
     difference = shifted(difference, -claim.margin)
     ends = interval_of(difference, claim.confidence)
     verdict = Verdict.UNDECIDED
@@ -173,13 +156,7 @@ def _mean(sample: Sample) -> float:
 
 
 def decide(relation: str, low: float, high: float) -> Verdict:
-    """Judge by the interval of subject − factor × against − margin.
-
-    Args:
-        relation: ``>``, ``<``, ``>=`` or ``<=``.
-        low: Its lower end.
-        high: Its upper end.
-    """
+    """Judge by the ends of the interval of subject − factor × against − margin."""
     if relation in {"<", "<="}:
         low, high = -high, -low
     equal_will_do = relation in {">=", "<="}

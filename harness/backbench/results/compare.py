@@ -58,14 +58,7 @@ class Comparison:
 
 
 def read_sides(words: Sequence[str], *, with_stores: bool) -> tuple[tuple[str, ...], Path]:
-    """Separate the two sides of a comparison from the benchmark file.
-
-    Args:
-        words: ``method=byol``, ``method=moco-v2`` and, perhaps, a file.
-        with_stores: Whether two stores are compared: no side is named then.
-
-    Returns:
-        The sides, and the file.
+    """Separate the two sides of a comparison, ``method=byol method=moco-v2``, from the file.
 
     Raises:
         UsageError: If there are too few or too many.
@@ -84,15 +77,7 @@ def read_sides(words: Sequence[str], *, with_stores: bool) -> tuple[tuple[str, .
 
 
 def sides(board: Leaderboard, left: str, right: str) -> tuple[Leaderboard, Leaderboard, str]:
-    """Choose the two sides of a comparison within one leaderboard.
-
-    Args:
-        board: The leaderboard.
-        left: What is compared: ``method=byol``.
-        right: What it is compared with: another value of the same field.
-
-    Returns:
-        The rows of either side, and the field in which they differ.
+    """Choose the rows of two values of one field; return the field, too.
 
     Raises:
         UsageError: If a side cannot be read, names nothing, or both are the same.
@@ -122,16 +107,9 @@ def _selector(text: str) -> tuple[str, str]:
 def compare(
     left: Leaderboard, right: Leaderboard, metrics: Sequence[str], field: str | None = None
 ) -> list[Comparison]:
-    """Compare rows that are equal in everything but one field.
+    """Compare rows that are equal in everything but one field, or in everything (two stores).
 
-    Args:
-        left: What is compared.
-        right: What it is compared with.
-        metrics: The metrics to compare; those that only one of two rows has are left out.
-        field: The field in which the two sides differ; ``None`` if in none (two stores).
-
-    Returns:
-        A comparison for each pair of rows and each metric that have a seed in common.
+    Metrics that only one of two rows has, and rows without a seed in common, are left out.
 
     Raises:
         UsageError: If a side has two rows for one of the other side, or no metric is in both.
@@ -200,14 +178,7 @@ _LIMIT = re.compile(r"\s*([\w/@.=-]+)\s*([<>])\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*")
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """How far a difference may go.
-
-    Args:
-        text: As the user wrote it: ``asr > +0.02``.
-        metric: The metric.
-        sign: 1 if the difference may not be greater, -1 if not less.
-        margin: The difference that may just be reached.
-    """
+    """How far a difference may go: its margin, and the sign, 1 or -1, of what is beyond."""
 
     text: str
     metric: str
@@ -216,10 +187,7 @@ class Limit:
 
 
 def limit(text: str) -> Limit:
-    """Read a limit.
-
-    Args:
-        text: ``asr > +0.02``, ``accuracy/clean < -0.01``.
+    """Read a limit: ``asr > +0.02``, ``accuracy/clean < -0.01``.
 
     Raises:
         UsageError: If it cannot be read.
@@ -235,10 +203,6 @@ def limit(text: str) -> Limit:
 
 def broken(found: Sequence[Comparison], limits: Sequence[Limit]) -> list[tuple[Limit, Comparison]]:
     """Return which differences exceed a limit beyond doubt: with their whole 95 % interval.
-
-    Args:
-        found: The comparisons.
-        limits: The limits.
 
     Raises:
         UsageError: If a limit's metric has not been compared, or some row cannot be tested.

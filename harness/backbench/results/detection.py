@@ -20,12 +20,7 @@ FALSE_POSITIVES = 0.01
 
 
 def auroc(scores: Scores, poisoned: Flags) -> float:
-    """Return the probability that a poisoned image scores higher than a clean one; ties: half.
-
-    Args:
-        scores: A score for each image, (N,).
-        poisoned: Which images are poisoned, (N,); some are, and some are not.
-    """
+    """Return the probability that a poisoned image scores higher than a clean one; ties: half."""
     hits, alarms = _counts(scores, poisoned)
     # below the curve: trapezoids, so that a tie counts half
     area = np.trapezoid(np.append(0, hits), np.append(0, alarms))
@@ -33,37 +28,20 @@ def auroc(scores: Scores, poisoned: Flags) -> float:
 
 
 def average_precision(scores: Scores, poisoned: Flags) -> float:
-    """Return the mean precision over the thresholds, each weighted by the recall that it adds.
-
-    Args:
-        scores: A score for each image, (N,).
-        poisoned: Which images are poisoned, (N,); some are.
-    """
+    """Return the mean precision over the thresholds, each weighted by the recall that it adds."""
     hits, alarms = _counts(scores, poisoned)
     return float((np.diff(hits, prepend=0) * hits / (hits + alarms)).sum() / hits[-1])
 
 
 def precision_at(scores: Scores, poisoned: Flags, length: int) -> float:
-    """Return the share of poisoned images among the most suspicious ones.
-
-    Args:
-        scores: A score for each image, (N,).
-        poisoned: Which images are poisoned, (N,).
-        length: How many images, at most N.
-    """
+    """Return the share of poisoned images among so many of the most suspicious ones, at most N."""
     hits, alarms = _counts(scores, poisoned)
     total = hits + alarms
     return float(np.interp(length, np.append(0, total), np.append(0, hits)) / length)
 
 
 def recall_at(scores: Scores, poisoned: Flags, false_positives: float = FALSE_POSITIVES) -> float:
-    """Return the highest share of the poisons above a threshold that accuses few clean images.
-
-    Args:
-        scores: A score for each image, (N,).
-        poisoned: Which images are poisoned, (N,); some are.
-        false_positives: Largest share of the clean images above the threshold.
-    """
+    """Return the highest share of the poisons above a threshold that accuses few clean images."""
     hits, alarms = _counts(scores, poisoned)
     allowed = alarms <= false_positives * alarms[-1]
     return float(hits[allowed].max(initial=0) / hits[-1])
@@ -71,10 +49,6 @@ def recall_at(scores: Scores, poisoned: Flags, false_positives: float = FALSE_PO
 
 def detection(scores: Scores, poisoned: Flags) -> dict[str, float]:
     """Return all metrics of a defense that scores training images and drops those above 0.
-
-    Args:
-        scores: A score for each image, (N,), finite.
-        poisoned: Which images are poisoned, (N,).
 
     Returns:
         Metrics by name: shares in [0, 1], ``dropped`` and ``clean_lost`` are counts. Of a clean

@@ -29,6 +29,12 @@ from backbench.store.flags import Raised
 from backbench.store.metadata import EvaluationRecord
 from backbench.store.records import Record
 
+#: Gives the record of a stage, or ``None``.
+_RecordOf = Callable[[str], Record | None]
+
+#: Gives why a stage failed, or ``None``.
+_FailureOf = Callable[[str], Mapping[str, Any] | None]
+
 #: The columns that every leaderboard has.
 COLUMNS = (
     Column("accuracy/clean", "Acc", best="high"),
@@ -135,23 +141,17 @@ class Leaderboard:
 
 def build(
     plan: Plan,
-    record_of: Callable[[str], Record | None],
-    failure_of: Callable[[str], Mapping[str, Any] | None],
+    record_of: _RecordOf,
+    failure_of: _FailureOf,
     extra: Iterable[Column] = (),
     *,
     measured_of: MeasuredOf,
-    older_of: Callable[[str], Record | None] | None = None,
+    older_of: _RecordOf | None = None,
 ) -> Leaderboard:
     """Build the leaderboard of a plan from what is in the store.
 
-    Args:
-        plan: The plan.
-        record_of: Gives the record of a stage, or ``None``.
-        failure_of: Gives why a stage failed, or ``None``.
-        extra: Columns of plugins.
-        measured_of: Gives the metrics of an evaluation.
-        older_of: Gives the outdated record of a stage, or ``None``. A row has its numbers only
-            if no seed has others: those of two revisions have no mean.
+    ``older_of`` gives the outdated record of a stage: a row has numbers of such only if no seed has
+    others, since those of two revisions have no mean. ``extra`` are the columns of plugins.
     """
     groups: dict[tuple[str, ...], list[Cell]] = {}
     for cell in plan.cells:
@@ -182,16 +182,16 @@ def build(
 
 def _records(
     cells: Sequence[Cell],
-    record_of: Callable[[str], Record | None],
-    older_of: Callable[[str], Record | None] | None,
-) -> Callable[[str], Record | None]:
+    record_of: _RecordOf,
+    older_of: _RecordOf | None,
+) -> _RecordOf:
     """Return what gives a row's records: the current ones if any, else the outdated ones."""
     if older_of is None or any(record_of(cell.evaluation) for cell in cells):
         return record_of
     return older_of
 
 
-def _variants(cells: Sequence[Cell], record_of: Callable[[str], Record | None]) -> tuple[str, ...]:
+def _variants(cells: Sequence[Cell], record_of: _RecordOf) -> tuple[str, ...]:
     """Return the variants of the cells' evaluator, as the first record has them."""
     records = filter(None, (record_of(cell.evaluation) for cell in cells))
     first = next(records, None)
@@ -199,7 +199,7 @@ def _variants(cells: Sequence[Cell], record_of: Callable[[str], Record | None]) 
 
 
 def _variants_by_evaluator(
-    groups: Mapping[tuple[str, ...], Sequence[Cell]], record_of: Callable[[str], Record | None]
+    groups: Mapping[tuple[str, ...], Sequence[Cell]], record_of: _RecordOf
 ) -> dict[str, tuple[str, ...]]:
     """Return each evaluator's variants, for rows that have not run and will have the same."""
     found: dict[str, tuple[str, ...]] = {}
@@ -213,8 +213,8 @@ def _row(
     names: Mapping[str, str],
     cells: Sequence[Cell],
     plan: Plan,
-    record_of: Callable[[str], Record | None],
-    failure_of: Callable[[str], Mapping[str, Any] | None],
+    record_of: _RecordOf,
+    failure_of: _FailureOf,
     *,
     measured_of: MeasuredOf,
     variant: str,
@@ -268,7 +268,7 @@ def _row(
 
 
 class _Gathered:
-    """Metrics of some seeds, by metric."""
+    """Metrics of some seeds."""
 
     def __init__(self, bounds: Mapping[str, Bounds]) -> None:
         self._bounds = bounds
@@ -290,7 +290,7 @@ class _Gathered:
 def _problem(
     stages: Mapping[str, Stage],
     key: str,
-    failure_of: Callable[[str], Mapping[str, Any] | None],
+    failure_of: _FailureOf,
     record: Record | None = None,
 ) -> str:
     """Say which of the stages that lead to one failed, and why; empty if none did."""
@@ -387,10 +387,6 @@ def _known(board: Leaderboard, name: str, where: str) -> None:
 def only_row(board: Leaderboard, asked: str) -> Row:
     """Return the one row that is left.
 
-    Args:
-        board: The rows that are left.
-        asked: What was asked for, as errors name it.
-
     Raises:
         UsageError: If there is none, or more than one; it names the fields that differ.
     """
@@ -408,15 +404,7 @@ def only_row(board: Leaderboard, asked: str) -> Row:
 
 
 def group(board: Leaderboard, by: str | None) -> list[tuple[str, Leaderboard]]:
-    """Split a leaderboard by protocol, and then by a field.
-
-    Args:
-        board: The leaderboard.
-        by: The field; ``None`` splits by protocol only.
-
-    Returns:
-        The parts, each of one protocol, with a title that names its value of the field.
-    """
+    """Split a leaderboard by protocol, and then by a field; each part has a title."""
     parts: dict[str, dict[str, list[Row]]] = {}
     for row in board.rows:
         value = row.names[by] if by else ""

@@ -53,14 +53,10 @@ class Counting:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Images:
-    """Which images the metrics of a target class are of; one object for all evaluations.
+class Images:
+    """Positions of all images, of those of the target class, and of the others.
 
-    Args:
-        labels: True classes of the validation images, (N,).
-        all: Positions of all, (N,).
-        own: Positions of those of the target class.
-        others: Positions of the rest.
+    One object serves all evaluations of a dataset.
     """
 
     labels: Ints
@@ -69,24 +65,23 @@ class _Images:
     others: Ints
 
     @classmethod
-    def of(cls, labels: Ints, target: int | None) -> _Images:
+    def of(cls, labels: Ints, target: int | None) -> Images:
         """Sort images by their class."""
         is_own = labels == target if target is not None else np.zeros(len(labels), bool)
         return cls(labels, np.arange(len(labels)), np.flatnonzero(is_own), np.flatnonzero(~is_own))
 
 
 def outcomes(
-    labels: Ints,
+    images: Images,
     clean: Ints,
     triggered: Ints | None,
     target: int | None,
-    *,
     denominator: Denominator = "other-classes",
 ) -> dict[str, Outcome]:
     """Return the metrics of an evaluation, each with what happened on every image.
 
     Args:
-        labels: True classes of the validation images, (N,).
+        images: The validation images, sorted by whether they are of the target class.
         clean: Predictions without trigger, (N,).
         triggered: Predictions with the trigger, (N,); ``None`` without an attack.
         target: Target class; ``None`` for an untargeted attack or none.
@@ -101,16 +96,6 @@ def outcomes(
         ``all-images`` is how BackdoorBox and TrojanZoo count.
     Differs: the published code gives the count and no rate.
     """
-    return _outcomes(_Images.of(labels, target), clean, triggered, target, denominator)
-
-
-def _outcomes(
-    images: _Images,
-    clean: Ints,
-    triggered: Ints | None,
-    target: int | None,
-    denominator: Denominator,
-) -> dict[str, Outcome]:
     found: dict[str, Outcome] = {}
     for name, predictions in (("clean", clean), ("triggered", triggered)):
         if predictions is None:
@@ -148,19 +133,16 @@ def reader(
 ) -> MeasuredOf:
     """Return a function that reads the metrics of evaluations, those at hand once.
 
-    Args:
-        record_of: Gives an evaluation's record, or ``None``.
-        predictions_of: Gives its file of predictions, or the content of it, or ``None``.
-        counting: How predictions are counted.
+    ``predictions_of`` gives an evaluation's file of predictions, or its content, if it is there.
     """
     functions = [(one, one.function()) for one in counting.metrics]
-    known: dict[int | None, _Images] = {}
+    known: dict[int | None, Images] = {}
 
-    def images_of(labels: Ints, target: int | None) -> _Images:
+    def images_of(labels: Ints, target: int | None) -> Images:
         """Return the last ones where they are the same, as they are for all rows of a dataset."""
         last = known.get(target)
         if last is None or not np.array_equal(last.labels, labels):
-            last = known[target] = _Images.of(labels, target)
+            last = known[target] = Images.of(labels, target)
         return last
 
     @lru_cache(maxsize=_AT_HAND)
@@ -174,7 +156,7 @@ def reader(
         shown = read_predictions(file, variant)
         images = images_of(shown[0], target)
         found: dict[str, Outcome | float] = {}
-        found |= _outcomes(images, *shown[1:], target, counting.denominator)
+        found |= outcomes(images, *shown[1:], target, counting.denominator)
         for metric, function in functions:
             value = _asked(metric, function, (*shown, target, made.classes), record.label)
             if value is not None:

@@ -19,11 +19,9 @@ _AT_HAND = 256
 
 @dataclass(frozen=True, slots=True)
 class _Trace:
-    """What a stage and all that lead to it are, but for their revisions, and these.
+    """Hash of a stage and of all that lead to it, but for revisions; and the revisions.
 
-    Args:
-        identity: Hash of the first.
-        revisions: Name and revision of every plugin, in one order for equal identities.
+    The revisions of every plugin are in one order for equal identities.
     """
 
     identity: str
@@ -34,11 +32,7 @@ _Index = dict[str, list[tuple[_Trace, Record]]]
 
 
 class _Traces:
-    """Traces of stages by key.
-
-    Args:
-        stage_of: Gives the stage of a key; ``None`` if there is none.
-    """
+    """Traces of stages by key; none of a stage that is not there."""
 
     def __init__(self, stage_of: Callable[[str], Stage | None]) -> None:
         self._stage_of = stage_of
@@ -74,10 +68,6 @@ class Outdatedness:
     A plugin that changes its numbers raises its revision, which is part of every key: what it made
     before is still in the store, under a key that the plan does not ask for. Where the whole
     of a stage is as planned but for lower revisions, it is what the planned one was.
-
-    Args:
-        plan: The plan.
-        store: Where records are; nothing is written to it.
     """
 
     def __init__(self, plan: Plan, store: Store) -> None:

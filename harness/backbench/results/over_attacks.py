@@ -32,9 +32,6 @@ def over_attacks(board: Leaderboard) -> Leaderboard:
     over the attacks that have the metric; under its plain name it has the number of the row without
     an attack. All are taken seed by seed, on the seeds that all rows have, and then summarized.
     What is made of an outdated row is outdated; rows of an imported bundle stay apart from ours.
-
-    Args:
-        board: The leaderboard.
     """
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in board.rows:

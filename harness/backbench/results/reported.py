@@ -15,15 +15,7 @@ from backbench.results.leaderboard import Leaderboard, Reported
 
 
 def add_reported(board: Leaderboard, plan: Plan) -> Leaderboard:
-    """Put the figures that others have published beside the rows that they are of.
-
-    Args:
-        board: The leaderboard of a plan.
-        plan: The plan.
-
-    Returns:
-        The same rows, some of them with ``reported``; nothing else is changed.
-    """
+    """Put the figures that others have published beside the rows that they are of."""
     figures = [one for one in _figures() if one["protocol"] == plan.protocol]
     if not figures:
         return board

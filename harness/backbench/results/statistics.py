@@ -126,9 +126,6 @@ class Error:
 
         It is Student's t; its degrees of freedom are n - 1 divided by the seeds' share of the
         variance.
-
-        Args:
-            confidence: Of the two-sided interval, in (0, 1).
         """
         from scipy.special import ndtri, stdtrit  # late: only tables need it
 
@@ -145,9 +142,6 @@ class Error:
         The seeds' error is Student's t of n - 1 degrees of freedom, the images' is normal, and
         the p value is of their sum. Far from 0, where corrections for many comparisons look, it is
         larger than Student's t of the interval would give, which promises too much there.
-
-        Args:
-            mean: The means, of the shape that the variances have.
 
         Source: the fiducial distribution of Behrens (1929) and Fisher (1935).
         """
@@ -172,11 +166,7 @@ def _ratio(mean: Any, error: Any) -> Any:
 
 
 def error_over_seeds(values: Any) -> Error:
-    """Return the error of means over seeds alone.
-
-    Args:
-        values: Values, (..., n), n at least 2.
-    """
+    """Return the error of means over seeds alone, of values (..., n), n at least 2."""
     values = np.asarray(values, float)
     n = values.shape[-1]
     variance = values.var(axis=-1, ddof=1) / n
@@ -185,11 +175,7 @@ def error_over_seeds(values: Any) -> Error:
 
 
 def error_over_both(hits: Any) -> Error:
-    """Return the error of means over seeds and images.
-
-    Args:
-        hits: Outcomes by seed and image, (..., n, N), n and N at least 2.
-    """
+    """Return the error of means over seeds and images, of outcomes (..., n, N), both at least 2."""
     hits = np.asarray(hits, float)
     n, images = hits.shape[-2:]
     mean = hits.mean(axis=(-2, -1))
@@ -209,11 +195,6 @@ def interval(mean: Any, half: Any, bounds: Bounds | None) -> tuple[Any, Any]:
     a count that can be large as μ. The interval holds every μ from which the mean is no further
     away than the half width would be if the variance were that of μ. Far from the bounds that is
     the mean ± the half width.
-
-    Args:
-        mean: The means.
-        half: Half widths as if there were no bounds.
-        bounds: The bounds; ``None``: none.
 
     Source: the score interval of Wilson (1927); with the number of independent outcomes that would
         give the variance found, as for surveys of clusters (Dean and Pagano, 2015).
@@ -247,11 +228,7 @@ def error_of(sample: Sample) -> Error | None:
 
 
 def summarize(sample: Sample | Sequence[float], bounds: Bounds | None = None) -> Summary:
-    """Summarize a metric over seeds.
-
-    Args:
-        sample: At least one finite value, one a seed, and the outcomes if they are known.
-        bounds: Of bare values, what they cannot leave; a sample has its own.
+    """Summarize a metric over seeds: a sample, or bare values with their bounds.
 
     Raises:
         ValueError: If there is none.
@@ -263,9 +240,6 @@ def summarize(sample: Sample | Sequence[float], bounds: Bounds | None = None) ->
 
 def summarize_all(samples: Mapping[str, Sample]) -> dict[str, Summary]:
     """Summarize the metrics of a row, their intervals together.
-
-    Args:
-        samples: By metric, each with at least one finite value.
 
     Raises:
         ValueError: If one has none.
@@ -289,12 +263,7 @@ def summarize_all(samples: Mapping[str, Sample]) -> dict[str, Summary]:
 
 
 def interval_of(sample: Sample, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-    """Return the ends of the interval of a sample's mean; ``None`` for one seed.
-
-    Args:
-        sample: At least one finite value.
-        confidence: Of the two-sided interval, in (0, 1).
-    """
+    """Return the ends of the interval of a sample's mean; ``None`` for one seed."""
     error = error_of(sample)
     if error is None:
         return None
@@ -365,15 +334,9 @@ def same_images(one: NDArray[np.int64], other: NDArray[np.int64]) -> bool:
 
 
 def paired(one: Sample, other: Sample, factor: float = 1.0) -> Sample:
-    """Return the difference of two samples, seed by seed and image by image.
+    """Return one sample less a factor of the other, seed by seed and image by image.
 
-    Args:
-        one: What is compared.
-        other: What it is compared with.
-        factor: How often the latter counts.
-
-    Returns:
-        One less the other on the seeds that both have; by image where both are of the same.
+    Only seeds count that both have, and images only if both are of the same.
     """
     places = {seed: at for at, seed in enumerate(other.seeds)}
     left = [at for at, seed in enumerate(one.seeds) if seed in places]
@@ -405,13 +368,9 @@ def on_seeds(sample: Sample, seeds: Sequence[int]) -> Sample:
 
 
 def effect_size(values: Sequence[float]) -> float | None:
-    """Return Cohen's d_z of paired differences: their mean in standard deviations over seeds.
+    """Return Cohen's d_z: the mean of differences in standard deviations over seeds.
 
-    Args:
-        values: Differences, one a seed.
-
-    Returns:
-        ``None`` for one seed, and where all seeds differ alike.
+    There is none for one seed, and none where all seeds differ alike.
     """
     if len(values) < 2:
         return None
@@ -420,13 +379,7 @@ def effect_size(values: Sequence[float]) -> float | None:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p values for the number of them.
-
-    Args:
-        p_values: p values of a family.
-
-    Returns:
-        Corrected ones, in the same order: at level α, the chance of any false alarm is at most α.
+    """Correct a family's p values: at level α the chance of any false alarm is at most α.
 
     Source: Holm, "A simple sequentially rejective multiple test procedure", 1979.
     """

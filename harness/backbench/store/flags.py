@@ -7,25 +7,14 @@ from typing import NamedTuple
 
 
 class Flag(NamedTuple):
-    """What a sentinel has to say of a stage that went on all the same.
-
-    Args:
-        name: Of the sentinel: ``probe-at-chance``.
-        sentence: What, where, and what to do.
-    """
+    """The name of a sentinel, and a sentence on a stage that went on: what, where, what to do."""
 
     name: str
     sentence: str
 
 
 class Raised(NamedTuple):
-    """A flag and the stage that it is of.
-
-    Args:
-        stage: The stage's label.
-        name: See :class:`Flag`.
-        sentence: See :class:`Flag`.
-    """
+    """A flag, and the label of the stage that it is of."""
 
     stage: str
     name: str
@@ -36,13 +25,7 @@ class Raised(NamedTuple):
 
 
 def carried(label: str, own: Iterable[Flag], inherited: Iterable[Raised]) -> tuple[Raised, ...]:
-    """Return the flags of a stage's record: those of what it was made of, and its own.
-
-    Args:
-        label: The stage's.
-        own: Flags of the stage itself.
-        inherited: Flags in the records of the stages that it has read.
-    """
+    """Return the flags of a stage's record: those of what it was made of, and its own."""
     return tuple(dict.fromkeys((*inherited, *(Raised(label, *flag) for flag in own))))
 
 

@@ -16,13 +16,7 @@ from backbench.plugin import Split
 
 
 def write_index(path: Path, classes: Sequence[str], splits: Mapping[Split, ImageSet]) -> None:
-    """Write classes, and names and labels of each split.
-
-    Args:
-        path: The file.
-        classes: Class names.
-        splits: The images.
-    """
+    """Write classes, and names and labels of each split."""
     with path.open("w", encoding="utf-8") as file:
         file.write(f'{{"classes": {json.dumps(list(classes))}')
         for split, images in splits.items():
@@ -37,10 +31,6 @@ class Names(Sequence[str]):
 
     As strings, the names of a million images take a hundred megabytes, in every process that
     looks at one of them.
-
-    Args:
-        path: What :func:`write_index` wrote.
-        split: Whose names.
 
     Raises:
         StoreError: If the file is no such index.

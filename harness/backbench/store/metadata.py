@@ -88,14 +88,7 @@ class PoisonRecord(Metadata):
         chosen: NDArray[np.int64],
         labels: NDArray[np.int64],
     ) -> PoisonRecord:
-        """Count a poison under each of the usual meanings of its rate.
-
-        Args:
-            target: Class index; ``None`` for an untargeted attack.
-            classes: Class names.
-            chosen: Indices of the poisoned training images, (M,).
-            labels: Class index of every training image, (N,).
-        """
+        """Count a poison, the chosen images, under each of the usual meanings of its rate."""
         of_target = int((labels[chosen] == target).sum())
         in_target = int((labels == target).sum())
         return cls(
@@ -241,11 +234,7 @@ KINDS: Mapping[StageKind, type[Metadata]] = {
 
 
 def metadata_from_json(kind: StageKind, values: Mapping[str, Any]) -> Metadata:
-    """Read what :meth:`Metadata.to_json` returned.
-
-    Args:
-        kind: Of the stage.
-        values: The JSON values.
+    """Read the JSON values of :meth:`Metadata.to_json`.
 
     Raises:
         KeyError: If a field is missing.

@@ -38,9 +38,6 @@ def write_predictions(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
 def load_predictions(content: bytes) -> dict[str, NDArray[Any]]:
     """Read a whole file of predictions.
 
-    Args:
-        content: The file.
-
     Raises:
         ValueError: If it is no such file.
     """

@@ -59,9 +59,6 @@ class Record:
     def of(self, kind: type[_Kind]) -> _Kind:
         """Return the metadata of a stage of a known kind.
 
-        Args:
-            kind: The class of its metadata.
-
         Raises:
             StoreError: If the record is that of another kind of stage.
         """

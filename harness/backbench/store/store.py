@@ -155,10 +155,6 @@ class Store:
 
         A reader sees the whole of a stage or nothing: the record comes last.
 
-        Args:
-            folder: What :meth:`writing` gave.
-            record: The record.
-
         Raises:
             StoreError: If the stage is done already.
         """
