@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from backbench.images import ArrayImages
 from backbench.nn import encoder
 from backbench.nn.backbones import Backbone
-from backbench.nn.method import TrainingContext
 from backbench.system.memory import keep_memory
 from backbench.training.checkpoint import Trained
 from backbench.training.device import arithmetic, to_device
-from backbench.training.loop import _Loop, build_optimizer
+from backbench.training.loop import TrainingRun, _Loop, build_optimizer
 from backbench.views.batches import UniformSource
 from backbench_ssl.method_options import MoCoOptions
 from backbench_ssl.moco import MoCo
@@ -34,24 +34,19 @@ def prepare() -> tuple[_Loop, UniformSource]:
         return Backbone(common.network(case), 8 * case.width)
 
     encoder.build_backbone = backbone  # of a width that no option names
-    context = TrainingContext(
-        images=common.IMAGES, image_size=case.side, steps_per_epoch=16, seed=0
-    )
+    pixels = common.pixels(case.side)
+    labels = np.full(common.IMAGES, -1)
+    run = TrainingRun(options, ArrayImages(pixels, labels, [""] * common.IMAGES), 0, "cpu")
     how = arithmetic(options, cpu)
-    task = to_device(MoCo(options, context), cpu, channels_last=how.channels_last).train()
-    loop = _Loop(
-        Trained(
-            task=task,
-            optimizer=build_optimizer(task, options.optimizer),
-            scaler=torch.amp.GradScaler("cpu", enabled=False),
-            device=cpu,
-        ),
-        options,
-        how,
-        16,
-        lambda *_: None,
+    task = to_device(MoCo(options, run.context()), cpu, channels_last=how.channels_last).train()
+    trained = Trained(
+        task=task,
+        optimizer=build_optimizer(task, options.optimizer),
+        scaler=torch.amp.GradScaler("cpu", enabled=False),
+        device=cpu,
     )
-    source = UniformSource(common.pixels(case.side), cpu)
+    loop = _Loop(trained, run, how)
+    source = UniformSource(pixels, cpu)
     steps(loop, source, 2)
     return loop, source
 
@@ -66,7 +61,7 @@ def timed(ready: tuple[_Loop, UniformSource]) -> dict[str, Any]:
     """Do the steps of a section."""
     case = common.CASES[sys.argv[1]]
     loss = steps(*ready, case.steps)
-    task: Any = ready[0]._task  # noqa: SLF001 - the loop is the harness's own
+    task: Any = ready[0]._trained.task  # noqa: SLF001 - the loop is the harness's own
     return {
         "units": case.steps * common.BATCH,
         "loss": loss,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from backbench.images import ArrayImages
 from backbench.nn import TrainingContext
-from backbench.training.loop import build_optimizer, pretrain
+from backbench.training.loop import TrainingRun, build_optimizer, pretrain
 from backbench_ssl.byol import BYOL, target_momentum
 from backbench_ssl.method_options import BYOLOptions
 
@@ -68,7 +68,7 @@ def task() -> Recorded:
     Recorded.made = []
     options = BYOLOptions.model_validate(SMALL)
     assert options.norm_groups == GPUS
-    pretrain(Recorded, options, images, seed=1, device="cpu", progress=lambda *_: None)
+    pretrain(Recorded, TrainingRun(options, images, 1, "cpu"))
     return Recorded.made[0]
 
 

@@ -27,7 +27,7 @@ from backbench.images import ArrayImages
 from backbench.nn import ALONE, Encoder, Ranks
 from backbench.training.devices import Device, rank_devices
 from backbench.training.distributed import together
-from backbench.training.loop import pretrain
+from backbench.training.loop import TrainingRun, pretrain
 
 CPU = Device("cpu")
 BACKBONE = {"name": "tiny-resnet", "widths": (8, 8), "strides": (2, 2), "stem_width": 8}
@@ -74,15 +74,8 @@ def train(name: str, ranks: Ranks, **more: Any) -> tuple[Encoder, list[dict[str,
     module, _, attribute = target.partition(":")
     method = getattr(importlib.import_module(f"backbench_ssl.{module}"), attribute)
     options = getattr(importlib.import_module("backbench_ssl.method_options"), model)
-    return pretrain(
-        method,
-        options.model_validate(SMALL | given | more),
-        images(),
-        seed=4,
-        device="cpu",
-        progress=lambda *_: None,
-        ranks=ranks,
-    )
+    chosen = options.model_validate(SMALL | given | more)
+    return pretrain(method, TrainingRun(chosen, images(), 4, "cpu", ranks=ranks))
 
 
 # -- what the second process does; the first one names it ----------------------------------------

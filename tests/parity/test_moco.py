@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from backbench.images import ArrayImages
 from backbench.nn import TrainingContext, align_loss, info_nce, uniform_loss
-from backbench.training.loop import pretrain
+from backbench.training.loop import TrainingRun, pretrain
 from backbench_ssl.method_options import MoCoOptions
 from backbench_ssl.moco import MoCo
 
@@ -81,7 +81,7 @@ def trained(**given: Any) -> Recorded:
     images = ArrayImages(pixels, np.arange(BATCH) % 2, [str(i) for i in range(BATCH)])
     Recorded.made = []
     options = MoCoOptions.model_validate(SMALL | {"norm_groups": GPUS} | given)
-    pretrain(Recorded, options, images, seed=1, device="cpu", progress=lambda *_: None)
+    pretrain(Recorded, TrainingRun(options, images, 1, "cpu"))
     (task,) = Recorded.made
     return task
 

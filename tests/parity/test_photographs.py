@@ -151,7 +151,7 @@ import backbench_ssl
 from backbench.data.folder import ImageFolder
 from backbench.data.dataset_options import ImageFolderOptions
 from backbench.images import Subset
-from backbench.training.loop import pretrain
+from backbench.training.loop import TrainingRun, pretrain
 
 name, archive, change = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 torch.set_num_threads(1)  # as fast, and not slower by ten where a core is busy
@@ -170,10 +170,8 @@ with tempfile.TemporaryDirectory() as folder:
     module, _, target = info.target.partition(":")
     method = getattr(importlib.import_module(module), target)
     calls = []
-    encoder, log = pretrain(
-        method, options, chosen, seed=0, device="cpu",
-        progress=lambda done, total, values: calls.append((done, total)),
-    )
+    progress = lambda done, total, values: calls.append((done, total))
+    encoder, log = pretrain(method, TrainingRun(options, chosen, 0, "cpu", progress))
     with torch.no_grad():
         features = encoder(torch.rand(2, 3, 224, 224))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

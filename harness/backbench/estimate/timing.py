@@ -113,7 +113,7 @@ def images_per_second(training: Training, device: str, seconds: float) -> float:
 def _train(training: Training, device: str, *, images: ImageSet, batch: int, clock: Clock) -> None:
     from backbench.nn import Encoder
     from backbench.nn.encoder import EncoderSpec
-    from backbench.training.loop import pretrain
+    from backbench.training.loop import TrainingRun, pretrain
 
     use = training.stage.plugin
     if use is None:
@@ -122,7 +122,7 @@ def _train(training: Training, device: str, *, images: ImageSet, batch: int, clo
     changed: dict[str, Any] = {"epochs": _MANY_EPOCHS, "batch_size": batch, "knn_evaluations": 0}
     if isinstance(training.options, SSLOptions):
         options = training.options.model_copy(update={**changed, "devices": 1})
-        pretrain(implementation, options, images, seed=0, device=device, progress=clock)
+        pretrain(implementation, TrainingRun(options, images, 0, device, clock))
         return
     defense: Defense = implementation(training.options.model_copy(update=changed))
     spec = EncoderSpec(

@@ -152,6 +152,7 @@ __all__ = [
     "Stamp",
     "TrainingContext",
     "TrainingOptions",
+    "TrainingRun",
     "TrainingTask",
     "ViewOptions",
     "ViewTrainingOptions",
@@ -174,7 +175,7 @@ if TYPE_CHECKING:
         TrainingTask,
     )
     from backbench.training.extraction import extract
-    from backbench.training.loop import train
+    from backbench.training.loop import TrainingRun, train
     from backbench.views.views import random_view
 else:
     #: Names that need torch, and their modules.
@@ -185,6 +186,7 @@ else:
         ),
         "extract": "backbench.training.extraction",
         "random_view": "backbench.views.views",
+        "TrainingRun": "backbench.training.loop",
         "train": "backbench.training.loop",
     }
 

@@ -182,7 +182,7 @@ class DefenseContext:
             gets at most a half, and none of which the training set holds a poisoned version.
         progress: Call it with (done, total, values) while working; values are shown and logged.
         checkpoint: Where a training may keep its state, to go on from when it was stopped; hand
-            it to :func:`backbench.training.loop.train`. ``None``: nowhere.
+            it to :class:`backbench.training.loop.TrainingRun`. ``None``: nowhere.
     """
 
     seed: int

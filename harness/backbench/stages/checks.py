@@ -16,7 +16,7 @@ from backbench.options.training import TrainingOptions, ViewTrainingOptions
 from backbench.plugin import Attack
 from backbench.poison.poisoning import read_manifest
 from backbench.seeds import derive
-from backbench.stages.inputs import attack_of, attacked_sizes, poisoned_images, stored_labels
+from backbench.stages.inputs import Inputs, poisoned_images, stored_labels
 from backbench.stages.task import Task
 from backbench.store.flags import Flag
 from backbench.store.metadata import PoisonRecord
@@ -27,13 +27,14 @@ from backbench.views.visibility import covers_all, visibility, warning
 PAIRS = 4000
 
 
-def check_poison(task: Task) -> None:
+def check_poison(inputs: Inputs) -> None:
     """Compare a poison's manifest and images with its record and the options of its attack.
 
     Raises:
         StageError: If they differ.
     """
-    record, attack = task.record("poison"), attack_of(task)
+    task, attack = inputs.task, inputs.attack
+    record = task.record("poison")
     folder = task.input("poison")
     labels = stored_labels(task.input("dataset"), "train")
     marks = list(read_manifest(folder / "train.jsonl"))
@@ -50,16 +51,16 @@ def check_poison(task: Task) -> None:
     _refuse(task, record, problems)
 
 
-def checked_target(task: Task) -> int | None:
+def checked_target(inputs: Inputs) -> int | None:
     """Return the target of the task's poison, ``None`` without one or for an untargeted attack.
 
     Raises:
         StageError: If the poison's record and its attack's options differ in it.
     """
-    if not task.has("poison"):
+    if not inputs.task.has("poison"):
         return None
-    record = task.record("poison")
-    _refuse(task, record, _target_problems(attack_of(task), record))
+    record = inputs.task.record("poison")
+    _refuse(inputs.task, record, _target_problems(inputs.attack, record))
     return record.of(PoisonRecord).target
 
 
@@ -105,25 +106,25 @@ def check_trigger(
     _refuse(task, record, problems)
 
 
-def visibility_flag(task: Task, options: TrainingOptions) -> Iterator[Flag]:
+def visibility_flag(inputs: Inputs, options: TrainingOptions) -> Iterator[Flag]:
     """Yield a flag if the trigger of a poison cannot work under a method's crops.
 
     Args:
-        task: The training.
+        inputs: Inputs of the training.
         options: The options of the method; of views of its own making nothing is known.
     """
     if not isinstance(options, ViewTrainingOptions):
         return
-    folder = task.input("poison")
-    marks = list(read_manifest(folder / "train.jsonl"))
+    marks = list(read_manifest(inputs.task.input("poison") / "train.jsonl"))
     marks = marks[:: max(1, len(marks) // PAIRS)]
-    sizes = attacked_sizes(task, [mark.index for mark in marks])
+    sizes = inputs.attacked_sizes([mark.index for mark in marks])
     rounds = -(-PAIRS // len(marks))
     marks, sizes = marks * rounds, np.tile(sizes, (rounds, 1))
     boxes = [mark.boxes for mark in marks]
     if covers_all(sizes, boxes):
         return
-    text = warning(visibility(options.views, sizes, boxes, derive(task.seed, "visibility")))
+    seed = derive(inputs.task.seed, "visibility")
+    text = warning(visibility(options.views, sizes, boxes, seed))
     if text:
         yield Flag("trigger-visibility", text)
 

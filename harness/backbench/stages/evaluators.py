@@ -15,7 +15,7 @@ from backbench.plugin import EvaluationContext, Evaluator, EvaluatorInfo, ImageE
 from backbench.seeds import derive
 from backbench.stages.checks import checked_target
 from backbench.stages.features import FILE
-from backbench.stages.inputs import clean_images, metadata_of, triggered_images
+from backbench.stages.inputs import Inputs
 from backbench.stages.task import Task
 from backbench.store.metadata import DatasetRecord, FeaturesRecord
 
@@ -113,13 +113,13 @@ class _OfImages(Evaluation):
         from backbench.nn import load_encoder
 
         implementation, options, _ = task.plugin()
-        self._task = task
+        self._inputs = Inputs(task)
         network = load_encoder(task.input("encoder")).to(task.device)
         self._network = network.requires_grad_(requires_grad=False)
-        self.classes = metadata_of(task).classes
+        self.classes = self._inputs.metadata.classes
         self.encoder = task.stage.inputs["encoder"]
         self.poison = task.stage.inputs.get("poison")
-        self.target = checked_target(task)
+        self.target = checked_target(self._inputs)
         self.evaluator = implementation(
             options,
             EvaluationContext(
@@ -131,12 +131,11 @@ class _OfImages(Evaluation):
         )
 
     def fit(self) -> None:
-        self.evaluator.fit(self._network, clean_images(self._task, "train"))
+        self.evaluator.fit(self._network, self._inputs.train)
 
     def labels(self) -> NDArray[np.int64]:
-        return clean_images(self._task, "val").labels
+        return self._inputs.val.labels
 
     def predict(self, version: str) -> Scores:
-        task = self._task
-        images = clean_images(task, "val") if version == "clean" else triggered_images(task)
+        images = self._inputs.val if version == "clean" else self._inputs.triggered
         return self.evaluator.predict(self._network, Unlabelled(images))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backbench.data.tensors import TensorFile
+from backbench.images import ImageSet
 from backbench.stages.checks import checked_target
-from backbench.stages.inputs import clean_images, triggered_images
+from backbench.stages.inputs import Inputs
 from backbench.stages.task import Outcome, Task
-from backbench.store.metadata import DatasetRecord, FeaturesRecord
+from backbench.store.metadata import FeaturesRecord
 
 if TYPE_CHECKING:
     from backbench.nn import Encoder
@@ -47,11 +48,12 @@ def write(task: Task, encoder: Encoder) -> Outcome:
     from backbench.training.device import resolve_precision
     from backbench.training.extraction import extracted
 
-    target = checked_target(task)
-    splits = (
-        {"val": triggered_images(task)}
+    inputs = Inputs(task)
+    target = checked_target(inputs)
+    splits: dict[str, ImageSet] = (
+        {"val": inputs.triggered}
         if task.has("poison")
-        else {"train": clean_images(task, "train"), "val": clean_images(task, "val")}
+        else {"train": inputs.train, "val": inputs.val}
     )
     width = encoder.feature_dim
     shapes = {split: (np.float32, (len(images), width)) for split, images in splits.items()}
@@ -65,7 +67,7 @@ def write(task: Task, encoder: Encoder) -> Outcome:
             for rows, found in extracted(encoder, images, device=task.device):
                 file.write(split, found, rows.start)
     metadata = FeaturesRecord(
-        classes=len(task.record("dataset").of(DatasetRecord).dataset.classes),
+        classes=len(inputs.metadata.classes),
         precision=resolve_precision("auto", torch.device(task.device)),
         dimensions=width,
         target=target,

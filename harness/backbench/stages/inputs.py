@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +28,106 @@ INDEX = "index.json"
 POISONED = "images.safetensors"
 
 
-def metadata_of(task: Task) -> DatasetMetadata:
-    """Return the metadata of the task's dataset, as its stage found them."""
-    return task.record("dataset").of(DatasetRecord).dataset
+class Inputs:
+    """The images that a stage reads: each property is read once, when it is first used.
+
+    Args:
+        task: The stage; it reads a dataset and, for some properties, a poison.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    @cached_property
+    def metadata(self) -> DatasetMetadata:
+        """Metadata of the dataset, as its stage found them."""
+        return self._record.dataset
+
+    @cached_property
+    def train(self) -> ImageSet:
+        """Training images without poison; see :meth:`val` for what it raises."""
+        return self._clean("train")
+
+    @cached_property
+    def val(self) -> ImageSet:
+        """Validation images.
+
+        Raises:
+            StoreError: If the images are stored decoded, and damaged.
+            DataError: If they are not stored, and their files cannot be found.
+        """
+        return self._clean("val")
+
+    @cached_property
+    def attacked(self) -> tuple[ImageSet, Fit | None]:
+        """Training images as an attack meets them, and how they are made smaller afterwards.
+
+        They are :attr:`train`, except for a dataset that stores its images smaller than they are:
+        an attacker puts the trigger on the file, before it is made smaller.
+        """
+        if isinstance(self._record.cache, int):  # a length, not a word
+            dataset = self._dataset
+            if isinstance(dataset, FileDataset) and dataset.fit("train") != dataset.square("train"):
+                return dataset.originals(), dataset.fit("train")
+        return self.train, None
+
+    @cached_property
+    def poisoned_train(self) -> ImageSet:
+        """Training set: with poison if it has any, without what a defense dropped."""
+        images = self.train
+        if self.task.has("poison"):
+            images = Overlay(images, poisoned_images(self.task.input("poison")))
+        if self.task.has("sanitize"):
+            dropped = load_file(self.task.input("sanitize") / "scores.safetensors")["scores"] > 0
+            images = Subset(images, np.flatnonzero(~dropped))
+        return images
+
+    @cached_property
+    def triggered(self) -> TriggeredImages:
+        """Validation images, each with the trigger of the poison."""
+        marks = list(read_manifest(self.task.input("poison") / "val.jsonl"))
+        return TriggeredImages(self.val, self.attack, marks)
+
+    @cached_property
+    def attack(self) -> Attack:
+        """Attack of the poison."""
+        implementation, options, _ = self.task.plugin_of("poison")
+        attack: Attack = implementation(options, self.metadata)
+        return attack
+
+    def poison(self, attack: Attack) -> Poison:
+        """Return the poisoned images of the training set, to be stamped by the poison's stage."""
+        images, fit = self.attacked
+        return Poison(attack, images, self.task.seed, fit)
+
+    def attacked_sizes(self, indices: Sequence[int]) -> NDArray[np.int64]:
+        """Return height and width of N poisoned images, as the attack met them, (N, 2)."""
+        images, fit = self.attacked
+        if fit is None:
+            changed = poisoned_images(self.task.input("poison"))  # mapped: no pixel is read
+            sizes = [changed[index].shape[:2] for index in indices]
+        else:
+            sizes = [images.image(index).shape[:2] for index in indices]
+        return np.asarray(sizes, dtype=np.int64).reshape(-1, 2)
+
+    @property
+    def _record(self) -> DatasetRecord:
+        return self.task.record("dataset").of(DatasetRecord)
+
+    @cached_property
+    def _dataset(self) -> Dataset:
+        implementation, options, _ = self.task.plugin_of("dataset")
+        dataset: Dataset = implementation(options)
+        return dataset
+
+    def _clean(self, split: Split) -> ImageSet:
+        folder = self.task.input("dataset")
+        if (folder / decoded_name(split)).is_file():
+            return _decoded(folder, split)
+        images: ImageSet = self._dataset.load(split, verify=False)
+        if isinstance(images, FileImages):  # the stage has read them all, this process only a few
+            images.size = self._record.sizes[split]
+        return images
 
 
 def decoded_name(split: Split) -> str:
@@ -38,80 +135,10 @@ def decoded_name(split: Split) -> str:
     return f"{split}.safetensors"
 
 
-def clean_images(task: Task, split: Split) -> ImageSet:
-    """Return a split of the task's dataset, without poison.
-
-    Raises:
-        StoreError: If it is kept decoded, and damaged.
-        DataError: If it is not, and its files cannot be found.
-    """
-    folder = task.input("dataset")
-    if (folder / decoded_name(split)).is_file():
-        return _decoded(folder, split)
-    images: ImageSet = _dataset(task).load(split, verify=False)
-    if isinstance(images, FileImages):  # the stage has read them all, this process only a few
-        images.size = task.record("dataset").of(DatasetRecord).sizes[split]
-    return images
-
-
 def stored_labels(folder: Path, split: Split) -> NDArray[np.int64]:
     """Return the class index of every image of a split, (N,), from a dataset's artifact."""
     index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     return np.asarray(index[split]["labels"], dtype=np.int64)
-
-
-def attacked_images(task: Task) -> tuple[ImageSet, Fit | None]:
-    """Return the training images that an attack stamps, and how stamped images are resized.
-
-    They are :func:`clean_images`, except for a dataset that keeps its images smaller than they
-    are: an attacker puts the trigger on the file, before it is made smaller.
-    """
-    if isinstance(task.record("dataset").of(DatasetRecord).cache, int):  # a length, not a word
-        dataset = _dataset(task)
-        if isinstance(dataset, FileDataset) and dataset.fit("train") != dataset.square("train"):
-            return dataset.originals(), dataset.fit("train")
-    return clean_images(task, "train"), None
-
-
-def attack_of(task: Task) -> Attack:
-    """Return the attack of the task's poison."""
-    implementation, options, _ = task.plugin_of("poison")
-    attack: Attack = implementation(options, metadata_of(task))
-    return attack
-
-
-def poison_of(task: Task, attack: Attack) -> Poison:
-    """Return the poisoned images of a training set, to be stamped."""
-    images, fit = attacked_images(task)
-    return Poison(attack, images, task.seed, fit)
-
-
-def _dataset(task: Task) -> Dataset:
-    implementation, options, _ = task.plugin_of("dataset")
-    dataset: Dataset = implementation(options)
-    return dataset
-
-
-def training_images(task: Task) -> ImageSet:
-    """Return the task's training set: with poison if it has any, without what was dropped."""
-    images = clean_images(task, "train")
-    if task.has("poison"):
-        images = Overlay(images, poisoned_images(task.input("poison")))
-    if task.has("sanitize"):
-        dropped = load_file(task.input("sanitize") / "scores.safetensors")["scores"] > 0
-        images = Subset(images, np.flatnonzero(~dropped))
-    return images
-
-
-def triggered_images(task: Task) -> TriggeredImages:
-    """Return the validation split with the trigger of the task's poison on every image."""
-    marks = list(read_manifest(task.input("poison") / "val.jsonl"))
-    return TriggeredImages(clean_images(task, "val"), attack_of(task), marks)
-
-
-@functools.lru_cache(maxsize=4)
-def _decoded(folder: Path, split: Split) -> MappedArray | MappedImages:
-    return open_images(folder / decoded_name(split), Names(folder / INDEX, split))
 
 
 def poisoned_images(folder: Path) -> Mapping[int, Pixels]:
@@ -123,12 +150,6 @@ def poisoned_images(folder: Path) -> Mapping[int, Pixels]:
     return open_changed_images(folder / POISONED)
 
 
-def attacked_sizes(task: Task, indices: Sequence[int]) -> NDArray[np.int64]:
-    """Return height and width of N poisoned images before they were resized, (N, 2)."""
-    images, fit = attacked_images(task)
-    if fit is None:
-        changed = poisoned_images(task.input("poison"))  # mapped: no pixel is read
-        sizes = [changed[index].shape[:2] for index in indices]
-    else:
-        sizes = [images.image(index).shape[:2] for index in indices]
-    return np.asarray(sizes, dtype=np.int64).reshape(-1, 2)
+@lru_cache(maxsize=4)
+def _decoded(folder: Path, split: Split) -> MappedArray | MappedImages:
+    return open_images(folder / decoded_name(split), Names(folder / INDEX, split))

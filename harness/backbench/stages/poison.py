@@ -5,7 +5,7 @@ from __future__ import annotations
 from backbench.data.packed import ImageWriter
 from backbench.plugin import Attack
 from backbench.poison.poisoning import stamp
-from backbench.stages.inputs import POISONED, clean_images, metadata_of, poison_of
+from backbench.stages.inputs import POISONED, Inputs
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import PoisonRecord
 
@@ -23,10 +23,10 @@ def run(task: Task) -> Outcome:
     their seeds, where they are looked at.
     """
     implementation, options, _ = task.plugin()
-    metadata = metadata_of(task)
+    inputs = Inputs(task)
+    metadata, train = inputs.metadata, inputs.train
     attack: Attack = implementation(options, metadata)
-    train = clean_images(task, "train")
-    poison = poison_of(task, attack)
+    poison = inputs.poison(attack)
     chosen = poison.chosen
     total = len(chosen) + metadata.val
 
@@ -43,7 +43,7 @@ def run(task: Task) -> Outcome:
                 task.progress(done, total, {})
     images.close()
     # opened only now: no choice and no poison can follow from the images of the evaluation
-    val = clean_images(task, "val")
+    val = inputs.val
     with (task.folder / "val.jsonl").open("w", encoding="utf-8") as manifest:
         for index in range(len(val)):
             manifest.write(stamp(attack, val, index, "val", task.seed)[1].line())

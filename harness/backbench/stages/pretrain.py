@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backbench.images import ImageSet, Pixels
+from backbench.images import Pixels
 from backbench.model import Stage
+from backbench.plugin import Attack
 from backbench.plugin.registry import load_registry
 from backbench.seeds import derive
 from backbench.stages.checks import check_poison, visibility_flag
-from backbench.stages.inputs import attack_of, training_images
+from backbench.stages.inputs import Inputs
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import EncoderRecord
 from backbench.store.store import Store
@@ -36,19 +37,21 @@ def run(task: Task) -> Outcome:
     from backbench.training.monitor import held_out_indices
 
     _, options, _ = task.plugin()
+    inputs = Inputs(task)
     if task.has("poison"):
-        check_poison(task)
+        check_poison(inputs)
     order = {"stage": task.stage.to_json(), "store": str(task.store.root.absolute())}
     devices = rank_devices(task.device, task.others, options.devices)
     with together(devices, f"{__name__}:follow", order, task.folder.parent) as ranks:
-        encoder, log, images = _train(task, ranks)
+        encoder, log = _train(inputs, ranks)
+    images = inputs.poisoned_train
     asked = images.labels[held_out_indices(len(images), task.seed)]
     save_encoder(task.folder, encoder)
     with (task.folder / "log.jsonl").open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(entry) + "\n" for entry in log)
     device = torch.device(task.device)
     flags = [
-        *(visibility_flag(task, options) if task.has("poison") else ()),
+        *(visibility_flag(inputs, options) if task.has("poison") else ()),
         *training_flags(log, asked),
     ]
     metadata = EncoderRecord(
@@ -63,40 +66,37 @@ def follow(ranks: Ranks, device: str, order: Mapping[str, Any]) -> None:
     """Train as another rank of the stage that :func:`run` runs; the result is thrown away."""
     store, stage = Store(Path(order["store"])), Stage.from_json(order["stage"])
     task = Task(stage, store, Path(), load_registry(), device, lambda *_: None)
-    _train(task, ranks)
+    _train(Inputs(task), ranks)
 
 
-def _train(task: Task, ranks: Ranks) -> tuple[Encoder, list[dict[str, float]], ImageSet]:
-    """Return the encoder, the log and the training images."""
+def _train(inputs: Inputs, ranks: Ranks) -> tuple[Encoder, list[dict[str, float]]]:
+    """Return the encoder and the log."""
     from backbench.nn import SSLMethod
-    from backbench.training.loop import pretrain
+    from backbench.training.loop import TrainingRun, pretrain
 
+    task = inputs.task
     method, options, _ = task.plugin()
     if not issubclass(method, SSLMethod):
         raise TypeError(f"{method.__name__} is not a backbench.nn.SSLMethod")
-    images = training_images(task)
-    encoder, log = pretrain(
-        method,
+    run = TrainingRun(
         options,
-        images,
-        seed=task.seed,
-        device=task.device,
-        progress=task.progress,
-        trigger=_trigger(task) if task.has("poison") else None,
+        inputs.poisoned_train,
+        task.seed,
+        task.device,
+        task.progress,
+        trigger=_trigger(inputs.attack, task.seed) if task.has("poison") else None,
         checkpoint=task.checkpoint,
         ranks=ranks,
     )
-    return encoder, log, images
+    return pretrain(method, run)
 
 
-def _trigger(task: Task) -> Trigger:
-    """Return what the attack puts on images that are evaluated, for the monitor alone."""
+def _trigger(attack: Attack, seed: int) -> Trigger:
+    """Return the attack's trigger on evaluated images, for the monitor alone."""
     from backbench.training.monitor import Trigger
 
-    attack = attack_of(task)
-
     def stamp(image: Pixels, index: int) -> Pixels:
-        rng = np.random.default_rng(derive(task.seed, "monitor", "trigger", index))
+        rng = np.random.default_rng(derive(seed, "monitor", "trigger", index))
         return attack.stamp(image, rng, "val").pixels
 
     return Trigger(stamp, attack.target)

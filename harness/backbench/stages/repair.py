@@ -12,7 +12,7 @@ from backbench.images import Subset
 from backbench.options.training import TrainingOptions
 from backbench.plugin import CleanImages, Defense, DefenseContext, count_of
 from backbench.seeds import derive
-from backbench.stages.inputs import clean_images
+from backbench.stages.inputs import Inputs
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import RepairRecord
 
@@ -56,7 +56,7 @@ def context_of(
         most: Largest fraction of the training set that a defense may ask for.
         asked: Gets each fraction that the defense asks for.
     """
-    images = clean_images(task, "train")
+    images = Inputs(task).train
     rng = np.random.default_rng(derive(task.seed, "defense", "clean"))
     order = rng.permutation(np.arange(len(images)) if trusted is None else trusted)
 

@@ -14,7 +14,7 @@ from backbench.images import Unlabelled
 from backbench.plugin import Defense
 from backbench.poison.poisoning import read_manifest
 from backbench.results.detection import detection
-from backbench.stages.inputs import training_images
+from backbench.stages.inputs import Inputs
 from backbench.stages.repair import context_of
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import SanitizeRecord
@@ -40,7 +40,7 @@ def run(task: Task) -> Outcome:
     implementation, options, _ = task.plugin()
     defense: Defense = implementation(options)
     encoder = load_encoder(task.input("encoder")).to(task.device)
-    images = Unlabelled(training_images(task))
+    images = Unlabelled(Inputs(task).poisoned_train)
     poisoned = _poisoned(task, len(images))
     # the clean twin of a poison would give it away
     asked: list[float] = []

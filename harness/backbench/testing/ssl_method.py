@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,37 +38,25 @@ class SSLMethodContract(PluginContract):
         self, images: ArrayImages | None = None, seed: int = 0
     ) -> tuple[Encoder, list[dict[str, float]]]:
         """Train as a stage does; return the encoder and the log."""
-        from backbench.training.loop import pretrain
+        from backbench.training.loop import TrainingRun, pretrain
 
-        return pretrain(
-            self.implementation(),
-            self.settings(),
-            images or sample_images(self.metadata),
-            seed=seed,
-            device="cpu",
-            progress=lambda *_: None,
-        )
+        images = images or sample_images(self.metadata)
+        run = TrainingRun(self.settings(), images, seed, device="cpu")
+        return pretrain(self.implementation(), run)
 
     @contextmanager
     def method(self) -> Iterator[tuple[SSLMethod, Batch]]:
         """Build the method as the training loop does, and give a batch of images."""
         import torch
 
-        from backbench.nn import TrainingContext
-        from backbench.training.loop import seeded
+        from backbench.training.loop import TrainingRun, seeded
         from backbench.views.batches import open_source
 
         options, images, device = self.settings(), sample_images(self.metadata), torch.device("cpu")
-        context = TrainingContext(
-            images=len(images),
-            image_size=options.view_side(images.size),
-            steps_per_epoch=len(images) // options.batch_size,
-            seed=0,
-        )
+        run = TrainingRun(options, images, 0, "cpu")
         with seeded(0, device), open_source(images, device) as source:
-            method: SSLMethod = self.implementation()(options, context).train()
-            order = np.arange(len(images))
-            yield method, next(iter(source.batches(order, options.batch_size, epoch=0, seed=0)))
+            method: SSLMethod = self.implementation()(options, run.context()).train()
+            yield method, next(run.batches(source, 0))
 
     def test_training_gives_a_log_of_finite_numbers(self) -> None:
         """Each epoch has a loss, and it is a number."""
@@ -157,31 +146,24 @@ class SSLMethodContract(PluginContract):
         What a method carries from one epoch to the next is a parameter, a buffer, or the extra
         state of a module.
         """
-        from backbench.training.loop import pretrain
+        from backbench.training.loop import TrainingRun, pretrain
 
         options = self.settings().model_copy(update={"checkpoint_minutes": 0.0})
         if options.epochs < 2:
             return
-
-        def train(progress: Any) -> tuple[Encoder, list[dict[str, float]]]:
-            return pretrain(
-                self.implementation(),
-                options,
-                sample_images(self.metadata),
-                seed=0,
-                device="cpu",
-                progress=progress,
-                checkpoint=tmp_path / "checkpoint.safetensors",
-            )
+        checkpoint = tmp_path / "checkpoint.safetensors"
+        run = TrainingRun(
+            options, sample_images(self.metadata), 0, device="cpu", checkpoint=checkpoint
+        )
 
         def stop(_done: int, _total: int, values: Mapping[str, float]) -> None:
             if values:
                 raise InterruptedError
 
         with suppress(InterruptedError):
-            train(stop)
-        assert (tmp_path / "checkpoint.safetensors").is_file()
-        stopped, whole = train(lambda *_: None), self.pretrain()
+            pretrain(self.implementation(), replace(run, progress=stop))
+        assert checkpoint.is_file()
+        stopped, whole = pretrain(self.implementation(), run), self.pretrain()
         assert same_weights(stopped[0], whole[0])
         assert stopped[1] == whole[1]
 

@@ -6,8 +6,9 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from backbench.errors import StageError
 from backbench.images import ImageSet
+from backbench.nn.batch import Batch
 from backbench.nn.encoder import Encoder
 from backbench.nn.method import Progress, SSLMethod, TrainingContext, TrainingTask
 from backbench.nn.ranks import ALONE, Ranks
@@ -28,7 +30,7 @@ from backbench.training.distributed import averaging
 from backbench.training.monitor import Monitor, Trigger
 from backbench.training.schedule import learning_rate
 from backbench.training.sentinels import ROUNDING, is_constant
-from backbench.views.batches import open_source
+from backbench.views.batches import RaggedSource, UniformSource, open_source
 
 ProgressCall = Callable[[int, int, Mapping[str, float]], None]
 History = list[dict[str, float]]
@@ -38,32 +40,92 @@ Task = TypeVar("Task", bound=TrainingTask)
 PROGRESS_INTERVAL_S = 0.5
 
 
-def pretrain(
-    method_class: type[SSLMethod],
-    options: SSLOptions,
-    images: ImageSet,
-    *,
-    seed: int,
-    device: str,
-    progress: ProgressCall,
-    trigger: Trigger | None = None,
-    checkpoint: Path | None = None,
-    ranks: Ranks = ALONE,
-) -> tuple[Encoder, History]:
-    """Train a fresh encoder with an SSL method.
+def _silent(_done: int, _total: int, _values: Mapping[str, float]) -> None:
+    """Show no progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRun:
+    """All that a training needs besides the network that it trains.
 
     Args:
-        method_class: The method.
-        options: Its validated options.
-        images: The training set. Labels are used by the k-NN monitor and by nothing else.
+        options: Epochs, batch size, optimizer, schedule, precision.
+        images: The training set. The k-NN monitor alone reads its labels.
         seed: Seed of the weights, the order of the images and their views.
         device: Name of the torch device.
         progress: Called with (steps done, steps in all, values) now and then, with the epoch's
             values after each epoch, and with how many epochs were done before (``resumed``)
             where a checkpoint is taken up.
-        trigger: For the monitor alone.
-        checkpoint: See :func:`train`.
-        ranks: See :func:`train`.
+        image_size: Side in pixels of views and of evaluated images; ``None``: as the options and
+            the images have it.
+        trigger: Trigger of the poison, for the monitor alone.
+        checkpoint: File in which the state is kept at the end of an epoch, at most every
+            ``options.checkpoint_minutes``, and from which the same training goes on; ``None``:
+            nowhere.
+        ranks: The processes that train together; only the first of them monitors, reports and
+            keeps the state.
+    """
+
+    options: TrainingOptions
+    images: ImageSet
+    seed: int
+    device: str
+    progress: ProgressCall = _silent
+    image_size: int | None = None
+    trigger: Trigger | None = None
+    checkpoint: Path | None = None
+    ranks: Ranks = ALONE
+
+    @property
+    def side(self) -> int:
+        """Side in pixels of views and of evaluated images."""
+        return self.image_size or self.options.view_side(self.images.size)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of batches in an epoch."""
+        return self.options.steps_per_epoch(len(self.images))
+
+    @property
+    def steps(self) -> int:
+        """Number of batches in all epochs."""
+        return self.options.epochs * self.steps_per_epoch
+
+    def context(self) -> TrainingContext:
+        """Return the context of the task that is trained."""
+        return TrainingContext(
+            images=len(self.images),
+            image_size=self.side,
+            steps_per_epoch=self.steps_per_epoch,
+            seed=derive(self.seed, "task"),
+            ranks=self.ranks,
+        )
+
+    def batches(self, source: UniformSource | RaggedSource, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch."""
+        count, options = len(self.images), self.options
+        order = epoch_order(count, self.seed, epoch)[: options.epoch_images(count)]
+        seed = derive(self.seed, "views")
+        return source.batches(order, options.batch_size, epoch=epoch, seed=seed, ranks=self.ranks)
+
+    def checkpoints(self, task: TrainingTask) -> Checkpoints:
+        """Return the checkpoints of this training of a task."""
+        identity = {
+            "task": f"{type(task).__module__}.{type(task).__qualname__}",
+            "options": self.options.identity(),
+            "seed": self.seed,
+            "images": len(self.images),
+            "image_size": self.side,
+        }
+        return Checkpoints(self.checkpoint, identity, self.options.checkpoint_minutes)
+
+
+def pretrain(method_class: type[SSLMethod], run: TrainingRun) -> tuple[Encoder, History]:
+    """Train a fresh encoder with an SSL method.
+
+    Args:
+        method_class: The method; it gets the options of the run.
+        run: The training.
 
     Returns:
         The encoder, in evaluation mode, on the CPU; and one record an epoch: ``epoch``, ``loss``,
@@ -71,59 +133,21 @@ def pretrain(
         with a trigger, ``knn_accuracy_triggered`` and ``knn_asr``.
 
     Raises:
-        StageError: If the loss is not a number, the encoder has collapsed to a constant, or there
-            are too few images.
+        StageError: See :func:`train`.
     """
-
-    def build(context: TrainingContext) -> SSLMethod:
-        return method_class(options, context)
-
-    task, history = train(
-        build,
-        options,
-        images,
-        image_size=options.view_side(images.size),
-        seed=seed,
-        device=device,
-        progress=progress,
-        trigger=trigger,
-        checkpoint=checkpoint,
-        ranks=ranks,
-    )
+    options = cast("SSLOptions", run.options)
+    task, history = train(lambda context: method_class(options, context), run)
     return task.encoder.cpu().eval(), history
 
 
-def train(
-    build: Callable[[TrainingContext], Task],
-    options: TrainingOptions,
-    images: ImageSet,
-    *,
-    image_size: int,
-    seed: int,
-    device: str,
-    progress: ProgressCall,
-    trigger: Trigger | None = None,
-    checkpoint: Path | None = None,
-    ranks: Ranks = ALONE,
-) -> tuple[Task, History]:
+def train(build: Callable[[TrainingContext], Task], run: TrainingRun) -> tuple[Task, History]:
     """Build a task and train it.
 
     The state of torch's global generator is the same afterwards as before.
 
     Args:
         build: Makes the task; torch's global generator has been seeded for it.
-        options: Epochs, batch size, optimizer, schedule, precision.
-        images: The training set.
-        image_size: Side in pixels of views and of evaluated images.
-        seed: Seed of everything.
-        device: Name of the torch device.
-        progress: See :func:`pretrain`.
-        trigger: For the monitor alone.
-        checkpoint: File in which the state is kept at the end of an epoch, at most every
-            ``options.checkpoint_minutes``, and from which the same training goes on; ``None``:
-            nowhere.
-        ranks: The processes that train together, if this is one of several; only the first
-            monitors, reports and keeps the state.
+        run: The training.
 
     Returns:
         The trained task on its device, and one record an epoch.
@@ -132,113 +156,74 @@ def train(
         StageError: If the loss is not a number, the encoder has collapsed to a constant, or there
             are too few images.
     """
-    steps_per_epoch = options.steps_per_epoch(len(images))
+    options, images = run.options, run.images
     if len(images) < options.batch_size:
         raise StageError(f"{len(images)} images do not fill a batch of {options.batch_size}")
-    where = torch.device(device)
+    where = torch.device(run.device)
     how = arithmetic(options, where)
-    with seeded(derive(seed, "training"), where), open_source(images, where) as source:
-        context = TrainingContext(
-            images=len(images),
-            image_size=image_size,
-            steps_per_epoch=steps_per_epoch,
-            seed=derive(seed, "task"),
-            ranks=ranks,
-        )
-        task = to_device(build(context), where, channels_last=how.channels_last).train()
+    with seeded(derive(run.seed, "training"), where), open_source(images, where) as source:
+        task = to_device(build(run.context()), where, channels_last=how.channels_last).train()
         trained = Trained(
             task=task,
             optimizer=build_optimizer(task, options.optimizer),
             scaler=torch.amp.GradScaler(where.type, enabled=how.precision == "fp16"),
             device=where,
         )
-        checkpoints = Checkpoints(
-            checkpoint,
-            {
-                "task": f"{type(task).__module__}.{type(task).__qualname__}",
-                "options": options.identity(),
-                "seed": seed,
-                "images": len(images),
-                "image_size": image_size,
-            },
-            options.checkpoint_minutes,
-        )
+        checkpoints = run.checkpoints(task)
         checkpoints.load(trained)
         monitor = Monitor(
             images,
-            seed=seed,
-            device=device,
+            seed=run.seed,
+            device=run.device,
             checks=options.knn_evaluations,
             epochs=options.epochs,
-            trigger=trigger,
+            trigger=run.trigger,
         )
         with _compiled(task, enabled=how.compile):
-            loop = _Loop(trained, options, how, steps_per_epoch, progress)
+            loop = _Loop(trained, run, how)
             if trained.history:
                 done = len(trained.history)
-                progress(done * steps_per_epoch, loop.steps, {"resumed": float(done)})
+                run.progress(done * run.steps_per_epoch, run.steps, {"resumed": float(done)})
             for epoch in range(len(trained.history), options.epochs):
-                order = epoch_order(len(images), seed, epoch)[: options.epoch_images(len(images))]
-                batches = source.batches(
-                    order,
-                    options.batch_size,
-                    epoch=epoch,
-                    seed=derive(seed, "views"),
-                    ranks=ranks,
-                )
-                loss = loop.epoch(batches, epoch)
+                loss = loop.epoch(run.batches(source, epoch), epoch)
                 if not math.isfinite(loss):
                     raise StageError(
                         f"the loss is {loss} after epoch {epoch + 1} of {options.epochs}: "
                         f"try a learning rate below {options.optimizer.lr}, or a longer warm-up"
                     )
                 record = {"epoch": float(epoch), "loss": loss, "lr": loop.lr}
-                if ranks.rank:
+                if run.ranks.rank:
                     continue
                 with _eager(enabled=how.compile):
                     record |= monitor(task.encoder, epoch)
-                _stop_if_collapsed(options, record, len(images), steps_per_epoch)
+                _stop_if_collapsed(run, record)
                 trained.history.append(record)
                 if epoch + 1 < options.epochs:
                     checkpoints.save(trained)
-                progress((epoch + 1) * steps_per_epoch, loop.steps, record)
+                run.progress((epoch + 1) * run.steps_per_epoch, run.steps, record)
     return task, trained.history
 
 
 class _Loop:
     """Steps of the optimizer, without a host synchronization in between."""
 
-    def __init__(
-        self,
-        trained: Trained,
-        options: TrainingOptions,
-        how: Arithmetic,
-        steps_per_epoch: int,
-        progress: ProgressCall,
-    ) -> None:
-        task = trained.task
-        self._task = task
-        self._trained = trained
-        self._options = options
-        self._how = how
-        self._steps_per_epoch = steps_per_epoch
-        self._progress = progress
-        self._ranks = task.context.ranks
-        self._loss: Callable[[Any], Tensor] = task.training_loss
-        if self._ranks.size > 1:
-            self._loss = averaging(task, trained.device)
-        self.steps = options.epochs * steps_per_epoch
+    def __init__(self, trained: Trained, run: TrainingRun, how: Arithmetic) -> None:
+        self._trained, self._run, self._how = trained, run, how
+        self._loss: Callable[[Any], Tensor] = trained.task.training_loss
+        if run.ranks.size > 1:
+            self._loss = averaging(trained.task, trained.device)
         self.lr = 0.0
 
     def epoch(self, batches: Iterator[Any], epoch: int) -> float:
         """Train on an epoch's batches and return their mean loss, over images."""
-        task, device = self._task, self._trained.device
+        run, options, ranks = self._run, self._run.options, self._run.ranks
+        task, device = self._trained.task, self._trained.device
         optimizer, scaler = self._trained.optimizer, self._trained.scaler
         total, seen = torch.zeros((), device=device), 0.0
         reported = time.monotonic()
         for number, batch in enumerate(batches):
-            step = epoch * self._steps_per_epoch + number
-            self.lr = learning_rate(self._options, step, self._steps_per_epoch)
+            step = epoch * run.steps_per_epoch + number
+            self.lr = learning_rate(options, step, run.steps_per_epoch)
             for group in optimizer.param_groups:
                 group["lr"] = self.lr
             with torch.no_grad():
@@ -249,28 +234,26 @@ class _Loop:
             scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             scaler.step(optimizer)
             scaler.update()
-            share = len(batch) * self._ranks.size / self._options.batch_size  # 1 if it is full
+            share = len(batch) * ranks.size / options.batch_size  # 1 if it is full
             with torch.no_grad():
-                task.after_step(Progress(step, epoch, self.steps, self._options.epochs))
+                task.after_step(Progress(step, epoch, run.steps, options.epochs))
                 total += loss.detach() * share
             seen += share
             if time.monotonic() - reported > PROGRESS_INTERVAL_S:
-                self._progress(step + 1, self.steps, {})
+                run.progress(step + 1, run.steps, {})
                 reported = time.monotonic()
-        if self._ranks.size > 1:
+        if ranks.size > 1:
             dist.all_reduce(total)
-        return float(total) / self._ranks.size / seen
+        return float(total) / ranks.size / seen
 
 
-def _stop_if_collapsed(
-    options: TrainingOptions, record: Mapping[str, float], images: int, steps_per_epoch: int
-) -> None:
+def _stop_if_collapsed(run: TrainingRun, record: Mapping[str, float]) -> None:
     """Stop a training of which nothing can come; see :mod:`backbench.training.sentinels`.
 
     Raises:
         StageError: If features are not finite or, after the warm-up, equal for all images.
     """
-    epoch, spread = int(record["epoch"]), record["feature_spread"]
+    options, epoch, spread = run.options, int(record["epoch"]), record["feature_spread"]
     when = f"after epoch {epoch + 1} of {options.epochs}"
     if not math.isfinite(spread):
         raise StageError(
@@ -278,9 +261,9 @@ def _stop_if_collapsed(
             f"{options.optimizer.lr}, or a longer warm-up"
         )
     schedule = options.schedule
-    warm = schedule.warmup_steps + schedule.warmup_epochs * steps_per_epoch
-    judged = epoch * steps_per_epoch >= warm or epoch + 1 == options.epochs
-    if judged and is_constant(spread, images):
+    warm = schedule.warmup_steps + schedule.warmup_epochs * run.steps_per_epoch
+    judged = epoch * run.steps_per_epoch >= warm or epoch + 1 == options.epochs
+    if judged and is_constant(spread, len(run.images)):
         raise StageError(
             f"the encoder has collapsed: {when} the features of all images are equal but for "
             f"rounding (feature spread {spread:.2g}, and rounding alone gives up to {ROUNDING:.2g})"

@@ -12,7 +12,7 @@ from backbench.images import Pixels
 from backbench.plugin import Attack, Split
 from backbench.poison.poisoning import ManifestEntry, stamp
 from backbench.seeds import derive
-from backbench.stages.inputs import clean_images, metadata_of, poison_of, poisoned_images
+from backbench.stages.inputs import Inputs, poisoned_images
 from backbench.stages.task import Task
 from backbench.store.metadata import DatasetRecord, PoisonRecord
 from backbench.store.records import Record
@@ -71,10 +71,10 @@ def differences(task: Task, record: Record) -> Iterator[str]:
         PluginError: If the attack is not.
     """
     implementation, options, _ = task.plugin()
-    metadata = metadata_of(task)
+    inputs = Inputs(task)
+    metadata, train, val = inputs.metadata, inputs.train, inputs.val
     attack: Attack = implementation(options, metadata)
-    train, val = clean_images(task, "train"), clean_images(task, "val")
-    poison = poison_of(task, attack)
+    poison = inputs.poison(attack)
     chosen = poison.chosen
     evidence = StoreEvidence(task.store)
     marks = manifest(evidence, record.key, "train")

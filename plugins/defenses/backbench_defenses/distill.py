@@ -19,6 +19,7 @@ from backbench.plugin import (
     Encoder,
     Progress,
     TrainingContext,
+    TrainingRun,
     TrainingTask,
     random_view,
     train,
@@ -46,16 +47,16 @@ class Distill(Defense):
         def build(training: TrainingContext) -> Distillation:
             return Distillation(encoder, self.options, training)
 
-        task, _ = train(
-            build,
+        run = TrainingRun(
             self.options,
             context.clean(self.options.clean_fraction).images,
+            context.seed,
+            context.device,
+            context.progress,
             image_size=encoder.spec.image_size,
-            seed=context.seed,
-            device=context.device,
-            progress=context.progress,
             checkpoint=context.checkpoint,
         )
+        task, _ = train(build, run)
         return task.encoder.cpu().eval()
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 import backbench_ssl
 from backbench.images import ArrayImages
 from backbench.nn import Progress, SSLMethod, TrainingContext, cosine_regression, info_nce
-from backbench.training.loop import pretrain
+from backbench.training.loop import TrainingRun, pretrain
 from backbench.views.batches import UniformBatch
 from backbench.views.randomness import Draws
 from backbench_ssl.byol import BYOL, target_momentum
@@ -63,10 +63,7 @@ def test_the_loss_falls_and_the_seed_decides(name: str, small_images: ArrayImage
     given = {} if name != "byol" else {"momentum": 0.9}
 
     def run(seed: int) -> Any:
-        return pretrain(
-            method, options(name, **given), small_images,
-            seed=seed, device="cpu", progress=lambda *_: None,
-        )  # fmt: skip
+        return pretrain(method, TrainingRun(options(name, **given), small_images, seed, "cpu"))
 
     encoder, history = run(0)
     assert np.isfinite([record["loss"] for record in history]).all()

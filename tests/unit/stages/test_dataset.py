@@ -24,13 +24,7 @@ from backbench.model import Plan, StageKind
 from backbench.plugin.registry import load_registry
 from backbench.poison.poisoning import read_manifest, stamp
 from backbench.stages import dataset as stage_module
-from backbench.stages.inputs import (
-    clean_images,
-    metadata_of,
-    poison_of,
-    poisoned_images,
-    training_images,
-)
+from backbench.stages.inputs import Inputs, poisoned_images
 from backbench.stages.renewal import outdated
 from backbench.stages.run import run_stage
 from backbench.stages.task import Task
@@ -137,7 +131,7 @@ def test_training_reads_no_file_again(world: World) -> None:
     task = world.task(plan, StageKind.PRETRAIN)
     expected = [world.image(index) for index in range(TRAIN)]
     (world.folder / "pets").rename(world.folder / "gone")
-    clean, train = clean_images(task, "train"), training_images(task)
+    clean, train = Inputs(task).train, Inputs(task).poisoned_train
     assert isinstance(clean, MappedImages)
     marks = {mark.index: mark for mark in read_manifest(task.input("poison") / "train.jsonl")}
     for index in range(TRAIN):
@@ -156,15 +150,14 @@ def test_a_trigger_is_put_on_the_file_and_made_smaller_with_it(world: World) -> 
     plan = world.plan("cache = 20")
     world.run(plan, *BOTH)
     task, fit = world.task(plan, StageKind.PRETRAIN), ShortSide(20)
-    implementation, options, _ = task.plugin_of("poison")
-    attack = implementation(options, metadata_of(task))
+    inputs = Inputs(task)
     files = [world.image(index) for index in range(TRAIN)]
-    originals = Images(files, clean_images(task, "train"))
-    train, poisoned = training_images(task), poisoned_images(task.input("poison"))
+    originals = Images(files, inputs.train)
+    train, poisoned = inputs.poisoned_train, poisoned_images(task.input("poison"))
     for index in range(TRAIN):
         expected = files[index]
         if index in poisoned:
-            expected = stamp(attack, originals, index, "train", 0)[0]
+            expected = stamp(inputs.attack, originals, index, "train", 0)[0]
         np.testing.assert_array_equal(train.image(index), fitted_pixels(expected, fit))
         assert min(train.image(index).shape[:2]) == 20
     result = verify_store(world.store, world.registry)
@@ -177,10 +170,11 @@ def test_images_stamped_when_asked_for_are_those_of_the_stage(world: World, opti
     world.run(plan, *BOTH)
     task = world.task(plan, StageKind.POISON)
     implementation, options, _ = task.plugin()
-    poison = poison_of(task, implementation(options, metadata_of(task)))
-    stored, lazy = poisoned_images(task.folder), Overlay(clean_images(task, "train"), poison)
+    inputs = Inputs(task)
+    poison = inputs.poison(implementation(options, inputs.metadata))
+    stored, lazy = poisoned_images(task.folder), Overlay(inputs.train, poison)
     assert list(poison) == sorted(stored)
-    trained = training_images(world.task(plan, StageKind.PRETRAIN))
+    trained = Inputs(world.task(plan, StageKind.PRETRAIN)).poisoned_train
     for index in range(TRAIN):
         np.testing.assert_array_equal(lazy.image(index), trained.image(index))
     with pytest.raises(KeyError):
@@ -201,8 +195,8 @@ def test_images_that_are_asked_for_later_are_decoded_then(world: World, decoded:
     off, full = world.plan('cache = "off"'), world.plan('cache = "full"')
     world.run(off, *BOTH)
     task = world.task(off, StageKind.PRETRAIN)
-    assert not isinstance(clean_images(task, "train"), MappedImages)
-    before = [np.array(training_images(task).image(index)) for index in range(TRAIN)]
+    assert not isinstance(Inputs(task).train, MappedImages)
+    before = [np.array(Inputs(task).poisoned_train.image(index)) for index in range(TRAIN)]
     assert not decoded
     assert outdated(off, world.store) == []
     (key,) = outdated(full, world.store)
@@ -210,9 +204,9 @@ def test_images_that_are_asked_for_later_are_decoded_then(world: World, decoded:
     world.store.forget(key)
     world.run(full, StageKind.DATASET)
     assert len(decoded) == TRAIN
-    assert isinstance(clean_images(task, "train"), MappedImages)
+    assert isinstance(Inputs(task).train, MappedImages)
     for index in range(TRAIN):
-        np.testing.assert_array_equal(training_images(task).image(index), before[index])
+        np.testing.assert_array_equal(Inputs(task).poisoned_train.image(index), before[index])
     assert outdated(full, world.store) == outdated(off, world.store) == []
 
 

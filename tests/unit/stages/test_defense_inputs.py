@@ -19,6 +19,7 @@ from backbench.plugin import Defense
 from backbench.plugin.registry import load_registry
 from backbench.seeds import derive
 from backbench.stages import repair, sanitize
+from backbench.stages.inputs import Inputs
 from backbench.stages.task import Task
 from backbench.store.store import Store
 
@@ -33,7 +34,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
     stage = next(one for one in plan.stages.values() if one.kind == StageKind.REPAIR)
     pixels = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 3), np.uint8)
     images = ArrayImages(pixels, np.zeros(20, np.int64), [str(i) for i in range(20)])
-    monkeypatch.setattr(repair, "clean_images", lambda *_: images)
+    monkeypatch.setattr(Inputs, "train", images)
     return Task(stage, Store(tmp_path / "s"), tmp_path, registry, "cpu", lambda *_: None)
 
 
@@ -85,8 +86,7 @@ class Suspicious(Defense):
 def test_scores_are_held_against_the_manifest(
     task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, poisoned: bool
 ) -> None:
-    images = repair.clean_images(task, "train")
-    monkeypatch.setattr(sanitize, "training_images", lambda _: images)
+    monkeypatch.setattr(Inputs, "poisoned_train", Inputs(task).train)
     monkeypatch.setattr("backbench.nn.load_encoder", lambda _: torch.nn.Identity())
     monkeypatch.setattr(Task, "plugin", lambda _: (Suspicious, [3, 5], None))
     monkeypatch.setattr(Task, "has", lambda *_: poisoned)

@@ -12,7 +12,7 @@ from tests.factories import record
 from backbench.errors import DataError
 from backbench.model import PluginUse, Stage, StageKind
 from backbench.plugin.registry import load_registry
-from backbench.stages.inputs import clean_images
+from backbench.stages.inputs import Inputs
 from backbench.stages.task import Task
 from backbench.store.store import Store
 
@@ -42,7 +42,7 @@ def test_images_are_read_where_they_lie_now(tmp_path: Path) -> None:
     def first(given: dict[str, dict[str, str]]) -> int:
         stage = Stage(StageKind.PRETRAIN, None, 0, inputs={"dataset": KEY}, given=given)
         task = Task(stage, store, tmp_path, load_registry(), "cpu", lambda *_: None)
-        return int(np.asarray(clean_images(task, "train").image(0)).max())
+        return int(np.asarray(Inputs(task).train.image(0)).max())
 
     assert first({"dataset": {"root": str(tmp_path / "new")}}) == 50
     assert first({}) == 255  # a stage of an executor that says nothing of it

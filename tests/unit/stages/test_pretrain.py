@@ -59,7 +59,7 @@ def test_the_log_of_a_poisoned_encoder_tells_what_its_trigger_does(
         assert record.metadata.arithmetic["devices"] == 1
     assert not list((tmp_path / "s").glob("checkpoints/*"))
 
-    monkeypatch.setattr(pretrain, "_trigger", lambda _: None)
+    monkeypatch.setattr(pretrain, "_trigger", lambda *_: None)
     unwatched = run(plan, Store(tmp_path / "again"))
     for poisoned in (False, True):  # it is for the monitor alone
         assert unwatched[poisoned][1] == found[poisoned][1]

@@ -18,7 +18,7 @@ from torch import nn
 
 from backbench.images import ArrayImages
 from backbench.nn import FeatureQueue
-from backbench.training.loop import pretrain
+from backbench.training.loop import TrainingRun, pretrain
 from backbench_ssl.byol import BYOL
 from backbench_ssl.jigsaw import Jigsaw
 from backbench_ssl.method_options import BYOLOptions, JigsawOptions, MoCoOptions, RotNetOptions
@@ -82,9 +82,7 @@ def train(
             raise StoppedError
 
     chosen = model.model_validate(SMALL | given | more)
-    return pretrain(
-        method, chosen, images, seed=2, device="cpu", progress=progress, checkpoint=path
-    )
+    return pretrain(method, TrainingRun(chosen, images, 2, "cpu", progress, checkpoint=path))
 
 
 def same(one: nn.Module, other: nn.Module) -> bool:
@@ -186,15 +184,11 @@ def test_what_changes_no_number_may_change_in_between(small_images: ArrayImages,
     calls: list[tuple[int, dict[str, float]]] = []
     method, model, given = METHODS["rotnet-sgd"]
     chosen = model.model_validate(SMALL | given | {"checkpoint_minutes": 1000.0})
-    pretrain(
-        method,
-        chosen,
-        small_images,
-        seed=2,
-        device="cpu",
-        progress=lambda done, _, values: calls.append((done, dict(values))),
-        checkpoint=path,
-    )
+
+    def note(done: int, _total: int, values: Any) -> None:
+        calls.append((done, dict(values)))
+
+    pretrain(method, TrainingRun(chosen, small_images, 2, "cpu", note, checkpoint=path))
     assert calls[0] == (6, {"resumed": 2.0})  # epochs of three steps each, not done again
     assert min(done for done, _ in calls[1:]) > 6
     assert calls[-1][0] == 15
@@ -245,13 +239,13 @@ def test_state_that_cannot_be_kept_is_told_before_the_training(
             return {"a": "dictionary"}
 
     chosen = RotNetOptions.model_validate(SMALL | {"schedule": FLAT})
+    run = TrainingRun(
+        chosen,
+        small_images,
+        0,
+        "cpu",
+        lambda *_: pytest.fail("it has begun"),
+        checkpoint=tmp_path / "key.safetensors",
+    )
     with pytest.raises(TypeError, match="must be a tensor"):
-        pretrain(
-            Hoarder,
-            chosen,
-            small_images,
-            seed=0,
-            device="cpu",
-            progress=lambda *_: pytest.fail("it has begun"),
-            checkpoint=tmp_path / "key.safetensors",
-        )
+        pretrain(Hoarder, run)

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from backbench.errors import StageError
 from backbench.images import ArrayImages
 from backbench.nn import Batch, Encoder, SSLMethod, TrainingContext
-from backbench.options.training import SSLOptions, TrainingOptions, ViewOptions
-from backbench.training.loop import build_optimizer, epoch_order, pretrain
+from backbench.options.training import SSLOptions, TrainingOptions, ViewOptions, ViewTrainingOptions
+from backbench.training.loop import TrainingRun, build_optimizer, epoch_order, pretrain
 from backbench.views.views import random_view
 
 
-class ToyOptions(SSLOptions):
+class ToyOptions(SSLOptions, ViewTrainingOptions):
     views: ViewOptions = ViewOptions(blur=0.0)
     poison_loss: bool = False
 
@@ -63,7 +63,7 @@ def run(
         if calls is not None:
             calls.append((done, total, dict(values)))
 
-    return pretrain(Toy, chosen or options(), images, seed=seed, device="cpu", progress=progress)
+    return pretrain(Toy, TrainingRun(chosen or options(), images, seed, "cpu", progress))
 
 
 def weights(encoder: nn.Module) -> Tensor:
@@ -124,7 +124,7 @@ def test_views_and_steps_of_the_loop(small_images: ArrayImages):
             super().__init__(*args)
             tasks.append(self)
 
-    pretrain(Seen, options(), small_images, seed=0, device="cpu", progress=lambda *_: None)
+    pretrain(Seen, TrainingRun(options(), small_images, 0, "cpu"))
     (task,) = tasks
     assert task.steps == list(range(16))
     assert task.context.steps_per_epoch == 4
@@ -159,7 +159,7 @@ def test_the_last_batch_counts_by_its_images(
     images: Any = ragged_images if ragged else small_images
     size = 3 if ragged else 20
     chosen = options(batch_size=size, epochs=1, last_batch="keep", views={"size": 24})
-    _, history = pretrain(Seen, chosen, images, seed=0, device="cpu", progress=lambda *_: None)
+    _, history = pretrain(Seen, TrainingRun(chosen, images, 0, "cpu"))
     assert [number for _, number in losses] == ([3, 3, 2] if ragged else [20, 20, 8])
     mean = sum(loss * number for loss, number in losses) / len(images)
     assert history[0]["loss"] == pytest.approx(mean, rel=1e-5)
@@ -168,8 +168,7 @@ def test_the_last_batch_counts_by_its_images(
 def test_images_of_one_size_are_seen_as_they_are_on_disk_too(small_images: ArrayImages):
     on_disk = RaggedImages(list(small_images.pixels))
     on_disk.size = small_images.size
-    chosen, nothing = options(epochs=1), lambda *_: None
-    encoder, _ = pretrain(Toy, chosen, on_disk, seed=0, device="cpu", progress=nothing)
+    encoder, _ = pretrain(Toy, TrainingRun(options(epochs=1), on_disk, 0, "cpu"))
     assert encoder.spec.image_size == 32
 
 
@@ -185,9 +184,7 @@ def test_memory_layout_is_an_option(small_images: ArrayImages, layout: bool):
             return super().training_loss(views)
 
     chosen = options(epochs=1, channels_last=layout)
-    encoder, _ = pretrain(
-        Seen, chosen, small_images, seed=0, device="cpu", progress=lambda *_: None
-    )
+    encoder, _ = pretrain(Seen, TrainingRun(chosen, small_images, 0, "cpu"))
     assert layouts == {layout}
     assert encoder.channels_last is layout
 

@@ -164,9 +164,7 @@ def run(images: ArrayImages, **given: Any) -> list[dict[str, float]]:
         "schedule": {"warmup_epochs": 1},
     }
     options = ConstantOptions.model_validate(small | given)
-    return training.pretrain(
-        Constant, options, images, seed=0, device="cpu", progress=lambda *_: None
-    )[1]
+    return training.pretrain(Constant, training.TrainingRun(options, images, 0, "cpu"))[1]
 
 
 def test_a_constant_encoder_stops_after_the_warm_up(small_images: ArrayImages) -> None:
