@@ -47,16 +47,11 @@ class Filter(_Table):
 
     def holds(self, cell: CellName) -> bool:
         """Say whether a cell's names are all among those given."""
+        if self.seeds is not None and cell.seed not in self.seeds:
+            return False
         return all(
-            allowed is None or value in allowed
-            for allowed, value in (
-                (self.datasets, cell.dataset),
-                (self.attacks, cell.attack),
-                (self.methods, cell.method),
-                (self.defenses, cell.defense),
-                (self.evaluators, cell.evaluator),
-                (self.seeds, cell.seed),
-            )
+            (allowed := getattr(self, axis.plural)) is None or getattr(cell, axis) in allowed
+            for axis in Axis
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 from backbench.benchmark.config import Benchmark
 from backbench.benchmark.instances import Instance
 from backbench.data.fingerprint import FileHashes
-from backbench.model import NONE, Cell, CellName, Plan, PluginUse, Stage, StageKind
+from backbench.model import NONE, Axis, Cell, CellName, Plan, PluginUse, Stage, StageKind
 from backbench.plugin import DefenseInfo, EvaluatorInfo
 from backbench.store.store import Store
 
@@ -96,15 +96,8 @@ class Planner:
         data = {"dataset": dataset}
         poison = None
         if name.attack != NONE:
-            poison = self._add(
-                Stage(
-                    kind=StageKind.POISON,
-                    plugin=self._use("attacks", name.attack),
-                    seed=name.seed,
-                    inputs=data,
-                    label=f"poison {name.attack} · {name.dataset} · seed {name.seed}",
-                )
-            )
+            label = f"poison {name.attack} · {name.dataset} · seed {name.seed}"
+            poison = self._seeded(StageKind.POISON, Axis.ATTACK, name, data, label=label)
             path.append(poison)
         training = data | ({"poison": poison} if poison and trained_on != NONE else {})
         encoder = self._encoder(name, trained_on, training, path)
@@ -115,29 +108,21 @@ class Planner:
         trigger = f" · trigger of {name.attack}" if poison else ""
         fit = self._fit(name, trained_on, inputs)
         stamp = {"protocol": self._protocol.stamp(name.evaluator)} if self._protocol else {}
-        predictions = self._add(
-            Stage(
-                kind=StageKind.PREDICT,
-                plugin=self._use("evaluators", name.evaluator),
-                seed=name.seed,
-                inputs={**inputs, "fit": fit},
-                given=stamp,
-                label=f"predict {name.evaluator} · {_who(name, trained_on)}{trigger}",
-            )
+        predictions = self._seeded(
+            StageKind.PREDICT,
+            Axis.EVALUATOR,
+            name,
+            {**inputs, "fit": fit},
+            label=f"predict {name.evaluator} · {_who(name, trained_on)}{trigger}",
+            given=stamp,
         )
         return [*path, fit, predictions]
 
     def _fit(self, name: CellName, trained_on: str, inputs: Mapping[str, str]) -> str:
         """Add the stage that fits a cell's evaluator on clean images; return its key."""
-        return self._add(
-            Stage(
-                kind=StageKind.FIT,
-                plugin=self._use("evaluators", name.evaluator),
-                seed=name.seed,
-                inputs={role: key for role, key in inputs.items() if role not in _TRIGGERED},
-                label=f"fit {name.evaluator} · {_who(name, trained_on)}",
-            )
-        )
+        clean = {role: key for role, key in inputs.items() if role not in _TRIGGERED}
+        label = f"fit {name.evaluator} · {_who(name, trained_on)}"
+        return self._seeded(StageKind.FIT, Axis.EVALUATOR, name, clean, label=label)
 
     def _features(
         self, name: CellName, trained_on: str, inputs: Mapping[str, str], path: list[str]
@@ -157,78 +142,44 @@ class Planner:
         if "poison" in inputs:
             wanted["triggered"] = (dict(inputs), f"trigger of {name.attack}")
         found = {}
-        for role, (read, what) in wanted.items():
-            found[role] = self._add(
-                Stage(
-                    kind=StageKind.FEATURES,
-                    plugin=None,
-                    seed=None,
-                    inputs=read,
-                    label=f"features {_who(name, trained_on)} · {what}",
-                )
-            )
+        for role, (read, images) in wanted.items():
+            label = f"features {_who(name, trained_on)} · {images}"
+            stage = Stage(StageKind.FEATURES, plugin=None, seed=None, inputs=read, label=label)
+            found[role] = self._add(stage)
         return found
 
     def _encoder(
         self, name: CellName, trained_on: str, training: Mapping[str, str], path: list[str]
     ) -> str:
-        """Add the stages that make the cell's encoder; return the key of the last one."""
-        asked = (name.dataset, name.method, name.defense, name.seed, trained_on)
-        if asked not in self._encoders:
-            self._encoders[asked] = tuple(self._new_encoder(name, trained_on, training))
-        path += self._encoders[asked]
+        """Add the stages that make the cell's encoder; return the key of the last stage."""
+        made = (name.dataset, name.method, name.defense, name.seed, trained_on)
+        if made not in self._encoders:
+            self._encoders[made] = tuple(self._new_encoder(name, trained_on, training))
+        path += self._encoders[made]
         return path[-1]
 
     def _new_encoder(
         self, name: CellName, trained_on: str, training: Mapping[str, str]
     ) -> Iterator[str]:
-        method = self._use("methods", name.method)
-        encoder = self._add(
-            Stage(
-                kind=StageKind.PRETRAIN,
-                plugin=method,
-                seed=name.seed,
-                inputs=training,
-                label=f"pretrain {name.method} · {trained_on} · seed {name.seed}",
-            )
-        )
+        who = f"{name.method} · {trained_on}"
+        label = f"pretrain {who} · seed {name.seed}"
+        encoder = self._seeded(StageKind.PRETRAIN, Axis.METHOD, name, training, label=label)
         yield encoder
         if name.defense == NONE:
             return
         defense = self._instance("defenses", name.defense)
-        use = self._use("defenses", name.defense)
         if cast("DefenseInfo", defense.registered.info).acts_on == "encoder":
-            yield self._add(
-                Stage(
-                    kind=StageKind.REPAIR,
-                    plugin=use,
-                    seed=name.seed,
-                    inputs={"encoder": encoder, "dataset": training["dataset"]},
-                    label=f"repair {name.defense} · {name.method} · {trained_on} "
-                    f"· seed {name.seed}",
-                )
-            )
+            inputs = {"encoder": encoder, "dataset": training["dataset"]}
+            label = f"repair {name.defense} · {who} · seed {name.seed}"
+            yield self._seeded(StageKind.REPAIR, Axis.DEFENSE, name, inputs, label=label)
             return
-        sanitized = self._add(
-            Stage(
-                kind=StageKind.SANITIZE,
-                plugin=use,
-                seed=name.seed,
-                inputs={"encoder": encoder, **training},
-                label=f"sanitize {name.defense} · {name.method} · {trained_on} · seed {name.seed}",
-            )
-        )
+        inputs = {"encoder": encoder, **training}
+        label = f"sanitize {name.defense} · {who} · seed {name.seed}"
+        sanitized = self._seeded(StageKind.SANITIZE, Axis.DEFENSE, name, inputs, label=label)
         yield sanitized
-        yield self._add(
-            Stage(
-                kind=StageKind.PRETRAIN,
-                plugin=method,
-                seed=name.seed,
-                inputs={**training, "sanitize": sanitized},
-                label=f"pretrain {name.method} · {trained_on} after {name.defense} "
-                f"· seed {name.seed}",
-            )
-        )
+        inputs = {**training, "sanitize": sanitized}
+        label = f"pretrain {who} after {name.defense} · seed {name.seed}"
+        yield self._seeded(StageKind.PRETRAIN, Axis.METHOD, name, inputs, label=label)
 
     def _instance(self, axis: str, name: str) -> Instance:
         return self._instances[axis][name]
@@ -237,6 +188,22 @@ class Planner:
         if (axis, name) not in self._uses:
             self._uses[axis, name] = self._instance(axis, name).use()
         return self._uses[axis, name]
+
+    def _seeded(
+        self,
+        kind: StageKind,
+        axis: Axis,
+        name: CellName,
+        inputs: Mapping[str, str],
+        *,
+        label: str,
+        given: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Add the stage of a cell's plugin, which draws from the cell's seed; return its key."""
+        plugin = self._use(axis.plural, getattr(name, axis))
+        return self._add(
+            Stage(kind, plugin, name.seed, inputs=inputs, label=label, given=given or {})
+        )
 
     def _add(self, stage: Stage) -> str:
         """Add a stage unless it is there; return its key."""

@@ -28,8 +28,7 @@ def command(file: Path, jobs: int | None, **given: Any) -> None:
     """
     from backbench.poison.files.layout_plan import make_plan
     from backbench.poison.files.request import read_request
-    from backbench.poison.files.result import describe
-    from backbench.poison.files.writing import write
+    from backbench.poison.files.writing import describe, write
     from backbench.system.cores import core_count
 
     registry = load_registry()

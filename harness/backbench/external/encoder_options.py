@@ -52,14 +52,7 @@ class ImportOptions(Options):
 
     def use(self) -> PluginUse:
         """Return the layout and these options as they enter an import stage."""
-        return PluginUse(
-            kind=KIND,
-            name=self.layout,
-            distribution="backbench",
-            revision=REVISION,
-            options=self.model_dump(mode="json"),
-            identity=self.identity(),
-        )
+        return _use(self.layout, self)
 
 
 class ModuleOptions(Options):
@@ -75,8 +68,12 @@ class ModuleOptions(Options):
 
     def use(self) -> PluginUse:
         """Return this as it enters an import stage."""
-        options = self.model_dump(mode="json")
-        return PluginUse(KIND, MODULE, "backbench", REVISION, options, self.identity())
+        return _use(MODULE, self)
+
+
+def _use(layout: str, options: Options) -> PluginUse:
+    values, identity = options.model_dump(mode="json"), options.identity()
+    return PluginUse(KIND, layout, "backbench", REVISION, values, identity)
 
 
 def normalization(text: str) -> tuple[RGB, RGB]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from backbench.benchmark.config import Benchmark
 from backbench.benchmark.planning import Planner
@@ -18,21 +19,22 @@ from backbench.model import NONE, Cell, CellName, Plan, Stage, StageKind
 from backbench.options.training import EvaluatorOptions
 from backbench.plugin.registry import suggestion
 
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """An encoder to import, and the hash of its file."""
-
-    options: ImportOptions
-    sha256: str
+_Options = TypeVar("_Options", ImportOptions, ModuleOptions)
 
 
 @dataclass(frozen=True, slots=True)
-class ImportedModule:
-    """An encoder in memory."""
+class Imported(Generic[_Options]):
+    """An encoder in a file or in memory, and the hash of it.
 
-    options: ModuleOptions
+    The hash of a module is that of its weights and of its features of a few images.
+    """
+
+    options: _Options
     sha256: str
+
+
+#: An encoder in a file, or in memory.
+AnyImported = Imported[ImportOptions] | Imported[ModuleOptions]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +47,7 @@ class ImportedClassifier:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which part of a benchmark an encoder is evaluated on.
-
-    Args:
-        dataset: Name of the dataset.
-        attacks: Attacks whose triggers are shown; ``none`` shows clean images only.
-        evaluators: Names of the evaluators.
-        seed: Seed of the triggers' places and of the evaluators.
-    """
+    """Which part of a benchmark an encoder is evaluated on; attack ``none`` shows clean images."""
 
     dataset: str
     attacks: tuple[str, ...]
@@ -133,9 +128,9 @@ def plan_import(
     fingerprints: Mapping[str, str],
     choice: Choice,
     name: str,
-    encoder: Imported | ImportedModule,
+    encoder: AnyImported,
     *,
-    control: Imported | ImportedModule | None = None,
+    control: AnyImported | None = None,
     classifier: ImportedClassifier | None = None,
 ) -> Plan:
     """Plan the evaluation of an encoder that was trained elsewhere."""
@@ -153,7 +148,7 @@ def plan_import(
     )
 
 
-def import_stage(imported: Imported | ImportedModule) -> Stage:
+def import_stage(imported: AnyImported) -> Stage:
     """Return the stage that imports an encoder."""
     return Stage(
         kind=StageKind.IMPORT,
@@ -175,8 +170,8 @@ class _Planner(Planner):
         self,
         benchmark: Benchmark,
         fingerprints: Mapping[str, str],
-        encoder: Imported | ImportedModule,
-        control: Imported | ImportedModule | None,
+        encoder: AnyImported,
+        control: AnyImported | None,
         classifier: ImportedClassifier | None,
     ) -> None:
         super().__init__(benchmark, fingerprints)

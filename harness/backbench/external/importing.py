@@ -46,15 +46,6 @@ def inspect(
 ) -> tuple[ImportOptions, Taken]:
     """Find out what a file of weights is, and that it can be imported.
 
-    Args:
-        path: The file; of our own encoders, the folder.
-        layout: A layout's name, or ``auto``.
-        arch: The network; if it is not given, it must follow from the shapes.
-        stem: ``imagenet``, ``cifar``, ``cifar-padded``, or ``auto``: by the first kernel.
-        image_size: Side in pixels at which images are evaluated.
-        normalize: Mean and standard deviation; ImageNet's, where they are not given.
-        usual_size: The side, where it is not given.
-
     Returns:
         The import, with nothing left open, and what it takes.
 

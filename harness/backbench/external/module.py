@@ -14,7 +14,7 @@ from backbench.benchmark.protocols.card import find_protocol
 from backbench.benchmark.protocols.rules import data_problems
 from backbench.errors import ConfigError, Problem, UsageError
 from backbench.external.encoder_options import ModuleOptions
-from backbench.external.import_plan import Choice, ImportedModule, choose, import_stage, plan_import
+from backbench.external.import_plan import Choice, Imported, choose, import_stage, plan_import
 from backbench.model import NONE, CellName, Plan
 from backbench.options.training import image_side
 from backbench.plugin import DatasetInfo, EvaluatorInfo
@@ -42,22 +42,7 @@ def module_benchmark(
     evaluators: Named = (),
     seed: int = 0,
 ) -> tuple[Benchmark, Choice]:
-    """Return a benchmark of one dataset, and the choice of all of it.
-
-    Args:
-        registry: The installed plugins.
-        dataset: Name of a dataset plugin, a folder with ``train`` and ``val``, or the table that
-            a benchmark file would have.
-        protocol: Id of a protocol card.
-        attacks: Names of attack plugins, or their tables by name.
-        evaluators: The same of evaluators. By default those that the protocol has for every
-            method; without a protocol, k-NN and linear evaluation.
-        seed: Seed of the triggers' positions and of the evaluators.
-
-    Raises:
-        ConfigError: With every problem.
-        UsageError: If there is no such protocol, or an evaluator reads images, not features.
-    """
+    """Return a benchmark of one dataset, and the choice of all; see :func:`backbench.evaluate`."""
     card = find_protocol(protocol) if protocol is not None else None
     own = [name for name, one in card.evaluators.items() if not one.methods] if card else []
     name, table = _dataset(dataset, registry)
@@ -114,15 +99,6 @@ def module_plan(
 ) -> tuple[Plan, dict[str, Encoder]]:
     """Plan the evaluation of modules in memory.
 
-    Args:
-        benchmark: As :func:`module_benchmark` returned it.
-        choice: The same.
-        store: Where hashes of files are remembered.
-        encoder: The module.
-        control: One that was trained alike on clean data.
-        image_size: Side in pixels; by default the dataset's.
-        name: Name of the row; by default that of the module's class.
-
     Returns:
         The plan, and the encoder of each import stage by key.
 
@@ -135,15 +111,14 @@ def module_plan(
         raise UsageError(f"image_size = {image_size}: protocol {benchmark.protocol.id} has {side}")
     encoders: dict[str, Encoder] = {}
 
-    def imported(module: Module) -> ImportedModule:
+    def imported(module: Module) -> Imported[ModuleOptions]:
         from backbench.nn.encoder import Encoder
         from backbench.nn.module_encoder import ModuleEncoder, fingerprint
 
         size = module.spec.image_size if isinstance(module, Encoder) else image_size or side
         made = module if isinstance(module, Encoder) else ModuleEncoder(module, size)
-        found = ImportedModule(
-            ModuleOptions(name=type(module).__name__, image_size=size), fingerprint(module, size)
-        )
+        options = ModuleOptions(name=type(module).__name__, image_size=size)
+        found = Imported(options, fingerprint(module, size))
         encoders[import_stage(found).key] = made
         return found
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,17 @@ from backbench.system import files
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 
 
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+
+
 def weights_file(path: Path) -> Path:
     """Return the file of weights that a user's path means: of our encoders, the folder's."""
-    try:
+    with _reading(path):
         if path.is_dir():
             from backbench.nn.encoder import WEIGHTS
 
@@ -26,17 +35,13 @@ def weights_file(path: Path) -> Path:
             return inner
         if not path.is_file():
             raise UsageError(f"{path}: there is no such file")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-    return path
+        return path
 
 
 def content_of(path: Path) -> str:
     """Return the SHA-256 of a file."""
-    try:
+    with _reading(path):
         return files.sha256(path)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def check_safetensors(path: Path) -> None:
@@ -60,11 +65,8 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     Raises:
         UsageError: If it cannot be read, is no checkpoint, or holds more than weights.
     """
-    try:
-        with path.open("rb") as file:
-            start = file.read(9)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    with _reading(path), path.open("rb") as file:
+        start = file.read(9)
     if start.startswith((_ZIP, _PICKLE)):
         held = _load(path, mapped=start.startswith(_ZIP))
     elif start[8:] == b"{":
@@ -116,13 +118,9 @@ def _reason(error: Exception) -> str:
         )
     if "TorchScript" in text:
         return "a TorchScript archive, not weights: save its state dict alone"
-    return f"damaged, or not a checkpoint of torch.save ({_refusal(error)})"
-
-
-def _refusal(error: Exception) -> str:
-    inner = str(error).partition("WeightsUnpickler error:")[2].strip() or str(error)
-    line = inner.splitlines()[0] if inner else ""
-    return f"{type(error).__name__}: {line}" if line else type(error).__name__
+    inner = text.partition("WeightsUnpickler error:")[2].strip() or text
+    reason = ": ".join([type(error).__name__, *inner.splitlines()[:1]])
+    return f"damaged, or not a checkpoint of torch.save ({reason})"
 
 
 def _first_line(error: Exception) -> str:

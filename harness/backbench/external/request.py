@@ -9,7 +9,7 @@ from pathlib import Path
 from backbench.benchmark.config import Benchmark
 from backbench.benchmark.planning import fingerprints_of
 from backbench.errors import UsageError
-from backbench.external.encoder_options import normalization
+from backbench.external.encoder_options import ImportOptions, normalization
 from backbench.external.import_plan import (
     Choice,
     Imported,
@@ -29,23 +29,7 @@ from backbench.store.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderRequest:
-    """An encoder in a file, and what it is evaluated on.
-
-    Args:
-        weights: The file; of an encoder of backbench, its folder.
-        layout: How the file is laid out; ``auto``: as its keys say.
-        arch: The network; by default as the shapes say.
-        stem: First layers of a ResNet; ``auto``: as the first kernel says.
-        image_size: Side in pixels at which images are evaluated; by default the dataset's.
-        normalize: ``imagenet``, ``cifar10``, …, or means/deviations.
-        name: Name of the row; by default the file's.
-        attacks: Attacks of the benchmark whose triggers are shown.
-        dataset: Dataset of the benchmark; may be left out where there is one.
-        evaluators: Evaluators of the benchmark; by default all that its matrix uses.
-        seed: By default the first of the benchmark.
-        control: File of an encoder that was trained alike on clean data, in the same layout.
-        classifier: ``classifier.safetensors`` of a fit stage, used instead of fitting another.
-    """
+    """An encoder in a file, and what it is evaluated on: the options of ``backbench evaluate``."""
 
     weights: Path
     layout: str = AUTO
@@ -69,8 +53,8 @@ class Evaluation:
     benchmark: Benchmark
     choice: Choice
     name: str
-    encoder: Imported
-    control: Imported | None = None
+    encoder: Imported[ImportOptions]
+    control: Imported[ImportOptions] | None = None
     classifier: ImportedClassifier | None = None
     notes: tuple[str, ...] = field(default=(), compare=False)
 
@@ -106,7 +90,7 @@ def prepare(benchmark: Benchmark, asked: EncoderRequest) -> Evaluation:
     shown = benchmark.metadata[choice.dataset].size
     notes: list[str] = []
 
-    def imported(path: Path) -> Imported:
+    def imported(path: Path) -> Imported[ImportOptions]:
         options, taken = inspect(
             path,
             layout=asked.layout,

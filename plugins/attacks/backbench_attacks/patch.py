@@ -15,10 +15,6 @@ from backbench_attacks.placement import corners
 class Patch(Attack):
     """Puts a small image or a text on images, at a random place, in the middle, or nine times.
 
-    Args:
-        options: What to put, where, how, and on how many images.
-        metadata: The dataset that is attacked.
-
     Source: Saha et al. 2022, Backdoor Attacks on Self-Supervised Learning, section 3; published
         code github.com/UMBCvision/SSL-Backdoor, ``poison-generation/generate_poison.py``.
     Differs: Every draw is seeded. Without ``jpeg_quality``, poisoned images are not coded as
@@ -33,7 +29,7 @@ class Patch(Attack):
     def __init__(self, options: PatchOptions, metadata: DatasetMetadata) -> None:
         super().__init__(options, metadata)
         self._triggers = {
-            split: options.make_trigger(options.opacity_of(split)) for split in _SPLITS
+            split: options.make_trigger(options.opacity_of(split)) for split in ("train", "val")
         }
 
     @property
@@ -51,27 +47,13 @@ class Patch(Attack):
         return self.options.rate.count(candidates, total)
 
     def trigger_image(self, split: Split) -> NDArray[np.uint8]:
-        """Return what is put on the images of a split, at its size.
-
-        Args:
-            split: Which one.
-        """
+        """Return what is put on the images of a split, at its size."""
         return self._triggers[split].image()
 
     def choose(self, labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """Choose the training images to poison.
+        """Choose from the target class, or from all; see :meth:`backbench.plugin.Attack.choose`.
 
-        With the same generator, those of a lower rate are among those of a higher one.
-
-        Args:
-            labels: Class index of every training image, (N,).
-            rng: The only source of randomness.
-
-        Returns:
-            Distinct indices in [0, N), (M,), of the target class if targeted.
-
-        Raises:
-            ValueError: If the rate gives no image, or more than there are.
+        With the same generator, the images of a lower rate are among those of a higher rate.
         """
         target = self.target
         candidates = np.arange(len(labels)) if target is None else np.flatnonzero(labels == target)
@@ -79,19 +61,7 @@ class Patch(Attack):
         return rng.permutation(candidates)[:count].astype(np.int64)
 
     def stamp(self, image: Pixels, rng: np.random.Generator, split: Split) -> Stamp:
-        """Put the trigger on an image.
-
-        Args:
-            image: (H, W, 3), uint8; not modified.
-            rng: The only source of randomness.
-            split: Which placement, range of places and opacity hold.
-
-        Returns:
-            The stamped image and the boxes of the trigger.
-
-        Raises:
-            ValueError: If the trigger is larger than the image.
-        """
+        """Put the trigger on an image; see :meth:`backbench.plugin.Attack.stamp`."""
         options, trigger = self.options, self._triggers[split]
         width, height = trigger.size
         if height > image.shape[0] or width > image.shape[1]:
@@ -106,6 +76,3 @@ class Patch(Attack):
         places = corners(image.shape, trigger, placement, span, rng)
         pixels, (first, *others) = put(image, trigger, places, opacity)
         return Stamp(pixels, first, opacity, tuple(others))
-
-
-_SPLITS: tuple[Split, ...] = ("train", "val")

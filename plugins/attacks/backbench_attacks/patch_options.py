@@ -50,11 +50,7 @@ class Rate(BaseModel):
         return self
 
     def count(self, candidates: int, total: int) -> int:
-        """Return the number of images to poison.
-
-        Args:
-            candidates: Number of training images that may be poisoned.
-            total: Number of training images.
+        """Return the number of images to poison, of so many candidates and images in total.
 
         Raises:
             ValueError: If it is less than one, or more than there are candidates.
@@ -259,10 +255,7 @@ class PatchOptions(JPEGOptions):
         return location
 
     def make_trigger(self, opacity: float) -> Trigger:
-        """Make the trigger that these options describe.
-
-        Args:
-            opacity: Share of the trigger, in (0, 1].
+        """Make the trigger that these options describe, with its share in (0, 1].
 
         Raises:
             DataError: If its file cannot be read.

@@ -51,12 +51,7 @@ class Trigger:
 
 
 def shaped_trigger(trigger: int | Path, width: int, opacity: float) -> Trigger:
-    """Make a trigger that is pasted by its own alpha channel.
-
-    Args:
-        trigger: A number, or the path of an image.
-        width: Pixels; see :func:`resize_trigger`.
-        opacity: Share of the trigger where its alpha is full, in (0, 1].
+    """Make a trigger of a number or an image file that is pasted by its own alpha channel.
 
     Raises:
         DataError: If the image cannot be read.
@@ -68,11 +63,7 @@ def shaped_trigger(trigger: int | Path, width: int, opacity: float) -> Trigger:
 
 
 def image_share(opacity: float) -> int:
-    """Return the image's share in the box, in 255ths, cut as the published code cuts it.
-
-    Args:
-        opacity: Share of the trigger, in [0, 1].
-    """
+    """Return the image's share in the box, in 255ths, cut as the published code cuts it."""
     return int(255 * round(1 - opacity, 12))  # 1 - .8 is a little below .2
 
 
@@ -101,16 +92,7 @@ def make_trigger(number: int) -> Pixels:
 
 
 def load_trigger(trigger: int | Path) -> Pixels:
-    """Give a made trigger, or an image file's pixels.
-
-    Args:
-        trigger: A number, or the path of an image.
-
-    Returns:
-        (H, W, 3), uint8.
-
-    Raises:
-        DataError: If the image cannot be read.
+    """Return the pixels, (H, W, 3), uint8, of a made trigger's number or of an image file.
 
     Differs: With ``alpha_composite`` the published code ignores a trigger's alpha channel; here,
         transparent pixels are laid on white. All published triggers are opaque.
@@ -160,9 +142,6 @@ def text_trigger(text: str, size: int, font: Path | None, opacity: float) -> Tri
     Returns:
         The letters in the smallest box that holds them. The point to place is the middle of the
         line (Pillow's anchor ``mm``).
-
-    Raises:
-        ValueError: If there is nothing to see, as of a blank.
 
     Source: Saha et al. 2022, published code: black at 128 of 255, size 30, anchor ``mm``.
     Differs: The published font is FreeMono Bold, whose license keeps it from being shipped here;

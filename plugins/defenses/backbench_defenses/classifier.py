@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import math
 from collections.abc import Callable
 
@@ -28,14 +27,6 @@ _MOMENTUM, _DECAY = 0.9, 1e-4
 
 class Classifiers:
     """An ensemble whose mean logit says how much an image looks as if it had a patch.
-
-    Args:
-        shown: The training set, as the encoder is shown it.
-        found: What the search has found.
-        pool: Positions of the images to learn from.
-        options: See :class:`PatchSearchOptions`.
-        seed: Seed of every draw.
-        device: Name of the torch device.
 
     Source: Tejankar et al. 2023, and the steps of its published classifier: five ResNets of one
         block a stage, SGD and a cosine; images with one of the best patches pasted on, in random
@@ -67,19 +58,13 @@ class Classifiers:
         self._guilty = np.arange(len(judged)) < top
 
     def logits(self, progress: Callable[[int, int], None]) -> NDArray[np.float64]:
-        """Train the networks, and return their mean logit for each training image, (N,).
-
-        Args:
-            progress: Called with (steps done, steps in all).
-        """
-        total = self._options.classifiers * self._options.steps
+        """Train the networks, and return their mean logit for each training image, (N,)."""
         networks = []
         for number in range(self._options.classifiers):
             with seeded(derive(self._seed, "weights", number), self._device):
                 network = _Network(self._options).to(self._device)
-            before = number * self._options.steps
-            said = functools.partial(_later, progress, before, total)
-            networks.append(self._trained(network, number, said))
+            networks.append(self._trained(network, number, progress))
+        total = self._options.classifiers * self._options.steps
         progress(total, total)
         found = np.empty(len(self._shown), dtype=np.float64)
         with torch.inference_mode():
@@ -90,7 +75,9 @@ class Classifiers:
                 found[rows] = logits.double().mean(0).cpu().numpy()
         return found
 
-    def _trained(self, network: _Network, number: int, progress: Callable[[int], None]) -> _Network:
+    def _trained(
+        self, network: _Network, number: int, progress: Callable[[int, int], None]
+    ) -> _Network:
         options = self._options
         rng = np.random.default_rng(derive(self._seed, "classifier", number))
         optimizer = torch.optim.SGD(
@@ -111,7 +98,8 @@ class Classifiers:
                 f1 = self._f1(network.eval())
                 if f1 >= best:
                     best, weights = f1, copy.deepcopy(network.state_dict())
-                progress(step + 1)
+                done = number * options.steps + step + 1
+                progress(done, options.classifiers * options.steps)
         network.load_state_dict(weights)
         return network.eval()
 
@@ -144,11 +132,6 @@ class Classifiers:
         accused = said.cpu().numpy()
         hits = int((accused & self._guilty).sum())
         return 2 * hits / (int(accused.sum()) + int(self._guilty.sum()))
-
-
-def _later(progress: Callable[[int, int], None], before: int, total: int, step: int) -> None:
-    """Report a step of one of several trainings."""
-    progress(before + step, total)
 
 
 class _Network(nn.Module):

@@ -30,9 +30,6 @@ from backbench_defenses.defense_options import DistillOptions
 class Distill(Defense):
     """Teaches a fresh encoder of the same architecture on trusted images.
 
-    Args:
-        options: See :class:`DistillOptions`.
-
     Source: Saha et al. 2022, section 5 (the defense); Abbasi Koohpayegani et al. 2020, CompRess,
         and its code, train_student.py (the numbers).
     Differs: the paper does not say how long its queue was for so few images; ours is never
@@ -65,11 +62,6 @@ class Distillation(TrainingTask):
 
     The similarities are those of an image to K anchors: the images before it, which two queues
     hold as the teacher and as an average of the student embed them.
-
-    Args:
-        teacher: Copied, and frozen.
-        options: See :class:`DistillOptions`.
-        context: See :class:`~backbench.nn.TrainingTask`.
     """
 
     def __init__(self, teacher: Encoder, options: DistillOptions, context: TrainingContext) -> None:

@@ -17,9 +17,6 @@ from backbench_defenses.search import Clusters, Found, Ints, PatchSearch
 class PatchSearchDefense(Defense):
     """Drops the training images in which small classifiers see one of the patches found.
 
-    Args:
-        options: See :class:`PatchSearchOptions`.
-
     Source: Tejankar et al. 2023, Defending against patch-based backdoor attacks on self-supervised
         learning (CVPR); its two steps are :class:`~backbench_defenses.search.PatchSearch` and
         :class:`~backbench_defenses.classifier.Classifiers`.
@@ -50,16 +47,7 @@ class PatchSearchDefense(Defense):
 
 
 def by_search(found: Found, images: int, top: int) -> NDArray[np.float64]:
-    """Turn what the search has found into scores.
-
-    Args:
-        found: What the search has found.
-        images: Number of training images, N.
-        top: How many images are dropped, the first of the search.
-
-    Returns:
-        (N,): above 0 for the dropped ones, and least for those that were not searched.
-    """
+    """Score N images, (N,): above 0 for the ``top`` first of the search, least if not searched."""
     ranks = np.full(images, len(found.images), dtype=np.int64)
     ranks[found.images] = np.arange(len(found.images))
     return np.asarray(top - ranks, dtype=np.float64)
@@ -67,11 +55,6 @@ def by_search(found: Found, images: int, top: int) -> NDArray[np.float64]:
 
 def pool_of(clusters: Clusters, found: Found, options: PatchSearchOptions) -> Ints:
     """Choose the images that classifiers may learn from.
-
-    Args:
-        clusters: Of the training images.
-        found: What the search has found.
-        options: See :class:`PatchSearchOptions`.
 
     Returns:
         Positions in the training set. Left out are the images by which classifiers are judged,

@@ -50,12 +50,7 @@ class Found:
 
 
 class Shown:
-    """A training set as the encoder is shown it, read when it is asked for.
-
-    Args:
-        images: N images.
-        side: Their side for the encoder.
-    """
+    """A training set as the encoder is shown it, read when it is asked for."""
 
     def __init__(self, images: ImageSet, side: int) -> None:
         self._images = images
@@ -135,12 +130,6 @@ class Clusters:
 class PatchSearch:
     """Looks for windows that draw other images into a cluster.
 
-    Args:
-        encoder: Trained on ``images``; in evaluation mode, on the device.
-        images: The training set.
-        options: See :class:`PatchSearchOptions`.
-        seed: Seed of every draw.
-
     Source: Tejankar et al. 2023, Defending against patch-based backdoor attacks on self-supervised
         learning (CVPR), and the steps of its published search: k-means, flip test on the images
         nearest their centers, two images of each cluster a round, the window of the largest
@@ -163,14 +152,7 @@ class PatchSearch:
         self._before = torch.bincount(self._assigned(), minlength=len(self.clusters))
 
     def run(self, progress: Callable[[int, int], None]) -> Found:
-        """Search, a round after the other.
-
-        Args:
-            progress: Called with (searched, how many at most).
-
-        Returns:
-            The searched images; at least one.
-        """
+        """Search, a round after the other; ``progress`` gets images searched, and their maximum."""
         rng = np.random.default_rng(derive(self._seed, "order"))
         members = [
             list(rng.permutation(np.flatnonzero(self.clusters.of == cluster)))
@@ -207,13 +189,7 @@ class PatchSearch:
         return image[top : top + width, left : left + width]
 
     def flips(self, patch: Pixels, cluster: int, index: int) -> int:
-        """Count the test images that a patch carries into a cluster, less those there before.
-
-        Args:
-            patch: (w, w, 3), uint8.
-            cluster: Which one.
-            index: The image that it was cut from: the positions are drawn for it.
-        """
+        """Count the test images that a patch carries into a cluster, less those there before."""
         rng = np.random.default_rng(derive(self._seed, "paste", index))
         positions = rng.integers(0, self._test.shape[1] - len(patch) + 1, (len(self._test), 2))
         pasted = to_tensor(patch[None], self._device)[0], positions
@@ -232,12 +208,9 @@ class PatchSearch:
 
 
 def kept(left: list[int], best: Ints, prune: float) -> list[int]:
-    """Return the clusters that go into the next round.
+    """Return the clusters that go into the next round: not the pruned share of lowest scores.
 
-    Args:
-        left: Those of this round.
-        best: Highest score of each cluster so far, (C,).
-        prune: Share that is dropped, cut to a whole number; where that is none, all are.
+    The share is cut to a whole number; where that is 0, no cluster goes on.
     """
     dropped = count_of(prune, len(left))
     ranked = sorted(left, key=lambda cluster: -int(best[cluster]))

@@ -36,18 +36,7 @@ def views(
     *,
     context: EvaluationContext,
 ) -> NDArray[np.float32]:
-    """Compute the features of the crops of the first epochs.
-
-    Args:
-        encoder: The encoder, on the device.
-        images: The training set.
-        chosen: Indices of its labelled images, in ascending order, (N,).
-        count: Number of epochs, V.
-        context: Seed, device, progress.
-
-    Returns:
-        (V, N, D), as the encoder gives them.
-    """
+    """Compute the features, (V, N, D), of a crop of each of N chosen images in each of V epochs."""
     where, side = torch.device(context.device), encoder.spec.image_size
     features = np.empty((count, len(chosen), encoder.feature_dim), dtype=np.float32)
     seed, size = derive(context.seed, "views"), images_at_once(side, where)
@@ -70,14 +59,7 @@ def views(
 
 
 def resized_crop(batch: Batch, side: int) -> Tensor:
-    """Return a random crop of each image, resized, and mirrored half the time.
-
-    Args:
-        batch: B images.
-        side: Side of the views.
-
-    Returns:
-        (B, 3, side, side), float32 in [0, 1].
+    """Return a random crop of each image, resized and half the time mirrored, (B, 3, side, side).
 
     Source: published code moco/eval_linear.py and jigsaw/eval_conv_linear.py:
         RandomResizedCrop(224), that is .08 to 1 of the area, and a horizontal flip.
@@ -86,14 +68,7 @@ def resized_crop(batch: Batch, side: int) -> Tensor:
 
 
 def crop(batch: Batch, side: int) -> Tensor:
-    """Return a random square of each image, resized before to 256/224 of the side.
-
-    Args:
-        batch: B images.
-        side: Side of the views.
-
-    Returns:
-        (B, 3, side, side), float32 in [0, 1], mirrored half the time.
+    """Return a random square, (B, 3, side, side), of images resized to 256/224 of the side.
 
     Source: published code, the linear configurations of rotnet: Scale(256), RandomCrop(224),
         horizontal flip.

@@ -55,11 +55,7 @@ def fresh_layer(rng: np.random.Generator, inputs: int, classes: int) -> Floats:
 
 
 def logits(weights: Floats, inputs: Floats) -> Floats:
-    """Return (N, C) of weights (D + 1, C), the last row the bias, and inputs (N, D).
-
-    Raises:
-        StageError: If the inputs are not those that the weights are for.
-    """
+    """Return (N, C) of weights (D + 1, C), the last row the bias, and inputs (N, D)."""
     fitting(len(weights) - 1, inputs.shape[1])
     return np.asarray(inputs @ weights[:-1] + weights[-1], dtype=np.float32)
 
@@ -99,10 +95,6 @@ class LinearClassifier:
     def of(cls, state: Mapping[str, NDArray[Any]], *, normalized: bool) -> LinearClassifier:
         """Read what :meth:`state` gave.
 
-        Args:
-            state: Arrays by name.
-            normalized: Whether the classifier normalizes features.
-
         Raises:
             ValueError: If it is not such a classifier's.
         """
@@ -115,11 +107,7 @@ class LinearClassifier:
 
 
 def fitting(inputs: int, features: int) -> None:
-    """Check that a classifier is for an encoder of so many features.
-
-    Raises:
-        StageError: If it is not.
-    """
+    """Check that a classifier is for an encoder of so many features."""
     if inputs != features:
         raise StageError(
             f"the classifier reads {inputs} features, and the encoder gives {features}"
@@ -132,11 +120,7 @@ def packed(weights: Floats) -> dict[str, Floats]:
 
 
 def unpacked(state: Mapping[str, NDArray[Any]]) -> Floats:
-    """Return the weights, (D + 1, C), of ``weight`` (C, D) and ``bias`` (C,).
-
-    Raises:
-        ValueError: If they do not belong together.
-    """
+    """Return the weights, (D + 1, C), of ``weight`` (C, D) and ``bias`` (C,)."""
     weight, bias = state["weight"], state["bias"]
     if weight.ndim != 2 or bias.shape != weight.shape[:1]:
         raise ValueError(f"weight {weight.shape} and bias {bias.shape} do not belong together")
@@ -144,11 +128,7 @@ def unpacked(state: Mapping[str, NDArray[Any]]) -> Floats:
 
 
 def require(state: Mapping[str, NDArray[Any]], names: set[str]) -> None:
-    """Check that a stored classifier holds what it should.
-
-    Raises:
-        ValueError: Naming what is missing and what is too much.
-    """
+    """Check that a stored classifier holds what it should."""
     missing, surplus = sorted(names - state.keys()), sorted(state.keys() - names)
     if missing or surplus:
         parts = [("missing", missing), ("unknown", surplus)]

@@ -36,10 +36,6 @@ class FeatureProbe(Evaluator):
 
     ``linear-raw`` takes features as they are, and Adam.
 
-    Args:
-        options: :class:`LinearOptions`, or :class:`RawOptions`.
-        seed: Seed of the choice of labelled images, of the start and of the order.
-
     Source: ``linear``: Saha et al. 2022, section 4; published code moco/eval_linear.py: mean and
         unbiased variance of the L2-normalized training features, 1e-5; SGD .01, momentum .9, weight
         decay 1e-4, batch 256, 40 epochs, a tenth at 15 and 30. ``linear-raw``: published code
@@ -145,9 +141,6 @@ def minimum(
         labels: (N,).
         penalty: L2 penalty of the weights.
         iterations: Most iterations.
-
-    Returns:
-        Weights, (D + 1, C).
     """
 
     def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:

@@ -45,9 +45,6 @@ class FeatureInputs:
 
     Mean and variance are those of the labelled images as they are evaluated: whole, not cropped.
 
-    Args:
-        context: Device and number of classes.
-
     Source: published code moco/eval_linear.py: x / ‖x‖₂, (x − mean) / √(var + 1e-5) with the
         unbiased variance.
     Differs: an image without features stays without.
@@ -68,17 +65,7 @@ class FeatureInputs:
         chosen: NDArray[np.int64],
         rng: np.random.Generator,
     ) -> list[Floats]:
-        """Measure mean and variance, and draw the weights of the only classifier.
-
-        Args:
-            encoder: For evaluation, on the device.
-            images: The training set.
-            chosen: Indices of its labelled images.
-            rng: The only source of randomness.
-
-        Returns:
-            (D + 1, classes), the last row the bias.
-        """
+        """Measure mean and variance, and draw the weights of the only classifier."""
         whole = extract(encoder, Subset(images, chosen), device=self._context.device)
         start = fresh_layer(rng, whole.shape[1], self._context.classes)
         mean, scale = standardization(unit(whole))
@@ -148,10 +135,6 @@ class StageInputs:
     The maps are those after the stem's ReLU and after each stage; they are averaged to a few
     pixels, flattened, and classified. All classifiers learn together, none minds the others.
 
-    Args:
-        options: See :class:`ProbeOptions`; the presets are the two published recipes.
-        context: Device and number of classes.
-
     Source: published code jigsaw/eval_conv_linear.py and the linear configurations of rotnet,
         on the five maps of a ResNet-18: pooled to 12², 12², 8², 6², 4², inputs
         9216, 9216, 8192, 9216, 8192.
@@ -203,12 +186,7 @@ class StageInputs:
         return [one.flatten(1) for one in maps]
 
     def _maps(self, encoder: Encoder, batch: Tensor) -> list[Tensor]:
-        """Return the averaged map of each stage, (B, C, p, p), float32.
-
-        Args:
-            encoder: The encoder, on the device.
-            batch: (B, 3, side, side), float32 in [0, 1].
-        """
+        """Return the averaged map of each stage, (B, C, p, p), of images (B, 3, side, side)."""
         maps = encoder.stage_maps(batch.to(self._where))
         sizes = self._options.pool
         averaged = []

@@ -22,10 +22,6 @@ with warnings.catch_warnings():
 class KNN(Evaluator):
     """The k nearest labelled images vote, by the distance of unit vectors.
 
-    Args:
-        options: See :class:`KNNOptions`.
-        seed: Seed of the choice of labelled images.
-
     Source: Saha et al. 2022; published code moco/eval_knn.py: faiss IndexFlatL2 on
         L2-normalized features, unweighted majority, k of 1 and 50.
     Differs: float32 instead of float16; ties go to the class of the nearest image among the

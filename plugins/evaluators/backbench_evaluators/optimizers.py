@@ -27,12 +27,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def step(self, gradient: Floats, lr: float) -> None:
-        """Make one step.
-
-        Args:
-            gradient: Of the loss alone, of the weights' shape.
-            lr: Learning rate.
-        """
+        """Make one step with the gradient of the loss alone."""
 
     def epoch(
         self,
@@ -44,19 +39,7 @@ class Optimizer(ABC):
         *,
         drop_last: bool = False,
     ) -> float:
-        """Make one pass.
-
-        Args:
-            inputs: (N, D).
-            labels: (N,).
-            order: Rows of the inputs.
-            size: Rows in a batch.
-            lr: Learning rate.
-            drop_last: Leave out a last batch that is smaller.
-
-        Returns:
-            The mean loss, each batch before its step.
-        """
+        """Make one pass in batches of ``size`` rows; return the mean loss, each before its step."""
         total, seen = 0.0, 0
         for start in range(0, len(order) - (size - 1 if drop_last else 0), size):
             rows = order[start : start + size]
@@ -68,17 +51,7 @@ class Optimizer(ABC):
 
 
 class SGD(Optimizer):
-    """SGD with momentum and a coupled L2 penalty.
-
-    Args:
-        weights: What is trained; changed in place.
-        momentum: In [0, 1).
-        weight_decay: The penalty.
-        nesterov: Whether the momentum is Nesterov's.
-
-    Source: torch.optim.SGD, without damping.
-    Differs: nothing.
-    """
+    """SGD with momentum and a coupled L2 penalty, as torch.optim.SGD without damping."""
 
     def __init__(
         self, weights: Floats, momentum: float, weight_decay: float, *, nesterov: bool = False
@@ -100,13 +73,8 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Adam with a coupled L2 penalty.
 
-    Args:
-        weights: What is trained; changed in place.
-        weight_decay: The penalty.
-
     Source: Kingma and Ba 2015, algorithm 1; the penalty is added to the gradient, as
         torch.optim.Adam does.
-    Differs: nothing.
     """
 
     def __init__(self, weights: Floats, weight_decay: float) -> None:
@@ -130,13 +98,7 @@ class Adam(Optimizer):
 def cross_entropy(
     weights: Floats, inputs: Floats, labels: NDArray[np.int64]
 ) -> tuple[float, Floats]:
-    """Return the mean cross-entropy of a linear classifier, and its gradient.
-
-    Args:
-        weights: (D + 1, C), the last row the bias.
-        inputs: (N, D).
-        labels: (N,).
-    """
+    """Return the mean cross-entropy of a linear classifier on (N, D), (N,), and its gradient."""
     scores = logits(weights, inputs)
     scores -= scores.max(axis=1, keepdims=True)
     rows = np.arange(len(labels))

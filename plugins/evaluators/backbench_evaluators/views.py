@@ -34,10 +34,6 @@ class ViewProbe(ImageEvaluator):
     features are computed once (:class:`CachedOptions`). The features of V cached crops of N images
     take 4 · V · N · D bytes; with as many crops as epochs all are fresh.
 
-    Args:
-        options: See :class:`FrozenOptions`.
-        context: Seed, device, number of classes, progress.
-
     Source: published code moco/eval_linear.py: torch's own start, SGD .01, momentum .9, weight
         decay 1e-4, batch 256, 40 epochs, a tenth at 15 and 30, RandomResizedCrop and flip, the
         backbone in evaluation mode, no batch dropped; of stages, see :class:`StageInputs`.
@@ -96,15 +92,7 @@ def learn_in_turn(
     options: FrozenOptions,
     context: EvaluationContext,
 ) -> None:
-    """Train a classifier on several sets of features, each epoch on the next.
-
-    Args:
-        weights: (D + 1, classes), the last row the bias; changed in place.
-        features: (V, N, D).
-        labels: (N,).
-        options: Epochs, batch size, SGD.
-        context: Seed, progress.
-    """
+    """Train a classifier on several sets of features, each epoch on the next."""
     sgd = SGD(weights, options.momentum, options.weight_decay, nesterov=options.nesterov)
     for epoch in range(options.epochs):
         lr = options.learning_rate(epoch)
@@ -114,12 +102,7 @@ def learn_in_turn(
 
 
 class Layer:
-    """A linear layer on a device.
-
-    Args:
-        weights: (inputs + 1, classes), the last row the bias.
-        device: Where it is trained.
-    """
+    """A linear layer on a device."""
 
     def __init__(self, weights: Floats, device: torch.device) -> None:
         self.weight = torch.from_numpy(weights[:-1].T.copy()).to(device).requires_grad_()
@@ -148,15 +131,6 @@ def train(
     """Minimize the sum of the layers' cross-entropies.
 
     Every batch is of a fresh permutation; the last one of an epoch may be smaller.
-
-    Args:
-        layers: What is trained.
-        encoder: For evaluation, on the device.
-        inputs: What the layers read of a batch of images.
-        images: The training set.
-        chosen: Indices of its labelled images.
-        options: Epochs, batch size, SGD.
-        context: Seed, device, progress.
     """
     where = torch.device(context.device)
     labels = torch.tensor(images.labels, device=where)

@@ -26,10 +26,6 @@ class BYOL(SSLMethod):
     projections z, predictions q. B images a batch, of which this process has b; projections have
     C dimensions.
 
-    Args:
-        options: See :class:`BYOLOptions`.
-        context: See :class:`~backbench.plugin.SSLMethod`.
-
     Source: Grill et al. 2020; published code byol/train.py: both views have the same
         distribution, each goes through the networks on its own, the two losses are added, and
         the target's momentum changes once an epoch. The encoder runs on parts of the batch, on
@@ -69,14 +65,11 @@ class BYOL(SSLMethod):
         ema_update(self.target, self.online, tau)
 
     def project(self, network: nn.Sequential, v: Tensor) -> Tensor:
-        """Encode a view in batch-norm groups, and project the whole batch.
+        """Encode a view in batch-norm groups, and project the whole batch: z = g(f(v)), (B, C).
 
         Args:
             network: Encoder f and projector g, online or target.
             v: A view of this process's images, (b, 3, S, S).
-
-        Returns:
-            z = g(f(v)), (B, C).
         """
         f, g = network
         y = in_groups(f, v, self.norm_groups)  # (b, D)

@@ -39,10 +39,6 @@ class Jigsaw(SSLMethod):
     The paper's context-free network: one trunk sees each tile on its own, and a classifier sees
     the features of all nine.
 
-    Args:
-        options: See :class:`JigsawOptions`.
-        context: See :class:`~backbench.plugin.SSLMethod`.
-
     Source: Noroozi and Favaro 2016; published code jigsaw/train_jigsaw.py: a trunk shared by
         the slots, one after another, so that batch norm sees each slot on its own; features side
         by side; one linear layer.
@@ -115,9 +111,6 @@ def recolor(images: Tensor, draws: Draws, gray: float, projection: float) -> Ten
         draws: Random numbers of the B images.
         gray: Probability of gray.
         projection: Probability of the projection among those that stay colored.
-
-    Returns:
-        ``images``; projected ones may leave [0, 1].
     """
     grayed = draws.uniform(_Purpose.GRAY, 1)[:, 0] < gray
     projected = ~grayed & (draws.uniform(_Purpose.PROJECTION, 1)[:, 0] < projection)

@@ -96,8 +96,8 @@ class BYOLOptions(SSLOptions, ViewTrainingOptions):
     )
 
 
-class JigsawOptions(SSLOptions):
-    """Options of Jigsaw."""
+class PretextOptions(SSLOptions):
+    """What Jigsaw and RotNet have in common."""
 
     epochs: int = Field(
         105,
@@ -107,6 +107,11 @@ class JigsawOptions(SSLOptions):
     last_batch: Literal["drop", "keep"] = Field(
         "keep", description="what becomes of an epoch's last batch where it is not full"
     )
+
+
+class JigsawOptions(PretextOptions):
+    """Options of Jigsaw."""
+
     optimizer: OptimizerOptions = Field(
         OptimizerOptions(lr=0.01, decay="not-bn-or-bias"),
         description="how the weights are updated",
@@ -157,18 +162,10 @@ class JigsawOptions(SSLOptions):
                 yield f"cell = {self.cell}: three do not fit an image of {min(data.size)} pixels"
 
 
-class RotNetOptions(SSLOptions, ViewTrainingOptions):
+class RotNetOptions(PretextOptions, ViewTrainingOptions):
     """Options of RotNet."""
 
-    epochs: int = Field(
-        105,
-        ge=0,
-        description="passes over the training images; 0 leaves the random weights of the start",
-    )
     batch_size: int = Field(128, ge=2, description="images a step; each is seen in four rotations")
-    last_batch: Literal["drop", "keep"] = Field(
-        "keep", description="what becomes of an epoch's last batch where it is not full"
-    )
     optimizer: OptimizerOptions = Field(
         OptimizerOptions(lr=0.05), description="how the weights are updated"
     )

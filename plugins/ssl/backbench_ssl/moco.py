@@ -27,10 +27,6 @@ class MoCo(SSLMethod):
     Symbols as in the paper: encoders f_q and f_k, queries q, keys k, queue length K, momentum m.
     B images a batch, of which this process has b; embeddings have C dimensions.
 
-    Args:
-        options: See :class:`MoCoOptions`.
-        context: See :class:`~backbench.plugin.SSLMethod`.
-
     Source: Chen et al. 2020, MoCo v2; He et al. 2020, algorithm 1; Wang and Isola 2020 (alignment
         and uniformity); published code moco/main_moco.py: keys come from an average of the
         parameters, updated between the optimizer's step and the next keys; batch norms of the
@@ -107,14 +103,5 @@ class MoCo(SSLMethod):
 
 
 def embed(f: nn.Module, x: Tensor, groups: int) -> Tensor:
-    """Map images to unit vectors; batch norm sees equal parts of the batch apart.
-
-    Args:
-        f: Encoder and projection head.
-        x: (b, 3, S, S).
-        groups: Number of parts.
-
-    Returns:
-        (b, C), float32.
-    """
+    """Map images to unit vectors, (b, C); batch norm sees equal parts of the batch apart."""
     return F.normalize(in_groups(f, x, groups).float(), dim=1)

@@ -18,12 +18,6 @@ def distant_permutations(count: int) -> NDArray[np.int64]:
     greatest mean Hamming distance to the chosen ones, the one whose nearest is farthest is taken,
     and of several the first in lexicographic order: the set depends on nothing but its length.
 
-    Args:
-        count: Number of permutations.
-
-    Returns:
-        (count, 9), int64, distinct.
-
     Source: Noroozi and Favaro 2016, algorithm 1 (maximal average Hamming distance).
     Differs: the published set of 2,000 came out of an unseeded search. Ours has the same mean
         distance, 8.004 (the greatest there is), and another least distance.

@@ -17,10 +17,6 @@ ROTATIONS = 4
 class RotNet(SSLMethod):
     """Predict the rotation y of an image; all K = 4 rotations of each image are in a batch.
 
-    Args:
-        options: See :class:`RotNetOptions`.
-        context: See :class:`~backbench.plugin.SSLMethod`.
-
     Source: Gidaris, Singh and Komodakis 2018; published code rotnet/: turns are
         counter-clockwise, and made after the crop and the flip.
     Differs: inputs are ordered turn by turn, not image by image, which moves nothing.
@@ -48,12 +44,5 @@ class RotNet(SSLMethod):
 
 
 def rotations(images: Tensor) -> Tensor:
-    """Rotate images by 0, 1, 2 and 3 quarter turns counter-clockwise.
-
-    Args:
-        images: (B, C, S, S).
-
-    Returns:
-        (K B, C, S, S): first all images unrotated, then all rotated once, ….
-    """
+    """Rotate images (B, C, S, S) by 0 to 3 quarter turns counter-clockwise, (K B, C, S, S)."""
     return torch.cat([images.rot90(turn, (2, 3)) for turn in range(ROTATIONS)])

@@ -110,11 +110,7 @@ class Protocol(_Part):
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     def stamp(self, evaluator: str) -> dict[str, str]:
-        """Return what the record of an evaluation says of the card.
-
-        Args:
-            evaluator: Name of the evaluator on the card.
-        """
+        """Return what the record of an evaluation says of the card."""
         return {"id": self.id, "sha256": self.sha256, "evaluator": evaluator}
 
     def class_names(self) -> tuple[str, ...]:

@@ -94,15 +94,6 @@ def published(
 ) -> Published:
     """Fill a published matrix in.
 
-    Args:
-        name: ``saha2022``.
-        scale: ``full``, ``cifar10`` or ``embedded``.
-        data: Folder with the images.
-        triggers: Folder with the published triggers; ``None`` takes made ones of their numbers.
-        seeds: One repetition of the whole matrix each.
-        counts: Let a count of images stand for those that are not given: enough for a plan.
-        runs: Whether the matrix will run: refuse it without its images.
-
     Raises:
         UsageError: If there is none of this name, or a folder is not what it should be.
     """

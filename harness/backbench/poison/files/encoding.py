@@ -48,15 +48,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """How images are made and written.
-
-    Args:
-        attack: The attack.
-        seed: Seed of every draw.
-        file_format: Of the files.
-        quality: Of JPEGs.
-        alike: Whether clean images go through the JPEG of the attack too.
-    """
+    """How images are made; ``alike``: clean images go through the attack's JPEG too."""
 
     attack: Attack
     seed: int

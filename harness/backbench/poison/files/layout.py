@@ -67,13 +67,6 @@ def own_layout(out: Path) -> Layout:
 def published_layout(out: Path, lists: Path, ident: str, options: Any, *, columns: bool) -> Layout:
     """Name folders and lists as the published code does.
 
-    Args:
-        out: Its ``poison_savedir``.
-        lists: The folder that it runs in.
-        ident: Its experiment id.
-        options: Those of the plugin ``patch``.
-        columns: Whether lines end with the trigger's box.
-
     Source: Saha et al. 2022, published code, ``generate_poison.py``.
     Differs: Manifests, summary, contact sheet and clean validation images are ours alone.
     """
@@ -120,15 +113,6 @@ def file_names(
     A name is what follows the class's folder in the image's source, else the source's last
     part; its ending is changed only where it would be wrong. A second image of a name gets its
     position in the split added.
-
-    Args:
-        sources: Stable names of the split's images.
-        labels: Their classes.
-        classes: Names of the classes.
-        file_format: Of the files.
-
-    Returns:
-        Paths below the split's folder, with forward slashes.
     """
     folders = [_folder(name) for name in classes]
     names, taken = [], set()

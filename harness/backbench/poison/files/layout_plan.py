@@ -104,16 +104,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that will be written.
-
-    Args:
-        request: What was asked for.
-        attack: The attack, ready.
-        layout: Where things go.
-        train: The training split.
-        val: The validation split.
-        chosen: Training images to poison, ascending.
-    """
+    """All that will be written, and the training images to poison, ascending."""
 
     request: Request
     attack: Attack

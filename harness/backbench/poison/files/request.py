@@ -72,20 +72,7 @@ class PoisonTable(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A validated request; no image has been read yet.
-
-    Args:
-        source: The file, as the user named it.
-        dataset: The dataset.
-        attack: The attack.
-        poison: How, and where to.
-        seed: Seed of every draw.
-        out: Folder of the images.
-        lists: Folder of the lists, where it is another one.
-        notes: What the user should know.
-        data: The dataset, opened.
-        metadata: Its metadata.
-    """
+    """A validated request, before any image is read."""
 
     source: str
     dataset: Instance
