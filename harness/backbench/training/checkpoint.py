@@ -95,8 +95,9 @@ class Checkpoints:
         trained.optimizer.load_state_dict(state)
         _lay_out(trained.optimizer)
         trained.scaler.load_state_dict(values["scaler"])
-        for name, generator in random.items():
-            _set_generator(name, generator, trained.device)
+        torch.set_rng_state(random["cpu"])
+        if "cuda" in random:
+            torch.cuda.set_rng_state(random["cuda"], trained.device)
         trained.history[:] = history
 
     def save(self, trained: Trained) -> None:
@@ -121,19 +122,13 @@ def _state(trained: Trained) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 tensors[f"{_OPTIMIZER}{number}.{name}"] = value
             else:
                 kept.setdefault(str(number), {})[name] = value
-    tensors |= {
-        _RANDOM + name: _generator(name, trained.device) for name in _generators(trained.device)
-    }
+    tensors |= {_RANDOM + name: value for name, value in _generators(trained.device).items()}
     whole = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in tensors.items()
     }
-    values = {
-        "optimizer": kept,
-        "scaler": trained.scaler.state_dict(),
-        "history": trained.history,
-    }
-    return whole, values
+    scaler = trained.scaler.state_dict()
+    return whole, {"optimizer": kept, "scaler": scaler, "history": trained.history}
 
 
 def _distinct(task: nn.Module) -> dict[str, Tensor]:
@@ -195,16 +190,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return {name: file.get_tensor(name) for name in file.keys()}, values  # noqa: SIM118
 
 
-def _generators(device: torch.device) -> tuple[str, ...]:
-    return ("cpu", "cuda") if device.type == "cuda" else ("cpu",)
-
-
-def _generator(name: str, device: torch.device) -> Tensor:
-    return torch.get_rng_state() if name == "cpu" else torch.cuda.get_rng_state(device)
-
-
-def _set_generator(name: str, state: Tensor, device: torch.device) -> None:
-    if name == "cpu":
-        torch.set_rng_state(state)
-    else:
-        torch.cuda.set_rng_state(state, device)
+def _generators(device: torch.device) -> dict[str, Tensor]:
+    """Return the states of torch's generators."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states

@@ -14,6 +14,7 @@ from backbench.nn.encoder import Encoder
 from backbench.options.training import TrainingOptions
 
 Module = TypeVar("Module", bound=nn.Module)
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
 
 
 def resolve_device(name: str) -> str:
@@ -103,7 +104,7 @@ def arithmetic(options: TrainingOptions, device: torch.device) -> Arithmetic:
 
 
 def resolve_precision(
-    precision: Literal["auto", "bf16", "fp16", "fp32"], device: torch.device
+    precision: Precision, device: torch.device
 ) -> Literal["bf16", "fp16", "fp32"]:
     """Turn ``auto`` into bf16 where the device has it in hardware, else into fp32.
 
@@ -124,15 +125,8 @@ def resolve_precision(
     return "bf16" if native else "fp32"
 
 
-def autocast(
-    precision: Literal["auto", "bf16", "fp16", "fp32"], device: torch.device
-) -> torch.autocast:
-    """Return the context in which a network computes.
-
-    Args:
-        precision: See :func:`resolve_precision`.
-        device: Where the network is.
-    """
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    """Return the context in which a network computes."""
     resolved = resolve_precision(precision, device)
     low = torch.float16 if resolved == "fp16" else torch.bfloat16
     return torch.autocast(device.type, dtype=low, enabled=resolved != "fp32")

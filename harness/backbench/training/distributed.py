@@ -58,10 +58,6 @@ def averaging(task: TrainingTask, device: torch.device) -> Callable[[Any], Tenso
     """Return the task's loss, as a function whose gradients are averaged over the ranks.
 
     Running statistics of batch norms stay each rank's own: those of rank 0 are the encoder's.
-
-    Args:
-        task: On its device; every rank has the same.
-        device: Which one that is.
     """
     with warnings.catch_warnings():
         # newer versions of torch call the option otherwise; older ones do not know the new name
@@ -96,8 +92,8 @@ def together(
         devices: Device of each rank; rank 0 is this process. With a single device there
             are no other processes.
         target: ``module:function`` that the others call with (ranks, device, argument).
-        argument: What it is given; JSON values.
-        folder: Where a folder for the processes to meet in is made.
+        argument: JSON values.
+        folder: Parent of the temporary folder in which the processes meet.
 
     Raises:
         UsageError: If there are fewer devices than ranks.
@@ -142,9 +138,7 @@ class _Others:
         self._closing = threading.Event()
         threads = torch.get_num_threads()
         self._processes: list[subprocess.Popen[bytes]] = []
-        for rank, device in enumerate(devices):
-            if rank == 0:
-                continue
+        for rank, device in enumerate(devices[1:], 1):
             process = start_module(
                 "backbench.training.distributed", threads=threads, stdin=subprocess.PIPE
             )
@@ -176,13 +170,14 @@ class _Others:
 
     def watch(self) -> None:
         """Break off what rank 0 waits for when one of the others is gone."""
-        threading.Thread(target=self._watch, daemon=True).start()
 
-    def _watch(self) -> None:
-        while not self._closing.wait(_POLL_S):
-            if any(process.poll() for process in self._processes):  # an exit code but 0
-                _break_off()
-                return
+        def follow() -> None:
+            while not self._closing.wait(_POLL_S):
+                if any(process.poll() for process in self._processes):  # an exit code but 0
+                    _break_off()
+                    return
+
+        threading.Thread(target=follow, daemon=True).start()
 
     def wait_until_done(self) -> None:
         """Wait until all others have ended, and well."""
@@ -282,11 +277,11 @@ def main() -> None:
         dist.destroy_process_group()
     except BaseException as error:  # noqa: BLE001 - rank 0 reports it to the user
         traceback.print_exc()
-        said = str(error)
+        reason = str(error)
         if not isinstance(error, BackbenchError):
-            said = f"{type(error).__name__}: {said}"
+            reason = f"{type(error).__name__}: {reason}"
         failure = {
-            "reason": f"rank {ranks.rank} of {ranks.size}: {said}",
+            "reason": f"rank {ranks.rank} of {ranks.size}: {reason}",
             "usage": isinstance(error, UsageError),
         }
         files.write(meeting / f"failure-{ranks.rank}", json.dumps(failure))

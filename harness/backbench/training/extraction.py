@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from backbench.data.preprocess import evaluation_image
 from backbench.images import ImageSet, Pixels
 from backbench.nn.batch_norm import folded
 from backbench.nn.encoder import Encoder
-from backbench.training.device import autocast, resolve_precision, to_device
+from backbench.training.device import Precision, autocast, resolve_precision, to_device
 from backbench.views.batches import as_tensor, reader_pool
 
 #: Pixels in a batch on a processor: 128 images of 64 × 64. Each batch lays out the weights anew:
@@ -27,22 +26,13 @@ BATCH_PIXELS = 2**19
 DEVICE_BATCH_PIXELS = 2**24
 
 
-def for_evaluation(
-    encoder: Encoder,
-    device: str,
-    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto",
-) -> Encoder:
+def for_evaluation(encoder: Encoder, device: str, precision: Precision = "auto") -> Encoder:
     """Copy an encoder into the form in which it is fastest, for many images.
-
-    Args:
-        encoder: It; not changed.
-        device: Name of the torch device.
-        precision: Arithmetic of the network, as for :func:`extract`.
 
     Returns:
         A copy on the device, with batch norms folded into the convolutions, and these in the
-        type that they compute in: it is asked within :func:`~backbench.training.device.autocast`
-        of that precision, as :func:`extract` does. It cannot be trained.
+        type that they compute in: it runs within :func:`~backbench.training.device.autocast`
+        of that precision, as in :func:`extract`. It cannot be trained.
     """
     where = torch.device(device)
     copy = to_device(folded(encoder), where)
@@ -56,11 +46,7 @@ def for_evaluation(
 
 
 def extract(
-    encoder: Encoder,
-    images: ImageSet,
-    *,
-    device: str,
-    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto",
+    encoder: Encoder, images: ImageSet, *, device: str, precision: Precision = "auto"
 ) -> NDArray[np.float32]:
     """Map every image to its features.
 
@@ -86,11 +72,7 @@ def extract(
 
 
 def extracted(
-    encoder: Encoder,
-    images: ImageSet,
-    *,
-    device: str,
-    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto",
+    encoder: Encoder, images: ImageSet, *, device: str, precision: Precision = "auto"
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Yield the features of a set batch by batch; see :func:`extract`.
 
@@ -113,15 +95,10 @@ def extracted(
 def evaluation_tensors(
     images: ImageSet, side: int, device: torch.device
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Yield where in the set a batch is, and its images as an encoder is evaluated on them.
-
-    Args:
-        images: N images.
-        side: Their side for the encoder.
-        device: Where the batches are wanted.
+    """Yield the batches on which an encoder is evaluated.
 
     Yields:
-        Rows of the set, and (B, 3, side, side), float32 in [0, 1].
+        Rows of the set, and their images, (B, 3, side, side), float32 in [0, 1], on the device.
     """
     length = images_at_once(side, device)
     for rows, pixels in _evaluation_batches(images, side, length):
@@ -130,19 +107,13 @@ def evaluation_tensors(
 
 
 def images_at_once(side: int, device: torch.device) -> int:
-    """Return of how many images features are computed fastest at a time."""
+    """Return the batch size with which features are computed fastest."""
     pixels = BATCH_PIXELS if device.type == "cpu" else DEVICE_BATCH_PIXELS
     return max(8, pixels // side**2)
 
 
 def _evaluation_batches(images: ImageSet, side: int, length: int) -> Iterator[tuple[slice, Pixels]]:
-    """Yield where in the set a batch is, and its images, (B, side, side, 3), uint8.
-
-    Args:
-        images: N images.
-        side: Their side for the encoder.
-        length: B.
-    """
+    """Yield rows of the set, and their images, (B, side, side, 3), uint8."""
     slices = [slice(i, min(i + length, len(images))) for i in range(0, len(images), length)]
     if images.pixels is not None and images.size == (side, side):
         for rows in slices:

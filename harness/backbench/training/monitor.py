@@ -30,8 +30,8 @@ class Trigger:
     """What an attack puts on an image that is evaluated; the method in training never sees it.
 
     Args:
-        stamp: Maps an image, (H, W, 3), uint8, and its position in the training set to the
-            image with the trigger.
+        stamp: Maps an image, (H, W, 3), uint8, and its index in the training set to the image with
+            the trigger.
         target: Class index that the trigger stands for; ``None`` if there is none.
     """
 
@@ -77,7 +77,7 @@ class Monitor:
         self._epochs = knn_epochs(epochs, checks) if labelled else frozenset()
 
     def __call__(self, encoder: Encoder, epoch: int) -> Mapping[str, float]:
-        """Return what there is to say after an epoch.
+        """Return the values of an epoch.
 
         Always ``feature_spread`` and ``effective_rank``, of the same images; now and then
         ``knn_accuracy`` and, of a poisoned encoder, ``knn_accuracy_triggered`` and ``knn_asr``:
@@ -108,14 +108,7 @@ class Monitor:
 
 
 class _Stamped(ImageSet):
-    """Training images as they are evaluated, with the trigger.
-
-    Args:
-        images: The images.
-        positions: Of each in the training set.
-        trigger: What is put on them.
-        side: Of the images that the encoder is shown.
-    """
+    """Training images as they are evaluated, with the trigger."""
 
     def __init__(
         self, images: ImageSet, positions: NDArray[np.int64], trigger: Trigger, side: int
@@ -127,7 +120,6 @@ class _Stamped(ImageSet):
         self._side = side
 
     def image(self, index: int) -> Pixels:
-        """Return one image, (H, W, 3), uint8, with the trigger."""
         image = self._images.image(index)
         if self._images.size is None:  # as photographs to be evaluated: resized, then stamped
             image = evaluation_image(image, self._side)
@@ -150,10 +142,7 @@ def knn_epochs(epochs: int, checks: int) -> frozenset[int]:
 
 
 def feature_spread(features: NDArray[np.float32]) -> float:
-    """Return how much features differ between images.
-
-    Args:
-        features: (N, D).
+    """Return how much features, (N, D), differ between images.
 
     Returns:
         √D × the mean over D of the standard deviation of the normalized features: about 1 where
@@ -166,10 +155,7 @@ def feature_spread(features: NDArray[np.float32]) -> float:
 
 
 def effective_rank(features: NDArray[np.float32]) -> float:
-    """Return along how many directions features differ between images.
-
-    Args:
-        features: (N, D).
+    """Return along how many directions features, (N, D), differ between images.
 
     Returns:
         The exponential of the entropy of the singular values, divided by their sum, of the
