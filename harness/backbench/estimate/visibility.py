@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -60,13 +60,7 @@ class Estimate:
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON object."""
-        return {
-            "dataset": self.dataset,
-            "attack": self.attack,
-            "method": self.method,
-            "shares": self.shares and self.shares._asdict(),
-            "why": self.why,
-        }
+        return {**asdict(self), "shares": self.shares and self.shares._asdict()}
 
 
 def warnings(benchmark: Benchmark) -> Iterator[str]:

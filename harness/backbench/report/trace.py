@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -93,37 +94,36 @@ def _tables(text: str) -> list[tuple[str, int, list[str]]]:
     return found
 
 
+@dataclass
 class _Teller:
     """Describes stages, each of them once."""
 
-    def __init__(
-        self, plan: Plan, store: Store, registry: Registry, measured_of: MeasuredOf
-    ) -> None:
-        self._measured_of = measured_of
-        self._plan = plan
-        self._store = store
-        self._registry = registry
-        self._seen: set[str] = set()
-        self._environments: dict[str, int] = {}
+    plan: Plan
+    store: Store
+    registry: Registry
+    measured_of: MeasuredOf
+    seen: set[str] = field(default_factory=set)
+    environments: dict[str, int] = field(default_factory=dict)
 
     def path(self, keys: Sequence[str], variant: str) -> Iterator[str]:
         """Describe the stages that lead to an evaluation, and the evaluation last."""
         for key in keys:
-            stage = self._plan.stages[key]
-            seen = key in self._seen
-            self._seen.add(key)
-            yield f"  {key}  {stage.label}" + " (see above)" * seen
-            if not seen:
-                record = self._store.record(key)
-                gave = self._gave(record, variant)
-                for line in (*self._asked(stage), *self._done(record), *gave):
-                    yield f"      {line}"
+            stage = self.plan.stages[key]
+            if key in self.seen:
+                yield f"  {key}  {stage.label} (see above)"
+                continue
+            self.seen.add(key)
+            yield f"  {key}  {stage.label}"
+            record = self.store.record(key)
+            gave = self._gave(record, variant)
+            for line in (*self._asked(stage), *self._done(record), *gave):
+                yield f"      {line}"
 
     def _asked(self, stage: Stage) -> Iterator[str]:
         use = stage.plugin
         if use is not None:
             yield f"plugin {use.kind} {use.name} of {use.distribution}, revision {use.revision}"
-            options = ", ".join(_changed(use, self._registry))
+            options = ", ".join(_changed(use, self.registry))
             yield f"options that differ from the defaults: {options or 'none'}"
         if stage.seed is not None:
             yield f"seed {stage.seed}"
@@ -146,9 +146,9 @@ class _Teller:
             for what, name in (("torch's switches", "determinism"), ("variables", "environment"))
             for line in _said(what, made.get(name))
         )
-        number = self._environments.get(text)
+        number = self.environments.get(text)
         if number is None:
-            number = self._environments[text] = len(self._environments) + 1
+            number = self.environments[text] = len(self.environments) + 1
             yield f"environment {number}: {text}"
         device = f"{made['device']} ({made['gpu']})" if made["gpu"] else made["device"]
         changed = " (with changes)" if made.get("dirty") else ""
@@ -183,19 +183,19 @@ class _Teller:
         if isinstance(record.metadata, SanitizeRecord):
             values = record.metadata.detection
         elif isinstance(record.metadata, EvaluationRecord):
-            values = numbers(self._measured_of(record.key, variant) or {})
+            values = numbers(self.measured_of(record.key, variant) or {})
         if not values:
             return
         gave = (f"{name} = {value:.6g}" for name, value in sorted(values.items()))
         yield "gave " + ", ".join(gave)
         for name, said in record.files.items():
             if name.startswith("predictions"):
-                path = self._store.artifact(record.key) / name
+                path = self.store.artifact(record.key) / name
                 yield f"predictions {path} (SHA-256 {said['sha256']})"
 
 
 def _said(what: str, values: Any) -> Iterator[str]:
-    """Yield a line of what a record says, if it says something."""
+    """Yield a line of a record's values, if there are any."""
     if isinstance(values, Mapping):
         values = ", ".join(f"{name} {value}" for name, value in values.items())
     if values:
@@ -203,7 +203,7 @@ def _said(what: str, values: Any) -> Iterator[str]:
 
 
 def _peak_of(made: Mapping[str, Any]) -> str:
-    """Say what a peak of memory is of."""
+    """Return which process, and which GPU, a peak of memory is of."""
     of = f" of the {made['peak_mem_of']}" if "peak_mem_of" in made else ""
     gpu = f", on the GPU {made['peak_gpu_mem_gib']:.2f} GiB" if "peak_gpu_mem_gib" in made else ""
     return of + gpu
@@ -220,9 +220,7 @@ def _changed(use: PluginUse, registry: Registry) -> Iterator[str]:
 
 def _defaults(model: type[BaseModel]) -> dict[str, Any]:
     """Return the defaults of a model, as JSON values; an option that must be given has none."""
-    made = model.model_construct()
-    found: dict[str, Any] = made.model_dump(mode="json", warnings=False)
-    return found
+    return model.model_construct().model_dump(mode="json", warnings=False)
 
 
 def _unlike(options: Mapping[str, Any], defaults: Mapping[str, Any], path: str) -> Iterator[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 
 from backbench.errors import StoreError
 from backbench.model import Plan, Stage, StageKind, stage_identity
@@ -36,13 +37,8 @@ class _Traces:
 
     def __init__(self, stage_of: Callable[[str], Stage | None]) -> None:
         self._stage_of = stage_of
-        self._found: dict[str, _Trace | None] = {}
-
-    def of(self, key: str) -> _Trace | None:
-        """Return a stage's trace; ``None`` if it, or one that leads to it, is not there."""
-        if key not in self._found:
-            self._found[key] = self._trace(key)
-        return self._found[key]
+        #: Gives a stage's trace; ``None`` if it, or a stage that leads to it, is not there.
+        self.of = cache(self._trace)
 
     def _trace(self, key: str) -> _Trace | None:
         stage = self._stage_of(key)
@@ -73,7 +69,6 @@ class Outdatedness:
     def __init__(self, plan: Plan, store: Store) -> None:
         self._plan = plan
         self._store = store
-        self._index: _Index | None = None
         #: Gives a stage's record or ``None``, those that were asked for last without reading again.
         self.record = lru_cache(maxsize=_AT_HAND)(store.record)
         self._planned = _Traces(self._plan.stages.get)
@@ -83,8 +78,6 @@ class Outdatedness:
         wanted = self._planned.of(key) if self.record(key) is None else None
         if wanted is None:
             return None
-        if self._index is None:
-            self._index = self._indexed()
         found = _newest(self._index, wanted)
         return replace(found[1], outdated=_revised(found[0], wanted)) if found else None
 
@@ -102,31 +95,25 @@ class Outdatedness:
         stages = {key: stage for key, stage in self._plan.stages.items() if key in needed}
         return replace(self._plan, stages=stages, cells=cells)
 
-    def _recorded(self, key: str) -> Stage | None:
-        """Return what a stored stage is."""
-        record = self._records.get(key)
-        return record.stage if record else None
-
     @cached_property
-    def _records(self) -> Mapping[str, Record | None]:
-        return {key: self._readable(key) for key in self._store.done()}
-
-    def _indexed(self) -> _Index:
+    def _index(self) -> _Index:
         """Return the stored evaluations by the identity of their trace."""
-        traces, found = _Traces(self._recorded), _Index()
-        for key, record in self._records.items():
-            if record is None or record.stage.kind is not StageKind.PREDICT:
-                continue
-            trace = traces.of(key)
+        records = dict(self._records())
+        stages = {key: record.stage for key, record in records.items()}
+        traces, found = _Traces(stages.get), _Index()
+        for key, record in records.items():
+            trace = traces.of(key) if record.stage.kind is StageKind.PREDICT else None
             if trace is not None:
                 found.setdefault(trace.identity, []).append((trace, record))
         return found
 
-    def _readable(self, key: str) -> Record | None:
-        try:
-            return self._store.record(key)
-        except StoreError:
-            return None
+    def _records(self) -> Iterator[tuple[str, Record]]:
+        """Yield the records that can be read."""
+        for key in self._store.done():
+            with suppress(StoreError):
+                record = self._store.record(key)
+                if record is not None:
+                    yield key, record
 
 
 def _newest(index: _Index, wanted: _Trace) -> tuple[_Trace, Record] | None:

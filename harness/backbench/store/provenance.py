@@ -76,19 +76,9 @@ def libraries() -> dict[str, str]:
 
 
 def collect(device: str) -> dict[str, Any]:
-    """Describe the software and the machine.
+    """Describe the software and the machine; docs/reference/store.md names the values.
 
     torch is asked only where the stage has imported it, and never imported for this.
-
-    Args:
-        device: The torch device of the stage.
-
-    Returns:
-        ``commit`` and ``dirty`` (``None`` off a checkout), ``libraries``, ``python``,
-        ``platform``, ``processor``, ``cores``, ``device``, ``gpu``; ``threads`` that numbers are
-        made with, and ``threads_of``: who says so (torch, a variable of the environment, or the
-        number of cores); ``determinism``: torch's switches, empty without torch; and
-        ``environment``: those of the variables that are set.
     """
     tree = commit()
     cores = core_count()

@@ -54,9 +54,9 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._records = os.fspath(root / "records")
-        marker = root / MARKER
-        if marker.is_file():
-            layout = _read_json(marker).get("layout")
+        marker = _read_json(root / MARKER)
+        if marker is not None:
+            layout = marker.get("layout")
             if layout != LAYOUT:
                 raise UsageError(
                     f"{root}: a store of layout {layout}, this backbench has {LAYOUT}: "
@@ -122,15 +122,9 @@ class Store:
     def record(self, key: str) -> Record | None:
         """Return a finished stage's record, or ``None``."""
         path = f"{self._records}/{key}.json"  # a Path is slow to make, ten thousand times
+        content = _read_json(path)
         try:
-            with open(path, "rb") as file:  # noqa: PTH123
-                text = file.read()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StoreError(f"{path}: cannot be read: {error}") from error
-        try:
-            return Record.from_json(_parsed(path, text))
+            return Record.from_json(content) if content is not None else None
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError(f"{path}: not a record of this version ({error})") from error
 
@@ -174,13 +168,12 @@ class Store:
 
     def write_failure(self, key: str, failure: Mapping[str, Any]) -> None:
         """Remember why a stage failed."""
-        path = self.root / "failures" / f"{key}.json"
-        files.write(path, json.dumps(failure, indent=1) + "\n")
+        text = json.dumps(failure, indent=1) + "\n"
+        files.write(self.root / "failures" / f"{key}.json", text)
 
     def failure(self, key: str) -> Mapping[str, Any] | None:
         """Return why a stage failed the last time, or ``None``."""
-        path = self.root / "failures" / f"{key}.json"
-        return _read_json(path) if path.is_file() else None
+        return _read_json(self.root / "failures" / f"{key}.json")
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -260,18 +253,14 @@ def _is_empty(root: Path) -> bool:
         raise UsageError(f"{root}: cannot be read ({error.strerror})") from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path | str) -> dict[str, Any] | None:
+    """Read a JSON object; ``None`` if the file is not there."""
     try:
-        return _parsed(path, path.read_bytes())
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read: {error}") from error
-
-
-def _parsed(path: Path | str, text: bytes) -> dict[str, Any]:
-    """Read a JSON object."""
-    try:
-        content = json.loads(text)
-    except ValueError as error:
+        with open(path, "rb") as file:  # noqa: PTH123 - a Path is slow to make
+            content = json.loads(file.read())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
         raise StoreError(f"{path}: cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise StoreError(f"{path}: not a JSON object")

@@ -3,16 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from safetensors.numpy import load
 
 from backbench.model import StageKind
+from backbench.results.detection import detection
+from backbench.store.metadata import SanitizeRecord
 from backbench.store.records import Record
-from backbench.verification import datasets, evaluations, poisons, scores
-from backbench.verification.evidence import Evidence
+from backbench.verification import datasets, evaluations, poisons
+from backbench.verification.evidence import Evidence, index_of, manifest, metadata_differences
+
+#: The scores of a defense for the training images.
+SCORES = "scores.safetensors"
+
+
+def score_differences(record: Record, evidence: Evidence) -> Iterator[str]:
+    """Compare a defense's record with what its scores and the poison's manifest come to."""
+    inputs = record.stage.inputs
+    scores = load(evidence.read(record.key, SCORES))["scores"]
+    images = len(index_of(evidence, inputs["dataset"])["train"]["labels"])
+    if scores.shape != (images,) or scores.dtype.kind != "f" or not np.isfinite(scores).all():
+        yield f"{SCORES}: not a finite score for each of {images} training images"
+        return
+    poisoned = np.zeros(images, dtype=bool)
+    if "poison" in inputs:
+        poisoned[[mark.index for mark in manifest(evidence, inputs["poison"], "train")]] = True
+    found = replace(
+        record.of(SanitizeRecord),
+        images=images,
+        dropped=int((scores > 0).sum()),
+        detection=detection(scores, poisoned),
+    )
+    yield from metadata_differences(record, found)
+
 
 _CHECKS = {
     StageKind.DATASET: datasets.index_differences,
     StageKind.POISON: poisons.manifest_differences,
-    StageKind.SANITIZE: scores.differences,
+    StageKind.SANITIZE: score_differences,
     StageKind.PREDICT: evaluations.differences,
 }
 

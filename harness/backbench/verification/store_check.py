@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import chain
 
 from backbench.errors import BackbenchError, DataError, PluginError, StageError
@@ -66,54 +67,43 @@ def _records(store: Store, keys: Collection[str], found: Findings) -> list[Recor
     return sorted(records, key=lambda one: (_ORDER.index(one.stage.kind), one.key))
 
 
+@dataclass
 class _Check:
     """Checks stages, one after the other; ``found`` grows."""
 
-    def __init__(
-        self,
-        store: Store,
-        registry: Registry,
-        planned: Mapping[str, Stage],
-        found: Findings,
-        finished: Collection[str],
-    ) -> None:
-        self._store = store
-        self._registry = registry
-        self._planned = planned
-        self._found = found
-        self._finished = finished
-        self._evidence = StoreEvidence(store)
+    store: Store
+    registry: Registry
+    planned: Mapping[str, Stage]
+    found: Findings
+    finished: Collection[str]
+
+    def __post_init__(self) -> None:
+        self.evidence = StoreEvidence(self.store)
 
     def stage(self, record: Record) -> None:
         """Look at one stage; note what differs first, and what could not be checked."""
-        self._found.checked += 1
-        self._found.look(
-            f"{record.label} ({record.key})",
-            chain(
-                self._key(record),
-                self._inputs(record),
-                self._files(record),
-                self._content(record),
-            ),
-        )
+        self.found.checked += 1
+        looks = (self._key, self._inputs, self._files, self._content)
+        differences = chain.from_iterable(look(record) for look in looks)
+        self.found.look(f"{record.label} ({record.key})", differences)
 
     def _key(self, record: Record) -> Iterator[str]:
-        planned = self._planned.get(record.key)
+        planned = self.planned.get(record.key)
         if planned is not None:
             yield from description_differences(record, planned)
             return
         try:
-            yield from key_differences(record, self._registry)
+            yield from key_differences(record, self.registry)
         except PluginError as error:
             self._cannot(record, "its key", error)
 
     def _inputs(self, record: Record) -> Iterator[str]:
         for role, key in record.stage.inputs.items():
-            if key not in self._finished:
+            if key not in self.finished:
                 yield f"the {role} that it read ({key}) has no record"
 
     def _files(self, record: Record) -> Iterator[str]:
-        folder = self._store.artifact(record.key)
+        folder = self.store.artifact(record.key)
         there = hash_files(folder) if folder.is_dir() else {}
         for name, said in record.files.items():
             if name not in there:
@@ -129,14 +119,14 @@ class _Check:
                 yield f"{name} is not in its record"
 
     def _content(self, record: Record) -> Iterator[str]:
-        yield from content_differences(record, self._evidence)
+        yield from content_differences(record, self.evidence)
         what = _DERIVED.get(record.stage.kind)
         if what is None:
             return
         try:
             task = self._task(record)
             if record.stage.kind is StageKind.DATASET:
-                yield from datasets.differences(task, self._evidence)
+                yield from datasets.differences(task, self.evidence)
             else:
                 yield from poisons.differences(task, record)
         except (DataError, PluginError) as error:
@@ -145,17 +135,14 @@ class _Check:
             yield str(error)
 
     def _task(self, record: Record) -> Task:
-        stage = self._planned.get(record.key)
-        if stage is None:
-            stage = restored(record, self._registry)
         return Task(
-            stage=stage,
-            store=self._store,
-            folder=self._store.artifact(record.key),
-            registry=self._registry,
+            stage=self.planned.get(record.key) or restored(record, self.registry),
+            store=self.store,
+            folder=self.store.artifact(record.key),
+            registry=self.registry,
             device="cpu",
             progress=lambda _done, _total, _values: None,
         )
 
     def _cannot(self, record: Record, what: str, error: Exception) -> None:
-        self._found.unchecked.append(Finding(record.label, f"{what} ({error})"))
+        self.found.unchecked.append(Finding(record.label, f"{what} ({error})"))

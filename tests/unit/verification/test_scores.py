@@ -15,8 +15,8 @@ from backbench.results.detection import detection
 from backbench.store.metadata import SanitizeRecord
 from backbench.store.records import Record
 from backbench.verification.bundle import exported
+from backbench.verification.contents import score_differences
 from backbench.verification.findings import readable
-from backbench.verification.scores import differences
 from tests.factories import record
 
 SCORES = np.array([2.0, -1.0, 1.0, -2.0, 0.5, -3.0])
@@ -55,7 +55,7 @@ def test_scores_go_into_a_bundle() -> None:
 
 
 def test_as_it_should_be() -> None:
-    assert list(readable(differences(RECORD, Made(SCORES)))) == []
+    assert list(readable(score_differences(RECORD, Made(SCORES)))) == []
 
 
 @pytest.mark.parametrize(
@@ -69,12 +69,12 @@ def test_as_it_should_be() -> None:
     ],
 )
 def test_what_is_not(change: Callable[[np.ndarray], np.ndarray], words: str) -> None:
-    found = list(readable(differences(RECORD, Made(change(SCORES)))))
+    found = list(readable(score_differences(RECORD, Made(change(SCORES)))))
     assert words in found[0]
 
 
 def test_a_metric_that_was_edited() -> None:
     made = RECORD.of(SanitizeRecord)
     metadata = replace(made, detection={**made.detection, "detection/auroc": 0.5})
-    (found,) = readable(differences(replace(RECORD, metadata=metadata), Made(SCORES)))
+    (found,) = readable(score_differences(replace(RECORD, metadata=metadata), Made(SCORES)))
     assert "'detection/auroc': 0.5" in found
