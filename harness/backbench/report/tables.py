@@ -8,7 +8,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from html import escape
 from typing import Any
 
@@ -317,12 +317,18 @@ def as_json(board: Leaderboard) -> str:
     content |= {"rescored": board.rescored} if board.rescored else {}
     content |= {"folded": board.folded} if board.folded else {}
     content["interval"] = INTERVAL_NOTE
-    content["rows"] = rows
-    return json.dumps(content, indent=2)
+    # A row is a line: only without an indent does json use its fast encoder.
+    head = json.dumps(content, indent=2).removesuffix("\n}")
+    lines = ",\n".join(f"    {json.dumps(row)}" for row in rows)
+    return f'{head},\n  "rows": [\n{lines}\n  ]\n}}'
 
 
 def _each_as_dict(found: Mapping[str, Summary] | Mapping[str, Reported]) -> dict[str, Any]:
-    return {name: asdict(value) for name, value in found.items()}
+    # The records are flat: ``asdict`` would copy each value deeply.
+    return {
+        name: {field.name: getattr(value, field.name) for field in fields(value)}
+        for name, value in found.items()
+    }
 
 
 def print_board(board: Leaderboard, style: str, by: str | None, console: Console) -> None:

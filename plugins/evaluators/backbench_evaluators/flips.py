@@ -30,4 +30,5 @@ def flip_rate(
     if triggered is None or target is None:
         return None
     counted = (labels == clean) & (labels != target)
-    return float((triggered[counted] == target).mean()) if counted.any() else None
+    total = np.count_nonzero(counted)
+    return np.count_nonzero(counted & (triggered == target)) / total if total else None
