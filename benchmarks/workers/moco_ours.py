@@ -13,7 +13,7 @@ from backbench.nn import encoder
 from backbench.nn.backbones import Backbone
 from backbench.system.memory import keep_memory
 from backbench.training.checkpoint import Trained
-from backbench.training.device import arithmetic, to_device
+from backbench.training.device import to_device
 from backbench.training.loop import TrainingRun, _Loop, build_optimizer
 from backbench.views.batches import UniformSource
 from backbench_ssl.method_options import MoCoOptions
@@ -37,15 +37,14 @@ def prepare() -> tuple[_Loop, UniformSource]:
     pixels = common.pixels(case.side)
     labels = np.full(common.IMAGES, -1)
     run = TrainingRun(options, ArrayImages(pixels, labels, [""] * common.IMAGES), 0, "cpu")
-    how = arithmetic(options, cpu)
-    task = to_device(MoCo(options, run.context()), cpu, channels_last=how.channels_last).train()
+    task = to_device(MoCo(options, run.context()), cpu, channels_last=options.channels_last).train()
     trained = Trained(
         task=task,
         optimizer=build_optimizer(task, options.optimizer),
         scaler=torch.amp.GradScaler("cpu", enabled=False),
         device=cpu,
     )
-    loop = _Loop(trained, run, how)
+    loop = _Loop(trained, run)
     source = UniformSource(pixels, cpu)
     steps(loop, source, 2)
     return loop, source

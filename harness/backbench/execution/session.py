@@ -14,12 +14,12 @@ from typing import TypedDict
 
 from backbench.errors import UsageError
 from backbench.execution.scheduler import Result, execute
-from backbench.model import Plan
+from backbench.model import Plan, Stage, StageKind
 from backbench.plugin import ExecutorInfo
 from backbench.plugin.executor import Executor, Setup
 from backbench.plugin.registry import Registry
 from backbench.results.outdated import Outdatedness
-from backbench.stages.renewal import outdated
+from backbench.store.metadata import DatasetRecord
 from backbench.store.store import DEFAULT_STORE, Store
 
 
@@ -113,6 +113,29 @@ def open_session(registry: Registry, how: How) -> Session:
         jobs=how.get("jobs"),
         device=how.get("device", "auto"),
     )
+
+
+def outdated(plan: Plan, store: Store) -> list[str]:
+    """Return the keys of datasets whose decoded images are wanted, and were not when they ran.
+
+    Their keys stay, and so does what was made from them: the images are the same.
+    """
+    done = store.done()
+    return [
+        key
+        for key, stage in plan.stages.items()
+        if stage.kind is StageKind.DATASET and key in done and _lacks_images(stage, store)
+    ]
+
+
+def _lacks_images(stage: Stage, store: Store) -> bool:
+    record = store.record(stage.key)
+    wanted = stage.plugin.options.get("cache", "off") if stage.plugin else "off"
+    if record is None or wanted == "off":
+        return False
+    made = record.of(DatasetRecord)
+    lacking = not made.decoded or None in made.decoded.values()
+    return lacking and made.cache != wanted
 
 
 @contextmanager

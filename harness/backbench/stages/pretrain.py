@@ -57,7 +57,7 @@ def run(task: Task) -> Outcome:
     metadata = EncoderRecord(
         images=len(images),
         last=log[-1] if log else {},
-        arithmetic=arithmetic(options, device).metadata(device, encoder, len(devices)),
+        arithmetic=arithmetic(options, device, encoder, len(devices)),
     )
     return Outcome(metadata, flags=tuple(flags))
 

@@ -34,8 +34,7 @@ def run(task: Task) -> Outcome:
     save_encoder(task.folder, repaired)
     found: dict[str, Any] = {}
     if isinstance(options, TrainingOptions):
-        device = torch.device(task.device)
-        found = arithmetic(options, device).metadata(device, repaired)
+        found = arithmetic(options, torch.device(task.device), repaired)
     return Outcome(RepairRecord(max(asked, default=0.0), found))
 
 

@@ -72,7 +72,6 @@ class AttackContract(PluginContract):
         np.testing.assert_array_equal(labels, before)
 
     def test_poisons_do_not_follow_from_the_validation_split(self, tmp_path: Path) -> None:
-        """Choice and poisons are the same whatever images of the evaluation are stamped."""
         folders = run_twice(tmp_path, self, StageKind.POISON)
         assert_same(folders, "train.jsonl", "images.safetensors")
 
@@ -114,7 +113,6 @@ class AttackContract(PluginContract):
                 assert not changed.any(), f"{split}, seed {seed}: changed outside {stamp.boxes}"
 
     def test_stamp_shows(self) -> None:
-        """Some stamped image differs from the clean one."""
         image = self.image()
         for split in _SPLITS:
             assert any((stamp.pixels != image).any() for stamp in self.stamps(split))

@@ -85,7 +85,6 @@ class DatasetContract(PluginContract):
             assert len(set(images.sources)) == len(images.sources) == len(images)
 
     def test_loading_again_gives_the_same(self) -> None:
-        """Images, labels and sources are the same each time, verified or not."""
         for split in _SPLITS:
             first, again = self.dataset().load(split), self.dataset().load(split, verify=False)
             np.testing.assert_array_equal(first.labels, again.labels)

@@ -101,7 +101,6 @@ class DefenseContract(PluginContract):
         np.testing.assert_array_equal(images.pixels, pixels)
 
     def test_result_depends_on_its_input_and_the_seed_alone(self) -> None:
-        """Done twice with one seed, it gives the same."""
         first = self.apply(self.encoder(), sample_images(self.metadata))
         again = self.apply(self.encoder(), sample_images(self.metadata))
         if self.info.acts_on == "encoder":
@@ -110,7 +109,6 @@ class DefenseContract(PluginContract):
             np.testing.assert_array_equal(first, again)
 
     def test_nothing_follows_from_the_validation_split(self, tmp_path: Path) -> None:
-        """The mended encoder, or the scores, are the same whatever the validation split holds."""
         kind = StageKind.REPAIR if self.info.acts_on == "encoder" else StageKind.SANITIZE
         folders = run_twice(tmp_path, self, kind, encoder=self.encoder())
         assert_same(folders, "encoder.safetensors", "scores.safetensors")

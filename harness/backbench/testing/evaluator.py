@@ -61,7 +61,6 @@ class _ClassifierContract(PluginContract, ABC):
             assert (scores.argmax(axis=1) < _CLASSES).all()
 
     def test_scores_depend_on_features_and_seed_alone(self) -> None:
-        """The same seed gives the same scores, from one evaluator twice and from another."""
         evaluator = self.fitted(seed=5)
         first = self.asked(evaluator)
         _assert_equal(first, self.asked(evaluator))
@@ -143,7 +142,6 @@ class EvaluatorContract(_ClassifierContract):
         return clouds(1)[1]
 
     def test_separable_features_are_learned(self) -> None:
-        """Clouds far from each other are separated."""
         for scores in self.asked(self.fitted()).values():
             assert (scores.argmax(axis=1) == self.truth()).mean() >= 0.95
 
@@ -153,7 +151,6 @@ class EvaluatorContract(_ClassifierContract):
         assert all(np.isfinite(one).all() for one in scores.values())
 
     def test_its_input_is_not_changed(self) -> None:
-        """Features and labels are only read."""
         features, labels = clouds(0)
         evaluator = self.made()
         evaluator.fit(features, labels, _CLASSES)
@@ -204,7 +201,6 @@ class ImageEvaluatorContract(_ClassifierContract):
         assert max((one == self.truth()).mean() for one in found) >= 0.9
 
     def test_its_input_is_not_changed(self) -> None:
-        """Images, labels and the encoder are only read."""
         network, images, evaluator = tiny_encoder(), sample_images(self.metadata), self.made()
         evaluator.fit(network, images)
         evaluator.predict(network, images)

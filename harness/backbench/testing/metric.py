@@ -61,7 +61,6 @@ class MetricContract(PluginContract):
 
     @pytest.mark.parametrize(("attacked", "target"), _CASES)
     def test_is_a_pure_function(self, *, attacked: bool, target: int | None) -> None:
-        """Asked again it says the same; it draws nothing."""
         with global_generators_untouched():
             first = self.ask(attacked=attacked, target=target)
             assert self.ask(attacked=attacked, target=target) == first

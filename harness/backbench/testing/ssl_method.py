@@ -59,7 +59,6 @@ class SSLMethodContract(PluginContract):
             yield method, next(run.batches(source, 0))
 
     def test_training_gives_a_log_of_finite_numbers(self) -> None:
-        """Each epoch has a loss, and it is a number."""
         log = self.pretrain()[1]
         assert len(log) == self.settings().epochs
         assert all(np.isfinite(list(epoch.values())).all() for epoch in log)
@@ -89,7 +88,6 @@ class SSLMethodContract(PluginContract):
             assert any(not torch.equal(old, new) for old, new in moved)
 
     def test_views_depend_on_the_batch_alone(self) -> None:
-        """The same images in the same epoch give the same views."""
         import torch
 
         with self.method() as (method, batch), torch.no_grad():
@@ -99,7 +97,6 @@ class SSLMethodContract(PluginContract):
             assert torch.equal(one, other)
 
     def test_every_parameter_has_one_group(self) -> None:
-        """What is trained is in exactly one of the optimizer's parameter groups."""
         with self.method() as (method, _):
             grouped = [id(one) for group in method.param_groups() for one in group["params"]]
             trained = {id(one) for one in method.parameters() if one.requires_grad}
@@ -120,7 +117,6 @@ class SSLMethodContract(PluginContract):
         assert features.isfinite().all()
 
     def test_encoder_survives_the_store(self, tmp_path: Path) -> None:
-        """Written and read again, the encoder gives the same features."""
         import torch
 
         from backbench.nn import load_encoder, save_encoder
@@ -134,7 +130,6 @@ class SSLMethodContract(PluginContract):
             assert torch.equal(encoder(images), again(images))
 
     def test_weights_depend_on_the_seed_alone(self) -> None:
-        """The same seed gives the same weights, another seed others."""
         first, again, other = self.pretrain(seed=3), self.pretrain(seed=3), self.pretrain(seed=4)
         assert same_weights(first[0], again[0])
         assert first[1] == again[1]
@@ -173,7 +168,6 @@ class SSLMethodContract(PluginContract):
         assert same_weights(self.pretrain(images)[0], self.pretrain(relabelled)[0])
 
     def test_weights_do_not_follow_from_the_validation_split(self, tmp_path: Path) -> None:
-        """The encoder is the same whatever the validation split holds."""
         folders = run_twice(tmp_path, self, StageKind.PRETRAIN)
         assert_same(folders, "encoder.safetensors", "log.jsonl")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -49,58 +48,37 @@ def to_device(
     return module.to(device).to(memory_format=cpu.memory_format(channels_last))
 
 
-@dataclass(frozen=True, slots=True)
-class Arithmetic:
-    """How a network computes, once a device is known.
+def arithmetic(
+    options: TrainingOptions, device: torch.device, encoder: Encoder, devices: int = 1
+) -> dict[str, Any]:
+    """Return how a trained encoder was computed, for a record, with torch's own settings.
 
     Args:
-        precision: Of products; sums and weights are float32 with all three.
-        channels_last: Memory layout of convolutions; auto: see :mod:`backbench.nn.cpu`.
-        compile: Whether encoders go through ``torch.compile``.
+        options: Options of its training.
+        device: Device of its training.
+        encoder: The trained encoder.
+        devices: Number of processes that trained it together.
     """
-
-    precision: Literal["bf16", "fp16", "fp32"]
-    channels_last: cpu.Switch = "auto"
-    compile: bool = False
-
-    def metadata(self, device: torch.device, encoder: Encoder, devices: int = 1) -> dict[str, Any]:
-        """Return the part of a record about arithmetic, and about torch's own settings.
-
-        Args:
-            device: Device of the network.
-            encoder: The trained encoder.
-            devices: Number of processes that train together.
-        """
-        # oneDNN's layout needs bfloat16, and torch.compile does not know it
-        low = self.precision == "bf16" and not self.compile
-        backbone = getattr(encoder, "backbone", None) if low else None
-        settings: dict[str, Any] = {
-            "layout": cpu.layout_name(backbone, device, self.channels_last),
-            "devices": devices,
-            "threads": torch.get_num_threads(),
-            "deterministic": torch.are_deterministic_algorithms_enabled(),
+    precision = resolve_precision(options.precision, device)
+    # oneDNN's layout needs bfloat16, and torch.compile does not know it
+    low = precision == "bf16" and not options.compile
+    backbone = getattr(encoder, "backbone", None) if low else None
+    found: dict[str, Any] = {
+        "precision": precision,
+        "compile": options.compile,
+        "layout": cpu.layout_name(backbone, device, options.channels_last),
+        "devices": devices,
+        "threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
+    if device.type == "cuda":
+        found |= {
+            "matmul_precision": torch.get_float32_matmul_precision(),
+            "cudnn_tf32": torch.backends.cudnn.allow_tf32,
+            "cudnn_deterministic": torch.backends.cudnn.deterministic,
+            "cudnn_benchmark": torch.backends.cudnn.benchmark,
         }
-        if device.type == "cuda":
-            settings |= {
-                "matmul_precision": torch.get_float32_matmul_precision(),
-                "cudnn_tf32": torch.backends.cudnn.allow_tf32,
-                "cudnn_deterministic": torch.backends.cudnn.deterministic,
-                "cudnn_benchmark": torch.backends.cudnn.benchmark,
-            }
-        return {"precision": self.precision, "compile": self.compile} | settings
-
-
-def arithmetic(options: TrainingOptions, device: torch.device) -> Arithmetic:
-    """Resolve what options leave to the device; the layout is the encoder's to choose.
-
-    Raises:
-        UsageError: If the device cannot compute so.
-    """
-    return Arithmetic(
-        precision=resolve_precision(options.precision, device),
-        channels_last=options.channels_last,
-        compile=options.compile,
-    )
+    return found
 
 
 def resolve_precision(

@@ -25,7 +25,7 @@ from backbench.nn.ranks import ALONE, Ranks
 from backbench.options.training import OptimizerOptions, SSLOptions, TrainingOptions
 from backbench.seeds import derive
 from backbench.training.checkpoint import Checkpoints, Trained
-from backbench.training.device import Arithmetic, arithmetic, autocast, to_device
+from backbench.training.device import autocast, resolve_precision, to_device
 from backbench.training.distributed import averaging
 from backbench.training.monitor import Monitor, Trigger
 from backbench.training.schedule import learning_rate
@@ -38,10 +38,6 @@ Task = TypeVar("Task", bound=TrainingTask)
 
 #: Seconds between two calls of ``progress`` within an epoch.
 PROGRESS_INTERVAL_S = 0.5
-
-
-def _silent(_done: int, _total: int, _values: Mapping[str, float]) -> None:
-    """Show no progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +66,7 @@ class TrainingRun:
     images: ImageSet
     seed: int
     device: str
-    progress: ProgressCall = _silent
+    progress: ProgressCall = lambda *_: None
     image_size: int | None = None
     trigger: Trigger | None = None
     checkpoint: Path | None = None
@@ -160,13 +156,13 @@ def train(build: Callable[[TrainingContext], Task], run: TrainingRun) -> tuple[T
     if len(images) < options.batch_size:
         raise StageError(f"{len(images)} images do not fill a batch of {options.batch_size}")
     where = torch.device(run.device)
-    how = arithmetic(options, where)
+    precision = resolve_precision(options.precision, where)
     with seeded(derive(run.seed, "training"), where), open_source(images, where) as source:
-        task = to_device(build(run.context()), where, channels_last=how.channels_last).train()
+        task = to_device(build(run.context()), where, channels_last=options.channels_last).train()
         trained = Trained(
             task=task,
             optimizer=build_optimizer(task, options.optimizer),
-            scaler=torch.amp.GradScaler(where.type, enabled=how.precision == "fp16"),
+            scaler=torch.amp.GradScaler(where.type, enabled=precision == "fp16"),
             device=where,
         )
         checkpoints = run.checkpoints(task)
@@ -179,8 +175,8 @@ def train(build: Callable[[TrainingContext], Task], run: TrainingRun) -> tuple[T
             epochs=options.epochs,
             trigger=run.trigger,
         )
-        with _compiled(task, enabled=how.compile):
-            loop = _Loop(trained, run, how)
+        with _compiled(task, enabled=options.compile):
+            loop = _Loop(trained, run)
             if trained.history:
                 done = len(trained.history)
                 run.progress(done * run.steps_per_epoch, run.steps, {"resumed": float(done)})
@@ -194,7 +190,7 @@ def train(build: Callable[[TrainingContext], Task], run: TrainingRun) -> tuple[T
                 record = {"epoch": float(epoch), "loss": loss, "lr": loop.lr}
                 if run.ranks.rank:
                     continue
-                with _eager(enabled=how.compile):
+                with _eager(enabled=options.compile):
                     record |= monitor(task.encoder, epoch)
                 _stop_if_collapsed(run, record)
                 trained.history.append(record)
@@ -207,8 +203,8 @@ def train(build: Callable[[TrainingContext], Task], run: TrainingRun) -> tuple[T
 class _Loop:
     """Steps of the optimizer, without a host synchronization in between."""
 
-    def __init__(self, trained: Trained, run: TrainingRun, how: Arithmetic) -> None:
-        self._trained, self._run, self._how = trained, run, how
+    def __init__(self, trained: Trained, run: TrainingRun) -> None:
+        self._trained, self._run = trained, run
         self._loss: Callable[[Any], Tensor] = trained.task.training_loss
         if run.ranks.size > 1:
             self._loss = averaging(trained.task, trained.device)
@@ -228,7 +224,7 @@ class _Loop:
                 group["lr"] = self.lr
             with torch.no_grad():
                 views = task.views(batch)
-            with autocast(self._how.precision, device):
+            with autocast(options.precision, device):
                 loss = self._loss(views)
             optimizer.zero_grad(set_to_none=True)
             scaler.scale(loss).backward()  # type: ignore[no-untyped-call]

@@ -19,13 +19,13 @@ from backbench.data.packed import MappedImages
 from backbench.data.preprocess import ShortSide, fitted_pixels
 from backbench.errors import ConfigError, DataError
 from backbench.estimate.cost import costs_of
+from backbench.execution.session import outdated
 from backbench.images import ImageSet, Overlay, Pixels
 from backbench.model import Plan, StageKind
 from backbench.plugin.registry import load_registry
 from backbench.poison.poisoning import read_manifest, stamp
 from backbench.stages import dataset as stage_module
 from backbench.stages.inputs import Inputs, poisoned_images
-from backbench.stages.renewal import outdated
 from backbench.stages.run import run_stage
 from backbench.stages.task import Task
 from backbench.store.store import Store

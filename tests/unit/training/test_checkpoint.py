@@ -206,7 +206,9 @@ def test_the_scale_of_gradients_is_kept(
     small_images: ArrayImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """As on a GPU, but that the processor is slow at it; and the scale grows at every step."""
-    monkeypatch.setattr("backbench.training.device.resolve_precision", lambda *_: "fp16")
+    for module in ("device", "loop"):
+        name = f"backbench.training.{module}.resolve_precision"
+        monkeypatch.setattr(name, lambda *_: "fp16")
     growing = partial(torch.amp.GradScaler, init_scale=4.0, growth_interval=1)
     monkeypatch.setattr("torch.amp.GradScaler", growing)
     path, other = tmp_path / "key.safetensors", tmp_path / "whole.safetensors"

@@ -9,7 +9,6 @@ from backbench.errors import UsageError
 from backbench.nn import Encoder, EncoderSpec
 from backbench.options.training import TrainingOptions
 from backbench.training.device import (
-    Arithmetic,
     arithmetic,
     autocast,
     resolve_device,
@@ -79,11 +78,11 @@ def test_half_precision_needs_a_gpu():
 def test_what_is_left_open_is_resolved_and_recorded(native: bool, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
     cpu = torch.device("cpu")
-    how = arithmetic(TrainingOptions(), cpu)
-    assert how == Arithmetic("bf16" if native else "fp32", channels_last="auto", compile=False)
-    how = arithmetic(TrainingOptions(channels_last=False, compile=True, precision="fp32"), cpu)
     encoder = Encoder(EncoderSpec({"name": "resnet18"}, 32, (0.5,) * 3, (0.5,) * 3)).eval()
-    assert how.metadata(cpu, encoder, devices=2) == {
+    found = arithmetic(TrainingOptions(), cpu, encoder)
+    assert found["precision"] == ("bf16" if native else "fp32")
+    options = TrainingOptions(channels_last=False, compile=True, precision="fp32")
+    assert arithmetic(options, cpu, encoder, devices=2) == {
         "precision": "fp32",
         "compile": True,
         "layout": "channels first",
@@ -91,7 +90,8 @@ def test_what_is_left_open_is_resolved_and_recorded(native: bool, monkeypatch: p
         "threads": 1,
         "deterministic": False,
     }
-    assert {"cudnn_tf32", "matmul_precision"} < how.metadata(torch.device("cuda"), encoder).keys()
+    on_gpu = arithmetic(options, torch.device("cuda"), encoder)
+    assert {"cudnn_tf32", "matmul_precision"} < on_gpu.keys()
 
 
 @pytest.mark.parametrize("native", [True, False])
@@ -101,7 +101,7 @@ def test_the_layout_is_recorded_as_it_was(native: bool, monkeypatch: pytest.Monk
 
     def layout(name: str, **given: Any) -> str:
         encoder = Encoder(EncoderSpec({"name": name}, 32, (0.5,) * 3, (0.5,) * 3)).eval()
-        return str(arithmetic(TrainingOptions(**given), cpu).metadata(cpu, encoder)["layout"])
+        return str(arithmetic(TrainingOptions(**given), cpu, encoder)["layout"])
 
     assert layout("resnet18") == ("oneDNN" if native else "channels last")
     assert layout("resnet18", precision="bf16") == ("oneDNN" if native else "channels last")
