@@ -14,9 +14,8 @@ from torch import Tensor
 
 from backbench.nn import TrainingContext
 from backbench.views.batches import UniformBatch
-from backbench_ssl.jigsaw import Jigsaw
+from backbench_ssl.jigsaw import Jigsaw, distant_permutations
 from backbench_ssl.method_options import JigsawOptions
-from backbench_ssl.permutations import distant_permutations
 
 PLAIN = {"resize": 0, "grayscale": 0.0, "projection": 0.0}
 TINY = {"name": "tiny-resnet", "widths": (8, 16), "strides": (2, 2), "stem_width": 8}

@@ -15,8 +15,7 @@ import pytest
 from PIL import Image
 
 from backbench.data.preprocess import crop_center, resize_short_side
-from backbench_attacks.blending import put
-from backbench_attacks.placement import corners
+from backbench_attacks.placement import corners, put
 from backbench_attacks.triggers import Trigger, resize_trigger
 
 

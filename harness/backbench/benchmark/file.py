@@ -150,12 +150,7 @@ class BenchmarkFile(_Table):
     claims: tuple[Claim, ...] = Field((), description="findings: backbench claims")
 
     def cells(self, profile: str | None = None, *, every: bool = False) -> tuple[CellName, ...]:
-        """Return the cells that a profile selects, in the matrix's order, each once.
-
-        Args:
-            profile: Name of one of the profiles; the whole matrix if ``None``.
-            every: Count the matrices that belong to profiles as well.
-        """
+        """Return the cells of a profile or the file; ``every``: of profiles' matrices as well."""
         chosen = None if profile is None else self.profiles.get(profile)
         return tuple(
             dict.fromkeys(

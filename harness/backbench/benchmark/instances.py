@@ -54,15 +54,7 @@ Instances = Mapping[str, Mapping[str, Instance]]
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What validation goes by, and the problems that it has found.
-
-    Args:
-        registry: The installed plugins.
-        folder: Where relative paths start.
-        protocol: The card, if any.
-        lost: Whether the file names a card that there is not: its evaluators are not known.
-        problems: Grows.
-    """
+    """What validation goes by, and its problems; ``lost``: the file names an unknown card."""
 
     registry: Registry
     folder: Path

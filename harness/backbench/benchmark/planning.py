@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -46,14 +46,7 @@ def make_plan(benchmark: Benchmark, fingerprints: Mapping[str, str]) -> Plan:
     attack brings its control along, asked for or not: the same trigger, shown to the encoder
     that went through the same method, defense and seed on clean data.
     """
-    planner = Planner(benchmark, fingerprints)
-    cells = tuple(planner.cell(name) for name in benchmark.cells)
-    return Plan(
-        benchmark=benchmark.name,
-        stages=planner.stages,
-        cells=cells,
-        protocol=benchmark.protocol.id if benchmark.protocol else "",
-    )
+    return Planner(benchmark, fingerprints).plan(benchmark.cells)
 
 
 class Planner:
@@ -64,6 +57,7 @@ class Planner:
     """
 
     def __init__(self, benchmark: Benchmark, fingerprints: Mapping[str, str]) -> None:
+        self._name = benchmark.name
         self._instances = benchmark.instances
         self._protocol = benchmark.protocol
         self._fingerprints = fingerprints
@@ -72,6 +66,11 @@ class Planner:
         self._encoders: dict[tuple[Any, ...], tuple[str, ...]] = {}
         self._feature_keys: dict[tuple[str, ...], dict[str, str]] = {}
         self.stages: dict[str, Stage] = {}
+
+    def plan(self, names: Iterable[CellName]) -> Plan:
+        """Return the plan of some cells; its stages are in an order in which they can run."""
+        cells = tuple(self.cell(name) for name in names)
+        return Plan(self._name, self.stages, cells, self._protocol.id if self._protocol else "")
 
     def cell(self, name: CellName) -> Cell:
         """Add the stages of a cell and of its control."""

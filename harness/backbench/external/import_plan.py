@@ -134,17 +134,10 @@ def plan_import(
     classifier: ImportedClassifier | None = None,
 ) -> Plan:
     """Plan the evaluation of an encoder that was trained elsewhere."""
-    planner = _Planner(benchmark, fingerprints, encoder, control, classifier)
-    cells = tuple(
-        planner.cell(CellName(choice.dataset, attack, name, NONE, evaluator, choice.seed))
+    return _Planner(benchmark, fingerprints, encoder, control, classifier).plan(
+        CellName(choice.dataset, attack, name, NONE, evaluator, choice.seed)
         for attack in choice.attacks
         for evaluator in choice.evaluators
-    )
-    return Plan(
-        benchmark=benchmark.name,
-        stages=planner.stages,
-        cells=cells,
-        protocol=benchmark.protocol.id if benchmark.protocol else "",
     )
 
 

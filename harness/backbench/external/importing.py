@@ -9,6 +9,7 @@ and it is then 0.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -16,10 +17,10 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import ValidationError
 
 from backbench.errors import UsageError
-from backbench.external.architectures import resnet_of, stem_of
 from backbench.external.encoder_options import NORMALIZATIONS, ImportOptions
 from backbench.external.layouts import AUTO, LAYOUTS, Layout, Taken, hint, layout_of, take
 from backbench.external.reader import read_checkpoint, weights_file
+from backbench.options.resnets import RESNETS, ResNet
 from backbench.options.training import RGB, BackboneOptions
 from backbench.plugin.registry import nearest, suggestion
 
@@ -33,6 +34,8 @@ _SHOWN = 20
 
 _COUNTER = "num_batches_tracked"
 
+_BLOCK = re.compile(r"layer([1-4])\.(\d+)\.conv([123])\.weight")
+
 
 def inspect(
     path: Path,
@@ -44,10 +47,7 @@ def inspect(
     normalize: tuple[RGB, RGB] | None = None,
     usual_size: int = 224,
 ) -> tuple[ImportOptions, Taken]:
-    """Find out what a file of weights is, and that it can be imported.
-
-    Returns:
-        The import, with nothing left open, and what it takes.
+    """Find out what a file of weights is; return the complete import, and its tensors.
 
     Raises:
         UsageError: If it cannot be imported.
@@ -185,6 +185,33 @@ def _backbone(
             one["msg"].removeprefix("Value error, ") for one in error.errors(include_url=False)
         )
         raise UsageError(f"--arch {arch} --stem {stem}: {reasons}") from None
+
+
+def resnet_of(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Name the torchvision ResNet of these tensors without a head; ``None`` if there is none."""
+    blocks = [0, 0, 0, 0]
+    kernels = 0
+    for name in shapes:
+        match = _BLOCK.fullmatch(name)
+        if match is not None:
+            stage, block, kernel = map(int, match.groups())
+            blocks[stage - 1] = max(blocks[stage - 1], block + 1)
+            kernels = max(kernels, kernel)
+    inner = shapes.get("layer1.0.conv2.weight", ())
+    if len(inner) != 4:
+        return None
+    found = ResNet(tuple(blocks), kernels, inner[0], inner[1])
+    return next((name for name, known in RESNETS.items() if known == found), None)
+
+
+def stem_of(shapes: Mapping[str, tuple[int, ...]], *, padded: bool = False) -> str | None:
+    """Return the stem of a ResNet by its first convolution; ``padded``: a 3×3 stem pads by 2."""
+    kernel = shapes.get("conv1.weight", ())[2:]
+    if kernel == (7, 7):
+        return "imagenet"
+    if kernel == (3, 3):
+        return "cifar-padded" if padded else "cifar"
+    return None
 
 
 def _filled(options: ImportOptions, taken: Taken, checkpoint: Mapping[str, Any]) -> Encoder:

@@ -135,12 +135,7 @@ LAYOUTS: Mapping[str, Layout] = {
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a layout takes from a checkpoint.
-
-    Args:
-        tensors: The backbone's, by the network's names.
-        left: Number of the tensors that were left aside, by the beginning of their names.
-    """
+    """The backbone's tensors by the network's names; ``left`` counts the others by first name."""
 
     tensors: Mapping[str, Tensor]
     left: Mapping[str, int]
@@ -155,7 +150,8 @@ def take(
         UsageError: If the checkpoint is not of this layout, or contradicts itself.
     """
     state = _state(layout, checkpoint, source)
-    prefix = next((one for one in _prefixes(layout) if any(k.startswith(one) for k in state)), None)
+    prefixes = [parallel + one for one in layout.prefixes for parallel in (_PARALLEL, "")]
+    prefix = next((one for one in prefixes if _begins(state, one)), None)
     if prefix is None:
         wanted = " or ".join(repr(one) for one in layout.prefixes)
         raise UsageError(
@@ -234,12 +230,6 @@ def _state(layout: Layout, checkpoint: Mapping[str, Any], source: str) -> Mappin
         f"{source}: holds no weights where layout {layout.name!r} has them"
         f"{hint(layout.name, checkpoint)}"
     )
-
-
-def _prefixes(layout: Layout) -> Iterator[str]:
-    for prefix in layout.prefixes:
-        yield _PARALLEL + prefix
-        yield prefix
 
 
 def _renamed(layout: Layout, name: str) -> str:

@@ -97,10 +97,7 @@ def module_plan(
     image_size: int | None = None,
     name: str | None = None,
 ) -> tuple[Plan, dict[str, Encoder]]:
-    """Plan the evaluation of modules in memory.
-
-    Returns:
-        The plan, and the encoder of each import stage by key.
+    """Plan the evaluation of modules in memory; return each import stage's encoder by key too.
 
     Raises:
         UsageError: If a module does not map images to features, or is asked at another size than

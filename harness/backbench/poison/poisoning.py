@@ -112,13 +112,7 @@ def _differing(one: Pixels, other: Pixels, word: int) -> list[int]:
 
 
 def pixel_hashes(before: Pixels, after: Pixels, first: int) -> tuple[str, str]:
-    """Return :func:`pixel_hash` of both; what they have in common above is hashed once.
-
-    Args:
-        before: (H, W, 3), uint8.
-        after: Of the same shape.
-        first: The first row that differs.
-    """
+    """Return :func:`pixel_hash` of both; what they share above row ``first`` is hashed once."""
     one = hashlib.sha256(repr(before.shape).encode())
     one.update(np.ascontiguousarray(before[:first]).data)
     other = one.copy()
@@ -145,17 +139,7 @@ def choose(attack: Attack, labels: NDArray[np.int64], seed: int) -> NDArray[np.i
 def stamp(
     attack: Attack, images: ImageSet, index: int, split: Split, seed: int
 ) -> tuple[Pixels, ManifestEntry]:
-    """Stamp one image of a set.
-
-    Args:
-        attack: The attack.
-        images: The split's clean images.
-        index: Which of them.
-        split: Which split it is.
-        seed: The cell's seed; each image draws from a seed of its own.
-
-    Returns:
-        The stamped image, (H, W, 3), uint8, before any JPEG, and its line of the manifest.
+    """Stamp one image of a split; return it, before any JPEG, and its line of the manifest.
 
     Raises:
         StageError: If the attack changed the image's size or type.
@@ -212,12 +196,6 @@ class Poison(Mapping[int, Pixels]):
     Laid over the clean set (:class:`backbench.images.Overlay`) they are the poisoned one, without
     a copy of anything.
 
-    Args:
-        attack: The attack.
-        images: The training images as the attack meets them.
-        seed: The cell's seed.
-        fit: What becomes of an image after it was stamped.
-
     Raises:
         StageError: If the attack chooses nothing, or what is not there.
     """
@@ -250,13 +228,7 @@ class Poison(Mapping[int, Pixels]):
 
 
 class TriggeredImages(ImageSet):
-    """A split of which every image carries the trigger, stamped when it is asked for.
-
-    Args:
-        clean: The clean images.
-        attack: The attack.
-        marks: The manifest of the split; what is stamped must hash to what it says.
-    """
+    """A split of which every image carries its manifest's trigger, stamped when it is read."""
 
     def __init__(self, clean: ImageSet, attack: Attack, marks: list[ManifestEntry]) -> None:
         if len(marks) != len(clean):

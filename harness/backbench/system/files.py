@@ -80,9 +80,6 @@ def share(path: Path) -> None:
 
     Temporary folders and safetensors files allow only their owner. File systems without modes
     (exFAT, SMB) refuse the change, and need none.
-
-    Args:
-        path: The file or folder.
     """
     mode = 0o777 if path.is_dir() else 0o666
     with suppress(OSError):
@@ -121,11 +118,7 @@ def locked(path: Path, busy: Exception) -> Iterator[None]:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Keep other processes that call this function from writing to a folder meanwhile.
-
-    Raises:
-        DataError: If another process is writing to it.
-    """
+    """Keep other callers from writing to a folder meanwhile; raise a DataError if another does."""
     with locked(folder / _LOCK, DataError(f"{folder}: another process is writing to it")):
         try:
             yield

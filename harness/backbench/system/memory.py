@@ -89,9 +89,6 @@ def keep_memory() -> bool:
 
     By default glibc gives each back to the system and takes it again: views of small images
     then spend a third of their time on page problems. Changes no number.
-
-    Returns:
-        Whether the C library has taken the settings.
     """
     try:
         adjust = ctypes.CDLL(None).mallopt

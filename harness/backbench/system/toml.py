@@ -34,11 +34,7 @@ def read_toml_text(path: Path, what: str = "file") -> str:
 
 
 def parse_toml(text: str, source: str) -> dict[str, Any]:
-    """Parse TOML.
-
-    Raises:
-        ConfigError: If it is not TOML.
-    """
+    """Parse TOML."""
     try:
         return tomllib.loads(text)
     except RecursionError:

@@ -7,9 +7,8 @@ from numpy.typing import NDArray
 
 from backbench.images import Pixels
 from backbench.plugin import Attack, DatasetMetadata, Split, Stamp
-from backbench_attacks.blending import put
 from backbench_attacks.patch_options import PatchOptions
-from backbench_attacks.placement import corners
+from backbench_attacks.placement import corners, put
 
 
 class Patch(Attack):

@@ -161,9 +161,7 @@ class PatchSearch:
         left = list(range(len(self.clusters)))
         best = np.full(len(self.clusters), np.iinfo(np.int64).min)
         total = _candidates(len(left), self._options)
-        images: list[int] = []
-        scores: list[int] = []
-        patches: list[Pixels] = []
+        found: list[tuple[int, int, Pixels]] = []
         while left:
             for cluster in left:
                 for _ in range(min(self._options.per_cluster, len(members[cluster]))):
@@ -171,13 +169,12 @@ class PatchSearch:
                     patch = self.window(index, cluster)
                     score = self.flips(patch, cluster, index)
                     best[cluster] = max(best[cluster], score)
-                    images.append(index)
-                    scores.append(score)
-                    patches.append(patch)
-                    progress(min(len(images), total), total)
+                    found.append((index, score, patch))
+                    progress(min(len(found), total), total)
             left = kept(left, best, self._options.prune)
-        order = np.argsort(-np.asarray(scores), kind="stable")
-        return Found(np.asarray(images)[order], np.asarray(scores)[order], np.stack(patches)[order])
+        found.sort(key=lambda one: -one[1])
+        images, scores, patches = zip(*found, strict=True)
+        return Found(np.asarray(images), np.asarray(scores), np.stack(patches))
 
     def window(self, index: int, cluster: int) -> Pixels:
         """Cut out the window to which an image owes its cluster, (w, w, 3), uint8."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import field_validator, model_validator
@@ -15,6 +15,16 @@ _LABELS = (
     "share of each class's clean training images whose labels are used, at "
     "least one image (the paper: 0.01 and 0.1)"
 )
+
+
+def _checked(given: Any, fits: Callable[[Any], bool], wanted: str) -> Any:
+    """Return a number or a list; of a wrong value, raise one error, not one for each type."""
+    several = given if isinstance(given, list | tuple) else [given]
+    if not several or not all(fits(one) for one in several):
+        raise ValueError(f"should be {wanted}, or a list of such numbers")
+    if len(set(several)) < len(several):
+        raise ValueError("lists a number twice")
+    return given
 
 
 class LabelledOptions(EvaluatorOptions):
@@ -73,16 +83,11 @@ class LinearOptions(ClassifierOptions):
     @field_validator("penalty", mode="before")
     @classmethod
     def _penalties(cls, penalty: Any) -> Any:
-        """Say once what is wrong, not once for a number and once for a list."""
-        several = penalty if isinstance(penalty, list | tuple) else [penalty]
-        if not several or not all(
-            isinstance(one, int | float) and not isinstance(one, bool) and 0 <= one < math.inf
-            for one in several
-        ):
-            raise ValueError("should be a number of at least 0, or a list of such numbers")
-        if len(set(several)) < len(several):
-            raise ValueError("lists a number twice")
-        return penalty
+        def fits(one: Any) -> bool:
+            is_number = isinstance(one, int | float) and not isinstance(one, bool)
+            return is_number and 0 <= one < math.inf
+
+        return _checked(penalty, fits, "a number of at least 0")
 
     def learning_rate(self, epoch: int) -> float:
         """Return the learning rate of SGD in an epoch, counted from 0."""
@@ -213,13 +218,10 @@ class KNNOptions(LabelledOptions):
     @field_validator("k", mode="before")
     @classmethod
     def _numbers(cls, k: Any) -> Any:
-        """Say once what is wrong, not once for a number and once for a list."""
-        several = k if isinstance(k, list | tuple) else [k]
-        if not several or not all(isinstance(one, int) and one >= 1 for one in several):
-            raise ValueError("should be a whole number of at least 1, or a list of such numbers")
-        if len(set(several)) < len(several):
-            raise ValueError("lists a number twice")
-        return k
+        def fits(one: Any) -> bool:
+            return isinstance(one, int) and one >= 1
+
+        return _checked(k, fits, "a whole number of at least 1")
 
     @property
     def largest(self) -> int:
@@ -240,9 +242,5 @@ def labels_of_class(count: int, fraction: float) -> int:
     """Return how many of a class's images are labelled: none of none, else at least one.
 
     A share is rounded down, as the published lists and ``backbench data filelist`` do.
-
-    Args:
-        count: Number of the class's images.
-        fraction: Share, as it is written: .29 of 100 is 29.
     """
     return min(count, max(1, count_of(fraction, count)))

@@ -20,16 +20,7 @@ EPSILON = 1e-5
 
 
 def labelled_subset(labels: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.int64]:
-    """Choose the images whose labels are used: the same share of each class.
-
-    Args:
-        labels: (N,).
-        fraction: Share of each class, in (0, 1]; at least one image.
-        seed: Seed of the choice.
-
-    Returns:
-        Indices in ascending order, (M,). A greater fraction contains a smaller one.
-    """
+    """Choose the same share of each class, at least one image; return ascending indices, (M,)."""
     rng = np.random.default_rng(seed)
     chosen = []
     for label in np.unique(labels):

@@ -14,12 +14,7 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
 
 class Optimizer(ABC):
-    """Trains the weights of a linear classifier in place.
-
-    Args:
-        weights: (D + 1, C), the last row the bias; changed in place.
-        weight_decay: L2 penalty, added to the gradient (coupled); biases carry it too.
-    """
+    """Trains the weights (D + 1, C) of a linear classifier in place; the last row is the bias."""
 
     def __init__(self, weights: Floats, weight_decay: float) -> None:
         self._weights = weights

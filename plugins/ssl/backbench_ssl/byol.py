@@ -65,12 +65,7 @@ class BYOL(SSLMethod):
         ema_update(self.target, self.online, tau)
 
     def project(self, network: nn.Sequential, v: Tensor) -> Tensor:
-        """Encode a view in batch-norm groups, and project the whole batch: z = g(f(v)), (B, C).
-
-        Args:
-            network: Encoder f and projector g, online or target.
-            v: A view of this process's images, (b, 3, S, S).
-        """
+        """Encode a view in batch-norm groups, and project the whole batch: z = g(f(v)), (B, C)."""
         f, g = network
         y = in_groups(f, v, self.norm_groups)  # (b, D)
         return cast("Tensor", g(self.context.ranks.gather(y)))

@@ -83,15 +83,9 @@ class MoCo(SSLMethod):
             self.queue.push(self._new_keys)
 
     def encode_keys(self, x_k: Tensor) -> Tensor:
-        """Embed the keys of all processes, in other batch-norm groups than their queries.
+        """Embed the keys of all processes, (B, C), in other batch-norm groups than their queries.
 
         The statistics of a group could otherwise tell which key belongs to a query.
-
-        Args:
-            x_k: Views of this process, (b, 3, S, S).
-
-        Returns:
-            Unit vectors, (B, C), in the order of the batch.
         """
         if self.options.norm_groups == 1:
             return embed(self.f_k, x_k, 1)

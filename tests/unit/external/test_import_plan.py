@@ -23,7 +23,7 @@ from backbench.external.import_plan import (
     choose,
     plan_import,
 )
-from backbench.external.protocol import under_protocol
+from backbench.external.request import under_protocol
 from backbench.model import Plan, Stage, StageKind
 from backbench.options.training import BackboneOptions
 from backbench.plugin.registry import load_registry

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from backbench.errors import UsageError
-from backbench.external.architectures import resnet_of, stem_of
-from backbench.external.importing import describe, import_encoder, inspect
+from backbench.external.importing import describe, import_encoder, inspect, resnet_of, stem_of
 from backbench.external.layouts import LAYOUTS, layout_of
 from backbench.nn import Encoder, EncoderSpec, save_encoder
 from backbench.options.training import BackboneOptions

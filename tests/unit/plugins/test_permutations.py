@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from backbench_ssl.permutations import distant_permutations
+from backbench_ssl.jigsaw import distant_permutations
 
 
 def distances(permutations: np.ndarray) -> np.ndarray:

@@ -11,10 +11,9 @@ import backbench_attacks
 from backbench.images import ArrayImages
 from backbench.plugin import DatasetMetadata
 from backbench.poison.poisoning import TriggeredImages, recode, stamp
-from backbench_attacks.blending import put
 from backbench_attacks.patch import Patch
 from backbench_attacks.patch_options import PatchOptions
-from backbench_attacks.placement import corners, limits
+from backbench_attacks.placement import corners, limits, put
 from backbench_attacks.triggers import Trigger, text_trigger
 
 METADATA = DatasetMetadata(("ant", "bee"), 8, 8, (64, 96), (4, 4))

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backbench_attacks.blending import put
 from backbench_attacks.patch_options import PatchOptions
-from backbench_attacks.placement import corners
+from backbench_attacks.placement import corners, put
 from backbench_attacks.triggers import (
     Trigger,
     image_share,

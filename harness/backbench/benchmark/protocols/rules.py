@@ -114,7 +114,7 @@ def _fitting(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any
     """Return those of some values for which a model, or a model in it, has a field."""
     found: dict[str, Any] = {}
     for name, value in values.items():
-        inner = _field(model, name)
+        inner = model.model_fields[name].annotation if name in model.model_fields else None
         if isinstance(value, Mapping) and isinstance(inner, type) and issubclass(inner, BaseModel):
             part = _fitting(value, inner)
             if part:
@@ -129,11 +129,6 @@ def _has(model: type[BaseModel], path: tuple[str, ...]) -> bool:
     for name in reversed(path):
         values = {name: values}
     return bool(_fitting(values, model))
-
-
-def _field(model: type[BaseModel], name: str) -> Any:
-    """Return the type of a field; ``None`` if there is no such field."""
-    return model.model_fields[name].annotation if name in model.model_fields else None
 
 
 def _without(values: Mapping[str, Any], paths: Iterable[tuple[str, ...]]) -> dict[str, Any]:

@@ -54,9 +54,5 @@ class ImageNet100Counts(Dataset):
         return STAND_IN
 
     def load(self, split: Split, *, verify: bool = True) -> NoReturn:  # noqa: ARG002 - has none
-        """Refuse.
-
-        Raises:
-            DataError: Always.
-        """
+        """Refuse: there is no image."""
         raise DataError("ImageNet-100 can be planned without its images, not run: give --data")

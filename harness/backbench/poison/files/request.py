@@ -138,12 +138,7 @@ def read_request(path: Path, given: Mapping[str, Any], registry: Registry) -> Re
 
 
 def read_tables(path: Path) -> tuple[dict[str, Any], list[str], bool]:
-    """Return the tables of a file, notes for the user, and whether the file is ours.
-
-    Raises:
-        ConfigError: If it is neither TOML nor a published configuration.
-        UsageError: If it cannot be read.
-    """
+    """Return the tables of a file, notes for the user, and whether the file is ours."""
     text = read_toml_text(path)
     if published.is_published(text):
         found = published.read_published(text, str(path))
