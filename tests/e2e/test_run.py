@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from backbench.results.outcomes import Counting, numbers, outcomes, predictions_in, reader
+from backbench.results.outcomes import Counting, Images, numbers, outcomes, predictions_in, reader
 from backbench.store.store import Store
 from tests.conftest import Bench, tiny
 from tests.predictions import stored
@@ -90,7 +90,7 @@ def test_metrics_follow_from_stored_predictions(finished: Path) -> None:
             continue
         found = stored(store.artifact(key))
         again = outcomes(
-            found["labels"],
+            Images.of(found["labels"], record.metadata.target),
             found["clean_predictions"],
             found.get("triggered_predictions"),
             record.metadata.target,

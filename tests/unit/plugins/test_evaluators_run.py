@@ -21,7 +21,7 @@ from backbench.metrics import at, confusion_matrix
 from backbench.model import NONE, Cell, Plan, Stage, StageKind
 from backbench.plugin.registry import Registry, load_registry
 from backbench.report.board import board_of
-from backbench.results.outcomes import Counting, numbers, outcomes, predictions_in, reader
+from backbench.results.outcomes import Counting, Images, numbers, outcomes, predictions_in, reader
 from backbench.stages.run import run_stage
 from backbench.store.metadata import FitRecord
 from backbench.store.records import Record
@@ -162,7 +162,7 @@ def test_numbers_follow_from_the_predictions_of_each_variant(bench: Bench, name:
             confusion = confusion_matrix(found["labels"], predicted, 4)
             assert tables[at(images, variant)]["confusion"] == confusion.tolist()
         again = outcomes(
-            found["labels"],
+            Images.of(found["labels"], record.metadata.target),
             found[at("clean_predictions", variant)],
             found[at("triggered_predictions", variant)],
             record.metadata.target,

@@ -12,7 +12,7 @@ from tests import factories
 from backbench.metrics import Denominator, class_table, confusion_matrix
 from backbench.model import Cell, CellName, Plan
 from backbench.results.leaderboard import build
-from backbench.results.outcomes import Measured, numbers, outcomes
+from backbench.results.outcomes import Images, Measured, numbers, outcomes
 from backbench_evaluators.flips import flip_rate
 
 TARGET = 0
@@ -90,9 +90,11 @@ def test_confusion_and_classes(said: np.ndarray, matrix: list[list[int]]) -> Non
     ids=["poisoned", "control"],
 )
 def test_every_number(triggered: np.ndarray, expected: Mapping[str, float], hits: int) -> None:
-    found = numbers(outcomes(LABELS, CLEAN, triggered, TARGET))
+    found = numbers(outcomes(Images.of(LABELS, TARGET), CLEAN, triggered, TARGET))
     assert found == pytest.approx(expected)
-    every = numbers(outcomes(LABELS, CLEAN, triggered, TARGET, denominator="all-images"))
+    every = numbers(
+        outcomes(Images.of(LABELS, TARGET), CLEAN, triggered, TARGET, denominator="all-images")
+    )
     assert every == pytest.approx({**expected, "asr": hits / 30})
 
     others = LABELS != TARGET
@@ -111,7 +113,7 @@ def test_every_number(triggered: np.ndarray, expected: Mapping[str, float], hits
 def test_lifts(denominator: Denominator, asr_lift: float) -> None:
     def measured(key: str, _: str) -> Measured:
         shown = {"own": TRIGGERED, "control": CONTROL}[key]
-        return outcomes(LABELS, CLEAN, shown, TARGET, denominator=denominator)
+        return outcomes(Images.of(LABELS, TARGET), CLEAN, shown, TARGET, denominator=denominator)
 
     cell = Cell(CellName("drawn", "patch", "byol", "none", "linear", 0), ("own",), "control")
     plan = Plan("b", {}, (cell,))
