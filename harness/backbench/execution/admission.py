@@ -10,14 +10,9 @@ from backbench.plugin.executor import devices_of
 
 
 def admit_devices(stages: Iterable[Stage], gpus: int) -> None:
-    """Refuse stages that ask for more GPUs than there are, or for fp16 without one.
+    """Refuse stages that ask for more GPUs than there are, or for fp16 without a GPU.
 
-    Args:
-        stages: The stages to run.
-        gpus: Number of GPUs; 0: stages run on processors, which can be shared.
-
-    Raises:
-        UsageError: Naming the first such stage.
+    Without GPUs, stages run on processors, which can be shared.
     """
     for stage in stages:
         trains = stage.kind in {StageKind.PRETRAIN, StageKind.REPAIR}

@@ -27,15 +27,7 @@ def run_with_encoders(
     """Run a plan whose import stages are encoders in memory.
 
     Datasets and poisons run first, by the session's executor, and evaluators last. In between
-    this process computes the features.
-
-    Args:
-        session: Where and how stages run.
-        plan: The plan.
-        encoders: The encoder of each import stage, by key.
-
-    Returns:
-        The plan, and what was done of it.
+    this process computes the features. ``encoders`` are by the keys of their import stages.
     """
     before = {
         key: stage

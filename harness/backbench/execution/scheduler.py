@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 
 from backbench.errors import StageError
-from backbench.execution.waiting import Queue
 from backbench.model import Plan, Stage
 from backbench.plugin.events import (
     RunFinished,
@@ -49,14 +49,8 @@ class Result:
 def execute(plan: Plan, store: Store, make_executor: Callable[[], Executor], emit: Emit) -> Result:
     """Execute the stages of a plan that are not in the store.
 
-    Args:
-        plan: The plan.
-        store: The store.
-        make_executor: Makes the executor; not called if there is nothing to do.
-        emit: Called for every event: name of the hook, event.
-
-    Returns:
-        What was done. A failed stage stops only what depends on it.
+    A failed stage stops only the stages that depend on it. Without stages to execute, no executor
+    is made and no event is emitted.
     """
     started = time.monotonic()
     done = store.done()
@@ -153,3 +147,63 @@ class _Drive:
         self.store.write_failure(key, failure)
         self.emit("stage_failed", StageFailed(stage, signal.reason, signal.details))
         return key, False
+
+
+class Queue:
+    """Stages by the order of the plan, each given out when all that it reads is there.
+
+    The end of a stage costs the time of its readers, not of all waiting stages: a run of a plan
+    takes time in proportion to its stages.
+
+    Args:
+        stages: The plan's stages by key.
+        waiting: Keys of the stages to run, each after its inputs.
+        done: Keys of the stages in the store.
+    """
+
+    def __init__(
+        self, stages: Mapping[str, Stage], waiting: Sequence[str], done: Collection[str]
+    ) -> None:
+        self._keys = tuple(waiting)
+        self._readers: dict[str, list[int]] = {}
+        self._missing: dict[int, int] = {}
+        for at, key in enumerate(self._keys):
+            missing = {one for one in stages[key].inputs.values() if one not in done}
+            self._missing[at] = len(missing)
+            for one in missing:
+                self._readers.setdefault(one, []).append(at)
+        self._ready = [at for at, count in self._missing.items() if not count]
+        heapify(self._ready)
+
+    @property
+    def left(self) -> int:
+        """Number of stages that have not been taken, and may yet be."""
+        return len(self._missing)
+
+    def first(self) -> str | None:
+        """Return the first stage that is ready; ``None`` if none is."""
+        return self._keys[self._ready[0]] if self._ready else None
+
+    def take(self) -> None:
+        """Take the first stage that is ready."""
+        del self._missing[heappop(self._ready)]
+
+    def done(self, key: str) -> None:
+        """Count a stage as done for the stages that read it."""
+        for at in self._readers.pop(key, ()):
+            if at in self._missing:
+                self._missing[at] -= 1
+                if not self._missing[at]:
+                    heappush(self._ready, at)
+
+    def lost(self, key: str) -> list[str]:
+        """Give up all that need a stage that has failed; return their keys in the plan's order."""
+        given_up: set[int] = set()
+        reading = self._readers.pop(key, [])
+        while reading:
+            at = reading.pop()
+            if at in self._missing:
+                del self._missing[at]
+                given_up.add(at)
+                reading += self._readers.pop(self._keys[at], [])
+        return [self._keys[at] for at in sorted(given_up)]

@@ -19,12 +19,7 @@ from backbench.training.devices import Device
 
 
 class SerialExecutor(Executor):
-    """Runs each stage when it is waited for.
-
-    Args:
-        options: None are needed.
-        setup: See :class:`~backbench.plugin.Setup`; one job at a time whatever it says.
-    """
+    """Runs each stage when it is waited for, one at a time."""
 
     def __init__(self, options: Any, setup: Setup) -> None:
         super().__init__(options, setup)

@@ -69,15 +69,8 @@ def check_trigger(
 ) -> None:
     """Compare the target that an evaluation counts with the poison of its trigger.
 
-    Args:
-        task: The evaluation.
-        poison: Key of the poison's stage.
-        target: The class that ASR and false positives are counted for.
-        labels: True classes of the images that are evaluated, (N,).
-        classes: Class names.
-
     Raises:
-        StageError: If the poison's record or options say another target, or its manifest is of
+        StageError: If the poison's record or options have another target, or its manifest is of
             other images.
     """
     record = task.store.record(poison)

@@ -67,8 +67,8 @@ def run_twice(
     Args:
         folder: An empty folder.
         contract: The plugin, its options and its dataset.
-        kind: Of the stage; of an evaluator the predict stage, before which the fit stage is run.
-        encoder: The encoder that the stage reads, if it reads one.
+        kind: Of the stage; before the predict stage of an evaluator, its fit stage is run.
+        encoder: The encoder that the stage reads, if any.
         features: Clean features of both splits, for an evaluator that reads features.
     """
     return (

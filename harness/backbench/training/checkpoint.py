@@ -34,15 +34,7 @@ _MODEL, _OPTIMIZER, _RANDOM = "model.", "optimizer.", "random."
 
 @dataclass(slots=True)
 class Trained:
-    """What changes while something is trained.
-
-    Args:
-        task: The network, with its queues and averages.
-        optimizer: Its optimizer.
-        scaler: Scales gradients where they are fp16.
-        device: Where the training runs.
-        history: One record an epoch.
-    """
+    """All that changes in the course of a training; ``history`` has one record an epoch."""
 
     task: TrainingTask
     optimizer: torch.optim.Optimizer

@@ -38,24 +38,14 @@ LEVEL = 0.01
 
 
 def is_constant(spread: float, images: int) -> bool:
-    """Say whether features are equal for all images, but for rounding.
-
-    Args:
-        spread: Their :func:`backbench.training.monitor.feature_spread`.
-        images: Of how many; one alone says nothing.
-    """
+    """Return whether features of this spread are equal for all images, but for rounding."""
     return images > 1 and spread <= ROUNDING
 
 
 def training_flags(
     history: Sequence[Mapping[str, float]], asked: NDArray[np.int64]
 ) -> Iterator[Flag]:
-    """Yield what is to be said of an encoder at the end of its training.
-
-    Args:
-        history: One record an epoch; see :func:`backbench.training.loop.pretrain`.
-        asked: Class indices of the query images of the k-NN probe.
-    """
+    """Yield the flags of a trained encoder; ``asked`` are the classes of the k-NN queries."""
     if not history:
         return
     last = history[-1]

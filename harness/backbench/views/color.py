@@ -205,14 +205,10 @@ def linear_jitter(images: Tensor, jitter: Jitter) -> Tensor:
 
 
 def affine_maps(jitter: Jitter, means: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the affine map that a jitter is, without clipping.
-
-    Args:
-        jitter: What is done to each of B images.
-        means: Mean colors, (B, 3), float32.
+    """Return a jitter without clipping as an affine map of colors.
 
     Returns:
-        Matrices (B, 3, 3) and offsets (B, 3), float32, on the device of ``means``.
+        Matrices (B, 3, 3) and offsets (B, 3), float32, on the device of ``means``, (B, 3).
     """
     device = means.device
     active = torch.from_numpy(jitter.active)

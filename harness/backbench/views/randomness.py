@@ -70,9 +70,6 @@ class Draws:
     ) -> NDArray[np.int64]:
         """Return integers in [0, high), (B, count).
 
-        Args:
-            purpose: What they are for.
-            high: Upper bound, exclusive, below 2**24; a number, or one an image, (B, 1).
-            count: How many for each image.
+        ``high`` is below 2**24: a number, or a number for each image, (B, 1).
         """
         return np.floor(self.uniform(purpose, count).astype(np.float64) * high).astype(np.int64)

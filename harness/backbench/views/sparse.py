@@ -79,14 +79,7 @@ def crop_by_taps(
 ) -> Tensor:
     """Cut out and resize; see :func:`backbench.views.resample.resample`.
 
-    Args:
-        pixels: (B, C, W, H), float32, contiguous: column after column.
-        rows: Filters of the vertical axis.
-        columns: Filters of the horizontal axis.
-        limit: Clip to [0, limit] after either step.
-
-    Returns:
-        (B, C, H', W'), float32.
+    ``pixels`` are (B, C, W, H), contiguous: column after column.
     """
     batch, channels = pixels.shape[:2]
     result = pixels.new_empty(batch, channels, rows.indices.shape[1], columns.indices.shape[1])

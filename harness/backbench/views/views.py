@@ -74,13 +74,7 @@ def random_view(batch: Batch, options: ViewOptions, size: int, view: int) -> Ten
 
 
 def view_parameters(draws: Draws, sizes: NDArray[np.int64], options: ViewOptions) -> ViewParameters:
-    """Draw the parameters of one view of each image.
-
-    Args:
-        draws: Random numbers of B images.
-        sizes: Height and width of each, (B, 2).
-        options: What is random, and how much.
-    """
+    """Draw the parameters of one view of each of B images; ``sizes`` are (height, width)."""
     low, high = options.blur_sigma
     sigma = low + draws.uniform(Purpose.BLUR_SIGMA, 1)[:, 0] * np.float32(high - low)
     blurred = draws.uniform(Purpose.BLUR, 1)[:, 0] < options.blur
@@ -107,15 +101,7 @@ def _jitter(draws: Draws, options: ViewOptions) -> Jitter:
 
 
 def blur(images: Tensor, sigma: NDArray[np.float32]) -> Tensor:
-    """Blur some images of a batch with a Gaussian.
-
-    Args:
-        images: (B, 3, S, S), float32; overwritten.
-        sigma: Standard deviation in pixels, (B,), float32; 0 is no blur.
-
-    Returns:
-        ``images``.
-    """
+    """Blur images in place with Gaussians of standard deviation ``sigma`` in pixels, or 0."""
     chosen = np.flatnonzero(sigma)
     if len(chosen) and taps.in_cache(images.device):
         for part in taps.pieces(0, len(chosen), images[:1].nbytes):

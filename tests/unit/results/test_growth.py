@@ -16,7 +16,7 @@ from backbench import model
 from backbench.benchmark import planning
 from backbench.benchmark.config import Benchmark, load_benchmark
 from backbench.benchmark.instances import Instance
-from backbench.execution.waiting import Queue
+from backbench.execution.scheduler import Queue
 from backbench.model import Plan, Stage, StageKind
 from backbench.plugin.registry import Registry, load_registry
 from backbench.report.board import board_of
