@@ -74,9 +74,9 @@ def test_a_plan_counts_the_stages_of_controls(tiny_file: Path, bench: Bench) -> 
     assert min(counts.values()) >= 1  # every stage is there for some cell
     (poison,) = (one["cells"] for one in plan["stages"] if one["kind"] == "poison")
     assert poison == 8
-    # 16 cells of dataset, pretrain, features, evaluate, half with a repair; half with an attack:
+    # 16 cells of dataset, pretrain, features, fit, predict, half with a repair; half with an attack:
     # poison and triggered features, and all but the poison's pretraining once more as the control
-    separately = 16 * 4 + 8 + 8 * 2 + 8 * 6 + 4
+    separately = 16 * 5 + 8 + 8 * 2 + 8 * 7 + 4
     text = " ".join(bench("plan", str(tiny_file)).assert_ok().out.split())
     assert f"{separately} if each cell ran its own" in text
 

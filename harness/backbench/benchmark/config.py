@@ -273,7 +273,7 @@ def _encoder_problems(instances: Instances, cells: Iterable[CellName]) -> Iterat
 
 
 def _problems_of(
-    instance: Instance, place: str, find: Callable[[], Iterable[str]]
+    instance: Instance, where: str, find: Callable[[], Iterable[str]]
 ) -> Iterator[Problem]:
     """Yield what an instance's options find wrong on a dataset or a method."""
     try:
@@ -281,7 +281,7 @@ def _problems_of(
     except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises
         sentences = [raised(instance.registered, error)]
     for sentence in sentences:
-        yield Problem(instance.path, f"on {place}: {sentence}")
+        yield Problem(instance.path, f"on {where}: {sentence}")
 
 
 def _protocol_problems(
