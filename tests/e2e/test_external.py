@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from tests.conftest import Bench, Outcome, tiny
 from tests.e2e.test_light_commands import PROBE
 
+pytestmark = pytest.mark.slow
+
 #: What the tiny benchmark's encoders are normalized by.
 NORMALIZE = "0.5,0.5,0.5/0.25,0.25,0.25"
 

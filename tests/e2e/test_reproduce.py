@@ -112,15 +112,17 @@ def test_the_full_matrix_is_planned_without_its_images(
     assert list(Path.cwd().iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_plan_run_and_plan_again(bench: Bench) -> None:
     command = ("reproduce", "saha2022", "--scale", "embedded", "--device", "cpu")
-    text = bench(*command, "--plan").assert_ok().out
-    assert "on cpu: 384 images at " in text
-    assert "left out, since the store has no such record: dataset " in text
-    assert "16 cells and 8 controls" in text
     planned = json.loads(bench(*command, "--plan", "--format", "json").assert_ok().out)
     assert list(Path.cwd().iterdir()) == []
+    trained = {work["name"]: work for work in planned["hours"]["works"] if work["images"]}
+    assert trained.keys() == {"moco-v2", "rotnet", "distill"}
+    assert trained["rotnet"]["images"] == 384
+    assert all(work["how"].endswith(" on cpu") for work in trained.values())
+    assert "features" in planned["hours"]["left_out"]
 
     ran = bench(*command, "--executor", "serial", "--format", "json").assert_ok()
     assert {row["method"] for row in json.loads(ran.out)["rows"]} == {"moco-v2", "rotnet"}

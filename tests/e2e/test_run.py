@@ -17,6 +17,8 @@ from backbench.store.store import Store
 from tests.conftest import Bench, tiny
 from tests.predictions import stored
 
+pytestmark = pytest.mark.slow
+
 
 def hashes(store: Path) -> dict[str, dict[str, str]]:
     """Return the hashes of all artifacts' files by stage."""

@@ -219,6 +219,7 @@ def _filled(options: ImportOptions, taken: Taken, checkpoint: Mapping[str, Any])
     import torch
 
     from backbench.nn import Encoder, EncoderSpec
+    from backbench.nn.encoder import filled
 
     spec = EncoderSpec(
         backbone=options.backbone.model_dump(mode="json"),
@@ -226,22 +227,20 @@ def _filled(options: ImportOptions, taken: Taken, checkpoint: Mapping[str, Any])
         mean=options.mean,
         std=options.std,
     )
-    with torch.random.fork_rng(devices=[]):
-        encoder = Encoder(spec)
-    body = encoder.backbone.body
-    wanted = body.state_dict()
+    with torch.device("meta"):
+        wanted = Encoder(spec).backbone.body.state_dict()
     tensors = dict(taken.tensors)
     for name, tensor in wanted.items():
         if name.endswith(_COUNTER) and name not in tensors:
-            tensors[name] = torch.zeros_like(tensor)
+            tensors[name] = torch.zeros_like(tensor, device="cpu")
     problems = _problems(tensors, wanted)
     if problems:
         raise UsageError(
             f"{options.weights}: does not fit {_what(options, tensors)}: {'; '.join(problems)}"
             f"{_advice(options, checkpoint)}"
         )
-    body.load_state_dict(tensors, strict=True)
-    return encoder.eval()
+    weights = {f"backbone.body.{name}": tensor for name, tensor in tensors.items()}
+    return filled(spec, weights).eval()
 
 
 def _problems(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:

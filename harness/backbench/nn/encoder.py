@@ -122,14 +122,14 @@ def load_encoder(folder: Path) -> Encoder:
         document.pop("feature_dim")
         for name in ("mean", "std"):
             document[name] = tuple(document[name])
-        encoder = _filled(EncoderSpec(**document), tensors)
+        encoder = filled(EncoderSpec(**document), tensors)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StoreError(f"{folder} does not hold an encoder: {first}") from error
     return encoder.eval()
 
 
-def _filled(spec: EncoderSpec, tensors: Mapping[str, Tensor]) -> Encoder:
+def filled(spec: EncoderSpec, tensors: Mapping[str, Tensor]) -> Encoder:
     """Build an encoder of given weights.
 
     Drawing weights that are then replaced takes longer than reading them, so none are drawn where

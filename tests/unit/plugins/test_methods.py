@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 import backbench_ssl
 from backbench.images import ArrayImages
-from backbench.nn import Progress, SSLMethod, TrainingContext, cosine_regression, info_nce
+from backbench.nn import Progress, TrainingContext, cosine_regression, info_nce
 from backbench.training.loop import TrainingRun, pretrain
 from backbench.views.batches import UniformBatch
 from backbench.views.randomness import Draws
@@ -58,20 +58,13 @@ def parameters(module: torch.nn.Module) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_loss_falls_and_the_seed_decides(name: str, small_images: ArrayImages):
-    method: type[SSLMethod] = METHODS[name][0]
+def test_the_loss_is_finite_and_falls(name: str, small_images: ArrayImages):
     given = {} if name != "byol" else {"momentum": 0.9}
-
-    def run(seed: int) -> Any:
-        return pretrain(method, TrainingRun(options(name, **given), small_images, seed, "cpu"))
-
-    encoder, history = run(0)
+    run = TrainingRun(options(name, **given), small_images, 0, "cpu")
+    _, history = pretrain(METHODS[name][0], run)
     assert np.isfinite([record["loss"] for record in history]).all()
-    if name in {"byol", "rotnet"}:  # the others' tasks grow harder while their queues fill
+    if name in {"byol", "rotnet"}:  # the tasks of the others grow harder while their queues fill
         assert history[-1]["loss"] < history[0]["loss"]
-    again, _ = run(0)
-    for key, value in encoder.state_dict().items():
-        assert torch.equal(value, again.state_dict()[key])
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -27,7 +27,7 @@ from backbench_ssl.rotnet import RotNet
 
 SMALL = {
     "backbone": {"name": "tiny-resnet", "widths": (8, 8), "strides": (2, 2), "stem_width": 8},
-    "epochs": 5,
+    "epochs": 4,
     "batch_size": 16,
     "last_batch": "keep",
     "checkpoint_minutes": 0,
@@ -160,7 +160,7 @@ def test_a_damaged_file_is_not_used(
     with caplog.at_level(logging.WARNING):
         encoder, history = train("rotnet-sgd", small_images, path)
     assert f"{path}: not used: " in caplog.text
-    assert len(history) == 5
+    assert len(history) == 4
     assert same(encoder, whole)
 
 
@@ -191,7 +191,7 @@ def test_what_changes_no_number_may_change_in_between(small_images: ArrayImages,
     pretrain(method, TrainingRun(chosen, small_images, 2, "cpu", note, checkpoint=path))
     assert calls[0] == (6, {"resumed": 2.0})  # epochs of three steps each, not done again
     assert min(done for done, _ in calls[1:]) > 6
-    assert calls[-1][0] == 15
+    assert calls[-1][0] == 12
 
 
 def test_between_two_writings_time_passes(small_images: ArrayImages, tmp_path: Path):
@@ -212,15 +212,15 @@ def test_the_scale_of_gradients_is_kept(
     growing = partial(torch.amp.GradScaler, init_scale=4.0, growth_interval=1)
     monkeypatch.setattr("torch.amp.GradScaler", growing)
     path, other = tmp_path / "key.safetensors", tmp_path / "whole.safetensors"
-    whole, history = train("rotnet-sgd", small_images, other, epochs=3)
+    whole, history = train("rotnet-sgd", small_images, other, epochs=2)
     with pytest.raises(StoppedError):
-        train("rotnet-sgd", small_images, path, 2, epochs=3)
-    assert kept(path)["scaler"]["scale"] == 4.0 * 2**6
-    encoder, again = train("rotnet-sgd", small_images, path, epochs=3)
+        train("rotnet-sgd", small_images, path, 1, epochs=2)
+    assert kept(path)["scaler"]["scale"] == 4.0 * 2**3
+    encoder, again = train("rotnet-sgd", small_images, path, epochs=2)
     assert same(encoder, whole)
     assert again == history
     assert kept(path)["scaler"] == kept(other)["scaler"]
-    assert kept(path)["scaler"]["scale"] == 4.0 * 2**6
+    assert kept(path)["scaler"]["scale"] == 4.0 * 2**3
 
 
 def test_a_queue_comes_back_with_its_place():

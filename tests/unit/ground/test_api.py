@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.conftest import Bench, tiny
+from tests.predictions import predicted_store
 
 import backbench as bb
 from backbench.data.dataset_options import EmbeddedOptions
@@ -20,8 +22,6 @@ from backbench.errors import ConfigError, UsageError
 from backbench.model import Stage, StageKind
 from backbench.report import results as results_module
 from backbench.results.leaderboard import COLUMNS, Leaderboard
-from tests.conftest import Bench, tiny
-from tests.predictions import predicted_store
 
 
 def predict(stage: Stage, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
