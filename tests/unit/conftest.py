@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from backbench.images import ArrayImages, ImageSet, Pixels
+from backbench.system import cores
 
 
 def make_small_images() -> ArrayImages:
@@ -23,6 +24,14 @@ def make_small_images() -> ArrayImages:
 @pytest.fixture
 def small_images() -> ArrayImages:
     return make_small_images()
+
+
+def give_cores(
+    monkeypatch: pytest.MonkeyPatch, numbers: list[int], quota: float | None = None
+) -> None:
+    """Let the machine have these cores, and its container this quota of them."""
+    monkeypatch.setattr(cores, "usable_cores", lambda: numbers)
+    monkeypatch.setattr(cores, "cpu_quota", lambda: quota)
 
 
 class RaggedImages(ImageSet):

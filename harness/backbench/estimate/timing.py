@@ -105,7 +105,7 @@ def images_per_second(training: Training, device: str, seconds: float) -> float:
     single = device == "cpu" and torch.get_num_threads() == 1
     batch = first_batch(training, device)
     clock = Clock(batch, seconds, time.process_time if single else time.perf_counter)
-    with _made_images(training, batch) as images, contextlib.suppress(_Enough):
+    with _made_images(training, batch) as images, contextlib.suppress(Enough):
         _train(training, device, images=images, batch=batch, clock=clock)
     return clock.speed()
 
@@ -140,7 +140,7 @@ def _train(training: Training, device: str, *, images: ImageSet, batch: int, clo
     defense.repair(Encoder(spec).to(device).eval(), context)
 
 
-class _Enough(Exception):  # noqa: N818 - it ends a timing run, and is no error
+class Enough(Exception):  # noqa: N818 - it ends a timing run, and is no error
     """A training has been timed for long enough."""
 
 
@@ -162,7 +162,7 @@ class Clock:
             return  # the end of an epoch, reported with its last step before
         self._ticks.append((self._now(), done))
         if len(self._ticks) > 1 and self._ticks[-1][0] - self._ticks[0][0] > self._seconds:
-            raise _Enough
+            raise Enough
 
     def speed(self) -> float:
         """Return the images a second from the first tick on.

@@ -100,11 +100,11 @@ class LocalExecutor(Executor):
             self._idle.remove(worker)
         worker.stage, worker.lent = stage, lent
         self._busy.append(worker)
-        line = encode_order(stage, self._others(stage, [slot, *lent]))
+        line = encode_order(stage, self.lent_devices(stage, [slot, *lent]))
         with contextlib.suppress(BrokenPipeError):  # it has died; waiting reports how
             os.write(worker.to_worker, line.encode())
 
-    def _others(self, stage: Stage, slots: list[int]) -> list[Device]:
+    def lent_devices(self, stage: Stage, slots: list[int]) -> list[Device]:
         """Return where a stage's further processes run; those that decode run on all cores."""
         count = devices_of(stage)
         if stage.kind == StageKind.DATASET:

@@ -73,7 +73,7 @@ def _read(task: Task, dataset: Dataset, split: Split, progress: _Progress) -> Im
     # Outside of the artifact's folder, which does not outlive a run that is killed.
     built = task.store.building(task.stage.key) / decoded_name(split)
     try:
-        build(built, layout, cores=_cores(task), progress=progress)
+        build(built, layout, cores=all_cores(task), progress=progress)
     except DataError as error:
         raise DataError(f"{split} split: {error}") from error
     kept = task.folder / built.name
@@ -99,7 +99,7 @@ def _check_content(task: Task, dataset: Dataset) -> None:
         raise DataError("an image was changed while the dataset was read: run again")
 
 
-def _cores(task: Task) -> tuple[int, ...]:
+def all_cores(task: Task) -> tuple[int, ...]:
     """Return the cores that this process has, and those that other workers of the run have."""
     return tuple(
         sorted({*usable_cores(), *(core for device in task.others for core in device.cores)})

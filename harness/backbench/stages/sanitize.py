@@ -24,7 +24,7 @@ from backbench.store.metadata import SanitizeRecord
 MOST_CLEAN = 0.5
 
 
-def _poisoned(task: Task, images: int) -> NDArray[np.bool_]:
+def poison_mask(task: Task, images: int) -> NDArray[np.bool_]:
     """Return whether each training image is poisoned, (N,)."""
     poisoned = np.zeros(images, dtype=bool)
     if task.has("poison"):
@@ -41,7 +41,7 @@ def run(task: Task) -> Outcome:
     defense: Defense = implementation(options)
     encoder = load_encoder(task.input("encoder")).to(task.device)
     images = Unlabelled(Inputs(task).poisoned_train)
-    poisoned = _poisoned(task, len(images))
+    poisoned = poison_mask(task, len(images))
     # the clean twin of a poison would give it away
     asked: list[float] = []
     context = context_of(task, np.flatnonzero(~poisoned), MOST_CLEAN, asked)

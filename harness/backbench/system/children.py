@@ -23,8 +23,8 @@ from backbench.system.memory import keep_memory
 #: With fewer images than this, starting processes takes longer than the work.
 WORTH_PROCESSES: Final = 200
 #: Images that a process takes at a time, and such bundles that wait for each process.
-_BUNDLE: Final = 8
-_WAITING: Final = 4
+BUNDLE: Final = 8
+WAITING: Final = 4
 
 #: What tells numerical libraries how many threads to start.
 _THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -96,7 +96,7 @@ def in_order(
     rest = iter(jobs)
     running: deque[Future[Sequence[_Result]]] = deque()
     while True:
-        while len(running) < processes * _WAITING and (bundle := list(islice(rest, _BUNDLE))):
+        while len(running) < processes * WAITING and (bundle := list(islice(rest, BUNDLE))):
             running.append(pool.submit(work, bundle))
         if not running:
             return

@@ -28,7 +28,7 @@ class PeakMemory:
 
     def __init__(self, device: str) -> None:
         self._device = device
-        self._fresh = _reset()
+        self._fresh = reset_peak()
         torch = self._torch()
         if torch is not None:
             torch.cuda.reset_peak_memory_stats(device)
@@ -63,7 +63,7 @@ class PeakMemory:
         return torch if torch.cuda.is_initialized() else None
 
 
-def _reset() -> bool:
+def reset_peak() -> bool:
     """Start the high-water mark anew; say whether that worked."""
     try:
         _CLEAR.write_text(_RESET, encoding="ascii")

@@ -69,7 +69,7 @@ class Monitor:
         queries = len(self._asked)
         self._device = device
         self._queries = Subset(images, self._asked)
-        self._bank = Subset(images, order[queries : queries + BANK])
+        self.bank = Subset(images, order[queries : queries + BANK])
         self._few = Subset(images, order[:SPREAD])
         self._trigger = trigger
         known = np.unique(images.labels[order[: queries + BANK]])
@@ -87,7 +87,7 @@ class Monitor:
         values = {"feature_spread": feature_spread(few), "effective_rank": effective_rank(few)}
         if epoch not in self._epochs or not np.isfinite(few).all():
             return values
-        bank, labels = self._features(encoder, self._bank), self._queries.labels
+        bank, labels = self._features(encoder, self.bank), self._queries.labels
         clean = self._vote(bank, self._features(encoder, self._queries))
         values["knn_accuracy"] = float((clean == labels).mean())
         if self._trigger is not None:
@@ -101,7 +101,7 @@ class Monitor:
         return values
 
     def _vote(self, bank: NDArray[np.float32], queries: NDArray[np.float32]) -> NDArray[np.int64]:
-        return knn_predict(bank, self._bank.labels, queries, NEIGHBORS)
+        return knn_predict(bank, self.bank.labels, queries, NEIGHBORS)
 
     def _features(self, encoder: Encoder, images: ImageSet) -> NDArray[np.float32]:
         return extract(encoder, images, device=self._device)

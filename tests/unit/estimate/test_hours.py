@@ -90,7 +90,7 @@ def test_the_clock_leaves_the_first_steps_out() -> None:
     for done in (3, 4):
         clock(done, 99, {})
     clock(4, 99, {"loss": 1.0})  # the epoch's end, reported again
-    with pytest.raises(timing._Enough):
+    with pytest.raises(timing.Enough):
         clock(6, 99, {})
     assert clock.speed() == 8 * 5 / 4.5
 

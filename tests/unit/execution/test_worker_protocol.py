@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.unit.conftest import give_cores
 
 from backbench.errors import UsageError
 from backbench.execution.local import LocalExecutor
@@ -22,7 +23,6 @@ from backbench.model import Plan, PluginUse, Stage, StageKind
 from backbench.plugin import Finished, Progressed, Setup
 from backbench.plugin.events import StageProgress
 from backbench.store.store import Store
-from backbench.system import cores
 from backbench.training.devices import Device
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="workers talk through inherited pipes")
@@ -330,11 +330,6 @@ def test_at_least_one_stage_runs_at_a_time(store):
     assert SerialExecutor(None, Setup(store.root, "cpu", 3)).slots == 1
 
 
-def give_cores(monkeypatch, numbers, quota=None):
-    monkeypatch.setattr(cores, "usable_cores", lambda: numbers)
-    monkeypatch.setattr(cores, "cpu_quota", lambda: quota)
-
-
 def test_a_container_with_a_quota_has_as_many_workers_and_no_core_of_its_own(store, monkeypatch):
     give_cores(monkeypatch, [0, 1, 2, 3], quota=2.0)
     executor = LocalExecutor(None, Setup(store.root, "cpu", None))
@@ -356,9 +351,9 @@ def test_processes_of_one_stage_have_slots_of_their_own(store, monkeypatch):
 def test_a_data_set_is_decoded_on_all_cores(store, tmp_path, monkeypatch):
     give_cores(monkeypatch, [0, 1, 2, 3])
     executor = LocalExecutor(None, Setup(store.root, "cpu", 2))
-    assert executor._others(dataset("fine", tmp_path), [1]) == [Device("cpu", (0, 1))]
+    assert executor.lent_devices(dataset("fine", tmp_path), [1]) == [Device("cpu", (0, 1))]
     training = Stage(StageKind.PRETRAIN, PluginUse("ssl-method", "m", "d", 1, {}, {}), 0)
-    assert executor._others(training, [1]) == []
+    assert executor.lent_devices(training, [1]) == []
 
 
 def test_every_rank_has_a_gpu_of_its_own(store, monkeypatch):

@@ -121,13 +121,12 @@ def test_sgd_is_torchs(clusters: tuple[np.ndarray, ...]):
         momentum=0.8, penalty=0.1, lr=0.5,
     )  # fmt: skip
     linear = fitted(FeatureProbe(options, 0), clusters)
-    start = fitted(
-        FeatureProbe(options.model_copy(update={"epochs": 0}), 0), clusters
-    )._classifier.weights
+    untrained = FeatureProbe(options.model_copy(update={"epochs": 0}), 0)
+    start = fitted(untrained, clusters).state()
     layer = torch.nn.Linear(16, 5)
     with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(start[:-1].T.copy()))
-        layer.bias.copy_(torch.from_numpy(start[-1]))
+        layer.weight.copy_(torch.from_numpy(start["weight"]))
+        layer.bias.copy_(torch.from_numpy(start["bias"]))
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.5, momentum=0.8, weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2, 4])
     mean, scale = standardization(unit(clusters[0]))
@@ -138,9 +137,10 @@ def test_sgd_is_torchs(clusters: tuple[np.ndarray, ...]):
         loss.backward()
         optimizer.step()
         schedule.step()
-    assert np.allclose(linear._classifier.weights[:-1].T, layer.weight.detach().numpy(), atol=1e-4)
-    assert np.allclose(linear._classifier.weights[-1], layer.bias.detach().numpy(), atol=1e-4)
-    assert np.abs(start).max() <= 0.25
+    found = linear.state()
+    assert np.allclose(found["weight"], layer.weight.detach().numpy(), atol=1e-4)
+    assert np.allclose(found["bias"], layer.bias.detach().numpy(), atol=1e-4)
+    assert np.abs(start["weight"]).max() <= 0.25
 
 
 def test_logits():

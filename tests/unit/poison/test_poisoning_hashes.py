@@ -8,7 +8,7 @@ from PIL import Image
 
 from backbench.data.decode import decode, read_image
 from backbench.data.encode import encode
-from backbench.poison.files.encoding import _changed
+from backbench.poison.files.encoding import recoded
 from backbench.poison.poisoning import changed_rows, pixel_hash, pixel_hashes
 
 
@@ -36,7 +36,7 @@ def test_changed_rows(before, places, rows):
     assert pixel_hashes(before, after, found.start) == (pixel_hash(before), pixel_hash(after))
 
 
-def test_a_image_changed_in_place_is_coded_as_its_pixels(tmp_path):
+def test_a_image_recoded_is_coded_as_its_pixels(tmp_path):
     """Also where the file has a comment, a resolution and a profile, which must not go along."""
     rng = np.random.default_rng(1)
     file = tmp_path / "a.jpg"
@@ -47,7 +47,7 @@ def test_a_image_changed_in_place_is_coded_as_its_pixels(tmp_path):
     )
     after = decode(file).copy()
     after[10:20, 5:30] = 7
-    image = _changed(read_image(file), after, changed_rows(decode(file), after))
+    image = recoded(read_image(file), after, changed_rows(decode(file), after))
     expected = io.BytesIO()
     Image.fromarray(after).save(expected, "JPEG")
     assert encode(image, "jpeg") == expected.getvalue()

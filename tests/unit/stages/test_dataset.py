@@ -239,7 +239,7 @@ def test_cores_of_other_workers_are_lent(world: World) -> None:
     task = replace(
         world.task(plan, StageKind.DATASET), others=(Device("cpu", (900, 901)), Device("cpu"))
     )
-    assert stage_module._cores(task) == (*sorted(os.sched_getaffinity(0)), 900, 901)
+    assert stage_module.all_cores(task) == (*sorted(os.sched_getaffinity(0)), 900, 901)
 
 
 def test_a_image_that_changes_while_it_is_read(world: World) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from tests.conftest import tiny
 
 from backbench.benchmark.config import load_benchmark
@@ -15,6 +15,7 @@ from backbench.benchmark.planning import make_plan
 from backbench.errors import StageError
 from backbench.images import ArrayImages
 from backbench.model import StageKind
+from backbench.nn import Encoder, EncoderSpec, save_encoder
 from backbench.plugin import Defense
 from backbench.plugin.registry import load_registry
 from backbench.seeds import derive
@@ -62,15 +63,20 @@ def test_a_defense_on_the_data_gets_no_clean_twin_of_a_poison(task: Task) -> Non
         context.clean(0.6)
 
 
-def test_the_manifest_says_who_is_not_trusted(
-    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def with_poison(task: Task) -> Task:
+    """Return the stage with a poison of the images 3 and 7."""
+    key = "f" * 32
+    folder = task.store.artifact(key)
+    folder.mkdir(parents=True)
     mark = {"source": "", "label": 0, "before": "", "after": "", "boxes": [[0, 0, 1, 1]]}
     lines = [json.dumps({**mark, "index": i, "opacity": 1.0, "seed": 0}) for i in (3, 7)]
-    (tmp_path / "train.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    monkeypatch.setattr(Task, "has", lambda *_: True)
-    monkeypatch.setattr(Task, "input", lambda *_: tmp_path)
-    assert np.flatnonzero(sanitize._poisoned(task, 10)).tolist() == [3, 7]
+    (folder / "train.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return replace(task, stage=replace(task.stage, inputs={**task.stage.inputs, "poison": key}))
+
+
+def test_the_manifest_says_who_is_not_trusted(task: Task) -> None:
+    assert np.flatnonzero(sanitize.poison_mask(with_poison(task), 10)).tolist() == [3, 7]
+    assert not sanitize.poison_mask(task, 10).any()
 
 
 class Suspicious(Defense):
@@ -84,16 +90,15 @@ class Suspicious(Defense):
 
 @pytest.mark.parametrize("poisoned", [True, False])
 def test_scores_are_held_against_the_manifest(
-    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, poisoned: bool
+    task: Task, monkeypatch: pytest.MonkeyPatch, poisoned: bool
 ) -> None:
     monkeypatch.setattr(Inputs, "poisoned_train", Inputs(task).train)
-    monkeypatch.setattr("backbench.nn.load_encoder", lambda _: torch.nn.Identity())
     monkeypatch.setattr(Task, "plugin", lambda _: (Suspicious, [3, 5], None))
-    monkeypatch.setattr(Task, "has", lambda *_: poisoned)
-    monkeypatch.setattr(Task, "input", lambda *_: tmp_path)
-    mark = {"source": "", "label": 0, "before": "", "after": "", "boxes": [[0, 0, 1, 1]]}
-    lines = [json.dumps({**mark, "index": i, "opacity": 1.0, "seed": 0}) for i in (3, 7)]
-    (tmp_path / "train.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    folder = task.input("encoder")
+    folder.mkdir(parents=True)
+    backbone = {"name": "tiny-resnet", "widths": [4], "strides": [1], "stem_width": 4}
+    save_encoder(folder, Encoder(EncoderSpec(backbone, 4, (0.5,) * 3, (0.25,) * 3)))
+    task = with_poison(task) if poisoned else task
     outcome = sanitize.run(task)
     found = outcome.metadata
     assert (found.images, found.dropped, found.clean_fraction) == (20, 2, 0.25)

@@ -185,7 +185,7 @@ assert low + 0.08 < later.gib() < high
 """
 
 
-@pytest.mark.skipif(not memory._reset(), reason="this system does not start the peak anew")
+@pytest.mark.skipif(not memory.reset_peak(), reason="this system does not start the peak anew")
 def test_the_peak_is_the_stages_own() -> None:
     """In a process of its own: others may have told the C library to keep what is freed."""
     subprocess.run([sys.executable, "-c", PEAKS], check=True)

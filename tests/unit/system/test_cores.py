@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.unit.conftest import give_cores
 
 from backbench.system import cores
 
@@ -56,6 +57,5 @@ def test_without_control_groups_there_is_no_quota(tmp_path: Path):
 def test_a_quota_limits_the_cores(
     monkeypatch: pytest.MonkeyPatch, quota: float | None, expected: int
 ):
-    monkeypatch.setattr(cores, "usable_cores", lambda: list(range(8)))
-    monkeypatch.setattr(cores, "cpu_quota", lambda: quota)
+    give_cores(monkeypatch, list(range(8)), quota)
     assert cores.core_count() == expected

@@ -22,6 +22,13 @@ def gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
 
 
+@pytest.fixture(params=[True, False], ids=["bf16", "no-bf16"])
+def native(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Return whether the processor has bfloat16: once it has, once it has not."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": request.param})
+    return bool(request.param)
+
+
 @pytest.mark.parametrize(
     ("name", "count", "expected"),
     [
@@ -47,9 +54,7 @@ def test_names_that_are_not(name: str, words: str, monkeypatch: pytest.MonkeyPat
         resolve_device(name)
 
 
-@pytest.mark.parametrize("native", [True, False])
-def test_precision(native: bool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
+def test_precision(native: bool):
     cpu = torch.device("cpu")
     assert resolve_precision("auto", cpu) == ("bf16" if native else "fp32")
 
@@ -74,9 +79,7 @@ def test_half_precision_needs_a_gpu():
     assert resolve_precision("bf16", torch.device("cpu")) == "bf16"
 
 
-@pytest.mark.parametrize("native", [True, False])
-def test_what_is_left_open_is_resolved_and_recorded(native: bool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
+def test_what_is_left_open_is_resolved_and_recorded(native: bool):
     cpu = torch.device("cpu")
     encoder = Encoder(EncoderSpec({"name": "resnet18"}, 32, (0.5,) * 3, (0.5,) * 3)).eval()
     found = arithmetic(TrainingOptions(), cpu, encoder)
@@ -94,9 +97,7 @@ def test_what_is_left_open_is_resolved_and_recorded(native: bool, monkeypatch: p
     assert {"cudnn_tf32", "matmul_precision"} < on_gpu.keys()
 
 
-@pytest.mark.parametrize("native", [True, False])
-def test_the_layout_is_recorded_as_it_was(native: bool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
+def test_the_layout_is_recorded_as_it_was(native: bool):
     cpu = torch.device("cpu")
 
     def layout(name: str, **given: Any) -> str:

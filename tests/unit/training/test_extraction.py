@@ -137,8 +137,8 @@ def test_the_monitor_shows_the_trigger_to_images_outside_the_bank(ragged: bool):
     last = values[-1]
     assert last["knn_accuracy"] == 1
     assert len(stamped) == len(set(stamped)) == 18  # a fifth of the images
-    bank = {monitor._bank.sources.index(name) for name in monitor._bank.sources}
-    assert not set(monitor._bank.sources) & {f"train/{index}" for index in stamped}
+    bank = {monitor.bank.sources.index(name) for name in monitor.bank.sources}
+    assert not set(monitor.bank.sources) & {f"train/{index}" for index in stamped}
     assert len(bank) == 72
     asked = np.asarray(stamped)
     even, target = asked % 2 == 0, labels[asked] == 2

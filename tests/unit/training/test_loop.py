@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from backbench.errors import StageError
 from backbench.images import ArrayImages
 from backbench.nn import Batch, Encoder, SSLMethod, TrainingContext
-from backbench.options.training import SSLOptions, TrainingOptions, ViewOptions, ViewTrainingOptions
+from backbench.options.training import SSLOptions, ViewOptions, ViewTrainingOptions
 from backbench.training.loop import TrainingRun, build_optimizer, epoch_order, pretrain
 from backbench.views.views import random_view
 
@@ -262,21 +262,8 @@ def test_decay_by_name_follows_the_published_jigsaw():
     assert len(free) == 2 * 17 + 3 + 1  # batch norms, biases of those of shortcuts, of the head
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam"])
-def test_optimizers_are_fused(name: str):
-    chosen = options(optimizer={"name": name})
-    task = Toy(chosen, TrainingContext(images=48, image_size=32, steps_per_epoch=4, seed=0))
-    optimizer = build_optimizer(task, chosen.optimizer)
-    assert type(optimizer).__name__.lower() == name
-    assert optimizer.defaults["fused"]
-
-
 def test_every_epoch_has_its_order():
     first, second = epoch_order(100, 0, 0), epoch_order(100, 0, 1)
     assert sorted(first) == list(range(100))
     assert not np.array_equal(first, second)
     assert np.array_equal(first, epoch_order(100, 0, 0))
-
-
-def test_base_options_have_the_loops_defaults():
-    assert TrainingOptions().precision == "auto"

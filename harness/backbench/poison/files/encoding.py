@@ -72,7 +72,7 @@ def make(job: Job, coding: Coding) -> str:
     mark = None
     if job.stamped:
         pixels, mark, rows = stamp_image(coding.attack, clean, job.who, job.split, coding.seed)
-        image = _changed(image, pixels, rows)
+        image = recoded(image, pixels, rows)
     if coding.file_format == "png" and (job.stamped or coding.alike):
         image = recode(coding.attack, pixels)
     content = encode(image, coding.file_format, coding.quality)
@@ -83,7 +83,7 @@ def make(job: Job, coding: Coding) -> str:
     return json.dumps({**shallow(job.who), "before": pixel_hash(clean), **more}) + "\n"
 
 
-def _changed(image: Image.Image | Pixels, pixels: Pixels, rows: slice) -> Image.Image | Pixels:
+def recoded(image: Image.Image | Pixels, pixels: Pixels, rows: slice) -> Image.Image | Pixels:
     """Return the changed image; of one of Pillow, only the rows that differ are converted."""
     if not isinstance(image, Image.Image):
         return pixels

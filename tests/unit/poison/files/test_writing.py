@@ -315,5 +315,5 @@ def test_few_jobs_wait_at_a_time():
     for i, line in enumerate(made):
         assert line == str(i)
         seen += 1
-        assert len(taken) - seen <= 2 * processes._WAITING * processes._BUNDLE
+        assert len(taken) - seen <= 2 * processes.WAITING * processes.BUNDLE
     assert seen == 10_000
