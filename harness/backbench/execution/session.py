@@ -77,9 +77,6 @@ class Session:
             make_plan: Makes the plan; called when the store is held.
             refresh: Repeat what an older revision of a plugin made, and nothing else.
 
-        Returns:
-            The plan, and what was done of it.
-
         Raises:
             UsageError: If another run holds the store, or a stage can never run here.
         """

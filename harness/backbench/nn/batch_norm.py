@@ -43,11 +43,7 @@ def folded(encoder: Encoder) -> Encoder:
 
 
 def _pairs(body: nn.Module) -> list[tuple[str, str]]:
-    """Return the names of the convolutions, and of the batch norms that can be folded into them.
-
-    Args:
-        body: The network, in evaluation mode.
-    """
+    """Return the names of the convolutions, and of the batch norms that can be folded into them."""
     modules = dict(body.named_modules())
     if not any(_foldable(one) for one in modules.values()):
         return []

@@ -135,7 +135,7 @@ class Registry:
     def add_entry_points(self, points: Iterable[EntryPoint]) -> None:
         """Load entry points one by one, then collect what they announce."""
         seen: set[tuple[str, str, str]] = set()
-        for point in sorted(points, key=_order):
+        for point in sorted(points, key=lambda one: (_origin(one).distribution, one.name)):
             origin = _origin(point)
             identity = (origin.distribution, point.name, point.value)
             if identity in seen:  # an editable install may be listed twice
@@ -309,10 +309,6 @@ def _record_problem(expected: type[PluginInfo], record: object) -> str | None:
         ),
     )
     return next((f"{record.name!r}: {text}" for holds, text in rules if not holds), None)
-
-
-def _order(point: EntryPoint) -> tuple[str, str]:
-    return (point.dist.name if point.dist else "", point.name)
 
 
 def _origin(point: EntryPoint) -> Origin:

@@ -16,11 +16,9 @@ _EVERY = 500
 def run(task: Task) -> Outcome:
     """Write the manifests of both splits and the pixels of the poisoned training images.
 
-    Where training images are kept smaller than their files are, the trigger is put on the file's
-    image, and that is made smaller.
-
-    Every validation image gets the trigger; these are described only, and stamped again, from
-    their seeds, where they are looked at.
+    If training images are stored smaller than they are in their files, the trigger is put on the
+    file's image before it is made smaller. Triggered validation images are described only: later
+    stages stamp them again, from their seeds.
     """
     implementation, options, _ = task.plugin()
     inputs = Inputs(task)
@@ -30,11 +28,8 @@ def run(task: Task) -> Outcome:
     chosen = poison.chosen
     total = len(chosen) + metadata.val
 
-    images = ImageWriter(
-        task.folder / POISONED,
-        chosen,
-        size=None if train.pixels is None else train.size,
-    )
+    size = None if train.pixels is None else train.size
+    images = ImageWriter(task.folder / POISONED, chosen, size=size)
     with (task.folder / "train.jsonl").open("w", encoding="utf-8") as manifest:
         for done, (mark, image) in enumerate(poison.described()):
             manifest.write(mark.line())

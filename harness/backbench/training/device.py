@@ -17,10 +17,7 @@ Precision = Literal["auto", "bf16", "fp16", "fp32"]
 
 
 def resolve_device(name: str) -> str:
-    """Turn the name that a user gave into a torch device's.
-
-    Args:
-        name: ``auto`` (the first GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``.
+    """Return the name of the torch device for ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
 
     Raises:
         UsageError: If there is no such device on this machine.

@@ -102,7 +102,12 @@ def together(
     if len(devices) == 1:
         yield ALONE
         return
-    _check_devices(devices)
+    count = torch.cuda.device_count()
+    gpus = {device.device for device in devices if device.device != "cpu"}
+    if gpus and (len(gpus) < len(devices) or len(devices) > count):
+        raise UsageError(
+            f"devices = {len(devices)}: torch sees {count} GPUs on this machine; ask for fewer"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=folder, prefix="ranks-") as meeting,
@@ -217,15 +222,6 @@ class _Others:
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()  # the process ends itself on that
         end_all(self._processes, _GRACE_S)
-
-
-def _check_devices(devices: Sequence[Device]) -> None:
-    count = torch.cuda.device_count()
-    wanted = {device.device for device in devices if device.device != "cpu"}
-    if wanted and (len(wanted) < len(devices) or len(devices) > count):
-        raise UsageError(
-            f"devices = {len(devices)}: torch sees {count} GPUs on this machine; ask for fewer"
-        )
 
 
 @contextmanager

@@ -101,30 +101,25 @@ def evaluation_tensors(
         Rows of the set, and their images, (B, 3, side, side), float32 in [0, 1], on the device.
     """
     length = images_at_once(side, device)
-    for rows, pixels in _evaluation_batches(images, side, length):
-        batch = as_tensor(pixels).to(device).permute(0, 3, 1, 2)
-        yield rows, batch.to(torch.float32, memory_format=torch.channels_last).div_(255)
+    stored = images.pixels if images.size == (side, side) else None
+
+    def one(index: int) -> Pixels:
+        return evaluation_image(images.image(index), side, margin=images.size is None)
+
+    with reader_pool() as pool:  # it starts threads only for images that are not stored
+        for start in range(0, len(images), length):
+            rows = slice(start, min(start + length, len(images)))
+            if stored is None:
+                pixels = np.stack(list(pool.map(one, range(rows.start, rows.stop))))
+            else:
+                pixels = stored[rows]
+            batch = as_tensor(pixels).to(device).permute(0, 3, 1, 2)
+            yield rows, batch.to(torch.float32, memory_format=torch.channels_last).div_(255)
+            if stored is not None and isinstance(images, MappedArray):
+                images.passed(pixels.nbytes)
 
 
 def images_at_once(side: int, device: torch.device) -> int:
     """Return the batch size with which features are computed fastest."""
     pixels = BATCH_PIXELS if device.type == "cpu" else DEVICE_BATCH_PIXELS
     return max(8, pixels // side**2)
-
-
-def _evaluation_batches(images: ImageSet, side: int, length: int) -> Iterator[tuple[slice, Pixels]]:
-    """Yield rows of the set, and their images, (B, side, side, 3), uint8."""
-    slices = [slice(i, min(i + length, len(images))) for i in range(0, len(images), length)]
-    if images.pixels is not None and images.size == (side, side):
-        for rows in slices:
-            yield rows, images.pixels[rows]
-            if isinstance(images, MappedArray):
-                images.passed(images.pixels[rows].nbytes)
-        return
-
-    def one(index: int) -> Pixels:
-        return evaluation_image(images.image(index), side, margin=images.size is None)
-
-    with reader_pool() as pool:
-        for rows in slices:
-            yield rows, np.stack(list(pool.map(one, range(rows.start, rows.stop))))

@@ -49,7 +49,7 @@ class Monitor:
         images: The training set. Labels of -1 are unknown: then no neighbors are looked for.
         seed: Seed of the choice of images.
         device: Name of the torch device.
-        checks: How often neighbors are looked for in the course of the training.
+        checks: How often k-NN accuracy is computed in the course of the training.
         epochs: Length of the training.
         trigger: Of the attack that poisoned the training set; ``None`` if it is clean.
     """
