@@ -215,14 +215,14 @@ class Planned:
             jobs: Stages at a time, of the hours; by default as many as :meth:`run` takes.
         """
         from backbench.estimate.visibility import estimates
-        from backbench.report.plan import measured_hours, plan_json, plan_text
+        from backbench.report.plan import measured_hours, plan_text
 
         costs, done = self.costs(), self.store.done()
         seen = list(estimates(self.experiment.benchmark)) if visibility else None
         hours = None if hours_on is None else measured_hours(costs, self.store, hours_on, jobs)
-        if format == "json":
-            return plan_json(self.plan, costs, done, seen, hours)
-        return plan_text(self.plan, costs, done, seen, hours, list_stages=stages)
+        return plan_text(
+            self.plan, costs, done, format, visibility=seen, hours=hours, list_stages=stages
+        )
 
     def trace(self, *expressions: str) -> str:
         """Say how a row came about, from the benchmark file to the predictions.

@@ -6,9 +6,6 @@ from typing import Any
 
 from backbench.results.statistics import Summary
 
-#: What marks an interval that allows for other seeds only.
-SEEDS_ONLY = "~"
-
 #: How intervals are made; every table with intervals has this note.
 INTERVAL_NOTE = (
     "±: standard deviation over n seeds; [low, high]: 95 % interval of the mean: Student's t over "
@@ -40,7 +37,7 @@ def interval(summary: Summary | None, decimals: int) -> str:
     if summary is None or summary.ci95 is None:
         return ""
     low, high = (number(end, decimals) for end in summary.ci95)
-    return f"[{low}, {high}]{SEEDS_ONLY * (summary.over == 'seeds')}"
+    return f"[{low}, {high}]{'~' * (summary.over == 'seeds')}"
 
 
 def whole(summary: Summary | None, decimals: int, between: str = " ") -> str:

@@ -43,32 +43,24 @@ def measured_hours(costs: Costs, store: Store, device: str, jobs: int | None) ->
     return hours_of(costs, LocalExecutor(None, setup).workers, tell=tell)
 
 
-def plan_json(
-    plan: Plan,
-    costs: Costs,
-    done: set[str],
-    visibility: Sequence[Estimate] | None,
-    hours: Hours | None,
-) -> str:
-    """Return a plan, its costs, and the estimates that there are as JSON."""
-    content = _as_json(plan, costs, done)
-    if visibility is not None:
-        content["visibility"] = [one.as_json() for one in visibility]
-    if hours is not None:
-        content["hours"] = hours.as_json()
-    return json.dumps(content, indent=2)
-
-
 def plan_text(
     plan: Plan,
     costs: Costs,
     done: set[str],
+    style: str,
+    *,
     visibility: Sequence[Estimate] | None,
     hours: Hours | None,
-    *,
     list_stages: bool,
 ) -> str:
-    """Return a plan, its costs, and the estimates that there are as tables."""
+    """Return a plan, its costs, and the estimates that there are, as a ``table`` or ``json``."""
+    if style == "json":
+        content = _as_json(plan, costs, done)
+        if visibility is not None:
+            content["visibility"] = [one.as_json() for one in visibility]
+        if hours is not None:
+            content["hours"] = hours.as_json()
+        return json.dumps(content, indent=2)
     out = io.StringIO()
     console = Console(file=out)
     _print(plan, costs, done, console, list_stages=list_stages)

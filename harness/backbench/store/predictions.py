@@ -24,7 +24,17 @@ from backbench.metrics import Ints, at
 #: File of an evaluation's artifact that holds what was predicted of each image.
 PREDICTIONS = "predictions.npz"
 
-_SUFFIX = ".npy"
+#: Errors of reading that are the file's and not ours.
+_UNREADABLE = (
+    OSError,
+    KeyError,
+    ValueError,
+    SyntaxError,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+)
 
 #: How what is in a file may be compressed.
 _COMPRESSED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -44,9 +54,7 @@ def load_predictions(content: bytes) -> dict[str, NDArray[Any]]:
     try:
         with _opened(io.BytesIO(content)) as (names, one):
             return {name: one(name) for name in sorted(names)}
-    except Exception as error:
-        if not _unreadable(error):
-            raise
+    except _UNREADABLE as error:
         raise ValueError(f"its predictions cannot be read: {error}") from error
 
 
@@ -70,17 +78,9 @@ def read_predictions(file: Path | io.BytesIO, variant: str) -> tuple[Ints, Ints,
             asked = ("labels", clean, *((triggered,) if triggered in names else ()))
             found = [one(name).astype(np.int64) for name in asked]
         return found[0], found[1], found[2] if triggered in names else None
-    except Exception as error:
-        if not _unreadable(error):
-            raise
+    except _UNREADABLE as error:
         where = file if isinstance(file, Path) else "predictions"
         raise StoreError(f"{where}: cannot be read: {error}") from error
-
-
-def _unreadable(error: Exception) -> bool:
-    """Say whether an error is the file's and not ours."""
-    kinds = (OSError, KeyError, ValueError, SyntaxError, zipfile.BadZipFile, zlib.error)
-    return isinstance(error, (*kinds, EOFError, NotImplementedError))
 
 
 #: Names of the arrays in a file, and what reads the array of a name.
@@ -91,19 +91,11 @@ _Arrays = tuple[frozenset[str], Callable[[str], NDArray[Any]]]
 def _opened(file: Path | io.BytesIO) -> Iterator[_Arrays]:
     """Open a file once for all that is read of it."""
     with file.open("rb") if isinstance(file, Path) else nullcontext(file) as opened:
-        yield _zipped(opened)
-
-
-def _zipped(file: BinaryIO) -> _Arrays:
-    with zipfile.ZipFile(file) as archive:
-        entries = {one.filename: one for one in archive.infolist()}
-    if any(one.compress_type not in _COMPRESSED for one in entries.values()):
-        raise ValueError("compressed in another way than NumPy does")
-
-    def read(name: str) -> NDArray[Any]:
-        return _array(_unpacked(file, entries[name + _SUFFIX]))
-
-    return frozenset(name.removesuffix(_SUFFIX) for name in entries), read
+        with zipfile.ZipFile(opened) as archive:
+            entries = {one.filename.removesuffix(".npy"): one for one in archive.infolist()}
+        if any(one.compress_type not in _COMPRESSED for one in entries.values()):
+            raise ValueError("compressed in another way than NumPy does")
+        yield frozenset(entries), lambda name: _array(_unpacked(opened, entries[name]))
 
 
 def _unpacked(file: BinaryIO, entry: zipfile.ZipInfo) -> bytes:
