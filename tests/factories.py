@@ -1,10 +1,16 @@
-"""Records for tests, with defaults for what a test does not look at."""
+"""Records, folders of images and commands for tests, with defaults for what a test does not read."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from backbench.model import Plan, Stage, StageKind
 from backbench.options.base import DatasetMetadata
@@ -92,3 +98,70 @@ def board(
     """Build the leaderboard of a plan from records that were made with metrics."""
     measured_of = measured_by(records.values())
     return build(plan, records.get, (failures or {}).get, measured_of=measured_of)
+
+
+#: A benchmark of images of many sizes, which :func:`make_pets` draws.
+PETS = """
+[datasets.pets]
+plugin = "image-folder"
+root = "pets"
+OPTION
+[attacks.patch]
+target = "cat"
+width = 6
+rate = { of = "target_class", value = 0.5 }
+[methods.rotnet]
+preset = "small"
+batch_size = 2
+[evaluators.knn]
+k = 1
+[[matrix]]
+datasets = "pets"
+attacks = "patch"
+methods = "rotnet"
+evaluators = "knn"
+"""
+
+
+def pets(option: str = "") -> str:
+    """Return the benchmark of pets, with one more line for its dataset."""
+    return PETS.replace("OPTION", option)
+
+
+def make_pets(folder: Path) -> None:
+    """Draw cats and dogs below ``pets``: 6 training images of each, 30 to 35 pixels high, and 3
+    validation images of each, 32 pixels high; all are 32 pixels wide.
+    """
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 6), ("val", 3)):
+        for name in ("cat", "dog"):
+            (folder / "pets" / split / name).mkdir(parents=True)
+            for number in range(count):
+                side = 32 if split == "val" else 30 + number
+                pixels = rng.integers(0, 256, (side, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / "pets" / split / name / f"{number}.png")
+
+
+_LIGHT = """
+import sys
+sys.argv = ["backbench", *sys.argv[1:]]
+from backbench.cli.main import main
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code, stop.code
+heavy = {"torch", "torchvision", "timm", "faiss", "sklearn", "matplotlib"} & sys.modules.keys()
+assert not heavy, heavy
+"""
+
+
+def run_light(*arguments: str, cwd: Path | None = None) -> str:
+    """Run a command in a process of its own; fail if it imports torch or another heavy package.
+
+    Returns:
+        What the command printed.
+    """
+    command = [sys.executable, "-c", _LIGHT, *arguments]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

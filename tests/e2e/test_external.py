@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.conftest import Bench, Outcome, tiny
-from tests.e2e.test_light_commands import PROBE
+from tests.factories import run_light
 
 pytestmark = pytest.mark.slow
 
@@ -218,14 +218,7 @@ def test_one_sentence_and_nothing_written(
 
 
 def test_help_is_light() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROBE.format(arguments=["evaluate", "--help"])],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "solo-learn" in done.stdout
+    assert "solo-learn" in run_light("evaluate", "--help")
 
 
 def test_a_method_that_could_not_be_trained_is_in_nobodys_way(there: Bench, finished: Path) -> None:

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from tests.conftest import Bench, tiny
-
-PROBE = """
-import sys
-sys.argv = ["backbench", *{arguments!r}]
-from backbench.cli.main import main
-try:
-    main()
-except SystemExit as stop:
-    assert not stop.code, stop.code
-heavy = {{"torch", "torchvision", "timm", "faiss", "sklearn", "matplotlib"}} & sys.modules.keys()
-assert not heavy, heavy
-"""
+from tests.factories import run_light
 
 
 @pytest.mark.parametrize(
@@ -41,15 +28,7 @@ assert not heavy, heavy
     ids=" ".join,
 )
 def test_torch_is_not_imported(tiny_file: Path, arguments: list[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROBE.format(arguments=arguments)],
-        cwd=tiny_file.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
+    assert run_light(*arguments, cwd=tiny_file.parent)
 
 
 def test_check(tiny_file: Path, bench: Bench) -> None:

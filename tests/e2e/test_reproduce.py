@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from backbench.benchmark.reproductions.published import Reproduction, find_repro
 from backbench.estimate.cost import Training
 from backbench.estimate.timing import Timing
 from tests.conftest import Bench, tiny
-from tests.e2e.test_light_commands import PROBE
+from tests.factories import run_light
 
 
 @pytest.fixture
@@ -42,15 +40,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=" ".join,
 )
 def test_torch_is_not_imported(tmp_path: Path, arguments: list[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROBE.format(arguments=arguments)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
+    assert run_light(*arguments, cwd=tmp_path)
 
 
 @pytest.mark.parametrize("scale", ["cifar10", "embedded"])

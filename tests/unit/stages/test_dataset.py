@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.factories import make_pets, pets
 
 from backbench.benchmark.config import load_benchmark
 from backbench.benchmark.planning import plan_of
@@ -32,26 +33,6 @@ from backbench.store.store import Store
 from backbench.training.devices import Device
 from backbench.verification.store_check import verify_store
 
-FILE = """
-[datasets.pets]
-plugin = "image-folder"
-root = "pets"
-{option}
-[attacks.patch]
-target = "cat"
-width = 6
-rate = {{ of = "target_class", value = 0.5 }}
-[methods.rotnet]
-preset = "small"
-batch_size = 2
-[evaluators.knn]
-k = 1
-[[matrix]]
-datasets = "pets"
-attacks = "patch"
-methods = "rotnet"
-evaluators = "knn"
-"""
 TRAIN = 12
 
 
@@ -74,18 +55,11 @@ class World:
         self.registry = load_registry()
         self.store = Store(folder / "store")
         self.store.prepare()
-        rng = np.random.default_rng(0)
-        for split, count in (("train", TRAIN // 2), ("val", 3)):
-            for name in ("cat", "dog"):
-                (folder / "pets" / split / name).mkdir(parents=True)
-                for number in range(count):
-                    side = 32 if split == "val" else 30 + number
-                    pixels = rng.integers(0, 256, (side, 32, 3), dtype=np.uint8)
-                    Image.fromarray(pixels).save(folder / "pets" / split / name / f"{number}.png")
+        make_pets(folder)
 
     def plan(self, option: str = "") -> Plan:
         file = self.folder / "b.toml"
-        file.write_text(FILE.format(option=option), encoding="utf-8")
+        file.write_text(pets(option), encoding="utf-8")
         return plan_of(load_benchmark(file, self.registry), self.store, keep_hashes=False)
 
     def run(self, plan: Plan, *kinds: StageKind) -> None:

@@ -6,7 +6,6 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
@@ -20,41 +19,15 @@ from backbench.store.store import Store, hash_files
 from backbench.verification.findings import Findings
 from backbench.verification.identity import without_places
 from backbench.verification.store_check import verify_store
-
-FILE = """
-[datasets.pets]
-plugin = "image-folder"
-root = "pets"
-[attacks.patch]
-target = "cat"
-width = 6
-rate = { of = "target_class", value = 0.5 }
-[methods.rotnet]
-preset = "small"
-batch_size = 2
-[evaluators.knn]
-k = 1
-[[matrix]]
-datasets = "pets"
-attacks = "patch"
-methods = "rotnet"
-evaluators = "knn"
-"""
+from tests.factories import make_pets, pets
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Registry]:
     """Return a folder with images and a store in which they are poisoned."""
     folder = tmp_path_factory.mktemp("ragged")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 6), ("val", 3)):
-        for name in ("cat", "dog"):
-            (folder / "pets" / split / name).mkdir(parents=True)
-            for number in range(count):
-                side = 32 if split == "val" else 30 + number
-                pixels = rng.integers(0, 256, (side, 32, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / "pets" / split / name / f"{number}.png")
-    (folder / "b.toml").write_text(FILE, encoding="utf-8")
+    make_pets(folder)
+    (folder / "b.toml").write_text(pets(), encoding="utf-8")
     registry = load_registry()
     store = Store(folder / "store")
     store.prepare()
