@@ -192,7 +192,7 @@ def _contradictions(protocol: Protocol, options: ImportOptions, side: int) -> It
         wanted = {name: value for name, value in fixed.options.items() if name in _SHARED}
         if "image_size" in fixed.unset:
             wanted["image_size"] = side
-        for place, value in leaves(wanted):
-            has = reduce(getitem, place, found)
+        for path, value in leaves(wanted):
+            has = reduce(getitem, path, found)
             if has != value:
-                yield f"{'.'.join(place)} is {value!r} there, and {has!r} here"
+                yield f"{'.'.join(path)} is {value!r} there, and {has!r} here"
