@@ -84,7 +84,7 @@ def test_a_leaderboard_reads_each_file_once(
     monkeypatch: pytest.MonkeyPatch, registry: Registry, plan: tuple[Store, Plan]
 ) -> None:
     where, made = plan
-    records = counted(monkeypatch, store, "_parsed", lambda path, _text: Path(path).stem)
+    records = counted(monkeypatch, store, "_read_json", lambda path: Path(path).stem)
     predictions = counted(
         monkeypatch, outcomes, "read_predictions", lambda path, variant: (path.parent.name, variant)
     )
