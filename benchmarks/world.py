@@ -15,7 +15,7 @@ from backbench.benchmark.planning import make_plan
 from backbench.model import Plan, Stage, StageKind
 from backbench.plugin.registry import Registry, load_registry
 from backbench.report.board import measured_in
-from backbench.results.outcomes import numbers
+from backbench.results.reader import numbers
 from backbench.stages.run import run_stage
 from backbench.store.records import Record
 from backbench.store.store import Store

@@ -15,7 +15,7 @@ from PIL import Image
 from backbench.model import Plan, Stage, StageKind
 from backbench.options.base import DatasetMetadata
 from backbench.results.leaderboard import Leaderboard, build
-from backbench.results.outcomes import MeasuredOf
+from backbench.results.reader import MeasuredOf
 from backbench.store.metadata import (
     DatasetRecord,
     EncoderRecord,

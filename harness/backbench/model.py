@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
-#: Version of the recipe by which keys are made. Raising it invalidates every store.
-KEY_SCHEMA = 2
-
-#: How what a key is of is written; made once, since a plan hashes tens of thousands of stages.
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+from backbench.keys import KEY_SCHEMA, key_of
 
 #: Reserved name of an attack or a defense: do nothing.
 NONE = "none"
@@ -130,7 +124,26 @@ class Stage:
     @property
     def key(self) -> str:
         """Hash of everything that the result depends on: 32 hexadecimal digits."""
-        return stage_key(self)
+        return key_of(self.identity())
+
+    def identity(self) -> dict[str, Any]:
+        """Return everything that the result depends on, as JSON values."""
+        use = self.plugin
+        return {
+            "schema": KEY_SCHEMA,
+            "kind": self.kind.value,
+            "plugin": use
+            and {
+                "kind": use.kind,
+                "name": use.name,
+                "distribution": use.distribution,
+                "revision": use.revision,
+                "options": dict(use.identity),
+            },
+            "seed": self.seed,
+            "inputs": dict(self.inputs),
+            "content": self.content,
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values; label and given options are left out where they are empty."""
@@ -161,43 +174,6 @@ class Stage:
 
 #: Fields of a stage that are not in its key.
 _UNKEYED = ("label", "given")
-
-
-def stage_key(stage: Stage) -> str:
-    """Hash everything that a stage's result depends on.
-
-    Args:
-        stage: The stage; its label and what its inputs are given do not count.
-
-    Returns:
-        The first 128 bits of a SHA-256, as 32 hexadecimal digits.
-    """
-    return identity_key(stage_identity(stage))
-
-
-def stage_identity(stage: Stage) -> dict[str, Any]:
-    """Return everything that a stage's result depends on, as JSON values."""
-    use = stage.plugin
-    return {
-        "schema": KEY_SCHEMA,
-        "kind": stage.kind.value,
-        "plugin": use
-        and {
-            "kind": use.kind,
-            "name": use.name,
-            "distribution": use.distribution,
-            "revision": use.revision,
-            "options": dict(use.identity),
-        },
-        "seed": stage.seed,
-        "inputs": dict(stage.inputs),
-        "content": stage.content,
-    }
-
-
-def identity_key(identity: Mapping[str, Any]) -> str:
-    """Hash what :func:`stage_identity` gave."""
-    return hashlib.sha256(_CANONICAL.encode(identity).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True, order=True)

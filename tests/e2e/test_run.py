@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from backbench.results.outcomes import Counting, Images, numbers, outcomes, predictions_in, reader
+from backbench.metrics import Images, outcomes
+from backbench.results.reader import Counting, numbers, predictions_in, reader
 from backbench.store.store import Store
 from tests.conftest import Bench, tiny
 from tests.predictions import stored

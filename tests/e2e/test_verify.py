@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from backbench.cli.main import cli
 from backbench.poison.poisoning import pixel_hash
-from backbench.results.outcomes import Counting, reader
+from backbench.results.reader import Counting, reader
 from backbench.store.predictions import write_predictions
 from backbench.store.store import hash_files
 from backbench.verification.bundle import TOML, open_bundle

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from backbench.benchmark.claims import claim_problems
-from backbench.benchmark.file import BenchmarkFile, Claim, Matrix, Profile, pydantic_problems
+from backbench.benchmark.file import BenchmarkFile, Claim, pydantic_problems
 from backbench.benchmark.instances import (
     Context,
     Instance,
@@ -22,9 +22,10 @@ from backbench.benchmark.instances import (
     raised,
     validate_instances,
 )
+from backbench.benchmark.matrix import Matrix, Profile
 from backbench.benchmark.protocols.card import Protocol
 from backbench.benchmark.protocols.rules import data_problems, method_problem, no_such_evaluator
-from backbench.data.listing import FileDataset
+from backbench.data.file_dataset import FileDataset
 from backbench.errors import NOT_A_NAME, ConfigError, Problem, is_name
 from backbench.model import NONE, Axis, CellName
 from backbench.options.training import BackboneOptions, EvaluatorOptions

@@ -2,98 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
+from backbench.benchmark.matrix import Filter, Matrix, Profile, Seeds, Table, select_cells
 from backbench.benchmark.protocols.card import protocol_ids
 from backbench.errors import PluginError, Problem
-from backbench.model import NONE, Axis, CellName
+from backbench.model import Axis, CellName
 from backbench.plugin import PluginInfo
 from backbench.plugin.registry import Registry, nearest
 
 #: Characters that are shown of a wrong value.
 _SHOWN = 200
-
-
-def _one_or_many(value: Any) -> Any:
-    return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many), Field(min_length=1)]
-Seeds = Annotated[
-    tuple[Annotated[int, Field(ge=0, strict=True)], ...],
-    BeforeValidator(_one_or_many),
-    Field(min_length=1),
-]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Filter(_Table):
-    """Some names of some axes; an axis that is not given is not restricted."""
-
-    datasets: Names | None = Field(None, description="dataset instances")
-    attacks: Names | None = Field(None, description="attack instances, or 'none'")
-    methods: Names | None = Field(None, description="SSL method instances")
-    defenses: Names | None = Field(None, description="defense instances, or 'none'")
-    evaluators: Names | None = Field(None, description="evaluator instances")
-    seeds: Seeds | None = Field(None, description="seeds")
-
-    def holds(self, cell: CellName) -> bool:
-        """Say whether a cell's names are all among those given."""
-        if self.seeds is not None and cell.seed not in self.seeds:
-            return False
-        return all(
-            (allowed := getattr(self, axis.plural)) is None or getattr(cell, axis) in allowed
-            for axis in Axis
-        )
-
-
-class Profile(Filter):
-    """A named part of the matrix: ``--profile quick``."""
-
-    description: str = Field("", description="what the profile is for")
-    exclude: tuple[Filter, ...] = Field((), description="cells to leave out")
-
-    def holds(self, cell: CellName) -> bool:
-        """Say whether a cell belongs to the profile."""
-        return Filter.holds(self, cell) and not any(rule.holds(cell) for rule in self.exclude)
-
-
-class Matrix(_Table):
-    """A product of instances, less what is excluded."""
-
-    datasets: Names = Field(description="dataset instances")
-    attacks: Names = Field((NONE,), description="attack instances, or 'none'")
-    methods: Names = Field(description="SSL method instances")
-    defenses: Names = Field((NONE,), description="defense instances, or 'none'")
-    evaluators: Names = Field(description="evaluator instances")
-    seeds: Seeds | None = Field(None, description="seeds; those of [benchmark] if not given")
-    exclude: tuple[Filter, ...] = Field((), description="cells to leave out")
-    profiles: Names | None = Field(
-        None, description="profiles that it is for; without one of them it does not count"
-    )
-
-    def cells(self, seeds: tuple[int, ...]) -> Iterator[CellName]:
-        """Yield the cells, seed by seed, so that whole seeds are finished first."""
-        product = itertools.product(
-            self.seeds or seeds,
-            self.datasets,
-            self.methods,
-            self.attacks,
-            self.defenses,
-            self.evaluators,
-        )
-        for seed, dataset, method, attack, defense, evaluator in product:
-            cell = CellName(dataset, attack, method, defense, evaluator, seed)
-            if not any(rule.holds(cell) for rule in self.exclude):
-                yield cell
 
 
 def _name_or_number(value: Any) -> Any:
@@ -107,7 +30,7 @@ def _name_or_number(value: Any) -> Any:
 _Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
-class Claim(_Table):
+class Claim(Table):
     """A finding, as a relation of numbers: ``metric relation factor × against + margin``."""
 
     text: str = Field(min_length=1, description="the finding in words")
@@ -125,7 +48,7 @@ class Claim(_Table):
     )
 
 
-class Header(_Table):
+class Header(Table):
     """The benchmark itself."""
 
     name: str = Field("benchmark", min_length=1, description="name of the benchmark")
@@ -136,7 +59,7 @@ class Header(_Table):
     )
 
 
-class BenchmarkFile(_Table):
+class BenchmarkFile(Table):
     """The tables of a benchmark file."""
 
     benchmark: Header = Field(default_factory=Header, description="the benchmark itself")
@@ -150,17 +73,8 @@ class BenchmarkFile(_Table):
     claims: tuple[Claim, ...] = Field((), description="findings: backbench claims")
 
     def cells(self, profile: str | None = None, *, every: bool = False) -> tuple[CellName, ...]:
-        """Return the cells of a profile or the file; ``every``: of profiles' matrices as well."""
-        chosen = None if profile is None else self.profiles.get(profile)
-        return tuple(
-            dict.fromkeys(
-                cell
-                for matrix in self.matrix
-                if every or matrix.profiles is None or profile in matrix.profiles
-                for cell in matrix.cells(self.benchmark.seeds)
-                if chosen is None or chosen.holds(cell)
-            )
-        )
+        """Return the cells of a profile or the file; see :func:`select_cells`."""
+        return select_cells(self.matrix, self.profiles, self.benchmark.seeds, profile, every=every)
 
 
 def pydantic_problems(

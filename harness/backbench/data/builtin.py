@@ -48,7 +48,7 @@ def register_datasets() -> Iterable[DatasetInfo]:
     yield DatasetInfo(
         name="file-list",
         summary="Your own images, named in two lists with a line `path label` each.",
-        target="backbench.data.filelist:FileList",
+        target="backbench.data.file_list:FileList",
         options=FileListOptions,
     )
     yield DatasetInfo(

@@ -11,9 +11,9 @@ import numpy as np
 
 from backbench.data.classes import class_list
 from backbench.data.dataset_options import ImageFolderOptions
+from backbench.data.file_dataset import FileDataset, Listing
 from backbench.data.files import LabelledFiles, list_problems, spread
-from backbench.data.listing import FileDataset, Listing
-from backbench.data.scan import PassedOver, Scan, SplitScan, scan_class, scan_split
+from backbench.data.image_files import PassedOver, Scan, SplitScan, scan_class, scan_split
 from backbench.errors import DataError
 
 
@@ -22,7 +22,7 @@ class ImageFolder(FileDataset):
 
     A label is the rank of its class among the sorted names of the classes that are taken.
     Images are known by their file name's ending, sorted by path, and found in nested folders
-    too; what is passed over is counted: see :mod:`backbench.data.scan`.
+    too; what is passed over is counted: see :mod:`backbench.data.image_files`.
 
     Args:
         options: Where it is, and what to take of it.

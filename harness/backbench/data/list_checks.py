@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from backbench.data.scan import PassedOver, is_passed_folder, reason_to_pass
+from backbench.data.image_files import PassedOver, is_passed_folder, reason_to_pass
 
 
 class Line(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Final
 from backbench.data.dataset_options import ImageFolderOptions
 from backbench.data.files import list_problems, map_threads
 from backbench.data.folder import ImageFolder
-from backbench.data.scan import images_of, scan_split
+from backbench.data.image_files import images_of, scan_split
 from backbench.errors import DataError
 from backbench.system.files import alone_in, replacing
 

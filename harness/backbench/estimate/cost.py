@@ -12,8 +12,8 @@ from rich.filesize import decimal
 
 from backbench.benchmark.config import Benchmark
 from backbench.data.cache import AUTO_LIMIT_BYTES, estimate_bytes, keeps
+from backbench.data.file_dataset import FileDataset
 from backbench.data.files import MEMORY_LIMIT_BYTES
-from backbench.data.listing import FileDataset
 from backbench.model import Plan, Stage, StageKind
 from backbench.options.training import (
     LARGE_SIDE,

@@ -17,8 +17,8 @@ from backbench.plugin import Column, DatasetMetadata, MetricInfo
 from backbench.plugin.registry import Registered, Registry, suggestion
 from backbench.results.claims import Judgement, cells_of, judge
 from backbench.results.leaderboard import LIFTS, Leaderboard, build
-from backbench.results.outcomes import Counting, MeasuredOf, predictions_in, reader
 from backbench.results.outdated import Outdatedness
+from backbench.results.reader import Counting, MeasuredOf, predictions_in, reader
 from backbench.results.reported import add_reported
 from backbench.store.store import Store
 from backbench.verification.bundle import Bundle, open_bundle

@@ -10,7 +10,7 @@ import numpy as np
 from backbench.benchmark.config import Benchmark
 from backbench.data.classes import VARIANTS, describe, fingerprint
 from backbench.data.contents import Contents
-from backbench.data.listing import FileDataset
+from backbench.data.file_dataset import FileDataset
 from backbench.data.subset import Subset
 from backbench.errors import printable
 from backbench.plugin import Dataset, DatasetMetadata

@@ -14,7 +14,7 @@ from backbench.errors import PluginError
 from backbench.model import NONE, Axis, Plan, PluginUse, Stage, StageKind
 from backbench.plugin.registry import Registry
 from backbench.results.leaderboard import Row
-from backbench.results.outcomes import MeasuredOf, numbers
+from backbench.results.reader import MeasuredOf, numbers
 from backbench.store.metadata import (
     EncoderRecord,
     EvaluationRecord,

@@ -11,20 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from backbench.errors import UsageError
-from backbench.metrics import BOUNDS
+from backbench.metrics import BOUNDS, Outcome
 from backbench.model import NONE, Axis, Cell, Plan, Stage, StageKind
 from backbench.plugin import Column
 from backbench.plugin.registry import suggestion
-from backbench.results.outcomes import Measured, MeasuredOf
-from backbench.results.statistics import (
-    Bounds,
-    Outcome,
-    Sample,
-    Summary,
-    paired,
-    sample_of,
-    summarize_all,
-)
+from backbench.results.reader import Measured, MeasuredOf
+from backbench.results.statistics import Bounds, Sample, Summary, paired, sample_of, summarize_all
 from backbench.store.flags import Raised
 from backbench.store.metadata import EvaluationRecord
 from backbench.store.records import Record

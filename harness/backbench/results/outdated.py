@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 
 from backbench.errors import StoreError
-from backbench.model import Plan, Stage, StageKind, stage_identity
+from backbench.model import Plan, Stage, StageKind
 from backbench.store.records import Record
 from backbench.store.store import Store
 
@@ -44,7 +44,7 @@ class _Traces:
         stage = self._stage_of(key)
         if stage is None:
             return None
-        identity = stage_identity(stage)
+        identity = stage.identity()
         plugin = dict(identity["plugin"] or {})
         revisions = [(plugin["name"], plugin.pop("revision"))] if plugin else []
         inputs = {}

@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from backbench.metrics import Outcome
+
 #: With how much confidence an interval holds what it is of.
 CONFIDENCE = 0.95
 
@@ -48,26 +50,6 @@ class Summary:
     ci95: tuple[float, float] | None
     values: tuple[float, ...]
     over: Over = ""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Outcome:
-    """What one seed's metric is the mean of.
-
-    Args:
-        hits: What happened on each image, (N,): 0 or 1.
-        images: Which images these are: positions among the validation images, (N,).
-        scale: What the mean is multiplied by: N for a count, 1 for a rate.
-    """
-
-    hits: NDArray[np.int8]
-    images: NDArray[np.int64]
-    scale: float = 1.0
-
-    @property
-    def value(self) -> float:
-        """The metric: the scaled mean of what happened."""
-        return np.count_nonzero(self.hits) * self.scale / len(self.hits)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,9 +6,9 @@ import os
 from typing import Any
 
 from backbench.data.cache import Layout, build, keeps
+from backbench.data.file_dataset import FileDataset
 from backbench.data.files import FileImages
 from backbench.data.fingerprint import FileHashes
-from backbench.data.listing import FileDataset
 from backbench.data.packed import write_images
 from backbench.errors import DataError
 from backbench.images import ImageSet

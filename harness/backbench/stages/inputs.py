@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
+from backbench.data.file_dataset import FileDataset
 from backbench.data.files import FileImages
-from backbench.data.listing import FileDataset
 from backbench.data.packed import MappedArray, MappedImages, open_changed_images, open_images
 from backbench.data.preprocess import Fit
 from backbench.images import ImageSet, Overlay, Pixels, Subset

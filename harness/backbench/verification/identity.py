@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from backbench.errors import PluginError
 from backbench.external.encoder_options import KIND, MODULE, ImportOptions, ModuleOptions
 from backbench.external.layouts import REVISION
-from backbench.model import PluginUse, Stage, stage_identity
+from backbench.model import PluginUse, Stage
 from backbench.plugin import Options
 from backbench.plugin.registry import HOOKS, Registry
 from backbench.store.records import Record
@@ -76,7 +76,7 @@ def description_differences(record: Record, planned: Stage) -> Iterator[str]:
         yield f"its description in the plan has the key {key}"
     use = record.stage.plugin
     whole = replace(record.stage, plugin=use and replace(use, identity=use.options))
-    yield from _missing(stage_identity(planned), stage_identity(whole), "")
+    yield from _missing(planned.identity(), whole.identity(), "")
 
 
 def _missing(wanted: Any, said: Any, path: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from backbench.data.dataset_options import FileListOptions, ImageFolderOptions
-from backbench.data.filelist import FileList
+from backbench.data.file_list import FileList
 from backbench.data.fingerprint import FileHashes
 from backbench.data.folder import ImageFolder
 from backbench.errors import DataError

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from backbench.data.dataset_options import FileListOptions, ImageFolderOptions
-from backbench.data.filelist import FileList
+from backbench.data.file_list import FileList
 from backbench.data.fingerprint import FileHashes
 from backbench.data.folder import ImageFolder
 

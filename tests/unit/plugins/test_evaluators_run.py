@@ -17,11 +17,11 @@ from tests.predictions import stored
 from backbench.benchmark.config import load_benchmark
 from backbench.benchmark.planning import make_plan
 from backbench.errors import StageError
-from backbench.metrics import at, confusion_matrix
+from backbench.metrics import Images, at, confusion_matrix, outcomes
 from backbench.model import NONE, Cell, Plan, Stage, StageKind
 from backbench.plugin.registry import Registry, load_registry
 from backbench.report.board import board_of
-from backbench.results.outcomes import Counting, Images, numbers, outcomes, predictions_in, reader
+from backbench.results.reader import Counting, numbers, predictions_in, reader
 from backbench.stages.run import run_stage
 from backbench.store.metadata import FitRecord
 from backbench.store.records import Record

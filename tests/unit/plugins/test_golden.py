@@ -9,10 +9,10 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 from tests import factories
 
-from backbench.metrics import Denominator, class_table, confusion_matrix
+from backbench.metrics import Denominator, Images, class_table, confusion_matrix, outcomes
 from backbench.model import Cell, CellName, Plan
 from backbench.results.leaderboard import build
-from backbench.results.outcomes import Images, Measured, numbers, outcomes
+from backbench.results.reader import Measured, numbers
 from backbench_evaluators.flips import flip_rate
 
 TARGET = 0

@@ -15,13 +15,14 @@ from tests.predictions import TARGET, predicted_store
 
 from backbench.benchmark.config import load_benchmark
 from backbench.benchmark.file import Claim
+from backbench.metrics import Outcome
 from backbench.model import Cell, CellName, Plan, Stage
 from backbench.plugin.registry import Registry, load_registry
 from backbench.results.claims import Finding, Judgement, Verdict, cells_of, decide, judge, overall
 from backbench.results.compare import compare, sides
 from backbench.results.leaderboard import Leaderboard, build
-from backbench.results.outcomes import Measured
-from backbench.results.statistics import Outcome, interval_of, sample_of
+from backbench.results.reader import Measured
+from backbench.results.statistics import interval_of, sample_of
 from backbench.store.metadata import EvaluationRecord
 
 SUBJECT = {"methods": "moco-v2", "attacks": "targeted", "defenses": "none", "evaluators": "linear"}

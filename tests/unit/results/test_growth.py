@@ -21,7 +21,7 @@ from backbench.model import Plan, Stage, StageKind
 from backbench.plugin.registry import Registry, load_registry
 from backbench.report.board import board_of
 from backbench.report.tables import as_json
-from backbench.results import outcomes
+from backbench.results import reader
 from backbench.results.leaderboard import COLUMNS, Leaderboard, Row, ranks
 from backbench.results.statistics import Sample, Summary, paired
 from backbench.store import store
@@ -72,7 +72,7 @@ def counted(
 def test_a_plan_hashes_each_stage_and_reads_each_instance_once(
     monkeypatch: pytest.MonkeyPatch, benchmark: Benchmark
 ) -> None:
-    hashed = counted(monkeypatch, model, "stage_key", lambda stage: stage.label)
+    hashed = counted(monkeypatch, model, "key_of", str)
     used = counted(monkeypatch, Instance, "use", lambda instance: instance.path)
     made = planning.make_plan(benchmark, {"drawn": "content"})
     assert sum(hashed.values()) == len(made.stages)
@@ -86,7 +86,7 @@ def test_a_leaderboard_reads_each_file_once(
     where, made = plan
     records = counted(monkeypatch, store, "_read_json", lambda path: Path(path).stem)
     predictions = counted(
-        monkeypatch, outcomes, "read_predictions", lambda path, variant: (path.parent.name, variant)
+        monkeypatch, reader, "read_predictions", lambda path, variant: (path.parent.name, variant)
     )
     board = board_of(registry, made, where)
     evaluations = {key for key, one in made.stages.items() if one.kind is StageKind.PREDICT}
@@ -102,7 +102,7 @@ def test_a_leaderboard_keeps_few_records_and_outcomes(
 ) -> None:
     where, made = plan
     with_much = as_json(board_of(registry, made, where))
-    monkeypatch.setattr(outcomes, "_AT_HAND", 1)
+    monkeypatch.setattr(reader, "_AT_HAND", 1)
     monkeypatch.setattr("backbench.results.outdated._AT_HAND", 1)
     assert as_json(board_of(registry, made, where)) == with_much
 

@@ -14,10 +14,10 @@ from rich.console import Console
 from tests import factories
 
 from backbench.errors import UsageError
+from backbench.metrics import Outcome
 from backbench.model import Cell, CellName, Plan, Stage, StageKind
 from backbench.report.tables import as_json, comma_separated, html, latex, markdown, print_board
 from backbench.results.leaderboard import Leaderboard, build, extremes, group, ranks, select
-from backbench.results.statistics import Outcome
 from backbench.store.metadata import EvaluationRecord
 from backbench.store.records import Record
 

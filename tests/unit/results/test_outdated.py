@@ -17,8 +17,8 @@ from backbench.model import CellName, Plan, Stage
 from backbench.plugin.registry import load_registry
 from backbench.report.board import board_of
 from backbench.results.leaderboard import build, extremes
-from backbench.results.outcomes import Counting, predictions_in, reader
 from backbench.results.outdated import Outdatedness
+from backbench.results.reader import Counting, predictions_in, reader
 from backbench.store.store import Store
 
 

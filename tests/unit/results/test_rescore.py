@@ -18,11 +18,11 @@ from tests.predictions import TARGET, predicted_store, stored
 
 from backbench.benchmark.config import load_benchmark
 from backbench.errors import PluginError, StoreError
+from backbench.metrics import Outcome
 from backbench.model import Plan, Stage, StageKind
 from backbench.plugin import MetricInfo, hookimpl
 from backbench.plugin.registry import Origin, Registered, Registry, load_registry
-from backbench.results.outcomes import Counting, numbers, predictions_in, reader
-from backbench.results.statistics import Outcome
+from backbench.results.reader import Counting, numbers, predictions_in, reader
 from backbench.store.predictions import write_predictions
 from backbench.store.store import Store
 

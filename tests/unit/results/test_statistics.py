@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from backbench.metrics import Outcome
 from backbench.results.statistics import (
     Error,
-    Outcome,
     Sample,
     effect_size,
     error_over_both,

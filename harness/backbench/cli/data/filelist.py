@@ -14,7 +14,7 @@ from backbench.cli.options.paths import UserPath
 from backbench.data import classes as class_sets
 from backbench.data.dataset_options import ImageFolderOptions
 from backbench.data.folder import ImageFolder
-from backbench.data.lists import write_lists
+from backbench.data.list_files import write_lists
 
 _FOLDER = UserPath(file_okay=False)
 

@@ -19,10 +19,10 @@ from PIL import features
 
 from backbench.data.decode import decode, flaw, read_size
 from backbench.data.encode import through_jpeg
+from backbench.data.file_dataset import FileDataset
 from backbench.data.files import map_threads, spread
 from backbench.data.folder import ImageFolder
-from backbench.data.listing import FileDataset
-from backbench.data.lists import format_line
+from backbench.data.list_files import format_line
 from backbench.data.preprocess import Square
 from backbench.errors import BackbenchError, ConfigError, DataError, Problem
 from backbench.images import ImageSet, Pixels

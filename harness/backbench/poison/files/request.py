@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from backbench.benchmark.file import pydantic_problems
 from backbench.benchmark.instances import Instance, load_instance, open_dataset
 from backbench.data.encode import FileFormat
-from backbench.data.listing import FileDataset
+from backbench.data.file_dataset import FileDataset
 from backbench.errors import ConfigError, Problem
 from backbench.model import NONE, Axis
 from backbench.plugin import Dataset, DatasetMetadata, JPEGOptions, LocalPath

@@ -21,7 +21,7 @@ from PIL import Image
 
 from backbench.data.decode import decode
 from backbench.data.files import spread
-from backbench.data.lists import format_line
+from backbench.data.list_files import format_line
 from backbench.errors import ConfigError, StageError
 from backbench.poison.files.contact_sheet import Pair, contact_sheet
 from backbench.poison.files.encoding import Coding, Job, begin, make, make_some

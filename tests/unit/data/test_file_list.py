@@ -5,7 +5,7 @@ from PIL import Image
 
 from backbench.data.classes import class_list
 from backbench.data.dataset_options import FileListOptions
-from backbench.data.filelist import FileList
+from backbench.data.file_list import FileList
 from backbench.errors import DataError
 
 

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from backbench.data.dataset_options import FileListOptions, ImageFolderOptions
-from backbench.data.filelist import FileList
+from backbench.data.file_list import FileList
 from backbench.data.folder import ImageFolder
-from backbench.data.lists import choose, format_line, parse_line, read_rows, write_lists
+from backbench.data.list_files import choose, format_line, parse_line, read_rows, write_lists
 from backbench.errors import DataError
 from backbench.seeds import derive
 

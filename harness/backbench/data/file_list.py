@@ -12,10 +12,10 @@ import numpy as np
 
 from backbench.data.classes import NAMES, class_list, read_class_file
 from backbench.data.dataset_options import FileListOptions
+from backbench.data.file_dataset import FileDataset, Listing
 from backbench.data.files import LabelledFiles, list_problems
 from backbench.data.list_checks import Line, absent_files, contradictions, list_notes
-from backbench.data.listing import FileDataset, Listing
-from backbench.data.lists import Rows, folder_names, folders_by_label, read_rows
+from backbench.data.list_files import Rows, folder_names, folders_by_label, read_rows
 from backbench.errors import DataError
 
 
@@ -24,7 +24,7 @@ class FileList(FileDataset):
 
     A line holds a path and a label, counted from 0; columns after them, such as the box of a
     trigger, are passed over, and so are blank lines. A path may hold spaces: see
-    :func:`backbench.data.lists.parse_line`. Absolute paths are fine, also outside the root: a
+    :func:`backbench.data.list_files.parse_line`. Absolute paths are fine, also outside the root: a
     image is known by its place below the folder that all of them share.
 
     Args:

@@ -1,7 +1,7 @@
-"""What the metrics of an evaluation are: pure functions of its stored predictions.
+"""Read the metrics of an evaluation from its stored predictions.
 
-A metric that backbench defines is the mean, or the sum, of one outcome for each image. A metric of
-a plugin is a function of all predictions at once.
+The metrics of backbench's own are in :mod:`backbench.metrics`. A metric of a plugin is a function
+of all predictions at once.
 """
 
 from __future__ import annotations
@@ -15,12 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backbench.errors import PluginError
-from backbench.metrics import Denominator, Ints
+from backbench.metrics import Denominator, Images, Ints, Outcome, outcomes
 from backbench.plugin.registry import Registered
-from backbench.results.statistics import Outcome
 from backbench.store.metadata import EvaluationRecord
 from backbench.store.predictions import PREDICTIONS, read_predictions
 from backbench.store.records import Record
@@ -50,70 +48,6 @@ class Counting:
     denominator: Denominator = "other-classes"
     targets: Mapping[str, int] | None = None
     metrics: tuple[Registered, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Images:
-    """Positions of all images, of those of the target class, and of the others.
-
-    One object serves all evaluations of a dataset.
-    """
-
-    labels: Ints
-    all: Ints
-    own: Ints
-    others: Ints
-
-    @classmethod
-    def of(cls, labels: Ints, target: int | None) -> Images:
-        """Sort images by their class."""
-        is_own = labels == target if target is not None else np.zeros(len(labels), bool)
-        return cls(labels, np.arange(len(labels)), np.flatnonzero(is_own), np.flatnonzero(~is_own))
-
-
-def outcomes(
-    images: Images,
-    clean: Ints,
-    triggered: Ints | None,
-    target: int | None,
-    denominator: Denominator = "other-classes",
-) -> dict[str, Outcome]:
-    """Return the metrics of an evaluation, each with what happened on every image.
-
-    Args:
-        images: The validation images, sorted by whether they are of the target class.
-        clean: Predictions without trigger, (N,).
-        triggered: Predictions with the trigger, (N,); ``None`` without an attack.
-        target: Target class; ``None`` for an untargeted attack or none.
-        denominator: Of which images ``asr`` is a share. ``other-classes``: of those that are not
-            of the target class. ``all-images``: of all, so that a clean encoder that knows the
-            target class has a rate above 0.
-
-    Returns:
-        Outcomes by the names in :data:`backbench.metrics.NAMES`; no metric of no image.
-
-    Source: the hits of ``target_fp`` are the published evaluation's, ``C[:, t].sum() - C[t, t]``;
-        ``all-images`` is how BackdoorBox and TrojanZoo count.
-    Differs: the published code gives the count and no rate.
-    """
-    found: dict[str, Outcome] = {}
-    for name, predictions in (("clean", clean), ("triggered", triggered)):
-        if predictions is None:
-            continue
-        found[f"accuracy/{name}"] = _outcome(predictions == images.labels, images.all)
-        if target is None:
-            continue
-        hits = predictions == target
-        found[f"target_tp/{name}"] = _outcome(hits, images.own, count=True)
-        found[f"target_fp/{name}"] = _outcome(hits, images.others, count=True)
-        if name == "triggered":
-            asked = images.others if denominator == "other-classes" else images.all
-            found["asr"] = _outcome(hits, asked)
-    return {name: one for name, one in found.items() if len(one.images)}
-
-
-def _outcome(hits: NDArray[np.bool_], images: Ints, *, count: bool = False) -> Outcome:
-    return Outcome(hits[images].view(np.int8), images, len(images) if count else 1.0)
 
 
 def predictions_in(store: Store) -> Callable[[Record], Path | None]:

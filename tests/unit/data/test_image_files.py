@@ -21,8 +21,8 @@ from backbench.data.dataset_options import ImageFolderOptions
 from backbench.data.decode import FORMATS, IMAGE_SUFFIXES, decode, read_size
 from backbench.data.fingerprint import FileHashes
 from backbench.data.folder import ImageFolder
+from backbench.data.image_files import scan_class
 from backbench.data.preprocess import Square
-from backbench.data.scan import scan_class
 from backbench.errors import DataError, printable
 
 
@@ -125,7 +125,7 @@ def test_a_link_to_nothing_is_a_problem(birds):
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
 def test_what_may_not_be_read_is_a_problem(birds):
     code = (
-        "import os, sys; from pathlib import Path; from backbench.data.scan import scan_class\n"
+        "import os, sys; from pathlib import Path; from backbench.data.image_files import scan_class\n"
         "os.setgid(65534); os.setuid(65534)\n"
         "for one in ('train/heron', 'val/wren'): print(scan_class(Path(sys.argv[1], one)).problems)"
     )

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from backbench.metrics import NAMES
-from backbench.results.outcomes import Images, numbers, outcomes
+from backbench.metrics import NAMES, Images, outcomes
+from backbench.results.reader import numbers
 
 #                       true: 0 0 0 1 1 1 2 2 2 2
 LABELS = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2, 2])
