@@ -123,7 +123,7 @@ def test_what_collapses_stops_and_the_rest_goes_on(
     )
     store = Store(folder / "store")
     labels = {record.label for key in store.done() if (record := store.record(key))}
-    assert "evaluate knn · rotnet · targeted · seed 0 · trigger of targeted" in labels
+    assert "predict knn · rotnet · targeted · seed 0 · trigger of targeted" in labels
     assert not any("constant" in label for label in labels)
 
 
