@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 #: Version of the recipe by which keys are made. Raising it invalidates every store.
-KEY_SCHEMA = 2
+KEY_SCHEMA = 3
 
 #: The canonical form that is hashed; made once, since a plan hashes tens of thousands of stages.
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
