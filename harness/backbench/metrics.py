@@ -55,7 +55,7 @@ class Outcome:
     @property
     def value(self) -> float:
         """The metric: the scaled mean of what happened."""
-        return np.count_nonzero(self.hits) * self.scale / len(self.hits)
+        return float(np.count_nonzero(self.hits) * self.scale / len(self.hits))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
