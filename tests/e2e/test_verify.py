@@ -87,6 +87,13 @@ def edit(store: Path, key: str, change: Callable[[dict[str, Any]], object]) -> N
 def fix_hashes(store: Path, key: str) -> None:
     files = hash_files(store / "artifacts" / key)
     edit(store, key, lambda record: record.update(files=files))
+    hashes = {name: said["sha256"] for name, said in files.items()}
+    for path in (store / "records").glob("*.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        for role, read in record["stage"]["inputs"].items():
+            if read == key:
+                record["read"][role] = hashes
+        path.write_text(json.dumps(record), encoding="utf-8")
 
 
 def differing(bench: Bench, *arguments: str) -> list[str]:

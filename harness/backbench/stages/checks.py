@@ -19,6 +19,7 @@ from backbench.seeds import derive
 from backbench.stages.inputs import Inputs, poisoned_images, stored_labels
 from backbench.stages.task import Task
 from backbench.store.flags import Flag
+from backbench.store.integrity import checked
 from backbench.store.metadata import PoisonRecord
 from backbench.store.records import Record
 from backbench.views.visibility import covers_all, visibility, warning
@@ -39,16 +40,16 @@ def check_poison(inputs: Inputs) -> None:
     labels = stored_labels(task.input("dataset"), "train")
     marks = list(read_manifest(folder / "train.jsonl"))
     chosen = np.array([mark.index for mark in marks], dtype=np.int64)
-    _refuse(task, record, _target_problems(attack, record))
+    _refuse(record, _target_problems(attack, record))
     if len(np.unique(chosen)) < len(chosen) or not set(chosen.tolist()) <= set(range(len(labels))):
-        _refuse(task, record, ["train.jsonl lists an image twice, or an image that is not there"])
+        _refuse(record, ["train.jsonl lists an image twice, or an image that is not there"])
     listed = np.array([mark.label for mark in marks], dtype=np.int64)
     problems = list(_count_problems(attack, record, chosen, labels))
     if not np.array_equal(listed, labels[chosen]):
         problems.append("train.jsonl gives images other classes than the dataset does")
     if sorted(poisoned_images(folder)) != sorted(chosen.tolist()):
         problems.append("the poisoned images are not those that train.jsonl lists")
-    _refuse(task, record, problems)
+    _refuse(record, problems)
 
 
 def checked_target(inputs: Inputs) -> int | None:
@@ -60,7 +61,7 @@ def checked_target(inputs: Inputs) -> int | None:
     if not inputs.task.has("poison"):
         return None
     record = inputs.task.record("poison")
-    _refuse(inputs.task, record, _target_problems(inputs.attack, record))
+    _refuse(record, _target_problems(inputs.attack, record))
     return record.of(PoisonRecord).target
 
 
@@ -72,10 +73,9 @@ def check_trigger(
     Raises:
         StageError: If the poison's record or options have another target, or its manifest is of
             other images.
+        StoreError: If the poison is damaged.
     """
-    record = task.store.record(poison)
-    if record is None:
-        raise StageError(f"the poison {poison} of the trigger is not in the store: run it again")
+    record = checked(task.store, poison)
     problems = []
     recorded = record.of(PoisonRecord).target
     if target != recorded:
@@ -96,7 +96,7 @@ def check_trigger(
             f"val.jsonl ({len(marks)} lines) is not of the {len(labels)} images that are "
             "evaluated, in their order and with their classes"
         )
-    _refuse(task, record, problems)
+    _refuse(record, problems)
 
 
 def visibility_flag(inputs: Inputs, options: TrainingOptions) -> Iterator[Flag]:
@@ -158,12 +158,11 @@ def _named(target: int | None, classes: tuple[str, ...]) -> str:
     return f"{target} ({classes[target]})" if 0 <= target < len(classes) else str(target)
 
 
-def _refuse(task: Task, record: Record, problems: Iterable[str]) -> None:
+def _refuse(record: Record, problems: Iterable[str]) -> None:
     """Stop the stage if there are problems, with all of them and how to make the poison anew."""
     found = "; ".join(problems)
     if found:
-        path = task.store.root / "records" / f"{record.key}.json"
         raise StageError(
-            f"{record.label}: {found}: its files have changed since it was made; remove {path} "
-            "and run again to make it anew"
+            f"{record.label}: {found}: its record or files have changed since it was made: "
+            f"`backbench run --redo {record.key}` makes it again"
         )

@@ -15,6 +15,7 @@ from backbench.plugin.registry import HOOKS, Registry
 from backbench.stages.task import Outcome, Progress, Task
 from backbench.store import provenance
 from backbench.store.flags import Raised, carried
+from backbench.store.integrity import checked, note_checked
 from backbench.store.records import Record
 from backbench.store.store import Store, hash_files
 from backbench.system.memory import PeakMemory
@@ -53,6 +54,9 @@ def run_stage(
     Returns:
         The record, as published. Its seconds are this process's; where a training was taken up
         from a checkpoint, ``resumed`` is the number of epochs done before.
+
+    Raises:
+        StoreError: If a file that the stage reads is not what its record says.
     """
     run = run or runner(stage.kind)
     key = stage.key
@@ -64,6 +68,7 @@ def run_stage(
         resumed = int(values.get("resumed", resumed))
         progress(done, total, values)
 
+    inputs = {role: checked(store, one) for role, one in stage.inputs.items()}
     with store.writing(key) as folder:
         task = Task(stage, store, folder, registry, device, watched, tuple(others))
         outcome: Outcome = run(task)
@@ -71,13 +76,14 @@ def run_stage(
             key=key,
             stage=replace(stage, given={}),
             metadata=outcome.metadata,
-            flags=carried(stage.label, outcome.flags, _inherited(stage, store)),
+            flags=carried(stage.label, outcome.flags, _inherited(inputs)),
             resumed=resumed,
             files=hash_files(folder),
+            read={role: one.hashes for role, one in inputs.items()},
             provenance={
                 **provenance.collect(device),
                 "plugin": _origin(stage.plugin, registry),
-                **_inputs(stage, store, registry),
+                **_inputs(stage, inputs, registry),
                 **memory.provenance(),
             },
             wall_s=round(time.perf_counter() - wall, 3),
@@ -86,15 +92,14 @@ def run_stage(
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         store.publish(folder, record)
+    note_checked(store, record)
     return record
 
 
-def _inherited(stage: Stage, store: Store) -> Iterator[Raised]:
+def _inherited(inputs: Mapping[str, Record]) -> Iterator[Raised]:
     """Yield the flags of what a stage has read."""
-    for key in stage.inputs.values():
-        record = store.record(key)
-        if record is not None:
-            yield from record.flags
+    for record in inputs.values():
+        yield from record.flags
 
 
 def _origin(use: PluginUse | None, registry: Registry) -> str | None:
@@ -104,7 +109,7 @@ def _origin(use: PluginUse | None, registry: Registry) -> str | None:
     return str(registry.find(use.kind, use.name).origin)
 
 
-def _inputs(stage: Stage, store: Store, registry: Registry) -> dict[str, Any]:
+def _inputs(stage: Stage, inputs: Mapping[str, Record], registry: Registry) -> dict[str, Any]:
     """Return what a stage has read.
 
     Returns:
@@ -113,10 +118,7 @@ def _inputs(stage: Stage, store: Store, registry: Registry) -> dict[str, Any]:
     """
     plugins: dict[str, str] = {}
     data = stage.content if stage.kind is StageKind.DATASET else None
-    for role, key in stage.inputs.items():
-        record = store.record(key)
-        if record is None:
-            continue
+    for role, record in inputs.items():
         use = record.stage.plugin
         if use and use.kind in HOOKS:
             plugins[role] = f"{use.name} of {registry.find(use.kind, use.name).origin}"

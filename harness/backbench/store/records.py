@@ -26,6 +26,7 @@ class Record:
         stage: The stage, without the options that its inputs were given.
         metadata: What the stage reports of its artifact: counts, shapes, the target class.
         files: Size and SHA-256 of every file of the artifact.
+        read: SHA-256 of every file of each input when the stage read it, by role and name.
         provenance: Versions, commit, device, threads, switches, content of the data: see
             docs/reference/store.md.
         flags: What sentinels have reported of the stage, and of what it was made of.
@@ -42,6 +43,7 @@ class Record:
     stage: Stage
     metadata: Metadata
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    read: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     flags: tuple[Raised, ...] = ()
     resumed: int = 0
@@ -55,6 +57,11 @@ class Record:
     def label(self) -> str:
         """The stage's label, for people."""
         return self.stage.label
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The SHA-256 of every file of the artifact, by name."""
+        return {name: said["sha256"] for name, said in self.files.items()}
 
     def of(self, kind: type[_Kind]) -> _Kind:
         """Return the metadata of a stage of a known kind.
@@ -74,6 +81,7 @@ class Record:
             "stage": self.stage.to_json(),
             "metadata": self.metadata.to_json(),
             "files": {name: dict(said) for name, said in self.files.items()},
+            "read": {role: dict(hashes) for role, hashes in self.read.items()},
             "provenance": dict(self.provenance),
             "flags": [flag._asdict() for flag in self.flags],
             "resumed": self.resumed,

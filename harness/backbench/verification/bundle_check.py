@@ -14,7 +14,7 @@ from backbench.benchmark.file import BenchmarkFile
 from backbench.model import NONE, Cell, Plan, Stage, StageKind
 from backbench.store.records import Record
 from backbench.verification.bundle import ENVIRONMENT, HEADER, PLAN, TOML, Bundle, exported
-from backbench.verification.contents import content_differences
+from backbench.verification.contents import content_differences, read_differences
 from backbench.verification.exporting import described, environments
 from backbench.verification.findings import Findings
 from backbench.verification.identity import description_differences
@@ -164,6 +164,7 @@ def _stage_differences(bundle: Bundle, key: str) -> Iterator[str]:
     for role, read in record.stage.inputs.items():
         if f"records/{read}.json" not in bundle.names:
             yield f"the {role} that it read ({read}) has no record"
+    yield from read_differences(record, bundle)
     yield from _artifact_differences(bundle, record)
     yield from content_differences(record, bundle)
 

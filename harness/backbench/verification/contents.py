@@ -39,6 +39,19 @@ def score_differences(record: Record, evidence: Evidence) -> Iterator[str]:
     yield from metadata_differences(record, found)
 
 
+def read_differences(record: Record, evidence: Evidence) -> Iterator[str]:
+    """Compare the bytes that a stage read with those that its inputs' records describe."""
+    for role, hashes in record.read.items():
+        key = record.stage.inputs.get(role, "")
+        now = evidence.record(key)
+        for name, sha256 in hashes.items():
+            if now is not None and now.hashes.get(name, sha256) != sha256:
+                yield (
+                    f"it was made of another {name} than the {role} ({key}) has now: `backbench "
+                    f"run --redo {record.key}` makes it again"
+                )
+
+
 _CHECKS = {
     StageKind.DATASET: datasets.index_differences,
     StageKind.POISON: poisons.manifest_differences,

@@ -6,14 +6,14 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
-from backbench.errors import BackbenchError, DataError, PluginError, StageError
+from backbench.errors import BackbenchError, DataError, PluginError, StageError, StoreError
 from backbench.model import Plan, Stage, StageKind
 from backbench.plugin.registry import Registry
 from backbench.stages.task import Task
 from backbench.store.records import Record
 from backbench.store.store import Store, hash_files
 from backbench.verification import datasets, poisons
-from backbench.verification.contents import content_differences
+from backbench.verification.contents import content_differences, read_differences
 from backbench.verification.evidence import StoreEvidence
 from backbench.verification.findings import Finding, Findings
 from backbench.verification.identity import description_differences, key_differences, restored
@@ -101,6 +101,9 @@ class _Check:
         for role, key in record.stage.inputs.items():
             if key not in self.finished:
                 yield f"the {role} that it read ({key}) has no record"
+        if record.stage.inputs and not record.read:
+            self._cannot(record, "what it read", StoreError("its record does not say"))
+        yield from read_differences(record, self.evidence)
 
     def _files(self, record: Record) -> Iterator[str]:
         folder = self.store.artifact(record.key)

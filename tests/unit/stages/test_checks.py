@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +14,14 @@ from tests.conftest import tiny
 
 from backbench.benchmark.config import load_benchmark
 from backbench.benchmark.planning import make_plan
-from backbench.errors import StageError
+from backbench.errors import StageError, StoreError
 from backbench.model import NONE, Plan, Stage, StageKind
 from backbench.plugin.registry import load_registry
 from backbench.stages.run import run_stage
-from backbench.store.store import Store
+from backbench.store.integrity import checked
+from backbench.store.store import Store, hash_files
+from backbench.system import files
+from backbench.verification.store_check import verify_store
 
 Change = Callable[[Store, str], None]
 
@@ -71,6 +74,14 @@ def changed(store: Store, key: str, **metadata: Any) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
+def rehash(store: Store, key: str) -> None:
+    """Let the record of a stage agree with its files, as if the stage had written them so."""
+    path = store.root / "records" / f"{key}.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["files"] = hash_files(store.artifact(key))
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
 def without_a_line(split: str) -> Change:
     def change(store: Store, key: str) -> None:
         path = store.artifact(key) / f"{split}.jsonl"
@@ -112,21 +123,109 @@ def test_a_changed_poison_is_not_trained_on(
 ) -> None:
     (poison,) = stages(plan, StageKind.POISON)
     change(store, poison.key)
+    rehash(store, poison.key)
     training = poisoned(plan, StageKind.PRETRAIN)
     with pytest.raises(StageError, match=said) as raised:
         again(store, training)
     assert str(raised.value).startswith("poison targeted · drawn · seed 0: ")
-    advice = re.search(r"remove (\S+) and run again", str(raised.value))
-    assert advice
-    assert Path(advice[1]) == store.root / "records" / f"{poison.key}.json"
+    assert f"`backbench run --redo {poison.key}` makes it again" in str(raised.value)
     assert store.record(training.key) is None
 
 
-def test_the_advice_mends_it(plan: Plan, store: Store) -> None:
+def test_a_poison_that_is_made_again_mends_it(plan: Plan, store: Store) -> None:
     (poison,) = stages(plan, StageKind.POISON)
     without_a_line("train")(store, poison.key)
-    again(store, poison)  # its record is removed, and the run makes it anew
+    with pytest.raises(StoreError, match=r"train\.jsonl: not what its record says"):
+        again(store, poisoned(plan, StageKind.PRETRAIN))
+    again(store, poison)
     again(store, poisoned(plan, StageKind.PRETRAIN))
+
+
+@pytest.mark.parametrize("kind", ["dataset", "poison", "pretrain", "features", "fit"])
+def test_a_flipped_bit_of_an_input_stops_its_readers(plan: Plan, store: Store, kind: str) -> None:
+    pairs = [
+        (stage, reader)
+        for stage in stages(plan, StageKind(kind))
+        for reader in plan.stages.values()
+        if stage.key in reader.inputs.values() and any(store.artifact(stage.key).iterdir())
+    ]
+    assert pairs or kind == "fit"  # k-NN stores no classifier
+    for stage, reader in pairs:
+        path = max(store.artifact(stage.key).iterdir(), key=lambda one: one.stat().st_size)
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        with pytest.raises(StoreError, match=f"run --redo {stage.key}` makes it") as caught:
+            run_stage(reader, store, load_registry(), "cpu", lambda *_: None)
+        assert str(caught.value).startswith(f"{path}: not what its record says: ")
+        path.unlink()
+        with pytest.raises(StoreError, match=r"cannot be read .*run --redo"):
+            run_stage(reader, store, load_registry(), "cpu", lambda *_: None)
+        path.write_bytes(whole)
+
+
+def test_a_poison_that_the_evaluation_looks_up_is_compared_with_its_record(
+    plan: Plan, store: Store
+) -> None:
+    (poison,) = stages(plan, StageKind.POISON)
+    path = store.artifact(poison.key) / "val.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace('"seed": ', '"seed":  ', 1))
+    with pytest.raises(StoreError, match=r"val\.jsonl: not what its record says"):
+        again(store, evaluation(plan))
+
+
+def test_a_record_has_the_hashes_of_what_its_stage_read(plan: Plan, made: Path) -> None:
+    store = Store(made)
+    for key, stage in plan.stages.items():
+        record = store.record(key)
+        assert record is not None
+        assert record.read == {
+            role: {name: said["sha256"] for name, said in hash_files(store.artifact(one)).items()}
+            for role, one in stage.inputs.items()
+        }
+
+
+def test_verify_names_what_was_made_of_an_input_that_was_made_again(
+    plan: Plan, store: Store
+) -> None:
+    training = poisoned(plan, StageKind.PRETRAIN)
+    path = store.artifact(training.key) / "encoder.json"
+    path.write_text(path.read_text(encoding="utf-8") + " ", encoding="utf-8")
+    rehash(store, training.key)  # another encoder, as its readers will see it
+    readers = [one for one in plan.stages.values() if training.key in one.inputs.values()]
+    for reader in readers:
+        again(store, reader)
+    again(store, training)
+    found = verify_store(store, load_registry(), plan).differs
+    found = [one for one in found if "was made of another" in one.message]
+    assert len(found) == len(readers) == 2
+    for reader in readers:
+        (one,) = (one for one in found if reader.key in one.subject)
+        assert f"another encoder.json than the encoder ({training.key}) has now" in one.message
+
+
+def test_what_a_run_has_checked_is_not_hashed_again_by_its_workers(
+    plan: Plan, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[Path] = []
+    sha256 = files.sha256
+    monkeypatch.setattr(files, "sha256", lambda path: hashed.append(path) or sha256(path))
+    (dataset,) = stages(plan, StageKind.DATASET)
+    with store.running():
+        checked(store, dataset.key)
+        first = len(hashed)
+        checked(Store(store.root), dataset.key)  # as another worker does
+        assert len(hashed) == first > 0
+        path = store.artifact(dataset.key) / "index.json"
+        content, status = path.read_bytes(), path.stat()
+        path.write_bytes(content.replace(b"0", b"1", 1))
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # as a copying tool does
+        with pytest.raises(StoreError, match="not what its record says"):
+            checked(store, dataset.key)
+        path.write_bytes(content)
+    with store.running():
+        hashed.clear()
+        checked(store, dataset.key)
+        assert len(hashed) == first
 
 
 def evaluation(plan: Plan) -> Stage:
@@ -150,6 +249,7 @@ def test_another_target_is_not_evaluated(
 ) -> None:
     (poison,) = stages(plan, StageKind.POISON)
     change(store, poison.key)
+    rehash(store, poison.key)
     with pytest.raises(StageError, match=said):
         again(store, evaluation(plan))
 

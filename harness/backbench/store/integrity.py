@@ -1,0 +1,69 @@
+"""Compare an artifact with its record before anything is made of it, once a run and file."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from backbench.errors import StoreError
+from backbench.store.records import Record
+from backbench.store.store import Store
+from backbench.system import files
+
+
+def checked(store: Store, key: str) -> Record:
+    """Return the record of a finished stage, whose files are what it says.
+
+    What is checked, or was written by this run, is noted in the store's temporary folder, for all
+    processes of the run: files of an unchanged size and time of change are not hashed again.
+
+    Raises:
+        StoreError: If the stage is not done, or a file is not what the record says.
+    """
+    record = store.record(key)
+    if record is None:
+        raise StoreError(f"{store.root}: stage {key} is not in the store: run it again")
+    folder = store.artifact(key)
+    try:
+        if _noted(store, key) != _stamps(folder, record):
+            for name, said in record.files.items():
+                path = folder / name
+                if path.stat().st_size != said["bytes"] or files.sha256(path) != said["sha256"]:
+                    raise StoreError(f"{path}: not what its record says{_remedy(record)}")
+            note_checked(store, record)
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror})"
+        raise StoreError(f"{error.filename}: {reason}{_remedy(record)}") from error
+    return record
+
+
+def note_checked(store: Store, record: Record) -> None:
+    """Note for this run that the files of a stage are those of its record."""
+    with suppress(OSError):  # they are hashed again then
+        stamps = json.dumps(_stamps(store.artifact(record.key), record))
+        files.write(_note(store, record.key), stamps, durable=False)
+
+
+def _remedy(record: Record) -> str:
+    return f": `backbench run --redo {record.key}` makes it again ({record.label})"
+
+
+def _note(store: Store, key: str) -> Path:
+    return store.root / "tmp" / f"{key}.checked"
+
+
+def _noted(store: Store, key: str) -> object:
+    try:
+        return json.loads(_note(store, key).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _stamps(folder: Path, record: Record) -> dict[str, list[int]]:
+    """Return what changes when a file does, by name: inode, size, times of change."""
+    found = {}
+    for name in record.files:
+        status = (folder / name).stat()
+        found[name] = [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    return found
