@@ -5,22 +5,30 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 #: Version of the recipe by which keys are made. Raising it invalidates every store.
 KEY_SCHEMA = 3
 
-#: The canonical form that is hashed; made once, since a plan hashes tens of thousands of stages.
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
-def key_of(identity: Mapping[str, Any]) -> str:
+def canonical(value: Any) -> str:
+    """Return the one JSON text of a value that is hashed."""
+    return _ENCODER.encode(value)
+
+
+def key_of(identity: Mapping[str, Any], plugin: str = "null") -> str:
     """Hash the identity of a stage.
 
     Args:
-        identity: What :meth:`backbench.model.Stage.identity` returned.
+        identity: The stage's identity; ``plugin`` is ``None``.
+        plugin: Canonical text of the plugin. A plan has many stages and few plugins, so that the
+            text is made once for each.
 
     Returns:
         The first 128 bits of a SHA-256, as 32 hexadecimal digits.
     """
-    return hashlib.sha256(_CANONICAL.encode(identity).encode()).hexdigest()[:32]
+    # Quotes within a string are escaped, so that this is found only where the plugin stands.
+    text = canonical(identity).replace('"plugin":null', f'"plugin":{plugin}', 1)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

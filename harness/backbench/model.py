@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Self
 
-from backbench.keys import KEY_SCHEMA, key_of
+from backbench.keys import KEY_SCHEMA, canonical, key_of
 
 #: Reserved name of an attack or a defense: do nothing.
 NONE = "none"
@@ -63,7 +64,7 @@ class Axis(StrEnum):
         return {axis.plural: axis for axis in cls}[name]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PluginUse:
     """A plugin and the options it is used with, as they enter a key.
 
@@ -82,6 +83,22 @@ class PluginUse:
     revision: int
     options: Mapping[str, Any]
     identity: Mapping[str, Any]
+
+    @property
+    def keyed(self) -> dict[str, Any]:
+        """What of it enters a key, as JSON values."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "distribution": self.distribution,
+            "revision": self.revision,
+            "options": dict(self.identity),
+        }
+
+    @cached_property
+    def canonical(self) -> str:
+        """The canonical text of :attr:`keyed`."""
+        return canonical(self.keyed)
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values; ``identity`` is left out where it is all options."""
@@ -124,22 +141,17 @@ class Stage:
     @property
     def key(self) -> str:
         """Hash of everything that the result depends on: 32 hexadecimal digits."""
-        return key_of(self.identity())
+        return key_of(self._identity(None), self.plugin.canonical if self.plugin else "null")
 
     def identity(self) -> dict[str, Any]:
         """Return everything that the result depends on, as JSON values."""
-        use = self.plugin
+        return self._identity(self.plugin.keyed if self.plugin else None)
+
+    def _identity(self, plugin: Mapping[str, Any] | None) -> dict[str, Any]:
         return {
             "schema": KEY_SCHEMA,
             "kind": self.kind.value,
-            "plugin": use
-            and {
-                "kind": use.kind,
-                "name": use.name,
-                "distribution": use.distribution,
-                "revision": use.revision,
-                "options": dict(use.identity),
-            },
+            "plugin": plugin,
             "seed": self.seed,
             "inputs": dict(self.inputs),
             "content": self.content,

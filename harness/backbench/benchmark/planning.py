@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any, cast
 
 from backbench.benchmark.config import Benchmark
@@ -215,7 +214,19 @@ class Planner:
         self._keys[asked] = key, stage.plugin  # which stays, so that no other gets its id
         uses = {role: self.stages[one].plugin for role, one in inputs}
         given = {role: use.options for role, use in uses.items() if use is not None}
-        self.stages.setdefault(key, replace(stage, given={**given, **stage.given}))
+        given.update(stage.given)
+        self.stages.setdefault(
+            key,
+            Stage(
+                stage.kind,
+                stage.plugin,
+                stage.seed,
+                stage.inputs,
+                stage.content,
+                stage.label,
+                given,
+            ),
+        )
         return key
 
 

@@ -6,6 +6,7 @@ import json
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from rich.filesize import decimal
@@ -14,7 +15,7 @@ from backbench.benchmark.config import Benchmark
 from backbench.data.cache import AUTO_LIMIT_BYTES, estimate_bytes, keeps
 from backbench.data.file_dataset import FileDataset
 from backbench.data.files import MEMORY_LIMIT_BYTES
-from backbench.model import Plan, Stage, StageKind
+from backbench.model import Plan, PluginUse, Stage, StageKind
 from backbench.options.training import (
     LARGE_SIDE,
     BackboneOptions,
@@ -33,15 +34,18 @@ USUAL_SIZE: Final = (375, 500)
 #: Bytes of an image's entry in the index of its dataset.
 _INDEX_ENTRY: Final = 40
 
+#: Stages that train.
+_TRAINING: Final = frozenset({StageKind.PRETRAIN, StageKind.REPAIR})
+
 #: Records of each sort of stage that are read, at most.
 _RECORDS: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Training:
-    """A stage that trains; an image goes ``passes`` times through a network at a step."""
+    """How a plugin trains; an image goes ``passes`` times through a network at a step."""
 
-    stage: Stage
+    plugin: PluginUse
     options: TrainingOptions
     backbone: BackboneOptions
     metadata: DatasetMetadata
@@ -51,9 +55,9 @@ class Training:
     @property
     def name(self) -> str:
         """Name of the plugin that trains."""
-        return self.stage.plugin.name if self.stage.plugin else ""
+        return self.plugin.name
 
-    @property
+    @cached_property
     def images_shown(self) -> int:
         """How many images are shown in all epochs; an image that is shown twice counts twice."""
         return self.options.epochs * self.options.epoch_images(self.images)
@@ -68,7 +72,7 @@ class Training:
         """Side in pixels at which images are seen."""
         return self.options.view_side(self.metadata.size)
 
-    @property
+    @cached_property
     def sort(self) -> str:
         """Everything that decides how long an image takes."""
         options = self.options.identity()
@@ -152,6 +156,7 @@ def costs_of(plan: Plan, benchmark: Benchmark, registry: Registry, store: Store)
     }
     backbones: dict[str, BackboneOptions] = {}
     trainings: dict[str, Training] = {}
+    known: dict[tuple[int, ...], Training | None] = {}  # few, where a plan has many stages
     decoded: dict[str, int] = {}
     notes: list[str] = []
     for key, stage in plan.stages.items():  # each after those that it reads
@@ -159,7 +164,10 @@ def costs_of(plan: Plan, benchmark: Benchmark, registry: Registry, store: Store)
         data = metadata.get(key) or next(metadata[one] for one in inputs if one in metadata)
         metadata[key] = data
         backbone = next((backbones[one] for one in inputs if one in backbones), None)
-        training = _training(stage, data, backbone, registry)
+        asked = id(stage.plugin), id(data), id(backbone)
+        if stage.kind in _TRAINING and asked not in known:
+            known[asked] = _training(stage.plugin, data, backbone, registry)
+        training = known.get(asked) if stage.kind in _TRAINING else None
         if training is not None:
             trainings[key], backbone = training, training.backbone
         if backbone is not None:
@@ -180,11 +188,13 @@ def costs_of(plan: Plan, benchmark: Benchmark, registry: Registry, store: Store)
 
 
 def _training(
-    stage: Stage, metadata: DatasetMetadata, backbone: BackboneOptions | None, registry: Registry
+    use: PluginUse | None,
+    metadata: DatasetMetadata,
+    backbone: BackboneOptions | None,
+    registry: Registry,
 ) -> Training | None:
-    """Return a stage as a training; ``None`` if it does not train by this harness's loop."""
-    use = stage.plugin
-    if use is None or stage.kind not in {StageKind.PRETRAIN, StageKind.REPAIR}:
+    """Return how a plugin trains; ``None`` if it does not train by this harness's loop."""
+    if use is None:
         return None
     info = registry.find(use.kind, use.name).info
     options = info.options.model_validate(dict(use.options))
@@ -194,7 +204,7 @@ def _training(
         return None
     images = options.training_images(metadata.train)
     passes = info.passes if isinstance(info, SSLMethodInfo | DefenseInfo) else 1
-    return Training(stage, options, backbone, metadata, images, passes)
+    return Training(use, options, backbone, metadata, images, passes)
 
 
 def _sort(stage: Stage, training: Training | None) -> str:

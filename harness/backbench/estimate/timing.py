@@ -115,9 +115,7 @@ def _train(training: Training, device: str, *, images: ImageSet, batch: int, clo
     from backbench.nn.encoder import EncoderSpec
     from backbench.training.loop import TrainingRun, pretrain
 
-    use = training.stage.plugin
-    if use is None:
-        raise TypeError(f"a {training.stage.kind} stage without a plugin")
+    use = training.plugin
     implementation = load_registry().find(use.kind, use.name).implementation()
     changed: dict[str, Any] = {"epochs": _MANY_EPOCHS, "batch_size": batch, "knn_evaluations": 0}
     if isinstance(training.options, SSLOptions):

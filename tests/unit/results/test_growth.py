@@ -72,7 +72,7 @@ def counted(
 def test_a_plan_hashes_each_stage_and_reads_each_instance_once(
     monkeypatch: pytest.MonkeyPatch, benchmark: Benchmark
 ) -> None:
-    hashed = counted(monkeypatch, model, "key_of", str)
+    hashed = counted(monkeypatch, model, "key_of", lambda *fields: str(fields))
     used = counted(monkeypatch, Instance, "use", lambda instance: instance.path)
     made = planning.make_plan(benchmark, {"drawn": "content"})
     assert sum(hashed.values()) == len(made.stages)
