@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, Self
@@ -21,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbench.data.decode import decode, read_size
-from backbench.data.files import FileImages, list_problems, map_threads, say_size, spread
+from backbench.data.files import FileImages, list_problems, map_threads, sampled_sizes, say_size
 from backbench.data.packed import HEADER_BYTES, around, offsets_of, shared_size
 from backbench.data.preprocess import Fit, fitted_size
-from backbench.errors import DataError, StageError
+from backbench.errors import DataError
 from backbench.system import files
-from backbench.system.children import WORTH_PROCESSES, in_order, start_processes
+from backbench.system.children import WORTH_PROCESSES, workers
 from backbench.system.cores import pin_to
 
 #: With ``cache = "auto"``, decoded images are kept up to this many bytes a split.
@@ -34,7 +33,6 @@ AUTO_LIMIT_BYTES: Final = 8 << 30
 
 #: It is noted how many images are done after so many bytes of them.
 _NOTE_BYTES: Final = 256 << 20
-_SAMPLE: Final = 64
 #: Other stages may be running on the cores that builders are lent: those come first.
 _NICE: Final = 19
 
@@ -42,29 +40,13 @@ Progress = Callable[[int], None]
 
 
 def keeps(cache: str | int, total: int) -> bool:
-    """Say whether decoded images are kept that do not fit in memory, or differ in size.
-
-    Args:
-        cache: The option of the dataset.
-        total: Their bytes.
-    """
+    """Say whether images are kept decoded that do not fit in memory, or differ in size."""
     return cache != "off" and (cache != "auto" or total <= AUTO_LIMIT_BYTES)
 
 
 def estimate_bytes(paths: Sequence[str], fit: Fit | None) -> int:
-    """Estimate the bytes of decoded images by the headers of up to 64 of them.
-
-    Args:
-        paths: The files.
-        fit: What is made of each.
-    """
-    found = []
-    for index in spread(len(paths), _SAMPLE):
-        try:
-            height, width = fitted_size(read_size(paths[index]), fit)
-        except DataError:
-            continue  # reading names it
-        found.append(height * width * 3)
+    """Estimate the bytes of decoded images by the headers of up to 64 of them."""
+    found = [height * width * 3 for height, width in sampled_sizes(paths, fit)]
     return round(len(paths) * sum(found) / len(found)) if found else 0
 
 
@@ -74,7 +56,7 @@ class Layout:
 
     Args:
         images: The images.
-        sizes: Their heights and widths, (N, 2), int64; 0 for one without a readable header.
+        sizes: Their heights and widths, (N, 2); 0 of an image without a readable header.
     """
 
     images: FileImages
@@ -82,11 +64,7 @@ class Layout:
 
     @classmethod
     def of(cls, images: FileImages) -> Layout:
-        """Read the headers of the images.
-
-        Args:
-            images: The images.
-        """
+        """Read the headers of the images."""
 
         def size(path: str) -> tuple[int, int]:
             try:
@@ -113,13 +91,7 @@ class Layout:
 
 
 class Job(NamedTuple):
-    """An image to decode.
-
-    Args:
-        path: Its file.
-        size: The height and width in its header.
-        offset: Where in the file it goes, bytes.
-    """
+    """An image to decode: its file, its height and width by the header, where it goes in bytes."""
 
     path: str
     size: tuple[int, int]
@@ -135,10 +107,11 @@ def build(
 ) -> None:
     """Decode the images of a split into a file, unless it is there.
 
-    An unfinished file (``….partial``, ``….json`` in the same folder) is continued.
+    An unfinished file (``….partial``, ``….json`` in the same folder) is continued; it gets its name
+    when it is whole.
 
     Args:
-        path: The file; it has this name once it is whole.
+        path: The file.
         layout: The images.
         cores: The processor's cores to work on; empty for one process without a core of its own.
         progress: Called with the number of images that are done since the last call.
@@ -168,24 +141,19 @@ def build(
     note.unlink(missing_ok=True)
 
 
+@dataclass
 class _Note:
-    """Remembers how many images are done.
+    """The file that has how many images of a layout are done; ``images`` is where they are."""
 
-    Args:
-        path: Where.
-        mark: Of which layout.
-        images: The file that they are in.
-        done: How many are done already.
-    """
-
-    def __init__(self, path: Path, mark: str, images: Path, done: int) -> None:
-        self._path, self._mark, self._images = path, mark, images
-        self.done = done
+    path: Path
+    layout: str
+    images: Path
+    done: int
 
     def write(self) -> None:
         """Write it down, once the images are on the disk."""
-        files.make_durable(self._images)
-        files.write(self._path, json.dumps({"layout": self._mark, "done": self.done}))
+        files.make_durable(self.images)
+        files.write(self.path, json.dumps({"layout": self.layout, "done": self.done}))
 
 
 def _done(note: Path, mark: str) -> int:
@@ -215,40 +183,31 @@ def _decode(
     partial: Path, layout: Layout, note: _Note, cores: Sequence[int], progress: Progress
 ) -> list[str]:
     """Decode what is not yet done; return what is wrong with images."""
-    images, sizes = layout.images, layout.sizes
-    starts = offsets_of(sizes) + HEADER_BYTES
-    usual = _usual(sizes) if images.one_size else None
+    images = layout.images
+    sizes = [(height, width) for height, width in layout.sizes.tolist()]
+    usual = next((size for size in sizes if size[0]), None) if images.one_size else None
+    starts: list[int] = (offsets_of(layout.sizes) + HEADER_BYTES).tolist()
     rest = range(note.done, len(sizes))
-    jobs = (
-        Job(images.paths[index], (int(sizes[index, 0]), int(sizes[index, 1])), int(starts[index]))
-        for index in rest
-    )
+    jobs = (Job(images.paths[index], sizes[index], starts[index]) for index in rest)
     problems: list[str] = []
-    noted = int(starts[note.done])
+    noted = starts[note.done]
     try:
-        for index, problem in zip(
-            rest, _run(partial, images.fit, jobs, len(rest), cores), strict=True
-        ):
+        said = _run(partial, images.fit, jobs, len(rest), cores)
+        for index, problem in zip(rest, said, strict=True):
             if problem:
                 problems.append(problem)
-            elif usual is not None and tuple(sizes[index]) != usual:
-                problems.append(say_size(images.paths[index], tuple(sizes[index]), usual))
+            elif usual not in {None, sizes[index]}:
+                problems.append(say_size(images.paths[index], sizes[index], usual))
             if not problems:
                 note.done = index + 1
-            if int(starts[note.done]) - noted > _NOTE_BYTES:
+            if starts[note.done] - noted > _NOTE_BYTES:
                 note.write()
-                noted = int(starts[note.done])
+                noted = starts[note.done]
             progress(1)
     except BaseException:
         note.write()  # so that Ctrl-C loses nothing
         raise
     return problems
-
-
-def _usual(sizes: NDArray[np.int64]) -> tuple[int, int] | None:
-    """Return the size of the first image that has one."""
-    known = sizes[sizes[:, 0] > 0]
-    return (int(known[0, 0]), int(known[0, 1])) if len(known) else None
 
 
 def _run(
@@ -258,24 +217,20 @@ def _run(
     if len(cores) < 2 or count < WORTH_PROCESSES:
         with _Target(partial, fit) as target:
             yield from map(target.take, jobs)
-        return
-    pool = start_processes(len(cores), _prepare, str(partial), fit, tuple(cores))
-    try:
-        yield from in_order(pool, len(cores), _take_some, jobs)
-    except BrokenProcessPool as error:
-        message = "a worker process was killed (out of memory?); run again to continue"
-        raise StageError(message) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+    else:
+        with workers(len(cores), _taker, partial, fit, cores) as take:
+            yield from take(jobs)
+
+
+def _taker(path: Path, fit: Fit | None, cores: Sequence[int]) -> Callable[[Job], str]:
+    """Return what decodes an image in a process of its own."""
+    pin_to(cores)
+    os.nice(_NICE)
+    return _Target(path, fit).take
 
 
 class _Target:
-    """The file that images are written to.
-
-    Args:
-        path: The file.
-        fit: What is made of each image.
-    """
+    """The file that images are written to, and what is made of each image."""
 
     def __init__(self, path: Path, fit: Fit | None) -> None:
         self._fit = fit
@@ -301,19 +256,3 @@ class _Target:
         while written < len(content):
             written += os.pwrite(self._file.fileno(), content[written:], job.offset + written)
         return ""
-
-
-# -- in a process of its own -------------------------------------------------------------------
-
-_OURS: Final[list[_Target]] = []
-
-
-def _prepare(path: str, fit: Fit | None, cores: Sequence[int]) -> None:
-    _OURS[:] = [_Target(Path(path), fit)]
-    pin_to(cores)
-    os.nice(_NICE)
-
-
-def _take_some(jobs: Sequence[Job]) -> list[str]:
-    (target,) = _OURS
-    return [target.take(job) for job in jobs]

@@ -19,13 +19,7 @@ NAMES: Final = ("imagenet100",)
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A published choice of a hundred ImageNet classes.
-
-    Args:
-        name: What we call it.
-        source: The authors of the list, and where it is published.
-        images: Number of training and of validation images, where we know them.
-    """
+    """A published choice of a hundred ImageNet classes, and its training and validation images."""
 
     name: str
     source: str
@@ -78,9 +72,6 @@ def class_list(name: str) -> tuple[str, ...]:
 
     The order carries no meaning: a label is the rank among the *sorted* ids.
 
-    Args:
-        name: One of :data:`NAMES`.
-
     Raises:
         DataError: If no list has that name.
 
@@ -93,16 +84,10 @@ def class_list(name: str) -> tuple[str, ...]:
 
 
 def read_class_file(path: Path) -> tuple[str, ...]:
-    """Read class names, one a line; blank lines are passed over.
-
-    Args:
-        path: The file, UTF-8.
-
-    Returns:
-        The names, in the order of the lines.
+    """Read class names, one a line, in the order of the lines; blank lines are passed over.
 
     Raises:
-        DataError: If it cannot be read, is empty, or has a name twice.
+        DataError: If the file cannot be read, is empty, or has a name twice.
     """
     names = [line.strip() for line in read_text(path).split("\n") if line.strip()]
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
@@ -114,10 +99,7 @@ def read_class_file(path: Path) -> tuple[str, ...]:
 
 
 def find_classes(name: str) -> tuple[str, ...]:
-    """Return the classes of a shipped list, or of a file.
-
-    Args:
-        name: Name of a shipped list, else path of a file with a class a line.
+    """Return the classes of a shipped list, or of a file with a class a line.
 
     Raises:
         DataError: If it is neither.
@@ -133,23 +115,12 @@ def find_classes(name: str) -> tuple[str, ...]:
 
 
 def fingerprint(classes: Iterable[str]) -> str:
-    """Return what a set of classes is known by: SHA-256 of the sorted ids, a line each.
-
-    Args:
-        classes: The ids, in any order.
-
-    Returns:
-        64 hexadecimal digits.
-    """
+    """Return the SHA-256 of the sorted ids, a line each, by which a set of classes is known."""
     return hashlib.sha256("\n".join(sorted(set(classes))).encode()).hexdigest()
 
 
 def describe(classes: Sequence[str]) -> str:
-    """Say which known set of classes this is, or how it differs from the shipped one nearest.
-
-    Args:
-        classes: The ids, in any order.
-    """
+    """Say which known set of classes this is, or how it differs from the shipped one nearest."""
     known = VARIANTS.get(fingerprint(classes))
     if known is not None:
         return f"{known.name}: {known.source}"
@@ -165,10 +136,7 @@ def describe(classes: Sequence[str]) -> str:
 
 
 def read_text(path: Path) -> str:
-    """Read a list of images or classes.
-
-    Args:
-        path: The file, UTF-8, with or without a byte order mark.
+    """Read a list of images or classes, UTF-8, with or without a byte order mark.
 
     Raises:
         DataError: If there is none, or it is not text.

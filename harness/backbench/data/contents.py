@@ -11,7 +11,7 @@ from typing import Final, Literal
 from backbench.data.classes import NAMES, class_list, read_class_file, read_text
 from backbench.data.files import list_problems, map_threads
 from backbench.data.image_files import PassedOver, scan_class, scan_split
-from backbench.data.list_files import folder_names, parse_line, read_rows
+from backbench.data.list_files import folder_names, parse_line, read_list
 from backbench.errors import NOT_A_NAME, DataError, is_name
 
 _SPLITS: Final = ("train", "val")
@@ -23,8 +23,7 @@ class Contents:
 
     Args:
         kind: What was looked at.
-        classes: Its classes, sorted; ``None`` for a list of images whose folders do not separate
-            the classes apart.
+        classes: Its classes, sorted; ``None`` if a list's folders do not separate the classes.
         splits: Number of images of each class, by split; one entry where there are no splits,
             none for a list of classes.
         problems: What does not fit together.
@@ -37,14 +36,10 @@ class Contents:
 
 
 def look_at(name: str) -> Contents:
-    """Say what a path holds.
-
-    Args:
-        name: A folder with ``train`` and ``val`` or with a folder a class, a list of images, a
-            list of classes, or the name of a class list that ships with backbench.
+    """Say what a folder, a list of images, a list of classes, or a shipped class list holds.
 
     Raises:
-        DataError: If it is none of these.
+        DataError: If the name is none of these.
     """
     path = Path(name)
     if path.is_dir():
@@ -54,12 +49,12 @@ def look_at(name: str) -> Contents:
     first = next((line for line in read_text(path).split("\n") if line.strip()), "")
     if parse_line(first) is None:
         return Contents("list of classes", tuple(sorted(read_class_file(path))), {})
-    rows = read_rows(path)
-    if rows.bad:
-        raise DataError(list_problems("The list cannot be read", rows.bad))
-    counts = Counter(rows.labels)
+    images = read_list(path)
+    if images.bad:
+        raise DataError(list_problems("The list cannot be read", images.bad))
+    counts = Counter(images.labels)
     split = {"images": tuple(counts[label] for label in sorted(counts))}
-    names = folder_names([str(path.absolute().parent / one) for one in rows.paths], rows.labels)
+    names = folder_names(images.lines)
     if names is None:
         problem = "its images' folders do not separate the classes: only their labels are known"
         return Contents("list of images", None, split, (problem,))

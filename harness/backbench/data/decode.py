@@ -55,18 +55,11 @@ _SWAPS_AXES: Final = (5, 6, 7, 8)
 
 
 def decode(path: str | Path, fit: Fit | None = None) -> Pixels:
-    """Read an image file as RGB.
+    """Read an image file as RGB, (H, W, 3), uint8, perhaps read-only.
 
     The EXIF orientation is applied. Gray-scale, palette and CMYK images become RGB; of 16 bits
     a channel the upper 8 are kept; transparent pixels are laid on white; of several frames the
-    first is taken.
-
-    Args:
-        path: The file.
-        fit: What to make of it; ``None`` keeps the image's own size.
-
-    Returns:
-        (H, W, 3), uint8, perhaps read-only.
+    first is taken. Without a ``fit`` the image keeps its size.
 
     Raises:
         DataError: Naming the file and why it cannot be read: missing, empty, truncated, of an
@@ -79,17 +72,9 @@ def decode(path: str | Path, fit: Fit | None = None) -> Pixels:
 
 
 def read_image(path: str | Path, fit: Fit | None = None) -> Image.Image:
-    """Read an image file as an image of Pillow; see :func:`decode`.
+    """Read an image file as an image of Pillow, of mode RGB; see :func:`decode`.
 
-    Args:
-        path: The file.
-        fit: What to make of it; ``None`` keeps the image's own size.
-
-    Returns:
-        Of mode RGB, without the file's notes (profile, comment), so that none is saved with it.
-
-    Raises:
-        DataError: As :func:`decode`.
+    It has none of the file's notes (profile, comment), so that none is saved with it.
     """
     try:
         with open_image(path) as image:
@@ -110,9 +95,6 @@ def flaw(path: str | Path) -> str:
 
     All its bytes are read, and of a JPEG an eighth of its width and height is decoded: that
     takes a fraction of the time.
-
-    Args:
-        path: The file.
     """
     try:
         with open_image(path) as image:
@@ -127,11 +109,8 @@ def flaw(path: str | Path) -> str:
 def open_image(path: str | Path) -> Image.Image:
     """Open an image file of a known format; its pixels are not read yet.
 
-    Args:
-        path: The file. A pipe or a device is none, since reading it might never end.
-
     Raises:
-        OSError: If it cannot be opened, as :func:`PIL.Image.open` raises it.
+        OSError: If it cannot be opened, or is a pipe or a device, whose reading might never end.
     """
     mode = os.stat(path).st_mode  # noqa: PTH116 - path may be a str
     if stat.S_ISDIR(mode):
@@ -143,9 +122,6 @@ def open_image(path: str | Path) -> Image.Image:
 
 def read_size(path: str | Path) -> tuple[int, int]:
     """Read the height and width of an image, upright, from its header.
-
-    Args:
-        path: The file.
 
     Raises:
         DataError: Naming the file and why it cannot be read.

@@ -31,7 +31,6 @@ drawn nor on the number of classes.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -46,40 +45,28 @@ _Pair = tuple[float, float]
 _SPLITS: Final = {"train": 0, "val": 1}
 
 
-@dataclasses.dataclass(frozen=True)
-class Style:
-    """The free numbers of the world.
-
-    Attributes:
-        half_size: Range of half the object's height, fractions of the image's side.
-        tilt_deg: Largest tilt to either side, degrees.
-        aspect: Largest stretch to either side, natural logarithm.
-        hue_spread: Half-width of the triangular spread of hue about the class's own, turns / 2.
-        saturation: Range of the object's saturation, 0..1.
-        value: Range of the object's brightness, 0..1.
-        shade_ratio: Range of the dark texture color's brightness relative to the light one's.
-        ground: Range of the ground's gray level, 0..1.
-        ground_slope: Largest change of the ground's level across the image.
-        grain: Half-width of the uniform noise of each pixel, gray levels 0..1.
-        frequency: Range of texture periods in half an object.
-        margin: How near the border the object's center may come, in half sizes.
-    """
-
-    half_size: _Pair = (0.22, 0.32)
-    tilt_deg: float = 15.0
-    aspect: float = 0.12
-    hue_spread: float = 0.06
-    saturation: _Pair = (0.30, 0.55)
-    value: _Pair = (0.60, 0.90)
-    shade_ratio: _Pair = (0.40, 0.60)
-    ground: _Pair = (0.30, 0.70)
-    ground_slope: float = 0.12
-    grain: float = 0.04
-    frequency: _Pair = (1.5, 2.1)
-    margin: float = 0.85
-
-
-STYLE: Final = Style()
+#: Range of half the object's height, fractions of the image's side.
+_HALF_SIZE: Final = (0.22, 0.32)
+#: Largest tilt to either side, degrees.
+_TILT_DEG: Final = 15.0
+#: Largest stretch to either side, natural logarithm.
+_ASPECT: Final = 0.12
+#: Half-width of the triangular spread of hue about the class's own, turns / 2.
+_HUE_SPREAD: Final = 0.06
+#: Ranges of the object's saturation and brightness, 0..1.
+_SATURATION: Final = (0.30, 0.55)
+_VALUE: Final = (0.60, 0.90)
+#: Range of the dark texture color's brightness relative to that of the light one.
+_SHADE_RATIO: Final = (0.40, 0.60)
+#: Range of the ground's gray level, 0..1, and the largest change of it across the image.
+_GROUND: Final = (0.30, 0.70)
+_GROUND_SLOPE: Final = 0.12
+#: Half-width of the uniform noise of each pixel, gray levels 0..1.
+_GRAIN: Final = 0.04
+#: Range of texture periods in half an object.
+_FREQUENCY: Final = (1.5, 2.1)
+#: How near the border the object's center may come, in half sizes.
+_MARGIN: Final = 0.85
 
 
 # ---- shapes: signed fields in object coordinates, u to the right, v down, negative inside ----
@@ -161,18 +148,18 @@ def _heart(u: _Field, v: _Field) -> _Field:
     return np.minimum(lobes, _taper(u, v, (-0.18, 0.95), (0.9, 0.0)))
 
 
-_SHAPES: Final[tuple[tuple[str, Callable[[_Field, _Field], _Field]], ...]] = (
-    ("house", _house),
-    ("fir", _fir),
-    ("mushroom", _mushroom),
-    ("mug", _mug),
-    ("boat", _boat),
-    ("tree", _tree),
-    ("bottle", _bottle),
-    ("lamp", _lamp),
-    ("shirt", _shirt),
-    ("heart", _heart),
-)
+_SHAPES: Final[dict[str, Callable[[_Field, _Field], _Field]]] = {
+    "house": _house,
+    "fir": _fir,
+    "mushroom": _mushroom,
+    "mug": _mug,
+    "boat": _boat,
+    "tree": _tree,
+    "bottle": _bottle,
+    "lamp": _lamp,
+    "shirt": _shirt,
+    "heart": _heart,
+}
 
 
 # ---- textures: 0..1 in object coordinates scaled to periods ----
@@ -184,18 +171,6 @@ def _wave(x: _Field) -> _Field:
     return wave
 
 
-def _rows(_u: _Field, v: _Field) -> _Field:
-    return _wave(v)
-
-
-def _columns(u: _Field, _v: _Field) -> _Field:
-    return _wave(u)
-
-
-def _slanted(u: _Field, v: _Field) -> _Field:
-    return _wave((u + v) * np.float32(0.75))
-
-
 def _checks(u: _Field, v: _Field) -> _Field:
     field: _Field = np.abs(_wave(u * np.float32(0.8)) - _wave(v * np.float32(0.8)))
     return field
@@ -204,14 +179,6 @@ def _checks(u: _Field, v: _Field) -> _Field:
 def _dots(u: _Field, v: _Field) -> _Field:
     r = np.hypot(u - np.round(u), v - np.round(v))
     return np.clip((np.float32(0.42) - r) * 6, 0, 1)
-
-
-def _rings(u: _Field, v: _Field) -> _Field:
-    return _wave(np.hypot(u, v))
-
-
-def _chevrons(u: _Field, v: _Field) -> _Field:
-    return _wave(v + np.abs(u - np.round(u)))
 
 
 def _bricks(u: _Field, v: _Field) -> _Field:
@@ -226,93 +193,61 @@ def _grid(u: _Field, v: _Field) -> _Field:
     return np.clip((np.float32(0.22) - line) * 8, 0, 1)
 
 
-def _plain(u: _Field, _v: _Field) -> _Field:
-    return np.full_like(u, 0.85)
+_TEXTURES: Final[dict[str, Callable[[_Field, _Field], _Field]]] = {
+    "brick": _bricks,
+    "chevron": lambda u, v: _wave(v + np.abs(u - np.round(u))),
+    "dotted": _dots,
+    "ribbed": lambda _u, v: _wave(v),
+    "slanted": lambda u, v: _wave((u + v) * np.float32(0.75)),
+    "ringed": lambda u, v: _wave(np.hypot(u, v)),
+    "checked": _checks,
+    "pleated": lambda u, _v: _wave(u),
+    "gridded": _grid,
+    "plain": lambda u, _v: np.full_like(u, 0.85),
+}
 
 
-_TEXTURES: Final[tuple[tuple[str, Callable[[_Field, _Field], _Field]], ...]] = (
-    ("brick", _bricks),
-    ("chevron", _chevrons),
-    ("dotted", _dots),
-    ("ribbed", _rows),
-    ("slanted", _slanted),
-    ("ringed", _rings),
-    ("checked", _checks),
-    ("pleated", _columns),
-    ("gridded", _grid),
-    ("plain", _plain),
-)
-_RINGED: Final = 5
+_SHAPE_NAMES: Final = tuple(_SHAPES)
+_TEXTURE_NAMES: Final = tuple(_TEXTURES)
 
 
 def class_names(classes: int) -> tuple[str, ...]:
-    """Name the classes of a world.
-
-    Args:
-        classes: How many classes, 2 to ``MAX_CLASSES``.
-
-    Returns:
-        Names such as ``brick-house``, all different, in the order of the labels.
-
-    Raises:
-        ValueError: If ``classes`` is out of range.
-    """
-    _require_classes(classes)
-    return tuple(_name(index) for index in range(classes))
+    """Name so many classes, ``brick-house`` and the like, in the order of the labels."""
+    names = []
+    for shape, texture, palette in map(_parts, range(classes)):
+        name = f"{texture}-{shape}"
+        names.append(name if palette == 0 else f"{name}-{palette + 1}")
+    return tuple(names)
 
 
 def render_split(
-    split: str, *, classes: int, per_class: int, size: int, seed: int, style: Style = STYLE
+    split: str, *, classes: int, per_class: int, size: int, seed: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Draw one split of the world.
+    """Draw a split, ``train`` or ``val``; they share no image.
 
     Args:
-        split: ``train``, ``val`` or ``test``; splits share no image.
-        classes: How many classes, 2 to ``MAX_CLASSES``.
+        split: Which one.
+        classes: Number of classes, 2 to ``MAX_CLASSES``.
         per_class: Images of each class.
         size: Side of the square images, pixels.
         seed: Root seed of the world, not negative.
-        style: The world's free numbers; the default is the measured world.
 
     Returns:
         Images (N, size, size, 3) and labels (N,), class by class, where N = classes x per_class.
-
-    Raises:
-        ValueError: If an argument is out of range or the split is unknown.
     """
-    _require_classes(classes)
-    if split not in _SPLITS:
-        raise ValueError(f"unknown split {split!r}: choose from {', '.join(_SPLITS)}")
-    if per_class < 1 or size < 8 or seed < 0:
-        raise ValueError(
-            f"need per_class >= 1, size >= 8 and seed >= 0, not {per_class}, {size} and {seed}"
-        )
     images = np.empty((classes * per_class, size, size, 3), np.uint8)
+    start = 0
     for index in range(classes):
-        start = index * per_class
-        for block in _render_class(
-            split, index, count=per_class, size=size, seed=seed, style=style
-        ):
+        for block in _render_class(split, index, count=per_class, size=size, seed=seed):
             images[start : start + len(block)] = block
             start += len(block)
     return images, np.repeat(np.arange(classes, dtype=np.int64), per_class)
 
 
-def _require_classes(classes: int) -> None:
-    if not 2 <= classes <= MAX_CLASSES:
-        raise ValueError(f"the embedded world has 2 to {MAX_CLASSES} classes, not {classes}")
-
-
-def _parts(index: int) -> tuple[int, int, int]:
-    """Split a class index into the numbers of its shape, texture and palette."""
+def _parts(index: int) -> tuple[str, str, int]:
+    """Split a class index into its shape, its texture and the number of its palette."""
     shape = index % 10
-    return shape, (shape + index // 10) % 10, index // 100
-
-
-def _name(index: int) -> str:
-    shape, texture, palette = _parts(index)
-    name = f"{_TEXTURES[texture][0]}-{_SHAPES[shape][0]}"
-    return name if palette == 0 else f"{name}-{palette + 1}"
+    return _SHAPE_NAMES[shape], _TEXTURE_NAMES[(shape + index // 10) % 10], index // 100
 
 
 # ---- drawing ----
@@ -342,7 +277,7 @@ def _rgb(hue: _Field, saturation: _Field, value: _Field) -> _Field:
 
 
 def _render_class(
-    split: str, index: int, *, count: int, size: int, seed: int, style: Style
+    split: str, index: int, *, count: int, size: int, seed: int
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield the ``count`` images of one class in blocks (n, size, size, 3)."""
     numbers = _generator(seed, split, index, 0).random((count, _COLUMNS), dtype=np.float32)
@@ -351,42 +286,38 @@ def _render_class(
     for start in range(0, count, step):
         block = numbers[start : start + step]
         grain = grain_source.random((len(block), size, size, 1), dtype=np.float32)
-        yield _draw(index, block.T, grain, style)
+        yield _draw(index, block.T, grain)
 
 
-def _draw(index: int, draw: _Field, grain: _Field, style: Style) -> NDArray[np.uint8]:
-    """Draw images of one class.
+def _draw(index: int, draw: _Field, grain: _Field) -> NDArray[np.uint8]:
+    """Draw images of one class, (n, size, size, 3).
 
     Args:
         index: The class.
-        draw: Uniform numbers (``_COLUMNS``, n), a column an image.
-        grain: Uniform numbers (n, size, size, 1), one a pixel.
-        style: The world's free numbers.
-
-    Returns:
-        Images (n, size, size, 3).
+        draw: Uniform numbers (``_COLUMNS``, n), a column for each image.
+        grain: Uniform numbers (n, size, size, 1), one for each pixel.
     """
     size = grain.shape[1]
     shape, texture, palette = _parts(index)
     axis = ((np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size))[None]
-    u, v, half = _object_frame(draw, axis, style)
+    u, v, half = _object_frame(draw, axis)
 
-    cover = np.clip(0.5 - _SHAPES[shape][1](u, v) * half * np.float32(size), 0, 1)
-    periods = _cube(_between(draw[6], style.frequency))
-    loose = np.float32(texture != _RINGED)  # rings stay centerd on the object
-    ink = _TEXTURES[texture][1](
+    cover = np.clip(0.5 - _SHAPES[shape](u, v) * half * np.float32(size), 0, 1)
+    periods = _cube(_between(draw[6], _FREQUENCY))
+    loose = np.float32(texture != "ringed")  # rings stay centerd on the object
+    ink = _TEXTURES[texture](
         u * periods + _cube(draw[7]) * loose, v * periods + _cube(draw[8]) * loose
     )
 
     own_hue = np.float32((index % 10) * 0.1 + 0.05 * palette)
-    hue = own_hue + (draw[9] + draw[10] - 1) * np.float32(style.hue_spread * 2)
-    light = _rgb(hue, _between(draw[11], style.saturation), _between(draw[12], style.value))
-    dark = light * _between(draw[13], style.shade_ratio)[:, None]
+    hue = own_hue + (draw[9] + draw[10] - 1) * np.float32(_HUE_SPREAD * 2)
+    light = _rgb(hue, _between(draw[11], _SATURATION), _between(draw[12], _VALUE))
+    dark = light * _between(draw[13], _SHADE_RATIO)[:, None]
     paint = dark[:, None, None] + ink[..., None] * (light - dark)[:, None, None]
 
-    ground = _ground(draw, axis, style)[..., None]
+    ground = _ground(draw, axis)[..., None]
     image = ground + cover[..., None] * (paint - ground)
-    image += (grain - np.float32(0.5)) * np.float32(2 * style.grain)
+    image += (grain - np.float32(0.5)) * np.float32(2 * _GRAIN)
     levels: NDArray[np.uint8] = (np.clip(image, 0, 1) * np.float32(255) + np.float32(0.5)).astype(
         np.uint8
     )
@@ -398,19 +329,19 @@ def _cube(numbers: _Field) -> _Field:
     return numbers[:, None, None]
 
 
-def _object_frame(draw: _Field, axis: _Field, style: Style) -> tuple[_Field, _Field, _Field]:
+def _object_frame(draw: _Field, axis: _Field) -> tuple[_Field, _Field, _Field]:
     """Place the objects.
 
     Returns:
         Pixel coordinates u and v (n, size, size) in object units, and half sizes (n, 1, 1).
     """
-    half = _between(draw[0], style.half_size)
-    room = half * np.float32(style.margin)
+    half = _between(draw[0], _HALF_SIZE)
+    room = half * np.float32(_MARGIN)
     x = room + draw[1] * (1 - 2 * room)
     y = room + draw[2] * (1 - 2 * room)
-    tilt = np.deg2rad(_between(draw[3], (-style.tilt_deg, style.tilt_deg))).astype(np.float32)
+    tilt = np.deg2rad(_between(draw[3], (-_TILT_DEG, _TILT_DEG))).astype(np.float32)
     mirror = np.where(draw[4] < 0.5, np.float32(-1), np.float32(1))
-    stretch = _cube(np.exp(_between(draw[5], (-style.aspect, style.aspect))))
+    stretch = _cube(np.exp(_between(draw[5], (-_ASPECT, _ASPECT))))
     dx = (axis - x[:, None])[:, None, :]
     dy = (axis - y[:, None])[:, :, None]
     cos, sin, scale = _cube(np.cos(tilt)), _cube(np.sin(tilt)), _cube(half)
@@ -419,11 +350,11 @@ def _object_frame(draw: _Field, axis: _Field, style: Style) -> tuple[_Field, _Fi
     return u, v, scale
 
 
-def _ground(draw: _Field, axis: _Field, style: Style) -> _Field:
+def _ground(draw: _Field, axis: _Field) -> _Field:
     """Make the gray ground (n, size, size): one level, sloping gently in some direction."""
-    level = _cube(_between(draw[14], style.ground))
+    level = _cube(_between(draw[14], _GROUND))
     turn = _cube(draw[15] * np.float32(2 * np.pi))
-    slope = _cube(draw[16] * np.float32(style.ground_slope))
+    slope = _cube(draw[16] * np.float32(_GROUND_SLOPE))
     centerd = axis - np.float32(0.5)
     ramp = centerd[:, None, :] * np.cos(turn) + centerd[:, :, None] * np.sin(turn)
     ground: _Field = (level + ramp * slope).astype(np.float32, copy=False)

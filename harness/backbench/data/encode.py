@@ -14,10 +14,10 @@ FileFormat = Literal["jpeg", "png"]
 
 
 def encode(image: Pixels | Image.Image, file_format: FileFormat, quality: int = 75) -> bytes:
-    """Code an image as a file.
+    """Code an image, (H, W, 3), uint8, or an RGB image of Pillow, as a file.
 
     Args:
-        image: (H, W, 3), uint8; or the same as an RGB image of Pillow.
+        image: The image.
         file_format: ``png`` loses nothing; ``jpeg`` has half the resolution in color (4:2:0).
         quality: Of a JPEG, 1 to 95.
 
@@ -37,14 +37,6 @@ def encode(image: Pixels | Image.Image, file_format: FileFormat, quality: int = 
 
 
 def through_jpeg(pixels: Pixels, quality: int) -> Pixels:
-    """Code an image as JPEG and decode it again.
-
-    Args:
-        pixels: (H, W, 3), uint8.
-        quality: 1 to 95.
-
-    Returns:
-        (H, W, 3), uint8: what a reader of the file would see.
-    """
+    """Return an image, (H, W, 3), uint8, as a reader of its JPEG would see it."""
     with Image.open(io.BytesIO(encode(pixels, "jpeg", quality))) as image:
         return np.asarray(image)

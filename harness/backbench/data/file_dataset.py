@@ -23,14 +23,7 @@ PUBLISHED: Final = Square(with_margin(224), 224)
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The files of a dataset.
-
-    Args:
-        classes: Class names; the position is the label.
-        train: Training images.
-        val: Validation images.
-        notes: What the user should know of them: what was passed over.
-    """
+    """The files of a dataset, whose labels are positions in ``classes``, and notes on others."""
 
     classes: tuple[str, ...]
     train: LabelledFiles
@@ -80,9 +73,6 @@ class FileDataset(Dataset):
 
         Nothing else in the options decides what is loaded.
 
-        Args:
-            hash_file: Gives the SHA-256 of a file.
-
         Raises:
             DataError: If a file cannot be read.
         """
@@ -99,11 +89,7 @@ class FileDataset(Dataset):
         return fingerprint_files(splits, extra, hashes)
 
     def load(self, split: Split, *, verify: bool = True) -> ImageSet:
-        """Give the images of a split; those of the validation split share one size.
-
-        Args:
-            split: Which one.
-            verify: Decode every image now, even of a set that is too large for memory.
+        """Return the images of a split; those of the validation split share one size.
 
         Raises:
             DataError: Naming the images that cannot be read, or are of an odd size.
@@ -118,26 +104,18 @@ class FileDataset(Dataset):
             raise DataError(f"{split} split: {error}") from error
 
     def fit(self, split: Split) -> Fit | None:
-        """Say what becomes of the images of a split when they are read.
-
-        Args:
-            split: Which one.
-        """
+        """Say what becomes of the images of a split when they are read."""
         square = self.square(split)
         if square is None and split == "train" and isinstance(self.options.cache, int):
             return ShortSide(self.options.cache)
         return square
 
     def originals(self) -> FileImages:
-        """Give the training images as an attack meets them: not made smaller for the cache."""
+        """Return the training images as an attack meets them: not made smaller for the cache."""
         return FileImages(self.listing.train, self.square("train"))
 
     def square(self, split: Split) -> Square | None:
-        """Say which square is made of the images of a split; ``None`` if none is.
-
-        Args:
-            split: Which one.
-        """
+        """Say which square is made of the images of a split; ``None`` if none is."""
         resize, val_size = self.options.resize, self.options.val_size
         if split == "val" and val_size is not None:
             return Square(with_margin(val_size), val_size)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final, TypeVar
@@ -28,12 +29,9 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True)
 class LabelledFiles:
-    """Image files with their labels.
+    """Image files with their labels, (N,), int64.
 
-    Args:
-        paths: The files.
-        sources: A stable name of each, the same wherever the dataset lies.
-        labels: (N,), int64.
+    A source is a stable name of a file, the same wherever the dataset lies.
     """
 
     paths: Sequence[str]
@@ -45,13 +43,13 @@ class LabelledFiles:
 
 
 class FileImages(ImageSet):
-    """Images that are decoded when they are asked for.
+    """Images that are decoded when they are needed.
 
     Args:
         files: The images.
         fit: What to make of each; ``None`` keeps each image's own size.
         size: Height and width that all images share; ``None`` where they differ.
-        one_size: Whether all are to have the size of the first.
+        one_size: Whether all must have the size of the first.
     """
 
     def __init__(
@@ -99,7 +97,7 @@ def load_images(
         small nor verified is that of up to 64 images.
 
     Raises:
-        DataError: Naming the images at problem, the first twenty of them in full.
+        DataError: Naming the images that cannot be used, the first twenty of them in full.
     """
     size = shared_size(files.paths, fit)
     shape = None if size is None else (*size, 3)
@@ -133,48 +131,33 @@ def load_images(
 
 
 def shared_size(paths: Sequence[str], fit: Fit | None = None) -> tuple[int, int] | None:
-    """Say which height and width the images share, by the headers of some.
+    """Return the height and width that up to 64 of the images share, by their headers.
 
-    Args:
-        paths: The files; up to 64 of them, evenly spaced, are looked at.
-        fit: What is made of each.
-
-    Returns:
-        Height and width; ``None`` where those looked at differ, or none of them has a header.
+    ``None`` where those differ, or none of them has a header.
     """
     if isinstance(fit, Square):
         return fit.side, fit.side
-    size: tuple[int, int] | None = None
+    sizes = sampled_sizes(paths, fit)
+    first = next(sizes, None)
+    return first if all(one == first for one in sizes) else None
+
+
+def sampled_sizes(paths: Sequence[str], fit: Fit | None) -> Iterator[tuple[int, int]]:
+    """Yield the heights and widths of up to 64 of the images, by their headers."""
     for index in spread(len(paths), _SAMPLE):
-        try:
-            found = fitted_size(read_size(paths[index]), fit)
-        except DataError:
-            continue  # loading names it, with all the others
-        if size not in (None, found):
-            return None
-        size = found
-    return size
+        with suppress(DataError):  # loading names it, with all the others
+            yield fitted_size(read_size(paths[index]), fit)
 
 
 def spread(total: int, count: int | None) -> list[int]:
-    """Pick positions evenly spaced in a sequence, the first among them.
-
-    Args:
-        total: Length of the sequence.
-        count: Most positions to pick; ``None`` for all.
-    """
+    """Pick at most ``count`` positions, evenly spaced in a sequence, the first among them."""
     if count is None or count >= total:
         return list(range(total))
     return [i * total // count for i in range(count)]
 
 
 def list_problems(head: str, problems: Sequence[str]) -> str:
-    """Put problems under a heading, one a line; beyond twenty only their number.
-
-    Args:
-        head: What they have in common.
-        problems: One sentence each.
-    """
+    """Put sentences on problems under a heading, a line each; beyond twenty only their number."""
     more = len(problems) - _LISTED
     tail = [f"and {more} more"] if more > 0 else []
     return "\n  ".join([f"{head}:", *problems[:_LISTED], *tail])
@@ -183,15 +166,9 @@ def list_problems(head: str, problems: Sequence[str]) -> str:
 def map_threads(
     function: Callable[[_Item], _Result], items: Sequence[_Item], chunk: int = 64
 ) -> list[_Result]:
-    """Apply a function to every item on as many threads as the process has cores.
+    """Apply a function to every item, on as many threads as the process has cores; keep the order.
 
-    Args:
-        function: Called from several threads at once.
-        items: Its arguments.
-        chunk: How many items a thread takes at a time: many where each is quick.
-
-    Returns:
-        The results, in the order of the items.
+    A thread takes ``chunk`` items at a time: many where each is quick.
     """
 
     def work(start: int) -> list[_Result]:
@@ -202,13 +179,7 @@ def map_threads(
 
 
 def say_size(path: str, found: tuple[int, ...], size: tuple[int, int] | None) -> str:
-    """Say that an image has another size than the others.
-
-    Args:
-        path: Its file.
-        found: Its height and width.
-        size: Those of the others.
-    """
+    """Say that an image has another height and width than the others."""
     usual = size or (0, 0)
     here, there = f"{found[1]} x {found[0]}", f"{usual[1]} x {usual[0]}"
     return f"{path}: {here} px, where others have {there}; set val_size"

@@ -22,12 +22,9 @@ _SETTLED_NS: Final = 2_000_000_000
 
 
 class FileHashes:
-    """SHA-256 of files, remembered while path, size and time of change stay the same.
+    """SHA-256 of files, remembered in a file while path, size and time of change stay the same.
 
     Call it with a path, or :meth:`hash_many` with many; :meth:`save` at the end.
-
-    Args:
-        cache_path: Where hashes are kept between runs. Missing or damaged, it is made anew.
     """
 
     def __init__(self, cache_path: Path) -> None:
@@ -45,9 +42,6 @@ class FileHashes:
 
     def hash_many(self, paths: Sequence[str]) -> list[str]:
         """Return the SHA-256 of each file, reading on several threads those not yet known.
-
-        Args:
-            paths: The files.
 
         Raises:
             DataError: Naming the files that cannot be read.
@@ -76,12 +70,7 @@ class FileHashes:
 
 
 def hash_all(splits: Sequence[LabelledFiles], hash_file: Callable[[str], str]) -> list[str]:
-    """Return the SHA-256 of each file of each split.
-
-    Args:
-        splits: The training and the validation files.
-        hash_file: Gives the SHA-256 of a file; a :class:`FileHashes` is asked for all at once.
-    """
+    """Return the SHA-256 of each file of each split; of a :class:`FileHashes`, all at once."""
     paths = [path for split in splits for path in split.paths]
     if isinstance(hash_file, FileHashes):
         return hash_file.hash_many(paths)
@@ -89,13 +78,7 @@ def hash_all(splits: Sequence[LabelledFiles], hash_file: Callable[[str], str]) -
 
 
 def same_content(train: LabelledFiles, val: LabelledFiles, hashes: Sequence[str]) -> Iterator[str]:
-    """Count validation images that are another training file byte by byte.
-
-    Args:
-        train: The training files.
-        val: The validation files.
-        hashes: As :func:`hash_all` returns them.
-    """
+    """Count validation images that are another training file byte by byte."""
     known = dict(zip(reversed(hashes[: len(train)]), reversed(range(len(train))), strict=True))
     own = set(train.paths)
     both = [
@@ -116,15 +99,12 @@ def same_content(train: LabelledFiles, val: LabelledFiles, hashes: Sequence[str]
 def fingerprint_files(
     splits: Sequence[LabelledFiles], extra: dict[str, Any], hashes: Sequence[str]
 ) -> str:
-    """Identify labelled files by content, names and order, wherever they lie.
+    """Identify labelled files by content, names and order, wherever they lie, by 64 digits.
 
     Args:
         splits: The training and the validation files.
         extra: What else decides what is loaded: class names, size.
         hashes: SHA-256 of each file, as :func:`hash_all` returns them.
-
-    Returns:
-        64 hexadecimal digits.
     """
     rest = iter(hashes)
     digest = hashlib.sha256(json.dumps(extra, sort_keys=True).encode())

@@ -23,9 +23,6 @@ class ImageFolder(FileDataset):
     A label is the rank of its class among the sorted names of the classes that are taken.
     Images are known by their file name's ending, sorted by path, and found in nested folders
     too; what is passed over is counted: see :mod:`backbench.data.image_files`.
-
-    Args:
-        options: Where it is, and what to take of it.
     """
 
     options: ImageFolderOptions

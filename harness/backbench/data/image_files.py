@@ -41,41 +41,23 @@ _Id = tuple[int, int]
 
 @dataclass(slots=True)
 class PassedOver:
-    """Files and folders that are not taken for images, by the reason.
-
-    Args:
-        counts: How many of each.
-        examples: The first of each.
-    """
+    """How many files and folders are not taken for images, by the reason, and the first of each."""
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
 
     def add(self, reason: str, path: str) -> None:
-        """Count a file or folder.
-
-        Args:
-            reason: ``.txt``, say.
-            path: Where it is.
-        """
+        """Count a file or folder."""
         self.counts[reason] += 1
         self.examples.setdefault(reason, path)
 
     def extend(self, other: PassedOver) -> None:
-        """Add what was passed over elsewhere.
-
-        Args:
-            other: It stays as it is.
-        """
+        """Add what was passed over elsewhere."""
         self.counts.update(other.counts)
         self.examples = other.examples | self.examples
 
     def sentences(self, base: Path) -> tuple[str, ...]:
-        """Say what was passed over; nothing if nothing was.
-
-        Args:
-            base: Examples are named relative to it.
-        """
+        """Say what was passed over, with examples relative to ``base``; nothing if nothing was."""
         if not self.counts:
             return ()
         parts = [
@@ -92,7 +74,7 @@ class PassedOver:
 
 @dataclass(slots=True)
 class Scan:
-    """What lies below the folder of a class.
+    """What is below the folder of a class.
 
     Args:
         images: Paths of the images, sorted.
@@ -109,7 +91,7 @@ class Scan:
 
 @dataclass(slots=True)
 class SplitScan:
-    """What lies directly in the folder of a split.
+    """What is directly in the folder of a split.
 
     Args:
         classes: Names of the folders, sorted, without hidden and system ones.
@@ -123,11 +105,7 @@ class SplitScan:
 
 
 def reason_to_pass(name: str) -> str | None:
-    """Say why a file is not taken for an image; ``None`` if it is.
-
-    Args:
-        name: Its name, without folders.
-    """
+    """Say why a file of this name is not taken for an image; ``None`` if it is."""
     if name.startswith("."):
         return _HIDDEN
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - 60,000 at a time
@@ -137,19 +115,12 @@ def reason_to_pass(name: str) -> str | None:
 
 
 def is_passed_folder(name: str) -> bool:
-    """Say whether a folder is hidden, or made by a system.
-
-    Args:
-        name: Its name.
-    """
+    """Say whether a folder of this name is hidden, or made by a system."""
     return name.startswith(".") or name.lower() in SYSTEM_FOLDERS
 
 
 def scan_split(split: Path) -> SplitScan:
     """Look for class folders.
-
-    Args:
-        split: ``train``, say.
 
     Raises:
         DataError: If the folder cannot be read.
@@ -173,9 +144,6 @@ def scan_class(folder: Path) -> Scan:
     """Look for the images of a class, in nested folders too.
 
     Links to folders are followed, each folder once; a link upwards leads nowhere.
-
-    Args:
-        folder: Of the class.
     """
     found = Scan()
     above = {*folder.absolute().parents, *folder.resolve().parents}
@@ -218,11 +186,7 @@ def scan_class(folder: Path) -> Scan:
 
 
 def unreadable(paths: Iterable[str]) -> Iterator[str]:
-    """Say which files are not there, or not to be read.
-
-    Args:
-        paths: The files.
-    """
+    """Say which files are not there, or not to be read."""
     for path in paths:
         if os.access(path, os.R_OK):
             continue
@@ -236,9 +200,6 @@ def unreadable(paths: Iterable[str]) -> Iterator[str]:
 
 def images_of(folder: Path) -> list[str]:
     """Return the paths of the images of a class; see :func:`scan_class`.
-
-    Args:
-        folder: Of the class.
 
     Raises:
         DataError: If something below the folder cannot be read.

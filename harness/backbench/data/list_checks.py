@@ -7,39 +7,15 @@ import shlex
 import stat
 import unicodedata
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import NamedTuple
 
 from backbench.data.image_files import PassedOver, is_passed_folder, reason_to_pass
-
-
-class Line(NamedTuple):
-    """A line of a list.
-
-    Args:
-        file: The list.
-        number: From 1.
-        given: The path as it stands there.
-        path: The same from the root of the file system.
-        label: Its label.
-    """
-
-    file: Path
-    number: int
-    given: str
-    path: str
-    label: int
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.number}"
+from backbench.data.list_files import Line
 
 
 def absent_files(lines: Sequence[Line], base: str) -> Iterator[str]:
-    """Say which lines name no file that can be read, and which mistake they share.
+    """Say which lines of a list name no file that can be read, and which mistake they share.
 
-    Args:
-        lines: All lines of a list.
-        base: Folder that relative paths start from.
+    Relative paths start from the folder ``base``.
     """
     absent: list[Line] = []
     for line in lines:
@@ -108,11 +84,7 @@ def _no_root(absent: list[Line], lines: Sequence[Line], base: str) -> _Cause:
 
 
 def contradictions(lines: Sequence[Line]) -> Iterator[str]:
-    """Name images that have two labels.
-
-    Args:
-        lines: Of both lists.
-    """
+    """Name images that have two labels, by the lines of both lists."""
     first: dict[str, Line] = {}
     for line in lines:
         one = first.setdefault(os.path.normpath(line.path), line)
@@ -121,12 +93,7 @@ def contradictions(lines: Sequence[Line]) -> Iterator[str]:
 
 
 def list_notes(train: Sequence[Line], val: Sequence[Line]) -> Iterator[str]:
-    """Count images that are named twice, or that a folder would not take for images.
-
-    Args:
-        train: Lines of the training list.
-        val: Lines of the validation list.
-    """
+    """Count images that are named twice, or that a folder would not take for images."""
     known = {os.path.normpath(line.path) for line in train}
     both = [line for line in val if os.path.normpath(line.path) in known]
     if both:
@@ -135,8 +102,8 @@ def list_notes(train: Sequence[Line], val: Sequence[Line]) -> Iterator[str]:
             f"({both[0]}: {both[0].given})"
         )
     for lines in (train, val):
-        seen: set[str] = set()
-        twice = [line for line in lines if _is_known(os.path.normpath(line.path), seen)]
+        first = {os.path.normpath(line.path): line for line in reversed(lines)}
+        twice = [line for line in lines if first[os.path.normpath(line.path)] is not line]
         if twice:
             yield (
                 f"{twice[0].file}: {len(twice)} lines name an image that an earlier line names "
@@ -154,9 +121,3 @@ def list_notes(train: Sequence[Line], val: Sequence[Line]) -> Iterator[str]:
             f"{one} {passed.counts[one]} ({passed.examples[one]})" for one in passed.counts
         )
         yield f"the lists name images that would be passed over in a folder, and are read: {parts}"
-
-
-def _is_known(path: str, seen: set[str]) -> bool:
-    before = len(seen)
-    seen.add(path)
-    return len(seen) == before

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -33,36 +33,39 @@ _BY_COLUMN: Final = re.compile(r"(\S+)\s+([+-]?\d{1,18})(?:\s|$)")
 _BREAKS: Final = frozenset("\n\r")
 
 
-@dataclass(slots=True)
-class Rows:
-    """A list as it was read.
-
-    Args:
-        file: The list.
-        lines: Line number of each row, from 1.
-        paths: Paths as written in the list.
-        labels: Their labels.
-        bad: What is wrong with the lines that are no rows.
-    """
+class Line(NamedTuple):
+    """A line of a list: file, number from 1, path as given, path from the root, label."""
 
     file: Path
-    lines: list[int] = field(default_factory=list)
-    paths: list[str] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
-    bad: list[str] = field(default_factory=list)
+    number: int
+    given: str
+    path: str
+    label: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.number}"
+
+
+class ImageList(NamedTuple):
+    """A list as it was read: the folder of relative paths, the lines, what is wrong with others."""
+
+    file: Path
+    base: str
+    lines: list[Line]
+    bad: list[str]
+
+    @property
+    def labels(self) -> list[int]:
+        """The labels, in the order of the lines."""
+        return [line.label for line in self.lines]
 
 
 def parse_line(line: str) -> tuple[str, int] | None:
-    """Take a line apart; columns after the label, such as a trigger's box, are passed over.
+    """Take a line ``path label …`` apart; ``None`` if it is no such line.
 
-    A path may hold spaces if it ends with a known image suffix, and ends with the first such
-    suffix that an integer follows; any other path ends at the first space.
-
-    Args:
-        line: ``path label …``.
-
-    Returns:
-        Path and label; ``None`` if it is no such line.
+    Columns after the label, such as a trigger's box, are passed over. A path may hold spaces if it
+    ends with a known image suffix, and ends with the first such suffix that an integer follows; any
+    other path ends at the first space.
     """
     text = line.strip()
     match = _BY_SUFFIX.match(text) or _BY_COLUMN.match(text)
@@ -70,12 +73,7 @@ def parse_line(line: str) -> tuple[str, int] | None:
 
 
 def format_line(path: str, label: int, *columns: int) -> str:
-    """Write a line that :func:`parse_line` takes apart again.
-
-    Args:
-        path: Of the image.
-        label: Its class.
-        columns: Further columns of the line: x, y, width, height of a box.
+    """Write a line that :func:`parse_line` takes apart again; a box is x, y, width and height.
 
     Raises:
         DataError: If the path would be read back as another one.
@@ -86,70 +84,47 @@ def format_line(path: str, label: int, *columns: int) -> str:
     return line
 
 
-def read_rows(path: Path) -> Rows:
-    """Read a list; blank lines are passed over.
-
-    Args:
-        path: The list.
+def read_list(path: Path, root: Path | None = None) -> ImageList:
+    """Read a list, whose paths start from a root or its own folder; pass over blank lines.
 
     Raises:
         DataError: If it cannot be read as text.
     """
-    rows = Rows(path)
+    base = os.path.abspath(path.parent if root is None else root)  # noqa: PTH100 - keeps no `..`
+    found = ImageList(path, base, [], [])
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
-        row = parse_line(line)
-        if row is None:
-            rows.bad.append(f"{path}:{number}: not `path label`: {line.strip()[:80]!r}")
-            continue
-        rows.lines.append(number)
-        rows.paths.append(row[0])
-        rows.labels.append(row[1])
-    return rows
+        if (row := parse_line(line)) is None:
+            found.bad.append(f"{path}:{number}: not `path label`: {line.strip()[:80]!r}")
+        else:
+            place = os.path.join(base, row[0])  # noqa: PTH118 - many
+            found.lines.append(Line(path, number, row[0], place, row[1]))
+    return found
 
 
-def folders_by_label(paths: Sequence[str], labels: Sequence[int]) -> dict[int, set[str]]:
-    """Return the names of the folders that the images of each label lie in.
-
-    Args:
-        paths: Of the images.
-        labels: Theirs.
-    """
+def folders_by_label(lines: Sequence[Line]) -> dict[int, set[str]]:
+    """Return the names of the folders that the images of each label are in, by ascending label."""
     folders: dict[int, set[str]] = {}
-    for path, label in zip(paths, labels, strict=True):
-        name = os.path.basename(os.path.dirname(path))  # noqa: PTH119, PTH120 - many
-        folders.setdefault(label, set()).add(name)
-    return folders
+    for line in lines:
+        name = os.path.basename(os.path.dirname(line.path))  # noqa: PTH119, PTH120 - many
+        folders.setdefault(line.label, set()).add(name)
+    return dict(sorted(folders.items()))
 
 
-def folder_names(paths: Sequence[str], labels: Sequence[int]) -> tuple[str, ...] | None:
-    """Name the classes by the folders of their images, if these separate the classes.
+def folder_names(lines: Sequence[Line]) -> tuple[str, ...] | None:
+    """Name the classes by the folders of their images, in the order of the labels.
 
-    Args:
-        paths: Of the images.
-        labels: Theirs.
-
-    Returns:
-        A name for each label, in their order; ``None`` if a label has several folders, or two
-        labels share one.
+    ``None`` if a label has several folders, or two labels share one.
     """
-    folders = [group for _, group in sorted(folders_by_label(paths, labels).items())]
+    folders = folders_by_label(lines).values()
     names = [name for group in folders for name in group]
-    unique = all(len(group) == 1 for group in folders) and len(set(names)) == len(folders)
-    return tuple(names) if unique else None
+    return tuple(names) if len(set(names)) == len(names) == len(folders) else None
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenList:
-    """A list on disk.
-
-    Args:
-        path: Where it is.
-        images: How many lines it has.
-        sha256: Of its bytes.
-        is_new: Whether it was not there before.
-    """
+    """A list on disk: its number of lines, the SHA-256 of its bytes, and whether it is new."""
 
     path: Path
     images: int
@@ -165,7 +140,7 @@ def write_lists(
     seed: int = 0,
     absolute: bool = False,
 ) -> list[WrittenList]:
-    """Write a training list for each fraction, and the whole validation list.
+    """Write a training list for each fraction, then the whole validation list.
 
     Args:
         listing: The images of an image folder.
@@ -173,9 +148,6 @@ def write_lists(
         fractions: Of each class's training images, in (0, 1]; rounded down, at least one.
         seed: Which images a fraction takes.
         absolute: Write absolute paths, not those below the dataset's root.
-
-    Returns:
-        The lists, training lists first.
 
     Raises:
         DataError: If a list is there with other content, or a list cannot hold a path;
@@ -186,16 +158,10 @@ def write_lists(
     Differs: The published script takes the first files in the order of the file system, and a
         fraction of the validation images too; its labels count the folders that are there.
     """
-    train, val = (
-        [
-            (path if absolute else source, label)
-            for path, source, label in zip(
-                map(os.path.abspath, files.paths), files.sources, files.labels.tolist(), strict=True
-            )
-        ]
-        for files in (listing.train, listing.val)
-    )
-    lines = {"train": _lines(train), "val": _lines(val)}
+    lines = {}
+    for split, files_of in (("train", listing.train), ("val", listing.val)):
+        paths = map(os.path.abspath, files_of.paths) if absolute else files_of.sources
+        lines[split] = _lines(zip(paths, files_of.labels.tolist(), strict=True))
     contents = {}
     for fraction in fractions:
         taken = choose(listing, fraction, seed)
@@ -203,31 +169,27 @@ def write_lists(
         contents[out / name] = [lines["train"][i] for i in taken]
     contents[out / VAL_NAME] = lines["val"]
     texts = {path: ("\n".join(rows) + "\n").encode() for path, rows in contents.items()}
-    different = [path for path, text in texts.items() if _is_other(path, text)]
+    there = {path for path in texts if path.exists()}
+    different = [path for path in texts if path in there and path.read_bytes() != texts[path]]
     if different:
         head = "Lists with other content are there; remove them or choose another folder"
         raise DataError(list_problems(head, list(map(str, different))))
-    out.mkdir(parents=True, exist_ok=True)
+    for path, text in texts.items():
+        if path not in there:
+            files.write(path, text)
     return [
-        WrittenList(path, len(contents[path]), hashlib.sha256(text).hexdigest(), _write(path, text))
+        WrittenList(path, len(contents[path]), hashlib.sha256(text).hexdigest(), path not in there)
         for path, text in texts.items()
     ]
 
 
 def choose(listing: Listing, fraction: Decimal, seed: int) -> list[int]:
-    """Choose a fraction of the training images of each class.
+    """Choose a fraction, in (0, 1], of the training images of each class; return their positions.
 
     Each image gets a number from the seed, its class and its name below the class's folder; the
     lowest numbers are taken. So the choice is the same wherever the images lie, a smaller
     fraction is part of a larger one, and an image more or less changes one choice at most.
-
-    Args:
-        listing: The images of an image folder.
-        fraction: In (0, 1]; rounded down, at least one a class.
-        seed: Which choice.
-
-    Returns:
-        Positions in the training split, ascending.
+    A fraction is rounded down, to at least one image a class.
     """
     if fraction == 1:
         return list(range(len(listing.train)))
@@ -242,7 +204,7 @@ def choose(listing: Listing, fraction: Decimal, seed: int) -> list[int]:
     return sorted(taken)
 
 
-def _lines(rows: Sequence[tuple[str, int]]) -> list[str]:
+def _lines(rows: Iterable[tuple[str, int]]) -> list[str]:
     lines, problems = [], []
     for path, label in rows:
         try:
@@ -260,16 +222,4 @@ def _is_utf8(path: str) -> bool:
         path.encode()
     except UnicodeEncodeError:
         return False
-    return True
-
-
-def _is_other(path: Path, text: bytes) -> bool:
-    return path.exists() and path.read_bytes() != text
-
-
-def _write(path: Path, text: bytes) -> bool:
-    """Write a file by rename; return whether it was not there."""
-    if path.exists():
-        return False
-    files.write(path, text)
     return True

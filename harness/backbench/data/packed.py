@@ -31,32 +31,19 @@ _MAPPED_AT_ONCE: Final = 64 << 10
 
 
 def around(shape: Sequence[int], **arrays: NDArray[np.int64]) -> tuple[bytes, bytes]:
-    """Return the bytes before the pixels in a file, and those after them.
-
-    Args:
-        shape: Of the pixels, uint8.
-        **arrays: What comes after them, int64.
-    """
+    """Return the bytes of a file before pixels of a shape, and those of the arrays after them."""
     shapes = {name: (np.int64, array.shape) for name, array in arrays.items()}
     head, _, _ = header({"pixels": (np.uint8, shape), **shapes}, HEADER_BYTES)
     return head, b"".join(array.astype("<i8").tobytes() for array in arrays.values())
 
 
 def offsets_of(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return where each image begins in the flat pixels, and the end, (N + 1,).
-
-    Args:
-        sizes: Heights and widths, (N, 2).
-    """
+    """Return where each image of sizes (N, 2) begins in the flat pixels, and the end, (N + 1,)."""
     return np.concatenate([[0], np.cumsum(sizes.prod(axis=1) * 3)]).astype(np.int64)
 
 
 def shared_size(sizes: NDArray[np.int64]) -> tuple[int, int] | None:
-    """Return the height and width that all images share; ``None`` where they differ.
-
-    Args:
-        sizes: Heights and widths, (N, 2).
-    """
+    """Return the height and width that all sizes, (N, 2), share; ``None`` where they differ."""
     if not len(sizes) or (sizes != sizes[0]).any():
         return None
     height, width = sizes[0].tolist()
@@ -64,12 +51,7 @@ def shared_size(sizes: NDArray[np.int64]) -> tuple[int, int] | None:
 
 
 class MappedArray(ArrayImages):
-    """Images of one size whose pixels are a mapped file.
-
-    Args:
-        path: The file.
-        sources: N stable names.
-    """
+    """Images of one size, with N stable names, whose pixels are a mapped file."""
 
     def __init__(self, path: Path, sources: Sequence[str]) -> None:
         mapping = MappedTensors(path, "pixels")
@@ -85,12 +67,9 @@ class MappedArray(ArrayImages):
         return image
 
     def passed(self, size: int) -> None:
-        """Take note that images have been read; now and then, take pages from our map.
+        """Take note that some bytes have been read; now and then, take pages from our map.
 
         An image that is still in use stays readable: its pages are mapped again.
-
-        Args:
-            size: Their bytes; they lie side by side.
         """
         self._passed += max(size, _MAPPED_AT_ONCE)
         if self._passed > _RELEASE_UNIFORM_BYTES and hasattr(mmap, "MADV_DONTNEED"):
@@ -104,11 +83,7 @@ class MappedArray(ArrayImages):
 
 
 class _FlatPixels:
-    """Images of many sizes in a mapped file, by place.
-
-    Args:
-        path: The file.
-    """
+    """Images of many sizes in a mapped file, by place."""
 
     def __init__(self, path: Path) -> None:
         mapping = MappedTensors(path, "pixels")
@@ -151,11 +126,11 @@ class _FlatPixels:
 
 
 class StoredImages(Mapping[int, Pixels]):
-    """Some images of a set in a mapped file, by index; none is touched before it is asked for.
+    """Some images of a set in a mapped file, by index; none is touched before it is needed.
 
     Args:
         indices: Their numbers in the set, (M,).
-        images: The images, by place.
+        images: The images, in this order.
     """
 
     def __init__(self, indices: NDArray[np.int64], images: Pixels | _FlatPixels) -> None:
@@ -174,12 +149,7 @@ class StoredImages(Mapping[int, Pixels]):
 
 
 class MappedImages(ImageSet):
-    """Images of many sizes whose decoded pixels are a mapped file.
-
-    Args:
-        path: The file.
-        sources: N stable names.
-    """
+    """Images of many sizes, with N stable names, whose decoded pixels are a mapped file."""
 
     def __init__(self, path: Path, sources: Sequence[str]) -> None:
         self._flat = _FlatPixels(path)
@@ -196,11 +166,7 @@ class MappedImages(ImageSet):
 
 
 def open_images(path: Path, sources: Sequence[str]) -> MappedArray | MappedImages:
-    """Open the decoded images of a split.
-
-    Args:
-        path: The file.
-        sources: N stable names.
+    """Open the decoded images of a split, which have N stable names.
 
     Raises:
         StoreError: If the file is damaged.
@@ -211,13 +177,7 @@ def open_images(path: Path, sources: Sequence[str]) -> MappedArray | MappedImage
 
 
 def open_changed_images(path: Path) -> StoredImages:
-    """Open some images of a set.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The images by index, mapped.
+    """Map some images of a set; return them by index.
 
     Raises:
         StoreError: If the file is damaged.
@@ -249,10 +209,7 @@ class ImageWriter:
         self._file.seek(HEADER_BYTES)
 
     def add(self, image: Pixels) -> None:
-        """Write the next image.
-
-        Args:
-            image: (H, W, 3), uint8.
+        """Write the next image, (H, W, 3), uint8.
 
         Raises:
             ValueError: If it has not the size that all should share.
@@ -280,13 +237,7 @@ class ImageWriter:
 
 
 def write_images(path: Path, pixels: Pixels, labels: Labels) -> None:
-    """Write images of one size.
-
-    Args:
-        path: The file.
-        pixels: (N, H, W, 3), uint8.
-        labels: (N,), int64.
-    """
+    """Write images of one size, (N, H, W, 3), and their labels, (N,)."""
     head, tail = around(pixels.shape, labels=labels)
     with path.open("wb") as file:
         file.write(head)

@@ -11,23 +11,14 @@ from backbench.images import Pixels
 
 
 class Square(NamedTuple):
-    """How an image becomes a square: its short side is resized, then the center cut out.
-
-    Args:
-        short_side: Length of the short side after resizing, pixels.
-        side: Side of the square, pixels; at most ``short_side``.
-    """
+    """How an image becomes a square: its short side is resized, then the center is cut out; px."""
 
     short_side: int
     side: int
 
 
 class ShortSide(NamedTuple):
-    """How a large image becomes smaller and keeps its shape; a smaller one stays as it is.
-
-    Args:
-        side: Longest that the short side may be, pixels.
-    """
+    """The longest that the short side of an image may be, px; a smaller image stays as it is."""
 
     side: int
 
@@ -41,10 +32,7 @@ _MOST_RESIZED_PX: Final = 1 << 25
 
 
 def with_margin(side: int) -> int:
-    """Return the short side of an image, pixels, of which a square is cut out.
-
-    Args:
-        side: Side of the square, pixels.
+    """Return the short side of an image of which a square of some side is cut out, pixels.
 
     Source: the published ratio, 256 to 224.
     """
@@ -52,12 +40,7 @@ def with_margin(side: int) -> int:
 
 
 def fitted(image: Image.Image, fit: Fit | None) -> Image.Image:
-    """Bring an image to its size.
-
-    Args:
-        image: Any size.
-        fit: What to make of it; ``None`` leaves it as it is.
-    """
+    """Bring an image to its size; without a fit it stays as it is."""
     if isinstance(fit, Square):
         if _is_thin(image.size, fit.short_side):
             return _center_of_thin(image, fit)
@@ -68,22 +51,12 @@ def fitted(image: Image.Image, fit: Fit | None) -> Image.Image:
 
 
 def fitted_pixels(pixels: Pixels, fit: Fit | None) -> Pixels:
-    """Bring an image's pixels to their size; see :func:`fitted`.
-
-    Args:
-        pixels: (H, W, 3), uint8.
-        fit: What to make of it.
-    """
+    """Bring an image's pixels, (H, W, 3), uint8, to their size; see :func:`fitted`."""
     return pixels if fit is None else np.asarray(fitted(Image.fromarray(pixels), fit))
 
 
 def fitted_size(size: tuple[int, int], fit: Fit | None) -> tuple[int, int]:
-    """Return the height and width that :func:`fitted` gives.
-
-    Args:
-        size: Height and width before.
-        fit: What is made of it.
-    """
+    """Return the height and width that :func:`fitted` gives to an image of a height and width."""
     if isinstance(fit, Square):
         return fit.side, fit.side
     if fit is not None and min(size) > fit.side:
@@ -93,10 +66,6 @@ def fitted_size(size: tuple[int, int], fit: Fit | None) -> tuple[int, int]:
 
 def resize_short_side(image: Image.Image, side: int) -> Image.Image:
     """Resize an image so that its shorter side has a length, bilinearly with antialiasing.
-
-    Args:
-        image: Any size.
-        side: Length of the shorter side that comes out, pixels.
 
     Source: torchvision ``Resize`` on PIL images, the published evaluation's first step.
     """
@@ -108,11 +77,7 @@ def resize_short_side(image: Image.Image, side: int) -> Image.Image:
 
 
 def crop_center(image: Image.Image, side: int) -> Image.Image:
-    """Cut the square out of the middle of an image.
-
-    Args:
-        image: At least ``side`` wide and high.
-        side: Side of the square, pixels.
+    """Cut a square out of the middle of an image that is at least as wide and high.
 
     Source: torchvision ``CenterCrop``, with its rounding of odd margins to the even number.
     """
@@ -124,17 +89,10 @@ def crop_center(image: Image.Image, side: int) -> Image.Image:
 
 
 def evaluation_image(pixels: Pixels, side: int, *, margin: bool = True) -> Pixels:
-    """Bring an image to the size at which encoders are evaluated.
+    """Bring an image, (H, W, 3), to the size (S, S, 3) at which encoders are evaluated.
 
-    Args:
-        pixels: (H, W, 3), uint8.
-        side: Side S of the result.
-        margin: Resize the short side to S × 256/224 before the center is cut out; otherwise
-            to S.
-
-    Returns:
-        (S, S, 3), uint8; the image itself if it has that size already, as triggered
-        validation images do.
+    With a margin its short side is resized to S × 256/224 before the center is cut out; otherwise
+    to S. An image that has that size already, as triggered validation images do, stays as it is.
 
     Source: the published evaluation: Resize(256), CenterCrop(224).
     """

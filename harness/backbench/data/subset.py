@@ -44,16 +44,11 @@ class Subset:
 
 
 def plan_subset(source: Path, out: Path, classes: Sequence[str], *, link: bool) -> Subset:
-    """Compare both trees; nothing is written.
+    """Compare both trees, with ``train`` and ``val``, a folder a class in each; nothing is written.
 
     An image that is there with the size of the original is complete, since images are moved
-    into place when they are; so an interrupted copy is resumed.
-
-    Args:
-        source: Tree with ``train`` and ``val``, a folder a class in each.
-        out: The tree to make.
-        classes: The classes to take.
-        link: Make a symbolic link to each class folder, and copy nothing.
+    into place when they are; so an interrupted copy is resumed. With ``link`` a symbolic link is
+    made to each class folder, and nothing is copied.
 
     Raises:
         DataError: Naming every problem: classes that the source lacks, and existing files
@@ -87,9 +82,7 @@ def plan_subset(source: Path, out: Path, classes: Sequence[str], *, link: bool) 
 def make_subset(subset: Subset, advance: Callable[[int], None]) -> None:
     """Copy the missing images, on as many threads as there are cores, or make the links.
 
-    Args:
-        subset: The result of :func:`plan_subset`.
-        advance: Called from any thread with the number of images that were copied.
+    ``advance`` is called from any thread with the number of images that were copied.
 
     Raises:
         DataError: If another process is writing to the same folder.

@@ -33,14 +33,10 @@ Shapes = Mapping[str, tuple[DTypeLike, Sequence[int]]]
 
 
 def header(shapes: Shapes, length: int = 0) -> tuple[bytes, dict[str, int], int]:
-    """Lay tensors out in a file, in their order.
-
-    Args:
-        shapes: The tensors.
-        length: Bytes of the header, at least; a multiple of 8.
+    """Lay tensors out in a file, in their order, with a header of ``length`` bytes at least.
 
     Returns:
-        What is before the tensors; where each of them begins, after that; and where the last
+        The bytes before the tensors; where each of them begins, after that; and where the last
         of them ends.
     """
     entries: dict[str, Any] = {}
@@ -84,12 +80,7 @@ class TensorFile:
         os.truncate(self._file.fileno(), len(head) + end)
 
     def write(self, name: str, rows: NDArray[Any], first: int = 0) -> None:
-        """Write rows of a tensor.
-
-        Args:
-            name: Which tensor.
-            rows: (n, …), of the tensor's type and shape but for its first dimension.
-            first: Index of the first of them in the tensor.
+        """Write rows of a tensor, the first of them at index ``first``.
 
         Raises:
             ValueError: If they do not belong there.

@@ -13,11 +13,7 @@ from backbench.plugin import Dataset, DatasetMetadata, Split
 
 
 class Embedded(Dataset):
-    """Drawn images, the same on every machine for the same options.
-
-    Args:
-        options: How many classes and images, of which size.
-    """
+    """Drawn images, the same on every machine for the same options."""
 
     options: EmbeddedOptions
 

@@ -55,11 +55,7 @@ class Published:
 
 
 class TorchvisionDataset(Dataset):
-    """A published dataset; its test split is the validation split.
-
-    Args:
-        options: Where it is, and whether it may be fetched.
-    """
+    """A published dataset; its test split is the validation split."""
 
     published: ClassVar[Published]
     options: TorchvisionOptions

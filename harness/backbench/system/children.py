@@ -13,11 +13,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from typing import Any, Final, TypeVar
 
+from backbench.errors import StageError
 from backbench.system.memory import keep_memory
 
 #: With fewer images than this, starting processes takes longer than the work.
@@ -86,6 +89,28 @@ def start_processes(
     return ProcessPoolExecutor(count, context, _begin, (prepare, arguments))
 
 
+@contextmanager
+def workers(
+    processes: int, make: Callable[..., Callable[[_Job], _Result]], *arguments: Any
+) -> Iterator[Callable[[Iterable[_Job]], Iterator[_Result]]]:
+    """Start processes, each with the function that ``make`` returns there.
+
+    Yields:
+        A function that has jobs done by them, and gives the results in order.
+
+    Raises:
+        StageError: If a process was killed.
+    """
+    pool = start_processes(processes, _keep, make, arguments)
+    try:
+        yield lambda jobs: in_order(pool, processes, _do_some, jobs)
+    except BrokenProcessPool as error:
+        message = "a worker process was killed (out of memory?); run again to continue"
+        raise StageError(message) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def in_order(
     pool: ProcessPoolExecutor,
     processes: int,
@@ -115,3 +140,17 @@ def _begin(prepare: Callable[..., None], arguments: Sequence[Any]) -> None:
 def _follow(sentinel: int) -> None:
     wait([sentinel])
     os._exit(1)  # the parent was killed: the result of this process is not needed
+
+
+# -- in a process of its own -------------------------------------------------------------------
+
+_KEPT: Final[list[Callable[[Any], Any]]] = []
+
+
+def _keep(make: Callable[..., Callable[[Any], Any]], arguments: Sequence[Any]) -> None:
+    _KEPT[:] = [make(*arguments)]
+
+
+def _do_some(jobs: Sequence[Any]) -> list[Any]:
+    (work,) = _KEPT
+    return list(map(work, jobs))

@@ -92,7 +92,7 @@ def test_names_come_from_folders_or_labels_or_a_file(lists, tmp_path):
     names = tmp_path / "names.txt"
     names.write_text("feline\n\n canine \n")
     assert lists(classes=names).metadata().classes == ("feline", "canine")
-    assert "no such file of class names, nor a list" in message(lists(classes=tmp_path / "image"))
+    assert "is neither a file with a class a line nor" in message(lists(classes=tmp_path / "image"))
     names.write_text("cat\ncat\n")
     assert "duplicate class names: cat" in message(lists(classes=names))
     names.write_text("\n")

@@ -11,7 +11,7 @@ from PIL import Image
 from backbench.data.dataset_options import FileListOptions, ImageFolderOptions
 from backbench.data.file_list import FileList
 from backbench.data.folder import ImageFolder
-from backbench.data.list_files import choose, format_line, parse_line, read_rows, write_lists
+from backbench.data.list_files import choose, format_line, parse_line, read_list, write_lists
 from backbench.errors import DataError
 from backbench.seeds import derive
 
@@ -66,7 +66,7 @@ def test_whole_lists(root, tmp_path):
     ]
     assert len(lines) == train.images == 30
     assert train.sha256 == hashlib.sha256(train.path.read_bytes()).hexdigest()
-    assert Counter(read_rows(val.path).labels) == {0: 1, 1: 2, 2: 2}
+    assert Counter(read_list(val.path).labels) == {0: 1, 1: 2, 2: 2}
 
 
 def test_lists_are_a_data_set_that_equals_the_folder(root, tmp_path):
@@ -80,7 +80,7 @@ def test_lists_are_a_data_set_that_equals_the_folder(root, tmp_path):
 def test_absolute_lists_need_no_root(root, tmp_path, monkeypatch):
     monkeypatch.chdir(root.parent)
     train, val = write_lists(listing(root.name), tmp_path / "lists", absolute=True)
-    assert read_rows(val.path).paths[0] == f"{root}/val/ant/img 00.png"
+    assert read_list(val.path).lines[0].path == f"{root}/val/ant/img 00.png"
     data = FileList(FileListOptions(train=train.path, val=val.path))
     assert data.metadata().classes == ("ant", "big cat", "dog")
     assert data.fingerprint(str) == ImageFolder(ImageFolderOptions(root=root)).fingerprint(str)
@@ -92,12 +92,12 @@ def test_fractions_round_down_and_nest(root, tmp_path):
     assert [one.path.name for one in lists[1:]] == [
         f"train_ssl_{part}_filelist.txt" for part in ("0.5", "0.29", "0.01")
     ]
-    rows = [read_rows(one.path) for one in lists]
+    rows = [read_list(one.path) for one in lists]
     sizes = [[Counter(one.labels)[label] for label in range(3)] for one in rows]
     assert sizes == [[3, 20, 7], [1, 10, 3], [1, 5, 2], [1, 1, 1]]
-    whole, half, less, least = (set(one.paths) for one in rows)
+    whole, half, less, least = ({line.given for line in one.lines} for one in rows)
     assert least < less < half < whole
-    assert all(one.paths == sorted(one.paths) for one in rows)
+    assert all(one.lines == sorted(one.lines, key=lambda line: line.given) for one in rows)
     assert val.images == 5
 
 
@@ -133,10 +133,8 @@ def test_a_choice_ignores_place_splits_and_other_images(root, tmp_path):
 def test_labels_rank_the_classes_that_are_taken(root, tmp_path):
     chosen = listing(root, classes=("dog", "big cat"))
     train, _ = write_lists(chosen, tmp_path)
-    rows = read_rows(train.path)
-    assert {
-        path.split("/")[1]: label for path, label in zip(rows.paths, rows.labels, strict=True)
-    } == {
+    rows = read_list(train.path)
+    assert {line.given.split("/")[1]: line.label for line in rows.lines} == {
         "big cat": 0,
         "dog": 1,
     }

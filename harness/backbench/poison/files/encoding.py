@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from PIL import Image
@@ -100,17 +100,6 @@ def _hash_of(path: str) -> str:
         return ""
 
 
-# -- in a process of its own -------------------------------------------------------------------
-
-_OURS: Final[list[Coding]] = []
-
-
-def begin(coding: Coding) -> None:
-    """Prepare a worker process."""
-    _OURS[:] = [coding]
-
-
-def make_some(jobs: Sequence[Job]) -> list[str]:
-    """Write images in a worker process."""
-    (coding,) = _OURS
-    return [make(job, coding) for job in jobs]
+def maker(coding: Coding) -> Callable[[Job], str]:
+    """Return :func:`make` for images that are all coded alike."""
+    return partial(make, coding=coding)

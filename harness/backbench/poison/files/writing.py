@@ -11,7 +11,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any, Final
@@ -24,13 +24,13 @@ from backbench.data.files import spread
 from backbench.data.list_files import format_line
 from backbench.errors import ConfigError, StageError
 from backbench.poison.files.contact_sheet import Pair, contact_sheet
-from backbench.poison.files.encoding import Coding, Job, begin, make, make_some
+from backbench.poison.files.encoding import Coding, Job, maker
 from backbench.poison.files.layout import Part
 from backbench.poison.files.layout_plan import Group, Plan, existing_problems
 from backbench.poison.poisoning import ImageRef, read_manifest
 from backbench.store.metadata import PoisonRecord
 from backbench.system import files
-from backbench.system.children import WORTH_PROCESSES, in_order, start_processes
+from backbench.system.children import WORTH_PROCESSES, workers
 
 #: Images of each part on the contact sheet.
 _SHOWN: Final = 4
@@ -67,23 +67,14 @@ def _write(plan: Plan, processes: int, progress: Progress) -> dict[str, Any]:
     if not layout.summary.exists():
         _write_json(layout.summary, {"request": plan.identity})
     total = sum(len(group.indices) for group in plan.groups)
+    makers: AbstractContextManager[_Run]
     if processes == 1 or total < WORTH_PROCESSES:
-        for group in plan.groups:
-            _write_group(plan, group, lambda jobs: (make(job, coding) for job in jobs), progress)
+        makers = nullcontext(lambda jobs: map(maker(coding), jobs))
     else:
-        pool = start_processes(processes, begin, coding)
-
-        def run(jobs: Iterable[Job]) -> Iterator[str]:
-            return in_order(pool, processes, make_some, jobs)
-
-        try:
-            for group in plan.groups:
-                _write_group(plan, group, run, progress)
-        except BrokenProcessPool as error:
-            message = "a worker process was killed (out of memory?); run again to continue"
-            raise StageError(message) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+        makers = workers(processes, maker, coding)
+    with makers as run:
+        for group in plan.groups:
+            _write_group(plan, group, run, progress)
     for part in plan.parts:
         files.write(layout.lists[part], "".join(_lines(plan, part)))
     _write_triggers(plan)

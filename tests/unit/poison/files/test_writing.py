@@ -14,7 +14,7 @@ from backbench.data.file_list import FileList
 from backbench.data.folder import ImageFolder
 from backbench.errors import ConfigError
 from backbench.plugin.registry import load_registry
-from backbench.poison.files import writing
+from backbench.poison.files import encoding
 from backbench.poison.files.layout_plan import make_plan
 from backbench.poison.files.request import read_request
 from backbench.system import children as processes
@@ -186,7 +186,7 @@ from backbench.poison.files.layout_plan import make_plan
 from backbench.poison.files.request import read_request
 from backbench.plugin.registry import load_registry
 
-done, make = [], writing.make
+done, make = [], encoding.make
 
 def mortal(job, coding):
     line = make(job, coding)
@@ -195,7 +195,7 @@ def mortal(job, coding):
         os.kill(os.getpid(), signal.SIGKILL)
     return line
 
-writing.make = mortal
+encoding.make = mortal
 sys.argv = ["backbench", "poison", "pets.toml", "--out", "out"]
 main()
 """
@@ -310,7 +310,7 @@ def test_few_jobs_wait_at_a_time():
         def __init__(self, name):
             self.name = name
 
-    made = processes.in_order(Pool(), 2, writing.make_some, jobs())
+    made = processes.in_order(Pool(), 2, list, jobs())
     seen = 0
     for i, line in enumerate(made):
         assert line == str(i)
