@@ -14,7 +14,7 @@ from backbench.data.file_list import FileList
 from backbench.data.folder import ImageFolder
 from backbench.errors import ConfigError
 from backbench.plugin.registry import load_registry
-from backbench.poison.files import encoding
+from backbench.poison.files import writing
 from backbench.poison.files.layout_plan import make_plan
 from backbench.poison.files.request import read_request
 from backbench.system import children as processes
@@ -181,7 +181,7 @@ import os, signal, sys
 from backbench.cli.main import main
 from backbench.errors import ConfigError
 from backbench.system import children as processes
-from backbench.poison.files import writing
+from backbench.poison.files import encoding
 from backbench.poison.files.layout_plan import make_plan
 from backbench.poison.files.request import read_request
 from backbench.plugin.registry import load_registry
