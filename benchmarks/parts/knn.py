@@ -116,7 +116,7 @@ def votes_changed(file: Path, ours: dict[str, Any], theirs: dict[str, Any]) -> t
     """
     import faiss
 
-    from backbench_evaluators.feature_sets import unit
+    from backbench.nn.knn import unit
 
     faiss.omp_set_num_threads(1)  # as the contenders: with more, sums are rounded otherwise
     tensors = load_file(file)

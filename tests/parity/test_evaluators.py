@@ -24,6 +24,7 @@ from backbench.results.published_csv import per_class_csv
 from backbench.seeds import derive
 from backbench.views.batches import RaggedBatch, UniformBatch, reader_pool
 from backbench.views.views import random_view
+from backbench_evaluators.classifiers import labelled_subset
 from backbench_evaluators.crops import crop
 from backbench_evaluators.evaluator_options import (
     CachedOptions,
@@ -32,10 +33,10 @@ from backbench_evaluators.evaluator_options import (
     ProbeOptions,
     RawOptions,
 )
-from backbench_evaluators.feature_sets import labelled_subset
 from backbench_evaluators.features import FeatureProbe
 from backbench_evaluators.knn import KNN
-from backbench_evaluators.views import ViewProbe
+from backbench_evaluators.stages import StageProbe
+from backbench_evaluators.views import CachedCropProbe, CropProbe
 
 SIDE, CLASSES, SEED = 32, 3, 11
 
@@ -96,7 +97,7 @@ def floats(images: ArrayImages, rows: np.ndarray) -> Tensor:
 def test_normalization_is_the_published_formula(encoder: Encoder, images: ArrayImages):
     """x / ‖x‖₂, then (x − mean) / √(var + 1e-5), over the labelled images, whole, in float64."""
     options = FrozenOptions(label_fraction=0.6, epochs=1, batch_size=8)
-    probe = ViewProbe(options, context())
+    probe = CropProbe(options, context())
     probe.fit(encoder, images)
     state = probe.state()
 
@@ -125,7 +126,7 @@ def test_steps_are_torchs_sgd(encoder: Encoder, images: ArrayImages):
     options = FrozenOptions(
         label_fraction=1.0, epochs=3, batch_size=12, lr=0.3, milestones=(1,), weight_decay=0.01
     )
-    probe = ViewProbe(options, context())
+    probe = CropProbe(options, context())
     probe.fit(encoder, images)
     state = probe.state()
 
@@ -162,8 +163,8 @@ def test_steps_are_torchs_sgd(encoder: Encoder, images: ArrayImages):
 def test_as_many_cached_views_as_epochs_are_fresh_crops(encoder: Encoder, images: ArrayImages):
     """The same crops in the same order, so the same head."""
     recipe = {"label_fraction": 0.6, "epochs": 3, "batch_size": 8, "lr": 0.1}
-    fresh = ViewProbe(FrozenOptions(**recipe), context())
-    cached = ViewProbe(CachedOptions(**recipe, views=3), context())
+    fresh = CropProbe(FrozenOptions(**recipe), context())
+    cached = CachedCropProbe(CachedOptions(**recipe, views=3), context())
     heads = []
     for probe in (fresh, cached):
         probe.fit(encoder, images)
@@ -178,7 +179,7 @@ def test_cached_views_are_seen_in_turn(encoder: Encoder, images: ArrayImages):
     options = CachedOptions(
         label_fraction=1.0, epochs=4, batch_size=30, lr=0.1, momentum=0, weight_decay=0, views=2
     )
-    probe = ViewProbe(options, context(seen))
+    probe = CachedCropProbe(options, context(seen))
     probe.fit(encoder, images)
     state = probe.state()
     rows = np.arange(30)
@@ -293,7 +294,7 @@ def test_inputs_of_the_five_classifiers_at_224():
         encoder = Encoder(spec).eval()
     for name in ("saha2022-jigsaw", "saha2022-rotnet"):
         options = ProbeOptions.model_validate(preset("layer-probe", name) | {"epochs": 1})
-        probe = ViewProbe(options, EvaluationContext(0, "cpu", 100, lambda *_: None))
+        probe = StageProbe(options, EvaluationContext(0, "cpu", 100, lambda *_: None))
         probe.fit(encoder, images)
         inputs = {
             name: array.shape for name, array in probe.state().items() if name.endswith("weight")
@@ -358,7 +359,7 @@ def test_probes_are_torchs_layers(recipe: str, encoder: Encoder, images: ArrayIm
     """AdaptiveAvgPool2d, BatchNorm2d(affine=False) or none, Linear: all five learn at once."""
     changes = {"label_fraction": 1.0, "epochs": 2, "batch_size": 12, "milestones": [1], "lr": 0.003}
     options = ProbeOptions.model_validate(preset("layer-probe", recipe) | changes)
-    probe = ViewProbe(options, context())
+    probe = StageProbe(options, context())
     probe.fit(encoder, images)
     state, found = probe.state(), probe.predict(encoder, images)
     rotnet = recipe.endswith("rotnet")
@@ -458,7 +459,7 @@ def test_presets_are_the_published_numbers():
 def test_the_rate_of_an_epoch_is_the_one_that_is_used(encoder: Encoder, images: ArrayImages):
     seen: list = []
     options = FrozenOptions(label_fraction=0.1, epochs=4, milestones=(1, 3), batch_size=3)
-    ViewProbe(options, context(seen)).fit(encoder, images)
+    CropProbe(options, context(seen)).fit(encoder, images)
     rates = [values["lr"] for _, _, values in seen if values]
     assert rates == pytest.approx([1e-2, 1e-3, 1e-3, 1e-4])
 

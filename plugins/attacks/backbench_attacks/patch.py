@@ -27,9 +27,7 @@ class Patch(Attack):
 
     def __init__(self, options: PatchOptions, metadata: DatasetMetadata) -> None:
         super().__init__(options, metadata)
-        self._triggers = {
-            split: options.make_trigger(options.opacity_of(split)) for split in ("train", "val")
-        }
+        self._triggers = {split: options.make_trigger(split) for split in ("train", "val")}
 
     @property
     def target(self) -> int | None:
@@ -62,15 +60,11 @@ class Patch(Attack):
     def stamp(self, image: Pixels, rng: np.random.Generator, split: Split) -> Stamp:
         """Put the trigger on an image; see :meth:`backbench.plugin.Attack.stamp`."""
         options, trigger = self.options, self._triggers[split]
-        width, height = trigger.size
-        if height > image.shape[0] or width > image.shape[1]:
-            raise ValueError(
-                f"the trigger is {width} x {height} px, larger than an image of "
-                f"{image.shape[1]} x {image.shape[0]}; make {options.size_option} smaller"
-            )
-        train = split == "train"
-        placement = options.train_placement if train else options.val_placement
-        span = options.train_location if train else options.val_location
+        if problem := options.size_problem(trigger, *image.shape[:2]):
+            raise ValueError(problem)
+        placement, span = options.train_placement, options.train_location
+        if split == "val":
+            placement, span = options.val_placement, options.val_location
         opacity = options.opacity_of(split)
         places = corners(image.shape, trigger, placement, span, rng)
         pixels, (first, *others) = put(image, trigger, places, opacity)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
 
+from backbench.errors import DataError
 from backbench.plugin import DatasetMetadata, Field, JPEGOptions, LocalPath, Split, count_of
+from backbench.plugin.registry import nearest
 
 if TYPE_CHECKING:
     from backbench_attacks.triggers import Trigger
@@ -165,11 +166,6 @@ class PatchOptions(JPEGOptions):
         description="the same in the triggered evaluation; left out, equal to opacity",
     )
 
-    @property
-    def size_option(self) -> str:
-        """Name of the option that makes the trigger smaller."""
-        return "width" if self.text is None else "text_size"
-
     def opacity_of(self, split: Split) -> float:
         """Return the share of the trigger on the images of a split."""
         return self.opacity if split == "train" or self.val_opacity is None else self.val_opacity
@@ -196,7 +192,6 @@ class PatchOptions(JPEGOptions):
     def _check_trigger(cls, trigger: int | Path) -> int | Path:
         if isinstance(trigger, Path):
             from backbench.data.decode import decode
-            from backbench.errors import DataError
 
             try:
                 decode(trigger)
@@ -254,8 +249,8 @@ class PatchOptions(JPEGOptions):
             raise ValueError("the first fraction must be below 1, or nothing of the trigger shows")
         return location
 
-    def make_trigger(self, opacity: float) -> Trigger:
-        """Make the trigger that these options describe, with its share in (0, 1].
+    def make_trigger(self, split: Split) -> Trigger:
+        """Make the trigger that these options describe for the images of a split.
 
         Raises:
             DataError: If its file cannot be read.
@@ -263,6 +258,7 @@ class PatchOptions(JPEGOptions):
         """
         from backbench_attacks import triggers
 
+        opacity = self.opacity_of(split)
         if self.text is not None:
             if len(self.text) * self.text_size**2 > triggers.MOST_PX:
                 raise ValueError(
@@ -277,8 +273,9 @@ class PatchOptions(JPEGOptions):
     def problems(self, data: DatasetMetadata) -> Iterator[str]:
         """Say why the attack cannot work on a dataset: its target, its rate, its size."""
         if self.target is not None and self.target not in data.classes:
-            near = difflib.get_close_matches(self.target, data.classes, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else _some(data.classes)
+            near = nearest(self.target, data.classes)
+            shown = [*data.classes[:10], *(["…"] if len(data.classes) > 10 else [])]
+            hint = f"did you mean {near!r}?" if near else f"the classes are {', '.join(shown)}"
             yield f"target: there is no class {self.target!r}; {hint}"
         else:
             candidates = data.train
@@ -289,21 +286,20 @@ class PatchOptions(JPEGOptions):
             except ValueError as error:
                 yield str(error)
         if data.size is not None:
-            yield from self._too_large(*data.size)
+            try:
+                problem = self.size_problem(self.make_trigger("train"), *data.size)
+            except ValueError as error:
+                problem = str(error)
+            if problem:
+                yield problem
 
-    def _too_large(self, high: int, wide: int) -> Iterator[str]:
-        try:
-            width, height = self.make_trigger(self.opacity).size
-        except ValueError as error:
-            yield str(error)
-            return
-        if height > high or width > wide:
-            yield (
-                f"{self.size_option}: the trigger is {width} x {height} px, larger than the "
-                f"images' {wide} x {high}; make {self.size_option} smaller"
-            )
-
-
-def _some(classes: tuple[str, ...]) -> str:
-    tail = ", …" if len(classes) > 10 else ""
-    return f"the classes are {', '.join(classes[:10])}{tail}"
+    def size_problem(self, trigger: Trigger, high: int, wide: int) -> str:
+        """Return why a trigger does not fit an image of so many pixels; empty if it does."""
+        width, height = trigger.size
+        if height <= high and width <= wide:
+            return ""
+        option = "width" if self.text is None else "text_size"
+        return (
+            f"{option}: the trigger is {width} x {height} px, larger than an image of "
+            f"{wide} x {high}; make {option} smaller"
+        )

@@ -38,24 +38,15 @@ class Classifiers:
     """
 
     def __init__(
-        self,
-        shown: Shown,
-        found: Found,
-        pool: Ints,
-        options: PatchSearchOptions,
-        *,
-        seed: int,
-        device: str,
+        self, shown: Shown, found: Found, pool: Ints, options: PatchSearchOptions, seed: int
     ) -> None:
         self._shown, self._pool, self._options = shown, pool, options
-        self._seed = seed
-        self._device = torch.device(device)
-        top = min(options.top, len(found.images))
-        self._patches = [to_tensor(patch[None], self._device)[0] for patch in found.patches[:top]]
-        few = min(top, len(found.images) - top)
-        judged = np.concatenate([found.images[:top], found.images[len(found.images) - few :]])
-        self._judged = to_tensor(shown.take(judged), self._device)
-        self._guilty = np.arange(len(judged)) < top
+        self._seed, self._device = seed, shown.device
+        best, worst = found.judged(options.top)
+        patches = found.patches[: len(best)]
+        self._patches = [to_tensor(patch[None], self._device)[0] for patch in patches]
+        self._judged = to_tensor(shown.take(np.concatenate([best, worst])), self._device)
+        self._guilty = np.arange(len(self._judged)) < len(best)
 
     def logits(self, progress: Callable[[int, int], None]) -> NDArray[np.float64]:
         """Train the networks, and return their mean logit for each training image, (N,)."""
@@ -69,8 +60,7 @@ class Classifiers:
         found = np.empty(len(self._shown), dtype=np.float64)
         with torch.inference_mode():
             for rows in parts(len(found), self._shown.side):
-                taken = self._shown.take(np.arange(rows.start, rows.stop))
-                images = to_tensor(taken, self._device)
+                images = to_tensor(self._shown.take(np.arange(len(found))[rows]), self._device)
                 logits = torch.stack([network(images) for network in networks])
                 found[rows] = logits.double().mean(0).cpu().numpy()
         return found
@@ -135,7 +125,7 @@ class Classifiers:
 
 
 class _Network(nn.Module):
-    """A backbone and one logit: above 0, there is a patch."""
+    """A backbone and one logit: above 0, the image has a patch."""
 
     def __init__(self, options: PatchSearchOptions) -> None:
         super().__init__()

@@ -6,12 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from backbench.nn import (
-    FeatureQueue,
-    ema_update,
-    frozen_copy,
-    similarity_distillation,
-)
+from backbench.nn import FeatureQueue, ema_update, frozen_copy, similarity_distillation
 from backbench.plugin import (
     Batch,
     Defense,
@@ -40,10 +35,6 @@ class Distill(Defense):
 
     def repair(self, encoder: Encoder, context: DefenseContext) -> Encoder:
         """Return the student; see :meth:`backbench.plugin.Defense.repair`."""
-
-        def build(training: TrainingContext) -> Distillation:
-            return Distillation(encoder, self.options, training)
-
         run = TrainingRun(
             self.options,
             context.clean(self.options.clean_fraction).images,
@@ -53,7 +44,7 @@ class Distill(Defense):
             image_size=encoder.spec.image_size,
             checkpoint=context.checkpoint,
         )
-        task, _ = train(build, run)
+        task, _ = train(lambda training: Distillation(encoder, self.options, training), run)
         return task.encoder.cpu().eval()
 
 
@@ -87,11 +78,10 @@ class Distillation(TrainingTask):
 
     def training_loss(self, views: Tensor) -> Tensor:
         """Return the divergence of the student's similarities from the teacher's."""
-        x = views  # (B, 3, S, S)
         with torch.no_grad():
-            teacher = F.normalize(self.teacher(x), dim=1)  # (B, D)
-            average = F.normalize(self.average(x), dim=1)  # (B, D)
-        student = F.normalize(self.encoder(x), dim=1)  # (B, D)
+            teacher = F.normalize(self.teacher(views), dim=1)  # (B, D)
+            average = F.normalize(self.average(views), dim=1)  # (B, D)
+        student = F.normalize(self.encoder(views), dim=1)  # (B, D)
         self._new = teacher, average
         return similarity_distillation(
             student,

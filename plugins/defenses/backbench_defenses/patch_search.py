@@ -18,9 +18,10 @@ class PatchSearchDefense(Defense):
     """Drops the training images in which small classifiers see one of the patches found.
 
     Source: Tejankar et al. 2023, Defending against patch-based backdoor attacks on self-supervised
-        learning (CVPR); its two steps are :class:`~backbench_defenses.search.PatchSearch` and
-        :class:`~backbench_defenses.classifier.Classifiers`.
-    Differs: see there. The encoder is trained again as it was, without i-CutMix.
+        learning (CVPR).
+    Differs: see its two steps, :class:`~backbench_defenses.search.PatchSearch` and
+        :class:`~backbench_defenses.classifier.Classifiers`. The encoder is trained again as it
+        was, without i-CutMix.
     """
 
     options: PatchSearchOptions
@@ -37,9 +38,7 @@ class PatchSearchDefense(Defense):
         if not options.classifiers:
             return by_search(found, len(images), options.top)
         pool = pool_of(search.clusters, found, options)
-        classifiers = Classifiers(
-            search.shown, found, pool, options, seed=seed, device=context.device
-        )
+        classifiers = Classifiers(search.shown, found, pool, options, seed)
         searched = len(found.images)
         return classifiers.logits(
             lambda done, total: context.progress(searched + done, searched + total, {})
@@ -66,10 +65,6 @@ def pool_of(clusters: Clusters, found: Found, options: PatchSearchOptions) -> In
     suspicion = best[clusters.of].astype(np.float64)
     suspicion[found.images] = found.scores
     order = np.lexsort((-clusters.likeness, -suspicion))
-    left_out = {int(index) for index in order[: count_of(options.leave_out, len(order))]}
-    top = min(options.top, len(found.images))
-    few = min(top, len(found.images) - top)
-    left_out |= set(found.images[:top].tolist())
-    left_out |= set(found.images[len(found.images) - few :].tolist())
-    pool = np.setdiff1d(order, np.asarray(sorted(left_out), dtype=np.int64))
+    suspicious = order[: count_of(options.leave_out, len(order))]
+    pool = np.setdiff1d(order, np.concatenate([suspicious, *found.judged(options.top)]))
     return pool if len(pool) >= 2 else np.sort(order)

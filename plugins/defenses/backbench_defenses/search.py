@@ -29,6 +29,9 @@ with warnings.catch_warnings():
 #: Pixels of the images that go through an encoder at once.
 _BATCH_PIXELS = 2**20
 
+#: Least length that features are divided by.
+_TINY = 1e-12
+
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
@@ -48,20 +51,25 @@ class Found:
     scores: Ints
     patches: Pixels
 
+    def judged(self, top: int) -> tuple[Ints, Ints]:
+        """Return the images of the ``top`` best patches, and as many, or fewer, of the worst."""
+        best, rest = self.images[:top], self.images[top:]
+        return best, rest[max(0, len(rest) - len(best)) :]
+
 
 class Shown:
     """A training set as the encoder is shown it, read when it is asked for."""
 
-    def __init__(self, images: ImageSet, side: int) -> None:
+    def __init__(self, images: ImageSet, encoder: Encoder) -> None:
         self._images = images
-        self.side = side
-        self._margin = images.size is None
+        self.side, self.device = encoder.spec.image_size, encoder.mean.device
 
     def __len__(self) -> int:
         return len(self._images)
 
     def __getitem__(self, index: int) -> Pixels:
-        return evaluation_image(self._images.image(index), self.side, margin=self._margin)
+        margin = self._images.size is None
+        return evaluation_image(self._images.image(index), self.side, margin=margin)
 
     def take(self, chosen: Ints) -> Pixels:
         """Return images, (M, S, S, 3), uint8."""
@@ -90,7 +98,7 @@ class Clusters:
     def __init__(
         self, encoder: Encoder, features: Floats, options: PatchSearchOptions, seed: int
     ) -> None:
-        unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+        unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), _TINY)
         wanted = min(options.clusters, len(unit))
         kmeans = faiss.Kmeans(
             unit.shape[1],
@@ -105,26 +113,23 @@ class Clusters:
         filled, self.of = np.unique(nearest[:, 0], return_inverse=True)
         means = np.zeros((len(filled), unit.shape[1]), dtype=np.float64)
         np.add.at(means, self.of, unit)
-        means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+        means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), _TINY)
         self.centers = means.astype(np.float32)
         self.likeness = (unit * self.centers[self.of]).sum(axis=1)
-        self._encoder = encoder
-        self._tensor = torch.from_numpy(self.centers).to(encoder.mean.device)
+        self.encoder = encoder
+        #: The centers on the encoder's device.
+        self.tensor = torch.from_numpy(self.centers).to(encoder.mean.device)
 
     def __len__(self) -> int:
         return len(self.centers)
 
     def assign(self, images: Tensor) -> Tensor:
         """Return the cluster of each image, (B,), of tensors (B, 3, S, S) in [0, 1]."""
-        return (F.normalize(self._encoder(images), dim=1) @ self._tensor.T).argmax(dim=1)
+        return (F.normalize(self.encoder(images), dim=1) @ self.tensor.T).argmax(dim=1)
 
-    def center(self, cluster: int) -> Tensor:
-        """Return the center of a cluster, (D,)."""
-        return self._tensor[cluster]
-
-    def cosine(self, features: Tensor, cluster: int) -> Tensor:
-        """Return the cosine of features (B, D) and a cluster's center, (B,)."""
-        return F.normalize(features, dim=1) @ self._tensor[cluster]
+    def cosine(self, images: Tensor, cluster: int) -> Tensor:
+        """Return the cosine of each image, (B, 3, S, S), and a cluster's center, (B,)."""
+        return F.normalize(self.encoder(images), dim=1) @ self.tensor[cluster]
 
 
 class PatchSearch:
@@ -140,11 +145,9 @@ class PatchSearch:
     def __init__(
         self, encoder: Encoder, images: ImageSet, options: PatchSearchOptions, seed: int
     ) -> None:
-        self._options = options
-        self._seed = seed
-        self._encoder = encoder
+        self._options, self._seed = options, seed
         self._device = encoder.mean.device
-        self.shown = Shown(images, encoder.spec.image_size)
+        self.shown = Shown(images, encoder)
         features = extract(encoder, images, device=str(self._device), precision="fp32")
         self.clusters = Clusters(encoder, features, options, derive(seed, "clusters"))
         nearest = np.argsort(-self.clusters.likeness, kind="stable")[: options.test_images]
@@ -154,12 +157,9 @@ class PatchSearch:
     def run(self, progress: Callable[[int, int], None]) -> Found:
         """Search, a round after the other; ``progress`` gets images searched, and their maximum."""
         rng = np.random.default_rng(derive(self._seed, "order"))
-        members = [
-            list(rng.permutation(np.flatnonzero(self.clusters.of == cluster)))
-            for cluster in range(len(self.clusters))
-        ]
         left = list(range(len(self.clusters)))
-        best = np.full(len(self.clusters), np.iinfo(np.int64).min)
+        members = [list(rng.permutation(np.flatnonzero(self.clusters.of == one))) for one in left]
+        best = np.full(len(left), np.iinfo(np.int64).min)
         total = _candidates(len(left), self._options)
         found: list[tuple[int, int, Pixels]] = []
         while left:
@@ -182,7 +182,7 @@ class PatchSearch:
         width = min(self._options.window, len(image))
         given = to_tensor(image[None], self._device)
         by = _cam if self._options.window_by == "cam" else _occlusion
-        top, left = by(self._encoder, self.clusters, given, cluster, width)
+        top, left = by(self.clusters, given, cluster, width)
         return image[top : top + width, left : left + width]
 
     def flips(self, patch: Pixels, cluster: int, index: int) -> int:
@@ -216,23 +216,15 @@ def kept(left: list[int], best: Ints, prune: float) -> list[int]:
 
 def _candidates(clusters: int, options: PatchSearchOptions) -> int:
     """Return how many images are searched, if no cluster runs out of them."""
-    total = 0
-    left = list(range(clusters))
-    best = np.zeros(clusters, dtype=np.int64)
+    total, left = 0, list(range(clusters))
     while left:
         total += options.per_cluster * len(left)
-        left = kept(left, best, options.prune)
+        left = kept(left, np.zeros(clusters, dtype=np.int64), options.prune)
     return total
 
 
 def paste(images: Tensor, patch: Tensor, positions: Ints) -> Tensor:
-    """Return images with a patch on each.
-
-    Args:
-        images: (B, 3, S, S).
-        patch: (3, h, w).
-        positions: Top and left of each, (B, 2).
-    """
+    """Return images, (B, 3, S, S), with a patch, (3, h, w), at top and left of each, (B, 2)."""
     height, width = patch.shape[1:]
     rows = torch.from_numpy(positions[:, :1] + np.arange(height)).to(images.device)
     columns = torch.from_numpy(positions[:, 1:] + np.arange(width)).to(images.device)
@@ -242,9 +234,7 @@ def paste(images: Tensor, patch: Tensor, positions: Ints) -> Tensor:
     return pasted
 
 
-def _cam(
-    encoder: Encoder, clusters: Clusters, image: Tensor, cluster: int, width: int
-) -> tuple[int, int]:
+def _cam(clusters: Clusters, image: Tensor, cluster: int, width: int) -> tuple[int, int]:
     """Return top and left of the window with the largest sum of Grad-CAM.
 
     Features are the mean of the last map, so that the slope of their product with a center is the
@@ -255,15 +245,14 @@ def _cam(
         cosine vanishes where an image is like its center.
     """
     with torch.inference_mode():
-        maps = encoder.stage_maps(image)[-1]
-        cam = F.relu(torch.einsum("bchw,c->bhw", maps, clusters.center(cluster)))[:, None]
+        maps = clusters.encoder.stage_maps(image)[-1]
+        cam = F.relu(torch.einsum("bchw,c->bhw", maps, clusters.tensor[cluster]))[:, None]
         cam = F.interpolate(cam, image.shape[-2:], mode="bilinear", align_corners=False)
-        return _highest(F.avg_pool2d(cam, width, stride=1)[0, 0])
+        sums = F.avg_pool2d(cam, width, stride=1)[0, 0]
+        return divmod(int(sums.argmax()), sums.shape[1])
 
 
-def _occlusion(
-    encoder: Encoder, clusters: Clusters, image: Tensor, cluster: int, width: int
-) -> tuple[int, int]:
+def _occlusion(clusters: Clusters, image: Tensor, cluster: int, width: int) -> tuple[int, int]:
     """Return top and left of the window without which the image is least like its cluster."""
     side = image.shape[-1]
     steps = np.unique(np.append(np.arange(0, side - width, max(1, width // 4)), side - width))
@@ -271,16 +260,11 @@ def _occlusion(
     blank = image.mean((2, 3))[0][:, None, None].expand(3, width, width)
     with torch.inference_mode():
         likeness = [
-            clusters.cosine(encoder(paste(image.expand(len(one), -1, -1, -1), blank, one)), cluster)
+            clusters.cosine(paste(image.expand(len(one), -1, -1, -1), blank, one), cluster)
             for one in (positions[rows] for rows in parts(len(positions), side))
         ]
     top, left = positions[int(torch.cat(likeness).argmin())]
     return int(top), int(left)
-
-
-def _highest(sums: Tensor) -> tuple[int, int]:
-    at = int(sums.argmax())
-    return at // sums.shape[1], at % sums.shape[1]
 
 
 def to_tensor(images: Pixels, device: torch.device) -> Tensor:

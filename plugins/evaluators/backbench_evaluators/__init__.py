@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
-from backbench.plugin import Citation, EvaluatorInfo, MetricInfo, hookimpl, presets_of
+from backbench.plugin import Citation, EvaluatorInfo, MetricInfo, Options, hookimpl, presets_of
 from backbench_evaluators.evaluator_options import (
     CachedOptions,
     FrozenOptions,
@@ -26,56 +27,35 @@ _PAPER = Citation(
 @hookimpl
 def register_evaluators() -> Iterable[EvaluatorInfo]:
     """Announce the evaluators of Saha et al. 2022."""
-    yield EvaluatorInfo(
-        name="linear",
-        summary="A linear classifier on normalized features of labelled images.",
-        target="backbench_evaluators.features:FeatureProbe",
-        options=LinearOptions,
+    linear = "A linear classifier on normalized features of labelled images."
+    yield _info("linear", linear, "features:FeatureProbe", LinearOptions)
+    augmented = "The same on fresh crops in every epoch, as published for MoCo v2."
+    yield _info("linear-augmented", augmented, "views:CropProbe", FrozenOptions, reads="images")
+    cached = "The same on a few crops of each image, whose features are computed once."
+    yield _info("linear-cached", cached, "views:CachedCropProbe", CachedOptions, reads="images")
+    raw = "A linear classifier on features as they are, as published for BYOL."
+    yield _info("linear-raw", raw, "features:FeatureProbe", RawOptions)
+    layers = "A linear classifier on each stage of the encoder, as for Jigsaw and RotNet."
+    yield _info("layer-probe", layers, "stages:StageProbe", ProbeOptions, reads="images")
+    yield _info("knn", "A vote of the nearest labelled images.", "knn:KNN", KNNOptions)
+
+
+def _info(
+    name: str,
+    summary: str,
+    target: str,
+    options: type[Options],
+    *,
+    reads: Literal["features", "images"] = "features",
+) -> EvaluatorInfo:
+    return EvaluatorInfo(
+        name=name,
+        summary=summary,
+        target=f"{__name__}.{target}",
+        options=options,
         paper=_PAPER,
-        presets=presets_of(__name__, "linear"),
-    )
-    yield EvaluatorInfo(
-        name="linear-augmented",
-        summary="The same on fresh crops in every epoch, as published for MoCo v2.",
-        target="backbench_evaluators.views:ViewProbe",
-        options=FrozenOptions,
-        paper=_PAPER,
-        presets=presets_of(__name__, "linear-augmented"),
-        reads="images",
-    )
-    yield EvaluatorInfo(
-        name="linear-cached",
-        summary="The same on a few crops of each image, whose features are computed once.",
-        target="backbench_evaluators.views:ViewProbe",
-        options=CachedOptions,
-        paper=_PAPER,
-        presets=presets_of(__name__, "linear-cached"),
-        reads="images",
-    )
-    yield EvaluatorInfo(
-        name="linear-raw",
-        summary="A linear classifier on features as they are, as published for BYOL.",
-        target="backbench_evaluators.features:FeatureProbe",
-        options=RawOptions,
-        paper=_PAPER,
-        presets=presets_of(__name__, "linear-raw"),
-    )
-    yield EvaluatorInfo(
-        name="layer-probe",
-        summary="A linear classifier on each stage of the encoder, as for Jigsaw and RotNet.",
-        target="backbench_evaluators.views:ViewProbe",
-        options=ProbeOptions,
-        paper=_PAPER,
-        presets=presets_of(__name__, "layer-probe"),
-        reads="images",
-    )
-    yield EvaluatorInfo(
-        name="knn",
-        summary="A vote of the nearest labelled images.",
-        target="backbench_evaluators.knn:KNN",
-        options=KNNOptions,
-        paper=_PAPER,
-        presets=presets_of(__name__, "knn"),
+        presets=presets_of(__name__, name),
+        reads=reads,
     )
 
 

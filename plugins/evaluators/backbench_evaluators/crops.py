@@ -1,61 +1,18 @@
-"""Random crops of images, as the published code cuts them, and their features."""
+"""Random crops of images, as the published code cuts them."""
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from backbench.data.preprocess import with_margin
-from backbench.images import ImageSet
-from backbench.nn import Batch, Encoder
+from backbench.nn import Batch
 from backbench.options.training import ViewOptions
-from backbench.plugin import EvaluationContext
-from backbench.seeds import derive
-from backbench.training.device import autocast
-from backbench.training.extraction import images_at_once
-from backbench.views.batches import open_source
 from backbench.views.boxes import Purpose
 from backbench.views.views import draws_of, random_view
 
 #: The published crops: 8 to 100 % of the area, and a flip half the time.
 RESIZED_CROP = ViewOptions(scale=(0.08, 1.0), jitter=0, grayscale=0, blur=0)
-
-#: Seconds between two reports of progress.
-INTERVAL_S = 0.5
-
-
-def views(
-    encoder: Encoder,
-    images: ImageSet,
-    chosen: NDArray[np.int64],
-    count: int,
-    *,
-    context: EvaluationContext,
-) -> NDArray[np.float32]:
-    """Compute the features, (V, N, D), of a crop of each of N chosen images in each of V epochs."""
-    where, side = torch.device(context.device), encoder.spec.image_size
-    features = np.empty((count, len(chosen), encoder.feature_dim), dtype=np.float32)
-    seed, size = derive(context.seed, "views"), images_at_once(side, where)
-    reported = time.monotonic()
-    with (
-        open_source(images, where) as source,
-        torch.inference_mode(),
-        autocast("auto", where),
-    ):
-        for view, found in enumerate(features):
-            done = 0
-            for batch in source.batches(chosen, size, epoch=view, seed=seed):
-                seen = encoder(resized_crop(batch, side)).float().cpu().numpy()
-                found[done : done + len(batch)] = seen
-                done += len(batch)
-                if time.monotonic() - reported > INTERVAL_S:
-                    context.progress(view * len(chosen) + done, count * len(chosen), {})
-                    reported = time.monotonic()
-    return features
 
 
 def resized_crop(batch: Batch, side: int) -> Tensor:

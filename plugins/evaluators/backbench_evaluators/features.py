@@ -12,15 +12,19 @@ from scipy.optimize import minimize
 from backbench.nn.knn import unit
 from backbench.plugin import Evaluator, selection_split
 from backbench.seeds import derive
-from backbench_evaluators.evaluator_options import LinearOptions, RawOptions
-from backbench_evaluators.feature_sets import (
+from backbench_evaluators.classifiers import (
+    SGD,
+    Adam,
     Floats,
+    Ints,
     LinearClassifier,
+    Optimizer,
+    cross_entropy,
     fresh_layer,
     labelled_subset,
     standardization,
 )
-from backbench_evaluators.optimizers import SGD, Adam, Optimizer, cross_entropy
+from backbench_evaluators.evaluator_options import LinearOptions, RawOptions
 
 #: Share of the labelled images on which a penalty is chosen.
 SELECTION = 0.2
@@ -56,7 +60,7 @@ class FeatureProbe(Evaluator):
         super().__init__(options, seed)
         self._selection: Mapping[str, Any] = {}
 
-    def fit(self, features: Floats, labels: NDArray[np.int64], classes: int) -> None:
+    def fit(self, features: Floats, labels: Ints, classes: int) -> None:
         """Learn from clean training features; see :meth:`backbench.plugin.Evaluator.fit`."""
         chosen = labelled_subset(labels, self.options.label_fraction, derive(self.seed, "labelled"))
         features, labels = features[chosen], labels[chosen]
@@ -69,7 +73,7 @@ class FeatureProbe(Evaluator):
         self,
         penalties: tuple[float, ...],
         features: Floats,
-        labels: NDArray[np.int64],
+        labels: Ints,
         classes: int,
     ) -> tuple[float, Mapping[str, Any]]:
         """Return the best penalty, the greatest of equals, and what the record says of it."""
@@ -84,7 +88,7 @@ class FeatureProbe(Evaluator):
         return best, {"penalty": best, "images": len(apart), "accuracy": accuracies}
 
     def _fitted(
-        self, penalty: float, features: Floats, labels: NDArray[np.int64], classes: int
+        self, penalty: float, features: Floats, labels: Ints, classes: int
     ) -> LinearClassifier:
         normal = standardization(unit(features)) if self.options.normalized else (None, None)
         start = np.zeros((features.shape[1] + 1, classes), dtype=np.float32)
@@ -95,22 +99,20 @@ class FeatureProbe(Evaluator):
             weights = self._trained(penalty, inputs, labels, classes)
         return LinearClassifier(weights, *normal)
 
-    def _trained(
-        self, penalty: float, inputs: Floats, labels: NDArray[np.int64], classes: int
-    ) -> Floats:
+    def _trained(self, penalty: float, inputs: Floats, labels: Ints, classes: int) -> Floats:
         """Return the weights, (D + 1, C), after the epochs of SGD or Adam."""
         options, count = self.options, len(labels)
         rng = np.random.default_rng(derive(self.seed, options.solver))
         weights = fresh_layer(rng, inputs.shape[1], classes)
-        optimizer: Optimizer = (
-            Adam(weights, penalty)
-            if isinstance(options, RawOptions)
-            else SGD(weights, options.momentum, penalty)
-        )
-        size, is_adam = min(options.batch_size, count), isinstance(options, RawOptions)
+        optimizer: Optimizer
+        if isinstance(options, RawOptions):
+            optimizer = Adam(weights, penalty)
+        else:
+            optimizer = SGD(weights, options.momentum, penalty)
+        size = min(options.batch_size, count)
         for epoch in range(options.epochs):
             order, lr = rng.permutation(count), options.learning_rate(epoch)
-            optimizer.epoch(inputs, labels, order, size, lr, drop_last=is_adam)
+            optimizer.epoch(inputs, labels, order, size, lr, drop_last=isinstance(optimizer, Adam))
         return weights
 
     def selection(self) -> Mapping[str, Any]:
@@ -130,9 +132,7 @@ class FeatureProbe(Evaluator):
         self._classifier = LinearClassifier.of(state, normalized=self.options.normalized)
 
 
-def minimum(
-    start: Floats, inputs: Floats, labels: NDArray[np.int64], penalty: float, iterations: int
-) -> Floats:
+def minimum(start: Floats, inputs: Floats, labels: Ints, penalty: float, iterations: int) -> Floats:
     """Find the minimum of the penalized cross-entropy by L-BFGS; biases carry no penalty.
 
     Args:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backbench.nn.knn import knn_votes, unit
 from backbench.plugin import Evaluator, Scores
 from backbench.seeds import derive
+from backbench_evaluators.classifiers import Floats, Ints, labelled_subset
 from backbench_evaluators.evaluator_options import KNNOptions
-from backbench_evaluators.feature_sets import Floats, labelled_subset
 
 with warnings.catch_warnings():
     # faiss's generated wrappers lack an attribute that newer Pythons ask for.
@@ -30,7 +29,7 @@ class KNN(Evaluator):
 
     options: KNNOptions
 
-    def fit(self, features: Floats, labels: NDArray[np.int64], classes: int) -> None:
+    def fit(self, features: Floats, labels: Ints, classes: int) -> None:
         """Index clean training features; see :meth:`backbench.plugin.Evaluator.fit`."""
         chosen = labelled_subset(labels, self.options.label_fraction, derive(self.seed, "labelled"))
         self._labels, self._classes = labels[chosen], classes

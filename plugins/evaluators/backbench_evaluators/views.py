@@ -1,176 +1,234 @@
-"""A linear probe on views of images: ``linear-augmented``, ``linear-cached``, ``layer-probe``."""
+"""Linear probes on random crops of images: their training, and those that read features."""
 
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from backbench.images import ImageSet
-from backbench.nn import Encoder
-from backbench.plugin import EvaluationContext, ImageEvaluator, Scores
+from backbench.images import ImageSet, Subset
+from backbench.nn import Batch, Encoder
+from backbench.nn.knn import unit
+from backbench.plugin import ImageEvaluator
 from backbench.seeds import derive
 from backbench.training.device import autocast
-from backbench.training.extraction import for_evaluation
+from backbench.training.extraction import extract, for_evaluation, images_at_once
 from backbench.views.batches import open_source
-from backbench_evaluators.crops import INTERVAL_S, views
-from backbench_evaluators.evaluator_options import CachedOptions, FrozenOptions, ProbeOptions
-from backbench_evaluators.feature_sets import Floats, labelled_subset
-from backbench_evaluators.inputs import FeatureInputs, Inputs, StageInputs
-from backbench_evaluators.optimizers import SGD
+from backbench_evaluators.classifiers import (
+    SGD,
+    Floats,
+    Ints,
+    LinearClassifier,
+    fresh_layer,
+    labelled_subset,
+    packed,
+    standardization,
+    unpacked,
+)
+from backbench_evaluators.crops import resized_crop
+from backbench_evaluators.evaluator_options import CachedOptions, FrozenOptions
+
+#: Seconds between two reports of progress within an epoch.
+_INTERVAL_S = 0.5
 
 
 class ViewProbe(ImageEvaluator):
     """Linear classifiers on random crops of the labelled images, seen by the frozen encoder.
 
-    The options say what the classifiers read, features or the maps of all stages
-    (:class:`ProbeOptions`), and whether an epoch sees fresh crops or, in turn, a few crops whose
-    features are computed once (:class:`CachedOptions`). The features of V cached crops of N images
-    take 4 · V · N · D bytes; with as many crops as epochs all are fresh.
+    They learn together by the sum of their cross-entropies; none minds the others.
 
     Source: published code moco/eval_linear.py: torch's own start, SGD .01, momentum .9, weight
         decay 1e-4, batch 256, 40 epochs, a tenth at 15 and 30, RandomResizedCrop and flip, the
-        backbone in evaluation mode, no batch dropped; of stages, see :class:`StageInputs`.
+        backbone in evaluation mode, no batch dropped.
     Differs: the classifier of the last epoch is used, the published code also keeps the one that
-        is best on the validation images. ``linear-cached``: V crops of each image instead of 40.
+        is best on the validation images.
     """
 
     options: FrozenOptions
 
-    def __init__(self, options: FrozenOptions, context: EvaluationContext) -> None:
-        super().__init__(options, context)
-        self._inputs: Inputs = (
-            StageInputs(options, context)
-            if isinstance(options, ProbeOptions)
-            else FeatureInputs(context)
-        )
+    #: A smaller batch is left out.
+    least = 1
+
+    @abstractmethod
+    def start(
+        self, encoder: Encoder, images: ImageSet, chosen: Ints, rng: np.random.Generator
+    ) -> list[Floats]:
+        """Draw the weights of each classifier, (inputs + 1, classes), the last row the bias."""
+
+    @abstractmethod
+    def read(self, encoder: Encoder, batch: Batch) -> Sequence[Tensor]:
+        """Return the inputs of each classifier, (B, inputs), from random crops of a batch."""
+
+    @abstractmethod
+    def finish(self, weights: Sequence[Floats]) -> None:
+        """Keep the classifiers with their weights after all epochs."""
 
     def fit(self, encoder: Encoder, images: ImageSet) -> None:
         """Learn from the clean images; see :meth:`backbench.plugin.ImageEvaluator.fit`."""
-        options, context, inputs = self.options, self.context, self._inputs
-        encoder = for_evaluation(encoder, context.device)
-        chosen = labelled_subset(
-            images.labels, options.label_fraction, derive(context.seed, "labelled")
-        )
-        rng = np.random.default_rng(derive(context.seed, "start"))
-        start = inputs.start(encoder, images, chosen, rng)
-        if isinstance(options, CachedOptions) and isinstance(inputs, FeatureInputs):
-            count = min(options.views, options.epochs)
-            features = views(encoder, images, chosen, count, context=context)
-            for one in features:
-                one[:] = inputs.normalized(one)
-            learn_in_turn(start[0], features, images.labels[chosen], options, context)
-            inputs.finish(start)
-            return
-        layers = [Layer(weights, torch.device(context.device)) for weights in start]
-        train(layers, encoder, inputs, images, chosen, options=options, context=context)
-        inputs.finish([layer.weights() for layer in layers])
+        encoder, seed = for_evaluation(encoder, self.context.device), self.context.seed
+        fraction = self.options.label_fraction
+        chosen = labelled_subset(images.labels, fraction, derive(seed, "labelled"))
+        rng = np.random.default_rng(derive(seed, "start"))
+        start = self.start(encoder, images, chosen, rng)
+        self.finish(self.trained(start, encoder, images, chosen))
 
-    def predict(self, encoder: Encoder, images: ImageSet) -> Scores:
-        """Return logits, (M, classes), of M images; of stages, those of each stage."""
-        return self._inputs.scores(for_evaluation(encoder, self.context.device), images)
+    def trained(
+        self, start: Sequence[Floats], encoder: Encoder, images: ImageSet, chosen: Ints
+    ) -> list[Floats]:
+        """Return the weights after all epochs, each on fresh crops of the chosen images."""
+        options, context = self.options, self.context
+        where = torch.device(context.device)
+        labels = torch.tensor(images.labels, device=where)
+        layers = [_layer(weights, where) for weights in start]
+        optimizer = torch.optim.SGD(
+            [part for layer in layers for part in layer.parameters()],
+            lr=options.lr,
+            momentum=options.momentum,
+            weight_decay=options.weight_decay,
+            nesterov=options.nesterov,
+        )
+        seed, steps = derive(context.seed, "views"), options.epochs * len(chosen)
+        reported = time.monotonic()
+        with open_source(images, where) as source:
+            for epoch in range(options.epochs):
+                lr = options.learning_rate(epoch)
+                for group in optimizer.param_groups:
+                    group["lr"] = lr
+                order = chosen[self.order(epoch, len(chosen))]
+                total, done = torch.zeros((), device=where), 0
+                for batch in source.batches(order, options.batch_size, epoch=epoch, seed=seed):
+                    if len(batch) < self.least:
+                        continue
+                    with torch.no_grad(), autocast("auto", where):
+                        seen = self.read(encoder, batch)
+                    wanted = labels[torch.from_numpy(batch.indices).to(where)]
+                    pairs = zip(layers, seen, strict=True)
+                    losses = [F.cross_entropy(layer(inputs), wanted) for layer, inputs in pairs]
+                    loss = torch.stack(losses).sum()
+                    optimizer.zero_grad(set_to_none=True)
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    optimizer.step()
+                    total += loss.detach() * len(batch)
+                    done += len(batch)
+                    if time.monotonic() - reported > _INTERVAL_S:
+                        context.progress(epoch * len(order) + done, steps, {})
+                        reported = time.monotonic()
+                values = {"loss": float(total) / max(done, 1), "lr": lr}
+                context.progress((epoch + 1) * len(order), steps, values)
+        return [
+            unpacked({name: part.cpu().numpy() for name, part in layer.state_dict().items()})
+            for layer in layers
+        ]
+
+    def order(self, epoch: int, images: int) -> Ints:
+        """Return the order of so many images in an epoch."""
+        return np.random.default_rng(derive(self.context.seed, "order", epoch)).permutation(images)
+
+
+def _layer(weights: Floats, device: torch.device) -> nn.Linear:
+    state = {name: torch.from_numpy(part.copy()) for name, part in packed(weights).items()}
+    classes, inputs = state["weight"].shape
+    # skip_init draws no weights
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, classes, device=device)  # type: ignore[no-untyped-call]
+    layer.load_state_dict(state)
+    return layer
+
+
+class CropProbe(ViewProbe):
+    """A linear classifier on the features of fresh crops, scaled to length 1 and standardized.
+
+    Mean and variance are those of the labelled images as they are evaluated: whole, not cropped.
+
+    Source: published code moco/eval_linear.py: x / ‖x‖₂, (x − mean) / √(var + 1e-5) with the
+        unbiased variance; see :class:`ViewProbe`.
+    Differs: an image without features stays without.
+    """
+
+    def start(
+        self, encoder: Encoder, images: ImageSet, chosen: Ints, rng: np.random.Generator
+    ) -> list[Floats]:
+        """Measure mean and variance, and draw the weights of the only classifier."""
+        whole = extract(encoder, Subset(images, chosen), device=self.context.device)
+        start = fresh_layer(rng, whole.shape[1], self.context.classes)
+        normal = standardization(unit(whole))
+        self._classifier = LinearClassifier(start, *normal)
+        where = torch.device(self.context.device)
+        self._mean, self._scale = (torch.from_numpy(part).to(where) for part in normal)
+        return [start]
+
+    def read(self, encoder: Encoder, batch: Batch) -> Sequence[Tensor]:
+        """Return the normalized features of a random crop of each image, (B, D)."""
+        features = encoder(resized_crop(batch, encoder.spec.image_size)).float()
+        return [(F.normalize(features, dim=1) - self._mean) * self._scale]
+
+    def finish(self, weights: Sequence[Floats]) -> None:
+        """Keep the classifier with its weights after all epochs."""
+        self._classifier = replace(self._classifier, weights=weights[0])
+
+    def predict(self, encoder: Encoder, images: ImageSet) -> Floats:
+        """Return logits, (M, classes), of M whole images."""
+        encoder = for_evaluation(encoder, self.context.device)
+        return self._classifier(extract(encoder, images, device=self.context.device))
 
     def state(self) -> Mapping[str, NDArray[Any]]:
-        """Return the classifiers' arrays; see :class:`FeatureInputs` and :class:`StageInputs`."""
-        return self._inputs.state()
+        """Return ``mean``, ``scale`` (D,), ``weight`` (classes, D) and ``bias`` (classes,)."""
+        return self._classifier.state()
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take what :meth:`state` gave; see :meth:`backbench.plugin.ImageEvaluator.restore`."""
-        self._inputs.restore(state)
+        """Take what :meth:`state` gave."""
+        self._classifier = LinearClassifier.of(state, normalized=True)
 
 
-def learn_in_turn(
-    weights: Floats,
-    features: Floats,
-    labels: NDArray[np.int64],
-    options: FrozenOptions,
-    context: EvaluationContext,
-) -> None:
-    """Train a classifier on several sets of features, each epoch on the next."""
-    sgd = SGD(weights, options.momentum, options.weight_decay, nesterov=options.nesterov)
-    for epoch in range(options.epochs):
-        lr = options.learning_rate(epoch)
-        order = np.random.default_rng(derive(context.seed, "order", epoch)).permutation(len(labels))
-        loss = sgd.epoch(features[epoch % len(features)], labels, order, options.batch_size, lr)
-        context.progress(epoch + 1, options.epochs, {"loss": loss, "lr": lr})
+class CachedCropProbe(CropProbe):
+    """The same on a few crops of each image, of which an epoch sees one, in turn.
 
+    The features of V crops of N images take 4 · V · N · D bytes.
 
-class Layer:
-    """A linear layer on a device."""
-
-    def __init__(self, weights: Floats, device: torch.device) -> None:
-        self.weight = torch.from_numpy(weights[:-1].T.copy()).to(device).requires_grad_()
-        self.bias = torch.from_numpy(weights[-1].copy()).to(device).requires_grad_()
-
-    def __call__(self, inputs: Tensor) -> Tensor:
-        """Return logits, (B, classes), of inputs (B, inputs)."""
-        return F.linear(inputs, self.weight, self.bias)
-
-    def weights(self) -> Floats:
-        """Return (inputs + 1, classes), the last row the bias."""
-        both = torch.cat([self.weight.detach().T, self.bias.detach()[None]])
-        return np.asarray(both.cpu().numpy(), dtype=np.float32)
-
-
-def train(
-    layers: Sequence[Layer],
-    encoder: Encoder,
-    inputs: Inputs,
-    images: ImageSet,
-    chosen: NDArray[np.int64],
-    *,
-    options: FrozenOptions,
-    context: EvaluationContext,
-) -> None:
-    """Minimize the sum of the layers' cross-entropies.
-
-    Every batch is of a fresh permutation; the last one of an epoch may be smaller.
+    Differs: V crops of each image, where the published code has one in each of 40 epochs.
     """
-    where = torch.device(context.device)
-    labels = torch.tensor(images.labels, device=where)
-    optimizer = torch.optim.SGD(
-        [part for layer in layers for part in (layer.weight, layer.bias)],
-        lr=options.lr,
-        momentum=options.momentum,
-        weight_decay=options.weight_decay,
-        nesterov=options.nesterov,
-    )
-    seed = derive(context.seed, "views")
-    reported = time.monotonic()
-    with open_source(images, where) as source:
+
+    options: CachedOptions
+
+    def trained(
+        self, start: Sequence[Floats], encoder: Encoder, images: ImageSet, chosen: Ints
+    ) -> list[Floats]:
+        """Return the weights after all epochs, each on the next crop of each chosen image."""
+        options, (weights,) = self.options, start
+        features = self._features(encoder, images, chosen)
+        for one in features:
+            one[:] = self._classifier.inputs(one)
+        labels = images.labels[chosen]
+        sgd = SGD(weights, options.momentum, options.weight_decay, nesterov=options.nesterov)
         for epoch in range(options.epochs):
-            lr = options.learning_rate(epoch)
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-            rng = np.random.default_rng(derive(context.seed, "order", epoch))
-            order = chosen[rng.permutation(len(chosen))]
-            total = torch.zeros((), device=where)
-            done = 0
-            for batch in source.batches(order, options.batch_size, epoch=epoch, seed=seed):
-                if len(batch) < inputs.least:
-                    continue
-                with torch.no_grad(), autocast("auto", where):
-                    seen = inputs.read(encoder, batch)
-                wanted = labels[torch.from_numpy(batch.indices).to(where)]
-                losses = [
-                    F.cross_entropy(layer(one), wanted)
-                    for layer, one in zip(layers, seen, strict=True)
-                ]
-                loss = torch.stack(losses).sum()
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                total += loss.detach() * len(batch)
-                done += len(batch)
-                if time.monotonic() - reported > INTERVAL_S:
-                    passed = epoch * len(order) + done
-                    context.progress(passed, options.epochs * len(order), {})
-                    reported = time.monotonic()
-            values = {"loss": float(total) / max(done, 1), "lr": lr}
-            context.progress((epoch + 1) * len(order), options.epochs * len(order), values)
+            lr, order = options.learning_rate(epoch), self.order(epoch, len(labels))
+            seen = features[epoch % len(features)]
+            loss = sgd.epoch(seen, labels, order, options.batch_size, lr, drop_last=False)
+            self.context.progress(epoch + 1, options.epochs, {"loss": loss, "lr": lr})
+        return [weights]
+
+    def _features(self, encoder: Encoder, images: ImageSet, chosen: Ints) -> Floats:
+        """Compute the features, (V, N, D), of a crop of each chosen image in each of V epochs."""
+        where, side = torch.device(self.context.device), encoder.spec.image_size
+        count = min(self.options.views, self.options.epochs)
+        features = np.empty((count, len(chosen), encoder.feature_dim), dtype=np.float32)
+        seed, size = derive(self.context.seed, "views"), images_at_once(side, where)
+        reported = time.monotonic()
+        with open_source(images, where) as source, torch.inference_mode(), autocast("auto", where):
+            for view, found in enumerate(features):
+                done = 0
+                for batch in source.batches(chosen, size, epoch=view, seed=seed):
+                    seen = encoder(resized_crop(batch, side)).float().cpu().numpy()
+                    found[done : done + len(batch)] = seen
+                    done += len(batch)
+                    if time.monotonic() - reported > _INTERVAL_S:
+                        self.context.progress(view * len(chosen) + done, count * len(chosen), {})
+                        reported = time.monotonic()
+        return features

@@ -11,6 +11,13 @@ from backbench.errors import StageError
 from backbench.nn.knn import unit
 from backbench.plugin import DatasetMetadata, Evaluator
 from backbench.plugin.registry import load_registry
+from backbench_evaluators.classifiers import (
+    SGD,
+    cross_entropy,
+    labelled_subset,
+    logits,
+    standardization,
+)
 from backbench_evaluators.evaluator_options import (
     ClassifierOptions,
     FrozenOptions,
@@ -20,10 +27,8 @@ from backbench_evaluators.evaluator_options import (
     RawOptions,
     labels_of_class,
 )
-from backbench_evaluators.feature_sets import labelled_subset, logits, standardization
 from backbench_evaluators.features import FeatureProbe
 from backbench_evaluators.knn import KNN
-from backbench_evaluators.optimizers import SGD, cross_entropy
 
 
 @pytest.fixture(scope="module")
@@ -305,4 +310,6 @@ def test_steps_of_sgd_are_torchs(nesterov: bool):
 def test_an_epoch_returns_its_mean_loss():
     inputs, labels = np.eye(5, dtype=np.float32), np.array([0, 1, 0, 1, 0])
     sgd = SGD(np.zeros((6, 2), dtype=np.float32), 0, 0)
-    assert sgd.epoch(inputs, labels, np.arange(5), 2, 0.0) == pytest.approx(np.log(2))
+    assert sgd.epoch(inputs, labels, np.arange(5), 2, 0.0, drop_last=False) == pytest.approx(
+        np.log(2)
+    )

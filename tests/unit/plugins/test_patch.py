@@ -117,7 +117,7 @@ def test_made_trigger_has_no_file_hash():
         ({"rate": {"of": "count", "value": 31}}, ["only 30 may be poisoned"]),
         ({"rate": {"of": "dataset", "value": 0.5}}, ["45 images to poison, and only 30"]),
         ({"rate": {"of": "target_class", "value": 0.01}}, ["less than one image"]),
-        ({"width": 33}, ["33 x 33 px, larger than the images' 32 x 32"]),
+        ({"width": 33}, ["33 x 33 px, larger than an image of 32 x 32"]),
         ({"width": 50, "target": "x"}, ["no class 'x'", "50 x 50"]),
         ({"width": 50, "rate": {"of": "count", "value": 99}}, ["only 30", "50 x 50"]),
     ],

@@ -124,7 +124,7 @@ def test_options_say_what_is_wrong(values, said):
         ({"text": "much too long", "text_size": 30}, "make text_size smaller"),
         ({"text": " "}, "draws nothing"),
         ({"text": "ok", "text_size": 20}, ""),
-        ({"width": 65}, "65 x 65 px, larger than the images' 96 x 64; make width smaller"),
+        ({"width": 65}, "65 x 65 px, larger than an image of 96 x 64; make width smaller"),
     ],
 )
 def test_problems_on_a_data_set(values, said):

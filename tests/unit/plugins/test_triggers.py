@@ -110,4 +110,4 @@ def test_transparent_trigger_is_laid_on_white(tmp_path):
 def test_a_trigger_that_would_take_all_memory_is_one_sentence(huge):
     options = PatchOptions(target="a", **huge)
     with pytest.raises(ValueError, match="smaller"):
-        options.make_trigger(1.0)
+        options.make_trigger("train")

@@ -62,12 +62,12 @@ def test_images_smaller_than_the_trigger_are_named(refused, tmp_path):
     Image.new("RGB", (60, 9)).save(small)
     said = refused("--splits", "train", old="value = 0.5", new="value = 1.0")
     assert "train/cat/a 3.JPEG" in said
-    assert "10 x 10 px, larger than the images' 60 x 9" in said
+    assert "10 x 10 px, larger than an image of 60 x 9" in said
     assert said.count("larger") == 1
 
 
 def test_the_validation_square_may_be_too_small(refused):
-    assert "larger than the images' 48 x 48" in refused(old="width = 10", new="width = 49")
+    assert "larger than an image of 48 x 48" in refused(old="width = 10", new="width = 49")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""What evaluators have in common: normalized features, labelled images, linear classifiers."""
+"""What evaluators share: the labelled images, linear classifiers, and how these are trained."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +15,16 @@ from backbench.nn.knn import unit
 from backbench_evaluators.evaluator_options import labels_of_class
 
 Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
 
 #: Added to the variance, as a batch norm does.
 EPSILON = 1e-5
 
+#: Adam's averages of the gradient and of its square, and what keeps it from dividing by zero.
+BETA_1, BETA_2, TINY = 0.9, 0.999, 1e-8
 
-def labelled_subset(labels: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.int64]:
+
+def labelled_subset(labels: Ints, fraction: float, seed: int) -> Ints:
     """Choose the same share of each class, at least one image; return ascending indices, (M,)."""
     rng = np.random.default_rng(seed)
     chosen = []
@@ -124,3 +129,88 @@ def require(state: Mapping[str, NDArray[Any]], names: set[str]) -> None:
     if missing or surplus:
         parts = [("missing", missing), ("unknown", surplus)]
         raise ValueError("; ".join(f"{word}: {', '.join(them)}" for word, them in parts if them))
+
+
+class Optimizer(ABC):
+    """Trains the weights (D + 1, C) of a linear classifier in place; the last row is the bias."""
+
+    def __init__(self, weights: Floats, weight_decay: float) -> None:
+        self._weights = weights
+        self._decay = np.float32(weight_decay)
+
+    @abstractmethod
+    def step(self, gradient: Floats, lr: float) -> None:
+        """Make one step with the gradient of the loss alone."""
+
+    def epoch(
+        self, inputs: Floats, labels: Ints, order: Ints, size: int, lr: float, *, drop_last: bool
+    ) -> float:
+        """Make one pass in batches of ``size`` rows; return the mean loss, each before its step."""
+        total, seen = 0.0, 0
+        for start in range(0, len(order) - (size - 1 if drop_last else 0), size):
+            rows = order[start : start + size]
+            loss, gradient = cross_entropy(self._weights, inputs[rows], labels[rows])
+            self.step(gradient, lr)
+            total += loss * len(rows)
+            seen += len(rows)
+        return total / max(seen, 1)
+
+
+class SGD(Optimizer):
+    """SGD with momentum and a coupled L2 penalty, as torch.optim.SGD without damping."""
+
+    def __init__(
+        self, weights: Floats, momentum: float, weight_decay: float, *, nesterov: bool = False
+    ) -> None:
+        super().__init__(weights, weight_decay)
+        self._velocity = np.zeros_like(weights)
+        self._momentum = np.float32(momentum)
+        self._nesterov = nesterov
+
+    def step(self, gradient: Floats, lr: float) -> None:
+        """Make one step; see :meth:`Optimizer.step`."""
+        slope = gradient + self._decay * self._weights
+        self._velocity *= self._momentum
+        self._velocity += slope
+        way = slope + self._momentum * self._velocity if self._nesterov else self._velocity
+        self._weights -= np.float32(lr) * way
+
+
+class Adam(Optimizer):
+    """Adam with a coupled L2 penalty.
+
+    Source: Kingma and Ba 2015, algorithm 1; the penalty is added to the gradient, as
+        torch.optim.Adam does.
+    """
+
+    def __init__(self, weights: Floats, weight_decay: float) -> None:
+        super().__init__(weights, weight_decay)
+        self._mean = np.zeros_like(weights)
+        self._square = np.zeros_like(weights)
+        self._steps = 0
+
+    def step(self, gradient: Floats, lr: float) -> None:
+        """Make one step; see :meth:`Optimizer.step`."""
+        self._steps += 1
+        gradient = gradient + self._decay * self._weights
+        self._mean += np.float32(1 - BETA_1) * (gradient - self._mean)
+        self._square *= np.float32(BETA_2)
+        self._square += np.float32(1 - BETA_2) * np.square(gradient)
+        size = lr / (1 - BETA_1**self._steps)
+        scale = np.sqrt(self._square) / np.float32(np.sqrt(1 - BETA_2**self._steps))
+        self._weights -= np.float32(size) * self._mean / (scale + np.float32(TINY))
+
+
+def cross_entropy(weights: Floats, inputs: Floats, labels: Ints) -> tuple[float, Floats]:
+    """Return a linear classifier's mean cross-entropy on (N, D), (N,), and its gradient."""
+    scores = logits(weights, inputs)
+    scores -= scores.max(axis=1, keepdims=True)
+    rows = np.arange(len(labels))
+    own = scores[rows, labels].astype(np.float64)
+    np.exp(scores, out=scores)
+    sums = scores.sum(axis=1, keepdims=True, dtype=np.float64)
+    loss = float((np.log(sums[:, 0]) - own).mean())
+    scores /= (sums * len(labels)).astype(np.float32)
+    scores[rows, labels] -= np.float32(1 / len(labels))
+    gradient = np.concatenate([inputs.T @ scores, scores.sum(axis=0, keepdims=True)])
+    return loss, gradient

@@ -1,9 +1,9 @@
-"""What linear classifiers on views of images read: features, or the maps of an encoder's stages."""
+"""Linear probes on the maps of an encoder's stages: ``layer-probe``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,91 +13,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backbench.errors import StageError
-from backbench.images import ImageSet, Subset
+from backbench.images import ImageSet
 from backbench.nn import Batch, Encoder
-from backbench.nn.knn import unit
 from backbench.plugin import EvaluationContext
 from backbench.training.device import autocast
-from backbench.training.extraction import evaluation_tensors, extract
-from backbench_evaluators.crops import crop, resized_crop
-from backbench_evaluators.evaluator_options import ProbeOptions
-from backbench_evaluators.feature_sets import (
+from backbench.training.extraction import evaluation_tensors, for_evaluation
+from backbench_evaluators.classifiers import (
+    EPSILON,
     Floats,
-    LinearClassifier,
+    Ints,
     fitting,
     fresh_layer,
     logits,
     packed,
     require,
-    standardization,
     unpacked,
 )
+from backbench_evaluators.crops import crop, resized_crop
+from backbench_evaluators.evaluator_options import ProbeOptions
+from backbench_evaluators.views import ViewProbe
 
-#: Share of a batch in the running mean and variance of a batch norm, and what is added to the
-#: variance: torch's own.
-MOMENTUM, EPSILON = 0.1, 1e-5
+#: Share of a batch in the running mean and variance of a batch norm: torch's own.
+MOMENTUM = 0.1
 
 _VIEWS = {"resized-crop": resized_crop, "crop": crop}
-
-
-class FeatureInputs:
-    """Features, scaled to length 1 and standardized; there is one classifier.
-
-    Mean and variance are those of the labelled images as they are evaluated: whole, not cropped.
-
-    Source: published code moco/eval_linear.py: x / ‖x‖₂, (x − mean) / √(var + 1e-5) with the
-        unbiased variance.
-    Differs: an image without features stays without.
-
-    Attributes:
-        least: A smaller batch than this is left out.
-    """
-
-    least = 1
-
-    def __init__(self, context: EvaluationContext) -> None:
-        self._context = context
-
-    def start(
-        self,
-        encoder: Encoder,
-        images: ImageSet,
-        chosen: NDArray[np.int64],
-        rng: np.random.Generator,
-    ) -> list[Floats]:
-        """Measure mean and variance, and draw the weights of the only classifier."""
-        whole = extract(encoder, Subset(images, chosen), device=self._context.device)
-        start = fresh_layer(rng, whole.shape[1], self._context.classes)
-        mean, scale = standardization(unit(whole))
-        self._classifier = LinearClassifier(start, mean, scale)
-        where = torch.device(self._context.device)
-        self._mean, self._scale = (torch.from_numpy(one).to(where) for one in (mean, scale))
-        return [start]
-
-    def read(self, encoder: Encoder, batch: Batch) -> Sequence[Tensor]:
-        """Return the normalized features of a random view of a batch, (B, D)."""
-        features = encoder(resized_crop(batch, encoder.spec.image_size)).float()
-        return [(F.normalize(features, dim=1) - self._mean) * self._scale]
-
-    def normalized(self, features: Floats) -> Floats:
-        """Return what the classifier reads, (M, D), of features as the encoder gives them."""
-        return self._classifier.inputs(features)
-
-    def finish(self, weights: Sequence[Floats]) -> None:
-        """Keep the classifier with its weights after all epochs."""
-        self._classifier = replace(self._classifier, weights=weights[0])
-
-    def scores(self, encoder: Encoder, images: ImageSet) -> Floats:
-        """Return logits, (M, classes), of M whole images."""
-        return self._classifier(extract(encoder, images, device=self._context.device))
-
-    def state(self) -> Mapping[str, NDArray[Any]]:
-        """Return ``mean``, ``scale`` (D,), ``weight`` (classes, D) and ``bias`` (classes,)."""
-        return self._classifier.state()
-
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take what :meth:`state` gave."""
-        self._classifier = LinearClassifier.of(state, normalized=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +68,11 @@ class StageClassifier:
         return {**packed(self.weights), "mean": self.mean, "variance": self.variance}
 
 
-class StageInputs:
-    """The map of each stage; each has a classifier of its own, a variant.
+class StageProbe(ViewProbe):
+    """A linear classifier on the map of each stage, each of which is a variant.
 
     The maps are those after the stem's ReLU and after each stage; they are averaged to a few
-    pixels, flattened, and classified. All classifiers learn together, none minds the others.
+    pixels, flattened, and classified.
 
     Source: published code jigsaw/eval_conv_linear.py and the linear configurations of rotnet,
         on the five maps of a ResNet-18: pooled to 12², 12², 8², 6², 4², inputs
@@ -143,8 +82,10 @@ class StageInputs:
         batches; a last batch of one image is left out where there is a batch norm.
     """
 
+    options: ProbeOptions
+
     def __init__(self, options: ProbeOptions, context: EvaluationContext) -> None:
-        self._options, self._context = options, context
+        super().__init__(options, context)
         self._where = torch.device(context.device)
         self.least = 2 if options.batch_norm else 1
 
@@ -152,10 +93,10 @@ class StageInputs:
         self,
         encoder: Encoder,
         images: ImageSet,  # noqa: ARG002 - only the maps' shapes count
-        chosen: NDArray[np.int64],  # noqa: ARG002
+        chosen: Ints,  # noqa: ARG002
         rng: np.random.Generator,
     ) -> list[Floats]:
-        """Draw the weights of each stage's classifier; see :meth:`FeatureInputs.start`."""
+        """Draw the weights of each stage's classifier; see :meth:`ViewProbe.start`."""
         side, where = encoder.spec.image_size, self._where
         with torch.no_grad(), autocast("auto", where):
             shapes = [one.shape[1:] for one in self._maps(encoder, torch.zeros(1, 3, side, side))]
@@ -164,21 +105,20 @@ class StageInputs:
             (torch.zeros(shape[0], device=where), torch.ones(shape[0], device=where))
             for shape in shapes
         ]
-        return [self._start(rng, shape.numel()) for shape in shapes]
+        return [self._drawn(rng, shape.numel()) for shape in shapes]
 
-    def _start(self, rng: np.random.Generator, inputs: int) -> Floats:
-        """Draw the weights of a layer, (inputs + 1, classes)."""
-        classes = self._context.classes
-        if self._options.start == "uniform":
+    def _drawn(self, rng: np.random.Generator, inputs: int) -> Floats:
+        classes = self.context.classes
+        if self.options.start == "uniform":
             return fresh_layer(rng, inputs, classes)
         weights = rng.normal(0, np.sqrt(2 / classes), (inputs + 1, classes))
         weights[-1] = 0
         return weights.astype(np.float32)
 
     def read(self, encoder: Encoder, batch: Batch) -> Sequence[Tensor]:
-        """Return the averaged maps of a random view of a batch, flattened."""
-        maps = self._maps(encoder, _VIEWS[self._options.views](batch, encoder.spec.image_size))
-        if self._options.batch_norm:
+        """Return the averaged maps of a random crop of each image, flattened."""
+        maps = self._maps(encoder, _VIEWS[self.options.views](batch, encoder.spec.image_size))
+        if self.options.batch_norm:
             maps = [
                 F.batch_norm(one, *stats, training=True, momentum=MOMENTUM, eps=EPSILON)
                 for one, stats in zip(maps, self._running, strict=True)
@@ -187,10 +127,8 @@ class StageInputs:
 
     def _maps(self, encoder: Encoder, batch: Tensor) -> list[Tensor]:
         """Return the averaged map of each stage, (B, C, p, p), of images (B, 3, side, side)."""
-        maps = encoder.stage_maps(batch.to(self._where))
-        sizes = self._options.pool
-        averaged = []
-        for index, one in enumerate(maps):
+        averaged, sizes = [], self.options.pool
+        for index, one in enumerate(encoder.stage_maps(batch.to(self._where))):
             size = sizes[min(index, len(sizes) - 1)]
             tall, wide = (min(size, length) for length in one.shape[2:])
             averaged.append(F.adaptive_avg_pool2d(one.float(), (tall, wide)))
@@ -200,30 +138,28 @@ class StageInputs:
         """Keep the classifiers with their weights and running statistics after all epochs."""
         self._classifiers = {
             name: StageClassifier(
-                one, *(part.cpu().numpy() for part in stats if self._options.batch_norm)
+                one, *(part.cpu().numpy() for part in stats if self.options.batch_norm)
             )
             for name, one, stats in zip(self._names, weights, self._running, strict=True)
         }
 
-    def scores(self, encoder: Encoder, images: ImageSet) -> Mapping[str, Floats]:
+    def predict(self, encoder: Encoder, images: ImageSet) -> Mapping[str, Floats]:
         """Return logits, (M, classes), of M whole images, by stage."""
+        encoder = for_evaluation(encoder, self.context.device)
         names = encoder.backbone.stages
         if set(names) != self._classifiers.keys():
             raise StageError(
                 f"the classifiers are of the stages {', '.join(self._classifiers)}, and the "
                 f"encoder has {', '.join(names)}"
             )
-        scores = {
-            name: np.empty((len(images), one.weights.shape[1]), dtype=np.float32)
-            for name, one in self._classifiers.items()
-        }
+        scores: dict[str, list[Floats]] = {name: [] for name in names}
         with torch.inference_mode():
-            for rows, batch in evaluation_tensors(images, encoder.spec.image_size, self._where):
+            for _, batch in evaluation_tensors(images, encoder.spec.image_size, self._where):
                 with autocast("auto", self._where):
                     maps = self._maps(encoder, batch)
                 for name, one in zip(names, maps, strict=True):
-                    scores[name][rows] = self._classifiers[name](one.cpu())
-        return {name: scores[name] for name in names}
+                    scores[name].append(self._classifiers[name](one.cpu()))
+        return {name: np.concatenate(parts) for name, parts in scores.items()}
 
     def state(self) -> Mapping[str, NDArray[Any]]:
         """Return ``<stage>.weight``, …; see :meth:`StageClassifier.state`."""
@@ -235,7 +171,7 @@ class StageInputs:
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take what :meth:`state` gave."""
-        parts = {"weight", "bias", *(("mean", "variance") if self._options.batch_norm else ())}
+        parts = {"weight", "bias", *(("mean", "variance") if self.options.batch_norm else ())}
         names = sorted({name.rpartition(".")[0] for name in state} - {""}) or ["stem"]
         require(state, {f"{name}.{part}" for name in names for part in parts})
         self._classifiers = {
@@ -246,7 +182,3 @@ class StageInputs:
             )
             for name in names
         }
-
-
-#: What classifiers on views read.
-Inputs = FeatureInputs | StageInputs
