@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from backbench.nn.cpu import Convolution, DensePooling
+from backbench.nn.cpu.layers import Convolution, DensePooling
 
 if TYPE_CHECKING:
     from backbench.nn.encoder import Encoder

@@ -10,17 +10,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
-__all__ = [
-    "DatasetMetadata",
-    "ExcludeFromKey",
-    "Field",
-    "JPEGOptions",
-    "LocalPath",
-    "Options",
-    "Split",
-    "count_of",
-]
-
 Split = Literal["train", "val"]
 
 

@@ -12,25 +12,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from backbench.options.base import DatasetMetadata, ExcludeFromKey, Field, Options, count_of
+from backbench.options.base import DatasetMetadata, ExcludeFromKey, Options, count_of
 from backbench.options.resnets import RESNETS
-
-__all__ = [
-    "IMAGENET_MEAN",
-    "IMAGENET_STD",
-    "BackboneOptions",
-    "CleanTrainingOptions",
-    "EvaluatorOptions",
-    "OptimizerOptions",
-    "SSLOptions",
-    "ScheduleOptions",
-    "TrainingOptions",
-    "ViewOptions",
-    "ViewTrainingOptions",
-    "image_side",
-]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -30,12 +30,13 @@ Names that need torch are imported at first use: importing this package does not
 
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from backbench.images import ArrayImages, ImageSet, Labels, Pixels
 from backbench.model import Stage
 from backbench.options.base import (
     DatasetMetadata,
     ExcludeFromKey,
-    Field,
     JPEGOptions,
     LocalPath,
     Options,

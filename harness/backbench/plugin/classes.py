@@ -17,20 +17,6 @@ from backbench.options.base import DatasetMetadata, JPEGOptions, Split
 if TYPE_CHECKING:
     from backbench.nn import Encoder
 
-__all__ = [
-    "Attack",
-    "Box",
-    "CleanImages",
-    "Dataset",
-    "Defense",
-    "DefenseContext",
-    "EvaluationContext",
-    "Evaluator",
-    "ImageEvaluator",
-    "Scores",
-    "Stamp",
-]
-
 
 class Box(NamedTuple):
     """A rectangle in pixels: top-left corner, width, height."""

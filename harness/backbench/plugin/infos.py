@@ -12,22 +12,6 @@ import pluggy
 
 from backbench.options.base import Options
 
-__all__ = [
-    "API",
-    "AttackInfo",
-    "Citation",
-    "Column",
-    "DatasetInfo",
-    "DefenseInfo",
-    "EvaluatorInfo",
-    "ExecutorInfo",
-    "MetricInfo",
-    "PluginInfo",
-    "SSLMethodInfo",
-    "hookimpl",
-    "presets_of",
-]
-
 #: Version of the plugin interface; a record made for another one is refused.
 API = 1
 

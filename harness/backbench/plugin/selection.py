@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 from backbench.options.base import count_of
 from backbench.seeds import derive
 
-__all__ = ["selection_split"]
-
 _Ints = NDArray[np.int64]
 
 

@@ -16,16 +16,8 @@ in seconds, and need pytest, which backbench itself does not.
 
 import pytest
 
-pytest.register_assert_rewrite(
-    "backbench.testing.attack",
-    "backbench.testing.base",
-    "backbench.testing.dataset",
-    "backbench.testing.defense",
-    "backbench.testing.evaluator",
-    "backbench.testing.hygiene",
-    "backbench.testing.metric",
-    "backbench.testing.ssl_method",
-)
+_MODULES = ["attack", "base", "dataset", "defense", "evaluator", "hygiene", "metric", "ssl_method"]
+pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _MODULES))
 
 from backbench.testing.attack import AttackContract  # noqa: E402 - its asserts are rewritten
 from backbench.testing.base import METADATA, PluginContract  # noqa: E402

@@ -22,6 +22,8 @@ from backbench.plugin import DatasetMetadata, PluginInfo
 from backbench.plugin.registry import GROUP, Origin, Registered, Registry, load_registry
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from backbench.nn import Encoder
 
 #: A small dataset: three classes, of 16, 14 and 10 training images of 32 pixels.
@@ -73,8 +75,7 @@ class PluginContract:
         for module in modules:
             assert_light(module)
 
-    def test_says_what_it_is_in_one_sentence(self) -> None:
-        """The summary is one line that ends with a full stop."""
+    def test_summary_is_one_line_that_ends_with_a_full_stop(self) -> None:
         assert self.info.summary.endswith(".")
         assert "\n" not in self.info.summary
 
@@ -167,10 +168,18 @@ def tiny_encoder(image_size: int = 32) -> Encoder:
 
 def same_weights(first: Encoder, second: Encoder) -> bool:
     """Compare the state of two encoders, bit by bit."""
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return all(one.equal(other) for one, other in pairs)
+
+
+def features_of(encoder: Encoder, count: int = 4) -> Tensor:
+    """Return features, (count, D), of images of noise, the same each time."""
     import torch
 
-    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
-    return all(torch.equal(one, other) for one, other in pairs)
+    side, generator = encoder.spec.image_size, torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        features: Tensor = encoder(torch.rand(count, 3, side, side, generator=generator))
+    return features
 
 
 @contextmanager
@@ -185,8 +194,8 @@ def global_generators_untouched() -> Iterator[None]:
 
 def _states() -> dict[str, bytes]:
     state: Any = np.random.get_state()  # noqa: NPY002 - to see that no plugin uses it
-    states = {"random": repr(random.getstate()).encode(), "numpy": repr(state[2:]).encode()}
-    states["numpy"] += state[1].tobytes()
+    states = {"random": repr(random.getstate()).encode()}
+    states["numpy"] = repr(state[2:]).encode() + state[1].tobytes()
     if "torch" in sys.modules:
         states["torch"] = sys.modules["torch"].get_rng_state().numpy().tobytes()
     return states

@@ -119,26 +119,21 @@ class EvaluatorContract(_ClassifierContract):
     base = "Evaluator"
 
     def made(self, seed: int = 0, classes: int = _CLASSES) -> Evaluator:  # noqa: ARG002
-        """Make the evaluator."""
         made: Evaluator = self.implementation()(self.settings(), seed)
         return made
 
     def fitted(self, seed: int = 0, classes: int = _CLASSES) -> Evaluator:
-        """Make the evaluator and let it learn the clouds."""
         evaluator = self.made(seed)
         evaluator.fit(*clouds(0), classes)
         return evaluator
 
     def asked(self, evaluator: Any, part: slice = _ALL) -> Variants:
-        """Return its scores of other points of the clouds."""
         return by_variant(evaluator.predict(clouds(1)[0][part]))
 
     def reads(self) -> dict[str, Any]:
-        """Return the clouds as features."""
         return {"features": lambda split: clouds(int(split == "val"))}
 
     def truth(self) -> NDArray[np.int64]:
-        """Return the clouds of these points."""
         return clouds(1)[1]
 
     def test_separable_features_are_learned(self) -> None:
@@ -169,13 +164,11 @@ class ImageEvaluatorContract(_ClassifierContract):
     base = "ImageEvaluator"
 
     def made(self, seed: int = 0, classes: int = _CLASSES) -> ImageEvaluator:
-        """Make the evaluator."""
         context = EvaluationContext(seed, "cpu", classes, lambda *_: None)
         made: ImageEvaluator = self.implementation()(self.settings(), context)
         return made
 
     def fitted(self, seed: int = 0, classes: int = _CLASSES) -> ImageEvaluator:
-        """Make the evaluator and let it learn the colors."""
         evaluator = self.made(seed, classes)
         evaluator.fit(tiny_encoder(), sample_images(self.metadata))
         return evaluator
@@ -188,7 +181,6 @@ class ImageEvaluatorContract(_ClassifierContract):
         return by_variant(evaluator.predict(tiny_encoder(), shown))
 
     def reads(self) -> dict[str, Any]:
-        """Return the encoder."""
         return {"encoder": tiny_encoder()}
 
     def truth(self) -> NDArray[np.int64]:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 #: Keys of what is in the store.
 DATASET, ENCODER, FEATURES, FIT = ("d" * 32, "e" * 32, "f" * 32, "c" * 32)
 
+_NONE: Mapping[str, str] = {}
+
 #: Gives the features, (N, D), and the labels of a split.
 Features = Callable[[str], tuple[NDArray[np.float32], NDArray[np.int64]]]
 
@@ -71,10 +73,11 @@ def run_twice(
         encoder: The encoder that the stage reads, if any.
         features: Clean features of both splits, for an evaluator that reads features.
     """
-    return (
-        _run(folder / "one", contract, kind, 0, encoder=encoder, features=features),
-        _run(folder / "two", contract, kind, 1, encoder=encoder, features=features),
-    )
+
+    def run(which: int) -> Path:
+        return _run(folder / str(which), contract, kind, which, encoder=encoder, features=features)
+
+    return run(0), run(1)
 
 
 def assert_same(folders: tuple[Path, Path], *names: str) -> None:
@@ -83,11 +86,9 @@ def assert_same(folders: tuple[Path, Path], *names: str) -> None:
     A file that neither folder has is passed over.
     """
     for name in names:
-        first, second = ((folder / name) for folder in folders)
-        assert first.is_file() == second.is_file()
-        if first.is_file():
-            same = first.read_bytes() == second.read_bytes()
-            assert same, f"{name} differs if the validation images differ"
+        files = [folder / name for folder in folders]
+        first, second = (file.read_bytes() if file.is_file() else None for file in files)
+        assert first == second, f"{name} differs if the validation images differ"
 
 
 def assert_same_scores(folders: tuple[Path, Path]) -> None:
@@ -95,14 +96,9 @@ def assert_same_scores(folders: tuple[Path, Path]) -> None:
     first, second = (load_predictions((folder / PREDICTIONS).read_bytes()) for folder in folders)
     for name, scores in first.items():
         if "scores" in name:
-            half = len(scores) // 2
-            np.testing.assert_allclose(
-                scores[:half].astype(np.float64),
-                second[name][:half].astype(np.float64),
-                rtol=1e-2,
-                atol=1e-2,
-                err_msg=f"{name} differ if other validation images differ",
-            )
+            half, message = len(scores) // 2, f"{name} differ if other validation images differ"
+            found, other = (one[:half].astype(np.float64) for one in (scores, second[name]))
+            np.testing.assert_allclose(found, other, rtol=1e-2, atol=1e-2, err_msg=message)
 
 
 def validation(metadata: DatasetMetadata, which: int) -> ArrayImages:
@@ -126,10 +122,9 @@ def _run(
     encoder: Encoder | None,
     features: Features | None,
 ) -> Path:
-    root.mkdir()
     store, out = Store(root / "store"), root / "out"
+    out.mkdir(parents=True)
     store.prepare()
-    out.mkdir()
     inputs = {"dataset": DATASET}
     _put_dataset(store, contract.metadata, which)
     if encoder is not None:
@@ -163,16 +158,10 @@ def _run(
 
 
 def _put_dataset(store: Store, metadata: DatasetMetadata, which: int) -> None:
-    splits: dict[Split, ArrayImages] = {
-        "train": sample_images(metadata),
-        "val": validation(metadata, which),
-    }
-    folder = _put(
-        store,
-        DATASET,
-        StageKind.DATASET,
-        DatasetRecord(metadata, sizes={"train": metadata.size, "val": metadata.size}),
-    )
+    train, val = sample_images(metadata), validation(metadata, which)
+    splits: dict[Split, ArrayImages] = {"train": train, "val": val}
+    record = DatasetRecord(metadata, sizes=dict.fromkeys(splits, metadata.size))
+    folder = _put(store, DATASET, StageKind.DATASET, record)
     for name, images in splits.items():
         tensors: dict[str, NDArray[Any]] = {"pixels": images.pixels, "labels": images.labels}
         save_file(tensors, folder / f"{name}.safetensors")
@@ -187,30 +176,20 @@ def _put_features(store: Store, features: Features, which: int) -> None:
         val_labels = val_labels[::-1].copy()
     tensors: dict[str, NDArray[Any]] = {"train": train, "train_labels": train_labels}
     tensors |= {"val": val, "val_labels": val_labels}
-    inputs = {"dataset": DATASET, "encoder": ENCODER}
     classes = int(train_labels.max()) + 1
     made = FeaturesRecord(classes, precision="fp32", dimensions=train.shape[1])
+    inputs = {"dataset": DATASET, "encoder": ENCODER}
     folder = _put(store, FEATURES, StageKind.FEATURES, made, inputs)
     save_file(tensors, folder / "features.safetensors")
 
 
 def _put(
-    store: Store,
-    key: str,
-    kind: StageKind,
-    metadata: Metadata,
-    inputs: Mapping[str, str] | None = None,
+    store: Store, key: str, kind: StageKind, metadata: Metadata, inputs: Mapping[str, str] = _NONE
 ) -> Path:
     """Write the record of a stage, and return the folder of its artifact."""
-    record = Record(
-        key=key,
-        stage=Stage(kind=kind, plugin=None, seed=None, inputs=inputs or {}),
-        metadata=metadata,
-        wall_s=0,
-        cpu_s=0,
-        peak_mem_gib=0,
-        finished="",
-    )
+    stage = Stage(kind=kind, plugin=None, seed=None, inputs=inputs)
+    costs: dict[str, Any] = {"wall_s": 0, "cpu_s": 0, "peak_mem_gib": 0}
+    record = Record(key=key, stage=stage, metadata=metadata, finished="", **costs)
     path = store.root / "records" / f"{key}.json"
     path.write_text(json.dumps(record.to_json()), encoding="utf-8")
     folder = store.artifact(key)

@@ -17,17 +17,6 @@ from torch import Tensor, nn
 
 from backbench.nn.cpu.layers import Convolution, DensePooling
 
-__all__ = [
-    "Convolution",
-    "DensePooling",
-    "Switch",
-    "blocked",
-    "has_bf16",
-    "layout_name",
-    "memory_format",
-    "with_own_layers",
-]
-
 #: Values of the option ``channels_last``.
 Switch = bool | Literal["auto"]
 
