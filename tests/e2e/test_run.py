@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from backbench.metrics import Images, outcomes
 from backbench.results.reader import Counting, numbers, predictions_in, reader
@@ -132,9 +133,18 @@ def test_the_manifest_tells_what_was_changed(finished: Path) -> None:
 
 
 def test_same_seed_same_bytes(finished: Path, bench: Bench, tmp_path: Path) -> None:
-    """Another executor, another folder, the same weights and predictions."""
-    file = str(finished / "benchmarks.toml")
-    outcome = bench("run", file, "--executor", "serial", "--store", str(tmp_path / "again"))
+    """Another executor, folder, number of threads, precision: the same weights and predictions."""
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    torch.set_num_threads(2)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        file = str(finished / "benchmarks.toml")
+        outcome = bench("run", file, "--executor", "serial", "--store", str(tmp_path / "again"))
+        assert torch.get_num_threads() == 2
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(precision)
     outcome.assert_ok()
     assert hashes(tmp_path / "again") == hashes(finished / "store")
 

@@ -1,4 +1,4 @@
-"""A short training on made images, in as many processes and threads as a run uses."""
+"""A short training on made images, in as many processes as a run uses."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from backbench.options.training import IMAGENET_MEAN, IMAGENET_STD, SSLOptions
 from backbench.plugin import CleanImages, Defense, DefenseContext
 from backbench.plugin.registry import load_registry
 from backbench.seeds import derive
+from backbench.system.arithmetic import standard_arithmetic
 from backbench.system.children import start_processes
-from backbench.system.cores import pin_to
+from backbench.system.cores import core_count, pin_to
 from backbench.training.devices import Device
 
 #: Seconds that each training is timed for, after its first steps.
@@ -59,7 +60,7 @@ def measure(
     """Train each method for some seconds, in all workers at once."""
     if not trainings:
         return []
-    pools = [start_processes(1, pin, worker.cores) for worker in workers]
+    pools = [start_processes(1, pin_to, worker.cores) for worker in workers]
     timings = []
     try:
         for training in trainings:
@@ -83,15 +84,6 @@ def measure(
     return timings
 
 
-def pin(cores: Sequence[int]) -> None:
-    """Keep this process on its cores, if any, with a thread for each, as a worker of a run."""
-    pin_to(cores)
-    if cores:
-        import torch
-
-        torch.set_num_threads(len(cores))
-
-
 def images_per_second(training: Training, device: str, seconds: float) -> float:
     """Train some steps on made images, at the real size of network, images and queues.
 
@@ -99,13 +91,15 @@ def images_per_second(training: Training, device: str, seconds: float) -> float:
         StageError: If the training ends before its second progress report.
         RuntimeError: Whatever torch raises.
     """
-    import torch
-
-    # The processor's seconds of a single thread leave out what other programs take meanwhile.
-    single = device == "cpu" and torch.get_num_threads() == 1
     batch = first_batch(training, device)
+    # The processor's seconds on a single core leave out what other programs take meanwhile.
+    single = device == "cpu" and core_count() == 1
     clock = Clock(batch, seconds, time.process_time if single else time.perf_counter)
-    with _made_images(training, batch) as images, contextlib.suppress(Enough):
+    with (
+        standard_arithmetic(),
+        _made_images(training, batch) as images,
+        contextlib.suppress(Enough),
+    ):
         _train(training, device, images=images, batch=batch, clock=clock)
     return clock.speed()
 

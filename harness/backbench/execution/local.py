@@ -1,8 +1,7 @@
 """Worker processes on this machine: one a GPU, or as many as there are cores.
 
-Each worker has its own cores and no more threads than cores, so that nothing is oversubscribed:
-two threads that wait for each other on a core that a neighbor uses are ten times slower than
-one (see ``docs/explanation/design.md``).
+Each worker has cores of its own and computes with one thread, as every stage does
+(see ``docs/explanation/design.md``).
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ class LocalExecutor(Executor):
         slots = (len(self._gpus) or count) if setup.jobs is None else setup.jobs
         if slots < 1:
             raise UsageError(f"--jobs {slots}: at least one stage must run at a time")
-        self._threads = max(1, count // slots)
+        each = max(1, count // slots)
         # No worker has cores of its own if there are more workers than cores, or if a quota holds:
         # then other containers share the cores, and the first cores are no better than the others.
         if slots > len(usable) or count < len(usable):
@@ -68,7 +67,7 @@ class LocalExecutor(Executor):
         self.workers = [
             Device(
                 names[slot % len(names)],
-                tuple(usable[slot * self._threads : (slot + 1) * self._threads]),
+                tuple(usable[slot * each : (slot + 1) * each]),
             )
             for slot in range(slots)
         ]
@@ -178,7 +177,6 @@ class LocalExecutor(Executor):
                 str(self.setup.store),
                 device.device,
                 ",".join(map(str, device.cores)),
-                threads=self._threads,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -20,6 +20,7 @@ from backbench.options.training import image_side
 from backbench.plugin import DatasetInfo, EvaluatorInfo
 from backbench.plugin.registry import Registry
 from backbench.store.store import Store
+from backbench.system.arithmetic import standard_arithmetic
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -115,7 +116,8 @@ def module_plan(
         size = module.spec.image_size if isinstance(module, Encoder) else image_size or side
         made = module if isinstance(module, Encoder) else ModuleEncoder(module, size)
         options = ModuleOptions(name=type(module).__name__, image_size=size)
-        found = Imported(options, fingerprint(module, size))
+        with standard_arithmetic():
+            found = Imported(options, fingerprint(module, size))
         encoders[import_stage(found).key] = made
         return found
 

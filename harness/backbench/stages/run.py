@@ -18,6 +18,7 @@ from backbench.store.flags import Raised, carried
 from backbench.store.integrity import checked, note_checked
 from backbench.store.records import Record
 from backbench.store.store import Store, hash_files
+from backbench.system.arithmetic import standard_arithmetic
 from backbench.system.memory import PeakMemory
 from backbench.training.devices import Device
 
@@ -69,7 +70,7 @@ def run_stage(
         progress(done, total, values)
 
     inputs = {role: checked(store, one) for role, one in stage.inputs.items()}
-    with store.writing(key) as folder:
+    with standard_arithmetic(), store.writing(key) as folder:
         task = Task(stage, store, folder, registry, device, watched, tuple(others))
         outcome: Outcome = run(task)
         record = Record(

@@ -21,6 +21,7 @@ from multiprocessing.connection import wait
 from typing import Any, Final, TypeVar
 
 from backbench.errors import StageError
+from backbench.system.arithmetic import ONE_THREAD
 from backbench.system.memory import keep_memory
 
 #: With fewer images than this, starting processes takes longer than the work.
@@ -29,30 +30,24 @@ WORTH_PROCESSES: Final = 200
 BUNDLE: Final = 8
 WAITING: Final = 4
 
-#: What tells numerical libraries how many threads to start.
-_THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 
 
-def start_module(
-    module: str, *arguments: str, threads: int, **settings: Any
-) -> subprocess.Popen[bytes]:
-    """Start a module of ours as a process in a session of its own.
+def start_module(module: str, *arguments: str, **settings: Any) -> subprocess.Popen[bytes]:
+    """Start a module of ours as a process with one thread, in a session of its own.
 
     Ctrl-C is for the parent. The module calls :func:`end_at_end_of` with a pipe from the parent.
 
     Args:
         module: Its name.
         *arguments: Of its command line.
-        threads: How many threads numerical libraries start in it.
         **settings: As of :class:`subprocess.Popen`.
     """
     # -P: what lies in the user's folder is not importable, as for the command
     return subprocess.Popen(  # noqa: S603 - our own module, our own arguments
         [sys.executable, "-P", "-m", module, *arguments],
-        env={**os.environ, **dict.fromkeys(_THREADS, str(threads))},
+        env={**os.environ, **ONE_THREAD},
         start_new_session=True,
         **settings,
     )

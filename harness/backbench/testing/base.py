@@ -20,6 +20,7 @@ from backbench import plugin
 from backbench.images import ArrayImages
 from backbench.plugin import DatasetMetadata, PluginInfo
 from backbench.plugin.registry import GROUP, Origin, Registered, Registry, load_registry
+from backbench.system.arithmetic import standard_arithmetic
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,6 +55,11 @@ class PluginContract:
     def implementation(self) -> type[Any]:
         """Import the class that the record points at."""
         return Registered(self.info, Origin("", "", "")).implementation()
+
+    @pytest.fixture(autouse=True)
+    def _standard_arithmetic(self) -> Iterator[None]:
+        with standard_arithmetic():
+            yield
 
     # -- the record ---------------------------------------------------------------------------
 

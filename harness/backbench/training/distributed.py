@@ -109,10 +109,7 @@ def together(
             f"devices = {len(devices)}: torch sees {count} GPUs on this machine; ask for fewer"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(dir=folder, prefix="ranks-") as meeting,
-        _fewer_threads(devices),
-    ):
+    with tempfile.TemporaryDirectory(dir=folder, prefix="ranks-") as meeting:
         others = _Others(devices, target, argument, Path(meeting))
         try:
             others.wait_until_there()
@@ -141,12 +138,9 @@ class _Others:
     ) -> None:
         self._meeting = meeting
         self._closing = threading.Event()
-        threads = torch.get_num_threads()
         self._processes: list[subprocess.Popen[bytes]] = []
         for rank, device in enumerate(devices[1:], 1):
-            process = start_module(
-                "backbench.training.distributed", threads=threads, stdin=subprocess.PIPE
-            )
+            process = start_module("backbench.training.distributed", stdin=subprocess.PIPE)
             self._processes.append(process)
             order = {
                 "rank": rank,
@@ -222,18 +216,6 @@ class _Others:
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()  # the process ends itself on that
         end_all(self._processes, _GRACE_S)
-
-
-@contextmanager
-def _fewer_threads(devices: Sequence[Device]) -> Iterator[None]:
-    """Share the processor between ranks that have no cores of their own."""
-    before = torch.get_num_threads()
-    if not any(device.cores for device in devices):
-        torch.set_num_threads(max(1, before // len(devices)))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _join(ranks: Ranks, device: str, meeting: Path) -> None:

@@ -17,6 +17,7 @@ from backbench.images import ImageSet, Pixels
 from backbench.nn.batch import Batch
 from backbench.nn.ranks import ALONE, Ranks
 from backbench.nn.transfer import send
+from backbench.system.cores import core_count
 from backbench.views import sparse as taps
 from backbench.views.resample import Axis, Interpolation, filter_matrices, resample
 
@@ -193,8 +194,8 @@ def open_source(images: ImageSet, device: torch.device) -> Iterator[UniformSourc
 
 
 def reader_pool() -> ThreadPoolExecutor:
-    """Return as many threads as torch uses, to read and resize images."""
-    return ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="images")
+    """Return as many threads as this process has cores, to read and resize images."""
+    return ThreadPoolExecutor(core_count(), thread_name_prefix="images")
 
 
 def as_tensor(pixels: Pixels) -> Tensor:
