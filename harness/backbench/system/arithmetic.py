@@ -45,7 +45,7 @@ _BACKENDS: Final = {
 
 _LIBRARY: Final = re.compile(r"(openblas|lib[gi]?omp)[^/]*\.(so|dylib)")
 
-#: What reads a setting, what changes it, and what it shall be.
+#: What reads a setting, what changes it, and the value for stages.
 _Setting = tuple[Callable[[], Any], Callable[[Any], object], Any]
 
 #: The value of an older name that contradicts a newer one: torch refuses to read it.
