@@ -5,14 +5,12 @@ For each seed, and image by image where both numbers are of the same images, wha
     d = metric of the subject − factor × metric of what it is compared with − margin
 
 which is linear, so that a ratio ("four times the control") needs no division by a control that may
-be zero. The interval of the mean of d is that of :mod:`backbench.results.statistics`, by which
-``show`` and ``compare`` go: the claim holds where the whole interval lies on the claimed side of
-zero, it fails where the whole of it lies on the other side.
+be zero. The interval of the mean of d is that of ``show`` and ``compare``: the claim holds where
+the whole interval lies on the claimed side of zero, and fails where it lies on the other side.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -44,7 +42,7 @@ class Finding:
         against: Mean of what it is compared with, before factor and margin.
         difference: Mean of subject − factor × against − margin.
         interval: Ends of the difference's interval; ``None`` for fewer than two seeds.
-        verdict: What it comes to.
+        verdict: What follows for the claim.
     """
 
     names: Mapping[str, str]
@@ -135,9 +133,9 @@ def _finding(
         names=names,
         seeds=seeds,
         planned=planned,
-        subject=_mean(on_seeds(own, seeds)),
-        against=_mean(on_seeds(other, seeds)) if other else float(claim.against),
-        difference=_mean(difference),
+        subject=on_seeds(own, seeds).mean,
+        against=on_seeds(other, seeds).mean if other else float(claim.against),
+        difference=difference.mean,
         interval=ends,
         verdict=verdict,
     )
@@ -149,10 +147,6 @@ def _names(cell: CellName, variant: str) -> tuple[str, ...]:
     if variant:
         row["evaluator"] = f"{row['evaluator']}:{variant}"
     return tuple(row.values())
-
-
-def _mean(sample: Sample) -> float:
-    return math.fsum(sample.values) / len(sample.values)
 
 
 def decide(relation: str, low: float, high: float) -> Verdict:

@@ -35,8 +35,7 @@ class Comparison:
         metric: The metric.
         left: Summary of the compared row on the seeds that both have.
         right: Summary of the row that it is compared with.
-        difference: Summary of left less right, paired by seed and, where both are of the same
-            images, by image.
+        difference: Summary of left less right, paired by seed and, if possible, by image.
         effect: Cohen's d_z over seeds; ``None`` where there is none.
         p_value: Two-sided p value of no difference; ``None`` for one seed.
         corrected: The same, Holm-corrected over all comparisons.

@@ -15,7 +15,7 @@ from backbench.metrics import BOUNDS, Outcome
 from backbench.model import NONE, Axis, Cell, Plan, Stage, StageKind
 from backbench.plugin import Column
 from backbench.plugin.registry import suggestion
-from backbench.results.reader import Measured, MeasuredOf
+from backbench.results.reader import MeasuredOf
 from backbench.results.statistics import Bounds, Sample, Summary, paired, sample_of, summarize_all
 from backbench.store.flags import Raised
 from backbench.store.metadata import EvaluationRecord
@@ -26,6 +26,9 @@ _RecordOf = Callable[[str], Record | None]
 
 #: Gives why a stage failed, or ``None``.
 _FailureOf = Callable[[str], Mapping[str, Any] | None]
+
+#: Metrics, each by seed.
+_BySeed = dict[str, dict[int, Outcome | float]]
 
 #: The columns that every leaderboard has.
 COLUMNS = (
@@ -42,12 +45,9 @@ LIFTS = {"asr_lift": "asr", "fp_lift": "target_fp/triggered"}
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """A figure that others have published of what a row measures.
+    """A figure, a fraction in [0, 1] or a count, that others have published of what a row measures.
 
-    Args:
-        value: The figure; a fraction in [0, 1], or a count.
-        source: Where it is published.
-        setting: How it was made, and what is known to differ from ours.
+    Its ``setting`` is how it was made, and what is known to differ from ours.
     """
 
     value: float
@@ -213,7 +213,8 @@ def _row(
     imports: Collection[str],
     bounds: Mapping[str, Bounds],
 ) -> Row:
-    values, controls = _Gathered(bounds), _Gathered(bounds)
+    values: _BySeed = {}
+    controls: _BySeed = {}
     seeds = []
     flags: list[Raised] = []
     uncontrolled = 0
@@ -228,17 +229,22 @@ def _row(
         seeds.append(seed)
         flags += record.flags
         outdated = outdated or record.outdated
-        values.add(seed, own)
+        for metric, value in own.items():
+            values.setdefault(metric, {})[seed] = value
         control = record_of(cell.control) if cell.control else None
         theirs = measured_of(control.key, variant) if control is not None else None
         if control is not None and theirs is not None:
             flags += control.flags
-            controls.add(seed, {metric: theirs[metric] for metric in theirs if metric in own})
+            for metric in filter(own.__contains__, theirs):
+                controls.setdefault(metric, {})[seed] = theirs[metric]
             continue
         uncontrolled += cell.name.attack != NONE
         if cell.control:
             problem = problem or _problem(plan.stages, cell.control, failure_of, control)
-    samples, beside_them = values.samples(), controls.samples()
+    samples, beside_them = (
+        {metric: sample_of(by_seed, bounds.get(metric)) for metric, by_seed in found.items()}
+        for found in (values, controls)
+    )
     lifts = {metric: paired(samples[metric], beside_them[metric]) for metric in beside_them}
     samples |= {name: lifts[metric] for name, metric in LIFTS.items() if metric in lifts}
     return Row(
@@ -257,26 +263,6 @@ def _row(
         samples=samples,
         control_samples=beside_them,
     )
-
-
-class _Gathered:
-    """Metrics of some seeds."""
-
-    def __init__(self, bounds: Mapping[str, Bounds]) -> None:
-        self._bounds = bounds
-        self._found: dict[str, dict[int, Outcome | float]] = {}
-
-    def add(self, seed: int, metrics: Measured) -> None:
-        """Take in a seed."""
-        for metric, value in metrics.items():
-            self._found.setdefault(metric, {})[seed] = value
-
-    def samples(self) -> dict[str, Sample]:
-        """Return what has been taken in."""
-        return {
-            metric: sample_of(found, self._bounds.get(metric))
-            for metric, found in self._found.items()
-        }
 
 
 def _problem(
@@ -409,15 +395,12 @@ def group(board: Leaderboard, by: str | None) -> list[tuple[str, Leaderboard]]:
 
 
 def ranks(board: Leaderboard) -> dict[str, dict[int, int]]:
-    """Rank the rows of each column that has a better end.
+    """Rank the rows of each column that has a better end; return ranks by row position, by metric.
 
     A row is ahead of another one if their 95 % intervals do not overlap; its rank is 1 and the
     number of rows that are ahead of it, so that rows which cannot be distinguished from the best
-    share rank 1.
-
-    Returns:
-        Ranks by row position, by metric. Ranked are complete rows of at least two seeds, among
-        those of the same protocol and the same evaluator; neither outdated nor imported ones.
+    share rank 1. Ranked are complete rows of at least two seeds, among those of the same protocol
+    and the same evaluator; neither outdated nor imported ones.
     """
     return _ranks(board, 1)
 

@@ -32,16 +32,12 @@ class _Trace:
 _Index = dict[str, list[tuple[_Trace, Record]]]
 
 
-class _Traces:
-    """Traces of stages by key; none of a stage that is not there."""
+def _tracer(stage_of: Callable[[str], Stage | None]) -> Callable[[str], _Trace | None]:
+    """Return what gives a stage's trace; ``None`` if it, or one that leads to it, is not there."""
 
-    def __init__(self, stage_of: Callable[[str], Stage | None]) -> None:
-        self._stage_of = stage_of
-        #: Gives a stage's trace; ``None`` if it, or a stage that leads to it, is not there.
-        self.of = cache(self._trace)
-
-    def _trace(self, key: str) -> _Trace | None:
-        stage = self._stage_of(key)
+    @cache
+    def trace(key: str) -> _Trace | None:
+        stage = stage_of(key)
         if stage is None:
             return None
         identity = stage.identity()
@@ -49,13 +45,15 @@ class _Traces:
         revisions = [(plugin["name"], plugin.pop("revision"))] if plugin else []
         inputs = {}
         for role, one in sorted(identity["inputs"].items()):
-            trace = self.of(one)
-            if trace is None:
+            found = trace(one)
+            if found is None:
                 return None
-            inputs[role] = trace.identity
-            revisions += trace.revisions
+            inputs[role] = found.identity
+            revisions += found.revisions
         text = json.dumps({**identity, "plugin": plugin, "inputs": inputs}, sort_keys=True)
         return _Trace(hashlib.sha256(text.encode()).hexdigest(), tuple(revisions))
+
+    return trace
 
 
 class Outdatedness:
@@ -71,11 +69,11 @@ class Outdatedness:
         self._store = store
         #: Gives a stage's record or ``None``, those that were asked for last without reading again.
         self.record = lru_cache(maxsize=_AT_HAND)(store.record)
-        self._planned = _Traces(self._plan.stages.get)
+        self._planned = _tracer(plan.stages.get)
 
     def older(self, key: str) -> Record | None:
         """Return the outdated record of an evaluation; ``outdated`` names what has changed."""
-        wanted = self._planned.of(key) if self.record(key) is None else None
+        wanted = self._planned(key) if self.record(key) is None else None
         if wanted is None:
             return None
         found = _newest(self._index, wanted)
@@ -88,32 +86,26 @@ class Outdatedness:
             for cell in self._plan.cells
             if self.older(cell.evaluation) or (cell.control and self.older(cell.control))
         )
-        needed: set[str] = set()
-        for cell in cells:
-            for key in filter(None, (cell.evaluation, cell.control)):
-                needed.update(self._plan.ancestors(key))
+        ends = {key for cell in cells for key in (cell.evaluation, cell.control) if key}
+        needed = {key for end in ends for key in self._plan.ancestors(end)}
         stages = {key: stage for key, stage in self._plan.stages.items() if key in needed}
         return replace(self._plan, stages=stages, cells=cells)
 
     @cached_property
     def _index(self) -> _Index:
-        """Return the stored evaluations by the identity of their trace."""
-        records = dict(self._records())
-        stages = {key: record.stage for key, record in records.items()}
-        traces, found = _Traces(stages.get), _Index()
+        """Return the stored evaluations that can be read by the identity of their trace."""
+        records: dict[str, Record] = {}
+        for key in self._store.done():
+            with suppress(StoreError):
+                if (record := self._store.record(key)) is not None:
+                    records[key] = record
+        trace_of = _tracer(lambda key: records[key].stage if key in records else None)
+        found = _Index()
         for key, record in records.items():
-            trace = traces.of(key) if record.stage.kind is StageKind.PREDICT else None
+            trace = trace_of(key) if record.stage.kind is StageKind.PREDICT else None
             if trace is not None:
                 found.setdefault(trace.identity, []).append((trace, record))
         return found
-
-    def _records(self) -> Iterator[tuple[str, Record]]:
-        """Yield the records that can be read."""
-        for key in self._store.done():
-            with suppress(StoreError):
-                record = self._store.record(key)
-                if record is not None:
-                    yield key, record
 
 
 def _newest(index: _Index, wanted: _Trace) -> tuple[_Trace, Record] | None:

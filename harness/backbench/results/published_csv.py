@@ -17,14 +17,13 @@ def per_class_csv(
 ) -> str:
     """Return TP and FP of each class, clean and triggered, as the published scripts write them.
 
-    Four lines of headings, then one a class: ``name,id,TP,FP,,TP,FP``. Accuracies are in percent,
-    with two digits; counts are written as floating-point numbers.
+    Four lines of headings, then a line for each class: ``name,id,TP,FP,,TP,FP``. Accuracies are in
+    percent, with two digits; counts are written as floating-point numbers.
 
     Args:
         classes: Class names, C; a comma in a name becomes a semicolon.
         clean: Confusion matrix without trigger, (C, C): rows are true classes.
-        triggered: Confusion matrix with the trigger; ``None`` without an attack: its columns are
-            empty.
+        triggered: The same with the trigger; ``None`` without an attack: its columns are empty.
         model: The text after ``Model``: the key of the encoder's stage.
         data: The text after ``Data``: the key of the poison's stage.
 

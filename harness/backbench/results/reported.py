@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Any
 
 from backbench.benchmark import reproductions
-from backbench.model import NONE, Axis, Cell, Plan, PluginUse, StageKind
+from backbench.model import NONE, Axis, Cell, Plan, StageKind
 from backbench.results.leaderboard import Leaderboard, Reported
 
 
@@ -47,14 +47,12 @@ def _reported(figures: list[Mapping[str, Any]], plan: Plan, cell: Cell) -> dict[
     if attack is None or method is None or cell.name.defense != NONE:
         return found
     for figure in figures:
-        same = cell.name.evaluator == figure["evaluator"] and _is(attack, figure["attack"])
+        same = cell.name.evaluator == figure["evaluator"] and (
+            figure["attack"].items() <= attack.options.items()
+        )
         setting = str(figure["setting"])
         if attack.options.get("trigger_sha256") != figure["trigger_sha256"]:
             setting += "; our trigger is another"
         for metric, value in (figure["percent"].get(method.name, {}) if same else {}).items():
             found[metric] = Reported(round(value / 100, 6), str(figure["source"]), setting)
     return found
-
-
-def _is(attack: PluginUse, options: Mapping[str, Any]) -> bool:
-    return all(attack.options.get(name) == value for name, value in options.items())

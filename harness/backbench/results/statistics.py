@@ -75,6 +75,11 @@ class Sample:
     bounds: Bounds | None = None
     weight: float = 1.0
 
+    @property
+    def mean(self) -> float:
+        """The mean over seeds."""
+        return math.fsum(self.values) / len(self.values)
+
 
 @dataclass(frozen=True, slots=True)
 class Error:
@@ -228,13 +233,11 @@ def summarize_all(samples: Mapping[str, Sample]) -> dict[str, Summary]:
     """
     if not all(one.values for one in samples.values()):
         raise ValueError("nothing to summarize")
-    means = {name: math.fsum(one.values) / len(one.values) for name, one in samples.items()}
     errors = {name: error for name, one in samples.items() if (error := error_of(one)) is not None}
-    spread = {name: samples[name] for name in errors}
-    ends = _intervals(spread, [means[name] for name in spread], list(errors.values()))
+    ends = _intervals({name: samples[name] for name in errors}, list(errors.values()))
     found = {}
     for name, sample in samples.items():
-        mean, values, n = means[name], sample.values, len(sample.values)
+        mean, values, n = sample.mean, sample.values, len(sample.values)
         if name not in ends:
             found[name] = Summary(1, mean, None, None, values)
             continue
@@ -247,17 +250,11 @@ def summarize_all(samples: Mapping[str, Sample]) -> dict[str, Summary]:
 def interval_of(sample: Sample, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
     """Return the ends of the interval of a sample's mean; ``None`` for one seed."""
     error = error_of(sample)
-    if error is None:
-        return None
-    mean = math.fsum(sample.values) / len(sample.values)
-    return _intervals({"": sample}, [mean], [error], confidence)[""]
+    return None if error is None else _intervals({"": sample}, [error], confidence)[""]
 
 
 def _intervals(
-    samples: Mapping[str, Sample],
-    means: Sequence[float],
-    errors: Sequence[Error],
-    confidence: float = CONFIDENCE,
+    samples: Mapping[str, Sample], errors: Sequence[Error], confidence: float = CONFIDENCE
 ) -> dict[str, tuple[float, float]]:
     """Return the ends of the intervals of some metrics; arrays of them cost what one does."""
     if not samples:
@@ -270,10 +267,11 @@ def _intervals(
             least = _nothing_happened(sample.hits.shape[1], confidence)
             half[at] = least * sample.scale * sample.weight
     known = [one.bounds for one in samples.values()]
+    means = np.array([one.mean for one in samples.values()])
     ends: dict[str, tuple[float, float]] = {}
     for bounds in dict.fromkeys(known):
         chosen = [at for at, one in enumerate(known) if one == bounds]
-        low, high = interval(np.array(means)[chosen], half[chosen], bounds)
+        low, high = interval(means[chosen], half[chosen], bounds)
         names = [name for name, one in samples.items() if one.bounds == bounds]
         ends |= zip(names, zip(low.tolist(), high.tolist(), strict=True), strict=True)
     return ends
