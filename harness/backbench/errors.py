@@ -34,10 +34,9 @@ class ExitCode(IntEnum):
 
 
 def printable(text: str) -> str:
-    """Return text that a terminal shows and does not obey; lines stay lines.
+    """Return text, perhaps with names from outside, that a terminal shows and does not obey.
 
-    Args:
-        text: Perhaps with names that come from outside: of files, classes, keys.
+    Lines stay lines.
     """
     return "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in text)
 
@@ -104,12 +103,7 @@ class Problem:
 
 
 class ConfigError(UsageError):
-    """All the problems of one benchmark file.
-
-    Args:
-        source: The file, as the user named it.
-        problems: At least one problem, in the file's order.
-    """
+    """All the problems, at least one, of one benchmark file, in its order."""
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
         self.source = source

@@ -48,13 +48,7 @@ class ImageSet(ABC):
 
 
 class ArrayImages(ImageSet):
-    """Images of one size, in memory.
-
-    Args:
-        pixels: (N, H, W, 3), uint8.
-        labels: (N,), int64.
-        sources: N stable names.
-    """
+    """Images of one size, (N, H, W, 3), uint8, in memory, with N labels and N stable names."""
 
     def __init__(self, pixels: Pixels, labels: Labels, sources: Sequence[str]) -> None:
         if not len(pixels) == len(labels) == len(sources):
@@ -79,16 +73,10 @@ class ArrayImages(ImageSet):
 
 
 class _Detached(ImageSet):
-    """Images of another set, from which no attribute leads to that set.
+    """Images of another set, or those at some indices, from which no attribute leads to that set.
 
     A plugin is handed parts of a set, or a set without its labels: the labels, and the clean
     versions of poisoned images, are not an attribute away.
-
-    Args:
-        base: The other set.
-        indices: Positions in it; all if ``None``.
-        labels: As of any image set.
-        sources: As of any image set.
     """
 
     def __init__(
@@ -121,12 +109,7 @@ class _Detached(ImageSet):
 
 
 class Subset(_Detached):
-    """The images of another set at the given indices.
-
-    Args:
-        base: The whole set.
-        indices: Positions in ``base``, (M,), int64.
-    """
+    """The images of another set at the given indices, (M,), int64."""
 
     def __init__(self, base: ImageSet, indices: NDArray[np.int64]) -> None:
         sources = tuple(base.sources[int(i)] for i in indices)
@@ -134,11 +117,7 @@ class Subset(_Detached):
 
 
 class Unlabelled(_Detached):
-    """A set as a scraper finds it: labels of -1 and numbers for names.
-
-    Args:
-        images: The images.
-    """
+    """A set as a scraper finds it: labels of -1 and numbers for names."""
 
     def __init__(self, images: ImageSet) -> None:
         labels = np.full(len(images), -1, dtype=np.int64)
@@ -146,12 +125,9 @@ class Unlabelled(_Detached):
 
 
 class Overlay(ImageSet):
-    """Another set with some images replaced: a poisoned training set.
+    """Another set with some images replaced: a poisoned training set; the clean set stays as it is.
 
-    Args:
-        base: The clean set, not modified.
-        changed: New images by index in ``base``, (H, W, 3), uint8. Of the base's size where
-            its images share one.
+    A new image, (H, W, 3), uint8, has the base's size where its images share one.
     """
 
     def __init__(self, base: ImageSet, changed: Mapping[int, Pixels]) -> None:

@@ -123,16 +123,7 @@ def _outcome(hits: NDArray[np.bool_], images: Ints, *, count: bool = False) -> O
 
 
 def confusion_matrix(labels: Ints, predictions: Ints, classes: int) -> Ints:
-    """Count predictions by true class.
-
-    Args:
-        labels: True classes, (N,), in [0, classes).
-        predictions: Predicted classes, (N,), in [0, classes).
-        classes: Number of classes.
-
-    Returns:
-        Counts, (classes, classes): rows are true classes, columns predictions.
-    """
+    """Count predictions, (N,), by true class: (classes, classes), rows are true classes."""
     pairs = labels.astype(np.int64) * classes + predictions.astype(np.int64)
     counts: Ints = np.bincount(pairs, minlength=classes * classes)
     return counts.reshape(classes, classes)

@@ -56,11 +56,7 @@ class Axis(StrEnum):
 
     @classmethod
     def of_plural(cls, name: str) -> Axis:
-        """Return the axis of a table of instances.
-
-        Raises:
-            KeyError: If there is no such axis.
-        """
+        """Return the axis of a table of instances; a KeyError if there is none."""
         return {axis.plural: axis for axis in cls}[name]
 
 
@@ -243,16 +239,9 @@ class Plan:
     protocol: str = ""
 
     def ancestors(self, key: str) -> tuple[str, ...]:
-        """Return the stages that lead to a stage, and last that stage itself.
+        """Return the keys of the stages that lead to a stage, each after those that it reads.
 
-        Args:
-            key: The stage's key.
-
-        Returns:
-            Keys, each once, and each after those that it reads.
-
-        Raises:
-            KeyError: If a stage is read that is not in the plan.
+        The stage itself is the last.
         """
         found: dict[str, None] = {}
         opened: set[str] = set()

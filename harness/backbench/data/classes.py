@@ -72,9 +72,6 @@ def class_list(name: str) -> tuple[str, ...]:
 
     The order carries no meaning: a label is the rank among the *sorted* ids.
 
-    Raises:
-        DataError: If no list has that name.
-
     Source: Saha et al. 2022, published code, ``imagenet100_classes.txt``.
     """
     if name not in NAMES:
@@ -84,11 +81,7 @@ def class_list(name: str) -> tuple[str, ...]:
 
 
 def read_class_file(path: Path) -> tuple[str, ...]:
-    """Read class names, one a line, in the order of the lines; blank lines are passed over.
-
-    Raises:
-        DataError: If the file cannot be read, is empty, or has a name twice.
-    """
+    """Read distinct class names, one a line, in their order; blank lines are passed over."""
     names = [line.strip() for line in read_text(path).split("\n") if line.strip()]
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
@@ -99,11 +92,7 @@ def read_class_file(path: Path) -> tuple[str, ...]:
 
 
 def find_classes(name: str) -> tuple[str, ...]:
-    """Return the classes of a shipped list, or of a file with a class a line.
-
-    Raises:
-        DataError: If it is neither.
-    """
+    """Return the classes of a shipped list, or of a file with a class a line."""
     if name in NAMES:
         return class_list(name)
     if not Path(name).is_file():
@@ -136,11 +125,7 @@ def describe(classes: Sequence[str]) -> str:
 
 
 def read_text(path: Path) -> str:
-    """Read a list of images or classes, UTF-8, with or without a byte order mark.
-
-    Raises:
-        DataError: If there is none, or it is not text.
-    """
+    """Read a list of images or classes, UTF-8, with or without a byte order mark."""
     try:
         return files.read_text(path)
     except FileNotFoundError:

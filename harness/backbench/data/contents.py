@@ -36,11 +36,7 @@ class Contents:
 
 
 def look_at(name: str) -> Contents:
-    """Say what a folder, a list of images, a list of classes, or a shipped class list holds.
-
-    Raises:
-        DataError: If the name is none of these.
-    """
+    """Say what a folder, a list of images, a list of classes, or a shipped class list holds."""
     path = Path(name)
     if path.is_dir():
         return _folder(path)

@@ -121,11 +121,7 @@ def open_image(path: str | Path) -> Image.Image:
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
-    """Read the height and width of an image, upright, from its header.
-
-    Raises:
-        DataError: Naming the file and why it cannot be read.
-    """
+    """Read the height and width of an image, upright, from its header."""
     try:
         with open_image(path) as image:
             width, height = image.size

@@ -16,13 +16,8 @@ FileFormat = Literal["jpeg", "png"]
 def encode(image: Pixels | Image.Image, file_format: FileFormat, quality: int = 75) -> bytes:
     """Code an image, (H, W, 3), uint8, or an RGB image of Pillow, as a file.
 
-    Args:
-        image: The image.
-        file_format: ``png`` loses nothing; ``jpeg`` has half the resolution in color (4:2:0).
-        quality: Of a JPEG, 1 to 95.
-
-    Returns:
-        The file's bytes: equal for equal pixels with one version of Pillow and libjpeg.
+    A ``jpeg`` has half the resolution in color (4:2:0); ``png`` loses nothing. The bytes are equal
+    for equal pixels with one version of Pillow and libjpeg.
 
     Source: Saha et al. 2022, published code: Pillow's defaults for JPEG, quality 75 and 4:2:0.
     """

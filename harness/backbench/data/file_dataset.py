@@ -39,11 +39,7 @@ class FileDataset(Dataset):
 
     @abstractmethod
     def list_files(self) -> Listing:
-        """Find the files without reading an image.
-
-        Raises:
-            DataError: Naming every problem.
-        """
+        """Find the files without reading an image; a DataError names every problem."""
 
     @cached_property
     def listing(self) -> Listing:
@@ -54,9 +50,6 @@ class FileDataset(Dataset):
         """Say what is known without decoding an image.
 
         The size is that of up to 64 training and 64 validation images, by their headers.
-
-        Raises:
-            DataError: Naming every problem of the folders or lists.
         """
         classes, train, val = self.listing.classes, self.listing.train, self.listing.val
         size = shared_size(train.paths, self.fit("train"))
@@ -72,9 +65,6 @@ class FileDataset(Dataset):
         """Identify the content by the files' bytes, names and order, class names and sizes.
 
         Nothing else in the options decides what is loaded.
-
-        Raises:
-            DataError: If a file cannot be read.
         """
         extra: dict[str, Any] = {
             "classes": self.listing.classes,
@@ -90,9 +80,6 @@ class FileDataset(Dataset):
 
     def load(self, split: Split, *, verify: bool = True) -> ImageSet:
         """Return the images of a split; those of the validation split share one size.
-
-        Raises:
-            DataError: Naming the images that cannot be read, or are of an odd size.
 
         Source: Saha et al. 2022, published code: training images at their native size,
             validation images with their short side at 256 px, center 224 px.

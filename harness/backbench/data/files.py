@@ -66,11 +66,7 @@ class FileImages(ImageSet):
         self.one_size = one_size
 
     def image(self, index: int) -> Pixels:
-        """Return one image, (H, W, 3), uint8.
-
-        Raises:
-            DataError: If the file has gone or changed for the worse since it was verified.
-        """
+        """Return one image, (H, W, 3), uint8; the file may have gone since it was verified."""
         return decode(self.paths[index], self.fit)
 
 

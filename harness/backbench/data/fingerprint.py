@@ -33,19 +33,11 @@ class FileHashes:
         self._changed = False
 
     def __call__(self, path: str) -> str:
-        """Return the SHA-256 of a file, 64 hexadecimal digits.
-
-        Raises:
-            DataError: If the file cannot be read.
-        """
+        """Return the SHA-256 of a file, 64 hexadecimal digits."""
         return self.hash_many([path])[0]
 
     def hash_many(self, paths: Sequence[str]) -> list[str]:
-        """Return the SHA-256 of each file, reading on several threads those not yet known.
-
-        Raises:
-            DataError: Naming the files that cannot be read.
-        """
+        """Return the SHA-256 of each file, reading on several threads those not yet known."""
         keys = _keys(paths)
         unknown = {
             key: path for key, path in zip(keys, paths, strict=True) if key not in self._known

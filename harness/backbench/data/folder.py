@@ -31,7 +31,7 @@ class ImageFolder(FileDataset):
         """Find the images.
 
         Raises:
-            DataError: If a folder is missing or cannot be read, a class stands in one split only
+            DataError: If a folder is missing or cannot be read, a class is in one split only
                 or is empty, or images lie outside the class folders.
         """
         root = self.options.root

@@ -120,11 +120,7 @@ def is_passed_folder(name: str) -> bool:
 
 
 def scan_split(split: Path) -> SplitScan:
-    """Look for class folders.
-
-    Raises:
-        DataError: If the folder cannot be read.
-    """
+    """Look for class folders."""
     found = SplitScan()
     for entry in _entries(split):
         if _is_folder(entry):
@@ -199,11 +195,7 @@ def unreadable(paths: Iterable[str]) -> Iterator[str]:
 
 
 def images_of(folder: Path) -> list[str]:
-    """Return the paths of the images of a class; see :func:`scan_class`.
-
-    Raises:
-        DataError: If something below the folder cannot be read.
-    """
+    """Return the paths of the images of a class; a DataError if some cannot be read."""
     found = scan_class(folder)
     if found.problems:
         raise DataError("\n  ".join(found.problems))

@@ -73,11 +73,7 @@ def parse_line(line: str) -> tuple[str, int] | None:
 
 
 def format_line(path: str, label: int, *columns: int) -> str:
-    """Write a line that :func:`parse_line` takes apart again; a box is x, y, width and height.
-
-    Raises:
-        DataError: If the path would be read back as another one.
-    """
+    """Write a line that :func:`parse_line` takes apart again; a box is x, y, width and height."""
     line = " ".join([path, *map(str, (label, *columns))])
     if parse_line(line) != (path, label) or not _BREAKS.isdisjoint(path) or not _is_utf8(path):
         raise DataError(f"{path!r}: no list can hold this path; rename the file")
@@ -85,11 +81,7 @@ def format_line(path: str, label: int, *columns: int) -> str:
 
 
 def read_list(path: Path, root: Path | None = None) -> ImageList:
-    """Read a list, whose paths start from a root or its own folder; pass over blank lines.
-
-    Raises:
-        DataError: If it cannot be read as text.
-    """
+    """Read a list, whose paths start from a root or its own folder; pass over blank lines."""
     base = os.path.abspath(path.parent if root is None else root)  # noqa: PTH100 - keeps no `..`
     found = ImageList(path, base, [], [])
     for number, line in enumerate(read_text(path).split("\n"), start=1):

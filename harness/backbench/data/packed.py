@@ -166,22 +166,14 @@ class MappedImages(ImageSet):
 
 
 def open_images(path: Path, sources: Sequence[str]) -> MappedArray | MappedImages:
-    """Open the decoded images of a split, which have N stable names.
-
-    Raises:
-        StoreError: If the file is damaged.
-    """
+    """Open the decoded images of a split, which have N stable names."""
     if "sizes" in MappedTensors(path, "pixels").arrays:
         return MappedImages(path, sources)
     return MappedArray(path, sources)
 
 
 def open_changed_images(path: Path) -> StoredImages:
-    """Map some images of a set; return them by index.
-
-    Raises:
-        StoreError: If the file is damaged.
-    """
+    """Map some images of a set; return them by index."""
     arrays = MappedTensors(path, "pixels").arrays
     images = _FlatPixels(path) if "sizes" in arrays else arrays["pixels"]
     if len(images) != len(arrays["indices"]):
@@ -209,11 +201,7 @@ class ImageWriter:
         self._file.seek(HEADER_BYTES)
 
     def add(self, image: Pixels) -> None:
-        """Write the next image, (H, W, 3), uint8.
-
-        Raises:
-            ValueError: If it has not the size that all should share.
-        """
+        """Write the next image, (H, W, 3), uint8."""
         height, width = image.shape[:2]
         if self._size not in {None, (height, width)}:
             raise ValueError(f"an image of {height} x {width} among those of {self._size}")

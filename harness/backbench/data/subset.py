@@ -83,9 +83,6 @@ def make_subset(subset: Subset, advance: Callable[[int], None]) -> None:
     """Copy the missing images, on as many threads as there are cores, or make the links.
 
     ``advance`` is called from any thread with the number of images that were copied.
-
-    Raises:
-        DataError: If another process is writing to the same folder.
     """
     out = subset.out
     with alone_in(out):

@@ -80,11 +80,7 @@ class TensorFile:
         os.truncate(self._file.fileno(), len(head) + end)
 
     def write(self, name: str, rows: NDArray[Any], first: int = 0) -> None:
-        """Write rows of a tensor, the first of them at index ``first``.
-
-        Raises:
-            ValueError: If they do not belong there.
-        """
+        """Write rows of a tensor, the first of them at index ``first``."""
         kind, shape = self._tensors[name]
         fits = rows.shape[1:] == shape[1:] and 0 <= first <= first + len(rows) <= shape[0]
         if rows.dtype != kind or not fits:

@@ -61,11 +61,7 @@ class TorchvisionDataset(Dataset):
     options: TorchvisionOptions
 
     def metadata(self) -> DatasetMetadata:
-        """Say what was published.
-
-        Raises:
-            DataError: If the dataset is not there and may not be fetched.
-        """
+        """Say what was published; the dataset is there, or may be fetched."""
         if not self.options.download and not (self._root / self.published.folder).is_dir():
             raise DataError(self._say_absent())
         classes = tuple(self.published.classes.split())
@@ -82,11 +78,7 @@ class TorchvisionDataset(Dataset):
         return f"{self.published.archive} md5:{self.published.md5}"
 
     def load(self, split: Split, *, verify: bool = True) -> ImageSet:  # noqa: ARG002 - always is
-        """Give the images of a split; fetch the dataset first where that is allowed.
-
-        Raises:
-            DataError: If the dataset is not there, damaged, or cannot be fetched.
-        """
+        """Return the images of a split; fetch the dataset first where that is allowed."""
         if not (self._root / self.published.folder).is_dir():
             if not self.options.download:
                 raise DataError(self._say_absent())

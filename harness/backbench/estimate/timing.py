@@ -85,12 +85,7 @@ def measure(
 
 
 def images_per_second(training: Training, device: str, seconds: float) -> float:
-    """Train some steps on made images, at the real size of network, images and queues.
-
-    Raises:
-        StageError: If the training ends before its second progress report.
-        RuntimeError: Whatever torch raises.
-    """
+    """Train some steps on made images, at the real size of network, images and queues."""
     batch = first_batch(training, device)
     # The processor's seconds on a single core leave out what other programs take meanwhile.
     single = device == "cpu" and core_count() == 1
@@ -157,11 +152,7 @@ class Clock:
             raise Enough
 
     def speed(self) -> float:
-        """Return the images a second from the first tick on.
-
-        Raises:
-            StageError: If there are fewer than two ticks.
-        """
+        """Return the images a second from the first tick on; fail where there is no second one."""
         if len(self._ticks) < 2:
             raise StageError("the training ended before its second progress report")
         (began, first), (ended, last) = self._ticks[0], self._ticks[-1]

@@ -33,12 +33,7 @@ NOTE: Final = (
 class Estimate:
     """What becomes of one attack's trigger in one method's views.
 
-    Args:
-        dataset: Name of the dataset.
-        attack: Name of the attack.
-        method: Name of the method.
-        shares: ``None`` where there is no estimate.
-        why: Why not, or what there is to warn of; empty if nothing.
+    ``shares`` is ``None`` without an estimate; ``why`` says why, or what there is to warn of.
     """
 
     dataset: str

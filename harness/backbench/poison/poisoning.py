@@ -122,11 +122,7 @@ def pixel_hashes(before: Pixels, after: Pixels, first: int) -> tuple[str, str]:
 
 
 def choose(attack: Attack, labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Let an attack choose training images; return distinct indices, (M,), sorted.
-
-    Raises:
-        StageError: If nothing was chosen, or something twice or out of range.
-    """
+    """Let an attack choose training images; return distinct indices, (M,), sorted."""
     rng = np.random.default_rng(derive(seed, "poison", "choose"))
     chosen = np.sort(np.asarray(attack.choose(labels.copy(), rng), dtype=np.int64))
     if len(chosen) == 0:
@@ -139,11 +135,7 @@ def choose(attack: Attack, labels: NDArray[np.int64], seed: int) -> NDArray[np.i
 def stamp(
     attack: Attack, images: ImageSet, index: int, split: Split, seed: int
 ) -> tuple[Pixels, ManifestEntry]:
-    """Stamp one image of a split; return it, before any JPEG, and its line of the manifest.
-
-    Raises:
-        StageError: If the attack changed the image's size or type.
-    """
+    """Stamp one image of a split; return it, before any JPEG, and its line of the manifest."""
     who = ImageRef(index, images.sources[index], int(images.labels[index]))
     pixels, mark, _ = stamp_image(attack, images.image(index), who, split, seed)
     return pixels, mark
@@ -191,13 +183,10 @@ def recode(attack: Attack, stamped: Pixels) -> Pixels:
 
 
 class Poison(Mapping[int, Pixels]):
-    """The poisoned images of a training set by index, each stamped when it is asked for.
+    """The poisoned images of a training set by index, each stamped when it is needed.
 
     Laid over the clean set (:class:`backbench.images.Overlay`) they are the poisoned one, without
     a copy of anything.
-
-    Raises:
-        StageError: If the attack chooses nothing, or what is not there.
     """
 
     def __init__(self, attack: Attack, images: ImageSet, seed: int, fit: Fit | None = None) -> None:

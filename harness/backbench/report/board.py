@@ -49,11 +49,7 @@ class Request:
         return f"rescored: {', '.join(parts)}" if parts else ""
 
     def counting(self, usual: Counting, plan: Plan) -> Counting:
-        """Return how predictions are counted, where they usually are counted otherwise.
-
-        Raises:
-            UsageError: If there is no such class.
-        """
+        """Return how predictions are counted, where they usually are counted otherwise."""
         return replace(
             usual,
             denominator=self.asr or usual.denominator,
@@ -73,11 +69,7 @@ class Request:
         }
 
     def columns(self, board: Leaderboard) -> tuple[Column, ...]:
-        """Return the columns of a leaderboard that are to be shown.
-
-        Raises:
-            UsageError: If there is no such metric.
-        """
+        """Return the columns of a leaderboard that are to be shown."""
         if not self.metrics:
             return board.columns
         known = {column.metric: column for column in board.columns}
@@ -116,10 +108,8 @@ def board_of(
     """Return the leaderboard of a plan: what is in the store, what others have reported of it.
 
     The rows of imported bundles come last. Where predictions are counted differently, neither
-    reported, imported nor outdated figures are shown: they are counted otherwise.
-
-    Raises:
-        UsageError: If the request names a class or a metric that does not exist.
+    reported, imported nor outdated figures are shown: they are counted otherwise. A class or a
+    metric of the request that does not exist raises a UsageError.
     """
     request = request or Request()
     found = Outdatedness(plan, store)
@@ -150,11 +140,7 @@ def _of_bundle(registry: Registry, bundle: Bundle, plan: Plan) -> Leaderboard:
 
 
 def bundle_board(registry: Registry, path: Path) -> Leaderboard:
-    """Return the leaderboard of a bundle.
-
-    Raises:
-        UsageError: If it is no bundle.
-    """
+    """Return the leaderboard of a bundle."""
     with open_bundle(path) as bundle:
         return _of_bundle(registry, bundle, bundle.plan)
 

@@ -115,11 +115,7 @@ def sentence(bound: Limit, found: Comparison) -> str:
 
 
 def comparable(results: Results, filters: Sequence[str], where: object) -> Leaderboard:
-    """Return our own rows of the present revisions, without imported rows.
-
-    Raises:
-        UsageError: If no row has a number.
-    """
+    """Return our own rows of the present revisions, of which at least one has a number."""
     own = results.own(outdated=False)
     if not any(row.seeds for row in own):
         raise UsageError(f"{where}: no finished cell of {own.board.benchmark!r} yet")

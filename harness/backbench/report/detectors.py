@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from html import escape
 
 from rich.console import Console
@@ -210,16 +211,7 @@ def _bounds(name: str) -> Bounds | None:
 
 
 def print_sheet(sheet: Sheet, style: str, console: Console | None = None) -> None:
-    """Print a table.
-
-    Args:
-        sheet: The table.
-        style: ``table``, ``json``, ``csv``, ``markdown``, ``latex`` or ``html``.
-        console: The console; stdout by default.
-
-    Raises:
-        UsageError: If the table has no line.
-    """
+    """Print a table as ``table``, ``json``, ``csv``, ``markdown``, ``latex`` or ``html``."""
     if not sheet.lines:
         raise UsageError(f"{sheet.title}: {sheet.nothing}")
     console = console or Console()
@@ -227,9 +219,8 @@ def print_sheet(sheet: Sheet, style: str, console: Console | None = None) -> Non
         print_grid(_grid(sheet), console)
         console.print(Text(sheet.note, "dim"), soft_wrap=not console.is_terminal)
         return
-    formats = {"json": _as_json, "csv": _comma_separated}
-    text = formats[style](sheet) if style in formats else _tabulated(sheet, style)
-    console.file.write(text + "\n")
+    form = {"json": _as_json, "csv": _comma_separated}.get(style, partial(_tabulated, style=style))
+    console.file.write(form(sheet) + "\n")
 
 
 def _grid(sheet: Sheet) -> Grid:

@@ -96,13 +96,9 @@ def as_text(grid: Grid) -> str:
 def tabulated(
     header: Sequence[str], lines: Sequence[Sequence[str]], style: str, numbers: int
 ) -> str:
-    """Return a table in another form than a terminal's.
+    """Return a table as ``markdown``, ``latex`` or ``html``; a line break in a text is one in HTML.
 
-    Args:
-        header: Headings.
-        lines: A text for each heading.
-        style: ``markdown``, ``latex`` or ``html``; a line break in a text is one in HTML.
-        numbers: How many of the last columns hold numbers; they are aligned on the right.
+    The last columns hold so many ``numbers``, which are aligned on the right.
     """
     from tabulate import tabulate
 

@@ -24,11 +24,7 @@ def plugins_text(registry: Registry, style: str = "table") -> str:
 
 
 def plugin_text(registry: Registry, name: str, kind: str | None = None) -> str:
-    """Return the page of a plugin: every option with type, default and bounds.
-
-    Raises:
-        PluginError: If no plugin, of this kind if one is given, has the name.
-    """
+    """Return the page of a plugin, of a kind: every option with type, default and bounds."""
     every = registry.all()
     found = [one for one in every if one.info.name == name and kind in {None, one.info.kind}]
     if not found:
@@ -93,12 +89,9 @@ class Option(NamedTuple):
 def options_of(
     model: type[BaseModel], prefix: str = "", defaults: BaseModel | None = None
 ) -> Iterator[Option]:
-    """Yield the options of a model, nested tables by dotted names.
+    """Yield the options of a model, nested tables by dotted names after a prefix.
 
-    Args:
-        model: The model.
-        prefix: Text before each name.
-        defaults: The default of the model, if it is a nested table that has a default.
+    ``defaults`` is the default of a model that is a nested table.
     """
     for name, field in model.model_fields.items():
         nested = field.annotation

@@ -37,11 +37,7 @@ def cards_text(style: str = "table") -> str:
 
 
 def card_text(protocol_id: str, style: str = "table") -> str:
-    """Return every value that a card fixes, and where its numbers come from.
-
-    Raises:
-        UsageError: If there is no such card.
-    """
+    """Return every value that a card fixes, and where its numbers come from."""
     card = find_protocol(protocol_id)
     if style == "json":
         content = card.model_dump(mode="json") | {"classes": card.class_names()}
@@ -55,11 +51,7 @@ def card_text(protocol_id: str, style: str = "table") -> str:
 
 
 def difference_text(one_id: str, other_id: str, style: str = "table") -> str:
-    """Return what two cards fix differently.
-
-    Raises:
-        UsageError: If there is no such card.
-    """
+    """Return what two cards fix differently."""
     one, other = dict(_values(find_protocol(one_id))), dict(_values(find_protocol(other_id)))
     places = [place for place in (one | other) if one.get(place) != other.get(place)]
     if style == "json":

@@ -75,13 +75,11 @@ def _notes(board: Leaderboard) -> dict[tuple[str, str], int]:
     return {note: number for number, note in enumerate(dict.fromkeys(found), start=1)}
 
 
-def _reported(
-    row: Row, column: Column, notes: Mapping[tuple[str, str], int], *, missing: str = ""
-) -> str:
-    """Format a figure that others have published: ``.576 [1]``."""
+def _reported(row: Row, column: Column, notes: Mapping[tuple[str, str], int]) -> str:
+    """Format a figure that others have published: ``.576 [1]``; empty if there is none."""
     figure = row.reported.get(column.metric)
     if figure is None:
-        return missing
+        return ""
     return f"{number(figure.value, column.decimals)} [{notes[figure.source, figure.setting]}]"
 
 
@@ -197,7 +195,7 @@ def _plain(
             if column.control:
                 line.append(form(row.controls.get(column.metric), column.decimals))
             if _is_reported(board, column):
-                line.append(_reported(row, column, notes, missing="–"))
+                line.append(_reported(row, column, notes) or "–")
         body.append(line)
     return header, body
 

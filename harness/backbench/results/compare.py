@@ -57,11 +57,7 @@ class Comparison:
 
 
 def read_sides(words: Sequence[str], *, with_stores: bool) -> tuple[tuple[str, ...], Path]:
-    """Separate the two sides of a comparison, ``method=byol method=moco-v2``, from the file.
-
-    Raises:
-        UsageError: If there are too few or too many.
-    """
+    """Separate the two sides of a comparison, ``method=byol method=moco-v2``, from the file."""
     selectors = tuple(word for word in words if "=" in word)
     files = [word for word in words if "=" not in word]
     if len(files) > 1:
@@ -76,11 +72,7 @@ def read_sides(words: Sequence[str], *, with_stores: bool) -> tuple[tuple[str, .
 
 
 def sides(board: Leaderboard, left: str, right: str) -> tuple[Leaderboard, Leaderboard, str]:
-    """Choose the rows of two values of one field; return the field, too.
-
-    Raises:
-        UsageError: If a side cannot be read, names nothing, or both are the same.
-    """
+    """Choose the rows of two values of one field; return the field, too."""
     field, value = _selector(left)
     other_field, other = _selector(right)
     if field != other_field:
@@ -109,9 +101,6 @@ def compare(
     """Compare rows that are equal in everything but one field, or in everything (two stores).
 
     Metrics that only one of two rows has, and rows without a seed in common, are left out.
-
-    Raises:
-        UsageError: If a side has two rows for one of the other side, or no metric is in both.
     """
     ours, theirs = _by_name(left, field), _by_name(right, field)
     found = []
@@ -186,11 +175,7 @@ class Limit:
 
 
 def limit(text: str) -> Limit:
-    """Read a limit: ``asr > +0.02``, ``accuracy/clean < -0.01``.
-
-    Raises:
-        UsageError: If it cannot be read.
-    """
+    """Read a limit: ``asr > +0.02``, ``accuracy/clean < -0.01``."""
     match = _LIMIT.fullmatch(text)
     if match is None:
         raise UsageError(
@@ -201,11 +186,7 @@ def limit(text: str) -> Limit:
 
 
 def broken(found: Sequence[Comparison], limits: Sequence[Limit]) -> list[tuple[Limit, Comparison]]:
-    """Return which differences exceed a limit beyond doubt: with their whole 95 % interval.
-
-    Raises:
-        UsageError: If a limit's metric has not been compared, or some row cannot be tested.
-    """
+    """Return which differences exceed a limit beyond doubt: with their whole 95 % interval."""
     exceeded = []
     for one in limits:
         rows = [row for row in found if row.metric == one.metric]

@@ -303,9 +303,6 @@ def select(board: Leaderboard, filters: Sequence[str], sort: str | None) -> Lead
             without a variant, ``evaluator=knn``, means all its variants.
         sort: A field or a metric; with a leading ``-``, descending. Rows without the metric
             come last. Rows of different protocols stay apart.
-
-    Raises:
-        UsageError: If a filter cannot be read, or names nothing.
     """
     rows = list(board.rows)
     for text in filters:
@@ -363,11 +360,7 @@ def _known(board: Leaderboard, name: str, where: str) -> None:
 
 
 def only_row(board: Leaderboard, asked: str) -> Row:
-    """Return the one row that is left.
-
-    Raises:
-        UsageError: If there is none, or more than one; it names the fields that differ.
-    """
+    """Return the one row that is left; an error names the fields in which several differ."""
     if len(board.rows) == 1:
         return board.rows[0]
     if not board.rows:

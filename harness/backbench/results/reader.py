@@ -108,11 +108,7 @@ def numbers(measured: Measured) -> dict[str, float]:
 def _asked(
     metric: Registered, function: Callable[..., Any], arguments: tuple[Any, ...], label: str
 ) -> float | None:
-    """Return a plugin's metric of an evaluation.
-
-    Raises:
-        PluginError: If it fails, or is not finite.
-    """
+    """Return a plugin's metric of an evaluation, which is finite; ``None`` if it has none."""
     try:
         value = function(*arguments)
         number = None if value is None else float(value)

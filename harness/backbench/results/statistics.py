@@ -215,22 +215,14 @@ def error_of(sample: Sample) -> Error | None:
 
 
 def summarize(sample: Sample | Sequence[float], bounds: Bounds | None = None) -> Summary:
-    """Summarize a metric over seeds: a sample, or bare values with their bounds.
-
-    Raises:
-        ValueError: If there is none.
-    """
+    """Summarize a metric over seeds, at least one: a sample, or bare values with their bounds."""
     if not isinstance(sample, Sample):
         sample = Sample(tuple(range(len(sample))), tuple(sample), bounds=bounds)
     return summarize_all({"": sample})[""]
 
 
 def summarize_all(samples: Mapping[str, Sample]) -> dict[str, Summary]:
-    """Summarize the metrics of a row, their intervals together.
-
-    Raises:
-        ValueError: If one has none.
-    """
+    """Summarize the metrics of a row, each of at least one seed, their intervals together."""
     if not all(one.values for one in samples.values()):
         raise ValueError("nothing to summarize")
     errors = {name: error for name, one in samples.items() if (error := error_of(one)) is not None}

@@ -38,11 +38,7 @@ def start_module(module: str, *arguments: str, **settings: Any) -> subprocess.Po
     """Start a module of ours as a process with one thread, in a session of its own.
 
     Ctrl-C is for the parent. The module calls :func:`end_at_end_of` with a pipe from the parent.
-
-    Args:
-        module: Its name.
-        *arguments: Of its command line.
-        **settings: As of :class:`subprocess.Popen`.
+    ``settings`` are those of :class:`subprocess.Popen`.
     """
     # -P: what lies in the user's folder is not importable, as for the command
     return subprocess.Popen(  # noqa: S603 - our own module, our own arguments
@@ -90,11 +86,8 @@ def workers(
 ) -> Iterator[Callable[[Iterable[_Job]], Iterator[_Result]]]:
     """Start processes, each with the function that ``make`` returns there.
 
-    Yields:
-        A function that has jobs done by them, and gives the results in order.
-
-    Raises:
-        StageError: If a process was killed.
+    What is yielded has jobs done by them, and gives the results in order. If a process is killed, a
+    StageError is raised.
     """
     pool = start_processes(processes, _keep, make, arguments)
     try:

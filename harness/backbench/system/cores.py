@@ -36,14 +36,11 @@ def pin_to(cores: Sequence[int]) -> None:
 
 
 def cpu_quota(own: Path = _OWN, cgroups: Path = _CGROUPS) -> float | None:
-    """Return how many cores' time the control groups of this process have.
+    """Return the smallest quota, in cores, of this process's control groups and those around them.
 
     Args:
         own: The file that lists the groups of this process.
         cgroups: The folder at which the groups are mounted.
-
-    Returns:
-        The smallest quota of the groups and those around them; ``None`` without a quota.
 
     Source: Linux, Documentation/admin-guide/cgroup-v2.rst (cpu.max) and
         scheduler/sched-bwc.rst (cpu.cfs_quota_us, version 1).

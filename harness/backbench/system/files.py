@@ -29,17 +29,10 @@ _UMASK: Final = _read_umask()
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """Give a path to write a file to; at the end the file takes the place of another.
+    """Give a hidden path, of this process alone; at the end its file takes the place of another.
 
     A reader sees the old content or the new content, never a part. If the context raises, the
-    old file stays.
-
-    Args:
-        path: The file; its folder is made.
-        durable: Have the system write the new file to the disk before it takes the place.
-
-    Yields:
-        A hidden path in the same folder, of this process alone.
+    old file stays. A ``durable`` file is written to the disk before it takes the place.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")

@@ -42,11 +42,9 @@ class PeakMemory:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
     def provenance(self) -> dict[str, Any]:
-        """Say what the peak is of (``stage``, or the life of the ``process``), and the GPU's.
+        """Say what the peak is of (``stage``, or the life of the ``process``).
 
-        Returns:
-            ``peak_mem_of`` and, of a stage on a GPU, ``peak_gpu_mem_gib``: the most that torch
-            has held there at once.
+        On a GPU, ``peak_gpu_mem_gib`` is the most that torch has held there at once.
         """
         said: dict[str, Any] = {"peak_mem_of": "stage" if self._fresh else "process"}
         torch = self._torch()

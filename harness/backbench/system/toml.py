@@ -14,12 +14,7 @@ _MOST: Final = 16 << 20
 
 
 def read_toml(path: Path, what: str = "file") -> dict[str, Any]:
-    """Read a TOML file, with or without a byte order mark.
-
-    Raises:
-        ConfigError: If it is not TOML.
-        UsageError: If it cannot be read.
-    """
+    """Read a TOML file, with or without a byte order mark."""
     return parse_toml(read_toml_text(path, what), str(path))
 
 

@@ -20,14 +20,7 @@ _PAIRS_A_ROW: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """An image before and after.
-
-    Args:
-        before: (H, W, 3), uint8.
-        after: The same size.
-        boxes: Where the trigger is.
-        caption: Two short lines.
-    """
+    """An image before and after, (H, W, 3), the boxes of its trigger, and two short lines on it."""
 
     before: Pixels
     after: Pixels

@@ -26,12 +26,12 @@ class Job:
     """An image to write.
 
     Args:
-        who: Which one it is.
-        split: Which split of the dataset it is of.
+        who: Which image of the split.
+        split: The split of the dataset.
         image: Its file, or its pixels where it has none.
         square: What becomes of it first.
         stamped: Whether it gets the trigger.
-        path: Where it goes.
+        path: Where it is written.
         name: The same as the manifest names it.
         sha256: Of the file that is there if all is well; "" if none should be.
     """
@@ -58,12 +58,7 @@ class Coding:
 
 
 def make(job: Job, coding: Coding) -> str:
-    """Write an image unless the right file is there; return its line of the manifest, or "".
-
-    Raises:
-        DataError: If the image cannot be read.
-        StageError: If the attack gave no image.
-    """
+    """Write an image unless the right file is there; return its line of the manifest, or ""."""
     if job.sha256 and _hash_of(job.path) == job.sha256:
         return ""
     given = job.image

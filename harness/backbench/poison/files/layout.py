@@ -19,14 +19,7 @@ _JPEG = frozenset({".jpg", ".jpeg"})
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where things go.
-
-    Args:
-        images: Folder of the images of each part, a folder a class below it.
-        lists: File list of each part.
-        manifests: Manifest of each part.
-        home: Folder of what is about the whole: ``poison.json`` and the like.
-    """
+    """The folder of images, the list and the manifest of each part, and the folder of the rest."""
 
     images: dict[Part, Path]
     lists: dict[Part, Path]

@@ -190,11 +190,7 @@ class Plan:
 
 
 def make_plan(request: Request) -> Plan:
-    """Choose the images, name the files, and check everything before anything is written.
-
-    Raises:
-        ConfigError: With all that is wrong.
-    """
+    """Choose the images, name the files, and check everything before anything is written."""
     poison, options = request.poison, request.attack.options
     if poison.id is None:
         layout = own_layout(request.out)

@@ -77,10 +77,7 @@ def is_published(text: str) -> bool:
 
 
 def read_published(text: str, source: str) -> Published:
-    """Read a published configuration file.
-
-    Raises:
-        ConfigError: With all that is missing or cannot be used.
+    """Read a published configuration file; a ConfigError names all that cannot be used.
 
     Differs: The list of splits may hold spaces. A lone ``%`` stands for itself; there it ends in
         an exception.

@@ -93,16 +93,10 @@ class Request:
 
 
 def read_request(path: Path, given: Mapping[str, Any], registry: Registry) -> Request:
-    """Read a file of ours or a published one, and open the dataset.
-
-    Args:
-        path: A benchmark file, one with a table ``[poison]``, or a published configuration.
-        given: Values of ``[poison]`` from the command line; they go first.
-        registry: The installed plugins.
+    """Read a file of ours or a published one, and open the dataset; values ``given`` go first.
 
     Raises:
         ConfigError: With every problem of the file and the command line.
-        UsageError: If the file cannot be read.
     """
     problems: list[Problem] = []
     tables, notes, is_ours = read_tables(path)
