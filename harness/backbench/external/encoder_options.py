@@ -38,6 +38,9 @@ class ImportOptions(Options):
 
     weights: LocalPath = Field(description="the file of weights")
     layout: str = Field(description="how the file is laid out")
+    prefix: str | None = Field(
+        default=None, description="where in the file the encoder begins; left out, as layout says"
+    )
     backbone: BackboneOptions = Field(description="the network that the weights are of")
     image_size: int = Field(ge=1, description="side in pixels at which images are evaluated")
     mean: RGB = Field(description="subtracted from red, green, blue in [0, 1]")

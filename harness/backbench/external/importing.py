@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,8 +18,9 @@ from pydantic import ValidationError
 
 from backbench.errors import UsageError
 from backbench.external.encoder_options import NORMALIZATIONS, ImportOptions
-from backbench.external.layouts import AUTO, LAYOUTS, Layout, Taken, hint, layout_of, take
+from backbench.external.layouts import AUTO, LAYOUTS, OWN, Layout
 from backbench.external.reader import read_checkpoint, weights_file
+from backbench.external.state_dicts import Held, Taken, hint, layout_of, take, tensors_of
 from backbench.options.resnets import RESNETS, ResNet
 from backbench.options.training import RGB, BackboneOptions
 from backbench.plugin.registry import nearest, suggestion
@@ -41,6 +42,7 @@ def inspect(
     path: Path,
     *,
     layout: str = AUTO,
+    prefix: str | None = None,
     arch: str | None = None,
     stem: str = AUTO,
     image_size: int | None = None,
@@ -54,39 +56,47 @@ def inspect(
     """
     if layout != AUTO and layout not in LAYOUTS:
         raise UsageError(f"--layout: nothing is called {layout!r}{suggestion(layout, LAYOUTS)}")
+    named = _named(layout, arch)
+    names, heads = _network(named)
     path = weights_file(path)
-    checkpoint = read_checkpoint(path)
-    chosen = LAYOUTS[_guessed(checkpoint, path) if layout == AUTO else layout]
+    held = tensors_of(read_checkpoint(path), str(path))
+    if layout == AUTO:
+        guess = layout_of(held, prefix=prefix, names=names)
+        layout = guess or ("torchvision" if names is None else "timm")
+    chosen = LAYOUTS[layout]
     if chosen.name == "backbench":
-        if arch or stem != AUTO or image_size or normalize:
+        if arch or stem != AUTO or image_size or normalize or prefix is not None:
             raise UsageError(
                 f"{path}: encoder.json describes an encoder of ours: leave out --arch, --stem, "
-                "--image-size and --normalize"
+                "--image-size, --normalize and --prefix"
             )
         options = _own(path)
-        taken = take(chosen, checkpoint, str(path))
+        taken = take(chosen, held, str(path), prefix=OWN)
     else:
-        named = _named(chosen, arch)
-        taken = take(chosen, checkpoint, str(path), _heads(named))
+        taken = take(chosen, held, str(path), prefix=prefix, names=names, heads=heads)
         mean, std = normalize or NORMALIZATIONS["imagenet"]
         options = ImportOptions(
             weights=path,
             layout=chosen.name,
-            backbone=_backbone(chosen, taken, checkpoint, path, arch=named, stem=stem),
+            prefix=taken.prefix,
+            backbone=_backbone(chosen, taken, held, path, arch=named, stem=stem),
             image_size=image_size or usual_size,
             mean=mean,
             std=std,
         )
-    _filled(options, taken, checkpoint)
+    _filled(options, taken, held)
     return options, taken
 
 
 def import_encoder(options: ImportOptions) -> tuple[Encoder, Taken]:
     """Build the encoder of a file, in evaluation mode."""
-    path = options.weights
-    checkpoint = read_checkpoint(path)
-    taken = take(LAYOUTS[options.layout], checkpoint, str(path), _heads(options.backbone.name))
-    return _filled(options, taken, checkpoint), taken
+    path, name = options.weights, options.backbone.name
+    held = tensors_of(read_checkpoint(path), str(path))
+    names, heads = _network(name)
+    taken = take(
+        LAYOUTS[options.layout], held, str(path), prefix=options.prefix, names=names, heads=heads
+    )
+    return _filled(options, taken, held), taken
 
 
 def describe(options: ImportOptions, taken: Taken) -> str:
@@ -102,16 +112,6 @@ def describe(options: ImportOptions, taken: Taken) -> str:
     )
 
 
-def _guessed(checkpoint: Mapping[str, Any], path: Path) -> str:
-    guess = layout_of(checkpoint)
-    if guess is None:
-        raise UsageError(
-            f"{path}: its keys fit no layout{hint('', checkpoint)}: say --layout "
-            f"{', '.join(LAYOUTS)}"
-        )
-    return guess
-
-
 def _own(path: Path) -> ImportOptions:
     """Return the import of an encoder that we have written."""
     from backbench.nn.encoder import SPEC
@@ -121,6 +121,7 @@ def _own(path: Path) -> ImportOptions:
         return ImportOptions(
             weights=path,
             layout="backbench",
+            prefix=OWN,
             backbone=BackboneOptions.model_validate(spec["backbone"]),
             image_size=spec["image_size"],
             mean=tuple(spec["mean"]),
@@ -133,19 +134,19 @@ def _own(path: Path) -> ImportOptions:
         ) from error
 
 
-def _named(layout: Layout, arch: str | None) -> str | None:
+def _named(layout: str, arch: str | None) -> str | None:
     """Return the network that was asked for; of timm's layout, one of timm's."""
-    if layout.name != "timm":
+    if layout != "timm":
         return arch
     if arch is None:
         raise UsageError("--layout timm: name the model with --arch: different models share shapes")
     return arch if arch.startswith("timm/") else f"timm/{arch}"
 
 
-def _heads(arch: str | None) -> Iterable[str]:
-    """Return how timm calls the heads of one of its models."""
+def _network(arch: str | None) -> tuple[Collection[str] | None, tuple[str, ...]]:
+    """Return the names of a network's tensors and of its heads; ``None`` for torchvision's."""
     if arch is None or not arch.startswith("timm/"):
-        return ()
+        return None, ()
     import timm
 
     name = arch.removeprefix("timm/")
@@ -155,13 +156,24 @@ def _heads(arch: str | None) -> Iterable[str]:
         raise UsageError(f"--arch: timm {timm.__version__} has no {name!r}{also}")
     configuration = timm.get_pretrained_cfg(name)
     heads: Any = configuration and configuration.classifier
-    return (heads,) if isinstance(heads, str) else tuple(heads or ())
+    wanted = _wanted(BackboneOptions(name=arch))
+    return wanted.keys(), (heads,) if isinstance(heads, str) else tuple(heads or ())
+
+
+def _wanted(backbone: BackboneOptions) -> Mapping[str, Tensor]:
+    """Return a network's tensors, without numbers."""
+    import torch
+
+    from backbench.nn.backbones import build_backbone
+
+    with torch.device("meta"):
+        return build_backbone(backbone).body.state_dict()
 
 
 def _backbone(
     layout: Layout,
     taken: Taken,
-    checkpoint: Mapping[str, Any],
+    held: Held,
     path: Path,
     *,
     arch: str | None,
@@ -172,12 +184,18 @@ def _backbone(
     if arch is None:
         raise UsageError(
             f"{path}: the shapes are of no ResNet of torchvision: say --arch"
-            f"{hint(layout.name, checkpoint)}"
+            f"{hint(layout.name, held)}"
         )
     if stem == AUTO:
         stem = "imagenet"
         if not arch.startswith("timm/"):
             stem = stem_of(shapes, padded=layout.padded_stem) or stem
+        shared = {"backbone", "encoder"} & {*taken.prefix.split(".")}
+        if stem == "cifar" and layout.name == "torchvision" and shared:
+            raise UsageError(
+                f"{path}: its first kernel is 3 × 3, and below {taken.prefix!r} some libraries pad "
+                "it by one pixel and solo-learn by two: say --stem cifar or --stem cifar-padded"
+            )
     try:
         return BackboneOptions(name=arch, stem=cast("Any", stem))
     except ValidationError as error:
@@ -214,11 +232,11 @@ def stem_of(shapes: Mapping[str, tuple[int, ...]], *, padded: bool = False) -> s
     return None
 
 
-def _filled(options: ImportOptions, taken: Taken, checkpoint: Mapping[str, Any]) -> Encoder:
+def _filled(options: ImportOptions, taken: Taken, held: Held) -> Encoder:
     """Return the network with the file's weights in it, and no others."""
     import torch
 
-    from backbench.nn import Encoder, EncoderSpec
+    from backbench.nn import EncoderSpec
     from backbench.nn.encoder import filled
 
     spec = EncoderSpec(
@@ -227,8 +245,7 @@ def _filled(options: ImportOptions, taken: Taken, checkpoint: Mapping[str, Any])
         mean=options.mean,
         std=options.std,
     )
-    with torch.device("meta"):
-        wanted = Encoder(spec).backbone.body.state_dict()
+    wanted = _wanted(options.backbone)
     tensors = dict(taken.tensors)
     for name, tensor in wanted.items():
         if name.endswith(_COUNTER) and name not in tensors:
@@ -237,7 +254,7 @@ def _filled(options: ImportOptions, taken: Taken, checkpoint: Mapping[str, Any])
     if problems:
         raise UsageError(
             f"{options.weights}: does not fit {_what(options, tensors)}: {'; '.join(problems)}"
-            f"{_advice(options, checkpoint)}"
+            f"{_advice(options, held)}"
         )
     weights = {f"backbone.body.{name}": tensor for name, tensor in tensors.items()}
     return filled(spec, weights).eval()
@@ -261,14 +278,16 @@ def _problems(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> li
     numbers = [
         name
         for name in shared
-        if tensors[name].is_floating_point() and not bool(tensors[name].isfinite().all())
+        if tensors[name].is_floating_point()
+        and tensors[name].shape == wanted[name].shape
+        and not bool(tensors[name].float().isfinite().all())
     ]
     found = (
         ("missing", missing),
         ("too many", surplus),
         ("of another shape", shapes),
         ("without fractions", kinds),
-        ("not finite", numbers),
+        ("not finite in single precision", numbers),
     )
     return [f"{len(names)} {title}: {_list(names)}" for title, names in found if names]
 
@@ -285,9 +304,9 @@ def _what(options: ImportOptions, tensors: Mapping[str, Tensor]) -> str:
     return f"{backbone.name}{other}"
 
 
-def _advice(options: ImportOptions, checkpoint: Mapping[str, Any]) -> str:
-    guess = layout_of(checkpoint)
-    return "" if guess in {None, options.layout} else hint(options.layout, checkpoint)
+def _advice(options: ImportOptions, held: Held) -> str:
+    guess = layout_of(held)
+    return "" if guess in {None, options.layout} else hint(options.layout, held)
 
 
 def _numbers(values: RGB) -> str:

@@ -43,6 +43,7 @@ class EncoderRequest:
 
     weights: Path
     layout: str = AUTO
+    prefix: str | None = None
     arch: str | None = None
     stem: str = AUTO
     image_size: int | None = None
@@ -104,6 +105,7 @@ def prepare(benchmark: Benchmark, asked: EncoderRequest) -> Evaluation:
         options, taken = inspect(
             path,
             layout=asked.layout,
+            prefix=asked.prefix,
             arch=asked.arch,
             stem=asked.stem,
             image_size=asked.image_size,

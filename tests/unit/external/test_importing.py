@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from torchvision import models
 
 from backbench.errors import UsageError
 from backbench.external.importing import describe, import_encoder, inspect, resnet_of, stem_of
-from backbench.external.layouts import LAYOUTS, layout_of
+from backbench.external.state_dicts import layout_of, tensors_of
 from backbench.nn import Encoder, EncoderSpec, save_encoder
 from backbench.options.training import BackboneOptions
 from tests.unit.external import conftest as files
@@ -74,7 +75,7 @@ def test_features_are_those_of_the_network(
 ) -> None:
     layout, make, name = CASES[case]
     held = make(made, other)
-    assert layout_of(held) == layout
+    assert layout_of(tensors_of(held)) == layout
     torch.save(held, tmp_path / name)
     options, taken = inspect(tmp_path / name, layout=layout)
     assert (options.backbone.name, options.backbone.stem) == ("resnet18", "imagenet")
@@ -88,8 +89,7 @@ def test_safetensors_hold_the_same(
 ) -> None:
     layout, make, _ = CASES[case]
     held = make(made, other)
-    for holder in LAYOUTS[layout].holders:
-        held = held.get(holder, held)
+    held = held.get("state_dict", held.get("network", held))
     path = tmp_path / "weights.safetensors"
     save_file({name: one.clone() for name, one in held.items()}, path)
     same(imported(path, layout=layout), made)
@@ -225,6 +225,36 @@ def test_half_precision_is_read(tmp_path: Path, made: nn.Module) -> None:
     assert torch.equal(weight, state["conv1.weight"].float())
 
 
+def test_odd_tensors_are_named(tmp_path: Path, made: nn.Module) -> None:
+    weight = made.state_dict()["layer1.0.conv1.weight"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch deprecates quantized tensors
+        odd = {
+            "sparse": weight.to_sparse(),
+            "quantized": torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8),
+            "meta": weight.to("meta"),
+        }
+        for tensor in odd.values():
+            text = refusal(tmp_path, {**made.state_dict(), "layer1.0.conv1.weight": tensor})
+            assert "1 tensors are sparse, quantized, nested or without numbers: layer1.0" in text
+    for tensor, reason in (
+        (weight.double() * 1e300, "not finite in single precision: layer1.0.conv1.weight"),
+        (torch.ones(1).expand(10**6, 10**6), "of another shape: layer1.0.conv1.weight"),
+        (torch.ones(0, 64, 3, 3), "of another shape: layer1.0.conv1.weight"),
+    ):
+        assert reason in refusal(tmp_path, {**made.state_dict(), "layer1.0.conv1.weight": tensor})
+
+
+def test_views_and_other_memory_formats_are_read(tmp_path: Path, made: nn.Module) -> None:
+    state = dict(made.state_dict())
+    state["layer1.0.conv1.weight"] = state["layer1.0.conv1.weight"].to(
+        memory_format=torch.channels_last
+    )
+    state["bn1.weight"] = torch.stack([state["bn1.weight"]] * 2, 1)[:, 1]
+    torch.save(state, tmp_path / "w.pth")
+    same(imported(tmp_path / "w.pth"), made)
+
+
 # -- what cannot be an encoder is an error, never a random one -----------------------------------
 
 
@@ -265,7 +295,7 @@ def test_wrong_shapes_are_told_with_what_they_are_of(tmp_path: Path, made: nn.Mo
 def test_numbers_are_finite(tmp_path: Path, made: nn.Module, number: float) -> None:
     state = {name: tensor.clone() for name, tensor in made.state_dict().items()}
     state["layer2.1.conv1.weight"][3, 2, 1, 0] = number
-    assert "1 not finite: layer2.1.conv1.weight" in refusal(tmp_path, state)
+    assert "1 not finite in single precision: layer2.1.conv1.weight" in refusal(tmp_path, state)
 
 
 def test_weights_have_fractions(tmp_path: Path, made: nn.Module) -> None:
@@ -287,14 +317,15 @@ def test_another_layout_is_named(tmp_path: Path, made: nn.Module, other: nn.Modu
         assert f"look like layout {layout!r}: try --layout {layout}" in text, text
 
 
-def test_open_keys_are_not_guessed(tmp_path: Path, made: nn.Module) -> None:
-    # lightly's or solo-learn's: with a 3×3 stem these are two networks
-    state = files.under("backbone.", files.backbone(made))
-    assert layout_of(state) is None
-    text = refusal(tmp_path, state)
-    assert "its keys fit no layout (its keys: backbone.conv1.weight, " in text
-    assert "say --layout moco, byol, " in text
-    assert "it is empty" in refusal(tmp_path, {})
+def test_an_open_stem_is_not_guessed(tmp_path: Path, made: nn.Module) -> None:
+    # lightly's or solo-learn's: with a 3×3 stem these are two networks, with a 7×7 one they are not
+    network = files.network(stem="cifar", seed=4)
+    state = files.under("backbone.", files.backbone(network))
+    assert "say --stem cifar or --stem cifar-padded" in refusal(tmp_path, state)
+    same(imported(tmp_path / "w.pth", stem="cifar"), network, side=32)
+    torch.save(files.under("backbone.", files.backbone(made)), tmp_path / "w.pth")
+    same(imported(tmp_path / "w.pth"), made)
+    assert "it holds no tensor" in refusal(tmp_path, {})
 
 
 def test_lightlys_own_resnet_is_no_torchvision_one(tmp_path: Path) -> None:
@@ -321,10 +352,12 @@ def test_names_are_suggested(tmp_path: Path, made: nn.Module) -> None:
 
 def test_no_resnet_has_to_be_named(tmp_path: Path) -> None:
     state = timm.create_model("vit_tiny_patch16_224").state_dict()
-    assert "its keys fit no layout" in refusal(tmp_path, state)
-    assert "of no ResNet of torchvision: say --arch" in refusal(
-        tmp_path, state, layout="torchvision"
-    )
+    for layout in ("auto", "torchvision"):
+        text = refusal(tmp_path, state, layout=layout)
+        assert "its keys fit no layout (its keys: cls_token, pos_embed, patch_embed" in text
+        assert "say which: --arch timm/NAME" in text
+    options, _ = inspect(tmp_path / "w.pth", arch="timm/vit_tiny_patch16_224")
+    assert options.layout == "timm"
 
 
 def test_identity_is_without_the_place(tmp_path: Path, made: nn.Module) -> None:

@@ -24,6 +24,12 @@ encoder_options = together(
         help="How the file is laid out; auto: as its keys say.",
     ),
     click.option(
+        "--prefix",
+        metavar="TEXT",
+        help="Where in the file the encoder begins: `state_dict_ema.`, `module.teacher.`. "
+        "Default: as the layout says.",
+    ),
+    click.option(
         "--arch", metavar="NAME", help="resnet18, …, timm/NAME. Default: as the shapes say."
     ),
     click.option(
