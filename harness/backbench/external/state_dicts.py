@@ -358,8 +358,9 @@ def _begins(keys: Collection[str], *prefixes: str) -> bool:
 def _sees_nine_tiles(values: Mapping[str, Any]) -> bool:
     """Say whether the last layer reads the features of nine tiles: 9 × 512, 9 × 2048."""
     weight = values.get("fc.weight")
-    shape = () if weight is None or weight.is_nested else weight.shape
-    return len(shape) == 2 and shape[1] in {9 * 512, 9 * 2048}
+    if weight is None or not _is_plain(weight):
+        return False
+    return weight.ndim == 2 and weight.shape[1] in {9 * 512, 9 * 2048}
 
 
 def _some(names: Collection[str], most: int = _SHOWN) -> str:
