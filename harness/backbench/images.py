@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,15 @@ Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a view of an array that cannot be written to: what plugins are handed."""
+    view = np.asarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
 class ImageSet(ABC):
-    """Labelled RGB images, by index.
+    """Labelled RGB images, by index; its arrays cannot be written to.
 
     Args:
         labels: Class index of each image, (N,), int64.
@@ -30,7 +38,7 @@ class ImageSet(ABC):
     def __init__(
         self, labels: Labels, sources: Sequence[str], size: tuple[int, int] | None = None
     ) -> None:
-        self.labels = labels
+        self.labels: Labels = read_only(labels)
         self.sources = sources
         self.size = size
 
@@ -55,7 +63,7 @@ class ArrayImages(ImageSet):
             message = f"{len(pixels)} images, {len(labels)} labels, {len(sources)} sources"
             raise ValueError(message)
         super().__init__(labels, sources, _size(pixels))
-        self._pixels = pixels
+        self._pixels: Pixels = read_only(pixels)
 
     @property
     def pixels(self) -> Pixels:
@@ -90,7 +98,7 @@ class _Detached(ImageSet):
         self._image: Callable[[int], Pixels]
         pixels = base.pixels
         if pixels is not None:
-            self._pixels: Pixels | None = pixels if indices is None else pixels[indices]
+            self._pixels: Pixels | None = read_only(pixels if indices is None else pixels[indices])
             self._image = self._pixels.__getitem__
         else:
             self._pixels = None
@@ -146,7 +154,7 @@ class Overlay(ImageSet):
             pixels = self._base.pixels.copy()
         for index, image in self._changed.items():
             pixels[index] = image
-        return pixels
+        return read_only(pixels)
 
     def image(self, index: int) -> Pixels:
         """Return one image, (H, W, 3), uint8."""

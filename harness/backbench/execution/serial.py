@@ -10,11 +10,13 @@ from typing import Any
 from backbench.errors import BackbenchError, UsageError
 from backbench.execution.admission import admit_devices
 from backbench.model import Stage
+from backbench.plugin.calling import sentence_of
 from backbench.plugin.executor import Executor, Finished, Progressed, Setup, Signal
-from backbench.plugin.registry import load_registry
+from backbench.plugin.registry import HOOKS, Registry, load_registry
 from backbench.stages.run import run_stage
 from backbench.store.store import Store
 from backbench.system.memory import keep_memory
+from backbench.system.streams import stdout_to_stderr
 from backbench.training.devices import Device
 
 
@@ -65,7 +67,7 @@ class SerialExecutor(Executor):
 def run_guarded(
     stage: Stage,
     store: Store,
-    registry: Any,
+    registry: Registry,
     device: str,
     progress: Any,
     *,
@@ -74,10 +76,20 @@ def run_guarded(
     """Run a stage; turn whatever goes wrong into one sentence and a traceback."""
     keep_memory()
     try:
-        run_stage(stage, store, registry, device, progress, others=others)
+        with stdout_to_stderr():
+            run_stage(stage, store, registry, device, progress, others=others)
     except BackbenchError as error:
         usage = isinstance(error, UsageError)
         return Finished(stage.key, str(error), traceback.format_exc(), usage)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - plugins raise what they like
-        return Finished(stage.key, f"{type(error).__name__}: {error}", traceback.format_exc())
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - plugins raise what they like
+        reason = sentence_of(error) + _owner(stage, registry)
+        return Finished(stage.key, reason, traceback.format_exc())
     return Finished(stage.key)
+
+
+def _owner(stage: Stage, registry: Registry) -> str:
+    """Name the plugin whose stage it is, where there is one."""
+    use = stage.plugin
+    return f" ({registry.find(use.kind, use.name)})" if use and use.kind in HOOKS else ""

@@ -9,18 +9,19 @@ from __future__ import annotations
 import difflib
 import importlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, EntryPoints, distributions
 from typing import Any
 
 import pluggy
 
-from backbench.errors import PluginError
+from backbench.errors import BackbenchError, PluginError
 from backbench.metrics import NAMES
 from backbench.model import NONE
 from backbench.options.base import Options
 from backbench.plugin import hookspecs
+from backbench.plugin.calling import frozen, plugin_code, sentence_of
 from backbench.plugin.infos import (
     API,
     AttackInfo,
@@ -60,7 +61,7 @@ class Origin:
     entry_point: str
 
     def __str__(self) -> str:
-        return f"{self.distribution} {self.version}"
+        return f"{self.distribution} {self.version}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +100,22 @@ class Registered:
     def _imported(self) -> object:
         module, _, name = self.info.target.partition(":")
         try:
-            return getattr(importlib.import_module(module), name)
-        except Exception as error:
-            raise PluginError(
-                f"{self}: cannot import {self.info.target} ({type(error).__name__}: {error})"
-            ) from error
+            with plugin_code():
+                return getattr(importlib.import_module(module), name)
+        except PluginError as error:
+            raise PluginError(f"{self}: cannot import {self.info.target} ({error})") from error
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A plugin, or one of its records, that cannot be used."""
+    """A plugin, or one of its records, that cannot be used; or a distribution that is damaged."""
 
     origin: Origin
     reason: str
 
     def __str__(self) -> str:
-        return f"plugin {self.origin.entry_point!r} of {self.origin}: {self.reason}"
+        plugin = f"plugin {self.origin.entry_point!r} of " if self.origin.entry_point else ""
+        return f"{plugin}{self.origin}: {self.reason}"
 
 
 class Registry:
@@ -131,6 +132,7 @@ class Registry:
         self.failures: list[Failure] = []
         self._found: dict[str, dict[str, list[Registered]]] = {kind: {} for kind in HOOKS}
         self._origins: dict[str, Origin] = {}
+        self._reported: set[tuple[str, str]] = set()
 
     def add_entry_points(self, points: Iterable[EntryPoint]) -> None:
         """Load entry points one by one, then collect what they announce."""
@@ -142,9 +144,10 @@ class Registry:
                 continue
             seen.add(identity)
             try:
-                module = point.load()
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever an import raises
-                self._fail(origin, f"cannot be loaded ({type(error).__name__}: {error})")
+                with plugin_code():
+                    module = point.load()
+            except BackbenchError as error:
+                self._fail(origin, f"cannot be loaded ({error})")
             else:
                 self.add(module, origin)
 
@@ -219,19 +222,20 @@ class Registry:
             self._call(name, "add_commands", cli)
 
     def emit(self, hook: str, event: object) -> None:
-        """Hand an event to every observer; one that raises is reported and goes no further."""
-        caller = getattr(self.manager.hook, hook)
-        for implementation in caller.get_hookimpls():
+        """Hand an event to every observer; one that raises is reported, once, and stops nothing.
+
+        No part of the event can be changed.
+        """
+        event = frozen(event)
+        for implementation in getattr(self.manager.hook, hook).get_hookimpls():
+            name = implementation.plugin_name
             try:
-                arguments = [event] if implementation.argnames else []
-                implementation.function(*arguments)
-            except Exception as error:  # noqa: BLE001 - an observer must not stop a run
-                origin = self._origins.get(
-                    implementation.plugin_name, Origin("?", "", implementation.plugin_name)
-                )
-                failure = Failure(origin, f"{hook} raised {type(error).__name__}: {error}")
-                if failure not in self.failures:
-                    self.failures.append(failure)
+                with plugin_code(hook):
+                    implementation.function(*([event] if implementation.argnames else []))
+            except BackbenchError as error:
+                if (name, hook) not in self._reported:
+                    self._reported.add((name, hook))
+                    self._fail(self._origins.get(name, Origin("?", "", name)), str(error))
 
     def _call(self, plugin_name: str, hook: str, *arguments: object) -> list[Any]:
         origin = self._origins[plugin_name]
@@ -239,9 +243,10 @@ class Registry:
             if implementation.plugin_name == plugin_name:
                 function: Callable[..., Iterable[Any] | None] = implementation.function
                 try:
-                    return list(function(*arguments[: len(implementation.argnames)]) or ())
-                except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises
-                    self._fail(origin, f"{hook} raised {type(error).__name__}: {error}")
+                    with plugin_code(hook):
+                        return list(function(*arguments[: len(implementation.argnames)]) or ())
+                except BackbenchError as error:
+                    self._fail(origin, str(error))
         return []
 
     def _add_record(
@@ -263,8 +268,37 @@ class Registry:
 def load_registry() -> Registry:
     """Find every installed plugin."""
     registry = Registry()
-    registry.add_entry_points(entry_points(group=GROUP))
+    registry.add_entry_points(installed_points(registry.failures))
     return registry
+
+
+def installed_points(failures: list[Failure]) -> Iterator[EntryPoint]:
+    """Yield our group's entry points of all distributions; add what is wrong with damaged ones.
+
+    The standard library's ``entry_points`` raises at the first damaged one. Of two distributions
+    of one name the first on the path counts, as there.
+    """
+    seen: set[str] = set()
+    for one in distributions():
+        try:
+            if f"[{GROUP}]" in (one.read_text("entry_points.txt") or ""):
+                name, points = _named_points(one)
+                yield from () if name in seen else points
+                seen.add(name)
+        except Exception as error:  # noqa: BLE001 - whatever a damaged file leads to
+            where = Origin(str(getattr(one, "_path", "a distribution without a path")), "", "")
+            failures.append(
+                Failure(where, f"{sentence_of(error)}: passed over; reinstall or remove it")
+            )
+
+
+def _named_points(distribution: Distribution) -> tuple[str, EntryPoints]:
+    """Return a distribution's name, and its entry points of our group."""
+    whole = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO")
+    fields = distribution.metadata if whole else {}
+    if "Name" not in fields or "Version" not in fields:
+        raise ValueError("its METADATA lacks its name or version")
+    return fields["Name"], distribution.entry_points.select(group=GROUP)
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:

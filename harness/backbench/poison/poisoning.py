@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from backbench.data.encode import through_jpeg
 from backbench.data.preprocess import Fit, fitted_pixels
 from backbench.errors import StageError
-from backbench.images import ImageSet, Pixels
+from backbench.images import ImageSet, Pixels, read_only
 from backbench.plugin import Attack, Box, Split
 from backbench.seeds import derive
 
@@ -124,7 +124,7 @@ def pixel_hashes(before: Pixels, after: Pixels, first: int) -> tuple[str, str]:
 def choose(attack: Attack, labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     """Let an attack choose training images; return distinct indices, (M,), sorted."""
     rng = np.random.default_rng(derive(seed, "poison", "choose"))
-    chosen = np.sort(np.asarray(attack.choose(labels.copy(), rng), dtype=np.int64))
+    chosen = np.sort(np.asarray(attack.choose(read_only(labels), rng), dtype=np.int64))
     if len(chosen) == 0:
         raise StageError("the attack chose no image: nothing would be poisoned")
     if chosen[0] < 0 or chosen[-1] >= len(labels) or (np.diff(chosen) == 0).any():
@@ -155,7 +155,7 @@ def stamp_image(
 ) -> tuple[Pixels, ManifestEntry, slice]:
     """Stamp one image that is at hand; see :func:`stamp`, and the rows that have changed."""
     own = derive(seed, "poison", split, who.index)
-    after = attack.stamp(before, np.random.default_rng(own), split)
+    after = attack.stamp(read_only(before), np.random.default_rng(own), split)
     if after.pixels.shape != before.shape or after.pixels.dtype != np.uint8:
         raise StageError(
             f"{who.source}: the attack gave {after.pixels.dtype} "

@@ -117,7 +117,8 @@ class LiveProgress(_Progress):
         """Put the display up."""
         self._remaining = Remaining(event.stages, event.slots)
         self._run = self._total.add_task(escape(event.benchmark), total=len(event.stages), left="–")
-        self._live = Live(Group(self._total, self._stages), console=self._console, transient=True)
+        shown = Group(self._total, self._stages)
+        self._live = Live(shown, console=self._console, transient=True, redirect_stdout=False)
         self._live.start()
 
     @hookimpl

@@ -11,13 +11,16 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from backbench.errors import PluginError
 from backbench.metrics import Denominator, Images, Ints, Outcome, outcomes
+from backbench.plugin import MetricInfo
+from backbench.plugin.calling import plugin_code
 from backbench.plugin.registry import Registered
 from backbench.store.metadata import EvaluationRecord
 from backbench.store.predictions import PREDICTIONS, read_predictions
@@ -108,12 +111,18 @@ def numbers(measured: Measured) -> dict[str, float]:
 def _asked(
     metric: Registered, function: Callable[..., Any], arguments: tuple[Any, ...], label: str
 ) -> float | None:
-    """Return a plugin's metric of an evaluation, which is finite; ``None`` if it has none."""
+    """Return a plugin's metric: finite, within the bounds that it declares; ``None`` if none."""
     try:
-        value = function(*arguments)
-        number = None if value is None else float(value)
-    except Exception as error:
-        raise PluginError(f"{metric} raised {type(error).__name__}: {error} ({label})") from error
-    if number is not None and not math.isfinite(number):
-        raise PluginError(f"{metric} gave {number} ({label})")
-    return number
+        with plugin_code(metric):
+            value = function(*arguments)
+    except PluginError as error:
+        raise PluginError(f"{error} ({label})") from error
+    if value is None:
+        return None
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    low, high = cast("MetricInfo", metric.info).bounds or (-math.inf, math.inf)
+    if not is_number or not math.isfinite(value) or not low <= value <= high:
+        wanted = "a finite number" if math.isinf(high - low) else f"a number in [{low:g}, {high:g}]"
+        shown = " ".join(repr(value)[:80].split())
+        raise PluginError(f"{metric} gave {shown}, and must give {wanted} or None ({label})")
+    return float(value)

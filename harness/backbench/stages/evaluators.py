@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 
 from backbench.errors import StageError
-from backbench.images import Unlabelled
+from backbench.images import Unlabelled, read_only
 from backbench.plugin import EvaluationContext, Evaluator, EvaluatorInfo, ImageEvaluator, Scores
 from backbench.seeds import derive
 from backbench.stages.checks import checked_target
@@ -100,8 +100,7 @@ class _OfFeatures(Evaluation):
     def _tensor(self, version: str, name: str) -> NDArray[Any]:
         """Read one tensor of the features of clean or triggered images, and no other."""
         with safe_open(self._task.input(version) / FILE, framework="numpy") as file:
-            found: NDArray[Any] = file.get_tensor(name)
-        return found
+            return read_only(file.get_tensor(name))
 
 
 class _OfImages(Evaluation):

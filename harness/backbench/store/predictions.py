@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbench.errors import StoreError
+from backbench.images import read_only
 from backbench.metrics import Ints, at
 
 #: File of an evaluation's artifact that holds what was predicted of each image.
@@ -66,8 +67,8 @@ def read_predictions(file: Path | io.BytesIO, variant: str) -> tuple[Ints, Ints,
         variant: Name of the variant; empty where there is only one.
 
     Returns:
-        True classes, predictions without trigger and with it, each (N,); ``None`` for the last
-        without an attack.
+        True classes, predictions without trigger and with it, each (N,), read-only; ``None`` for
+        the last without an attack.
 
     Raises:
         StoreError: If the file cannot be read.
@@ -76,7 +77,7 @@ def read_predictions(file: Path | io.BytesIO, variant: str) -> tuple[Ints, Ints,
     try:
         with _opened(file) as (names, one):
             asked = ("labels", clean, *((triggered,) if triggered in names else ()))
-            found = [one(name).astype(np.int64) for name in asked]
+            found = [read_only(one(name).astype(np.int64)) for name in asked]
         return found[0], found[1], found[2] if triggered in names else None
     except _UNREADABLE as error:
         where = file if isinstance(file, Path) else "predictions"

@@ -189,6 +189,17 @@ def features_of(encoder: Encoder, count: int = 4) -> Tensor:
 
 
 @contextmanager
+def inputs_untouched() -> Iterator[None]:
+    """Assert that nothing writes to a read-only array, as all are that a plugin is handed."""
+    try:
+        yield
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        raise AssertionError("what a plugin is given must not be changed: copy it") from error
+
+
+@contextmanager
 def global_generators_untouched() -> Iterator[None]:
     """Assert that nothing draws from, or seeds, a global random generator."""
     before = _states()

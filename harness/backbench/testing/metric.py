@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from backbench.images import read_only
 from backbench.plugin import MetricInfo
 from backbench.plugin.registry import Origin, Registered
-from backbench.testing.base import PluginContract, assert_light, global_generators_untouched
+from backbench.testing.base import (
+    PluginContract,
+    assert_light,
+    global_generators_untouched,
+    inputs_untouched,
+)
 
 #: Arguments of a metric: with a target, without one, without an attack.
 _CASES = [
@@ -36,11 +43,11 @@ class MetricContract(PluginContract):
         labels = np.arange(20 * classes) % classes
         clean = np.where(rng.random(len(labels)) < 0.7, labels, rng.integers(classes))
         triggered = np.where(rng.random(len(labels)) < 0.5, clean, classes - 1)
-        for array in (labels, clean, triggered):
-            array.flags.writeable = False
-        found: float | None = self.function()(
-            labels, clean, triggered if attacked else None, target, classes
-        )
+        shown = [read_only(one) for one in (labels, clean, triggered)]
+        with inputs_untouched():
+            found: float | None = self.function()(
+                *shown[:2], shown[2] if attacked else None, target, classes
+            )
         return found
 
     def test_target_is_a_class_of_its_kind(self) -> None:
@@ -54,7 +61,8 @@ class MetricContract(PluginContract):
     def test_gives_a_finite_number_or_nothing(self, *, attacked: bool, target: int | None) -> None:
         """A metric without meaning is ``None``, not NaN; it keeps to the bounds it declares."""
         found = self.ask(attacked=attacked, target=target)
-        assert found is None or math.isfinite(float(found))
+        assert found is None or (isinstance(found, Real) and not isinstance(found, bool))
+        assert found is None or math.isfinite(found)
         bounds = cast("MetricInfo", self.info).bounds
         if found is not None and bounds is not None:
             assert bounds[0] <= found <= bounds[1]

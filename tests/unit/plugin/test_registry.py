@@ -6,8 +6,11 @@ an installer leaves, found by the standard library's own means.
 
 from __future__ import annotations
 
+import copy
 import itertools
+import json
 import textwrap
+from dataclasses import asdict
 from importlib.metadata import EntryPoint
 
 import click
@@ -16,8 +19,10 @@ from tests.conftest import tiny
 
 from backbench.benchmark.config import load_benchmark
 from backbench.errors import ConfigError, PluginError
+from backbench.model import PluginUse, Stage, StageKind
 from backbench.plugin import API, AttackInfo
-from backbench.plugin.events import RunFinished, RunStarted
+from backbench.plugin.calling import frozen
+from backbench.plugin.events import RunFinished, RunStarted, StageFinished, StageProgress
 from backbench.plugin.registry import HOOKS, Registry, load_registry, nearest
 
 _NUMBERS = itertools.count()
@@ -112,6 +117,11 @@ def test_an_entry_point_without_a_distribution_is_named_all_the_same():
         ("raise RuntimeError('two\\nlines')", "cannot be loaded (RuntimeError: two lines)"),
         ("def register_attacks(", "cannot be loaded (SyntaxError:"),
         ("raise SystemExit('this plugin needs a license')", "cannot be loaded (SystemExit: this"),
+        ("raise GeneratorExit('gone')", "cannot be loaded (GeneratorExit: gone)"),
+        (
+            "@hookimpl\ndef register_attacks():\n    raise SystemExit(3)",
+            "register_attacks raised SystemExit: 3",
+        ),
         (
             "@hookimpl\ndef register_attack():\n    return []",
             "there is no hook 'register_attack': did you mean 'register_attacks'?",
@@ -248,6 +258,56 @@ def test_nearest_is_none_where_nothing_is_like_it():
     assert nearest("byol", ["moco-v2", "rotnet"]) is None
 
 
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"entry_points.txt": b"[backbench]\nfoo = gone\n"}, "METADATA lacks its name"),
+        ({"entry_points.txt": b"[backbench]\nfoo = wr\xe9n\n"}, "UnicodeDecodeError"),
+        (
+            {"entry_points.txt": b"[backbench]\nfoo = gone\n", "METADATA": b"Name: wr\xe9n\n"},
+            "UnicodeDecodeError",
+        ),
+        (
+            {"entry_points.txt": b"[backbench]\nfoo\n", "METADATA": b"Name: foo\nVersion: 1\n"},
+            "TypeError",
+        ),
+    ],
+)
+def test_a_damaged_distribution_is_passed_over_and_named(tmp_path, monkeypatch, files, reason):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    folder = tmp_path / "broken-1.0.dist-info"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    registry = load_registry()
+    text = only_failure(registry)
+    assert text.startswith(f"{folder}: ")
+    assert reason in text
+    assert text.endswith("passed over; reinstall or remove it")
+    assert registry.find("attack", "patch").origin.distribution == "backbench"
+
+
+# -- what plugins print -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["print('hi')", "import os; os.write(1, b'hi')", "import sys; sys.__stdout__.write('hi')"],
+)
+def test_what_a_plugin_prints_goes_to_stderr(install, capfd, code):
+    hook = textwrap.indent(code, "    ")
+    install("acme-checker", f"{code}\n@hookimpl\ndef register_attacks():\n{hook}\n    return []")
+    assert load_registry().failures == []
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    assert shown.err.count("hi") == 2
+
+
+def test_the_schema_is_json_whatever_a_plugin_prints(install, bench):
+    install("acme-checker", "print('hi')\n" + textwrap.dedent(GOOD))
+    assert json.loads(bench("schema").assert_ok().out)
+
+
 # -- what is broken and not needed ------------------------------------------------------------
 
 
@@ -308,6 +368,57 @@ def test_an_observer_that_raises_is_reported_once_and_goes_no_further(install):
         assert importlib.import_module(module).seen == [event, event, "finished"]
     text = only_failure(registry)
     assert "acme-checker 1.2: run_started raised RuntimeError: no space left" in text
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("sys.exit(1)", "stage_finished raised SystemExit: 1"),
+        ("raise asyncio.CancelledError('c')", "stage_finished raised CancelledError: c"),
+        ("raise Mute", "stage_finished raised Mute"),
+        ("event.stage.inputs['a'] = 'b'", "raised TypeError: this dict is read-only"),
+        ("event.stage.plugin.options['views'].clear()", "raised TypeError: this dict is read-only"),
+        ("event.stage.plugin.options['widths'].append(3)", "raised AttributeError: 'tuple'"),
+        ("event.stage.seed = 3", "raised FrozenInstanceError"),
+    ],
+)
+def test_an_observer_can_neither_end_a_run_nor_change_what_others_see(install, body, reason):
+    install(
+        "acme-checker",
+        f"""
+        import asyncio, sys
+
+        class Mute(BaseException):
+            def __str__(self):
+                raise ValueError
+
+        @hookimpl
+        def stage_finished(event):
+            {body}
+        """,
+    )
+    install("zenith", OBSERVER.replace("run_finished()", "stage_finished(event)"))
+    options = {"views": {"size": 32}, "widths": [1, 2]}
+    use = PluginUse("ssl-method", "m", "d", 1, options, options)
+    event = StageFinished(Stage(StageKind.PRETRAIN, use, 0, inputs={"dataset": "0"}), 1.0)
+    before = copy.deepcopy(event)
+    registry = load_registry()
+    registry.emit("stage_finished", event)
+    registry.emit("stage_finished", event)
+    assert event == before
+    assert reason in only_failure(registry)
+
+
+def test_an_event_is_written_as_json_and_copied_like_any_other():
+    shown = frozen(StageProgress(Stage(StageKind.FIT, None, 0, inputs={"a": "b"}), 1, 2, {"x": 1}))
+    assert json.loads(json.dumps(shown.values)) == {"x": 1}
+    assert asdict(shown)["stage"]["inputs"] == {"a": "b"}
+    writable = copy.deepcopy(shown.values)
+    writable["x"] = 2
+    assert shown.values == {"x": 1}
+    for change in (shown.values.update, shown.values.setdefault, shown.values.__ior__):
+        with pytest.raises(TypeError, match="read-only"):
+            change({"x": 3})
 
 
 def test_columns_and_commands_of_a_broken_plugin_do_not_stop_those_of_others(install):

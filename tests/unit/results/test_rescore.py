@@ -201,6 +201,40 @@ def broken(*_: Any) -> float:
     raise ZeroDivisionError("no")
 
 
+def quits(*_: Any) -> float:
+    raise SystemExit(3)
+
+
+def writes(labels: Any, *_: Any) -> float:
+    labels[:] = 0
+    return 1.0
+
+
+def opens(labels: Any, clean: Any, *_: Any) -> float:
+    np.copyto(clean, labels)
+    return 1.0
+
+
+def beyond(*_: Any) -> float:
+    return 1.5
+
+
+def yes(*_: Any) -> Any:
+    return np.True_
+
+
+def text(*_: Any) -> Any:
+    return "0.5"
+
+
+def table(*_: Any) -> Any:
+    return np.ones((1, 1))
+
+
+def complexes(*_: Any) -> Any:
+    return 1j
+
+
 def metric(name: str, target: str = "", **more: Any) -> MetricInfo:
     return MetricInfo(
         name=name, summary="…", target=target or f"{__name__}:{name}", best="high", **more
@@ -213,6 +247,9 @@ class Plugin:
         yield metric("recognized", title="Known", decimals=0)
         yield metric("impossible")
         yield metric("broken")
+        for name in ("quits", "writes", "opens", "yes", "text", "table", "complexes"):
+            yield metric(name)
+        yield metric("beyond", bounds=(0, 1))
         yield metric("absent")
         yield metric("class", f"{__name__}:Plugin")
         yield metric("asr", f"{__name__}:recognized")
@@ -263,8 +300,19 @@ def test_a_metric_may_be_the_only_column(plan: Plan, bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("impossible", "metric 'impossible' of other 1.0 gave nan"),
+        (
+            "impossible",
+            "metric 'impossible' of other 1.0 gave nan, and must give a finite number or None",
+        ),
         ("broken", "metric 'broken' of other 1.0 raised ZeroDivisionError: no"),
+        ("quits", "metric 'quits' of other 1.0 raised SystemExit: 3"),
+        ("writes", "metric 'writes' of other 1.0 raised ValueError: .* is read-only"),
+        ("opens", "metric 'opens' of other 1.0 raised ValueError: .* is read-only"),
+        ("beyond", r"gave 1.5, and must give a number in \[0, 1\] or None"),
+        ("yes", "gave .*True.*, and must give a finite number or None"),
+        ("text", "gave '0.5', and must give a finite number or None"),
+        ("table", "gave array.*, and must give a finite number or None"),
+        ("complexes", "gave 1j, and must give a finite number or None"),
         ("absent", "metric 'absent' of other 1.0: cannot import"),
         ("class", "metric 'class' of other 1.0: .* is not a function"),
     ],

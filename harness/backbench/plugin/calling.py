@@ -1,0 +1,88 @@
+"""The border between the harness and the code of plugins.
+
+What a plugin is handed it cannot change: arrays are read-only, and so are the dicts of events.
+What it prints goes to stderr. Whatever it raises becomes one sentence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from backbench.errors import BackbenchError, PluginError
+from backbench.system.streams import stdout_to_stderr
+
+#: Characters of a plugin's message that are shown.
+_SHOWN = 1000
+
+
+def sentence_of(error: BaseException) -> str:
+    """Return the type of an error and what it says, in one line."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - whatever a stranger's code raises
+        text = ""
+    hint = " (copy what a plugin is given before changing it)" if "read-only" in text else ""
+    words = " ".join(text[:_SHOWN].split())
+    return ": ".join(filter(None, (type(error).__name__, f"{words}{hint}")))
+
+
+@contextmanager
+def plugin_code(what: object = "") -> Iterator[None]:
+    """Run code of a plugin.
+
+    Args:
+        what: The beginning of the sentence, ``attack 'disc' of acme 1.0``.
+
+    Raises:
+        PluginError: Whatever it raised, in one sentence; an error of backbench's own and an
+            interruption by the user go on as they are.
+    """
+    try:
+        with stdout_to_stderr():
+            yield
+    except (BackbenchError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        begin = f"{what} raised " if what else ""
+        raise PluginError(begin + sentence_of(error)) from error
+
+
+class FrozenDict(dict[Any, Any]):
+    """A dict that cannot be changed; a copy of it can."""
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("this dict is read-only")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse  # type: ignore[assignment]
+    clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[type[dict[Any, Any]], tuple[dict[Any, Any]]]:
+        """Copy and pickle it as a dict."""
+        return dict, (dict(self),)
+
+
+def frozen(value: Any, known: dict[int, Any] | None = None) -> Any:
+    """Return a value of which no part can be changed: dicts are frozen, lists become tuples.
+
+    Args:
+        value: Of plain values, dataclasses, mappings, lists and tuples.
+        known: What has been frozen, by the identity of the original: stages share their options.
+    """
+    known = {} if known is None else known
+    if id(value) in known:
+        return known[id(value)]
+    made = value
+    if isinstance(value, Mapping):
+        made = FrozenDict({key: frozen(one, known) for key, one in value.items()})
+    elif type(value) in {list, tuple}:
+        made = tuple(frozen(one, known) for one in value)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
+        changed = {name: frozen(one, known) for name, one in fields.items()}
+        if any(changed[name] is not one for name, one in fields.items()):
+            made = dataclasses.replace(value, **changed)
+    known[id(value)] = made
+    return made
