@@ -295,8 +295,8 @@ def installed_points(failures: list[Failure]) -> Iterator[EntryPoint]:
 def _named_points(distribution: Distribution) -> tuple[str, EntryPoints]:
     """Return a distribution's name, and its entry points of our group."""
     whole = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO")
-    fields = distribution.metadata if whole else {}
-    if "Name" not in fields or "Version" not in fields:
+    fields = distribution.metadata if whole else None
+    if fields is None or "Name" not in fields or "Version" not in fields:
         raise ValueError("its METADATA lacks its name or version")
     return fields["Name"], distribution.entry_points.select(group=GROUP)
 
