@@ -60,8 +60,8 @@ class MetricContract(PluginContract):
         found = self.ask(attacked=attacked, target=target)
         if found is None:
             return
-        assert isinstance(found, Real)
-        assert not isinstance(found, bool)
+        is_number = isinstance(found, Real) and not isinstance(found, bool)
+        assert is_number
         assert math.isfinite(found)
         low, high = cast("MetricInfo", self.info).bounds or (-math.inf, math.inf)
         assert low <= found <= high
