@@ -1,0 +1,193 @@
+"""Faults at each file operation of a stage: in processes that are forked with torch imported."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tests.crash import world
+from tests.crash.faults import ACTS, Fault, install
+
+#: Seconds after which a run counts as one that hangs.
+_LIMIT_S: Final = 120
+
+#: A base of faults besides the labels of stages: no store is there.
+EMPTY: Final = "a new store"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One fault.
+
+    Args:
+        base: Which stage is to be done: its label, or :data:`EMPTY`.
+        at: At which operation.
+        act: What happens, one of :data:`tests.crash.faults.ACTS`.
+        name: The operation.
+    """
+
+    base: str
+    at: int
+    act: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.act} at operation {self.at} ({self.name}) of {self.base}"
+
+
+class Steps:
+    """Runs of the benchmark in a folder, in forked processes.
+
+    Args:
+        folder: Where the benchmark file is; the store is made below it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = folder / "steps"
+        _warm()
+        _expect(self.run(), 0, self.log)
+        self.whole = world.records(self.store)
+
+    @property
+    def log(self) -> str:
+        """What the last run printed."""
+        return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
+
+    def run(self, fault: Fault | None = None) -> int:
+        """Run the benchmark with a fault; return its exit code, or minus its signal."""
+        arguments = ["run", "--store", self.store.name, "--executor", "serial"]
+        return _forked(self.folder, arguments, fault)
+
+    def stages(self) -> list[str]:
+        """Return the labels of stages, one for each way of doing things."""
+        found: dict[Any, str] = {}
+        for record in self.whole.values():
+            stage = record["stage"]
+            way = (stage["kind"], (stage["plugin"] or {}).get("name"), *sorted(stage["inputs"]))
+            found.setdefault(way, stage["label"])
+        return sorted(found.values())
+
+    def trace(self, base: str) -> list[str]:
+        """Return the names of the operations of the store, from a base to its end."""
+        self._undo(base)
+        lines = self.folder / "trace"
+        lines.unlink(missing_ok=True)
+        _expect(self.run(Fault(str(self.store), trace=str(lines))), 0, self.log)
+        return lines.read_text(encoding="utf-8").splitlines()
+
+    def all(self) -> Iterator[Step]:
+        """Yield every fault: those of a new store up to its first stage, and of each stage."""
+        for base in (EMPTY, *self.stages()):
+            names = self.trace(base)
+            if base == EMPTY:
+                first = next(at for at, name in enumerate(names) if name.startswith("rename tmp"))
+                names = names[:first]
+            for act in ACTS:
+                chosen = [name for name in names if act != "power" or name.startswith("fsync")]
+                for at, name in enumerate(chosen, 1):
+                    yield Step(base, at, act, name)
+
+    def problems(self, step: Step) -> Iterator[str]:
+        """Run into a fault, then run again; yield what is wrong."""
+        self._undo(step.base)
+        code = self.run(Fault(str(self.store), step.at, step.act))
+        kills = step.act in {"kill", "power"}
+        if (code != -signal.SIGKILL) if kills else (code not in {0, 1, 2}):
+            yield f"ended with {code}:\n{self.log}"
+        if "Traceback" in self.log:
+            yield f"printed a traceback:\n{self.log}"
+        yield from world.torn(self.store)
+        before = world.published(self.store)
+        if (code := self.run()) != 0:
+            yield f"the run after it ended with {code}:\n{self.log}"
+        yield from world.differences(self.store, self.whole)
+        after = world.published(self.store)
+        for key in sorted(before):
+            if before[key] != after.get(key):
+                yield f"done again without need: {self.whole[key]['stage']['label']}"
+
+    def mend(self) -> None:
+        """Make the store anew after a case that failed."""
+        shutil.rmtree(self.store, ignore_errors=True)
+        _expect(self.run(), 0, self.log)
+
+    def _undo(self, base: str) -> None:
+        """Take a stage out of the finished store, and nothing that was made from it."""
+        if base == EMPTY:
+            shutil.rmtree(self.store)
+            return
+        (key, *_) = (key for key, one in self.whole.items() if one["stage"]["label"] == base)
+        (self.store / "records" / f"{key}.json").unlink()
+        shutil.rmtree(self.store / "artifacts" / key)
+
+
+def _expect(code: int, wanted: int, log: str) -> None:
+    if code != wanted:
+        raise RuntimeError(f"an undisturbed run ended with {code}:\n{log}")
+
+
+def _warm() -> None:
+    """Import what stages import, so that forked processes need not."""
+    import torch
+    import torchvision.transforms.v2.functional  # noqa: F401
+
+    from backbench.plugin.registry import load_registry
+
+    torch.set_num_threads(1)
+    for room in ("cli", "stages", "training", "views", "nn", "store", "execution", "report"):
+        package = importlib.import_module(f"backbench.{room}")
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+    for name in ("rotnet", "moco"):
+        importlib.import_module(f"backbench_ssl.{name}")
+    for name in ("distill", "patch_search"):
+        importlib.import_module(f"backbench_defenses.{name}")
+    importlib.import_module("backbench_evaluators.knn")
+    load_registry()
+
+
+def _forked(folder: Path, arguments: Sequence[str], fault: Fault | None) -> int:
+    """Run the command in a process of its own; return its exit code, or minus its signal."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if not pid:
+        code = 99
+        try:
+            signal.alarm(_LIMIT_S)  # what hangs is killed by it
+            os.chdir(folder)
+            log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            sys.stdin = open(os.devnull, encoding="utf-8")
+            code = _command(arguments, fault)
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _command(arguments: Sequence[str], fault: Fault | None) -> int:
+    from backbench.cli.main import main
+
+    sys.argv = ["backbench", *arguments]
+    if fault:
+        install(fault)
+    try:
+        main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    except BaseException:  # noqa: BLE001 - printed, and found by the parent
+        traceback.print_exc()
+    return 99
