@@ -137,6 +137,7 @@ def build(
         count = len(layout.sizes)
         head_line = f"{len(problems)} of {count} images cannot be used; mend or remove them"
         raise DataError(list_problems(head_line, problems))
+    files.make_durable(partial)  # a file of this name is not looked at again
     partial.replace(path)
     note.unlink(missing_ok=True)
 

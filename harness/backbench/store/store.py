@@ -21,7 +21,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,8 @@ class Store:
                 "there: choose another folder with --store"
             )
         try:
-            files.write(self.root / MARKER, json.dumps({"layout": LAYOUT}) + "\n")
+            if not self.exists:
+                files.write(self.root / MARKER, json.dumps({"layout": LAYOUT}) + "\n")
             for name in ("artifacts", "records", "failures", "logs", "tmp"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -162,9 +163,8 @@ class Store:
             shutil.rmtree(final)
         folder.rename(final)
         files.write(self.root / "records" / f"{record.key}.json", text)
-        (self.root / "failures" / f"{record.key}.json").unlink(missing_ok=True)
-        self.checkpoint(record.key).unlink(missing_ok=True)
-        shutil.rmtree(self.building(record.key), ignore_errors=True)
+        with suppress(OSError):  # the stage is done; the next run removes what is left
+            self._clear(record.key)
 
     def write_failure(self, key: str, failure: Mapping[str, Any]) -> None:
         """Remember why a stage failed."""
@@ -188,22 +188,30 @@ class Store:
             "folder with --store"
         )
         with files.locked(self.root / "lock", busy):
-            self._clear_tmp()
-            self._clear_checkpoints()
+            self._clear_leftovers()
             try:
                 yield
             finally:
                 self._clear_tmp()
 
-    def _clear_checkpoints(self) -> None:
-        """Remove what a run left that was killed while it wrote one, or between record and end."""
+    def _clear(self, key: str) -> None:
+        """Remove what a stage needed until it was done."""
+        (self.root / "failures" / f"{key}.json").unlink(missing_ok=True)
+        self.checkpoint(key).unlink(missing_ok=True)
+        shutil.rmtree(self.building(key), ignore_errors=True)
+
+    def _clear_leftovers(self) -> None:
+        """Remove what a run left that was killed while it wrote, or between record and end."""
+        self._clear_tmp()
+        left = [*self.root.glob(".*.partial")]
+        for name in ("records", "failures", "checkpoints"):
+            left += (self.root / name).glob(".*")
+        for path in left:
+            path.unlink(missing_ok=True)
         done = self.done()
-        for path in (self.root / "checkpoints").glob("*"):
-            if path.name.startswith(".") or path.stem in done:
-                path.unlink(missing_ok=True)
-        for path in (self.root / "building").glob("*"):
-            if path.name in done:
-                shutil.rmtree(path, ignore_errors=True)
+        for name in ("failures", "checkpoints", "building"):
+            for key in done.intersection(path.stem for path in (self.root / name).glob("*")):
+                self._clear(key)
 
     def _clear_tmp(self) -> None:
         shutil.rmtree(self.root / "tmp", ignore_errors=True)
