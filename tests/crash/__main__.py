@@ -1,6 +1,6 @@
 """Kill and refuse at every file operation and at random moments, then compare what comes out.
 
-``python -m tests.crash --steps all --kills 300``; the same command continues what was stopped.
+``python -m tests.crash --kills 300``; the same command continues what was stopped.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+
+import numpy as np
 
 from tests.crash import world
 from tests.crash.kills import Run, Schedule
@@ -32,7 +34,9 @@ class Results:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         self._known = {entry["case"]: entry for entry in map(json.loads, lines)}
 
-    def attempt(self, case: str, work: Callable[[], tuple[dict[str, int], list[str]]]) -> Mapping[str, int]:
+    def attempt(
+        self, case: str, work: Callable[[], tuple[dict[str, int], list[str]]]
+    ) -> Mapping[str, int]:
         """Try a case unless that was done; return how many faults of each kind it had."""
         if case not in self._known:
             counts, problems = work()
@@ -56,21 +60,25 @@ class Results:
         yield f"{'cases with something wrong':40} {wrong:6}"
 
 
-def sample(steps: Iterable[Step], share: str) -> Iterator[Step]:
-    """Yield all faults, or each kind of operation once for each way to fail at it."""
-    seen = set()
-    for step in steps:
-        kind = (step.act, step.name)
-        if share == "all" or kind not in seen:
-            seen.add(kind)
-            yield step
+def sample(steps: Iterable[Step], count: int | None, seed: int) -> list[Step]:
+    """Return all faults, or some: first one of each way to fail at each kind of operation."""
+    drawn = list(steps)
+    if count is None:
+        return drawn
+    np.random.default_rng(seed).shuffle(drawn)
+    seen: Counter[tuple[str, str]] = Counter()
+    ranks = []
+    for step in drawn:
+        ranks.append(seen[step.act, step.name])
+        seen[step.act, step.name] += 1
+    return [drawn[at] for at in np.argsort(ranks, kind="stable")[:count]]
 
 
 def main(arguments: list[str]) -> int:
     """Try the faults; return 1 if something was wrong."""
     parser = argparse.ArgumentParser("tests.crash", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("crash"))
-    parser.add_argument("--steps", choices=("all", "kinds", "none"), default="all")
+    parser.add_argument("--steps", type=int, help="faults at file operations; default: all")
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(arguments)
@@ -79,9 +87,9 @@ def main(arguments: list[str]) -> int:
         folder.mkdir(parents=True)
         world.make(folder)
     results = Results(folder / "results.jsonl")
-    if asked.steps != "none":
+    if asked.steps != 0:
         steps = Steps(folder)
-        for step in sample(steps.all(), asked.steps):
+        for step in sample(steps.all(), asked.steps, asked.seed):
             results.attempt(str(step), lambda step=step: _step(steps, step))
     if asked.kills:
         undisturbed = Run(folder, folder / "whole")

@@ -87,48 +87,56 @@ def install_from_environment() -> None:
 
 def install(fault: Fault) -> None:
     """Have a fault in this process, to its end: audit hooks cannot be taken away."""
-    if fault.role not in {"", role()}:
-        return
-    root = os.path.realpath(fault.root)
-    count = 0
-    inside = False
-    sync = os.fsync
+    if fault.role in {"", role()}:
+        steps = _Steps(fault)
+        sys.addaudithook(steps.announced)
+        os.fsync = steps.fsync
 
-    def step(what: str, paths: list[str]) -> None:
-        nonlocal count, inside
-        below = [path for path in paths if path.startswith(root)]
-        if not below or (fault.act == "power" and what != "fsync"):
+
+class _Steps:
+    """Counts operations, and fails at one of them."""
+
+    def __init__(self, fault: Fault) -> None:
+        self._fault = fault
+        self._root = os.path.realpath(fault.root)
+        self._count = 0
+        self._busy = False  # with an operation of its own
+        self._sync = os.fsync
+
+    def announced(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Take what Python is about to do; raise OSError if it is to fail."""
+        if event not in _EVENTS or self._busy:
             return
-        inside = True
-        count += 1
-        if fault.trace:
-            with open(fault.trace, "a", encoding="utf-8") as file:
-                file.write(name_of(what, [path[len(root) :] for path in below]) + "\n")
-        if count == fault.at:
-            if fault.act == "power":
-                os.truncate(below[0], os.path.getsize(below[0]) // 2)
-            if fault.act in {"kill", "power"}:
-                _die()
-            code = getattr(errno, fault.act)
-            inside = False
-            raise OSError(code, os.strerror(code), below[0])
-        inside = False
+        if event != "open" or arguments[2] & _CHANGES:
+            found = (_path(arguments, *where) for where in _EVENTS[event])
+            self._step(event.removeprefix("os."), [path for path in found if path])
 
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if event not in _EVENTS or inside:
+    def fsync(self, file: Any) -> None:
+        """Make a file durable, unless that is to fail."""
+        self._step("fsync", [_opened(file if isinstance(file, int) else file.fileno())])
+        self._sync(file)
+
+    def _step(self, what: str, paths: list[str]) -> None:
+        below = [path for path in paths if path.startswith(self._root)]
+        if not below or (self._fault.act == "power" and what != "fsync"):
             return
-        if event == "open" and not arguments[2] & _CHANGES:
-            return
-        found = (_path(arguments, *where) for where in _EVENTS[event])
-        step(event.removeprefix("os."), [path for path in found if path])
+        self._count += 1
+        if self._fault.trace:
+            self._busy = True
+            with Path(self._fault.trace).open("a", encoding="utf-8") as file:
+                file.write(name_of(what, [path[len(self._root) :] for path in below]) + "\n")
+            self._busy = False
+        if self._count == self._fault.at:
+            self._fail(Path(below[0]))
 
-    def fsync(descriptor: Any) -> None:
-        number = descriptor if isinstance(descriptor, int) else descriptor.fileno()
-        step("fsync", [os.readlink(f"/proc/self/fd/{number}")])
-        sync(descriptor)
-
-    sys.addaudithook(hook)
-    os.fsync = fsync
+    def _fail(self, path: Path) -> NoReturn:
+        if self._fault.act == "power":
+            self._busy = True
+            os.truncate(path, path.stat().st_size // 2)
+        if self._fault.act in {"kill", "power"}:
+            os.kill(os.getpid(), signal.SIGKILL)
+        code = getattr(errno, self._fault.act)
+        raise OSError(code, os.strerror(code), str(path))
 
 
 def name_of(what: str, paths: list[str]) -> str:
@@ -138,16 +146,15 @@ def name_of(what: str, paths: list[str]) -> str:
 
 
 def _path(arguments: tuple[Any, ...], at: int, folder: int | None) -> str:
-    """Return the whole path of an operation; "" if it has none."""
+    """Return the whole path of an operation."""
     path = arguments[at]
     if isinstance(path, int):
-        return os.readlink(f"/proc/self/fd/{path}")
-    descriptor = arguments[folder] if folder is not None and len(arguments) > folder else -1
-    base = os.readlink(f"/proc/self/fd/{descriptor}") if descriptor not in {-1, None} else ""
+        return _opened(path)
+    descriptor = arguments[folder] if folder is not None and len(arguments) > folder else None
+    base = Path.cwd() if descriptor in {None, -1} else Path(_opened(descriptor))
     # not resolved: a link in the folder would lead elsewhere
-    return os.path.normpath(os.path.join(base or os.getcwd(), os.fsdecode(path)))
+    return os.path.normpath(base / os.fsdecode(path))
 
 
-def _die() -> NoReturn:
-    os.kill(os.getpid(), signal.SIGKILL)
-    raise AssertionError("unreachable")
+def _opened(descriptor: int) -> str:
+    return str(Path(f"/proc/self/fd/{descriptor}").readlink())

@@ -48,47 +48,18 @@ class Steps:
     """Runs of the benchmark in a folder, in forked processes.
 
     Args:
-        folder: Where the benchmark file is; the store is made below it.
+        folder: Where the benchmark file is; the stores are made below it.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.store = folder / "steps"
+        self._folder = folder
         _warm()
-        _expect(self.run(), 0, self.log)
-        self.whole = world.records(self.store)
-
-    @property
-    def log(self) -> str:
-        """What the last run printed."""
-        return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
-
-    def run(self, fault: Fault | None = None) -> int:
-        """Run the benchmark with a fault; return its exit code, or minus its signal."""
-        arguments = ["run", "--store", self.store.name, "--executor", "serial"]
-        return _forked(self.folder, arguments, fault)
-
-    def stages(self) -> list[str]:
-        """Return the labels of stages, one for each way of doing things."""
-        found: dict[Any, str] = {}
-        for record in self.whole.values():
-            stage = record["stage"]
-            way = (stage["kind"], (stage["plugin"] or {}).get("name"), *sorted(stage["inputs"]))
-            found.setdefault(way, stage["label"])
-        return sorted(found.values())
-
-    def trace(self, base: str) -> list[str]:
-        """Return the names of the operations of the store, from a base to its end."""
-        self._undo(base)
-        lines = self.folder / "trace"
-        lines.unlink(missing_ok=True)
-        _expect(self.run(Fault(str(self.store), trace=str(lines))), 0, self.log)
-        return lines.read_text(encoding="utf-8").splitlines()
+        self._whole = {base: self._make(base) for base in (EMPTY, "")}
 
     def all(self) -> Iterator[Step]:
         """Yield every fault: those of a new store up to its first stage, and of each stage."""
-        for base in (EMPTY, *self.stages()):
-            names = self.trace(base)
+        for base in (EMPTY, *self._stages()):
+            names = self._trace(base)
             if base == EMPTY:
                 first = next(at for at, name in enumerate(names) if name.startswith("rename tmp"))
                 names = names[:first]
@@ -99,41 +70,73 @@ class Steps:
 
     def problems(self, step: Step) -> Iterator[str]:
         """Run into a fault, then run again; yield what is wrong."""
+        store, whole = self._store(step.base), self._whole[EMPTY if step.base == EMPTY else ""]
         self._undo(step.base)
-        code = self.run(Fault(str(self.store), step.at, step.act))
+        code, log = self._run(step.base, Fault(str(store), step.at, step.act))
         kills = step.act in {"kill", "power"}
         if (code != -signal.SIGKILL) if kills else (code not in {0, 1, 2}):
-            yield f"ended with {code}:\n{self.log}"
-        if "Traceback" in self.log:
-            yield f"printed a traceback:\n{self.log}"
-        yield from world.torn(self.store)
-        before = world.published(self.store)
-        if (code := self.run()) != 0:
-            yield f"the run after it ended with {code}:\n{self.log}"
-        yield from world.differences(self.store, self.whole)
-        after = world.published(self.store)
+            yield f"ended with {code}:\n{log}"
+        if "Traceback" in log:
+            yield f"printed a traceback:\n{log}"
+        yield from world.torn(store)
+        before = world.published(store)
+        code, log = self._run(step.base)
+        if code != 0:
+            yield f"the run after it ended with {code}:\n{log}"
+        yield from world.differences(store, whole)
+        after = world.published(store)
         for key in sorted(before):
             if before[key] != after.get(key):
-                yield f"done again without need: {self.whole[key]['stage']['label']}"
+                yield f"done again without need: {whole[key]['stage']['label']}"
 
     def mend(self) -> None:
-        """Make the store anew after a case that failed."""
-        shutil.rmtree(self.store, ignore_errors=True)
-        _expect(self.run(), 0, self.log)
+        """Make the finished store anew after a case that failed."""
+        shutil.rmtree(self._store(""), ignore_errors=True)
+        self._make("")
+
+    def _store(self, base: str) -> Path:
+        return self._folder / ("new" if base == EMPTY else "steps")
+
+    def _run(self, base: str, fault: Fault | None = None) -> tuple[int, str]:
+        """Run the benchmark; return its exit code, or minus its signal, and what it printed."""
+        arguments = ["run", "--store", self._store(base).name, "--executor", "serial"]
+        arguments += ["--profile", "small"] if base == EMPTY else []
+        code = _forked(self._folder, arguments, fault)
+        return code, (self._folder / "log").read_text(encoding="utf-8", errors="replace")
+
+    def _make(self, base: str) -> dict[str, Any]:
+        """Run without a fault; return the records."""
+        code, log = self._run(base)
+        if code:
+            raise RuntimeError(f"an undisturbed run ended with {code}:\n{log}")
+        return world.records(self._store(base))
+
+    def _stages(self) -> list[str]:
+        """Return the labels of stages, one for each way of doing things."""
+        found: dict[Any, str] = {}
+        for record in self._whole[""].values():
+            stage = record["stage"]
+            way = (stage["kind"], (stage["plugin"] or {}).get("name"), *sorted(stage["inputs"]))
+            found.setdefault(way, stage["label"])
+        return sorted(found.values())
+
+    def _trace(self, base: str) -> list[str]:
+        """Return the names of the operations of a run that meets no fault."""
+        self._undo(base)
+        lines = self._folder / "trace"
+        lines.unlink(missing_ok=True)
+        self._run(base, Fault(str(self._store(base)), trace=str(lines)))
+        return lines.read_text(encoding="utf-8").splitlines()
 
     def _undo(self, base: str) -> None:
         """Take a stage out of the finished store, and nothing that was made from it."""
+        store = self._store(base)
         if base == EMPTY:
-            shutil.rmtree(self.store)
+            shutil.rmtree(store, ignore_errors=True)
             return
-        (key, *_) = (key for key, one in self.whole.items() if one["stage"]["label"] == base)
-        (self.store / "records" / f"{key}.json").unlink()
-        shutil.rmtree(self.store / "artifacts" / key)
-
-
-def _expect(code: int, wanted: int, log: str) -> None:
-    if code != wanted:
-        raise RuntimeError(f"an undisturbed run ended with {code}:\n{log}")
+        (key, *_) = (key for key, one in self._whole[""].items() if one["stage"]["label"] == base)
+        (store / "records" / f"{key}.json").unlink()
+        shutil.rmtree(store / "artifacts" / key)
 
 
 def _warm() -> None:
@@ -169,7 +172,6 @@ def _forked(folder: Path, arguments: Sequence[str], fault: Fault | None) -> int:
             log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
             os.dup2(log, 1)
             os.dup2(log, 2)
-            sys.stdin = open(os.devnull, encoding="utf-8")
             code = _command(arguments, fault)
             sys.stdout.flush()
             sys.stderr.flush()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -82,6 +81,15 @@ backbone = { name = "tiny-resnet", widths = [4, 4], strides = [2, 2] }
 [evaluators.knn]
 k = 3
 
+[profiles.small]
+attacks = "none"
+
+[[matrix]]
+datasets = "drawn"
+methods = "rotnet"
+evaluators = "knn"
+profiles = ["small"]
+
 [[matrix]]
 datasets = "photos"
 attacks = "targeted"
@@ -152,5 +160,5 @@ def differences(store: Path, whole: dict[str, dict[str, Any]]) -> Iterator[str]:
             yield f"left behind: {', '.join(left)}"
     if left := [str(path.relative_to(store)) for path in store.rglob(".*")]:
         yield f"left behind: {', '.join(left)}"
-    if artifacts := {*os.listdir(store / "artifacts")} - found.keys():
+    if artifacts := {path.name for path in (store / "artifacts").iterdir()} - found.keys():
         yield f"artifacts without a record: {', '.join(sorted(artifacts))}"

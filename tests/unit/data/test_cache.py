@@ -51,6 +51,15 @@ def decoded(monkeypatch):
     return seen
 
 
+def test_images_are_on_the_disk_before_their_file_is_whole(tmp_path, files, monkeypatch):
+    """Else a power cut leaves a file that is not looked at again, without its content."""
+    path = tmp_path / "a.safetensors"
+    kept = []
+    monkeypatch.setattr(cache.files, "make_durable", lambda one: kept.append((one, path.exists())))
+    build(path, Layout.of(FileImages(files)))
+    assert kept == [(path.with_suffix(".partial"), False)]
+
+
 @pytest.mark.parametrize("fit", [None, ShortSide(11), Square(9, 8)])
 def test_images_are_those_of_the_files(tmp_path, files, fit):
     images = FileImages(files, fit)

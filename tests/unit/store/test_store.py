@@ -134,6 +134,32 @@ def test_what_a_killed_run_left_of_checkpoints_goes(store):
         assert list(other.parent.iterdir()) == [other]
 
 
+def test_what_killed_runs_left_half_written_goes(store):
+    publish(store)
+    store.write_failure(KEY, {"reason": "it failed before, and was killed once it was done"})
+    halves = [
+        store.root / name
+        for name in (
+            ".files.json.12.partial",
+            f"records/.{KEY}.json.12.partial",
+            "failures/.x.partial",
+        )
+    ]
+    for path in halves:
+        path.write_text("half")
+    with store.running():
+        assert [path for path in halves if path.exists()] == []
+        assert store.failure(KEY) is None
+    assert store.done() == {KEY}
+
+
+def test_a_stage_is_done_where_what_it_needed_before_cannot_be_removed(store):
+    (store.root / "failures" / f"{KEY}.json").mkdir()
+    publish(store)
+    assert store.done() == {KEY}
+    assert (store.artifact(KEY) / "file.txt").read_text() == "content"
+
+
 def test_everybody_may_read_what_is_published(store):
     with store.writing(KEY) as folder:
         (folder / "file.safetensors").touch(0o600)  # as safetensors makes them
