@@ -76,7 +76,7 @@ class Row:
         outdated: What has changed since the numbers were made, if an older revision of a plugin
             made them; such a row is not ranked.
         uncontrolled: Number of seeds of an attacked row that have no control.
-        flags: What sentinels have said of stages that the row, or its control, is made of.
+        flags: What the sanity checks report of stages that the row, or its control, is made of.
         samples: The metrics seed by seed and image by image.
         control_samples: The same of the controls.
     """

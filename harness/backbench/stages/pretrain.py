@@ -20,7 +20,7 @@ from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import EncoderRecord
 from backbench.store.store import Store
 from backbench.training.devices import rank_devices
-from backbench.training.sentinels import training_flags
+from backbench.training.sanity import training_flags
 
 if TYPE_CHECKING:
     from backbench.nn import Encoder, Ranks

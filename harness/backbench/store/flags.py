@@ -1,4 +1,4 @@
-"""What sentinels flag: a sentence in a stage's record, and in those of all that is made of it."""
+"""What sanity checks flag: a sentence in a stage's record, and in those of all made of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Flag(NamedTuple):
-    """The name of a sentinel, and a sentence on a stage that went on: what, where, what to do."""
+    """The name of a sanity check, and a sentence on a stage that goes on: what, where, what to do."""
 
     name: str
     sentence: str

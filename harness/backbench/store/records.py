@@ -29,7 +29,7 @@ class Record:
         read: SHA-256 of every file of each input when the stage read it, by role and name.
         provenance: Versions, commit, device, threads, switches, content of the data: see
             docs/reference/store.md.
-        flags: What sentinels have reported of the stage, and of what it was made of.
+        flags: What the sanity checks report of the stage, and of what it was made of.
         resumed: Epochs that a checkpoint held when the process that finished the stage began.
         wall_s: Wall-clock seconds.
         cpu_s: CPU seconds of the worker process.

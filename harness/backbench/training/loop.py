@@ -29,7 +29,7 @@ from backbench.training.device import autocast, resolve_precision, to_device
 from backbench.training.distributed import averaging
 from backbench.training.monitor import Monitor, Trigger
 from backbench.training.schedule import learning_rate
-from backbench.training.sentinels import ROUNDING, is_constant
+from backbench.training.sanity import ROUNDING, is_constant
 from backbench.views.batches import RaggedSource, UniformSource, open_source
 
 ProgressCall = Callable[[int, int, Mapping[str, float]], None]
@@ -244,7 +244,7 @@ class _Loop:
 
 
 def _stop_if_collapsed(run: TrainingRun, record: Mapping[str, float]) -> None:
-    """Stop a training of which nothing can come; see :mod:`backbench.training.sentinels`.
+    """Stop a training of which nothing can come; see :mod:`backbench.training.sanity`.
 
     Raises:
         StageError: If features are not finite or, after the warm-up, equal for all images.

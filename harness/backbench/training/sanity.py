@@ -1,4 +1,4 @@
-"""Signs of a training that has gone wrong, not one that is only slow. No torch.
+"""Sanity checks of a training: signs that it has gone wrong, not only that it is slow. No torch.
 
 Two things stop a training, in :mod:`backbench.training.loop`, since nothing that is counted of
 its encoder would mean anything: a loss or features that are not finite, at any epoch; and features
@@ -11,7 +11,7 @@ Two things flag an encoder and leave its numbers, since they do mean something: 
 fewer than two directions, and a k-NN probe that chance explains. Both are judged at the training's
 end, where early epochs do not matter.
 
-docs/reference/sentinels.md has the values of healthy trainings, which are far from these bounds.
+docs/reference/sanity-checks.md has the values of healthy trainings, which are far from these bounds.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from backbench.nn.knn import knn_predict
 from backbench.options.training import SSLOptions, ViewOptions
 from backbench.training import loop as training
 from backbench.training.monitor import effective_rank, feature_spread, held_out_indices
-from backbench.training.sentinels import LEVEL, ROUNDING, above_chance, is_constant, training_flags
+from backbench.training.sanity import LEVEL, ROUNDING, above_chance, is_constant, training_flags
 from backbench.views.views import random_view
 
 # -- the effective rank ------------------------------------------------------------------------
