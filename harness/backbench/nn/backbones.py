@@ -17,12 +17,7 @@ _LAYERS = ("layer1", "layer2", "layer3", "layer4")
 
 
 class Backbone(nn.Module):
-    """A network with a known number of features.
-
-    Args:
-        body: Maps (B, 3, H, W) to (B, D).
-        feature_dim: D.
-    """
+    """A network, ``body``, that maps (B, 3, H, W) to (B, feature_dim)."""
 
     def __init__(self, body: nn.Module, feature_dim: int) -> None:
         super().__init__()
@@ -38,8 +33,7 @@ class Backbone(nn.Module):
         """Names of the maps that :meth:`stage_maps` returns, ``stem`` and ``layer1`` to ``layer4``.
 
         Raises:
-            PluginError: If they are not known, as of timm's models: its ResNets, too, have parts
-                of other names.
+            PluginError: If they are not known, as of timm's models.
         """
         from torchvision import models
 
@@ -61,9 +55,6 @@ class Backbone(nn.Module):
         Returns:
             A map (B, C, H', W') for each of :attr:`stages`; of a ResNet-18 at 224 pixels 64 × 112²,
             64 × 56², 128 × 28², 256 × 14², 512 × 7².
-
-        Raises:
-            PluginError: See :attr:`stages`.
         """
         names, body = self.stages, cast("Any", self.body)
         if isinstance(body, TinyResNet):
@@ -95,9 +86,6 @@ def build_backbone(options: BackboneOptions) -> Backbone:
 class TinyResNet(nn.Module):
     """A residual network for small images and small machines: one block a stage.
 
-    Args:
-        options: Widths and strides; ``name`` and ``stem`` are not read.
-
     Source: He et al. 2016, Deep residual learning, the basic block and its shortcut of 1×1.
     Differs: one block a stage, and a stem without pooling.
     """
@@ -107,13 +95,9 @@ class TinyResNet(nn.Module):
         width, kernel = options.stem_width, options.stem_kernel
         self.stem = nn.Conv2d(3, width, kernel, options.stem_stride, kernel // 2, bias=False)
         self.norm = nn.BatchNorm2d(width)
-        widths = (width, *options.widths)
-        self.blocks = nn.Sequential(
-            *(
-                ResidualBlock(*sizes)
-                for sizes in zip(widths[:-1], widths[1:], options.strides, strict=True)
-            )
-        )
+        widths = options.widths
+        sizes = zip((width, *widths[:-1]), widths, options.strides, strict=True)
+        self.blocks = nn.Sequential(*(ResidualBlock(*size) for size in sizes))
         initialize_convolutions(self.modules())
 
     def forward(self, images: Tensor) -> Tensor:
@@ -126,13 +110,7 @@ class TinyResNet(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions and a shortcut.
-
-    Args:
-        width_in: Channels of the input.
-        width_out: Channels of the output.
-        stride: Stride of the first convolution and of the shortcut.
-    """
+    """Two 3×3 convolutions and a shortcut; the first and the shortcut have the stride."""
 
     def __init__(self, width_in: int, width_out: int, stride: int) -> None:
         super().__init__()

@@ -23,9 +23,6 @@ def folded(encoder: Encoder) -> Encoder:
     data flow. Batch norms of other layers, and those of a network whose flow cannot be traced,
     stay.
 
-    Args:
-        encoder: It; not changed.
-
     Returns:
         An encoder of the same features, to float32's rounding. It cannot be trained.
 

@@ -18,13 +18,9 @@ def frozen_copy(module: Module) -> Module:
 
 @torch.no_grad()
 def ema_update(average: nn.Module, module: nn.Module, momentum: float) -> None:
-    """Move an average's parameters towards a module's; buffers stay as they are.
+    """Move the parameters of an average, a :func:`frozen_copy`, towards a module's.
 
-    Batch norms of the average keep running statistics of their own.
-
-    Args:
-        average: A :func:`frozen_copy` of the module.
-        module: Where the average goes.
-        momentum: Share of the average that stays, in [0, 1].
+    ``momentum`` is the share of the average that stays, in [0, 1]. Buffers stay as they are: batch
+    norms of the average keep running statistics of their own.
     """
     torch._foreach_lerp_(list(average.parameters()), list(module.parameters()), 1 - momentum)

@@ -46,11 +46,7 @@ class EncoderSpec:
 
 
 class Encoder(nn.Module):
-    """A backbone that takes images as they are.
-
-    Args:
-        spec: What to build; the weights come from torch's global generator.
-    """
+    """A backbone that takes images as they are; fresh weights are of torch's global generator."""
 
     mean: Tensor
     std: Tensor
@@ -72,24 +68,12 @@ class Encoder(nn.Module):
         return self.backbone.feature_dim
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images to features.
-
-        Args:
-            images: (B, 3, H, W), float32 in [0, 1].
-
-        Returns:
-            (B, D), float32, not normalized.
-        """
-        images = self._normalized(images)
-        images = cpu.blocked(images, self.backbone, self.channels_last)
+        """Map images (B, 3, H, W), float32 in [0, 1], to features (B, D), not normalized."""
+        images = cpu.blocked(self._normalized(images), self.backbone, self.channels_last)
         return cast("Tensor", self.backbone(images))
 
     def stage_maps(self, images: Tensor) -> list[Tensor]:
-        """Return the backbone's maps, stage by stage; see :meth:`Backbone.stage_maps`.
-
-        Args:
-            images: (B, 3, H, W), float32 in [0, 1].
-        """
+        """Return the maps of images (B, 3, H, W) in [0, 1]; see :meth:`Backbone.stage_maps`."""
         return self.backbone.stage_maps(self._normalized(images))
 
     def _normalized(self, images: Tensor) -> Tensor:
@@ -99,10 +83,8 @@ class Encoder(nn.Module):
 
 def save_encoder(folder: Path, encoder: Encoder) -> None:
     """Write ``encoder.safetensors`` and ``encoder.json`` into an existing folder."""
-    tensors = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()
-    }
-    save_file(tensors, folder / WEIGHTS)
+    state = encoder.state_dict()
+    save_file({name: one.cpu().contiguous() for name, one in state.items()}, folder / WEIGHTS)
     document = {"format": FORMAT, "feature_dim": encoder.feature_dim, **asdict(encoder.spec)}
     text = json.dumps(document, indent=2, sort_keys=True)
     (folder / SPEC).write_text(text + "\n", encoding="utf-8")
@@ -120,8 +102,7 @@ def load_encoder(folder: Path) -> Encoder:
         if document.pop("format") != FORMAT:
             raise StoreError(f"{folder / SPEC} was written by another version of backbench")
         document.pop("feature_dim")
-        for name in ("mean", "std"):
-            document[name] = tuple(document[name])
+        document |= {name: tuple(document[name]) for name in ("mean", "std")}
         encoder = filled(EncoderSpec(**document), tensors)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -134,10 +115,6 @@ def filled(spec: EncoderSpec, tensors: Mapping[str, Tensor]) -> Encoder:
 
     Drawing weights that are then replaced takes longer than reading them, so none are drawn where
     the state is all that the network needs.
-
-    Args:
-        spec: What to build.
-        tensors: Its state.
     """
     with torch.device("meta"):
         encoder = Encoder(spec)

@@ -16,15 +16,10 @@ def unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def knn_votes(neighbors: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
-    """Count the votes of neighbors.
+    """Return the shares of votes, (M, C), of the neighbors' classes, the nearest first, (M, k).
 
-    Args:
-        neighbors: Class of each neighbor, the nearest first, (M, k).
-        classes: Number of classes, C.
-
-    Returns:
-        Shares, (M, C), float32. Among the classes with most votes, that of the nearest
-        neighbor is lifted by 1e-4, so that it alone is the highest.
+    Among the classes with most votes, that of the nearest neighbor is lifted by 1e-4, so that it
+    alone is the highest.
     """
     count, k = neighbors.shape
     rows = np.arange(count)
@@ -43,13 +38,9 @@ def knn_predict(
     queries: NDArray[np.float32],
     neighbors: int,
 ) -> NDArray[np.int64]:
-    """Return the class that the nearest neighbors of each query vote for, (M,).
+    """Return the class that neighbors in a bank (N, D) vote for, (M,), of queries (M, D).
 
-    Args:
-        bank: (N, D).
-        bank_labels: (N,).
-        queries: (M, D).
-        neighbors: How many vote, by cosine similarity.
+    So many ``neighbors`` vote: the nearest by cosine similarity.
     """
     count = min(neighbors, len(bank))
     similarity = unit(queries) @ unit(bank).T

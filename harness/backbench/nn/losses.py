@@ -22,7 +22,6 @@ def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: floa
         Mean over the batch, a scalar.
 
     Source: He et al. 2020, Momentum contrast, eq. 1; van den Oord et al. 2018.
-    Differs: nothing.
     """
     with torch.autocast(queries.device.type, enabled=False):
         positive = (queries * keys).sum(1, keepdim=True)
@@ -44,7 +43,6 @@ def align_loss(queries: Tensor, keys: Tensor, alpha: float = 2.0) -> Tensor:
 
     Source: Wang and Isola 2020, Understanding contrastive representation learning through
         alignment and uniformity on the hypersphere, section 4; published code moco/.
-    Differs: nothing.
     """
     with torch.autocast(queries.device.type, enabled=False):
         if alpha == 2:
@@ -68,7 +66,6 @@ def uniform_loss(
         Logarithm of the mean potential of all pairs, a scalar, in [-4 t, 0].
 
     Source: Wang and Isola 2020, section 4; published code moco/.
-    Differs: nothing.
     """
     with torch.autocast(queries.device.type, enabled=False):
         squared = (2 - 2 * queries @ negatives.T).flatten()
@@ -78,17 +75,9 @@ def uniform_loss(
 
 
 def cosine_regression(predictions: Tensor, targets: Tensor) -> Tensor:
-    """Return the squared distance of unit vectors, in [0, 4].
-
-    Args:
-        predictions: (B, D), of any length.
-        targets: (B, D), of any length.
-
-    Returns:
-        2 − 2 cos, mean over the batch, a scalar.
+    """Return 2 − 2 cos, in [0, 4], mean over a batch of predictions (B, D) and targets (B, D).
 
     Source: Grill et al. 2020, Bootstrap your own latent, eq. 2.
-    Differs: nothing.
     """
     predictions = F.normalize(predictions.float(), dim=1)
     targets = F.normalize(targets.float(), dim=1)
@@ -116,7 +105,6 @@ def similarity_distillation(
 
     Source: Abbasi Koohpayegani, Tejankar and Pirsiavash 2020, CompRess, eqs. 1 and 2; code
         github.com/UMBCvision/CompRess, nn/compress_loss.py.
-    Differs: nothing.
     """
     with torch.autocast(student.device.type, enabled=False):
         log_student = F.log_softmax(student @ student_anchors.T / temperature, dim=1)

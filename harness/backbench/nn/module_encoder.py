@@ -15,11 +15,7 @@ _PROBES = 4
 
 
 class ModuleEncoder(Encoder):
-    """Use a module as an encoder; it sees images in [0, 1] and normalizes them itself.
-
-    Args:
-        module: Maps images (B, 3, H, W), float32 in [0, 1], to features (B, D).
-        image_size: Side in pixels, H and W.
+    """Use a module that maps images (B, 3, H, W), float32 in [0, 1], to features (B, D).
 
     Raises:
         UsageError: If its output is not of this form.
@@ -44,14 +40,7 @@ class ModuleEncoder(Encoder):
 
 
 def probe(module: nn.Module, image_size: int) -> Tensor:
-    """Return what a module computes on a few images of noise, the same ones each time.
-
-    Args:
-        module: The module; asked in evaluation mode, and left in the mode that it was in.
-        image_size: Side of the images in pixels.
-
-    Returns:
-        (4, D), float32, on the processor.
+    """Return features, (4, D), of noise, the same each time, in evaluation mode, on the processor.
 
     Raises:
         UsageError: If it does not map (B, 3, H, W) to finite (B, D).
@@ -85,10 +74,6 @@ def fingerprint(module: nn.Module, image_size: int) -> str:
     """Return a SHA-256 of a module's weights and of what it computes on a few images.
 
     Two modules of equal weights that compute something else differ in it.
-
-    Args:
-        module: The module.
-        image_size: Side of the images in pixels.
     """
     digest = hashlib.sha256(type(module).__qualname__.encode())
     for name, tensor in module.state_dict().items():

@@ -6,13 +6,9 @@ from torch import nn
 
 
 def mlp(width_in: int, hidden: int, width_out: int, *, norm: bool = False) -> nn.Sequential:
-    """Build Linear → (BatchNorm) → ReLU → Linear, with biases, for inputs (B, width_in).
+    """Build Linear → ReLU → Linear, with biases; with ``norm`` BatchNorm before the ReLU.
 
-    Args:
-        width_in: Features of the input.
-        hidden: Features in between.
-        width_out: Features of the output.
-        norm: Normalize over the batch before the ReLU.
+    It maps (B, width_in) to (B, hidden) to (B, width_out).
     """
     middle: list[nn.Module] = [nn.BatchNorm1d(hidden)] if norm else []
     return nn.Sequential(

@@ -7,14 +7,10 @@ from torch import Tensor, nn
 
 
 class FeatureQueue(nn.Module):
-    """Unit vectors on the model's device; its pointer lives on the host, so nothing waits.
+    """Unit vectors, (length, width), on the model's device; the pointer is on the host.
 
     It starts with random vectors from torch's global generator. Vectors and pointer are part of
     the state that a checkpoint keeps.
-
-    Args:
-        length: Number of vectors, K.
-        width: Features of each, D.
     """
 
     features: Tensor
@@ -38,13 +34,10 @@ class FeatureQueue(nn.Module):
 
     @torch.no_grad()
     def push(self, features: Tensor) -> None:
-        """Put vectors in the place of the oldest.
-
-        Args:
-            features: (B, D), B ≤ K.
+        """Put vectors, (B, width), in the place of the oldest.
 
         Raises:
-            ValueError: If there are more vectors than places.
+            ValueError: If they are more than the queue holds.
         """
         length, count = len(self), len(features)
         if count > length:

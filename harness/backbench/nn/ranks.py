@@ -31,18 +31,12 @@ class Ranks:
     size: int
 
     def gather(self, tensor: Tensor) -> Tensor:
-        """Put the slices of all ranks together, differentiably.
+        """Put the slices of all ranks, (B / size, …) each, together: (B, …), differentiably.
 
-        Args:
-            tensor: This rank's slice, (B / size, …); of the same shape on every rank.
-
-        Returns:
-            (B, …), in the order of the ranks. Going back, the gradient is the sum over what all
-            ranks ask for, of which a rank takes its own slice.
+        Going back, the gradient is the sum over what all ranks ask for, of which a rank takes its
+        own slice.
         """
-        if self.size == 1:
-            return tensor
-        return cast("Tensor", _Gather.apply(tensor, self))
+        return tensor if self.size == 1 else cast("Tensor", _Gather.apply(tensor, self))
 
     def own(self, tensor: Tensor) -> Tensor:
         """Return this rank's slice, (B / size, …), of a whole batch's tensor, (B, …)."""
@@ -77,16 +71,10 @@ class _Gather(torch.autograd.Function):
 
 
 def in_groups(network: Callable[[Tensor], Tensor], tensor: Tensor, groups: int) -> Tensor:
-    """Run a network on equal parts of a batch, one after another.
+    """Run a network on equal parts of a batch, one after another; return its outputs, (B, …).
 
-    Args:
-        network: Maps (B, …) to (B, …); a module, whose batch norms see each part apart. The
-            first part alone moves their running statistics.
-        tensor: The batch, (B, …); ``groups`` divides B.
-        groups: How many parts.
-
-    Returns:
-        The outputs, (B, …), in the order of the batch.
+    The network's batch norms see each part apart, and the first part alone moves their running
+    statistics. ``groups`` divides the batch, (B, …).
 
     Source: what nn.DataParallel (published BYOL, Jigsaw) and DistributedDataParallel (published
         MoCo) do on so many GPUs: statistics of a GPU's own images, and the running ones of

@@ -10,17 +10,10 @@ from torch import Tensor
 
 
 def send(numbers: NDArray[Any] | Tensor, device: torch.device) -> Tensor:
-    """Copy numbers to a device without waiting for what it still has to do.
+    """Copy numbers from the host to a device without waiting for what it still has to do.
 
     torch's own ``.to`` waits until a GPU has come to the copy, unless ``non_blocking`` is set and
-    the numbers are in pinned memory.
-
-    Args:
-        numbers: Any shape, on the host.
-        device: Where to.
-
-    Returns:
-        The same numbers there; on a processor the same memory.
+    the numbers are in pinned memory. On a processor the memory stays the same.
     """
     tensor = numbers if isinstance(numbers, Tensor) else torch.from_numpy(numbers)
     if device.type == "cuda":

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Flag(NamedTuple):
-    """The name of a sanity check, and a sentence on a stage that goes on: what, where, what to do."""
+    """The name of a sanity check, and a sentence on a stage that goes on: what, where, advice."""
 
     name: str
     sentence: str

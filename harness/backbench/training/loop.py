@@ -28,8 +28,8 @@ from backbench.training.checkpoint import Checkpoints, Trained
 from backbench.training.device import autocast, resolve_precision, to_device
 from backbench.training.distributed import averaging
 from backbench.training.monitor import Monitor, Trigger
-from backbench.training.schedule import learning_rate
 from backbench.training.sanity import ROUNDING, is_constant
+from backbench.training.schedule import learning_rate
 from backbench.views.batches import RaggedSource, UniformSource, open_source
 
 ProgressCall = Callable[[int, int, Mapping[str, float]], None]

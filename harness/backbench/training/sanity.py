@@ -11,7 +11,7 @@ Two things flag an encoder and leave its numbers, since they do mean something: 
 fewer than two directions, and a k-NN probe that chance explains. Both are judged at the training's
 end, where early epochs do not matter.
 
-docs/reference/sanity-checks.md has the values of healthy trainings, which are far from these bounds.
+docs/reference/sanity-checks.md has the values of healthy trainings, far from these bounds.
 """
 
 from __future__ import annotations

@@ -21,18 +21,11 @@ from backbench.system.cores import core_count
 from backbench.views import sparse as taps
 from backbench.views.resample import Axis, Interpolation, filter_matrices, resample
 
-_PIL_FILTERS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-}
+_PIL_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 class UniformBatch(Batch):
-    """Images of one size; a crop is two batched products with filters.
-
-    Args:
-        pixels: (B, H, W, 3), uint8, on the device.
-    """
+    """Images of one size, (B, H, W, 3), uint8; a crop is two batched products with filters."""
 
     def __init__(
         self, pixels: Tensor, indices: NDArray[np.int64], *, epoch: int, seed: int
@@ -63,9 +56,7 @@ class UniformBatch(Batch):
         down = Axis(top, height, self._size[0], size, interpolation, isolated)
         across = Axis(left, width, self._size[1], size, interpolation, isolated)
         limit = 1.0 if interpolation == "bicubic" else None
-        mirrored = torch.zeros(len(self), dtype=torch.bool, device=self.device)
-        if flip is not None:
-            mirrored = send(flip, self.device)
+        mirrored = send(np.zeros(len(self), dtype=np.bool_) if flip is None else flip, self.device)
         if self._by_taps:
             sparse = taps.filter_taps(across).flipped(mirrored)
             sparse.weights.div_(255)
@@ -76,12 +67,7 @@ class UniformBatch(Batch):
 
 
 class RaggedBatch(Batch):
-    """Images of many sizes; crops are Pillow's, in threads.
-
-    Args:
-        pixels: B images, each (H, W, 3), uint8.
-        pool: Threads that resize.
-    """
+    """B images of many sizes, each (H, W, 3), uint8; crops are Pillow's, in threads of a pool."""
 
     def __init__(
         self,
@@ -142,12 +128,7 @@ class UniformSource:
     ) -> Iterator[Batch]:
         """Yield batches of ``size`` images in an order, of each the rank's own slice.
 
-        Args:
-            order: Positions in the set; the last batch is smaller if they do not fill it.
-            size: Images in a batch, of all ranks together.
-            epoch: Number of the epoch.
-            seed: Seed of the random views.
-            ranks: The processes that share the batches.
+        The last batch is smaller if the images do not fill it; ``seed`` is of the random views.
         """
         for chosen in _chunks(order, size, ranks):
             rows = send(chosen, self._pixels.device)

@@ -30,10 +30,7 @@ class Purpose(IntEnum):
 
 
 def crop_boxes(
-    draws: Draws,
-    sizes: NDArray[np.int64],
-    scale: tuple[float, float],
-    ratio: tuple[float, float],
+    draws: Draws, sizes: NDArray[np.int64], scale: tuple[float, float], ratio: tuple[float, float]
 ) -> NDArray[np.float32]:
     """Draw crops of random area, shape and place.
 
@@ -48,7 +45,6 @@ def crop_boxes(
 
     Source: torchvision's RandomResizedCrop.get_params: ten tries, then the largest central
         crop of an allowed shape.
-    Differs: nothing but the generator.
     """
     shape = draws.uniform(Purpose.CROP_SHAPE, 2 * TRIES).astype(np.float64)
     heights, widths = sizes[:, :1].astype(np.float64), sizes[:, 1:].astype(np.float64)

@@ -47,21 +47,15 @@ def lightness(images: Tensor) -> Tensor:
 
 
 def exact_jitter(images: Tensor, jitter: Jitter) -> Tensor:
-    """Jitter as torchvision does it, every image in its own order.
+    """Jitter images (B, 3, H, W) in [0, 1] as torchvision does it, every image in its own order.
 
-    Args:
-        images: (B, 3, H, W), float32 in [0, 1]; may be overwritten.
-        jitter: What is done to each image.
-
-    Returns:
-        (B, 3, H, W), float32 in [0, 1].
+    The input may be overwritten.
 
     Source: torchvision's ColorJitter and rgb_to_grayscale on float tensors.
     Differs: nothing known; within 1e-5 of torchvision's.
     """
-    if taps.in_cache(images.device):
-        return _hue_by_hue(images, jitter)
-    return _place_by_place(images, jitter)
+    by = _hue_by_hue if taps.in_cache(images.device) else _place_by_place
+    return by(images, jitter)
 
 
 def _hue_by_hue(images: Tensor, jitter: Jitter) -> Tensor:
@@ -147,14 +141,11 @@ def _fade(images: Tensor) -> Tensor:
 
 
 def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Turn the hue of images in the HSV color cone.
+    """Turn the hue of images (B, 3, H, W) in [0, 1] in the HSV color cone, and return them.
 
     Args:
-        images: (B, 3, H, W), float32 in [0, 1]; overwritten.
-        turns: Parts of the whole circle, (B, 1, 1, 1), float32; 0 leaves an image as it is.
-
-    Returns:
-        ``images``.
+        images: Overwritten.
+        turns: Parts of the whole circle, (B, 1, 1, 1); 0 leaves an image as it is.
 
     Source: torchvision's adjust_hue on float tensors.
     Differs: one formula instead of six cases, there and back; within 1e-5.
@@ -185,14 +176,7 @@ _CHANGES = (_brighten, _contrast, _saturate, turn_hue)
 
 
 def linear_jitter(images: Tensor, jitter: Jitter) -> Tensor:
-    """Jitter as one affine map of the colors of each image.
-
-    Args:
-        images: (B, 3, H, W), float32 in [0, 1].
-        jitter: What is done to each image.
-
-    Returns:
-        (B, 3, H, W), float32 in [0, 1].
+    """Jitter images (B, 3, H, W) in [0, 1] by one affine map of the colors of each.
 
     Source: FFCV-SSL (Bordes, Balestriero and Vincent 2023, arXiv 2303.01986) turns hue by a
         3×3 matrix too.
@@ -216,15 +200,8 @@ def affine_maps(jitter: Jitter, means: Tensor) -> tuple[Tensor, Tensor]:
     factors = torch.where(active[:, None], torch.from_numpy(jitter.factors), neutral)
     eye, gray = torch.eye(3), torch.tensor(GRAY).expand(3, 3)
     bright, contrast, saturation, hue = factors.view(-1, 4, 1, 1).unbind(1)
-    steps = torch.stack(
-        [
-            eye * bright,
-            eye * contrast,
-            eye * saturation + (1 - saturation) * gray,
-            _hue_maps(hue[:, 0, 0]),
-        ],
-        dim=1,
-    )
+    saturate = eye * saturation + (1 - saturation) * gray
+    steps = torch.stack([eye * bright, eye * contrast, saturate, _hue_maps(hue[:, 0, 0])], dim=1)
     positions = torch.from_numpy(jitter.order)
     last = torch.where(torch.from_numpy(jitter.gray)[:, None, None], gray, eye)
     fade = torch.where(positions == CONTRAST, 1 - contrast[:, :, 0], 0.0)

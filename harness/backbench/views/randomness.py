@@ -20,15 +20,8 @@ _SECOND = np.uint64(0x94D049BB133111EB)
 def mix(words: _Words) -> _Words:
     """Scramble 64-bit words: a bijection in which every input bit moves every output bit.
 
-    Args:
-        words: Any shape, uint64.
-
-    Returns:
-        Scrambled words of the same shape.
-
     Source: Steele, Lea and Flood 2014, Fast splittable pseudorandom number generators,
         with the constants of SplitMix64.
-    Differs: nothing.
     """
     words = (words ^ (words >> np.uint64(30))) * _FIRST
     words = (words ^ (words >> np.uint64(27))) * _SECOND

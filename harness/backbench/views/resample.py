@@ -55,10 +55,7 @@ class Axis(NamedTuple):
 
 
 def filter_matrices(axis: Axis) -> Tensor:
-    """Return the matrices that resize one axis of a crop.
-
-    Returns:
-        (B, size_out, size_in), float32; rows sum to 1.
+    """Return the matrices that resize one axis of a crop, (B, size_out, size_in); rows sum to 1.
 
     Source: Pillow's documentation of resampling filters: convolution with a kernel whose
         support is scaled by the reduction.
@@ -69,14 +66,10 @@ def filter_matrices(axis: Axis) -> Tensor:
 
 
 def filter_weights(axis: Axis, positions: Tensor) -> Tensor:
-    """Return what pixels weigh in each pixel of a resized crop.
+    """Return what pixels weigh in each pixel of a resized crop, (B, size_out, K).
 
-    Args:
-        axis: The crops.
-        positions: Middles of the pixels, (B, size_out, K) or what broadcasts to it.
-
-    Returns:
-        (B, size_out, K), float32; each K sum to 1, and a position outside weighs nothing.
+    ``positions`` are the middles of the pixels, (B, size_out, K) or what broadcasts to it. Each K
+    weights sum to 1, and a position outside weighs nothing.
     """
     start = axis.start[:, None, None]
     scale = (axis.length / axis.size_out)[:, None, None]
@@ -94,7 +87,7 @@ def filter_weights(axis: Axis, positions: Tensor) -> Tensor:
 def resample(
     images: Tensor, rows: Tensor, columns: Tensor, *, limit: float | None = None
 ) -> Tensor:
-    """Apply filter matrices to the columns and then to the rows of each image.
+    """Apply filter matrices to the columns and then to the rows of each image: (B, C, H', W').
 
     Args:
         images: (B, C, H, W), float32.
@@ -102,9 +95,6 @@ def resample(
         columns: (B, W', W).
         limit: Clip to [0, limit] after either product, as Pillow does; a bicubic filter
             overshoots.
-
-    Returns:
-        (B, C, H', W'), float32.
 
     Differs: Pillow 13 takes the rows first where that is cheaper; with the clipping of a bicubic
         filter that can move a pixel beside a hard edge by some 10/255.
@@ -114,24 +104,21 @@ def resample(
     flat = images.transpose(1, 2).reshape(batch, height * channels, width)
     wide = torch.bmm(flat, columns.transpose(1, 2)).view(batch, height, -1)
     if limit is not None:
-        wide = wide.clamp_(0, limit)
+        wide.clamp_(0, limit)
     result = torch.bmm(rows, wide)
     if limit is not None:
-        result = result.clamp_(0, limit)
+        result.clamp_(0, limit)
     return result.view(batch, rows.shape[1], channels, -1).transpose(1, 2).contiguous()
 
 
 def blur_matrices(sigma: Tensor, size: int, reach: int | None = None) -> Tensor:
-    """Return the matrices that blur one axis; beyond the edge its pixel goes on.
+    """Return the matrices that blur one axis, (B, size, size); beyond the edge its pixel goes on.
 
     Args:
         sigma: Standard deviation of the Gaussian in pixels, (B,), float32; 0 is no blur.
         size: Length of the axis.
         reach: Pixels to which the widest blur reaches; ``None``: look it up, for which the host
             would wait for a GPU.
-
-    Returns:
-        (B, size, size), float32; rows sum to 1.
 
     Source: PIL.ImageFilter.GaussianBlur, as the published code uses it.
     Differs: the Gaussian itself, where Pillow passes three boxes; on a noisy image 0.6/255
@@ -147,11 +134,9 @@ def blur_reach(sigma: float) -> int:
 
 
 def blur_taps(sigma: Tensor, size: int, reach: int | None = None) -> tuple[Tensor, Tensor]:
-    """Return :func:`blur_matrices` as positions and their weights.
+    """Return :func:`blur_matrices` as positions and their weights, (B, size, K) each.
 
-    Returns:
-        Positions, (B, size, K), int64, and weights, (B, size, K), float32; a position can occur
-        twice.
+    A position can occur twice.
     """
     if reach is None:
         reach = blur_reach(float(sigma.max())) if len(sigma) else 0

@@ -22,12 +22,7 @@ PIECE_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class SparseFilter:
-    """A filter along one axis for each of B images.
-
-    Args:
-        indices: Input indices of each output position, (B, S, K), int64.
-        weights: The weights, (B, S, K), float32.
-    """
+    """A filter along one axis for each of B images: input indices and weights, (B, S, K)."""
 
     indices: Tensor
     weights: Tensor
@@ -92,10 +87,9 @@ def crop_by_taps(
 
 
 def blur_by_taps(images: Tensor, sigma: Tensor) -> Tensor:
-    """Blur contiguous images; see :func:`backbench.views.resample.blur_matrices`.
+    """Blur contiguous images; the result is column after column in memory.
 
-    Returns:
-        (B, C, S, S), float32, column after column in memory.
+    See :func:`backbench.views.resample.blur_matrices`.
     """
     taps = SparseFilter(*blur_taps(sigma, images.shape[-1]))
     down = weighted_rows(images, taps)

@@ -47,21 +47,13 @@ def draws_of(batch: Batch, view: int) -> Draws:
 
 
 def random_view(batch: Batch, options: ViewOptions, size: int, view: int) -> Tensor:
-    """Make one random view of each image.
-
-    Args:
-        batch: The images.
-        options: What is random, and how much.
-        size: Side of the views.
-        view: Number of the view.
+    """Make one random view of each image, the one with the number ``view``.
 
     Returns:
         (B, 3, size, size), float32 in [0, 1], on the batch's device.
 
     Source: He et al. 2020 and Chen et al. 2020, the views of MoCo v2: crop, jitter, gray,
         blur, flip; published code moco/main_moco.py.
-    Differs: the flip is done with the crop, which is the same; random numbers come from
-        another generator.
     """
     parameters = view_parameters(draws_of(batch, view), batch.sizes, options)
     images = batch.crop(

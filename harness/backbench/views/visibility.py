@@ -25,13 +25,7 @@ LEAST_BOTH = 0.01
 
 
 class Visibility(NamedTuple):
-    """Shares of view pairs; they add up to 1.
-
-    Args:
-        both: The trigger survives in both views.
-        one: In one of them.
-        none: In none.
-    """
+    """Shares of view pairs with the trigger in both views, in one, in none; they add up to 1."""
 
     both: float
     one: float
@@ -56,17 +50,11 @@ def visibility(
         Shares of N pairs of views, one pair a poison: the standard error of a share p is
         √(p (1 − p) / N).
     """
-    poisons = np.arange(len(boxes))
-    alive = np.stack(
-        [
-            _inside(
-                crop_boxes(Draws(seed, 0, poisons, view), sizes, views.scale, views.ratio), boxes
-            )
-            for view in (0, 1)
-        ]
-    ).sum(axis=0)
-    both, one, none = (float((alive == count).mean()) for count in (2, 1, 0))
-    return Visibility(both, one, none)
+    alive = np.zeros(len(boxes), dtype=np.int64)
+    for view in (0, 1):
+        draws = Draws(seed, 0, np.arange(len(boxes)), view)
+        alive += _inside(crop_boxes(draws, sizes, views.scale, views.ratio), boxes)
+    return Visibility(*(float((alive == count).mean()) for count in (2, 1, 0)))
 
 
 def covers_all(sizes: NDArray[np.int64], boxes: Sequence[Sequence[Box]]) -> bool:

@@ -37,13 +37,8 @@ def has_bf16() -> bool:
 def with_own_layers(network: nn.Module) -> nn.Module:
     """Replace the plain convolutions and poolings of a ResNet of torchvision by ours.
 
-    The numbers of other networks stay as they are: see docs/adr/0009.
-
-    Args:
-        network: Changed in place; its parameters stay, and so do their names.
-
-    Returns:
-        The network.
+    The network is changed in place; its parameters and their names stay. The numbers of other
+    networks stay as they are: see docs/adr/0009.
     """
     if not _is_resnet(network):
         return network
@@ -61,13 +56,7 @@ def memory_format(channels_last: Switch) -> torch.memory_format:
 
 
 def blocked(images: Tensor, backbone: nn.Module, channels_last: Switch) -> Tensor:
-    """Return the images in oneDNN's layout where the backbone is faster with it, else unchanged.
-
-    Args:
-        images: Input of the backbone, (B, 3, H, W).
-        backbone: What maps them to features.
-        channels_last: The switch.
-    """
+    """Return images (B, 3, H, W) in oneDNN's layout where the backbone is faster with it."""
     # torch.compile does not know tensors of this layout; asked first, it drops the rest.
     if torch.compiler.is_compiling() or not _takes_blocked(backbone, images.device, channels_last):
         return images
