@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from backbench.benchmark.matrix import Filter, Matrix, Profile, Seeds, Table, select_cells
+from backbench.benchmark.matrix import Filter, Matrix, Profile, Seeds, Table
 from backbench.benchmark.protocols.card import protocol_ids
 from backbench.errors import PluginError, Problem
 from backbench.model import Axis, CellName
 from backbench.plugin import PluginInfo
-from backbench.plugin.registry import Registry, nearest
+from backbench.plugin.registry import Registry, suggestion
 
 #: Characters that are shown of a wrong value.
 _SHOWN = 200
@@ -73,8 +74,21 @@ class BenchmarkFile(Table):
     claims: tuple[Claim, ...] = Field((), description="findings: backbench claims")
 
     def cells(self, profile: str | None = None, *, every: bool = False) -> tuple[CellName, ...]:
-        """Return the cells of a profile or the file; see :func:`select_cells`."""
-        return select_cells(self.matrix, self.profiles, self.benchmark.seeds, profile, every=every)
+        """Return the cells of a profile, or of the whole file, each once.
+
+        Args:
+            profile: Name of a profile; the whole file if ``None``.
+            every: Whether to count the matrices that belong to other profiles as well.
+        """
+        chosen = None if profile is None else self.profiles.get(profile)
+        cells = (
+            cell
+            for matrix in self.matrix
+            if every or matrix.profiles is None or profile in matrix.profiles
+            for cell in matrix.cells(self.benchmark.seeds)
+            if chosen is None or chosen.holds(cell)
+        )
+        return tuple(dict.fromkeys(cells))
 
 
 def pydantic_problems(
@@ -82,42 +96,39 @@ def pydantic_problems(
 ) -> Iterator[Problem]:
     """Turn a validation error into problems, with the nearest right name of an unknown key."""
     errors = error.errors(include_url=False)
-    paths = [item["loc"] for item in errors]
     for item in errors:
-        if item["type"] == "too_short" and any(
-            len(path) > len(item["loc"]) and path[: len(item["loc"])] == item["loc"]
-            for path in paths
-        ):
-            continue  # its items are at problem, and are named
-        location = [
-            part
-            for position, part in enumerate(item["loc"], start=1)
-            if not (
-                isinstance(part, str)
-                and ("[" in part or part in {"tuple", "nullable", "constrained-int"})
-            )
-            # The last part of an unknown key is what the user has written.
-            or (item["type"] == "extra_forbidden" and position == len(item["loc"]))
-        ]
-        path = ".".join(str(part) for part in location)
-        full = ".".join(part for part in (prefix, path) if part)
-        if item["type"] == "default_factory_not_called":
+        kind, path = item["type"], item["loc"]
+        longer = (one["loc"] for one in errors if len(one["loc"]) > len(path))
+        if kind == "too_short" and any(one[: len(path)] == path for one in longer):
+            continue  # its items are wrong, and are named
+        if kind == "default_factory_not_called":
             continue  # follows from another problem
-        if item["type"] == "extra_forbidden":
+        # The last part of an unknown key is what the user has written.
+        last = path[-1:] if kind == "extra_forbidden" else ()
+        location = [*(part for part in path[: len(path) - len(last)] if _is_key(part)), *last]
+        full = ".".join(str(part) for part in (prefix, *location) if part != "")
+        if kind == "extra_forbidden":
             known = _fields_at(model, location[:-1])
-            close = nearest(str(location[-1]), known)
-            hint = f": did you mean {close!r}?" if close else f" (there are: {', '.join(known)})"
-            yield Problem(full, f"unknown key{hint if known else ''}")
-        elif item["type"] == "missing":
-            yield Problem(full, "is missing")
-        elif item["type"] == "path_type":
-            yield Problem(full, f"should be a path (given: {item['input']!r})")
+            sentence = f"unknown key{suggestion(str(location[-1]), known)}"
+        elif kind == "missing":
+            sentence = "is missing"
+        elif kind == "path_type":
+            sentence = f"should be a path (given: {item['input']!r})"
         else:
             given = item["input"]
             plain = isinstance(given, str | int | float | bool)
             shown = f" (given: {repr(given)[:_SHOWN]})" if plain else ""
             message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
-            yield Problem(full, f"{message}{shown}")
+            sentence = f"{message}{shown}"
+        yield Problem(full, sentence)
+
+
+def _is_key(part: int | str) -> bool:
+    """Return whether a part of an error's location is the file's, not a name of pydantic's."""
+    pydantic = isinstance(part, str) and (
+        "[" in part or part in {"tuple", "nullable", "constrained-int"}
+    )
+    return not pydantic
 
 
 def retyped(given: Any, value: Any, path: str) -> Iterator[Problem]:
@@ -134,14 +145,17 @@ def retyped(given: Any, value: Any, path: str) -> Iterator[Problem]:
         for index, (part, inner) in enumerate(zip(given, value, strict=False)):
             yield from retyped(part, inner, f"{path}.{index}")
     else:
-        wrong = (
-            (type(value) is bool and type(given) is not bool)
-            or (type(value) is int and type(given) is not int)
-            or (type(value) is float and type(given) not in {int, float})
-        )
-        if wrong:
-            wanted = {bool: "true or false", int: "a whole number", float: "a number"}[type(value)]
+        types, wanted = _NUMBERS.get(type(value), ((), ""))
+        if types and type(given) not in types:
             yield Problem(path, f"should be {wanted} (given: {given!r})")
+
+
+#: What may be written for a value of a type, and in words.
+_NUMBERS: dict[type, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+}
 
 
 def _fields_at(model: type[BaseModel], location: Iterable[Any]) -> list[str]:
@@ -159,11 +173,8 @@ def _fields_at(model: type[BaseModel], location: Iterable[Any]) -> list[str]:
 def _inner_model(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        inner = _inner_model(argument)
-        if inner is not None:
-            return inner
-    return None
+    inner = map(_inner_model, getattr(annotation, "__args__", ()))
+    return next((model for model in inner if model is not None), None)
 
 
 def json_schema(registry: Registry) -> dict[str, Any]:
@@ -177,11 +188,9 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     for axis in Axis:
         variants = []
         for name in registry.names(axis.kind):
-            try:
+            with suppress(PluginError):  # provided twice
                 info = registry.find(axis.kind, name).info
-            except PluginError:
-                continue
-            variants.append(_instance_schema(info, definitions))
+                variants.append(_instance_schema(info, definitions))
         schema["properties"][axis.plural] = {
             "type": "object",
             "description": f"named instances of {axis.kind} plugins",
@@ -193,10 +202,9 @@ def json_schema(registry: Registry) -> dict[str, Any]:
 def _instance_schema(info: PluginInfo, definitions: dict[str, Any]) -> dict[str, Any]:
     prefix = f"{info.kind}.{info.name}."
     options = info.options.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
-    for name, definition in options.pop("$defs", {}).items():
-        definitions[prefix + name] = definition
-    options["title"] = info.name
-    options["description"] = info.summary
+    inner = options.pop("$defs", {})
+    definitions.update({prefix + name: definition for name, definition in inner.items()})
+    options |= {"title": info.name, "description": info.summary}
     properties = options.setdefault("properties", {})
     properties["plugin"] = {"const": info.name, "description": "name of the plugin"}
     if info.presets:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -88,32 +88,3 @@ class Matrix(Table):
             cell = CellName(dataset, attack, method, defense, evaluator, seed)
             if not any(rule.holds(cell) for rule in self.exclude):
                 yield cell
-
-
-def select_cells(
-    matrices: Iterable[Matrix],
-    profiles: Mapping[str, Profile],
-    seeds: tuple[int, ...],
-    profile: str | None = None,
-    *,
-    every: bool = False,
-) -> tuple[CellName, ...]:
-    """Return the cells of a profile, or of the whole file, each once.
-
-    Args:
-        matrices: The matrices of the file.
-        profiles: The profiles of the file, by name.
-        seeds: Seeds of a matrix that names none.
-        profile: Name of a profile; the whole file if ``None``.
-        every: Whether to count the matrices that belong to other profiles as well.
-    """
-    chosen = None if profile is None else profiles.get(profile)
-    return tuple(
-        dict.fromkeys(
-            cell
-            for matrix in matrices
-            if every or matrix.profiles is None or profile in matrix.profiles
-            for cell in matrix.cells(seeds)
-            if chosen is None or chosen.holds(cell)
-        )
-    )

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from backbench.benchmark.config import Benchmark
-from backbench.benchmark.instances import Instance
 from backbench.data.fingerprint import FileHashes
 from backbench.model import NONE, Axis, Cell, CellName, Plan, PluginUse, Stage, StageKind
 from backbench.plugin import DefenseInfo, EvaluatorInfo
@@ -19,11 +18,7 @@ def plan_of(benchmark: Benchmark, store: Store, *, keep_hashes: bool) -> Plan:
 
 
 def fingerprints_of(
-    benchmark: Benchmark,
-    store: Store,
-    *,
-    keep_hashes: bool,
-    only: str | None = None,
+    benchmark: Benchmark, store: Store, *, keep_hashes: bool, only: str | None = None
 ) -> dict[str, str]:
     """Return the content fingerprint of each dataset, by instance name."""
     hashes = FileHashes(store.files_cache)
@@ -36,6 +31,18 @@ def fingerprints_of(
 
 #: Roles of what has a trigger.
 _TRIGGERED = frozenset({"triggered", "poison"})
+
+#: The axis whose plugin does a stage.
+_PLUGINS = {
+    StageKind.POISON: Axis.ATTACK,
+    StageKind.PRETRAIN: Axis.METHOD,
+    StageKind.SANITIZE: Axis.DEFENSE,
+    StageKind.REPAIR: Axis.DEFENSE,
+    StageKind.FIT: Axis.EVALUATOR,
+    StageKind.PREDICT: Axis.EVALUATOR,
+}
+
+_NOTHING: Mapping[str, Any] = {}
 
 
 def make_plan(benchmark: Benchmark, fingerprints: Mapping[str, str]) -> Plan:
@@ -94,33 +101,27 @@ class Planner:
         data = {"dataset": dataset}
         poison = None
         if name.attack != NONE:
-            label = f"poison {name.attack} · {name.dataset} · seed {name.seed}"
-            poison = self._seeded(StageKind.POISON, Axis.ATTACK, name, data, label=label)
+            what = f"{name.attack} · {name.dataset} · seed {name.seed}"
+            poison = self._seeded(StageKind.POISON, name, what, data)
             path.append(poison)
         training = data | ({"poison": poison} if poison and trained_on != NONE else {})
         encoder = self._encoder(name, trained_on, training, path)
-        evaluator = self._instance("evaluators", name.evaluator)
+        evaluator = self._instances["evaluators"][name.evaluator]
         inputs = {"encoder": encoder, **data, **({"poison": poison} if poison else {})}
         if cast("EvaluatorInfo", evaluator.registered.info).reads == "features":
             inputs = self._features(name, trained_on, inputs, path)
         trigger = f" · trigger of {name.attack}" if poison else ""
         fit = self._fit(name, trained_on, inputs)
         stamp = {"protocol": self._protocol.stamp(name.evaluator)} if self._protocol else {}
-        predictions = self._seeded(
-            StageKind.PREDICT,
-            Axis.EVALUATOR,
-            name,
-            {**inputs, "fit": fit},
-            label=f"predict {name.evaluator} · {_who(name, trained_on)}{trigger}",
-            given=stamp,
-        )
-        return [*path, fit, predictions]
+        what = f"{name.evaluator} · {_who(name, trained_on)}{trigger}"
+        inputs = {**inputs, "fit": fit}
+        return [*path, fit, self._seeded(StageKind.PREDICT, name, what, inputs, stamp)]
 
     def _fit(self, name: CellName, trained_on: str, inputs: Mapping[str, str]) -> str:
         """Add the stage that fits a cell's evaluator on clean images; return its key."""
         clean = {role: key for role, key in inputs.items() if role not in _TRIGGERED}
-        label = f"fit {name.evaluator} · {_who(name, trained_on)}"
-        return self._seeded(StageKind.FIT, Axis.EVALUATOR, name, clean, label=label)
+        what = f"{name.evaluator} · {_who(name, trained_on)}"
+        return self._seeded(StageKind.FIT, name, what, clean)
 
     def _features(
         self, name: CellName, trained_on: str, inputs: Mapping[str, str], path: list[str]
@@ -160,48 +161,39 @@ class Planner:
         self, name: CellName, trained_on: str, training: Mapping[str, str]
     ) -> Iterator[str]:
         who = f"{name.method} · {trained_on}"
-        label = f"pretrain {who} · seed {name.seed}"
-        encoder = self._seeded(StageKind.PRETRAIN, Axis.METHOD, name, training, label=label)
+        encoder = self._seeded(StageKind.PRETRAIN, name, f"{who} · seed {name.seed}", training)
         yield encoder
         if name.defense == NONE:
             return
-        defense = self._instance("defenses", name.defense)
-        if cast("DefenseInfo", defense.registered.info).acts_on == "encoder":
+        defense = self._instances["defenses"][name.defense].registered.info
+        mended = f"{name.defense} · {who} · seed {name.seed}"
+        if cast("DefenseInfo", defense).acts_on == "encoder":
             inputs = {"encoder": encoder, "dataset": training["dataset"]}
-            label = f"repair {name.defense} · {who} · seed {name.seed}"
-            yield self._seeded(StageKind.REPAIR, Axis.DEFENSE, name, inputs, label=label)
+            yield self._seeded(StageKind.REPAIR, name, mended, inputs)
             return
-        inputs = {"encoder": encoder, **training}
-        label = f"sanitize {name.defense} · {who} · seed {name.seed}"
-        sanitized = self._seeded(StageKind.SANITIZE, Axis.DEFENSE, name, inputs, label=label)
+        sanitized = self._seeded(StageKind.SANITIZE, name, mended, {"encoder": encoder, **training})
         yield sanitized
-        inputs = {**training, "sanitize": sanitized}
-        label = f"pretrain {who} after {name.defense} · seed {name.seed}"
-        yield self._seeded(StageKind.PRETRAIN, Axis.METHOD, name, inputs, label=label)
-
-    def _instance(self, axis: str, name: str) -> Instance:
-        return self._instances[axis][name]
+        again = f"{who} after {name.defense} · seed {name.seed}"
+        yield self._seeded(StageKind.PRETRAIN, name, again, {**training, "sanitize": sanitized})
 
     def _use(self, axis: str, name: str) -> PluginUse:
         if (axis, name) not in self._uses:
-            self._uses[axis, name] = self._instance(axis, name).use()
+            self._uses[axis, name] = self._instances[axis][name].use()
         return self._uses[axis, name]
 
     def _seeded(
         self,
         kind: StageKind,
-        axis: Axis,
         name: CellName,
+        what: str,
         inputs: Mapping[str, str],
-        *,
-        label: str,
-        given: Mapping[str, Any] | None = None,
+        given: Mapping[str, Any] = _NOTHING,
     ) -> str:
         """Add the stage of a cell's plugin, which draws from the cell's seed; return its key."""
+        axis = _PLUGINS[kind]
         plugin = self._use(axis.plural, getattr(name, axis))
-        return self._add(
-            Stage(kind, plugin, name.seed, inputs=inputs, label=label, given=given or {})
-        )
+        label = f"{kind} {what}"
+        return self._add(Stage(kind, plugin, name.seed, inputs=inputs, label=label, given=given))
 
     def _add(self, stage: Stage) -> str:
         """Add a stage unless it is there; return its key."""

@@ -48,14 +48,7 @@ def to_device(
 def arithmetic(
     options: TrainingOptions, device: torch.device, encoder: Encoder, devices: int = 1
 ) -> dict[str, Any]:
-    """Return how a trained encoder was computed, for a record, with torch's own settings.
-
-    Args:
-        options: Options of its training.
-        device: Device of its training.
-        encoder: The trained encoder.
-        devices: Number of processes that trained it together.
-    """
+    """Return how an encoder was trained by so many devices, with torch's settings, for a record."""
     precision = resolve_precision(options.precision, device)
     # oneDNN's layout needs bfloat16, and torch.compile does not know it
     low = precision == "bf16" and not options.compile
@@ -93,10 +86,8 @@ def resolve_precision(
         )
     if precision != "auto":
         return precision
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = cpu.has_bf16()
+    is_gpu = device.type == "cuda"
+    native = torch.cuda.is_bf16_supported(including_emulation=False) if is_gpu else cpu.has_bf16()
     return "bf16" if native else "fp32"
 
 

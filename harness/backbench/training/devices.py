@@ -7,25 +7,17 @@ from typing import NamedTuple
 
 
 class Device(NamedTuple):
-    """A device and the cores that go with it.
-
-    Args:
-        device: Name of the torch device.
-        cores: The processor's cores; empty where any may be used.
-    """
+    """The name of a torch device and the cores that go with it; empty where any may be used."""
 
     device: str
     cores: tuple[int, ...] = ()
 
 
 def rank_devices(first: str, others: Sequence[Device], count: int) -> tuple[Device, ...]:
-    """Return a device for each rank.
+    """Return a device for each of ``count`` ranks; ``first`` is rank 0's, which runs already.
 
-    Args:
-        first: Device of rank 0, whose process runs already.
-        others: Devices that the executor reserved for the other ranks; empty where it reserved
-            none: the processes then share the processor, or take the GPUs in their order.
-        count: How many ranks.
+    ``others`` are those that the executor reserved for the other ranks. Where it reserved none,
+    the processes share the processor, or take the GPUs in their order.
     """
     if len(others) == count - 1:
         return Device(first), *others

@@ -89,8 +89,7 @@ def together(
     """Train with other processes while the context lasts; this one is rank 0.
 
     Args:
-        devices: Device of each rank; rank 0 is this process. With a single device there
-            are no other processes.
+        devices: Device of each rank; with a single one there are no other processes.
         target: ``module:function`` that the others call with (ranks, device, argument).
         argument: JSON values.
         folder: Parent of the temporary folder in which the processes meet.

@@ -52,13 +52,7 @@ def extract(
 
     Images that share one size are seen as they are where they have the encoder's size, and
     are resized to it otherwise; images of many sizes are resized to 256/224 of it, and their
-    center is cut out.
-
-    Args:
-        encoder: Batch norms use their running statistics.
-        images: N images.
-        device: Name of the torch device.
-        precision: Arithmetic of the network; auto: bf16 where the device has it.
+    center is cut out. Batch norms use their running statistics.
 
     Returns:
         (N, D), float32, not normalized.
@@ -74,11 +68,7 @@ def extract(
 def extracted(
     encoder: Encoder, images: ImageSet, *, device: str, precision: Precision = "auto"
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Yield the features of a set batch by batch; see :func:`extract`.
-
-    Yields:
-        Rows of the set, and their features, (B, D), float32.
-    """
+    """Yield rows of a set, and their features, (B, D), float32; see :func:`extract`."""
     where = torch.device(device)
     training = encoder.training
     encoder = to_device(encoder, where, channels_last=encoder.channels_last).eval()
@@ -95,10 +85,9 @@ def extracted(
 def evaluation_tensors(
     images: ImageSet, side: int, device: torch.device
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Yield the batches on which an encoder is evaluated.
+    """Yield rows of a set, and their images as an encoder is evaluated on them, on the device.
 
-    Yields:
-        Rows of the set, and their images, (B, 3, side, side), float32 in [0, 1], on the device.
+    Images are (B, 3, side, side), float32 in [0, 1].
     """
     length = images_at_once(side, device)
     stored = images.pixels if images.size == (side, side) else None

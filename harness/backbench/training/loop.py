@@ -27,7 +27,7 @@ from backbench.seeds import derive
 from backbench.training.checkpoint import Checkpoints, Trained
 from backbench.training.device import autocast, resolve_precision, to_device
 from backbench.training.distributed import averaging
-from backbench.training.monitor import Monitor, Trigger
+from backbench.training.monitor import Monitor, Trigger, knn_epochs
 from backbench.training.sanity import ROUNDING, is_constant
 from backbench.training.schedule import learning_rate
 from backbench.views.batches import RaggedSource, UniformSource, open_source
@@ -119,10 +119,6 @@ class TrainingRun:
 def pretrain(method_class: type[SSLMethod], run: TrainingRun) -> tuple[Encoder, History]:
     """Train a fresh encoder with an SSL method.
 
-    Args:
-        method_class: The method; it gets the options of the run.
-        run: The training.
-
     Returns:
         The encoder, in evaluation mode, on the CPU; and one record an epoch: ``epoch``, ``loss``,
         ``lr``, ``feature_spread``, ``effective_rank`` and, now and then, ``knn_accuracy`` and,
@@ -139,11 +135,8 @@ def pretrain(method_class: type[SSLMethod], run: TrainingRun) -> tuple[Encoder, 
 def train(build: Callable[[TrainingContext], Task], run: TrainingRun) -> tuple[Task, History]:
     """Build a task and train it.
 
-    The state of torch's global generator is the same afterwards as before.
-
-    Args:
-        build: Makes the task; torch's global generator has been seeded for it.
-        run: The training.
+    ``build`` makes the task under torch's global generator, seeded, whose state is the same
+    afterwards as before.
 
     Returns:
         The trained task on its device, and one record an epoch.
@@ -167,14 +160,8 @@ def train(build: Callable[[TrainingContext], Task], run: TrainingRun) -> tuple[T
         )
         checkpoints = run.checkpoints(task)
         checkpoints.load(trained)
-        monitor = Monitor(
-            images,
-            seed=run.seed,
-            device=run.device,
-            checks=options.knn_evaluations,
-            epochs=options.epochs,
-            trigger=run.trigger,
-        )
+        checked = knn_epochs(options.epochs, options.knn_evaluations)
+        monitor = Monitor(images, run.seed, run.device, checked, run.trigger)
         with _compiled(task, enabled=options.compile):
             loop = _Loop(trained, run)
             if trained.history:
@@ -244,10 +231,9 @@ class _Loop:
 
 
 def _stop_if_collapsed(run: TrainingRun, record: Mapping[str, float]) -> None:
-    """Stop a training of which nothing can come; see :mod:`backbench.training.sanity`.
+    """Stop a training whose features are not finite or, after the warm-up, equal for all images.
 
-    Raises:
-        StageError: If features are not finite or, after the warm-up, equal for all images.
+    See :mod:`backbench.training.sanity`.
     """
     options, epoch, spread = run.options, int(record["epoch"]), record["feature_spread"]
     when = f"after epoch {epoch + 1} of {options.epochs}"
@@ -290,7 +276,7 @@ def _compiled(task: TrainingTask, *, enabled: bool) -> Iterator[None]:
 
 
 def _eager(*, enabled: bool) -> AbstractContextManager[Any]:
-    """Leave compiled encoders as they are written: for an evaluation, not to compile them anew."""
+    """Run compiled encoders as they are written: an evaluation would compile them anew."""
     return torch.compiler.set_stance("force_eager") if enabled else nullcontext()
 
 

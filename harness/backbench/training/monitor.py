@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,32 +49,27 @@ class Monitor:
         images: The training set. Labels of -1 are unknown: then no neighbors are looked for.
         seed: Seed of the choice of images.
         device: Name of the torch device.
-        checks: How often k-NN accuracy is computed in the course of the training.
-        epochs: Length of the training.
+        epochs: Epochs after which neighbors are looked for; see :func:`knn_epochs`.
         trigger: Of the attack that poisoned the training set; ``None`` if it is clean.
     """
 
     def __init__(
         self,
         images: ImageSet,
-        *,
         seed: int,
         device: str,
-        checks: int,
-        epochs: int,
+        epochs: Collection[int],
         trigger: Trigger | None = None,
     ) -> None:
-        order = _order(len(images), seed)
-        self._asked = held_out_indices(len(images), seed)
+        self._device, self._trigger = device, trigger
+        order, self._asked = _order(len(images), seed), held_out_indices(len(images), seed)
         queries = len(self._asked)
-        self._device = device
         self._queries = Subset(images, self._asked)
         self.bank = Subset(images, order[queries : queries + BANK])
         self._few = Subset(images, order[:SPREAD])
-        self._trigger = trigger
         known = np.unique(images.labels[order[: queries + BANK]])
         labelled = len(known) > 1 and known[0] >= 0 and queries > 0
-        self._epochs = knn_epochs(epochs, checks) if labelled else frozenset()
+        self._epochs = epochs if labelled else ()
 
     def __call__(self, encoder: Encoder, epoch: int) -> Mapping[str, float]:
         """Return the values of an epoch.
@@ -114,10 +109,7 @@ class _Stamped(ImageSet):
         self, images: ImageSet, positions: NDArray[np.int64], trigger: Trigger, side: int
     ) -> None:
         super().__init__(images.labels, images.sources, images.size or (side, side))
-        self._images = images
-        self._positions = positions
-        self._trigger = trigger
-        self._side = side
+        self._images, self._positions, self._trigger, self._side = images, positions, trigger, side
 
     def image(self, index: int) -> Pixels:
         image = self._images.image(index)

@@ -8,12 +8,7 @@ from backbench.options.training import TrainingOptions
 
 
 def learning_rate(options: TrainingOptions, step: int, steps_per_epoch: int) -> float:
-    """Return the learning rate of a step.
-
-    Args:
-        options: Learning rate, schedule and number of epochs.
-        step: Number of the step, from 0, over the whole training.
-        steps_per_epoch: Number of steps in an epoch.
+    """Return the learning rate of a step, counted from 0 over the whole training.
 
     Source: published code, moco/main_moco.py (cosine, an epoch at a time), byol/train.py (rising
         over the first steps), jigsaw/train_jigsaw.py and the configurations of rotnet (steps).

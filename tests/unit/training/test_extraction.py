@@ -129,8 +129,7 @@ def test_the_monitor_shows_the_trigger_to_images_outside_the_bank(ragged: bool):
         stamped.append(index)
         return blue(image, index)
 
-    settings = {"seed": 3, "device": "cpu", "checks": 1, "epochs": 4}
-    monitor = Monitor(images, **settings, trigger=Trigger(stamp, 2))
+    monitor = Monitor(images, 3, "cpu", knn_epochs(4, 1), Trigger(stamp, 2))
     encoder: Any = MeanColor(16)
     values = [monitor(encoder, epoch) for epoch in range(4)]
     assert [len(value) for value in values] == [2, 2, 2, 5]
@@ -149,7 +148,7 @@ def test_the_monitor_shows_the_trigger_to_images_outside_the_bank(ragged: bool):
 def test_without_a_target_there_is_no_success_rate():
     labels = np.arange(90) % 3
     images = ArrayImages(colors(labels, 16), labels, [f"train/{i}" for i in range(90)])
-    monitor = Monitor(images, seed=0, device="cpu", checks=1, epochs=1, trigger=Trigger(blue, None))
+    monitor = Monitor(images, 0, "cpu", {0}, Trigger(blue, None))
     encoder: Any = MeanColor(16)
     assert sorted(monitor(encoder, 0)) == [
         "effective_rank",
