@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,8 @@ from backbench.benchmark.instances import (
     Context,
     Instance,
     Instances,
+    context_of,
     open_dataset,
-    protocol_of,
     raised,
     validate_instances,
 )
@@ -122,8 +123,8 @@ def benchmark_from(
     problems: list[Problem] = []
     content = _parse(tables, problems)
     problems += _name_problems(content)
-    protocol, no_card = protocol_of(tables, problems)
-    context = Context(registry, folder, protocol, no_card, problems)
+    context = context_of(tables, registry, folder, problems)
+    protocol = context.protocol
     instances, broken = validate_instances(content, context)
     problems += _reference_problems(content, instances, broken, context)
     if content.profiles or "profiles" not in tables:  # else its problem is known
@@ -159,24 +160,19 @@ def benchmark_from(
 
 
 def _parse(tables: Mapping[str, Any], problems: list[Problem]) -> BenchmarkFile:
-    """Return the file's tables; of a file at problem those that are right, to say what else is."""
+    """Return a file's tables; where some are wrong the others, to find their problems, too."""
     try:
         return BenchmarkFile.model_validate(tables)
     except ValidationError as error:
         problems.extend(pydantic_problems(error, BenchmarkFile, ""))
-    kept = {name: _right(name, table) for name, table in tables.items()}
-    right: dict[str, Any] = {name: table for name, table in kept.items() if table is not None}
+    right: dict[str, Any] = {}
+    for name, given in tables.items():
+        table = given
+        if name in {axis.plural for axis in Axis} and isinstance(given, Mapping):
+            table = {key: value for key, value in given.items() if isinstance(value, Mapping)}
+        with suppress(ValidationError):
+            right[name] = getattr(BenchmarkFile.model_validate({**_LEAST, name: table}), name)
     return BenchmarkFile.model_construct(**{"matrix": (), **right})
-
-
-def _right(name: str, table: Any) -> Any:
-    """Return a table, of instances those that are tables; ``None`` if it is at problem."""
-    if name in {axis.plural for axis in Axis} and isinstance(table, Mapping):
-        table = {key: value for key, value in table.items() if isinstance(value, Mapping)}
-    try:
-        return getattr(BenchmarkFile.model_validate({**_LEAST, name: table}), name)
-    except ValidationError:
-        return None
 
 
 #: What a benchmark file cannot do without.
@@ -250,9 +246,7 @@ def _combination_problems(
     trains: bool,
 ) -> Iterator[Problem]:
     """Yield the instances that do not work on the datasets that they meet."""
-    axes = [Axis.METHOD, Axis.ATTACK, Axis.DEFENSE, Axis.EVALUATOR]
-    if not trains:
-        axes = [Axis.ATTACK, Axis.EVALUATOR]
+    axes = [*([Axis.METHOD, Axis.DEFENSE] if trains else []), Axis.ATTACK, Axis.EVALUATOR]
     pairs = [(axis, getattr(cell, axis), cell.dataset) for cell in cells for axis in axes]
     for axis, name, dataset in dict.fromkeys(pairs):
         instance = instances[axis.plural].get(name)

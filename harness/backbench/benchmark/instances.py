@@ -63,17 +63,20 @@ class Context:
     problems: list[Problem]
 
 
-def protocol_of(tables: Mapping[str, Any], problems: list[Problem]) -> tuple[Protocol | None, bool]:
-    """Return the card that the file names, and whether it names one that there is not."""
+def context_of(
+    tables: Mapping[str, Any], registry: Registry, folder: Path, problems: list[Problem]
+) -> Context:
+    """Return what the tables of a file are validated by, with the card that they name."""
     header = tables.get("benchmark")
     name = header.get("protocol") if isinstance(header, Mapping) else None
-    if not isinstance(name, str):
-        return None, name is not None
-    try:
-        return find_protocol(name), False
-    except UsageError as error:
-        problems.append(Problem("benchmark.protocol", str(error)))
-        return None, True
+    protocol = None
+    if isinstance(name, str):
+        try:
+            protocol = find_protocol(name)
+        except UsageError as error:
+            problems.append(Problem("benchmark.protocol", str(error)))
+    lost = name is not None and protocol is None
+    return Context(registry, folder, protocol, lost, problems)
 
 
 def validate_instances(
@@ -82,30 +85,23 @@ def validate_instances(
     """Validate every instance, named or implied by a plugin's own name in the matrix."""
     found: dict[str, dict[str, Instance]] = {axis.plural: {} for axis in Axis}
     broken: set[str] = set()
-    for axis, kind, optional in ((one.plural, one.kind, one.optional) for one in Axis):
-        tables: dict[str, dict[str, Any]] = getattr(content, axis)
-        card = context.protocol if axis == "evaluators" else None
-        known = list(card.evaluators) if card else context.registry.names(kind)
-        implied = [
-            name
-            for matrix in content.matrix
-            for name in getattr(matrix, axis)
-            if name not in tables and name in known
-        ]
-        for name, table in {**tables, **{name: {} for name in implied}}.items():
-            path = f"{axis}.{name}"
-            if name == NONE and optional:
+    for axis in Axis:
+        tables: dict[str, dict[str, Any]] = getattr(content, axis.plural)
+        card = context.protocol if axis is Axis.EVALUATOR else None
+        known = list(card.evaluators) if card else context.registry.names(axis.kind)
+        named = (name for matrix in content.matrix for name in getattr(matrix, axis.plural))
+        implied = {name: {} for name in named if name in known and name not in tables}
+        for name, table in {**tables, **implied}.items():
+            path = f"{axis.plural}.{name}"
+            if name == NONE and axis.optional:
                 context.problems.append(Problem(path, f"{NONE!r} is reserved: choose another name"))
-                continue
-            if card and (stranger := no_such_evaluator(card, name)):
+            elif card and (stranger := no_such_evaluator(card, name)):
                 context.problems.append(Problem(path, stranger))
                 broken.add(path)
-                continue
-            instance = _instance(axis, name, table, context)
-            if instance is None:
-                broken.add(path)
+            elif instance := _instance(axis.plural, name, table, context):
+                found[axis.plural][name] = instance
             else:
-                found[axis][name] = instance
+                broken.add(path)
     return found, broken
 
 
@@ -160,9 +156,8 @@ def load_instance(
     problems: list[Problem],
 ) -> Instance | None:
     """Validate one instance of a file alone; return ``None`` and add problems if it is wrong."""
-    protocol, lost = protocol_of(tables, problems)
     table = tables.get(axis, {}).get(name, {})
-    return _instance(axis, name, table, Context(registry, folder, protocol, lost, problems))
+    return _instance(axis, name, table, context_of(tables, registry, folder, problems))
 
 
 def open_dataset(
@@ -180,9 +175,8 @@ def open_dataset(
         wrong = [name for name in metadata.classes if not is_name(name)]
         if not wrong:
             return dataset, metadata
-        shown = ", ".join(ascii(name)[:80] for name in wrong[:_SHOWN]) + (
-            " …" if len(wrong) > _SHOWN else ""
-        )
+        shown = ", ".join(ascii(name)[:80] for name in wrong[:_SHOWN])
+        shown += " …" if len(wrong) > _SHOWN else ""
         problems.append(Problem(instance.path, f"{shown}: {NOT_A_NAME}; rename the class"))
     return None
 

@@ -92,11 +92,7 @@ def published(
     counts: bool = False,
     runs: bool = False,
 ) -> Published:
-    """Fill a published matrix in.
-
-    Raises:
-        UsageError: If there is none of this name, or a folder is not what it should be.
-    """
+    """Find a published matrix and fill it in; see :func:`fill`."""
     found = find_reproduction(name, scale)
     if runs and scale == "full" and data is None:
         raise UsageError(
@@ -153,11 +149,8 @@ def _imagenet(data: Path | None, *, stand_in: bool) -> str:
     table = "[datasets.imagenet100]\n"
     if data is None and stand_in:
         return f'{table}plugin = "{STAND_IN}"'
-    note, root = "", '"imagenet"'
-    if data is None:
-        note = "# Set root to the folder of ImageNet or ImageNet-100, with train and val in it.\n"
-    else:
-        root = _quoted(data)
+    advice = "# Set root to the folder of ImageNet or ImageNet-100, with train and val in it.\n"
+    note, root = (advice, '"imagenet"') if data is None else ("", _quoted(data))
     return f'{note}{table}plugin = "image-folder"\nroot = {root}\nclasses = "imagenet100"'
 
 
