@@ -90,7 +90,9 @@ def validate_instances(
         card = context.protocol if axis is Axis.EVALUATOR else None
         known = list(card.evaluators) if card else context.registry.names(axis.kind)
         named = (name for matrix in content.matrix for name in getattr(matrix, axis.plural))
-        implied = {name: {} for name in named if name in known and name not in tables}
+        implied: dict[str, dict[str, Any]] = {
+            name: {} for name in named if name in known and name not in tables
+        }
         for name, table in {**tables, **implied}.items():
             path = f"{axis.plural}.{name}"
             if name == NONE and axis.optional:

@@ -1,4 +1,7 @@
-"""Classes that do the work: what the implementation of each kind of plugin derives from."""
+"""Classes that do the work: what the implementation of each kind of plugin derives from.
+
+Each is made with ``options``, the validated options of the record that announced the class.
+"""
 
 from __future__ import annotations
 
@@ -51,11 +54,8 @@ class Stamp(NamedTuple):
 class Attack(ABC):
     """Chooses training images and stamps the trigger on them.
 
-    Labels are never changed: self-supervised training does not see them.
-
-    Args:
-        options: The validated options of the record that announced this class.
-        metadata: The dataset that is attacked.
+    Labels are never changed: self-supervised training does not see them. ``metadata`` is of the
+    dataset that is attacked.
 
     Example::
 
@@ -104,13 +104,9 @@ class Attack(ABC):
         return self.options.jpeg_quality if isinstance(self.options, JPEGOptions) else None
 
     def trigger_image(self, split: Split) -> NDArray[np.uint8] | None:  # noqa: ARG002
-        """Return what :meth:`stamp` puts on images; ``None`` if that is no image.
+        """Return what :meth:`stamp` puts on the images of a split; ``None`` if that is no image.
 
-        Args:
-            split: Of which split.
-
-        Returns:
-            (h, w, 3) or, where it does not cover wholly, (h, w, 4), uint8.
+        It is (h, w, 3) or, where it does not cover wholly, (h, w, 4), uint8.
         """
         return None
 
@@ -145,11 +141,9 @@ class Attack(ABC):
 
 @dataclass(frozen=True, slots=True)
 class CleanImages:
-    """Images that a defense may trust: a stated fraction of the clean training set.
+    """Images that a defense may trust: a stated fraction, in (0, 1], of the clean training set.
 
-    Args:
-        images: The images. Their labels are there too; a defense that uses them says so.
-        fraction: Which share of the training set they are, in (0, 1].
+    Their labels are there too; a defense that uses them says so.
     """
 
     images: ImageSet
@@ -184,9 +178,6 @@ class Defense:
     A defense is never handed the attack or the list of poisoned images: no type here has a
     field for them.
 
-    Args:
-        options: The validated options of the record that announced this class.
-
     Example::
 
         # my_plugin/prune.py
@@ -220,14 +211,9 @@ class Defense:
         self.options = options
 
     def repair(self, encoder: Encoder, context: DefenseContext) -> Encoder:
-        """Return a mended encoder (``acts_on="encoder"``).
+        """Return a mended encoder of the same architecture (``acts_on="encoder"``).
 
-        Args:
-            encoder: Maps images (B, 3, H, W) in [0, 1] to features (B, D). Not modified.
-            context: Seed, device, clean images, progress.
-
-        Returns:
-            An encoder of the same architecture.
+        The given encoder maps images (B, 3, H, W) in [0, 1] to features (B, D). Do not modify it.
         """
         raise NotImplementedError(f"{type(self).__name__} does not act on the encoder")
 
@@ -264,42 +250,31 @@ class _Classifier:
     """
 
     def state(self) -> Mapping[str, NDArray[Any]]:
-        """Return the fitted classifier as named arrays, to be stored.
+        """Return the fitted classifier as arrays by name, to be stored.
 
-        Returns:
-            Arrays by name; empty where fitting again is cheaper than storing, as for k-NN.
+        There are none where fitting again is cheaper than storing, as for k-NN.
         """
         return {}
 
     def selection(self) -> Mapping[str, Any]:
-        """Return what ``fit`` has selected, and by what; it stands in the fit stage's record.
+        """Return what ``fit`` has selected, and by what, as JSON values for the stage's record.
 
         Whatever is chosen (a penalty, an epoch) is chosen on a part of the training images:
         :func:`backbench.plugin.selection_split` gives one.
-
-        Returns:
-            JSON values by name; nothing, where there was no choice.
         """
         return {}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take what :meth:`state` gave, in place of fitting.
 
-        Args:
-            state: The arrays of a stored classifier.
-
         Raises:
-            ValueError: If they are not such a classifier's.
+            ValueError: If the arrays are not such a classifier's.
         """
         raise NotImplementedError(f"{type(self).__name__} stores no classifier")
 
 
 class Evaluator(_Classifier, ABC):
-    """A classifier on frozen features (``reads="features"``).
-
-    Args:
-        options: The validated options of the record that announced this class.
-        seed: Seed of every draw.
+    """A classifier on frozen features (``reads="features"``); every draw is of its ``seed``.
 
     Example::
 
@@ -342,14 +317,7 @@ class Evaluator(_Classifier, ABC):
 
     @abstractmethod
     def predict(self, features: NDArray[np.float32]) -> Scores:
-        """Score each class for each image.
-
-        Args:
-            features: (M, D), as the encoder gives them.
-
-        Returns:
-            Scores, (M, classes), or those of each variant by its name.
-        """
+        """Score each class for each image, (M, classes), of features, (M, D), as in :meth:`fit`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,10 +339,6 @@ class EvaluationContext:
 
 class ImageEvaluator(_Classifier, ABC):
     """A classifier that asks a frozen encoder about images itself (``reads="images"``).
-
-    Args:
-        options: The validated options of the record that announced this class.
-        context: Seed, device, number of classes, progress.
 
     Example::
 
@@ -403,23 +367,16 @@ class ImageEvaluator(_Classifier, ABC):
 
     @abstractmethod
     def fit(self, encoder: Encoder, images: ImageSet) -> None:
-        """Learn from the clean training images.
+        """Learn from the clean training images and their labels.
 
-        Args:
-            encoder: In evaluation mode, on the device of the context. Not modified.
-            images: The clean training set, with its labels.
+        The encoder is in evaluation mode, on the device of the context. Do not modify it.
         """
 
     @abstractmethod
     def predict(self, encoder: Encoder, images: ImageSet) -> Scores:
-        """Score each class for each image.
+        """Score each class for each image, (M, classes), by the encoder of :meth:`fit`.
 
-        Args:
-            encoder: The encoder that the classifier was fitted on, in evaluation mode.
-            images: M validation images, clean or triggered. Their labels are all -1.
-
-        Returns:
-            Scores, (M, classes), or those of each variant by its name.
+        The M validation images are clean or triggered. Their labels are all -1.
         """
 
 
@@ -427,9 +384,6 @@ class Dataset(ABC):
     """Labelled images with a training and a validation split.
 
     The module must not import torch.
-
-    Args:
-        options: The validated options of the record that announced this class.
 
     Example::
 
@@ -476,20 +430,16 @@ class Dataset(ABC):
     def fingerprint(self, hash_file: Callable[[str], str]) -> str:
         """Identify the content: equal content gives an equal string, on every machine.
 
-        Args:
-            hash_file: Gives the SHA-256 of a file; it remembers files that have not changed.
+        ``hash_file`` gives the SHA-256 of a file; it remembers files that have not changed.
         """
 
     @abstractmethod
     def load(self, split: Split, *, verify: bool = True) -> ImageSet:
         """Give the images of a split.
 
-        The validation images share one size: the one at which encoders are evaluated.
-
-        Args:
-            split: Which one.
-            verify: Decode every image now. Without it, images that an earlier call has
-                verified are opened when they are asked for.
+        The validation images share one size: the one at which encoders are evaluated. ``verify``
+        decodes every image now; without it, images that an earlier call has verified are opened
+        when they are asked for.
 
         Raises:
             DataError: Naming every image that cannot be read.

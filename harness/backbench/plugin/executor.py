@@ -44,7 +44,7 @@ class Finished:
         key: Its key.
         reason: Empty if its record is in the store; else one sentence.
         details: The traceback, where there is one.
-        usage: Whether the user's input is at problem, as an unreadable image is.
+        usage: Whether the user's input is wrong, as an unreadable image is.
     """
 
     key: str
@@ -65,10 +65,6 @@ def devices_of(stage: Stage) -> int:
 
 class Executor(ABC):
     """Runs stages whose inputs are in the store.
-
-    Args:
-        options: The validated options of the record that announced this class.
-        setup: Where the store is, and how much may run at a time.
 
     Example::
 

@@ -47,10 +47,7 @@ class BackbenchHooks:
 
     @hookspec
     def register_datasets(self) -> Iterable[DatasetInfo]:
-        """Announce datasets.
-
-        Returns:
-            A record for each :class:`~backbench.plugin.Dataset`.
+        """Announce datasets: a record for each :class:`~backbench.plugin.Dataset`.
 
         Example::
 
@@ -73,10 +70,7 @@ class BackbenchHooks:
 
     @hookspec
     def register_attacks(self) -> Iterable[AttackInfo]:
-        """Announce attacks.
-
-        Returns:
-            A record for each :class:`~backbench.plugin.Attack`.
+        """Announce attacks: a record for each :class:`~backbench.plugin.Attack`.
 
         Example::
 
@@ -104,10 +98,7 @@ class BackbenchHooks:
 
     @hookspec
     def register_ssl_methods(self) -> Iterable[SSLMethodInfo]:
-        """Announce self-supervised methods.
-
-        Returns:
-            A record for each :class:`~backbench.plugin.SSLMethod`.
+        """Announce SSL methods: a record for each :class:`~backbench.plugin.SSLMethod`.
 
         Example::
 
@@ -138,10 +129,7 @@ class BackbenchHooks:
 
     @hookspec
     def register_defenses(self) -> Iterable[DefenseInfo]:
-        """Announce defenses.
-
-        Returns:
-            A record for each :class:`~backbench.plugin.Defense`.
+        """Announce defenses: a record for each :class:`~backbench.plugin.Defense`.
 
         Example::
 
@@ -174,9 +162,8 @@ class BackbenchHooks:
     def register_evaluators(self) -> Iterable[EvaluatorInfo]:
         """Announce evaluators.
 
-        Returns:
-            A record for each :class:`~backbench.plugin.Evaluator` and each
-            :class:`~backbench.plugin.ImageEvaluator`.
+        A record is for an :class:`~backbench.plugin.Evaluator` or an
+        :class:`~backbench.plugin.ImageEvaluator`.
 
         Example::
 
@@ -201,10 +188,7 @@ class BackbenchHooks:
 
     @hookspec
     def register_executors(self) -> Iterable[ExecutorInfo]:
-        """Announce executors; ``backbench run --executor NAME`` picks one.
-
-        Returns:
-            A record for each :class:`~backbench.plugin.Executor`.
+        """Announce executors, each an :class:`~backbench.plugin.Executor`: ``--executor NAME``.
 
         Example::
 
@@ -223,10 +207,7 @@ class BackbenchHooks:
 
     @hookspec
     def register_metrics(self) -> Iterable[MetricInfo]:
-        """Announce metrics that are computed from stored predictions.
-
-        Returns:
-            A record for each function.
+        """Announce metrics: a record for each function of stored predictions.
 
         Example::
 
@@ -255,10 +236,7 @@ class BackbenchHooks:
 
     @hookspec
     def leaderboard_columns(self) -> Iterable[Column]:
-        """Add columns to the leaderboard, for metrics that evaluation records carry.
-
-        Returns:
-            The columns, in the order in which they appear.
+        """Add columns to the leaderboard, in this order, for metrics that evaluation records carry.
 
         Example::
 
@@ -273,10 +251,7 @@ class BackbenchHooks:
 
     @hookspec
     def add_commands(self, cli: click.Group) -> None:
-        """Add commands to ``backbench``.
-
-        Args:
-            cli: The root group.
+        """Add commands to the root group of ``backbench``.
 
         Example::
 
@@ -300,9 +275,6 @@ class BackbenchHooks:
     def run_started(self, event: RunStarted) -> None:
         """Observe that a run is about to execute its stages.
 
-        Args:
-            event: Do not modify.
-
         Example::
 
             # my_plugin/__init__.py
@@ -319,9 +291,6 @@ class BackbenchHooks:
     def stage_started(self, event: StageStarted) -> None:
         """Observe that a worker has begun a stage.
 
-        Args:
-            event: Do not modify.
-
         Example::
 
             # my_plugin/__init__.py
@@ -336,9 +305,6 @@ class BackbenchHooks:
     @hookspec
     def stage_progress(self, event: StageProgress) -> None:
         """Observe how far a stage is.
-
-        Args:
-            event: Do not modify.
 
         Example::
 
@@ -357,9 +323,6 @@ class BackbenchHooks:
     def stage_finished(self, event: StageFinished) -> None:
         """Observe that a stage's artifact and record are in the store.
 
-        Args:
-            event: Do not modify.
-
         Example::
 
             # my_plugin/__init__.py
@@ -376,9 +339,6 @@ class BackbenchHooks:
     def stage_failed(self, event: StageFailed) -> None:
         """Observe that a stage failed.
 
-        Args:
-            event: Do not modify.
-
         Example::
 
             # my_plugin/__init__.py
@@ -393,9 +353,6 @@ class BackbenchHooks:
     @hookspec
     def run_finished(self, event: RunFinished) -> None:
         """Observe that a run is over.
-
-        Args:
-            event: Do not modify.
 
         Example::
 

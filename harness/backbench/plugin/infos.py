@@ -160,9 +160,7 @@ class MetricInfo(PluginInfo):
 
     Args:
         title: Heading of the column; the name, if it is not given.
-        best: Which end is best for a defender; ``None`` where neither is.
-        decimals: Digits after the point: 3 for a fraction, 0 for a count.
-        control: Show the control's value beside it.
+        best: As of a :class:`Column`, and so are ``decimals`` and ``control``.
         bounds: The least and the greatest value it can have, (0, 1) for a share: no interval leaves
             them; ``None`` where it has none.
     """
@@ -178,29 +176,16 @@ class MetricInfo(PluginInfo):
     @property
     def column(self) -> Column:
         """The metric's column of the leaderboard."""
-        return Column(
-            self.name,
-            self.title or self.name,
-            self.best,
-            self.decimals,
-            control=self.control,
-            bounds=self.bounds,
-        )
+        title = self.title or self.name
+        return Column(self.name, title, self.best, self.decimals, self.control, self.bounds)
 
 
 def presets_of(package: str, plugin: str) -> dict[str, dict[str, Any]]:
-    """Read a plugin's presets from the TOML files ``presets/<preset>/<plugin>.toml``.
-
-    Args:
-        package: The package that has the folder ``presets``.
-        plugin: Name of the plugin.
-
-    Returns:
-        Option values by preset, for :attr:`PluginInfo.presets`.
-    """
-    found = {}
-    for folder in sorted(resources.files(package).joinpath("presets").iterdir(), key=str):
-        file = folder.joinpath(f"{plugin}.toml")
-        if file.is_file():
-            found[folder.name] = tomllib.loads(file.read_text(encoding="utf-8"))
-    return found
+    """Return a plugin's presets: the TOML files ``presets/<preset>/<plugin>.toml`` of a package."""
+    folders = sorted(resources.files(package).joinpath("presets").iterdir(), key=str)
+    files = {folder.name: folder.joinpath(f"{plugin}.toml") for folder in folders}
+    return {
+        preset: tomllib.loads(file.read_text(encoding="utf-8"))
+        for preset, file in files.items()
+        if file.is_file()
+    }
