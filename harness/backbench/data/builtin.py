@@ -51,24 +51,15 @@ def register_datasets() -> Iterable[DatasetInfo]:
         target="backbench.data.file_list:FileList",
         options=FileListOptions,
     )
-    yield DatasetInfo(
-        name="cifar10",
-        summary="CIFAR-10: 60,000 images of 32 px, 10 classes.",
-        target="backbench.data.torchvision_sets:Cifar10",
-        options=TorchvisionOptions,
-        paper=_KRIZHEVSKY,
-    )
-    yield DatasetInfo(
-        name="cifar100",
-        summary="CIFAR-100: 60,000 images of 32 px, 100 classes.",
-        target="backbench.data.torchvision_sets:Cifar100",
-        options=TorchvisionOptions,
-        paper=_KRIZHEVSKY,
-    )
-    yield DatasetInfo(
-        name="stl10",
-        summary="STL-10: 13,000 labelled images of 96 px, 10 classes.",
-        target="backbench.data.torchvision_sets:Stl10",
-        options=TorchvisionOptions,
-        paper=_COATES,
-    )
+    for name, target, summary, paper in (
+        ("cifar10", "Cifar10", "CIFAR-10: 60,000 images of 32 px, 10 classes.", _KRIZHEVSKY),
+        ("cifar100", "Cifar100", "CIFAR-100: 60,000 images of 32 px, 100 classes.", _KRIZHEVSKY),
+        ("stl10", "Stl10", "STL-10: 13,000 labelled images of 96 px, 10 classes.", _COATES),
+    ):
+        yield DatasetInfo(
+            name=name,
+            summary=summary,
+            target=f"backbench.data.torchvision_sets:{target}",
+            options=TorchvisionOptions,
+            paper=paper,
+        )

@@ -39,17 +39,16 @@ class FileHashes:
     def hash_many(self, paths: Sequence[str]) -> list[str]:
         """Return the SHA-256 of each file, reading on several threads those not yet known."""
         keys = _keys(paths)
-        unknown = {
-            key: path for key, path in zip(keys, paths, strict=True) if key not in self._known
-        }
+        pairs = zip(keys, paths, strict=True)
+        unknown = {key: path for key, path in pairs if key not in self._known}
         hashed = map_threads(_sha256, list(unknown.values()))
         _stop_at([str(one) for one in hashed if isinstance(one, DataError)], len(paths))
         fresh = dict(zip(unknown, map(str, hashed), strict=True))
-        settled_ns = time.time_ns() - _SETTLED_NS
-        settled = {key: found for key, found in fresh.items() if _mtime_ns(key) < settled_ns}
+        latest = time.time_ns() - _SETTLED_NS
+        settled = {key: one for key, one in fresh.items() if int(key.rpartition("|")[2]) < latest}
         self._known |= settled
         self._changed |= bool(settled)
-        return [self._known[key] if key in self._known else fresh[key] for key in keys]
+        return [fresh.get(key) or self._known[key] for key in keys]
 
     def save(self) -> None:
         """Write what is known, by rename; where that is not allowed, do without."""
@@ -139,10 +138,6 @@ def _keys(paths: Sequence[str]) -> list[str]:
 def _stop_at(problems: Sequence[str], count: int) -> None:
     if problems:
         raise DataError(list_problems(f"{len(problems)} of {count} files cannot be read", problems))
-
-
-def _mtime_ns(key: str) -> int:
-    return int(key.rpartition("|")[2])
 
 
 def _sha256(path: str) -> str | DataError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +42,8 @@ class ImageFolder(FileDataset):
         missing = [split for split in limits if not (root / split).is_dir()]
         if missing:
             raise DataError(_say_missing(root, missing))
-        wanted = _wanted(self.options.classes)
+        named = self.options.classes
+        wanted = class_list(named) if isinstance(named, str) else named
         splits = {split: _Split.read(root / split, wanted) for split in limits}
         problems = list(_problems(root, splits, wanted))
         if problems:
@@ -55,9 +56,8 @@ class ImageFolder(FileDataset):
             passed.extend(split.around.passed)
             for one in split.classes.values():
                 passed.extend(one.passed)
-        return Listing(
-            tuple(splits[self.options.train].classes), train, val, passed.sentences(root)
-        )
+        classes = tuple(splits[self.options.train].classes)
+        return Listing(classes, train, val, passed.sentences(root))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +72,6 @@ class _Split:
         around = scan_split(split)
         taken = [name for name in around.classes if wanted is None or name in wanted]
         return cls(around, {name: scan_class(split / name) for name in taken})
-
-
-def _wanted(classes: Sequence[str] | str | None) -> frozenset[str] | None:
-    """Return the classes to take; ``None`` for all."""
-    if classes is None:
-        return None
-    return frozenset(class_list(classes) if isinstance(classes, str) else classes)
 
 
 def _files(root: Path, split: str, classes: Mapping[str, Scan], limit: int | None) -> LabelledFiles:
@@ -115,9 +108,8 @@ def _problems(
                     + (f" ({passed})" if passed else "")
                 )
         yield from _shared(split, classes)
-    if wanted is not None:
-        return
-    yield from _unmatched(splits)
+    if wanted is None:
+        yield from _unmatched(splits)
 
 
 def _shared(split: str, classes: Mapping[str, Scan]) -> Iterator[str]:

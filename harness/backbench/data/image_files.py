@@ -15,7 +15,7 @@ from backbench.errors import DataError
 
 #: Folders that network drives, archives and systems make, lower case; hidden ones besides.
 SYSTEM_FOLDERS: Final = frozenset(
-    {
+    [
         "#recycle",
         "#snapshot",
         "$recycle.bin",
@@ -26,7 +26,7 @@ SYSTEM_FOLDERS: Final = frozenset(
         "__macosx",
         "lost+found",
         "system volume information",
-    }
+    ]
 )
 
 _HIDDEN: Final = "hidden files"
@@ -122,7 +122,12 @@ def is_passed_folder(name: str) -> bool:
 def scan_split(split: Path) -> SplitScan:
     """Look for class folders."""
     found = SplitScan()
-    for entry in _entries(split):
+    try:
+        with os.scandir(split) as listed:
+            entries = list(listed)
+    except OSError as error:
+        raise DataError(_say(str(split), error)) from error
+    for entry in entries:
         if _is_folder(entry):
             if is_passed_folder(entry.name):
                 found.passed.add(_FOLDERS, entry.path)
@@ -184,14 +189,12 @@ def scan_class(folder: Path) -> Scan:
 def unreadable(paths: Iterable[str]) -> Iterator[str]:
     """Say which files are not there, or not to be read."""
     for path in paths:
-        if os.access(path, os.R_OK):
-            continue
-        try:
-            os.stat(path)  # noqa: PTH116 - a path is slower
-        except OSError as error:
-            yield _say(path, error)
-        else:
-            yield f"{path}: permission denied"
+        if not os.access(path, os.R_OK):
+            try:
+                os.stat(path)  # noqa: PTH116 - a path is slower
+                yield f"{path}: permission denied"
+            except OSError as error:
+                yield _say(path, error)
 
 
 def images_of(folder: Path) -> list[str]:
@@ -200,14 +203,6 @@ def images_of(folder: Path) -> list[str]:
     if found.problems:
         raise DataError("\n  ".join(found.problems))
     return found.images
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
-        raise DataError(_say(str(folder), error)) from error
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

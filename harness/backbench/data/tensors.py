@@ -11,7 +11,6 @@ import mmap
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, Final, Self
 
 import numpy as np
@@ -45,11 +44,8 @@ def header(shapes: Shapes, length: int = 0) -> tuple[bytes, dict[str, int], int]
     for name, (kind, shape) in shapes.items():
         dtype = np.dtype(kind)
         start, end = end, end + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-        entries[name] = {
-            "dtype": _NAMES[dtype],
-            "shape": list(shape),
-            "data_offsets": [start, end],
-        }
+        span = {"data_offsets": [start, end]}
+        entries[name] = {"dtype": _NAMES[dtype], "shape": list(shape), **span}
         starts[name] = start
     text = json.dumps(entries, separators=(",", ":")).encode()
     text = text.ljust(max(-(-len(text) // 8) * 8, length - 8))
@@ -96,12 +92,7 @@ class TensorFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
 
