@@ -15,7 +15,7 @@ from backbench.errors import DataError
 
 #: Folders that network drives, archives and systems make, lower case; hidden ones besides.
 SYSTEM_FOLDERS: Final = frozenset(
-    [
+    {
         "#recycle",
         "#snapshot",
         "$recycle.bin",
@@ -26,7 +26,7 @@ SYSTEM_FOLDERS: Final = frozenset(
         "__macosx",
         "lost+found",
         "system volume information",
-    ]
+    }
 )
 
 _HIDDEN: Final = "hidden files"
