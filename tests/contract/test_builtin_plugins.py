@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torchvision
 from PIL import Image
 
 from backbench.data import torchvision_sets
@@ -249,13 +250,13 @@ class PublishedContract(DatasetContract):
         classes = len(published.classes.split())
         small = dataclasses.replace(published, train=2 * classes, val=classes)
         monkeypatch.setattr(self.implementation_class, "published", small)
-        monkeypatch.setattr(self.implementation_class, "_open", self._opened)
+        monkeypatch.setattr(torchvision.datasets, published.name, self._opened)
         (tmp_path / published.folder).mkdir()
         self.options = {"root": str(tmp_path)}
 
-    def _opened(self, _root, split, **_unused):
+    def _opened(self, _root, *, train=False, split="", **_unused):
         published = self.implementation_class.published
-        count = published.train if split == "train" else published.val
+        count = published.train if train or split == "train" else published.val
         side, classes = published.side, len(published.classes.split())
         pixels = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
         targets = (np.arange(count) % classes).tolist()
@@ -276,8 +277,8 @@ class TestStl10(PublishedContract):
     info = record("dataset", "stl10")
     implementation_class = torchvision_sets.Stl10
 
-    def _opened(self, _root, split, **_unused):
-        opened = super()._opened(_root, split)
+    def _opened(self, _root, **asked):
+        opened = super()._opened(_root, **asked)
         opened.data = opened.data.transpose(0, 3, 1, 2)  # as torchvision gives them
         return opened
 

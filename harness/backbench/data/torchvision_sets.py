@@ -62,7 +62,7 @@ class TorchvisionDataset(Dataset):
 
     def metadata(self) -> DatasetMetadata:
         """Say what was published; the dataset is there, or may be fetched."""
-        if not self.options.download and not (self._root / self.published.folder).is_dir():
+        if not self.options.download and not self._folder.is_dir():
             raise DataError(self._say_absent())
         classes = tuple(self.published.classes.split())
         return DatasetMetadata(
@@ -79,54 +79,49 @@ class TorchvisionDataset(Dataset):
 
     def load(self, split: Split, *, verify: bool = True) -> ImageSet:  # noqa: ARG002 - always is
         """Return the images of a split; fetch the dataset first where that is allowed."""
-        if not (self._root / self.published.folder).is_dir():
+        if not self._folder.is_dir():
             if not self.options.download:
                 raise DataError(self._say_absent())
             self._fetch()
         try:
-            opened = self._open(self._root, split, download=False)
+            pixels, labels = self._read(self.options.root, split)
         except (RuntimeError, OSError) as error:
-            folder = self._root / self.published.folder
             raise DataError(
-                f"{folder}: damaged or incomplete ({error}); remove it and fetch it again"
+                f"{self._folder}: damaged or incomplete ({error}); remove it and fetch it again"
             ) from error
-        pixels, labels = self._arrays(opened)
         sources = [f"{split}/{i:06d}" for i in range(len(labels))]
         return ArrayImages(pixels, np.asarray(labels, np.int64), sources)
 
     @property
-    def _root(self) -> Path:
-        return self.options.root
+    def _folder(self) -> Path:
+        return self.options.root / self.published.folder
 
-    def _open(self, root: Path, split: str, *, download: bool) -> Any:
+    def _read(self, root: Path, split: str, *, download: bool = False) -> tuple[Pixels, Any]:
         from torchvision import datasets
 
-        return getattr(datasets, self.published.name)(
-            root, train=split == "train", download=download
-        )
-
-    def _arrays(self, opened: Any) -> tuple[Pixels, Any]:
+        kind = getattr(datasets, self.published.name)
+        opened = kind(root, train=split == "train", download=download)
         return opened.data, opened.targets
 
     def _fetch(self) -> None:
         """Download beside the root and rename, so that a half-fetched set is never found."""
-        place = self._root / self.published.folder
+        root = self.options.root
         try:
-            self._root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=self._root, prefix=".fetch-") as folder:
-                self._open(Path(folder), "train", download=True)
-                if not place.is_dir():  # else another process was faster
-                    (Path(folder) / self.published.folder).rename(place)
+            root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=root, prefix=".fetch-") as folder:
+                self._read(Path(folder), "train", download=True)
+                if not self._folder.is_dir():  # else another process was faster
+                    (Path(folder) / self.published.folder).rename(self._folder)
         except (RuntimeError, OSError) as error:
             raise DataError(
-                f"{self.published.archive} cannot be fetched into {self._root} ({error}); "
+                f"{self.published.archive} cannot be fetched into {root} ({error}); "
                 "fetch it by hand and unpack it there"
             ) from error
 
     def _say_absent(self) -> str:
         return (
-            f"{self._root / self.published.folder}: no such folder; set download = true to fetch "
-            f"{self.published.archive}, or unpack it in {self._root}"
+            f"{self._folder}: no such folder; set download = true to fetch "
+            f"{self.published.archive}, or unpack it in {self.options.root}"
         )
 
 
@@ -186,12 +181,9 @@ class Stl10(TorchvisionDataset):
         side=96,
     )
 
-    def _open(self, root: Path, split: str, *, download: bool) -> Any:
+    def _read(self, root: Path, split: str, *, download: bool = False) -> tuple[Pixels, Any]:
         from torchvision import datasets
 
-        return datasets.STL10(
-            root, split="train" if split == "train" else "test", download=download
-        )
-
-    def _arrays(self, opened: Any) -> tuple[Pixels, Any]:
+        split = "train" if split == "train" else "test"
+        opened = datasets.STL10(root, split=split, download=download)
         return np.ascontiguousarray(opened.data.transpose(0, 2, 3, 1)), opened.labels
