@@ -83,10 +83,6 @@ def _reported(row: Row, column: Column, notes: Mapping[tuple[str, str], int]) ->
     return f"{number(figure.value, column.decimals)} [{notes[figure.source, figure.setting]}]"
 
 
-def _is_reported(board: Leaderboard, column: Column) -> bool:
-    return any(column.metric in row.reported for row in board.rows)
-
-
 def _print_tables(board: Leaderboard, by: str | None, console: Console) -> None:
     """Print a table for each group; a narrow terminal gets each in parts."""
     for title, part in group(board, by):
@@ -106,12 +102,12 @@ def _grid(title: str, board: Leaderboard, by: str | None) -> Grid:
     for index, row in enumerate(board.rows):
         names = [_name(row, name, origins) for name in fields]
         numbers: list[Number] = []
-        for column in columns:
+        for column, beside in columns:
             value = row.values.get(column.metric)
-            numbers.append(_stacked(value, column, _mark(column, index, marks)))
-            if column.control:
-                numbers.append(_stacked(row.controls.get(column.metric), column, ("", "")))
-            if _is_reported(board, column):
+            numbers.append(_stacked(value, column, *_mark(column, index, marks)))
+            if "control" in beside:
+                numbers.append(_stacked(row.controls.get(column.metric), column))
+            if "reported" in beside:
                 numbers.append(Number(_reported(row, column, notes)))
         lines.append((names if same else [*names, _count(row)], numbers))
     methods = [row.names["method"] for row in board.rows]
@@ -120,25 +116,15 @@ def _grid(title: str, board: Leaderboard, by: str | None) -> Grid:
     return Grid(
         title=" · ".join(filter(None, (board.benchmark, title, same))),
         names=[*(name.capitalize() for name in fields), *([] if same else ["n"])],
-        groups=[[column.title, *_beside(board, column)] for column in columns],
+        groups=[[column.title, *beside] for column, beside in columns],
         lines=lines,
         after=ends if apart else (),
-        dim=_BESIDE,
+        dim=("control", "reported"),
     )
 
 
-#: The headings of further numbers next to a column.
-_BESIDE = ("control", "reported")
-
-
-def _beside(board: Leaderboard, column: Column) -> list[str]:
-    shown = (column.control, _is_reported(board, column))
-    return [heading for heading, is_shown in zip(_BESIDE, shown, strict=True) if is_shown]
-
-
-def _stacked(summary: Summary | None, column: Column, mark: tuple[str, str]) -> Number:
-    """Return mean and spread with the interval below; a mark is to their right."""
-    sign, style = mark
+def _stacked(summary: Summary | None, column: Column, sign: str = "", style: str = "") -> Number:
+    """Return mean and spread with the interval below; a sign is to their right."""
     text = f"{spread(summary, column.decimals)}{sign or '  ' * (column.best is not None)}"
     return Number(text, style, interval(summary, column.decimals))
 
@@ -169,13 +155,17 @@ def _count(row: Row) -> str:
 def _fields(board: Leaderboard, by: str | None) -> list[str]:
     """Return the fields worth a column: not the group, not a dataset that is the only one."""
     datasets = {row.names["dataset"] for row in board.rows}
-    return [name for name in Axis if name != by and not (name == "dataset" and len(datasets) < 2)]
+    return [name for name in Axis if name != by and (name != "dataset" or len(datasets) > 1)]
 
 
-def _columns(board: Leaderboard) -> list[Column]:
-    """Return the columns in which some row has a number."""
-    metrics = {metric for row in board.rows for metric in row.values}
-    return [column for column in board.columns if column.metric in metrics]
+def _columns(board: Leaderboard) -> list[tuple[Column, list[str]]]:
+    """Return the columns in which some row has a number, and the headings of those next to each."""
+    found = []
+    for column in board.columns:
+        if any(column.metric in row.values for row in board.rows):
+            reported = any(column.metric in row.reported for row in board.rows)
+            found.append((column, ["control"] * column.control + ["reported"] * reported))
+    return found
 
 
 def _plain(
@@ -184,17 +174,16 @@ def _plain(
     """Return the headings and the lines of a table; ``form`` formats a number of it."""
     columns, notes, origins = _columns(board), _notes(board), _origins(board)
     header = [*Axis, "n"]
-    for column in columns:
-        beside = (f"{column.title} {heading}" for heading in _beside(board, column))
-        header += [column.title, *beside]
+    for column, beside in columns:
+        header += [column.title, *(f"{column.title} {heading}" for heading in beside)]
     body = []
     for row in board.rows:
         line = [*(_name(row, name, origins) for name in Axis), _count(row)]
-        for column in columns:
+        for column, beside in columns:
             line.append(form(row.values.get(column.metric), column.decimals))
-            if column.control:
+            if "control" in beside:
                 line.append(form(row.controls.get(column.metric), column.decimals))
-            if _is_reported(board, column):
+            if "reported" in beside:
                 line.append(_reported(row, column, notes) or "–")
         body.append(line)
     return header, body

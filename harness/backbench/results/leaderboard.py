@@ -433,9 +433,9 @@ def extremes(board: Leaderboard) -> dict[tuple[str, str], frozenset[int]]:
     best, worst = ranks(board), _ranks(board, -1)
     found: dict[tuple[str, str], frozenset[int]] = {}
     for metric in best:
-        first = {at for at, rank in best[metric].items() if rank == 1}
-        last = {at for at, rank in worst[metric].items() if rank == 1}
-        for end, at in (("best", first - last), ("worst", last - first)):
-            if at:
-                found[metric, end] = frozenset(at)
+        first, last = (
+            frozenset(at for at, rank in end[metric].items() if rank == 1) for end in (best, worst)
+        )
+        ends = {"best": first - last, "worst": last - first}
+        found |= {(metric, end): at for end, at in ends.items() if at}
     return found
