@@ -17,7 +17,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from backbench.report.numbers import whole
+from backbench.report.grid import whole
 from backbench.results.statistics import Summary
 from benchmarks.rounds import ROOT
 

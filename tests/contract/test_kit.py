@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import backbench
-from backbench.data.textures import Embedded
+from backbench.data.embedded import Embedded
 from backbench.images import ArrayImages, Overlay
 from backbench.plugin import Attack, Box, Defense, Evaluator, ImageEvaluator, Options, Stamp
 from backbench.testing import (

@@ -35,7 +35,7 @@ def register_datasets() -> Iterable[DatasetInfo]:
     yield DatasetInfo(
         name="embedded",
         summary="Drawn images of any size and number of classes; nothing to download.",
-        target="backbench.data.textures:Embedded",
+        target="backbench.data.embedded:Embedded",
         options=EmbeddedOptions,
         revision=embedded.REVISION,
     )

@@ -13,7 +13,6 @@ from pydantic import (
     field_validator,
 )
 
-from backbench.data import embedded
 from backbench.data.classes import NAMES, class_list
 from backbench.errors import DataError
 from backbench.plugin import ExcludeFromKey, Field, LocalPath, Options
@@ -61,6 +60,9 @@ def _named_or_local(value: Any, local: ValidatorFunctionWrapHandler) -> Path:
     return path
 
 
+#: Of the embedded dataset: as many as its shapes, textures and palettes give.
+MAX_CLASSES = 200
+
 #: More would not fit in memory.
 _MOST_EACH = 1_000_000
 
@@ -68,7 +70,7 @@ _MOST_EACH = 1_000_000
 class EmbeddedOptions(Options):
     """Options of the embedded dataset."""
 
-    classes: int = Field(default=10, ge=2, le=embedded.MAX_CLASSES, description="number of classes")
+    classes: int = Field(default=10, ge=2, le=MAX_CLASSES, description="number of classes")
     size: int = Field(default=32, ge=16, le=512, description="side of the square images, px")
     train_per_class: int = Field(
         default=400, ge=1, le=_MOST_EACH, description="number of training images of each class"

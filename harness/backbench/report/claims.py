@@ -7,8 +7,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from backbench.report.grid import as_text, plain_grid, tabulated
-from backbench.report.numbers import count, number
+from backbench.report.grid import as_text, count, number, plain_grid, tabulated
 from backbench.results.claims import Finding, Judgement, overall
 
 NOTE = (

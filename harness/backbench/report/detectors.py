@@ -17,8 +17,19 @@ from rich.text import Text
 from backbench.errors import UsageError
 from backbench.model import NONE, Axis, Cell, Plan, StageKind
 from backbench.plugin import Column
-from backbench.report.grid import Grid, Number, latex_symbols, print_grid, tabulated
-from backbench.report.numbers import EXACT, INTERVAL_NOTE, exact, interval, spread, whole
+from backbench.report.grid import (
+    EXACT,
+    INTERVAL_NOTE,
+    Grid,
+    Number,
+    exact,
+    interval,
+    latex_symbols,
+    print_grid,
+    spread,
+    tabulated,
+    whole,
+)
 from backbench.results.leaderboard import Leaderboard, Row
 from backbench.results.statistics import Bounds, Summary, summarize
 from backbench.store.metadata import RepairRecord, SanitizeRecord

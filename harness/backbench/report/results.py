@@ -11,7 +11,7 @@ from backbench.errors import ExitCode, UsageError
 from backbench.execution.scheduler import Result
 from backbench.model import Axis, Plan
 from backbench.plugin.registry import suggestion
-from backbench.report.numbers import EXACT, exact
+from backbench.report.grid import EXACT, exact
 from backbench.results.leaderboard import Leaderboard, Row, only_row, select
 from backbench.results.statistics import Summary
 

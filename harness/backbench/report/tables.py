@@ -17,15 +17,19 @@ from rich.text import Text
 
 from backbench.model import Axis
 from backbench.plugin import Column
-from backbench.report.grid import Grid, Number, latex_symbols, print_grid, tabulated
-from backbench.report.numbers import (
+from backbench.report.grid import (
     EXACT,
     INTERVAL_NOTE,
+    Grid,
+    Number,
     count,
     exact,
     interval,
+    latex_symbols,
     number,
+    print_grid,
     spread,
+    tabulated,
     whole,
 )
 from backbench.results.leaderboard import LIFTS, Leaderboard, Reported, Row, extremes, group, ranks

@@ -100,7 +100,7 @@ def test_a_problem_of_one_table_hides_none_of_another(tmp_path: Path, registry: 
 def test_what_a_plugin_raises_is_a_problem_that_names_its_distribution(
     tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from backbench.data.textures import Embedded
+    from backbench.data.embedded import Embedded
     from backbench_attacks.patch_options import PatchOptions
     from backbench_evaluators.evaluator_options import KNNOptions
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backbench.data.embedded import MAX_CLASSES, class_names, render_split
+from backbench.data.dataset_options import MAX_CLASSES
+from backbench.data.embedded import class_names, render_split
 
 
 def draw(split: str = "train", **changes: int) -> tuple[np.ndarray, np.ndarray]:

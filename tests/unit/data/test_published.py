@@ -7,7 +7,7 @@ from torchvision import datasets
 from backbench.data import embedded
 from backbench.data.builtin import register_datasets
 from backbench.data.dataset_options import EmbeddedOptions, TorchvisionOptions
-from backbench.data.textures import Embedded
+from backbench.data.embedded import Embedded
 from backbench.data.torchvision_sets import Cifar10, Cifar100, Stl10
 from backbench.errors import DataError
 

@@ -17,7 +17,7 @@ from tests.predictions import predicted_store
 
 import backbench as bb
 from backbench.data.dataset_options import EmbeddedOptions
-from backbench.data.textures import Embedded
+from backbench.data.embedded import Embedded
 from backbench.errors import ConfigError, UsageError
 from backbench.model import Stage, StageKind
 from backbench.report import results as results_module
