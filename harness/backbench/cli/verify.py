@@ -36,16 +36,18 @@ def command(target: Path | None, profile: str | None, store: Path) -> int:
     if target is not None and is_bundle:
         with open_bundle(target) as bundle:
             found = verify_bundle(bundle)
-    elif not Store(store).exists:
-        raise UsageError(f"{store}: there is no store: say where it is with --store")
-    elif target is None:
-        found = verify_store(Store(store), load_registry())
     else:
-        planned = common.load(target, profile).plan(store=store)
-        found = verify_store(planned.store, planned.experiment.registry, planned.plan)
-        if planned.missing:
-            counts = f"{len(planned.missing)} of {len(planned.stages)}"
-            click.echo(f"{counts} stages have not been run", err=True)
+        experiment = None if target is None else common.load(target, profile)
+        if not Store(store).exists:
+            raise UsageError(f"{store}: there is no store: say where it is with --store")
+        if experiment is None:
+            found = verify_store(Store(store), load_registry())
+        else:
+            planned = experiment.plan(store=store)
+            found = verify_store(planned.store, planned.experiment.registry, planned.plan)
+            if planned.missing:
+                counts = f"{len(planned.missing)} of {len(planned.stages)}"
+                click.echo(f"{counts} stages have not been run", err=True)
     click.echo("\n".join(found.lines(str(target if is_bundle else store))))
     if is_bundle and not found.differs:
         click.echo(CANNOT_PROVE, err=True)

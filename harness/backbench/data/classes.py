@@ -95,12 +95,12 @@ def find_classes(name: str) -> tuple[str, ...]:
     """Return the classes of a shipped list, or of a file with a class a line."""
     if name in NAMES:
         return class_list(name)
-    if not Path(name).is_file():
+    try:
+        return read_class_file(Path(name))
+    except DataError as error:
         raise DataError(
-            f"{name!r} is neither a file with a class a line nor a class list that ships with "
-            f"backbench (there are: {', '.join(NAMES)})"
-        )
-    return read_class_file(Path(name))
+            f"{error} (class lists that ship with backbench: {', '.join(NAMES)})"
+        ) from error
 
 
 def fingerprint(classes: Iterable[str]) -> str:
@@ -127,11 +127,14 @@ def describe(classes: Sequence[str]) -> str:
 def read_text(path: Path) -> str:
     """Read a list of images or classes, UTF-8, with or without a byte order mark."""
     try:
-        return files.read_text(path)
+        text = files.read_text(path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; it should hold a line an image or class") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+        raise DataError(f"{path}: cannot be read as text: {files.reason(error)}") from error
+    if "\0" in text:
+        raise DataError(f"{path}: holds NUL characters, as UTF-16 does; save it as UTF-8")
+    return text
 
 
 def _some(names: set[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from backbench.data.classes import NAMES, class_list, read_class_file, read_text
 from backbench.data.files import list_problems, map_threads
 from backbench.data.image_files import PassedOver, scan_class, scan_split
 from backbench.data.list_files import folder_names, parse_line, read_list
+from backbench.data.list_mistakes import row_problems
 from backbench.errors import NOT_A_NAME, DataError, is_name
 
 _SPLITS: Final = ("train", "val")
@@ -38,7 +40,7 @@ class Contents:
 def look_at(name: str) -> Contents:
     """Say what a folder, a list of images, a list of classes, or a shipped class list holds."""
     path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - of a name that is too long, the next reader speaks
         return _folder(path)
     if name in NAMES and not path.exists():
         return Contents("list of classes", tuple(sorted(class_list(name))), {})
@@ -47,7 +49,7 @@ def look_at(name: str) -> Contents:
         return Contents("list of classes", tuple(sorted(read_class_file(path))), {})
     images = read_list(path)
     if images.bad:
-        raise DataError(list_problems("The list cannot be read", images.bad))
+        raise DataError(list_problems("The list cannot be read", list(row_problems(images))))
     counts = Counter(images.labels)
     split = {"images": tuple(counts[label] for label in sorted(counts))}
     names = folder_names(images.lines)

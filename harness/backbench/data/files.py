@@ -21,6 +21,8 @@ from backbench.system.cores import core_count
 MEMORY_LIMIT_BYTES: Final = 2 << 30
 
 _LISTED: Final = 20
+#: Characters of a problem that are printed.
+_LONGEST: Final = 2000
 _SAMPLE: Final = 64
 
 _Item = TypeVar("_Item")
@@ -156,7 +158,8 @@ def list_problems(head: str, problems: Sequence[str]) -> str:
     """Put sentences on problems under a heading, a line each; beyond twenty only their number."""
     more = len(problems) - _LISTED
     tail = [f"and {more} more"] if more > 0 else []
-    return "\n  ".join([f"{head}:", *problems[:_LISTED], *tail])
+    shown = [one if len(one) <= _LONGEST else f"{one[:_LONGEST]} …" for one in problems[:_LISTED]]
+    return "\n  ".join([f"{head}:", *shown, *tail])
 
 
 def map_threads(

@@ -28,8 +28,10 @@ VAL_NAME: Final = "val_ssl_filelist.txt"
 
 # The path ends with the first image suffix that a label follows, so that it may hold spaces.
 _SUFFIX: Final = "|".join(re.escape(suffix) for suffix in sorted(IMAGE_SUFFIXES))
-_BY_SUFFIX: Final = re.compile(rf"(.*?(?:{_SUFFIX}))\s+([+-]?\d{{1,18}})(?:\s|$)", re.IGNORECASE)
-_BY_COLUMN: Final = re.compile(r"(\S+)\s+([+-]?\d{1,18})(?:\s|$)")
+_LABEL: Final = r"\s+([+-]?[0-9]{1,18})(?:\s|$)"
+_BY_SUFFIX: Final = re.compile(rf"(.*?(?:{_SUFFIX})){_LABEL}", re.IGNORECASE)
+_BY_COLUMN: Final = re.compile(rf"(\S+){_LABEL}")
+_NUMBERS: Final = re.compile(r"[\s\d.+-]*")
 _BREAKS: Final = frozenset("\n\r")
 
 
@@ -45,14 +47,28 @@ class Line(NamedTuple):
     def __str__(self) -> str:
         return f"{self.file}:{self.number}"
 
+    @property
+    def folder(self) -> str:
+        """Name of the folder that the image is in."""
+        return os.path.basename(os.path.dirname(self.path))  # noqa: PTH119, PTH120 - many
+
 
 class ImageList(NamedTuple):
-    """A list as it was read: the folder of relative paths, the lines, what is wrong with others."""
+    """A list as it was read.
+
+    Args:
+        file: The list.
+        base: The folder of relative paths.
+        lines: The lines.
+        bad: What is no path and label.
+        further: Lines that go on after the label with what is no number.
+    """
 
     file: Path
     base: str
     lines: list[Line]
-    bad: list[str]
+    bad: list[Line]
+    further: list[Line]
 
     @property
     def labels(self) -> list[int]:
@@ -63,13 +79,18 @@ class ImageList(NamedTuple):
 def parse_line(line: str) -> tuple[str, int] | None:
     """Take a line ``path label …`` apart; ``None`` if it is no such line.
 
-    Columns after the label, such as a trigger's box, are passed over. A path may hold spaces if it
-    ends with a known image suffix, and ends with the first such suffix that an integer follows; any
-    other path ends at the first space.
+    Columns after the label, such as a trigger's box, are passed over, unless they are another image
+    and its label. A path may hold spaces if it ends with a known image suffix, and ends with the
+    first such suffix that an integer follows; any other path ends at the first space.
     """
+    match = _matched(line)
+    return None if match is None else (match[1], int(match[2]))
+
+
+def _matched(line: str) -> re.Match[str] | None:
     text = line.strip()
     match = _BY_SUFFIX.match(text) or _BY_COLUMN.match(text)
-    return None if match is None else (match[1], int(match[2]))
+    return None if match is None or _BY_SUFFIX.match(text, match.end()) else match
 
 
 def format_line(path: str, label: int, *columns: int) -> str:
@@ -83,15 +104,17 @@ def format_line(path: str, label: int, *columns: int) -> str:
 def read_list(path: Path, root: Path | None = None) -> ImageList:
     """Read a list, whose paths start from a root or its own folder; pass over blank lines."""
     base = os.path.abspath(path.parent if root is None else root)  # noqa: PTH100 - keeps no `..`
-    found = ImageList(path, base, [], [])
+    found = ImageList(path, base, [], [], [])
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
-        if (row := parse_line(line)) is None:
-            found.bad.append(f"{path}:{number}: not `path label`: {line.strip()[:80]!r}")
-        else:
-            place = os.path.join(base, row[0])  # noqa: PTH118 - many
-            found.lines.append(Line(path, number, row[0], place, row[1]))
+        if (match := _matched(line)) is None:
+            found.bad.append(Line(path, number, line.strip()[:80], "", -1))
+            continue
+        place = os.path.join(base, match[1])  # noqa: PTH118 - many
+        found.lines.append(Line(path, number, match[1], place, int(match[2])))
+        if not _NUMBERS.fullmatch(match.string, match.end()):
+            found.further.append(Line(path, number, match.string[:80], place, -1))
     return found
 
 
@@ -99,8 +122,7 @@ def folders_by_label(lines: Sequence[Line]) -> dict[int, set[str]]:
     """Return the names of the folders that the images of each label are in, by ascending label."""
     folders: dict[int, set[str]] = {}
     for line in lines:
-        name = os.path.basename(os.path.dirname(line.path))  # noqa: PTH119, PTH120 - many
-        folders.setdefault(line.label, set()).add(name)
+        folders.setdefault(line.label, set()).add(line.folder)
     return dict(sorted(folders.items()))
 
 

@@ -61,6 +61,15 @@ def read_text(path: Path, most: int | None = None) -> str:
     return path.read_text(encoding="utf-8-sig")
 
 
+def reason(error: Exception) -> str:
+    """Say why a file cannot be read: the end of a sentence that begins with its path."""
+    if isinstance(error, UnicodeDecodeError):
+        wide = error.object.startswith((b"\xff\xfe", b"\xfe\xff"))
+        guess = ", it looks like UTF-16" if wide else ""
+        return f"byte {error.start} is no UTF-8 text{guess}; save it as UTF-8"
+    return (getattr(error, "strerror", None) or str(error)).lower()
+
+
 def write(path: Path, content: str | bytes, *, durable: bool = True) -> None:
     """Write bytes, or a text as UTF-8, to a file as a whole; see :func:`replacing`."""
     data = content.encode() if isinstance(content, str) else content

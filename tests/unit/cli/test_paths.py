@@ -1,4 +1,6 @@
-"""Home folders on the command line and in options."""
+"""Paths on the command line and in options: home folders, and what is no file or folder."""
+
+import os
 
 import click
 import pytest
@@ -36,3 +38,63 @@ def test_a_default_below_an_unknown_home_is_one_sentence(monkeypatch):
     monkeypatch.setattr("pathlib.Path.expanduser", unknown)
     with pytest.raises(ValidationError, match="there is no home folder for '~'; give a path"):
         TorchvisionOptions()
+
+
+#: Commands, with @ for the path, and the wrong paths that are right there.
+COMMANDS = {
+    "check @": "",
+    "claims @": "",
+    "plan @": "",
+    "run @": "",
+    "show @": "",
+    "verify @": "",
+    "export @": "",
+    "compare method=a method=b @": "",
+    "evaluate @ --weights benchmarks.toml": "",
+    "evaluate --weights @": "",
+    "poison @ --out o": "",
+    "poison benchmarks.toml --attack targeted --out @": "missing folder",
+    "import @": "",
+    "export --out @": "",
+    "plan --store @": "missing folder",
+    "show --store @": "",
+    "verify --store @": "",
+    "reproduce saha2022 --data @ --plan": "",
+    "reproduce saha2022 --scale embedded --triggers @ --plan": "",
+    "reproduce saha2022 --scale embedded --write @": "missing",
+    "protocol show @": "",
+    "data filelist --root @ --out o": "",
+    "data filelist --root . --out @": "",
+    "data filelist --root . --out o --classes @": "",
+    "data fingerprint @": "",
+    "data imagenet100 --imagenet @ --out o": "",
+    "data imagenet100 --imagenet . --out @": "",
+    "data imagenet100 --imagenet . --out o --classes @": "",
+}
+
+
+@pytest.fixture
+def wrong(tmp_path):
+    """Return a path of each kind that a command may be given by mistake."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "empty").touch()
+    (tmp_path / "binary").write_bytes(bytes(range(256)))
+    (tmp_path / "nowhere").symlink_to("gone")
+    (tmp_path / "circle").symlink_to("circle")
+    os.mkfifo(tmp_path / "pipe")
+    names = ("folder", "empty", "binary", "nowhere", "circle", "pipe", "missing", "empty/below")
+    return [*names, "n" * 300, "/dev/zero"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_wrong_path_is_one_sentence_and_exit_code_2(bench, tiny_file, wrong, command):
+    assert tiny_file.is_file()
+    before = sorted(tiny_file.parent.iterdir())
+    for path in wrong:
+        if path in COMMANDS[command].split():
+            continue
+        done = bench(*(path if one == "@" else one for one in command.split()))
+        assert done.code == 2, (path, done)
+        sentence = done.err.splitlines()
+        assert 0 < len(sentence) <= 4, (path, done)
+        assert sorted(tiny_file.parent.iterdir()) == before

@@ -68,7 +68,7 @@ def test_files_and_names(tmp_path):
     file.write_bytes(b"\xef\xbb\xbfbig cat\r\n\r\n dog \r\n")
     assert read_class_file(file) == find_classes(str(file)) == ("big cat", "dog")
     assert find_classes("imagenet100") == class_list("imagenet100")
-    with pytest.raises(DataError, match=r"'imagnet100' is neither a file .*there are: imagenet100"):
+    with pytest.raises(DataError, match=r"^imagnet100: no such file.*backbench: imagenet100"):
         find_classes("imagnet100")
     with pytest.raises(DataError, match="no class list is called 'imagenet'"):
         class_list("imagenet")

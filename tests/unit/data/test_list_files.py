@@ -35,6 +35,8 @@ def listing(root, **options):
         ("my images/a 1 b.png\t3", ("my images/a 1 b.png", 3)),
         ("no_suffix 4 5", ("no_suffix", 4)),
         ("x.JPEG", None),
+        ("x.JPEG 1 y.JPEG 0", None),
+        ("x.JPEG ٣", None),
         ("", None),
     ],
 )

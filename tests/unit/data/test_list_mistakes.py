@@ -65,6 +65,83 @@ def test_another_unicode_form_is_one_problem(root):
     assert "2 of 4 paths are written in another Unicode form" in text
 
 
+@pytest.mark.parametrize(
+    ("form", "cause"),
+    [
+        ("{path},{label}", "something else than a space is between them"),
+        ('"{path}";"{label}"', "something else than a space is between them"),
+        ("{label} {path}", "the label comes first: write the path first"),
+        ("{label},{path}", "the label comes first: write the path first"),
+        ("{path}", "there is no label"),
+        ("{path} cat", "the label is no whole number"),
+        ("{path} {label}.0", "the label is no whole number"),
+        ("# {path}", "but a comment: remove such lines"),
+        ("{path}, {label}", "end with a comma or semicolon"),
+        ('"{path}" {label}', "are in quotation marks; remove these"),
+        ("~/{path} {label}", "begin with ~, $, a drive or an address"),
+        ("https://x.org/{path} {label}", "begin with ~, $, a drive or an address"),
+        ("#{path} {label}", "begin with #: lists have no comments"),
+        ("{path}.jpeg {label}", "end otherwise than the files' names, as in 0.png"),
+    ],
+)
+def test_another_form_of_list_is_one_problem_with_its_remedy(tmp_path, form, cause):
+    lines = []
+    for number in range(5):
+        (tmp_path / f"{number}.png").touch()
+        lines.append(form.format(path=f"{number}.png", label=number % 2).replace(".png.", "."))
+    text = problems(lists(tmp_path, lines, ["0.png 0", "1.png 1"]))
+    assert len(text.splitlines()) == 2
+    assert cause in text
+    assert "train.txt: 5 of 5 " in text
+    assert "(line 1: " in text
+
+
+def test_upper_and_lower_case_is_one_problem(root):
+    text = problems(lists(root, [line.replace("train/a/img", "Train/A/IMG") for line in LINES]))
+    assert "2 of 4 paths differ from the files' names in upper and lower case, as in img" in text
+
+
+def test_many_missing_files_are_one_problem(root):
+    text = problems(lists(root, [*LINES, *(f"train/a/x{i}.png 0" for i in range(30))]))
+    assert len(text.splitlines()) == 2
+    assert f"30 of 34 lines: no such file (line 5: {root}/train/a/x0.png)" in text
+
+
+def test_two_folders_of_another_machine_are_named_each(root):
+    lines = [f"/home/{'ab'[i // 2]}/{line}" for i, line in enumerate(LINES)]
+    text = problems(lists(root, lines))
+    for part in ("/home/a/train/a, which is not here", "/home/b/train/b, which is not here"):
+        assert f"2 of 4 paths are absolute and begin with {part}" in text
+
+
+def test_lines_with_several_images_or_further_words_lose_nothing(root):
+    text = problems(lists(root, ["\u2028".join(LINES)]))
+    assert "train.txt:1: not `path label`, it has several images" in text
+    (note,) = lists(root, [f"{line} # words" for line in LINES]).listing.notes
+    assert "4 lines go on after the label with what is no number, which is passed over" in note
+    assert lists(root, [f"{line} 10 20.5 30 40" for line in LINES]).listing.notes == ()
+
+
+def test_a_validation_list_in_another_order_of_classes_is_refused(root):
+    text = problems(lists(root, val=["val/a/img 00.png 1", "val/b/img 00.png 0"]))
+    assert "val.txt:1: a folder with two labels: val/a/img 00.png has label 1, its folder" in text
+
+
+def test_a_list_that_is_no_text_is_named_with_the_remedy(root):
+    dataset = lists(root)
+    for content, reason in (
+        ("a 0\n".encode("utf-16"), "byte 0 is no UTF-8 text, it looks like UTF-16; save it as"),
+        ("é 0\n".encode("latin-1"), "byte 0 is no UTF-8 text; save it as UTF-8"),
+        ("a 0\n".encode("utf-16-le"), "holds NUL characters, as UTF-16 does; save it as UTF-8"),
+    ):
+        (root / "train.txt").write_bytes(content)
+        assert reason in problems(dataset)
+
+
+def test_a_line_of_a_megabyte_is_not_printed_whole(root):
+    assert len(problems(lists(root, ["x" * 1_000_000 + " 0"]))) < 10_000
+
+
 def test_a_file_that_is_missing_alone_is_named_with_its_line(root):
     text = problems(lists(root, [*LINES, "train/a/gone.png 0"]))
     assert f"train.txt:5: no such file: {root}/train/a/gone.png" in text
@@ -75,7 +152,7 @@ def test_a_pipe_is_not_taken_for_an_image_nor_for_a_list(root):
     assert "train.txt:5: not a regular file" in problems(lists(root, [*LINES, "p.png 0"]))
     os.mkfifo(root / "pipe.txt")
     dataset = FileList(FileListOptions(train=root / "pipe.txt", val=root / "val.txt"))
-    assert "pipe.txt: cannot be read as UTF-8 text: not a regular file" in problems(dataset)
+    assert "pipe.txt: cannot be read as text: not a regular file" in problems(dataset)
 
 
 @pytest.mark.parametrize("where", ["train", "val"])

@@ -29,9 +29,9 @@ def test_pipes_devices_folders_and_huge_files_are_refused(tmp_path):
     for path, reason in {
         tmp_path / "pipe.toml": "not a regular file",
         "/dev/zero": "not a regular file",
-        tmp_path: "Is a directory",
+        tmp_path: "is a directory",
         tmp_path / "huge.toml": "at most are read",
-        tmp_path / "latin.toml": "can't decode",
+        tmp_path / "latin.toml": "byte 5 is no UTF-8 text; save it as UTF-8",
         tmp_path / "gone.toml": "there is no such file",
     }.items():
         with pytest.raises(UsageError, match=reason):

@@ -20,14 +20,10 @@ encoder_options = together(
         "--layout",
         default=AUTO,
         show_default=True,
-        metavar="NAME",
         help="How the file is laid out; auto: as its keys say.",
     ),
     click.option(
-        "--prefix",
-        metavar="TEXT",
-        help="Where in the file the encoder begins: `state_dict_ema.`, `module.teacher.`. "
-        "Default: as the layout says.",
+        "--prefix", metavar="TEXT", help="Where the encoder begins in the file: state_dict_ema."
     ),
     click.option(
         "--arch", metavar="NAME", help="resnet18, …, timm/NAME. Default: as the shapes say."

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
 import click
+
+from backbench.system.files import reason
 
 
 class UserPath(click.Path):
@@ -16,8 +19,19 @@ class UserPath(click.Path):
         super().__init__(path_type=Path, **how)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the path; fail if the home folder is not known."""
+        """Return the path; fail if no file or folder can be there, or a pipe or a device is."""
         path = os.path.expanduser(value)  # noqa: PTH111 - Path.expanduser raises
         if os.fspath(path).startswith("~"):
             self.fail(f"there is no home folder for {value!r}; write ./{value}", param, ctx)
+        try:
+            mode = os.stat(path).st_mode  # noqa: PTH116 - path may be a str
+        except FileNotFoundError:  # of what is missing, the command says what it should be
+            if os.path.islink(path):  # noqa: PTH114
+                target = os.readlink(path)  # noqa: PTH115
+                self.fail(f"{value}: a link to {target!r}, which is not there", param, ctx)
+        except (OSError, ValueError) as error:
+            self.fail(f"{value}: {reason(error)}", param, ctx)
+        else:
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                self.fail(f"{value}: not a regular file", param, ctx)
         return super().convert(path, param, ctx)
