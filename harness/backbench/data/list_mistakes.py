@@ -251,10 +251,10 @@ def list_notes(train_list: ImageList, val_list: ImageList) -> Iterator[str]:
     """Count what is named twice, what is passed over, and what a folder would pass over."""
     for images in (train_list, val_list):
         if images.further:
-            first = images.further[0]
+            one = images.further[0]
             yield (
                 f"{images.file}: {len(images.further)} lines go on after the label with what is no "
-                f"number, which is passed over (line {first.number}: {first.given!r})"
+                f"number, which is passed over (line {one.number}: {one.given!r})"
             )
     train, val = train_list.lines, val_list.lines
     known = {os.path.normpath(line.path) for line in train}
