@@ -101,21 +101,14 @@ class Experiment:
     ) -> Run:
         """Run what is missing of another plan than the benchmark's own; see :meth:`run`.
 
-        Args:
-            make_plan: Makes the plan; called when the store is held.
-            refresh: Repeat only what an older revision of a plugin made.
-            **how: Where and how stages run; see :class:`How`.
+        ``make_plan`` is called when the store is held.
         """
         from backbench.execution.session import Session
 
         return _run(self.registry, partial(Session.run, make_plan=make_plan, refresh=refresh), how)
 
     def results(self, *, store: PathLike = DEFAULT_STORE) -> Results:
-        """Return the results that are in a store.
-
-        Args:
-            store: Folder of artifacts and records.
-        """
+        """Return the results that are in a store."""
         return self.plan(store=store).results()
 
 
@@ -227,11 +220,7 @@ class Planned:
     def trace(self, *expressions: str) -> str:
         """Say how a row came about, from the benchmark file to the predictions.
 
-        Args:
-            *expressions: ``"method=byol"`` and the like, until one row is left.
-
-        Raises:
-            UsageError: If no row is left, or several are.
+        The expressions, ``"method=byol"`` and the like, choose it; one row must be left.
         """
         from backbench.report.board import measured_in
         from backbench.report.trace import explain

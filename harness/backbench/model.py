@@ -168,13 +168,7 @@ class Stage:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Stage:
-        """Read what :meth:`to_json` returned.
-
-        Raises:
-            KeyError: If a field is missing.
-            TypeError: If there is one too many.
-            ValueError: If there is no such kind of stage.
-        """
+        """Read what :meth:`to_json` returned; a KeyError, TypeError or ValueError if it did not."""
         use = values["plugin"]
         fields = {"kind": StageKind(values["kind"]), "plugin": use and PluginUse.from_json(use)}
         return cls(**{**values, **fields})

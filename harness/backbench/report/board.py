@@ -102,6 +102,20 @@ def measured_in(registry: Registry, plan: Plan, store: Store) -> MeasuredOf:
     return reader(store.record, predictions_in(store), _usual(registry, plan))
 
 
+def _stored(registry: Registry, plan: Plan, store: Store, request: Request) -> Leaderboard:
+    """Return the leaderboard of a plan by what is in the store alone."""
+    found = Outdatedness(plan, store)
+    counting = request.counting(_usual(registry, plan), plan)
+    return build(
+        plan,
+        found.record,
+        store.failure,
+        extra=_columns(registry),
+        measured_of=reader(found.record, predictions_in(store), counting),
+        older_of=None if request.line else found.older,
+    )
+
+
 def board_of(
     registry: Registry, plan: Plan, store: Store, request: Request | None = None
 ) -> Leaderboard:
@@ -112,16 +126,7 @@ def board_of(
     metric of the request that does not exist raises a UsageError.
     """
     request = request or Request()
-    found = Outdatedness(plan, store)
-    counting = request.counting(_usual(registry, plan), plan)
-    board = build(
-        plan,
-        found.record,
-        store.failure,
-        extra=_columns(registry),
-        measured_of=reader(found.record, predictions_in(store), counting),
-        older_of=None if request.line else found.older,
-    )
+    board = _stored(registry, plan, store, request)
     if not request.line:
         board = add_reported(board, plan)
         board = with_imported(board, plan, store, partial(_of_bundle, registry))
@@ -151,12 +156,5 @@ def judged(
     """Judge claims about the cells of a plan by the predictions in a store."""
     needed = {cell.name for claim in claims for cell in cells_of(claim, plan.cells)}
     part = replace(plan, cells=tuple(cell for cell in plan.cells if cell.name in needed))
-    found = Outdatedness(part, store)
-    board = build(
-        part,
-        found.record,
-        store.failure,
-        extra=_columns(registry),
-        measured_of=reader(found.record, predictions_in(store), _usual(registry, plan)),
-    )
+    board = _stored(registry, part, store, Request())
     return [judge(claim, plan.cells, board) for claim in claims]

@@ -105,20 +105,12 @@ class Results:
         return Results(select(self.board, expressions, sort))
 
     def own(self, *, outdated: bool = True) -> Results:
-        """Leave out the rows of imported bundles.
-
-        Args:
-            outdated: Keep rows that an older revision of a plugin made.
-        """
+        """Leave out the rows of imported bundles, and, if asked, those that are outdated."""
         rows = (row for row in self.rows if not row.origin and (outdated or not row.outdated))
         return Results(replace(self.board, rows=tuple(rows)))
 
     def require(self, where: object, command: str, *, filtered: bool = False) -> None:
-        """Refuse to go on without a row that has a number, or the reason why it has none.
-
-        Raises:
-            UsageError: If there is no such row.
-        """
+        """Refuse to go on without a row that has a number, or the reason why it has none."""
         if any(row.seeds or row.problem for row in self.rows):
             return
         if filtered:
@@ -183,11 +175,7 @@ class Results:
         return [_record(row, metric) for row in self.board.rows for metric in row.values]
 
     def to_frame(self) -> DataFrame:
-        """Return the same as a pandas frame, a line for each metric of each row.
-
-        Raises:
-            UsageError: If pandas is not installed.
-        """
+        """Return the same as a pandas frame, a line for each metric of each row."""
         try:
             import pandas as pd
         except ImportError as error:

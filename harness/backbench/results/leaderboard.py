@@ -6,7 +6,7 @@ import math
 import operator
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -149,22 +149,11 @@ def build(
     for cell in plan.cells:
         names = tuple(cell.name.row.values())
         groups.setdefault(names, []).append(cell)
-    imports = {key for key, stage in plan.stages.items() if stage.kind is StageKind.IMPORT}
     extra = tuple(extra)
     bounds = BOUNDS | {one.metric: one.bounds for one in extra if one.bounds is not None}
     variants = _variants_by_evaluator(groups, record_of)
     rows = tuple(
-        _row(
-            cells[0].name.row,
-            cells,
-            plan,
-            one_of,
-            failure_of,
-            measured_of=measured_of,
-            variant=variant,
-            imports=imports,
-            bounds=bounds,
-        )
+        _row(cells, variant, plan, one_of, failure_of, measured_of=measured_of, bounds=bounds)
         for names, cells in groups.items()
         for one_of in [_records(cells, record_of, older_of)]
         for variant in _variants(cells, one_of) or variants.get(names[-1]) or ("",)
@@ -202,17 +191,18 @@ def _variants_by_evaluator(
 
 
 def _row(
-    names: Mapping[str, str],
     cells: Sequence[Cell],
+    variant: str,
     plan: Plan,
     record_of: _RecordOf,
     failure_of: _FailureOf,
     *,
     measured_of: MeasuredOf,
-    variant: str,
-    imports: Collection[str],
     bounds: Mapping[str, Bounds],
 ) -> Row:
+    names = cells[0].name.row
+    if variant:
+        names["evaluator"] += f":{variant}"
     values: _BySeed = {}
     controls: _BySeed = {}
     seeds = []
@@ -248,7 +238,7 @@ def _row(
     lifts = {metric: paired(samples[metric], beside_them[metric]) for metric in beside_them}
     samples |= {name: lifts[metric] for name, metric in LIFTS.items() if metric in lifts}
     return Row(
-        names={**names, "evaluator": f"{names['evaluator']}:{variant}"} if variant else names,
+        names=names,
         seeds=tuple(seeds),
         planned=len(cells),
         values=summarize_all(samples),
@@ -256,7 +246,11 @@ def _row(
         lifts=summarize_all(lifts),
         problem=problem,
         protocol=plan.protocol,
-        external=any(key in imports for cell in cells for key in cell.path),
+        external=any(
+            key in plan.stages and plan.stages[key].kind is StageKind.IMPORT
+            for cell in cells
+            for key in cell.path
+        ),
         outdated=outdated,
         uncontrolled=uncontrolled,
         flags=tuple(dict.fromkeys(flags)),
