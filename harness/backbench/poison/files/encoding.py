@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +55,7 @@ class Coding:
     alike: bool
 
 
-def make(job: Job, coding: Coding) -> str:
+def make(coding: Coding, job: Job) -> str:
     """Write an image unless the right file is there; return its line of the manifest, or ""."""
     if job.sha256 and _hash_of(job.path) == job.sha256:
         return ""
@@ -93,8 +91,3 @@ def _hash_of(path: str) -> str:
         return files.sha256(path)
     except OSError:
         return ""
-
-
-def maker(coding: Coding) -> Callable[[Job], str]:
-    """Return :func:`make` for images that are all coded alike."""
-    return partial(make, coding=coding)

@@ -27,13 +27,7 @@ from backbench.data.preprocess import Square
 from backbench.errors import BackbenchError, ConfigError, DataError, Problem
 from backbench.images import ImageSet, Pixels
 from backbench.plugin import Attack, Dataset, Split
-from backbench.poison.files.layout import (
-    Layout,
-    Part,
-    file_names,
-    own_layout,
-    published_layout,
-)
+from backbench.poison.files.layout import Layout, Part, file_names, own_layout, published_layout
 from backbench.poison.files.request import Request
 from backbench.poison.poisoning import ImageRef, choose, stamp_image
 
@@ -70,6 +64,15 @@ class SplitImages:
         if self._images is not None:
             return self._images.image(index)
         return (self.paths or ())[index]
+
+    def decoded(self, index: int) -> Pixels:
+        """Return an image as it is before it is stamped."""
+        image = self.image(index)
+        return decode(image, self.square) if isinstance(image, str) else image
+
+    def ref(self, index: int) -> ImageRef:
+        """Return the names of an image."""
+        return ImageRef(index, self.sources[index], int(self.labels[index]))
 
     def sizes(self, indices: Sequence[int]) -> dict[tuple[int, int], str]:
         """Return the heights and widths of images, each with the name of an image that has it."""
@@ -198,7 +201,6 @@ def make_plan(request: Request) -> Plan:
         layout = published_layout(
             request.out, request.lists, poison.id, options, columns=poison.patch_columns
         )
-    problems: list[Problem] = []
     try:
         attack: Attack = request.attack.registered.implementation()(options, request.metadata)
         train, val = (SplitImages(request.data, split) for split in ("train", "val"))
@@ -206,7 +208,7 @@ def make_plan(request: Request) -> Plan:
     except (BackbenchError, ValueError) as error:
         raise ConfigError(request.source, [Problem(request.attack.path, str(error))]) from error
     plan = Plan(request, attack, layout, train, val, chosen)
-    problems += [*_too_small(plan), *_paths(plan), *existing_problems(plan)]
+    problems = [*_too_small(plan), *_paths(plan), *existing_problems(plan)]
     problems = problems or list(_unreadable(plan)) or list(_erased(plan))
     if problems:
         raise ConfigError(request.source, problems)
@@ -231,10 +233,11 @@ def _too_small(plan: Plan) -> Iterator[Problem]:
     if not sizes or not sentences(smallest):
         return
     wrong = {source: found for size, source in sizes.items() if (found := sentences(size))}
+    path = plan.request.attack.path
     for source, found in list(wrong.items())[:_NAMED]:
-        yield from (Problem(plan.request.attack.path, f"{source}: {one}") for one in found)
+        yield from (Problem(path, f"{source}: {one}") for one in found)
     if len(wrong) > _NAMED:
-        yield Problem(plan.request.attack.path, f"and {len(wrong) - _NAMED} more sizes of images")
+        yield Problem(path, f"and {len(wrong) - _NAMED} more sizes of images")
 
 
 def _paths(plan: Plan) -> Iterator[Problem]:
@@ -298,17 +301,11 @@ def _erased(plan: Plan) -> Iterator[Problem]:
         return
     left = []
     for index in [group.indices[i] for i in spread(len(group.indices), _COMPARED)]:
-        image = group.images.image(index)
-        clean = decode(image, group.images.square) if isinstance(image, str) else image
-        who = ImageRef(index, group.images.sources[index], int(group.images.labels[index]))
+        clean, who = group.images.decoded(index), group.images.ref(index)
         stamped = stamp_image(plan.attack, clean, who, "train", plan.request.seed)[0]
-        quality = plan.request.quality
+        as_files = (through_jpeg(one, plan.request.quality) for one in (stamped, clean))
         before, after = (
-            one.astype(np.float64) - other
-            for one, other in (
-                (stamped, clean),
-                (through_jpeg(stamped, quality), through_jpeg(clean, quality).astype(np.float64)),
-            )
+            np.subtract(*pair, dtype=np.float64) for pair in ((stamped, clean), tuple(as_files))
         )
         left.append(float((before * after).sum() / max(1.0, (before * before).sum())))
     share = float(np.median(left))

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import astuple, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,10 +25,10 @@ from backbench.data.files import spread
 from backbench.data.list_files import format_line
 from backbench.errors import ConfigError, StageError
 from backbench.poison.files.contact_sheet import Pair, contact_sheet
-from backbench.poison.files.encoding import Coding, Job, maker
+from backbench.poison.files.encoding import Coding, Job, make
 from backbench.poison.files.layout import Part
 from backbench.poison.files.layout_plan import Group, Plan, existing_problems
-from backbench.poison.poisoning import ImageRef, read_manifest
+from backbench.poison.poisoning import read_manifest
 from backbench.store.metadata import PoisonRecord
 from backbench.system import files
 from backbench.system.children import WORTH_PROCESSES, workers
@@ -47,16 +48,27 @@ def write(plan: Plan, processes: int, progress: Progress) -> dict[str, Any]:
         DataError: If an image cannot be read, or another process is writing to the folder.
         StageError: If what is there was made of other images, or a process was killed.
     """
-    with files.alone_in(plan.layout.home):
+    request, layout = plan.request, plan.layout
+    with files.alone_in(layout.home):
         # Another process may have been there since the plan was made.
         problems = list(existing_problems(plan))
         if problems:
-            raise ConfigError(plan.request.source, problems)
-        return _write(plan, processes, progress)
+            raise ConfigError(request.source, problems)
+        if not layout.summary.exists():
+            _write_json(layout.summary, {"request": plan.identity})
+        _write_images(plan, processes, progress)
+        for part in plan.parts:
+            files.write(layout.lists[part], "".join(_lines(plan, part)))
+        _write_triggers(plan)
+        with files.replacing(layout.sheet) as sheet:
+            contact_sheet(list(_pairs(plan))).save(sheet, "PNG")
+        summary = _summary(plan)
+        _write_json(layout.summary, summary)
+        return summary
 
 
-def _write(plan: Plan, processes: int, progress: Progress) -> dict[str, Any]:
-    request, layout = plan.request, plan.layout
+def _write_images(plan: Plan, processes: int, progress: Progress) -> None:
+    request = plan.request
     coding = Coding(
         plan.attack,
         request.seed,
@@ -64,33 +76,22 @@ def _write(plan: Plan, processes: int, progress: Progress) -> dict[str, Any]:
         request.quality,
         alike=request.poison.reencode_clean,
     )
-    if not layout.summary.exists():
-        _write_json(layout.summary, {"request": plan.identity})
     total = sum(len(group.indices) for group in plan.groups)
     makers: AbstractContextManager[_Run]
     if processes == 1 or total < WORTH_PROCESSES:
-        makers = nullcontext(lambda jobs: map(maker(coding), jobs))
+        makers = nullcontext(partial(map, partial(make, coding)))
     else:
-        makers = workers(processes, maker, coding)
+        makers = workers(processes, partial, make, coding)
     with makers as run:
         for group in plan.groups:
             _write_group(plan, group, run, progress)
-    for part in plan.parts:
-        files.write(layout.lists[part], "".join(_lines(plan, part)))
-    _write_triggers(plan)
-    with files.replacing(layout.sheet) as sheet:
-        contact_sheet(list(_pairs(plan))).save(sheet, "PNG")
-    summary = _summary(plan)
-    _write_json(layout.summary, summary)
-    return summary
 
 
 def describe(plan: Plan, summary: Mapping[str, Any]) -> Iterator[str]:
     """Yield lines for people: the three rates of the summary, and where things are."""
     request, layout = plan.request, plan.layout
-    yield (
-        f"attack {request.attack.name!r} on dataset {request.dataset.name!r}, seed {request.seed}"
-    )
+    attack, dataset = request.attack.name, request.dataset.name
+    yield f"attack {attack!r} on dataset {dataset!r}, seed {request.seed}"
     of_class = summary["rate_of_target_class"]
     whole = f"{summary['rate_of_dataset']:.4%} of the dataset"
     if of_class is not None:
@@ -116,16 +117,16 @@ def describe(plan: Plan, summary: Mapping[str, Any]) -> Iterator[str]:
 def _write_group(plan: Plan, group: Group, run: _Run, progress: Progress) -> None:
     """Check what is there of a group, then make the rest."""
     final = group.manifest
-    partial = final.with_name(f"{final.name}.partial")
+    begun = final.with_name(f"{final.name}.partial")
     final.parent.mkdir(parents=True, exist_ok=True)
-    there = final if final.exists() else partial
+    there = final if final.exists() else begun
     there.touch()
     count, end = _check(plan, group, there, run, progress)
     if there == final:
         if count == len(group.indices) and end == final.stat().st_size:
             return
-        final.replace(partial)
-    with partial.open("r+b") as manifest:
+        final.replace(begun)
+    with begun.open("r+b") as manifest:
         manifest.truncate(end)
         manifest.seek(end)
         jobs = (_job(plan, group, index) for index in group.indices[count:])
@@ -133,7 +134,7 @@ def _write_group(plan: Plan, group: Group, run: _Run, progress: Progress) -> Non
             manifest.write(line.encode())
             manifest.flush()
             progress(1)
-    partial.replace(final)
+    begun.replace(final)
 
 
 def _check(
@@ -179,7 +180,7 @@ def _hash_in(line: bytes, job: Job) -> str:
 def _job(plan: Plan, group: Group, index: int) -> Job:
     images = group.images
     return Job(
-        who=ImageRef(index, images.sources[index], int(images.labels[index])),
+        who=images.ref(index),
         split=images.split,
         image=images.image(index),
         square=images.square,
@@ -232,28 +233,25 @@ def _pairs(plan: Plan) -> Iterator[Pair]:
             continue
         wanted = {group.indices[i] for i in spread(len(group.indices), _SHOWN)}
         for mark in read_manifest(group.manifest):
-            job = _job(plan, group, mark.index)
-            if mark.index not in wanted or not os.path.exists(job.path):  # noqa: PTH110 - many
+            path = plan.path(group.part, group.images.split, mark.index)
+            if mark.index not in wanted or not os.path.exists(path):  # noqa: PTH110 - many
                 continue
-            before = decode(job.image, job.square) if isinstance(job.image, str) else job.image
             first = ", ".join(map(str, mark.boxes[0]))
             more = f" and {len(mark.boxes) - 1} more" if len(mark.boxes) > 1 else ""
             name = plan.request.metadata.classes[mark.label]
+            caption = f"class {name}, box {first}{more}, opacity {mark.opacity:g}"
             yield Pair(
-                before,
-                decode(job.path),
+                group.images.decoded(mark.index),
+                decode(path),
                 mark.boxes,
-                (
-                    f"{group.part}: {mark.source}",
-                    f"class {name}, box {first}{more}, opacity {mark.opacity:g}",
-                ),
+                (f"{group.part}: {mark.source}", caption),
             )
 
 
 def _summary(plan: Plan) -> dict[str, Any]:
     """Return what was asked for and what came out, of parts written before too."""
     home = plan.layout.home
-    parts = {}
+    parts: dict[str, dict[str, Any]] = {}
     for part, manifest in plan.layout.manifests.items():
         found: dict[str, Any] = {}
         clean = plan.layout.clean_manifest(part)
@@ -267,12 +265,9 @@ def _summary(plan: Plan) -> dict[str, Any]:
                     "manifest_sha256": files.sha256(file),
                 }
         if found:
-            folder, listed = plan.layout.images[part], plan.layout.lists[part]
-            places = {
-                "folder": os.path.relpath(folder, home),
-                "list": os.path.relpath(listed, home),
-            }
-            parts[part] = {**places, **found}
+            named = {"folder": plan.layout.images[part], "list": plan.layout.lists[part]}
+            parts[part] = {name: os.path.relpath(path, home) for name, path in named.items()}
+            parts[part] |= found
     return {
         "request": plan.identity,
         **PoisonRecord.of(

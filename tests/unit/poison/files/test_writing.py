@@ -181,21 +181,21 @@ import os, signal, sys
 from backbench.cli.main import main
 from backbench.errors import ConfigError
 from backbench.system import children as processes
-from backbench.poison.files import encoding
+from backbench.poison.files import writing
 from backbench.poison.files.layout_plan import make_plan
 from backbench.poison.files.request import read_request
 from backbench.plugin.registry import load_registry
 
-done, make = [], encoding.make
+done, make = [], writing.make
 
-def mortal(job, coding):
-    line = make(job, coding)
+def mortal(coding, job):
+    line = make(coding, job)
     done.append(job)
     if len(done) == {after}:
         os.kill(os.getpid(), signal.SIGKILL)
     return line
 
-encoding.make = mortal
+writing.make = mortal
 sys.argv = ["backbench", "poison", "pets.toml", "--out", "out"]
 main()
 """
