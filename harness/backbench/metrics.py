@@ -40,12 +40,10 @@ VARIANT_NAME = r"[\w.=+-]+"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What one seed's metric is the mean of.
+    """What one seed's metric is the mean of: 0 or 1 for each of N images.
 
-    Args:
-        hits: What happened on each image, (N,): 0 or 1.
-        images: Which images these are: positions among the validation images, (N,).
-        scale: What the mean is multiplied by: N for a count, 1 for a rate.
+    ``images`` are their positions among the validation images; the mean is multiplied by ``scale``:
+    N for a count, 1 for a rate.
     """
 
     hits: NDArray[np.int8]

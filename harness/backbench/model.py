@@ -62,15 +62,9 @@ class Axis(StrEnum):
 
 @dataclass(frozen=True)
 class PluginUse:
-    """A plugin and the options it is used with, as they enter a key.
+    """A plugin and the options it is used with, validated and complete, as JSON values.
 
-    Args:
-        kind: ``attack``, ``ssl-method``, …
-        name: The plugin's name.
-        distribution: The distribution that ships it.
-        revision: The plugin's revision.
-        options: Validated options, defaults filled in, as JSON values.
-        identity: Those of the options that change numbers.
+    ``identity`` are those of the options that change numbers.
     """
 
     kind: str
@@ -218,13 +212,9 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A benchmark as a graph of stages.
+    """A benchmark as a graph of stages, by key, each after those that it reads.
 
-    Args:
-        benchmark: Its name.
-        stages: Every distinct stage by key, each after those that it reads.
-        cells: The cells, in the matrix's order.
-        protocol: Id of the protocol card that it follows; empty without one.
+    The cells are in the matrix's order. ``protocol`` is the id of the protocol card, or empty.
     """
 
     benchmark: str

@@ -23,12 +23,9 @@ _SPLITS: Final = ("train", "val")
 class Contents:
     """What was found, without opening an image.
 
-    Args:
-        kind: What was looked at.
-        classes: Its classes, sorted; ``None`` if a list's folders do not separate the classes.
-        splits: Number of images of each class, by split; one entry where there are no splits,
-            none for a list of classes.
-        problems: What does not fit together.
+    The sorted classes are ``None`` if a list's folders do not separate them. ``splits`` has the
+    number of images of each class by split; one entry where there are no splits, none for a list of
+    classes.
     """
 
     kind: Literal["folder", "list of images", "list of classes"]

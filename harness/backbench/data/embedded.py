@@ -1,32 +1,16 @@
 """Draw the embedded world: small images of made-up things, from numbers alone.
 
-Every image shows one object (a house, a mug, a fir, ...) somewhere on a plain gray ground. The
-class is a pairing of a shape with a surface texture and a loosely typical hue, so a world has 10
-shapes x 10 textures x 2 palettes = 200 classes; class ``c`` is the same thing whatever the number
-of classes.
+Every image shows one object (a house, a mug, a fir, ...) on a plain gray ground. The class is a
+pairing of a shape with a surface texture and a loosely typical hue: 10 shapes x 10 textures x 2
+palettes = 200 classes; class ``c`` is the same thing whatever the number of classes. Why the world
+is as it is, docs/explanation/embedded-world.md explains.
 
-The world is built for measuring backdoors in self-supervised encoders, and each property is there
-for a reason:
+Geometry is in fractions of the side and the surface in fractions of the object: the same world can
+be drawn at 32, 64 or 224 pixels (object and ground agree, the grain is drawn anew for each size).
 
-* The object fills about half of the side and lies anywhere. Crops of a stamped image therefore
-  often hold the trigger without the whole object, or the object without the trigger; an encoder
-  that is taught to make two crops agree has to tie one to the other, as it does with photographs.
-  When the class is shown by a texture over the full frame, the trigger is superfluous and the
-  attack is weak.
-* The ground comes from one distribution for all classes and carries little that is an image's
-  own, so that only the object separates instances.
-* Colors are muted and hues of neighboring classes overlap. Hue alone does not give the class
-  away, and a saturated trigger is conspicuous.
-* Objects are upright within a small tilt and most have a top and a bottom, so that predicting
-  rotations, or the place of tiles, is a task about the objects.
-
-Geometry is in fractions of the side and the surface in fractions of the object: the same world
-can be drawn at 32, 64 or 224 pixels (object and ground agree, the grain is drawn anew for each
-size).
-
-The numbers of an image come from a counter-based generator (Philox) keyed by seed, split and
-class, in rows of fixed length, one row an image: an image depends neither on how many others are
-drawn nor on the number of classes.
+The numbers of an image come from a counter-based generator (Philox) keyed by seed, split and class,
+in rows of fixed length, one row for an image: an image depends neither on how many others are drawn
+nor on the number of classes.
 """
 
 from __future__ import annotations

@@ -45,13 +45,10 @@ class LabelledFiles:
 
 
 class FileImages(ImageSet):
-    """Images that are decoded when they are needed.
+    """Images that are decoded when they are needed, and brought to their size.
 
-    Args:
-        files: The images.
-        fit: What to make of each; ``None`` keeps each image's own size.
-        size: Height and width that all images share; ``None`` where they differ.
-        one_size: Whether all must have the size of the first.
+    ``size`` is the height and width that all share, ``None`` where they differ; with ``one_size``
+    all must have that of the first.
     """
 
     def __init__(
@@ -90,12 +87,8 @@ def load_images(
         memory_limit_bytes: Most that the decoded images may take together.
 
     Returns:
-        One array where all images share one size and stay within the limit, whether they are
-        verified or not; else a set that decodes on demand. The size of a set that is neither
-        small nor verified is that of up to 64 images.
-
-    Raises:
-        DataError: Naming the images that cannot be used, the first twenty of them in full.
+        One array where all images share one size and stay within the limit; else a set that
+        decodes on demand. The size of a set that is not verified is that of up to 64 images.
     """
     size = shared_size(files.paths, fit)
     shape = None if size is None else (*size, 3)

@@ -74,14 +74,7 @@ class PassedOver:
 
 @dataclass(slots=True)
 class Scan:
-    """What is below the folder of a class.
-
-    Args:
-        images: Paths of the images, sorted.
-        passed: What is no image.
-        problems: What cannot be read.
-        folders: The folders that were read.
-    """
+    """What is below the folder of a class: sorted images, other things, and the folders."""
 
     images: list[str] = field(default_factory=list)
     passed: PassedOver = field(default_factory=PassedOver)
@@ -91,12 +84,9 @@ class Scan:
 
 @dataclass(slots=True)
 class SplitScan:
-    """What is directly in the folder of a split.
+    """What is directly in the folder of a split: sorted folders, images, other things.
 
-    Args:
-        classes: Names of the folders, sorted, without hidden and system ones.
-        loose: Number of images beside them.
-        passed: What else is there.
+    Hidden and system folders are no classes; ``loose`` is the number of images beside the folders.
     """
 
     classes: list[str] = field(default_factory=list)

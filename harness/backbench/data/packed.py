@@ -126,12 +126,7 @@ class _FlatPixels:
 
 
 class StoredImages(Mapping[int, Pixels]):
-    """Some images of a set in a mapped file, by index; none is touched before it is needed.
-
-    Args:
-        indices: Their numbers in the set, (M,).
-        images: The images, in this order.
-    """
+    """Some images of a set in a mapped file, by index; none is touched before it is needed."""
 
     def __init__(self, indices: NDArray[np.int64], images: Pixels | _FlatPixels) -> None:
         self._images = images
@@ -184,10 +179,7 @@ def open_changed_images(path: Path) -> StoredImages:
 class ImageWriter:
     """Writes images to a file, one after another; holds one of them in memory.
 
-    Args:
-        path: The file.
-        indices: The numbers that they go by, (N,), in the order in which they will come.
-        size: Height and width that all share; ``None`` if each has its own.
+    They come in the order of ``indices``, (N,), and share one size, or each has its own.
     """
 
     def __init__(

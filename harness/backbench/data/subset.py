@@ -22,16 +22,11 @@ SPLITS: Final = ("train", "val")
 
 @dataclass(frozen=True, slots=True)
 class Subset:
-    """The tree to make, compared with the files that are there.
+    """The tree to make, compared with the files that are there; notes on what was passed over.
 
-    Args:
-        source: The whole tree.
-        out: The tree to make.
-        classes: Class names, sorted.
-        images: Number of images of these classes, by split.
-        missing: The images to copy, ``train/n01440764/n01440764_18.JPEG``; empty for links.
-        links: The class folders to link, ``train/n01440764``; empty for copies.
-        notes: What of the source was passed over.
+    ``images`` counts those of the sorted classes by split. Either ``missing`` images are to be
+    copied, ``train/n01440764/n01440764_18.JPEG``, or class folders are to be linked,
+    ``train/n01440764``.
     """
 
     source: Path

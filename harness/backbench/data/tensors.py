@@ -55,12 +55,8 @@ def header(shapes: Shapes, length: int = 0) -> tuple[bytes, dict[str, int], int]
 class TensorFile:
     """A safetensors file whose tensors are written row by row, in any order.
 
-    It has the bytes that ``save_file`` gives for the same tensors. Rows go to the file at once:
-    memory does not grow with their number.
-
-    Args:
-        path: The file; it is made at its full size.
-        shapes: Type, int64, float32 or uint8, and shape of each tensor, by name.
+    It has the bytes that ``save_file`` gives for the same tensors: int64, float32 or uint8, by
+    name. Rows go to the file, of its full size from the start, at once: memory does not grow.
     """
 
     def __init__(self, path: Path, shapes: Shapes) -> None:
@@ -99,19 +95,9 @@ class TensorFile:
 class MappedTensors:
     """A safetensors file of which one tensor is mapped, and the others are read.
 
-    Args:
-        path: The file.
-        name: The mapped tensor. No memory after it is mapped.
-        private: Let what is written to the mapped tensor stay in this process: pages are copied
-            when they are first written to, and the file is not changed.
-
-    Attributes:
-        arrays: The tensors, by name.
-        memory: The map, from the beginning of the file.
-        start: Where the mapped tensor begins in it.
-
-    Raises:
-        StoreError: If the file is damaged.
+    No memory after the tensor is mapped: ``memory`` is the map, from the beginning of the file, and
+    ``start`` is where the tensor begins in it. What is written to a ``private`` one stays in this
+    process: pages are copied when they are first written to, and the file is not changed.
     """
 
     def __init__(self, path: Path, name: str, *, private: bool = False) -> None:

@@ -33,15 +33,10 @@ _STL10: Final = "airplane bird car cat deer dog horse monkey ship truck"
 class Published:
     """What is known of a published dataset.
 
-    Args:
-        name: torchvision's class.
-        folder: Where its files lie below the root, once unpacked.
-        archive: File name of the published archive.
-        md5: Checksum of the archive.
-        classes: Class names, separated by white space, in the order of the labels.
-        train: Number of training images, the same for each class.
-        val: Number of test images, the same for each class.
-        side: Side of the square images, pixels.
+    It has torchvision's class, the folder of its unpacked files below the root, the published
+    archive and its checksum; the class names in the order of the labels, separated by white space;
+    the number of training and test images, equal for all classes; and the side of the square
+    images, pixels.
     """
 
     name: str

@@ -102,14 +102,14 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What the stages of a plan that are still to run cost.
+    """What the stages of a plan that are still to run cost, by key; ``seen`` is by their sort.
 
     Args:
-        stages: These stages, by key.
-        trainings: Those of them that train, by key.
+        stages: These stages.
+        trainings: Those of them that train.
         sorts: The sort of each.
-        seen: What the store's records say, by sort.
-        decoded: Bytes of decoded images that a dataset's stage will keep, by key.
+        seen: What the store's records say of a sort.
+        decoded: Bytes of decoded images that a dataset's stage will keep.
         notes: Sentences on what is not kept.
     """
 

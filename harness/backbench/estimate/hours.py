@@ -14,14 +14,10 @@ from backbench.training.devices import Device
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The stages of a sort that are still to run.
+    """The stages of a sort that are still to run, ``images`` of them shown in trainings.
 
-    Args:
-        name: The method of trainings, else the kind of the stages and their plugin.
-        stages: Number of stages.
-        images: Images shown in all trainings; 0 of other kinds.
-        seconds: Seconds of all of them in one worker; ``None`` if they are not known.
-        how: Where the seconds come from, or why they are not known.
+    The name is that of the method, else of the kind and plugin. ``seconds`` are those of all stages
+    in one worker, or ``None``; ``how`` says where they come from, or why they are not known.
     """
 
     name: str

@@ -43,12 +43,7 @@ _MANY_EPOCHS: Final = 10**6
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How fast a worker trains while the others do the same.
-
-    Args:
-        images_per_s: Images shown a second, mean of the workers; ``None`` if it failed.
-        how: How it was measured, or why it failed.
-    """
+    """Images a second that a worker shows while the others train too; ``None`` if it failed."""
 
     images_per_s: float | None
     how: str

@@ -30,17 +30,11 @@ _WORD: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class ManifestEntry:
-    """A line of a poison manifest.
+    """A line of a poison manifest: an image of a split, and its stamp.
 
-    Args:
-        index: Position in the split.
-        source: The image's stable name.
-        label: Its class index.
-        before: SHA-256 of the image's shape and pixels before stamping.
-        after: The same after stamping, and before any JPEG.
-        boxes: Where the trigger is, in the order of pasting.
-        opacity: Share of the trigger in the boxes.
-        seed: Seed of this image's stamp.
+    ``before`` and ``after`` are the SHA-256 of the image's shape and pixels before stamping, and
+    after it, before any JPEG. ``boxes`` are in the order of pasting; ``opacity`` is the trigger's
+    share in them; ``seed`` is that of this image's stamp.
     """
 
     index: int

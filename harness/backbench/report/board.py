@@ -29,11 +29,7 @@ from backbench.verification.imported import with_imported
 class Request:
     """How predictions are counted other than the benchmark says, and the columns to show.
 
-    Args:
-        asr: Images that ``asr`` is a share of; ``None``: as the protocol says.
-        target: Class that is taken for the target; ``None``: each attack's own.
-        metrics: Names of the metrics that have a column; empty: all that usually have.
-        metadata: The datasets by name, for ``target``.
+    ``None`` and an empty ``metrics`` mean: as usual. The datasets' ``metadata`` are for ``target``.
     """
 
     asr: Denominator | None = None

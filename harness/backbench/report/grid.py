@@ -47,15 +47,10 @@ class Number(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """What a table holds.
+    """What a table holds: names and numbers of each line, under their headings.
 
-    Args:
-        title: Above it.
-        names: Headings of what names a line; every part of the table repeats them.
-        groups: Headings of the numbers; those of one group stay side by side.
-        lines: Names and numbers of each line.
-        after: Positions of the lines that a blank one follows.
-        dim: Headings of the columns that are dimmed.
+    The numbers of a group stay side by side; every part of the table repeats the names. A blank
+    line follows the lines at the positions ``after``; columns with the headings ``dim`` are dimmed.
     """
 
     title: str

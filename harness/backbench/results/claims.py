@@ -32,17 +32,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A claim on the cells of one row of the leaderboard.
+    """A claim on the cells of one row of the leaderboard, on the seeds that have both numbers.
 
-    Args:
-        names: Instance names, by field.
-        seeds: Seeds that have both numbers.
-        planned: Number of seeds that the benchmark asks for.
-        subject: Mean of the metric; ``None`` where no seed has both numbers.
-        against: Mean of what it is compared with, before factor and margin.
-        difference: Mean of subject − factor × against − margin.
-        interval: Ends of the difference's interval; ``None`` for fewer than two seeds.
-        verdict: What follows for the claim.
+    ``subject`` and ``against`` are means of the metrics before factor and margin, ``difference``
+    that of subject − factor × against − margin, with its interval from two seeds on. They are
+    ``None`` where no seed has both. The benchmark asks for ``planned`` seeds.
     """
 
     names: Mapping[str, str]

@@ -28,17 +28,11 @@ METRICS = ("accuracy/clean", "accuracy/triggered", "asr")
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One metric of two rows that are equal in everything else.
+    """One metric of two rows that are equal in everything else, on the seeds that both have.
 
-    Args:
-        names: What both rows share, by field.
-        metric: The metric.
-        left: Summary of the compared row on the seeds that both have.
-        right: Summary of the row that it is compared with.
-        difference: Summary of left less right, paired by seed and, if possible, by image.
-        effect: Cohen's d_z over seeds; ``None`` where there is none.
-        p_value: Two-sided p value of no difference; ``None`` for one seed.
-        corrected: The same, Holm-corrected over all comparisons.
+    ``difference`` is left less right, paired by seed and, where both are of the same images, by
+    image; ``effect`` is Cohen's d_z over seeds. The two-sided p value of no difference is ``None``
+    for one seed; ``corrected`` is the same, Holm-corrected over all comparisons.
     """
 
     names: Mapping[str, str]

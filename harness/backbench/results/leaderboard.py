@@ -113,14 +113,10 @@ class Row:
 class Leaderboard:
     """Rows and the columns to show.
 
-    Args:
-        benchmark: Name of the benchmark.
-        columns: The columns.
-        rows: The rows.
-        protocol: Id of the protocol card of the benchmark; empty without one. Where rows of
-            several benchmarks are put together, each row's own counts.
-        rescored: What was counted otherwise than the protocol says; empty if nothing was.
-        folded: What was put together in a row, and how; empty if nothing was.
+    ``protocol`` is the id of the benchmark's protocol card, or empty; where rows of several
+    benchmarks are put together, each row's own counts. ``rescored`` is what was counted otherwise
+    than the protocol says, ``folded`` what was put together in a row, and how; empty if nothing
+    was.
     """
 
     benchmark: str

@@ -18,10 +18,11 @@ def per_class_csv(
     """Return TP and FP of each class, clean and triggered, as the published scripts write them.
 
     Four lines of headings, then a line for each class: ``name,id,TP,FP,,TP,FP``. Accuracies are in
-    percent, with two digits; counts are written as floating-point numbers.
+    percent, with two digits; counts are floating-point numbers; a comma in a name becomes a
+    semicolon.
 
     Args:
-        classes: Class names, C; a comma in a name becomes a semicolon.
+        classes: Class names, C.
         clean: Confusion matrix without trigger, (C, C): rows are true classes.
         triggered: The same with the trigger; ``None`` without an attack: its columns are empty.
         model: The text after ``Model``: the key of the encoder's stage.

@@ -40,12 +40,9 @@ _AT_HAND = 64
 
 @dataclass(frozen=True, slots=True)
 class Counting:
-    """How predictions are counted.
+    """How predictions are counted: of which images ``asr`` is a share, which metrics plugins add.
 
-    Args:
-        denominator: Of which images ``asr`` is a share.
-        targets: Target class by key of the evaluation; ``None``: each attack's own.
-        metrics: Metrics of plugins.
+    ``targets`` is the target class by key of the evaluation; ``None``: each attack's own.
     """
 
     denominator: Denominator = "other-classes"

@@ -32,16 +32,11 @@ Bounds = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a metric comes to over seeds.
+    """What a metric comes to over n seeds: mean, sample standard deviation (n - 1), 95 % interval.
 
-    Args:
-        n: Number of seeds.
-        mean: Their mean.
-        std: Sample standard deviation (n - 1); ``None`` for one seed.
-        ci95: Ends of the 95 % interval of the mean; ``None`` for one seed.
-        values: The values, in the seeds' order.
-        over: What the interval allows for: other seeds and other images where the outcome on
-            every image is known, else other seeds only.
+    One seed has no deviation and no interval. ``values`` are in the order of the seeds. The
+    interval allows ``over`` other seeds and other images where the outcome on every image is known,
+    else over other seeds only.
     """
 
     n: int

@@ -21,17 +21,10 @@ from backbench.system import files
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """An image to write.
+    """An image to write: its file, or its pixels where it has none, and where it is written.
 
-    Args:
-        who: Which image of the split.
-        split: The split of the dataset.
-        image: Its file, or its pixels where it has none.
-        square: What becomes of it first.
-        stamped: Whether it gets the trigger.
-        path: Where it is written.
-        name: The same as the manifest names it.
-        sha256: Of the file that is there if all is well; "" if none should be.
+    A ``square`` is made of it first. Its ``name`` is that of the manifest; ``sha256`` that of the
+    file which is there if all is well, or "".
     """
 
     who: ImageRef
