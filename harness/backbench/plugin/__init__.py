@@ -167,14 +167,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from backbench.nn import (
-        Batch,
-        Encoder,
-        Progress,
-        SSLMethod,
-        TrainingContext,
-        TrainingTask,
-    )
+    from backbench.nn import Batch, Encoder, Progress, SSLMethod, TrainingContext, TrainingTask
     from backbench.training.extraction import extract
     from backbench.training.loop import TrainingRun, train
     from backbench.views.views import random_view

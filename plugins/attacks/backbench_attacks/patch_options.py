@@ -85,8 +85,7 @@ class PatchOptions(JPEGOptions):
     """Options of the patch attack."""
 
     mode: Literal["targeted", "untargeted"] = Field(
-        default="targeted",
-        description="poison images of the target class only, or of any class",
+        default="targeted", description="poison images of the target class only, or of any class"
     )
     target: str | None = Field(
         default=None,

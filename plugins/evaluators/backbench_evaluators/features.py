@@ -70,11 +70,7 @@ class FeatureProbe(Evaluator):
         self._classifier = self._fitted(penalty, features, labels, classes)
 
     def _select(
-        self,
-        penalties: tuple[float, ...],
-        features: Floats,
-        labels: Ints,
-        classes: int,
+        self, penalties: tuple[float, ...], features: Floats, labels: Ints, classes: int
     ) -> tuple[float, Mapping[str, Any]]:
         """Return the best penalty, the greatest of equals, and what the record says of it."""
         own, apart = selection_split(labels, SELECTION, derive(self.seed, "penalty"))

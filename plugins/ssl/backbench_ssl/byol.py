@@ -8,13 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from backbench.nn import (
-    cosine_regression,
-    ema_update,
-    frozen_copy,
-    in_groups,
-    mlp,
-)
+from backbench.nn import cosine_regression, ema_update, frozen_copy, in_groups, mlp
 from backbench.plugin import Batch, Progress, SSLMethod, TrainingContext, random_view
 from backbench_ssl.method_options import BYOLOptions
 

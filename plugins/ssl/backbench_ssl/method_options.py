@@ -41,8 +41,7 @@ class MoCoOptions(SSLOptions, ViewTrainingOptions):
     )
     uniform_t: float = Field(3.0, gt=0, description="sharpness of that loss")
     uniform_intra_batch: bool = Field(
-        default=True,
-        description="spread queries away from each other too, not only from the queue",
+        default=True, description="spread queries away from each other too, not only from the queue"
     )
     norm_groups: int = Field(
         2,
@@ -113,8 +112,7 @@ class JigsawOptions(PretextOptions):
     """Options of Jigsaw."""
 
     optimizer: OptimizerOptions = Field(
-        OptimizerOptions(lr=0.01, decay="not-bn-or-bias"),
-        description="how the weights are updated",
+        OptimizerOptions(lr=0.01, decay="not-bn-or-bias"), description="how the weights are updated"
     )
     schedule: ScheduleOptions = Field(
         ScheduleOptions(name="step", milestones=(30, 60, 90, 100)),

@@ -31,11 +31,11 @@ class Rules(_Part):
 
     asr_denominator: Denominator = Field(
         description="images that the attack success rate is a share of: those not of the "
-        "target class, or all",
+        "target class, or all"
     )
     encoder: Literal["trained"] = Field(
         description="which of a method's networks is evaluated: the one that gradients train (the "
-        "query or online network), never its average",
+        "query or online network), never its average"
     )
     selection: Literal["last-epoch"] = Field(
         description="which epoch is evaluated: the last, chosen by no accuracy"
