@@ -23,9 +23,9 @@ from torchvision.transforms import InterpolationMode, functional
 import backbench_ssl
 from backbench.nn import TrainingContext
 from backbench.views.batches import RaggedBatch
-from backbench.views.boxes import Purpose
+from backbench.views.boxes import Purpose, square_boxes
 from backbench.views.views import draws_of, random_view, view_parameters
-from backbench_ssl.jigsaw import Jigsaw, puzzle_boxes
+from backbench_ssl.jigsaw import Jigsaw
 
 DATA = Path(os.environ.get("BACKBENCH_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 PHOTOGRAPHS = DATA / "imagenet100-sample.tar"
@@ -106,7 +106,7 @@ def test_views(name: str, photographs: list[Image.Image], batch: RaggedBatch):
 def test_squares_of_puzzles(photographs: list[Image.Image], batch: RaggedBatch):
     """Resize the short side to 256, then cut out 255: Pillow does it in two steps."""
     options = METHODS["jigsaw"].options.model_validate(METHODS["jigsaw"].presets["saha2022"])
-    boxes = puzzle_boxes(draws_of(batch, 0), batch.sizes, options.resize, 255)
+    boxes = square_boxes(draws_of(batch, 0), 65, batch.sizes, options.resize, 255)
     squares = batch.crop(boxes, 255, isolated=False)
     for number, image in enumerate(photographs):
         resized = functional.resize(image, 256)
@@ -131,7 +131,7 @@ def test_tiles_of_puzzles(photographs: list[Image.Image], batch: RaggedBatch):
         task = Jigsaw(options, context)
     slots, chosen = task.views(batch)
     draws = draws_of(batch, 0)
-    squares = batch.crop(puzzle_boxes(draws, batch.sizes, 256, 255), 255, isolated=False)
+    squares = batch.crop(square_boxes(draws, 65, batch.sizes, 256, 255), 255, isolated=False)
     offsets = draws.integers(Purpose.PLUGIN + 2, 21, 18)
     for number in range(len(photographs)):
         for k in range(9):

@@ -45,8 +45,7 @@ class Benchmark:
         source: The file it came from, as the user named it.
         name: Its name.
         instances: The instances that cells use, by axis and name.
-        datasets: The dataset objects, by instance name.
-        metadata: What is known of each dataset.
+        datasets: The dataset objects, by instance name, and so are their ``metadata``.
         cells: The cells, in the matrix's order, each once.
         protocol: The card that it follows, if any.
         claims: The findings that the file states.
@@ -105,14 +104,14 @@ def benchmark_from(
     every: bool = False,
     trains: bool = True,
 ) -> Benchmark:
-    """Validate the tables of a benchmark.
+    """Validate the tables of a benchmark file.
 
     Args:
-        tables: What a benchmark file holds.
-        source: Where they come from, for errors.
+        tables: The file's content.
+        source: Where the tables come from, for errors.
         folder: Where relative paths start.
         registry: The installed plugins.
-        profile: Name of a profile of the tables; the whole matrix if ``None``.
+        profile: As of :meth:`BenchmarkFile.cells`, and so is ``every``.
         every: Count the matrices that belong to profiles as well.
         trains: Whether to check its methods and defenses against its datasets; no if an encoder
             from elsewhere is evaluated.

@@ -49,12 +49,8 @@ class Backbone(nn.Module):
     def stage_maps(self, images: Tensor) -> list[Tensor]:
         """Return the maps after the stem's ReLU and after each stage, before any mean.
 
-        Args:
-            images: Normalized, (B, 3, H, W).
-
-        Returns:
-            A map (B, C, H', W') for each of :attr:`stages`; of a ResNet-18 at 224 pixels 64 × 112²,
-            64 × 56², 128 × 28², 256 × 14², 512 × 7².
+        Normalized images (B, 3, H, W) give a map (B, C, H', W') for each of :attr:`stages`; of a
+        ResNet-18 at 224 pixels 64 × 112², 64 × 56², 128 × 28², 256 × 14², 512 × 7².
         """
         names, body = self.stages, cast("Any", self.body)
         if isinstance(body, TinyResNet):

@@ -19,12 +19,9 @@ def folded(encoder: Encoder) -> Encoder:
     """Copy an encoder, in evaluation mode, its batch norms folded into the convolutions before.
 
     A batch norm with running statistics is a product and a sum for each channel, and so can be
-    part of the convolution whose output it alone reads. Which one that is, is read off the
-    data flow. Batch norms of other layers, and those of a network whose flow cannot be traced,
-    stay.
-
-    Returns:
-        An encoder of the same features, to float32's rounding. It cannot be trained.
+    part of the convolution whose output it alone reads, as the data flow shows. Batch norms of
+    other layers, and those of a network whose flow cannot be traced, stay. The copy has the same
+    features, to float32's rounding. It cannot be trained.
 
     Source: Jacob et al. 2018, Quantization and training of neural networks, section 3.2.
     Differs: nothing is quantized.

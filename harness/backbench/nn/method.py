@@ -40,10 +40,8 @@ class Progress:
     """Where the training is, after a step.
 
     Args:
-        step: Number of the step, from 0, over the whole training.
-        epoch: Number of the epoch, from 0.
-        steps: Number of steps in all.
-        epochs: Number of epochs in all.
+        step: Number of the step, from 0, over the whole training; ``steps`` is how many.
+        epoch: Number of the epoch, from 0; ``epochs`` is how many.
     """
 
     step: int
@@ -65,10 +63,6 @@ class TrainingTask(nn.Module, ABC):
     Where several processes train together (``context.ranks``), each of them does so: ``batch`` is
     the rank's own slice, the loss is the mean over that slice, and gradients are averaged over
     the ranks before the step.
-
-    Args:
-        options: The validated options.
-        context: What else is known.
     """
 
     #: What is trained, and monitored while it is.
@@ -100,24 +94,17 @@ class TrainingTask(nn.Module, ABC):
             case "weights":
                 free = {parameter for parameter in trained if parameter.ndim <= 1}
             case "not-bn-or-bias":
-                free = {
-                    parameter
-                    for name, parameter in self.named_parameters()
-                    if "bn" in name or name.endswith("bias")
-                }
-        groups = [{"params": [p for p in trained if p not in free], "weight_decay": decay}]
+                named = self.named_parameters()
+                free = {one for name, one in named if "bn" in name or name.endswith("bias")}
+        groups = [{"params": [one for one in trained if one not in free], "weight_decay": decay}]
         if free:
-            kept = [parameter for parameter in trained if parameter in free]
+            kept = [one for one in trained if one in free]
             groups.append({"params": kept, "weight_decay": 0.0})
         return groups
 
 
 class SSLMethod(TrainingTask):
     """A self-supervised method: a task that trains a fresh encoder.
-
-    Args:
-        options: The validated options of the record that announced this class.
-        context: What else is known.
 
     Example::
 
@@ -155,11 +142,6 @@ class SSLMethod(TrainingTask):
         super().__init__(options, context)
         #: Parts of the rank's own slice that batch norm sees apart, for :func:`in_groups`.
         self.norm_groups = options.norm_groups // context.ranks.size
-        self.encoder = Encoder(
-            EncoderSpec(
-                backbone=options.backbone.model_dump(mode="json"),
-                image_size=context.image_size,
-                mean=options.mean,
-                std=options.std,
-            )
-        )
+        backbone = options.backbone.model_dump(mode="json")
+        spec = EncoderSpec(backbone, context.image_size, options.mean, options.std)
+        self.encoder = Encoder(spec)

@@ -14,14 +14,10 @@ Split = Literal["train", "val"]
 
 
 def count_of(share: float | Decimal, number: int, *, nearest: bool = False) -> int:
-    """Return how many a share of a number is, rounded down.
+    """Return how many a share of a number is, rounded down, or to the nearest, halves to even.
 
-    The product is a decimal one: .29 of 100 is 29. The binary product is 28.999….
-
-    Args:
-        share: As it is written, ``0.29``.
-        number: Of which it is a share.
-        nearest: Round to the nearest whole number, halves to the even one.
+    The product is of the share as it is written, in decimals: .29 of 100 is 29. The binary product
+    is 28.999….
     """
     product = Decimal(str(share)) * number
     return round(product) if nearest else int(product)
@@ -64,14 +60,7 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def problems(self, data: DatasetMetadata) -> Iterable[str]:  # noqa: ARG002
-        """Say why these options cannot work on a dataset.
-
-        Args:
-            data: What is known of the dataset before anything runs.
-
-        Returns:
-            One sentence a problem; nothing where the options fit.
-        """
+        """Return why these options cannot work on a dataset: one sentence a problem."""
         return ()
 
     def identity(self) -> dict[str, Any]:

@@ -86,15 +86,10 @@ class EvaluatorOptions(Options):
     """Base of the options of an evaluator that works only with some backbones."""
 
     def encoder_problems(self, backbone: BackboneOptions) -> Iterable[str]:  # noqa: ARG002
-        """Yield why an evaluator with these options cannot evaluate a backbone.
+        """Return why an evaluator with these options cannot evaluate a backbone.
 
-        Called before anything runs, for each backbone that the evaluator meets in the matrix.
-
-        Args:
-            backbone: The backbone of the encoder, a method's or an imported one's.
-
-        Returns:
-            One sentence a problem; nothing where the options fit.
+        Called before anything runs, for each backbone that the evaluator meets in the matrix, or
+        that is imported; one sentence a problem.
         """
         return ()
 
@@ -256,25 +251,19 @@ class TrainingOptions(Options):
         return images
 
     def view_side(self, size: tuple[int, int] | None) -> int:
-        """Return the side of the views in pixels.
-
-        Args:
-            size: Height and width that all images share; ``None`` where they differ.
-        """
+        """Return the side of the views in pixels, for images of one size or of several."""
         return image_side(size, None)
 
     def epoch_images(self, images: int) -> int:
-        """Return how many of the images an epoch trains on."""
-        return images - images % self.batch_size + self._last_batch(images, groups=1)
+        """Return how many of the images an epoch trains on; batch norm needs two a group."""
+        groups = getattr(self, "norm_groups", 1)
+        rest = images % self.batch_size
+        kept = self.last_batch == "keep" and rest >= 2 * groups
+        return images - rest + (rest - rest % groups if kept else 0)
 
     def steps_per_epoch(self, images: int) -> int:
         """Return the number of batches in an epoch."""
         return math.ceil(self.epoch_images(images) / self.batch_size)
-
-    def _last_batch(self, images: int, groups: int) -> int:
-        """Return the size of the last, incomplete batch; batch norm needs two images a group."""
-        rest = images % self.batch_size if self.last_batch == "keep" else 0
-        return rest - rest % groups if rest >= 2 * groups else 0
 
     def training_problems(self, images: int) -> Iterator[str]:
         """Say why the loop cannot work on so many images."""
@@ -349,11 +338,6 @@ class SSLOptions(TrainingOptions):
                 f"pixels, not {side}"
             )
 
-    def epoch_images(self, images: int) -> int:
-        """Return how many of the images an epoch trains on."""
-        full = images - images % self.batch_size
-        return full + self._last_batch(images, self.norm_groups)
-
     def training_problems(self, images: int) -> Iterator[str]:
         """Say why the loop cannot work on so many images."""
         yield from super().training_problems(images)
@@ -376,14 +360,9 @@ class SSLOptions(TrainingOptions):
 
 
 def image_side(size: tuple[int, int] | None, wanted: int | None) -> int:
-    """Say at which side in pixels a dataset's images are seen.
+    """Return at which side in pixels the images of a dataset, with its ``size``, are seen.
 
-    Args:
-        size: Height and width that all images share; ``None`` where they differ.
-        wanted: The side that the options ask for.
-
-    Returns:
-        ``wanted`` if given, else the shorter side of uniform images, else 224.
+    It is ``wanted`` if given, else the shorter side of uniform images, else 224.
     """
     if wanted is not None:
         return wanted

@@ -66,12 +66,8 @@ def run_twice(
     Training images, seed and everything else are the same. The first half of the validation
     images is the same too; the others are other images, and all have other labels.
 
-    Args:
-        folder: An empty folder.
-        contract: The plugin, its options and its dataset.
-        kind: Of the stage; before the predict stage of an evaluator, its fit stage is run.
-        encoder: The encoder that the stage reads, if any.
-        features: Clean features of both splits, for an evaluator that reads features.
+    The stage reads an ``encoder``, or the clean ``features`` of both splits. Before the predict
+    stage of an evaluator, its fit stage is run.
     """
 
     def run(which: int) -> Path:

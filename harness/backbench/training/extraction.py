@@ -27,12 +27,11 @@ DEVICE_BATCH_PIXELS = 2**24
 
 
 def for_evaluation(encoder: Encoder, device: str, precision: Precision = "auto") -> Encoder:
-    """Copy an encoder into the form in which it is fastest, for many images.
+    """Copy an encoder to a device, in the form in which it is fastest, for many images.
 
-    Returns:
-        A copy on the device, with batch norms folded into the convolutions, and these in the
-        type that they compute in: it runs within :func:`~backbench.training.device.autocast`
-        of that precision, as in :func:`extract`. It cannot be trained.
+    Batch norms are folded into the convolutions, and these are in the type that they compute in:
+    the copy runs within :func:`~backbench.training.device.autocast` of that precision, as in
+    :func:`extract`. It cannot be trained.
     """
     where = torch.device(device)
     copy = to_device(folded(encoder), where)

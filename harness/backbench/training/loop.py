@@ -163,18 +163,18 @@ def train(build: Callable[[TrainingContext], Task], run: TrainingRun) -> tuple[T
         checked = knn_epochs(options.epochs, options.knn_evaluations)
         monitor = Monitor(images, run.seed, run.device, checked, run.trigger)
         with _compiled(task, enabled=options.compile):
-            loop = _Loop(trained, run)
-            if trained.history:
-                done = len(trained.history)
+            alone = run.ranks.size == 1
+            loss_of = task.training_loss if alone else averaging(task, where)
+            if done := len(trained.history):
                 run.progress(done * run.steps_per_epoch, run.steps, {"resumed": float(done)})
-            for epoch in range(len(trained.history), options.epochs):
-                loss = loop.epoch(run.batches(source, epoch), epoch)
-                if not math.isfinite(loss):
+            for epoch in range(done, options.epochs):
+                record = _epoch(trained, run, loss_of, run.batches(source, epoch), epoch)
+                if not math.isfinite(record["loss"]):
                     raise StageError(
-                        f"the loss is {loss} after epoch {epoch + 1} of {options.epochs}: "
-                        f"try a learning rate below {options.optimizer.lr}, or a longer warm-up"
+                        f"the loss is {record['loss']} after epoch {epoch + 1} of "
+                        f"{options.epochs}: try a learning rate below {options.optimizer.lr}, or "
+                        "a longer warm-up"
                     )
-                record = {"epoch": float(epoch), "loss": loss, "lr": loop.lr}
                 if run.ranks.rank:
                     continue
                 with _eager(enabled=options.compile):
@@ -187,47 +187,45 @@ def train(build: Callable[[TrainingContext], Task], run: TrainingRun) -> tuple[T
     return task, trained.history
 
 
-class _Loop:
-    """Steps of the optimizer, without a host synchronization in between."""
+def _epoch(
+    trained: Trained,
+    run: TrainingRun,
+    loss_of: Callable[[Any], Tensor],
+    batches: Iterator[Batch],
+    epoch: int,
+) -> dict[str, float]:
+    """Train on an epoch's batches, without a host synchronization; return its record.
 
-    def __init__(self, trained: Trained, run: TrainingRun) -> None:
-        self._trained, self._run = trained, run
-        self._loss: Callable[[Any], Tensor] = trained.task.training_loss
-        if run.ranks.size > 1:
-            self._loss = averaging(trained.task, trained.device)
-        self.lr = 0.0
-
-    def epoch(self, batches: Iterator[Any], epoch: int) -> float:
-        """Train on an epoch's batches and return their mean loss, over images."""
-        run, options, ranks = self._run, self._run.options, self._run.ranks
-        task, device = self._trained.task, self._trained.device
-        optimizer, scaler = self._trained.optimizer, self._trained.scaler
-        total, seen = torch.zeros((), device=device), 0.0
-        reported = time.monotonic()
-        for number, batch in enumerate(batches):
-            step = epoch * run.steps_per_epoch + number
-            self.lr = learning_rate(options, step, run.steps_per_epoch)
-            for group in optimizer.param_groups:
-                group["lr"] = self.lr
-            with torch.no_grad():
-                views = task.views(batch)
-            with autocast(options.precision, device):
-                loss = self._loss(views)
-            optimizer.zero_grad(set_to_none=True)
-            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            scaler.step(optimizer)
-            scaler.update()
-            share = len(batch) * ranks.size / options.batch_size  # 1 if it is full
-            with torch.no_grad():
-                task.after_step(Progress(step, epoch, run.steps, options.epochs))
-                total += loss.detach() * share
-            seen += share
-            if time.monotonic() - reported > PROGRESS_INTERVAL_S:
-                run.progress(step + 1, run.steps, {})
-                reported = time.monotonic()
-        if ranks.size > 1:
-            dist.all_reduce(total)
-        return float(total) / ranks.size / seen
+    The ``loss`` is the mean over images, ``lr`` that of the last step.
+    """
+    options, ranks, task, device = run.options, run.ranks, trained.task, trained.device
+    optimizer, scaler = trained.optimizer, trained.scaler
+    total, seen, lr = torch.zeros((), device=device), 0.0, 0.0
+    reported = time.monotonic()
+    for number, batch in enumerate(batches):
+        step = epoch * run.steps_per_epoch + number
+        lr = learning_rate(options, step, run.steps_per_epoch)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        with torch.no_grad():
+            views = task.views(batch)
+        with autocast(options.precision, device):
+            loss = loss_of(views)
+        optimizer.zero_grad(set_to_none=True)
+        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        scaler.step(optimizer)
+        scaler.update()
+        share = len(batch) * ranks.size / options.batch_size  # 1 if it is full
+        with torch.no_grad():
+            task.after_step(Progress(step, epoch, run.steps, options.epochs))
+            total += loss.detach() * share
+        seen += share
+        if time.monotonic() - reported > PROGRESS_INTERVAL_S:
+            run.progress(step + 1, run.steps, {})
+            reported = time.monotonic()
+    if ranks.size > 1:
+        dist.all_reduce(total)
+    return {"epoch": float(epoch), "loss": float(total) / ranks.size / seen, "lr": lr}
 
 
 def _stop_if_collapsed(run: TrainingRun, record: Mapping[str, float]) -> None:

@@ -74,3 +74,25 @@ def _central_boxes(
     tall = np.where(width < shape * height, np.rint(width / shape), height)
     wide = np.where(width > shape * height, np.rint(height * shape), width)
     return np.stack([(height - tall) // 2, (width - wide) // 2, tall, wide], axis=1)
+
+
+def square_boxes(
+    draws: Draws, purpose: int, sizes: NDArray[np.int64], short: int, side: int
+) -> NDArray[np.float32]:
+    """Draw squares of resized images.
+
+    Args:
+        draws: Random numbers of B images.
+        purpose: What those of the corners are for.
+        sizes: Height and width of each, (B, 2).
+        short: Short side that images are resized to; 0: as they are.
+        side: Side of the square, in pixels of the resized image.
+
+    Returns:
+        Top, left, height, width in pixels of the image as it is, (B, 4), float32.
+    """
+    least = sizes.min(axis=1, keepdims=True)
+    resized = np.maximum(short, sizes * short // least) if short else sizes
+    corners = draws.integers(purpose, resized - side + 1, 2)
+    zoom = sizes / resized
+    return np.concatenate([corners * zoom, side * zoom], axis=1).astype(np.float32)

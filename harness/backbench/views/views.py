@@ -47,10 +47,7 @@ def draws_of(batch: Batch, view: int) -> Draws:
 
 
 def random_view(batch: Batch, options: ViewOptions, size: int, view: int) -> Tensor:
-    """Make one random view of each image, the one with the number ``view``.
-
-    Returns:
-        (B, 3, size, size), float32 in [0, 1], on the batch's device.
+    """Make the random view of each image with a number: (B, 3, size, size), float32 in [0, 1].
 
     Source: He et al. 2020 and Chen et al. 2020, the views of MoCo v2: crop, jitter, gray,
         blur, flip; published code moco/main_moco.py.

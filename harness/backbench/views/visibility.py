@@ -38,17 +38,8 @@ def visibility(
     """Estimate how often a trigger survives in the views of a pair.
 
     A trigger survives in a view if at least half of its area, or of one of its copies', lies
-    within the crop.
-
-    Args:
-        views: The method's views.
-        sizes: Height and width of each poison, (N, 2).
-        boxes: Where each poison's trigger is, and its copies: N times one or more.
-        seed: Seed of the crops.
-
-    Returns:
-        Shares of N pairs of views, one pair a poison: the standard error of a share p is
-        √(p (1 − p) / N).
+    within the crop. Each of the N poisons, with height and width, (N, 2), and the boxes of its
+    trigger, gives one pair: the standard error of a share p is √(p (1 − p) / N).
     """
     alive = np.zeros(len(boxes), dtype=np.int64)
     for view in (0, 1):

@@ -23,18 +23,14 @@ def corners(
     span: tuple[float, float],
     rng: np.random.Generator,
 ) -> list[tuple[int, int]]:
-    """Say where the top-left corners of a trigger go.
+    """Return x and y of the top-left corners of a trigger, in the order of pasting.
 
     Args:
         image: Shape of the image, (H, W, ...); the trigger is no larger.
         trigger: What is placed.
-        placement: ``random``, ``center``, or ``multiple``: nine places in a grid.
+        placement: ``random``, ``center``, or ``multiple``: nine in a grid, column by column.
         span: For ``random``: fractions of the image, see :func:`limits`.
         rng: The only source of randomness; drawn from for ``random`` alone, x before y.
-
-    Returns:
-        x and y of each, in the order of pasting: of nine, the first column from its top, then
-        the second.
 
     Source: Saha et al. 2022, published code, ``train_location`` and ``val_location``.
     Differs: Another generator, so other draws of the same distribution. Where the published code
@@ -60,19 +56,16 @@ def corners(
 def limits(
     image: int, extent: int, offset: int, span: tuple[float, float], trigger: Trigger
 ) -> tuple[int, int]:
-    """Say between which pixels a random corner lies, on one axis.
+    """Return the first and the last pixel at which a random corner may lie, on one axis.
 
     Args:
         image: Length of the image, px.
         extent: Length of the trigger, px.
-        offset: From the point that a text is centerd on to its corner, px.
+        offset: From the point that a text is centered on to its corner, px.
         span: Fractions of the image. A box begins after the first, and where there is room
             ends before the second; it may be cut by the image's border. Of a shape or a text,
             the middle lies between them.
         trigger: What is placed.
-
-    Returns:
-        The first and the last place of the corner, both possible.
 
     Source: Saha et al. 2022, published code, location ``random``.
     Differs: For shapes and texts it has .25 and .75 whatever its options say; here options hold.

@@ -32,7 +32,7 @@ class Trigger:
             ``text``, drawn letters.
         pixels: (h, w, 3), uint8.
         mask: Share of the trigger at each pixel in 255ths, (h, w), uint8; ``None`` for a box.
-        offset: x and y from the point that a text is centerd on to its top-left corner.
+        offset: x and y from the point that a text is centered on to its top-left corner.
     """
 
     kind: Literal["box", "shape", "text"]
@@ -68,13 +68,9 @@ def image_share(opacity: float) -> int:
 
 
 def make_trigger(number: int) -> Pixels:
-    """Make the trigger of a number: sixteen random colors in a square, enlarged smoothly.
+    """Make the trigger of a number, (80, 80, 3), uint8: the same on every machine.
 
-    Args:
-        number: Any; a trigger of its own for each.
-
-    Returns:
-        (80, 80, 3), uint8: the same on every machine.
+    Sixteen random colors in a square are enlarged smoothly.
 
     Source: Saha et al. 2020, Hidden Trigger Backdoor Attacks (AAAI), whose triggers are 4 x 4
         random colors, enlarged. The ten published files show the rest: each channel of a color
@@ -109,14 +105,9 @@ def _load_with_alpha(trigger: int | Path) -> Pixels:
 
 
 def resize_trigger(trigger: Pixels, width: int) -> Pixels:
-    """Resize a trigger to a width, keeping its shape.
+    """Resize a trigger, (H, W, 3) or (H, W, 4), to a width, by a bicubic filter.
 
-    Args:
-        trigger: (H, W, 3) or, with its alpha, (H, W, 4), uint8.
-        width: Pixels; the height is ``int(H * width / W)``, at least 1.
-
-    Returns:
-        (height, width, 3 or 4), uint8, bicubic.
+    The height is ``int(H * width / W)``, at least 1.
 
     Raises:
         ValueError: If that has more pixels than any image that it could be put on.
@@ -131,17 +122,10 @@ def resize_trigger(trigger: Pixels, width: int) -> Pixels:
 
 
 def text_trigger(text: str, size: int, font: Path | None, opacity: float) -> Trigger:
-    """Draw a line of text in black.
+    """Draw a line of text in black, in the smallest box that holds its letters.
 
-    Args:
-        text: The text.
-        size: Size of the font, px.
-        font: A TrueType or OpenType file; ``None`` for the font that Pillow brings along.
-        opacity: Share of the ink where a letter covers a pixel wholly, in (0, 1].
-
-    Returns:
-        The letters in the smallest box that holds them. The point to place is the middle of the
-        line (Pillow's anchor ``mm``).
+    Without a ``font``, a TrueType or OpenType file, it is in the font that Pillow brings along. The
+    point to place is the middle of the line (Pillow's anchor ``mm``).
 
     Source: Saha et al. 2022, published code: black at 128 of 255, size 30, anchor ``mm``.
     Differs: The published font is FreeMono Bold, whose license keeps it from being shipped here;

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 from torch import Tensor
 
 from backbench.data.preprocess import with_margin
 from backbench.nn import Batch
 from backbench.options.training import ViewOptions
-from backbench.views.boxes import Purpose
+from backbench.views.boxes import Purpose, square_boxes
 from backbench.views.views import draws_of, random_view
 
 #: The published crops: 8 to 100 % of the area, and a flip half the time.
@@ -31,11 +30,7 @@ def crop(batch: Batch, side: int) -> Tensor:
         horizontal flip.
     Differs: one resampling of the square instead of one of the whole image.
     """
-    draws, sizes = draws_of(batch, 0), batch.sizes
-    short = with_margin(side)
-    resized = np.maximum(short, sizes * short // sizes.min(axis=1, keepdims=True))
-    corners = draws.integers(Purpose.CROP_PLACE, resized - side + 1, 2)
-    zoom = sizes / resized
-    boxes = np.concatenate([corners * zoom, side * zoom], axis=1).astype(np.float32)
+    draws = draws_of(batch, 0)
+    boxes = square_boxes(draws, Purpose.CROP_PLACE, batch.sizes, with_margin(side), side)
     flip = draws.uniform(Purpose.FLIP, 1)[:, 0] < RESIZED_CROP.flip
     return batch.crop(boxes, side, isolated=False, flip=flip)

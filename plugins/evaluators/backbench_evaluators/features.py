@@ -129,14 +129,9 @@ class FeatureProbe(Evaluator):
 
 
 def minimum(start: Floats, inputs: Floats, labels: Ints, penalty: float, iterations: int) -> Floats:
-    """Find the minimum of the penalized cross-entropy by L-BFGS; biases carry no penalty.
+    """Return the minimum of the penalized cross-entropy by L-BFGS from weights, (D + 1, C).
 
-    Args:
-        start: Weights, (D + 1, C), the last row the bias.
-        inputs: (N, D).
-        labels: (N,).
-        penalty: L2 penalty of the weights.
-        iterations: Most iterations.
+    Inputs are (N, D); the last row of the weights, the biases, carries no penalty.
     """
 
     def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:

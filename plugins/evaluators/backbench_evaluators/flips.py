@@ -16,12 +16,7 @@ def flip_rate(
     An image that the classifier fails on without the trigger cannot be turned by it, and does not
     count: an encoder that is bad on clean images does not seem robust or fallen for that.
 
-    Args:
-        labels: True classes, (N,).
-        clean: Predictions without the trigger, (N,).
-        triggered: Predictions with it, (N,); ``None`` without an attack.
-        target: Target class; ``None`` for an untargeted attack.
-        classes: Number of classes.
+    The arguments are those of each metric, see :class:`backbench.plugin.MetricInfo`.
 
     Returns:
         A share in [0, 1]; ``None`` without a target, or where no such image is recognized.

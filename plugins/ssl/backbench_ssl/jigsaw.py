@@ -13,11 +13,13 @@ from torch import Tensor, nn
 
 from backbench.nn import in_groups, send
 from backbench.plugin import Batch, SSLMethod, TrainingContext
-from backbench.views.boxes import Purpose
+from backbench.views.boxes import Purpose, square_boxes
 from backbench.views.color import lightness
 from backbench.views.randomness import Draws
 from backbench.views.views import draws_of
 from backbench_ssl.method_options import JigsawOptions
+
+Ints = NDArray[np.int64]
 
 GRID = 3
 
@@ -61,20 +63,15 @@ class Jigsaw(SSLMethod):
     def views(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """Return nine slots, each (B, 3, tile, tile), and indices of permutations, (B,)."""
         options, draws = self.options, draws_of(batch, 0)
-        side = GRID * options.cell
-        boxes = puzzle_boxes(draws, batch.sizes, options.resize, side)  # (B, 4)
+        side, purpose = GRID * options.cell, _Purpose.POSITION
+        boxes = square_boxes(draws, purpose, batch.sizes, options.resize, side)  # (B, 4)
         images = batch.crop(boxes, side, isolated=False)  # (B, 3, side, side)
         images = recolor(images, draws, options.grayscale, options.projection)
 
         index = draws.integers(_Purpose.PERMUTATION, options.permutations, 1)[:, 0]  # (B,)
         offsets = draws.integers(_Purpose.OFFSETS, options.jitter + 1, 2 * TILES)
-        slots = cut_tiles(
-            images,
-            self._permutations[index],  # (B, 9)
-            offsets.reshape(-1, TILES, 2),
-            cell=options.cell,
-            tile=options.tile,
-        )
+        permutations, offsets = self._permutations[index], offsets.reshape(-1, TILES, 2)  # (B, 9)
+        slots = cut_tiles(images, permutations, offsets, cell=options.cell, tile=options.tile)
         return slots, send(index, images.device)
 
     def training_loss(self, views: tuple[list[Tensor], Tensor]) -> Tensor:
@@ -85,35 +82,10 @@ class Jigsaw(SSLMethod):
         return F.cross_entropy(scores.float(), index)
 
 
-def puzzle_boxes(
-    draws: Draws, sizes: NDArray[np.int64], resize: int, side: int
-) -> NDArray[np.float32]:
-    """Draw the square that is cut into tiles.
-
-    Args:
-        draws: Random numbers of B images.
-        sizes: Height and width of each, (B, 2).
-        resize: Short side that images are resized to beforehand; 0: as they are.
-        side: Side of the square, in pixels of the resized image.
-
-    Returns:
-        Top, left, height, width in pixels of the image as it is, (B, 4), float32.
-    """
-    short = sizes.min(axis=1, keepdims=True)
-    resized = np.maximum(resize, sizes * resize // short) if resize else sizes
-    corners = draws.integers(_Purpose.POSITION, resized - side + 1, 2)
-    zoom = sizes / resized
-    return np.concatenate([corners * zoom, side * zoom], axis=1).astype(np.float32)
-
-
 def recolor(images: Tensor, draws: Draws, gray: float, projection: float) -> Tensor:
-    """Make some images gray, and project the colors of some others.
+    """Make some images, (B, 3, S, S), gray, and project the colors of some others, in place.
 
-    Args:
-        images: (B, 3, S, S), float32 in [0, 1]; overwritten.
-        draws: Random numbers of the B images.
-        gray: Probability of gray.
-        projection: Probability of the projection among those that stay colored.
+    ``gray`` and ``projection`` are probabilities, the latter among images that stay colored.
     """
     grayed = draws.uniform(_Purpose.GRAY, 1)[:, 0] < gray
     projected = ~grayed & (draws.uniform(_Purpose.PROJECTION, 1)[:, 0] < projection)
@@ -128,12 +100,7 @@ def recolor(images: Tensor, draws: Draws, gray: float, projection: float) -> Ten
 
 
 def cut_tiles(
-    images: Tensor,
-    permutations: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    *,
-    cell: int,
-    tile: int,
+    images: Tensor, permutations: Ints, offsets: Ints, *, cell: int, tile: int
 ) -> list[Tensor]:
     """Cut nine tiles out of each image and put them into their slots.
 
@@ -160,7 +127,7 @@ def cut_tiles(
     return list(tiles.view(batch, 3, TILES, tile, tile).unbind(2))
 
 
-def distant_permutations(count: int) -> NDArray[np.int64]:
+def distant_permutations(count: int) -> Ints:
     """Choose permutations one by one, each as far as possible from those before it.
 
     The first is compared with the identity, which is not chosen itself. Of those with the
@@ -179,9 +146,7 @@ def distant_permutations(count: int) -> NDArray[np.int64]:
     taken[0] = True
     latest, chosen = 0, []
     for _ in range(count):
-        same = np.zeros(candidates.shape[1], dtype=np.int8)
-        for place in range(TILES):
-            same += candidates[place] == candidates[place, latest]
+        same = (candidates == candidates[:, [latest]]).sum(axis=0, dtype=np.int8)
         total += same
         np.maximum(worst, same, out=worst)
         rank = total * (TILES + 1) + worst

@@ -14,9 +14,10 @@ from backbench.images import ArrayImages
 from backbench.nn import Progress, TrainingContext, cosine_regression, info_nce
 from backbench.training.loop import TrainingRun, pretrain
 from backbench.views.batches import UniformBatch
+from backbench.views.boxes import square_boxes
 from backbench.views.randomness import Draws
 from backbench_ssl.byol import BYOL, target_momentum
-from backbench_ssl.jigsaw import PROJECTION, Jigsaw, cut_tiles, puzzle_boxes, recolor
+from backbench_ssl.jigsaw import PROJECTION, Jigsaw, cut_tiles, recolor
 from backbench_ssl.method_options import BYOLOptions, JigsawOptions, MoCoOptions, RotNetOptions
 from backbench_ssl.moco import MoCo, embed
 from backbench_ssl.rotnet import RotNet, rotations
@@ -296,17 +297,17 @@ def test_offsets_reach_from_zero_to_the_jitter():
     assert (drawn.min(), drawn.max()) == (0, 20)
 
 
-def test_puzzle_boxes_lie_in_the_resized_image():
+def test_square_boxes_lie_in_the_resized_image():
     draws = Draws(0, 0, np.arange(400), 0)
     sizes = np.tile([375, 500], (400, 1))
-    top, left, height, width = puzzle_boxes(draws, sizes, 256, 255).T
+    top, left, height, width = square_boxes(draws, 65, sizes, 256, 255).T
     zoom = 375 / 256
     assert height == pytest.approx(255 * zoom)
     assert width == pytest.approx(255 * 500 / 341)
     assert set(np.round(top / zoom)) == {0, 1}
     assert left.min() >= 0
     assert (left + width).max() <= 500 + 1e-3
-    native = puzzle_boxes(draws, np.tile([32, 32], (400, 1)), 0, 30)
+    native = square_boxes(draws, 65, np.tile([32, 32], (400, 1)), 0, 30)
     assert set(np.unique(native[:, :2])) == {0, 1, 2}
     assert (native[:, 2:] == 30).all()
 
