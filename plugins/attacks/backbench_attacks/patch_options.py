@@ -73,14 +73,6 @@ def _default_rate(data: dict[str, Any]) -> Rate:
     return Rate(of="target_class", value=0.5)
 
 
-def _default_blend(data: dict[str, Any]) -> Blend:
-    return "composite" if data.get("text") is None else "paste"
-
-
-def _default_opacity(data: dict[str, Any]) -> float:
-    return 1.0 if data.get("text") is None else 0.5
-
-
 class PatchOptions(JPEGOptions):
     """Options of the patch attack."""
 
@@ -130,7 +122,7 @@ class PatchOptions(JPEGOptions):
         description="width of the trigger on the image, px; its height follows its shape",
     )
     blend: Blend = Field(
-        default_factory=_default_blend,
+        default_factory=lambda data: "composite" if data.get("text") is None else "paste",
         description="composite: the trigger covers its box; paste: it covers what its own alpha "
         "channel says, as a text always does",
     )
@@ -152,7 +144,7 @@ class PatchOptions(JPEGOptions):
         default=(0.10, 0.90), description="as train_location, for the same images"
     )
     opacity: float = Field(
-        default_factory=_default_opacity,
+        default_factory=lambda data: 1.0 if data.get("text") is None else 0.5,
         gt=0,
         le=1,
         description="share of the trigger in its box; 1 hides the image. Left out, 1, and a "

@@ -48,13 +48,29 @@ class ClassifierOptions(LabelledOptions):
             yield "a classifier needs at least two classes"
 
 
-#: What a milestone of ``linear`` multiplies the learning rate of SGD by.
-GAMMA = 0.1
+class SGDOptions(ClassifierOptions):
+    """What the evaluations with the published SGD have in common."""
+
+    epochs: int = Field(40, ge=1, description="passes of sgd over the labelled images")
+    batch_size: int = Field(
+        256, ge=1, description="images a step of sgd; the last batch may be smaller"
+    )
+    lr: float = Field(0.01, gt=0, description="learning rate of sgd in the first epoch")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
+    milestones: tuple[int, ...] = Field(
+        (15, 30), description="epochs from which on the rate is multiplied by gamma"
+    )
+
+    def learning_rate(self, epoch: int) -> float:
+        """Return the learning rate of SGD in an epoch, counted from 0."""
+        gamma: float = getattr(self, "gamma", 0.1)
+        return self.lr * gamma ** sum(epoch >= milestone for milestone in self.milestones)
+
 
 _Penalty = Annotated[float, Field(ge=0)]
 
 
-class LinearOptions(ClassifierOptions):
+class LinearOptions(SGDOptions):
     """Options of the linear evaluation."""
 
     #: Whether features are scaled to length 1, then standardized.
@@ -72,13 +88,9 @@ class LinearOptions(ClassifierOptions):
         "which it has not seen, and fitted again on all",
     )
     max_iterations: int = Field(500, ge=1, description="most iterations of lbfgs")
-    epochs: int = Field(40, ge=1, description="epochs of sgd")
-    lr: float = Field(0.01, gt=0, description="learning rate of sgd")
     milestones: tuple[int, ...] = Field(
         (15, 30, 40), description="epochs from which on sgd's rate is divided by 10"
     )
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
-    batch_size: int = Field(256, ge=1, description="features a step of sgd")
 
     @field_validator("penalty", mode="before")
     @classmethod
@@ -88,10 +100,6 @@ class LinearOptions(ClassifierOptions):
             return is_number and 0 <= one < math.inf
 
         return _checked(penalty, fits, "a number of at least 0")
-
-    def learning_rate(self, epoch: int) -> float:
-        """Return the learning rate of SGD in an epoch, counted from 0."""
-        return self.lr * GAMMA ** sum(epoch >= milestone for milestone in self.milestones)
 
     def problems(self, data: DatasetMetadata) -> Iterator[str]:
         """Say why these options cannot work on a dataset."""
@@ -135,18 +143,11 @@ class RawOptions(ClassifierOptions):
         return self.lr * float((self.final_lr / self.lr) ** (epoch / self.epochs))
 
 
-class FrozenOptions(ClassifierOptions):
+class FrozenOptions(SGDOptions):
     """How linear layers are trained on fresh views of the images, seen by a frozen encoder."""
 
-    epochs: int = Field(40, ge=1, description="passes over the labelled images")
-    batch_size: int = Field(256, ge=1, description="images a step; the last batch may be smaller")
-    lr: float = Field(0.01, gt=0, description="learning rate of SGD in the first epoch")
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
     nesterov: bool = Field(default=False, description="Nesterov's momentum")
     weight_decay: float = Field(1e-4, ge=0, description="L2 penalty, added to the gradient")
-    milestones: tuple[int, ...] = Field(
-        (15, 30), description="epochs from which on the rate is multiplied by gamma"
-    )
     gamma: float = Field(0.1, gt=0, le=1, description="factor of a milestone")
 
     @model_validator(mode="after")
@@ -154,10 +155,6 @@ class FrozenOptions(ClassifierOptions):
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov = true requires momentum > 0")
         return self
-
-    def learning_rate(self, epoch: int) -> float:
-        """Return the learning rate of an epoch, counted from 0."""
-        return self.lr * self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
 
 
 class CachedOptions(FrozenOptions):
