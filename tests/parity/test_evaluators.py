@@ -25,7 +25,6 @@ from backbench.seeds import derive
 from backbench.views.batches import RaggedBatch, UniformBatch, reader_pool
 from backbench.views.views import random_view
 from backbench_evaluators.classifiers import labelled_subset
-from backbench_evaluators.crops import crop
 from backbench_evaluators.evaluator_options import (
     CachedOptions,
     FrozenOptions,
@@ -36,7 +35,7 @@ from backbench_evaluators.evaluator_options import (
 from backbench_evaluators.features import FeatureProbe
 from backbench_evaluators.knn import KNN
 from backbench_evaluators.stages import StageProbe
-from backbench_evaluators.views import CachedCropProbe, CropProbe
+from backbench_evaluators.views import CachedCropProbe, CropProbe, crop
 
 SIDE, CLASSES, SEED = 32, 3, 11
 

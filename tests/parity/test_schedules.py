@@ -9,7 +9,6 @@ import pytest
 
 import backbench_ssl
 from backbench.options.training import TrainingOptions
-from backbench.training.schedule import learning_rate
 
 METHODS = {info.name: info for info in backbench_ssl.register_ssl_methods()}
 
@@ -63,7 +62,7 @@ def test_every_epoch(name: str):
             step = epoch * steps + place
             if name == "byol" and step < 500:
                 continue
-            rate = learning_rate(options, step, steps)
+            rate = options.learning_rate(step, steps)
             assert rate == pytest.approx(formula(epoch), rel=1e-9), (epoch, place)
 
 
@@ -71,8 +70,8 @@ def test_every_iteration_of_the_warm_up_of_byol():
     options = preset("byol")
     for step in range(500):
         expected = 2e-3 * (step + 1) / 500
-        assert learning_rate(options, step, 247) == pytest.approx(expected, rel=1e-12)
-    assert learning_rate(options, 500, 247) == 2e-3
+        assert options.learning_rate(step, 247) == pytest.approx(expected, rel=1e-12)
+    assert options.learning_rate(500, 247) == 2e-3
 
 
 @pytest.mark.parametrize(
@@ -86,4 +85,4 @@ def test_every_iteration_of_the_warm_up_of_byol():
 )  # fmt: skip
 def test_some_epochs_by_hand(name: str, epoch: int, rate: float):
     step = epoch * STEPS[name] + (STEPS[name] - 1 if name == "byol" else 0)
-    assert learning_rate(preset(name), step, STEPS[name]) == pytest.approx(rate, rel=1e-3)
+    assert preset(name).learning_rate(step, STEPS[name]) == pytest.approx(rate, rel=1e-3)

@@ -127,6 +127,10 @@ class ScheduleOptions(Options):
     )
     warmup_epochs: int = Field(0, ge=0, description="epochs of the same, added to warmup_steps")
 
+    def warmup(self, steps_per_epoch: int) -> int:
+        """Return the number of steps over which the rate rises."""
+        return self.warmup_steps + self.warmup_epochs * steps_per_epoch
+
 
 class ViewOptions(Options):
     """Random views of an image: crop, flip, color jitter, gray, blur."""
@@ -245,6 +249,25 @@ class TrainingOptions(Options):
     def problems(self, data: DatasetMetadata) -> Iterable[str]:
         """Say why these options cannot work on a dataset."""
         return self.training_problems(self.training_images(data.train))
+
+    def learning_rate(self, step: int, steps_per_epoch: int) -> float:
+        """Return the learning rate of a step, counted from 0 over the whole training.
+
+        Source: published code, moco/main_moco.py (cosine, an epoch at a time), byol/train.py
+            (rising over the first steps), jigsaw/train_jigsaw.py and the configurations of rotnet.
+        Differs: a cosine with a warm-up begins where the warm-up ends.
+        """
+        schedule, base = self.schedule, self.optimizer.lr
+        warmup, epoch = schedule.warmup(steps_per_epoch), step // steps_per_epoch
+        if step < warmup:
+            return base * (step + 1) / warmup
+        if schedule.name == "step":
+            return base * schedule.gamma ** sum(epoch >= m for m in schedule.milestones)
+        if schedule.name == "constant":
+            return base
+        position = step if schedule.per == "step" else epoch * steps_per_epoch
+        total = self.epochs * steps_per_epoch - warmup
+        return base * (1 + math.cos(math.pi * max(position - warmup, 0) / total)) / 2
 
     def training_images(self, images: int) -> int:
         """Return how many of a dataset's training images are trained on."""

@@ -108,7 +108,7 @@ class PluginContract:
         with pytest.raises(ValidationError):
             self.info.options.model_validate({**self.options, "no_such_option_": 1})
 
-    def test_settings_fit_the_data_set(self) -> None:
+    def test_settings_fit_the_dataset(self) -> None:
         assert list(self.settings().problems(self.metadata)) == []
 
     def test_presets_are_valid(self) -> None:

@@ -29,7 +29,6 @@ from backbench.training.device import autocast, resolve_precision, to_device
 from backbench.training.distributed import averaging
 from backbench.training.monitor import Monitor, Trigger, knn_epochs
 from backbench.training.sanity import ROUNDING, is_constant
-from backbench.training.schedule import learning_rate
 from backbench.views.batches import RaggedSource, UniformSource, open_source
 
 ProgressCall = Callable[[int, int, Mapping[str, float]], None]
@@ -204,7 +203,7 @@ def _epoch(
     reported = time.monotonic()
     for number, batch in enumerate(batches):
         step = epoch * run.steps_per_epoch + number
-        lr = learning_rate(options, step, run.steps_per_epoch)
+        lr = options.learning_rate(step, run.steps_per_epoch)
         for group in optimizer.param_groups:
             group["lr"] = lr
         with torch.no_grad():
@@ -240,9 +239,8 @@ def _stop_if_collapsed(run: TrainingRun, record: Mapping[str, float]) -> None:
             f"the features are not finite {when}, though the loss is: try a learning rate below "
             f"{options.optimizer.lr}, or a longer warm-up"
         )
-    schedule = options.schedule
-    warm = schedule.warmup_steps + schedule.warmup_epochs * run.steps_per_epoch
-    judged = epoch * run.steps_per_epoch >= warm or epoch + 1 == options.epochs
+    warm = epoch * run.steps_per_epoch >= options.schedule.warmup(run.steps_per_epoch)
+    judged = warm or epoch + 1 == options.epochs
     if judged and is_constant(spread, len(run.images)):
         raise StageError(
             f"the encoder has collapsed: {when} the features of all images are equal but for "

@@ -14,14 +14,18 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from backbench.data.preprocess import with_margin
 from backbench.images import ImageSet, Subset
 from backbench.nn import Batch, Encoder
 from backbench.nn.knn import unit
+from backbench.options.training import ViewOptions
 from backbench.plugin import ImageEvaluator
 from backbench.seeds import derive
 from backbench.training.device import autocast
 from backbench.training.extraction import extract, for_evaluation, images_at_once
 from backbench.views.batches import open_source
+from backbench.views.boxes import Purpose, square_boxes
+from backbench.views.views import draws_of, random_view
 from backbench_evaluators.classifiers import (
     SGD,
     Floats,
@@ -33,8 +37,10 @@ from backbench_evaluators.classifiers import (
     standardization,
     unpacked,
 )
-from backbench_evaluators.crops import resized_crop
 from backbench_evaluators.evaluator_options import CachedOptions, FrozenOptions
+
+#: The published crops: 8 to 100 % of the area, and a flip half the time.
+RESIZED_CROP = ViewOptions(scale=(0.08, 1.0), jitter=0, grayscale=0, blur=0)
 
 #: Seconds between two reports of progress within an epoch.
 _INTERVAL_S = 0.5
@@ -232,3 +238,25 @@ class CachedCropProbe(CropProbe):
                         self.context.progress(view * len(chosen) + done, count * len(chosen), {})
                         reported = time.monotonic()
         return features
+
+
+def resized_crop(batch: Batch, side: int) -> Tensor:
+    """Return a random crop of each image, resized and half the time mirrored, (B, 3, side, side).
+
+    Source: published code moco/eval_linear.py and jigsaw/eval_conv_linear.py:
+        RandomResizedCrop(224), that is .08 to 1 of the area, and a horizontal flip.
+    """
+    return random_view(batch, RESIZED_CROP, side, view=0)
+
+
+def crop(batch: Batch, side: int) -> Tensor:
+    """Return a random square, (B, 3, side, side), of images resized to 256/224 of the side.
+
+    Source: published code, the linear configurations of rotnet: Scale(256), RandomCrop(224),
+        horizontal flip.
+    Differs: one resampling of the square instead of one of the whole image.
+    """
+    draws = draws_of(batch, 0)
+    boxes = square_boxes(draws, Purpose.CROP_PLACE, batch.sizes, with_margin(side), side)
+    flip = draws.uniform(Purpose.FLIP, 1)[:, 0] < RESIZED_CROP.flip
+    return batch.crop(boxes, side, isolated=False, flip=flip)

@@ -16,8 +16,7 @@ from tests import factories
 
 from backbench.benchmark.config import benchmark_from
 from backbench.benchmark.planning import make_plan
-from backbench.benchmark.reproductions.placeholder import add_stand_in
-from backbench.benchmark.reproductions.published import fill, find_reproduction
+from backbench.benchmark.reproductions.published import add_stand_in, fill, find_reproduction
 from backbench.model import Plan
 from backbench.plugin.registry import load_registry
 from backbench.report.tables import as_json, comma_separated, latex, markdown, print_board

@@ -5,17 +5,27 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from importlib.metadata import version
 from pathlib import Path
 from string import Template
+from typing import Final, NoReturn
 
 from backbench.benchmark.config import Benchmark, benchmark_from
-from backbench.benchmark.reproductions.placeholder import STAND_IN, TRAIN, VAL, add_stand_in
-from backbench.errors import UsageError
-from backbench.plugin.registry import Registry, suggestion
+from backbench.data.classes import class_list
+from backbench.errors import DataError, UsageError
+from backbench.plugin import Dataset, DatasetInfo, DatasetMetadata, Split, hookimpl
+from backbench.plugin.registry import Origin, Registry, suggestion
 from backbench.system import files
+
+#: Name of the plugin; it is there only where a reproduction is planned without its images.
+STAND_IN: Final = "imagenet100-counts"
+
+#: Images of ImageNet-100. How they are spread over the classes is not published; evenly, here.
+TRAIN: Final = 126_689
+VAL: Final = 5_000
 
 _TRIGGER = re.compile(r"\$trigger_(\d+)")
 
@@ -165,3 +175,42 @@ def _cifar(data: Path | None) -> str:
 def _quoted(path: Path) -> str:
     """Return a path as a TOML string."""
     return json.dumps(str(path.expanduser().absolute()), ensure_ascii=False)
+
+
+class _StandIn:
+    @hookimpl
+    def register_datasets(self) -> Iterable[DatasetInfo]:
+        yield DatasetInfo(
+            name=STAND_IN,
+            summary="ImageNet-100 by its published counts: to plan with, not to run.",
+            target=f"{__name__}:ImageNet100Counts",
+        )
+
+
+def add_stand_in(registry: Registry) -> None:
+    """Let a benchmark be planned that names :data:`STAND_IN` as a dataset's plugin."""
+    registry.add(_StandIn(), Origin("backbench", version("backbench"), "reproductions"))
+
+
+class ImageNet100Counts(Dataset):
+    """ImageNet-100 without its images."""
+
+    def metadata(self) -> DatasetMetadata:
+        """Say what is published: the classes, and how many images there are."""
+        classes = tuple(sorted(class_list("imagenet100")))
+        each, more = divmod(TRAIN, len(classes))
+        return DatasetMetadata(
+            classes=classes,
+            train=TRAIN,
+            val=VAL,
+            size=None,
+            train_per_class=tuple(each + (rank < more) for rank in range(len(classes))),
+        )
+
+    def fingerprint(self, hash_file: Callable[[str], str]) -> str:  # noqa: ARG002 - has no file
+        """Return what no dataset with images returns."""
+        return STAND_IN
+
+    def load(self, split: Split, *, verify: bool = True) -> NoReturn:  # noqa: ARG002 - has none
+        """Refuse: there is no image."""
+        raise DataError("ImageNet-100 can be planned without its images, not run: give --data")

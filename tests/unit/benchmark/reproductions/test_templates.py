@@ -10,8 +10,13 @@ import pytest
 from PIL import Image
 
 from backbench.benchmark.config import Benchmark, benchmark_from
-from backbench.benchmark.reproductions.placeholder import ImageNet100Counts, add_stand_in
-from backbench.benchmark.reproductions.published import fill, find_reproduction, reproduction_names
+from backbench.benchmark.reproductions.published import (
+    ImageNet100Counts,
+    add_stand_in,
+    fill,
+    find_reproduction,
+    reproduction_names,
+)
 from backbench.data.classes import class_list
 from backbench.errors import DataError, UsageError
 from backbench.model import Axis

@@ -7,7 +7,6 @@ import math
 import pytest
 
 from backbench.options.training import TrainingOptions
-from backbench.training.schedule import learning_rate
 from backbench_defenses.defense_options import DistillOptions
 from backbench_ssl.method_options import BYOLOptions, JigsawOptions, MoCoOptions, RotNetOptions
 
@@ -15,7 +14,7 @@ from backbench_ssl.method_options import BYOLOptions, JigsawOptions, MoCoOptions
 def at_epoch(options: TrainingOptions, epoch: int, steps: int = 500) -> set[float]:
     """The rates of the first, a middle and the last step of an epoch."""
     first = epoch * steps
-    return {learning_rate(options, first + i, steps) for i in (0, steps // 2, steps - 1)}
+    return {options.learning_rate(first + i, steps) for i in (0, steps // 2, steps - 1)}
 
 
 def test_moco_is_a_cosine_of_the_epoch():
@@ -44,7 +43,7 @@ def test_steps(options: TrainingOptions, expected: dict[int, float]):
 
 
 def test_byol_rises_over_500_steps():
-    rates = [learning_rate(BYOLOptions(), step, 247) for step in range(501)]
+    rates = [BYOLOptions().learning_rate(step, 247) for step in range(501)]
     assert rates[:500] == pytest.approx([2e-3 * (i + 1) / 500 for i in range(500)])
     assert rates[500] == 2e-3
 
@@ -57,10 +56,10 @@ def options(**schedule: object) -> TrainingOptions:
 
 def test_cosine_of_the_step_begins_after_the_warm_up():
     chosen = options(name="cosine", per="step", warmup_epochs=2)
-    rates = [learning_rate(chosen, step, 5) for step in range(50)]
+    rates = [chosen.learning_rate(step, 5) for step in range(50)]
     assert rates[:10] == pytest.approx([0.02 * (i + 1) for i in range(10)])
     assert rates[10:] == pytest.approx([0.1 * (1 + math.cos(math.pi * i / 40)) for i in range(40)])
 
 
 def test_constant():
-    assert {learning_rate(options(name="constant"), step, 5) for step in range(50)} == {0.2}
+    assert {options(name="constant").learning_rate(step, 5) for step in range(50)} == {0.2}
