@@ -38,6 +38,8 @@ def printable(text: str) -> str:
 
     Lines stay lines.
     """
+    if text.isprintable():
+        return text
     return "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in text)
 
 
@@ -50,8 +52,10 @@ NOT_A_NAME = (
 )
 
 
-def is_name(text: str) -> bool:
-    """Say whether a text can be a name: printable UTF-8, not long, no step to another folder."""
+def is_name(text: object) -> bool:
+    """Say whether a value can be a name: printable UTF-8, not long, no step to another folder."""
+    if not isinstance(text, str):
+        return False
     return 0 < len(text) <= _LONGEST_NAME and text.isprintable() and text not in {".", ".."}
 
 

@@ -128,9 +128,11 @@ def benchmark_from(
     problems += _reference_problems(content, instances, broken, context)
     if content.profiles or "profiles" not in tables:  # else its problem is known
         problems += _profile_problems(content, profile)
+    too_large = content.size_problem()
+    problems += [too_large] if too_large else []
     right = not problems
     problems += claim_problems(content, registry.names(MetricInfo.kind), matrix_is_right=right)
-    cells = content.cells(profile, every=every)
+    cells = () if too_large else content.cells(profile, every=every)
     if not cells and not problems:
         sentence = "no cell is left: exclude less, or choose another profile"
         problems.append(Problem("matrix", sentence))

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from backbench.benchmark.matrix import Filter, Matrix, Profile, Seeds, Table
+from backbench.benchmark.matrix import MOST_CELLS, Filter, Matrix, Profile, Seeds, Table
 from backbench.benchmark.protocols.card import protocol_ids
 from backbench.errors import PluginError, Problem
 from backbench.model import Axis, CellName
@@ -72,6 +72,17 @@ class BenchmarkFile(Table):
     matrix: tuple[Matrix, ...] = Field(min_length=1)
     profiles: dict[str, Profile] = Field(default_factory=dict)
     claims: tuple[Claim, ...] = Field((), description="findings: backbench claims")
+
+    def size_problem(self) -> Problem | None:
+        """Return a problem if the matrices name more cells than can be planned."""
+        total = sum(matrix.size(self.benchmark.seeds) for matrix in self.matrix)
+        if total <= MOST_CELLS:
+            return None
+        return Problem(
+            "matrix",
+            f"names {total:,} cells before any is excluded, and {MOST_CELLS:,} at most are "
+            "planned: name fewer instances or seeds, or split the file",
+        )
 
     def cells(self, profile: str | None = None, *, every: bool = False) -> tuple[CellName, ...]:
         """Return the cells of a profile, or of the whole file, each once.

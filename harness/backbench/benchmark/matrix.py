@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from typing import Annotated, Any
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -21,6 +23,9 @@ Seeds = Annotated[
     BeforeValidator(_one_or_many),
     Field(min_length=1),
 ]
+
+#: Most cells that the matrices of a file name, before any is excluded; more take a plan minutes.
+MOST_CELLS: Final = 200_000
 
 
 class Table(BaseModel):
@@ -49,6 +54,35 @@ class Filter(Table):
         )
 
 
+def any_holds(rules: Sequence[Filter]) -> Callable[[CellName], bool]:
+    """Return a function that says whether any of many filters holds for a cell.
+
+    A filter is a bit of an integer: of a value, the filters that it satisfies. So five thousand
+    filters take hardly longer than one.
+    """
+    if not rules:
+        return lambda _cell: False
+    tables: list[tuple[str, dict[Any, int], int]] = []
+    for name, plural in (*((str(axis), axis.plural) for axis in Axis), ("seed", "seeds")):
+        allowed = [getattr(rule, plural) for rule in rules]
+        free = int("".join("01"[one is None] for one in reversed(allowed)), 2)
+        bits: dict[Any, int] = {}
+        for position, values in enumerate(allowed):
+            for value in values or ():
+                bits[value] = bits.get(value, free) | 1 << position
+        tables.append((name, bits, free))
+
+    def holds(cell: CellName) -> bool:
+        left = -1
+        for name, bits, free in tables:
+            left &= bits.get(getattr(cell, name), free)
+            if not left:
+                return False
+        return True
+
+    return holds
+
+
 class Profile(Filter):
     """A named part of the matrix: ``--profile quick``."""
 
@@ -57,7 +91,11 @@ class Profile(Filter):
 
     def holds(self, cell: CellName) -> bool:
         """Say whether a cell belongs to the profile."""
-        return Filter.holds(self, cell) and not any(rule.holds(cell) for rule in self.exclude)
+        return Filter.holds(self, cell) and not self._excludes(cell)
+
+    @cached_property
+    def _excludes(self) -> Callable[[CellName], bool]:
+        return any_holds(self.exclude)
 
 
 class Matrix(Table):
@@ -74,6 +112,11 @@ class Matrix(Table):
         None, description="profiles that it is for; without one of them it does not count"
     )
 
+    def size(self, seeds: tuple[int, ...]) -> int:
+        """Return the number of cells before any is excluded."""
+        names = (getattr(self, axis.plural) for axis in Axis)
+        return math.prod(map(len, names), start=len(self.seeds or seeds))
+
     def cells(self, seeds: tuple[int, ...]) -> Iterator[CellName]:
         """Yield the cells, seed by seed, so that whole seeds are finished first."""
         product = itertools.product(
@@ -84,7 +127,8 @@ class Matrix(Table):
             self.defenses,
             self.evaluators,
         )
+        excludes = any_holds(self.exclude)
         for seed, dataset, method, attack, defense, evaluator in product:
             cell = CellName(dataset, attack, method, defense, evaluator, seed)
-            if not any(rule.holds(cell) for rule in self.exclude):
+            if not excludes(cell):
                 yield cell

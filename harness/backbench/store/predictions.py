@@ -7,6 +7,7 @@ A file of NumPy's, ``numpy.load`` reads it: ``labels``, and of each variant and 
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +31,6 @@ _UNREADABLE = (
     OSError,
     KeyError,
     ValueError,
-    SyntaxError,
     zipfile.BadZipFile,
     zlib.error,
     EOFError,
@@ -122,14 +122,24 @@ def _array(content: bytes) -> NDArray[Any]:
     if content[:8] != b"\x93NUMPY\x01\x00":
         raise ValueError("an array of another version")
     start = 10 + int.from_bytes(content[8:10], "little")
-    shape, is_fortran, dtype = _header(content[8:start])
+    shape, is_fortran, dtype = _header(content[10:start])
     flat: NDArray[Any] = np.frombuffer(content, dtype, offset=start)
     return flat.reshape(shape, order="F" if is_fortran else "C")
+
+
+#: What NumPy writes before an array of numbers. Its own reader evaluates whatever it finds there.
+_HEADER = re.compile(
+    rb"\{'descr': '([<|](?:f[248]|[iu][1248]|b1))', 'fortran_order': (True|False), "
+    rb"'shape': \(((?:\d{1,12}, ?)*\d{0,12})\), \} *\n"
+)
 
 
 @lru_cache(maxsize=64)
 def _header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Read an array's header; thousands of evaluations have the same few."""
-    found: tuple[tuple[int, ...], bool, np.dtype[Any]]
-    found = np.lib.format.read_array_header_1_0(io.BytesIO(content))
-    return found
+    found = _HEADER.fullmatch(content)
+    if found is None:
+        raise ValueError("an array with another header than NumPy writes for numbers")
+    dtype, fortran, shape = (part.decode() for part in found.groups())
+    sides = tuple(int(side) for side in shape.split(",") if side.strip())
+    return sides, fortran == "True", np.dtype(dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Final
@@ -9,8 +10,16 @@ from typing import Any, Final
 from backbench.errors import ConfigError, Problem, UsageError
 from backbench.system import files
 
-#: Most bytes of a TOML file; a benchmark has some thousand.
-_MOST: Final = 16 << 20
+#: Most characters of a TOML file; a benchmark has some thousand, and each may cost a kilobyte.
+_MOST: Final = 1 << 20
+
+#: A name of so many parts takes the parser time and memory by their square.
+_MOST_PARTS: Final = 32
+
+_PART: Final = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_LONG_NAME: Final = re.compile(
+    rf"(?<![\w-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{_MOST_PARTS}}}", re.ASCII
+)
 
 
 def read_toml(path: Path, what: str = "file") -> dict[str, Any]:
@@ -29,7 +38,13 @@ def read_toml_text(path: Path, what: str = "file") -> str:
 
 
 def parse_toml(text: str, source: str) -> dict[str, Any]:
-    """Parse TOML."""
+    """Parse TOML; what would take the parser long is refused."""
+    if len(text) > _MOST:
+        reason = f"{len(text):,} characters, and {_MOST:,} at most are read"
+        raise ConfigError(source, [Problem("", reason)])
+    if _LONG_NAME.search(text):
+        reason = f"a dotted name has more than {_MOST_PARTS} parts"
+        raise ConfigError(source, [Problem("", reason)])
     try:
         return tomllib.loads(text)
     except RecursionError:

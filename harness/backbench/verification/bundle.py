@@ -20,19 +20,22 @@ import io
 import json
 import re
 import stat
+import struct
 import zipfile
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Final
 
-from backbench.errors import UsageError
+from backbench.errors import NOT_A_NAME, UsageError, is_name
 from backbench.metrics import VARIANT_NAME
-from backbench.model import Cell, CellName, Plan, Stage, StageKind
+from backbench.model import NONE, Cell, CellName, Plan, Stage, StageKind
 from backbench.store.predictions import PREDICTIONS
 from backbench.store.records import Record
+from backbench.system.files import open_regular
+from backbench.verification.evidence import parse_json
 from backbench.verification.findings import MALFORMED
 
 #: Says what a file is, and in which version.
@@ -61,6 +64,17 @@ MOST_BYTES = 2**28
 MOST_BYTES_IN_ALL = 2**33
 SMALL, MOST_COMPRESSION = 2**26, 100
 
+#: What opening a damaged or a forged ZIP file raises.
+_NO_ZIP: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    OverflowError,
+    ValueError,
+)
+
 
 def exported(kind: StageKind, name: str) -> bool:
     """Say whether a file of a stage's artifact, by its path in there, goes into a bundle."""
@@ -79,6 +93,12 @@ class Bundle:
         self.path = path
         self._archive = archive
         self.names = frozenset(archive.namelist())
+        #: The files of each stage's artifact, by its key.
+        self.artifacts: Mapping[str, set[str]] = defaultdict(set)
+        for name in self.names:
+            if name.startswith("artifacts/"):
+                _, key, file = name.split("/", 2)
+                self.artifacts[key].add(file)
         for name in (HEADER, PLAN, TOML, ENVIRONMENT):
             if name not in self.names:
                 raise UsageError(f"{path}: not a bundle of backbench: it has no {name}")
@@ -105,7 +125,7 @@ class Bundle:
         try:
             with self._archive.open(name) as file:
                 content = file.read(said + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        except _NO_ZIP as error:
             raise UsageError(f"{self.path}: {name} cannot be unpacked: {error}") from error
         if len(content) != said:
             raise UsageError(f"{self.path}: {name} has another size than it says")
@@ -113,7 +133,7 @@ class Bundle:
 
     def json(self, name: str) -> dict[str, Any]:
         """Return a file's JSON object."""
-        content = json.loads(self.content(name))
+        content = parse_json(self.content(name))
         if not isinstance(content, dict):
             raise TypeError(f"{name}: not a JSON object")
         return content
@@ -146,7 +166,7 @@ class Bundle:
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 entries = archive.infolist()
-        except (zipfile.BadZipFile, NotImplementedError) as error:
+        except _NO_ZIP as error:
             raise ValueError(f"{PREDICTIONS} cannot be read: {error}") from error
         total = sum(entry.file_size for entry in entries)
         if total > MOST_BYTES:
@@ -164,15 +184,20 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
         UsageError: If it is no bundle, or holds anything that a bundle must not.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as file, _opened(path, file) as archive:
             _refuse(path, archive)
             yield Bundle(path, archive)
     except FileNotFoundError:
         raise UsageError(f"{path}: there is no such bundle") from None
-    except zipfile.BadZipFile as error:
-        raise UsageError(f"{path}: not a ZIP file: {error}") from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _opened(path: Path, file: BinaryIO) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(file)
+    except _NO_ZIP as error:
+        raise UsageError(f"{path}: not a ZIP file that can be read: {error}") from error
 
 
 def _refuse(path: Path, archive: zipfile.ZipFile) -> None:
@@ -216,6 +241,9 @@ def _refuse(path: Path, archive: zipfile.ZipFile) -> None:
 
 # -- the plan ----------------------------------------------------------------------------------
 
+#: Characters that are shown of a wrong name.
+_SHOWN: Final = 200
+
 _NAMES = tuple(field.name for field in dataclasses.fields(CellName))
 
 
@@ -240,13 +268,13 @@ def _published(stage: Stage) -> Stage:
 
 def plan_from_json(content: Mapping[str, Any]) -> Plan:
     """Read what :func:`plan_as_json` gave; options outside the keys are not known."""
+    if not is_name(content["benchmark"]) or not is_name(content["protocol"] or NONE):
+        raise ValueError(f"its benchmark or protocol is {NOT_A_NAME}")
     cells = []
     for cell in content["cells"]:
         name = CellName(**{one: cell[one] for one in _NAMES})
-        if not all(type(getattr(name, one)) is (int if one == "seed" else str) for one in _NAMES):
-            raise TypeError(f"{name} is not the name of a cell")
-        if not all(str(getattr(name, one)).isprintable() for one in _NAMES):
-            raise ValueError(f"{name}: some characters cannot be printed")
+        if type(name.seed) is not int or not all(map(is_name, name.row.values())):
+            raise ValueError(f"a name of the cell {str(name)[:_SHOWN]} is {NOT_A_NAME}")
         cells.append(Cell(name, tuple(cell["path"]), cell["control"]))
     stages = {key: _published(Stage.from_json(said)) for key, said in content["stages"].items()}
     return Plan(content["benchmark"], stages, tuple(cells), content["protocol"])
