@@ -106,6 +106,10 @@ class Problem:
         return f"{self.path}: {self.message}" if self.path else self.message
 
 
+#: So many problems of a file are shown; the others are counted.
+_SHOWN = 100
+
+
 class ConfigError(UsageError):
     """All the problems, at least one, of one benchmark file, in its order."""
 
@@ -114,4 +118,6 @@ class ConfigError(UsageError):
         self.problems = tuple(problems)
         count = len(self.problems)
         head = f"{source}: {count} problem{'s' if count > 1 else ''}"
-        super().__init__("\n".join([head, *(f"  {problem}" for problem in self.problems)]))
+        lines = [head, *(f"  {problem}" for problem in self.problems[:_SHOWN])]
+        lines += [f"  … and {count - _SHOWN:,} more"] if count > _SHOWN else []
+        super().__init__("\n".join(lines))

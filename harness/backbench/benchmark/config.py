@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from backbench.benchmark.claims import claim_problems
-from backbench.benchmark.file import BenchmarkFile, Claim, pydantic_problems
+from backbench.benchmark.file import HINTED, BenchmarkFile, Claim, pydantic_problems
 from backbench.benchmark.instances import (
     Context,
     Instance,
@@ -168,6 +168,8 @@ def _parse(tables: Mapping[str, Any], problems: list[Problem]) -> BenchmarkFile:
         problems.extend(pydantic_problems(error, BenchmarkFile, ""))
     right: dict[str, Any] = {}
     for name, given in tables.items():
+        if name not in BenchmarkFile.model_fields:
+            continue
         table = given
         if name in {axis.plural for axis in Axis} and isinstance(given, Mapping):
             table = {key: value for key, value in given.items() if isinstance(value, Mapping)}
@@ -194,6 +196,7 @@ def _reference_problems(
     content: BenchmarkFile, instances: Instances, broken: set[str], context: Context
 ) -> Iterator[Problem]:
     """Yield the names in matrices, profiles and claims that no instance has."""
+    unknown = 0
     for (path, table), axis in itertools.product(_filters(content), Axis):
         if axis is Axis.EVALUATOR and context.lost:
             continue
@@ -208,7 +211,9 @@ def _reference_problems(
             else:
                 declared = {one.split(".", 1)[1] for one in broken if one.startswith(axis.plural)}
                 installed = context.registry.names(axis.kind)
-                close = nearest(name, allowed | declared | set(installed))
+                unknown += 1
+                known = allowed | declared | set(installed)
+                close = nearest(name, known) if unknown <= HINTED else None
                 hint = f": did you mean {close!r}?" if close else f": add [{axis.plural}.{name}]"
                 failures = "".join(f"; {failure}" for failure in context.registry.failures)
                 sentence = f"no {axis.kind} is called {name!r}{hint}{failures}"

@@ -19,6 +19,12 @@ from backbench.plugin.registry import Registry, suggestion
 #: Characters that are shown of a wrong value.
 _SHOWN = 200
 
+#: Highest whole number of an option; none counts what a machine cannot hold.
+_MOST = 2**31 - 1
+
+#: So many unknown names get a hint; to look for the nearest name is slow.
+HINTED = 100
+
 
 def _name_or_number(value: Any) -> Any:
     if isinstance(value, str):
@@ -107,10 +113,10 @@ def pydantic_problems(
 ) -> Iterator[Problem]:
     """Turn a validation error into problems, with the nearest right name of an unknown key."""
     errors = error.errors(include_url=False)
-    for item in errors:
+    around = {item["loc"][:end] for item in errors for end in range(len(item["loc"]))}
+    for number, item in enumerate(errors):
         kind, path = item["type"], item["loc"]
-        longer = (one["loc"] for one in errors if len(one["loc"]) > len(path))
-        if kind == "too_short" and any(one[: len(path)] == path for one in longer):
+        if kind == "too_short" and path in around:
             continue  # its items are wrong, and are named
         if kind == "default_factory_not_called":
             continue  # follows from another problem
@@ -120,7 +126,8 @@ def pydantic_problems(
         full = ".".join(str(part) for part in (prefix, *location) if part != "")
         if kind == "extra_forbidden":
             known = _fields_at(model, location[:-1])
-            sentence = f"unknown key{suggestion(str(location[-1]), known)}"
+            hint = suggestion(str(location[-1]), known) if number < HINTED else ""
+            sentence = f"unknown key{hint}"
         elif kind == "missing":
             sentence = "is missing"
         elif kind == "path_type":
@@ -159,6 +166,8 @@ def retyped(given: Any, value: Any, path: str) -> Iterator[Problem]:
         types, wanted = _NUMBERS.get(type(value), ((), ""))
         if types and type(given) not in types:
             yield Problem(path, f"should be {wanted} (given: {given!r})")
+        elif type(value) is int and value > _MOST:
+            yield Problem(path, f"should be at most {_MOST:,} (given: {repr(given)[:_SHOWN]})")
 
 
 #: What may be written for a value of a type, and in words.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from backbench.errors import StoreError
+from backbench.errors import StoreError, is_name
 from backbench.model import Stage
 from backbench.store.flags import Raised, flags_from_json
 from backbench.store.metadata import Metadata, metadata_from_json
@@ -15,6 +17,8 @@ _Kind = TypeVar("_Kind", bound=Metadata)
 
 #: Version of the record's layout.
 SCHEMA = 2
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,13 +102,30 @@ class Record:
         Raises:
             KeyError: If it is of another version, or a field is missing.
             TypeError: If a field is missing or unknown.
-            ValueError: If there is no such kind of stage.
+            ValueError: If there is no such kind of stage, or a value is none that we write.
         """
         fields = dict(content)
-        if fields.pop("schema", None) != SCHEMA:
+        if fields.pop("schema", None) != SCHEMA or "outdated" in fields:
             raise KeyError("schema")
+        for name in ("resumed", "wall_s", "cpu_s", "peak_mem_gib"):
+            value = fields[name]
+            if type(value) not in {int, float} or not math.isfinite(value):
+                raise ValueError(f"{name} is {value!r}")
+        for name, said in fields["files"].items():
+            if not _is_file(name, said):
+                raise ValueError(f"it describes no file below its artifact as {name!r}")
         stage = Stage.from_json(fields["stage"])
         fields["stage"] = stage
         fields["metadata"] = metadata_from_json(stage.kind, fields["metadata"])
         fields["flags"] = flags_from_json(fields["flags"])
         return cls(**fields)
+
+
+def _is_file(name: str, said: object) -> bool:
+    """Say whether a name, and a size and a hash, can be those of a file below an artifact."""
+    if not isinstance(said, dict) or said.keys() != {"bytes", "sha256"}:
+        return False
+    if "\\" in name or not all(map(is_name, name.split("/"))):
+        return False
+    size, digest = said["bytes"], str(said["sha256"])
+    return type(size) is int and size >= 0 and _SHA256.fullmatch(digest) is not None

@@ -264,7 +264,7 @@ def _is_empty(root: Path) -> bool:
 def _read_json(path: Path | str) -> dict[str, Any] | None:
     """Read a JSON object; ``None`` if the file is not there."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - a Path is slow to make
+        with files.open_regular(path) as file:
             content = json.loads(file.read())
     except (FileNotFoundError, NotADirectoryError):
         return None

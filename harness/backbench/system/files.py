@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from filelock import FileLock, Timeout
 
@@ -46,19 +48,37 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
         raise
 
 
+def open_regular(path: str | Path, most: int | None = None) -> BinaryIO:
+    """Open a regular file of ``most`` bytes at most; a pipe or a device may never end.
+
+    Raises:
+        OSError: If it cannot be opened, is too long, or is a pipe, a device or a socket.
+    """
+    file = open(path, "rb", opener=_at_once)  # noqa: SIM115 - a Path is slow to make
+    status = os.fstat(file.fileno())
+    problem = "" if stat.S_ISREG(status.st_mode) else "not a regular file"
+    if most is not None and status.st_size > most:
+        problem = f"{status.st_size:,} bytes, and {most:,} at most are read"
+    if problem:
+        file.close()
+        raise OSError(errno.EINVAL, problem, str(path))
+    return file
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a pipe without waiting for who writes to it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def read_text(path: Path, most: int | None = None) -> str:
     """Read a UTF-8 text that a user has written, of ``most`` bytes at most.
 
     Raises:
-        OSError: If it cannot be read, is too long, or is a pipe or a device.
+        OSError: See :func:`open_regular`.
         UnicodeDecodeError: If it is not text.
     """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-        raise OSError("not a regular file")
-    if most is not None and status.st_size > most:
-        raise OSError(f"{status.st_size:,} bytes, and {most:,} at most are read")
-    return path.read_text(encoding="utf-8-sig")
+    with open_regular(path, most) as file, io.TextIOWrapper(file, "utf-8-sig") as text:
+        return text.read()
 
 
 def reason(error: Exception) -> str:
@@ -96,7 +116,7 @@ def make_durable(path: Path) -> None:
 
 def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file, 64 hexadecimal digits, read piece by piece."""
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a Path is slow to make
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

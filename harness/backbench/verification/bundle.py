@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import re
 import stat
 import struct
@@ -26,6 +25,7 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -35,7 +35,7 @@ from backbench.model import NONE, Cell, CellName, Plan, Stage, StageKind
 from backbench.store.predictions import PREDICTIONS
 from backbench.store.records import Record
 from backbench.system.files import open_regular
-from backbench.verification.evidence import parse_json
+from backbench.verification.evidence import AT_HAND, parse_json
 from backbench.verification.findings import MALFORMED
 
 #: Says what a file is, and in which version.
@@ -93,6 +93,8 @@ class Bundle:
         self.path = path
         self._archive = archive
         self.names = frozenset(archive.namelist())
+        #: Gives a stage's record, or ``None``.
+        self.record = lru_cache(maxsize=AT_HAND)(self._record)
         #: The files of each stage's artifact, by its key.
         self.artifacts: Mapping[str, set[str]] = defaultdict(set)
         for name in self.names:
@@ -138,8 +140,7 @@ class Bundle:
             raise TypeError(f"{name}: not a JSON object")
         return content
 
-    def record(self, key: str) -> Record | None:
-        """Return a stage's record, or ``None``."""
+    def _record(self, key: str) -> Record | None:
         name = f"records/{key}.json"
         return Record.from_json(self.json(name)) if name in self.names else None
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from itertools import chain
+from typing import Final
 
 from pydantic import ValidationError
 
 from backbench.benchmark.file import BenchmarkFile
+from backbench.errors import ConfigError
 from backbench.model import NONE, Cell, Plan, Stage, StageKind
 from backbench.store.records import Record
+from backbench.system.toml import parse_toml
 from backbench.verification.bundle import ENVIRONMENT, HEADER, PLAN, TOML, Bundle, exported
 from backbench.verification.contents import content_differences, read_differences
+from backbench.verification.evidence import parse_json
 from backbench.verification.exporting import described, environments
 from backbench.verification.findings import Findings
 from backbench.verification.identity import description_differences
@@ -23,6 +24,9 @@ CANNOT_PROVE = (
     "a bundle cannot prove that its predictions came from an encoder that was trained as its "
     "records say, nor that the images were those of its manifests: only running the benchmark can"
 )
+
+#: Most stages that lead to one; more than a dozen have no meaning.
+_MOST_STAGES: Final = 100
 
 
 def verify_bundle(bundle: Bundle) -> Findings:
@@ -66,10 +70,17 @@ def _file_differences(bundle: Bundle) -> Iterator[str]:
 
 def plan_differences(plan: Plan) -> Iterator[str]:
     """Check that each cell's stages are the cell's, and that its control is one."""
+    leads_to: dict[str, set[str]] = {}
     for key, stage in plan.stages.items():
+        leads_to[key] = {key}
         for role, read in stage.inputs.items():
-            if read not in plan.stages:
-                yield f"stage {key} reads the {role} {read}, which is not in the plan"
+            if read not in leads_to:
+                yield f"stage {key} reads the {role} {read}, which is not before it in the plan"
+                return
+            leads_to[key] |= leads_to[read]
+        if len(leads_to[key]) > _MOST_STAGES:
+            yield f"stage {key} needs more than {_MOST_STAGES} stages before it"
+            return
     for cell in plan.cells:
         for key in (*cell.path, *filter(None, [cell.control])):
             if key not in plan.stages:
@@ -131,10 +142,16 @@ def _who(cell: Cell) -> str:
 def _toml_differences(bundle: Bundle) -> Iterator[str]:
     """Compare the plan's cells with those that the benchmark file asks for."""
     try:
-        values = tomllib.loads(bundle.content(TOML).decode("utf-8-sig"))
+        values = parse_toml(bundle.content(TOML).decode("utf-8-sig"), TOML)
         content = BenchmarkFile.model_validate(values)
+    except ConfigError as error:
+        yield from (problem.message for problem in error.problems)
+        return
     except ValidationError:
         yield "is not a benchmark file: `backbench check` says why"
+        return
+    if too_large := content.size_problem():
+        yield str(too_large)
         return
     header, plan = content.benchmark, bundle.plan
     if (header.name, header.protocol or "") != (plan.benchmark, plan.protocol):
@@ -149,7 +166,7 @@ def _toml_differences(bundle: Bundle) -> Iterator[str]:
 
 def _environment_differences(bundle: Bundle) -> Iterator[str]:
     records = filter(None, map(bundle.record, bundle.plan.stages))
-    if json.loads(bundle.content(ENVIRONMENT)) != environments(records):
+    if parse_json(bundle.content(ENVIRONMENT)) != environments(records):
         yield "not what the records say of where they were made"
 
 
@@ -170,11 +187,8 @@ def _stage_differences(bundle: Bundle, key: str) -> Iterator[str]:
 
 
 def _artifact_differences(bundle: Bundle, record: Record) -> Iterator[str]:
-    folder = f"artifacts/{record.key}/"
-    there = {name.removeprefix(folder) for name in bundle.names if name.startswith(folder)}
+    there = bundle.artifacts.get(record.key, set())
     for name, said in record.files.items():
-        if not re.fullmatch(r"[0-9a-f]{64}", said["sha256"]):
-            yield f"its record says {name} has the SHA-256 {said['sha256']!r}"
         if exported(record.stage.kind, name):
             if name not in there:
                 yield f"{name} is missing"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,13 @@ from backbench.results.published_csv import per_class_csv
 from backbench.store.metadata import DatasetRecord, EvaluationRecord, PoisonRecord
 from backbench.store.predictions import PREDICTIONS, load_predictions
 from backbench.store.records import Record
-from backbench.verification.evidence import Evidence, index_of, known, metadata_differences
+from backbench.verification.evidence import (
+    Evidence,
+    index_of,
+    known,
+    metadata_differences,
+    parse_json,
+)
 
 _VARIANT = re.compile(f"({VARIANT_NAME})?", re.ASCII)
 
@@ -111,7 +116,7 @@ def differences(record: Record, evidence: Evidence) -> Iterator[str]:
         )
         if evidence.read(record.key, name).decode() != text:
             yield f"{name}: differs from the predictions"
-    if json.loads(said) != tables:
+    if parse_json(said) != tables:
         yield "classes.json: differs from the predictions"
 
 

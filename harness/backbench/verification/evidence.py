@@ -14,7 +14,11 @@ from backbench.store.records import Record
 from backbench.store.store import Store
 
 #: Records that are kept at hand: evaluations ask for those of their dataset and features.
-_AT_HAND = 256
+AT_HAND = 256
+
+
+#: Most bytes of a JSON text, and most values in it: the index of ImageNet has three million.
+_MOST_JSON, _MOST_VALUES = 2**27, 5_000_000
 
 
 class Evidence(Protocol):
@@ -40,11 +44,27 @@ class StoreEvidence:
     def __init__(self, store: Store) -> None:
         self._store = store
         #: Gives a finished stage's record, or ``None``.
-        self.record = lru_cache(maxsize=_AT_HAND)(store.record)
+        self.record = lru_cache(maxsize=AT_HAND)(store.record)
 
     def read(self, key: str, name: str) -> bytes:
         """Return a file of a stage's artifact."""
         return (self._store.artifact(key) / name).read_bytes()
+
+
+def parse_json(content: bytes) -> Any:
+    """Parse JSON that may be a stranger's: of values that are not finite or too many, nothing.
+
+    Raises:
+        ValueError: If it is not JSON, or more than is read.
+    """
+    values = sum(map(content.count, (b",", b"[", b"{")))
+    if len(content) > _MOST_JSON or values > _MOST_VALUES:
+        raise ValueError(f"JSON of {len(content):,} bytes and {values:,} values is not read")
+    return json.loads(content, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"holds {constant}")
 
 
 def known(evidence: Evidence, key: str) -> Record:
@@ -69,11 +89,11 @@ def metadata_differences(record: Record, found: Metadata) -> Iterator[str]:
 
 def index_of(evidence: Evidence, dataset: str) -> Mapping[str, Any]:
     """Return the index of a dataset: classes, sources and labels."""
-    index: dict[str, Any] = json.loads(evidence.read(dataset, "index.json"))
+    index: dict[str, Any] = parse_json(evidence.read(dataset, "index.json"))
     return index
 
 
 def manifest(evidence: Evidence, poison: str, split: str) -> list[ManifestEntry]:
     """Return the manifest of a poison's split."""
-    text = evidence.read(poison, f"{split}.jsonl").decode()
-    return [ManifestEntry.of(json.loads(line)) for line in text.splitlines()]
+    lines = evidence.read(poison, f"{split}.jsonl").splitlines()
+    return [ManifestEntry.of(parse_json(line)) for line in lines]

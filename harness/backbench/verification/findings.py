@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from safetensors import SafetensorError
 
@@ -18,9 +19,14 @@ MALFORMED = (
     IndexError,
     ArithmeticError,
     RecursionError,
+    MemoryError,
     SafetensorError,
     StoreError,
 )
+
+
+#: Characters that are shown of a finding.
+_SHOWN: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +37,8 @@ class Finding:
     message: str
 
     def __str__(self) -> str:
-        return printable(f"{self.subject}: {self.message}")  # a stranger's words
+        text = printable(f"{self.subject}: {self.message}")  # a stranger's words
+        return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"
 
 
 @dataclass(slots=True)

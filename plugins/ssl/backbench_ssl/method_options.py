@@ -28,7 +28,9 @@ class MoCoOptions(SSLOptions, ViewTrainingOptions):
     hidden: int | None = Field(
         None, ge=1, description="width of the head's hidden layer; the backbone's by default"
     )
-    queue: int = Field(65_536, ge=1, description="number of negatives, a multiple of batch_size")
+    queue: int = Field(
+        65_536, ge=1, le=2**24, description="number of negatives, a multiple of batch_size"
+    )
     momentum: float = Field(0.999, ge=0, le=1, description="of the key encoder's average")
     temperature: float = Field(0.2, gt=0, description="divides the similarities")
     contrast_weight: float = Field(1.0, ge=0, description="weight of the contrastive loss")

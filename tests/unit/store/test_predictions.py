@@ -87,6 +87,35 @@ def too_large() -> bytes:
     return file.getvalue() + bytes(64)
 
 
+HOSTILE_SHAPES = [
+    "(" * 9000,
+    "(" + "-" * 9000 + "1,)",
+    "(-1,)",
+    "(1L,)",
+    "(" + "9" * 5000 + ",)",
+    "[1]",
+    "(1,) + (1,)",
+]
+
+
+def described(shape: str, descr: str = "'<i8'") -> bytes:
+    """Return an array of a number, whose head has a shape and a type as a stranger writes them."""
+    head = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + bytes(8)
+
+
+def test_the_heads_that_numpy_writes_are_read() -> None:
+    for array in (
+        np.zeros(()),
+        np.zeros((2, 0, 3), "f2"),
+        np.ones(3, bool),
+        np.eye(2, 3, order="F"),
+    ):
+        read = load_predictions(evil(array))["labels"]
+        assert read.dtype == array.dtype
+        assert np.array_equal(read, array)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -97,6 +126,10 @@ def too_large() -> bytes:
         evil(b"\x93NUMPY"),
         evil(b""),
         evil(too_large()),
+        *(evil(described(shape)) for shape in HOSTILE_SHAPES),
+        evil(described("(1,)", "[('a', '<i8')]")),
+        evil(described("(1,)", "'|S0'")),
+        evil(described("(1,)", "'<f3'")),
         evil(LABELS, zipfile.ZIP_LZMA),
         evil(LABELS)[:-40],
     ],

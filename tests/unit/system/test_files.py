@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from backbench.errors import DataError
-from backbench.system.files import alone_in, locked, replacing, sha256, write
+from backbench.system.files import alone_in, locked, open_regular, replacing, sha256, write
 
 HOLD = """
 import sys, time
@@ -83,3 +84,17 @@ def test_one_process_at_a_time_in_a_folder(tmp_path: Path):
     ):
         pass
     assert [one.name for one in folder.iterdir()] == []
+
+
+def test_what_may_never_end_is_not_opened(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(tmp_path / "socket"))
+        for name in (tmp_path / "pipe", tmp_path / "socket", "/dev/zero", "/dev/full", tmp_path):
+            with pytest.raises(OSError, match=r"not a regular file|No such device|Is a directory"):
+                open_regular(name)
+    (tmp_path / "long").write_bytes(bytes(100))
+    with pytest.raises(OSError, match="100 bytes, and 99 at most are read"):
+        open_regular(tmp_path / "long", 99)
+    with pytest.raises(OSError, match="not a regular file"):
+        sha256("/dev/zero")

@@ -21,6 +21,13 @@ def test_what_the_parser_gives_up_on_is_one_sentence(text):
     assert len(caught.value.problems) == 1
 
 
+@pytest.mark.parametrize("text", [".".join("a" * 40) + " = 1", "['a' . \"b\"" + ".c" * 40 + "]"])
+def test_a_name_of_many_parts_is_refused_before_it_is_parsed(text):
+    with pytest.raises(ConfigError, match="more than 32 parts"):
+        parse_toml(text, "b.toml")
+    assert parse_toml(".".join("a" * 32) + " = 1", "b.toml")
+
+
 def test_pipes_devices_folders_and_huge_files_are_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe.toml")
     with (tmp_path / "huge.toml").open("wb") as file:

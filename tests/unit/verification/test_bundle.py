@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import stat
 import struct
 import warnings
@@ -171,8 +172,33 @@ def test_names_that_speak_to_the_terminal(tmp_path: Path) -> None:
     plan = json.loads(contents()["plan.json"]) | {"cells": [cell]}
     path = written(tmp_path / "b.zip", contents(**{"plan.json": json.dumps(plan)}))
     sentence = refused(path)
-    assert "cannot be printed" in sentence
+    assert "not printable" in sentence
     assert "\x1b" not in sentence
+
+
+def test_a_benchmark_whose_name_fills_the_screen(tmp_path: Path) -> None:
+    plan = json.loads(contents()["plan.json"]) | {"benchmark": "x" * 10**6}
+    sentence = refused(written(tmp_path / "b.zip", contents(**{"plan.json": json.dumps(plan)})))
+    assert "longer than 255 characters" in sentence
+    assert len(sentence) < 500
+
+
+def test_an_archive_for_a_newer_program(tmp_path: Path) -> None:
+    path = written(tmp_path / "b.zip", contents())
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 6] = 100
+    path.write_bytes(data)
+    assert "zip file version 10.0" in refused(path)
+
+
+def test_a_pipe_or_a_device_is_no_bundle(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.zip")
+    for path in (tmp_path / "pipe.zip", Path("/dev/zero"), Path("/dev/full"), tmp_path):
+        with (
+            pytest.raises(UsageError, match=r"not a regular file|Is a directory"),
+            open_bundle(path),
+        ):
+            pass
 
 
 def test_what_is_no_bundle(tmp_path: Path) -> None:
