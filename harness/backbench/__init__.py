@@ -3,16 +3,11 @@
 ``import backbench as bb`` is light: what a name needs is imported when it is used first.
 """
 
-from importlib import import_module
-from importlib.metadata import version
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # typing takes longer to import than Ctrl-C to press
 if TYPE_CHECKING:
     from backbench.api import Experiment, Planned, evaluate, load, open_results
     from backbench.execution.session import How
     from backbench.report.results import Metric, Results, Run
-
-__version__ = version("backbench")
 
 __all__ = [
     "Experiment",
@@ -34,6 +29,10 @@ _ELSEWHERE = {
 
 
 def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name == "__version__":
+        return import_module("importlib.metadata").version("backbench")
     if name not in __all__:
         raise AttributeError(f"module 'backbench' has no attribute {name!r}")
     return getattr(import_module(_ELSEWHERE.get(name, "backbench.api")), name)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import backbench.plugin
-from backbench.cli.main import cli
+from backbench.cli.root import cli
 from backbench.images import ArrayImages
 from backbench.plugin import DatasetMetadata
 from backbench.plugin.hookspecs import BackbenchHooks

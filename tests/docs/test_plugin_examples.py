@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner
 
 from backbench import plugin
-from backbench.cli.main import cli
+from backbench.cli.root import cli
 from backbench.model import Stage, StageKind
 from backbench.plugin.registry import HOOKS, Registry, load_registry
 from backbench.store.store import Store

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from safetensors.numpy import load_file, save_file
 
-from backbench.cli.main import cli
+from backbench.cli.root import cli
 from backbench.poison.poisoning import pixel_hash
 from backbench.results.reader import Counting, reader
 from backbench.store.predictions import write_predictions

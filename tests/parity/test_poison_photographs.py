@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, Resize
 
-from backbench.cli.main import cli
+from backbench.cli.root import cli
 
 DATA = Path(os.environ.get("BACKBENCH_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 PHOTOGRAPHS = DATA / "imagenet100-sample.tar"

@@ -1,46 +1,62 @@
-"""The ``backbench`` command: errors that the user can mend end in one sentence."""
+"""The entry point of ``backbench``: errors that the user can mend end in one sentence.
 
-from __future__ import annotations
+What it needs is imported in :func:`main`, so that Ctrl-C is heard from the first moment on.
+"""
 
-import gc
-import sys
-from typing import NoReturn
-
-import click
-
-from backbench.cli.root import COMMANDS, Root
-from backbench.errors import BackbenchError, ExitCode
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
-@click.group(cls=Root, modules=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="backbench")
-def cli() -> None:
-    """Backdoor attacks on, and defenses of, self-supervised image encoders, compared.
-
-    A benchmark file (benchmarks.toml) names datasets, attacks, methods, defenses, evaluators and
-    seeds; `backbench run` runs each distinct stage once and prints a leaderboard.
-    """
-
-
-def main() -> NoReturn:
+def main() -> "NoReturn":
     """Run the command; errors that the user can mend end in one sentence and exit code 2."""
+    try:
+        code = _command()
+    except KeyboardInterrupt:
+        code = 130
+    raise SystemExit(code)
+
+
+def _command() -> int:
+    import atexit
+    import contextlib
+    import faulthandler
+    import gc
+    import signal
+    import sys
+
+    import click
+
+    from backbench.cli.root import cli
+    from backbench.cli.streams import prepare_streams
+    from backbench.errors import BackbenchError, ExitCode, printable
+
     # Plans and boards are many small objects without cycles: looking for cycles after every 700
     # of them costs a fifth of the time.
     gc.set_threshold(100_000, 20, 20)
+    prepare_streams()
+    # Nothing is left to tidy up then.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with contextlib.suppress(OSError, ValueError):  # stderr may be a caller's, and no file
+        faulthandler.enable()
     try:
         code = cli.main(standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Abort:
-        sys.exit(ExitCode.INTERRUPTED)
+        return ExitCode.INTERRUPTED
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except BackbenchError as error:
         click.echo(f"backbench: {error}", err=True)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader of a pipe has gone
-        sys.stderr.close()
-        sys.exit(ExitCode.OK)
+        return error.exit_code
+    except MemoryError:
+        click.echo("backbench: memory is full", err=True)
+        return ExitCode.FAILED
     except OSError as error:  # a full disk, a file that was taken away
-        click.echo(f"backbench: {error}", err=True)
-        sys.exit(ExitCode.FAILED)
-    sys.exit(code if isinstance(code, int) else ExitCode.OK)
+        click.echo(f"backbench: {printable(str(error))}", err=True)
+        return ExitCode.FAILED
+    finally:
+        with contextlib.suppress(BackbenchError):
+            sys.stdout.flush()
+    return code if isinstance(code, int) else ExitCode.OK

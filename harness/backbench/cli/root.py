@@ -51,3 +51,13 @@ class Root(LazyGroup):
             from backbench.plugin.registry import load_registry
 
             load_registry().add_commands(self)
+
+
+@click.group(cls=Root, modules=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="backbench")
+def cli() -> None:
+    """Backdoor attacks on, and defenses of, self-supervised image encoders, compared.
+
+    A benchmark file (benchmarks.toml) names datasets, attacks, methods, defenses, evaluators and
+    seeds; `backbench run` runs each distinct stage once and prints a leaderboard.
+    """

@@ -23,7 +23,7 @@ from backbench.execution.worker import decode_signal, encode_order
 from backbench.model import Stage, StageKind
 from backbench.plugin.executor import Executor, Finished, Setup, Signal, devices_of
 from backbench.store.store import Store
-from backbench.system import cores
+from backbench.system import cores, files
 from backbench.system.children import end_all, start_module
 from backbench.training.devices import Device
 
@@ -53,6 +53,7 @@ class LocalExecutor(Executor):
 
     def __init__(self, options: Any, setup: Setup) -> None:
         super().__init__(options, setup)
+        files.occupy_standard_descriptors()  # no pipe to a worker gets their number
         names = _device_names(setup.device)
         self._gpus = [name for name in names if name != "cpu"]
         usable, count = cores.usable_cores(), cores.core_count()

@@ -29,6 +29,15 @@ def _read_umask() -> int:
 _UMASK: Final = _read_umask()
 
 
+def occupy_standard_descriptors() -> None:
+    """Open those of 0, 1 and 2 that are closed to nothing: no file or pipe gets their number."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the first number that is free
+
+
 @contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Give a hidden path, of this process alone; at the end its file takes the place of another.

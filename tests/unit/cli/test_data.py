@@ -92,7 +92,7 @@ def test_splits_of_any_name(bench, imagenet):
 def test_data_commands_never_import_torch(imagenet, tmp_path):
     script = """
         import sys
-        from backbench.cli.main import cli
+        from backbench.cli.root import cli
         for line in ("imagenet100 --imagenet imagenet --out in100 --link",
                      "filelist --root in100 --out lists", "fingerprint in100"):
             cli.main(["data", *line.split()], standalone_mode=False)
