@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 from safetensors.torch import load_file
 
 from tests.conftest import Bench, Outcome, tiny
@@ -138,6 +140,40 @@ def test_a_classifier_that_was_fitted_before(there: Bench, finished: Path) -> No
     outcome = evaluate(there, *asked, "--classifier", str(classifier))
     assert "2 stages executed" in outcome.err
     assert rows(outcome) == fitted
+
+    copy = finished / "copy.safetensors"
+    copy.write_bytes(classifier.read_bytes())
+    for weights, file, sentence in (
+        ("poisoned", classifier, "on the features of another encoder (import encoder.safetensors)"),
+        ("poisoned", copy, "copy.safetensors was fitted on the features of an unknown encoder"),
+    ):
+        asked = ("--weights", weights, "--evaluator", "linear", "--name", file.stem)
+        store = ("--store", str(finished / f"other-{file.stem}"))
+        (row,) = rows(evaluate(there, *asked, *store, "--classifier", str(file))).values()
+        (flag,) = row["flags"]
+        assert flag["name"] == "classifier"
+        assert sentence in flag["sentence"]
+
+
+def test_a_classifier_that_does_not_fit_is_refused_before_anything_is_computed(
+    there: Bench, tmp_path: Path
+) -> None:
+    own = {"mean": np.zeros(512, np.float32), "scale": np.ones(512, np.float32)}
+    for (classes, width), sentence in (
+        ((7, 512), "it scores 7 classes, the dataset has 4"),
+        ((4, 8), "mean and scale are not of the inputs of weight"),
+    ):
+        layer = {
+            "weight": np.ones((classes, width), np.float32),
+            "bias": np.ones(classes, np.float32),
+        }
+        save_file({**own, **layer}, tmp_path / "c.safetensors")
+        asked = ("--weights", "clean", "--classifier", str(tmp_path / "c.safetensors"))
+        outcome = evaluate(there, *asked, "--evaluator", "linear", "--store", str(tmp_path / "s"))
+        assert (outcome.code, sentence in outcome.err) == (2, True), outcome
+        refused = evaluate(there, *asked, "--evaluator", "knn", "--store", str(tmp_path / "s"))
+        assert (refused.code, "KNN stores no classifier" in refused.err) == (2, True)
+        assert not (tmp_path / "s").exists()
 
 
 def test_an_import_is_the_trained_encoder_byte_for_byte(there: Bench, finished: Path) -> None:

@@ -14,6 +14,7 @@ from backbench.benchmark.planning import fingerprints_of
 from backbench.benchmark.protocols.card import EVERY, Protocol
 from backbench.benchmark.protocols.rules import leaves
 from backbench.errors import UsageError
+from backbench.external.classifier import check_classifier
 from backbench.external.encoder_options import ImportOptions, normalization
 from backbench.external.import_plan import (
     Choice,
@@ -25,7 +26,7 @@ from backbench.external.import_plan import (
 )
 from backbench.external.importing import describe, inspect
 from backbench.external.layouts import AUTO
-from backbench.external.reader import check_safetensors, content_of
+from backbench.external.reader import content_of
 from backbench.model import NONE, Plan
 from backbench.options.training import image_side
 from backbench.store.store import Store
@@ -117,7 +118,7 @@ def prepare(benchmark: Benchmark, asked: EncoderRequest) -> Evaluation:
 
     encoder = imported(asked.weights)
     choice = under_protocol(benchmark, choice, encoder.options, asked.evaluators)
-    classifier = _classifier(asked.classifier, choice)
+    classifier = _classifier(asked.classifier, benchmark, choice, encoder.options)
     triggers = [name for name in choice.attacks if name != NONE]
     control = None
     if asked.control is not None:
@@ -137,7 +138,9 @@ def prepare(benchmark: Benchmark, asked: EncoderRequest) -> Evaluation:
     return Evaluation(benchmark, choice, name, encoder, control, classifier, tuple(notes))
 
 
-def _classifier(path: Path | None, choice: Choice) -> ImportedClassifier | None:
+def _classifier(
+    path: Path | None, benchmark: Benchmark, choice: Choice, encoder: ImportOptions
+) -> ImportedClassifier | None:
     if path is None:
         return None
     if len(choice.evaluators) != 1:
@@ -145,7 +148,8 @@ def _classifier(path: Path | None, choice: Choice) -> ImportedClassifier | None:
             f"--classifier: a classifier belongs to one evaluator: name it with --evaluator "
             f"({', '.join(choice.evaluators)})"
         )
-    check_safetensors(path)
+    evaluator = benchmark.instances["evaluators"][choice.evaluators[0]]
+    check_classifier(path, evaluator, encoder, len(benchmark.metadata[choice.dataset].classes))
     return ImportedClassifier(path.absolute(), content_of(path))
 
 

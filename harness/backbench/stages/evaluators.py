@@ -18,9 +18,15 @@ from backbench.stages.features import FILE
 from backbench.stages.inputs import Inputs
 from backbench.stages.task import Task
 from backbench.store.metadata import DatasetRecord, FeaturesRecord
+from backbench.store.records import Record
 
 #: Where a fitted classifier is stored.
 CLASSIFIER = "classifier.safetensors"
+
+
+def encoder_of(record: Record) -> dict[str, str]:
+    """Return the label of the stage that made an encoder, and the SHA-256 of its weights."""
+    return {"label": record.label, "sha256": record.files["encoder.safetensors"]["sha256"]}
 
 
 class Evaluation(ABC):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save_file
 
-from backbench.errors import StageError
-from backbench.stages.evaluators import CLASSIFIER, evaluation_of
+from backbench.errors import BackbenchError, StageError
+from backbench.stages.evaluators import CLASSIFIER, encoder_of, evaluation_of
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import FitRecord
+from backbench.store.store import Store
 
 
 def run(task: Task) -> Outcome:
@@ -41,4 +43,21 @@ def _import(task: Task) -> Outcome:
     if hashlib.sha256(content).hexdigest() != task.stage.content:
         raise StageError(f"{path} has changed since the evaluation was planned: run again")
     (task.folder / CLASSIFIER).write_bytes(content)
-    return Outcome(metadata=FitRecord(source=path.name))
+    return Outcome(FitRecord(source=path.name, fitted_on=_fitted_on(path, task.stage.content)))
+
+
+def _fitted_on(path: Path, sha256: str) -> Mapping[str, str]:
+    """Return the encoder that a classifier was fitted on, where it lies in a store."""
+    folder = path.resolve().parent
+    if folder.parent.name != "artifacts":
+        return {}
+    try:
+        store = Store(folder.parent.parent)
+        record = store.record(folder.name)
+        if record is None or record.files[CLASSIFIER]["sha256"] != sha256:
+            return {}
+        features = store.record(record.stage.inputs.get("clean", ""))
+        encoder = store.record((features or record).stage.inputs["encoder"])
+        return {} if encoder is None else encoder_of(encoder)
+    except (BackbenchError, KeyError):
+        return {}

@@ -16,9 +16,10 @@ from backbench.metrics import VARIANT_NAME, at, class_table, confusion_matrix
 from backbench.plugin import Scores
 from backbench.results.published_csv import per_class_csv
 from backbench.stages.checks import check_trigger
-from backbench.stages.evaluators import CLASSIFIER, Evaluation, evaluation_of
+from backbench.stages.evaluators import CLASSIFIER, Evaluation, encoder_of, evaluation_of
 from backbench.stages.task import Outcome, Task
-from backbench.store.metadata import EvaluationRecord
+from backbench.store.flags import Flag
+from backbench.store.metadata import EvaluationRecord, FitRecord
 from backbench.store.predictions import PREDICTIONS, write_predictions
 
 _VARIANT = re.compile(VARIANT_NAME, re.ASCII)
@@ -73,7 +74,16 @@ def run(task: Task) -> Outcome:
         variants=tuple(name for name in predicted if name),
         protocol=dict(task.stage.given.get("protocol", {})),
     )
-    return Outcome(metadata)
+    return Outcome(metadata, _flags(task, evaluation))
+
+
+def _flags(task: Task, evaluation: Evaluation) -> tuple[Flag, ...]:
+    """Flag an imported classifier, unless it was fitted on this encoder."""
+    fit, encoder = task.record("fit").of(FitRecord), task.store.record(evaluation.encoder)
+    if not fit.source or (encoder and fit.fitted_on.get("sha256") == encoder_of(encoder)["sha256"]):
+        return ()
+    whose = f"another encoder ({fit.fitted_on['label']})" if fit.fitted_on else "an unknown encoder"
+    return (Flag("classifier", f"{fit.source} was fitted on the features of {whose}"),)
 
 
 def _restore(task: Task, evaluation: Evaluation) -> None:

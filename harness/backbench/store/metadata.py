@@ -189,10 +189,13 @@ class FitRecord(Metadata):
     Args:
         selection: What the evaluator selected on training images.
         source: Name of the file of an imported classifier; empty where one was fitted.
+        fitted_on: Label and SHA-256 of the encoder that an imported classifier was fitted on; empty
+            where that is not known.
     """
 
     selection: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
+    fitted_on: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
