@@ -20,7 +20,6 @@ from backbench.verification.exporting import export_bundle
     "--out",
     type=UserPath(dir_okay=False),
     default=Path("bundle.zip"),
-    show_default=True,
     help="The bundle.",
 )
 def command(file: Path, profile: str | None, store: Path, out: Path) -> None:

@@ -53,7 +53,10 @@ class Root(LazyGroup):
             load_registry().add_commands(self)
 
 
-@click.group(cls=Root, modules=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+_SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
+
+
+@click.group(cls=Root, modules=COMMANDS, context_settings=_SETTINGS)
 @click.version_option(package_name="backbench")
 def cli() -> None:
     """Backdoor attacks on, and defenses of, self-supervised image encoders, compared.

@@ -19,7 +19,6 @@ encoder_options = together(
     click.option(
         "--layout",
         default=AUTO,
-        show_default=True,
         help="How the file is laid out; auto: as its keys say.",
     ),
     click.option(
@@ -32,7 +31,6 @@ encoder_options = together(
         "--stem",
         type=click.Choice([AUTO, "imagenet", "cifar", "cifar-padded"]),
         default=AUTO,
-        show_default=True,
         help="First layers of a ResNet; auto: as the first kernel says.",
     ),
     click.option(
