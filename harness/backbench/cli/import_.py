@@ -16,13 +16,7 @@ from backbench.verification.imported import import_bundle, import_store
 
 
 @click.command("import")
-@click.argument(
-    "sources",
-    metavar="BUNDLE.zip|STORE…",
-    type=UserPath(),
-    nargs=-1,
-    required=True,
-)
+@click.argument("sources", metavar="BUNDLE.zip|STORE…", type=UserPath(), nargs=-1, required=True)
 @click.option(
     "--benchmark",
     "file",

@@ -23,13 +23,7 @@ from backbench.cli.options import shared
     help="Estimate how often each trigger survives the crops of each method's views.",
 )
 def command(
-    file: Path,
-    profile: str | None,
-    store: Path,
-    style: str,
-    *,
-    list_stages: bool,
-    visibility: bool,
+    file: Path, profile: str | None, store: Path, style: str, *, list_stages: bool, visibility: bool
 ) -> None:
     """Show cells and stages: what is cached, what is shared, what the rest costs.
 

@@ -16,12 +16,7 @@ from backbench.data.cache import AUTO_LIMIT_BYTES, estimate_bytes, keeps
 from backbench.data.file_dataset import FileDataset
 from backbench.data.files import MEMORY_LIMIT_BYTES
 from backbench.model import Plan, PluginUse, Stage, StageKind
-from backbench.options.training import (
-    LARGE_SIDE,
-    BackboneOptions,
-    SSLOptions,
-    TrainingOptions,
-)
+from backbench.options.training import LARGE_SIDE, BackboneOptions, SSLOptions, TrainingOptions
 from backbench.plugin import DatasetMetadata, DefenseInfo, Split, SSLMethodInfo
 from backbench.plugin.registry import Registry
 from backbench.store import provenance

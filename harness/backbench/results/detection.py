@@ -57,10 +57,7 @@ def detection(scores: Scores, poisoned: Flags) -> dict[str, float]:
     dropped = scores > 0
     poisons = int(poisoned.sum())
     clean = len(scores) - poisons
-    found = {
-        "dropped": float(dropped.sum()),
-        "clean_lost": float((dropped & ~poisoned).sum()),
-    }
+    found = {"dropped": float(dropped.sum()), "clean_lost": float((dropped & ~poisoned).sum())}
     if clean:
         found["clean_lost_share"] = found["clean_lost"] / clean
     if poisons:

@@ -157,11 +157,7 @@ def build(
     return Leaderboard(plan.benchmark, (*COLUMNS, *extra), rows, plan.protocol)
 
 
-def _records(
-    cells: Sequence[Cell],
-    record_of: _RecordOf,
-    older_of: _RecordOf | None,
-) -> _RecordOf:
+def _records(cells: Sequence[Cell], record_of: _RecordOf, older_of: _RecordOf | None) -> _RecordOf:
     """Return what gives a row's records: the current ones if any, else the outdated ones."""
     if older_of is None or any(record_of(cell.evaluation) for cell in cells):
         return record_of
@@ -256,10 +252,7 @@ def _row(
 
 
 def _problem(
-    stages: Mapping[str, Stage],
-    key: str,
-    failure_of: _FailureOf,
-    record: Record | None = None,
+    stages: Mapping[str, Stage], key: str, failure_of: _FailureOf, record: Record | None = None
 ) -> str:
     """Say which of the stages that lead to one failed, and why; empty if none did."""
     if record is not None:

@@ -16,11 +16,7 @@ encoder_options = together(
         required=True,
         help="File of weights; of our own encoders, their folder.",
     ),
-    click.option(
-        "--layout",
-        default=AUTO,
-        help="How the file is laid out; auto: as its keys say.",
-    ),
+    click.option("--layout", default=AUTO, help="How the file is laid out; auto: as its keys say."),
     click.option(
         "--prefix", metavar="TEXT", help="Where the encoder begins in the file: state_dict_ema."
     ),

@@ -96,10 +96,7 @@ def _tag(options: Any, split: Literal["train", "val"], *, columns: bool) -> str:
 
 
 def file_names(
-    sources: Sequence[str],
-    labels: Sequence[int],
-    classes: Sequence[str],
-    file_format: FileFormat,
+    sources: Sequence[str], labels: Sequence[int], classes: Sequence[str], file_format: FileFormat
 ) -> list[str]:
     """Name the files of a split: ``class/name``, each name once.
 
