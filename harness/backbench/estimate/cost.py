@@ -17,7 +17,7 @@ from backbench.data.file_dataset import FileDataset
 from backbench.data.files import MEMORY_LIMIT_BYTES
 from backbench.model import Plan, PluginUse, Stage, StageKind
 from backbench.options.training import LARGE_SIDE, BackboneOptions, SSLOptions, TrainingOptions
-from backbench.plugin import DatasetMetadata, DefenseInfo, Split, SSLMethodInfo
+from backbench.plugin import Dataset, DatasetMetadata, DefenseInfo, Split, SSLMethodInfo
 from backbench.plugin.registry import Registry
 from backbench.store import provenance
 from backbench.store.records import Record
@@ -146,9 +146,7 @@ class Costs:
 
 def costs_of(plan: Plan, benchmark: Benchmark, registry: Registry, store: Store) -> Costs:
     """Return the costs of the stages of a plan that are not in the store, each once."""
-    metadata = {
-        key: benchmark.metadata[cell.name.dataset] for cell in plan.cells for key in cell.path
-    }
+    names = {key: cell.name.dataset for cell in plan.cells for key in cell.path}
     backbones: dict[str, BackboneOptions] = {}
     trainings: dict[str, Training] = {}
     known: dict[tuple[int, ...], Training | None] = {}  # few, where a plan has many stages
@@ -156,8 +154,8 @@ def costs_of(plan: Plan, benchmark: Benchmark, registry: Registry, store: Store)
     notes: list[str] = []
     for key, stage in plan.stages.items():  # each after those that it reads
         inputs = tuple(stage.inputs.values())
-        data = metadata.get(key) or next(metadata[one] for one in inputs if one in metadata)
-        metadata[key] = data
+        name = names.get(key) or next(names[one] for one in inputs if one in names)
+        names[key], data = name, benchmark.metadata[name]
         backbone = next((backbones[one] for one in inputs if one in backbones), None)
         asked = id(stage.plugin), id(data), id(backbone)
         if stage.kind in _TRAINING and asked not in known:
@@ -168,7 +166,7 @@ def costs_of(plan: Plan, benchmark: Benchmark, registry: Registry, store: Store)
         if backbone is not None:
             backbones[key] = backbone
         if stage.kind == StageKind.DATASET:
-            decoded[key] = _decoded_bytes(stage, data, registry, notes)
+            decoded[key] = _decoded_bytes(benchmark.datasets[name], data, notes)
     sorts = {key: _sort(stage, trainings.get(key)) for key, stage in plan.stages.items()}
     done = store.done()
     left = {key: stage for key, stage in plan.stages.items() if key not in done}
@@ -234,11 +232,9 @@ def _seen(
     return found
 
 
-def _decoded_bytes(
-    stage: Stage, metadata: DatasetMetadata, registry: Registry, notes: list[str]
-) -> int:
+def _decoded_bytes(dataset: Dataset, metadata: DatasetMetadata, notes: list[str]) -> int:
     """Return the bytes of the images that a dataset's stage keeps decoded."""
-    data = _files(stage, registry)
+    data = dataset if isinstance(dataset, FileDataset) else None
     size = (metadata.train + metadata.val) * _INDEX_ENTRY
     splits: dict[Split, int] = {"train": metadata.train, "val": metadata.val}
     for split, count in splits.items():
@@ -260,17 +256,3 @@ def _decoded_bytes(
                 "gives other numbers)"
             )
     return size
-
-
-def _files(stage: Stage, registry: Registry) -> FileDataset | None:
-    """Return the dataset of a stage, if its images are files."""
-    use = stage.plugin
-    if use is None:
-        return None
-    registered = registry.find(use.kind, use.name)
-    implementation = registered.implementation()
-    if not issubclass(implementation, FileDataset):
-        return None
-    options = registered.info.options.model_validate(dict(use.options))
-    made: FileDataset = implementation(options)
-    return made
