@@ -145,11 +145,8 @@ def _numbers(
     acts = next((one for kind, one in path if kind in {StageKind.SANITIZE, StageKind.REPAIR}), None)
     if acts is None:
         return None
-    numbers = {
-        "cost/seconds": acts.wall_s,
-        "cost/cpu_seconds": acts.cpu_s,
-        "cost/peak_gib": acts.peak_mem_gib,
-    }
+    numbers = {"cost/seconds": acts.wall_s, "cost/cpu_seconds": acts.cpu_s}
+    numbers["cost/peak_gib"] = acts.peak_mem_gib
     if isinstance(acts.metadata, SanitizeRecord):
         numbers |= acts.metadata.detection
     if isinstance(acts.metadata, SanitizeRecord | RepairRecord):
@@ -263,14 +260,10 @@ def _tabulated(sheet: Sheet, style: str) -> str:
 
 
 def _as_json(sheet: Sheet) -> str:
-    rows = [
-        {
-            **line.names,
-            "seeds": line.seeds,
-            "metrics": {name: asdict(value) for name, value in line.values.items()},
-        }
-        for line in sheet.lines
-    ]
+    rows = []
+    for line in sheet.lines:
+        metrics = {name: asdict(value) for name, value in line.values.items()}
+        rows.append({**line.names, "seeds": line.seeds, "metrics": metrics})
     return json.dumps({"title": sheet.title, "rows": rows}, indent=2)
 
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
 from rich.filesize import decimal
-from rich.markup import escape
 
 from backbench.estimate.cost import Costs
 from backbench.estimate.visibility import NOTE, Estimate
 from backbench.execution.local import LocalExecutor, may_have_gpu
 from backbench.model import Plan, StageKind
 from backbench.plugin.executor import Setup
-from backbench.report.grid import plain_grid, print_grid
+from backbench.report.grid import as_text, plain_grid
 from backbench.store.store import Store
 from backbench.system.cores import core_count
 
@@ -61,14 +58,16 @@ def plan_text(
         if hours is not None:
             content["hours"] = hours.as_json()
         return json.dumps(content, indent=2)
-    out = io.StringIO()
-    console = Console(file=out)
-    _print(plan, costs, done, console, list_stages=list_stages)
+    lines = [*_lines(plan, done), *cost_lines(costs)]
+    lines.append(f"workers: {_workers()} (`--jobs` and `--device` of run)")
+    if list_stages:
+        for key, stage in plan.stages.items():
+            lines.append(f"{key}  {'cached' if key in done else 'to run'}  {stage.label}")
     if visibility is not None:
-        out.write("\n".join(["", NOTE, *map(str, visibility), ""]))
+        lines += ["", NOTE, *map(str, visibility)]
     if hours is not None:
-        print_hours(hours, console)
-    return out.getvalue().rstrip("\n")
+        lines += hour_lines(hours)
+    return "\n".join(lines)
 
 
 _Needs = list[tuple[frozenset[str], frozenset[str]]]
@@ -76,12 +75,10 @@ _Needs = list[tuple[frozenset[str], frozenset[str]]]
 
 def _needs(plan: Plan) -> _Needs:
     """Return, for each cell, the stages that lead to it, and those that lead to its control."""
+    ends = [(cell.evaluation, cell.control) for cell in plan.cells]
     return [
-        (
-            frozenset(plan.ancestors(cell.evaluation)),
-            frozenset(plan.ancestors(cell.control) if cell.control else ()),
-        )
-        for cell in plan.cells
+        (frozenset(plan.ancestors(own)), frozenset(plan.ancestors(control) if control else ()))
+        for own, control in ends
     ]
 
 
@@ -91,7 +88,6 @@ def _users(needs: _Needs) -> Counter[str]:
 
 
 def _as_json(plan: Plan, costs: Costs, done: set[str]) -> dict[str, object]:
-    """Return a plan as JSON values."""
     users = _users(_needs(plan))
     return {
         "benchmark": plan.benchmark,
@@ -121,17 +117,15 @@ def _workers() -> str:
     return f"{core_count()}, each with 1 thread on a core of its own"
 
 
-def _print(
-    plan: Plan, costs: Costs, done: set[str], console: Console, *, list_stages: bool
-) -> None:
+def _lines(plan: Plan, done: set[str]) -> Iterator[str]:
+    """Yield the number of cells and, in a table, of the stages of each kind."""
     needs = _needs(plan)
     users = _users(needs)
     controls = len({cell.control for cell in plan.cells if cell.control})
     separately = sum(len(own) + len(control) for own, control in needs)
-    console.print(
-        f"[bold]{escape(plan.benchmark)}[/]: {len(plan.cells)} cells and {controls} controls need "
-        f"{len(plan.stages)} stages; {separately} if each cell ran its own.",
-        soft_wrap=True,
+    yield (
+        f"{plan.benchmark}: {len(plan.cells)} cells and {controls} controls need "
+        f"{len(plan.stages)} stages; {separately} if each cell ran its own."
     )
     header = ("Stage", "distinct", "cached", "to run", "cells that share one, at most")
     lines = []
@@ -142,66 +136,46 @@ def _print(
             most = max(users[key] for key in keys)
             counts = (len(keys), cached, len(keys) - cached, most)
             lines.append((kind.value, *map(str, counts)))
-    print_grid(plain_grid(header, lines, 4), console)
-    print_costs(costs, console)
-    console.print(f"workers: {_workers()} (`--jobs` and `--device` of run)", soft_wrap=True)
-    if list_stages:
-        for key, stage in plan.stages.items():
-            state = "cached" if key in done else "to run"
-            console.file.write(f"{key}  {state}  {stage.label}\n")
+    yield as_text(plain_grid(header, lines, 4)) + "\n"
 
 
-def print_costs(costs: Costs, console: Console) -> None:
-    """Print image-steps by method, and bytes by kind of stage."""
+def cost_lines(costs: Costs) -> Iterator[str]:
+    """Yield image-steps by method, in a table, and bytes by kind of stage."""
     header = ("Training", "to run", "images × epochs", "passes", "image-steps")
-    lines = [
-        (
-            name,
-            str(len(trainings)),
-            f"{sum(one.images_shown for one in trainings):,}",
-            str(trainings[0].passes),
-            f"{sum(one.image_steps for one in trainings):,}",
+    lines = []
+    for name, trainings in costs.by_method().items():
+        shown, steps = (
+            f"{sum(getattr(one, what) for one in trainings):,}"
+            for what in ("images_shown", "image_steps")
         )
-        for name, trainings in costs.by_method().items()
-    ]
+        lines.append((name, str(len(trainings)), shown, str(trainings[0].passes), steps))
     if lines:
-        print_grid(plain_grid(header, lines, 4), console)
-        console.print(STEP_NOTE, style="dim", soft_wrap=True)
+        yield as_text(plain_grid(header, lines, 4)) + "\n"
+        yield STEP_NOTE
     sizes = costs.bytes_by_kind()
-    unknown = [kind for kind, size in sizes.items() if size is None]
     if sizes:
-        known = (f"{kind} {decimal(size)}" for kind, size in sizes.items() if size is not None)
-        parts = ", ".join(known)
+        known = [f"{kind} {decimal(size)}" for kind, size in sizes.items() if size is not None]
+        unknown = [kind for kind, size in sizes.items() if size is None]
         after = f"; known once the store has some: {', '.join(unknown)}" if unknown else ""
-        console.print(
-            f"on disk, still to be written: {parts or 'not known'}{after}", soft_wrap=True
-        )
-    for note in costs.notes:
-        console.print(note, style="dim", soft_wrap=True)
+        yield f"on disk, still to be written: {', '.join(known) or 'not known'}{after}"
+    yield from costs.notes
 
 
-def print_hours(hours: Hours, console: Console) -> None:
-    """Print a line for each sort whose time was looked up or measured, and the sum."""
+def hour_lines(hours: Hours) -> Iterator[str]:
+    """Yield a line for each sort whose time was looked up or measured, and the sum."""
     for work in hours.works:
-        line = work.how
         if work.seconds is not None:
             of = f"{work.stages} stages"
             if work.images:
                 of = f"{work.images:,} images at {work.images / work.seconds:,.0f} a second"
-            line = f"{work.how}: {of}: {in_hours(work.seconds / 3600)}"
-        elif not work.images:
-            continue
-        console.print(f"{work.name}: {line}", soft_wrap=True, markup=False, highlight=False)
+            yield f"{work.name}: {work.how}: {of}: {in_hours(work.seconds / 3600)}"
+        elif work.images:
+            yield f"{work.name}: {work.how}"
     if hours.works:
         at = f"{hours.workers} stages at a time" if hours.workers > 1 else "one stage at a time"
-        console.print(
-            f"[bold]on this machine, {at}: about {in_hours(hours.total)}[/]",
-            soft_wrap=True,
-            highlight=False,
-        )
+        yield f"on this machine, {at}: about {in_hours(hours.total)}"
     if hours.left_out:
-        text = f"left out, since the store has no such record: {', '.join(hours.left_out)}"
-        console.print(text, style="dim", soft_wrap=True)
+        yield f"left out, since the store has no such record: {', '.join(hours.left_out)}"
 
 
 def in_hours(hours: float) -> str:

@@ -115,9 +115,8 @@ class _Teller:
             self.seen.add(key)
             yield f"  {key}  {stage.label}"
             record = self.store.record(key)
-            gave = self._gave(record, variant)
-            for line in (*self._asked(stage), *self._done(record), *gave):
-                yield f"      {line}"
+            lines = (*self._asked(stage), *self._done(record), *self._gave(record, variant))
+            yield from (f"      {line}" for line in lines)
 
     def _asked(self, stage: Stage) -> Iterator[str]:
         use = stage.plugin
@@ -215,12 +214,9 @@ def _changed(use: PluginUse, registry: Registry) -> Iterator[str]:
         model: type[BaseModel] = registry.find(use.kind, use.name).info.options
     except (PluginError, KeyError):  # a layout of external weights has no defaults
         model = BaseModel
-    yield from _unlike(use.options, _defaults(model), "")
-
-
-def _defaults(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the defaults of a model, as JSON values; an option that must be given has none."""
-    return model.model_construct().model_dump(mode="json", warnings=False)
+    # As JSON values; an option that must be given has no default.
+    defaults = model.model_construct().model_dump(mode="json", warnings=False)
+    yield from _unlike(use.options, defaults, "")
 
 
 def _unlike(options: Mapping[str, Any], defaults: Mapping[str, Any], path: str) -> Iterator[str]:

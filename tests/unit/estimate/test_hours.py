@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import time
@@ -10,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from tests.conftest import tiny
 
 from backbench.benchmark.config import load_benchmark
@@ -22,7 +20,7 @@ from backbench.estimate.hours import hours_of
 from backbench.estimate.timing import Clock, first_batch, images_per_second, measure
 from backbench.options.training import BackboneOptions
 from backbench.plugin.registry import load_registry
-from backbench.report.plan import in_hours, print_hours
+from backbench.report.plan import hour_lines, in_hours
 from backbench.store.store import Store
 from backbench.training.devices import Device
 
@@ -57,9 +55,7 @@ def test_hours_are_images_over_speed_and_workers(costs: Costs, ten_a_second: lis
     assert ten_a_second == ["moco-v2", "distill", "rotnet"]
     images = 2 * 2 * 96 + 2 * 2 * 96 + 4 * 2 * 48  # trainings × epochs × images
     assert hours.total == pytest.approx(images / 10 / 3600 / 2)
-    out = io.StringIO()
-    print_hours(hours, Console(file=out, width=200))
-    assert "rotnet: measured: 384 images at 10 a second: 1 min" in out.getvalue()
+    assert "rotnet: measured: 384 images at 10 a second: 1 min" in "\n".join(hour_lines(hours))
     assert "on this machine, 2 stages at a time: about 1 min" in out.getvalue()
     assert "no such record: dataset drawn, features, " in out.getvalue().replace(
         "embedded", "drawn"
@@ -151,9 +147,7 @@ def test_a_method_that_fails_is_left_out_of_the_hours(
     hours = hours_of(one, TWO[:1], tell=print)
     assert hours.total == 0
     assert hours.left_out == ("rotnet",)
-    out = io.StringIO()
-    print_hours(hours, Console(file=out, width=200))
-    assert "rotnet: could not be measured: no kernel" in out.getvalue()
+    assert "rotnet: could not be measured: no kernel" in "\n".join(hour_lines(hours))
 
 
 def fails(*_arguments: object) -> float:
