@@ -17,7 +17,11 @@ from backbench.verification.exporting import export_bundle
 @shared.profile_option
 @shared.store_option
 @click.option(
-    "--out", type=UserPath(dir_okay=False), default=Path("bundle.zip"), help="The bundle."
+    "--out",
+    type=UserPath(dir_okay=False),
+    default=Path("bundle.zip"),
+    show_default=True,
+    help="The bundle.",
 )
 def command(file: Path, profile: str | None, store: Path, out: Path) -> None:
     """Write what others need to check the numbers of BENCHMARK: one ZIP file.

@@ -22,6 +22,7 @@ from backbench.verification.imported import import_bundle, import_store
     "file",
     type=UserPath(),
     default=DEFAULT_FILE,
+    show_default=True,
     help="Of a STORE, the benchmark file whose stages are taken.",
 )
 @shared.profile_option

@@ -53,10 +53,7 @@ class Root(LazyGroup):
             load_registry().add_commands(self)
 
 
-_SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
-
-
-@click.group(cls=Root, modules=COMMANDS, context_settings=_SETTINGS)
+@click.group(cls=Root, modules=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="backbench")
 def cli() -> None:
     """Backdoor attacks on, and defenses of, self-supervised image encoders, compared.

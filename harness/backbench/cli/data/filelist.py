@@ -28,7 +28,7 @@ _FOLDER = UserPath(file_okay=False)
 )
 @click.option("--out", type=_FOLDER, required=True, help="Folder for the lists.")
 @fraction_option
-@click.option("--seed", default=0, help="Which images a fraction takes.")
+@click.option("--seed", default=0, show_default=True, help="Which images a fraction takes.")
 @click.option(
     "--classes",
     metavar="NAME|FILE",
@@ -36,8 +36,8 @@ _FOLDER = UserPath(file_okay=False)
     "line. Default: every folder.",
 )
 @click.option("--absolute", is_flag=True, help="Write absolute paths, not those below ROOT.")
-@click.option("--train", default="train", help="Name of the training folder.")
-@click.option("--val", default="val", help="Name of the validation folder.")
+@click.option("--train", default="train", show_default=True, help="Name of the training folder.")
+@click.option("--val", default="val", show_default=True, help="Name of the validation folder.")
 def command(out: Path, fractions: list[Decimal], seed: int, **given: Any) -> None:
     """Write lists of images in the published form.
 

@@ -30,6 +30,7 @@ _FOLDER = UserPath(file_okay=False)
     "--classes",
     metavar="NAME|FILE",
     default="imagenet100",
+    show_default=True,
     help="Which classes: a list that ships with backbench, or a file with a class a line.",
 )
 def command(source: Path, out: Path, classes: str, *, link: bool) -> None:

@@ -16,7 +16,12 @@ encoder_options = together(
         required=True,
         help="File of weights; of our own encoders, their folder.",
     ),
-    click.option("--layout", default=AUTO, help="How the file is laid out; auto: as its keys say."),
+    click.option(
+        "--layout",
+        default=AUTO,
+        show_default=True,
+        help="How the file is laid out; auto: as its keys say.",
+    ),
     click.option(
         "--prefix", metavar="TEXT", help="Where the encoder begins in the file: state_dict_ema."
     ),
@@ -27,6 +32,7 @@ encoder_options = together(
         "--stem",
         type=click.Choice([AUTO, "imagenet", "cifar", "cifar-padded"]),
         default=AUTO,
+        show_default=True,
         help="First layers of a ResNet; auto: as the first kernel says.",
     ),
     click.option(

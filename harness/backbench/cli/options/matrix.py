@@ -28,6 +28,7 @@ matrix_options = together(
         "--scale",
         type=click.Choice(["full", "cifar10", "embedded"]),
         default="full",
+        show_default=True,
         help="On ImageNet-100, on CIFAR-10 at 32 px, or in the drawn world.",
     ),
     click.option(
@@ -42,7 +43,7 @@ matrix_options = together(
         metavar="DIR",
         help="The published trigger_10.png to trigger_19.png; else made ones of these numbers.",
     ),
-    click.option("--seeds", type=Seeds(), default="0", help="0,1,2 …"),
+    click.option("--seeds", type=Seeds(), default="0", show_default=True, help="0,1,2 …"),
     click.option(
         "--write",
         "target",

@@ -19,6 +19,7 @@ row_options = together(
         "--group",
         type=click.Choice([*map(str, Axis), "nothing"]),
         default="evaluator",
+        show_default=True,
         help="One table for each value of this field.",
     ),
     click.option(

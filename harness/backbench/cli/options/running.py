@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from backbench.report.results import Run
 
 run_options = together(
-    click.option("--executor", default="local", help="Which executor."),
+    click.option("--executor", default="local", show_default=True, help="Which executor."),
     click.option(
         "-j",
         "--jobs",
         type=click.IntRange(min=1),
         help="Stages at a time. Default: one a GPU, else one a core.",
     ),
-    click.option("--device", default="auto", help="auto, cpu, cuda, cuda:0 …"),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:0 …"),
 )
 
 

@@ -26,6 +26,7 @@ store_option = click.option(
     type=UserPath(file_okay=False),
     default=DEFAULT_STORE,
     envvar="BACKBENCH_STORE",
+    show_default=True,
     show_envvar=True,
     help="Folder of artifacts and records.",
 )
@@ -44,10 +45,8 @@ def together(*options: Decorator) -> Decorator:
 
 def formats(*names: str) -> Decorator:
     """Return the ``--format`` option."""
-    choice = click.Choice(names)
-    return click.option(
-        "--format", "style", type=choice, default=names[0], help="Form of the output."
-    )
+    how: dict[str, Any] = {"type": click.Choice(names), "default": names[0], "show_default": True}
+    return click.option("--format", "style", **how, help="Form of the output.")
 
 
 filter_option = click.option(
