@@ -56,7 +56,8 @@ class Schedule:
             by_step = target != "group" and rng.random() < 0.5
             at = int(rng.integers(1, 120)) if by_step else 0
             delay = float(rng.uniform(0, 6))
-            run = Run(self.folder, store, Fault(str(store), at, role=target) if by_step else None)
+            fault = Fault(str(store), at, role=target) if by_step else None
+            run = Run(self.folder, store, fault, jobs=int(rng.choice((1, 1, 2))))
             hit = run.wait_for_death() if by_step else run.kill(target, delay)
             yield from run.problems()
             if hit:
@@ -87,15 +88,25 @@ class Run:
         folder: Where the benchmark file is.
         store: The store.
         fault: What its processes do to themselves.
+        jobs: Number of workers.
     """
 
-    def __init__(self, folder: Path, store: Path, fault: Fault | None = None) -> None:
+    def __init__(
+        self, folder: Path, store: Path, fault: Fault | None = None, *, jobs: int = 1
+    ) -> None:
         self._mark = uuid.uuid4().hex
         self._target = fault.role if fault else ""
         self._log = folder / f"{store.name}.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "backbench", "run", "--store", store.name, "--jobs", "2"],
+                [
+                    sys.executable,
+                    "-m",
+                    "backbench",
+                    "run",
+                    f"--store={store.name}",
+                    f"--jobs={jobs}",
+                ],
                 cwd=folder,
                 env={**os.environ, **(fault.environment() if fault else {}), _MARK: self._mark},
                 stdin=subprocess.DEVNULL,

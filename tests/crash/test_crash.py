@@ -10,6 +10,7 @@ import pytest
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(900),
     pytest.mark.skipif(
         not Path("/proc/self/environ").exists(), reason="looks for orphans in /proc"
     ),
