@@ -101,20 +101,20 @@ class _Steps:
         self._root = os.path.realpath(fault.root)
         self._count = 0
         self._busy = False  # with an operation of its own
+        self._durable: set[int] = set()
         self._sync = os.fsync
 
     def announced(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Take what Python is about to do; raise OSError if it is to fail."""
-        if event not in _EVENTS or self._busy:
-            return
-        if event != "open" or arguments[2] & _CHANGES:
-            found = (_path(arguments, *where) for where in _EVENTS[event])
-            self._step(event.removeprefix("os."), [path for path in found if path])
+        if not self._busy and (paths := changed_by(event, arguments)):
+            self._step(event.removeprefix("os."), paths)
 
     def fsync(self, file: Any) -> None:
         """Make a file durable, unless that is to fail."""
-        self._step("fsync", [_opened(file if isinstance(file, int) else file.fileno())])
-        self._sync(file)
+        descriptor = file if isinstance(file, int) else file.fileno()
+        self._step("fsync", [_opened(descriptor)])
+        self._sync(descriptor)
+        self._durable.add(os.fstat(descriptor).st_ino)
 
     def _step(self, what: str, paths: list[str]) -> None:
         below = [path for path in paths if path.startswith(self._root)]
@@ -130,7 +130,7 @@ class _Steps:
             self._fail(Path(below[0]))
 
     def _fail(self, path: Path) -> NoReturn:
-        if self._fault.act == "power":
+        if self._fault.act == "power" and path.stat().st_ino not in self._durable:
             self._busy = True
             os.truncate(path, path.stat().st_size // 2)
         if self._fault.act in {"kill", "power"}:
@@ -143,6 +143,13 @@ def name_of(what: str, paths: list[str]) -> str:
     """Name an operation without what differs from run to run: keys, numbers of processes."""
     names = (_KEY.sub("KEY", _PARTIAL.sub("PARTIAL", path.strip("/"))) for path in paths)
     return f"{what} " + " -> ".join(names)
+
+
+def changed_by(event: str, arguments: tuple[Any, ...]) -> list[str]:
+    """Return what an announced operation changes; nothing if it only reads."""
+    if event not in _EVENTS or (event == "open" and not arguments[2] & _CHANGES):
+        return []
+    return [_path(arguments, *where) for where in _EVENTS[event]]
 
 
 def _path(arguments: tuple[Any, ...], at: int, folder: int | None) -> str:

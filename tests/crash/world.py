@@ -84,6 +84,10 @@ k = 3
 [profiles.small]
 attacks = "none"
 
+[profiles.poisoned]
+methods = "rotnet"
+defenses = "none"
+
 [[matrix]]
 datasets = "drawn"
 methods = "rotnet"
