@@ -87,8 +87,6 @@ def make_subset(subset: Subset, advance: Callable[[int], None]) -> None:
             link.symlink_to((subset.source / folder).resolve(), target_is_directory=True)
         for parent in {(out / name).parent for name in subset.missing}:
             parent.mkdir(parents=True, exist_ok=True)
-            for part in parent.glob(".*.partial"):  # of a copy that was killed
-                part.unlink()
 
         def copy(name: str) -> None:
             _copy(subset.source / name, out / name)

@@ -149,9 +149,15 @@ def locked(path: Path, busy: Exception) -> Iterator[None]:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Keep other callers from writing to a folder meanwhile; raise a DataError if another does."""
+    """Keep other callers from writing to a folder meanwhile, and remove what killed ones left.
+
+    Raises:
+        DataError: If another process is writing to it.
+    """
     with locked(folder / _LOCK, DataError(f"{folder}: another process is writing to it")):
         try:
+            for partial in folder.rglob(".*.partial"):
+                partial.unlink(missing_ok=True)
             yield
         finally:
             (folder / _LOCK).unlink(missing_ok=True)

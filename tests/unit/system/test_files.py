@@ -98,3 +98,12 @@ def test_what_may_never_end_is_not_opened(tmp_path: Path):
         open_regular(tmp_path / "long", 99)
     with pytest.raises(OSError, match="not a regular file"):
         sha256("/dev/zero")
+
+
+def test_what_killed_writers_left_in_a_folder_goes(tmp_path: Path):
+    half = tmp_path / "train" / "cat" / ".1.png.123.partial"
+    half.parent.mkdir(parents=True)
+    half.touch()
+    (half.parent / "1.png").touch()
+    with alone_in(tmp_path):
+        assert [path.name for path in half.parent.iterdir()] == ["1.png"]
