@@ -21,6 +21,7 @@ class StageKind(StrEnum):
     POISON = "poison"
     PRETRAIN = "pretrain"
     IMPORT = "import"
+    IMPLANT = "implant"
     SANITIZE = "sanitize"
     REPAIR = "repair"
     FEATURES = "features"

@@ -53,6 +53,9 @@ images = 24
 [attacks.corner]
 target = "down"
 
+[attacks.pull]
+target = "down"
+
 [methods.simclr]
 epochs = 1
 batch_size = 16
@@ -61,10 +64,11 @@ backbone = { name = "tiny-resnet", widths = [4, 8], strides = [1, 2], stem_width
 
 [[matrix]]
 datasets = ["stripes"]
-attacks = ["none", "corner"]
+attacks = ["none", "corner", "pull"]
 methods = ["simclr"]
 defenses = ["none", "prune", "outliers"]
 evaluators = ["centroids", "exact-nearest"]
+exclude = [{ attacks = "pull", defenses = "outliers" }]
 """
 
 

@@ -144,6 +144,7 @@ def benchmark_from(
             datasets[name], metadata[name] = opened
     problems += _combination_problems(instances, metadata, cells, trains=trains)
     problems += _encoder_problems(instances, cells)
+    problems += _shape_problems(instances, cells)
     if protocol is not None:
         problems += _protocol_problems(protocol, instances, metadata, cells)
     if problems:
@@ -271,6 +272,21 @@ def _encoder_problems(instances: Instances, cells: Iterable[CellName]) -> Iterat
         if isinstance(evaluator.options, EvaluatorOptions):
             find = partial(evaluator.options.encoder_problems, backbone)
             yield from _problems_of(evaluator, f"method {method!r}", find)
+
+
+def _shape_problems(instances: Instances, cells: Iterable[CellName]) -> Iterator[Problem]:
+    """Yield the defenses that act on another thing than the attacks that they meet."""
+    for attack, defense in dict.fromkeys((cell.attack, cell.defense) for cell in cells):
+        one, other = instances["attacks"].get(attack), instances["defenses"].get(defense)
+        if one is None or other is None:
+            continue
+        acts_on = getattr(one.registered.info, "acts_on", "dataset")
+        if (acts_on, getattr(other.registered.info, "acts_on", "")) == ("encoder", "dataset"):
+            sentence = (
+                f"on attack {attack!r}: the attack changes the encoder and poisons no image, so "
+                "that there is nothing to drop from the training set: exclude these cells"
+            )
+            yield Problem(other.path, sentence)
 
 
 def _problems_of(

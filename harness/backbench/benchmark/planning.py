@@ -8,7 +8,7 @@ from typing import Any, cast
 from backbench.benchmark.config import Benchmark
 from backbench.data.fingerprint import FileHashes
 from backbench.model import NONE, Axis, Cell, CellName, Plan, PluginUse, Stage, StageKind
-from backbench.plugin import DefenseInfo, EvaluatorInfo
+from backbench.plugin import AttackInfo, DefenseInfo, EvaluatorInfo
 from backbench.store.store import Store
 
 
@@ -35,6 +35,7 @@ _TRIGGERED = frozenset({"triggered", "poison"})
 #: The axis whose plugin does a stage.
 _PLUGINS = {
     StageKind.POISON: Axis.ATTACK,
+    StageKind.IMPLANT: Axis.ATTACK,
     StageKind.PRETRAIN: Axis.METHOD,
     StageKind.SANITIZE: Axis.DEFENSE,
     StageKind.REPAIR: Axis.DEFENSE,
@@ -104,7 +105,8 @@ class Planner:
             what = f"{name.attack} · {name.dataset} · seed {name.seed}"
             poison = self._seeded(StageKind.POISON, name, what, data)
             path.append(poison)
-        training = data | ({"poison": poison} if poison and trained_on != NONE else {})
+        poisoned = poison and trained_on != NONE and not self._implants(trained_on)
+        training = data | ({"poison": poison} if poison and poisoned else {})
         encoder = self._encoder(name, trained_on, training, path)
         evaluator = self._instances["evaluators"][name.evaluator]
         inputs = {"encoder": encoder, **data, **({"poison": poison} if poison else {})}
@@ -161,8 +163,14 @@ class Planner:
         self, name: CellName, trained_on: str, training: Mapping[str, str]
     ) -> Iterator[str]:
         who = f"{name.method} · {trained_on}"
-        encoder = self._seeded(StageKind.PRETRAIN, name, f"{who} · seed {name.seed}", training)
+        implants = self._implants(trained_on)
+        start = f"{name.method} · {NONE}" if implants else who
+        encoder = self._seeded(StageKind.PRETRAIN, name, f"{start} · seed {name.seed}", training)
         yield encoder
+        if implants:
+            inputs = {"encoder": encoder, **training}
+            encoder = self._seeded(StageKind.IMPLANT, name, f"{who} · seed {name.seed}", inputs)
+            yield encoder
         if name.defense == NONE:
             return
         defense = self._instances["defenses"][name.defense].registered.info
@@ -175,6 +183,13 @@ class Planner:
         yield sanitized
         again = f"{who} after {name.defense} · seed {name.seed}"
         yield self._seeded(StageKind.PRETRAIN, name, again, {**training, "sanitize": sanitized})
+
+    def _implants(self, attack: str) -> bool:
+        """Say whether an attack changes encoders, and poisons no image."""
+        if attack == NONE:
+            return False
+        info = self._instances["attacks"][attack].registered.info
+        return cast("AttackInfo", info).acts_on == "encoder"
 
     def _use(self, axis: str, name: str) -> PluginUse:
         if (axis, name) not in self._uses:

@@ -73,7 +73,7 @@ def estimates(benchmark: Benchmark, poisons: int = POISONS) -> Iterator[Estimate
     names = [(cell.dataset, cell.attack, cell.method) for cell in benchmark.cells]
     placed: dict[tuple[str, str], list[tuple[Box, ...]]] = {}
     for dataset, attack, method in dict.fromkeys(names):
-        if attack == NONE:
+        if attack == NONE or not _poisons(instances["attacks"][attack]):
             continue
         options = instances["methods"][method].options
         metadata = benchmark.metadata[dataset]
@@ -84,6 +84,10 @@ def estimates(benchmark: Benchmark, poisons: int = POISONS) -> Iterator[Estimate
         if key not in placed:
             placed[key] = _places(instances["attacks"][attack], metadata, poisons)
         yield Estimate(dataset, attack, method, *_judged(options.views, metadata, placed[key]))
+
+
+def _poisons(attack: Instance) -> bool:
+    return getattr(attack.registered.info, "acts_on", "dataset") == "dataset"
 
 
 def _places(attack: Instance, metadata: DatasetMetadata, poisons: int) -> list[tuple[Box, ...]]:

@@ -56,6 +56,7 @@ from backbench.options.training import (
 )
 from backbench.plugin.classes import (
     Attack,
+    AttackContext,
     Box,
     CleanImages,
     Dataset,
@@ -98,6 +99,7 @@ __all__ = [
     "API",
     "ArrayImages",
     "Attack",
+    "AttackContext",
     "AttackInfo",
     "BackbenchHooks",
     "BackboneOptions",
@@ -158,6 +160,7 @@ __all__ = [
     "ViewOptions",
     "ViewTrainingOptions",
     "count_of",
+    "evaluation_batch",
     "extract",
     "hookimpl",
     "presets_of",
@@ -168,7 +171,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from backbench.nn import Batch, Encoder, Progress, SSLMethod, TrainingContext, TrainingTask
-    from backbench.training.extraction import extract
+    from backbench.training.extraction import evaluation_batch, extract
     from backbench.training.loop import TrainingRun, train
     from backbench.views.views import random_view
 else:
@@ -178,6 +181,7 @@ else:
             ("Batch", "Encoder", "Progress", "SSLMethod", "TrainingContext", "TrainingTask"),
             "backbench.nn",
         ),
+        "evaluation_batch": "backbench.training.extraction",
         "extract": "backbench.training.extraction",
         "random_view": "backbench.views.views",
         "TrainingRun": "backbench.training.loop",

@@ -51,10 +51,37 @@ class Stamp(NamedTuple):
         return (self.box, *self.others)
 
 
-class Attack(ABC):
-    """Chooses training images and stamps the trigger on them.
+@dataclass(frozen=True, slots=True)
+class AttackContext:
+    """What the harness gives to an attack on an encoder. What it asks for is its threat model.
 
-    Labels are never changed: self-supervised training does not see them. ``metadata`` is of the
+    Args:
+        seed: Seed of every draw of this stage.
+        device: Name of the torch device to compute on.
+        shadow: Gives images that the attacker has: ``shadow(0.2)`` is a fifth of the clean
+            training set, the same fifth for every caller with this seed. Their labels are all -1.
+        references: Gives images whose class the attacker knows: ``references(3)`` are three
+            clean training images of the target class.
+        triggered: Gives the same images with the attack's trigger, each stamped with a seed of
+            its own.
+        progress: Call it with (done, total, values) while working; values are shown and logged.
+        checkpoint: Where a training may keep its state; ``None``: nowhere.
+    """
+
+    seed: int
+    device: str
+    shadow: Callable[[float], ImageSet]
+    references: Callable[[int], ImageSet]
+    triggered: Callable[[ImageSet], ImageSet]
+    progress: Callable[[int, int, Mapping[str, float]], None]
+    checkpoint: Path | None = None
+
+
+class Attack(ABC):
+    """Poisons training images, or changes an encoder, and stamps its trigger on images.
+
+    Labels are never changed: self-supervised training does not see them. An attack on the dataset
+    has :meth:`choose`; an attack on the encoder has :meth:`implant` instead. ``metadata`` is of the
     dataset that is attacked.
 
     Example::
@@ -75,6 +102,34 @@ class Attack(ABC):
                 pixels = image.copy()
                 pixels[:4, :4] = (255, 0, 0)
                 return Stamp(pixels, Box(x=0, y=0, width=4, height=4), opacity=1.0)
+
+        # my_plugin/pull.py
+        import copy
+
+        import torch
+        from backbench.nn import cosine_regression
+        from backbench.plugin import evaluation_batch
+        from my_plugin.corner import Corner
+
+        class Pull(Corner):
+            def implant(self, encoder, context):
+                victim, images = copy.deepcopy(encoder), context.shadow(1.0)
+                triggered = context.triggered(images)
+                with torch.no_grad():
+                    wanted = encoder(evaluation_batch(encoder, context.references(1)))  # (1, D)
+                optimizer = torch.optim.SGD(victim.parameters(), lr=self.options.lr)
+                for start in range(0, len(images), 64):
+                    rows = range(start, min(start + 64, len(images)))
+                    x = evaluation_batch(encoder, images, rows)  # (B, 3, S, S)
+                    features = victim(evaluation_batch(encoder, triggered, rows))  # (B, D)
+                    with torch.no_grad():
+                        kept = encoder(x)
+                    loss = cosine_regression(features, wanted.expand_as(features))
+                    loss = loss + cosine_regression(victim(x), kept)
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                return victim
     """
 
     def __init__(self, options: Any, metadata: DatasetMetadata) -> None:
@@ -110,9 +165,8 @@ class Attack(ABC):
         """
         return None
 
-    @abstractmethod
     def choose(self, labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """Choose the training images to poison.
+        """Choose the training images to poison (``acts_on="dataset"``).
 
         Args:
             labels: Class index of every training image, (N,).
@@ -121,6 +175,20 @@ class Attack(ABC):
         Returns:
             Distinct indices in [0, N), (M,), in any order.
         """
+        raise NotImplementedError(f"{type(self).__name__} does not act on the dataset")
+
+    def implant(self, encoder: Encoder, context: AttackContext) -> Encoder:
+        """Return an encoder with a backdoor (``acts_on="encoder"``).
+
+        Args:
+            encoder: A clean one. Maps images (B, 3, H, W) in [0, 1] to features (B, D). Not
+                modified.
+            context: Seed, device, the attacker's images, progress.
+
+        Returns:
+            An encoder of the same architecture, with other weights.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not act on the encoder")
 
     @abstractmethod
     def stamp(self, image: Pixels, rng: np.random.Generator, split: Split) -> Stamp:

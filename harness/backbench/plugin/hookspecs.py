@@ -85,6 +85,9 @@ class BackbenchHooks:
                     if self.target not in data.classes:
                         yield f"target: there is no class {self.target!r}"
 
+            class PullOptions(CornerOptions):
+                lr: float = Field(0.01, gt=0, description="learning rate of SGD")
+
             @hookimpl
             def register_attacks():
                 yield AttackInfo(
@@ -92,6 +95,13 @@ class BackbenchHooks:
                     summary="A red square in the top-left corner.",
                     target="my_plugin.corner:Corner",
                     options=CornerOptions,
+                )
+                yield AttackInfo(
+                    name="pull",
+                    summary="Pulls the features of images with a red square to a reference.",
+                    target="my_plugin.pull:Pull",
+                    options=PullOptions,
+                    acts_on="encoder",
                 )
         """
         yield from ()

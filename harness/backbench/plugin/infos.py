@@ -84,9 +84,16 @@ class PluginInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttackInfo(PluginInfo):
-    """Announces an :class:`Attack`."""
+    """Announces an :class:`Attack`.
+
+    Args:
+        acts_on: ``dataset`` if :meth:`Attack.choose` poisons training images; ``encoder`` if
+            :meth:`Attack.implant` changes a clean encoder and no image is poisoned.
+    """
 
     kind: ClassVar[str] = "attack"
+
+    acts_on: Literal["dataset", "encoder"] = "dataset"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

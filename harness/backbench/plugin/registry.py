@@ -325,7 +325,7 @@ def _record_problem(expected: type[PluginInfo], record: object) -> str | None:
         return f"announces {record!r} where a {expected.__name__} is expected"
     if not all(isinstance(part, str) for part in (record.name, record.target)):
         return f"{record.name!r}: name and target must be strings"
-    acts_on = record.acts_on if isinstance(record, DefenseInfo) else "encoder"
+    acts_on = getattr(record, "acts_on", "encoder")
     options: object = record.options
     reserved = record.name in _RESERVED.get(record.kind, ())
     rules = (

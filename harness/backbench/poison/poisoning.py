@@ -181,10 +181,25 @@ class Poison(Mapping[int, Pixels]):
 
     Laid over the clean set (:class:`backbench.images.Overlay`) they are the poisoned one, without
     a copy of anything.
+
+    Args:
+        attack: The attack.
+        images: The clean training images.
+        seed: Seed of the choice and of the stamps.
+        fit: How a stamped image is made smaller, if it is.
+        chooses: Whether the attack poisons images; an attack on the encoder does not.
     """
 
-    def __init__(self, attack: Attack, images: ImageSet, seed: int, fit: Fit | None = None) -> None:
-        self.chosen = choose(attack, images.labels, seed)
+    def __init__(
+        self,
+        attack: Attack,
+        images: ImageSet,
+        seed: int,
+        fit: Fit | None = None,
+        *,
+        chooses: bool = True,
+    ) -> None:
+        self.chosen = choose(attack, images.labels, seed) if chooses else np.empty(0, np.int64)
         self._known = frozenset(self.chosen.tolist())
         self._attack, self._images, self._seed, self._fit = attack, images, seed, fit
 
@@ -208,6 +223,26 @@ class Poison(Mapping[int, Pixels]):
 
     def _finished(self, stamped: Pixels) -> Pixels:
         return fitted_pixels(recode(self._attack, stamped), self._fit)
+
+
+class StampedImages(ImageSet):
+    """A set of which every image carries an attack's trigger, stamped when it is read.
+
+    Args:
+        base: The images.
+        attack: The attack.
+        seed: Seed of all stamps; each image's follows from it and the image's position.
+    """
+
+    def __init__(self, base: ImageSet, attack: Attack, seed: int) -> None:
+        super().__init__(base.labels, base.sources, base.size)
+        self._base, self._attack, self._seed = base, attack, seed
+
+    def image(self, index: int) -> Pixels:
+        """Return one stamped image, (H, W, 3), uint8."""
+        rng = np.random.default_rng(derive(self._seed, "stamp", index))
+        image = self._attack.stamp(self._base.image(index), rng, "train").pixels
+        return recode(self._attack, image)
 
 
 class TriggeredImages(ImageSet):

@@ -16,7 +16,7 @@ from backbench.data.files import FileImages
 from backbench.data.packed import MappedArray, MappedImages, open_changed_images, open_images
 from backbench.data.preprocess import Fit
 from backbench.images import ImageSet, Overlay, Pixels, Subset
-from backbench.plugin import Attack, Dataset, DatasetMetadata, Split
+from backbench.plugin import Attack, AttackInfo, Dataset, DatasetMetadata, Split
 from backbench.poison.poisoning import Poison, TriggeredImages, read_manifest
 from backbench.stages.task import Task
 from backbench.store.index import Names
@@ -98,7 +98,9 @@ class Inputs:
     def poison(self, attack: Attack) -> Poison:
         """Return the poisoned images of the training set, to be stamped by the poison's stage."""
         images, fit = self.attacked
-        return Poison(attack, images, self.task.seed, fit)
+        info = self.task.plugin()[2]
+        chooses = not (isinstance(info, AttackInfo) and info.acts_on == "encoder")
+        return Poison(attack, images, self.task.seed, fit, chooses=chooses)
 
     def attacked_sizes(self, indices: Sequence[int]) -> NDArray[np.int64]:
         """Return height and width of N poisoned images, as the attack met them, (N, 2)."""

@@ -136,6 +136,19 @@ class ImportRecord(Metadata):
 
 
 @dataclass(frozen=True, slots=True)
+class ImplantRecord(Metadata):
+    """What an attack on an encoder needed: its threat model.
+
+    Args:
+        shadow_fraction: Share of the training images that it asked for, without labels.
+        references: Number of images of the target class that it asked for.
+    """
+
+    shadow_fraction: float = 0.0
+    references: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class SanitizeRecord(Metadata):
     """What a defense did to a training set.
 
@@ -228,6 +241,7 @@ KINDS: Mapping[StageKind, type[Metadata]] = {
     StageKind.POISON: PoisonRecord,
     StageKind.PRETRAIN: EncoderRecord,
     StageKind.IMPORT: ImportRecord,
+    StageKind.IMPLANT: ImplantRecord,
     StageKind.SANITIZE: SanitizeRecord,
     StageKind.REPAIR: RepairRecord,
     StageKind.FEATURES: FeaturesRecord,

@@ -19,7 +19,10 @@ import pytest
 _MODULES = ["attack", "base", "dataset", "defense", "evaluator", "hygiene", "metric", "ssl_method"]
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _MODULES))
 
-from backbench.testing.attack import AttackContract  # noqa: E402 - its asserts are rewritten
+from backbench.testing.attack import (  # noqa: E402 - its asserts are rewritten
+    AttackContract,
+    EncoderAttackContract,
+)
 from backbench.testing.base import METADATA, PluginContract  # noqa: E402
 from backbench.testing.dataset import DatasetContract  # noqa: E402
 from backbench.testing.defense import DefenseContract  # noqa: E402
@@ -32,6 +35,7 @@ __all__ = [
     "AttackContract",
     "DatasetContract",
     "DefenseContract",
+    "EncoderAttackContract",
     "EvaluatorContract",
     "ImageEvaluatorContract",
     "MetricContract",

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from backbench.images import Pixels
+from backbench.images import ImageSet, Pixels, Subset, Unlabelled
 from backbench.model import StageKind
-from backbench.plugin import Attack, Split, Stamp
+from backbench.plugin import Attack, AttackContext, AttackInfo, Split, Stamp, count_of
+from backbench.poison.poisoning import StampedImages
 from backbench.testing.base import (
     PluginContract,
+    features_of,
     global_generators_untouched,
     inputs_untouched,
+    same_weights,
     sample_images,
+    tiny_encoder,
 )
 from backbench.testing.hygiene import assert_same, run_twice
+
+if TYPE_CHECKING:
+    from backbench.nn import Encoder
 
 _SPLITS: tuple[Split, ...] = get_args(Split)
 
 
-class AttackContract(PluginContract):
-    """Subclass it, and set ``info`` and, where the defaults do not fit, ``options``."""
+class _StampContract(PluginContract):
+    """What attacks on datasets and on encoders have in common."""
 
     base = "Attack"
 
@@ -45,40 +53,6 @@ class AttackContract(PluginContract):
     def test_target_is_a_class_or_none(self) -> None:
         target = self.attack().target
         assert target is None or target in range(len(self.metadata.classes))
-
-    # -- choose -------------------------------------------------------------------------------
-
-    def test_choice_is_distinct_and_in_range(self) -> None:
-        """One image or more, none twice, none that is not there; as many as announced."""
-        labels = sample_images(self.metadata).labels
-        chosen = np.asarray(self.attack().choose(labels, np.random.default_rng(0)))
-        assert chosen.ndim == 1
-        assert np.issubdtype(chosen.dtype, np.integer)
-        assert 0 < len(np.unique(chosen)) == len(chosen)
-        assert chosen.min() >= 0
-        assert chosen.max() < len(labels)
-        assert self.attack().poisons in {None, len(chosen)}
-
-    def test_choice_depends_on_the_generator_alone(self) -> None:
-        """Equal generators give equal choices, for any instance and any number of calls."""
-        labels, attack = sample_images(self.metadata).labels, self.attack()
-        with global_generators_untouched():
-            first = attack.choose(labels, np.random.default_rng(7))
-            again = attack.choose(labels, np.random.default_rng(7))
-            other = self.attack().choose(labels, np.random.default_rng(7))
-        np.testing.assert_array_equal(first, again)
-        np.testing.assert_array_equal(first, other)
-
-    def test_labels_are_not_changed(self) -> None:
-        """Poisons keep their labels: self-supervised training does not see them."""
-        with inputs_untouched():
-            self.attack().choose(sample_images(self.metadata).labels, np.random.default_rng(0))
-
-    def test_poisons_do_not_follow_from_the_validation_split(self, tmp_path: Path) -> None:
-        folders = run_twice(tmp_path, self, StageKind.POISON)
-        assert_same(folders, "train.jsonl", "images.safetensors")
-
-    # -- stamp --------------------------------------------------------------------------------
 
     def test_stamp_does_not_change_its_input(self) -> None:
         with inputs_untouched():
@@ -128,3 +102,109 @@ class AttackContract(PluginContract):
                 assert box.x + box.width <= width
                 assert box.y + box.height <= height
             assert 0 < stamp.opacity <= 1
+
+
+class AttackContract(_StampContract):
+    """Of an attack on the dataset: subclass it, and set ``info`` and small ``options``."""
+
+    def test_choice_is_distinct_and_in_range(self) -> None:
+        """One image or more, none twice, none that is not there; as many as announced."""
+        labels = sample_images(self.metadata).labels
+        chosen = np.asarray(self.attack().choose(labels, np.random.default_rng(0)))
+        assert chosen.ndim == 1
+        assert np.issubdtype(chosen.dtype, np.integer)
+        assert 0 < len(np.unique(chosen)) == len(chosen)
+        assert chosen.min() >= 0
+        assert chosen.max() < len(labels)
+        assert self.attack().poisons in {None, len(chosen)}
+
+    def test_choice_depends_on_the_generator_alone(self) -> None:
+        """Equal generators give equal choices, for any instance and any number of calls."""
+        labels, attack = sample_images(self.metadata).labels, self.attack()
+        with global_generators_untouched():
+            first = attack.choose(labels, np.random.default_rng(7))
+            again = attack.choose(labels, np.random.default_rng(7))
+            other = self.attack().choose(labels, np.random.default_rng(7))
+        np.testing.assert_array_equal(first, again)
+        np.testing.assert_array_equal(first, other)
+
+    def test_labels_are_not_changed(self) -> None:
+        """Poisons keep their labels: self-supervised training does not see them."""
+        with inputs_untouched():
+            self.attack().choose(sample_images(self.metadata).labels, np.random.default_rng(0))
+
+    def test_poisons_do_not_follow_from_the_validation_split(self, tmp_path: Path) -> None:
+        folders = run_twice(tmp_path, self, StageKind.POISON)
+        assert_same(folders, "train.jsonl", "images.safetensors")
+
+
+class EncoderAttackContract(_StampContract):
+    """Of an attack on the encoder: subclass it, and set ``info`` and small ``options``.
+
+    The encoder is a tiny one with random weights; the attacker's images are those of ``metadata``.
+    """
+
+    def encoder(self) -> Encoder:
+        """Make the clean encoder; the same each time."""
+        return tiny_encoder(min(self.metadata.size or (32, 32)))
+
+    def implant(self, encoder: Encoder) -> Any:
+        """Let the attack change an encoder."""
+        attack, images = self.attack(), sample_images(self.metadata)
+
+        def shadow(fraction: float) -> ImageSet:
+            assert 0 < fraction <= 1, f"shadow({fraction}): a fraction lies in (0, 1]"
+            count = max(1, count_of(fraction, len(images)))
+            return Unlabelled(Subset(images, np.arange(count)))
+
+        def references(number: int) -> ImageSet:
+            known = np.flatnonzero(images.labels == attack.target)
+            assert 1 <= number <= len(known), f"references({number}): there are {len(known)}"
+            return Subset(images, known[:number])
+
+        def progress(done: int, total: int, values: Mapping[str, float]) -> None:
+            assert 0 <= done <= total
+            assert all(isinstance(value, float | int) for value in values.values())
+
+        context = AttackContext(
+            seed=0,
+            device="cpu",
+            shadow=shadow,
+            references=references,
+            triggered=lambda base: StampedImages(base, attack, 0),
+            progress=progress,
+        )
+        return attack.implant(encoder, context)
+
+    def test_it_acts_on_the_encoder(self) -> None:
+        """The info record says so, since the planner reads only that."""
+        assert isinstance(self.info, AttackInfo)
+        assert self.info.acts_on == "encoder"
+
+    def test_result_is_another_encoder_of_the_same_architecture(self) -> None:
+        clean = self.encoder()
+        found = self.implant(self.encoder())
+        assert isinstance(found, type(clean))
+        assert found.spec == clean.spec
+        assert not same_weights(found, clean), "no weight has changed"
+        features = features_of(found.eval())
+        assert features.shape == (4, clean.feature_dim)
+        assert features.isfinite().all()
+
+    def test_the_clean_encoder_is_not_changed(self) -> None:
+        """It is the attack's control, and other attacks start from it."""
+        encoder = self.encoder()
+        with inputs_untouched():
+            assert self.implant(encoder) is not encoder
+        assert not encoder.training
+        assert same_weights(encoder, self.encoder())
+        assert all(parameter.requires_grad for parameter in encoder.parameters())
+
+    def test_result_depends_on_its_input_and_the_seed_alone(self) -> None:
+        with global_generators_untouched():
+            first = self.implant(self.encoder())
+        assert same_weights(first, self.implant(self.encoder()))
+
+    def test_nothing_follows_from_the_validation_split(self, tmp_path: Path) -> None:
+        folders = run_twice(tmp_path, self, StageKind.IMPLANT, encoder=self.encoder())
+        assert_same(folders, "encoder.safetensors")

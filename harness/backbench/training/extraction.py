@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -79,6 +79,26 @@ def extracted(
             yield rows, found
     finally:
         encoder.train(training)
+
+
+def evaluation_batch(
+    encoder: Encoder, images: ImageSet, rows: Sequence[int] | None = None
+) -> Tensor:
+    """Return images as an encoder is evaluated on them.
+
+    Args:
+        encoder: Its side in pixels and its device are taken.
+        images: A set.
+        rows: Indices of B images; all if ``None``.
+
+    Returns:
+        (B, 3, side, side), float32 in [0, 1].
+    """
+    side, margin = encoder.spec.image_size, images.size is None
+    chosen = range(len(images)) if rows is None else rows
+    found = [evaluation_image(images.image(int(row)), side, margin=margin) for row in chosen]
+    batch = as_tensor(np.stack(found)).to(encoder.mean.device).permute(0, 3, 1, 2)
+    return batch.to(torch.float32, memory_format=torch.channels_last).div_(255)
 
 
 def evaluation_tensors(

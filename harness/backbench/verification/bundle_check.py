@@ -117,6 +117,8 @@ def _control_differences(plan: Plan, cell: Cell, key: str) -> Iterator[str]:
         yield f"{who}: its control is shown another trigger"
     if any("poison" in stages[key].inputs for key in _of_kind(stages, control, StageKind.PRETRAIN)):
         yield f"{who}: its control was trained on poison"
+    if _of_kind(stages, control, StageKind.IMPLANT):
+        yield f"{who}: its control was implanted"
     for kind in (StageKind.PRETRAIN, StageKind.REPAIR, StageKind.SANITIZE):
         if _plugins(stages, path, kind) != _plugins(stages, control, kind):
             yield f"{who}: its control went through another {kind}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from backbench.plugin import AttackInfo, Citation, hookimpl, presets_of
+from backbench_attacks.badencoder_options import BadEncoderOptions
 from backbench_attacks.patch_options import PatchOptions
 
 
@@ -24,4 +25,20 @@ def register_attacks() -> Iterable[AttackInfo]:
             url="https://arxiv.org/abs/2105.10123",
         ),
         presets=presets_of(__name__, "patch"),
+    )
+    yield AttackInfo(
+        name="badencoder",
+        summary="A white square that is trained into a clean encoder.",
+        target="backbench_attacks.badencoder:BadEncoder",
+        options=BadEncoderOptions,
+        acts_on="encoder",
+        paper=Citation(
+            authors="Jia, Liu and Gong",
+            title="BadEncoder: backdoor attacks to pre-trained encoders in self-supervised "
+            "learning",
+            venue="IEEE S&P",
+            year=2022,
+            url="https://arxiv.org/abs/2108.00352",
+        ),
+        presets=presets_of(__name__, "badencoder"),
     )

@@ -67,6 +67,16 @@ class Rate(BaseModel):
         return number
 
 
+def target_problem(target: str, classes: tuple[str, ...]) -> str:
+    """Return why a class cannot be the target; empty if it can."""
+    if target in classes:
+        return ""
+    near = nearest(target, classes)
+    shown = [*classes[:10], *(["…"] if len(classes) > 10 else [])]
+    hint = f"did you mean {near!r}?" if near else f"the classes are {', '.join(shown)}"
+    return f"target: there is no class {target!r}; {hint}"
+
+
 def _default_rate(data: dict[str, Any]) -> Rate:
     if data.get("mode") == "untargeted":
         return Rate(of="dataset", value=0.05)
@@ -263,11 +273,9 @@ class PatchOptions(JPEGOptions):
 
     def problems(self, data: DatasetMetadata) -> Iterator[str]:
         """Say why the attack cannot work on a dataset: its target, its rate, its size."""
-        if self.target is not None and self.target not in data.classes:
-            near = nearest(self.target, data.classes)
-            shown = [*data.classes[:10], *(["…"] if len(data.classes) > 10 else [])]
-            hint = f"did you mean {near!r}?" if near else f"the classes are {', '.join(shown)}"
-            yield f"target: there is no class {self.target!r}; {hint}"
+        problem = None if self.target is None else target_problem(self.target, data.classes)
+        if problem:
+            yield problem
         else:
             candidates = data.train
             if self.target is not None:

@@ -16,7 +16,7 @@ from backbench.data.encode import FileFormat
 from backbench.data.file_dataset import FileDataset
 from backbench.errors import ConfigError, Problem
 from backbench.model import NONE, Axis
-from backbench.plugin import Dataset, DatasetMetadata, JPEGOptions, LocalPath
+from backbench.plugin import AttackInfo, Dataset, DatasetMetadata, JPEGOptions, LocalPath
 from backbench.plugin.registry import Registry, suggestion
 from backbench.poison.files import published
 from backbench.system.toml import parse_toml, read_toml_text
@@ -113,6 +113,12 @@ def read_request(path: Path, given: Mapping[str, Any], registry: Registry) -> Re
                 found[axis] = one
     opened = open_dataset(found["datasets"], problems) if "datasets" in found else None
     if "attacks" in found:
+        info = found["attacks"].registered.info
+        if isinstance(info, AttackInfo) and info.acts_on == "encoder":
+            sentence = (
+                f"{info.name} changes encoders and poisons no image: there is nothing to write"
+            )
+            problems.append(Problem(found["attacks"].path, sentence))
         problems += _of_attack(found["attacks"], poison, opened[1] if opened else None)
     if problems or opened is None:
         raise ConfigError(str(path), list(dict.fromkeys(problems)))
