@@ -20,6 +20,7 @@ from backbench.testing import (
     AttackContract,
     DatasetContract,
     DefenseContract,
+    EncoderAttackContract,
     EvaluatorContract,
     ImageEvaluatorContract,
     MetricContract,
@@ -78,6 +79,11 @@ class TestPatchOfText(AttackContract):
 class TestPatchPasted(AttackContract):
     info = record("attack", "patch")
     options = {"target": "ant", "width": 8, "blend": "paste"}
+
+
+class TestBadEncoder(EncoderAttackContract):
+    info = record("attack", "badencoder")
+    options = {"target": "ant", "width": 6, "epochs": 2, "batch_size": 16, "references": 2}
 
 
 # -- methods ----------------------------------------------------------------------------------

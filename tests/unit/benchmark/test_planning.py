@@ -11,6 +11,7 @@ from tests.conftest import tiny
 
 from backbench.benchmark.config import load_benchmark
 from backbench.benchmark.planning import make_plan
+from backbench.errors import ConfigError
 from backbench.model import Plan, PluginUse, Stage, StageKind
 from backbench.plugin.registry import Registry, load_registry
 
@@ -65,6 +66,43 @@ def test_controls_come_unasked(tmp_path: Path, registry: Registry) -> None:
         assert ours.inputs["poison"] == theirs.inputs["poison"]  # the same trigger
         assert "poison" not in plan.stages[_pretraining(plan, theirs)].inputs
         assert "poison" in plan.stages[_pretraining(plan, ours)].inputs
+
+
+def with_badencoder() -> str:
+    return (
+        tiny()
+        .replace('[attacks.targeted]\nplugin = "patch"', "[attacks.targeted]")
+        .replace('rate = { of = "target_class", value = 1.0 }\n', 'plugin = "badencoder"\n')
+    )
+
+
+def test_an_attack_on_the_encoder_starts_from_the_encoder_of_its_control(
+    tmp_path: Path, registry: Registry
+) -> None:
+    plan = plan_of(tmp_path / "b.toml", registry, with_badencoder())
+    assert count(plan, StageKind.PRETRAIN) == 2  # of two methods, on clean images: none besides
+    assert count(plan, StageKind.IMPLANT) == 2
+    assert count(plan, StageKind.REPAIR) == 4
+    for cell in plan.cells:
+        if cell.control is None:
+            continue
+        own, control = (plan.ancestors(key) for key in (cell.evaluation, cell.control))
+        implanted = [key for key in own if plan.stages[key].kind is StageKind.IMPLANT]
+        assert len(implanted) == 1
+        assert not [key for key in control if plan.stages[key].kind is StageKind.IMPLANT]
+        start = plan.stages[implanted[0]].inputs["encoder"]
+        assert start in control
+        assert "poison" not in plan.stages[start].inputs
+
+
+def test_a_defense_of_the_dataset_cannot_answer_an_attack_on_the_encoder(
+    tmp_path: Path, registry: Registry
+) -> None:
+    text = with_badencoder().replace(
+        'defenses = ["none", "distill"]', 'defenses = ["none", "patch-search"]'
+    )
+    with pytest.raises(ConfigError, match="on attack 'targeted': the attack changes the encoder"):
+        plan_of(tmp_path / "b.toml", registry, text)
 
 
 def test_an_evaluator_of_images_reads_no_features(tmp_path: Path, registry: Registry) -> None:

@@ -115,9 +115,7 @@ def read_request(path: Path, given: Mapping[str, Any], registry: Registry) -> Re
     if "attacks" in found:
         info = found["attacks"].registered.info
         if isinstance(info, AttackInfo) and info.acts_on == "encoder":
-            sentence = (
-                f"{info.name} changes encoders and poisons no image: there is nothing to write"
-            )
+            sentence = f"{info.name} changes encoders and poisons no image: nothing can be written"
             problems.append(Problem(found["attacks"].path, sentence))
         problems += _of_attack(found["attacks"], poison, opened[1] if opened else None)
     if problems or opened is None:
