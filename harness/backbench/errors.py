@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -33,14 +34,15 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+_ODD = re.compile(r"[^\n -~]")
+
+
 def printable(text: str) -> str:
     """Return text, perhaps with names from outside, that a terminal shows and does not obey.
 
     Lines stay lines.
     """
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in text)
+    return _ODD.sub(lambda one: one[0] if one[0].isprintable() else repr(one[0])[1:-1], text)
 
 
 _LONGEST_NAME = 255

@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 from backbench.report.grid import as_text, count, number, plain_grid, tabulated
 from backbench.results.claims import Finding, Judgement, overall
+from backbench.system.escaping import markdown_code, markdown_text
 
 NOTE = (
     "d: subject − factor × against − margin, paired by seed and image; in brackets the interval of "
@@ -51,7 +52,8 @@ def _tables(judged: Sequence[Judgement], *, markdown: bool) -> Iterator[str]:
         claim, verdict = judgement.claim, judgement.verdict
         interval = f"{claim.confidence:.0%} interval"
         if markdown:
-            yield f"**{claim.text}**: *{verdict}* (`{_statement(judgement)}`, {interval})\n"
+            statement = markdown_code(_statement(judgement))
+            yield f"**{markdown_text(claim.text)}**: *{verdict}* ({statement}, {interval})\n"
         else:
             yield f"{verdict}: {claim.text}"
             yield f"  {_statement(judgement)}, {interval}"

@@ -16,6 +16,7 @@ from backbench.report.results import Results
 from backbench.results.compare import Comparison, Limit
 from backbench.results.leaderboard import Leaderboard
 from backbench.results.statistics import FEW
+from backbench.system.escaping import markdown_text
 
 NOTE = (
     "difference: {sides}, paired by seed and image; interval: Student's t over seeds and "
@@ -61,7 +62,7 @@ def _p(value: float | None) -> str:
 
 def markdown(found: Sequence[Comparison], sides: str) -> str:
     """Return a Markdown table and its note."""
-    header, lines, note = _table(found, sides)
+    header, lines, note = _table(found, markdown_text(sides))
     return f"{tabulated(header, lines, 'markdown', len(HEADER))}\n\n{note}"
 
 

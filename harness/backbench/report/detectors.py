@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from html import escape
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -34,6 +32,7 @@ from backbench.results.leaderboard import Leaderboard, Row
 from backbench.results.statistics import Bounds, Summary, summarize
 from backbench.store.metadata import RepairRecord, SanitizeRecord
 from backbench.store.records import Record
+from backbench.system.escaping import csv_text, html_text
 
 #: What names a line of the table of detection.
 FIELDS = tuple(axis.value for axis in Axis if axis is not Axis.EVALUATOR)
@@ -255,7 +254,7 @@ def _tabulated(sheet: Sheet, style: str) -> str:
     ]
     text = tabulated(header, body, style, len(header) - len(sheet.fields))
     if style == "html":
-        return f"{text}\n<p>{escape(sheet.note)}</p>"
+        return f"{text}\n<p>{html_text(sheet.note)}</p>"
     return latex_symbols(text) if style == "latex" else f"{text}\n\n{sheet.note}"
 
 
@@ -269,11 +268,9 @@ def _as_json(sheet: Sheet) -> str:
 
 def _comma_separated(sheet: Sheet) -> str:
     names = sorted({name for line in sheet.lines for name in line.values})
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
     parts = [f"{name}:{part}" for name in names for part in EXACT[1:5]]
-    writer.writerow([*sheet.fields, "n", *parts])
+    rows: list[list[Any]] = [[*sheet.fields, "n", *parts]]
     for line in sheet.lines:
         found = (number for name in names for number in exact(line.values.get(name))[1:5])
-        writer.writerow([*sheet.names_of(line), *found])
-    return out.getvalue().rstrip("\n")
+        rows.append([*sheet.names_of(line), *found])
+    return csv_text(rows).rstrip("\n")

@@ -5,9 +5,9 @@ On a terminal no number is cut, and a table that is too wide comes in parts.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any, NamedTuple
 
 from rich.cells import cell_len
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Span, Text
 
 from backbench.results.statistics import Summary
+from backbench.system.escaping import html_text, markdown_text
 
 #: Text of a cell without a number.
 _NOTHING = ("", "–")
@@ -100,12 +101,14 @@ def tabulated(
     from tabulate import tabulate
 
     if style == "html":
-        header, *lines = (
-            [escape(text).replace("\n", "<br>") for text in line] for line in (header, *lines)
-        )
+        header, *lines = ([html_text(text) for text in line] for line in (header, *lines))
+    if style == "markdown":
+        header, *lines = ([markdown_text(text) for text in line] for line in (header, *lines))
     form = {"markdown": "github", "latex": "latex_booktabs", "html": "unsafehtml"}[style]
     align = ["left"] * (len(header) - numbers) + ["right"] * numbers
-    return tabulate(lines, header, tablefmt=form, colalign=align, disable_numparse=True)
+    table = tabulate(lines, header, tablefmt=form, colalign=align, disable_numparse=True)
+    # The end of a line, \\\\, takes a bracket that follows for the height of a space.
+    return re.sub(r"(?m)^ *\[", "{[}", table) if style == "latex" else table
 
 
 def latex_symbols(text: str) -> str:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from html import escape
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
+from backbench.errors import printable
 from backbench.model import Axis
 from backbench.plugin import Column
 from backbench.report.grid import (
@@ -34,6 +32,7 @@ from backbench.report.grid import (
 )
 from backbench.results.leaderboard import LIFTS, Leaderboard, Reported, Row, extremes, group, ranks
 from backbench.results.statistics import FEW, Summary
+from backbench.system.escaping import csv_text, html_text, latex_text, markdown_text
 
 _COUNT_NOTE = "* fewer than 3 seeds, ° a control is missing, ✗ a stage failed"
 
@@ -91,7 +90,7 @@ def _print_tables(board: Leaderboard, by: str | None, console: Console) -> None:
     """Print a table for each group; a narrow terminal gets each in parts."""
     for title, part in group(board, by):
         print_grid(_grid(title, part, by), console)
-        under = "\n".join(_under(part))
+        under = printable("\n".join(_under(part)))
         console.print(Text(f"{under}\n", "dim"), soft_wrap=not console.is_terminal)
     console.print(Text(NOTE, "dim"), soft_wrap=not console.is_terminal)
 
@@ -201,7 +200,7 @@ def markdown(board: Leaderboard) -> str:
     """Return a Markdown table for each protocol."""
     parts = []
     for _, part in group(board, None):
-        parts += [_tabulated(*_plain(part, whole), "markdown"), *_under(part)]
+        parts += [_tabulated(*_plain(part, whole), "markdown"), *map(markdown_text, _under(part))]
     return "\n\n".join([*parts, NOTE])
 
 
@@ -217,10 +216,9 @@ def latex(board: Leaderboard) -> str:
             body += [line, *([found] if any(found) else [])]
         table = _tabulated(header, body, "latex")
         table = re.sub(r"(\[\S+, \S+\](?:\\textasciitilde\{\})?)", r"{\\scriptsize \1}", table)
-        protocol, *notes = _under(part)
-        notes = [re.sub(r"([%_#&$])", r"\\\1", note) for note in (*notes, INTERVAL_NOTE)]
+        notes = [latex_text(note) for note in (*_under(part), INTERVAL_NOTE)]
         counted = [_COUNT_NOTE] * any(not _count(row)[-1].isdigit() for row in part.rows)
-        parts.append("\n\\par ".join([table, protocol, *notes, *counted]))
+        parts.append("\n\\par ".join([table, *notes, *counted]))
     return latex_symbols("\n\n".join(parts))
 
 
@@ -230,8 +228,8 @@ def html(board: Leaderboard) -> str:
     for _, part in group(board, None):
         header, body = _plain(part, lambda one, decimals: whole(one, decimals, "\n"))
         parts.append(_tabulated(header, body, "html"))
-        parts += [f"<p>{escape(note)}</p>" for note in _under(part)]
-    return "\n".join([*parts, f"<p>{escape(NOTE)}</p>"])
+        parts += [f"<p>{html_text(note)}</p>" for note in _under(part)]
+    return "\n".join([*parts, f"<p>{html_text(NOTE)}</p>"])
 
 
 def comma_separated(board: Leaderboard) -> str:
@@ -250,9 +248,7 @@ def comma_separated(board: Leaderboard) -> str:
     some_outdated = any(row.outdated for row in board.rows)
     some_flagged = any(row.flags for row in board.rows)
     header += ["outdated"] * some_outdated + ["flags"] * some_flagged
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
+    lines: list[list[Any]] = [header]
     for index, row in enumerate(board.rows):
         names = (row.names[name] for name in Axis)
         external, complete = ("yes" if one else "no" for one in (row.external, row.complete))
@@ -268,8 +264,8 @@ def comma_separated(board: Leaderboard) -> str:
         line += [board.rescored] * bool(board.rescored)
         line += [row.outdated] * some_outdated
         line += ["\n".join(map(str, row.flags))] * some_flagged
-        writer.writerow(line)
-    return out.getvalue().rstrip("\n")
+        lines.append(line)
+    return csv_text(lines).rstrip("\n")
 
 
 #: Where a row keeps a metric's own numbers, those of its control and those of the lift.

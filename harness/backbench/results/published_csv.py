@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbench.metrics import accuracy, false_positives, true_positives
+from backbench.system.escaping import csv_text
 
 Ints = NDArray[np.int64]
 
@@ -19,7 +20,7 @@ def per_class_csv(
 
     Four lines of headings, then a line for each class: ``name,id,TP,FP,,TP,FP``. Accuracies are in
     percent, with two digits; counts are floating-point numbers; a comma in a name becomes a
-    semicolon.
+    semicolon, and a name that a spreadsheet would misread is quoted.
 
     Args:
         classes: Class names, C.
@@ -33,30 +34,26 @@ def per_class_csv(
         dataset, of ImageNet by their WordNet ids, where the published scripts look up words; the
         published Jigsaw script writes six digits of the accuracy.
     """
-    lines = [
-        f"Model {_cell(model)},,Clean val,,,,Pois. val,,",
-        f"Data {_cell(data)},,acc1,,,,acc1,,",
-        f",,{_percent(clean)},,,,{'' if triggered is None else _percent(triggered)},,",
-        "class name,class id,TP,FP,,TP,FP",
+    accuracies = (_percent(clean), "" if triggered is None else _percent(triggered))
+    rows: list[list[object]] = [
+        [f"Model {model}".replace(",", ";"), "", "Clean val", "", "", "", "Pois. val", "", ""],
+        [f"Data {data}".replace(",", ";"), "", "acc1", "", "", "", "acc1", "", ""],
+        ["", "", accuracies[0], "", "", "", accuracies[1], "", ""],
+        ["class name", "class id", "TP", "FP", "", "TP", "FP"],
     ]
-    counts = _counts(clean, len(classes))
-    others = _counts(triggered, len(classes))
+    counts, others = _counts(clean, len(classes)), _counts(triggered, len(classes))
     for index, (name, own, other) in enumerate(zip(classes, counts, others, strict=True)):
-        lines.append(f"{_cell(name)},{index},{own},,{other}")
-    return "\n".join(lines) + "\n"
+        rows.append([name.replace(",", ";"), index, *own, "", *other])
+    return csv_text(rows)
 
 
-def _counts(confusion: Ints | None, classes: int) -> list[str]:
-    """Return ``TP,FP`` of each class."""
+def _counts(confusion: Ints | None, classes: int) -> list[tuple[object, object]]:
+    """Return TP and FP of each class."""
     if confusion is None:
-        return [","] * classes
+        return [("", "")] * classes
     pairs = zip(true_positives(confusion), false_positives(confusion), strict=True)
-    return [f"{float(own)},{float(other)}" for own, other in pairs]
+    return [(float(own), float(other)) for own, other in pairs]
 
 
 def _percent(confusion: Ints) -> str:
     return f"{100 * accuracy(confusion):.2f}"
-
-
-def _cell(text: str) -> str:
-    return text.replace(",", ";").replace("\n", " ")

@@ -38,7 +38,8 @@ def finish(
     store = Store(path.with_name("store"))
     store.prepare()
     made = {"device": "cpu", "processor": provenance.processor(), **made}
-    files = {"a": {"bytes": size - 1}, "b": {"bytes": 1}}
+    sizes = {"a": size - 1, "b": 1}
+    files = {name: {"bytes": count, "sha256": "0" * 64} for name, count in sizes.items()}
     finished = record(
         key, StageKind.PRETRAIN, resumed=resumed, files=files, provenance=made, wall_s=wall_s
     )

@@ -146,7 +146,7 @@ def test_every_form_shows_figure_and_source(plan: Plan) -> None:
         assert ("reported" in part) == part.startswith("linear-10pct")
 
     assert ".702 [1]" in markdown(board)
-    assert "\n\n[1] jsrdcht" in markdown(board)
+    assert "\n\n\\[1\\] jsrdcht" in markdown(board)
     assert r"10 \% of the labels" in latex(board)
     lines = list(csv.DictReader(io.StringIO(comma_separated(board))))
     assert {line["asr:reported"] for line in lines} == {"", "0.576", "0.702"}
