@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from backbench.data.classes import NAMES, class_list, read_class_file, read_text
 from backbench.data.files import list_problems, map_threads
+from backbench.data.folder import shared_folders, some_of
 from backbench.data.image_files import PassedOver, scan_class, scan_split
 from backbench.data.list_files import folder_names, parse_line, read_list
 from backbench.data.list_mistakes import row_problems
@@ -62,17 +63,21 @@ def _folder(path: Path) -> Contents:
     around = {split: scan_split(place) for split, place in places.items()}
     if not any(one.classes for one in around.values()):
         raise DataError(f"{path}: there is no class folder in it")
-    odd = [name for one in around.values() for name in one.classes if not is_name(name)]
+    odd = sorted({name for one in around.values() for name in one.classes if not is_name(name)})
     if odd:
         raise DataError(
             list_problems("Rename these folders", [f"{o!a}: {NOT_A_NAME}" for o in odd])
         )
     passed = PassedOver()
-    counts, problems = {}, []
+    counts: dict[str, tuple[int, ...]] = {}
+    problems = [f"there is no folder {one}" for one in _SPLITS if one not in places]
+    if len(problems) == len(_SPLITS):
+        problems = []
     classes = sorted({name for one in around.values() for name in one.classes})
     for split, one in around.items():
         scans = map_threads(scan_class, [places[split] / name for name in one.classes], chunk=1)
         counts[split] = tuple(len(scan.images) for scan in scans)
+        problems += shared_folders(split, dict(zip(one.classes, scans, strict=True)))
         for scan in scans:
             passed.extend(scan.passed)
             problems += scan.problems
@@ -82,5 +87,5 @@ def _folder(path: Path) -> Contents:
         if not one.classes:
             problems.append(f"{split}: there are no class folders in it")
         elif absent := [name for name in classes if name not in one.classes]:
-            problems.append(f"{split} lacks {len(absent)} of the classes: {', '.join(absent)}")
+            problems.append(f"{split} lacks {len(absent)} of the classes: {some_of(absent)}")
     return Contents("folder", tuple(classes), counts, (*problems, *passed.sentences(path)))

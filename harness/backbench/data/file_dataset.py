@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -44,7 +44,11 @@ class FileDataset(Dataset):
     @cached_property
     def listing(self) -> Listing:
         """The files, found once."""
-        return self.list_files()
+        found = self.list_files()
+        if len(found.classes) > 1:
+            return found
+        note = f"all images are of class {found.classes[0]!r}: every accuracy is 1"
+        return replace(found, notes=(*found.notes, note))
 
     def metadata(self) -> DatasetMetadata:
         """Say what is known without decoding an image.

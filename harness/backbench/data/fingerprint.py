@@ -113,7 +113,7 @@ def _read_cache(path: Path) -> dict[str, str]:
         content = json.loads(path.read_text(encoding="utf-8"))
         hashes: dict[str, str] = content["hashes"] if content["version"] == _VERSION else {}
         whole = all(isinstance(value, str) for value in hashes.values())
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
     return hashes if whole else {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ class ImageFolder(FileDataset):
             self.options.train: self.options.train_per_class,
             self.options.val: self.options.val_per_class,
         }
-        missing = [split for split in limits if not (root / split).is_dir()]
+        missing = [split for split in limits if not os.path.isdir(root / split)]  # noqa: PTH112
         if missing:
             raise DataError(_say_missing(root, missing))
         named = self.options.classes
@@ -88,31 +89,46 @@ def _problems(
 ) -> Iterator[str]:
     for split, found in splits.items():
         loose, classes = found.around.loose, found.classes
-        if loose:
+        if loose and not classes:
+            yield (
+                f"{split}: its {loose} images are not sorted by class; sort them into folders, "
+                "named as those of the other split"
+            )
+        elif loose:
             yield f"{split}: {loose} images lie outside the class folders; move or remove them"
-        if wanted is not None:
+        if wanted is not None and (classes or not loose):
             missing = sorted(set(wanted) - classes.keys())
             if missing:
                 yield (
                     f"{split}: there is no folder for {len(missing)} of the {len(wanted)} classes: "
                     f"{', '.join(missing)}"
                 )
-        elif not classes:
+        elif not classes and not loose:
             yield f"{split}: there is no class folder in it"
-        for name, one in classes.items():
+        for one in classes.values():
             yield from one.problems
-            if not one.images and not one.problems:
-                passed = "; ".join(one.passed.sentences(root))
-                yield (
-                    f"{split}/{name}: there is no image in it; add some or remove the folder"
-                    + (f" ({passed})" if passed else "")
-                )
-        yield from _shared(split, classes)
+        yield from _empty(root, split, classes)
+        yield from shared_folders(split, classes)
     if wanted is None:
         yield from _unmatched(splits)
 
 
-def _shared(split: str, classes: Mapping[str, Scan]) -> Iterator[str]:
+def _empty(root: Path, split: str, classes: Mapping[str, Scan]) -> Iterator[str]:
+    """Name the classes without an image, and what lies in their folders."""
+    empty = [name for name, one in classes.items() if not one.images and not one.problems]
+    passed = PassedOver()
+    for name in empty:
+        passed.extend(classes[name].passed)
+    if empty:
+        what = empty[0] if len(empty) == 1 else f"{{{some_of(empty)}}}"
+        said = "; ".join(passed.sentences(root))
+        yield (
+            f"{split}/{what}: there is no image in it; add some or remove the folder"
+            + (f" ({said})" if said else "")
+        )
+
+
+def shared_folders(split: str, classes: Mapping[str, Scan]) -> Iterator[str]:
     """Name folders that links put into two classes."""
     first: dict[tuple[int, int], str] = {}
     for name, one in classes.items():
@@ -128,25 +144,46 @@ def _shared(split: str, classes: Mapping[str, Scan]) -> Iterator[str]:
 def _unmatched(splits: Mapping[str, _Split]) -> Iterator[str]:
     """Name the classes of one split only."""
     (train, in_train), (val, in_val) = splits.items()
-    odd = sorted(in_train.classes.keys() ^ in_val.classes.keys())
-    if in_train.classes and in_val.classes and not in_train.classes.keys() & in_val.classes.keys():
+    here, there = in_train.classes.keys(), in_val.classes.keys()
+    if not here or not there:
+        return
+    twins = {_plain(name): name for name in sorted(there - here)}
+    pairs = {name: twins[_plain(name)] for name in sorted(here - there) if _plain(name) in twins}
+    if pairs:
+        first, other = next(iter(pairs.items()))
         yield (
-            f"{train} and {val} have no class in common: {train} has {_some(in_train)}, {val} has "
-            f"{_some(in_val)}; sort the images of {val} into folders named as those of {train}"
+            f"{len(pairs)} classes differ between {train} and {val} only in upper and lower case, "
+            f"blanks or Unicode form ({first!a}, {other!a}); rename the folders of one"
+        )
+    elif not here & there:
+        yield (
+            f"{train} and {val} have no class in common: {train} has {some_of(here)}, {val} has "
+            f"{some_of(there)}; sort the images of {val} into folders named as those of {train}"
         )
         return
-    for name in odd:
-        here, there = (train, val) if name in in_train.classes else (val, train)
-        yield f"class {name!r} is in {here} and not in {there}"
+    for split, other_split, odd in (
+        (train, val, here - there - pairs.keys()),
+        (val, train, there - here - {*pairs.values()}),
+    ):
+        if len(odd) == 1:
+            yield f"class {some_of(odd)!r} is in {split} and not in {other_split}"
+        elif odd:
+            names = some_of(sorted(odd))
+            yield f"{len(odd)} classes are in {split} and not in {other_split}: {names}"
 
 
-def _some(split: _Split) -> str:
-    names = list(split.classes)
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold().strip()
+
+
+def some_of(names: Collection[str]) -> str:
+    """Name up to five, and count the others."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join([*names][:5]) + more
 
 
 def _say_missing(root: Path, missing: list[str]) -> str:
-    if not root.is_dir():
+    if not os.path.isdir(root):  # noqa: PTH112 - a name that is too long is no folder either
         return f"{root}: no such folder; set root to the folder that holds {' and '.join(missing)}"
     names = scan_split(root).classes
     there = f"it has {', '.join(names[:20])}" if names else "it has no folders"

@@ -198,3 +198,44 @@ def test_fingerprint_moves_with_what_is_loaded_only(make_folder):
     ]
     assert prints[0] == prints[1] == prints[2]
     assert len(set(prints)) == 4
+
+
+def test_many_classes_of_one_split_are_one_problem(make_folder):
+    names = [f"c{number:02d}" for number in range(30)]
+    root = make_folder(train=dict.fromkeys(names, 1), val={"c00": 1})
+    text = message(folder(root))
+    assert len(text.splitlines()) == 2
+    assert "29 classes are in train and not in val: c01, c02, c03, c04, c05 and 24 more" in text
+    root = make_folder(root="empty", train=dict.fromkeys(names, 0), val=dict.fromkeys(names, 1))
+    text = message(folder(root))
+    assert len(text.splitlines()) == 2
+    assert "train/{c00, c01, c02, c03, c04 and 25 more}: there is no image in it" in text
+
+
+@pytest.mark.parametrize("twin", ["Cat", "cat ", "ＣＡＴ", "e\u0301"])
+def test_classes_that_differ_in_form_only_are_one_problem(make_folder, twin):
+    name = {"e\u0301": "\u00e9", "ＣＡＴ": "ｃａｔ"}.get(twin, "cat")
+    text = message(folder(make_folder(train={name: 1, "dog": 1}, val={twin: 1, "dog": 1})))
+    assert len(text.splitlines()) == 2
+    assert "1 classes differ between train and val only in upper and lower case, blanks or" in text
+    assert f"({name!a}, {twin!a})" in text
+
+
+def test_a_validation_folder_that_is_not_sorted_is_one_problem(make_folder):
+    root = make_folder(train={"cat": 2, "dog": 2}, val={})
+    (root / "val").mkdir()
+    for number in range(3):
+        shutil.copy(root / "train" / "cat" / "img 00.png", root / "val" / f"{number}.png")
+    text = message(folder(root))
+    assert len(text.splitlines()) == 2
+    assert "val: its 3 images are not sorted by class; sort them into folders" in text
+
+
+def test_one_class_is_said(make_folder):
+    (note,) = folder(make_folder(train={"cat": 2}, val={"cat": 1})).listing.notes
+    assert note == "all images are of class 'cat': every accuracy is 1"
+
+
+def test_names_that_are_too_long_are_no_folders(tmp_path):
+    assert "no such folder" in message(folder(tmp_path / ("n" * 400)))
+    assert "no folder 'nnn" in message(folder(tmp_path, train="n" * 400))

@@ -149,8 +149,8 @@ def test_imagenet_as_downloaded_is_a_problem(tree, tmp_path):
             file.rename(tree / "val" / f"ILSVRC2012_val_{file.name}")
         (tree / "val" / name).rmdir()
     text = message(tree, tmp_path / "out")
-    assert "val: 8 images lie outside the class folders" in text
-    assert "val: there is no folder for 2 of the 2 classes: n01, n02" in text
+    assert len(text.splitlines()) == 2
+    assert "val: its 8 images are not sorted by class" in text
 
 
 def test_other_output_is_named_and_left_alone(tree, tmp_path):

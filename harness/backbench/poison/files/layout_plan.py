@@ -30,6 +30,7 @@ from backbench.plugin import Attack, Dataset, Split
 from backbench.poison.files.layout import Layout, Part, file_names, own_layout, published_layout
 from backbench.poison.files.request import Request
 from backbench.poison.poisoning import ImageRef, choose, stamp_image
+from backbench.system import files
 
 #: Images that a message names.
 _NAMED = 5
@@ -260,16 +261,20 @@ def _paths(plan: Plan) -> Iterator[Problem]:
 
 def _among_the_dataset(plan: Plan) -> Iterator[Problem]:
     """Yield the places that the dataset itself lies in."""
-    own = tuple(f"{plan.layout.images[part]}{os.sep}" for part in plan.parts)
-    sources = [*(plan.train.paths or ()), *(plan.val.paths or ())]
-    inside = next((p for p in sources if os.path.abspath(p).startswith(own)), None)  # noqa: PTH100
-    if inside is not None:
-        yield Problem("out", f"the dataset itself lies there ({inside}); choose another folder")
+    own = tuple(os.path.realpath(plan.layout.images[part]) + os.sep for part in plan.parts)
+    folders = {
+        os.path.dirname(path): path  # noqa: PTH120 - many
+        for path in (*(plan.train.paths or ()), *(plan.val.paths or ()))
+    }
+    for folder, path in folders.items():
+        if f"{os.path.realpath(folder)}{os.sep}".startswith(own):
+            yield Problem("out", f"the dataset itself lies there ({path}); choose another folder")
+            break
     data = plan.request.data
     if isinstance(data, ImageFolder):
         for split in (data.options.root / data.options.train, data.options.root / data.options.val):
-            folder = os.path.abspath(split)  # noqa: PTH100 - without `..`
-            if any(plan.layout.images[part].is_relative_to(folder) for part in plan.parts):
+            folder = os.path.realpath(split) + os.sep
+            if any(one.startswith(folder) for one in own):
                 yield Problem("out", f"lies among the class folders of {folder}; choose another")
 
 
@@ -328,11 +333,11 @@ def _unlistable(path: str, columns: tuple[int, ...]) -> list[str]:
 def existing_problems(plan: Plan) -> Iterator[Problem]:
     """Yield what is there already and is not ours to continue."""
     summary = plan.layout.summary
-    if summary.is_file():
+    if summary.exists():
         try:
-            there = json.loads(summary.read_text(encoding="utf-8"))["request"]
+            there = json.loads(files.read_text(summary))["request"]
             other = [key for key, value in plan.identity.items() if there.get(key) != value]
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             yield Problem("out", f"{summary}: not a summary of ours; remove it, or choose another")
             return
         if other:
@@ -343,7 +348,7 @@ def existing_problems(plan: Plan) -> Iterator[Problem]:
         return
     for part in plan.parts:
         folder = plan.layout.images[part]
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             yield Problem("out", f"{folder} is not empty and not ours; choose another folder")
         for file in (plan.layout.lists[part], plan.layout.manifests[part]):
             if file.exists():

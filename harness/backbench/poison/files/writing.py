@@ -23,7 +23,7 @@ from PIL import Image
 from backbench.data.decode import decode
 from backbench.data.files import spread
 from backbench.data.list_files import format_line
-from backbench.errors import ConfigError, StageError
+from backbench.errors import ConfigError, Problem, StageError
 from backbench.poison.files.contact_sheet import Pair, contact_sheet
 from backbench.poison.files.encoding import Coding, Job, make
 from backbench.poison.files.layout import Part
@@ -44,27 +44,44 @@ def write(plan: Plan, processes: int, progress: Progress) -> dict[str, Any]:
     """Write all that is planned and not there yet; return the summary, as in ``poison.json``.
 
     Raises:
-        ConfigError: If the folder holds other poison by now.
+        ConfigError: If the folder holds other poison by now, or cannot be written to.
         DataError: If an image cannot be read, or another process is writing to the folder.
-        StageError: If what is there was made of other images, or a process was killed.
+        StageError: If what is there was made of other images, the disk is full, or a process was
+            killed.
     """
+    home, source = plan.layout.home, plan.request.source
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with files.alone_in(home):
+            pass
+    except (OSError, ValueError) as error:
+        problem = Problem("out", f"{home}: {files.reason(error)}; choose another folder")
+        raise ConfigError(source, [problem]) from error
+    try:
+        with files.alone_in(home):
+            return _write(plan, processes, progress)
+    except OSError as error:
+        where = f"{error.filename or home}: {files.reason(error)}"
+        raise StageError(f"{where}; mend that, and the same command continues") from error
+
+
+def _write(plan: Plan, processes: int, progress: Progress) -> dict[str, Any]:
     request, layout = plan.request, plan.layout
-    with files.alone_in(layout.home):
-        # Another process may have been there since the plan was made.
-        problems = list(existing_problems(plan))
-        if problems:
-            raise ConfigError(request.source, problems)
-        if not layout.summary.exists():
-            _write_json(layout.summary, {"request": plan.identity})
-        _write_images(plan, processes, progress)
-        for part in plan.parts:
-            files.write(layout.lists[part], "".join(_lines(plan, part)))
-        _write_triggers(plan)
-        with files.replacing(layout.sheet) as sheet:
-            contact_sheet(list(_pairs(plan))).save(sheet, "PNG")
-        summary = _summary(plan)
-        _write_json(layout.summary, summary)
-        return summary
+    # Another process may have been there since the plan was made.
+    problems = list(existing_problems(plan))
+    if problems:
+        raise ConfigError(request.source, problems)
+    if not layout.summary.exists():
+        _write_json(layout.summary, {"request": plan.identity})
+    _write_images(plan, processes, progress)
+    for part in plan.parts:
+        files.write(layout.lists[part], "".join(_lines(plan, part)))
+    _write_triggers(plan)
+    with files.replacing(layout.sheet) as sheet:
+        contact_sheet(list(_pairs(plan))).save(sheet, "PNG")
+    summary = _summary(plan)
+    _write_json(layout.summary, summary)
+    return summary
 
 
 def _write_images(plan: Plan, processes: int, progress: Progress) -> None:

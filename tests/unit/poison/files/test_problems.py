@@ -115,6 +115,37 @@ def test_the_data_set_is_never_written_over(pets, bench, snapshot):
     assert snapshot(pets.parent) == before
 
 
+def test_a_link_into_the_data_set_is_never_written_through(pets, bench, snapshot):
+    (pets.parent / "link").symlink_to("my pets/train")
+    (pets.parent / "whole").symlink_to("my pets")
+    before = snapshot(pets.parent)
+    for out, said in (("link", "among the class folders"), ("whole", "the dataset itself lies")):
+        outcome = bench("poison", str(pets), "--out", out)
+        assert (outcome.code, said in outcome.err) == (2, True), outcome
+    assert snapshot(pets.parent) == before
+
+
+@pytest.mark.parametrize("kind", ["file", "summary is a folder", "images are a file", "deep"])
+def test_a_folder_that_cannot_be_written_is_one_problem(pets, bench, kind):
+    out = pets.parent / "out"
+    if kind == "file":
+        pets.write_text(pets.read_text() + '\n[poison]\nout = "pets.toml/below"\n')
+    elif kind == "summary is a folder":
+        (out / "poison.json").mkdir(parents=True)
+    elif kind == "deep":
+        out.mkdir()
+        (out / "poison.json").write_text("[" * 100_000)
+    else:
+        out.mkdir()
+        (out / "train").touch()
+    given = () if kind == "file" else ("--out", "out")
+    outcome = bench("poison", str(pets), "--attack", "patch", *given)
+    assert outcome.code == 2
+    assert "\n  out: " in outcome.err
+    assert len(outcome.err.splitlines()) == 2
+    assert not list(out.rglob("*.partial"))
+
+
 @pytest.mark.parametrize("name", ["nowhere.toml", "notes.txt"])
 def test_a_file_that_is_none(pets, bench, name):
     (pets.parent / "notes.txt").write_text("hello there")

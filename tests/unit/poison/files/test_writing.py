@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import resource
 import subprocess
 import sys
 
@@ -224,6 +225,24 @@ def test_an_error_on_the_way_can_be_continued(pets, bench, finished, snapshot, t
     image.write_bytes(content)
     bench("poison", str(pets), "--out", "out").assert_ok()
     assert snapshot(tmp_path / "out") == expected
+
+
+def test_a_full_disk_is_named_and_can_be_continued(pets, bench, finished, snapshot):
+    """A limit on the size of files is what a test can bring about; a full disk ends alike."""
+    expected = finished()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, before[1]))
+    try:
+        outcome = bench("poison", str(pets), "--out", "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    out = pets.parent / "out"
+    assert outcome.code == 1
+    assert f"backbench: {out}" in outcome.err
+    assert "file too large; mend that, and the same command continues" in outcome.err
+    assert set(snapshot(out)) < {*expected, "train.jsonl.partial"}
+    bench("poison", str(pets), "--out", "out").assert_ok()
+    assert snapshot(out) == expected
 
 
 def test_what_was_damaged_is_made_again(pets, bench, finished, snapshot):
