@@ -14,15 +14,15 @@ from backbench.nn.backbones import Backbone
 from backbench.system.memory import keep_memory
 from backbench.training.checkpoint import Trained
 from backbench.training.device import to_device
-from backbench.training.loop import TrainingRun, _Loop, build_optimizer
-from backbench.views.batches import UniformSource
+from backbench.training.loop import TrainingRun, build_optimizer, train_epoch
+from backbench.views.batches import Source, reader_pool
 from backbench_ssl.method_options import MoCoOptions
 from backbench_ssl.moco import MoCo
 from benchmarks.worker import serve
 from benchmarks.workers import moco_common as common
 
 
-def prepare() -> tuple[_Loop, UniformSource]:
+def prepare() -> tuple[Trained, TrainingRun, Source]:
     """Build what ``backbench.training.loop.train`` builds; two steps to warm up."""
     keep_memory()  # as every stage does
     case, cpu = common.CASES[sys.argv[1]], torch.device("cpu")
@@ -44,23 +44,23 @@ def prepare() -> tuple[_Loop, UniformSource]:
         scaler=torch.amp.GradScaler("cpu", enabled=False),
         device=cpu,
     )
-    loop = _Loop(trained, run)
-    source = UniformSource(pixels, cpu)
-    steps(loop, source, 2)
-    return loop, source
+    source = Source(run.images, cpu, reader_pool())
+    steps(trained, run, source, 2)
+    return trained, run, source
 
 
-def steps(loop: _Loop, source: UniformSource, count: int) -> float:
+def steps(trained: Trained, run: TrainingRun, source: Source, count: int) -> float:
     """Train; give the mean loss."""
     order = np.random.default_rng(0).permutation(common.IMAGES)[: count * common.BATCH]
-    return loop.epoch(source.batches(order, common.BATCH, epoch=0, seed=0), 0)
+    batches = source.batches(order, common.BATCH, epoch=0, seed=0)
+    return train_epoch(trained, run, trained.task.training_loss, batches, 0)["loss"]
 
 
-def timed(ready: tuple[_Loop, UniformSource]) -> dict[str, Any]:
+def timed(ready: tuple[Trained, TrainingRun, Source]) -> dict[str, Any]:
     """Do the steps of a section."""
     case = common.CASES[sys.argv[1]]
     loss = steps(*ready, case.steps)
-    task: Any = ready[0]._trained.task  # noqa: SLF001 - the loop is the harness's own
+    task: Any = ready[0].task
     return {
         "units": case.steps * common.BATCH,
         "loss": loss,

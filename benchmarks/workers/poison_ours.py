@@ -23,16 +23,16 @@ def prepare() -> Any:
 
 def timed(registry: Any) -> dict[str, Any]:
     """Poison into a new folder; what the round before wrote goes first, untimed."""
-    from backbench.data.files import cores
     from backbench.poison.files.layout_plan import make_plan
     from backbench.poison.files.request import read_request
     from backbench.poison.files.writing import write
+    from backbench.system.cores import core_count
 
     shutil.rmtree(FOLDER, ignore_errors=True)
     start = time.perf_counter()
     given = {"out": Path(FOLDER), "splits": SPLIT}
     plan = make_plan(read_request(Path(CONFIGURATION), given, registry))
-    write(plan, cores(), lambda _: None)
+    write(plan, core_count(), lambda _: None)
     seconds = time.perf_counter() - start
     done = sum(len(group.indices) for group in plan.groups)
     return {"units": done, "seconds": seconds}

@@ -29,7 +29,7 @@ from backbench.training.device import autocast, resolve_precision, to_device
 from backbench.training.distributed import averaging
 from backbench.training.monitor import Monitor, Trigger, knn_epochs
 from backbench.training.sanity import ROUNDING, is_constant
-from backbench.views.batches import RaggedSource, UniformSource, open_source
+from backbench.views.batches import Source, open_source
 
 ProgressCall = Callable[[int, int, Mapping[str, float]], None]
 History = list[dict[str, float]]
@@ -96,7 +96,7 @@ class TrainingRun:
             ranks=self.ranks,
         )
 
-    def batches(self, source: UniformSource | RaggedSource, epoch: int) -> Iterator[Batch]:
+    def batches(self, source: Source, epoch: int) -> Iterator[Batch]:
         """Yield the batches of an epoch."""
         count, options = len(self.images), self.options
         order = epoch_order(count, self.seed, epoch)[: options.epoch_images(count)]
@@ -167,7 +167,7 @@ def train(build: Callable[[TrainingContext], Task], run: TrainingRun) -> tuple[T
             if done := len(trained.history):
                 run.progress(done * run.steps_per_epoch, run.steps, {"resumed": float(done)})
             for epoch in range(done, options.epochs):
-                record = _epoch(trained, run, loss_of, run.batches(source, epoch), epoch)
+                record = train_epoch(trained, run, loss_of, run.batches(source, epoch), epoch)
                 if not math.isfinite(record["loss"]):
                     raise StageError(
                         f"the loss is {record['loss']} after epoch {epoch + 1} of "
@@ -186,7 +186,7 @@ def train(build: Callable[[TrainingContext], Task], run: TrainingRun) -> tuple[T
     return task, trained.history
 
 
-def _epoch(
+def train_epoch(
     trained: Trained,
     run: TrainingRun,
     loss_of: Callable[[Any], Tensor],

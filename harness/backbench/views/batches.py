@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import zip_longest
 
 import numpy as np
 import torch
@@ -117,11 +118,12 @@ class RaggedBatch(Batch):
         return images.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
-class UniformSource:
-    """A uniform image set, resident on the device."""
+class Source:
+    """An image set, opened for training: resident on the device, or read in threads of a pool."""
 
-    def __init__(self, pixels: Pixels, device: torch.device) -> None:
-        self._pixels = as_tensor(pixels).to(device)
+    def __init__(self, images: ImageSet, device: torch.device, pool: ThreadPoolExecutor) -> None:
+        self._images, self._device, self._pool = images, device, pool
+        self._pixels = None if images.pixels is None else as_tensor(images.pixels).to(device)
 
     def batches(
         self, order: NDArray[np.int64], size: int, *, epoch: int, seed: int, ranks: Ranks = ALONE
@@ -130,46 +132,30 @@ class UniformSource:
 
         The last batch is smaller if the images do not fill it; ``seed`` is of the random views.
         """
-        for chosen in _chunks(order, size, ranks):
-            rows = send(chosen, self._pixels.device)
-            yield UniformBatch(self._pixels[rows], chosen, epoch=epoch, seed=seed)
-
-
-class RaggedSource:
-    """A ragged image set: one batch is in memory, and the next is being read."""
-
-    def __init__(self, images: ImageSet, device: torch.device, pool: ThreadPoolExecutor) -> None:
-        self._images = images
-        self._device = device
-        self._pool = pool
-
-    def batches(
-        self, order: NDArray[np.int64], size: int, *, epoch: int, seed: int, ranks: Ranks = ALONE
-    ) -> Iterator[Batch]:
-        """Yield batches; see :meth:`UniformSource.batches`."""
-        chunks = list(_chunks(order, size, ranks))
-        ahead = self._read(chunks[0]) if chunks else []
-        for number, chosen in enumerate(chunks):
+        whole = (order[start : start + size] for start in range(0, len(order), size))
+        chunks = [batch[ranks.span(len(batch))] for batch in whole]
+        if self._pixels is not None:
+            for chosen in chunks:
+                rows = send(chosen, self._device)
+                yield UniformBatch(self._pixels[rows], chosen, epoch=epoch, seed=seed)
+            return
+        ahead = self._read(chunks[0]) if chunks else []  # one batch is in memory, another is read
+        for chosen, following in zip_longest(chunks, chunks[1:]):
             pixels = [future.result() for future in ahead]
-            if number + 1 < len(chunks):
-                ahead = self._read(chunks[number + 1])
-            yield RaggedBatch(
-                pixels, chosen, epoch=epoch, seed=seed, device=self._device, pool=self._pool
-            )
+            ahead = [] if following is None else self._read(following)
+            device, pool = self._device, self._pool
+            yield RaggedBatch(pixels, chosen, epoch=epoch, seed=seed, device=device, pool=pool)
 
     def _read(self, chosen: NDArray[np.int64]) -> list[Future[Pixels]]:
         return [self._pool.submit(self._images.image, int(index)) for index in chosen]
 
 
 @contextmanager
-def open_source(images: ImageSet, device: torch.device) -> Iterator[UniformSource | RaggedSource]:
-    """Open an image set for training; its threads end with the context."""
-    if images.pixels is not None:
-        yield UniformSource(images.pixels, device)
-        return
+def open_source(images: ImageSet, device: torch.device) -> Iterator[Source]:
+    """Open an image set for training; its threads, if it needs any, end with the context."""
     with reader_pool() as pool:
         try:
-            yield RaggedSource(images, device, pool)
+            yield Source(images, device, pool)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -185,9 +171,3 @@ def as_tensor(pixels: Pixels) -> Tensor:
         # torch warns of arrays that are read-only, as mapped files are.
         warnings.simplefilter("ignore", UserWarning)
         return torch.from_numpy(pixels)
-
-
-def _chunks(order: NDArray[np.int64], size: int, ranks: Ranks) -> Iterator[NDArray[np.int64]]:
-    for start in range(0, len(order), size):
-        batch = order[start : start + size]
-        yield batch[ranks.span(len(batch))]

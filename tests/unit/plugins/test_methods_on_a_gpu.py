@@ -20,10 +20,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import backbench_ssl
+from backbench.images import ArrayImages
 from backbench.nn import Progress, TrainingContext
 from backbench.nn.transfer import send
 from backbench.plugin.registry import load_registry
-from backbench.views.batches import UniformSource
+from backbench.views.batches import Source, reader_pool
 
 GPU = torch.device("cuda:0")
 PRESETS = {
@@ -115,7 +116,8 @@ def step(method: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (48, 32, 32, 3), dtype=np.uint8)
     with gpu(monkeypatch) as mode:
         moved(method, mode)
-        source = UniformSource(pixels, GPU)
+        images = ArrayImages(pixels, np.zeros(48, dtype=np.int64), [""] * 48)
+        source = Source(images, GPU, reader_pool())
         with Copies() as copies:
             (batch, *_) = source.batches(np.arange(48), 16, epoch=0, seed=0)
             views = method.views(batch)
