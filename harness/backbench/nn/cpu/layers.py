@@ -7,6 +7,7 @@ Libraries of convolutions multiply those zeros too, and in blocks of a few pixel
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, cast
 
 import torch
@@ -38,19 +39,9 @@ class Convolution(nn.Conv2d):
 
     @classmethod
     def like(cls, plain: nn.Conv2d) -> Convolution:
-        """Return the same convolution, with the same parameters."""
-        with torch.device("meta"):  # draws no weights
-            made = cls(
-                plain.in_channels,
-                plain.out_channels,
-                cast("tuple[int, int]", plain.kernel_size),
-                cast("tuple[int, int]", plain.stride),
-                cast("tuple[int, int] | str", plain.padding),
-                cast("tuple[int, int]", plain.dilation),
-                plain.groups,
-                padding_mode=plain.padding_mode,
-            )
-        made.weight, made.bias = plain.weight, plain.bias
+        """Return the same convolution, with the same parameters; no weights are drawn."""
+        made = cast("Convolution", copy(plain))
+        made.__class__ = cls
         return made
 
     def forward(self, maps: Tensor) -> Tensor:
