@@ -21,7 +21,8 @@ from click.testing import CliRunner
 from backbench import plugin
 from backbench.cli.root import cli
 from backbench.model import Stage, StageKind
-from backbench.plugin.registry import HOOKS, Registry, load_registry
+from backbench.plugin.infos import KINDS
+from backbench.plugin.registry import Registry, load_registry
 from backbench.store.store import Store
 
 BASES = [
@@ -161,7 +162,7 @@ def test_events_document_each_attribute_and_say_that_they_must_not_be_modified(e
 def test_every_kind_of_plugin_is_found_and_implemented(registry: Registry) -> None:
     assert registry.failures == []
     ours = [one for one in registry.all() if one.origin.distribution == "my-plugin"]
-    assert {one.info.kind for one in ours} == set(HOOKS)
+    assert {one.info.kind for one in ours} == set(KINDS)
     for one in ours:
         made = one.function() if one.info.kind == "metric" else one.implementation()
         assert made.__module__.startswith("my_plugin.")

@@ -7,7 +7,8 @@ import click
 from backbench.cli import common
 from backbench.cli.options import shared
 from backbench.errors import ExitCode
-from backbench.plugin.registry import HOOKS, load_registry
+from backbench.plugin.infos import KINDS
+from backbench.plugin.registry import load_registry
 from backbench.report.plugins import plugin_text, plugins_text
 
 
@@ -33,7 +34,7 @@ def list_command(style: str) -> None:
 
 @command.command("show")
 @click.argument("name")
-@click.option("--kind", type=click.Choice(list(HOOKS)), help="If two kinds share the name.")
+@click.option("--kind", type=click.Choice(list(KINDS)), help="If two kinds share the name.")
 def show(name: str, kind: str | None) -> None:
     """Document a plugin: every option with type, default and bounds."""
     click.echo(plugin_text(load_registry(), name, kind))

@@ -12,7 +12,8 @@ from backbench.execution.admission import admit_devices
 from backbench.model import Stage
 from backbench.plugin.calling import sentence_of
 from backbench.plugin.executor import Executor, Finished, Progressed, Setup, Signal
-from backbench.plugin.registry import HOOKS, Registry, load_registry
+from backbench.plugin.infos import KINDS
+from backbench.plugin.registry import Registry, load_registry
 from backbench.stages.run import run_stage
 from backbench.store.store import Store
 from backbench.system.memory import keep_memory
@@ -92,4 +93,4 @@ def run_guarded(
 def _owner(stage: Stage, registry: Registry) -> str:
     """Name the plugin whose stage it is, where there is one."""
     use = stage.plugin
-    return f" ({registry.find(use.kind, use.name)})" if use and use.kind in HOOKS else ""
+    return f" ({registry.find(use.kind, use.name)})" if use and use.kind in KINDS else ""

@@ -11,24 +11,7 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from backbench.plugin.events import (
-    RunFinished,
-    RunStarted,
-    StageFailed,
-    StageFinished,
-    StageProgress,
-    StageStarted,
-)
-from backbench.plugin.infos import (
-    AttackInfo,
-    Column,
-    DatasetInfo,
-    DefenseInfo,
-    EvaluatorInfo,
-    ExecutorInfo,
-    MetricInfo,
-    SSLMethodInfo,
-)
+from backbench.plugin import events, infos
 
 if TYPE_CHECKING:
     import click
@@ -46,7 +29,7 @@ class BackbenchHooks:
     # -- registration: what exists ---------------------------------------------------------
 
     @hookspec
-    def register_datasets(self) -> Iterable[DatasetInfo]:
+    def register_datasets(self) -> Iterable[infos.DatasetInfo]:
         """Announce datasets: a record for each :class:`~backbench.plugin.Dataset`.
 
         Example::
@@ -69,7 +52,7 @@ class BackbenchHooks:
         yield from ()
 
     @hookspec
-    def register_attacks(self) -> Iterable[AttackInfo]:
+    def register_attacks(self) -> Iterable[infos.AttackInfo]:
         """Announce attacks: a record for each :class:`~backbench.plugin.Attack`.
 
         Example::
@@ -107,7 +90,7 @@ class BackbenchHooks:
         yield from ()
 
     @hookspec
-    def register_ssl_methods(self) -> Iterable[SSLMethodInfo]:
+    def register_ssl_methods(self) -> Iterable[infos.SSLMethodInfo]:
         """Announce SSL methods: a record for each :class:`~backbench.plugin.SSLMethod`.
 
         Example::
@@ -138,7 +121,7 @@ class BackbenchHooks:
         yield from ()
 
     @hookspec
-    def register_defenses(self) -> Iterable[DefenseInfo]:
+    def register_defenses(self) -> Iterable[infos.DefenseInfo]:
         """Announce defenses: a record for each :class:`~backbench.plugin.Defense`.
 
         Example::
@@ -169,7 +152,7 @@ class BackbenchHooks:
         yield from ()
 
     @hookspec
-    def register_evaluators(self) -> Iterable[EvaluatorInfo]:
+    def register_evaluators(self) -> Iterable[infos.EvaluatorInfo]:
         """Announce evaluators.
 
         A record is for an :class:`~backbench.plugin.Evaluator` or an
@@ -197,7 +180,7 @@ class BackbenchHooks:
         yield from ()
 
     @hookspec
-    def register_executors(self) -> Iterable[ExecutorInfo]:
+    def register_executors(self) -> Iterable[infos.ExecutorInfo]:
         """Announce executors, each an :class:`~backbench.plugin.Executor`: ``--executor NAME``.
 
         Example::
@@ -216,7 +199,7 @@ class BackbenchHooks:
         yield from ()
 
     @hookspec
-    def register_metrics(self) -> Iterable[MetricInfo]:
+    def register_metrics(self) -> Iterable[infos.MetricInfo]:
         """Announce metrics: a record for each function of stored predictions.
 
         Example::
@@ -245,7 +228,7 @@ class BackbenchHooks:
         yield from ()
 
     @hookspec
-    def leaderboard_columns(self) -> Iterable[Column]:
+    def leaderboard_columns(self) -> Iterable[infos.Column]:
         """Add columns to the leaderboard, in this order, for metrics that evaluation records carry.
 
         Example::
@@ -282,7 +265,7 @@ class BackbenchHooks:
     # -- events: what has happened; an exception of an observer is reported and stops nothing --
 
     @hookspec
-    def run_started(self, event: RunStarted) -> None:
+    def run_started(self, event: events.RunStarted) -> None:
         """Observe that a run is about to execute its stages.
 
         Example::
@@ -298,7 +281,7 @@ class BackbenchHooks:
         """
 
     @hookspec
-    def stage_started(self, event: StageStarted) -> None:
+    def stage_started(self, event: events.StageStarted) -> None:
         """Observe that a worker has begun a stage.
 
         Example::
@@ -313,7 +296,7 @@ class BackbenchHooks:
         """
 
     @hookspec
-    def stage_progress(self, event: StageProgress) -> None:
+    def stage_progress(self, event: events.StageProgress) -> None:
         """Observe how far a stage is.
 
         Example::
@@ -330,7 +313,7 @@ class BackbenchHooks:
         """
 
     @hookspec
-    def stage_finished(self, event: StageFinished) -> None:
+    def stage_finished(self, event: events.StageFinished) -> None:
         """Observe that a stage's artifact and record are in the store.
 
         Example::
@@ -346,7 +329,7 @@ class BackbenchHooks:
         """
 
     @hookspec
-    def stage_failed(self, event: StageFailed) -> None:
+    def stage_failed(self, event: events.StageFailed) -> None:
         """Observe that a stage failed.
 
         Example::
@@ -361,7 +344,7 @@ class BackbenchHooks:
         """
 
     @hookspec
-    def run_finished(self, event: RunFinished) -> None:
+    def run_finished(self, event: events.RunFinished) -> None:
         """Observe that a run is over.
 
         Example::

@@ -187,6 +187,18 @@ class MetricInfo(PluginInfo):
         return Column(self.name, title, self.best, self.decimals, self.control, self.bounds)
 
 
+#: The info records of each kind of plugin. The hook of ``attack`` is ``register_attacks``.
+KINDS: dict[str, type[PluginInfo]] = {
+    DatasetInfo.kind: DatasetInfo,
+    AttackInfo.kind: AttackInfo,
+    SSLMethodInfo.kind: SSLMethodInfo,
+    DefenseInfo.kind: DefenseInfo,
+    EvaluatorInfo.kind: EvaluatorInfo,
+    ExecutorInfo.kind: ExecutorInfo,
+    MetricInfo.kind: MetricInfo,
+}
+
+
 def presets_of(package: str, plugin: str) -> dict[str, dict[str, Any]]:
     """Return a plugin's presets: the TOML files ``presets/<preset>/<plugin>.toml`` of a package."""
     folders = sorted(resources.files(package).joinpath("presets").iterdir(), key=str)

@@ -24,29 +24,15 @@ from backbench.plugin import hookspecs
 from backbench.plugin.calling import frozen, plugin_code, sentence_of
 from backbench.plugin.infos import (
     API,
+    KINDS,
     AttackInfo,
     Column,
-    DatasetInfo,
     DefenseInfo,
-    EvaluatorInfo,
-    ExecutorInfo,
     MetricInfo,
     PluginInfo,
-    SSLMethodInfo,
 )
 
 GROUP = "backbench"
-
-#: The registering hook of each kind of plugin.
-HOOKS: dict[str, tuple[str, type[PluginInfo]]] = {
-    DatasetInfo.kind: ("register_datasets", DatasetInfo),
-    AttackInfo.kind: ("register_attacks", AttackInfo),
-    SSLMethodInfo.kind: ("register_ssl_methods", SSLMethodInfo),
-    DefenseInfo.kind: ("register_defenses", DefenseInfo),
-    EvaluatorInfo.kind: ("register_evaluators", EvaluatorInfo),
-    ExecutorInfo.kind: ("register_executors", ExecutorInfo),
-    MetricInfo.kind: ("register_metrics", MetricInfo),
-}
 
 _KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -130,7 +116,7 @@ class Registry:
         self.manager = pluggy.PluginManager(GROUP)
         self.manager.add_hookspecs(hookspecs.BackbenchHooks)
         self.failures: list[Failure] = []
-        self._found: dict[str, dict[str, list[Registered]]] = {kind: {} for kind in HOOKS}
+        self._found: dict[str, dict[str, list[Registered]]] = {kind: {} for kind in KINDS}
         self._origins: dict[str, Origin] = {}
         self._reported: set[tuple[str, str]] = set()
 
@@ -176,9 +162,9 @@ class Registry:
                 self._fail(origin, f"there is no hook {hook!r}{suggestion(hook, known)}")
             return
         self._origins[name] = origin
-        for kind, (hook, expected) in HOOKS.items():
-            for record in self._call(name, hook):
-                self._add_record(kind, expected, record, origin)
+        for kind in KINDS:
+            for record in self._call(name, f"register_{kind.replace('-', '_')}s"):
+                self._add_record(kind, record, origin)
 
     def find(self, kind: str, name: str) -> Registered:
         """Return a plugin by name.
@@ -204,7 +190,7 @@ class Registry:
     def all(self) -> list[Registered]:
         """Return every record, by kind and name; doubles included."""
         return [
-            one for kind in HOOKS for name in self.names(kind) for one in self._found[kind][name]
+            one for kind in KINDS for name in self.names(kind) for one in self._found[kind][name]
         ]
 
     def columns(self) -> list[Column]:
@@ -249,10 +235,8 @@ class Registry:
                     self._fail(origin, str(error))
         return []
 
-    def _add_record(
-        self, kind: str, expected: type[PluginInfo], record: object, origin: Origin
-    ) -> None:
-        problem = _record_problem(expected, record)
+    def _add_record(self, kind: str, record: object, origin: Origin) -> None:
+        problem = _record_problem(KINDS[kind], record)
         if problem or not isinstance(record, PluginInfo):
             self._fail(origin, str(problem))
             return

@@ -12,7 +12,8 @@ from pydantic.fields import FieldInfo
 
 from backbench.errors import PluginError
 from backbench.plugin import ExcludeFromKey
-from backbench.plugin.registry import HOOKS, Registered, Registry, suggestion
+from backbench.plugin.infos import KINDS
+from backbench.plugin.registry import Registered, Registry, suggestion
 
 
 def plugins_text(registry: Registry, style: str = "table") -> str:
@@ -34,7 +35,7 @@ def plugin_text(registry: Registry, name: str, kind: str | None = None) -> str:
 
 
 def _list(registry: Registry) -> Iterator[str]:
-    for kind in HOOKS:
+    for kind in KINDS:
         found = [one for one in registry.all() if one.info.kind == kind]
         if found:
             yield f"{kind}s"

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from backbench.model import PluginUse, Stage, StageKind
-from backbench.plugin.registry import HOOKS, Registry
+from backbench.plugin.infos import KINDS
+from backbench.plugin.registry import Registry
 from backbench.stages.task import Outcome, Progress, Task
 from backbench.store import provenance
 from backbench.store.flags import Raised, carried
@@ -105,7 +106,7 @@ def _inherited(inputs: Mapping[str, Record]) -> Iterator[Raised]:
 
 def _origin(use: PluginUse | None, registry: Registry) -> str | None:
     """Return the distribution and version of a plugin; of a layout there is none."""
-    if use is None or use.kind not in HOOKS:
+    if use is None or use.kind not in KINDS:
         return None
     return str(registry.find(use.kind, use.name).origin)
 
@@ -121,7 +122,7 @@ def _inputs(stage: Stage, inputs: Mapping[str, Record], registry: Registry) -> d
     data = stage.content if stage.kind is StageKind.DATASET else None
     for role, record in inputs.items():
         use = record.stage.plugin
-        if use and use.kind in HOOKS:
+        if use and use.kind in KINDS:
             plugins[role] = f"{use.name} of {registry.find(use.kind, use.name).origin}"
         data = data or record.provenance["data"]
     return {"plugins": plugins, "data": data}

@@ -14,7 +14,8 @@ from backbench.external.encoder_options import KIND, MODULE, ImportOptions, Modu
 from backbench.external.layouts import REVISION
 from backbench.model import PluginUse, Stage
 from backbench.plugin import Options
-from backbench.plugin.registry import HOOKS, Registry
+from backbench.plugin.infos import KINDS
+from backbench.plugin.registry import Registry
 from backbench.store.records import Record
 
 
@@ -37,7 +38,7 @@ def _use(said: PluginUse, registry: Registry) -> PluginUse:
     if said.kind == KIND:
         model = ModuleOptions if said.name == MODULE else ImportOptions
         revision = REVISION
-    elif said.kind in HOOKS:
+    elif said.kind in KINDS:
         registered = registry.find(said.kind, said.name)
         if registered.origin.distribution != said.distribution:
             raise PluginError(f"{who} is not installed, but one of {registered.origin}")

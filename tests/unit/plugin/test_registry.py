@@ -23,7 +23,8 @@ from backbench.model import PluginUse, Stage, StageKind
 from backbench.plugin import API, AttackInfo
 from backbench.plugin.calling import frozen
 from backbench.plugin.events import RunFinished, RunStarted, StageFinished, StageProgress
-from backbench.plugin.registry import HOOKS, Registry, load_registry, nearest
+from backbench.plugin.infos import KINDS
+from backbench.plugin.registry import Registry, load_registry, nearest
 
 _NUMBERS = itertools.count()
 
@@ -73,7 +74,7 @@ def test_builtins_come_by_entry_points_of_our_own_distribution():
         one.info.name for one in registry.all()
     }
     assert {one.origin.distribution for one in registry.all()} == {"backbench"}
-    assert {one.info.kind for one in registry.all()} == set(HOOKS)
+    assert {one.info.kind for one in registry.all()} == set(KINDS)
 
 
 def test_a_strangers_plugin_is_found_with_its_origin(install):
