@@ -87,12 +87,10 @@ class PatchOptions(JPEGOptions):
     """Options of the patch attack."""
 
     mode: Literal["targeted", "untargeted"] = Field(
-        default="targeted", description="poison images of the target class only, or of any class"
+        "targeted", description="poison images of the target class only, or of any class"
     )
     target: str | None = Field(
-        default=None,
-        validate_default=True,
-        description="name of the class that the trigger stands for; targeted only",
+        None, validate_default=True, description="class that the trigger stands for; targeted only"
     )
     rate: Rate = Field(
         default_factory=_default_rate,
@@ -100,36 +98,30 @@ class PatchOptions(JPEGOptions):
         "class, or a twentieth of the dataset if untargeted",
     )
     text: str | None = Field(
-        default=None,
+        None,
         min_length=1,
         description="a line of text that is the trigger, in black; trigger and width are not used "
         "then",
     )
-    text_size: int = Field(default=30, ge=1, description="size of the text's font, px")
+    text_size: int = Field(30, ge=1, description="size of the text's font, px")
     font: LocalPath | None = Field(
-        default=None,
+        None,
         description="font file of the text, relative to the benchmark file; left out, the font "
         "that Pillow brings along",
     )
     font_sha256: str | None = Field(
-        default=None,
-        validate_default=True,
-        description="SHA-256 of the font's file; filled in, or set to insist on a file",
+        None, validate_default=True, description="SHA-256 of that file; filled in, or set to insist"
     )
     trigger: Annotated[int, Field(strict=True, ge=0)] | LocalPath = Field(
-        default=0,
+        0,
         description="number of a made trigger, or the path of an image file, relative to the "
         "benchmark file; where blend is composite its transparent pixels are laid on white",
     )
     trigger_sha256: str | None = Field(
-        default=None,
-        validate_default=True,
-        description="SHA-256 of the trigger's file; filled in, or set to insist on a file",
+        None, validate_default=True, description="SHA-256 of that file; filled in, or set to insist"
     )
     width: int = Field(
-        default=50,
-        ge=1,
-        description="width of the trigger on the image, px; its height follows its shape",
+        50, ge=1, description="width of the trigger on the image, px; its height follows its shape"
     )
     blend: Blend = Field(
         default_factory=lambda data: "composite" if data.get("text") is None else "paste",
@@ -137,22 +129,20 @@ class PatchOptions(JPEGOptions):
         "channel says, as a text always does",
     )
     train_placement: Placement = Field(
-        default="random",
+        "random",
         description="where the trigger goes on a training image: anywhere in train_location, "
         "in the middle, or nine times in a grid at quarters of width and height",
     )
     train_location: Range = Field(
-        default=(0.25, 0.75),
+        (0.25, 0.75),
         description="where the trigger may lie on a training image, as fractions of its width "
         "and height: its left and upper edge begin at the first, and where there is room its "
         "right and lower edge end at the second; with paste, its middle lies between them",
     )
     val_placement: Placement = Field(
-        default="random", description="as train_placement, for images of the triggered evaluation"
+        "random", description="as train_placement, for images of the triggered evaluation"
     )
-    val_location: Range = Field(
-        default=(0.10, 0.90), description="as train_location, for the same images"
-    )
+    val_location: Range = Field((0.10, 0.90), description="as train_location, for the same images")
     opacity: float = Field(
         default_factory=lambda data: 1.0 if data.get("text") is None else 0.5,
         gt=0,
@@ -161,10 +151,7 @@ class PatchOptions(JPEGOptions):
         "half for a text",
     )
     val_opacity: float | None = Field(
-        default=None,
-        gt=0,
-        le=1,
-        description="the same in the triggered evaluation; left out, equal to opacity",
+        None, gt=0, le=1, description="the same in the triggered evaluation; left out, as opacity"
     )
 
     def opacity_of(self, split: Split) -> float:

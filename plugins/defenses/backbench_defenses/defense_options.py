@@ -42,10 +42,7 @@ class DistillOptions(CleanTrainingOptions, ViewTrainingOptions):
         description="the view that teacher and student see; its size is the encoder's",
     )
     queue: int = Field(
-        128_000,
-        ge=2,
-        description="number of anchors; at most as many as there are clean images, in whole "
-        "batches",
+        128_000, ge=2, description="number of anchors; at most the clean images, in whole batches"
     )
     momentum: float = Field(0.999, ge=0, le=1, description="of the student's average")
     temperature: float = Field(0.04, gt=0, description="divides the similarities")

@@ -120,10 +120,7 @@ class RawOptions(ClassifierOptions):
 
     epochs: int = Field(500, ge=1, description="passes over the labelled features")
     batch_size: int = Field(
-        1000,
-        ge=1,
-        description="features a step; an incomplete batch is left, and fewer features than this "
-        "are one batch",
+        1000, ge=1, description="features a step; a rest is left out; fewer features are one batch"
     )
     lr: float = Field(0.01, gt=0, description="learning rate of Adam in the first epoch")
     final_lr: float = Field(
@@ -161,10 +158,7 @@ class CachedOptions(FrozenOptions):
     """Options of the linear evaluation on crops that are seen several times."""
 
     views: int = Field(
-        8,
-        ge=1,
-        description="crops of each image; their features are computed once, and an epoch sees "
-        "one of each, in turn",
+        8, ge=1, description="crops of each image, computed once; an epoch sees one, in turn"
     )
 
 

@@ -101,9 +101,7 @@ class PretextOptions(SSLOptions):
     """What Jigsaw and RotNet have in common."""
 
     epochs: int = Field(
-        105,
-        ge=0,
-        description="passes over the training images; 0 leaves the random weights of the start",
+        105, ge=0, description="passes over the training images; 0 leaves the random start"
     )
     last_batch: Literal["drop", "keep"] = Field(
         "keep", description="what becomes of an epoch's last batch where it is not full"
@@ -131,10 +129,7 @@ class JigsawOptions(PretextOptions):
     permutations: int = Field(2000, ge=2, le=100_000, description="number of permutations")
     grayscale: float = Field(0.5, ge=0, le=1, description="probability of a gray image")
     projection: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="probability that an image that stays colored is projected on two colors",
+        0.5, ge=0, le=1, description="probability that a colored image is projected on two colors"
     )
 
     @model_validator(mode="after")
