@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from numpy.typing import NDArray
 
 from backbench.images import ArrayImages, read_only
 from backbench.model import StageKind
-from backbench.plugin import DatasetMetadata, EvaluationContext, Evaluator, ImageEvaluator, Scores
+from backbench.plugin import EvaluationContext, Scores
 from backbench.stages.evaluators import CLASSIFIER
 from backbench.testing.base import (
+    METADATA,
     PluginContract,
     global_generators_untouched,
     inputs_untouched,
+    same_weights,
     sample_images,
     tiny_encoder,
 )
@@ -38,8 +41,14 @@ class _ClassifierContract(PluginContract, ABC):
         """Make the evaluator."""
 
     @abstractmethod
+    def lesson(self, classes: int) -> tuple[Any, ...]:
+        """Return what ``fit`` takes, of classes that are easy to separate."""
+
     def fitted(self, seed: int = 0, classes: int = _CLASSES) -> Any:
-        """Make the evaluator and fit it on classes that are easy to separate."""
+        """Make the evaluator and fit it."""
+        evaluator = self.made(seed, classes)
+        evaluator.fit(*self.lesson(classes))
+        return evaluator
 
     @abstractmethod
     def asked(self, evaluator: Any, part: slice = _ALL) -> Variants:
@@ -64,8 +73,8 @@ class _ClassifierContract(PluginContract, ABC):
     def test_scores_depend_on_features_and_seed_alone(self) -> None:
         evaluator = self.fitted(seed=5)
         first = self.asked(evaluator)
-        _assert_equal(first, self.asked(evaluator))
-        _assert_equal(first, self.asked(self.fitted(seed=5)))
+        np.testing.assert_equal(first, self.asked(evaluator))
+        np.testing.assert_equal(first, self.asked(self.fitted(seed=5)))
 
     @abstractmethod
     def reads(self) -> dict[str, Any]:
@@ -93,7 +102,7 @@ class _ClassifierContract(PluginContract, ABC):
             return
         other = self.made(seed=1)
         other.restore(state)
-        _assert_equal(self.asked(evaluator), self.asked(other))
+        np.testing.assert_equal(self.asked(evaluator), self.asked(other))
         with pytest.raises(ValueError, match=r"."):
             self.made().restore({})
 
@@ -109,24 +118,15 @@ class EvaluatorContract(_ClassifierContract):
     Features are three clouds of 30 points in 8 dimensions, far from each other.
     """
 
-    metadata = DatasetMetadata(
-        classes=("ant", "bee", "cat"),
-        train=_CLASSES * _PER_CLASS,
-        val=_CLASSES * _PER_CLASS,
-        size=(32, 32),
-        train_per_class=(_PER_CLASS,) * _CLASSES,
-    )
+    metadata = replace(METADATA, train=90, val=90, train_per_class=(_PER_CLASS,) * _CLASSES)
 
     base = "Evaluator"
 
-    def made(self, seed: int = 0, classes: int = _CLASSES) -> Evaluator:  # noqa: ARG002
-        made: Evaluator = self.implementation()(self.settings(), seed)
-        return made
+    def made(self, seed: int = 0, classes: int = _CLASSES) -> Any:  # noqa: ARG002
+        return self.implementation()(self.settings(), seed)
 
-    def fitted(self, seed: int = 0, classes: int = _CLASSES) -> Evaluator:
-        evaluator = self.made(seed)
-        evaluator.fit(*clouds(0), classes)
-        return evaluator
+    def lesson(self, classes: int) -> tuple[Any, ...]:
+        return (*clouds(0), classes)
 
     def asked(self, evaluator: Any, part: slice = _ALL) -> Variants:
         return by_variant(evaluator.predict(clouds(1)[0][part]))
@@ -160,15 +160,12 @@ class ImageEvaluatorContract(_ClassifierContract):
 
     base = "ImageEvaluator"
 
-    def made(self, seed: int = 0, classes: int = _CLASSES) -> ImageEvaluator:
+    def made(self, seed: int = 0, classes: int = _CLASSES) -> Any:
         context = EvaluationContext(seed, "cpu", classes, lambda *_: None)
-        made: ImageEvaluator = self.implementation()(self.settings(), context)
-        return made
+        return self.implementation()(self.settings(), context)
 
-    def fitted(self, seed: int = 0, classes: int = _CLASSES) -> ImageEvaluator:
-        evaluator = self.made(seed, classes)
-        evaluator.fit(tiny_encoder(), sample_images(self.metadata))
-        return evaluator
+    def lesson(self, classes: int) -> tuple[Any, ...]:  # noqa: ARG002 - the context has them
+        return tiny_encoder(), sample_images(self.metadata)
 
     def asked(self, evaluator: Any, part: slice = _ALL) -> Variants:
         """Return its scores of the training images, upside down."""
@@ -196,19 +193,12 @@ class ImageEvaluatorContract(_ClassifierContract):
             evaluator.predict(network, images)
         assert not network.training
         assert all(parameter.grad is None for parameter in network.parameters())
-        for name, tensor in tiny_encoder().state_dict().items():
-            np.testing.assert_array_equal(network.state_dict()[name].numpy(), tensor.numpy())
+        assert same_weights(network, tiny_encoder())
 
 
 def by_variant(scores: Scores) -> Variants:
     """Return the scores of each variant; a single result has an empty name."""
     return scores if isinstance(scores, Mapping) else {"": scores}
-
-
-def _assert_equal(first: Variants, second: Variants) -> None:
-    assert first.keys() == second.keys()
-    for name, scores in first.items():
-        np.testing.assert_array_equal(scores, second[name])
 
 
 def clouds(seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

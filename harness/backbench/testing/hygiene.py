@@ -54,12 +54,7 @@ class _Task(Task):
 
 
 def run_twice(
-    folder: Path,
-    contract: PluginContract,
-    kind: StageKind,
-    *,
-    encoder: Encoder | None = None,
-    features: Features | None = None,
+    folder: Path, contract: PluginContract, kind: StageKind, **reads: Any
 ) -> tuple[Path, Path]:
     """Run a stage over two stores; return the folders that it has written.
 
@@ -69,11 +64,8 @@ def run_twice(
     The stage reads an ``encoder``, or the clean ``features`` of both splits. Before the predict
     stage of an evaluator, its fit stage is run.
     """
-
-    def run(which: int) -> Path:
-        return _run(folder / str(which), contract, kind, which, encoder=encoder, features=features)
-
-    return run(0), run(1)
+    first = _run(folder / "0", contract, kind, 0, **reads)
+    return first, _run(folder / "1", contract, kind, 1, **reads)
 
 
 def assert_same(folders: tuple[Path, Path], *names: str) -> None:
@@ -115,8 +107,8 @@ def _run(
     kind: StageKind,
     which: int,
     *,
-    encoder: Encoder | None,
-    features: Features | None,
+    encoder: Encoder | None = None,
+    features: Features | None = None,
 ) -> Path:
     store, out = Store(root / "store"), root / "out"
     out.mkdir(parents=True)
