@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import PurePath
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from backbench.errors import UsageError
 from backbench.external.layouts import REVISION
 from backbench.model import PluginUse
-from backbench.options.training import IMAGENET_MEAN, IMAGENET_STD, RGB, BackboneOptions
+from backbench.options.training import IMAGENET_MEAN, IMAGENET_STD, RGB, BackboneOptions, Std
 from backbench.plugin import LocalPath, Options
 from backbench.plugin.registry import suggestion
 
@@ -44,14 +44,7 @@ class ImportOptions(Options):
     backbone: BackboneOptions = Field(description="the network that the weights are of")
     image_size: int = Field(ge=1, description="side in pixels at which images are evaluated")
     mean: RGB = Field(description="subtracted from red, green, blue in [0, 1]")
-    std: RGB = Field(description="what red, green, blue are then divided by")
-
-    @field_validator("std")
-    @classmethod
-    def _positive(cls, std: RGB) -> RGB:
-        if min(std) <= 0:
-            raise ValueError("std: each value must be positive")
-        return std
+    std: Std = Field(description="what red, green, blue are then divided by")
 
     def use(self) -> PluginUse:
         """Return the layout and these options as they enter an import stage."""

@@ -10,6 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+Boxes = NDArray[np.float32]
+Flips = NDArray[np.bool_]
+Interpolation = Literal["bilinear", "bicubic"]
+
 
 class Batch(ABC):
     """Images of a training set, on one device, each perhaps of its own size.
@@ -37,14 +41,13 @@ class Batch(ABC):
     def sizes(self) -> NDArray[np.int64]:
         """Height and width of each image, (B, 2)."""
 
-    @abstractmethod
     def crop(
         self,
-        boxes: NDArray[np.float32],
+        boxes: Boxes,
         size: int,
         *,
-        interpolation: Literal["bilinear", "bicubic"] = "bilinear",
-        flip: NDArray[np.bool_] | None = None,
+        interpolation: Interpolation = "bilinear",
+        flip: Flips | None = None,
         isolated: bool = True,
     ) -> Tensor:
         """Cut a box out of each image and resize it, antialiased.
@@ -60,3 +63,10 @@ class Batch(ABC):
         Returns:
             (B, 3, size, size), float32 in [0, 1], on the batch's device.
         """
+        mirrored = np.zeros(len(self), dtype=np.bool_) if flip is None else flip
+        return self._cut(boxes, size, interpolation, mirrored, isolated=isolated)
+
+    @abstractmethod
+    def _cut(
+        self, boxes: Boxes, size: int, interpolation: Interpolation, flip: Flips, *, isolated: bool
+    ) -> Tensor: ...

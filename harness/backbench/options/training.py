@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from backbench.options.base import DatasetMetadata, ExcludeFromKey, Options, count_of
 from backbench.options.resnets import RESNETS
@@ -26,6 +26,16 @@ LARGE_SIDE = 224
 _TIMM = re.compile(r"timm/[\w.\-]+")
 
 RGB = tuple[float, float, float]
+
+
+def _positive(std: RGB) -> RGB:
+    if min(std) <= 0:
+        raise ValueError("std: each value must be positive")
+    return std
+
+
+#: Divides red, green, blue.
+Std = Annotated[RGB, AfterValidator(_positive)]
 
 
 class BackboneOptions(Options):
@@ -333,7 +343,7 @@ class SSLOptions(TrainingOptions):
         BackboneOptions(), description="which network maps an image to its features"
     )
     mean: RGB = Field(IMAGENET_MEAN, description="subtracted from red, green, blue in [0, 1]")
-    std: RGB = Field(IMAGENET_STD, description="what red, green, blue are then divided by")
+    std: Std = Field(IMAGENET_STD, description="what red, green, blue are then divided by")
     norm_groups: int = Field(
         1, ge=1, description="parts of a batch that batch norm sees apart, as on so many GPUs"
     )
@@ -343,13 +353,6 @@ class SSLOptions(TrainingOptions):
         description="processes that train the encoder together, one a GPU; each takes its share "
         "of every batch, and of its norm_groups",
     )
-
-    @field_validator("std")
-    @classmethod
-    def _positive(cls, std: RGB) -> RGB:
-        if min(std) <= 0:
-            raise ValueError("std: each value must be positive")
-        return std
 
     def problems(self, data: DatasetMetadata) -> Iterable[str]:
         """Say why these options cannot work on a dataset."""

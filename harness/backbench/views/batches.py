@@ -15,12 +15,12 @@ from PIL import Image
 from torch import Tensor
 
 from backbench.images import ImageSet, Pixels
-from backbench.nn.batch import Batch
+from backbench.nn.batch import Batch, Boxes, Flips, Interpolation
 from backbench.nn.ranks import ALONE, Ranks
 from backbench.nn.transfer import send
 from backbench.system.cores import core_count
 from backbench.views import sparse as taps
-from backbench.views.resample import Axis, Interpolation, filter_matrices, resample
+from backbench.views.resample import Axis, filter_matrices, resample
 
 _PIL_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -43,21 +43,14 @@ class UniformBatch(Batch):
         """Height and width of each image, (B, 2)."""
         return np.tile(np.asarray(self._size, dtype=np.int64), (len(self), 1))
 
-    def crop(
-        self,
-        boxes: NDArray[np.float32],
-        size: int,
-        *,
-        interpolation: Interpolation = "bilinear",
-        flip: NDArray[np.bool_] | None = None,
-        isolated: bool = True,
+    def _cut(
+        self, boxes: Boxes, size: int, interpolation: Interpolation, flip: Flips, *, isolated: bool
     ) -> Tensor:
-        """Cut a box out of each image and resize it; see :meth:`Batch.crop`."""
         top, left, height, width = send(boxes, self.device).unbind(1)
         down = Axis(top, height, self._size[0], size, interpolation, isolated)
         across = Axis(left, width, self._size[1], size, interpolation, isolated)
         limit = 1.0 if interpolation == "bicubic" else None
-        mirrored = send(np.zeros(len(self), dtype=np.bool_) if flip is None else flip, self.device)
+        mirrored = send(flip, self.device)
         if self._by_taps:
             sparse = taps.filter_taps(across).flipped(mirrored)
             sparse.weights.div_(255)
@@ -89,17 +82,9 @@ class RaggedBatch(Batch):
         """Height and width of each image, (B, 2)."""
         return np.asarray([image.shape[:2] for image in self._pixels], dtype=np.int64)
 
-    def crop(
-        self,
-        boxes: NDArray[np.float32],
-        size: int,
-        *,
-        interpolation: Interpolation = "bilinear",
-        flip: NDArray[np.bool_] | None = None,
-        isolated: bool = True,
+    def _cut(
+        self, boxes: Boxes, size: int, interpolation: Interpolation, flip: Flips, *, isolated: bool
     ) -> Tensor:
-        """Cut a box out of each image and resize it; see :meth:`Batch.crop`."""
-
         def one(position: int) -> Pixels:
             top, left, height, width = (float(value) for value in boxes[position])
             image = self._pixels[position]
@@ -111,7 +96,7 @@ class RaggedBatch(Batch):
                 (size, size), _PIL_FILTERS[interpolation], (left, top, left + width, top + height)
             )
             result = np.asarray(resized)
-            return result[:, ::-1] if flip is not None and flip[position] else result
+            return result[:, ::-1] if flip[position] else result
 
         stacked = np.stack(list(self._pool.map(one, range(len(self)))))
         images = send(stacked, self.device).permute(0, 3, 1, 2)

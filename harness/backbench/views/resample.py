@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-Interpolation = Literal["bilinear", "bicubic"]
+from backbench.nn.batch import Interpolation
 
 
 def _triangle(x: Tensor) -> Tensor:
