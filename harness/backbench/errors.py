@@ -26,7 +26,7 @@ class ExitCode(IntEnum):
     OK = 0
     #: Some stage failed, or the store is damaged.
     FAILED = 1
-    #: The input is at problem; nothing was written.
+    #: The input has a problem; nothing was written.
     USAGE = 2
     #: No claim fails, but the numbers that are there do not decide every one.
     UNDECIDED = 3

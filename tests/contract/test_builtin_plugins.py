@@ -92,7 +92,7 @@ TINY = {
     "epochs": 2,
     "batch_size": 8,
     "backbone": {"name": "tiny-resnet", "widths": [4, 8], "strides": [1, 2], "stem_width": 4},
-    "schedule": {"name": "constant", "milestones": [], "warmup_steps": 0},
+    "schedule": {"name": "constant", "milestones": [], "warmup_steps": 0, "warmup_epochs": 0},
     "precision": "fp32",
     "knn_evaluations": 1,
 }
@@ -106,6 +106,16 @@ class TestMoCo(SSLMethodContract):
 class TestBYOL(SSLMethodContract):
     info = record("ssl-method", "byol")
     options = TINY | {"dim": 8, "hidden": 16}
+
+
+class TestSimCLR(SSLMethodContract):
+    info = record("ssl-method", "simclr")
+    options = TINY | {"dim": 8, "hidden": 16, "optimizer": {"lr": 0.05}}
+
+
+class TestSimSiam(SSLMethodContract):
+    info = record("ssl-method", "simsiam")
+    options = TINY | {"dim": 8, "hidden": 4}
 
 
 class TestJigsaw(SSLMethodContract):

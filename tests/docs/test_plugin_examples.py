@@ -57,7 +57,7 @@ target = "down"
 [attacks.pull]
 target = "down"
 
-[methods.simclr]
+[methods.my-simclr]
 epochs = 1
 batch_size = 16
 schedule = { warmup_epochs = 0 }
@@ -66,7 +66,7 @@ backbone = { name = "tiny-resnet", widths = [4, 8], strides = [1, 2], stem_width
 [[matrix]]
 datasets = ["stripes"]
 attacks = ["none", "corner", "pull"]
-methods = ["simclr"]
+methods = ["my-simclr"]
 defenses = ["none", "prune", "outliers"]
 evaluators = ["centroids", "exact-nearest"]
 exclude = [{ attacks = "pull", defenses = "outliers" }]

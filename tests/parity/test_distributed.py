@@ -39,7 +39,7 @@ SMALL: dict[str, Any] = {
     "precision": "fp32",
     "last_batch": "keep",
 }
-FLAT = {"name": "constant", "milestones": (), "warmup_steps": 0}
+FLAT = {"name": "constant", "milestones": (), "warmup_steps": 0, "warmup_epochs": 0}
 #: A small rate: where rounding moves a value over a ReLU's kink, the step is another one.
 SGD = {"name": "sgd", "lr": 0.01}
 
@@ -50,6 +50,12 @@ METHODS = {
         "byol:BYOL",
         "BYOLOptions",
         {"dim": 8, "hidden": 16, "schedule": FLAT, "optimizer": SGD},
+    ),
+    "simclr": ("simclr:SimCLR", "SimCLROptions", {"dim": 8, "schedule": FLAT, "optimizer": SGD}),
+    "simsiam": (
+        "simsiam:SimSiam",
+        "SimSiamOptions",
+        {"dim": 16, "hidden": 8, "schedule": FLAT, "optimizer": SGD},
     ),
     "jigsaw": (
         "jigsaw:Jigsaw",

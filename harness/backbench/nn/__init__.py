@@ -8,6 +8,7 @@ from backbench.nn.losses import (
     align_loss,
     cosine_regression,
     info_nce,
+    nt_xent,
     similarity_distillation,
     uniform_loss,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "info_nce",
     "load_encoder",
     "mlp",
+    "nt_xent",
     "save_encoder",
     "send",
     "similarity_distillation",

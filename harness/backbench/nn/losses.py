@@ -30,6 +30,28 @@ def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: floa
         return F.cross_entropy(logits, target)
 
 
+def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """Return the loss of telling each view's partner from all other views of a batch.
+
+    Args:
+        first: Unit vectors of the first views, (B, D).
+        second: Unit vectors of the second views of the same images, (B, D).
+        temperature: Divides the similarities.
+
+    Returns:
+        Mean over the 2 B views, a scalar.
+
+    Source: Chen et al. 2020, A simple framework for contrastive learning, eq. 1 and algorithm 1.
+    Differs: nothing.
+    """
+    with torch.autocast(first.device.type, enabled=False):
+        views = torch.cat([first, second])
+        logits = views @ views.T / temperature
+        logits.fill_diagonal_(-math.inf)
+        partner = torch.arange(len(views), device=views.device).roll(len(first))
+        return F.cross_entropy(logits, partner)
+
+
 def align_loss(queries: Tensor, keys: Tensor, alpha: float = 2.0) -> Tensor:
     """Return how far apart the two views of an image are.
 

@@ -105,7 +105,7 @@ class BackbenchHooks:
             @hookimpl
             def register_ssl_methods():
                 yield SSLMethodInfo(
-                    name="simclr",
+                    name="my-simclr",
                     summary="Contrasts the two views of an image with those of the others.",
                     target="my_plugin.simclr:SimCLR",
                     options=SimCLROptions,

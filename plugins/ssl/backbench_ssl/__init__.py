@@ -1,16 +1,23 @@
-"""Self-supervised methods: MoCo v2, BYOL, Jigsaw, RotNet."""
+"""Self-supervised methods: MoCo v2, BYOL, SimCLR, SimSiam, Jigsaw, RotNet."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from backbench.plugin import Citation, SSLMethodInfo, hookimpl, presets_of
-from backbench_ssl.method_options import BYOLOptions, JigsawOptions, MoCoOptions, RotNetOptions
+from backbench_ssl.method_options import (
+    BYOLOptions,
+    JigsawOptions,
+    MoCoOptions,
+    RotNetOptions,
+    SimCLROptions,
+    SimSiamOptions,
+)
 
 
 @hookimpl
 def register_ssl_methods() -> Iterable[SSLMethodInfo]:
-    """Announce the four methods of Saha et al. 2022."""
+    """Announce the four methods of Saha et al. 2022, and two of later attacks."""
     yield SSLMethodInfo(
         name="moco-v2",
         summary="Contrasts an image's two views with a queue of others'.",
@@ -40,6 +47,36 @@ def register_ssl_methods() -> Iterable[SSLMethodInfo]:
             url="https://arxiv.org/abs/2006.07733",
         ),
         presets=presets_of(__name__, "byol"),
+    )
+    yield SSLMethodInfo(
+        name="simclr",
+        summary="Contrasts an image's two views with all other views of the batch.",
+        target="backbench_ssl.simclr:SimCLR",
+        options=SimCLROptions,
+        passes=2,
+        paper=Citation(
+            authors="Chen, Kornblith, Norouzi and Hinton",
+            title="A simple framework for contrastive learning of visual representations",
+            venue="ICML",
+            year=2020,
+            url="https://arxiv.org/abs/2002.05709",
+        ),
+        presets=presets_of(__name__, "simclr"),
+    )
+    yield SSLMethodInfo(
+        name="simsiam",
+        summary="Predicts what it sees itself in the other view, without an average.",
+        target="backbench_ssl.simsiam:SimSiam",
+        options=SimSiamOptions,
+        passes=2,
+        paper=Citation(
+            authors="Chen and He",
+            title="Exploring simple Siamese representation learning",
+            venue="CVPR",
+            year=2021,
+            url="https://arxiv.org/abs/2011.10566",
+        ),
+        presets=presets_of(__name__, "simsiam"),
     )
     yield SSLMethodInfo(
         name="jigsaw",

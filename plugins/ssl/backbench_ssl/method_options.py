@@ -1,4 +1,4 @@
-"""Options of the four methods; the defaults are the published values. No torch."""
+"""Options of the methods; the defaults are the published values. No torch."""
 
 from __future__ import annotations
 
@@ -95,6 +95,45 @@ class BYOLOptions(SSLOptions, ViewTrainingOptions):
         description="parts of a batch that the encoder's batch norms see apart, as on so many "
         "GPUs; the heads' see the whole batch",
     )
+
+
+class SimCLROptions(SSLOptions, ViewTrainingOptions):
+    """Options of SimCLR."""
+
+    batch_size: int = Field(512, ge=2, description="images a step")
+    optimizer: OptimizerOptions = Field(
+        OptimizerOptions(lr=0.6, weight_decay=1e-6, decay="weights"),
+        description="how the weights are updated",
+    )
+    schedule: ScheduleOptions = Field(
+        ScheduleOptions(per="step", warmup_epochs=10), description="how the learning rate changes"
+    )
+    views: ViewOptions = Field(
+        ViewOptions(scale=(0.08, 1.0), brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2),
+        description="the two views of an image",
+    )
+    dim: int = Field(128, ge=2, description="width of the embedding")
+    hidden: int | None = Field(
+        None, ge=1, description="width of the head's hidden layer; the backbone's by default"
+    )
+    temperature: float = Field(0.1, gt=0, description="divides the similarities")
+
+
+class SimSiamOptions(SSLOptions, ViewTrainingOptions):
+    """Options of SimSiam."""
+
+    epochs: int = Field(
+        100,
+        ge=0,
+        description="passes over the training images; 0 leaves the random weights of the start",
+    )
+    batch_size: int = Field(512, ge=2, description="images a step")
+    optimizer: OptimizerOptions = Field(
+        OptimizerOptions(lr=0.1), description="how the weights are updated"
+    )
+    dim: int = Field(2048, ge=2, description="width of the projection and the prediction")
+    layers: int = Field(3, ge=1, description="linear layers of the projection")
+    hidden: int = Field(512, ge=1, description="width of the predictor's hidden layer")
 
 
 class PretextOptions(SSLOptions):

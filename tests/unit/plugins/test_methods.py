@@ -1,4 +1,4 @@
-"""MoCo, BYOL, Jigsaw and RotNet: the algorithms, step by step."""
+"""The SSL methods: the algorithms, step by step."""
 
 from __future__ import annotations
 
@@ -18,15 +18,26 @@ from backbench.views.boxes import square_boxes
 from backbench.views.randomness import Draws
 from backbench_ssl.byol import BYOL, target_momentum
 from backbench_ssl.jigsaw import PROJECTION, Jigsaw, cut_tiles, recolor
-from backbench_ssl.method_options import BYOLOptions, JigsawOptions, MoCoOptions, RotNetOptions
+from backbench_ssl.method_options import (
+    BYOLOptions,
+    JigsawOptions,
+    MoCoOptions,
+    RotNetOptions,
+    SimCLROptions,
+    SimSiamOptions,
+)
 from backbench_ssl.moco import MoCo, embed
 from backbench_ssl.rotnet import RotNet, rotations
+from backbench_ssl.simclr import SimCLR
+from backbench_ssl.simsiam import SimSiam
 
 SMALL = {info.name: info.presets["small"] for info in backbench_ssl.register_ssl_methods()}
 TINY = {"name": "tiny-resnet", "widths": (8, 16), "strides": (2, 2), "stem_width": 8}
 METHODS = {
     "moco-v2": (MoCo, MoCoOptions, {"queue": 32}),
     "byol": (BYOL, BYOLOptions, {}),
+    "simclr": (SimCLR, SimCLROptions, {}),
+    "simsiam": (SimSiam, SimSiamOptions, {}),
     "jigsaw": (Jigsaw, JigsawOptions, {"permutations": 8}),
     "rotnet": (RotNet, RotNetOptions, {}),
 }
