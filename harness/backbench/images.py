@@ -35,6 +35,8 @@ class ImageSet(ABC):
         size: Height and width that all images share; ``None`` where they differ.
     """
 
+    _pixels: Pixels | None = None
+
     def __init__(
         self, labels: Labels, sources: Sequence[str], size: tuple[int, int] | None = None
     ) -> None:
@@ -45,7 +47,7 @@ class ImageSet(ABC):
     @property
     def pixels(self) -> Pixels | None:
         """All images, (N, H, W, 3), uint8, where they share one size and are in memory."""
-        return None
+        return self._pixels
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -95,21 +97,13 @@ class _Detached(ImageSet):
         sources: Sequence[str],
     ) -> None:
         super().__init__(labels, sources, base.size)
-        self._image: Callable[[int], Pixels]
         pixels = base.pixels
+        self._image: Callable[[int], Pixels] = lambda index: base.image(
+            int(index if indices is None else indices[index])
+        )
         if pixels is not None:
-            self._pixels: Pixels | None = read_only(pixels if indices is None else pixels[indices])
+            self._pixels = read_only(pixels if indices is None else pixels[indices])
             self._image = self._pixels.__getitem__
-        else:
-            self._pixels = None
-            self._image = lambda index: base.image(
-                int(index if indices is None else indices[index])
-            )
-
-    @property
-    def pixels(self) -> Pixels | None:
-        """All images, (N, H, W, 3), uint8, where the other set has them in memory."""
-        return self._pixels
 
     def image(self, index: int) -> Pixels:
         """Return one image, (H, W, 3), uint8."""

@@ -255,14 +255,8 @@ class TriggeredImages(ImageSet):
         self._attack = attack
         self._marks = marks
         super().__init__(clean.labels, clean.sources, clean.size)
-        self._pixels: Pixels | None = None
         if clean.pixels is not None:
             self._pixels = np.stack([self.image(index) for index in range(len(clean))])
-
-    @property
-    def pixels(self) -> Pixels | None:
-        """All images, (N, H, W, 3), uint8, where the clean images are in memory."""
-        return self._pixels
 
     def image(self, index: int) -> Pixels:
         """Return one stamped image, (H, W, 3), uint8."""
