@@ -82,28 +82,29 @@ def read_published(text: str, source: str) -> Published:
     Differs: The list of splits may hold spaces. A lone ``%`` stands for itself; there it ends in
         an exception.
     """
-    reader = _Reader(_parsed(text, source))
-    values: dict[str, Any] = {"id": reader.read("experiment", "ID", str)}
-    kinds = {one.name: _KINDS[str(one.type)] for one in fields(Published)[1:-1]}
+    parser = _parsed(text, source)
+    problems: list[Problem] = []
+    notes: list[str] = []
+    values: dict[str, Any] = {}
+    kinds = {one.name: _KINDS[str(one.type)] for one in fields(Published)[:-1]} | _CHECKED
     for key, kind in kinds.items():
-        values[key] = reader.read(SECTION, key, kind)
-    for key in reader.keys(SECTION):
-        if key not in kinds:
-            reader.notes.append(f"{key}: no such key; ignored{suggestion(key, kinds)}")
-    for key in ("train_location", "val_location"):
-        if values[key] is not None and values[key] not in PLACEMENTS:
-            hint = suggestion(values[key], PLACEMENTS)
-            reader.problems.append(
-                Problem(f"{SECTION}.{key}", f"no placement is called {values[key]!r}{hint}")
-            )
-    if values["id"] is not None and not is_component(values["id"]):
-        reader.problems.append(Problem("experiment.ID", NOT_A_COMPONENT))
-    values["splits"] = tuple(_splits(values["splits"] or (), reader))
-    if reader.problems:
-        raise ConfigError(source, reader.problems)
-    values["poison_savedir"] = _with_id(values["poison_savedir"], values["id"])
-    values["logfile"] = _with_id(values["logfile"], values["id"])
-    return Published(**values, notes=tuple(reader.notes))
+        section, name = ("experiment", "ID") if key == "id" else (SECTION, key)
+        try:
+            values[key] = kind(_text(parser, section, name, notes))
+        except (configparser.NoSectionError, configparser.NoOptionError):
+            problems.append(Problem(f"{section}.{name}", "is missing"))
+        except ValueError as error:
+            problems.append(Problem(f"{section}.{name}", str(error)))
+    unknown = [key for key in parser[SECTION] if key not in kinds]
+    notes += [f"{key}: no such key; ignored{suggestion(key, kinds)}" for key in unknown]
+    if problems:
+        raise ConfigError(source, problems)
+    if "val" in values["splits"]:
+        notes.append("splits: val is ignored, as in the published code")
+    values["splits"] = tuple(one for one in values["splits"] if one in SPLITS)
+    for key in ("poison_savedir", "logfile"):
+        values[key] = values[key].replace("{}", values["id"]).replace("{0}", values["id"])
+    return Published(**values, notes=tuple(notes))
 
 
 def _parsed(text: str, source: str) -> configparser.ConfigParser:
@@ -201,74 +202,59 @@ def notes_on(published: Published) -> list[str]:
     return notes
 
 
-class _Reader:
-    """Reads values, and keeps what is wrong with them."""
+def _text(parser: configparser.ConfigParser, section: str, key: str, notes: list[str]) -> str:
+    try:
+        return parser.get(section, key)
+    except configparser.InterpolationError:
+        notes.append(f"{key}: '%' is read literally; the published code needs '%%'")
+        return parser.get(section, key, raw=True)
 
-    def __init__(self, parser: configparser.ConfigParser) -> None:
-        self._parser = parser
-        self.problems: list[Problem] = []
-        self.notes: list[str] = []
 
-    def keys(self, section: str) -> list[str]:
-        return list(self._parser[section])
-
-    def read(self, section: str, key: str, kind: Callable[[str], Any]) -> Any:
-        path = f"{section}.{key}"
-        try:
-            value = self._parser.get(section, key)
-        except (configparser.NoSectionError, configparser.NoOptionError):
-            self.problems.append(Problem(path, "is missing"))
-            return None
-        except configparser.InterpolationError:
-            value = self._parser.get(section, key, raw=True)
-            self.notes.append(f"{key}: '%' is read literally; the published code needs '%%'")
+def _converter(kind: Callable[[str], Any], wanted: str) -> Callable[[str], Any]:
+    def convert(value: str) -> Any:
         try:
             return kind(value)
-        except ValueError:
-            wanted = {int: "a whole number", float: "a number", _truth: "true or false"}[kind]
-            self.problems.append(Problem(path, f"should be {wanted} (given: {value!r})"))
-            return None
+        except (ValueError, KeyError):
+            raise ValueError(f"should be {wanted} (given: {value!r})") from None
+
+    return convert
 
 
-def _truth(value: str) -> bool:
-    try:
-        return configparser.ConfigParser.BOOLEAN_STATES[value.lower()]
-    except KeyError:
-        raise ValueError(value) from None
+def _placement(value: str) -> str:
+    if value not in PLACEMENTS:
+        raise ValueError(f"no placement is called {value!r}{suggestion(value, PLACEMENTS)}")
+    return value
 
 
-def _list(value: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in value.split(",") if part.strip())
+def _component(value: str) -> str:
+    if not is_component(value):
+        raise ValueError(NOT_A_COMPONENT)
+    return value
 
 
+def _splits(value: str) -> list[str]:
+    named = list(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+    unknown = [one for one in named if one not in {*SPLITS, "val"}]
+    if unknown:
+        raise ValueError(
+            "; ".join(f"no split is called {one!r}{suggestion(one, SPLITS)}" for one in unknown)
+        )
+    if not set(named).intersection(SPLITS):
+        raise ValueError("names no split")
+    return named
+
+
+#: How a value is read, by its type; and of some keys.
 _KINDS: Final[dict[str, Callable[[str], Any]]] = {
     "str": str,
-    "int": int,
-    "float": float,
-    "bool": _truth,
-    "tuple[str, ...]": _list,
+    "int": _converter(int, "a whole number"),
+    "float": _converter(float, "a number"),
+    "bool": _converter(
+        lambda v: configparser.ConfigParser.BOOLEAN_STATES[v.lower()], "true or false"
+    ),
+    "tuple[str, ...]": _splits,
 }
-
-
-def _splits(named: tuple[str, ...], reader: _Reader) -> list[str]:
-    taken = []
-    for one in dict.fromkeys(named):
-        if one in SPLITS:
-            taken.append(one)
-        elif one == "val":
-            reader.notes.append("splits: val is ignored, as in the published code")
-        else:
-            hint = suggestion(one, SPLITS)
-            reader.problems.append(
-                Problem(f"{SECTION}.splits", f"no split is called {one!r}{hint}")
-            )
-    if not taken and not reader.problems:
-        reader.problems.append(Problem(f"{SECTION}.splits", "names no split"))
-    return taken
-
-
-def _with_id(path: str, ident: str) -> str:
-    return path.replace("{}", ident).replace("{0}", ident)
+_CHECKED: Final = {"id": _component, "train_location": _placement, "val_location": _placement}
 
 
 def _other(share: float) -> float:
