@@ -61,6 +61,11 @@ class Grid:
     after: Collection[int] = ()
     dim: Collection[str] = ()
 
+    @property
+    def headings(self) -> list[str]:
+        """The headings of all numbers."""
+        return [heading for group in self.groups for heading in group]
+
 
 def print_grid(grid: Grid, console: Console) -> None:
     """Print a table, in as many parts as the terminal is too narrow for.
@@ -87,7 +92,7 @@ def plain_grid(
 
 def as_text(grid: Grid) -> str:
     """Return a table in one part, without styles."""
-    part = list(range(sum(map(len, grid.groups))))
+    part = range(len(grid.headings))
     return _drawn(grid, part, _widths(grid, part)).plain
 
 
@@ -134,19 +139,13 @@ def _parts(grid: Grid, limit: int | None) -> Iterator[list[int]]:
 
 def _widths(grid: Grid, part: Sequence[int]) -> list[int]:
     """Return the widths of the columns of a part, those of the names first."""
-    headings = [heading for group in grid.groups for heading in group]
-    names = [
-        max([cell_len(name), *(cell_len(line[0][at]) for line in grid.lines)])
-        for at, name in enumerate(grid.names)
-    ]
-    numbers = [
-        max([cell_len(headings[at]), *(_wide(line[1][at]) for line in grid.lines)]) for at in part
-    ]
-    return names + numbers
-
-
-def _wide(number: Number) -> int:
-    return max(cell_len(number.text), cell_len(number.below))
+    columns = [[name, *(line[0][at] for line in grid.lines)] for at, name in enumerate(grid.names)]
+    for at in part:
+        numbers = [line[1][at] for line in grid.lines]
+        columns.append(
+            [grid.headings[at]] + [text for one in numbers for text in (one.text, one.below)]
+        )
+    return [max(map(cell_len, column)) for column in columns]
 
 
 def _total(widths: Sequence[int]) -> int:
@@ -155,8 +154,7 @@ def _total(widths: Sequence[int]) -> int:
 
 def _drawn(grid: Grid, part: Sequence[int], widths: Sequence[int]) -> Text:
     """Draw a part of a table: one text, since a table of rich costs ten times as much."""
-    headings = [heading for group in grid.groups for heading in group]
-    shown = [headings[at] for at in part]
+    shown = [grid.headings[at] for at in part]
     styles = ["dim" if heading in grid.dim else "" for heading in shown]
     width = _total(widths)
     text = Text(
