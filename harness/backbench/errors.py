@@ -8,6 +8,7 @@
     │   ├── PluginError           2   a plugin is broken, unknown or named twice
     │   └── DataError             2   a dataset is missing, unreadable or too small
     ├── StageError                1   a stage failed; the cells that need it have no number
+    │   └── ResultError           1   what a plugin returned cannot be used
     └── StoreError                1   the store is damaged or was made by another version
 """
 
@@ -86,6 +87,10 @@ class DataError(UsageError):
 
 class StageError(BackbenchError):
     """A stage failed."""
+
+
+class ResultError(StageError):
+    """What a plugin returned cannot be used."""
 
 
 class StoreError(BackbenchError):

@@ -10,7 +10,9 @@ from typing import Any, Final
 #: Version of the recipe by which keys are made. Raising it invalidates every store.
 KEY_SCHEMA = 3
 
-_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+_ENCODER: Final = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+)
 
 
 def canonical(value: Any) -> str:

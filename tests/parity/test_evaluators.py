@@ -87,7 +87,7 @@ def context(seen: list | None = None) -> EvaluationContext:
 
 
 def floats(images: ArrayImages, rows: np.ndarray) -> Tensor:
-    return torch.from_numpy(images.pixels[rows]).permute(0, 3, 1, 2).float() / 255
+    return torch.tensor(images.pixels[rows]).permute(0, 3, 1, 2).float() / 255
 
 
 # -- MoCo's: normalized features of fresh crops --------------------------------------------------
@@ -144,12 +144,12 @@ def test_steps_are_torchs_sgd(encoder: Encoder, images: ArrayImages):
         order = np.random.default_rng(derive(SEED, "order", epoch)).permutation(30)
         for rows in np.split(order, [12, 24]):
             sizes.append(len(rows))
-            pixels = torch.from_numpy(images.pixels[rows])
+            pixels = torch.tensor(images.pixels[rows])
             batch = UniformBatch(pixels, rows, epoch=epoch, seed=derive(SEED, "views"))
             with torch.no_grad():
                 features = encoder(random_view(batch, views, SIDE, 0))
             inputs = (features / features.norm(dim=1, keepdim=True) - mean) * scale
-            loss = F.cross_entropy(layer(inputs), torch.from_numpy(images.labels[rows]))
+            loss = F.cross_entropy(layer(inputs), torch.tensor(images.labels[rows]))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -184,7 +184,7 @@ def test_cached_views_are_seen_in_turn(encoder: Encoder, images: ArrayImages):
     rows = np.arange(30)
     features = []
     for epoch in range(2):
-        pixels = torch.from_numpy(images.pixels)
+        pixels = torch.tensor(images.pixels)
         batch = UniformBatch(pixels, rows, epoch=epoch, seed=derive(SEED, "views"))
         view = ViewOptions(scale=(0.08, 1), jitter=0, grayscale=0, blur=0)
         with torch.no_grad():
@@ -341,11 +341,11 @@ def torch_training(
     for epoch in range(2):
         order = np.random.default_rng(derive(SEED, "order", epoch)).permutation(30)
         for rows in np.split(order, [12, 24]):
-            pixels = torch.from_numpy(images.pixels[rows])
+            pixels = torch.tensor(images.pixels[rows])
             batch = UniformBatch(pixels, rows, epoch=epoch, seed=derive(SEED, "views"))
             seen = crop(batch, SIDE) if rotnet else random_view(batch, views, SIDE, 0)
             maps = hooked_maps(encoder.backbone, (seen - encoder.mean) / encoder.std)
-            wanted = torch.from_numpy(images.labels[rows])
+            wanted = torch.tensor(images.labels[rows])
             loss = sum(F.cross_entropy(one(x), wanted) for one, x in zip(probes, maps, strict=True))
             optimizer.zero_grad()
             loss.backward()

@@ -20,17 +20,17 @@ from backbench.benchmark.instances import (
     Instances,
     context_of,
     open_dataset,
-    raised,
     validate_instances,
 )
 from backbench.benchmark.matrix import Matrix, Profile
 from backbench.benchmark.protocols.card import Protocol
 from backbench.benchmark.protocols.rules import data_problems, method_problem, no_such_evaluator
 from backbench.data.file_dataset import FileDataset
-from backbench.errors import NOT_A_NAME, ConfigError, Problem, is_name
+from backbench.errors import NOT_A_NAME, BackbenchError, ConfigError, Problem, is_name
 from backbench.model import NONE, Axis, CellName
 from backbench.options.training import BackboneOptions, EvaluatorOptions
 from backbench.plugin import Dataset, DatasetMetadata, MetricInfo
+from backbench.plugin.calling import plugin_code
 from backbench.plugin.registry import Registry, nearest, suggestion
 from backbench.system.toml import read_toml
 
@@ -294,9 +294,10 @@ def _problems_of(
 ) -> Iterator[Problem]:
     """Yield what an instance's options find wrong on a dataset or a method."""
     try:
-        sentences = list(find())
-    except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises
-        sentences = [raised(instance.registered, error)]
+        with plugin_code(instance.registered):
+            sentences = list(find())
+    except BackbenchError as error:
+        sentences = [str(error)]
     for sentence in sentences:
         yield Problem(instance.path, f"on {where}: {sentence}")
 

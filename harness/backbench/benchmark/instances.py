@@ -12,9 +12,10 @@ from pydantic import ValidationError
 from backbench.benchmark.file import BenchmarkFile, pydantic_problems, retyped
 from backbench.benchmark.protocols.card import Protocol, find_protocol
 from backbench.benchmark.protocols.rules import no_such_evaluator, plugin_of, terms_of
-from backbench.errors import NOT_A_NAME, DataError, PluginError, Problem, UsageError, is_name
+from backbench.errors import NOT_A_NAME, BackbenchError, PluginError, Problem, UsageError, is_name
 from backbench.model import NONE, Axis, PluginUse
 from backbench.plugin import Dataset, DatasetMetadata, Options
+from backbench.plugin.calling import plugin_code
 from backbench.plugin.registry import Registered, Registry
 
 #: So many names are shown.
@@ -136,16 +137,30 @@ def _instance(axis: str, name: str, table: Mapping[str, Any], context: Context) 
     merged = terms.without_surplus(_merge(_merge(terms.options, values), given))
     instance = None
     try:
-        options = info.options.model_validate(merged, context={"base": context.folder})
-    except ValidationError as error:
-        found += pydantic_problems(error, info.options, path)
+        with plugin_code(registered):
+            options = _validated(info.options, merged, context.folder)
+    except BackbenchError as error:
+        found.append(Problem(path, str(error)))
     else:
-        found += list(retyped(merged, options, path)) or terms.contradictions(
-            options, given, preset
-        )
-        instance = Instance(axis, name, registered, options)
+        if isinstance(options, ValidationError):
+            found += pydantic_problems(options, info.options, path)
+        else:
+            found += list(retyped(merged, options, path)) or terms.contradictions(
+                options, given, preset
+            )
+            instance = Instance(axis, name, registered, options)
     problems.extend(found)
     return None if found else instance
+
+
+def _validated(
+    model: type[Options], values: Mapping[str, Any], folder: Path
+) -> Options | ValidationError:
+    """Return options, or what is wrong with them: other errors are the plugin's own."""
+    try:
+        return model.model_validate(values, context={"base": folder})
+    except ValidationError as error:
+        return error
 
 
 def load_instance(
@@ -167,12 +182,12 @@ def open_dataset(
 ) -> tuple[Dataset, DatasetMetadata] | None:
     """Make a dataset and read its metadata; return ``None`` and add problems if that fails."""
     try:
-        dataset: Dataset = instance.registered.implementation()(instance.options)
-        metadata = dataset.metadata()
-    except (DataError, PluginError) as error:
+        with plugin_code(instance.registered):
+            dataset: Dataset = instance.registered.implementation()(instance.options)
+            metadata = dataset.metadata()
+            _check(metadata)
+    except BackbenchError as error:
         problems.append(Problem(instance.path, str(error)))
-    except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises
-        problems.append(Problem(instance.path, raised(instance.registered, error)))
     else:
         wrong = [name for name in metadata.classes if not is_name(name)]
         if not wrong:
@@ -193,9 +208,10 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def raised(registered: Registered, error: Exception) -> str:
-    """Name the distribution whose code has raised."""
-    return (
-        f"{registered.info.kind} {registered.info.name!r} of {registered.origin} raised "
-        f"{type(error).__name__}: {error}"
-    )
+def _check(metadata: DatasetMetadata) -> None:
+    """Raise an error if what a dataset says of itself cannot be."""
+    if not isinstance(metadata, DatasetMetadata):
+        raise TypeError(f"metadata() gave a {type(metadata).__name__}, not DatasetMetadata")
+    counts = metadata.train_per_class
+    if not len(metadata.classes) == len(counts) > 0 or min(metadata.val, *counts) < 0:
+        raise ValueError(f"metadata() gave {len(metadata.classes)} classes, of {counts} images")

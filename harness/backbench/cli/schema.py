@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from backbench.benchmark.file import json_schema
 from backbench.cli import common
 from backbench.plugin.registry import load_registry
+from backbench.system.json_text import to_json
 
 
 @click.command("schema")
@@ -20,4 +19,4 @@ def command() -> None:
     """
     registry = load_registry()
     common.say("warning", registry.failures)
-    click.echo(json.dumps(json_schema(registry), indent=2))
+    click.echo(to_json(json_schema(registry), indent=2))

@@ -27,6 +27,7 @@ from backbench.errors import DataError
 from backbench.system import files
 from backbench.system.children import WORTH_PROCESSES, workers
 from backbench.system.cores import pin_to
+from backbench.system.json_text import to_json
 
 #: With ``cache = "auto"``, decoded images are kept up to this many bytes a split.
 AUTO_LIMIT_BYTES: Final = 8 << 30
@@ -154,7 +155,7 @@ class _Note:
     def write(self) -> None:
         """Write it down, once the images are on the disk."""
         files.make_durable(self.images)
-        files.write(self.path, json.dumps({"layout": self.layout, "done": self.done}))
+        files.write(self.path, to_json({"layout": self.layout, "done": self.done}))
 
 
 def _done(note: Path, mark: str) -> int:

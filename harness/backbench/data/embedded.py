@@ -16,7 +16,6 @@ nor on the number of classes.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from backbench.data.dataset_options import EmbeddedOptions
 from backbench.images import ArrayImages, ImageSet
 from backbench.plugin import Dataset, DatasetMetadata, Split
+from backbench.system.json_text import to_json
 
 REVISION: Final = 1
 
@@ -369,7 +369,7 @@ class Embedded(Dataset):
     def fingerprint(self, hash_file: Callable[[str], str]) -> str:  # noqa: ARG002 - no files
         """Identify the content by the options and the generator's revision, not by pixels."""
         recipe = {"revision": REVISION, **self.options.model_dump(mode="json")}
-        return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(to_json(recipe, sort_keys=True).encode()).hexdigest()
 
     def load(self, split: Split, *, verify: bool = True) -> ImageSet:  # noqa: ARG002 - always is
         """Draw a split, class by class."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 from backbench.data.files import LabelledFiles, list_problems, map_threads
 from backbench.errors import DataError
 from backbench.system import files
+from backbench.system.json_text import to_json
 
 _VERSION: Final = 1
 #: A file changed this recently may change again within the same time stamp.
@@ -54,7 +55,7 @@ class FileHashes:
         """Write what is known, by rename; where that is not allowed, do without."""
         if not self._changed:
             return
-        content = json.dumps({"version": _VERSION, "hashes": self._known})
+        content = to_json({"version": _VERSION, "hashes": self._known})
         with contextlib.suppress(OSError):
             files.write(self._cache_path, content, durable=False)
             self._changed = False
@@ -98,7 +99,7 @@ def fingerprint_files(
         hashes: SHA-256 of each file, as :func:`hash_all` returns them.
     """
     rest = iter(hashes)
-    digest = hashlib.sha256(json.dumps(extra, sort_keys=True).encode())
+    digest = hashlib.sha256(to_json(extra, sort_keys=True).encode())
     for split in splits:
         digest.update(f"\n{len(split)}\n".encode())
         for source, label in zip(split.sources, split.labels.tolist(), strict=True):

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from backbench.errors import StoreError
+from backbench.system.json_text import to_json
 
 #: Types as the format names them, in the order in which the format's own writer sorts tensors.
 _NAMES: Final[Mapping[np.dtype[Any], str]] = {
@@ -47,7 +48,7 @@ def header(shapes: Shapes, length: int = 0) -> tuple[bytes, dict[str, int], int]
         span = {"data_offsets": [start, end]}
         entries[name] = {"dtype": _NAMES[dtype], "shape": list(shape), **span}
         starts[name] = start
-    text = json.dumps(entries, separators=(",", ":")).encode()
+    text = to_json(entries, separators=(",", ":")).encode()
     text = text.ljust(max(-(-len(text) // 8) * 8, length - 8))
     return len(text).to_bytes(8, "little") + text, starts, end
 

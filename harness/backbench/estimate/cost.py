@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from backbench.plugin.registry import Registry
 from backbench.store import provenance
 from backbench.store.records import Record
 from backbench.store.store import Store
+from backbench.system.json_text import to_json
 
 #: Height and width that an image is taken to have where they differ: the usual ones of ImageNet.
 USUAL_SIZE: Final = (375, 500)
@@ -74,7 +74,7 @@ class Training:
         for name in ("epochs", "clean_fraction", "schedule"):
             options.pop(name, None)
         backbone, size = self.backbone.identity(), self.metadata.size
-        return json.dumps((self.name, options, backbone, self.side, size), sort_keys=True)
+        return to_json((self.name, options, backbone, self.side, size), sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)

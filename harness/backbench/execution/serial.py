@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from backbench.errors import BackbenchError, UsageError
+from backbench.errors import BackbenchError, ResultError, UsageError
 from backbench.execution.admission import admit_devices
 from backbench.model import Stage
 from backbench.plugin.calling import sentence_of
@@ -81,7 +81,8 @@ def run_guarded(
             run_stage(stage, store, registry, device, progress, others=others)
     except BackbenchError as error:
         usage = isinstance(error, UsageError)
-        return Finished(stage.key, str(error), traceback.format_exc(), usage)
+        reason = str(error) + (_owner(stage, registry) if isinstance(error, ResultError) else "")
+        return Finished(stage.key, reason, traceback.format_exc(), usage)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - plugins raise what they like

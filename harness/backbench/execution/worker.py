@@ -23,6 +23,7 @@ from backbench.plugin.executor import Finished, Progressed, Signal
 from backbench.plugin.registry import load_registry
 from backbench.store.store import Store
 from backbench.system.cores import pin_to
+from backbench.system.json_text import to_json
 from backbench.training.devices import Device
 
 #: A stage, and where its further processes may run.
@@ -31,7 +32,7 @@ Order = tuple[Stage, tuple[Device, ...]]
 
 def encode_order(stage: Stage, others: Sequence[Device] = ()) -> str:
     """Return a stage, and where its further processes may run, as a line of JSON."""
-    return json.dumps({"stage": stage.to_json(), "others": others}) + "\n"
+    return to_json({"stage": stage.to_json(), "others": others}) + "\n"
 
 
 def decode_order(line: str) -> Order:

@@ -10,7 +10,14 @@ from pydantic import Field
 from backbench.errors import UsageError
 from backbench.external.layouts import REVISION
 from backbench.model import PluginUse
-from backbench.options.training import IMAGENET_MEAN, IMAGENET_STD, RGB, BackboneOptions, Std
+from backbench.options.training import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    LEAST_DEVIATION,
+    RGB,
+    BackboneOptions,
+    Std,
+)
 from backbench.plugin import LocalPath, Options
 from backbench.plugin.registry import suggestion
 
@@ -88,7 +95,7 @@ def normalization(text: str) -> tuple[RGB, RGB]:
             f"--normalize: nothing is called {text!r}{suggestion(text, NORMALIZATIONS)}"
         )
     mean, _, std = (_three(part) for part in text.partition("/"))
-    if mean is None or std is None or min(std) <= 0:
+    if mean is None or std is None or min(std) < LEAST_DEVIATION:
         raise UsageError(
             f"--normalize {text!r}: write a name ({', '.join(NORMALIZATIONS)}), or three means and "
             "three positive deviations: 0.5,0.5,0.5/0.25,0.25,0.25"

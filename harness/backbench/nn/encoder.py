@@ -13,10 +13,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from backbench.errors import StoreError
+from backbench.errors import StageError, StoreError
 from backbench.nn import cpu
 from backbench.nn.backbones import build_backbone
 from backbench.options.training import BackboneOptions
+from backbench.system.json_text import to_json
 
 #: Version of the files that :func:`save_encoder` writes.
 FORMAT = 1
@@ -82,11 +83,18 @@ class Encoder(nn.Module):
 
 
 def save_encoder(folder: Path, encoder: Encoder) -> None:
-    """Write ``encoder.safetensors`` and ``encoder.json`` into an existing folder."""
+    """Write ``encoder.safetensors`` and ``encoder.json`` into an existing folder.
+
+    Raises:
+        StageError: If a weight or a running statistic is not finite.
+    """
     state = encoder.state_dict()
+    wrong = [name for name, one in state.items() if not bool(one.isfinite().all())]
+    if wrong:
+        raise StageError(f"{len(wrong)} tensors of the encoder are not finite: {wrong[0]}, …")
     save_file({name: one.cpu().contiguous() for name, one in state.items()}, folder / WEIGHTS)
     document = {"format": FORMAT, "feature_dim": encoder.feature_dim, **asdict(encoder.spec)}
-    text = json.dumps(document, indent=2, sort_keys=True)
+    text = to_json(document, indent=2, sort_keys=True)
     (folder / SPEC).write_text(text + "\n", encoding="utf-8")
 
 

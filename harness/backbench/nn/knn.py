@@ -8,10 +8,21 @@ from numpy.typing import NDArray
 #: What lifts the class of the nearest among tied classes; less than a vote of 10,000.
 LIFT = np.float32(1e-4)
 
+#: Length below which the squares of a row's numbers are rounded to few digits, or to 0.
+_SHORTEST = 1e-17
+
 
 def unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale each row of (N, D) to length 1; a row of zeros stays as it is."""
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    """Scale each row of (N, D), finite, to length 1; a row of zeros stays as it is."""
+    with np.errstate(over="ignore", under="ignore"):
+        lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    # Squares of numbers above 1e19 or below 1e-19 leave the range of float32.
+    odd = ~((lengths > _SHORTEST) & (lengths < np.inf))[:, 0]
+    if odd.any():
+        largest = np.abs(features[odd]).max(axis=1, keepdims=True, initial=0)
+        features = features.copy()
+        features[odd] /= np.where(largest == 0, 1, largest)
+        lengths[odd] = np.linalg.norm(features[odd], axis=1, keepdims=True)
     return np.asarray(features / np.where(lengths == 0, 1, lengths), dtype=np.float32)
 
 
@@ -21,6 +32,8 @@ def knn_votes(neighbors: NDArray[np.int64], classes: int) -> NDArray[np.float32]
     Among the classes with most votes, that of the nearest neighbor is lifted by 1e-4, so that it
     alone is the highest.
     """
+    if neighbors.min(initial=0) < 0:
+        raise ValueError("a neighbor is of no class")
     count, k = neighbors.shape
     rows = np.arange(count)
     cells = (rows[:, None] * classes + neighbors).ravel()

@@ -27,10 +27,13 @@ _TIMM = re.compile(r"timm/[\w.\-]+")
 
 RGB = tuple[float, float, float]
 
+#: Least deviation of a color in [0, 1]: 255 levels are 1 / 255 apart.
+LEAST_DEVIATION = 1e-6
+
 
 def _positive(std: RGB) -> RGB:
-    if min(std) <= 0:
-        raise ValueError("std: each value must be positive")
+    if min(std) < LEAST_DEVIATION:
+        raise ValueError(f"std: each value must be positive, at least {LEAST_DEVIATION:g}")
     return std
 
 

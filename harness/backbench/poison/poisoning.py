@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from backbench.data.encode import through_jpeg
 from backbench.data.preprocess import Fit, fitted_pixels
-from backbench.errors import StageError
+from backbench.errors import ResultError, StageError
 from backbench.images import ImageSet, Pixels, read_only
-from backbench.plugin import Attack, Box, Split
+from backbench.plugin import Attack, Box, Split, Stamp
 from backbench.seeds import derive
+from backbench.system.json_text import to_json
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -53,7 +54,7 @@ class ManifestEntry:
 
     def line(self, **more: Any) -> str:
         """Return the entry, with further fields, as a line of JSON."""
-        return json.dumps({**shallow(self), **more}) + "\n"
+        return to_json({**shallow(self), **more}) + "\n"
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> ManifestEntry:
@@ -117,13 +118,29 @@ def pixel_hashes(before: Pixels, after: Pixels, first: int) -> tuple[str, str]:
 
 def choose(attack: Attack, labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     """Let an attack choose training images; return distinct indices, (M,), sorted."""
+    target, classes = attack.target, len(attack.metadata.classes)
+    if target is not None and not (_is_index(target) and 0 <= target < classes):
+        raise ResultError(
+            f"the attack's target is {target!r}: it must be the index of one of {classes} classes, "
+            "or None"
+        )
     rng = np.random.default_rng(derive(seed, "poison", "choose"))
-    chosen = np.sort(np.asarray(attack.choose(read_only(labels), rng), dtype=np.int64))
-    if len(chosen) == 0:
-        raise StageError("the attack chose no image: nothing would be poisoned")
+    chosen = np.asarray(attack.choose(read_only(labels), rng))
+    if not chosen.size:
+        raise ResultError("the attack chose no image: nothing would be poisoned")
+    if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
+        raise ResultError(
+            f"the attack chose an array of {chosen.dtype}, of shape {chosen.shape}: it must be the "
+            "indices of images"
+        )
+    chosen = np.sort(chosen.astype(np.int64))
     if chosen[0] < 0 or chosen[-1] >= len(labels) or (np.diff(chosen) == 0).any():
-        raise StageError("the attack chose an image twice, or one that is not there")
+        raise ResultError("the attack chose an image twice, or one that is not there")
     return chosen
+
+
+def _is_index(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def stamp(
@@ -150,11 +167,9 @@ def stamp_image(
     """Stamp one image that is at hand; see :func:`stamp`, and the rows that have changed."""
     own = derive(seed, "poison", split, who.index)
     after = attack.stamp(read_only(before), np.random.default_rng(own), split)
-    if after.pixels.shape != before.shape or after.pixels.dtype != np.uint8:
-        raise StageError(
-            f"{who.source}: the attack gave {after.pixels.dtype} "
-            f"{after.pixels.shape} for uint8 {before.shape}"
-        )
+    problem = _stamp_problem(after, before)
+    if problem:
+        raise ResultError(f"{who.source}: {problem}")
     rows = changed_rows(before, after.pixels)
     hash_before, hash_after = pixel_hashes(before, after.pixels, rows.start)
     mark = ManifestEntry(
@@ -163,11 +178,30 @@ def stamp_image(
         label=who.label,
         before=hash_before,
         after=hash_after,
-        boxes=tuple(Box(*box) for box in (after.box, *after.others)),
-        opacity=after.opacity,
+        boxes=tuple(Box(*map(int, box)) for box in after.boxes),
+        opacity=float(after.opacity),
         seed=own,
     )
     return after.pixels, mark, rows
+
+
+def _stamp_problem(stamp: Any, image: Pixels) -> str | None:
+    """Say why what an attack made of an image cannot be used."""
+    if not isinstance(stamp, Stamp) or not isinstance(stamp.pixels, np.ndarray):
+        return f"the attack gave a {type(stamp).__name__}: it must be a Stamp of an array"
+    height, width = image.shape[:2]
+    pixels = stamp.pixels
+    if pixels.shape != image.shape or pixels.dtype != np.uint8:
+        return f"the attack gave {pixels.dtype} {pixels.shape} for uint8 {image.shape}"
+    for box in stamp.boxes:
+        on_image = (
+            all(map(_is_index, box)) and min(box.x, box.y, box.width - 1, box.height - 1) >= 0
+        )
+        if not on_image or box.x + box.width > width or box.y + box.height > height:
+            return f"the attack gave {tuple(box)} for a box on an image of {width} x {height} px"
+    if not 0 < stamp.opacity <= 1:
+        return f"the attack gave the opacity {stamp.opacity}: it must be in (0, 1]"
+    return None
 
 
 def recode(attack: Attack, stamped: Pixels) -> Pixels:

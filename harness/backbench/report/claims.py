@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -10,6 +9,7 @@ from dataclasses import asdict
 from backbench.report.grid import as_text, count, number, plain_grid, tabulated
 from backbench.results.claims import Finding, Judgement, overall
 from backbench.system.escaping import markdown_code, markdown_text
+from backbench.system.json_text import to_json
 
 NOTE = (
     "d: subject − factor × against − margin, paired by seed and image; in brackets the interval of "
@@ -24,7 +24,7 @@ def claims_text(judged: Sequence[Judgement], style: str = "table") -> str:
     if style == "json":
         verdict = overall(one.verdict for one in judged)
         found = {"verdict": verdict, "claims": [_as_json(one) for one in judged]}
-        return json.dumps(found, indent=2)
+        return to_json(found, indent=2)
     return "\n".join(_tables(judged, markdown=style == "markdown"))
 
 

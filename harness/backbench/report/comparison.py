@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -17,6 +16,7 @@ from backbench.results.compare import Comparison, Limit
 from backbench.results.leaderboard import Leaderboard
 from backbench.results.statistics import FEW
 from backbench.system.escaping import markdown_text
+from backbench.system.json_text import to_json
 
 NOTE = (
     "difference: {sides}, paired by seed and image; interval: Student's t over seeds and "
@@ -81,7 +81,7 @@ def as_json(found: Sequence[Comparison], left: str, right: str, broken: Sequence
         }
         for one in found
     ]
-    return json.dumps({"a": left, "b": right, "comparisons": rows, "exceeded": broken}, indent=2)
+    return to_json({"a": left, "b": right, "comparisons": rows, "exceeded": broken}, indent=2)
 
 
 def show(found: Sequence[Comparison], sides: str, style: str) -> None:

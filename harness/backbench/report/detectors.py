@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -33,6 +32,7 @@ from backbench.results.statistics import Bounds, Summary, summarize
 from backbench.store.metadata import RepairRecord, SanitizeRecord
 from backbench.store.records import Record
 from backbench.system.escaping import csv_text, html_text
+from backbench.system.json_text import to_json
 
 #: What names a line of the table of detection.
 FIELDS = tuple(axis.value for axis in Axis if axis is not Axis.EVALUATOR)
@@ -263,7 +263,7 @@ def _as_json(sheet: Sheet) -> str:
     for line in sheet.lines:
         metrics = {name: asdict(value) for name, value in line.values.items()}
         rows.append({**line.names, "seeds": line.seeds, "metrics": metrics})
-    return json.dumps({"title": sheet.title, "rows": rows}, indent=2)
+    return to_json({"title": sheet.title, "rows": rows}, indent=2)
 
 
 def _comma_separated(sheet: Sheet) -> str:

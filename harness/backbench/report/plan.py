@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from backbench.plugin.executor import Setup
 from backbench.report.grid import as_text, plain_grid
 from backbench.store.store import Store
 from backbench.system.cores import core_count
+from backbench.system.json_text import to_json
 
 if TYPE_CHECKING:
     from backbench.estimate.hours import Hours
@@ -57,7 +57,7 @@ def plan_text(
             content["visibility"] = [one.as_json() for one in visibility]
         if hours is not None:
             content["hours"] = hours.as_json()
-        return json.dumps(content, indent=2)
+        return to_json(content, indent=2)
     lines = [*_lines(plan, done), *cost_lines(costs)]
     lines.append(f"workers: {_workers()} (`--jobs` and `--device` of run)")
     if list_stages:

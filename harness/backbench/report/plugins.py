@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -14,12 +13,13 @@ from backbench.errors import PluginError
 from backbench.plugin import ExcludeFromKey
 from backbench.plugin.infos import KINDS
 from backbench.plugin.registry import Registered, Registry, suggestion
+from backbench.system.json_text import to_json
 
 
 def plugins_text(registry: Registry, style: str = "table") -> str:
     """Return the list of the installed plugins as a ``table`` or ``json``."""
     if style == "json":
-        return json.dumps([_as_json(one) for one in registry.all()], indent=2)
+        return to_json([_as_json(one) for one in registry.all()], indent=2)
     hint = "`backbench plugins show NAME` documents the options of one."
     return "\n".join([*_list(registry), "", hint])
 
@@ -121,7 +121,7 @@ def _default(field: FieldInfo) -> Any:
 def _shown(default: Any) -> str:
     if isinstance(default, BaseModel):
         default = default.model_dump(mode="json")
-    return json.dumps(default, default=str) if default is not None else "–"
+    return to_json(default, default=str) if default is not None else "–"
 
 
 def _type_name(annotation: Any) -> str:
@@ -184,4 +184,4 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key} = {json.dumps(value)}"
+            yield f"{prefix}{key} = {to_json(value)}"

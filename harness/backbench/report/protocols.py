@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import operator
 import textwrap
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any
 
 from backbench.benchmark.protocols.card import EVERY, Protocol, find_protocol, protocol_ids
 from backbench.benchmark.protocols.rules import leaves
+from backbench.system.json_text import to_json
 
 _WIDTH = 100
 
@@ -29,7 +29,7 @@ def cards_text(style: str = "table") -> str:
     cards = [find_protocol(one) for one in protocol_ids()]
     if style == "json":
         rows = [{"id": one.id, "summary": one.summary, "source": one.source} for one in cards]
-        return json.dumps(rows, indent=2)
+        return to_json(rows, indent=2)
     width = max(len(one.id) for one in cards)
     lines = [f"{one.id:{width}}  {one.summary}" for one in cards]
     hint = "`backbench protocol show ID` says what one fixes, `protocol diff A B` what differs."
@@ -41,7 +41,7 @@ def card_text(protocol_id: str, style: str = "table") -> str:
     card = find_protocol(protocol_id)
     if style == "json":
         content = card.model_dump(mode="json") | {"classes": card.class_names()}
-        return json.dumps(content, indent=2)
+        return to_json(content, indent=2)
     lines = [f"{card.id}: {card.summary}", f"source: {card.source}"]
     rows = dict(_values(card))
     width = max(len(place) for _, place in rows)
@@ -59,7 +59,7 @@ def difference_text(one_id: str, other_id: str, style: str = "table") -> str:
             {"where": " · ".join(place), one_id: one.get(place), other_id: other.get(place)}
             for place in places
         ]
-        return json.dumps(rows, indent=2)
+        return to_json(rows, indent=2)
     if not places:
         return f"{one_id} and {other_id} fix the same"
     lines = []
@@ -79,7 +79,7 @@ def difference_text(one_id: str, other_id: str, style: str = "table") -> str:
 def _line(name: str, width: int, value: Any) -> str:
     """Write a name and a value; a long one goes on below itself."""
     margin = " " * (width + 4)
-    text = "–" if value is None else value if isinstance(value, str) else json.dumps(value)
+    text = "–" if value is None else value if isinstance(value, str) else to_json(value)
     body = textwrap.fill(text, _WIDTH, initial_indent=margin, subsequent_indent=margin)
     return f"  {name:{width}}  {body.lstrip()}"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
@@ -33,6 +32,7 @@ from backbench.report.grid import (
 from backbench.results.leaderboard import LIFTS, Leaderboard, Reported, Row, extremes, group, ranks
 from backbench.results.statistics import FEW, Summary
 from backbench.system.escaping import csv_text, html_text, latex_text, markdown_text
+from backbench.system.json_text import to_json
 
 _COUNT_NOTE = "* fewer than 3 seeds, ° a control is missing, ✗ a stage failed"
 
@@ -305,8 +305,8 @@ def as_json(board: Leaderboard) -> str:
     content |= {"folded": board.folded} if board.folded else {}
     content["interval"] = INTERVAL_NOTE
     # A row is a line: only without an indent does json use its fast encoder.
-    head = json.dumps(content, indent=2).removesuffix("\n}")
-    lines = ",\n".join(f"    {json.dumps(row)}" for row in rows)
+    head = to_json(content, indent=2).removesuffix("\n}")
+    lines = ",\n".join(f"    {to_json(row)}" for row in rows)
     return f'{head},\n  "rows": [\n{lines}\n  ]\n}}'
 
 

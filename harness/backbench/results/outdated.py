@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from backbench.errors import StoreError
 from backbench.model import Plan, Stage, StageKind
 from backbench.store.records import Record
 from backbench.store.store import Store
+from backbench.system.json_text import to_json
 
 #: Records that are kept at hand: those of a row are asked for again and again, and then no more.
 _AT_HAND = 256
@@ -50,7 +50,7 @@ def _tracer(stage_of: Callable[[str], Stage | None]) -> Callable[[str], _Trace |
                 return None
             inputs[role] = found.identity
             revisions += found.revisions
-        text = json.dumps({**identity, "plugin": plugin, "inputs": inputs}, sort_keys=True)
+        text = to_json({**identity, "plugin": plugin, "inputs": inputs}, sort_keys=True)
         return _Trace(hashlib.sha256(text.encode()).hexdigest(), tuple(revisions))
 
     return trace

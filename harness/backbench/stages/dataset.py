@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import numpy as np
+
 from backbench.data.cache import Layout, build, keeps
 from backbench.data.file_dataset import FileDataset
 from backbench.data.files import FileImages
@@ -36,7 +38,7 @@ def run(task: Task) -> Outcome:
         kept = task.folder / decoded_name(split)
         try:
             images = _read(task, dataset, split, progress)
-            _check(images, split, metadata)
+            check_split(images, split, metadata)
         except DataError as error:  # report the other split's problems as well
             problems.append(str(error))
             continue
@@ -84,13 +86,30 @@ def _read(task: Task, dataset: Dataset, split: Split, progress: _Progress) -> Im
     return images
 
 
-def _check(images: ImageSet, split: Split, metadata: DatasetMetadata) -> None:
-    """Compare a split with the dataset's metadata."""
+def check_split(images: ImageSet, split: Split, metadata: DatasetMetadata) -> None:
+    """Compare a split with what image sets are, and with the dataset's metadata."""
+    if not isinstance(images, ImageSet):
+        raise DataError(f"{split}: the dataset gave a {type(images).__name__}, not an ImageSet")
+    labels, pixels = images.labels, images.pixels
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(images.sources) != len(labels):
+        raise DataError(
+            f"{split}: labels {labels.dtype} {labels.shape} of {len(images.sources)} images: they "
+            "must be the class index of each"
+        )
+    if pixels is not None and (pixels.dtype != np.uint8 or pixels.shape[3:] != (3,)):
+        raise DataError(f"{split}: pixels {pixels.dtype} {pixels.shape}, not uint8 (N, H, W, 3)")
     expected = metadata.train if split == "train" else metadata.val
     if len(images) != expected:
         raise DataError(f"{split}: {expected} images announced, {len(images)} found")
-    if images.labels.min() < 0 or images.labels.max() >= len(metadata.classes):
+    if labels.min(initial=0) < 0 or labels.max(initial=0) >= len(metadata.classes):
         raise DataError(f"{split}: a label is outside [0, {len(metadata.classes)})")
+    counts = np.bincount(labels, minlength=len(metadata.classes))
+    wrong = np.flatnonzero(counts != metadata.train_per_class) if split == "train" else ()
+    for index in wrong[:1]:
+        raise DataError(
+            f"train: {metadata.train_per_class[index]} images of class {metadata.classes[index]!r} "
+            f"announced, {counts[index]} found"
+        )
 
 
 def _check_content(task: Task, dataset: Dataset) -> None:

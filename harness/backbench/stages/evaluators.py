@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, cast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from backbench.errors import StageError
+from backbench.errors import ResultError, StageError
 from backbench.images import Unlabelled, read_only
 from backbench.plugin import EvaluationContext, Evaluator, EvaluatorInfo, ImageEvaluator, Scores
 from backbench.seeds import derive
@@ -19,6 +21,9 @@ from backbench.stages.inputs import Inputs
 from backbench.stages.task import Task
 from backbench.store.metadata import DatasetRecord, FeaturesRecord
 from backbench.store.records import Record
+
+if TYPE_CHECKING:
+    from backbench.nn import Encoder
 
 #: Where a fitted classifier is stored.
 CLASSIFIER = "classifier.safetensors"
@@ -136,11 +141,31 @@ class _OfImages(Evaluation):
         )
 
     def fit(self) -> None:
-        self.evaluator.fit(self._network, self._inputs.train)
+        with _unchanged(self._network):
+            self.evaluator.fit(self._network, self._inputs.train)
 
     def labels(self) -> NDArray[np.int64]:
         return self._inputs.val.labels
 
     def predict(self, version: str) -> Scores:
         images = self._inputs.val if version == "clean" else self._inputs.triggered
-        return self.evaluator.predict(self._network, Unlabelled(images))
+        with _unchanged(self._network):
+            return self.evaluator.predict(self._network, Unlabelled(images))
+
+
+@contextmanager
+def _unchanged(encoder: Encoder) -> Iterator[None]:
+    """Stop if an encoder, whose tensors cannot be read-only, is not what it was.
+
+    Raises:
+        StageError: If it was changed: clean and triggered images would meet different encoders.
+    """
+    import torch
+
+    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    yield
+    after = encoder.state_dict()
+    changed = [name for name, one in before.items() if not torch.equal(one, after[name])]
+    if changed or encoder.training:
+        what = f"{len(changed)} tensors ({changed[0]}, …)" if changed else "the mode"
+        raise ResultError(f"the evaluator changed {what} of the encoder: it must work on a copy")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backbench.data.tensors import TensorFile
+from backbench.errors import StageError
 from backbench.images import ImageSet
 from backbench.stages.checks import checked_target
 from backbench.stages.inputs import Inputs
@@ -64,8 +65,12 @@ def write(task: Task, encoder: Encoder) -> Outcome:
             file.write(name, array)
         for done, (split, images) in enumerate(splits.items()):
             task.progress(done, len(splits), {})
-            for rows, found in extracted(encoder, images, device=task.device):
-                file.write(split, found, rows.start)
+            try:
+                for rows, found in extracted(encoder, images, device=task.device):
+                    file.write(split, found, rows.start)
+            except StageError as error:
+                label = task.record("encoder").label
+                raise StageError(f"encoder {label!r}, {split} split: {error}") from error
     metadata = FeaturesRecord(
         classes=len(inputs.metadata.classes),
         precision=resolve_precision("auto", torch.device(task.device)),

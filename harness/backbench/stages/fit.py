@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save_file
 
 from backbench.errors import BackbenchError, StageError
 from backbench.stages.evaluators import CLASSIFIER, encoder_of, evaluation_of
+from backbench.stages.scores import checked_state
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import FitRecord
 from backbench.store.store import Store
@@ -26,10 +26,9 @@ def run(task: Task) -> Outcome:
         return _import(task)
     evaluation = evaluation_of(task)
     evaluation.fit()
-    state = evaluation.evaluator.state()
+    state = checked_state(evaluation.evaluator.state(), "the evaluator")
     if state:
-        arrays = {name: np.array(array, order="C") for name, array in state.items()}
-        save_file(arrays, task.folder / CLASSIFIER)
+        save_file(state, task.folder / CLASSIFIER)
     return Outcome(metadata=FitRecord(dict(evaluation.evaluator.selection())))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,16 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from backbench.errors import StageError
+from backbench.errors import ResultError, StageError
 from backbench.metrics import VARIANT_NAME, at, class_table, confusion_matrix
 from backbench.plugin import Scores
 from backbench.results.published_csv import per_class_csv
 from backbench.stages.checks import check_trigger
 from backbench.stages.evaluators import CLASSIFIER, Evaluation, encoder_of, evaluation_of
+from backbench.stages.scores import checked_scores, smallest_type
 from backbench.stages.task import Outcome, Task
 from backbench.store.flags import Flag
 from backbench.store.metadata import EvaluationRecord, FitRecord
 from backbench.store.predictions import PREDICTIONS, write_predictions
+from backbench.system.json_text import to_json
 
 _VARIANT = re.compile(VARIANT_NAME, re.ASCII)
 
@@ -31,6 +32,8 @@ def run(task: Task) -> Outcome:
     _restore(task, evaluation)
     versions = ("clean",) if evaluation.poison is None else ("clean", "triggered")
     scores = {version: _by_variant(evaluation.predict(version)) for version in versions}
+    if scores[versions[-1]].keys() != scores["clean"].keys():
+        raise ResultError("the evaluator gave the scores of other variants for triggered images")
 
     labels, classes = evaluation.labels(), len(evaluation.classes)
     if evaluation.poison is not None:
@@ -38,15 +41,12 @@ def run(task: Task) -> Outcome:
     predicted: dict[str, dict[str, NDArray[np.int64]]] = {}
     tensors: dict[str, NDArray[Any]] = {"labels": labels}
     for version in versions:
-        for name, table in scores[version].items():
-            if table.shape != (len(labels), classes) or not np.isfinite(table).all():
-                raise StageError(
-                    f"the evaluator gave scores {table.shape} for {len(labels)} images of "
-                    f"{classes} classes, or some not finite"
-                )
+        for name, given in scores[version].items():
+            who = f"the evaluator ({at(version, name)})"
+            table = checked_scores(given, (len(labels), classes), who)
             found = table.argmax(axis=1)
             predicted.setdefault(name, {})[version] = found
-            tensors[at(f"{version}_scores", name)] = table.astype(np.float16)
+            tensors[at(f"{version}_scores", name)] = table.astype(smallest_type(table))
             tensors[at(f"{version}_predictions", name)] = found.astype(np.int32)
     write_predictions(task.folder / PREDICTIONS, tensors)
 
@@ -66,7 +66,9 @@ def run(task: Task) -> Outcome:
         )
         file = task.folder / (f"classes_{name}.csv" if name else "classes.csv")
         file.write_text(text, encoding="utf-8")
-    (task.folder / "classes.json").write_text(json.dumps(tables) + "\n", encoding="utf-8")
+    (task.folder / "classes.json").write_text(
+        to_json(tables, "classes.json") + "\n", encoding="utf-8"
+    )
     metadata = EvaluationRecord(
         target=evaluation.target,
         images=len(labels),
@@ -103,10 +105,10 @@ def _by_variant(scores: Scores) -> Mapping[str, NDArray[np.float32]]:
     if not isinstance(scores, Mapping):
         return {"": scores}
     for name in scores:
-        if not _VARIANT.fullmatch(name):
-            raise StageError(
+        if not _VARIANT.fullmatch(str(name)):
+            raise ResultError(
                 f"a variant is called {name!r}: use letters, digits and any of . = + -"
             )
     if not scores:
-        raise StageError("the evaluator gave the scores of no variant")
+        raise ResultError("the evaluator gave the scores of no variant")
     return scores

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from backbench.stages.inputs import Inputs
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import EncoderRecord
 from backbench.store.store import Store
+from backbench.system.json_text import to_json
 from backbench.training.devices import rank_devices
 from backbench.training.sanity import training_flags
 
@@ -48,7 +48,7 @@ def run(task: Task) -> Outcome:
     asked = images.labels[held_out_indices(len(images), task.seed)]
     save_encoder(task.folder, encoder)
     with (task.folder / "log.jsonl").open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(entry) + "\n" for entry in log)
+        file.writelines(to_json(entry, "log.jsonl") + "\n" for entry in log)
     device = torch.device(task.device)
     flags = [
         *(visibility_flag(inputs, options) if task.has("poison") else ()),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.errors import StageError
+from backbench.errors import ResultError, StageError
 from backbench.images import Subset
 from backbench.options.training import TrainingOptions
 from backbench.plugin import CleanImages, Defense, DefenseContext, count_of
@@ -30,7 +30,7 @@ def run(task: Task) -> Outcome:
     asked: list[float] = []
     repaired = defense.repair(encoder, context_of(task, asked=asked))
     if not isinstance(repaired, Encoder):
-        raise StageError(f"the defense gave a {type(repaired).__name__}, not an Encoder")
+        raise ResultError(f"the defense gave a {type(repaired).__name__}, not an Encoder")
     save_encoder(task.folder, repaired)
     found: dict[str, Any] = {}
     if isinstance(options, TrainingOptions):

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from backbench.errors import StageError
+from backbench.errors import ResultError
 from backbench.images import Unlabelled
 from backbench.plugin import Defense
 from backbench.poison.poisoning import read_manifest
 from backbench.results.detection import detection
 from backbench.stages.inputs import Inputs
 from backbench.stages.repair import context_of
+from backbench.stages.scores import checked_scores
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import SanitizeRecord
 
@@ -45,12 +46,11 @@ def run(task: Task) -> Outcome:
     # the clean twin of a poison would give it away
     asked: list[float] = []
     context = context_of(task, np.flatnonzero(~poisoned), MOST_CLEAN, asked)
-    scores = np.asarray(defense.sanitize(encoder, images, context), dtype=np.float64)
-    if scores.shape != (len(images),) or not np.isfinite(scores).all():
-        raise StageError(f"the defense gave scores {scores.shape} for {len(images)} images")
+    given = np.asarray(defense.sanitize(encoder, images, context))
+    scores = checked_scores(given, (len(images),), "the defense").astype(np.float64)
     dropped = int((scores > 0).sum())
     if dropped == len(images):
-        raise StageError("the defense dropped every training image")
+        raise ResultError("the defense dropped every training image")
     save_file({"scores": scores}, task.folder / "scores.safetensors")
     needed = max(asked, default=0.0)
     return Outcome(SanitizeRecord(len(images), dropped, needed, detection(scores, poisoned)))

@@ -13,15 +13,16 @@ import numpy as np
 from backbench.errors import StoreError
 from backbench.images import ImageSet
 from backbench.plugin import Split
+from backbench.system.json_text import to_json
 
 
 def write_index(path: Path, classes: Sequence[str], splits: Mapping[Split, ImageSet]) -> None:
     """Write classes, and names and labels of each split."""
     with path.open("w", encoding="utf-8") as file:
-        file.write(f'{{"classes": {json.dumps(list(classes))}')
+        file.write(f'{{"classes": {to_json(list(classes))}')
         for split, images in splits.items():
-            names = ",\n".join(map(json.dumps, images.sources)) + "\n" * bool(len(images))
-            labels = json.dumps(images.labels.tolist())
+            names = ",\n".join(map(to_json, images.sources)) + "\n" * bool(len(images))
+            labels = to_json(images.labels.tolist())
             file.write(f',\n"{split}": {{"sources": [\n{names}], "labels": {labels}}}')
         file.write("}\n")
 

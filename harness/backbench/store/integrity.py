@@ -10,6 +10,7 @@ from backbench.errors import StoreError
 from backbench.store.records import Record
 from backbench.store.store import Store
 from backbench.system import files
+from backbench.system.json_text import to_json
 
 
 def checked(store: Store, key: str) -> Record:
@@ -41,7 +42,7 @@ def checked(store: Store, key: str) -> Record:
 def note_checked(store: Store, record: Record) -> None:
     """Note for this run that the files of a stage are those of its record."""
     with suppress(OSError):  # they are hashed again then
-        stamps = json.dumps(_stamps(store.artifact(record.key), record))
+        stamps = to_json(_stamps(store.artifact(record.key), record))
         files.write(_note(store, record.key), stamps, durable=False)
 
 

@@ -92,7 +92,7 @@ class PoisonRecord(Metadata):
         of_target = int((labels[chosen] == target).sum())
         in_target = int((labels == target).sum())
         return cls(
-            target=target,
+            target=None if target is None else int(target),
             target_name=None if target is None else classes[target],
             poisons=len(chosen),
             rate_of_dataset=len(chosen) / len(labels),

@@ -28,6 +28,7 @@ from typing import Any
 from backbench.errors import StoreError, UsageError
 from backbench.store.records import Record
 from backbench.system import files
+from backbench.system.json_text import to_json
 
 #: Version of the layout; another one is refused.
 LAYOUT = 1
@@ -83,7 +84,7 @@ class Store:
             )
         try:
             if not self.exists:
-                files.write(self.root / MARKER, json.dumps({"layout": LAYOUT}) + "\n")
+                files.write(self.root / MARKER, to_json({"layout": LAYOUT}) + "\n")
             for name in ("artifacts", "records", "failures", "logs", "tmp"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -155,7 +156,8 @@ class Store:
         """
         if self.record(record.key) is not None:
             raise StoreError(f"{self.root}: stage {record.key} is done already")
-        text = json.dumps(record.to_json(), indent=1) + "\n"  # may fail; nothing has moved yet
+        what = f"the record of {record.label!r}"
+        text = to_json(record.to_json(), what, indent=1) + "\n"  # may fail; nothing has moved yet
         _finish(folder)
         final = self.artifact(record.key)
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -168,7 +170,7 @@ class Store:
 
     def write_failure(self, key: str, failure: Mapping[str, Any]) -> None:
         """Remember why a stage failed."""
-        text = json.dumps(failure, indent=1) + "\n"
+        text = to_json(failure, indent=1) + "\n"
         files.write(self.root / "failures" / f"{key}.json", text)
 
     def failure(self, key: str) -> Mapping[str, Any] | None:

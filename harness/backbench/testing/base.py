@@ -21,6 +21,7 @@ from backbench.images import ArrayImages
 from backbench.plugin import DatasetMetadata, PluginInfo
 from backbench.plugin.registry import GROUP, Origin, Registered, Registry, load_registry
 from backbench.system.arithmetic import standard_arithmetic
+from backbench.system.json_text import to_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -101,7 +102,7 @@ class PluginContract:
     def test_options_survive_json(self) -> None:
         """A stage's record holds the options as JSON; a worker reads them from there."""
         settings = self.settings()
-        stored = json.loads(json.dumps(settings.model_dump(mode="json")))
+        stored = json.loads(to_json(settings.model_dump(mode="json")))
         assert self.info.options.model_validate(stored) == settings
 
     def test_unknown_options_are_refused(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from backbench.store.metadata import (
 from backbench.store.predictions import PREDICTIONS, load_predictions
 from backbench.store.records import Record
 from backbench.store.store import Store
+from backbench.system.json_text import to_json
 from backbench.testing.base import PluginContract, sample_images
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _put(
     costs: dict[str, Any] = {"wall_s": 0, "cpu_s": 0, "peak_mem_gib": 0}
     record = Record(key=key, stage=stage, metadata=metadata, finished="", **costs)
     path = store.root / "records" / f"{key}.json"
-    path.write_text(json.dumps(record.to_json()), encoding="utf-8")
+    path.write_text(to_json(record.to_json()), encoding="utf-8")
     folder = store.artifact(key)
     folder.mkdir()
     return folder

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from backbench.nn.method import TrainingTask
 from backbench.system import files
+from backbench.system.json_text import to_json
 
 _LOG = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class Checkpoints:
 
     def __init__(self, path: Path | None, identity: Mapping[str, Any], minutes: float) -> None:
         self._path = path
-        self._identity = json.loads(json.dumps(identity))
+        self._identity = json.loads(to_json(identity))
         self._pause = 60 * minutes
         self._written = time.monotonic()
 
@@ -99,7 +100,7 @@ class Checkpoints:
         tensors, values = _state(trained)
         values |= {"format": FORMAT, "identity": self._identity}
         with files.replacing(self._path) as part:
-            save_file(tensors, part, {"backbench": json.dumps(values)})
+            save_file(tensors, part, {"backbench": to_json(values)})
             files.share(part)  # safetensors allows only the owner to read; a store may be shared
         self._written = time.monotonic()
 

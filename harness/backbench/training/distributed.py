@@ -39,6 +39,7 @@ from backbench.nn.ranks import ALONE, Ranks
 from backbench.system import files
 from backbench.system.children import end_all, end_at_end_of, start_module
 from backbench.system.cores import pin_to
+from backbench.system.json_text import to_json
 from backbench.system.memory import keep_memory
 from backbench.training.devices import Device
 
@@ -152,7 +153,7 @@ class _Others:
             }
             assert process.stdin is not None  # noqa: S101 - it is a pipe
             with contextlib.suppress(BrokenPipeError):  # it has died; waiting reports it
-                process.stdin.write(json.dumps(order).encode() + b"\n")
+                process.stdin.write(to_json(order).encode() + b"\n")
                 process.stdin.flush()
 
     def wait_until_there(self) -> None:
@@ -261,7 +262,7 @@ def main() -> None:
             "reason": f"rank {ranks.rank} of {ranks.size}: {reason}",
             "usage": isinstance(error, UsageError),
         }
-        files.write(meeting / f"failure-{ranks.rank}", json.dumps(failure))
+        files.write(meeting / f"failure-{ranks.rank}", to_json(failure))
         os._exit(1)
 
 

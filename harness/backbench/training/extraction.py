@@ -11,6 +11,7 @@ from torch import Tensor
 
 from backbench.data.packed import MappedArray
 from backbench.data.preprocess import evaluation_image
+from backbench.errors import StageError
 from backbench.images import ImageSet, Pixels
 from backbench.nn.batch_norm import folded
 from backbench.nn.encoder import Encoder
@@ -56,6 +57,9 @@ def extract(
     Returns:
         (N, D), float32, not normalized.
 
+    Raises:
+        StageError: If some are not finite.
+
     Source: the published evaluation transform, Resize(256), CenterCrop(224).
     """
     features = np.empty((len(images), encoder.feature_dim), dtype=np.float32)
@@ -70,15 +74,22 @@ def extracted(
     """Yield rows of a set, and their features, (B, D), float32; see :func:`extract`."""
     where = torch.device(device)
     training = encoder.training
+    finite = np.ones(len(images), dtype=bool)
     encoder = to_device(encoder, where, channels_last=encoder.channels_last).eval()
     try:
         for rows, batch in evaluation_tensors(images, encoder.spec.image_size, where):
             # not around the loop: the consumer of a batch would be in these modes as well
             with torch.inference_mode(), autocast(precision, where):
                 found = encoder(batch).float().cpu().numpy()
+            finite[rows] = np.isfinite(found).all(axis=1)
             yield rows, found
     finally:
         encoder.train(training)
+    if not finite.all():
+        raise StageError(
+            f"the features of {np.count_nonzero(~finite)} of {len(images)} images are not finite, "
+            f"the first of them {images.sources[int(finite.argmin())]}"
+        )
 
 
 def evaluation_batch(

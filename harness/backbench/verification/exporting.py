@@ -18,6 +18,7 @@ from backbench.model import Plan
 from backbench.store.records import Record
 from backbench.store.store import Store
 from backbench.system.files import share
+from backbench.system.json_text import to_json
 from backbench.verification.bundle import (
     ENVIRONMENT,
     FORMAT,
@@ -81,7 +82,7 @@ def described(content: bytes) -> dict[str, Any]:
 
 def as_bytes(content: Any) -> bytes:
     """Return JSON."""
-    return (json.dumps(content, indent=1) + "\n").encode()
+    return (to_json(content, indent=1) + "\n").encode()
 
 
 def write_bundle(out: Path, files: Mapping[str, bytes]) -> None:
@@ -129,7 +130,7 @@ def _read(store: Store, record: Record, name: str, sha256: str) -> bytes:
 def environments(records: Iterable[Record]) -> list[dict[str, Any]]:
     """Return the distinct environments in which stages ran, the most frequent first."""
     counts = Counter(
-        json.dumps(
+        to_json(
             {name: value for name, value in one.provenance.items() if name not in _OF_A_STAGE},
             sort_keys=True,
         )

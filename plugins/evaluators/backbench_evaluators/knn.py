@@ -40,6 +40,8 @@ class KNN(Evaluator):
         """Return shares of the votes, (M, classes), of features (M, D), for each k of a list."""
         most = min(self.options.largest, len(self._labels))
         _, nearest = self._index.search(np.ascontiguousarray(unit(features)), most)
+        if nearest.min(initial=0) < 0:  # faiss's answer where no distance is a number
+            raise ValueError("some features are not finite: they have no neighbors")
         neighbors = self._labels[nearest]
         if isinstance(self.options.k, int):
             return knn_votes(neighbors, self._classes)

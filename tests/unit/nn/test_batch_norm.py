@@ -76,7 +76,7 @@ def test_features_are_the_same(backbone: dict[str, Any], images: ArrayImages):
 
 
 def test_maps_of_the_stages_are_the_same(images: ArrayImages):
-    samples = torch.from_numpy(images.pixels).permute(0, 3, 1, 2) / 255
+    samples = torch.tensor(images.pixels).permute(0, 3, 1, 2) / 255
     for backbone in (TINY, RESNET):
         encoder = trained(backbone)
         with torch.no_grad():
@@ -114,6 +114,6 @@ def test_what_cannot_be_folded_stays(branches: bool, images: ArrayImages):
         norm.running_mean.uniform_(-1, 1)
     fast = folded(encoder)
     assert norms(fast) == (4 if branches else 3)
-    samples = torch.from_numpy(images.pixels).permute(0, 3, 1, 2) / 255
+    samples = torch.tensor(images.pixels).permute(0, 3, 1, 2) / 255
     with torch.no_grad():
         torch.testing.assert_close(fast(samples), encoder(samples), rtol=1e-4, atol=1e-5)

@@ -46,3 +46,15 @@ def test_fewer_features_than_neighbors():
 def test_a_row_of_zeros_stays_as_it_is():
     vectors = unit(np.float32([[3, 4], [0, 0]]))
     assert vectors.tolist() == [[pytest.approx(0.6), pytest.approx(0.8)], [0, 0]]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e19, 1e30, 1e-20, 1e-30])
+def test_lengths_neither_overflow_nor_vanish(scale: float):
+    rows = np.float32([[3, 4], [-4, 3], [0, 0]]) * np.float32(scale)
+    expected = np.float32([[0.6, 0.8], [-0.8, 0.6], [0, 0]])
+    np.testing.assert_allclose(unit(rows), expected, rtol=1e-6)
+
+
+def test_the_vote_of_a_neighbor_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="of no class"):
+        knn_votes(np.array([[0, -1]]), 2)

@@ -58,6 +58,7 @@ def test_a_table_changes_only_what_it_names():
         (MoCoOptions, {"views": {"scale": (0.5, 0.2)}}, "not a range"),
         (MoCoOptions, {"views": {"scale": (0.5, 1.2)}}, "at most 1"),
         (MoCoOptions, {"std": (0.2, 0.0, 0.2)}, "must be positive"),
+        (MoCoOptions, {"std": (0.2, 1e-50, 0.2)}, "must be positive, at least 1e-06"),
         (BYOLOptions, {"epochs": 160}, "epoch 175 is never reached"),
         (BYOLOptions, {"schedule": {"warmup_epochs": 200}}, "is not less than epochs = 200"),
         (JigsawOptions, {"tile": 80}, "tile + jitter = 100 is more than cell = 85"),

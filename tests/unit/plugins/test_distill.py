@@ -77,7 +77,7 @@ def test_one_step(teacher: Encoder, small_images: ArrayImages):
     assert not distillation.teacher.training
     assert distillation.average.training
     indices = np.arange(8)
-    pixels = torch.from_numpy(small_images.pixels[:8])
+    pixels = torch.tensor(small_images.pixels[:8])
     views = distillation.views(UniformBatch(pixels, indices, epoch=0, seed=0))
     queues = (distillation.student_queue, distillation.teacher_queue)
     anchors = [queue.features.clone() for queue in queues]

@@ -58,7 +58,7 @@ def build(name: str, **given: Any) -> Any:
 
 def batch(images: ArrayImages, count: int = 16) -> UniformBatch:
     indices = np.arange(count)
-    return UniformBatch(torch.from_numpy(images.pixels[:count]), indices, epoch=0, seed=1)
+    return UniformBatch(torch.tensor(images.pixels[:count]), indices, epoch=0, seed=1)
 
 
 def progress(epoch: int = 0) -> Progress:

@@ -21,8 +21,9 @@ from backbench.data.preprocess import ShortSide, fitted_pixels
 from backbench.errors import ConfigError, DataError
 from backbench.estimate.cost import costs_of
 from backbench.execution.session import outdated
-from backbench.images import ImageSet, Overlay, Pixels
+from backbench.images import ArrayImages, ImageSet, Overlay, Pixels
 from backbench.model import Plan, StageKind
+from backbench.plugin import DatasetMetadata
 from backbench.plugin.registry import load_registry
 from backbench.poison.poisoning import read_manifest, stamp
 from backbench.stages import dataset as stage_module
@@ -268,3 +269,32 @@ def test_plan_says_what_is_too_large_to_be_kept(
 def test_resize_and_a_number_contradict(world: World) -> None:
     with pytest.raises(ConfigError, match=r"datasets\.pets\.cache.*takes no number when resize"):
         world.plan("resize = 16\ncache = 20")
+
+
+LABELS = np.repeat(np.arange(2), 2)
+PIXELS = np.zeros((4, 8, 8, 3), np.uint8)
+
+
+def odd(split: str, pixels: Any = PIXELS, labels: Any = LABELS) -> Any:
+    return ArrayImages(pixels, labels, [f"{split}/{index}" for index in range(len(labels))])
+
+
+@pytest.mark.parametrize(
+    ("images", "sentence"),
+    [
+        (odd("train", labels=LABELS / 1), "labels float64 (4,) of 4 images"),
+        (odd("train", labels=LABELS[:, None]), "labels int64 (4, 1)"),
+        (odd("train", labels=LABELS - 1), "a label is outside [0, 2)"),
+        (odd("train", labels=LABELS * 0), "2 images of class 'a' announced, 4 found"),
+        (odd("train", pixels=PIXELS / 1), "pixels float64 (4, 8, 8, 3), not uint8 (N, H, W, 3)"),
+        (odd("train", pixels=PIXELS[..., :1]), "pixels uint8 (4, 8, 8, 1)"),
+        (PIXELS, "gave a ndarray, not an ImageSet"),
+        (odd("train", PIXELS[:3], LABELS[:3]), "4 images announced, 3 found"),
+    ],
+)
+def test_images_that_a_plugin_gives_are_labelled_pixels(images: Any, sentence: str) -> None:
+    metadata = DatasetMetadata(("a", "b"), 4, 4, (8, 8), (2, 2))
+    stage_module.check_split(odd("train"), "train", metadata)
+    with pytest.raises(DataError) as caught:
+        stage_module.check_split(images, "train", metadata)
+    assert sentence in str(caught.value)

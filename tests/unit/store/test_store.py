@@ -10,7 +10,7 @@ import sys
 import pytest
 from tests import factories
 
-from backbench.errors import StoreError, UsageError
+from backbench.errors import BackbenchError, StoreError, UsageError
 from backbench.model import PluginUse, Stage, StageKind
 from backbench.store.flags import Raised
 from backbench.store.metadata import EvaluationRecord
@@ -104,9 +104,10 @@ def test_an_artifact_without_a_record_is_done_again(store):
     assert [path.name for path in store.artifact(KEY).iterdir()] == ["file.txt"]
 
 
-def test_a_record_that_is_no_json_leaves_no_artifact(store):
-    with pytest.raises(TypeError):
-        publish(store, count=object())
+@pytest.mark.parametrize("count", [object(), float("nan"), float("inf")])
+def test_a_record_that_is_no_json_leaves_no_artifact(store, count):
+    with pytest.raises(BackbenchError, match=r"metadata\.images is "):
+        publish(store, count=count)
     assert not store.artifact(KEY).exists()
     assert store.done() == set()
 

@@ -9,6 +9,7 @@ from PIL import Image
 from tests.unit.conftest import RaggedImages
 
 from backbench.data.preprocess import evaluation_image
+from backbench.errors import StageError
 from backbench.images import ArrayImages
 from backbench.nn import Encoder, EncoderSpec
 from backbench.training.extraction import extract
@@ -30,7 +31,7 @@ def test_features_of_a_uniform_set(encoder: Encoder, small_images: ArrayImages):
     assert encoder.training  # as it was
     encoder.eval()
     with torch.no_grad():
-        images = torch.from_numpy(small_images.pixels).permute(0, 3, 1, 2) / 255
+        images = torch.tensor(small_images.pixels).permute(0, 3, 1, 2) / 255
         expected = encoder(images).numpy()
     error = np.linalg.norm(features - expected) / np.linalg.norm(expected)
     assert error < 0.01  # bfloat16 where the processor has it
@@ -50,9 +51,16 @@ def test_running_statistics_are_not_moved(encoder: Encoder, small_images: ArrayI
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
 
 
-def test_read_only_pixels_are_taken_as_they_are(encoder: Encoder, small_images: ArrayImages):
-    small_images.pixels.flags.writeable = False
-    assert extract(encoder, small_images, device="cpu").shape == (48, 8)
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_features_that_are_not_finite_stop_and_are_counted(
+    encoder: Encoder, small_images: ArrayImages, value: float
+):
+    with torch.no_grad():
+        for module in encoder.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.weight.mul_(value)
+    with pytest.raises(StageError, match="features of 48 of 48 images are not finite, the first"):
+        extract(encoder, small_images, device="cpu")
 
 
 def test_features_of_a_ragged_set(encoder: Encoder, ragged_images: Any):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import tomllib
 from importlib import resources
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from backbench.data.classes import class_list
 from backbench.errors import UsageError
 from backbench.metrics import Denominator
 from backbench.plugin.registry import suggestion
+from backbench.system.json_text import to_json
 
 #: Name of the entry of a card that holds for every plugin whose options have the names in it.
 EVERY = "*"
@@ -107,7 +107,7 @@ class Protocol(_Part):
     def sha256(self) -> str:
         """Hash of what the card fixes, as it is written; summary and source do not count."""
         said = self.model_dump(mode="json", exclude_unset=True, exclude={"id", "summary", "source"})
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(to_json(said, sort_keys=True).encode()).hexdigest()
 
     def stamp(self, evaluator: str) -> dict[str, str]:
         """Return what the record of an evaluation says of the card."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from backbench.errors import Problem
 from backbench.model import Axis
 from backbench.plugin import DatasetMetadata, Options, PluginInfo
 from backbench.plugin.registry import suggestion
+from backbench.system.json_text import to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Terms:
     def wrong_plugin(self, plugin: str) -> Problem:
         """Return the problem of an instance of another plugin."""
         return self._problem(
-            ("plugin",), f"fixes it to {json.dumps(self.plugin)}", plugin, {"plugin": plugin}, None
+            ("plugin",), f"fixes it to {to_json(self.plugin)}", plugin, {"plugin": plugin}, None
         )
 
     def surplus(
@@ -67,7 +67,7 @@ class Terms:
         for path, wanted in leaves(self.options):
             found = _at(values, path)
             if found != wanted:
-                said = f"fixes it to {json.dumps(wanted)}"
+                said = f"fixes it to {to_json(wanted)}"
                 yield self._problem(path, said, found, given, preset)
 
     def _problem(
@@ -78,7 +78,7 @@ class Terms:
         given: Mapping[str, Any],
         preset: str | None,
     ) -> Problem:
-        shown = json.dumps(found, default=str)
+        shown = to_json(found, default=str)
         if preset is not None and _at(given, path) is None:
             end = f"(preset {preset!r}: {shown}); choose another preset, or leave out the protocol"
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +18,7 @@ from backbench.errors import DataError, UsageError
 from backbench.plugin import Dataset, DatasetInfo, DatasetMetadata, Split, hookimpl
 from backbench.plugin.registry import Origin, Registry, suggestion
 from backbench.system import files
+from backbench.system.json_text import to_json
 
 #: Name of the plugin; it is there only where a reproduction is planned without its images.
 STAND_IN: Final = "imagenet100-counts"
@@ -152,7 +152,7 @@ def fill(
         values["dataset"] = _imagenet(data, stand_in=stand_in)
     elif found.scale == "cifar10":
         values["dataset"] = _cifar(data)
-    return Template(found.text).substitute(values, seeds=json.dumps(list(seeds)))
+    return Template(found.text).substitute(values, seeds=to_json(list(seeds)))
 
 
 def _imagenet(data: Path | None, *, stand_in: bool) -> str:
@@ -174,7 +174,7 @@ def _cifar(data: Path | None) -> str:
 
 def _quoted(path: Path) -> str:
     """Return a path as a TOML string."""
-    return json.dumps(str(path.expanduser().absolute()), ensure_ascii=False)
+    return to_json(str(path.expanduser().absolute()), ensure_ascii=False)
 
 
 class _StandIn:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from backbench.images import Pixels
 from backbench.plugin import Attack, Split
 from backbench.poison.poisoning import ImageRef, pixel_hash, recode, shallow, stamp_image
 from backbench.system import files
+from backbench.system.json_text import to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def make(coding: Coding, job: Job) -> str:
     more = {"file": job.name, "file_sha256": hashlib.sha256(content).hexdigest()}
     if mark is not None:
         return mark.line(**more)
-    return json.dumps({**shallow(job.who), "before": pixel_hash(clean), **more}) + "\n"
+    return to_json({**shallow(job.who), "before": pixel_hash(clean), **more}) + "\n"
 
 
 def recoded(image: Image.Image | Pixels, pixels: Pixels, rows: slice) -> Image.Image | Pixels:

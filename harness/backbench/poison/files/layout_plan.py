@@ -31,6 +31,7 @@ from backbench.poison.files.layout import Layout, Part, file_names, own_layout, 
 from backbench.poison.files.request import Request
 from backbench.poison.poisoning import ImageRef, choose, stamp_image
 from backbench.system import files
+from backbench.system.json_text import to_json
 
 #: Images that a message names.
 _NAMED = 5
@@ -189,7 +190,7 @@ class Plan:
             "patch_columns": poison.patch_columns,
             "coder": f"Pillow {PIL.__version__}, libjpeg {jpeg}",
         }
-        plain: dict[str, Any] = json.loads(json.dumps(found))
+        plain: dict[str, Any] = json.loads(to_json(found))
         return plain
 
 

@@ -32,6 +32,7 @@ from backbench.poison.poisoning import read_manifest
 from backbench.store.metadata import PoisonRecord
 from backbench.system import files
 from backbench.system.children import WORTH_PROCESSES, workers
+from backbench.system.json_text import to_json
 
 #: Images of each part on the contact sheet.
 _SHOWN: Final = 4
@@ -296,4 +297,4 @@ def _summary(plan: Plan) -> dict[str, Any]:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    files.write(path, json.dumps(content, indent=2) + "\n")
+    files.write(path, to_json(content, indent=2) + "\n")

@@ -1,0 +1,74 @@
+"""What plugins return: arrays of the right shape, of finite numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backbench.errors import ResultError
+
+
+def checked_scores(scores: object, shape: tuple[int, ...], who: str) -> NDArray[Any]:
+    """Return scores as an array.
+
+    Args:
+        scores: What a plugin gave.
+        shape: Images, or images and classes.
+        who: The plugin, for the error.
+
+    Raises:
+        ResultError: If they are of another shape, no real numbers, or not finite.
+    """
+    array = _array(scores, who, "scores")
+    if array.shape != shape:
+        of_classes = f" and {shape[1]} classes" if len(shape) > 1 else ""
+        raise ResultError(
+            f"{who} gave scores of shape {array.shape} for {shape[0]} images{of_classes}: it must "
+            f"be {shape}"
+        )
+    finite = np.isfinite(array).reshape(shape[0], -1).all(axis=1)
+    if not finite.all():
+        raise ResultError(
+            f"{who} gave scores that are not finite for {np.count_nonzero(~finite)} of {shape[0]} "
+            f"images, the first of them image {int(finite.argmin())}"
+        )
+    return array
+
+
+def checked_state(state: object, who: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a fitted classifier, as they are stored.
+
+    Raises:
+        ResultError: If it is no mapping, or an array is no finite numbers.
+    """
+    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
+        raise ResultError(
+            f"{who} gave as state a {type(state).__name__}: it must be arrays by name"
+        )
+    arrays = {
+        name: _array(one, who, f"the array {name!r}").copy("C") for name, one in state.items()
+    }
+    wrong = [name for name, one in arrays.items() if not np.isfinite(one).all()]
+    if wrong:
+        raise ResultError(f"{who} learned numbers that are not finite: {', '.join(wrong)}")
+    return arrays
+
+
+def smallest_type(scores: NDArray[Any]) -> type[np.floating[Any]]:
+    """Return float16, or a longer type where the greatest score leaves its range."""
+    greatest = np.abs(scores.astype(np.float64)).max(initial=0)
+    kinds = (np.float16, np.float32)
+    return next((kind for kind in kinds if greatest <= np.finfo(kind).max), np.float64)
+
+
+def _array(value: object, who: str, what: str) -> NDArray[Any]:
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ResultError(f"{who} gave {what} that are no array: {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise ResultError(f"{who} gave {what} of type {array.dtype}: it must be real numbers")
+    return array

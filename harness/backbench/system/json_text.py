@@ -1,0 +1,52 @@
+"""JSON as it is written: what is not finite, or no JSON value, is named and stops."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from backbench.errors import BackbenchError
+
+
+@cache
+def _encoder(**options: Any) -> json.JSONEncoder:
+    return json.JSONEncoder(allow_nan=False, **options)
+
+
+def to_json(content: object, what: str = "JSON", **options: Any) -> str:
+    """Return a value as JSON.
+
+    Args:
+        content: The value.
+        what: What it is of, for the error.
+        **options: Of :class:`json.JSONEncoder`.
+
+    Raises:
+        BackbenchError: Naming the first part that is not finite, or that JSON does not have.
+    """
+    try:
+        return _encoder(**options).encode(content)
+    except (TypeError, ValueError) as error:
+        place, value = next(_wrong(content, ""), ("", content))
+        shown = value if isinstance(value, float) else f"a {type(value).__name__}"
+        raise BackbenchError(
+            f"{what}: {place or 'the whole'} is {shown}, which cannot be written: {error}"
+        ) from error
+
+
+def _wrong(value: object, place: str) -> Iterator[tuple[str, object]]:
+    """Yield the parts of a value that JSON does not have, each with its path."""
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _wrong(one, f"{place}.{key}".lstrip("."))
+    elif isinstance(value, (list, tuple)):
+        for index, one in enumerate(value):
+            yield from _wrong(one, f"{place}[{index}]")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield place, value
+    elif not isinstance(value, (str, int, type(None))):
+        yield place, value

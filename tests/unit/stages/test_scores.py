@@ -1,0 +1,158 @@
+"""What plugins return stops where it appears, if it is not finite or of another form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from backbench.errors import ResultError
+from backbench.model import StageKind
+from backbench.plugin import Evaluator, ImageEvaluator
+from backbench.stages.scores import checked_scores, checked_state, smallest_type
+from backbench.testing import EvaluatorContract, ImageEvaluatorContract
+from backbench.testing.base import installed
+from backbench.testing.hygiene import run_twice
+
+
+@pytest.mark.parametrize(
+    ("scores", "sentence"),
+    [
+        (np.ones((2, 3)), "of shape (2, 3) for 3 images and 2 classes: it must be (3, 2)"),
+        (np.ones(3), "of shape (3,) for 3 images"),
+        ([[0, 1], [1, 0]], "of shape (2, 2)"),
+        (None, "of type object"),
+        (np.full((3, 2), "a"), "of type <U1"),
+        (np.ones((3, 2), dtype=complex), "of type complex128"),
+        ([[0, 1], [1]], "that are no array"),
+        (torch.ones((3, 2), requires_grad=True), "that are no array"),
+        ([[0, 1], [np.nan, 0], [np.inf, 1]], "not finite for 2 of 3 images, the first of them i"),
+    ],
+)
+def test_scores_of_another_form_are_one_sentence(scores: Any, sentence: str) -> None:
+    with pytest.raises(ResultError) as caught:
+        checked_scores(scores, (3, 2), "the evaluator")
+    assert str(caught.value).startswith("the evaluator gave scores ")
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [bool, np.int64, np.float16, np.float64, list])
+def test_scores_may_be_any_real_numbers(kind: Any) -> None:
+    table = np.array([[0, 1], [1, 0]])
+    given = table.tolist() if kind is list else table.astype(kind)
+    assert checked_scores(given, (2, 2), "it").tolist() == table.tolist()
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        (np.ones(3), "gave as state a ndarray"),
+        ({1: np.ones(3)}, "gave as state a dict"),
+        ({"w": np.array([1.0, np.nan]), "b": np.ones(1)}, "not finite: w"),
+        ({"w": object()}, "the array 'w' of type object"),
+    ],
+)
+def test_a_fitted_state_of_another_form_is_one_sentence(state: Any, sentence: str) -> None:
+    with pytest.raises(ResultError) as caught:
+        checked_state(state, "the evaluator")
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("greatest", "kind"), [(65504, np.float16), (-65536, np.float32), (1e300, np.float64)]
+)
+def test_scores_are_stored_in_a_type_that_holds_them(greatest: float, kind: Any) -> None:
+    assert smallest_type(np.array([[greatest, 0.0]])) is kind
+    assert smallest_type(np.empty((0, 3))) is np.float16
+
+
+class Constant(Evaluator):
+    def fit(self, features: Any, labels: Any, classes: int) -> None:
+        self.classes = classes
+
+    def predict(self, features: Any) -> Any:
+        return np.zeros((len(features), self.classes))
+
+
+class NaN(Constant):
+    def predict(self, features: Any) -> Any:
+        return super().predict(features) / np.float64("nan")
+
+
+class Learns(Constant):
+    def state(self) -> Any:
+        return {"w": np.array([np.inf])}
+
+
+class Nameless(Constant):
+    def predict(self, features: Any) -> Any:
+        return {"a b": super().predict(features)}
+
+
+class Relabels(Constant):
+    def fit(self, features: Any, labels: Any, classes: int) -> None:
+        labels[:] = 0
+
+
+class OfFeatures(EvaluatorContract):
+    info = installed().find("evaluator", "knn").info
+    options = {"k": 3}  # noqa: RUF012 - as authors write it
+
+
+class OfImages(ImageEvaluatorContract):
+    info = installed().find("evaluator", "linear-augmented").info
+
+
+class Sees(ImageEvaluator):
+    def fit(self, encoder: Any, images: Any) -> None:
+        assert len(images.labels)
+
+    def predict(self, encoder: Any, images: Any) -> Any:
+        return np.zeros((len(images), self.context.classes))
+
+
+class Brightens(Sees):
+    def fit(self, encoder: Any, images: Any) -> None:
+        images.pixels[:] = 0
+
+
+class Trains(Sees):
+    def predict(self, encoder: Any, images: Any) -> Any:
+        encoder.train()
+        return super().predict(encoder, images)
+
+
+class Prunes(Sees):
+    def predict(self, encoder: Any, images: Any) -> Any:
+        next(encoder.parameters()).data[0] = 0
+        return super().predict(encoder, images)
+
+
+def stage_of(made: type[Evaluator | ImageEvaluator], folder: Path) -> None:
+    base: Any = OfFeatures if issubclass(made, Evaluator) else OfImages
+    contract = type("Contract", (base,), {"implementation": lambda _: made})()
+    run_twice(folder, contract, StageKind.PREDICT, **contract.reads())
+
+
+@pytest.mark.parametrize(
+    ("implementation", "sentence"),
+    [
+        (NaN, "the evaluator (clean) gave scores that are not finite for 90 of 90 images"),
+        (Learns, "the evaluator learned numbers that are not finite: w"),
+        (Nameless, "a variant is called 'a b'"),
+        (Relabels, "read-only"),
+        (Brightens, "read-only"),
+        (Trains, "the evaluator changed the mode of the encoder"),
+        (Prunes, "the evaluator changed 1 tensors (backbone.body.stem.weight, …) of the encoder"),
+    ],
+)
+def test_a_broken_evaluator_stops_its_stage(
+    tmp_path: Path, implementation: type[Evaluator | ImageEvaluator], sentence: str
+) -> None:
+    stage_of(Constant if issubclass(implementation, Evaluator) else Sees, tmp_path / "right")
+    with pytest.raises((ResultError, ValueError)) as caught:
+        stage_of(implementation, tmp_path / "wrong")
+    assert sentence in str(caught.value)
