@@ -30,23 +30,23 @@ def to_json(content: object, what: str = "JSON", **options: Any) -> str:
     try:
         return _encoder(**options).encode(content)
     except (TypeError, ValueError) as error:
-        place, value = next(_wrong(content, ""), ("", content))
+        where, value = next(_wrong(content, ""), ("", content))
         shown = value if isinstance(value, float) else f"a {type(value).__name__}"
         raise BackbenchError(
-            f"{what}: {place or 'the whole'} is {shown}, which cannot be written: {error}"
+            f"{what}: {where or 'the whole'} is {shown}, which cannot be written: {error}"
         ) from error
 
 
-def _wrong(value: object, place: str) -> Iterator[tuple[str, object]]:
+def _wrong(value: object, where: str) -> Iterator[tuple[str, object]]:
     """Yield the parts of a value that JSON does not have, each with its path."""
     if isinstance(value, Mapping):
         for key, one in value.items():
-            yield from _wrong(one, f"{place}.{key}".lstrip("."))
+            yield from _wrong(one, f"{where}.{key}".lstrip("."))
     elif isinstance(value, (list, tuple)):
         for index, one in enumerate(value):
-            yield from _wrong(one, f"{place}[{index}]")
+            yield from _wrong(one, f"{where}[{index}]")
     elif isinstance(value, float):
         if not math.isfinite(value):
-            yield place, value
+            yield where, value
     elif not isinstance(value, (str, int, type(None))):
-        yield place, value
+        yield where, value
