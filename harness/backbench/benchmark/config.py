@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -28,7 +28,7 @@ from backbench.benchmark.protocols.rules import data_problems, method_problem, n
 from backbench.data.file_dataset import FileDataset
 from backbench.errors import NOT_A_NAME, BackbenchError, ConfigError, Problem, is_name
 from backbench.model import NONE, Axis, CellName
-from backbench.options.training import BackboneOptions, EvaluatorOptions
+from backbench.options.training import BackboneOptions, EvaluatorOptions, TrainingOptions
 from backbench.plugin import Dataset, DatasetMetadata, MetricInfo
 from backbench.plugin.calling import plugin_code
 from backbench.plugin.registry import Registry, nearest, suggestion
@@ -145,6 +145,7 @@ def benchmark_from(
     problems += _combination_problems(instances, metadata, cells, trains=trains)
     problems += _encoder_problems(instances, cells)
     problems += _shape_problems(instances, cells)
+    problems += _backbone_problems(instances, metadata, cells) if trains else ()
     if protocol is not None:
         problems += _protocol_problems(protocol, instances, metadata, cells)
     if problems:
@@ -287,6 +288,26 @@ def _shape_problems(instances: Instances, cells: Iterable[CellName]) -> Iterator
                 "that there is nothing to drop from the training set: exclude these cells"
             )
             yield Problem(other.path, sentence)
+
+
+def _backbone_problems(
+    instances: Instances, metadata: Mapping[str, DatasetMetadata], cells: Iterable[CellName]
+) -> Iterator[Problem]:
+    """Yield timm's models that do not exist, or cannot see the images; imports torch for them."""
+    met = [(one.method, by, one.dataset) for one in cells for by in (one.method, one.defense)]
+    for name, by, dataset in dict.fromkeys(met):
+        method = instances["methods"].get(name)
+        instance = method if by == name else instances["defenses"].get(by)
+        backbone = getattr(instance and instance.options, "backbone", None)
+        if not isinstance(backbone, BackboneOptions) or backbone.has_stages:
+            continue
+        if instance and method and dataset in metadata:
+            from backbench.nn.backbones import backbone_problem
+
+            side = cast("TrainingOptions", method.options).view_side(metadata[dataset].size)
+            if sentence := backbone_problem(backbone, side):
+                path = f"{instance.path}.backbone.name"
+                yield Problem(path, f"on dataset {dataset!r}: {sentence}")
 
 
 def _problems_of(

@@ -39,14 +39,15 @@ class Instance:
     def use(self) -> PluginUse:
         """Return the plugin and its options as they enter stages."""
         info = self.registered.info
-        return PluginUse(
-            kind=info.kind,
-            name=info.name,
-            distribution=self.registered.origin.distribution,
-            revision=info.revision,
-            options=self.options.model_dump(mode="json"),
-            identity=self.options.identity(),
-        )
+        with plugin_code(self.registered):
+            return PluginUse(
+                kind=info.kind,
+                name=info.name,
+                distribution=self.registered.origin.distribution,
+                revision=info.revision,
+                options=self.options.model_dump(mode="json"),
+                identity=self.registered.identity(self.options),
+            )
 
 
 #: The instances of a benchmark by axis and name.

@@ -9,6 +9,7 @@ from backbench.benchmark.config import Benchmark
 from backbench.data.fingerprint import FileHashes
 from backbench.model import NONE, Axis, Cell, CellName, Plan, PluginUse, Stage, StageKind
 from backbench.plugin import AttackInfo, DefenseInfo, EvaluatorInfo
+from backbench.plugin.calling import plugin_code
 from backbench.store.store import Store
 
 
@@ -23,7 +24,12 @@ def fingerprints_of(
     """Return the content fingerprint of each dataset, by instance name."""
     hashes = FileHashes(store.files_cache)
     names = list(benchmark.datasets) if only is None else [only]
-    found = {name: benchmark.datasets[name].fingerprint(hashes) for name in names}
+    found = {}
+    for name in names:
+        with plugin_code(benchmark.instances["datasets"][name].registered):
+            found[name] = benchmark.datasets[name].fingerprint(hashes)
+            if not isinstance(found[name], str) or not found[name]:
+                raise TypeError(f"fingerprint() gave {found[name]!r}, and must give a text")
     if keep_hashes:
         hashes.save()
     return found

@@ -12,6 +12,7 @@ from backbench.errors import printable
 
 if TYPE_CHECKING:
     from backbench.api import Experiment
+    from backbench.model import Plan
     from backbench.report.results import Results
 
 
@@ -30,6 +31,14 @@ def say(kind: str, sentences: Iterable[object]) -> None:
     """Print notes, warnings or failures on stderr, a sentence a line."""
     for sentence in sentences:
         click.echo(f"{kind}: {printable(str(sentence))}", err=True)
+
+
+def warn_of_code(experiment: Experiment, plan: Plan, store: Path) -> None:
+    """Name on stderr the plugins whose code is not that of their stages in the store."""
+    from backbench.results.outdated import changed_code
+    from backbench.store.store import Store
+
+    say("warning", changed_code(plan, Store(store), experiment.registry))
 
 
 def warn_of_triggers(experiment: Experiment) -> None:

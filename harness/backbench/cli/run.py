@@ -34,6 +34,7 @@ def command(file: Path, profile: str | None, store: Path, refresh: str | None, *
     run = experiment.run(store=store, refresh=refresh is not None, progress=True, **how)
     common.say("warning", experiment.registry.failures[known:])
     common.say("note", notes_on(experiment.benchmark, content=True))
+    common.warn_of_code(experiment, run.plan, store)
     if refresh and not run.plan.cells:
         click.echo("nothing is outdated", err=True)
     running.finish(run, store)

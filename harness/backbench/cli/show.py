@@ -43,6 +43,7 @@ def command(
     if over and (trace is not None or view == "trade-off"):
         raise UsageError("show: --trace and --trade-off are about single attacks: leave out --over")
     planned = common.load(file, profile).plan(store=store)
+    common.warn_of_code(planned.experiment, planned.plan, store)
     if view == "detection":
         if filters or sort:
             raise UsageError("--detection shows every defense: leave out --filter and --sort")

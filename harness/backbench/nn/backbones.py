@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from typing import Any, cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -152,6 +154,25 @@ def _timm(name: str) -> Backbone:
     import timm
 
     if not timm.is_model(name):
-        raise PluginError(f"timm {timm.__version__} has no model called {name!r}")
+        close = difflib.get_close_matches(name, timm.list_models(), n=1)
+        hint = f": did you mean {close[0]!r}?" if close else ""
+        raise PluginError(f"timm {timm.__version__} has no model called {name!r}{hint}")
     network: Any = timm.create_model(name, pretrained=False, num_classes=0)
-    return Backbone(network, network.num_features)
+    # Some models have a layer between the last map and the head.
+    return Backbone(network, getattr(network, "head_hidden_size", network.num_features))
+
+
+def backbone_problem(options: BackboneOptions, side: int) -> str | None:
+    """Say why a backbone cannot be built, or cannot see images of a side; no weight is drawn."""
+    try:
+        with torch.device("meta"), torch.no_grad():
+            network = build_backbone(options).eval()
+            found = network(torch.empty(2, 3, side, side))
+    except PluginError as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001 - each model of timm has checks of its own
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        return f"{options.name} cannot see images of {side} x {side} px: {reason}"
+    if found.shape != (2, network.feature_dim):
+        return f"{options.name} gives {tuple(found.shape[1:])} for an image, not its features (D,)"
+    return None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic.fields import FieldInfo
 
 Split = Literal["train", "val"]
 
@@ -45,8 +46,40 @@ def _holds_path(annotation: Any) -> bool:
     return any(_holds_path(one) for one in getattr(annotation, "__args__", ()))
 
 
-#: A path option, relative to the benchmark file. Where a file lies is never part of a stage's key;
-#: if its *content* matters, a second option holds its hash.
+def _is_excluded(known: FieldInfo) -> bool:
+    return any(isinstance(mark, ExcludeFromKey) for mark in known.metadata)
+
+
+def _without_paths(plain: Any, value: Any) -> Any:
+    """Return the JSON value of an option without the paths in it."""
+    if isinstance(value, Path):
+        return ""
+    if isinstance(value, Options):
+        return value.identity()
+    if isinstance(value, list | tuple):
+        return [_without_paths(*both) for both in zip(plain, value, strict=True)]
+    if isinstance(value, Mapping):
+        pairs = zip(plain.items(), value.values(), strict=True)
+        return {key: _without_paths(one, given) for (key, one), given in pairs}
+    return plain
+
+
+def _files(value: Any, name: str) -> Iterator[tuple[str, Path]]:
+    if isinstance(value, Path):
+        yield name, value
+    elif isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        for field, known in fields.items():
+            if not _is_excluded(known) and f"{field}_sha256" not in fields:
+                yield from _files(getattr(value, field), f"{name}.{field}".lstrip("."))
+    elif isinstance(value, list | tuple | Mapping):
+        pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, one in pairs:
+            yield from _files(one, f"{name}.{key}")
+
+
+#: A path option, relative to the benchmark file. Where a file or folder lies is never part of a
+#: stage's key; its content is, but for a dataset, which says itself what its content is.
 LocalPath = Annotated[Path, AfterValidator(_absolute)]
 
 
@@ -67,16 +100,25 @@ class Options(BaseModel):
         """Return the options that change numbers, as JSON values: what enters a stage's key.
 
         Paths, and what is marked :class:`ExcludeFromKey`, are left out, also of nested options.
+        The content of files is added by the harness; see :meth:`files`.
         """
         keyed = self.model_dump(mode="json")
         for name, known in type(self).model_fields.items():
             value = getattr(self, name)
             is_path = isinstance(value, Path) or (value is None and _holds_path(known.annotation))
-            if is_path or any(isinstance(mark, ExcludeFromKey) for mark in known.metadata):
+            if is_path or _is_excluded(known):
                 del keyed[name]
-            elif isinstance(value, Options):
-                keyed[name] = value.identity()
+            else:
+                keyed[name] = _without_paths(keyed[name], value)
         return keyed
+
+    def files(self) -> dict[str, Path]:
+        """Return the paths whose content enters a stage's key, by option: ``reference``.
+
+        Of an option ``reference`` beside which there is an option ``reference_sha256`` the plugin
+        itself sees to that.
+        """
+        return dict(_files(self, ""))
 
 
 class JPEGOptions(Options):

@@ -7,11 +7,16 @@ distribution and reason, and stops only the benchmark that asks for what is miss
 from __future__ import annotations
 
 import difflib
+import functools
+import hashlib
 import importlib
+import importlib.util
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES
 from importlib.metadata import Distribution, EntryPoint, EntryPoints, distributions
+from pathlib import Path
 from typing import Any
 
 import pluggy
@@ -31,10 +36,16 @@ from backbench.plugin.infos import (
     MetricInfo,
     PluginInfo,
 )
+from backbench.system.files import content_of, sha256
 
 GROUP = "backbench"
 
+#: Where the content of files stands in the identity of options: no option has such a name.
+FILES = "content of files"
+
 _KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+#: Endings of files of code.
+_CODE = (*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES)
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -79,6 +90,32 @@ class Registered:
             raise PluginError(f"{self}: {self.info.target} is not a function")
         made: Callable[..., Any] = found
         return made
+
+    def identity(self, options: Options) -> dict[str, Any]:
+        """Return what of options enters a stage's key, with the content of their files.
+
+        A dataset says itself what its content is.
+
+        Raises:
+            PluginError: If a file cannot be read.
+        """
+        identity = options.identity()
+        if self.info.kind == "dataset":
+            return identity
+        found = {}
+        for name, path in options.files().items():
+            try:
+                found[name] = content_of(path)
+            except OSError as error:
+                raise PluginError(f"{self}: {name}: {path}: {error.strerror}") from error
+        return {**identity, FILES: found} if found else identity
+
+    @property
+    def code(self) -> str:
+        """SHA-256 of the code of the packages that its class and options are in."""
+        modules = {self.info.target.partition(":")[0], self.info.options.__module__}
+        packages = {module.partition(".")[0] for module in modules} - {"backbench"}
+        return " ".join(code_of(package)[:16] for package in sorted(packages))
 
     def __str__(self) -> str:
         return f"{self.info.kind} {self.info.name!r} of {self.origin}"
@@ -283,6 +320,27 @@ def _named_points(distribution: Distribution) -> tuple[str, EntryPoints]:
     if fields is None or "Name" not in fields or "Version" not in fields:
         raise ValueError("its METADATA lacks its name or version")
     return fields["Name"], distribution.entry_points.select(group=GROUP)
+
+
+@functools.cache
+def code_of(package: str) -> str:
+    """Return the SHA-256 of a package's Python files and compiled modules, found once.
+
+    It is not imported for this. Empty if it is not there.
+    """
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None:
+        return ""
+    roots = [Path(one) for one in spec.submodule_search_locations or [spec.origin or ""]]
+    digest = hashlib.sha256()
+    for root in roots:
+        for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
+            if path.is_file() and path.name.endswith(_CODE):
+                digest.update(f"{path.relative_to(root)}\0{sha256(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 
-from backbench.errors import StoreError
-from backbench.model import Plan, Stage, StageKind
+from backbench.errors import PluginError, StoreError
+from backbench.model import Axis, Plan, Stage, StageKind
+from backbench.plugin.registry import Registry
 from backbench.store.records import Record
 from backbench.store.store import Store
 from backbench.system.json_text import to_json
+
+#: In a record's provenance, the code of the stage's plugin.
+CODE = "plugin_code"
+
+#: Kinds of plugins whose code a number depends on.
+_JUDGED = frozenset(axis.kind for axis in Axis) - {Axis.DATASET.kind}
 
 #: Records that are kept at hand: those of a row are asked for again and again, and then no more.
 _AT_HAND = 256
@@ -54,6 +62,29 @@ def _tracer(stage_of: Callable[[str], Stage | None]) -> Callable[[str], _Trace |
         return _Trace(hashlib.sha256(text.encode()).hexdigest(), tuple(revisions))
 
     return trace
+
+
+def changed_code(plan: Plan, store: Store, registry: Registry) -> Iterator[str]:
+    """Yield a sentence on each plugin whose code is not that of its stages in the store.
+
+    A dataset's content is in its key, whatever code it comes from.
+    """
+    changed: Counter[tuple[str, str]] = Counter()
+    for key in store.done() & plan.stages.keys():
+        use = plan.stages[key].plugin
+        if use is None or use.kind not in _JUDGED:
+            continue
+        with suppress(StoreError, PluginError):  # which others report
+            record = store.record(key)
+            registered = registry.find(use.kind, use.name)
+            made = record and record.provenance.get(CODE)
+            if made and made != registered.code:
+                changed[str(registered), use.name] += 1
+    for (plugin, name), stages in sorted(changed.items()):
+        yield (
+            f"the code of {plugin} has changed since it made {stages} of the stages in the "
+            f"store: if it gives other numbers now, `backbench run --redo {name}` makes them again"
+        )
 
 
 class Outdatedness:

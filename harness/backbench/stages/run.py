@@ -13,6 +13,7 @@ from typing import Any
 from backbench.model import PluginUse, Stage, StageKind
 from backbench.plugin.infos import KINDS
 from backbench.plugin.registry import Registry
+from backbench.results.outdated import CODE
 from backbench.stages.task import Outcome, Progress, Task
 from backbench.store import provenance
 from backbench.store.flags import Raised, carried
@@ -84,7 +85,7 @@ def run_stage(
             read={role: one.hashes for role, one in inputs.items()},
             provenance={
                 **provenance.collect(device),
-                "plugin": _origin(stage.plugin, registry),
+                **_plugin(stage.plugin, registry),
                 **_inputs(stage, inputs, registry),
                 **memory.provenance(),
             },
@@ -104,11 +105,12 @@ def _inherited(inputs: Mapping[str, Record]) -> Iterator[Raised]:
         yield from record.flags
 
 
-def _origin(use: PluginUse | None, registry: Registry) -> str | None:
-    """Return the distribution and version of a plugin; of a layout there is none."""
+def _plugin(use: PluginUse | None, registry: Registry) -> dict[str, str | None]:
+    """Return the distribution and version of a plugin, and its code; of a layout there is none."""
     if use is None or use.kind not in KINDS:
-        return None
-    return str(registry.find(use.kind, use.name).origin)
+        return {"plugin": None, CODE: None}
+    found = registry.find(use.kind, use.name)
+    return {"plugin": str(found.origin), CODE: found.code}
 
 
 def _inputs(stage: Stage, inputs: Mapping[str, Record], registry: Registry) -> dict[str, Any]:

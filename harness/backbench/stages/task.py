@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backbench.errors import StageError
+from backbench.errors import StageError, UsageError
 from backbench.model import Stage
-from backbench.plugin import PluginInfo
-from backbench.plugin.registry import Registry
+from backbench.plugin import Options, PluginInfo
+from backbench.plugin.registry import FILES, Registered, Registry
 from backbench.store.flags import Flag
 from backbench.store.metadata import Metadata
 from backbench.store.records import Record
@@ -83,7 +83,10 @@ class Task:
         use = self.stage.plugin
         if use is None:
             raise StageError(f"a {self.stage.kind} stage has no plugin")
-        return _load(self.registry, use.kind, use.name, use.options)
+        registered, options = _validated(self.registry, use.kind, use.name, use.options)
+        if registered.identity(options).get(FILES) != use.identity.get(FILES):
+            raise UsageError(f"a file of {registered} has changed since it was planned: run again")
+        return registered.implementation(), options, registered.info
 
     def plugin_of(self, role: str) -> tuple[type[Any], Any, PluginInfo]:
         """Return the same of an input, its files where this benchmark says they are."""
@@ -91,13 +94,13 @@ class Task:
         if use is None:
             raise StageError(f"the stage of the input {role} has no plugin")
         options = self.stage.given.get(role, use.options)
-        return _load(self.registry, use.kind, use.name, options)
+        registered, validated = _validated(self.registry, use.kind, use.name, options)
+        return registered.implementation(), validated, registered.info
 
 
-def _load(
+def _validated(
     registry: Registry, kind: str, name: str, options: Mapping[str, Any]
-) -> tuple[type[Any], Any, PluginInfo]:
-    """Import a plugin and validate the options it is used with."""
+) -> tuple[Registered, Options]:
+    """Find a plugin and validate the options it is used with."""
     registered = registry.find(kind, name)
-    info = registered.info
-    return registered.implementation(), info.options.model_validate(dict(options)), info
+    return registered, registered.info.options.model_validate(dict(options))

@@ -131,6 +131,16 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def content_of(path: Path) -> str:
+    """Return the SHA-256 of a file, or of all files below a folder; empty if nothing is there."""
+    if not path.is_dir():
+        return sha256(path) if path.is_file() else ""
+    digest = hashlib.sha256()
+    for one in sorted(one for one in path.rglob("*") if one.is_file()):
+        digest.update(f"{one.relative_to(path).as_posix()}\0{sha256(one)}\n".encode())
+    return digest.hexdigest()
+
+
 @contextmanager
 def locked(path: Path, busy: Exception) -> Iterator[None]:
     """Hold a lock file; raise ``busy`` if another process holds it.

@@ -15,7 +15,7 @@ from backbench.external.layouts import REVISION
 from backbench.model import PluginUse, Stage
 from backbench.plugin import Options
 from backbench.plugin.infos import KINDS
-from backbench.plugin.registry import Registry
+from backbench.plugin.registry import FILES, Registry
 from backbench.store.records import Record
 
 
@@ -47,7 +47,9 @@ def _use(said: PluginUse, registry: Registry) -> PluginUse:
         raise PluginError(f"there is no such kind of plugin as {said.kind!r}")
     if revision != said.revision:
         raise PluginError(f"{who} is installed in revision {revision}, not {said.revision}")
-    return replace(said, identity=model.model_validate(dict(said.options)).identity())
+    identity = model.model_validate(dict(said.options)).identity()
+    files = {name: said.identity[name] for name in (FILES,) if name in said.identity}
+    return replace(said, identity={**identity, **files})  # which need not be here
 
 
 def key_differences(record: Record, registry: Registry) -> Iterator[str]:

@@ -136,6 +136,17 @@ def test_an_evaluator_is_asked_about_every_backbone_that_it_meets(
     load_benchmark(tmp_path / "b.toml", registry)
 
 
+def test_a_model_of_timm_must_exist_and_see_the_images(tmp_path: Path, registry: Registry) -> None:
+    text = tiny().replace("queue = 64", 'queue = 64\nbackbone.name = "timm/vit_tiny_patch16_224"')
+    (found,) = problems(tmp_path / "b.toml", registry, text)
+    start = (
+        "methods.moco-v2.backbone.name: on dataset 'drawn': timm/vit_tiny_patch16_224 cannot see "
+    )
+    assert found.startswith(f"{start}images of 32 x 32 px: ")
+    (found,) = problems(tmp_path / "b.toml", registry, text.replace("vit_tiny_patch16_224", "vit"))
+    assert "has no model called 'vit'" in found
+
+
 def test_a_missing_file_is_one_sentence(tmp_path: Path, registry: Registry) -> None:
     with pytest.raises(UsageError, match="no such benchmark file"):
         load_benchmark(tmp_path / "nowhere.toml", registry)

@@ -19,6 +19,7 @@ from backbench.nn import (
     load_encoder,
     save_encoder,
 )
+from backbench.nn.backbones import backbone_problem
 from backbench.options.training import BackboneOptions
 
 
@@ -55,6 +56,25 @@ def test_cifar_stem_keeps_the_resolution():
 def test_unknown_timm_model():
     with pytest.raises(PluginError, match="no model called 'nothing'"):
         build_backbone(BackboneOptions(name="timm/nothing"))
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "problem"),
+    [
+        ("timm/resnet18", 32, None),
+        ("timm/vgg11", 32, None),
+        ("timm/vit_tiny_patch16_224", 224, None),
+        ("timm/vit_tiny_patch16_224", 32, "cannot see images of 32 x 32 px: Input height (32)"),
+        ("timm/convnext_atto", 8, "cannot see images of 8 x 8 px: "),
+        ("timm/resnet81", 32, "has no model called 'resnet81': did you mean 'resnet"),
+        ("timm/qqqq", 32, "has no model called 'qqqq'"),
+    ],
+)
+def test_what_a_timm_model_cannot_see_is_said_without_weights(
+    name: str, side: int, problem: str | None
+):
+    found = backbone_problem(BackboneOptions(name=name), side)
+    assert found is None if problem is None else problem in str(found)
 
 
 def test_encoder_normalizes():

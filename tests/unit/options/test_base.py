@@ -25,3 +25,34 @@ def test_paths_and_what_is_marked_stay_out_of_the_key_at_any_depth() -> None:
     assert Outer().identity() == plain
     options = Outer.model_validate({"inner": {"place": "/b"}, "place": "/c", "quiet": True})
     assert options.identity() == plain
+
+
+class Several(Options):
+    places: tuple[LocalPath, ...] = Field((), description="paths")
+    named: dict[str, LocalPath] = Field({}, description="paths by name")
+    inner: tuple[Inner, ...] = Field((), description="nested")
+
+
+def test_paths_in_lists_and_tables_stay_out_of_the_key_too() -> None:
+    given = {"places": ["/b", "/c"], "named": {"x": "/d"}, "inner": [{"place": "/e"}]}
+    options = Several.model_validate(given)
+    expected = {"places": ["", ""], "named": {"x": ""}, "inner": [{"number": 1}]}
+    assert options.identity() == expected
+    assert {name: str(path) for name, path in options.files().items()} == {
+        "places.0": "/b",
+        "places.1": "/c",
+        "named.x": "/d",
+        "inner.0.place": "/e",
+    }
+
+
+class Seen(Options):
+    reference: LocalPath = Field(Path("/a"), description="its content is in the key")
+    pinned: LocalPath = Field(Path("/b"), description="the plugin hashes it")
+    pinned_sha256: str | None = Field(None, description="its hash")
+    cache: Annotated[LocalPath, ExcludeFromKey()] = Field(Path("/c"), description="no number")
+    absent: LocalPath | None = Field(None, description="not given")
+
+
+def test_files_are_those_whose_content_nothing_else_puts_into_the_key() -> None:
+    assert {name: str(path) for name, path in Seen().files().items()} == {"reference": "/a"}

@@ -179,7 +179,7 @@ class Plan:
         jpeg = features.version("libjpeg_turbo") or features.version("jpg")
         found = {
             "attack": request.attack.registered.info.name,
-            "attack_options": request.attack.options.identity(),
+            "attack_options": request.attack.use().identity,
             "dataset": request.dataset.registered.info.name,
             "dataset_options": request.dataset.options.identity(),
             "dataset_images": images.hexdigest(),
