@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from backbench.data.files import FileImages, LabelledFiles, load_images, shared_size
+from backbench.data.decode import read_size
+from backbench.data.files import FileImages, LabelledFiles, load_images, map_threads, shared_size
 from backbench.data.fingerprint import fingerprint_files, hash_all, same_content
-from backbench.data.preprocess import Fit, ShortSide, Square, with_margin
+from backbench.data.preprocess import Fit, ShortSide, Square, fitted_size, with_margin
 from backbench.errors import DataError
 from backbench.images import ImageSet
 from backbench.plugin import Dataset, DatasetMetadata, Split
+
+#: So many images are looked at to find the smallest; of more, an attack finds it in its stage.
+_LOOKED_AT = 2000
+#: Height and width of an image whose header cannot be read.
+_UNKNOWN = 2**31
 
 #: What becomes of validation images that differ in size and have no size set.
 PUBLISHED: Final = Square(with_margin(224), 224)
@@ -57,13 +64,38 @@ class FileDataset(Dataset):
         """
         classes, train, val = self.listing.classes, self.listing.train, self.listing.val
         size = shared_size(train.paths, self.fit("train"))
+        size = size if size == shared_size(val.paths, self.fit("val")) else None
         return DatasetMetadata(
             classes=classes,
             train=len(train),
             val=len(val),
-            size=size if size == shared_size(val.paths, self.fit("val")) else None,
+            size=size,
+            smallest=() if size else self._smallest(),
             train_per_class=tuple(np.bincount(train.labels, minlength=len(classes)).tolist()),
         )
+
+    def _smallest(self) -> tuple[tuple[int, int], ...]:
+        """Return the least height and width by class, by the headers of sets that are not large."""
+        train, val = self.listing.train, self.listing.val
+        if len(train) + len(val) > _LOOKED_AT:
+            return ()
+
+        def sizes(paths: Sequence[str], fit: Fit | None) -> NDArray[np.int64]:
+            def size(path: str) -> tuple[int, int]:
+                try:
+                    return fitted_size(read_size(path), fit)
+                except DataError:  # loading names it, with all the others
+                    return _UNKNOWN, _UNKNOWN
+
+            return np.reshape(map_threads(size, paths), (-1, 2))
+
+        own = sizes(train.paths, self.square("train"))
+        every = sizes(val.paths, self.fit("val")).min(axis=0, initial=_UNKNOWN)
+        found = []
+        for label in range(len(self.listing.classes)):
+            high, wide = own[train.labels == label].min(axis=0, initial=_UNKNOWN)
+            found.append((min(int(high), int(every[0])), min(int(wide), int(every[1]))))
+        return tuple(found)
 
     def fingerprint(self, hash_file: Callable[[str], str]) -> str:
         """Identify the content by the files' bytes, names and order, class names and sizes.

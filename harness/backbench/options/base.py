@@ -143,6 +143,9 @@ class DatasetMetadata:
         val: Number of validation images.
         size: Height and width that all images share; ``None`` where they differ.
         train_per_class: Number of training images of each class.
+        smallest: Where images differ in size, the least height and the least width of each class's
+            training images, as an attack meets them, and of all validation images; empty where
+            that is not known.
     """
 
     classes: tuple[str, ...]
@@ -150,3 +153,4 @@ class DatasetMetadata:
     val: int
     size: tuple[int, int] | None
     train_per_class: tuple[int, ...]
+    smallest: tuple[tuple[int, int], ...] = ()

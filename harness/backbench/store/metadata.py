@@ -55,6 +55,7 @@ class DatasetRecord(Metadata):
         known = dict(values["dataset"])
         known |= {name: tuple(known[name]) for name in ("classes", "train_per_class")}
         known["size"] = known["size"] and tuple(known["size"])
+        known["smallest"] = tuple(tuple(size) for size in known.get("smallest", ()))
         sizes = {split: size and tuple(size) for split, size in values["sizes"].items()}
         return cls(**{**values, "dataset": DatasetMetadata(**known), "sizes": sizes})
 

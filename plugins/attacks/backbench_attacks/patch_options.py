@@ -271,13 +271,22 @@ class PatchOptions(JPEGOptions):
                 self.rate.count(candidates, data.train)
             except ValueError as error:
                 yield str(error)
-        if data.size is not None:
+        if size := self._least_size(data):
             try:
-                problem = self.size_problem(self.make_trigger("train"), *data.size)
+                problem = self.size_problem(self.make_trigger("train"), *size)
             except ValueError as error:
                 problem = str(error)
             if problem:
                 yield problem
+
+    def _least_size(self, data: DatasetMetadata) -> tuple[int, int] | None:
+        """Return the least height and width of the images that may get a trigger, if known."""
+        own = data.smallest
+        if self.target in data.classes and own:
+            own = (own[data.classes.index(self.target)],)
+        if data.size or not own:
+            return data.size
+        return min(high for high, _ in own), min(wide for _, wide in own)
 
     def size_problem(self, trigger: Trigger, high: int, wide: int) -> str:
         """Return why a trigger does not fit an image of so many pixels; empty if it does."""

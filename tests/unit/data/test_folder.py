@@ -239,3 +239,17 @@ def test_one_class_is_said(make_folder):
 def test_names_that_are_too_long_are_no_folders(tmp_path):
     assert "no such folder" in message(folder(tmp_path / ("n" * 400)))
     assert "no folder 'nnn" in message(folder(tmp_path, train="n" * 400))
+
+
+def test_the_smallest_images_of_each_class_are_known_where_sizes_differ(make_folder):
+    root = make_folder(train={"cat": 3, "dog": 2}, val={"cat": 1, "dog": 1})
+    assert folder(root).metadata().smallest == ()  # all share one
+    for name, size in (("cat/img 01", (20, 3)), ("cat/img 02", (4, 30)), ("dog/img 01", (50, 60))):
+        Image.new("RGB", size[::-1]).save(root / "train" / f"{name}.png")
+    assert folder(root).metadata().smallest == ((4, 3), (6, 8))
+    # an attack meets the files' images, not the smaller ones that are kept
+    assert folder(root, cache=16).metadata().smallest == ((4, 3), (6, 8))
+    assert folder(root, val_size=8).metadata().smallest == ((4, 3), (6, 8))
+    assert folder(root, resize=9, val_size=16).metadata().smallest == ((9, 9), (9, 9))
+    (root / "train" / "cat" / "img 01.png").write_bytes(b"no image")
+    assert folder(root).metadata().smallest[0][1] == 8  # loading names it

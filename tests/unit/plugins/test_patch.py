@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -131,6 +132,24 @@ def test_problems_name_the_option_and_the_remedy(values, expected):
 def test_no_size_no_problem_of_width():
     metadata = DatasetMetadata(("bee",), 10, 10, None, (10,))
     assert not list(options(width=5000).problems(metadata))
+
+
+@pytest.mark.parametrize(
+    ("target", "width", "too_large"),
+    [
+        ("ant", 20, False),
+        ("ant", 21, True),
+        ("bee", 40, False),
+        (None, 20, True),
+        (None, 10, False),
+    ],
+)
+def test_the_smallest_image_that_may_get_the_trigger_counts(target, width, too_large):
+    sizes = replace(METADATA, size=None, smallest=((20, 30), (50, 40), (10, 99)))
+    more = {} if target else {"mode": "untargeted"}
+    found = list(PatchOptions(target=target, width=width, **more).problems(sizes))
+    assert bool(found) == too_large
+    assert all("larger than an image of" in one for one in found)
 
 
 # -- choosing ---------------------------------------------------------------------------------
