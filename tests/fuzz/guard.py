@@ -57,9 +57,10 @@ class Guard:
 
     def limit_memory(self) -> None:
         """Let this process take no more memory than it has and :data:`LIMIT_BYTES`."""
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        most = pages * resource.getpagesize() + LIMIT_BYTES
-        resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        held = next(line for line in status.splitlines() if line.startswith("VmData:"))
+        most = 1024 * int(held.split()[1]) + LIMIT_BYTES
+        resource.setrlimit(resource.RLIMIT_DATA, (most, resource.RLIM_INFINITY))
 
     def problems(self, work: tuple[str, ...] | Callable[[], object]) -> Iterator[str]:
         """Run a command, or call a function; yield what must not be."""
