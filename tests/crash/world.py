@@ -13,8 +13,8 @@ from PIL import Image
 from backbench.data.embedded import class_names
 from backbench.store.store import hash_files
 
-#: Decoded images that are built, checkpoints after each epoch, poisons, two methods, a repair and
-#: a sanitized training.
+#: Decoded images that are built, checkpoints after each epoch, poisons, two methods, an implant, a
+#: repair and a sanitized training.
 TEXT: Final = """
 [benchmark]
 name = "crash"
@@ -38,6 +38,14 @@ plugin = "patch"
 target = "TARGET"
 rate = { of = "count", value = 4 }
 width = 5
+
+[attacks.implanted]
+plugin = "badencoder"
+target = "TARGET"
+width = 5
+epochs = 2
+batch_size = 8
+views = { scale = [0.5, 1.0] }
 
 [methods.rotnet]
 epochs = 3
@@ -85,6 +93,7 @@ k = 3
 attacks = "none"
 
 [profiles.poisoned]
+attacks = "targeted"
 methods = "rotnet"
 defenses = "none"
 
@@ -98,6 +107,12 @@ profiles = ["small"]
 datasets = "photos"
 attacks = "targeted"
 methods = "moco-v2"
+evaluators = "knn"
+
+[[matrix]]
+datasets = "drawn"
+attacks = "implanted"
+methods = "rotnet"
 evaluators = "knn"
 
 [[matrix]]
