@@ -28,8 +28,8 @@ def _command() -> int:
     import click
 
     from backbench.cli.root import cli
-    from backbench.cli.streams import prepare_streams
     from backbench.errors import BackbenchError, ExitCode, printable
+    from backbench.system.streams import prepare_streams
 
     # Plans and boards are many small objects without cycles: looking for cycles after every 700
     # of them costs a fifth of the time.
@@ -50,11 +50,9 @@ def _command() -> int:
     except BackbenchError as error:
         click.echo(f"backbench: {error}", err=True)
         return error.exit_code
-    except MemoryError:
-        click.echo("backbench: memory is full", err=True)
-        return ExitCode.FAILED
-    except OSError as error:  # a full disk, a file that was taken away
-        click.echo(f"backbench: {printable(str(error))}", err=True)
+    except (MemoryError, OSError) as error:  # also a full disk, a file that was taken away
+        reason = "memory is full" if isinstance(error, MemoryError) else printable(str(error))
+        click.echo(f"backbench: {reason}", err=True)
         return ExitCode.FAILED
     finally:
         with contextlib.suppress(BackbenchError):

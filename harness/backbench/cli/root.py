@@ -36,21 +36,17 @@ class Root(LazyGroup):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all names, those of plugins' commands among them."""
-        self._add_plugin_commands()
+        self.get_command(ctx, "")  # no command of ours: plugins add theirs
         return super().list_commands(ctx)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command; plugins are loaded only for a name that is not ours."""
-        if cmd_name not in COMMANDS:
-            self._add_plugin_commands()
-        return super().get_command(ctx, cmd_name)
-
-    def _add_plugin_commands(self) -> None:
-        if not self._plugins_added:
+        if cmd_name not in COMMANDS and not self._plugins_added:
             self._plugins_added = True
             from backbench.plugin.registry import load_registry
 
             load_registry().add_commands(self)
+        return super().get_command(ctx, cmd_name)
 
 
 @click.group(cls=Root, modules=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-PREPARED = "from backbench.cli.streams import prepare_streams; prepare_streams(); "
+PREPARED = "from backbench.system.streams import prepare_streams; prepare_streams(); "
 
 
 def python(code: str, shell: str = "", **environment: str) -> subprocess.CompletedProcess[bytes]:
