@@ -81,6 +81,22 @@ class TestPatchPasted(AttackContract):
     options = {"target": "ant", "width": 8, "blend": "paste"}
 
 
+class TestCTRL(AttackContract):
+    info = record("attack", "ctrl")
+    options = {"target": "ant", "rate": {"of": "target_class", "value": 0.5}}
+
+
+class TestCTRLOnImagesOfAnySize(AttackContract):
+    info = record("attack", "ctrl")
+    options = {
+        "target": "bee",
+        "rate": {"of": "count", "value": 3},
+        "window": 16,
+        "coefficients": [[7, 7]],
+    }
+    metadata = dataclasses.replace(AttackContract.metadata, size=None)
+
+
 class TestBadEncoder(EncoderAttackContract):
     info = record("attack", "badencoder")
     options = {"target": "ant", "width": 6, "epochs": 2, "batch_size": 16, "references": 2}

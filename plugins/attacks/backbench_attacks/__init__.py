@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from backbench.plugin import AttackInfo, Citation, hookimpl, presets_of
 from backbench_attacks.badencoder_options import BadEncoderOptions
+from backbench_attacks.ctrl_options import CTRLOptions
 from backbench_attacks.patch_options import PatchOptions
 
 
@@ -25,6 +26,19 @@ def register_attacks() -> Iterable[AttackInfo]:
             url="https://arxiv.org/abs/2105.10123",
         ),
         presets=presets_of(__name__, "patch"),
+    )
+    yield AttackInfo(
+        name="ctrl",
+        summary="A pattern in the frequencies of the colors, over the whole image.",
+        target="backbench_attacks.ctrl:CTRL",
+        options=CTRLOptions,
+        paper=Citation(
+            authors="Li, Pang, Xi, Du, Ji, Yao and Wang",
+            title="An embarrassingly simple backdoor attack on self-supervised learning",
+            venue="ICCV",
+            year=2023,
+            url="https://arxiv.org/abs/2210.07346",
+        ),
     )
     yield AttackInfo(
         name="badencoder",

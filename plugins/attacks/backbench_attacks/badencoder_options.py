@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from backbench.plugin import DatasetMetadata, Field, Options, ViewOptions
-from backbench_attacks.patch_options import target_problem
+from backbench_attacks.target_options import target_problem
 
 
 class BadEncoderOptions(Options):

@@ -249,7 +249,7 @@ def test_own_image_is_pasted(tmp_path):
 
 
 def test_the_record_points_at_the_class():
-    (info,) = backbench_attacks.register_attacks()
+    info = next(iter(backbench_attacks.register_attacks()))
     assert (info.name, info.target) == ("patch", "backbench_attacks.patch:Patch")
     assert info.options is PatchOptions
     assert info.paper is not None
