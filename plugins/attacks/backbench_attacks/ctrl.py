@@ -81,7 +81,9 @@ def basis(side: int, row: int, column: int) -> NDArray[np.float64]:
 
     def wave(frequency: int) -> NDArray[np.float64]:
         scale = np.sqrt((1 if frequency == 0 else 2) / side)
-        return scale * np.cos(np.pi * (2 * np.arange(side) + 1) * frequency / (2 * side))
+        angles = np.pi * (2 * np.arange(side) + 1) * frequency / (2 * side)
+        values: NDArray[np.float64] = scale * np.cos(angles)
+        return values
 
     block: NDArray[np.float64] = np.multiply.outer(wave(row), wave(column))
     return block
