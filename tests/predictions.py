@@ -38,6 +38,7 @@ def predicted_store(root: Path, benchmark: Benchmark, predict: Predict, per_clas
     classes = len(next(iter(benchmark.metadata.values())).classes)
     labels = np.arange(classes * per_class) // per_class
     for key, stage in plan.stages.items():
+        store.artifact(key).mkdir(exist_ok=True)
         metadata = METADATA[stage.kind]
         if stage.kind is StageKind.DATASET:
             (known,) = benchmark.metadata.values()
@@ -48,7 +49,6 @@ def predicted_store(root: Path, benchmark: Benchmark, predict: Predict, per_clas
             attacked = "triggered" in stage.inputs
             if attacked:
                 shown["triggered_predictions"] = triggered.astype(np.int32)
-            store.artifact(key).mkdir(exist_ok=True)
             write_predictions(store.artifact(key) / PREDICTIONS, shown)
             target = TARGET if attacked else None
             card = stage.given.get("protocol", {})

@@ -7,7 +7,7 @@ The commands are a shell over this module. What a call needs is imported by the 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from backbench.benchmark.config import DEFAULT_FILE, Benchmark, load_benchmark
 from backbench.errors import UsageError
 from backbench.plugin.registry import Registry, load_registry
+from backbench.store.integrity import damaged
 from backbench.store.store import DEFAULT_STORE, Store
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Experiment:
         plan = plan_of(self.benchmark, where, keep_hashes=keep_hashes and where.exists)
         return Planned(self, plan, where)
 
-    def run(self, *, refresh: bool = False, **how: Unpack[How]) -> Run:
+    def run(self, *, refresh: bool = False, redo: Sequence[str] = (), **how: Unpack[How]) -> Run:
         """Run what is missing in a store, and return the results.
 
         Each distinct stage runs once. A failed stage stops only the cells that need it, and
@@ -81,6 +82,8 @@ class Experiment:
 
         Args:
             refresh: Repeat only what an older revision of a plugin made.
+            redo: Stages to make again with all that depend on them: keys or their beginnings,
+                labels, kinds such as ``pretrain``, names of plugins.
             **how: Where and how stages run; see :class:`How`.
 
         Raises:
@@ -93,11 +96,19 @@ class Experiment:
         from backbench.benchmark.planning import plan_of
 
         return self.run_plan(
-            lambda store: plan_of(self.benchmark, store, keep_hashes=True), refresh=refresh, **how
+            lambda store: plan_of(self.benchmark, store, keep_hashes=True),
+            refresh=refresh,
+            redo=redo,
+            **how,
         )
 
     def run_plan(
-        self, make_plan: Callable[[Store], Plan], *, refresh: bool = False, **how: Unpack[How]
+        self,
+        make_plan: Callable[[Store], Plan],
+        *,
+        refresh: bool = False,
+        redo: Sequence[str] = (),
+        **how: Unpack[How],
     ) -> Run:
         """Run what is missing of another plan than the benchmark's own; see :meth:`run`.
 
@@ -105,7 +116,8 @@ class Experiment:
         """
         from backbench.execution.session import Session
 
-        return _run(self.registry, partial(Session.run, make_plan=make_plan, refresh=refresh), how)
+        run = partial(Session.run, make_plan=make_plan, refresh=refresh, redo=redo)
+        return _run(self.registry, run, how)
 
     def results(self, *, store: PathLike = DEFAULT_STORE) -> Results:
         """Return the results that are in a store."""
@@ -142,8 +154,8 @@ class Planned:
 
     @property
     def missing(self) -> tuple[Stage, ...]:
-        """Return the stages that are not in the store."""
-        done = self.store.done()
+        """Return the stages that are not in the store, or cannot be used there."""
+        done = self.store.done() - damaged(self.store, self.plan.stages).keys()
         return tuple(stage for key, stage in self.plan.stages.items() if key not in done)
 
     def costs(self) -> Costs:
@@ -210,7 +222,8 @@ class Planned:
         from backbench.estimate.visibility import estimates
         from backbench.report.plan import measured_hours, plan_text
 
-        costs, done = self.costs(), self.store.done()
+        costs = self.costs()
+        done = self.plan.stages.keys() - costs.stages.keys()
         seen = list(estimates(self.experiment.benchmark)) if visibility else None
         hours = None if hours_on is None else measured_hours(costs, self.store, hours_on, jobs)
         return plan_text(
@@ -251,7 +264,7 @@ class Planned:
         """Return what the defenses found and dropped, and what they cost."""
         from backbench.report.detectors import detection_sheet
 
-        return detection_sheet(self.plan, self.store.record)
+        return detection_sheet(self.plan, self.store.readable)
 
 
 def load(

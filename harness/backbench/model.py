@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from backbench.keys import KEY_SCHEMA, canonical, key_of
+
+#: How pydantic reads what has been stored: nothing unknown, nothing that is not finite.
+FROM_JSON: Final[Any] = {"extra": "forbid", "allow_inf_nan": False}
+_FROM_INSTANCES: Final[Any] = {**FROM_JSON, "revalidate_instances": "always"}
 
 #: Reserved name of an attack or a defense: do nothing.
 NONE = "none"
@@ -68,6 +72,8 @@ class PluginUse:
     ``identity`` are those of the options that change numbers.
     """
 
+    __pydantic_config__ = _FROM_INSTANCES
+
     kind: str
     name: str
     distribution: str
@@ -120,6 +126,8 @@ class Stage:
             an input was made. Of a prediction also the ``protocol`` that it follows, which its
             record names; of a classifier that was fitted elsewhere, where its file lies.
     """
+
+    __pydantic_config__ = _FROM_INSTANCES
 
     kind: StageKind
     plugin: PluginUse | None

@@ -287,7 +287,7 @@ def test_missing_and_surplus(store: Path, bench: Bench) -> None:
     (store / "records" / f"{other}.json").write_text("{}", encoding="utf-8")
     found = differing(bench, "--store", str(store))
     assert any(f"records/{other}.json" in line for line in found)
-    assert any("has no record" in line or "not a record" in line for line in found)
+    assert any("has no record" in line or "cannot be read as a record" in line for line in found)
 
 
 def test_a_record_under_another_key(store: Path, bench: Bench) -> None:
@@ -297,6 +297,49 @@ def test_a_record_under_another_key(store: Path, bench: Bench) -> None:
     assert outcome.code == 1
     assert f"differs: records/{'0' * 32}.json: is the record of {key}" in outcome.out
     assert f"not checked: artifacts/{key}: no record describes it" in outcome.out
+
+
+def test_the_rest_of_a_damaged_store_is_shown_and_run_makes_it_whole(
+    finished: Path, store: Path, bench: Bench
+) -> None:
+    key, other = key_of(store, EVALUATION), key_of(store, "predict knn · rotnet · targeted")
+    (store / "records" / f"{key}.json").write_text('{"schema": 2, "key"', encoding="utf-8")
+    predictions = store / "artifacts" / other / "predictions.npz"
+    predictions.write_bytes(predictions.read_bytes()[:-100])
+    file = str(finished / "benchmarks.toml")
+
+    shown = bench("show", file, "--store", str(store)).assert_ok()
+    assert shown.err.count("failed: ") == 2
+    assert f"{key}.json: cannot be read as a record" in shown.err
+    assert f"`backbench run --redo {other}` makes them again" in shown.err
+    planned = bench("plan", file, "--store", str(store)).assert_ok()
+    assert f"{key}.json: cannot be read as a record" in planned.out.replace("\n", "")
+    sides = ("evaluator=knn", "evaluator=linear")
+    assert f"{key}.json: cannot" in bench("compare", *sides, file, "--store", str(store)).err
+    out = str(store.with_name("part.zip"))
+    exported = bench("export", file, "--store", str(store), "--out", out)
+    assert (exported.code, exported.err.count("left out")) == (1, 2)
+    assert "2 of 18 stages are not in the bundle" in exported.err
+    assert differing(bench, out) == []
+
+    done = bench("run", file, "--store", str(store), "--executor", "serial").assert_ok()
+    assert done.err.count("warning: ") == 2
+    assert "2 stages executed, 16 were in the store" in done.err
+    assert differing(bench, "--store", str(store)) == []
+
+
+def test_redo_makes_a_stage_again_with_all_that_depend_on_it(
+    finished: Path, store: Path, bench: Bench
+) -> None:
+    where = (str(finished / "benchmarks.toml"), "--store", str(store), "--executor", "serial")
+    records = {path.name: path.read_bytes() for path in (store / "records").iterdir()}
+    refused = bench("run", *where, "--redo", "knm")
+    assert (refused.code, "'knm': did you mean 'knn'?" in refused.err) == (2, True)
+    assert {path.name: path.read_bytes() for path in (store / "records").iterdir()} == records
+    fit = "fit knn · rotnet · targeted · seed 0"
+    done = bench("run", *where, "--redo", fit).assert_ok()
+    assert "2 stages executed, 16 were in the store" in done.err
+    assert differing(bench, "--store", str(store)) == []
 
 
 def test_no_store(bench: Bench) -> None:

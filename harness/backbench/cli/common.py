@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from backbench.api import Experiment
     from backbench.model import Plan
     from backbench.report.results import Results
+    from backbench.results.leaderboard import Row
 
 
 def load(file: Path, profile: str | None, **how: bool) -> Experiment:
@@ -55,4 +56,9 @@ def show(results: Results, style: str = "table", group: str | None = "evaluator"
     from backbench.report.tables import print_board
 
     print_board(results.board, style, group, Console())
-    say("failed", dict.fromkeys(row.problem for row in results.rows if row.problem))
+    say_problems(results.rows)
+
+
+def say_problems(rows: Iterable[Row]) -> None:
+    """Print on stderr why rows are incomplete, each reason once."""
+    say("failed", dict.fromkeys(row.problem for row in rows if row.problem))

@@ -48,6 +48,7 @@ def command(
     found = compare(left, right, tuple(dict.fromkeys(wanted)), field)
     if style != "json":
         comparison.show(found, " less ".join(names), style)
+    common.say_problems((*left.rows, *right.rows))
     common.say("warning", comparison.warnings(found))
     exceeded: list[str] = []
     try:

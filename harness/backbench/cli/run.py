@@ -22,6 +22,13 @@ from backbench.cli.options import running, shared
     type=click.Choice(["outdated"]),
     help="outdated: repeat what an older revision of a plugin made.",
 )
+@click.option(
+    "--redo",
+    metavar="STAGE|PLUGIN",
+    multiple=True,
+    help="Make stages again, and all that depend on them: a key or its beginning, a printed name, "
+    "a kind such as pretrain, or a plugin. Repeatable.",
+)
 def command(file: Path, profile: str | None, store: Path, refresh: str | None, **how: Any) -> None:
     """Run what is missing, then show the leaderboard.
 

@@ -19,6 +19,7 @@ from backbench.options.training import LARGE_SIDE, BackboneOptions, SSLOptions, 
 from backbench.plugin import Dataset, DatasetMetadata, DefenseInfo, Split, SSLMethodInfo
 from backbench.plugin.registry import Registry
 from backbench.store import provenance
+from backbench.store.integrity import damaged
 from backbench.store.records import Record
 from backbench.store.store import Store
 from backbench.system.json_text import to_json
@@ -168,7 +169,8 @@ def costs_of(plan: Plan, benchmark: Benchmark, registry: Registry, store: Store)
         if stage.kind == StageKind.DATASET:
             decoded[key] = _decoded_bytes(benchmark.datasets[name], data, notes)
     sorts = {key: _sort(stage, trainings.get(key)) for key, stage in plan.stages.items()}
-    done = store.done()
+    unusable = damaged(store, plan.stages)
+    done = store.done() - unusable.keys()
     left = {key: stage for key, stage in plan.stages.items() if key not in done}
     return Costs(
         left,
@@ -176,7 +178,7 @@ def costs_of(plan: Plan, benchmark: Benchmark, registry: Registry, store: Store)
         sorts,
         _seen(store, [key for key in sorts if key in done], sorts, trainings),
         {key: size for key, size in decoded.items() if key in left},
-        tuple(dict.fromkeys(notes)),
+        (*dict.fromkeys(notes), *unusable.values()),
     )
 
 
@@ -214,7 +216,7 @@ def _seen(
     read: dict[str, list[Record]] = {}
     for key in keys:
         records = read.setdefault(sorts[key], [])
-        record = store.record(key) if len(records) < _RECORDS else None
+        record = store.readable(key) if len(records) < _RECORDS else None
         if record is not None:
             records.append(record)
     found = {}

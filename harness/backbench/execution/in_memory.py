@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from backbench.execution.scheduler import Result
-from backbench.execution.session import Session
+from backbench.execution.session import Session, forget_damaged
 from backbench.external.encoder_options import MODULE
 from backbench.model import Plan, StageKind
 from backbench.stages import features
@@ -61,6 +61,7 @@ def _run_here(session: Session, plan: Plan, encoders: Mapping[str, Encoder]) -> 
     from backbench.training.device import resolve_device
     from backbench.training.extraction import for_evaluation
 
+    forget_damaged(plan, session.store)
     device, done = resolve_device(session.device), session.store.done()
     seen = {
         key: for_evaluation(encoder, device) if type(encoder) is Encoder else encoder

@@ -46,7 +46,13 @@ class Result:
     interrupted: bool = False
 
 
-def execute(plan: Plan, store: Store, make_executor: Callable[[], Executor], emit: Emit) -> Result:
+def execute(
+    plan: Plan,
+    store: Store,
+    make_executor: Callable[[], Executor],
+    emit: Emit,
+    notes: Sequence[str] = (),
+) -> Result:
     """Execute the stages of a plan that are not in the store.
 
     A failed stage stops only the stages that depend on it. Without stages to execute, no executor
@@ -63,6 +69,7 @@ def execute(plan: Plan, store: Store, make_executor: Callable[[], Executor], emi
             stages=tuple(plan.stages[key] for key in missing),
             cached=result.cached,
             slots=executor.slots,
+            notes=tuple(notes),
         )
         try:
             executor.admit(begun.stages)

@@ -6,21 +6,24 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
 from backbench.errors import UsageError
+from backbench.execution.redo import to_redo
 from backbench.execution.scheduler import Result, execute
 from backbench.model import Plan, Stage, StageKind
 from backbench.plugin import ExecutorInfo
 from backbench.plugin.executor import Executor, Setup
 from backbench.plugin.registry import Registry
 from backbench.results.outdated import Outdatedness
+from backbench.store.integrity import damaged
 from backbench.store.metadata import DatasetRecord
 from backbench.store.store import DEFAULT_STORE, Store
+from backbench.system.seal import is_sealed
 
 
 class How(TypedDict, total=False):
@@ -69,13 +72,19 @@ class Session:
             )
 
     def run(
-        self, make_plan: Callable[[Store], Plan], *, refresh: bool = False
+        self,
+        make_plan: Callable[[Store], Plan],
+        *,
+        refresh: bool = False,
+        redo: Sequence[str] = (),
     ) -> tuple[Plan, Result]:
         """Run what is missing of a plan.
 
         Args:
             make_plan: Makes the plan; called when the store is held.
             refresh: Repeat what an older revision of a plugin made, and nothing else.
+            redo: Stages to make again with all that depend on them: keys or their beginnings,
+                labels, kinds, names of plugins.
 
         Raises:
             UsageError: If another run holds the store, or a stage can never run here.
@@ -91,10 +100,13 @@ class Session:
             plan = make_plan(self.store)
             if refresh:
                 plan = Outdatedness(plan, self.store).outdated_part()
+            for key in to_redo(plan, redo):
+                self.store.remove(key)
+            notes = forget_damaged(plan, self.store)
             for key in outdated(plan, self.store):
                 self.store.forget(key)
             with _terminated_as_interrupted():
-                return plan, execute(plan, self.store, make_executor, self.registry.emit)
+                return plan, execute(plan, self.store, make_executor, self.registry.emit, notes)
 
 
 def open_session(registry: Registry, how: How) -> Session:
@@ -110,6 +122,20 @@ def open_session(registry: Registry, how: How) -> Session:
         jobs=how.get("jobs"),
         device=how.get("device", "auto"),
     )
+
+
+def forget_damaged(plan: Plan, store: Store) -> list[str]:
+    """Put aside what cannot be used of a plan's stages, so that it is made again; name each."""
+    found = damaged(store, plan.stages)
+    for key in found:
+        store.forget(key)
+    notes = list(found.values())
+    for path in map(store.checkpoint, plan.stages.keys() - store.done()):
+        with suppress(OSError, ValueError):  # not there, or a defense's own
+            if not path.stat().st_size or not is_sealed(path):
+                path.unlink()
+                notes.append(f"{path}: is damaged and not used: its training starts anew")
+    return notes
 
 
 def outdated(plan: Plan, store: Store) -> list[str]:

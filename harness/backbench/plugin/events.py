@@ -20,6 +20,8 @@ class RunStarted:
     """Number of stages that are already in the store."""
     slots: int
     """Number of stages that run at a time."""
+    notes: tuple[str, ...] = ()
+    """What of the store was damaged and is made again: a sentence each."""
 
 
 @dataclass(frozen=True, slots=True)

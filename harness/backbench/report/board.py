@@ -95,7 +95,7 @@ def _usual(registry: Registry, plan: Plan) -> Counting:
 
 def measured_in(registry: Registry, plan: Plan, store: Store) -> MeasuredOf:
     """Return a function that reads the metrics of evaluations in a store, as usually counted."""
-    return reader(store.record, predictions_in(store), _usual(registry, plan))
+    return reader(store.readable, predictions_in(store), _usual(registry, plan))
 
 
 def _stored(registry: Registry, plan: Plan, store: Store, request: Request) -> Leaderboard:

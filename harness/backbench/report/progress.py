@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console, Group
@@ -50,6 +50,9 @@ _SHORT = {
     "knn_asr": "k-NN ASR",
     "resumed": "goes on after epoch",
 }
+
+#: So many notes on the store are printed.
+_NOTES = 20
 
 #: Seconds between two plain lines about the same stage.
 _PLAIN_EVERY_S = 30.0
@@ -117,6 +120,8 @@ class LiveProgress(_Progress):
         """Put the display up."""
         self._remaining = Remaining(event.stages, event.slots)
         self._run = self._total.add_task(escape(event.benchmark), total=len(event.stages), left="–")
+        for note in _few(event.notes):
+            self._console.print(f"[yellow]warning[/] {escape(note)}", highlight=False)
         shown = Group(self._total, self._stages)
         self._live = Live(shown, console=self._console, transient=True, redirect_stdout=False)
         self._live.start()
@@ -185,6 +190,8 @@ class PlainProgress(_Progress):
         """Print the number of stages."""
         self._total, self._began = len(event.stages), time.monotonic()
         self._remaining = Remaining(event.stages, event.slots)
+        for note in _few(event.notes):
+            self._print(f"warning: {note}")
         self._print(
             f"{event.benchmark}: {self._total} stages to run, {event.cached} in the store, "
             f"{event.slots} at a time"
@@ -229,6 +236,13 @@ class PlainProgress(_Progress):
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _few(notes: Sequence[str]) -> Iterator[str]:
+    """Yield the first notes, and how many there are."""
+    yield from notes[:_NOTES]
+    if len(notes) > _NOTES:
+        yield f"{len(notes)} such warnings in all"
 
 
 def _values(values: Mapping[str, float]) -> str:

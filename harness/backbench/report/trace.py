@@ -114,8 +114,8 @@ class _Teller:
                 continue
             self.seen.add(key)
             yield f"  {key}  {stage.label}"
-            record = self.store.record(key)
-            lines = (*self._asked(stage), *self._done(record), *self._gave(record, variant))
+            record = self.store.readable(key)
+            lines = (*self._asked(stage), *self._done(key, record), *self._gave(record, variant))
             yield from (f"      {line}" for line in lines)
 
     def _asked(self, stage: Stage) -> Iterator[str]:
@@ -132,11 +132,15 @@ class _Teller:
         for role, key in stage.inputs.items():
             yield f"reads {role} {key}"
 
-    def _done(self, record: Record | None) -> Iterator[str]:
+    def _done(self, key: str, record: Record | None) -> Iterator[str]:
         if record is None:
-            yield "has not been run"
+            failure = self.store.failure(key)
+            yield f"has failed: {failure['reason']}" if failure else "has not been run"
             return
         made = record.provenance
+        if "libraries" not in made:
+            yield "its record does not say where it was made"
+            return
         libraries = ", ".join(f"{name} {version}" for name, version in made["libraries"].items())
         machine = f"{made['processor']}, {made['cores']} cores, {made['platform']}"
         text = f"Python {made['python']}, {libraries}; on {machine}"

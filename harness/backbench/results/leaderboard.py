@@ -256,10 +256,11 @@ def _problem(
 ) -> str:
     """Say which of the stages that lead to one failed, and why; empty if none did."""
     if record is not None:
-        return f"{record.label}: its predictions are missing: run `backbench verify`"
+        remedy = f"`backbench run --redo {record.key}` makes them again"
+        return f"{record.label}: its predictions are missing or damaged: {remedy}"
     failure = failure_of(key)
     if failure is not None:
-        return f"{failure['label']}: {failure['reason']}"
+        return f"{failure.get('label') or stages[key].label}: {failure['reason']}"
     read = stages[key].inputs.values() if key in stages else ()
     return next(filter(None, (_problem(stages, one, failure_of) for one in read)), "")
 

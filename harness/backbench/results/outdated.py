@@ -99,7 +99,7 @@ class Outdatedness:
         self._plan = plan
         self._store = store
         #: Gives a stage's record or ``None``, those that were asked for last without reading again.
-        self.record = lru_cache(maxsize=_AT_HAND)(store.record)
+        self.record = lru_cache(maxsize=_AT_HAND)(store.readable)
         self._planned = _tracer(plan.stages.get)
 
     def older(self, key: str) -> Record | None:
@@ -127,9 +127,8 @@ class Outdatedness:
         """Return the stored evaluations that can be read by the identity of their trace."""
         records: dict[str, Record] = {}
         for key in self._store.done():
-            with suppress(StoreError):
-                if (record := self._store.record(key)) is not None:
-                    records[key] = record
+            if (record := self._store.readable(key)) is not None:
+                records[key] = record
         trace_of = _tracer(lambda key: records[key].stage if key in records else None)
         found = _Index()
         for key, record in records.items():

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from backbench.errors import PluginError
+from backbench.errors import PluginError, StoreError
 from backbench.metrics import Denominator, Images, Ints, Outcome, outcomes
 from backbench.plugin import MetricInfo
 from backbench.plugin.calling import plugin_code
@@ -51,11 +51,12 @@ class Counting:
 
 
 def predictions_in(store: Store) -> Callable[[Record], Path | None]:
-    """Return a function that says where an evaluation's predictions are, if they are there."""
+    """Return a function that says where an evaluation's predictions are, if they are whole."""
 
     def find(record: Record) -> Path | None:
         path = store.artifact(record.key) / PREDICTIONS
-        return path if path.is_file() else None
+        size = record.files.get(PREDICTIONS, {}).get("bytes")
+        return path if path.is_file() and size in {None, path.stat().st_size} else None
 
     return find
 
@@ -67,7 +68,8 @@ def reader(
 ) -> MeasuredOf:
     """Return a function that reads the metrics of evaluations, those at hand once.
 
-    ``predictions_of`` gives an evaluation's file of predictions, or its content, if it is there.
+    There are none of damaged predictions. ``predictions_of`` gives an evaluation's file of
+    predictions, or its content, if it is there.
     """
     functions = [(one, one.function()) for one in counting.metrics]
     known: dict[int | None, Images] = {}
@@ -87,7 +89,10 @@ def reader(
             return None
         made = record.of(EvaluationRecord)
         target = made.target if counting.targets is None else counting.targets[key]
-        shown = read_predictions(file, variant)
+        try:
+            shown = read_predictions(file, variant)
+        except StoreError:
+            return None
         images = images_of(shown[0], target)
         found: dict[str, Outcome | float] = {}
         found |= outcomes(images, *shown[1:], target, counting.denominator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,6 +45,35 @@ def note_checked(store: Store, record: Record) -> None:
     with suppress(OSError):  # they are hashed again then
         stamps = to_json(_stamps(store.artifact(record.key), record))
         files.write(_note(store, record.key), stamps, durable=False)
+
+
+def damage(store: Store, key: str) -> str:
+    """Return what is wrong with a stage that has a record; empty if its files have their sizes."""
+    try:
+        record = store.record(key)
+    except StoreError as error:
+        return str(error)
+    folder = store.artifact(key)
+    if record is None:
+        return f"{store.root}: the record of {key} cannot be read: `backbench run` makes it again"
+    for path, size in ((folder / name, said["bytes"]) for name, said in record.files.items()):
+        try:
+            found = path.stat().st_size
+        except OSError as error:
+            return f"{path}: cannot be read ({error.strerror}): `backbench run` makes it again"
+        if found != size:
+            return (
+                f"{path}: has {found} bytes, and its record says {size}: `backbench run` makes it "
+                "again"
+            )
+    return "" if folder.is_dir() else f"{folder}: is missing: `backbench run` makes it again"
+
+
+def damaged(store: Store, keys: Iterable[str]) -> dict[str, str]:
+    """Return what is wrong with stages that have a record and count as not done, by key."""
+    recorded = store.recorded()
+    found = {key: damage(store, key) for key in keys if key in recorded}
+    return {key: sentence for key, sentence in found.items() if sentence}
 
 
 def _remedy(record: Record) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from backbench.model import StageKind
+from backbench.model import FROM_JSON, StageKind
 from backbench.options.base import DatasetMetadata
 
 if TYPE_CHECKING:
@@ -18,19 +18,11 @@ if TYPE_CHECKING:
 class Metadata:
     """Base of what the stages report."""
 
+    __pydantic_config__ = FROM_JSON
+
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Read JSON values.
-
-        Raises:
-            KeyError: If a field is missing.
-            TypeError: If a field is missing or unknown.
-        """
-        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +40,6 @@ class DatasetRecord(Metadata):
     sizes: Mapping[str, tuple[int, int] | None] = field(default_factory=dict)
     decoded: Mapping[str, int | None] = field(default_factory=dict)
     cache: str | int | None = None
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Read JSON values; see :meth:`Metadata.from_json`."""
-        known = dict(values["dataset"])
-        known |= {name: tuple(known[name]) for name in ("classes", "train_per_class")}
-        known["size"] = known["size"] and tuple(known["size"])
-        known["smallest"] = tuple(tuple(size) for size in known.get("smallest", ()))
-        sizes = {split: size and tuple(size) for split, size in values["sizes"].items()}
-        return cls(**{**values, "dataset": DatasetMetadata(**known), "sizes": sizes})
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,11 +212,6 @@ class EvaluationRecord(Metadata):
     variants: tuple[str, ...] = ()
     protocol: Mapping[str, str] = field(default_factory=dict)
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Read JSON values; see :meth:`Metadata.from_json`."""
-        return cls(**{**values, "variants": tuple(values["variants"])})
-
 
 #: What stages of each kind report.
 KINDS: Mapping[StageKind, type[Metadata]] = {
@@ -249,13 +226,3 @@ KINDS: Mapping[StageKind, type[Metadata]] = {
     StageKind.FIT: FitRecord,
     StageKind.PREDICT: EvaluationRecord,
 }
-
-
-def metadata_from_json(kind: StageKind, values: Mapping[str, Any]) -> Metadata:
-    """Read the JSON values of :meth:`Metadata.to_json`.
-
-    Raises:
-        KeyError: If a field is missing.
-        TypeError: If a field is missing or unknown.
-    """
-    return KINDS[kind].from_json(values)

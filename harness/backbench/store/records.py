@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
+
 from backbench.errors import StoreError, is_name
-from backbench.model import Stage
+from backbench.model import FROM_JSON, Stage, StageKind
 from backbench.store.flags import Raised, flags_from_json
-from backbench.store.metadata import Metadata, metadata_from_json
+from backbench.store.metadata import KINDS, Metadata
 
 _Kind = TypeVar("_Kind", bound=Metadata)
 
@@ -42,6 +44,8 @@ class Record:
         finished: When, UTC, ISO 8601.
         outdated: What has changed since the stage was done; found when it is read, never stored.
     """
+
+    __pydantic_config__ = FROM_JSON
 
     key: str
     stage: Stage
@@ -100,25 +104,29 @@ class Record:
         """Read the JSON object.
 
         Raises:
-            KeyError: If it is of another version, or a field is missing.
-            TypeError: If a field is missing or unknown.
-            ValueError: If there is no such kind of stage, or a value is none that we write.
+            ValueError: If it is of another version; if a field is missing, unknown, or of another
+                type.
         """
-        fields = dict(content)
-        if fields.pop("schema", None) != SCHEMA or "outdated" in fields:
-            raise KeyError("schema")
-        for name in ("resumed", "wall_s", "cpu_s", "peak_mem_gib"):
-            value = fields[name]
-            if type(value) not in {int, float} or not math.isfinite(value):
-                raise ValueError(f"{name} is {value!r}")
-        for name, said in fields["files"].items():
+        schema = content.get("schema")
+        if schema != SCHEMA or "outdated" in content:
+            raise ValueError(f"schema {schema!r}, this backbench has {SCHEMA}")
+        fields = {name: value for name, value in content.items() if name != "schema"}
+        try:
+            stage = fields["stage"] = Stage.from_json(content["stage"])
+            fields["metadata"] = _reader(stage.kind).validate_python(content["metadata"])
+            fields["flags"] = flags_from_json(content["flags"])
+            found: Record = _reader(None).validate_python(fields)
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_input=False)[0]
+            raise ValueError(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
+        except KeyError as error:
+            raise ValueError(f"{error} is missing") from None
+        except (TypeError, AttributeError) as error:
+            raise ValueError(str(error)) from None
+        for name, said in found.files.items():
             if not _is_file(name, said):
                 raise ValueError(f"it describes no file below its artifact as {name!r}")
-        stage = Stage.from_json(fields["stage"])
-        fields["stage"] = stage
-        fields["metadata"] = metadata_from_json(stage.kind, fields["metadata"])
-        fields["flags"] = flags_from_json(fields["flags"])
-        return cls(**fields)
+        return found
 
 
 def _is_file(name: str, said: object) -> bool:
@@ -129,3 +137,9 @@ def _is_file(name: str, said: object) -> bool:
         return False
     size, digest = said["bytes"], str(said["sha256"])
     return type(size) is int and size >= 0 and _SHA256.fullmatch(digest) is not None
+
+
+@cache
+def _reader(kind: StageKind | None) -> TypeAdapter[Any]:
+    """Return what reads the metadata of a kind of stage, or a record, from JSON values."""
+    return TypeAdapter(Record if kind is None else KINDS[kind])

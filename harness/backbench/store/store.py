@@ -33,8 +33,14 @@ from backbench.system.json_text import to_json
 #: Version of the layout; another one is refused.
 LAYOUT = 1
 
+#: A larger JSON file is none of ours: an index of a million images is no record.
+_MOST_BYTES = 1 << 26
+
 #: Says that a folder is a store, and of which layout.
 MARKER = "store.json"
+
+#: Suffix of a record that was put aside.
+FORGOTTEN = ".forgotten"
 
 #: Where the store is, if the user does not say.
 DEFAULT_STORE = Path("store")
@@ -55,7 +61,13 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._records = os.fspath(root / "records")
-        marker = _read_json(root / MARKER)
+        try:
+            marker = _read_json(root / MARKER)
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"{root / MARKER}: cannot be read ({files.reason(error)}): if {root} is a store, "
+                f'write {{"layout": {LAYOUT}}} into this file'
+            ) from error
         if marker is not None:
             layout = marker.get("layout")
             if layout != LAYOUT:
@@ -114,25 +126,56 @@ class Store:
         """Return the folder in which a stage builds what outlives a run that is killed."""
         return self.root / "building" / key
 
+    def recorded(self) -> set[str]:
+        """Return the keys that have a record."""
+        names = (name for name in self._names("records") if name.endswith(".json"))
+        return {name.removesuffix(".json") for name in names}
+
     def done(self) -> set[str]:
-        """Return the keys of all finished stages."""
-        folder = self.root / "records"
-        if not folder.is_dir():
-            return set()
-        return {entry.name[:-5] for entry in os.scandir(folder) if entry.name.endswith(".json")}
+        """Return the keys of all finished stages: those that have a record and an artifact."""
+        return self.recorded() & self._names("artifacts")
 
     def record(self, key: str) -> Record | None:
-        """Return a finished stage's record, or ``None``."""
+        """Return a finished stage's record, or ``None``.
+
+        Raises:
+            StoreError: If it cannot be read.
+        """
         path = f"{self._records}/{key}.json"  # a Path is slow to make, ten thousand times
-        content = _read_json(path)
         try:
-            return Record.from_json(content) if content is not None else None
-        except (KeyError, TypeError, ValueError) as error:
-            raise StoreError(f"{path}: not a record of this version ({error})") from error
+            content = _read_json(path)
+            found = Record.from_json(content) if content is not None else None
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"{path}: cannot be read as a record ({files.reason(error)}): `backbench run` "
+                "makes its stage again"
+            ) from error
+        if found is not None and found.key != key:
+            raise StoreError(f"{path}: is the record of {found.key}: remove it and run again")
+        return found
+
+    def readable(self, key: str) -> Record | None:
+        """Return a record; ``None`` also where :meth:`failure` says why it cannot be read."""
+        try:
+            return self.record(key)
+        except StoreError:
+            return None
 
     def forget(self, key: str) -> None:
-        """Take a stage's record away: it is not done then, and will be done again."""
-        (self.root / "records" / f"{key}.json").unlink(missing_ok=True)
+        """Put a stage's record aside: it is not done then, and will be done again.
+
+        Its artifact stays until another takes its place.
+        """
+        path = self.root / "records" / f"{key}.json"
+        files.remove(path.with_suffix(FORGOTTEN))
+        with suppress(FileNotFoundError):
+            path.rename(path.with_suffix(FORGOTTEN))
+
+    def remove(self, key: str) -> None:
+        """Remove all that there is of a stage, its record first."""
+        files.remove(self.root / "records" / f"{key}.json")
+        files.remove(self.artifact(key))
+        self._clear(key)
 
     @contextmanager
     def writing(self, key: str) -> Iterator[Path]:
@@ -161,8 +204,7 @@ class Store:
         _finish(folder)
         final = self.artifact(record.key)
         final.parent.mkdir(parents=True, exist_ok=True)
-        if final.exists():  # a run was killed between the rename and the record
-            shutil.rmtree(final)
+        files.remove(final)  # a run was killed between the rename and the record
         folder.rename(final)
         files.write(self.root / "records" / f"{record.key}.json", text)
         with suppress(OSError):  # the stage is done; the next run removes what is left
@@ -174,8 +216,27 @@ class Store:
         files.write(self.root / "failures" / f"{key}.json", text)
 
     def failure(self, key: str) -> Mapping[str, Any] | None:
-        """Return why a stage failed the last time, or ``None``."""
-        return _read_json(self.root / "failures" / f"{key}.json")
+        """Return why a stage that is not done failed the last time, or ``None``.
+
+        Returns:
+            ``reason`` and, where it is known, ``label``; the reason may be a damaged record.
+        """
+        path = self.root / "failures" / f"{key}.json"
+        unknown = {"reason": f"{path}: cannot be read: run again"}
+        try:
+            self.record(key)
+            found = _read_json(path)
+        except StoreError as error:
+            return {"reason": str(error)}
+        except (OSError, ValueError):
+            return unknown
+        return None if found is None else {**unknown, **found}
+
+    def _names(self, folder: str) -> set[str]:
+        try:
+            return {entry.name for entry in os.scandir(self.root / folder)}
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -198,9 +259,10 @@ class Store:
 
     def _clear(self, key: str) -> None:
         """Remove what a stage needed until it was done."""
-        (self.root / "failures" / f"{key}.json").unlink(missing_ok=True)
-        self.checkpoint(key).unlink(missing_ok=True)
-        shutil.rmtree(self.building(key), ignore_errors=True)
+        for name in (f"failures/{key}.json", f"records/{key}{FORGOTTEN}"):
+            files.remove(self.root / name)
+        for path in (self.checkpoint(key), self.building(key)):
+            files.remove(path)
 
     def _clear_leftovers(self) -> None:
         """Remove what a run left that was killed while it wrote, or between record and end."""
@@ -213,7 +275,8 @@ class Store:
         done = self.done()
         for name in ("failures", "checkpoints", "building"):
             for key in done.intersection(path.stem for path in (self.root / name).glob("*")):
-                self._clear(key)
+                with suppress(OSError):  # of another user, perhaps
+                    self._clear(key)
 
     def _clear_tmp(self) -> None:
         shutil.rmtree(self.root / "tmp", ignore_errors=True)
@@ -264,14 +327,23 @@ def _is_empty(root: Path) -> bool:
 
 
 def _read_json(path: Path | str) -> dict[str, Any] | None:
-    """Read a JSON object; ``None`` if the file is not there."""
+    """Read a JSON object; ``None`` if the file is not there.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it holds something else, or a number that is not finite.
+    """
     try:
-        with files.open_regular(path) as file:
-            content = json.loads(file.read())
+        with files.open_regular(path, _MOST_BYTES) as file:
+            content = json.loads(file.read(), parse_constant=_refuse)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: cannot be read: {error}") from error
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     if not isinstance(content, dict):
-        raise StoreError(f"{path}: not a JSON object")
+        raise ValueError("it is not a JSON object")  # noqa: TRY004 - of its content
     return content
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"it has a number that is not finite, {constant}")

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -98,7 +99,7 @@ def reason(error: Exception) -> str:
         wide = error.object.startswith((b"\xff\xfe", b"\xfe\xff"))
         guess = ", it looks like UTF-16" if wide else ""
         return f"byte {error.start} is no UTF-8 text{guess}; save it as UTF-8"
-    return (getattr(error, "strerror", None) or str(error)).lower()
+    return (getattr(error, "strerror", None) or "").lower() or str(error)
 
 
 def write(path: Path, content: str | bytes, *, durable: bool = True) -> None:
@@ -106,6 +107,14 @@ def write(path: Path, content: str | bytes, *, durable: bool = True) -> None:
     data = content.encode() if isinstance(content, str) else content
     with replacing(path, durable=durable) as partial:
         partial.write_bytes(data)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with all that is in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def share(path: Path) -> None:

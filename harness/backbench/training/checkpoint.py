@@ -24,11 +24,12 @@ from torch import Tensor, nn
 from backbench.nn.method import TrainingTask
 from backbench.system import files
 from backbench.system.json_text import to_json
+from backbench.system.seal import UNSEALED, is_sealed, seal
 
 _LOG = logging.getLogger(__name__)
 
 #: Version of the file; another one is not read.
-FORMAT = 1
+FORMAT = 2
 
 _MODEL, _OPTIMIZER, _RANDOM = "model.", "optimizer.", "random."
 
@@ -73,6 +74,8 @@ class Checkpoints:
         if not self._path.is_file():
             return
         try:
+            if not is_sealed(self._path):
+                raise ValueError("it is damaged")  # noqa: TRY301 - said below
             tensors, values = _read(self._path)
             if values["format"] != FORMAT or values["identity"] != self._identity:
                 raise ValueError("it belongs to another training")  # noqa: TRY301 - said below
@@ -100,7 +103,8 @@ class Checkpoints:
         tensors, values = _state(trained)
         values |= {"format": FORMAT, "identity": self._identity}
         with files.replacing(self._path) as part:
-            save_file(tensors, part, {"backbench": to_json(values)})
+            save_file(tensors, part, {"backbench": to_json(values), **UNSEALED})
+            seal(part)
             files.share(part)  # safetensors allows only the owner to read; a store may be shared
         self._written = time.monotonic()
 

@@ -44,7 +44,7 @@ class StoreEvidence:
     def __init__(self, store: Store) -> None:
         self._store = store
         #: Gives a finished stage's record, or ``None``.
-        self.record = lru_cache(maxsize=AT_HAND)(store.record)
+        self.record = lru_cache(maxsize=AT_HAND)(store.readable)
 
     def read(self, key: str, name: str) -> bytes:
         """Return a file of a stage's artifact."""

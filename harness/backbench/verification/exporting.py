@@ -40,30 +40,45 @@ _OF_A_STAGE = ("plugin", "plugins", "data", "peak_mem_of", "peak_gpu_mem_gib")
 
 def export_bundle(
     plan: Plan, store: Store, benchmark: Path, out: Path, *, profile: str | None = None
-) -> list[str]:
+) -> tuple[list[str], list[str]]:
     """Write what others need to check the numbers of a plan; the same store gives the same bytes.
 
-    Return the keys of the stages that have not been run.
+    Damaged stages are left out, and all that depend on them.
+
+    Returns:
+        The keys of the stages that are not in the bundle, and what is damaged.
 
     Raises:
-        UsageError: If nothing is finished, or the bundle cannot be written.
-        StoreError: If an artifact is not what its record says.
+        UsageError: If no cell is finished, or the bundle cannot be written.
     """
     if out.exists():
         raise UsageError(f"{out}: is there already: choose another name with --out")
-    records = {key: record for key in plan.stages if (record := store.record(key)) is not None}
+    records: dict[str, Record] = {}
+    artifacts: dict[str, bytes] = {}
+    damaged = []
+    for key, stage in plan.stages.items():  # each after those that it reads
+        try:
+            record = store.record(key)
+            if record is None or not set(stage.inputs.values()) <= records.keys():
+                continue
+            artifacts |= {
+                f"artifacts/{key}/{name}": _read(store, record, name, said["sha256"])
+                for name, said in record.files.items()
+                if exported(record.stage.kind, name)
+            }
+            records[key] = record
+        except StoreError as error:
+            damaged.append(str(error))
     if not any(cell.evaluation in records for cell in plan.cells):
         raise UsageError(f"{store.root}: no finished cell of {plan.benchmark!r}: run it first")
     files: dict[str, bytes] = {
         TOML: benchmark.read_bytes(),
         PLAN: as_bytes(plan_as_json(plan)),
         ENVIRONMENT: as_bytes(environments(records.values())),
+        **artifacts,
     }
     for key, record in records.items():
         files[f"records/{key}.json"] = as_bytes(_published(record, plan).to_json())
-        for name, said in record.files.items():
-            if exported(record.stage.kind, name):
-                files[f"artifacts/{key}/{name}"] = _read(store, record, name, said["sha256"])
     header = {
         "format": FORMAT,
         "version": VERSION,
@@ -72,7 +87,7 @@ def export_bundle(
         "files": {name: described(content) for name, content in sorted(files.items())},
     }
     write_bundle(out, {HEADER: as_bytes(header), **dict(sorted(files.items()))})
-    return [key for key in plan.stages if key not in records]
+    return [key for key in plan.stages if key not in records], damaged
 
 
 def described(content: bytes) -> dict[str, Any]:
@@ -123,7 +138,8 @@ def _read(store: Store, record: Record, name: str, sha256: str) -> bytes:
     path = store.artifact(record.key) / name
     content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise StoreError(f"{path}: not what its record says: `backbench verify` names all such")
+        remedy = f"`backbench run --redo {record.key}` makes it again ({record.label})"
+        raise StoreError(f"{path}: is missing, or not what its record says: {remedy}")
     return content
 
 

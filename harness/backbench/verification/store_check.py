@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
-from backbench.errors import BackbenchError, DataError, PluginError, StageError, StoreError
+from backbench.errors import DataError, PluginError, StageError, StoreError
 from backbench.model import Plan, Stage, StageKind
 from backbench.plugin.registry import Registry
 from backbench.stages.task import Task
@@ -37,7 +37,7 @@ def verify_store(
         plan: Check its stages only, its datasets where it says they are; ``None``: all stages.
     """
     found = Findings()
-    finished = frozenset(store.done())  # looked up once: the folder may hold ten thousands
+    finished = frozenset(store.recorded())  # looked up once: the folder may hold ten thousands
     records = _records(store, finished if plan is None else finished & set(plan.stages), found)
     check = _Check(store, registry, plan.stages if plan else {}, found, finished)
     for record in records:
@@ -52,18 +52,18 @@ def verify_store(
 
 def _records(store: Store, keys: Collection[str], found: Findings) -> list[Record]:
     """Read the records, in an order in which inputs come first."""
-    records = []
+    records: list[Record] = []
     for key in sorted(keys):
         try:
             record = store.record(key)
             if record is None:
-                continue
-            if record.key != key:
-                raise StageError(f"is the record of {record.key}")
+                raise StoreError("cannot be read")  # noqa: TRY301 - a link to nothing
             records.append(record)
-        except (BackbenchError, KeyError, TypeError, ValueError) as error:
+        except StoreError as error:
             found.checked += 1
-            found.differs.append(Finding(f"records/{key}.json", str(error)))
+            name = f"records/{key}.json"
+            sentence = str(error).removeprefix(f"{store.root / name}: ")
+            found.differs.append(Finding(name, sentence))
     return sorted(records, key=lambda one: (_ORDER.index(one.stage.kind), one.key))
 
 

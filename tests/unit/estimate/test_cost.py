@@ -44,6 +44,8 @@ def finish(
         key, StageKind.PRETRAIN, resumed=resumed, files=files, provenance=made, wall_s=wall_s
     )
     with store.writing(key) as folder:
+        for name, count in sizes.items():
+            (folder / name).write_bytes(bytes(count))
         store.publish(folder, finished)
 
 

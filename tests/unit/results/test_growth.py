@@ -132,7 +132,7 @@ def test_verification_lists_the_store_once(
     monkeypatch: pytest.MonkeyPatch, registry: Registry, plan: tuple[Store, Plan]
 ) -> None:
     where, made = plan
-    listed = counted(monkeypatch, Store, "done", lambda _store: None)
+    listed = counted(monkeypatch, Store, "recorded", lambda _store: None)
     assert verify_store(where, registry, made).checked == len(made.stages)
     assert sum(listed.values()) == 1
 

@@ -293,7 +293,9 @@ def test_a_seed_whose_predictions_are_gone_is_missing() -> None:
         measured_of=lambda key, variant: None if key == "d" else measured(key, variant),
     ).rows[0]
     assert (row.seeds, row.complete) == ((0,), False)
-    assert row.problem == "d: its predictions are missing: run `backbench verify`"
+    assert row.problem == (
+        "d: its predictions are missing or damaged: `backbench run --redo d` makes them again"
+    )
 
 
 def test_one_seed_or_a_missing_one_is_not_ranked(board: Leaderboard) -> None:

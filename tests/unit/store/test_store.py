@@ -170,8 +170,8 @@ def test_everybody_may_read_what_is_published(store):
 
 
 def test_publishing_forgets_the_failure(store):
-    store.write_failure(KEY, {"reason": "no memory"})
-    assert Store(store.root).failure(KEY) == {"reason": "no memory"}
+    store.write_failure(KEY, {"label": "l", "reason": "no memory"})
+    assert Store(store.root).failure(KEY) == {"label": "l", "reason": "no memory"}
     publish(store)
     assert store.failure(KEY) is None
 
@@ -215,8 +215,12 @@ def test_another_layout_is_refused(store):
     [
         ("{", "cannot be read"),
         ("[]", "not a JSON object"),
-        ('{"schema": 0}', "not a record of this version"),
-        ('{"schema": 2, "key": "k"}', "not a record of this version"),
+        ("", "cannot be read as a record"),
+        ("{" * 100_000, "cannot be read as a record"),
+        ('{"a":' * 100_000, "nested too deeply"),
+        ('{"schema": 3}', "schema 3, this backbench has 2"),
+        ('{"schema": 2, "key": "k"}', "'stage' is missing"),
+        ('{"schema": NaN}', "not finite, NaN"),
     ],
 )
 def test_a_damaged_record_is_named(store, text, reason):

@@ -18,6 +18,7 @@ from torch import nn
 
 from backbench.images import ArrayImages
 from backbench.nn import FeatureQueue
+from backbench.system.seal import UNSEALED, is_sealed, seal
 from backbench.training.loop import TrainingRun, pretrain
 from backbench_ssl.byol import BYOL
 from backbench_ssl.jigsaw import Jigsaw
@@ -128,7 +129,8 @@ def test_a_part_that_is_missing_is_noticed(
     tensors = load_file(path)
     lost = lost if lost in tensors else f"model.{lost}"
     del tensors[lost]
-    save_file(tensors, path, metadata)
+    save_file(tensors, path, metadata | UNSEALED)
+    seal(path)
     with caplog.at_level(logging.WARNING):
         encoder, again = train("moco-sgd", small_images, path)
     assert f"not used: it lacks '{lost}'; training starts anew" in caplog.text
@@ -144,11 +146,17 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) * 2 // 3] ^= 1
+    path.write_bytes(content)
+
+
 def strange(path: Path) -> None:
     save_file({"weight": torch.zeros(3)}, path)
 
 
-@pytest.mark.parametrize("harm", [damaged, empty, strange])
+@pytest.mark.parametrize("harm", [damaged, empty, flipped, strange])
 def test_a_damaged_file_is_not_used(
     harm: Any, small_images: ArrayImages, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
@@ -162,6 +170,21 @@ def test_a_damaged_file_is_not_used(
     assert f"{path}: not used: " in caplog.text
     assert len(history) == 4
     assert same(encoder, whole)
+
+
+def test_no_bit_of_a_checkpoint_can_change_unnoticed(small_images: ArrayImages, tmp_path: Path):
+    path = tmp_path / "key.safetensors"
+    with pytest.raises(StoppedError):
+        train("rotnet-sgd", small_images, path, 1)
+    assert is_sealed(path)
+    content = path.read_bytes()
+    checksum = content.index(b'"sha256":"') + 10
+    for place in (0, 9, checksum, checksum + 63, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        assert not is_sealed(path)
+    path.write_bytes(content.replace(b"sha256", b"sha257", 1))
+    with pytest.raises(ValueError, match="no checksum"):
+        is_sealed(path)
 
 
 def test_another_trainings_state_is_not_used(
