@@ -9,13 +9,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+
+#: Largest side in pixels to which images are resized: larger ones would not fit in memory.
+MOST_SIDE: Final = 4096
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:

@@ -15,6 +15,7 @@ from pydantic import (
 
 from backbench.data.classes import NAMES, class_list
 from backbench.errors import DataError
+from backbench.images import MOST_SIDE
 from backbench.plugin import ExcludeFromKey, Field, LocalPath, Options
 
 _RESIZE = (
@@ -95,8 +96,8 @@ class ImageFolderOptions(Options):
         description='take these class folders only: their names, or "imagenet100" for the list '
         "that ships with backbench; left out, every folder is a class",
     )
-    resize: int | None = Field(default=None, ge=1, description=_RESIZE)
-    val_size: int | None = Field(default=None, ge=1, description=_VAL_SIZE)
+    resize: int | None = Field(default=None, ge=1, le=MOST_SIDE, description=_RESIZE)
+    val_size: int | None = Field(default=None, ge=1, le=MOST_SIDE, description=_VAL_SIZE)
     cache: _Cache = Field(default="auto", description=_CACHE)
     train_per_class: int | None = Field(
         default=None,
@@ -144,8 +145,8 @@ class FileListOptions(Options):
         '"imagenet100" for the list that ships with backbench, sorted; left out, the names of '
         "the images' folders if they separate the classes, else the labels",
     )
-    resize: int | None = Field(default=None, ge=1, description=_RESIZE)
-    val_size: int | None = Field(default=None, ge=1, description=_VAL_SIZE)
+    resize: int | None = Field(default=None, ge=1, le=MOST_SIDE, description=_RESIZE)
+    val_size: int | None = Field(default=None, ge=1, le=MOST_SIDE, description=_VAL_SIZE)
     cache: _Cache = Field(default="auto", description=_CACHE)
 
 

@@ -120,6 +120,26 @@ def open_image(path: str | Path) -> Image.Image:
     return Image.open(path, formats=FORMATS)
 
 
+def conversions(path: str | Path) -> str:
+    """Say, by an image's header, what of it is converted: ``alpha CMYK``; "" if nothing is.
+
+    Of a file that is no image, reading says what is wrong.
+    """
+    try:
+        with open_image(path) as image:
+            exif = image.format != "PNG" or "exif" in image.info  # else a PNG is decoded for it
+            found = {
+                "16-bit": image.mode.startswith("I"),
+                "CMYK": image.mode in {"CMYK", "YCbCr", "LAB", "HSV"},
+                "alpha": image.has_transparency_data,
+                "frames": getattr(image, "is_animated", False),
+                "turned": exif and _orientation(image) in _TRANSPOSE,
+            }
+    except Exception:  # noqa: BLE001 - as for read_image
+        return ""
+    return " ".join(name for name, holds in found.items() if holds)
+
+
 def read_size(path: str | Path) -> tuple[int, int]:
     """Read the height and width of an image, upright, from its header."""
     try:

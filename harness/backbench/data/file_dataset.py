@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from backbench.data.decode import read_size
 from backbench.data.files import FileImages, LabelledFiles, load_images, map_threads, shared_size
-from backbench.data.fingerprint import fingerprint_files, hash_all, same_content
+from backbench.data.fingerprint import converted_images, fingerprint_files, hash_all, same_content
 from backbench.data.preprocess import Fit, ShortSide, Square, fitted_size, with_margin
 from backbench.errors import DataError
 from backbench.images import ImageSet
@@ -110,8 +110,11 @@ class FileDataset(Dataset):
         if isinstance(self.options.cache, int):
             extra["short_side"] = self.options.cache
         splits = self.listing.train, self.listing.val
-        hashes = hash_all(splits, hash_file)
-        self.content_notes = tuple(same_content(*splits, hashes))
+        found = hash_all(splits, hash_file)
+        hashes = [one.partition("\n")[0] for one in found]
+        sources = [source for split in splits for source in split.sources]
+        notes = (*converted_images(sources, found), *same_content(*splits, hashes))
+        self.content_notes = notes
         return fingerprint_files(splits, extra, hashes)
 
     def load(self, split: Split, *, verify: bool = True) -> ImageSet:

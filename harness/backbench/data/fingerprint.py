@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from backbench.data.decode import conversions
 from backbench.data.files import LabelledFiles, list_problems, map_threads
 from backbench.errors import DataError
 from backbench.system import files
 from backbench.system.json_text import to_json
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 #: A file changed this recently may change again within the same time stamp.
 _SETTLED_NS: Final = 2_000_000_000
 
@@ -39,10 +40,14 @@ class FileHashes:
 
     def hash_many(self, paths: Sequence[str]) -> list[str]:
         """Return the SHA-256 of each file, reading on several threads those not yet known."""
+        return [one.partition("\n")[0] for one in self.look_many(paths)]
+
+    def look_many(self, paths: Sequence[str]) -> list[str]:
+        """Return the same, each with what of an image is converted in a second line."""
         keys = _keys(paths)
         pairs = zip(keys, paths, strict=True)
         unknown = {key: path for key, path in pairs if key not in self._known}
-        hashed = map_threads(_sha256, list(unknown.values()))
+        hashed = map_threads(_look, list(unknown.values()))
         _stop_at([str(one) for one in hashed if isinstance(one, DataError)], len(paths))
         fresh = dict(zip(unknown, map(str, hashed), strict=True))
         latest = time.time_ns() - _SETTLED_NS
@@ -62,10 +67,14 @@ class FileHashes:
 
 
 def hash_all(splits: Sequence[LabelledFiles], hash_file: Callable[[str], str]) -> list[str]:
-    """Return the SHA-256 of each file of each split; of a :class:`FileHashes`, all at once."""
+    """Return the SHA-256 of each file of each split.
+
+    A :class:`FileHashes` is asked for all at once, and adds what of an image is converted in a
+    second line.
+    """
     paths = [path for split in splits for path in split.paths]
     if isinstance(hash_file, FileHashes):
-        return hash_file.hash_many(paths)
+        return hash_file.look_many(paths)
     return [hash_file(path) for path in paths]
 
 
@@ -86,6 +95,31 @@ def same_content(train: LabelledFiles, val: LabelledFiles, hashes: Sequence[str]
             f"{len(both)} of {len(val)} validation images have the content of a training image"
             f"{label} ({val.sources[index]} is {train.sources[other]})"
         )
+
+
+#: What is done to images that are no plain color or gray ones.
+_CONVERTED: Final = {
+    "16-bit": "of 16 bits a channel (the upper 8 are kept)",
+    "CMYK": "in CMYK or another color space",
+    "alpha": "with an alpha channel (laid on white)",
+    "frames": "with several frames (the first is taken)",
+    "turned": "with an EXIF orientation (turned)",
+}
+
+
+def converted_images(sources: Sequence[str], found: Sequence[str]) -> Iterator[str]:
+    """Count images that are converted, by what :func:`hash_all` returns."""
+    groups: dict[str, list[str]] = {}
+    for source, one in zip(sources, found, strict=True):
+        for kind in one.partition("\n")[2].split():
+            groups.setdefault(kind, []).append(source)
+    if groups:
+        counts = [
+            f"{len(groups[kind])} {what}, as {groups[kind][0]}"
+            for kind, what in _CONVERTED.items()
+            if kind in groups
+        ]
+        yield f"of {len(found)} images are converted to 8-bit RGB: {'; '.join(counts)}"
 
 
 def fingerprint_files(
@@ -141,12 +175,14 @@ def _stop_at(problems: Sequence[str], count: int) -> None:
         raise DataError(list_problems(f"{len(problems)} of {count} files cannot be read", problems))
 
 
-def _sha256(path: str) -> str | DataError:
-    """Return the hash of a file, or what is wrong with it."""
+def _look(path: str) -> str | DataError:
+    """Return the hash of a file and what of an image is converted, or what is wrong with it."""
     try:
-        return files.sha256(path)
+        found = files.sha256(path)
     except OSError as error:
         return DataError(f"{path}: {_strerror(error)}")
+    converted = conversions(path)
+    return f"{found}\n{converted}" if converted else found
 
 
 def _strerror(error: OSError) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from backbench.errors import UsageError
 from backbench.external.layouts import REVISION
+from backbench.images import MOST_SIDE
 from backbench.model import PluginUse
 from backbench.options.training import (
     IMAGENET_MEAN,
@@ -49,7 +50,9 @@ class ImportOptions(Options):
         default=None, description="where in the file the encoder begins; left out, as layout says"
     )
     backbone: BackboneOptions = Field(description="the network that the weights are of")
-    image_size: int = Field(ge=1, description="side in pixels at which images are evaluated")
+    image_size: int = Field(
+        ge=1, le=MOST_SIDE, description="side in pixels at which images are evaluated"
+    )
     mean: RGB = Field(description="subtracted from red, green, blue in [0, 1]")
     std: Std = Field(description="what red, green, blue are then divided by")
 
@@ -62,7 +65,9 @@ class ModuleOptions(Options):
     """A module in memory, as an import stage names it."""
 
     name: str = Field(description="name of its class")
-    image_size: int = Field(ge=1, description="side in pixels at which images are evaluated")
+    image_size: int = Field(
+        ge=1, le=MOST_SIDE, description="side in pixels at which images are evaluated"
+    )
 
     @property
     def weights(self) -> PurePath:

@@ -275,12 +275,14 @@ def _problems(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> li
         for name in shared
         if wanted[name].is_floating_point() and not tensors[name].is_floating_point()
     ]
-    numbers = [
+    same = [
         name
         for name in shared
-        if tensors[name].is_floating_point()
-        and tensors[name].shape == wanted[name].shape
-        and not bool(tensors[name].float().isfinite().all())
+        if tensors[name].is_floating_point() and tensors[name].shape == wanted[name].shape
+    ]
+    numbers = [name for name in same if not bool(tensors[name].float().isfinite().all())]
+    variances = [
+        name for name in same if name.endswith("running_var") and bool((tensors[name] < 0).any())
     ]
     found = (
         ("missing", missing),
@@ -288,6 +290,7 @@ def _problems(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> li
         ("of another shape", shapes),
         ("without fractions", kinds),
         ("not finite in single precision", numbers),
+        ("below zero", variances),
     )
     return [f"{len(names)} {title}: {_list(names)}" for title, names in found if names]
 

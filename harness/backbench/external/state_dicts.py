@@ -288,8 +288,10 @@ def _hinted(layout: Layout, held: Held) -> str:
 
 def _ask(source: str, held: Held, roots: list[Root], end: str = "") -> UsageError:
     """Return the error that names the encoders of a file, and the option for each."""
-    shown = ", ".join(f"{one.path!r} ({len(one.names(held))} tensors)" for one in roots)
-    options = " or ".join(f"--prefix {shlex.quote(one.path)}" for one in roots)
+    more = f" and {len(roots) - _SHOWN} more" if len(roots) > _SHOWN else ""
+    first = roots[:_SHOWN]
+    shown = ", ".join(f"{one.path!r} ({len(one.names(held))} tensors)" for one in first) + more
+    options = " or ".join(f"--prefix {_quoted(one.path)}" for one in first)
     if len(roots) == 1:
         return UsageError(
             f"{source}: its only encoder begins with {shown}, and it is not known whose that is: "
@@ -300,6 +302,14 @@ def _ask(source: str, held: Held, roots: list[Root], end: str = "") -> UsageErro
 
 def _paths(held: Held) -> list[str]:
     return [holder + key for holder, values in held.items() for key in values]
+
+
+def _quoted(text: str) -> str:
+    """Return a text as a shell takes it, on one line."""
+    if text.isprintable():
+        return shlex.quote(text)
+    escaped = text.encode("unicode_escape").decode().replace("'", "\\'")
+    return f"$'{escaped}'"
 
 
 def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

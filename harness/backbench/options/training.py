@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from backbench.images import MOST_SIDE
 from backbench.options.base import DatasetMetadata, ExcludeFromKey, Options, count_of
 from backbench.options.resnets import RESNETS
 
@@ -151,6 +152,7 @@ class ViewOptions(Options):
     size: int | None = Field(
         None,
         ge=8,
+        le=MOST_SIDE,
         description="side in pixels; by default the images' own where they share one, else 224",
     )
     scale: tuple[float, float] = Field(

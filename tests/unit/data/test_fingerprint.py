@@ -6,9 +6,10 @@ import os
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from backbench.data.files import LabelledFiles
-from backbench.data.fingerprint import FileHashes, fingerprint_files, hash_all
+from backbench.data.fingerprint import FileHashes, converted_images, fingerprint_files, hash_all
 from backbench.errors import DataError
 from backbench.system import files
 
@@ -131,3 +132,38 @@ def test_any_callable_hashes(tmp_path):
     assert fingerprint(tmp_path, hash_file=lambda path: "0") == fingerprint(
         tmp_path, hash_file=lambda path: "0"
     )
+
+
+def test_converted_images_are_counted_and_remembered(tmp_path, monkeypatch):
+    plain = Image.new("RGB", (8, 6), (10, 20, 30))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    plain.save(tmp_path / "plain.png")
+    plain.convert("L").save(tmp_path / "gray.jpg")
+    plain.convert("P").save(tmp_path / "palette.png")
+    plain.convert("CMYK").save(tmp_path / "cmyk.jpg")
+    plain.convert("RGBA").save(tmp_path / "alpha.png")
+    plain.save(tmp_path / "turned.jpg", exif=exif)
+    frames = [Image.new("RGB", (8, 6), (number, 0, 0)) for number in range(3)]
+    plain.save(tmp_path / "frames.gif", save_all=True, append_images=frames)
+    Image.fromarray(np.full((6, 8), 40_000, np.uint16)).save(tmp_path / "deep.png")
+    (tmp_path / "broken.png").write_text("no image")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    paths = [str(tmp_path / name) for name in names]
+    for path in paths:
+        os.utime(path, (1, 1))
+    expected = (
+        "of 9 images are converted to 8-bit RGB: 1 of 16 bits a channel (the upper 8 are kept), as "
+        "deep.png; 1 in CMYK or another color space, as cmyk.jpg; 1 with an alpha channel (laid on "
+        "white), as alpha.png; 1 with several frames (the first is taken), as frames.gif; 1 with "
+        "an EXIF orientation (turned), as turned.jpg"
+    )
+    hashes = FileHashes(tmp_path / "cache")
+    assert list(converted_images(names, hashes.look_many(paths))) == [expected]
+    assert {len(one) for one in hashes.hash_many(paths)} == {64}
+    hashes.save()
+    monkeypatch.setattr("backbench.data.fingerprint.conversions", None)  # nothing is read again
+    assert list(converted_images(names, FileHashes(tmp_path / "cache").look_many(paths))) == [
+        expected
+    ]
+    assert list(converted_images(names, ["0"] * len(names))) == []

@@ -245,6 +245,11 @@ def test_odd_tensors_are_named(tmp_path: Path, made: nn.Module) -> None:
         assert reason in refusal(tmp_path, {**made.state_dict(), "layer1.0.conv1.weight": tensor})
 
 
+def test_a_negative_variance_is_named(tmp_path: Path, made: nn.Module) -> None:
+    state = {**made.state_dict(), "layer1.0.bn1.running_var": -torch.ones(64)}
+    assert "1 below zero: layer1.0.bn1.running_var" in refusal(tmp_path, state)
+
+
 def test_views_and_other_memory_formats_are_read(tmp_path: Path, made: nn.Module) -> None:
     state = dict(made.state_dict())
     state["layer1.0.conv1.weight"] = state["layer1.0.conv1.weight"].to(

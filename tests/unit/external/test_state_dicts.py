@@ -159,3 +159,11 @@ def test_containers_may_hold_themselves_and_are_not_deep() -> None:
         deep = {"inner": deep}
     with pytest.raises(UsageError, match="nested more than 32 deep"):
         tensors_of({"more": deep}, "w.pth")
+
+
+def test_odd_prefixes_are_shown_as_a_shell_takes_them_and_few_of_many() -> None:
+    assert "say --prefix $'a\\nb.\\x1b\\'.'" in refusal(under("a\nb.\x1b'.", state(1)))
+    many = {f"m{number}": state(number) for number in range(20)}
+    text = refusal(many)
+    assert "'m5.' (120 tensors) and 14 more" in text
+    assert "m6" not in text

@@ -8,6 +8,7 @@ from backbench.cli.options.paths import UserPath
 from backbench.cli.options.shared import together
 from backbench.external.encoder_options import NORMALIZATIONS
 from backbench.external.layouts import AUTO
+from backbench.images import MOST_SIDE
 
 encoder_options = together(
     click.option(
@@ -37,7 +38,7 @@ encoder_options = together(
     ),
     click.option(
         "--image-size",
-        type=click.IntRange(min=1),
+        type=click.IntRange(1, MOST_SIDE),
         help="Side in pixels at which images are seen. Default: the dataset's own, else 224.",
     ),
     click.option(
