@@ -50,7 +50,7 @@ def run(task: Task) -> Outcome:
     if problems:
         raise DataError("; ".join(problems))
     if isinstance(dataset, FileDataset):
-        _check_content(task, dataset)
+        _check_content(task, dataset, task.stage.content)
     write_index(task.folder / INDEX, metadata.classes, read)
     cache = dataset.options.cache if isinstance(dataset, FileDataset) else None
     return Outcome(DatasetRecord(metadata, sizes=sizes, decoded=decoded, cache=cache))
@@ -112,10 +112,21 @@ def check_split(images: ImageSet, split: Split, metadata: DatasetMetadata) -> No
         )
 
 
-def _check_content(task: Task, dataset: Dataset) -> None:
+def _check_content(task: Task, dataset: Dataset, content: str) -> None:
     """Stop if a file was changed since the run began: the key is of the old content."""
-    if dataset.fingerprint(FileHashes(task.store.files_cache)) != task.stage.content:
+    if dataset.fingerprint(FileHashes(task.store.files_cache)) != content:
         raise DataError("an image was changed while the dataset was read: run again")
+
+
+def check_unchanged(task: Task) -> None:
+    """Stop a stage whose images may have changed meanwhile, since the store does not keep them."""
+    if not task.has("dataset"):
+        return
+    record = task.record("dataset")
+    found = record.of(DatasetRecord)
+    if None in found.decoded.values() or isinstance(found.cache, int):
+        implementation, options, _ = task.plugin_of("dataset")
+        _check_content(task, implementation(options), record.stage.content)
 
 
 def all_cores(task: Task) -> tuple[int, ...]:

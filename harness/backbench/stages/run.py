@@ -14,6 +14,7 @@ from backbench.model import PluginUse, Stage, StageKind
 from backbench.plugin.infos import KINDS
 from backbench.plugin.registry import Registry
 from backbench.results.outdated import CODE
+from backbench.stages.dataset import check_unchanged
 from backbench.stages.task import Outcome, Progress, Task
 from backbench.store import provenance
 from backbench.store.flags import Raised, carried
@@ -75,6 +76,7 @@ def run_stage(
     with standard_arithmetic(), store.writing(key) as folder:
         task = Task(stage, store, folder, registry, device, watched, tuple(others))
         outcome: Outcome = run(task)
+        check_unchanged(task)
         record = Record(
             key=key,
             stage=replace(stage, given={}),

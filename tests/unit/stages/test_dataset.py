@@ -27,9 +27,10 @@ from backbench.plugin import DatasetMetadata
 from backbench.plugin.registry import load_registry
 from backbench.poison.poisoning import read_manifest, stamp
 from backbench.stages import dataset as stage_module
+from backbench.stages import poison as poison_stage
 from backbench.stages.inputs import Inputs, poisoned_images
 from backbench.stages.run import run_stage
-from backbench.stages.task import Task
+from backbench.stages.task import Outcome, Task
 from backbench.store.store import Store
 from backbench.training.devices import Device
 from backbench.verification.store_check import verify_store
@@ -225,6 +226,21 @@ def test_a_image_that_changes_while_it_is_read(world: World) -> None:
         world.run(plan, StageKind.DATASET)
     assert world.store.done() == set()
     world.run(world.plan(), StageKind.DATASET)
+    assert len(world.store.done()) == 1
+
+
+def test_an_image_that_changes_while_a_later_stage_reads_it_stops_the_stage(world: World) -> None:
+    plan = world.plan('cache = "off"')
+    world.run(plan, StageKind.DATASET)
+    (poison,) = (one for one in plan.stages.values() if one.kind is StageKind.POISON)
+    victim = world.folder / "pets" / "train" / "dog" / "0.png"
+
+    def changes(task: Task) -> Outcome:
+        Image.new("RGB", (32, 30)).save(victim)
+        return poison_stage.run(task)
+
+    with pytest.raises(DataError, match="was changed while the dataset was read: run again"):
+        run_stage(poison, world.store, world.registry, "cpu", lambda *_: None, run=changes)
     assert len(world.store.done()) == 1
 
 

@@ -54,8 +54,6 @@ encoder_options = together(
         help="An encoder that was trained alike on clean data, in the same layout.",
     ),
     click.option(
-        "--classifier",
-        type=UserPath(),
-        help="classifier.safetensors of a fit stage, used instead of fitting one.",
+        "--classifier", type=UserPath(), help="classifier.safetensors of a fit stage, to be used."
     ),
 )
