@@ -59,9 +59,8 @@ def look_at(name: str) -> Contents:
 
 
 def _folder(path: Path) -> Contents:
-    places = {name: path / name for name in _SPLITS if os.path.isdir(path / name)} or {
-        "images": path
-    }  # noqa: PTH112
+    there = [name for name in _SPLITS if os.path.isdir(path / name)]  # noqa: PTH112
+    places = {name: path / name for name in there} or {"images": path}
     around = {split: scan_split(place) for split, place in places.items()}
     if not any(one.classes for one in around.values()):
         raise DataError(f"{path}: there is no class folder in it")
