@@ -32,8 +32,7 @@ class EncoderSpec:
     Args:
         backbone: The backbone's options, as JSON values.
         image_size: Side in pixels at which images are evaluated.
-        mean: Subtracted from red, green and blue in [0, 1].
-        std: What they are then divided by.
+        mean: Subtracted from red, green and blue in [0, 1]; ``std`` then divides them.
     """
 
     backbone: dict[str, Any]

@@ -390,14 +390,7 @@ class Evaluator(_Classifier, ABC):
 
 @dataclass(frozen=True, slots=True)
 class EvaluationContext:
-    """What the harness gives to an evaluator that reads images.
-
-    Args:
-        seed: Seed of every draw.
-        device: Name of the torch device to compute on.
-        classes: Number of classes.
-        progress: Call it with (done, total, values) while working; values are shown and logged.
-    """
+    """What the harness gives to an evaluator that reads images; see :class:`DefenseContext`."""
 
     seed: int
     device: str

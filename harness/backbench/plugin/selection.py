@@ -21,12 +21,12 @@ def selection_split(labels: _Ints, fraction: float, seed: int) -> tuple[_Ints, _
     Args:
         labels: Class of each image, (N,). Where classes are not known (-1), all are one class.
         fraction: Share of each class that is set apart, in (0, 1), to the nearest whole image:
-            at least one, and never all. The only image of a class is for learning.
+            at least one, and never all. The only image of a class is for learning. A greater
+            fraction sets a smaller one's images apart as well.
         seed: Seed of the choice: what the plugin was given.
 
     Returns:
-        Positions to learn from and positions to choose on, each ascending; together they are all
-        of them, each once. A greater fraction sets a smaller one's images apart as well.
+        Positions to learn from and positions to choose on, each ascending.
 
     Raises:
         ValueError: If the fraction is not in (0, 1).

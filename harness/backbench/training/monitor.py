@@ -29,10 +29,7 @@ NEIGHBORS = 5
 class Trigger:
     """What an attack puts on an image that is evaluated; the method in training never sees it.
 
-    Args:
-        stamp: Maps an image, (H, W, 3), uint8, and its index in the training set to the image with
-            the trigger.
-        target: Class index that the trigger stands for; ``None`` if there is none.
+    ``stamp`` takes an image, (H, W, 3), uint8, and its index in the training set.
     """
 
     stamp: Callable[[Pixels, int], Pixels]
@@ -136,10 +133,9 @@ def knn_epochs(epochs: int, checks: int) -> frozenset[int]:
 def feature_spread(features: NDArray[np.float32]) -> float:
     """Return how much features, (N, D), differ between images.
 
-    Returns:
-        √D × the mean over D of the standard deviation of the normalized features: about 1 where
-        they fill the sphere, 0 where they have collapsed to a point, not a number where some are
-        not finite.
+    It is √D × the mean over D of the standard deviation of the normalized features: about 1 where
+    they fill the sphere, 0 where they have collapsed to a point, not a number where some are not
+    finite.
     """
     if not np.isfinite(features).all():
         return float("nan")

@@ -73,16 +73,12 @@ def training_flags(
 
 
 def above_chance(images: int, chance: float) -> int | None:
-    """Return the least number of right answers that chance does not explain.
+    """Return the least number of right answers on images that chance does not explain.
 
-    Args:
-        images: Number of answers.
-        chance: Share of the most frequent class: what naming it always would find.
-
-    Returns:
-        The least number that chance reaches with a probability of at most ``LEVEL``. ``None`` if
-        there are too few images: if a probe that is right in a share √chance, which is
-        half of the bits of the class, would miss that number with more than this probability.
+    That is the least number that ``chance``, the share of the most frequent class, reaches with a
+    probability of at most ``LEVEL``. ``None`` if there are too few images: if a probe that is right
+    in a share √chance, which is half of the bits of the class, would miss that number with more
+    than this probability.
 
     Source: the one-sided binomial test against the no-information rate, as in R's caret.
     """

@@ -48,11 +48,9 @@ class Draws:
         return len(self._states)
 
     def uniform(self, purpose: int, count: int) -> Floats:
-        """Return numbers in [0, 1), (B, count), float32.
+        """Return numbers in [0, 1), (B, count), float32; another purpose has other numbers.
 
-        Args:
-            purpose: What they are for: another purpose gives other, independent numbers.
-            count: How many for each image, at most 65,536; the first ones do not depend on it.
+        ``count`` is at most 65,536; the first numbers do not depend on it.
         """
         counters = np.arange(1, count + 1, dtype=np.uint64) + np.uint64(purpose << 16)
         words = mix(self._states[:, None] + _STEP * counters)

@@ -51,11 +51,7 @@ class Trigger:
 
 
 def shaped_trigger(trigger: int | Path, width: int, opacity: float) -> Trigger:
-    """Make a trigger of a number or an image file that is pasted by its own alpha channel.
-
-    Raises:
-        DataError: If the image cannot be read.
-    """
+    """Make a trigger of a number or an image file that is pasted by its own alpha channel."""
     resized = resize_trigger(_load_with_alpha(trigger), width)
     share = 255 - image_share(opacity)
     mask = (resized[..., 3] * np.uint16(share) + np.uint16(127)) // np.uint16(255)

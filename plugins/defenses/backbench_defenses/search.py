@@ -26,11 +26,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     import faiss
 
-#: Pixels of the images that go through an encoder at once.
-_BATCH_PIXELS = 2**20
-
-#: Least length that features are divided by.
-_TINY = 1e-12
+#: Pixels of the images that go through an encoder at once, and least length of features.
+_BATCH_PIXELS, _TINY = 2**20, 1e-12
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -83,11 +80,7 @@ class Shown:
 class Clusters:
     """Groups of training images that the encoder finds alike.
 
-    Args:
-        encoder: In evaluation mode, on the device.
-        features: Of the training images, (N, D).
-        options: Number of clusters, rounds of k-means.
-        seed: Seed of the first centers.
+    The encoder is in evaluation mode, on the device; features of the training images are (N, D).
 
     Attributes:
         of: Cluster of each image, (N,).
@@ -205,10 +198,7 @@ class PatchSearch:
 
 
 def kept(left: list[int], best: Ints, prune: float) -> list[int]:
-    """Return the clusters that go into the next round: not the pruned share of lowest scores.
-
-    The share is cut to a whole number; where that is 0, no cluster goes on.
-    """
+    """Return the clusters of the next round: without the pruned share, or none if that is 0."""
     dropped = count_of(prune, len(left))
     ranked = sorted(left, key=lambda cluster: -int(best[cluster]))
     return ranked[:-dropped] if dropped else []

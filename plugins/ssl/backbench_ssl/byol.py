@@ -32,9 +32,8 @@ class BYOL(SSLMethod):
         super().__init__(options, context)
         self.options = options
         width = self.encoder.feature_dim
-        self.online = nn.Sequential(
-            self.encoder, mlp(width, options.hidden, options.dim, norm=True)
-        )
+        projector = mlp(width, options.hidden, options.dim, norm=True)
+        self.online = nn.Sequential(self.encoder, projector)
         self.target = frozen_copy(self.online)
         self.predictor = mlp(options.dim, options.hidden, options.dim, norm=True)
 
