@@ -2,7 +2,6 @@
 
 from backbench.nn.backbones import Backbone, build_backbone
 from backbench.nn.batch import Batch
-from backbench.nn.ema import ema_update, frozen_copy
 from backbench.nn.encoder import Encoder, EncoderSpec, load_encoder, save_encoder
 from backbench.nn.losses import (
     align_loss,
@@ -13,10 +12,8 @@ from backbench.nn.losses import (
     uniform_loss,
 )
 from backbench.nn.method import Progress, SSLMethod, TrainingContext, TrainingTask
-from backbench.nn.projection import mlp
-from backbench.nn.queue import FeatureQueue
+from backbench.nn.parts import FeatureQueue, ema_update, frozen_copy, mlp, send
 from backbench.nn.ranks import ALONE, Ranks, in_groups
-from backbench.nn.transfer import send
 
 __all__ = [
     "ALONE",

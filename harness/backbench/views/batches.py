@@ -16,8 +16,8 @@ from torch import Tensor
 
 from backbench.images import ImageSet, Pixels
 from backbench.nn.batch import Batch, Boxes, Flips, Interpolation
+from backbench.nn.parts import send
 from backbench.nn.ranks import ALONE, Ranks
-from backbench.nn.transfer import send
 from backbench.system.cores import core_count
 from backbench.views import sparse as taps
 from backbench.views.resample import Axis, filter_matrices, resample

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backbench.nn.transfer import send
+from backbench.nn.parts import send
 from backbench.views import sparse as taps
 
 #: Weights of red, green and blue in the lightness that Pillow and torchvision use (ITU-R 601).

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backbench.nn.batch import Batch
-from backbench.nn.transfer import send
+from backbench.nn.parts import send
 from backbench.options.training import ViewOptions
 from backbench.views import sparse as taps
 from backbench.views.boxes import Purpose, crop_boxes

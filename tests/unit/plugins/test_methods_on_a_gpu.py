@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_leaves
 import backbench_ssl
 from backbench.images import ArrayImages
 from backbench.nn import Progress, TrainingContext
-from backbench.nn.transfer import send
+from backbench.nn.parts import send
 from backbench.plugin.registry import load_registry
 from backbench.views.batches import Source, reader_pool
 
