@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
+import tempfile
 import types
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,10 +29,10 @@ from backbench.poison.poisoning import read_manifest
 from backbench.seeds import derive
 from backbench.stages import fit, predict
 from backbench.stages import inputs as data
-from backbench.stages.run import run_stage
+from backbench.stages.run import run_stage, runner
 from backbench.stages.task import Task
 from backbench.store.metadata import DatasetRecord
-from backbench.store.store import Store
+from backbench.store.store import Store, hash_files
 from backbench.testing import (
     METADATA,
     AttackContract,
@@ -176,10 +178,12 @@ class World:
         return run_stage(stage, self.store, self.registry, "cpu", lambda *_: None)
 
     def again(self, stage):
-        """Run a stage once more, as it was or under another key."""
-        self.store.forget(stage.key)
+        """Run a stage once more without publishing it, whatever has been done to its inputs."""
         data._decoded.cache_clear()
-        return self.run(stage)
+        with tempfile.TemporaryDirectory(dir=self.store.root) as folder:
+            task = Task(stage, self.store, Path(folder), self.registry, "cpu", lambda *_: None)
+            outcome = runner(stage.kind)(task)
+            return SimpleNamespace(metadata=outcome.metadata, files=hash_files(Path(folder)))
 
     def one(self, kind, reads="dataset"):
         """Return a stage of a kind that reads an input of some role."""
