@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -112,13 +112,15 @@ def read_request(path: Path, given: Mapping[str, Any], registry: Registry) -> Re
             if one is not None:
                 found[axis] = one
     opened = open_dataset(found["datasets"], problems) if "datasets" in found else None
+    # The plan compares the trigger with each image, and names those that are too small.
+    metadata = replace(opened[1], smallest=()) if opened else None
     if "attacks" in found:
         info = found["attacks"].registered.info
         if isinstance(info, AttackInfo) and info.acts_on == "encoder":
             sentence = f"{info.name} changes encoders and poisons no image: nothing can be written"
             problems.append(Problem(found["attacks"].path, sentence))
-        problems += _of_attack(found["attacks"], poison, opened[1] if opened else None)
-    if problems or opened is None:
+        problems += _of_attack(found["attacks"], poison, metadata)
+    if problems or opened is None or metadata is None:
         raise ConfigError(str(path), list(dict.fromkeys(problems)))
     out, data = _plain(poison.out or DEFAULT_OUT), opened[0]
     return Request(
@@ -131,7 +133,7 @@ def read_request(path: Path, given: Mapping[str, Any], registry: Registry) -> Re
         lists=out if "out" in given or poison.id is None else _plain(base),
         notes=(*notes, *(data.listing.notes if isinstance(data, FileDataset) else ())),
         data=data,
-        metadata=opened[1],
+        metadata=metadata,
     )
 
 
