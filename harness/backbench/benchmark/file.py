@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
@@ -14,6 +13,7 @@ from backbench.benchmark.protocols.card import protocol_ids
 from backbench.errors import PluginError, Problem
 from backbench.model import Axis, CellName
 from backbench.plugin import PluginInfo
+from backbench.plugin.calling import plugin_code
 from backbench.plugin.registry import Registry, suggestion
 
 #: Characters that are shown of a wrong value.
@@ -197,8 +197,11 @@ def _inner_model(annotation: Any) -> type[BaseModel] | None:
     return next((model for model in inner if model is not None), None)
 
 
-def json_schema(registry: Registry) -> dict[str, Any]:
-    """Return the JSON Schema of a benchmark file, with the installed plugins' options."""
+def json_schema(registry: Registry, left_out: list[PluginError]) -> dict[str, Any]:
+    """Return the JSON Schema of a benchmark file, with the installed plugins' options.
+
+    ``left_out`` gets an error for each plugin whose options have none.
+    """
     schema = BenchmarkFile.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "backbench benchmark file"
@@ -208,9 +211,12 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     for axis in Axis:
         variants = []
         for name in registry.names(axis.kind):
-            with suppress(PluginError):  # provided twice
-                info = registry.find(axis.kind, name).info
-                variants.append(_instance_schema(info, definitions))
+            try:
+                registered = registry.find(axis.kind, name)
+                with plugin_code(f"the JSON Schema of {registered}"):
+                    variants.append(_instance_schema(registered.info, definitions))
+            except PluginError as error:
+                left_out.append(error)
         schema["properties"][axis.plural] = {
             "type": "object",
             "description": f"named instances of {axis.kind} plugins",

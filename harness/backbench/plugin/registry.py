@@ -12,7 +12,7 @@ import hashlib
 import importlib
 import importlib.util
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES
 from importlib.metadata import Distribution, EntryPoint, EntryPoints, distributions
@@ -31,12 +31,14 @@ from backbench.plugin.infos import (
     API,
     KINDS,
     AttackInfo,
+    Citation,
     Column,
     DefenseInfo,
     MetricInfo,
     PluginInfo,
 )
 from backbench.system.files import content_of, sha256
+from backbench.system.json_text import to_json
 
 GROUP = "backbench"
 
@@ -100,6 +102,10 @@ class Registered:
             PluginError: If a file cannot be read.
         """
         identity = options.identity()
+        try:
+            to_json(identity)
+        except BackbenchError as error:
+            raise PluginError(f"{self}: what of its options enters a key: {error}") from error
         if self.info.kind == "dataset":
             return identity
         found = {}
@@ -232,12 +238,15 @@ class Registry:
 
     def columns(self) -> list[Column]:
         """Return the leaderboard columns that plugins add."""
-        return [
-            column
-            for name in self._origins
-            for column in self._call(name, "leaderboard_columns")
-            if isinstance(column, Column)
-        ]
+        found = []
+        for name, origin in self._origins.items():
+            for column in self._call(name, "leaderboard_columns"):
+                problem = _field_problem(column)
+                if not isinstance(column, Column) or problem:
+                    self._fail(origin, f"announces the column {column!r}: {problem or 'no Column'}")
+                else:
+                    found.append(column)
+        return found
 
     def add_commands(self, cli: object) -> None:
         """Let every plugin add its commands to the root group."""
@@ -362,12 +371,52 @@ def suggestion(name: str, names: Iterable[str]) -> str:
 _RESERVED = {AttackInfo.kind: {NONE}, DefenseInfo.kind: {NONE}, MetricInfo.kind: NAMES}
 
 
+#: What the fields of records and columns must be; ``title`` and the like only where there is one.
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "metric": str,
+    "summary": str,
+    "title": str,
+    "revision": int,
+    "passes": int,
+    "decimals": int,
+    "presets": Mapping,
+    "paper": (Citation, type(None)),
+    "bounds": (tuple, type(None)),
+}
+_CHOICES = {
+    "acts_on": ("encoder", "dataset"),
+    "reads": ("features", "images"),
+    "best": (None, "high", "low"),
+}
+
+
+def _field_problem(record: object) -> str | None:
+    """Say which field of a record or a column is not what it must be."""
+    for field, kind in _TYPES.items():
+        value = getattr(record, field, None)
+        if hasattr(record, field) and (not isinstance(value, kind) or isinstance(value, bool)):
+            names = [one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,))]
+            return f"{field} is {value!r}, and must be of type {' or '.join(names)}"
+    for field, choices in _CHOICES.items():
+        if getattr(record, field, choices[0]) not in choices:
+            named = " or ".join(map(repr, choices))
+            return f"{field} is {getattr(record, field)!r}, and must be {named}"
+    low_high = getattr(record, "bounds", None) or (0, 1)
+    if not all(isinstance(one, int | float) for one in low_high) or not (
+        len(low_high) == 2 and low_high[0] < low_high[1]
+    ):
+        return f"bounds is {low_high!r}, and must be two rising numbers"
+    if not all(isinstance(one, Mapping) for one in getattr(record, "presets", {}).values()):
+        return "each preset must be a mapping of option values"
+    return None
+
+
 def _record_problem(expected: type[PluginInfo], record: object) -> str | None:
     if not isinstance(record, expected):
         return f"announces {record!r} where a {expected.__name__} is expected"
     if not all(isinstance(part, str) for part in (record.name, record.target)):
         return f"{record.name!r}: name and target must be strings"
-    acts_on = getattr(record, "acts_on", "encoder")
+    field = _field_problem(record)
     options: object = record.options
     reserved = record.name in _RESERVED.get(record.kind, ())
     rules = (
@@ -379,10 +428,7 @@ def _record_problem(expected: type[PluginInfo], record: object) -> str | None:
             isinstance(options, type) and issubclass(options, Options),
             "options must be a subclass of backbench.plugin.Options",
         ),
-        (
-            acts_on in {"encoder", "dataset"},
-            f"acts_on is {acts_on!r}, and must be 'encoder' or 'dataset'",
-        ),
+        (field is None, field),
     )
     return next((f"{record.name!r}: {text}" for holds, text in rules if not holds), None)
 

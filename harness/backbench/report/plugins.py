@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from backbench.errors import PluginError
 from backbench.plugin import ExcludeFromKey
+from backbench.plugin.calling import plugin_code
 from backbench.plugin.infos import KINDS
 from backbench.plugin.registry import Registered, Registry, suggestion
 from backbench.system.json_text import to_json
@@ -73,8 +74,17 @@ def _as_json(one: Registered) -> dict[str, Any]:
         "revision": info.revision,
         "paper": str(info.paper) if info.paper else None,
         "presets": {name: dict(values) for name, values in info.presets.items()},
-        "options": info.options.model_json_schema(),
+        "options": _schema(one),
     }
+
+
+def _schema(one: Registered) -> dict[str, Any] | None:
+    """Return the JSON Schema of a plugin's options; ``None`` of options that have none."""
+    try:
+        with plugin_code():
+            return one.info.options.model_json_schema()
+    except PluginError:
+        return None
 
 
 class Option(NamedTuple):

@@ -35,6 +35,17 @@ def content(path: Path) -> object:
     return SEEN.identity(Seen.model_validate({"reference": path})).get(FILES)
 
 
+class Endless(Options):
+    def identity(self) -> dict[str, object]:
+        return {"share": {"of": float("inf")}}
+
+
+def test_what_enters_a_key_is_finite() -> None:
+    endless = replace(SEEN, info=replace(INFO, options=Endless))
+    with pytest.raises(PluginError, match=r"attack 'seen' of acme 1.0: .* share.of is inf"):
+        endless.identity(Endless())
+
+
 def test_the_key_holds_what_is_in_a_file_and_not_where_it_lies(tmp_path: Path) -> None:
     one, other = tmp_path / "a", tmp_path / "b"
     one.write_text("content")
