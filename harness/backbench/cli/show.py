@@ -44,6 +44,8 @@ def command(
         raise UsageError("show: --trace and --trade-off are about single attacks: leave out --over")
     planned = common.load(file, profile).plan(store=store)
     common.warn_of_code(planned.experiment, planned.plan, store)
+    failures = planned.experiment.registry.failures
+    known = len(failures)
     if view == "detection":
         if filters or sort:
             raise UsageError("--detection shows every defense: leave out --filter and --sort")
@@ -52,6 +54,7 @@ def command(
         click.echo(planned.trace(*filters, *trace.split(",")))
     else:
         results = planned.results(**counting).filter(*filters, sort=None if over else sort)
+        common.say("warning", failures[known:])
         make = shlex.join(["backbench", "run", str(file), "--store", str(store)])
         results.require(store, make, filtered=bool(filters))
         if view:

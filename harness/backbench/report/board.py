@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -10,15 +10,15 @@ from typing import cast
 
 from backbench.benchmark.file import Claim
 from backbench.benchmark.protocols.card import denominator_of
-from backbench.errors import UsageError
+from backbench.errors import PluginError, UsageError
 from backbench.metrics import NAMES, Denominator
 from backbench.model import Plan
 from backbench.plugin import Column, DatasetMetadata, MetricInfo
-from backbench.plugin.registry import Registered, Registry, suggestion
+from backbench.plugin.registry import Failure, Registered, Registry, suggestion
 from backbench.results.claims import Judgement, cells_of, judge
 from backbench.results.leaderboard import LIFTS, Leaderboard, build
 from backbench.results.outdated import Outdatedness
-from backbench.results.reader import Counting, MeasuredOf, predictions_in, reader
+from backbench.results.reader import Broken, Counting, MeasuredOf, predictions_in, reader
 from backbench.results.reported import add_reported
 from backbench.store.store import Store
 from backbench.verification.bundle import Bundle, open_bundle
@@ -93,6 +93,19 @@ def _usual(registry: Registry, plan: Plan) -> Counting:
     return Counting(denominator_of(plan.protocol), metrics=metrics_of(registry))
 
 
+def _reported(registry: Registry, asked: Collection[str] = ()) -> Broken:
+    """Return what reports a broken metric to the registry, once; it raises for one asked for."""
+
+    def broken(metric: Registered, error: PluginError) -> None:
+        if metric.info.name in asked:
+            raise error
+        failure = Failure(metric.origin, str(error))
+        if failure not in registry.failures:
+            registry.failures.append(failure)
+
+    return broken
+
+
 def measured_in(registry: Registry, plan: Plan, store: Store) -> MeasuredOf:
     """Return a function that reads the metrics of evaluations in a store, as usually counted."""
     return reader(store.readable, predictions_in(store), _usual(registry, plan))
@@ -107,7 +120,9 @@ def _stored(registry: Registry, plan: Plan, store: Store, request: Request) -> L
         found.record,
         store.failure,
         extra=_columns(registry),
-        measured_of=reader(found.record, predictions_in(store), counting),
+        measured_of=reader(
+            found.record, predictions_in(store), counting, _reported(registry, request.metrics)
+        ),
         older_of=None if request.line else found.older,
     )
 
@@ -136,7 +151,9 @@ def _of_bundle(registry: Registry, bundle: Bundle, plan: Plan) -> Leaderboard:
         bundle.record,
         lambda _key: None,
         extra=_columns(registry),
-        measured_of=reader(bundle.record, bundle.predictions, _usual(registry, plan)),
+        measured_of=reader(
+            bundle.record, bundle.predictions, _usual(registry, plan), _reported(registry)
+        ),
     )
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from numbers import Real
 from pathlib import Path
 from typing import Any, cast
@@ -32,6 +32,9 @@ Measured = Mapping[str, "Outcome | float"]
 
 #: Gives the metrics of an evaluation (its key) and variant; ``None`` if predictions are not there.
 MeasuredOf = Callable[[str, str], "Measured | None"]
+
+#: Gets a metric of a plugin that cannot be used, and why.
+Broken = Callable[[Registered, PluginError], None]
 
 #: Evaluations whose metrics are kept at hand. A row asks for those of its seeds and then for no
 #: others, so that memory does not grow with the number of rows.
@@ -61,17 +64,49 @@ def predictions_in(store: Store) -> Callable[[Record], Path | None]:
     return find
 
 
+class _PluginMetrics:
+    """The metrics of plugins; one that fails is left out, if somebody takes the error."""
+
+    def __init__(self, metrics: Iterable[Registered], broken: Broken | None) -> None:
+        self._broken = broken
+        self._functions: dict[str, tuple[Registered, Callable[..., Any]]] = {}
+        for metric in metrics:
+            if function := self._asked(metric, metric.function):
+                self._functions[metric.info.name] = metric, function
+
+    def values(self, arguments: tuple[Any, ...], label: str) -> dict[str, float]:
+        """Return the metrics of an evaluation that have a value."""
+        found = {}
+        for name, (metric, function) in tuple(self._functions.items()):
+            value = self._asked(metric, partial(_value, metric, function, arguments, label))
+            if value is not None:
+                found[name] = value
+        return found
+
+    def _asked(self, metric: Registered, ask: Callable[[], Any]) -> Any:
+        try:
+            return ask()
+        except PluginError as error:
+            if self._broken is None:
+                raise
+            self._functions.pop(metric.info.name, None)
+            self._broken(metric, error)
+            return None
+
+
 def reader(
     record_of: Callable[[str], Record | None],
     predictions_of: Callable[[Record], Path | io.BytesIO | None],
     counting: Counting,
+    broken: Broken | None = None,
 ) -> MeasuredOf:
     """Return a function that reads the metrics of evaluations, those at hand once.
 
     There are none of damaged predictions. ``predictions_of`` gives an evaluation's file of
-    predictions, or its content, if it is there.
+    predictions, or its content, if it is there. ``broken`` gets the metric of a plugin that cannot
+    be used, which is then left out; without it, the error is raised.
     """
-    functions = [(one, one.function()) for one in counting.metrics]
+    metrics = _PluginMetrics(counting.metrics, broken)
     known: dict[int | None, Images] = {}
 
     def images_of(labels: Ints, target: int | None) -> Images:
@@ -96,10 +131,7 @@ def reader(
         images = images_of(shown[0], target)
         found: dict[str, Outcome | float] = {}
         found |= outcomes(images, *shown[1:], target, counting.denominator)
-        for metric, function in functions:
-            value = _asked(metric, function, (*shown, target, made.classes), record.label)
-            if value is not None:
-                found[metric.info.name] = value
+        found |= metrics.values((*shown, target, made.classes), record.label)
         return found
 
     return read
@@ -110,7 +142,7 @@ def numbers(measured: Measured) -> dict[str, float]:
     return {name: one.value if isinstance(one, Outcome) else one for name, one in measured.items()}
 
 
-def _asked(
+def _value(
     metric: Registered, function: Callable[..., Any], arguments: tuple[Any, ...], label: str
 ) -> float | None:
     """Return a plugin's metric: finite, within the bounds that it declares; ``None`` if none."""

@@ -22,6 +22,7 @@ from backbench.metrics import Outcome
 from backbench.model import Plan, Stage, StageKind
 from backbench.plugin import MetricInfo, hookimpl
 from backbench.plugin.registry import Origin, Registered, Registry, load_registry
+from backbench.report.board import Request, board_of
 from backbench.results.reader import Counting, numbers, predictions_in, reader
 from backbench.store.predictions import write_predictions
 from backbench.store.store import Store
@@ -321,6 +322,24 @@ def test_a_broken_metric_is_named(
 ) -> None:
     with pytest.raises(PluginError, match=sentence):
         measured(Store(tmp_path / "store"), attacked(plan), found(registry, name))
+
+
+def test_a_broken_metric_leaves_the_others_and_is_named_once(
+    plan: Plan, tmp_path: Path, registry: Registry
+) -> None:
+    store, before = Store(tmp_path / "store"), len(registry.failures)
+    board = board_of(registry, plan, store)
+    usual = board_of(Registry(), plan, store)
+    for row, other in zip(board.rows, usual.rows, strict=True):
+        others = {name: one for name, one in row.values.items() if name in other.values}
+        assert others == other.values
+        assert ("recognized" in row.values) == (row.names["attack"] == "targeted")
+        assert not {"impossible", "writes", "absent"} & row.values.keys()
+    named = [str(failure) for failure in registry.failures[before:]]
+    assert len(named) == 12
+    assert sum("metric 'writes' of other 1.0 raised ValueError" in one for one in named) == 1
+    with pytest.raises(PluginError, match=r"metric 'impossible' of other 1\.0 gave nan"):
+        board_of(registry, plan, store, Request(metrics=("impossible",)))
 
 
 def test_a_metric_cannot_take_a_name_that_is_ours(registry: Registry) -> None:
