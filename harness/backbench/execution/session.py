@@ -17,6 +17,7 @@ from backbench.execution.redo import to_redo
 from backbench.execution.scheduler import Result, execute
 from backbench.model import Plan, Stage, StageKind
 from backbench.plugin import ExecutorInfo
+from backbench.plugin.calling import plugin_code
 from backbench.plugin.executor import Executor, Setup
 from backbench.plugin.registry import Registry
 from backbench.results.outdated import Outdatedness
@@ -93,7 +94,8 @@ class Session:
         setup = Setup(store=self.store.root.absolute(), device=self.device, jobs=self.jobs)
 
         def make_executor() -> Executor:
-            made: Executor = found.implementation()(found.info.options(), setup)
+            with plugin_code(found):
+                made: Executor = found.implementation()(found.info.options(), setup)
             return made
 
         with self.store.running():

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from backbench.errors import StageError, StoreError
+from backbench.errors import ResultError, StoreError
 from backbench.nn import cpu
 from backbench.nn.backbones import build_backbone
 from backbench.options.training import BackboneOptions
@@ -85,12 +85,12 @@ def save_encoder(folder: Path, encoder: Encoder) -> None:
     """Write ``encoder.safetensors`` and ``encoder.json`` into an existing folder.
 
     Raises:
-        StageError: If a weight or a running statistic is not finite.
+        ResultError: If a weight or a running statistic is not finite.
     """
     state = encoder.state_dict()
     wrong = [name for name, one in state.items() if not bool(one.isfinite().all())]
     if wrong:
-        raise StageError(f"{len(wrong)} tensors of the encoder are not finite: {wrong[0]}, …")
+        raise ResultError(f"{len(wrong)} tensors of the encoder are not finite: {wrong[0]}, …")
     save_file({name: one.cpu().contiguous() for name, one in state.items()}, folder / WEIGHTS)
     document = {"format": FORMAT, "feature_dim": encoder.feature_dim, **asdict(encoder.spec)}
     text = to_json(document, indent=2, sort_keys=True)

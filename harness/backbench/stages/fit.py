@@ -11,7 +11,7 @@ from safetensors.numpy import load, save_file
 
 from backbench.errors import BackbenchError, StageError
 from backbench.stages.evaluators import CLASSIFIER, encoder_of, evaluation_of
-from backbench.stages.scores import checked_state
+from backbench.stages.scores import checked_selection, checked_state
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import FitRecord
 from backbench.store.store import Store
@@ -29,7 +29,8 @@ def run(task: Task) -> Outcome:
     state = checked_state(evaluation.evaluator.state(), "the evaluator")
     if state:
         save_file(state, task.folder / CLASSIFIER)
-    return Outcome(metadata=FitRecord(dict(evaluation.evaluator.selection())))
+    selection = checked_selection(evaluation.evaluator.selection(), "the evaluator")
+    return Outcome(metadata=FitRecord(selection))
 
 
 def _import(task: Task) -> Outcome:

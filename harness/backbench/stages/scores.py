@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.errors import ResultError
+from backbench.errors import BackbenchError, ResultError
+from backbench.system.json_text import to_json
 
 
 def checked_scores(scores: object, shape: tuple[int, ...], who: str) -> NDArray[Any]:
@@ -55,6 +56,16 @@ def checked_state(state: object, who: str) -> dict[str, NDArray[Any]]:
     if wrong:
         raise ResultError(f"{who} learned numbers that are not finite: {', '.join(wrong)}")
     return arrays
+
+
+def checked_selection(selection: Mapping[str, Any], who: str) -> dict[str, Any]:
+    """Return what an evaluator has selected: values that JSON can hold."""
+    found = dict(selection)
+    try:
+        to_json(found, f"the selection of {who}")
+    except BackbenchError as error:
+        raise ResultError(str(error)) from error
+    return found
 
 
 def smallest_type(scores: NDArray[Any]) -> type[np.floating[Any]]:

@@ -33,7 +33,7 @@ def to_json(content: object, what: str = "JSON", **options: Any) -> str:
         where, value = next(_wrong(content, ""), ("", content))
         shown = value if isinstance(value, float) else f"a {type(value).__name__}"
         raise BackbenchError(
-            f"{what}: {where or 'the whole'} is {shown}, which cannot be written: {error}"
+            f"{what}: {where or 'the whole'} is {shown}, which JSON cannot hold"
         ) from error
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from backbench.errors import PluginError, StageError, StoreError
+from backbench.errors import PluginError, ResultError, StoreError
 from backbench.nn import (
     Backbone,
     Encoder,
@@ -219,6 +219,6 @@ def test_half_precision_on_disk_is_float32_again(tmp_path: Path):
 def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path, name: str, value: float):
     encoder = Encoder(spec())
     encoder.state_dict()[name].view(-1)[0] = value
-    with pytest.raises(StageError, match=f"1 tensors of the encoder are not finite: {name}"):
+    with pytest.raises(ResultError, match=f"1 tensors of the encoder are not finite: {name}"):
         save_encoder(tmp_path, encoder)
     assert not list(tmp_path.iterdir())

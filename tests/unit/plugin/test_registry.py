@@ -493,6 +493,25 @@ def test_an_event_is_written_as_json_and_copied_like_any_other():
             change({"x": 3})
 
 
+def test_an_executor_that_cannot_be_made_is_named(install, bench, tiny_file):
+    install(
+        "acme-checker",
+        """
+        class Breaks:
+            def __init__(self, *_):
+                raise KeyError("queue")
+
+        @hookimpl
+        def register_executors():
+            yield ExecutorInfo(name="breaks", summary="B.", target=f"{__name__}:Breaks")
+        """,
+    )
+    done = bench("run", str(tiny_file), "--executor", "breaks")
+    assert done.code == 2
+    assert "executor 'breaks' of acme-checker 1.2 raised KeyError: 'queue'" in done.err
+    assert "Traceback" not in done.err
+
+
 def test_columns_and_commands_of_a_broken_plugin_do_not_stop_those_of_others(install):
     code = """
     import click

@@ -87,6 +87,11 @@ class Learns(Constant):
         return {"w": np.array([np.inf])}
 
 
+class Selects(Constant):
+    def selection(self) -> Any:
+        return {"penalty": {"best": float("nan")}}
+
+
 class Nameless(Constant):
     def predict(self, features: Any) -> Any:
         return {"a b": super().predict(features)}
@@ -142,6 +147,7 @@ def stage_of(made: type[Evaluator | ImageEvaluator], folder: Path) -> None:
     [
         (NaN, "the evaluator (clean) gave scores that are not finite for 90 of 90 images"),
         (Learns, "the evaluator learned numbers that are not finite: w"),
+        (Selects, "the selection of the evaluator: penalty.best is nan, which JSON cannot hold"),
         (Nameless, "a variant is called 'a b'"),
         (Relabels, "read-only"),
         (Brightens, "read-only"),

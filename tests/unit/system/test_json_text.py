@@ -21,11 +21,11 @@ ALLOWED = {"json_text.py", "worker.py"}
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ({"a": [1.0, {"b": float("nan")}]}, "x: a[1].b is nan, which cannot be written"),
-        ([1, -np.inf], "x: [1] is -inf, which cannot be written"),
+        ({"a": [1.0, {"b": float("nan")}]}, "x: a[1].b is nan, which JSON cannot hold"),
+        ([1, -np.inf], "x: [1] is -inf, which JSON cannot hold"),
         (float("inf"), "x: the whole is inf"),
         ({"a": np.float64("nan")}, "x: a is nan"),
-        ({"a": {"b": np.float32(1)}}, "x: a.b is a float32, which cannot be written"),
+        ({"a": {"b": np.float32(1)}}, "x: a.b is a float32, which JSON cannot hold"),
         ({"a": np.ones(2)}, "x: a is a ndarray"),
         ({"a": b"b"}, "x: a is a bytes"),
     ],
