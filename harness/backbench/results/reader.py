@@ -65,7 +65,7 @@ def predictions_in(store: Store) -> Callable[[Record], Path | None]:
 
 
 class _PluginMetrics:
-    """The metrics of plugins; one that fails is left out, if somebody takes the error."""
+    """The metrics of plugins; one that fails is left out where its error is taken."""
 
     def __init__(self, metrics: Iterable[Registered], broken: Broken | None) -> None:
         self._broken = broken
