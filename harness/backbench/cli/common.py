@@ -12,18 +12,19 @@ from backbench.errors import printable
 
 if TYPE_CHECKING:
     from backbench.api import Experiment
-    from backbench.model import Plan
     from backbench.report.results import Results
     from backbench.results.leaderboard import Row
 
 
 def load(file: Path, profile: str | None, **how: bool) -> Experiment:
-    """Return a validated benchmark; name the plugins that cannot be used."""
+    """Return a validated benchmark; name the plugins that cannot be used, later ones at the end."""
     from backbench.api import load as load_experiment
     from backbench.benchmark.config import notes_on
 
     experiment = load_experiment(file, profile, **how)
-    say("warning", experiment.registry.failures)
+    unreported = experiment.registry.unreported
+    say("warning", unreported())
+    click.get_current_context().call_on_close(lambda: say("warning", unreported()))
     say("note", notes_on(experiment.benchmark))
     return experiment
 
@@ -32,21 +33,6 @@ def say(kind: str, sentences: Iterable[object]) -> None:
     """Print notes, warnings or failures on stderr, a sentence a line."""
     for sentence in sentences:
         click.echo(f"{kind}: {printable(str(sentence))}", err=True)
-
-
-def warn_of_code(experiment: Experiment, plan: Plan, store: Path) -> None:
-    """Name on stderr the plugins whose code is not that of their stages in the store."""
-    from backbench.results.outdated import changed_code
-    from backbench.store.store import Store
-
-    say("warning", changed_code(plan, Store(store), experiment.registry))
-
-
-def warn_of_triggers(experiment: Experiment) -> None:
-    """Name on stderr the attacks that cannot work, since a method's crops lose their trigger."""
-    from backbench.estimate.visibility import warnings
-
-    say("warning", warnings(experiment.benchmark))
 
 
 def show(results: Results, style: str = "table", group: str | None = "evaluator") -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from backbench.benchmark.config import notes_on
-from backbench.cli import common
+from backbench.cli import common, notices
 from backbench.cli.options import shared
 
 
@@ -31,7 +31,7 @@ def command(
     """
     experiment = common.load(file, profile)
     if not visibility:
-        common.warn_of_triggers(experiment)
+        notices.warn_of_triggers(experiment)
     planned = experiment.plan(store=store, keep_hashes=True)
     common.say("note", notes_on(experiment.benchmark, content=True))
     click.echo(planned.table(style, stages=list_stages, visibility=visibility))

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from backbench.benchmark.config import notes_on
-from backbench.cli import common
+from backbench.cli import common, notices
 from backbench.cli.options import running, shared
 
 
@@ -36,12 +36,10 @@ def command(file: Path, profile: str | None, store: Path, refresh: str | None, *
     only the cells that need it. Ctrl-C leaves a store that the same command continues.
     """
     experiment = common.load(file, profile)
-    common.warn_of_triggers(experiment)
-    known = len(experiment.registry.failures)
+    notices.warn_of_triggers(experiment)
     run = experiment.run(store=store, refresh=refresh is not None, progress=True, **how)
-    common.say("warning", experiment.registry.failures[known:])
     common.say("note", notes_on(experiment.benchmark, content=True))
-    common.warn_of_code(experiment, run.plan, store)
+    notices.warn_of_code(experiment, run.plan, store)
     if refresh and not run.plan.cells:
         click.echo("nothing is outdated", err=True)
     running.finish(run, store)

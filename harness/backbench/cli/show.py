@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from backbench.cli import common
+from backbench.cli import common, notices
 from backbench.cli.options import rows, shared
 from backbench.errors import UsageError
 from backbench.report.detectors import print_sheet, trade_off_sheet
@@ -42,10 +42,7 @@ def command(
     """
     if over and (trace is not None or view == "trade-off"):
         raise UsageError("show: --trace and --trade-off are about single attacks: leave out --over")
-    planned = common.load(file, profile).plan(store=store)
-    common.warn_of_code(planned.experiment, planned.plan, store)
-    failures = planned.experiment.registry.failures
-    known = len(failures)
+    planned = notices.load_plan(file, profile, store)
     if view == "detection":
         if filters or sort:
             raise UsageError("--detection shows every defense: leave out --filter and --sort")
@@ -54,7 +51,6 @@ def command(
         click.echo(planned.trace(*filters, *trace.split(",")))
     else:
         results = planned.results(**counting).filter(*filters, sort=None if over else sort)
-        common.say("warning", failures[known:])
         make = shlex.join(["backbench", "run", str(file), "--store", str(store)])
         results.require(store, make, filtered=bool(filters))
         if view:

@@ -161,6 +161,7 @@ class Registry:
         self.failures: list[Failure] = []
         self._found: dict[str, dict[str, list[Registered]]] = {kind: {} for kind in KINDS}
         self._origins: dict[str, Origin] = {}
+        self._returned = 0
         self._reported: set[tuple[str, str]] = set()
 
     def add_entry_points(self, points: Iterable[EntryPoint]) -> None:
@@ -225,6 +226,11 @@ class Registry:
         raise PluginError(
             f"no {kind} is called {name!r}{suggestion(name, self.names(kind))}{broken}"
         )
+
+    def unreported(self) -> list[Failure]:
+        """Return the failures that it has not returned before."""
+        since, self._returned = self._returned, len(self.failures)
+        return self.failures[since:]
 
     def names(self, kind: str) -> list[str]:
         """Return the names of one kind of plugin, sorted."""

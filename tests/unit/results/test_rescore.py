@@ -342,5 +342,15 @@ def test_a_broken_metric_leaves_the_others_and_is_named_once(
         board_of(registry, plan, store, Request(metrics=("impossible",)))
 
 
+def test_show_names_a_broken_metric_at_the_end(
+    plan: Plan, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backbench_evaluators.flips.flip_rate", impossible)
+    done = bench("show", "--format", "json").assert_ok()
+    assert all("flip-rate" not in row["metrics"] for row in json.loads(done.out)["rows"])
+    assert done.err.count("metric 'flip-rate' of backbench 0.1.0 gave nan") == 1
+    assert bench("show", "--metric", "flip-rate").code == 2
+
+
 def test_a_metric_cannot_take_a_name_that_is_ours(registry: Registry) -> None:
     assert [failure.reason for failure in registry.failures] == ["'asr': the name is reserved"]

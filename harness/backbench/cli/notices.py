@@ -1,0 +1,34 @@
+"""What commands warn of beside what they print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backbench.cli.common import load, say
+
+if TYPE_CHECKING:
+    from backbench.api import Experiment, Planned
+    from backbench.model import Plan
+
+
+def load_plan(file: Path, profile: str | None, store: Path) -> Planned:
+    """Return the plan of a benchmark in a store; name plugins whose code is another one now."""
+    planned = load(file, profile).plan(store=store)
+    warn_of_code(planned.experiment, planned.plan, store)
+    return planned
+
+
+def warn_of_code(experiment: Experiment, plan: Plan, store: Path) -> None:
+    """Name on stderr the plugins whose code is not that of their stages in the store."""
+    from backbench.results.outdated import changed_code
+    from backbench.store.store import Store
+
+    say("warning", changed_code(plan, Store(store), experiment.registry))
+
+
+def warn_of_triggers(experiment: Experiment) -> None:
+    """Name on stderr the attacks that cannot work, since a method's crops lose their trigger."""
+    from backbench.estimate.visibility import warnings
+
+    say("warning", warnings(experiment.benchmark))
