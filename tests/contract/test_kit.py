@@ -251,6 +251,11 @@ class Mixes(Kept):
         self.centers = self.centers[::-1]
 
 
+class Infinite(Kept):
+    def state(self):
+        return {"centers": self.centers / 0.0}
+
+
 class TakesAnything(Kept):
     def restore(self, state):
         self.centers = state.get("centers")
@@ -260,6 +265,8 @@ def test_a_wrong_classifier_is_caught():
     test = "test_a_restored_classifier_scores_as_before"
     assert not caught(EvaluatorContract, Kept, test)
     assert caught(EvaluatorContract, Mixes, test)
+    with np.errstate(all="ignore"):
+        assert caught(EvaluatorContract, Infinite, test)
     with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
         caught(EvaluatorContract, TakesAnything, test)
 
@@ -349,6 +356,12 @@ class SameEncoder(Defense):
         return encoder
 
 
+class Darkens(Defense):
+    def repair(self, encoder, context):
+        context.clean(1.0).images.pixels[:] //= 2
+        return type(encoder)(encoder.spec)
+
+
 class Freezes(Defense):
     def repair(self, encoder, context):
         import copy
@@ -374,6 +387,7 @@ class Draws(Defense):
     ("bad", "test"),
     [
         (SameEncoder, "test_its_input_is_not_changed"),
+        (Darkens, "test_its_input_is_not_changed"),
         (Freezes, "test_its_input_is_not_changed"),
         (AnotherArchitecture, "test_result_is_what_the_record_says"),
         (Draws, "test_result_depends_on_its_input_and_the_seed_alone"),

@@ -98,6 +98,7 @@ class _ClassifierContract(PluginContract, ABC):
         """``restore`` takes what ``state`` returns, and the scores are the same."""
         evaluator = self.fitted()
         state = {name: np.array(array) for name, array in evaluator.state().items()}
+        assert all(np.isfinite(array).all() for array in state.values())
         if not state:
             return
         other = self.made(seed=1)
