@@ -316,7 +316,8 @@ def _problems_of(
     """Yield what an instance's options find wrong on a dataset or a method."""
     try:
         with plugin_code(instance.registered):
-            sentences = list(find())
+            found = find()
+            sentences = [found] if isinstance(found, str) else [str(one) for one in found]
     except BackbenchError as error:
         sentences = [str(error)]
     for sentence in sentences:

@@ -118,6 +118,17 @@ def test_what_a_plugin_raises_is_a_problem_that_names_its_distribution(
             assert problem.endswith("raised PermissionError: locked")
 
 
+@pytest.mark.parametrize("given", ["too small", ["too small"], ("too small",)])
+def test_a_problem_that_a_plugin_returns_alone_is_one_sentence(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch, given: object
+) -> None:
+    from backbench_attacks.patch_options import PatchOptions
+
+    monkeypatch.setattr(PatchOptions, "problems", lambda *_: given)
+    found = problems(tmp_path / "b.toml", registry, tiny())
+    assert found == ["attacks.targeted: on dataset 'drawn': too small"]
+
+
 def test_an_evaluator_is_asked_about_every_backbone_that_it_meets(
     tmp_path: Path, registry: Registry
 ) -> None:
