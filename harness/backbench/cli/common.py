@@ -13,7 +13,6 @@ from backbench.errors import printable
 if TYPE_CHECKING:
     from backbench.api import Experiment
     from backbench.report.results import Results
-    from backbench.results.leaderboard import Row
 
 
 def load(file: Path, profile: str | None, **how: bool) -> Experiment:
@@ -42,9 +41,4 @@ def show(results: Results, style: str = "table", group: str | None = "evaluator"
     from backbench.report.tables import print_board
 
     print_board(results.board, style, group, Console())
-    say_problems(results.rows)
-
-
-def say_problems(rows: Iterable[Row]) -> None:
-    """Print on stderr why rows are incomplete, each reason once."""
-    say("failed", dict.fromkeys(row.problem for row in rows if row.problem))
+    say("failed", {row.problem: row for row in results.rows if row.problem})

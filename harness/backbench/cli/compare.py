@@ -48,7 +48,7 @@ def command(
     found = compare(left, right, tuple(dict.fromkeys(wanted)), field)
     if style != "json":
         comparison.show(found, " less ".join(names), style)
-    common.say_problems((*left.rows, *right.rows))
+    common.say("failed", {row.problem: row for row in (*left.rows, *right.rows) if row.problem})
     common.say("warning", comparison.warnings(found))
     exceeded: list[str] = []
     try:

@@ -25,6 +25,7 @@ COMMANDS = {
     "run": (f"{_CLI}run", "Run what is missing, then show the leaderboard."),
     "schema": (f"{_CLI}schema", "Print the JSON Schema of a benchmark file."),
     "show": (f"{_CLI}show", "Show the leaderboard of what is in the store."),
+    "store": (f"{_CLI}store", "Look after a store: remove what no stage needs."),
     "verify": (f"{_CLI}verify", "Recompute what a store or a bundle claims."),
 }
 

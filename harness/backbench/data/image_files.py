@@ -12,22 +12,7 @@ from typing import Final
 
 from backbench.data.decode import IMAGE_SUFFIXES
 from backbench.errors import DataError
-
-#: Folders that network drives, archives and systems make, lower case; hidden ones besides.
-SYSTEM_FOLDERS: Final = frozenset(
-    {
-        "#recycle",
-        "#snapshot",
-        "$recycle.bin",
-        "@eadir",
-        "@recently-snapshot",
-        "@recycle",
-        "@tmp",
-        "__macosx",
-        "lost+found",
-        "system volume information",
-    }
-)
+from backbench.system.files import is_of_system
 
 _HIDDEN: Final = "hidden files"
 _FOLDERS: Final = "hidden and system folders"
@@ -106,7 +91,7 @@ def reason_to_pass(name: str) -> str | None:
 
 def is_passed_folder(name: str) -> bool:
     """Say whether a folder of this name is hidden, or made by a system."""
-    return name.startswith(".") or name.lower() in SYSTEM_FOLDERS
+    return name.startswith(".") or is_of_system(name)
 
 
 def scan_split(split: Path) -> SplitScan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
@@ -31,7 +32,7 @@ class Result:
         executed: Keys of the stages that were executed, in the order of their end.
         cached: Number of stages that were in the store.
         failed: Why stages failed, by key.
-        skipped: Keys of the stages that were not tried, since an input failed.
+        skipped: Keys of the stages that were not tried, since an input failed or a disk is full.
         wall_s: Seconds.
         usage: Whether every failure is the input's problem.
         interrupted: Whether the user stopped the run.
@@ -55,7 +56,8 @@ def execute(
 ) -> Result:
     """Execute the stages of a plan that are not in the store.
 
-    A failed stage stops only the stages that depend on it. Without stages to execute, no executor
+    A failed stage stops only the stages that depend on it; if a disk is full, no other is begun.
+    Without stages to execute, no executor
     is made and no event is emitted.
     """
     started = time.monotonic()
@@ -100,6 +102,7 @@ class _Drive:
     emit: Emit
     result: Result
     running: dict[str, tuple[Stage, float]] = field(default_factory=dict)
+    is_full: bool = False
 
     def run(self, waiting: list[str], done: set[str]) -> None:
         """Submit what is ready in the plan's order, wait for one to end, and so on.
@@ -116,6 +119,8 @@ class _Drive:
                     queue.done(ended)
                 else:
                     self.result.skipped += queue.lost(ended)
+                if self.is_full:
+                    self.result.skipped += queue.give_up()
             elif queue.left:
                 raise StageError(f"the executor has {self.executor.slots} slots: nothing can run")
 
@@ -150,8 +155,10 @@ class _Drive:
             return key, True
         self.result.failed[key] = signal.reason
         self.result.usage &= signal.usage
+        self.is_full |= signal.full
         failure = {"label": stage.label, "reason": signal.reason, "details": signal.details}
-        self.store.write_failure(key, failure)
+        with suppress(OSError):  # the disk may be full; the reason is reported all the same
+            self.store.write_failure(key, failure)
         self.emit("stage_failed", StageFailed(stage, signal.reason, signal.details))
         return key, False
 
@@ -202,6 +209,13 @@ class Queue:
                 self._missing[at] -= 1
                 if not self._missing[at]:
                     heappush(self._ready, at)
+
+    def give_up(self) -> list[str]:
+        """Give up all that have not been taken; return their keys in the plan's order."""
+        given_up = sorted(self._missing)
+        self._missing.clear()
+        self._ready.clear()
+        return [self._keys[at] for at in given_up]
 
     def lost(self, key: str) -> list[str]:
         """Give up all that need a stage that has failed; return their keys in the plan's order."""

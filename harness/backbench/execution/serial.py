@@ -16,6 +16,7 @@ from backbench.plugin.infos import KINDS
 from backbench.plugin.registry import Registry, load_registry
 from backbench.stages.run import run_stage
 from backbench.store.store import Store
+from backbench.system.files import is_full
 from backbench.system.memory import keep_memory
 from backbench.system.streams import stdout_to_stderr
 from backbench.training.devices import Device
@@ -82,10 +83,14 @@ def run_guarded(
     except BackbenchError as error:
         usage = isinstance(error, UsageError)
         reason = str(error) + (_owner(stage, registry) if isinstance(error, ResultError) else "")
-        return Finished(stage.key, reason, traceback.format_exc(), usage)
+        return Finished(stage.key, reason, traceback.format_exc(), usage, is_full(error))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - plugins raise what they like
+        if is_full(error):
+            path = getattr(error, "filename", None) or store.root
+            reason = f"{path}: the disk is full: make room and run again"
+            return Finished(stage.key, reason, traceback.format_exc(), full=True)
         reason = sentence_of(error) + _owner(stage, registry)
         return Finished(stage.key, reason, traceback.format_exc())
     return Finished(stage.key)

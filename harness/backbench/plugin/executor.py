@@ -45,12 +45,14 @@ class Finished:
         reason: Empty if its record is in the store; else one sentence.
         details: The traceback, where there is one.
         usage: Whether the user's input is wrong, as an unreadable image is.
+        full: Whether a disk is full, so that no other stage need be begun.
     """
 
     key: str
     reason: str = ""
     details: str = ""
     usage: bool = False
+    full: bool = False
 
 
 Signal = Progressed | Finished

@@ -239,6 +239,20 @@ class Store:
             return set()
 
     @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep runs from using the store meanwhile.
+
+        Raises:
+            UsageError: If a run holds it.
+        """
+        busy = UsageError(
+            f"{self.root}: another run is using this store: wait for it, or choose another "
+            "folder with --store"
+        )
+        with files.locked(self.root / "lock", busy):
+            yield
+
+    @contextmanager
     def running(self) -> Iterator[None]:
         """Hold the store for one run, and remove what killed runs have left half-written.
 
@@ -246,11 +260,7 @@ class Store:
             UsageError: If another run holds it.
         """
         self.prepare()
-        busy = UsageError(
-            f"{self.root}: another run is using this store: wait for it, or choose another "
-            "folder with --store"
-        )
-        with files.locked(self.root / "lock", busy):
+        with self.held():
             self._clear_leftovers()
             try:
                 yield
@@ -315,15 +325,19 @@ def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _is_empty(root: Path) -> bool:
-    """Say whether a store can be made: nothing is there but what a killed run leaves."""
+    """Say whether a store can be made: nothing is there but what systems and killed runs leave."""
     try:
-        return all(path.name.startswith(f".{MARKER}.") for path in root.iterdir())
+        return all(_is_passed_over(path.name) for path in root.iterdir())
     except FileNotFoundError:
         return True
     except NotADirectoryError:
         return False
     except OSError as error:
         raise UsageError(f"{root}: cannot be read ({error.strerror})") from error
+
+
+def _is_passed_over(name: str) -> bool:
+    return name.startswith(f".{MARKER}.") or files.is_of_system(name)
 
 
 def _read_json(path: Path | str) -> dict[str, Any] | None:

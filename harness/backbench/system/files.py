@@ -5,19 +5,43 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import logging
 import os
 import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Final
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from backbench.errors import DataError
 
 _LOCK: Final = ".backbench.lock"
+
+#: Folders that network drives, archives and systems make, lower case.
+_SYSTEM_FOLDERS: Final = frozenset(
+    {
+        "#recycle",
+        "#snapshot",
+        "$recycle.bin",
+        "@eadir",
+        "@recently-snapshot",
+        "@recycle",
+        "@tmp",
+        "__macosx",
+        "lost+found",
+        "system volume information",
+    }
+)
+
+#: Beginnings of the names of hidden ones, lower case.
+_SYSTEM_HIDDEN: Final = (".ds_store", ".fseventsd", ".snapshot", ".spotlight-", ".trash")
+
+#: What a file system says that has no locks.
+_NO_LOCKS: Final = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 def _read_umask() -> int:
@@ -150,22 +174,54 @@ def content_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def is_of_system(name: str) -> bool:
+    """Say whether a file or folder of this name is made by systems, and of no concern to users."""
+    return name.lower() in _SYSTEM_FOLDERS or name.lower().startswith(_SYSTEM_HIDDEN)
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Say whether a disk is full, or a quota used up, by an error or what has caused it."""
+    if error is None:
+        return False
+    full = {errno.ENOSPC, errno.EDQUOT}
+    said = isinstance(error, OSError) and error.errno in full
+    said |= any(os.strerror(one) in str(error) for one in full)  # safetensors has its own errors
+    return said or is_full(error.__cause__ or error.__context__)
+
+
 @contextmanager
 def locked(path: Path, busy: Exception) -> Iterator[None]:
     """Hold a lock file; raise ``busy`` if another process holds it.
 
-    A process that is killed leaves the file behind, and no lock.
+    A process that is killed leaves the file behind, and no lock. Where the file system has no
+    locks, the lock is a file that only one process can create.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
+    lock: BaseFileLock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        try:
+            lock.acquire(timeout=0)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            held = path.with_name(f"{path.name}.held")
+            _warn_of_no_locks(held)
+            busy = type(busy)(f"{busy} (if nothing is, remove {held})")
+            lock = SoftFileLock(held)
+            lock.acquire(timeout=0)
     except Timeout:
         raise busy from None
     try:
         yield
     finally:
         lock.release()
+
+
+@cache
+def _warn_of_no_locks(held: Path) -> None:
+    logging.getLogger(__name__).warning(
+        "%s: this file system has no locks: the existence of this file is the lock", held
+    )
 
 
 @contextmanager

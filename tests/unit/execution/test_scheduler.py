@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 
 import pytest
@@ -38,13 +39,16 @@ class Fake(Executor):
     ``failing`` names stages that fail; ``interrupting`` one during which the user presses Ctrl-C.
     """
 
-    def __init__(self, store, slots=1, failing=(), interrupting="", newest_first=False):
+    def __init__(
+        self, store, slots=1, failing=(), *, interrupting="", newest_first=False, full=False
+    ):
         super().__init__(None, Setup(store.root))
         self._store = store
         self._slots = slots
         self.failing = set(failing)
         self.interrupting = interrupting
         self.newest_first = newest_first
+        self.full = full
         self.running: deque[Stage] = deque()
         self.submitted: list[str] = []
         self.most = 0
@@ -71,7 +75,7 @@ class Fake(Executor):
             return Progressed(stage.key, 1, 2, {"loss": 0.5})
         self.running.remove(stage)
         if stage.label in self.failing:
-            return Finished(stage.key, f"{stage.label} is broken", "Traceback …")
+            return Finished(stage.key, f"{stage.label} is broken", "Traceback …", full=self.full)
         publish(self._store, stage)
         return Finished(stage.key)
 
@@ -162,6 +166,20 @@ def test_a_failure_stops_only_what_depends_on_it(store, slots):
         "details": "Traceback …",
     }
     assert store.failure(LEAF.key) is None
+
+
+def test_a_full_disk_stops_the_run_once_and_running_stages_end(store, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store, "write_failure", refuse)
+    result, executor, events = run(store, slots=2, failing=["left"], full=True)
+    assert executor.submitted == ["root", "left", "right"]
+    assert (labels(result.executed), labels(result.failed)) == (["root", "right"], ["left"])
+    assert labels(result.skipped) == ["leaf", "both"]
+    assert events[-1][0] == "run_finished"
+    result, executor, _ = run(store, failing=["left"], full=True)
+    assert (executor.submitted, labels(result.skipped)) == (["left"], ["leaf", "both"])
 
 
 def test_a_failure_of_the_root_skips_everything(store):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import stat
 import subprocess
@@ -194,6 +195,41 @@ def test_a_file_is_refused(tmp_path):
 def test_an_empty_folder_is_taken(tmp_path):
     Store(tmp_path).prepare()
     assert json.loads((tmp_path / "store.json").read_text()) == {"layout": LAYOUT}
+
+
+@pytest.mark.parametrize("name", ["lost+found", ".Trash-1000", "System Volume Information"])
+def test_the_root_folder_of_a_fresh_volume_is_taken(tmp_path, name):
+    (tmp_path / name).mkdir()
+    Store(tmp_path).prepare()
+    assert Store(tmp_path).exists
+
+
+def test_a_file_system_without_modes_holds_a_store(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("pathlib.Path.chmod", refuse)
+    monkeypatch.setattr("os.fchmod", refuse)
+    store = Store(tmp_path / "store")
+    with store.running():
+        publish(store)
+    assert store.done() == {KEY}
+
+
+@pytest.mark.filterwarnings("ignore:flock not supported")
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_holds_a_store_for_one_run(tmp_path, monkeypatch, caplog, code):
+    def refuse(*_):
+        raise OSError(code, "no locks")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    store = Store(tmp_path / "store")
+    for _ in range(2):
+        with store.running():
+            with pytest.raises(UsageError, match="another run is using this store"):
+                store.running().__enter__()
+            store.write_failure(KEY, {})
+    assert caplog.text.count("has no locks") == (code != errno.ENOSYS)  # filelock's own remedy
 
 
 def test_a_run_killed_while_it_made_the_store_does_not_spoil_the_folder(tmp_path):
