@@ -236,6 +236,11 @@ def test_an_import_is_the_trained_encoder_byte_for_byte(there: Bench, finished: 
             "x: there is no such file",
         ),
         (["--weights", "clean.pth.tar", "--normalize", "1,2"], "three means"),
+        (
+            ["--weights", "clean.pth.tar", "--name", "a\x1b[31m"],
+            "what the row is called with --name",
+        ),
+        (["--weights", "clean.pth.tar", "--image-size", "4097"], "is not in the range 1<=x<=4096"),
         (["--weights", "clean.pth.tar", "--device", "gpu"], "device 'gpu'"),
         (["--weights", "clean.pth.tar", "--executor", "locl"], "did you mean 'local'"),
         ([], "Missing option '--weights'"),

@@ -13,7 +13,7 @@ from backbench.benchmark.config import Benchmark
 from backbench.benchmark.planning import fingerprints_of
 from backbench.benchmark.protocols.card import EVERY, Protocol
 from backbench.benchmark.protocols.rules import leaves
-from backbench.errors import UsageError
+from backbench.errors import NOT_A_NAME, UsageError, is_name
 from backbench.external.classifier import check_classifier
 from backbench.external.encoder_options import ImportOptions, normalization
 from backbench.external.import_plan import (
@@ -135,6 +135,8 @@ def prepare(benchmark: Benchmark, asked: EncoderRequest) -> Evaluation:
         if one is not None:
             check_encoder(benchmark, choice, one.options)
     name = asked.name or _row_name(encoder.options.weights)
+    if not is_name(name):
+        raise UsageError(f"{name!a}: {NOT_A_NAME}; say what the row is called with --name")
     return Evaluation(benchmark, choice, name, encoder, control, classifier, tuple(notes))
 
 
