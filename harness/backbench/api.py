@@ -116,6 +116,8 @@ class Experiment:
         """
         from backbench.execution.session import Session
 
+        how.setdefault("stage_timeout_s", self.benchmark.stage_timeout_s)
+        how.setdefault("stage_memory_gib", self.benchmark.stage_memory_gib)
         run = partial(Session.run, make_plan=make_plan, refresh=refresh, redo=redo)
         return _run(self.registry, run, how)
 

@@ -8,6 +8,7 @@
     │   ├── PluginError           2   a plugin is broken, unknown or named twice
     │   └── DataError             2   a dataset is missing, unreadable or too small
     ├── StageError                1   a stage failed; the cells that need it have no number
+    │   └── LostProcessError      1   one of its processes was killed: it is tried once more
     │   └── ResultError           1   what a plugin returned cannot be used
     └── StoreError                1   the store is damaged or was made by another version
 """
@@ -44,6 +45,14 @@ def printable(text: str) -> str:
     Lines stay lines.
     """
     return _ODD.sub(lambda one: one[0] if one[0].isprintable() else repr(one[0])[1:-1], text)
+
+
+def shortened(text: str, most: int = 20_000) -> str:
+    """Return a text without its middle if it has more than ``most`` characters."""
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half:,} characters are left out …\n{text[-half:]}"
 
 
 _LONGEST_NAME = 255
@@ -91,6 +100,10 @@ class StageError(BackbenchError):
 
 class ResultError(StageError):
     """What a plugin returned cannot be used."""
+
+
+class LostProcessError(StageError):
+    """A process of a stage was killed by a signal; another try may succeed."""
 
 
 class StoreError(BackbenchError):

@@ -133,7 +133,7 @@ class Run:
         """Wait until a process has killed itself; say whether one did."""
         code = self.end()
         self._killed = code == -signal.SIGKILL
-        return self._killed or "killed by SIGKILL" in self.log
+        return self._killed or "after a worker was lost" in self.log
 
     def kill(self, target: str, delay_s: float) -> bool:
         """Kill some processes after a while; say whether there were any."""

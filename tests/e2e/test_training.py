@@ -131,14 +131,10 @@ def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path: Path, site: Path)
 
     poison.touch()
     killed = run(file, "killed", site)
-    assert killed.returncode == 1
-    assert "the worker was killed by SIGKILL" in killed.stderr
+    assert killed.returncode == 0, killed.stderr
+    assert "1 tried again after a worker was lost" in killed.stderr
     checkpoint = Store(tmp_path / "killed").checkpoint(key)
-    assert checkpoint.is_file()
     assert not poison.exists()
-
-    again = run(file, "killed", site)
-    assert again.returncode == 0, again.stderr
     assert pretrained(tmp_path / "killed")[0] == key
     found = pretrained(tmp_path / "killed")[1]
     for name in ("encoder.safetensors", "encoder.json", "log.jsonl"):

@@ -22,7 +22,7 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 
-from backbench.errors import DataError, StageError, UsageError
+from backbench.errors import DataError, LostProcessError, StageError, UsageError
 from backbench.images import ArrayImages
 from backbench.nn import ALONE, Encoder, Ranks
 from backbench.training.devices import Device, rank_devices
@@ -180,7 +180,7 @@ def test_gathering_goes_back_to_the_own_slice(shared: tuple[Path, dict[str, Any]
     [
         ("raise", StageError, "rank 1 of 2: ValueError: no such image"),
         ("usage", UsageError, "rank 1 of 2: a.jpg: not an image"),
-        ("die", StageError, "rank 1 of 2 was killed by SIGKILL"),
+        ("die", LostProcessError, "rank 1 of 2 was killed by SIGKILL"),
     ],
 )
 def test_a_rank_that_fails_ends_the_others(

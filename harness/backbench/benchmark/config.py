@@ -49,6 +49,8 @@ class Benchmark:
         cells: The cells, in the matrix's order, each once.
         protocol: The card that it follows, if any.
         claims: The findings that the file states.
+        stage_timeout_s: Seconds after which a stage is ended, if any.
+        stage_memory_gib: Memory at which a stage is ended, if any.
     """
 
     source: str
@@ -59,6 +61,8 @@ class Benchmark:
     cells: tuple[CellName, ...]
     protocol: Protocol | None = None
     claims: tuple[Claim, ...] = ()
+    stage_timeout_s: float | None = None
+    stage_memory_gib: float | None = None
 
 
 def notes_on(benchmark: Benchmark, *, content: bool = False) -> Iterator[str]:
@@ -159,6 +163,8 @@ def benchmark_from(
         cells=cells,
         protocol=protocol,
         claims=content.claims,
+        stage_timeout_s=content.benchmark.stage_timeout_s,
+        stage_memory_gib=content.benchmark.stage_memory_gib,
     )
 
 

@@ -64,6 +64,12 @@ class Header(Table):
     protocol: str | None = Field(
         None, description="card that fixes what makes numbers comparable: backbench protocol"
     )
+    stage_timeout_s: _Finite | None = Field(
+        None, gt=0, description="seconds after which a stage is ended; none: never"
+    )
+    stage_memory_gib: _Finite | None = Field(
+        None, gt=0, description="memory at which a stage is ended, GiB; none: no limit"
+    )
 
 
 class BenchmarkFile(Table):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
@@ -20,6 +19,7 @@ from backbench.plugin.events import (
 )
 from backbench.plugin.executor import Executor, Finished
 from backbench.store.store import Store
+from backbench.system.children import undisturbed
 
 Emit = Callable[[str, object], None]
 
@@ -32,6 +32,8 @@ class Result:
         executed: Keys of the stages that were executed, in the order of their end.
         cached: Number of stages that were in the store.
         failed: Why stages failed, by key.
+        logs: The last lines that failed stages have printed, by key.
+        repeated: Number of stages that were begun again because their worker was lost.
         skipped: Keys of the stages that were not tried, since an input failed or a disk is full.
         wall_s: Seconds.
         usage: Whether every failure is the input's problem.
@@ -41,6 +43,8 @@ class Result:
     executed: list[str] = field(default_factory=list)
     cached: int = 0
     failed: dict[str, str] = field(default_factory=dict)
+    logs: dict[str, str] = field(default_factory=dict)
+    repeated: int = 0
     skipped: list[str] = field(default_factory=list)
     wall_s: float = 0.0
     usage: bool = True
@@ -80,7 +84,8 @@ def execute(
         except KeyboardInterrupt:
             result.interrupted = True
         finally:
-            executor.close()
+            with undisturbed():
+                executor.close()
     result.wall_s = time.monotonic() - started
     if missing:
         event = RunFinished(
@@ -102,7 +107,7 @@ class _Drive:
     emit: Emit
     result: Result
     running: dict[str, tuple[Stage, float]] = field(default_factory=dict)
-    is_full: bool = False
+    lost: set[str] = field(default_factory=set)
 
     def run(self, waiting: list[str], done: set[str]) -> None:
         """Submit what is ready in the plan's order, wait for one to end, and so on.
@@ -114,12 +119,12 @@ class _Drive:
         while queue.left or self.running:
             self._begin(queue)
             if self.running:
-                ended, fine = self._wait()
-                if fine:
-                    queue.done(ended)
+                ended = self._wait()
+                if not ended.reason:
+                    queue.done(ended.key)
                 else:
-                    self.result.skipped += queue.lost(ended)
-                if self.is_full:
+                    self.result.skipped += queue.lost(ended.key)
+                if ended.full:
                     self.result.skipped += queue.give_up()
             elif queue.left:
                 raise StageError(f"the executor has {self.executor.slots} slots: nothing can run")
@@ -141,26 +146,39 @@ class _Drive:
         self.emit("stage_started", StageStarted(stage))
         self.executor.submit(stage)
 
-    def _wait(self) -> tuple[str, bool]:
-        """Pass progress on until a stage ends; return its key and whether it is done."""
-        while not isinstance(signal := self.executor.wait(), Finished):
-            stage = self.running[signal.key][0]
-            event = StageProgress(stage, signal.done, signal.total, signal.values)
-            self.emit("stage_progress", event)
+    def _wait(self) -> Finished:
+        """Pass progress on until a stage ends; one whose worker is lost is begun once more."""
+        while not isinstance(signal := self.executor.wait(), Finished) or self._again(signal):
+            if not isinstance(signal, Finished):
+                stage = self.running[signal.key][0]
+                event = StageProgress(stage, signal.done, signal.total, signal.values)
+                self.emit("stage_progress", event)
         key = signal.key
         stage, began = self.running.pop(key)
         if not signal.reason:
             self.result.executed.append(key)
             self.emit("stage_finished", StageFinished(stage, time.monotonic() - began))
-            return key, True
-        self.result.failed[key] = signal.reason
+            return signal
+        reason = f"tried twice: {signal.reason}" if signal.lost else signal.reason
+        failure = {"label": stage.label, "reason": reason, "details": signal.details}
+        try:
+            self.store.write_failure(key, failure | {"log": signal.log})
+        except OSError as error:
+            path = error.filename or self.store.root
+            reason += f" ({path}: cannot be written: {error.strerror})"
+        self.result.failed[key], self.result.logs[key] = reason, signal.log
         self.result.usage &= signal.usage
-        self.is_full |= signal.full
-        failure = {"label": stage.label, "reason": signal.reason, "details": signal.details}
-        with suppress(OSError):  # the disk may be full; the reason is reported all the same
-            self.store.write_failure(key, failure)
-        self.emit("stage_failed", StageFailed(stage, signal.reason, signal.details))
-        return key, False
+        self.emit("stage_failed", StageFailed(stage, reason, signal.details))
+        return signal
+
+    def _again(self, signal: Finished) -> bool:
+        """Begin a stage again if its worker was lost for the first time; say whether it was."""
+        if not signal.lost or signal.key in self.lost:
+            return False
+        self.lost.add(signal.key)
+        self.result.repeated += 1
+        self.executor.submit(self.running[signal.key][0])
+        return True
 
 
 class Queue:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import traceback
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from backbench.errors import BackbenchError, ResultError, UsageError
+from backbench.errors import (
+    BackbenchError,
+    LostProcessError,
+    ResultError,
+    StageError,
+    UsageError,
+    printable,
+    shortened,
+)
 from backbench.execution.admission import admit_devices
 from backbench.model import Stage
 from backbench.plugin.calling import sentence_of
@@ -48,6 +59,8 @@ class SerialExecutor(Executor):
 
             gpus = torch.cuda.device_count()
         admit_devices(stages, gpus)
+        if self.setup.stage_memory_gib is not None:
+            raise UsageError("benchmark.stage_memory_gib: needs worker processes: --executor local")
 
     def submit(self, stage: Stage) -> None:
         """Remember the stage until it is waited for."""
@@ -61,9 +74,32 @@ class SerialExecutor(Executor):
             def progress(done: int, total: int, values: Mapping[str, float]) -> None:
                 self._signals.append(Progressed(stage.key, done, total, dict(values)))
 
-            ended = run_guarded(stage, self._store, self._registry, self._device, progress)
+            with _limited(self.setup.stage_timeout_s):
+                ended = run_guarded(stage, self._store, self._registry, self._device, progress)
             self._signals.append(ended)
         return self._signals.popleft()
+
+
+@contextmanager
+def _limited(seconds: float | None) -> Iterator[None]:
+    """Raise a StageError in what takes longer, as soon as Python code runs there.
+
+    In the main thread only: Python hears signals nowhere else.
+    """
+    if seconds is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise StageError(f"it took longer than {seconds:g} s (benchmark.stage_timeout_s)")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def run_guarded(
@@ -80,19 +116,20 @@ def run_guarded(
     try:
         with stdout_to_stderr():
             run_stage(stage, store, registry, device, progress, others=others)
-    except BackbenchError as error:
-        usage = isinstance(error, UsageError)
-        reason = str(error) + (_owner(stage, registry) if isinstance(error, ResultError) else "")
-        return Finished(stage.key, reason, traceback.format_exc(), usage, is_full(error))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - plugins raise what they like
-        if is_full(error):
+        ours = isinstance(error, BackbenchError)
+        reason = str(error) if ours else printable(sentence_of(error))
+        if not ours or isinstance(error, ResultError):
+            reason += _owner(stage, registry)
+        details = shortened(traceback.format_exc())
+        if (full := is_full(error)) and not ours:
             path = getattr(error, "filename", None) or store.root
             reason = f"{path}: the disk is full: make room and run again"
-            return Finished(stage.key, reason, traceback.format_exc(), full=True)
-        reason = sentence_of(error) + _owner(stage, registry)
-        return Finished(stage.key, reason, traceback.format_exc())
+        usage = isinstance(error, UsageError)
+        lost = isinstance(error, LostProcessError)
+        return Finished(stage.key, shortened(reason), details, usage, full, lost)
     return Finished(stage.key)
 
 

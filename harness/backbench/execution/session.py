@@ -36,6 +36,8 @@ class How(TypedDict, total=False):
         jobs: Stages at a time. Default: as the executor chooses.
         device: ``auto`` (default), ``cpu``, ``cuda`` or ``cuda:0``.
         progress: Show progress on stderr.
+        stage_timeout_s: Seconds after which a stage is ended. Default: as in the benchmark file.
+        stage_memory_gib: Memory at which a stage is ended, GiB. Default: as in the benchmark file.
     """
 
     store: str | os.PathLike[str]
@@ -43,6 +45,8 @@ class How(TypedDict, total=False):
     jobs: int | None
     device: str
     progress: bool
+    stage_timeout_s: float | None
+    stage_memory_gib: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class Session:
         executor: Name of the executor.
         jobs: Stages at a time; ``None`` leaves it to the executor.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:0``.
+        stage_timeout_s: Seconds after which a stage is ended, if any.
+        stage_memory_gib: Memory at which a stage is ended, if any.
 
     Raises:
         UsageError: If the device's name is misspelt.
@@ -65,6 +71,8 @@ class Session:
     executor: str = "local"
     jobs: int | None = None
     device: str = "auto"
+    stage_timeout_s: float | None = None
+    stage_memory_gib: float | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"auto|(cpu|cuda)(:\d+)?", self.device):
@@ -91,7 +99,13 @@ class Session:
             UsageError: If another run holds the store, or a stage can never run here.
         """
         found = self.registry.find(ExecutorInfo.kind, self.executor)
-        setup = Setup(store=self.store.root.absolute(), device=self.device, jobs=self.jobs)
+        setup = Setup(
+            store=self.store.root.absolute(),
+            device=self.device,
+            jobs=self.jobs,
+            stage_timeout_s=self.stage_timeout_s,
+            stage_memory_gib=self.stage_memory_gib,
+        )
 
         def make_executor() -> Executor:
             with plugin_code(found):
@@ -123,6 +137,8 @@ def open_session(registry: Registry, how: How) -> Session:
         executor=how.get("executor", "local"),
         jobs=how.get("jobs"),
         device=how.get("device", "auto"),
+        stage_timeout_s=how.get("stage_timeout_s"),
+        stage_memory_gib=how.get("stage_memory_gib"),
     )
 
 

@@ -22,6 +22,7 @@ from backbench.model import Stage
 from backbench.plugin.executor import Finished, Progressed, Signal
 from backbench.plugin.registry import load_registry
 from backbench.store.store import Store
+from backbench.system.children import begin_child
 from backbench.system.cores import pin_to
 from backbench.system.json_text import to_json
 from backbench.training.devices import Device
@@ -48,20 +49,31 @@ def encode_signal(signal: Signal) -> str:
 
 
 def decode_signal(line: str) -> Signal:
-    """Read a signal from a line of JSON."""
-    fields: dict[str, Any] = json.loads(line)
-    kind = fields.pop("type")
-    return Progressed(**fields) if kind == "Progressed" else Finished(**fields)
+    """Read a signal from a line of JSON.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    try:
+        fields: dict[str, Any] = json.loads(line)
+        if fields.pop("type") == "Progressed":
+            values = {name: float(value) for name, value in fields["values"].items()}
+            return Progressed(fields["key"], int(fields["done"]), int(fields["total"]), values)
+        fields |= {name: str(fields[name]) for name in ("reason", "details")}
+        return Finished(**fields)
+    except Exception as error:
+        raise ValueError("no signal") from error
 
 
 def main(arguments: list[str]) -> None:
     """Serve stages until the parent closes the pipe.
 
     Args:
-        arguments: Descriptor to read from, descriptor to write to, store, device, cores (empty
-            or comma-separated).
+        arguments: Process number of the parent, descriptor to read from, descriptor to write to,
+            store, device, cores (empty or comma-separated).
     """
-    read_fd, write_fd, root, device, cores = arguments
+    parent, read_fd, write_fd, root, device, cores = arguments
+    begin_child(int(parent))
     pin_to([int(core) for core in cores.split(",") if core])
     orders: queue.Queue[Order] = queue.Queue()
     threading.Thread(target=_listen, args=(int(read_fd), orders), daemon=True).start()

@@ -19,11 +19,16 @@ class Setup:
         store: Folder of the store; every worker must reach it.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:0``.
         jobs: Number of stages at a time; ``None`` lets the executor choose.
+        stage_timeout_s: Seconds after which a stage is ended; ``None``: never.
+        stage_memory_gib: Memory of a stage's processes, less what is shared, at which it is ended;
+            ``None``: no limit.
     """
 
     store: Path
     device: str = "auto"
     jobs: int | None = None
+    stage_timeout_s: float | None = None
+    stage_memory_gib: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,8 @@ class Finished:
         details: The traceback, where there is one.
         usage: Whether the user's input is wrong, as an unreadable image is.
         full: Whether a disk is full, so that no other stage need be begun.
+        lost: Whether a signal killed a process of the stage: it is tried once more.
+        log: The last lines that the stage has printed.
     """
 
     key: str
@@ -53,6 +60,8 @@ class Finished:
     details: str = ""
     usage: bool = False
     full: bool = False
+    lost: bool = False
+    log: str = ""
 
 
 Signal = Progressed | Finished

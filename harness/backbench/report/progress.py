@@ -6,6 +6,7 @@ Both are observers like any plugin's: they register on the bus and implement hoo
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -57,6 +58,9 @@ _NOTES = 20
 #: Seconds between two plain lines about the same stage.
 _PLAIN_EVERY_S = 30.0
 
+#: Seconds without a plain line after which one says what is running.
+STILL_EVERY_S = 180.0
+
 
 @contextmanager
 def attach_progress(registry: Registry, console: Console | None = None) -> Iterator[None]:
@@ -100,6 +104,7 @@ class LiveProgress(_Progress):
             TextColumn("  {task.description}"),
             BarColumn(bar_width=16),
             TaskProgressColumn(),
+            TimeElapsedColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(compact=True),
             TextColumn("[dim]{task.fields[values]}"),
@@ -184,6 +189,13 @@ class PlainProgress(_Progress):
         self._done = 0
         self._began = 0.0
         self._printed: dict[str, float] = {}
+        self._running: dict[str, tuple[str, float]] = {}
+        self._closed = threading.Event()
+        threading.Thread(target=self._say_what_runs, daemon=True).start()
+
+    def close(self) -> None:
+        """Say nothing more."""
+        self._closed.set()
 
     @hookimpl
     def run_started(self, event: RunStarted) -> None:
@@ -202,6 +214,7 @@ class PlainProgress(_Progress):
         """Start its clock."""
         now = time.monotonic()
         self._printed[event.stage.key] = now
+        self._running[event.stage.key] = (event.stage.label, now)
         self._remaining.started(event.stage, now)
 
     @hookimpl
@@ -218,9 +231,7 @@ class PlainProgress(_Progress):
     @hookimpl
     def stage_finished(self, event: StageFinished) -> None:
         """Print that the stage is done, and how long the rest may take."""
-        now = time.monotonic()
-        self._done += 1
-        self._remaining.ended(event.stage, now)
+        now = self._end(event.stage)
         self._print(
             f"[{self._done}/{self._total}] {event.stage.label}: {event.wall_s:.1f} s "
             f"({clock(now - self._began)} elapsed, about "
@@ -230,9 +241,27 @@ class PlainProgress(_Progress):
     @hookimpl
     def stage_failed(self, event: StageFailed) -> None:
         """Print why the stage failed."""
-        self._done += 1
-        self._remaining.ended(event.stage, time.monotonic())
+        self._end(event.stage)
         self._print(f"[{self._done}/{self._total}] FAILED {event.stage.label}: {event.reason}")
+
+    def _end(self, stage: Stage) -> float:
+        now = time.monotonic()
+        self._done += 1
+        self._running.pop(stage.key, None)
+        self._remaining.ended(stage, now)
+        return now
+
+    def _say_what_runs(self) -> None:
+        """Name the stages of which nothing has been printed for long, until all is closed."""
+        while not self._closed.wait(STILL_EVERY_S):
+            now = time.monotonic()
+            long = [
+                f"{label} ({clock(now - began)})"
+                for key, (label, began) in list(self._running.items())
+                if now - self._printed[key] >= STILL_EVERY_S
+            ]
+            if long:
+                self._print(f"  still running: {', '.join(long)}")
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -211,6 +211,7 @@ class Run(Results):
         done = self.outcome
         return (
             f"{len(done.executed)} stages executed, {done.cached} were in the store"
+            + (f", {done.repeated} tried again after a worker was lost" if done.repeated else "")
             + (f", {len(done.failed)} failed" if done.failed else "")
             + (f", {len(done.skipped)} not tried" if done.skipped else "")
             + f" ({done.wall_s:.0f} s)"

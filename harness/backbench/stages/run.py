@@ -72,6 +72,8 @@ def run_stage(
         resumed = int(values.get("resumed", resumed))
         progress(done, total, values)
 
+    if stage.plugin and stage.plugin.kind in KINDS:  # what it sets when it is imported is set aside
+        registry.find(stage.plugin.kind, stage.plugin.name).implementation()
     inputs = {role: checked(store, one) for role, one in stage.inputs.items()}
     with standard_arithmetic(), store.writing(key) as folder:
         task = Task(stage, store, folder, registry, device, watched, tuple(others))

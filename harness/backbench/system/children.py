@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -20,7 +22,7 @@ from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from typing import Any, Final, TypeVar
 
-from backbench.errors import StageError
+from backbench.errors import LostProcessError
 from backbench.system.arithmetic import ONE_THREAD
 from backbench.system.memory import keep_memory
 
@@ -29,6 +31,9 @@ WORTH_PROCESSES: Final = 200
 #: Images that a process takes at a time, and such bundles that wait for each process.
 BUNDLE: Final = 8
 WAITING: Final = 4
+
+#: Of Linux: prctl(2).
+_PR_SET_PDEATHSIG: Final = 1
 
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
@@ -43,10 +48,61 @@ def start_module(module: str, *arguments: str, **settings: Any) -> subprocess.Po
     # -P: what lies in the user's folder is not importable, as for the command
     return subprocess.Popen(  # noqa: S603 - our own module, our own arguments
         [sys.executable, "-P", "-m", module, *arguments],
-        env={**os.environ, **ONE_THREAD},
+        env={**os.environ, **ONE_THREAD, "PYTHONIOENCODING": "utf-8:backslashreplace"},
         start_new_session=True,
         **settings,
     )
+
+
+def begin_child(parent: int) -> None:
+    """Be a child process of ours: end with the parent, also while other code holds the GIL.
+
+    A crash of this process leaves a trace on stderr.
+
+    Args:
+        parent: Process number of the parent.
+    """
+    faulthandler.enable()
+    keep_memory()
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # Linux has it
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)  # it ended before
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Do not listen to Ctrl-C and SIGTERM meanwhile, as while children end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python sets signal handlers in the main thread only
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def how_ended(code: int) -> str:
+    """Say how a process ended: ``was killed by SIGSEGV (…)``."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:  # a real-time signal
+        name = f"signal {-code}"
+    hint = "out of memory?" if name == "SIGKILL" else signal.strsignal(-code)
+    return f"was killed by {name} ({hint})"
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a module of ours, unless it has ended, with what it has started in its session."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def end_at_end_of(descriptor: int) -> None:
@@ -67,8 +123,7 @@ def end_all(processes: Sequence[subprocess.Popen[bytes]], grace_s: float) -> Non
         try:
             process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            kill(process)
 
 
 def start_processes(
@@ -87,14 +142,13 @@ def workers(
     """Start processes, each with the function that ``make`` returns there.
 
     What is yielded has jobs done by them, and gives the results in order. If a process is killed, a
-    StageError is raised.
+    LostProcessError is raised.
     """
     pool = start_processes(processes, _keep, make, arguments)
     try:
         yield lambda jobs: in_order(pool, processes, _do_some, jobs)
     except BrokenProcessPool as error:
-        message = "a worker process was killed (out of memory?); run again to continue"
-        raise StageError(message) from error
+        raise LostProcessError("one of its processes was killed (out of memory?)") from error
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -121,7 +175,7 @@ def _begin(prepare: Callable[..., None], arguments: Sequence[Any]) -> None:
     parent = parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
-    keep_memory()
+        begin_child(parent.pid or 0)
     prepare(*arguments)
 
 

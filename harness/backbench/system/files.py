@@ -185,7 +185,9 @@ def is_full(error: BaseException | None) -> bool:
         return False
     full = {errno.ENOSPC, errno.EDQUOT}
     said = isinstance(error, OSError) and error.errno in full
-    said |= any(os.strerror(one) in str(error) for one in full)  # safetensors has its own errors
+    said |= any(
+        os.strerror(one) in str(error.args) for one in full
+    )  # safetensors has its own errors
     return said or is_full(error.__cause__ or error.__context__)
 
 

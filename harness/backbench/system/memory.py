@@ -5,10 +5,12 @@ from __future__ import annotations
 import ctypes
 import resource
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+_PROCESSES = Path("/proc")
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 #: Sets the high-water mark of resident memory to what is resident now.
@@ -59,6 +61,25 @@ class PeakMemory:
         if torch is None or not self._device.startswith("cuda"):
             return None
         return torch if torch.cuda.is_initialized() else None
+
+
+def tree_gib(root: int) -> float:
+    """Return the resident memory of a process and all below it, less what is shared, in GiB.
+
+    Zero where the system does not list processes in ``/proc``.
+    """
+    children: dict[int, list[int]] = {}
+    for folder in _PROCESSES.glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            children.setdefault(int(fields[1]), []).append(int(folder.name))
+    total, tree = 0, [root]
+    while tree:
+        tree += children.get(number := tree.pop(), [])
+        with suppress(OSError):
+            lines = (_PROCESSES / str(number) / "status").read_text(errors="replace").splitlines()
+            total += sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
+    return total / 2**20
 
 
 def reset_peak() -> bool:

@@ -15,7 +15,6 @@ import contextlib
 import importlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -33,14 +32,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from backbench.errors import BackbenchError, StageError, UsageError
+from backbench.errors import BackbenchError, LostProcessError, StageError, UsageError
 from backbench.nn.method import TrainingTask
 from backbench.nn.ranks import ALONE, Ranks
 from backbench.system import files
-from backbench.system.children import end_all, end_at_end_of, start_module
+from backbench.system.children import begin_child, end_all, end_at_end_of, how_ended, start_module
 from backbench.system.cores import pin_to
 from backbench.system.json_text import to_json
-from backbench.system.memory import keep_memory
 from backbench.training.devices import Device
 
 #: How long a rank waits for the others; rank 0 alone looks for neighbors and writes checkpoints.
@@ -143,6 +141,7 @@ class _Others:
             process = start_module("backbench.training.distributed", stdin=subprocess.PIPE)
             self._processes.append(process)
             order = {
+                "parent": os.getpid(),
                 "rank": rank,
                 "size": len(devices),
                 "device": device.device,
@@ -198,14 +197,13 @@ class _Others:
         size = len(codes) + 1
         for rank, code in codes.items():
             if code is not None and code < 0:  # then others fail as well, but only because of it
-                name = signal.Signals(-code).name
-                return StageError(f"rank {rank} of {size} was killed by {name}")
+                return LostProcessError(f"rank {rank} of {size} {how_ended(code)}")
         for path in sorted(self._meeting.glob("failure-*"), key=lambda one: one.stat().st_mtime_ns):
             failure = json.loads(path.read_text(encoding="utf-8"))
             return (UsageError if failure["usage"] else StageError)(failure["reason"])
         for rank, code in codes.items():
             if code:
-                return StageError(f"rank {rank} of {size} ended with exit code {code}")
+                return StageError(f"rank {rank} of {size} {how_ended(code)}")
         return None
 
     def close(self) -> None:
@@ -243,8 +241,8 @@ def main() -> None:
     """Be one of the other ranks."""
     order = json.loads(sys.stdin.buffer.readline())
     end_at_end_of(sys.stdin.fileno())
+    begin_child(order["parent"])
     pin_to(order["cores"])
-    keep_memory()
     ranks, meeting = Ranks(order["rank"], order["size"]), Path(order["meeting"])
     try:
         module, _, name = order["target"].partition(":")

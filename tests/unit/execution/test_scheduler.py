@@ -164,6 +164,7 @@ def test_a_failure_stops_only_what_depends_on_it(store, slots):
         "label": "left",
         "reason": "left is broken",
         "details": "Traceback …",
+        "log": "",
     }
     assert store.failure(LEAF.key) is None
 
@@ -180,6 +181,14 @@ def test_a_full_disk_stops_the_run_once_and_running_stages_end(store, monkeypatc
     assert events[-1][0] == "run_finished"
     result, executor, _ = run(store, failing=["left"], full=True)
     assert (executor.submitted, labels(result.skipped)) == (["left"], ["leaf", "both"])
+
+
+def test_a_failure_that_cannot_be_written_ends_no_run(store):
+    (store.root / "failures").rmdir()
+    (store.root / "failures").write_text("in the way")
+    result, _, _ = run(store, failing=["left"])
+    assert f"left is broken ({store.root / 'failures'}" in result.failed[LEFT.key]
+    assert labels(result.executed) == ["root", "right"]
 
 
 def test_a_failure_of_the_root_skips_everything(store):

@@ -86,9 +86,11 @@ def test_a_loss_that_is_not_a_number_goes_through():
 
 #: Datasets that behave as their option says: a stage that needs no torch.
 PLUGIN = """
-import os, signal, sys, time
+import ctypes, errno, json, os, signal, sys, time
 from pathlib import Path
 import numpy as np
+os.environ["OMP_NUM_THREADS"] = "4"
+from backbench.errors import LostProcessError
 from backbench.images import ArrayImages
 from backbench.plugin import Dataset, DatasetMetadata, DatasetInfo, Field, Options, hookimpl
 
@@ -96,7 +98,16 @@ class Behavior(Options):
     does: str = Field(description="what load does")
     here: str = Field("", description="a file to write")
 
+class Silent(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
 class Moody(Dataset):
+    def seen(self):
+        try:
+            os.mkdir(self.options.here + "-seen")
+        except FileExistsError:
+            return True
     def metadata(self):
         return DatasetMetadata(("ant", "bee"), 2, 2, (4, 4), (1, 1))
     def fingerprint(self, hash_file):
@@ -105,12 +116,51 @@ class Moody(Dataset):
         if self.options.here:
             Path(self.options.here).write_text(str(os.getpid()))
         does = self.options.does
-        if does == "die":
+        if does == "die" or (does == "die once" and not self.seen()):
             os.kill(os.getpid(), signal.SIGKILL)
+        elif does == "crash":
+            print("the last words", flush=True)
+            ctypes.string_at(0)
+        elif does == "hold the GIL":
+            ctypes.PyDLL(None).sleep(600)
+        elif does == "shout":
+            raise ValueError("x" * 50_000_000)
+        elif does == "be silent":
+            raise Silent
+        elif does == "print":
+            print("the first line", flush=True)
+            for _ in range(40):
+                print("y" * 999_999, flush=True)
+            raise ValueError("printed")
+        elif does == "scribble":
+            os.write(int(sys.argv[3]), bytes([255, 10]))
+            time.sleep(600)
+        elif does == "scribble on":
+            while True:
+                os.write(int(sys.argv[3]), b"[" * 100_000)
+        elif does in ("lie", "lie of another"):
+            key = "another"
+            if does == "lie":
+                key = os.listdir(sys.argv[4] + "/tmp")[0].partition("-")[0]
+            forged = {"type": "Finished", "key": key, "reason": "", "details": ""}
+            os.write(int(sys.argv[3]), json.dumps(forged).encode() + bytes([10]))
+            time.sleep(600)
+        elif does == "close":
+            os.close(int(sys.argv[3]))
+            time.sleep(600)
+        elif does == "fill memory":
+            self.full = bytearray(600 * 2**20)
+            time.sleep(600)
+        elif does == "fill the disk":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         elif does == "leave":
             os._exit(7)
         elif does == "raise":
             raise ValueError("no such image")
+        elif does == "lose a process":
+            raise LostProcessError("one of its processes was killed")
+        elif does == "compute":
+            assert os.environ["OMP_NUM_THREADS"] == "1", "what the module has set"
         elif does == "exit":
             sys.exit("enough")
         elif does == "sleep":
@@ -140,6 +190,7 @@ def moody(tmp_path, monkeypatch):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: moody\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[backbench]\nmoody = moody_plugin\n")
     monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.syspath_prepend(str(site))
     yield
     sys.modules.pop("moody_plugin", None)
@@ -168,9 +219,9 @@ def plan(*stages):
     return Plan("b", {stage.key: stage for stage in stages}, ())
 
 
-def run(store, *stages, kind=LocalExecutor, jobs=1):
+def run(store, *stages, kind=LocalExecutor, jobs=1, **limits):
     events = []
-    setup = Setup(store.root, "cpu", jobs)
+    setup = Setup(store.root, "cpu", jobs, **limits)
     result = execute(
         plan(*stages), store, lambda: kind(None, setup), lambda _, event: events.append(event)
     )
@@ -204,7 +255,9 @@ def test_a_killed_worker_fails_its_stage_and_the_run_goes_on(store):
     dies, fine = dataset("die"), dataset("fine")
     result, _ = run(store, dies, depends_on(dies), fine)
     assert list(result.failed) == [dies.key]
-    assert result.failed[dies.key].startswith("the worker was killed by SIGKILL; see ")
+    reason = "tried twice: the worker was killed by SIGKILL (out of memory?) (dataset 'moody'"
+    assert result.failed[dies.key].startswith(reason)
+    assert result.repeated == 1
     assert result.failed[dies.key].endswith("worker-0.log")
     assert result.skipped == [depends_on(dies).key]
     assert result.executed == [fine.key]
@@ -217,10 +270,132 @@ def test_every_other_way_to_end_has_its_reason(store):
     leaves, raises, exits = dataset("leave"), dataset("raise"), dataset("exit")
     result, _ = run(store, leaves, raises, exits, dataset("fine"))
     assert result.failed[leaves.key].startswith("the worker ended with exit code 7")
-    assert result.failed[raises.key] == "ValueError: no such image"
+    assert result.failed[raises.key].startswith("ValueError: no such image")
+    assert result.repeated == 0
     assert "no such image" in store.failure(raises.key)["details"]
-    assert result.failed[exits.key] == "SystemExit: enough"
+    assert result.failed[exits.key].startswith("SystemExit: enough")
     assert result.executed == [dataset("fine").key]
+
+
+@pytest.mark.usefixtures("moody")
+def test_a_lost_worker_costs_one_more_try(store, tmp_path):
+    once = dataset("die once", tmp_path / "here")
+    result, _ = run(store, once)
+    assert result.executed == [once.key]
+    assert (result.failed, result.repeated) == ({}, 1)
+
+
+@pytest.mark.usefixtures("moody")
+@pytest.mark.parametrize("kind", [SerialExecutor, LocalExecutor])
+def test_a_stage_that_loses_a_process_is_tried_once_more(store, kind):
+    loses = dataset("lose a process")
+    result, _ = run(store, loses, kind=kind)
+    assert result.failed == {loses.key: "tried twice: one of its processes was killed"}
+
+
+@pytest.mark.usefixtures("moody")
+def test_what_the_module_of_a_plugin_sets_is_set_aside_for_every_stage(store, tmp_path):
+    first, second = dataset("compute"), dataset("compute", tmp_path / "second")
+    result, _ = run(store, first, second)
+    assert result.executed == [first.key, second.key]
+
+
+@pytest.mark.usefixtures("moody")
+def test_a_crash_is_named_and_traced(store):
+    crashes = dataset("crash")
+    result, _ = run(store, crashes)
+    reason = result.failed[crashes.key]
+    assert (
+        "the worker was killed by SIGSEGV (Segmentation fault) (dataset 'moody' of moody)" in reason
+    )
+    first, *trace = result.logs[crashes.key].splitlines()
+    assert first == "Fatal Python error: Segmentation fault"
+    assert any("moody_plugin.py" in line and "in load" in line for line in trace)
+    assert store.failure(crashes.key)["log"] == result.logs[crashes.key]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("moody")
+def test_a_stage_that_takes_too_long_is_ended_and_named(store):
+    sleeps, holds, fine = dataset("sleep"), dataset("hold the GIL"), dataset("fine")
+    result, _ = run(store, sleeps, holds, fine, jobs=2, stage_timeout_s=10)
+    for one in (sleeps, holds):
+        reason = "it took longer than 10 s (benchmark.stage_timeout_s) (dataset 'moody' of moody); "
+        assert result.failed[one.key].startswith(reason)
+    assert (result.executed, result.repeated) == ([fine.key], 0)
+
+
+@pytest.mark.usefixtures("moody")
+def test_the_serial_executor_ends_a_stage_that_takes_too_long(store):
+    sleeps = dataset("sleep")
+    result, _ = run(store, sleeps, kind=SerialExecutor, stage_timeout_s=0.2)
+    reason = "it took longer than 0.2 s (benchmark.stage_timeout_s)"
+    assert result.failed == {sleeps.key: reason}
+
+
+@pytest.mark.usefixtures("moody")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no list of processes")
+def test_a_stage_that_takes_too_much_memory_is_ended_and_named(store):
+    fills = dataset("fill memory")
+    result, _ = run(store, fills, stage_memory_gib=0.5)
+    assert (
+        "GiB of memory, more than 0.5 GiB (benchmark.stage_memory_gib)" in result.failed[fills.key]
+    )
+    with pytest.raises(UsageError, match="--executor local"):
+        run(store, fills, kind=SerialExecutor, stage_memory_gib=0.5)
+
+
+@pytest.mark.usefixtures("moody")
+@pytest.mark.parametrize(
+    ("does", "reason"),
+    [
+        ("scribble", "something else than its worker wrote into its pipe"),
+        ("scribble on", "something else than its worker wrote into its pipe"),
+        ("lie of another", "something else than its worker wrote into its pipe"),
+        ("lie", "it ended without a record in the store"),
+        ("close", "it closed its worker's pipe"),
+    ],
+)
+def test_what_is_no_signal_ends_the_stage_and_nothing_else(store, does, reason):
+    broken, fine = dataset(does), dataset("fine")
+    result, _ = run(store, broken, fine)
+    assert result.failed[broken.key].startswith(reason)
+    assert result.executed == [fine.key]
+
+
+@pytest.mark.usefixtures("moody")
+def test_long_texts_and_logs_are_cut(store):
+    shouts, silent, prints = dataset("shout"), dataset("be silent"), dataset("print")
+    result, _ = run(store, shouts, silent, prints)
+    assert len(result.failed[shouts.key]) < 2_000
+    details = store.failure(shouts.key)["details"]
+    assert len(details) < 30_000
+    assert "characters are left out" in details
+    assert result.failed[silent.key].startswith("Silent")
+    log = store.log("worker-0")
+    assert log.stat().st_size < 20 << 20
+    assert log.read_bytes().startswith(b"the first line")
+    assert "bytes are left out" in log.read_text()
+
+
+@pytest.mark.usefixtures("moody")
+@pytest.mark.parametrize("kind", [SerialExecutor, LocalExecutor])
+def test_a_full_disk_stops_the_run_and_is_named(store, kind):
+    full, fine, last = dataset("fill the disk"), dataset("fine"), dataset("sleep")
+    result, _ = run(store, full, fine, last, kind=kind)
+    reason = f"{store.root}: the disk is full: make room and run again"
+    assert result.failed[full.key].startswith(reason)
+    assert result.skipped == [fine.key, last.key]
+    assert result.executed == []
+
+
+def test_a_log_that_cannot_be_opened_fails_the_stage(store):
+    store.log("worker-0").mkdir(parents=True)
+    fine = dataset("fine")
+    result, _ = run(store, fine)
+    assert result.failed == {
+        fine.key: f"{store.log('worker-0')}: cannot be opened (Is a directory)"
+    }
 
 
 @pytest.mark.usefixtures("moody")
@@ -240,7 +415,7 @@ def test_serial_and_local_give_the_same(tmp_path):
         store.prepare()
         fine, raises = dataset("fine"), dataset("raise")
         result, _ = run(store, fine, raises, depends_on(raises), kind=kind)
-        assert result.failed == {raises.key: "ValueError: no such image"}
+        assert list(result.failed) == [raises.key]
         assert result.skipped == [depends_on(raises).key]
         files.append(store.record(fine.key).files)
     assert files[0] == files[1]
@@ -276,10 +451,19 @@ def test_a_worker_serves_many_stages(store, tmp_path):
 
 
 @pytest.mark.usefixtures("moody")
-def test_no_worker_outlives_a_killed_run(store, tmp_path):
+@pytest.mark.parametrize(
+    "does",
+    [
+        "sleep",
+        pytest.param(
+            "hold the GIL", marks=pytest.mark.skipif(sys.platform != "linux", reason="prctl")
+        ),
+    ],
+)
+def test_no_worker_outlives_a_killed_run(store, tmp_path, does):
     device = tmp_path / "place"
     stage = tmp_path / "stage.json"
-    stage.write_text(encode_order(dataset("sleep", device)))
+    stage.write_text(encode_order(dataset(does, device)))
     code = (
         "import pathlib, sys\n"
         "from backbench.plugin import Setup\n"
@@ -305,7 +489,7 @@ def test_a_line_that_is_no_stage_ends_the_worker(store):
     worker = subprocess.Popen(
         [
             *(sys.executable, "-m", "backbench.execution.worker"),
-            *(str(stages_out), str(signals_in), str(store.root), "cpu", ""),
+            *(str(os.getpid()), str(stages_out), str(signals_in), str(store.root), "cpu", ""),
         ],
         pass_fds=(stages_out, signals_in),
         stderr=subprocess.PIPE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -17,6 +18,7 @@ from backbench.plugin.events import (
     StageStarted,
 )
 from backbench.plugin.registry import Registry
+from backbench.report import progress
 from backbench.report.progress import attach_progress
 
 STAGES = tuple(
@@ -49,6 +51,21 @@ def test_plain_lines() -> None:
     assert lines[1] == "  … pretrain seed 0: 3/10 goes on after epoch 3"
     assert lines[2].startswith("[1/2] pretrain seed 0: 12.5 s (0:00 elapsed, about ")
     assert lines[3] == "[2/2] FAILED pretrain seed 1: the [/wheel] came off"
+
+
+def test_a_stage_of_which_nothing_is_heard_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "STILL_EVERY_S", 0.05)
+    registry = Registry()
+    out = io.StringIO()
+    with attach_progress(registry, Console(file=out, width=120)):
+        registry.emit("run_started", RunStarted("bench", STAGES, 3, 2))
+        for stage in STAGES:
+            registry.emit("stage_started", StageStarted(stage))
+        registry.emit("stage_finished", StageFinished(STAGES[0], 12.5))
+        deadline = time.monotonic() + 20
+        while "still running" not in out.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert "  still running: pretrain seed 1 (0:00)\n" in out.getvalue()
 
 
 @pytest.mark.parametrize("word", ["bench", "the [/wheel] came off"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,9 @@ from backbench.errors import ExitCode
 
 if TYPE_CHECKING:
     from backbench.report.results import Run
+
+#: Most failed stages that the end of a run repeats; the others have been printed, too.
+_REPEATED = 20
 
 run_options = together(
     click.option("--executor", default="local", show_default=True, help="Which executor."),
@@ -37,8 +41,14 @@ def finish(run: Run, store: object, style: str = "table") -> None:
         click.exceptions.Exit: If a stage failed, or the run was stopped.
     """
     click.echo(run.summary, err=True)
-    if any(row.seeds for row in run.rows):
+    if has_rows := any(row.seeds for row in run.rows):
         common.show(run, style)
+    for key in list(run.outcome.failed)[:_REPEATED]:
+        reason, log = run.outcome.failed[key], run.outcome.logs[key]
+        if log or not has_rows:
+            common.say("failed", [f"{run.plan.stages[key].label}: {reason}"])
+        if log:
+            click.echo(textwrap.indent(log, "    "), err=True)
     if run.exit_code is ExitCode.INTERRUPTED:
         click.echo(f"stopped: the same command goes on from here (store: {store})", err=True)
     elif run.exit_code is not ExitCode.OK:
