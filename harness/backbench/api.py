@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from backbench.benchmark.config import DEFAULT_FILE, Benchmark, load_benchmark
-from backbench.errors import UsageError
+from backbench.errors import UsageError, printable
 from backbench.plugin.registry import Registry, load_registry
 from backbench.store.integrity import damaged
 from backbench.store.store import DEFAULT_STORE, Store
@@ -253,7 +253,7 @@ class Planned:
             measured_of=measured_in(experiment.registry, self.plan, self.store),
             profile=experiment.profile,
         )
-        return "\n".join(lines)
+        return printable("\n".join(lines))  # records may come from outside
 
     def claims(self) -> list[Judgement]:
         """Judge the claims of the benchmark by the predictions in the store."""

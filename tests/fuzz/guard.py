@@ -91,7 +91,7 @@ class Guard:
         if event in _FORBIDDEN:
             self._seen.append(f"calls {event}")
         for path in changed_by(event, arguments):
-            if not f"{path}/".startswith(f"{self._folder}/") and path != os.devnull:
+            if not f"{path}/".startswith((f"{self._folder}/", "/proc/self/", "/dev/null/")):
                 self._seen.append(f"writes outside: {event} {path}")
 
 

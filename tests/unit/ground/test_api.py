@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -210,6 +211,21 @@ def test_a_trace_leads_from_a_number_to_its_lines(trained: tuple[bb.Planned, bb.
     text = trained[0].trace("method=rotnet")
     assert "n = 2 of 2 seeds" in text
     assert "[methods.rotnet]" in text
+
+
+def test_a_trace_shows_what_a_record_says_and_no_terminal_obeys_it(
+    trained: tuple[bb.Planned, bb.Run], bench: Bench, tmp_path: Path
+) -> None:
+    planned, _ = trained
+    store = shutil.copytree(planned.store.root, tmp_path / "store")
+    for path in (store / "records").iterdir():
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["provenance"]["platform"] = "\x1b]0;x\x07"
+        path.write_text(json.dumps(content), encoding="utf-8")
+    file = planned.experiment.benchmark.source
+    text = bench("show", file, "--store", str(store), "--trace", "method=rotnet").assert_ok().out
+    assert "\\x1b]0;x\\x07" in text
+    assert "\x1b" not in text
 
 
 def test_a_bundle_has_the_same_rows(
