@@ -1,4 +1,4 @@
-"""What can go wrong, and the exit code that it ends with.
+"""Errors, and the exit codes that they end with.
 
 ::
 
@@ -57,7 +57,7 @@ def shortened(text: str, most: int = 20_000) -> str:
 
 _LONGEST_NAME = 255
 
-#: What is wrong with a text that :func:`is_name` refuses.
+#: The problem of a text that :func:`is_name` refuses.
 NOT_A_NAME = (
     "no name, since it is empty, longer than 255 characters, a step to another folder, or not "
     "printable UTF-8"
@@ -99,7 +99,7 @@ class StageError(BackbenchError):
 
 
 class ResultError(StageError):
-    """What a plugin returned cannot be used."""
+    """A plugin returned a result that cannot be used."""
 
 
 class LostProcessError(StageError):

@@ -34,13 +34,13 @@ BOUNDS = {
 #: Every metric of backbench's own.
 NAMES = frozenset(BOUNDS)
 
-#: What the name of a variant may be; an evaluator with a single result has the empty name.
+#: Pattern of a variant's name; an evaluator with a single result has the empty name.
 VARIANT_NAME = r"[\w.=+-]+"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What one seed's metric is the mean of: 0 or 1 for each of N images.
+    """The values whose mean is one seed's metric: 0 or 1 for each of N images.
 
     ``images`` are their positions among the validation images; the mean is multiplied by ``scale``:
     N for a count, 1 for a rate.

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from backbench.keys import KEY_SCHEMA, canonical, key_of
 
-#: How pydantic reads what has been stored: nothing unknown, nothing that is not finite.
+#: Settings by which pydantic reads stored JSON: nothing unknown, nothing that is not finite.
 FROM_JSON: Final[Any] = {"extra": "forbid", "allow_inf_nan": False}
 _FROM_INSTANCES: Final[Any] = {**FROM_JSON, "revalidate_instances": "always"}
 
@@ -83,7 +83,7 @@ class PluginUse:
 
     @property
     def keyed(self) -> dict[str, Any]:
-        """What of it enters a key, as JSON values."""
+        """The part of it that enters a key, as JSON values."""
         return {
             "kind": self.kind,
             "name": self.name,

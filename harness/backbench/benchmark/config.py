@@ -186,7 +186,7 @@ def _parse(tables: Mapping[str, Any], problems: list[Problem]) -> BenchmarkFile:
     return BenchmarkFile.model_construct(**{"matrix": (), **right})
 
 
-#: What a benchmark file cannot do without.
+#: Tables without which there is no benchmark.
 _LEAST = {"matrix": [{"datasets": NONE, "methods": NONE, "evaluators": NONE}]}
 
 

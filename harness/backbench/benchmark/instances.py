@@ -56,7 +56,7 @@ Instances = Mapping[str, Mapping[str, Instance]]
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What validation goes by, and its problems; ``lost``: the file names an unknown card."""
+    """Context of a validation, and its problems; ``lost``: the file names an unknown card."""
 
     registry: Registry
     folder: Path

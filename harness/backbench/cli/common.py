@@ -1,4 +1,4 @@
-"""What several commands do: load a benchmark with its warnings, print results."""
+"""Parts that several commands share: load a benchmark with its warnings, print results."""
 
 from __future__ import annotations
 

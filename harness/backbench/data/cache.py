@@ -53,7 +53,7 @@ def estimate_bytes(paths: Sequence[str], fit: Fit | None) -> int:
 
 @dataclass(frozen=True)
 class Layout:
-    """Which image goes where.
+    """Images of a cache, with the sizes that fix their positions.
 
     Args:
         images: The images.

@@ -1,4 +1,4 @@
-"""Which classes a folder, a list of images or a list of classes holds, and how many images."""
+"""Classes, and their numbers of images, in a folder, a list of images or of classes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SPLITS: Final = ("train", "val")
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What was found, without opening an image.
+    """Content of a folder or a list, found without opening an image.
 
     The sorted classes are ``None`` if a list's folders do not separate them. ``splits`` has the
     number of images of each class by split; one entry where there are no splits, none for a list of

@@ -1,4 +1,4 @@
-"""What the datasets made of files have in common."""
+"""Common parts of the datasets made of files."""
 
 from __future__ import annotations
 

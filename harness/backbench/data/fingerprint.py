@@ -1,4 +1,4 @@
-"""What a dataset is made of, as one string; hashes of files, remembered."""
+"""Fingerprint of a dataset's content, as one string; hashes of files, remembered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files below a folder are images, and what is passed over: one rule for all who look."""
+"""Image files below a folder, and the files passed over: one rule for all who look."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _Id = tuple[int, int]
 
 @dataclass(slots=True)
 class PassedOver:
-    """How many files and folders are not taken for images, by the reason, and the first of each."""
+    """Numbers of files and folders not taken for images, by the reason, and the first of each."""
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class PassedOver:
 
 @dataclass(slots=True)
 class Scan:
-    """What is below the folder of a class: sorted images, other things, and the folders."""
+    """Content of the folder of a class: sorted images, other things, and the folders."""
 
     images: list[str] = field(default_factory=list)
     passed: PassedOver = field(default_factory=PassedOver)
@@ -69,7 +69,7 @@ class Scan:
 
 @dataclass(slots=True)
 class SplitScan:
-    """What is directly in the folder of a split: sorted folders, images, other things.
+    """Entries of the folder of a split: sorted folders, images, other things.
 
     Hidden and system folders are no classes; ``loose`` is the number of images beside the folders.
     """

@@ -1,4 +1,4 @@
-"""What is wrong with the lines of two lists, said once where lines share the cause."""
+"""Problems of the lines of two lists, reported once where lines share the cause."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from backbench.data.tensors import MappedTensors, header
 from backbench.errors import StoreError
 from backbench.images import ArrayImages, ImageSet, Labels, Pixels
 
-#: Where the pixels of a file that we write begin: room for every header.
+#: Offset of the pixels in a file that we write: room for every header.
 HEADER_BYTES: Final = 512
 #: Mapped pages are given back to the system after so many bytes of images; they stay in its
 #: own cache as long as there is room, and reading on costs only their mapping.

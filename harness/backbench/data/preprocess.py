@@ -11,7 +11,7 @@ from backbench.images import Pixels
 
 
 class Square(NamedTuple):
-    """How an image becomes a square: its short side is resized, then the center is cut out; px."""
+    """Sizes of a square image: its short side is resized, then the center is cut out; px."""
 
     short_side: int
     side: int
@@ -23,7 +23,7 @@ class ShortSide(NamedTuple):
     side: int
 
 
-#: What becomes of an image when it is read; without one it keeps its size.
+#: Change of an image when it is read; without one it keeps its size.
 Fit = Square | ShortSide
 
 #: Of an image that becomes larger than so many pixels before its square is cut out, only the

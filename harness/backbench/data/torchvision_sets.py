@@ -31,7 +31,7 @@ _STL10: Final = "airplane bird car cat deer dog horse monkey ship truck"
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What is known of a published dataset.
+    """Metadata of a published dataset.
 
     It has torchvision's class, the folder of its unpacked files below the root, the published
     archive and its checksum; the class names in the order of the labels, separated by white space;

@@ -1,1 +1,1 @@
-"""What a plan will cost: hours, bytes, and what 'auto' will choose."""
+"""Estimates for a plan: hours, bytes, and what 'auto' will choose."""

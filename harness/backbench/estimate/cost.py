@@ -1,4 +1,4 @@
-"""What the stages of a plan cost: image-steps, and bytes on disk. No torch."""
+"""Costs of the stages of a plan: image-steps, and bytes on disk. No torch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _RECORDS: Final = 8
 
 @dataclass(frozen=True)
 class Training:
-    """How a plugin trains; an image goes ``passes`` times through a network at a step."""
+    """Training of a plugin; an image goes ``passes`` times through a network at a step."""
 
     plugin: PluginUse
     options: TrainingOptions
@@ -55,7 +55,7 @@ class Training:
 
     @cached_property
     def images_shown(self) -> int:
-        """How many images are shown in all epochs; an image that is shown twice counts twice."""
+        """Number of images shown in all epochs; an image that is shown twice counts twice."""
         return self.options.epochs * self.options.epoch_images(self.images)
 
     @property
@@ -80,7 +80,7 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What records say of the stages of a sort.
+    """Measurements in the records of the stages of a sort.
 
     Args:
         size: Bytes of an artifact, mean.
@@ -98,7 +98,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What the stages of a plan that are still to run cost, by key; ``seen`` is by their sort.
+    """Costs, by key, of the stages of a plan that are still to run; ``seen`` is by their sort.
 
     Args:
         stages: These stages.

@@ -1,4 +1,4 @@
-"""How long a plan takes on this machine: from records, else from one timing run."""
+"""Duration of a plan on this machine: from records, else from one timing run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """How long the stages take that are still to run, ``workers`` of them at a time."""
+    """Duration of the stages that are still to run, ``workers`` of them at a time."""
 
     works: tuple[Work, ...]
     workers: int
@@ -41,7 +41,7 @@ class Hours:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """What is not known, and so not in the total."""
+        """The parts that are not known, and so not in the total."""
         return tuple(dict.fromkeys(work.name for work in self.works if work.seconds is None))
 
     def as_json(self) -> dict[str, Any]:

@@ -31,7 +31,7 @@ NOTE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What becomes of one attack's trigger in one method's views.
+    """Estimate of how visible one attack's trigger stays in one method's views.
 
     ``shares`` is ``None`` without an estimate; ``why`` says why, or what there is to warn of.
     """
@@ -44,7 +44,7 @@ class Estimate:
 
     @property
     def where(self) -> str:
-        """Which attack, method and dataset, for people."""
+        """The attack, method and dataset, for people."""
         return f"{self.attack} · {self.method} · {self.dataset}"
 
     def __str__(self) -> str:

@@ -26,7 +26,7 @@ Emit = Callable[[str, object], None]
 
 @dataclass(slots=True)
 class Result:
-    """What a run did.
+    """Outcome of a run.
 
     Attributes:
         executed: Keys of the stages that were executed, in the order of their end.

@@ -1,4 +1,4 @@
-"""Where and how stages run: the plugins, the store, the executor, the device."""
+"""Session of stages that run: the plugins, the store, the executor, the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the file of a classifier fits an evaluator, an encoder and a number of classes."""
+"""Check that the file of a classifier fits an evaluator, an encoder and a number of classes."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class ImportedClassifier:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which part of a benchmark an encoder is evaluated on; attack ``none`` shows clean images."""
+    """The part of a benchmark on which an encoder is evaluated; attack ``none``: clean images."""
 
     dataset: str
     attacks: tuple[str, ...]

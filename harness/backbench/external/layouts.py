@@ -18,7 +18,7 @@ REVISION = 1
 #: Value on the command line if the keys decide the layout.
 AUTO = "auto"
 
-#: What the keys of our own encoders' backbones begin with.
+#: Prefix of the keys of our own encoders' backbones.
 OWN = "backbone.body."
 
 #: First parts of names of heads, which no ResNet has in its backbone.
@@ -42,7 +42,7 @@ _CHILDREN = {
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a checkpoint holds a backbone.
+    """The form in which a checkpoint holds a backbone.
 
     Args:
         name: What ``--layout`` calls it.

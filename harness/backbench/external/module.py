@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from backbench.nn import Encoder
 
-#: What a name, or a table of a benchmark file by name, may be given as.
+#: Types in which a name, or a table of a benchmark file by name, may be given.
 Named = Iterable[str] | Mapping[str, Mapping[str, Any]]
 
 #: The evaluators where neither a protocol nor the caller names any.

@@ -1,4 +1,4 @@
-"""What is asked of an encoder that was trained elsewhere, and the plan that answers it."""
+"""The request to evaluate an encoder that was trained elsewhere, and its plan."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from backbench.store.store import Store
 #: The plugin of the method that writes files of a layout; of the other layouts it is unknown.
 _METHODS = {"moco": "moco-v2", "byol": "byol", "jigsaw": "jigsaw", "rotnet": "rotnet"}
 
-#: What a card fixes of every method, and an import has too.
+#: Options that a card fixes for every method, and an import has too.
 _SHARED = ("backbone", "image_size", "mean", "std")
 
 

@@ -46,19 +46,19 @@ Held = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """Where an encoder begins: the mapping that it lies in, and what its keys there begin with."""
+    """Start of an encoder: the mapping that it lies in, and what its keys there begin with."""
 
     holder: str
     prefix: str
 
     @property
     def path(self) -> str:
-        """What ``--prefix`` calls it."""
+        """The path as ``--prefix`` takes it."""
         return self.holder + self.prefix
 
     @property
     def meaning(self) -> str:
-        """What of its path says which encoder it is; empty where nothing does."""
+        """The part of its path that names the encoder; empty where nothing does."""
         return ".".join(part for part in self.path.split(".") if part and part not in _PLAIN)
 
     def names(self, held: Held) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-#: What lifts the class of the nearest among tied classes; less than a vote of 10,000.
+#: Weight that lifts the class of the nearest among tied classes; less than a vote of 10,000.
 LIFT = np.float32(1e-4)
 
 #: Length below which the squares of a row's numbers are rounded to few digits, or to 0.

@@ -1,4 +1,4 @@
-"""What the training loop trains: the interface of SSL methods, and of defenses that train."""
+"""Interface of all that the training loop trains: SSL methods, and defenses that train."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from backbench.options.training import SSLOptions, TrainingOptions
 
 @dataclass(frozen=True, slots=True)
 class TrainingContext:
-    """What a task knows of the training besides its options.
+    """Metadata of a training, given to a task besides its options.
 
     Args:
         images: Number of training images.
@@ -37,7 +37,7 @@ class TrainingContext:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where the training is, after a step.
+    """Position of the training after a step.
 
     Args:
         step: Number of the step, from 0, over the whole training; ``steps`` is how many.
@@ -65,7 +65,7 @@ class TrainingTask(nn.Module, ABC):
     the ranks before the step.
     """
 
-    #: What is trained, and monitored while it is.
+    #: The encoder that is trained, and monitored meanwhile.
     encoder: Encoder
 
     def __init__(self, options: TrainingOptions, context: TrainingContext) -> None:

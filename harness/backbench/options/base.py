@@ -1,4 +1,4 @@
-"""What plugins are set up with: options, and what is known of the dataset they meet."""
+"""Options of plugins, and the metadata of the dataset that they meet."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class JPEGOptions(Options):
 
 @dataclass(frozen=True, slots=True)
 class DatasetMetadata:
-    """What is known of a dataset before any image is read.
+    """Metadata of a dataset, known before any image is read.
 
     Args:
         classes: Class names; the position is the class index.

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 
 class ResNet(NamedTuple):
-    """What tells a ResNet from the others.
+    """The properties in which one ResNet differs from the others.
 
     Args:
         blocks: Residual blocks of each stage.

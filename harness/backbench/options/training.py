@@ -43,7 +43,7 @@ Std = Annotated[RGB, AfterValidator(_positive)]
 
 
 class BackboneOptions(Options):
-    """Which network maps an image to its features."""
+    """The network that maps an image to its features."""
 
     name: str = Field(
         "resnet18",
@@ -68,7 +68,7 @@ class BackboneOptions(Options):
 
     @property
     def has_stages(self) -> bool:
-        """Whether the maps of its stages are known: not those of timm's models."""
+        """Return whether the maps of its stages are known: not those of timm's models."""
         return not self.name.startswith("timm/")
 
     @field_validator("name")
@@ -109,7 +109,7 @@ class EvaluatorOptions(Options):
 
 
 class OptimizerOptions(Options):
-    """How the weights are updated."""
+    """The optimizer, which updates the weights."""
 
     name: Literal["sgd", "adam"] = Field("sgd", description="SGD with momentum, or Adam")
     lr: float = Field(0.03, gt=0, description="learning rate, before the schedule")
@@ -126,7 +126,7 @@ class OptimizerOptions(Options):
 
 
 class ScheduleOptions(Options):
-    """How the learning rate changes; epochs are counted from 0."""
+    """The schedule of the learning rate; epochs are counted from 0."""
 
     name: Literal["cosine", "step", "constant"] = Field("cosine", description="shape")
     per: Literal["epoch", "step"] = Field(
@@ -193,7 +193,7 @@ class ViewOptions(Options):
 
 
 class TrainingOptions(Options):
-    """What the training loop needs; the base of the options of everything that trains."""
+    """Options of the training loop; the base of the options of everything that trains."""
 
     epochs: int = Field(
         200,

@@ -53,7 +53,7 @@ class Stamp(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AttackContext:
-    """What the harness gives to an attack on an encoder. What it asks for is its threat model.
+    """Context of an attack on an encoder. The parts that it requests are its threat model.
 
     Args:
         seed: Seed of every draw of this stage.
@@ -220,7 +220,7 @@ class CleanImages:
 
 @dataclass(frozen=True, slots=True)
 class DefenseContext:
-    """What the harness gives to a defense besides its input.
+    """Context that the harness gives to a defense besides its input.
 
     Args:
         seed: Seed of every draw of this stage.
@@ -308,7 +308,7 @@ Scores = NDArray[np.float32] | Mapping[str, NDArray[np.float32]]
 
 
 class _Classifier:
-    """What evaluators of both sorts have in common.
+    """Common part of evaluators of both sorts.
 
     The harness fits an evaluator in one stage and predicts in others, which may run in other
     processes. ``fit``, :meth:`state` and :meth:`selection` are called in the first; a new object
@@ -390,7 +390,7 @@ class Evaluator(_Classifier, ABC):
 
 @dataclass(frozen=True, slots=True)
 class EvaluationContext:
-    """What the harness gives to an evaluator that reads images; see :class:`DefenseContext`."""
+    """Context of an evaluator that reads images; see :class:`DefenseContext`."""
 
     seed: int
     device: str

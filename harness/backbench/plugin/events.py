@@ -21,7 +21,7 @@ class RunStarted:
     slots: int
     """Number of stages that run at a time."""
     notes: tuple[str, ...] = ()
-    """What of the store was damaged and is made again: a sentence each."""
+    """Damaged parts of the store that are made again: a sentence each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What an executor is: slots in which stages run, and signals that come back."""
+"""Interface of executors: slots in which stages run, and signals that come back."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ hookimpl = pluggy.HookimplMarker("backbench")
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """Where a method comes from."""
+    """The publication of a method."""
 
     authors: str
     title: str
@@ -56,7 +56,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PluginInfo:
-    """What every info record says.
+    """Fields that every info record has.
 
     Args:
         name: Kebab-case, unique among the records of one kind.

@@ -1,4 +1,4 @@
-"""How plugins are found, checked, and named in errors.
+"""Registry of plugins: they are found, checked, and named in errors.
 
 Entry points are loaded one by one: a plugin that cannot be loaded is remembered with its
 distribution and reason, and stops only the benchmark that asks for what is missing.
@@ -53,7 +53,7 @@ _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a plugin comes from."""
+    """The distribution and version that a plugin comes from."""
 
     distribution: str
     version: str

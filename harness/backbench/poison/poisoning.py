@@ -49,7 +49,7 @@ class ManifestEntry:
 
     @property
     def box(self) -> Box:
-        """Where the trigger was pasted first; most attacks paste it once."""
+        """The first box in which the trigger was pasted; most attacks paste it once."""
         return self.boxes[0]
 
     def line(self, **more: Any) -> str:

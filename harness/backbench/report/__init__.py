@@ -1,1 +1,1 @@
-"""What people see: leaderboards and progress."""
+"""Output for people: leaderboards and progress."""

@@ -27,7 +27,7 @@ from backbench.verification.imported import with_imported
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """How predictions are counted other than the benchmark says, and the columns to show.
+    """Columns to show, and changes to how the benchmark counts predictions.
 
     ``None`` and an empty ``metrics`` mean: as usual. The datasets' ``metadata`` are for ``target``.
     """

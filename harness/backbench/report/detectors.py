@@ -1,4 +1,4 @@
-"""What a defense found, what it costs, and what is given away for it. No torch."""
+"""Tables of what defenses find, cost and give away. No torch."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from backbench.store.records import Record
 from backbench.system.escaping import csv_text, html_text
 from backbench.system.json_text import to_json
 
-#: What names a line of the table of detection.
+#: Columns that name a line of the table of detection.
 FIELDS = tuple(axis.value for axis in Axis if axis is not Axis.EVALUATOR)
 
-#: What is shown of detection, and of what a defense costs; in ``json`` and ``csv`` there is more.
+#: Columns of detection, and of what a defense costs; in ``json`` and ``csv`` there is more.
 DETECTION = (
     Column("detection/auroc", "AUROC"),
     Column("detection/average_precision", "AP"),
@@ -68,7 +68,7 @@ DETECTION_NOTE = (
 #: Columns of the table of detection that count images.
 _COUNTED = ("detection/dropped", "detection/clean_lost")
 
-#: What the table of trade-offs shows; each is paired with the undefended row by seed.
+#: Columns of the table of trade-offs; each is paired with the undefended row by seed.
 TRADES = (
     Column("trade/accuracy_lost", "Acc lost"),
     Column("trade/asr_removed", "ASR removed"),

@@ -48,7 +48,7 @@ class Number(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """What a table holds: names and numbers of each line, under their headings.
+    """Content of a table: names and numbers of each line, under their headings.
 
     The numbers of a group stay side by side; every part of the table repeats the names. A blank
     line follows the lines at the positions ``after``; columns with the headings ``dim`` are dimmed.

@@ -268,7 +268,7 @@ def comma_separated(board: Leaderboard) -> str:
     return csv_text(lines).rstrip("\n")
 
 
-#: Where a row keeps a metric's own numbers, those of its control and those of the lift.
+#: Keys of a row for a metric's own numbers, those of its control and those of the lift.
 _KINDS = {"": "values", ":control": "controls", ":lift": "lifts"}
 
 

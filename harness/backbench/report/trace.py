@@ -1,4 +1,4 @@
-"""How a row of the leaderboard came about, from the benchmark file to the predictions."""
+"""The origin of a row of the leaderboard, from the benchmark file to the predictions."""
 
 from __future__ import annotations
 

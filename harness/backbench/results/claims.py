@@ -23,7 +23,7 @@ from backbench.results.statistics import Sample, interval_of, on_seeds, paired, 
 
 
 class Verdict(StrEnum):
-    """What the numbers say of a claim."""
+    """Result of a claim's check against the numbers."""
 
     HOLDS = "holds"
     FAILS = "fails"

@@ -22,7 +22,7 @@ from backbench.results.statistics import (
     summarize,
 )
 
-#: What is compared unless the user chooses.
+#: Metrics that are compared unless the user chooses.
 METRICS = ("accuracy/clean", "accuracy/triggered", "asr")
 
 
@@ -160,7 +160,7 @@ _LIMIT = re.compile(r"\s*([\w/@.=-]+)\s*([<>])\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*")
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """How far a difference may go: its margin, and the sign, 1 or -1, of what is beyond."""
+    """Limit of a difference: its margin, and the sign, 1 or -1, of what is beyond."""
 
     text: str
     metric: str

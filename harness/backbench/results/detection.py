@@ -1,4 +1,4 @@
-"""How well scores separate poisoned training images from clean images: pure functions.
+"""Separation of poisoned training images from clean images by scores: pure functions.
 
 Among equal scores none is first: a whole tie is on one side of a threshold, and where a count
 cuts through a tie, what is expected of a random order of it counts.

@@ -100,12 +100,12 @@ class Row:
 
     @property
     def complete(self) -> bool:
-        """Whether every seed has its number and its control."""
+        """Return whether every seed has its number and its control."""
         return len(self.seeds) == self.planned and not self.uncontrolled
 
     @property
     def ranked(self) -> bool:
-        """Whether it may be ranked: complete, our own, and of the present revisions."""
+        """Return whether it may be ranked: complete, our own, and of the present revisions."""
         return self.complete and not self.outdated and not self.origin
 
 

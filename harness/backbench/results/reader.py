@@ -43,7 +43,7 @@ _AT_HAND = 64
 
 @dataclass(frozen=True, slots=True)
 class Counting:
-    """How predictions are counted: of which images ``asr`` is a share, which metrics plugins add.
+    """Rules of counting: the images of which ``asr`` is a share, and the metrics of plugins.
 
     ``targets`` is the target class by key of the evaluation; ``None``: each attack's own.
     """

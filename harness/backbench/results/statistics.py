@@ -23,7 +23,7 @@ CONFIDENCE = 0.95
 #: Of fewer seeds, a spread says little.
 FEW = 3
 
-#: What an interval allows for; nothing where there is none.
+#: Sources of chance that an interval allows for; empty where there is no interval.
 Over = Literal["seeds and images", "seeds", ""]
 
 #: The least and the greatest value that a number can have: (0, 1) of a share, (0, inf) of a count.
@@ -32,7 +32,7 @@ Bounds = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a metric comes to over n seeds: mean, sample standard deviation (n - 1), 95 % interval.
+    """Summary of a metric over n seeds: mean, sample standard deviation (n - 1), 95 % interval.
 
     One seed has no deviation and no interval. ``values`` are in the order of the seeds. The
     interval allows ``over`` other seeds and other images where the outcome on every image is known,
@@ -78,7 +78,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Error:
-    """How far means may be from what they estimate.
+    """Distance that means may have from what they estimate.
 
     With the mean squares of a two-way table of n seeds and N images, A between seeds, B between
     images and E of what is left, the variance of the mean is that of the seeds, A / nN, and that

@@ -25,7 +25,7 @@ from backbench.store.records import Record
 if TYPE_CHECKING:
     from backbench.nn import Encoder
 
-#: Where a fitted classifier is stored.
+#: File of a fitted classifier.
 CLASSIFIER = "classifier.safetensors"
 
 

@@ -1,4 +1,4 @@
-"""How later stages read what the dataset and poison stages have written."""
+"""Read what the dataset and poison stages have written, for later stages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What plugins return: arrays of the right shape, of finite numbers."""
+"""Checks of what plugins return: arrays of the right shape, of finite numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stage is given, and what it gives back."""
+"""Inputs and outcome of a stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sanity checks flag: a sentence in a stage's record, and in those of all made of it."""
+"""Flags of sanity checks: a sentence in a stage's record, and in those of all made of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stage reports of its artifact: a small record for each kind of stage."""
+"""Metadata of artifacts: a small record for each kind of stage."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Metadata:
 
 @dataclass(frozen=True, slots=True)
 class DatasetRecord(Metadata):
-    """What a dataset's stage found.
+    """Metadata of a dataset.
 
     Args:
         dataset: Classes, numbers and size of the images.
@@ -44,7 +44,7 @@ class DatasetRecord(Metadata):
 
 @dataclass(frozen=True, slots=True)
 class PoisonRecord(Metadata):
-    """What a poison is.
+    """Metadata of a poison.
 
     Args:
         target: Target class; ``None`` for an untargeted attack.
@@ -86,7 +86,7 @@ class PoisonRecord(Metadata):
 
 @dataclass(frozen=True, slots=True)
 class EncoderRecord(Metadata):
-    """How an encoder was trained.
+    """Metadata of a trained encoder.
 
     Args:
         images: Number of training images.
@@ -101,7 +101,7 @@ class EncoderRecord(Metadata):
 
 @dataclass(frozen=True, slots=True)
 class ImportRecord(Metadata):
-    """Where an external encoder comes from.
+    """Metadata of an external encoder.
 
     Args:
         source: Name of its file.
@@ -120,7 +120,7 @@ class ImportRecord(Metadata):
 
 @dataclass(frozen=True, slots=True)
 class ImplantRecord(Metadata):
-    """What an attack on an encoder needed: its threat model.
+    """Metadata of an attack on an encoder: its threat model.
 
     Args:
         shadow_fraction: Share of the training images that it asked for, without labels.
@@ -133,11 +133,11 @@ class ImplantRecord(Metadata):
 
 @dataclass(frozen=True, slots=True)
 class SanitizeRecord(Metadata):
-    """What a defense did to a training set.
+    """Metadata of a sanitized training set.
 
     Args:
         images: Number of training images.
-        dropped: How many it dropped.
+        dropped: Number of images that the defense dropped.
         clean_fraction: Share of the training set that it asked for as clean.
         detection: What its scores come to against the manifest of the poison, by name.
     """
@@ -150,7 +150,7 @@ class SanitizeRecord(Metadata):
 
 @dataclass(frozen=True, slots=True)
 class RepairRecord(Metadata):
-    """What a defense needed to repair an encoder.
+    """Metadata of a repaired encoder.
 
     Args:
         clean_fraction: Share of the training set that it asked for as clean.
@@ -163,7 +163,7 @@ class RepairRecord(Metadata):
 
 @dataclass(frozen=True, slots=True)
 class FeaturesRecord(Metadata):
-    """What features are.
+    """Metadata of features.
 
     Args:
         classes: Number of classes.
@@ -180,7 +180,7 @@ class FeaturesRecord(Metadata):
 
 @dataclass(frozen=True, slots=True)
 class FitRecord(Metadata):
-    """How a classifier was made.
+    """Metadata of a fitted classifier.
 
     Args:
         selection: What the evaluator selected on training images.
@@ -196,7 +196,7 @@ class FitRecord(Metadata):
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRecord(Metadata):
-    """What an evaluation's predictions are.
+    """Metadata of an evaluation's predictions.
 
     Args:
         target: Target class; ``None`` for an untargeted attack or none.
@@ -213,7 +213,7 @@ class EvaluationRecord(Metadata):
     protocol: Mapping[str, str] = field(default_factory=dict)
 
 
-#: What stages of each kind report.
+#: Record class of each kind of stage.
 KINDS: Mapping[StageKind, type[Metadata]] = {
     StageKind.DATASET: DatasetRecord,
     StageKind.POISON: PoisonRecord,

@@ -1,4 +1,4 @@
-"""What an evaluation has said of each image, as it is stored: compressed, and read by the part.
+"""Stored predictions of an evaluation for each image: compressed, and read by the part.
 
 A file of NumPy's, ``numpy.load`` reads it: ``labels``, and of each variant and each sort of images
 ``clean_predictions`` and ``clean_scores``.
@@ -37,7 +37,7 @@ _UNREADABLE = (
     NotImplementedError,
 )
 
-#: How what is in a file may be compressed.
+#: Ways in which a file's content may be compressed.
 _COMPRESSED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 

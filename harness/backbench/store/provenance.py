@@ -1,4 +1,4 @@
-"""Where a number was made: versions, commit, machine. In records, never in keys."""
+"""Origin of a number: versions, commit, machine. In records, never in keys."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ MARKER = "store.json"
 #: Suffix of a record that was put aside.
 FORGOTTEN = ".forgotten"
 
-#: Where the store is, if the user does not say.
+#: Folder of the store, unless the user chooses one.
 DEFAULT_STORE = Path("store")
 
 
@@ -80,7 +80,7 @@ class Store:
 
     @property
     def exists(self) -> bool:
-        """Whether some run has made the store."""
+        """Return whether some run has made the store."""
         return (self.root / MARKER).is_file()
 
     def prepare(self) -> None:
@@ -107,7 +107,7 @@ class Store:
 
     @property
     def files_cache(self) -> Path:
-        """Where hashes of outside files are remembered."""
+        """The file of the remembered hashes of outside files."""
         return self.root / "files.json"
 
     def log(self, worker: str) -> Path:

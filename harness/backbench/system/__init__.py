@@ -1,1 +1,1 @@
-"""What the operating system gives: files, cores, child processes, memory."""
+"""Services of the operating system: files, cores, child processes, memory."""

@@ -17,7 +17,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
-#: What tells numerical libraries how many threads to start, when they are loaded.
+#: Variables that numerical libraries read, when loaded, for their number of threads.
 ONE_THREAD: Final = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"
 )
@@ -45,7 +45,7 @@ _BACKENDS: Final = {
 
 _LIBRARY: Final = re.compile(r"(openblas|lib[gi]?omp)[^/]*\.(so|dylib)")
 
-#: What reads a setting, what changes it, and the value for stages.
+#: The getter and the setter of a setting, and its value for stages.
 _Setting = tuple[Callable[[], Any], Callable[[Any], object], Any]
 
 #: The value of an older name that contradicts a newer one: torch refuses to read it.

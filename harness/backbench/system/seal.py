@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-#: What a file has for its checksum before :func:`seal` fills it in.
+#: Placeholder in a file for its checksum before :func:`seal` fills it in.
 UNSEALED: Final = {"sha256": "0" * 64}
 
 _SEAL: Final = re.compile(rb'"sha256": ?"(.{64})"', re.DOTALL)

@@ -1,4 +1,4 @@
-"""What an attack promises."""
+"""Contracts of attacks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 class _StampContract(PluginContract):
-    """What attacks on datasets and on encoders have in common."""
+    """Common contract of attacks on datasets and on encoders."""
 
     base = "Attack"
 

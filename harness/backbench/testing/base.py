@@ -1,4 +1,4 @@
-"""What every plugin promises, and what the contracts share."""
+"""Contract of every plugin, and helpers that the contracts share."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ METADATA = DatasetMetadata(
 
 
 class PluginContract:
-    """What plugins of all kinds promise; subclass the contract of your kind instead.
+    """Contract of plugins of all kinds; subclass the contract of your kind instead.
 
     Attributes:
         base: Name in :mod:`backbench.plugin` of the class that the implementation derives from.

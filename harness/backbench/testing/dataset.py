@@ -1,4 +1,4 @@
-"""What a dataset promises."""
+"""Contract of datasets."""
 
 from __future__ import annotations
 

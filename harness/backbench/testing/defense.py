@@ -1,4 +1,4 @@
-"""What a defense promises."""
+"""Contract of defenses."""
 
 from __future__ import annotations
 

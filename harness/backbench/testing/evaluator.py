@@ -1,4 +1,4 @@
-"""What an evaluator promises."""
+"""Contracts of evaluators."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Variants = Mapping[str, NDArray[np.float32]]
 
 
 class _ClassifierContract(PluginContract, ABC):
-    """What evaluators of both sorts promise."""
+    """Contract of evaluators of both sorts."""
 
     @abstractmethod
     def made(self, seed: int = 0, classes: int = _CLASSES) -> Any:

@@ -1,4 +1,4 @@
-"""What a metric promises."""
+"""Contract of metrics."""
 
 from __future__ import annotations
 

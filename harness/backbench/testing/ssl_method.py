@@ -1,4 +1,4 @@
-"""What a self-supervised method promises."""
+"""Contract of self-supervised methods."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What runs where: device, random numbers, batches of views, the training loop, features."""
+"""Training: device, random numbers, batches of views, the training loop, features."""

@@ -1,4 +1,4 @@
-"""What is watched while an encoder trains, on training images only."""
+"""Measurements while an encoder trains, on training images only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NEIGHBORS = 5
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """What an attack puts on an image that is evaluated; the method in training never sees it.
+    """The trigger on images that are evaluated; the method in training never sees it.
 
     ``stamp`` takes an image, (H, W, 3), uint8, and its index in the training set.
     """

@@ -64,7 +64,7 @@ MOST_BYTES = 2**28
 MOST_BYTES_IN_ALL = 2**33
 SMALL, MOST_COMPRESSION = 2**26, 100
 
-#: What opening a damaged or a forged ZIP file raises.
+#: Exceptions that opening a damaged or a forged ZIP file raises.
 _NO_ZIP: Final = (
     zipfile.BadZipFile,
     zlib.error,

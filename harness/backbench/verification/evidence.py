@@ -1,4 +1,4 @@
-"""Where records and artifacts are read from: a store, or a bundle."""
+"""Sources of records and artifacts: a store, or a bundle."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from backbench.verification.bundle import (
 )
 from backbench.verification.identity import without_places
 
-#: What a file of a ZIP says of its age: nothing.
+#: The date of every file of a ZIP, as for a file of no known age.
 _TIME = (1980, 1, 1, 0, 0, 0)
 
 #: Of what a record's provenance says, what differs between stages of one run.

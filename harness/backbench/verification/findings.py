@@ -1,4 +1,4 @@
-"""What a verification has found."""
+"""Findings of a verification."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 
 from backbench.errors import StoreError, printable
 
-#: What reading a damaged or a forged file raises.
+#: Exceptions that reading a damaged or a forged file raises.
 MALFORMED = (
     KeyError,
     TypeError,

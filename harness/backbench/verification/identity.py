@@ -1,4 +1,4 @@
-"""Whether a record describes what its key is of."""
+"""Check that a record describes the stage that its key is of."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from backbench.verification.identity import description_differences, key_differe
 
 _ORDER = list(StageKind)
 
-#: What plugins make again, by kind of stage.
+#: Artifacts that plugins make again, by kind of stage.
 _DERIVED = {StageKind.DATASET: "against the images", StageKind.POISON: "its images"}
 
 

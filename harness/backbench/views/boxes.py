@@ -1,4 +1,4 @@
-"""Where crops of images lie, and what each random number of a view is for. No torch."""
+"""Boxes of crops, and the purposes of a view's random numbers. No torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TRIES = 10
 
 
 class Purpose(IntEnum):
-    """What a random number is for; the values are part of every result."""
+    """The purpose of a random number; the values are part of every result."""
 
     CROP_SHAPE = 0
     CROP_PLACE = 1

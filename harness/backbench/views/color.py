@@ -167,7 +167,7 @@ def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
     return images
 
 
-#: Where red, green and blue are least, in parts of the color circle.
+#: Hues where red, green and blue are least, in parts of the color circle.
 _OPPOSITE = (1 / 2, 5 / 6, 1 / 6)
 
 _TINY = 1e-30

@@ -1,4 +1,4 @@
-"""How often a trigger is still there in the views that a method makes of a poison. No torch.
+"""Share of views of a poison in which its trigger is still visible. No torch.
 
 An attack that works by two views of a poison cannot work where the trigger is hardly ever in both.
 Crops alone decide here: what blur, colors and resizing leave of a trigger is not counted.

@@ -68,7 +68,7 @@ class CTRL(Attack):
 
     @cached_property
     def pattern(self) -> NDArray[np.float64]:
-        """What is added to a window, (window, window, 3), in levels of red, green and blue."""
+        """The values added to a window, (window, window, 3), in levels of red, green and blue."""
         side, magnitude = self.options.window, self.options.magnitude
         wave = sum(basis(side, row, column) for row, column in self.options.coefficients)
         color = magnitude * _RGB_OF_UV.sum(axis=0)  # the same in U and in V

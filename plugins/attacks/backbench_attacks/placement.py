@@ -1,4 +1,4 @@
-"""Where a trigger goes on an image, and how it is put there."""
+"""Position of a trigger on an image, and its pasting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many images of which class: options that the attacks share."""
+"""Options that the attacks share: target class and number of poisoned images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from backbench.plugin.registry import nearest
 
 
 class Rate(BaseModel):
-    """How many training images are poisoned.
+    """Number of training images that are poisoned.
 
     A share's product is cut, not rounded: .29 of 100 images are 29.
 

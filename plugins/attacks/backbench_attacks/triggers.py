@@ -25,7 +25,7 @@ _MARGIN: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """What is put on an image.
+    """A trigger, as it is put on an image.
 
     Args:
         kind: ``box``, a rectangle that covers; ``shape``, an image pasted by its own alpha;

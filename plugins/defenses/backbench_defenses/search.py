@@ -1,4 +1,4 @@
-"""Which window of an image, pasted on others, carries them into the image's cluster?"""
+"""Search for the window of an image that, pasted on others, carries them into its cluster."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search has found.
+    """Outcome of a search.
 
     Args:
         images: Positions of the searched images, (M,), those with the highest score first.

@@ -1,4 +1,4 @@
-"""What evaluators share: the labelled images, linear classifiers, and how these are trained."""
+"""Parts that evaluators share: the labelled images, linear classifiers, and their training."""
 
 from __future__ import annotations
 

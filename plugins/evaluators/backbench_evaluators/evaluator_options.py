@@ -28,7 +28,7 @@ def _checked(given: Any, fits: Callable[[Any], bool], wanted: str) -> Any:
 
 
 class LabelledOptions(EvaluatorOptions):
-    """How many labels an evaluator is given."""
+    """The number of labels that an evaluator is given."""
 
     label_fraction: float = Field(1.0, gt=0, le=1, description=_LABELS)
 
@@ -38,7 +38,7 @@ class LabelledOptions(EvaluatorOptions):
 
 
 class ClassifierOptions(LabelledOptions):
-    """What all linear classifiers have in common."""
+    """Options of all linear classifiers."""
 
     label_fraction: float = Field(0.1, gt=0, le=1, description=_LABELS)
 
@@ -49,7 +49,7 @@ class ClassifierOptions(LabelledOptions):
 
 
 class SGDOptions(ClassifierOptions):
-    """What the evaluations with the published SGD have in common."""
+    """Options of the evaluations with the published SGD."""
 
     epochs: int = Field(40, ge=1, description="passes of sgd over the labelled images")
     batch_size: int = Field(
@@ -141,7 +141,7 @@ class RawOptions(ClassifierOptions):
 
 
 class FrozenOptions(SGDOptions):
-    """How linear layers are trained on fresh views of the images, seen by a frozen encoder."""
+    """Training of linear layers on fresh views of the images, seen by a frozen encoder."""
 
     nesterov: bool = Field(default=False, description="Nesterov's momentum")
     weight_decay: float = Field(1e-4, ge=0, description="L2 penalty, added to the gradient")
@@ -216,7 +216,7 @@ class KNNOptions(LabelledOptions):
 
     @property
     def largest(self) -> int:
-        """How many neighbors are looked for."""
+        """The largest number of neighbors."""
         return max(self.k) if isinstance(self.k, tuple) else self.k
 
     def problems(self, data: DatasetMetadata) -> Iterable[str]:

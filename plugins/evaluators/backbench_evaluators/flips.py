@@ -1,4 +1,4 @@
-"""What the trigger turns: a metric on stored predictions."""
+"""Images that the trigger turns: a metric on stored predictions."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ class SimSiamOptions(SSLOptions, ViewTrainingOptions):
 
 
 class PretextOptions(SSLOptions):
-    """What Jigsaw and RotNet have in common."""
+    """Options that Jigsaw and RotNet share."""
 
     epochs: int = Field(
         105, ge=0, description="passes over the training images; 0 leaves the random start"

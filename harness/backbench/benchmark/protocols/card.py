@@ -1,4 +1,4 @@
-"""What a card says, and the cards that there are."""
+"""Protocol cards: their content, and the list of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Part(BaseModel):
 
 
 class Rules(_Part):
-    """What words mean. A value that is the only one is what this version of backbench does."""
+    """Meanings of words. A value without alternatives is what this version of backbench does."""
 
     asr_denominator: Denominator = Field(
         description="images that the attack success rate is a share of: those not of the "
@@ -66,7 +66,7 @@ class Images(_Part):
 
 
 class Fixed(_Part):
-    """What a card fixes of a plugin's options."""
+    """The options of a plugin that a card fixes."""
 
     options: dict[str, Any] = Field(default_factory=dict, description="values, by option")
     unset: tuple[str, ...] = Field(

@@ -1,4 +1,4 @@
-"""How a card meets a benchmark file: defaults below it, problems where it contradicts."""
+"""Meet a card with a benchmark file: defaults below it, problems where it contradicts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from backbench.system.json_text import to_json
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a card says of one instance; nothing where there is no card.
+    """Terms of a card for one instance; empty where there is no card.
 
     Args:
         protocol: Id of the card.

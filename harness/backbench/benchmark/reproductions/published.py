@@ -45,7 +45,7 @@ class Reproduction:
 
     @property
     def takes_data(self) -> bool:
-        """Whether its images may come from a folder."""
+        """Return whether its images may come from a folder."""
         return "$dataset" in self.text
 
 

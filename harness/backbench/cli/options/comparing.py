@@ -1,4 +1,4 @@
-"""What ``compare`` compares, and when it fails."""
+"""Options for the comparison that ``compare`` makes, and for when it fails."""
 
 from __future__ import annotations
 

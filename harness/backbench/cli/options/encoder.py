@@ -1,4 +1,4 @@
-"""How ``evaluate`` reads a file of weights."""
+"""Options for how ``evaluate`` reads a file of weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which part of each class ``data filelist`` takes."""
+"""Options for the part of each class that ``data filelist`` takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which published matrix ``reproduce`` takes, and with what."""
+"""Options for the published matrix that ``reproduce`` runs, and its data."""
 
 from __future__ import annotations
 

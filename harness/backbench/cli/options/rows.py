@@ -1,4 +1,4 @@
-"""Which rows ``show`` prints, counted and ordered how."""
+"""Options for the rows that ``show`` prints, their counts and their order."""
 
 from __future__ import annotations
 

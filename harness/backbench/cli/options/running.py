@@ -1,4 +1,4 @@
-"""How stages run, and what is printed when they have run."""
+"""Options for how stages run, and for what is printed afterwards."""
 
 from __future__ import annotations
 

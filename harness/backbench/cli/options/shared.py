@@ -1,4 +1,4 @@
-"""Which benchmark, which store, and how stages run."""
+"""Options for the benchmark, the store, and how stages run."""
 
 from __future__ import annotations
 

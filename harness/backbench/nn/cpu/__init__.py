@@ -1,4 +1,4 @@
-"""What makes networks fast on a processor; other rooms use only the names of this module.
+"""Fast networks on a processor; other rooms use only the names of this module.
 
 The option ``channels_last`` is the switch. With ``"auto"``, the maps of torchvision's ResNets are
 in the layout of oneDNN, the library of a processor's convolutions. torch hands each convolution to

@@ -39,7 +39,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """How images are made; ``alike``: clean images go through the attack's JPEG too."""
+    """Encoding of images; ``alike``: clean images go through the attack's JPEG too."""
 
     attack: Attack
     seed: int

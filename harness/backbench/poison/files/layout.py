@@ -28,7 +28,7 @@ class Layout:
 
     @property
     def summary(self) -> Path:
-        """What was asked for, and what came out."""
+        """The file with the request and its outcome."""
         return self.home / "poison.json"
 
     @property

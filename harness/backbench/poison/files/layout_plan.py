@@ -1,4 +1,4 @@
-"""What will be written: which images, where to, and what is wrong with that."""
+"""Plan of the files to write: the images, their paths, and the problems with them."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Plan:
 
     @property
     def writes_clean(self) -> bool:
-        """Whether clean images are written: if asked for, or if there are no files to list."""
+        """Return whether clean images are written: on request, or if there are no files to list."""
         return self.request.poison.reencode_clean or self.train.paths is None
 
     @cached_property
@@ -134,7 +134,7 @@ class Plan:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """What is written, in this order."""
+        """The groups of files that are written, in this order."""
         clean: dict[Part, tuple[Part, Sequence[int]]] = {
             "train": ("train", np.setdiff1d(np.arange(len(self.train)), self.chosen).tolist()),
             "val_poisoned": ("val", range(len(self.val))),
@@ -170,7 +170,7 @@ class Plan:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What decides what is written, but for where: equal for equal output."""
+        """The values that decide the output, except its folder: equal for equal output."""
         request, poison = self.request, self.request.poison
         images = hashlib.sha256()
         for one in (self.train, self.val):

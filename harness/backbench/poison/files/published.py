@@ -60,7 +60,7 @@ class Published:
     notes: tuple[str, ...] = field(default=(), compare=False)
 
 
-#: What is wrong with an id that :func:`is_component` refuses.
+#: The problem of an id that :func:`is_component` refuses.
 NOT_A_COMPONENT: Final = (
     "becomes part of a folder's name; it should be printable, without /, and not . or .."
 )

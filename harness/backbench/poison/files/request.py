@@ -1,4 +1,4 @@
-"""What is asked for: from a file and the command line to validated values."""
+"""The request for poisoned files: from a file and the command line to validated values."""
 
 from __future__ import annotations
 
