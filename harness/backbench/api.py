@@ -78,7 +78,7 @@ class Experiment:
         """Run what is missing in a store, and return the results.
 
         Each distinct stage runs once. A failed stage stops only the cells that need it, and
-        ``outcome.failed`` says why. Ctrl-C leaves a store that the same call continues.
+        ``outcome.failed`` names the reasons. Ctrl-C leaves a store that the same call continues.
 
         Args:
             refresh: Repeat only what an older revision of a plugin made.
@@ -217,7 +217,7 @@ class Planned:
             format: ``table`` or ``json``.
             stages: List every stage.
             visibility: Estimate how often each trigger survives the crops of each method's views.
-            hours_on: A device, or ``auto``: say how long all takes there, by the store's records
+            hours_on: A device, or ``auto``: report how long all takes there, by the store's records
                 or by some seconds of each training.
             jobs: Stages at a time, of the hours; by default as many as :meth:`run` takes.
         """
@@ -233,7 +233,7 @@ class Planned:
         )
 
     def trace(self, *expressions: str) -> str:
-        """Say how a row came about, from the benchmark file to the predictions.
+        """Return the origin of a row, from the benchmark file to the predictions.
 
         The expressions, ``"method=byol"`` and the like, choose it; one row must be left.
         """
@@ -304,7 +304,7 @@ def open_results(
     """Open the results of a finished store, or of a bundle.
 
     A bundle holds its plan. A store holds stages, perhaps of several benchmarks: the benchmark
-    file says which cells they are.
+    file names those cells.
 
     Args:
         path: The folder of the store, or a bundle's ZIP file.

@@ -24,7 +24,7 @@ from enum import IntEnum
 class ExitCode(IntEnum):
     """Exit codes of the ``backbench`` command."""
 
-    #: Everything that was asked for is there.
+    #: Everything that was requested is there.
     OK = 0
     #: Some stage failed, or the store is damaged.
     FAILED = 1
@@ -65,7 +65,7 @@ NOT_A_NAME = (
 
 
 def is_name(text: object) -> bool:
-    """Say whether a value can be a name: printable UTF-8, not long, no step to another folder."""
+    """Return whether a value can be a name: printable UTF-8, not long, no step out of a folder."""
     if not isinstance(text, str):
         return False
     return 0 < len(text) <= _LONGEST_NAME and text.isprintable() and text not in {".", ".."}
@@ -91,7 +91,7 @@ class PluginError(UsageError):
 
 
 class DataError(UsageError):
-    """A dataset is missing, unreadable or does not fit what is asked of it."""
+    """A dataset is missing, unreadable or does not fit its use."""
 
 
 class StageError(BackbenchError):

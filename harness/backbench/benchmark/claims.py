@@ -1,6 +1,6 @@
 """Findings as claims on the numbers: their form, checked before a run. Pure.
 
-A claim says ``metric relation factor × against + margin``.
+A claim states ``metric relation factor × against + margin``.
 """
 
 from __future__ import annotations

@@ -176,7 +176,7 @@ def retyped(given: Any, value: Any, path: str) -> Iterator[Problem]:
             yield Problem(path, f"should be at most {_MOST:,} (given: {repr(given)[:_SHOWN]})")
 
 
-#: Values that may be written for a type, and the type in words.
+#: TOML types that may be written for a type, and the type in words.
 _NUMBERS: dict[type, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),
     int: ((int,), "a whole number"),

@@ -210,7 +210,7 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(metadata: DatasetMetadata) -> None:
-    """Raise an error if what a dataset says of itself cannot be."""
+    """Raise an error if the metadata of a dataset contradict themselves."""
     if not isinstance(metadata, DatasetMetadata):
         raise TypeError(f"metadata() gave a {type(metadata).__name__}, not DatasetMetadata")
     counts = metadata.train_per_class

@@ -45,7 +45,7 @@ class Filter(Table):
     seeds: Seeds | None = Field(None, description="seeds")
 
     def holds(self, cell: CellName) -> bool:
-        """Say whether a cell's names are all among those given."""
+        """Return whether a cell's names are all among those given."""
         if self.seeds is not None and cell.seed not in self.seeds:
             return False
         return all(
@@ -55,7 +55,7 @@ class Filter(Table):
 
 
 def any_holds(rules: Sequence[Filter]) -> Callable[[CellName], bool]:
-    """Return a function that says whether any of many filters holds for a cell.
+    """Return a function that returns whether any of many filters holds for a cell.
 
     A filter is a bit of an integer: of a value, the filters that it satisfies. So five thousand
     filters take hardly longer than one.
@@ -90,7 +90,7 @@ class Profile(Filter):
     exclude: tuple[Filter, ...] = Field((), description="cells to leave out")
 
     def holds(self, cell: CellName) -> bool:
-        """Say whether a cell belongs to the profile."""
+        """Return whether a cell belongs to the profile."""
         return Filter.holds(self, cell) and not self._excludes(cell)
 
     @cached_property

@@ -56,16 +56,16 @@ def make_plan(benchmark: Benchmark, fingerprints: Mapping[str, str]) -> Plan:
     """Plan a benchmark.
 
     Every cell is a path through a graph of stages; equal stages are shared. Each cell with an
-    attack brings its control along, asked for or not: the same trigger, shown to the encoder
+    attack brings its control along, requested or not: the same trigger, shown to the encoder
     that went through the same method, defense and seed on clean data.
     """
     return Planner(benchmark, fingerprints).plan(benchmark.cells)
 
 
 class Planner:
-    """Collects stages, each once, while cells are asked for.
+    """Collects stages, each once, while cells are requested.
 
-    Most cells ask for stages that another one has asked for: what they have in common is made and
+    Most cells need stages that another cell has needed: what they have in common is made and
     hashed once, so that the time goes with the number of distinct stages.
     """
 
@@ -191,7 +191,7 @@ class Planner:
         yield self._seeded(StageKind.PRETRAIN, name, again, {**training, "sanitize": sanitized})
 
     def _implants(self, attack: str) -> bool:
-        """Say whether an attack changes encoders, and poisons no image."""
+        """Return whether an attack changes encoders, and poisons no image."""
         if attack == NONE:
             return False
         info = self._instances["attacks"][attack].registered.info

@@ -41,7 +41,7 @@ Progress = Callable[[int], None]
 
 
 def keeps(cache: str | int, total: int) -> bool:
-    """Say whether images are kept decoded that do not fit in memory, or differ in size."""
+    """Return whether images are kept decoded that do not fit in memory, or differ in size."""
     return cache != "off" and (cache != "auto" or total <= AUTO_LIMIT_BYTES)
 
 

@@ -109,7 +109,7 @@ def fingerprint(classes: Iterable[str]) -> str:
 
 
 def describe(classes: Sequence[str]) -> str:
-    """Say which known set of classes this is, or how it differs from the shipped one nearest."""
+    """Report which known set of classes this is, or how it differs from the nearest shipped set."""
     known = VARIANTS.get(fingerprint(classes))
     if known is not None:
         return f"{known.name}: {known.source}"

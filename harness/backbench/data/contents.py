@@ -36,7 +36,7 @@ class Contents:
 
 
 def look_at(name: str) -> Contents:
-    """Say what a folder, a list of images, a list of classes, or a shipped class list holds."""
+    """Return the content of a folder, a list of images or of classes, or a shipped class list."""
     path = Path(name)
     if os.path.isdir(path):  # noqa: PTH112 - of a name that is too long, the next reader speaks
         return _folder(path)

@@ -36,7 +36,7 @@ _CACHE = (
 
 
 def _know_cache(value: Any, local: ValidatorFunctionWrapHandler, info: ValidationInfo) -> str | int:
-    """Say of a wrong value once what would be right, and not for each kind of value."""
+    """Report once which values are right, and not for each kind of value."""
     try:
         known: str | int = local(value)
     except ValidationError:

@@ -91,7 +91,7 @@ def read_image(path: str | Path, fit: Fit | None = None) -> Image.Image:
 
 
 def flaw(path: str | Path) -> str:
-    """Say what is wrong with an image file; "" if nothing is.
+    """Return the problem of an image file; "" if there is none.
 
     All its bytes are read, and of a JPEG an eighth of its width and height is decoded: that
     takes a fraction of the time.
@@ -121,9 +121,9 @@ def open_image(path: str | Path) -> Image.Image:
 
 
 def conversions(path: str | Path) -> str:
-    """Say, by an image's header, what of it is converted: ``alpha CMYK``; "" if nothing is.
+    """Return, by an image's header, what of it is converted: ``alpha CMYK``; "" if nothing is.
 
-    Of a file that is no image, reading says what is wrong.
+    A file that is no image fails where it is read.
     """
     try:
         with open_image(path) as image:

@@ -54,7 +54,7 @@ _GROUND_SLOPE: Final = 0.12
 _GRAIN: Final = 0.04
 #: Range of texture periods in half an object.
 _FREQUENCY: Final = (1.5, 2.1)
-#: How near the border the object's center may come, in half sizes.
+#: Least distance of the object's center from the border, in half sizes.
 _MARGIN: Final = 0.85
 
 
@@ -356,7 +356,7 @@ class Embedded(Dataset):
     options: EmbeddedOptions
 
     def metadata(self) -> DatasetMetadata:
-        """Say what will be drawn."""
+        """Return the metadata of the images that will be drawn."""
         options = self.options
         return DatasetMetadata(
             classes=class_names(options.classes),

@@ -24,7 +24,7 @@ _LOOKED_AT = 2000
 #: Height and width of an image whose header cannot be read.
 _UNKNOWN = 2**31
 
-#: What becomes of validation images that differ in size and have no size set.
+#: The square that is cut of validation images that differ in size and have no size set.
 PUBLISHED: Final = Square(with_margin(224), 224)
 
 
@@ -41,7 +41,7 @@ class Listing:
 class FileDataset(Dataset):
     """A dataset whose images are files; its options have ``resize``, ``val_size``, ``cache``."""
 
-    #: What the user should know of the files' content; known once they are hashed.
+    #: Notes for the user on the files' content; known once they are hashed.
     content_notes: tuple[str, ...] = ()
 
     @abstractmethod
@@ -58,7 +58,7 @@ class FileDataset(Dataset):
         return replace(found, notes=(*found.notes, note))
 
     def metadata(self) -> DatasetMetadata:
-        """Say what is known without decoding an image.
+        """Return the metadata that is known without decoding an image.
 
         The size is that of up to 64 training and 64 validation images, by their headers.
         """
@@ -130,7 +130,7 @@ class FileDataset(Dataset):
             raise DataError(f"{split} split: {error}") from error
 
     def fit(self, split: Split) -> Fit | None:
-        """Say what becomes of the images of a split when they are read."""
+        """Return how the images of a split are changed when they are read."""
         square = self.square(split)
         if square is None and split == "train" and isinstance(self.options.cache, int):
             return ShortSide(self.options.cache)
@@ -141,7 +141,7 @@ class FileDataset(Dataset):
         return FileImages(self.listing.train, self.square("train"))
 
     def square(self, split: Split) -> Square | None:
-        """Say which square is made of the images of a split; ``None`` if none is."""
+        """Return the square that is made of the images of a split; ``None`` if none is."""
         resize, val_size = self.options.resize, self.options.val_size
         if split == "val" and val_size is not None:
             return Square(with_margin(val_size), val_size)

@@ -44,7 +44,7 @@ class FileList(FileDataset):
         train, val = (read_list(path, options.root) for path in (options.train, options.val))
         names = _read_names(options.classes)
         known = None if names is None else len(names)
-        # A list whose lines cannot be read does not say how many classes there are.
+        # A list whose lines cannot be read does not show how many classes there are.
         if known is None and train.lines and not train.bad:
             known = max(0, *train.labels) + 1
         problems = [*line_problems(train, known), *line_problems(val, known)]
@@ -64,7 +64,7 @@ class FileList(FileDataset):
 
 
 def _absent_labels(train: ImageList, val: ImageList, classes: int) -> Iterator[str]:
-    """Say which labels no image of a list has."""
+    """Report the labels that no image of a list has."""
     own, others = set(train.labels), set(val.labels)
     # One mistyped label makes the range of labels larger than any memory.
     none = (one for one in range(classes) if one not in own)
@@ -105,7 +105,7 @@ def _read_names(classes: Path | None) -> tuple[str, ...] | None:
 
 
 def _misnamed(images: ImageList, names: Sequence[str]) -> Iterator[str]:
-    """Say that labels have images in the folder of another class.
+    """Report labels that have images in the folder of another class.
 
     The published list of ImageNet-100, for one, is not in the order of the labels.
     """

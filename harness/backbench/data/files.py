@@ -171,7 +171,7 @@ def map_threads(
 
 
 def say_size(path: str, found: tuple[int, ...], size: tuple[int, int] | None) -> str:
-    """Say that an image has another height and width than the others."""
+    """Report that an image has another height and width than the others."""
     usual = size or (0, 0)
     here, there = f"{found[1]} x {found[0]}", f"{usual[1]} x {usual[0]}"
     return f"{path}: {here} px, where others have {there}; set val_size"

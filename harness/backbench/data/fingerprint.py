@@ -69,7 +69,7 @@ class FileHashes:
 def hash_all(splits: Sequence[LabelledFiles], hash_file: Callable[[str], str]) -> list[str]:
     """Return the SHA-256 of each file of each split.
 
-    A :class:`FileHashes` is asked for all at once, and adds what of an image is converted in a
+    A :class:`FileHashes` takes all at once, and adds what of an image is converted in a
     second line.
     """
     paths = [path for split in splits for path in split.paths]
@@ -97,7 +97,7 @@ def same_content(train: LabelledFiles, val: LabelledFiles, hashes: Sequence[str]
         )
 
 
-#: What is done to images that are no plain color or gray ones.
+#: Conversions of images that are neither plain color nor gray.
 _CONVERTED: Final = {
     "16-bit": "of 16 bits a channel (the upper 8 are kept)",
     "CMYK": "in CMYK or another color space",

@@ -20,7 +20,7 @@ _TWICE: Final = "links to folders that are read already"
 _SHOWN: Final = 6
 _LONGEST: Final = 16
 
-#: What the system knows a folder by, whatever its names.
+#: The system's numbers for a folder, whatever its names.
 _Id = tuple[int, int]
 
 
@@ -42,7 +42,7 @@ class PassedOver:
         self.examples = other.examples | self.examples
 
     def sentences(self, base: Path) -> tuple[str, ...]:
-        """Say what was passed over, with examples relative to ``base``; nothing if nothing was."""
+        """Report what was passed over, with examples relative to ``base``; empty if nothing was."""
         if not self.counts:
             return ()
         parts = [
@@ -80,7 +80,7 @@ class SplitScan:
 
 
 def reason_to_pass(name: str) -> str | None:
-    """Say why a file of this name is not taken for an image; ``None`` if it is."""
+    """Return why a file of this name is not taken for an image; ``None`` if it is."""
     if name.startswith("."):
         return _HIDDEN
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - 60,000 at a time
@@ -90,7 +90,7 @@ def reason_to_pass(name: str) -> str | None:
 
 
 def is_passed_folder(name: str) -> bool:
-    """Say whether a folder of this name is hidden, or made by a system."""
+    """Return whether a folder of this name is hidden, or made by a system."""
     return name.startswith(".") or is_of_system(name)
 
 
@@ -162,7 +162,7 @@ def scan_class(folder: Path) -> Scan:
 
 
 def unreadable(paths: Iterable[str]) -> Iterator[str]:
-    """Say which files are not there, or not to be read."""
+    """Report the files that are missing, or cannot be read."""
     for path in paths:
         if not os.access(path, os.R_OK):
             try:

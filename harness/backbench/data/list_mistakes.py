@@ -16,7 +16,7 @@ from backbench.data.list_files import ImageList, Line, folder_names
 #: Lines with one cause that are named each; of more the first is named, and their number.
 _FEW = 3
 
-#: What is wrong with a line that is no path and label; the first that holds is named.
+#: Problems of a line that is no path and label; the first that holds is named.
 _NOT_ROWS = {
     r"#": "but a comment: remove such lines",
     r"[+-]?\d+[\s,;]+\S*[^\s\d,;]": "the label comes first: write the path first",
@@ -38,7 +38,7 @@ _Cause = tuple[list[Line], str]
 
 
 def together(found: Iterable[tuple[Line, str, str]], total: int) -> Iterator[str]:
-    """Say what is wrong with lines: of many with one cause, only how many, and the first.
+    """Report problems of lines: of many with one cause, only how many, and the first.
 
     Args:
         found: A line, the cause, and what of the line shows it.
@@ -57,7 +57,7 @@ def together(found: Iterable[tuple[Line, str, str]], total: int) -> Iterator[str
 
 
 def line_problems(images: ImageList, classes: int | None) -> Iterator[str]:
-    """Say what is wrong with a list by itself; ``classes`` is ``None`` if their number is open."""
+    """Report problems of a list by itself; ``classes`` is ``None`` if their number is open."""
     yield from row_problems(images)
     if classes is None:
         wrong, named = [line for line in images.lines if line.label < 0], "labels count from 0"
@@ -70,7 +70,7 @@ def line_problems(images: ImageList, classes: int | None) -> Iterator[str]:
 
 
 def row_problems(images: ImageList) -> Iterator[str]:
-    """Say which lines are no path and label."""
+    """Report the lines that are no path and label."""
     total = len(images.lines) + len(images.bad)
     if not total:
         yield f"{images.file}: there is no line in it"
@@ -84,7 +84,7 @@ def _not_a_row(text: str) -> str:
 
 
 def _absent_files(lines: Sequence[Line], base: str) -> Iterator[str]:
-    """Say which lines name no file that can be read, and which mistake they share."""
+    """Report the lines that name no file that can be read, and the mistake that they share."""
     absent: list[Line] = []
     odd: list[tuple[Line, str, str]] = []
     for line in lines:

@@ -56,7 +56,7 @@ class TorchvisionDataset(Dataset):
     options: TorchvisionOptions
 
     def metadata(self) -> DatasetMetadata:
-        """Say what was published; the dataset is there, or may be fetched."""
+        """Return the published metadata; the dataset is there, or may be fetched."""
         if not self.options.download and not self._folder.is_dir():
             raise DataError(self._say_absent())
         classes = tuple(self.published.classes.split())

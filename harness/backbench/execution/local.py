@@ -271,7 +271,7 @@ def _device_names(name: str) -> list[str]:
 
 
 def may_have_gpu() -> bool:
-    """Say whether torch is worth asking for a GPU."""
+    """Return whether torch is worth asking for a GPU."""
     return sys.platform == "darwin" or any(
         Path(path).exists() for path in ("/dev/nvidiactl", "/dev/kfd", "/proc/driver/nvidia")
     )

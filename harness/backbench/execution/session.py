@@ -28,7 +28,7 @@ from backbench.system.seal import is_sealed
 
 
 class How(TypedDict, total=False):
-    """Say where and how stages run; every key may be left out.
+    """Settings for where and how stages run; every key may be left out.
 
     Args:
         store: Folder of artifacts and records; made if it is not there. Default: ``store``.

@@ -261,7 +261,7 @@ def _filled(options: ImportOptions, taken: Taken, held: Held) -> Encoder:
 
 
 def _problems(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
-    """Say what keeps tensors from being a network's: nothing if they are."""
+    """Return what keeps tensors from being a network's: empty if they are."""
     missing = [name for name in wanted if name not in tensors]
     surplus = [name for name in tensors if name not in wanted]
     shared = [name for name in wanted if name in tensors]

@@ -108,7 +108,7 @@ def _load(path: Path, *, mapped: bool) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """Say in one sentence why torch has refused a file."""
+    """Return in one sentence why torch has refused a file."""
     text = str(error)
     asked = re.search(r"GLOBAL (\S+)", text)
     if asked is not None:

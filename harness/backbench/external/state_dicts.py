@@ -166,7 +166,7 @@ def tensors_of(checkpoint: Mapping[Any, Any], source: str = "") -> dict[str, dic
 def layout_of(
     held: Held, *, prefix: str | None = None, names: Collection[str] | None = None
 ) -> str | None:
-    """Say which layout a file's keys look like; ``None`` where that is open.
+    """Return the layout that a file's keys look like; ``None`` where that is open.
 
     Layouts that would take the same tensors under the same names are separated by the other keys of
     the file. Timm's models are never guessed: different models share all names and shapes.
@@ -334,12 +334,12 @@ def _renamed(layout: Layout, name: str) -> str:
 
 
 def _is_tensor(value: Any) -> bool:
-    """Say whether a value is a tensor; this module does without torch."""
+    """Return whether a value is a tensor; this module does without torch."""
     return all(hasattr(type(value), name) for name in ("shape", "dtype", "is_floating_point"))
 
 
 def _is_plain(tensor: Any) -> bool:
-    """Say whether a tensor is an array of numbers in memory."""
+    """Return whether a tensor is an array of numbers in memory."""
     return (
         str(tensor.layout) == "torch.strided"
         and not tensor.is_quantized
@@ -366,7 +366,7 @@ def _begins(keys: Collection[str], *prefixes: str) -> bool:
 
 
 def _sees_nine_tiles(values: Mapping[str, Any]) -> bool:
-    """Say whether the last layer reads the features of nine tiles: 9 × 512, 9 × 2048."""
+    """Return whether the last layer reads the features of nine tiles: 9 × 512, 9 × 2048."""
     weight = values.get("fc.weight")
     if weight is None or not _is_plain(weight):
         return False

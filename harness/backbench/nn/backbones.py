@@ -163,7 +163,7 @@ def _timm(name: str) -> Backbone:
 
 
 def backbone_problem(options: BackboneOptions, side: int) -> str | None:
-    """Say why a backbone cannot be built, or cannot see images of a side; no weight is drawn."""
+    """Return why a backbone cannot be built, or see images of a side; no weight is drawn."""
     try:
         with torch.device("meta"), torch.no_grad():
             network = build_backbone(options).eval()

@@ -33,7 +33,7 @@ class Ranks:
     def gather(self, tensor: Tensor) -> Tensor:
         """Put the slices of all ranks, (B / size, …) each, together: (B, …), differentiably.
 
-        Going back, the gradient is the sum over what all ranks ask for, of which a rank takes its
+        Going back, the gradient is the sum over the parts of all ranks, of which a rank takes its
         own slice.
         """
         return tensor if self.size == 1 else cast("Tensor", _Gather.apply(tensor, self))

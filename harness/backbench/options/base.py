@@ -79,7 +79,7 @@ def _files(value: Any, name: str) -> Iterator[tuple[str, Path]]:
 
 
 #: A path option, relative to the benchmark file. Where a file or folder lies is never part of a
-#: stage's key; its content is, but for a dataset, which says itself what its content is.
+#: stage's key; its content is, but for a dataset, which states its content itself.
 LocalPath = Annotated[Path, AfterValidator(_absolute)]
 
 

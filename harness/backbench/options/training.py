@@ -1,4 +1,4 @@
-"""Options of training: what a benchmark file may say about backbone, optimizer, schedule, views.
+"""Options of training: settings of backbone, optimizer, schedule and views.
 
 The defaults are the values published for photographs of 224 pixels; each info record of a
 built-in method carries a preset ``small`` for images of about 32 pixels. Nothing here needs
@@ -262,7 +262,7 @@ class TrainingOptions(Options):
         return self
 
     def problems(self, data: DatasetMetadata) -> Iterable[str]:
-        """Say why these options cannot work on a dataset."""
+        """Yield why these options cannot work on a dataset."""
         return self.training_problems(self.training_images(data.train))
 
     def learning_rate(self, step: int, steps_per_epoch: int) -> float:
@@ -304,7 +304,7 @@ class TrainingOptions(Options):
         return math.ceil(self.epoch_images(images) / self.batch_size)
 
     def training_problems(self, images: int) -> Iterator[str]:
-        """Say why the loop cannot work on so many images."""
+        """Yield why the loop cannot work on so many images."""
         if self.batch_size > images:
             yield (
                 f"batch_size = {self.batch_size} is more than the {images} training images: "
@@ -325,7 +325,7 @@ class ViewTrainingOptions(TrainingOptions):
     views: ViewOptions = Field(ViewOptions(), description="the random views of an image")
 
     def view_side(self, size: tuple[int, int] | None) -> int:
-        """Return the side of the views in pixels: as the options say, else as the images have."""
+        """Return the side of the views in pixels: that of the options, else that of the images."""
         return image_side(size, self.views.size)
 
 
@@ -360,7 +360,7 @@ class SSLOptions(TrainingOptions):
     )
 
     def problems(self, data: DatasetMetadata) -> Iterable[str]:
-        """Say why these options cannot work on a dataset."""
+        """Yield why these options cannot work on a dataset."""
         yield from super().problems(data)
         side, least = self.view_side(data.size), self._least_side()
         if side < least:
@@ -370,7 +370,7 @@ class SSLOptions(TrainingOptions):
             )
 
     def training_problems(self, images: int) -> Iterator[str]:
-        """Say why the loop cannot work on so many images."""
+        """Yield why the loop cannot work on so many images."""
         yield from super().training_problems(images)
         if self.batch_size % self.norm_groups or self.batch_size < 2 * self.norm_groups:
             yield (

@@ -19,7 +19,7 @@ _SHOWN = 1000
 
 
 def sentence_of(error: BaseException) -> str:
-    """Return the type of an error and what it says, in one line."""
+    """Return the type of an error and its message, in one line."""
     try:
         text = str(error)
     except Exception:  # noqa: BLE001 - whatever a stranger's code raises
@@ -38,7 +38,7 @@ def plugin_code(what: object = "") -> Iterator[None]:
 
     Raises:
         PluginError: Whatever it raised, in one sentence; an error of backbench's own and an
-            interruption by the user go on as they are.
+            interruption by the user pass through unchanged.
     """
     try:
         with stdout_to_stderr():

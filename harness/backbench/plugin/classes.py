@@ -143,7 +143,7 @@ class Attack(ABC):
 
     @property
     def poisons(self) -> int | None:
-        """Number of training images that the options announce; ``None`` if they do not say.
+        """Number of training images that the options announce; ``None`` if they give none.
 
         What was poisoned is held against it before an encoder is trained.
         """
@@ -211,7 +211,7 @@ class Attack(ABC):
 class CleanImages:
     """Images that a defense may trust: a stated fraction, in (0, 1], of the clean training set.
 
-    Their labels are there too; a defense that uses them says so.
+    Their labels are there too; a defense that uses them states so.
     """
 
     images: ImageSet
@@ -229,7 +229,7 @@ class DefenseContext:
             training set, the same fifth for every caller with this seed. A defense on the data
             gets at most a half, and none of which the training set holds a poisoned version.
         progress: Call it with (done, total, values) while working; values are shown and logged.
-        checkpoint: Where a training may keep its state, to go on from when it was stopped; hand
+        checkpoint: Where a training may keep its state, to resume from when it was stopped; hand
             it to :class:`backbench.training.loop.TrainingRun`. ``None``: nowhere.
     """
 
@@ -399,7 +399,7 @@ class EvaluationContext:
 
 
 class ImageEvaluator(_Classifier, ABC):
-    """A classifier that asks a frozen encoder about images itself (``reads="images"``).
+    """A classifier that runs a frozen encoder on images itself (``reads="images"``).
 
     Example::
 
@@ -481,7 +481,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def metadata(self) -> DatasetMetadata:
-        """Say what is known without reading an image.
+        """Return the metadata that is known without reading an image.
 
         Raises:
             DataError: If the dataset is not there, or not what it should be.
@@ -500,7 +500,7 @@ class Dataset(ABC):
 
         The validation images share one size: the one at which encoders are evaluated. ``verify``
         decodes every image now; without it, images that an earlier call has verified are opened
-        when they are asked for.
+        when they are requested.
 
         Raises:
             DataError: Naming every image that cannot be read.

@@ -68,7 +68,7 @@ Signal = Progressed | Finished
 
 
 def devices_of(stage: Stage) -> int:
-    """Return how many devices a stage asks for."""
+    """Return the number of devices that a stage requests."""
     if stage.kind != StageKind.PRETRAIN or stage.plugin is None:
         return 1
     return int(stage.plugin.options.get("devices", 1))
@@ -123,7 +123,7 @@ class Executor(ABC):
     @property
     @abstractmethod
     def slots(self) -> int:
-        """Number of stages that can run at the same time, if each asks for one device."""
+        """Number of stages that can run at the same time, if each requests one device."""
 
     def width(self, stage: Stage) -> int:
         """Return how many slots a stage takes: one a device, as far as there are slots."""
@@ -142,7 +142,7 @@ class Executor(ABC):
 
     @abstractmethod
     def wait(self) -> Signal:
-        """Block until a running stage has something to say.
+        """Block until a running stage has something to report.
 
         A stage ends with exactly one :class:`Finished`, also if its worker dies.
         """

@@ -1,4 +1,4 @@
-"""Info records: what a plugin says of itself before its implementation is imported."""
+"""Info records: what a plugin states of itself before its implementation is imported."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class EvaluatorInfo(PluginInfo):
     Args:
         reads: ``features`` if the class is an :class:`Evaluator`, on features that are computed
             once for all evaluators; ``images`` if it is an :class:`ImageEvaluator`, which sees the
-            images and asks the encoder itself.
+            images and runs the encoder itself.
     """
 
     kind: ClassVar[str] = "evaluator"

@@ -1,7 +1,7 @@
 """Registry of plugins: they are found, checked, and named in errors.
 
 Entry points are loaded one by one: a plugin that cannot be loaded is remembered with its
-distribution and reason, and stops only the benchmark that asks for what is missing.
+distribution and reason, and stops only the benchmark that needs it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from backbench.system.json_text import to_json
 
 GROUP = "backbench"
 
-#: Where the content of files stands in the identity of options: no option has such a name.
+#: Key of the content of files in the identity of options: no option has such a name.
 FILES = "content of files"
 
 _KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -96,7 +96,7 @@ class Registered:
     def identity(self, options: Options) -> dict[str, Any]:
         """Return what of options enters a stage's key, with the content of their files.
 
-        A dataset says itself what its content is.
+        A dataset states its content itself.
 
         Raises:
             PluginError: If a file cannot be read.

@@ -186,7 +186,7 @@ def stamp_image(
 
 
 def _stamp_problem(stamp: Any, image: Pixels) -> str | None:
-    """Say why what an attack made of an image cannot be used."""
+    """Return why a poison that an attack made cannot be used; ``None`` if it can."""
     if not isinstance(stamp, Stamp) or not isinstance(stamp.pixels, np.ndarray):
         return f"the attack gave a {type(stamp).__name__}: it must be a Stamp of an array"
     height, width = image.shape[:2]
@@ -205,7 +205,7 @@ def _stamp_problem(stamp: Any, image: Pixels) -> str | None:
 
 
 def recode(attack: Attack, stamped: Pixels) -> Pixels:
-    """Send a stamped image through the JPEG that the attack asks for, if any."""
+    """Send a stamped image through the JPEG that the attack sets, if any."""
     quality = attack.jpeg_quality
     return stamped if quality is None else through_jpeg(stamped, quality)
 

@@ -204,7 +204,7 @@ def _line(
 
 # -- numbers -----------------------------------------------------------------------------------
 
-#: How intervals are made; every table with intervals has this note.
+#: Note on how intervals are made, below every table that has some.
 INTERVAL_NOTE = (
     "±: standard deviation over n seeds; [low, high]: 95 % interval of the mean: Student's t over "
     "seeds and images (~: over seeds only), within the bounds of a share or a count by Wilson's "

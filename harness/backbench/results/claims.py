@@ -36,7 +36,7 @@ class Finding:
 
     ``subject`` and ``against`` are means of the metrics before factor and margin, ``difference``
     that of subject − factor × against − margin, with its interval from two seeds on. They are
-    ``None`` where no seed has both. The benchmark asks for ``planned`` seeds.
+    ``None`` where no seed has both. The benchmark has ``planned`` seeds.
     """
 
     names: Mapping[str, str]

@@ -115,7 +115,7 @@ class Leaderboard:
 
     ``protocol`` is the id of the benchmark's protocol card, or empty; where rows of several
     benchmarks are put together, each row's own counts. ``rescored`` is what was counted otherwise
-    than the protocol says, ``folded`` what was put together in a row, and how; empty if nothing
+    than the protocol states, ``folded`` what was put together in a row, and how; empty if nothing
     was.
     """
 
@@ -254,7 +254,7 @@ def _row(
 def _problem(
     stages: Mapping[str, Stage], key: str, failure_of: _FailureOf, record: Record | None = None
 ) -> str:
-    """Say which of the stages that lead to one failed, and why; empty if none did."""
+    """Return which of the stages that lead to a stage failed, and why; empty if none did."""
     if record is not None:
         remedy = f"`backbench run --redo {record.key}` makes them again"
         return f"{record.label}: its predictions are missing or damaged: {remedy}"

@@ -26,7 +26,7 @@ _MADE_BY = re.compile(rb'"%s": "([^"]*)"' % CODE.encode())
 #: Kinds of plugins whose code a number depends on.
 _JUDGED = frozenset(axis.kind for axis in Axis) - {Axis.DATASET.kind}
 
-#: Records that are kept at hand: those of a row are asked for again and again, and then no more.
+#: Records that are kept at hand: those of a row are read again and again, and then no more.
 _AT_HAND = 256
 
 
@@ -91,17 +91,17 @@ def changed_code(plan: Plan, store: Store, registry: Registry) -> Iterator[str]:
 
 
 class Outdatedness:
-    """Says which evaluations of a plan are outdated, and finds their numbers.
+    """Finds the outdated evaluations of a plan, and their numbers.
 
     A plugin that changes its numbers raises its revision, which is part of every key: what it made
-    before is still in the store, under a key that the plan does not ask for. Where the whole
+    before is still in the store, under a key that is not in the plan. Where the whole
     of a stage is as planned but for lower revisions, it is what the planned one was.
     """
 
     def __init__(self, plan: Plan, store: Store) -> None:
         self._plan = plan
         self._store = store
-        #: Gives a stage's record or ``None``, those that were asked for last without reading again.
+        #: Gives a stage's record or ``None``, those that were returned last without reading again.
         self.record = lru_cache(maxsize=_AT_HAND)(store.readable)
         self._planned = _tracer(plan.stages.get)
 
@@ -152,7 +152,7 @@ def _newest(index: _Index, wanted: _Trace) -> tuple[_Trace, Record] | None:
 
 
 def _revised(trace: _Trace, wanted: _Trace) -> str:
-    """Say which revisions are lower than wanted."""
+    """Return which revisions are lower than wanted."""
     changed = dict.fromkeys(
         f"{name} revision {was}, now {now}"
         for (name, was), (_, now) in _pairs(trace, wanted)

@@ -36,7 +36,7 @@ MeasuredOf = Callable[[str, str], "Measured | None"]
 #: Gets a metric of a plugin that cannot be used, and why.
 Broken = Callable[[Registered, PluginError], None]
 
-#: Evaluations whose metrics are kept at hand. A row asks for those of its seeds and then for no
+#: Evaluations whose metrics are kept at hand. A row reads those of its seeds and then no
 #: others, so that memory does not grow with the number of rows.
 _AT_HAND = 64
 
@@ -54,7 +54,7 @@ class Counting:
 
 
 def predictions_in(store: Store) -> Callable[[Record], Path | None]:
-    """Return a function that says where an evaluation's predictions are, if they are whole."""
+    """Return a function that finds an evaluation's predictions, if they are whole."""
 
     def find(record: Record) -> Path | None:
         path = store.artifact(record.key) / PREDICTIONS

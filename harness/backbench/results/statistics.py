@@ -20,7 +20,7 @@ from backbench.metrics import Outcome
 #: With how much confidence an interval holds what it is of.
 CONFIDENCE = 0.95
 
-#: Of fewer seeds, a spread says little.
+#: The spread of fewer seeds means little.
 FEW = 3
 
 #: Sources of chance that an interval allows for; empty where there is no interval.
@@ -296,7 +296,7 @@ def sample_of(found: Mapping[int, Outcome | float], bounds: Bounds | None = None
 
 
 def same_images(one: NDArray[np.int64], other: NDArray[np.int64]) -> bool:
-    """Say whether two lists of images are equal; most often they are one object."""
+    """Return whether two lists of images are equal; most often they are one object."""
     return one is other or np.array_equal(one, other)
 
 

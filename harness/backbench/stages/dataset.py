@@ -1,4 +1,4 @@
-"""Read a dataset once: every image is decoded; kept are small ones, and what is asked for."""
+"""Read a dataset once: every image is decoded; small images, and requested ones, are kept."""
 
 from __future__ import annotations
 

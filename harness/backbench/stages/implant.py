@@ -42,7 +42,7 @@ def run(task: Task) -> Outcome:
 def context_of(
     task: Task, images: ImageSet, attack: Attack
 ) -> tuple[AttackContext, tuple[list[float], list[int]]]:
-    """Return the context of an attack, and the shares and numbers of images that it asks for.
+    """Return the context of an attack, and the shares and numbers of images that it requests.
 
     Args:
         task: The stage.

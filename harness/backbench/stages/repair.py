@@ -52,7 +52,7 @@ def context_of(
     Args:
         task: The stage.
         trusted: Indices of the training images that may be given away as clean; all if ``None``.
-        most: Largest fraction of the training set that a defense may ask for.
+        most: Largest fraction of the training set that a defense may request.
         asked: Gets each fraction that the defense asks for.
     """
     images = Inputs(task).train

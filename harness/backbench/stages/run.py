@@ -51,7 +51,7 @@ def run_stage(
         registry: The installed plugins.
         device: Name of the torch device.
         progress: Called with (done, total, values).
-        others: Where further processes of this stage may run; without them a stage that asks for
+        others: Devices of further processes of this stage; without them a stage that requests
             several devices takes the next ones.
         run: Runs the stage in place of its kind's module.
 
@@ -60,7 +60,7 @@ def run_stage(
         from a checkpoint, ``resumed`` is the number of epochs done before.
 
     Raises:
-        StoreError: If a file that the stage reads is not what its record says.
+        StoreError: If a file that the stage reads is not what its record states.
     """
     run = run or runner(stage.kind)
     key = stage.key

@@ -39,7 +39,7 @@ class Task:
         registry: The installed plugins.
         device: Name of the torch device.
         progress: Call it with (done, total, values).
-        others: Where further processes of this stage may run, if it asks for some.
+        others: Devices of further processes of this stage, if it requests some.
     """
 
     stage: Stage
@@ -56,7 +56,7 @@ class Task:
         return self.store.checkpoint(self.stage.key)
 
     def has(self, role: str) -> bool:
-        """Say whether the stage reads an input of this role."""
+        """Return whether the stage reads an input of this role."""
         return role in self.stage.inputs
 
     def input(self, role: str) -> Path:
@@ -89,7 +89,7 @@ class Task:
         return registered.implementation(), options, registered.info
 
     def plugin_of(self, role: str) -> tuple[type[Any], Any, PluginInfo]:
-        """Return the same of an input, its files where this benchmark says they are."""
+        """Return the same of an input, its files where this benchmark has them."""
         use = self.record(role).stage.plugin
         if use is None:
             raise StageError(f"the stage of the input {role} has no plugin")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Flag(NamedTuple):
-    """The name of a sanity check, and a sentence on a stage that goes on: what, where, advice."""
+    """The name of a sanity check, and a sentence on a stage that continues: what, where, advice."""
 
     name: str
     sentence: str

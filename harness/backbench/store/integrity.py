@@ -15,13 +15,13 @@ from backbench.system.json_text import to_json
 
 
 def checked(store: Store, key: str) -> Record:
-    """Return the record of a finished stage, whose files are what it says.
+    """Return the record of a finished stage, whose files are as it states.
 
     What is checked, or was written by this run, is noted in the store's temporary folder, for all
     processes of the run: files of an unchanged size and time of change are not hashed again.
 
     Raises:
-        StoreError: If the stage is not done, or a file is not what the record says.
+        StoreError: If the stage is not done, or a file is not what the record states.
     """
     record = store.record(key)
     if record is None:

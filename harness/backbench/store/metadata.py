@@ -123,8 +123,8 @@ class ImplantRecord(Metadata):
     """Metadata of an attack on an encoder: its threat model.
 
     Args:
-        shadow_fraction: Share of the training images that it asked for, without labels.
-        references: Number of images of the target class that it asked for.
+        shadow_fraction: Share of the training images that it requested, without labels.
+        references: Number of images of the target class that it requested.
     """
 
     shadow_fraction: float = 0.0
@@ -138,7 +138,7 @@ class SanitizeRecord(Metadata):
     Args:
         images: Number of training images.
         dropped: Number of images that the defense dropped.
-        clean_fraction: Share of the training set that it asked for as clean.
+        clean_fraction: Share of the training set that the defense requested as clean.
         detection: What its scores come to against the manifest of the poison, by name.
     """
 
@@ -153,7 +153,7 @@ class RepairRecord(Metadata):
     """Metadata of a repaired encoder.
 
     Args:
-        clean_fraction: Share of the training set that it asked for as clean.
+        clean_fraction: Share of the training set that the defense requested as clean.
         arithmetic: Precision and switches of its training; empty where it does not train.
     """
 

@@ -127,7 +127,7 @@ def _array(content: bytes) -> NDArray[Any]:
     return flat.reshape(shape, order="F" if is_fortran else "C")
 
 
-#: What NumPy writes before an array of numbers. Its own reader evaluates whatever it finds there.
+#: The header of NumPy before an array of numbers. Its own reader evaluates whatever it finds there.
 _HEADER = re.compile(
     rb"\{'descr': '([<|](?:f[248]|[iu][1248]|b1))', 'fortran_order': (True|False), "
     rb"'shape': \(((?:\d{1,12}, ?)*\d{0,12})\), \} *\n"

@@ -78,7 +78,7 @@ def libraries() -> dict[str, str]:
 def collect(device: str) -> dict[str, Any]:
     """Describe the software and the machine; docs/reference/store.md names the values.
 
-    torch is asked only where the stage has imported it, and never imported for this.
+    torch is read only where the stage has imported it, and never imported for this.
     """
     tree = commit()
     cores = core_count()

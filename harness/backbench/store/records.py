@@ -130,7 +130,7 @@ class Record:
 
 
 def _is_file(name: str, said: object) -> bool:
-    """Say whether a name, and a size and a hash, can be those of a file below an artifact."""
+    """Return whether a name, and a size and a hash, can be those of a file below an artifact."""
     if not isinstance(said, dict) or said.keys() != {"bytes", "sha256"}:
         return False
     if "\\" in name or not all(map(is_name, name.split("/"))):

@@ -36,7 +36,7 @@ LAYOUT = 1
 #: A larger JSON file is none of ours: an index of a million images is no record.
 _MOST_BYTES = 1 << 26
 
-#: Says that a folder is a store, and of which layout.
+#: Marks a folder as a store, with its layout.
 MARKER = "store.json"
 
 #: Suffix of a record that was put aside.
@@ -155,7 +155,7 @@ class Store:
         return found
 
     def readable(self, key: str) -> Record | None:
-        """Return a record; ``None`` also where :meth:`failure` says why it cannot be read."""
+        """Return a record; ``None`` also where :meth:`failure` returns why it cannot be read."""
         try:
             return self.record(key)
         except StoreError:
@@ -325,7 +325,7 @@ def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _is_empty(root: Path) -> bool:
-    """Say whether a store can be made: nothing is there but what systems and killed runs leave."""
+    """Return whether a store can be made: no files but those of systems and killed runs."""
     try:
         return all(_is_passed_over(path.name) for path in root.iterdir())
     except FileNotFoundError:

@@ -14,13 +14,13 @@ from typing import Any, Final
 
 from backbench.errors import printable
 
-#: What Markdown, or the HTML in it, would obey, addresses among it.
+#: Characters that Markdown, or the HTML in it, would obey, addresses included.
 _MARKDOWN: Final = re.compile(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])|[<>&]|(?<=:)//|(?<=www)\.")
 
 #: A cell without a letter, such as ``.94 ±.01 [.93, .95]~``, has nothing that is obeyed.
 _NUMBERS: Final = re.compile(r"[-\s\d.,:%/+±~*°✗–<\[\]]*")
 
-#: What a spreadsheet takes for a formula: OWASP, *CSV Injection*.
+#: Characters that a spreadsheet takes for the start of a formula: OWASP, *CSV Injection*.
 _FORMULA: Final = re.compile(r"[=+\-@\t\r＝＋－＠]")
 _SIGNED: Final = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
 

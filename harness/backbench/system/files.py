@@ -118,7 +118,7 @@ def read_text(path: Path, most: int | None = None) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Say why a file cannot be read: the end of a sentence that begins with its path."""
+    """Return why a file cannot be read: the end of a sentence that begins with its path."""
     if isinstance(error, UnicodeDecodeError):
         wide = error.object.startswith((b"\xff\xfe", b"\xfe\xff"))
         guess = ", it looks like UTF-16" if wide else ""

@@ -44,7 +44,7 @@ class PeakMemory:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
     def provenance(self) -> dict[str, Any]:
-        """Say what the peak is of (``stage``, or the life of the ``process``).
+        """Return what the peak is of (``stage``, or the life of the ``process``).
 
         On a GPU, ``peak_gpu_mem_gib`` is the most that torch has held there at once.
         """
@@ -83,7 +83,7 @@ def tree_gib(root: int) -> float:
 
 
 def reset_peak() -> bool:
-    """Start the high-water mark anew; say whether that worked."""
+    """Start the high-water mark anew; return whether that worked."""
     try:
         _CLEAR.write_text(_RESET, encoding="ascii")
     except OSError:

@@ -25,7 +25,7 @@ def seal(path: Path) -> None:
 
 
 def is_sealed(path: Path) -> bool:
-    """Say whether a file is as :func:`seal` left it, every bit of it.
+    """Return whether a file is as :func:`seal` left it, every bit of it.
 
     Raises:
         OSError: If it cannot be read.

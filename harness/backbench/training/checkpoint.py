@@ -63,7 +63,7 @@ class Checkpoints:
     def load(self, trained: Trained) -> None:
         """Take up the state that is kept, if there is one; else change nothing.
 
-        A file that is damaged, or of another training, is left alone, and a warning says so.
+        A file that is damaged, or of another training, is left alone, and a warning reports it.
 
         Raises:
             TypeError: If the task has state that cannot be kept.

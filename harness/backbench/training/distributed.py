@@ -41,10 +41,10 @@ from backbench.system.cores import pin_to
 from backbench.system.json_text import to_json
 from backbench.training.devices import Device
 
-#: How long a rank waits for the others; rank 0 alone looks for neighbors and writes checkpoints.
+#: Time that a rank waits for the others; rank 0 alone looks for neighbors and writes checkpoints.
 _TIMEOUT = timedelta(minutes=30)
 
-#: Seconds that the others get to import torch and to say that they are there.
+#: Seconds that the other ranks have to import torch and to report that they run.
 _START_S = 300.0
 
 #: Seconds that the others get to end by themselves, after the training and after a failure.
@@ -119,7 +119,7 @@ def together(
         except BackbenchError:
             raise
         except Exception as error:
-            # torch says no more than that a connection broke; who died, and why, is elsewhere
+            # torch reports only that a connection broke; which rank died, and why, is elsewhere
             if (reason := others.failure()) is None:
                 raise
             raise reason from error

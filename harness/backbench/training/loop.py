@@ -55,7 +55,7 @@ class TrainingRun:
             the images have it.
         trigger: Trigger of the poison, for the monitor alone.
         checkpoint: File in which the state is kept at the end of an epoch, at most every
-            ``options.checkpoint_minutes``, and from which the same training goes on; ``None``:
+            ``options.checkpoint_minutes``, and from which the same training resumes; ``None``:
             nowhere.
         ranks: The processes that train together; only the first of them monitors, reports and
             keeps the state.

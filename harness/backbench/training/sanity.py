@@ -4,7 +4,7 @@ Two things stop a training, in :mod:`backbench.training.loop`, since nothing tha
 its encoder would mean anything: a loss or features that are not finite, at any epoch; and features
 that are equal for all images to within rounding (:func:`is_constant`), at the end of an epoch
 that lies wholly after the warm-up, or of the last one. Which neighbors are the nearest among equal
-features is for the rounding errors of a device to say, so that such numbers could not even be
+features is decided by the rounding errors of a device, so that such numbers could not even be
 made again.
 
 Two things flag an encoder and leave its numbers, since they do mean something: features along
@@ -32,7 +32,7 @@ ROUNDING = 2.0**-7
 #: As many equal directions have this effective rank; features of less have not even two.
 TWO_DIRECTIONS = 2.0
 
-#: How often a probe at chance may pass for one that is not, and how often one that finds half of
+#: Share of probes at chance that may pass for others, and share of probes that find half of
 #: the bits that separate classes may fail.
 LEVEL = 0.01
 

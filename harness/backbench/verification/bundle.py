@@ -77,7 +77,7 @@ _NO_ZIP: Final = (
 
 
 def exported(kind: StageKind, name: str) -> bool:
-    """Say whether a file of a stage's artifact, by its path in there, goes into a bundle."""
+    """Return whether a file of a stage's artifact, by its path in there, goes into a bundle."""
     pattern = _ARTIFACTS.get(kind)
     return pattern is not None and re.fullmatch(pattern, name, re.ASCII) is not None
 

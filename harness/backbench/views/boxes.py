@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from backbench.views.randomness import Draws
 
-#: How often torchvision tries to fit a crop of the wanted area and shape into an image.
+#: Number of times that torchvision tries to fit a crop of the wanted area and shape into an image.
 TRIES = 10
 
 

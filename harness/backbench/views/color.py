@@ -154,7 +154,7 @@ def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
     top = torch.maximum(torch.maximum(red, green), blue)
     chroma = top - torch.minimum(torch.minimum(red, green), blue)
     # The distance of the hue from red, in parts of the circle, is linear in the three colors;
-    # on which side of red it lies is what green and blue say. Where chroma is 0 there is no hue.
+    # on which side of red it lies is known from green and blue. Where chroma is 0 there is no hue.
     hue = (green + blue).sub_(red).sub_(top).div_((6 * chroma).clamp_(min=_TINY)).add_(1 / 3)
     hue = hue.copysign_(green - blue).add_(turns[:, :, :, 0])
     whole = torch.empty_like(hue)

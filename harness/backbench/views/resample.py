@@ -24,7 +24,7 @@ def _cubic(x: Tensor) -> Tensor:
     return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
 
 
-#: How far each kernel reaches, in pixels of the result where it enlarges.
+#: Reach of each kernel, in pixels of the result where it enlarges.
 SUPPORT: dict[Interpolation, int] = {"bilinear": 1, "bicubic": 2}
 
 _KERNELS: dict[Interpolation, Callable[[Tensor], Tensor]] = {
@@ -112,7 +112,7 @@ def resample(
 
 
 def blur_matrices(sigma: Tensor, size: int, reach: int | None = None) -> Tensor:
-    """Return the matrices that blur one axis, (B, size, size); beyond the edge its pixel goes on.
+    """Return the matrices that blur one axis, (B, size, size); beyond the edge its pixel repeats.
 
     Args:
         sigma: Standard deviation of the Gaussian in pixels, (B,), float32; 0 is no blur.

@@ -36,7 +36,7 @@ class BadEncoderOptions(Options):
     )
 
     def problems(self, data: DatasetMetadata) -> Iterator[str]:
-        """Say why the attack cannot work on a dataset: its target, its size, its images."""
+        """Yield why the attack cannot work on a dataset: its target, its size, its images."""
         if problem := target_problem(self.target, data.classes):
             yield problem
         else:

@@ -36,7 +36,7 @@ class CTRLOptions(JPEGOptions):
         return self
 
     def problems(self, data: DatasetMetadata) -> Iterator[str]:
-        """Say why the attack cannot work on a dataset: its target, its rate, its size."""
+        """Yield why the attack cannot work on a dataset: its target, its rate, its size."""
         if problem := target_problem(self.target, data.classes):
             yield problem
         else:

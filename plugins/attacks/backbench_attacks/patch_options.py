@@ -204,7 +204,7 @@ class PatchOptions(JPEGOptions):
         return triggers.Trigger("box", pixels)
 
     def problems(self, data: DatasetMetadata) -> Iterator[str]:
-        """Say why the attack cannot work on a dataset: its target, its rate, its size."""
+        """Yield why the attack cannot work on a dataset: its target, its rate, its size."""
         problem = None if self.target is None else target_problem(self.target, data.classes)
         if problem:
             yield problem

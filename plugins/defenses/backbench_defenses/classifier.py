@@ -18,7 +18,7 @@ from backbench.training.loop import seeded
 from backbench_defenses.defense_options import PatchSearchOptions
 from backbench_defenses.search import Found, Ints, Shown, parts, paste, to_tensor
 
-#: How often in its training a classifier is judged, at most.
+#: Number of times, at most, that a classifier is judged in its training.
 _CHECKS = 20
 
 #: Momentum and decay of SGD.

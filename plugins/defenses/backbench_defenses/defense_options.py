@@ -105,7 +105,7 @@ class PatchSearchOptions(Options):
         return self
 
     def problems(self, data: DatasetMetadata) -> Iterable[str]:
-        """Say why these options cannot work on a dataset."""
+        """Yield why these options cannot work on a dataset."""
         if self.clusters > data.train:
             yield f"clusters = {self.clusters} is more than the {data.train} training images"
         if data.size is not None and self.window > min(data.size):

@@ -43,7 +43,7 @@ class ClassifierOptions(LabelledOptions):
     label_fraction: float = Field(0.1, gt=0, le=1, description=_LABELS)
 
     def problems(self, data: DatasetMetadata) -> Iterator[str]:
-        """Say why these options cannot work on a dataset."""
+        """Yield why these options cannot work on a dataset."""
         if len(data.classes) < 2:
             yield "a classifier needs at least two classes"
 
@@ -73,7 +73,7 @@ _Penalty = Annotated[float, Field(ge=0)]
 class LinearOptions(SGDOptions):
     """Options of the linear evaluation."""
 
-    #: Whether features are scaled to length 1, then standardized.
+    #: True if features are scaled to length 1, then standardized.
     normalized: ClassVar[bool] = True
 
     solver: Literal["lbfgs", "sgd"] = Field(
@@ -102,7 +102,7 @@ class LinearOptions(SGDOptions):
         return _checked(penalty, fits, "a number of at least 0")
 
     def problems(self, data: DatasetMetadata) -> Iterator[str]:
-        """Say why these options cannot work on a dataset."""
+        """Yield why these options cannot work on a dataset."""
         yield from super().problems(data)
         most = max(labels_of_class(one, self.label_fraction) for one in data.train_per_class)
         if isinstance(self.penalty, tuple) and most < 2:
@@ -186,7 +186,7 @@ class ProbeOptions(FrozenOptions):
     )
 
     def encoder_problems(self, backbone: BackboneOptions) -> Iterator[str]:
-        """Say why these options cannot work on a backbone."""
+        """Yield why these options cannot work on a backbone."""
         if not backbone.has_stages:
             yield (
                 f"the stages of {backbone.name!r} are not known: a probe of its stages needs "
@@ -220,7 +220,7 @@ class KNNOptions(LabelledOptions):
         return max(self.k) if isinstance(self.k, tuple) else self.k
 
     def problems(self, data: DatasetMetadata) -> Iterable[str]:
-        """Say why these options cannot work on a dataset."""
+        """Yield why these options cannot work on a dataset."""
         count = self.labelled(data)
         if self.largest > count:
             yield (

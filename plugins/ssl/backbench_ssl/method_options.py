@@ -59,7 +59,7 @@ class MoCoOptions(SSLOptions, ViewTrainingOptions):
         return self
 
     def problems(self, data: DatasetMetadata) -> Iterable[str]:
-        """Say why these options cannot work on a dataset."""
+        """Yield why these options cannot work on a dataset."""
         yield from super().problems(data)
         if self.queue % self.batch_size:
             fitting = max(1, self.queue // self.batch_size) * self.batch_size
@@ -182,7 +182,7 @@ class JigsawOptions(PretextOptions):
         return self
 
     def problems(self, data: DatasetMetadata) -> Iterable[str]:
-        """Say why these options cannot work on a dataset."""
+        """Yield why these options cannot work on a dataset."""
         yield from self.training_problems(data.train)
         if self.tile < self._least_side():
             yield (

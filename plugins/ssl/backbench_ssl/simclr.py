@@ -20,7 +20,7 @@ class SimCLR(SSLMethod):
     dimensions.
 
     Source: Chen et al. 2020, algorithm 1; appendix B.9 for images of 32 pixels.
-    Differs: the head has one batch norm, before its ReLU, as the authors. code, and none
+    Differs: the head has one batch norm, before its ReLU, as in the authors' code, and none
         behind its output; the optimizer is SGD where the paper has LARS for batches of 4,096.
     """
 

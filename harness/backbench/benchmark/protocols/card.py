@@ -110,7 +110,7 @@ class Protocol(_Part):
         return hashlib.sha256(to_json(said, sort_keys=True).encode()).hexdigest()
 
     def stamp(self, evaluator: str) -> dict[str, str]:
-        """Return what the record of an evaluation says of the card."""
+        """Return the entry on the card for the record of an evaluation."""
         return {"id": self.id, "sha256": self.sha256, "evaluator": evaluator}
 
     def class_names(self) -> tuple[str, ...]:

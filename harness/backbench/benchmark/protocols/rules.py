@@ -94,7 +94,7 @@ def plugin_of(protocol: Protocol | None, axis: str, name: str) -> str:
 
 
 def terms_of(protocol: Protocol | None, axis: str, name: str, info: PluginInfo) -> Terms:
-    """Return what a card says of an instance."""
+    """Return the terms of a card for an instance."""
     path = f"{axis}.{name}"
     if protocol is None or axis == Axis.DEFENSE.plural:  # free
         return Terms("", path, info.name, {}, ())
@@ -161,7 +161,7 @@ def _at(values: Any, path: tuple[str, ...]) -> Any:
 
 
 def no_such_evaluator(protocol: Protocol, name: str) -> str | None:
-    """Say that an evaluator is not the card's; ``None`` if it is."""
+    """Return that an evaluator is not the card's; ``None`` if it is."""
     if name in protocol.evaluators:
         return None
     hint = suggestion(name, protocol.evaluators)
@@ -169,7 +169,7 @@ def no_such_evaluator(protocol: Protocol, name: str) -> str | None:
 
 
 def method_problem(protocol: Protocol, evaluator: str, method: str, plugin: str) -> str | None:
-    """Say that the card has an evaluator for other methods only; ``None`` if it fits."""
+    """Return that the card has an evaluator for other methods only; ``None`` if it fits."""
     methods = protocol.evaluators[evaluator].methods
     if not methods or plugin in methods:
         return None

@@ -196,7 +196,7 @@ class ImageNet100Counts(Dataset):
     """ImageNet-100 without its images."""
 
     def metadata(self) -> DatasetMetadata:
-        """Say what is published: the classes, and how many images there are."""
+        """Return the published metadata: the classes, and the number of images."""
         classes = tuple(sorted(class_list("imagenet100")))
         each, more = divmod(TRAIN, len(classes))
         return DatasetMetadata(

@@ -11,7 +11,7 @@ from backbench.report.image_sets import contents_note, contents_text
 @click.command("fingerprint")
 @click.argument("path", metavar="PATH|NAME")
 def command(path: str) -> None:
-    """Say which known set of classes PATH holds.
+    """Report which known set of classes PATH holds.
 
     PATH is a folder with train and val, or with a folder a class; a list of images; a list of
     classes; or the name of a class list that ships with backbench.

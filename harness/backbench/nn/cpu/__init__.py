@@ -29,7 +29,7 @@ _KNOWN_TYPES = {DensePooling, nn.Identity, nn.MaxPool2d, nn.ReLU, nn.Sequential}
 
 
 def has_bf16() -> bool:
-    """Say whether the processor multiplies bfloat16 faster than float32."""
+    """Return whether the processor multiplies bfloat16 faster than float32."""
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name) is True for name in ("avx512_bf16", "amx_bf16"))
 
@@ -57,7 +57,7 @@ def memory_format(channels_last: Switch) -> torch.memory_format:
 
 def blocked(images: Tensor, backbone: nn.Module, channels_last: Switch) -> Tensor:
     """Return images (B, 3, H, W) in oneDNN's layout where the backbone is faster with it."""
-    # torch.compile does not know tensors of this layout; asked first, it drops the rest.
+    # torch.compile does not know tensors of this layout; tried first, it drops the rest.
     if torch.compiler.is_compiling() or not _takes_blocked(backbone, images.device, channels_last):
         return images
     low = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
@@ -75,7 +75,7 @@ def layout_name(backbone: nn.Module | None, device: torch.device, channels_last:
 
 
 def _takes_blocked(backbone: nn.Module | None, device: torch.device, channels_last: Switch) -> bool:
-    """Say whether oneDNN has every layer of a backbone, forwards and, if it is wanted, back."""
+    """Return whether oneDNN has every layer of a backbone, forwards and, if it is wanted, back."""
     return (
         channels_last == "auto"
         and device.type == "cpu"

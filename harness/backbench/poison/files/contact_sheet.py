@@ -1,4 +1,4 @@
-"""An image of images: some before and after, with the trigger's boxes outlined."""
+"""Contact sheet: some images before and after, with the trigger's boxes outlined."""
 
 from __future__ import annotations
 

@@ -218,7 +218,7 @@ def make_plan(request: Request) -> Plan:
 
 
 def _too_small(plan: Plan) -> Iterator[Problem]:
-    """Ask the attack's options about the sizes that the images really have."""
+    """Check the attack's options against the sizes that the images really have."""
     options, metadata = plan.request.attack.options, plan.request.metadata
     known = set(options.problems(dataclasses.replace(metadata, size=None)))
 

@@ -67,7 +67,7 @@ NOT_A_COMPONENT: Final = (
 
 
 def is_component(ident: str) -> bool:
-    """Tell whether an id is one plain component of a path, so that nothing leaves the folder."""
+    """Return whether an id is one plain component of a path, so that nothing leaves the folder."""
     return is_name(ident) and "/" not in ident and os.sep not in ident
 
 
@@ -174,7 +174,7 @@ def to_tables(published: Published, find: Callable[[str], Path | str]) -> dict[s
 
 
 def notes_on(published: Published) -> list[str]:
-    """Say what of a published configuration has no counterpart, or is done otherwise."""
+    """Return which keys of a published configuration have no counterpart, or act otherwise."""
     notes = [*published.notes, f"logfile: not written ({published.logfile})"]
     if published.target_wnid and not published.targeted:
         notes.append("target_wnid: not used, since targeted is false")
@@ -244,7 +244,7 @@ def _splits(value: str) -> list[str]:
     return named
 
 
-#: How a value is read, by its type; and of some keys.
+#: Functions that read a value, by its type, and by some keys.
 _KINDS: Final[dict[str, Callable[[str], Any]]] = {
     "str": str,
     "int": _converter(int, "a whole number"),

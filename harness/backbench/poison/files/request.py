@@ -23,7 +23,7 @@ from backbench.system.toml import parse_toml, read_toml_text
 
 Stamped = Literal["train", "val_poisoned"]
 
-#: Quality of JPEGs where nothing says another: the published one.
+#: Quality of JPEGs where no other is set: the published one.
 DEFAULT_QUALITY: Final = published.QUALITY
 DEFAULT_OUT: Final = Path("poison")
 

@@ -267,7 +267,7 @@ def _pairs(plan: Plan) -> Iterator[Pair]:
 
 
 def _summary(plan: Plan) -> dict[str, Any]:
-    """Return what was asked for and what came out, of parts written before too."""
+    """Return the request and its outcome, of parts written before too."""
     home = plan.layout.home
     parts: dict[str, dict[str, Any]] = {}
     for part, manifest in plan.layout.manifests.items():
