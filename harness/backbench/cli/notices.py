@@ -1,4 +1,4 @@
-"""What commands warn of beside what they print."""
+"""Warnings of commands, besides what they print."""
 
 from __future__ import annotations
 

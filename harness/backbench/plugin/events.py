@@ -81,4 +81,4 @@ class RunFinished:
     wall_s: float
     """Duration of the run, seconds."""
     interrupted: bool = False
-    """Whether the user interrupted the run."""
+    """True if the user interrupted the run."""

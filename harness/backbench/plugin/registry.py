@@ -377,7 +377,7 @@ def suggestion(name: str, names: Iterable[str]) -> str:
 _RESERVED = {AttackInfo.kind: {NONE}, DefenseInfo.kind: {NONE}, MetricInfo.kind: NAMES}
 
 
-#: What the fields of records and columns must be; ``title`` and the like only where there is one.
+#: Types of the fields of records and columns; ``title`` and the like only where there is one.
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "metric": str,
     "summary": str,
@@ -397,7 +397,7 @@ _CHOICES = {
 
 
 def _field_problem(record: object) -> str | None:
-    """Say which field of a record or a column is not what it must be."""
+    """Report the fields of a record or a column that have a wrong type."""
     for field, kind in _TYPES.items():
         value = getattr(record, field, None)
         if hasattr(record, field) and (not isinstance(value, kind) or isinstance(value, bool)):

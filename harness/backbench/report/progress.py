@@ -194,7 +194,7 @@ class PlainProgress(_Progress):
         threading.Thread(target=self._say_what_runs, daemon=True).start()
 
     def close(self) -> None:
-        """Say nothing more."""
+        """Report nothing more."""
         self._closed.set()
 
     @hookimpl

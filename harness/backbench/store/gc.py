@@ -1,4 +1,4 @@
-"""What lies in a store and belongs to no stage that is done, nor to one that a run could resume."""
+"""Files in a store that belong to no stage that is done, nor to one that a run could resume."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from backbench.store.store import Store
 
-#: What a file or folder is, by the store's folder that it lies in.
+#: Meaning of a file or folder, by the store's folder that it lies in.
 _SORTS = {
     "artifacts": "an artifact without record",
     "checkpoints": "a checkpoint of a stage that is not wanted",

@@ -86,7 +86,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def how_ended(code: int) -> str:
-    """Say how a process ended: ``was killed by SIGSEGV (…)``."""
+    """Return how a process ended: ``was killed by SIGSEGV (…)``."""
     if code >= 0:
         return f"ended with exit code {code}"
     try:

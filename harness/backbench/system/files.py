@@ -40,7 +40,7 @@ _SYSTEM_FOLDERS: Final = frozenset(
 #: Beginnings of the names of hidden ones, lower case.
 _SYSTEM_HIDDEN: Final = (".ds_store", ".fseventsd", ".snapshot", ".spotlight-", ".trash")
 
-#: What a file system says that has no locks.
+#: Errors of a file system that has no locks.
 _NO_LOCKS: Final = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -175,12 +175,12 @@ def content_of(path: Path) -> str:
 
 
 def is_of_system(name: str) -> bool:
-    """Say whether a file or folder of this name is made by systems, and of no concern to users."""
+    """Return whether a file or folder of this name is made by systems, and of no concern to users."""
     return name.lower() in _SYSTEM_FOLDERS or name.lower().startswith(_SYSTEM_HIDDEN)
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Say whether a disk is full, or a quota used up, by an error or what has caused it."""
+    """Return whether a disk is full, or a quota used up, by an error or what has caused it."""
     if error is None:
         return False
     full = {errno.ENOSPC, errno.EDQUOT}

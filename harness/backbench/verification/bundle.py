@@ -38,7 +38,7 @@ from backbench.system.files import open_regular
 from backbench.verification.evidence import AT_HAND, parse_json
 from backbench.verification.findings import MALFORMED
 
-#: Says what a file is, and in which version.
+#: Marks a file as a bundle, with its version.
 FORMAT = "backbench-bundle"
 VERSION = 1
 
