@@ -175,7 +175,7 @@ def content_of(path: Path) -> str:
 
 
 def is_of_system(name: str) -> bool:
-    """Return whether a file or folder of this name is made by systems, and of no concern to users."""
+    """Return whether a file or folder of this name is made by a system: no concern of users."""
     return name.lower() in _SYSTEM_FOLDERS or name.lower().startswith(_SYSTEM_HIDDEN)
 
 

@@ -10,7 +10,7 @@ _DATA = "backbench.cli.data."
 
 _COMMANDS = {
     "filelist": (f"{_DATA}filelist", "Write lists of images in the published form."),
-    "fingerprint": (f"{_DATA}fingerprint", "Say which known set of classes PATH holds."),
+    "fingerprint": (f"{_DATA}fingerprint", "Report which known set of classes PATH holds."),
     "imagenet100": (f"{_DATA}imagenet100", "Take the classes of ImageNet-100 out of ImageNet."),
 }
 
