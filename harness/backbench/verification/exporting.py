@@ -35,7 +35,7 @@ from backbench.verification.identity import without_places
 _TIME = (1980, 1, 1, 0, 0, 0)
 
 #: Of what a record's provenance says, what differs between stages of one run.
-_OF_A_STAGE = ("plugin", "plugins", "data", "peak_mem_of", "peak_gpu_mem_gib")
+_OF_A_STAGE = ("plugin", "plugin_code", "plugins", "data", "peak_mem_of", "peak_gpu_mem_gib")
 
 
 def export_bundle(

@@ -14,7 +14,7 @@ FOLDER = Path(backbench.cli.__file__).parent
 MODULES = sorted(FOLDER.rglob("*.py"), key=str)
 
 #: What commands may share.
-SHARED = ("backbench.cli.common", "backbench.cli.groups", "backbench.cli.options")
+SHARED = tuple(f"backbench.cli.{name}" for name in ("common", "groups", "notices", "options"))
 
 
 def imported(path: Path) -> set[str]:

@@ -39,6 +39,7 @@ ALWAYS = {
     "determinism",
     "environment",
     "plugin",
+    "plugin_code",
     "plugins",
     "data",
     "peak_mem_of",
