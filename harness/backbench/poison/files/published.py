@@ -24,7 +24,13 @@ VAL_SIZE: Final = 224
 #: References stand for each other: 90 of them, ten a line, make a text of a billion parts.
 _MOST_REFERENCES: Final = 20
 
-_SECTION = re.compile(rf"^\s*\[{SECTION}\]", re.MULTILINE)
+#: Most characters of a file; the published ones have a thousand, and references repeat them.
+_MOST: Final = 1 << 16
+
+#: Characters that are shown of what the parser finds wrong.
+_SHOWN: Final = 300
+
+_SECTION = re.compile(rf"^[ \t]*\[{SECTION}\]", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,13 +115,13 @@ def read_published(text: str, source: str) -> Published:
 
 def _parsed(text: str, source: str) -> configparser.ConfigParser:
     parser = configparser.ConfigParser()
-    if text.count("%(") > _MOST_REFERENCES:
-        message = f"it has more than {_MOST_REFERENCES} references %(…)s"
+    if len(text) > _MOST or text.count("%(") > _MOST_REFERENCES:
+        message = f"it has more than {_MOST:,} characters, or {_MOST_REFERENCES} references %(…)s"
         raise ConfigError(source, [Problem("", message)])
     try:
         parser.read_string(text, source)
     except configparser.Error as error:
-        message = " ".join(str(error).split())
+        message = " ".join(str(error).split())[:_SHOWN]
         raise ConfigError(source, [Problem("", f"not a configuration file: {message}")]) from error
     if not parser.has_section(SECTION):
         message = "its line is indented, and so is part of the line above; remove the blanks"

@@ -11,7 +11,7 @@ from PIL import Image
 from backbench.data.decode import decode, flaw
 from backbench.errors import ConfigError, DataError
 from backbench.poison.files.layout import file_names
-from backbench.poison.files.published import read_published
+from backbench.poison.files.published import is_published, read_published
 from backbench.poison.files.request import PoisonTable, read_tables
 
 LISTS = """
@@ -99,7 +99,7 @@ def test_an_indented_section_is_one_sentence():
 def test_references_that_grow_without_end_are_refused_at_once():
     lines = [f"a{i}={10 * f'%(a{i + 1})s'}" for i in range(9)]
     text = INI.format(ident="%(a0)s", indent="") + "\n".join(lines)
-    with pytest.raises(ConfigError, match="more than 20 references"):
+    with pytest.raises(ConfigError, match="or 20 references"):
         read_published(text, "p.cfg")
 
 
@@ -141,3 +141,12 @@ def test_a_trigger_that_jpeg_erases_is_refused_and_png_is_named(pets, bench):
     assert not (pets.parent / "out").exists()
     bench("poison", str(pets), "--out", "out", "--format", "png").assert_ok()
     shutil.rmtree(pets.parent / "out")
+
+
+@pytest.mark.parametrize("more", ["x" * 10**6, "\n" * 10**6, "?\n" * 30_000])
+def test_a_huge_configuration_is_refused_at_once(more):
+    text = INI.format(ident="x", indent="")
+    assert is_published(f"{more}\n{text}")
+    with pytest.raises(ConfigError) as caught:
+        read_published(text + more, "p.cfg")
+    assert len(str(caught.value)) < 500
