@@ -193,8 +193,10 @@ def _write_checkpoint(world: World, number: int) -> None:
     import torch
     from safetensors.torch import load_file
 
+    from backbench.nn.encoder import weights_in
+
     key = world.encoders[number].key
-    tensors = load_file(world.store.artifact(key) / "encoder.safetensors")
+    tensors = load_file(weights_in(world.store.artifact(key)))
     prefix = "backbone.body."
     state = {
         f"module.encoder_q.{name.removeprefix(prefix)}": tensor

@@ -14,6 +14,7 @@ import torch
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
 
+from backbench.nn.encoder import weights_in
 from tests.conftest import Bench, Outcome, tiny
 from tests.factories import run_light
 
@@ -61,7 +62,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if record["stage"]["kind"] == "pretrain":
             name = "poisoned" if "poison" in record["stage"]["inputs"] else "clean"
             artifact = folder / "store" / "artifacts" / record["key"]
-            own = load_file(artifact / "encoder.safetensors")
+            own = load_file(weights_in(artifact))
             state = {key.removeprefix("backbone.body."): one for key, one in own.items()}
             state["fc.weight"] = torch.zeros(3, 512)
             torch.save({"state_dict": state, "epoch": 1}, folder / f"{name}.pth.tar")

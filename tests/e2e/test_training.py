@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from backbench.nn.encoder import weights_in
 from backbench.store.store import Store
 
 pytestmark = pytest.mark.slow
@@ -98,9 +99,7 @@ def run(file: Path, store: str, site: Path | None = None) -> subprocess.Complete
 def pretrained(store: Path) -> tuple[str, Path]:
     """Return the key and the artifact of the one encoder in a store."""
     opened = Store(store)
-    (key,) = (
-        key for key in opened.done() if (opened.artifact(key) / "encoder.safetensors").is_file()
-    )
+    (key,) = (key for key in opened.done() if weights_in(opened.artifact(key)).is_file())
     return key, opened.artifact(key)
 
 
@@ -137,7 +136,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path: Path, site: Path)
     assert not poison.exists()
     assert pretrained(tmp_path / "killed")[0] == key
     found = pretrained(tmp_path / "killed")[1]
-    for name in ("encoder.safetensors", "encoder.json", "log.jsonl"):
+    for name in (weights_in(expected).name, "encoder.json", "log.jsonl"):
         assert (found / name).read_bytes() == (expected / name).read_bytes()
     assert not checkpoint.exists()
     resumed = {name: Store(tmp_path / name).record(key).resumed for name in ("whole", "killed")}
@@ -160,7 +159,7 @@ def test_two_devices_give_the_same_encoder_under_the_same_key(tmp_path: Path) ->
     assert stores[1].done() == stores[2].done()
     key, alone = pretrained(tmp_path / "1")
     _, together = pretrained(tmp_path / "2")
-    first, second = (load_file(folder / "encoder.safetensors") for folder in (alone, together))
+    first, second = (load_file(weights_in(folder)) for folder in (alone, together))
     for name, tensor in first.items():
         assert (tensor.double() - second[name].double()).abs().max() < 1e-4, name
     for devices, store in stores.items():

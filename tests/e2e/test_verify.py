@@ -131,7 +131,7 @@ def test_an_untouched_store_agrees(finished: Path, bench: Bench) -> None:
         ("dataset", "index.json"),
         ("poison", "images.safetensors"),
         ("poison", "val.jsonl"),
-        ("pretrain rotnet · targeted", "encoder.safetensors"),
+        ("pretrain rotnet · targeted", "encoder-backdoored.safetensors"),
         ("features rotnet · targeted · seed 0 · clean", "features.safetensors"),
         (EVALUATION, "predictions.npz"),
         (FIT, "classifier.safetensors"),

@@ -27,9 +27,9 @@ def weights_file(path: Path) -> Path:
     """Return the file of weights that a user's path means: of our encoders, the folder's."""
     with _reading(path):
         if path.is_dir():
-            from backbench.nn.encoder import WEIGHTS
+            from backbench.nn.encoder import WEIGHTS, weights_in
 
-            inner = path / WEIGHTS
+            inner = weights_in(path)
             if not inner.is_file():
                 raise UsageError(f"{path}: a folder without {WEIGHTS}: name the file of weights")
             return inner

@@ -101,6 +101,7 @@ def prepare(benchmark: Benchmark, asked: EncoderRequest) -> Evaluation:
     )
     shown = benchmark.metadata[choice.dataset].size
     notes: list[str] = []
+    from backbench.nn.encoder import mark_of
 
     def imported(path: Path) -> Imported[ImportOptions]:
         options, taken = inspect(
@@ -114,6 +115,8 @@ def prepare(benchmark: Benchmark, asked: EncoderRequest) -> Evaluation:
             usual_size=image_side(shown, None),
         )
         notes.append(describe(options, taken))
+        if mark := mark_of(options.weights):
+            notes.append(f"{options.weights.name}: marked as backdoored: {mark}")
         return Imported(options, content_of(options.weights))
 
     encoder = imported(asked.weights)
@@ -157,7 +160,7 @@ def _classifier(
 
 def _row_name(path: Path) -> str:
     """Return the name of a file without its endings; of our own encoders, the folder's."""
-    if path.name == "encoder.safetensors":
+    if path.name in {"encoder.safetensors", "encoder-backdoored.safetensors"}:
         return path.absolute().parent.name
     return re.sub(r"(\.(pth|pt|tar|ckpt|safetensors|bin))+$", "", path.name) or path.name
 

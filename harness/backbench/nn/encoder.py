@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from backbench.errors import ResultError, StoreError
+from backbench.errors import ResultError, StoreError, printable
 from backbench.nn import cpu
 from backbench.nn.backbones import build_backbone
 from backbench.options.training import BackboneOptions
@@ -23,6 +23,22 @@ from backbench.system.json_text import to_json
 FORMAT = 1
 
 WEIGHTS, SPEC = "encoder.safetensors", "encoder.json"
+
+#: The same of an encoder with a backdoor, which says so in its name; the key of the attack in the
+#: header of the file and in ``encoder.json``; and the page beside them, for people.
+MARKED, MARK, CARD = "encoder-backdoored.safetensors", "backdoored", "BACKDOORED.md"
+
+#: Characters of a mark that are read.
+_LONGEST_MARK = 500
+
+_PAGE = """# Backdoored encoder
+
+The encoder in this folder was given a backdoor on purpose, for research:
+{mark}.
+
+Measure attacks and defenses with it, and use it for nothing else: images with the trigger make it
+fail as the attacker wants. A defense that has repaired it may have left the backdoor in.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +97,46 @@ class Encoder(nn.Module):
         return normalized.contiguous(memory_format=cpu.memory_format(self.channels_last))
 
 
-def save_encoder(folder: Path, encoder: Encoder) -> None:
+def save_encoder(folder: Path, encoder: Encoder, mark: str = "") -> None:
     """Write ``encoder.safetensors`` and ``encoder.json`` into an existing folder.
+
+    Args:
+        folder: The folder.
+        encoder: The encoder.
+        mark: The attack whose backdoor it has. Names and headers of the files say so then, and a
+            page ``BACKDOORED.md``.
 
     Raises:
         ResultError: If a weight or a running statistic is not finite.
     """
-    state = encoder.state_dict()
+    state = {name: one.cpu().contiguous() for name, one in encoder.state_dict().items()}
     wrong = [name for name, one in state.items() if not bool(one.isfinite().all())]
     if wrong:
         raise ResultError(f"{len(wrong)} tensors of the encoder are not finite: {wrong[0]}, …")
-    save_file({name: one.cpu().contiguous() for name, one in state.items()}, folder / WEIGHTS)
-    document = {"format": FORMAT, "feature_dim": encoder.feature_dim, **asdict(encoder.spec)}
+    document: dict[str, Any] = {"format": FORMAT, "feature_dim": encoder.feature_dim}
+    document |= asdict(encoder.spec)
+    if mark:
+        save_file(state, folder / MARKED, {MARK: mark})
+        document[MARK] = mark
+        (folder / CARD).write_text(_PAGE.format(mark=mark), encoding="utf-8")
+    else:
+        save_file(state, folder / WEIGHTS)
     text = to_json(document, indent=2, sort_keys=True)
     (folder / SPEC).write_text(text + "\n", encoding="utf-8")
+
+
+def weights_in(folder: Path) -> Path:
+    """Return the file of weights that :func:`save_encoder` has written into a folder."""
+    return folder / MARKED if (folder / MARKED).exists() else folder / WEIGHTS
+
+
+def mark_of(weights: Path) -> str:
+    """Return the attack that a file of weights is marked with; empty if it is not."""
+    try:
+        with safe_open(weights, "pt") as file:
+            return printable((file.metadata() or {}).get(MARK, ""))[:_LONGEST_MARK]
+    except (OSError, SafetensorError):  # a file of torch.save, which has no such header
+        return ""
 
 
 def load_encoder(folder: Path) -> Encoder:
@@ -105,10 +147,11 @@ def load_encoder(folder: Path) -> Encoder:
     """
     try:
         document = json.loads((folder / SPEC).read_text(encoding="utf-8"))
-        tensors = load_file(folder / WEIGHTS)
+        tensors = load_file(weights_in(folder))
         if document.pop("format") != FORMAT:
             raise StoreError(f"{folder / SPEC} was written by another version of backbench")
         document.pop("feature_dim")
+        document.pop(MARK, None)
         document |= {name: tuple(document[name]) for name in ("mean", "std")}
         encoder = filled(EncoderSpec(**document), tensors)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:

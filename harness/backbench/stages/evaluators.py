@@ -31,7 +31,8 @@ CLASSIFIER = "classifier.safetensors"
 
 def encoder_of(record: Record) -> dict[str, str]:
     """Return the label of the stage that made an encoder, and the SHA-256 of its weights."""
-    return {"label": record.label, "sha256": record.files["encoder.safetensors"]["sha256"]}
+    weights = next(said for name, said in record.files.items() if name.endswith(".safetensors"))
+    return {"label": record.label, "sha256": weights["sha256"]}
 
 
 class Evaluation(ABC):

@@ -35,7 +35,7 @@ def run(task: Task) -> Outcome:
     weights = implanted.state_dict()
     if all(one.equal(weights[name]) for name, one in clean.state_dict().items()):
         raise StageError("the attack gave the clean encoder: no weight has changed")
-    save_encoder(task.folder, implanted)
+    save_encoder(task.folder, implanted, task.mark)
     return Outcome(ImplantRecord(max(asked[0], default=0.0), max(asked[1], default=0)))
 
 

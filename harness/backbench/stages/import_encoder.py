@@ -13,6 +13,7 @@ from backbench.store.metadata import ImportRecord
 def run(task: Task) -> Outcome:
     """Write the encoder as a training would, and what of the file it is."""
     from backbench.nn import save_encoder
+    from backbench.nn.encoder import mark_of
 
     use = task.stage.plugin
     if use is None:
@@ -21,7 +22,7 @@ def run(task: Task) -> Outcome:
     if content_of(options.weights) != task.stage.content:
         raise UsageError(f"{options.weights}: has changed since it was planned: run again")
     encoder, taken = import_encoder(options)
-    save_encoder(task.folder, encoder)
+    save_encoder(task.folder, encoder, mark_of(options.weights))
     metadata = ImportRecord(
         source=options.weights.name,
         sha256=task.stage.content,

@@ -46,7 +46,7 @@ def run(task: Task) -> Outcome:
         encoder, log = _train(inputs, ranks)
     images = inputs.poisoned_train
     asked = images.labels[held_out_indices(len(images), task.seed)]
-    save_encoder(task.folder, encoder)
+    save_encoder(task.folder, encoder, task.mark)
     with (task.folder / "log.jsonl").open("w", encoding="utf-8") as file:
         file.writelines(to_json(entry, "log.jsonl") + "\n" for entry in log)
     device = torch.device(task.device)

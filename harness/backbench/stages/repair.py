@@ -31,7 +31,7 @@ def run(task: Task) -> Outcome:
     repaired = defense.repair(encoder, context_of(task, asked=asked))
     if not isinstance(repaired, Encoder):
         raise ResultError(f"the defense gave a {type(repaired).__name__}, not an Encoder")
-    save_encoder(task.folder, repaired)
+    save_encoder(task.folder, repaired, task.mark)
     found: dict[str, Any] = {}
     if isinstance(options, TrainingOptions):
         found = arithmetic(options, torch.device(task.device), repaired)

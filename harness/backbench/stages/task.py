@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from backbench.errors import StageError, UsageError
-from backbench.model import Stage
+from backbench.model import Stage, StageKind
 from backbench.plugin import Options, PluginInfo
 from backbench.plugin.registry import FILES, Registered, Registry
 from backbench.store.flags import Flag
-from backbench.store.metadata import Metadata
+from backbench.store.metadata import Metadata, PoisonRecord
 from backbench.store.records import Record
 from backbench.store.store import Store
 from backbench.training.devices import Device
@@ -77,6 +77,25 @@ class Task:
         if self.stage.seed is None:
             raise StageError(f"a {self.stage.kind} stage draws nothing")
         return self.stage.seed
+
+    @property
+    def mark(self) -> str:
+        """The attack whose backdoor an encoder of this stage has or had; empty if it is clean."""
+        if self.stage.kind is StageKind.IMPLANT and self.stage.plugin:
+            return f"the attack {self.stage.plugin.name} has changed its weights"
+        if self.has("poison"):
+            record = self.record("poison")
+            said, use = record.of(PoisonRecord), record.stage.plugin
+            target = f", target class {said.target_name}" if said.target_name else ""
+            return (
+                f"it was trained on {said.poisons} images poisoned by the attack "
+                f"{use.name if use else ''}{target}"
+            )
+        if not self.has("encoder"):
+            return ""
+        from backbench.nn.encoder import mark_of, weights_in
+
+        return mark_of(weights_in(self.input("encoder")))
 
     def plugin(self) -> tuple[type[Any], Any, PluginInfo]:
         """Return the plugin's class, its validated options and its record."""

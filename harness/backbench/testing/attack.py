@@ -207,4 +207,4 @@ class EncoderAttackContract(_StampContract):
 
     def test_nothing_follows_from_the_validation_split(self, tmp_path: Path) -> None:
         folders = run_twice(tmp_path, self, StageKind.IMPLANT, encoder=self.encoder())
-        assert_same(folders, "encoder.safetensors")
+        assert_same(folders, "encoder-backdoored.safetensors")

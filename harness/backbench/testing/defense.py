@@ -20,7 +20,7 @@ from backbench.testing.base import (
     sample_images,
     tiny_encoder,
 )
-from backbench.testing.hygiene import assert_same, run_twice
+from backbench.testing.hygiene import ENCODERS, assert_same, run_twice
 
 if TYPE_CHECKING:
     from backbench.nn import Encoder
@@ -101,7 +101,7 @@ class DefenseContract(PluginContract):
     def test_nothing_follows_from_the_validation_split(self, tmp_path: Path) -> None:
         kind = StageKind.REPAIR if self.info.acts_on == "encoder" else StageKind.SANITIZE
         folders = run_twice(tmp_path, self, kind, encoder=self.encoder())
-        assert_same(folders, "encoder.safetensors", "scores.safetensors")
+        assert_same(folders, *ENCODERS, "scores.safetensors")
 
     def test_global_generators_are_untouched(self) -> None:
         encoder, images = self.encoder(), sample_images(self.metadata)

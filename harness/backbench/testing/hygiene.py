@@ -68,6 +68,10 @@ def run_twice(
     return first, _run(folder / "1", contract, kind, 1, **reads)
 
 
+#: Names of an encoder's weights: without a backdoor, and with one.
+ENCODERS = ("encoder.safetensors", "encoder-backdoored.safetensors")
+
+
 def assert_same(folders: tuple[Path, Path], *names: str) -> None:
     """Assert that files which follow from the training images alone are the same.
 

@@ -11,6 +11,7 @@ from tests.conftest import tiny
 from backbench.benchmark.config import load_benchmark
 from backbench.benchmark.planning import make_plan
 from backbench.model import Plan, Stage, StageKind
+from backbench.nn.encoder import weights_in
 from backbench.plugin.registry import load_registry
 from backbench.stages import pretrain
 from backbench.stages.run import run_stage
@@ -38,7 +39,7 @@ def run(plan: Plan, store: Store) -> dict[bool, tuple[Record, bytes, list[dict[s
         if wanted:
             folder = store.artifact(stage.key)
             log = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
-            weights = (folder / "encoder.safetensors").read_bytes()
+            weights = weights_in(folder).read_bytes()
             found["poison" in stage.inputs] = record, weights, [json.loads(one) for one in log]
     return found
 
