@@ -104,7 +104,7 @@ class Costs:
         stages: These stages.
         trainings: Those of them that train.
         sorts: The sort of each.
-        seen: What the store's records say of a sort.
+        seen: Measurements of a sort in the store's records.
         decoded: Bytes of decoded images that a dataset's stage will keep.
         notes: Sentences on what is not kept.
     """
@@ -124,7 +124,7 @@ class Costs:
         return found
 
     def bytes_by_kind(self) -> dict[str, int | None]:
-        """Return the bytes to be written by kind of stage; ``None`` where no record tells."""
+        """Return the bytes to be written by kind of stage; ``None`` where no record has them."""
         found: dict[str, int | None] = {}
         for key, stage in self.stages.items():
             seen, before = self.seen.get(self.sorts[key]), found.get(stage.kind.value, 0)

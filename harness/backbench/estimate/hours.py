@@ -17,7 +17,7 @@ class Work:
     """The stages of a sort that are still to run, ``images`` of them shown in trainings.
 
     The name is that of the method, else of the kind and plugin. ``seconds`` are those of all stages
-    in one worker, or ``None``; ``how`` says where they come from, or why they are not known.
+    in one worker, or ``None``; ``how`` is their source, or why they are not known.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Hours:
 
 
 def hours_of(costs: Costs, workers: Sequence[Device], *, tell: Callable[[str], None]) -> Hours:
-    """Estimate how long the stages take that are still to run; tell of each timing run."""
+    """Estimate how long the stages take that are still to run; report each timing run."""
     sorts: dict[str, list[str]] = {}
     for key in costs.stages:
         sorts.setdefault(costs.sorts[key], []).append(key)

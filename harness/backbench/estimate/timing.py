@@ -30,7 +30,7 @@ from backbench.training.devices import Device
 #: Seconds that each training is timed for, after its first steps.
 TRIAL_S = 3.0
 
-#: Pixels in a batch on a processor, at most; a GPU takes the batch that the options ask for.
+#: Pixels in a batch on a processor, at most; a GPU takes the batch of the options.
 CPU_BATCH_PIXELS: Final = 8 * 224**2
 
 #: Bytes of made images that are held in memory, at most; and how many files are made.

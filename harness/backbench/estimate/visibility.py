@@ -33,7 +33,7 @@ NOTE: Final = (
 class Estimate:
     """Estimate of how visible one attack's trigger stays in one method's views.
 
-    ``shares`` is ``None`` without an estimate; ``why`` says why, or what there is to warn of.
+    ``shares`` is ``None`` without an estimate; ``why`` is the reason, or a warning.
     """
 
     dataset: str
@@ -105,7 +105,7 @@ def _places(attack: Instance, metadata: DatasetMetadata, poisons: int) -> list[t
 def _judged(
     views: ViewOptions, metadata: DatasetMetadata, boxes: list[tuple[Box, ...]]
 ) -> tuple[Visibility | None, str]:
-    """Return the shares, and what there is to say of them."""
+    """Return the shares, and a remark on them."""
     sizes = np.tile(np.asarray(metadata.size or USUAL_SIZE), (len(boxes), 1))
     if covers_all(sizes, boxes):
         return None, "the trigger covers the whole image, and crops leave it as it is"

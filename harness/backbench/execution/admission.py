@@ -10,7 +10,7 @@ from backbench.plugin.executor import devices_of
 
 
 def admit_devices(stages: Iterable[Stage], gpus: int) -> None:
-    """Refuse stages that ask for more GPUs than there are, or for fp16 without a GPU.
+    """Refuse stages that request more GPUs than there are, or for fp16 without a GPU.
 
     Without GPUs, stages run on processors, which can be shared.
     """

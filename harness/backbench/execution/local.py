@@ -98,7 +98,7 @@ class LocalExecutor(Executor):
     def submit(self, stage: Stage) -> None:
         """Give the stage to an idle worker, or to a new one.
 
-        A stage that asks for several devices takes as many slots, if there are so many; workers
+        A stage that requests several devices takes as many slots, if there are so many; workers
         that are idle in them stay idle.
         """
         taken = {slot for worker in self._busy for slot in (worker.slot, *worker.lent)}

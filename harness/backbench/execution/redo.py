@@ -13,7 +13,7 @@ _PREFIX = 4
 
 
 def to_redo(plan: Plan, asked: Sequence[str]) -> list[str]:
-    """Return the keys of the stages that are asked for, and of those that depend on them.
+    """Return the keys of the stages that are requested, and of those that depend on them.
 
     Args:
         plan: The plan.

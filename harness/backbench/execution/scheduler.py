@@ -172,7 +172,7 @@ class _Drive:
         return signal
 
     def _again(self, signal: Finished) -> bool:
-        """Begin a stage again if its worker was lost for the first time; say whether it was."""
+        """Begin a stage again if its worker was lost for the first time; return whether it was."""
         if not signal.lost or signal.key in self.lost:
             return False
         self.lost.add(signal.key)

@@ -126,7 +126,7 @@ class Session:
 
 
 def open_session(registry: Registry, how: How) -> Session:
-    """Return the session that :class:`How` asks for.
+    """Return the session that :class:`How` describes.
 
     Raises:
         UsageError: If the device's name is misspelt, or the folder is no store.

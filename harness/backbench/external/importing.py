@@ -135,7 +135,7 @@ def _own(path: Path) -> ImportOptions:
 
 
 def _named(layout: str, arch: str | None) -> str | None:
-    """Return the network that was asked for; of timm's layout, one of timm's."""
+    """Return the network that was requested; of timm's layout, one of timm's."""
     if layout != "timm":
         return arch
     if arch is None:

@@ -1,8 +1,8 @@
 """The layouts of encoder files: which of a checkpoint's tensors are the backbone's. Plain data.
 
-A layout says which of a checkpoint's encoders is taken, what its keys are called, and which of them
+A layout fixes which encoder of a checkpoint is taken, what its keys are called, and which of them
 are a head. How it is found is in :mod:`backbench.external.state_dicts`; whether its tensors fill a
-network, and no more, is asked of the network (:mod:`backbench.external.importing`).
+network, and no more, is read from the network (:mod:`backbench.external.importing`).
 
 Source: the files that write the checkpoints, named with each layout.
 """

@@ -101,7 +101,7 @@ def module_plan(
     """Plan the evaluation of modules in memory; return each import stage's encoder by key too.
 
     Raises:
-        UsageError: If a module does not map images to features, or is asked at another size than
+        UsageError: If a module does not map images to features, or is called at another size than
             the protocol's.
     """
     side = image_side(benchmark.metadata[choice.dataset].size, None)

@@ -58,9 +58,9 @@ def check_safetensors(path: Path) -> None:
 def read_checkpoint(path: Path) -> Mapping[str, Any]:
     """Read a checkpoint: safetensors, or what ``torch.save`` has written.
 
-    What a file is, its first bytes say, not its name. Of a pickle only tensors, numbers, strings
-    and plain containers are read; one that asks for anything else is refused, and nothing that it
-    asks for is done.
+    Its first bytes decide its kind, not its name. Of a pickle only tensors, numbers, strings
+    and plain containers are read; one that requests anything else is refused, and nothing that it
+    requests is done.
 
     Raises:
         UsageError: If it cannot be read, is no checkpoint, or holds more than weights.

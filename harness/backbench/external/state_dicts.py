@@ -19,7 +19,7 @@ from backbench.external.layouts import LAYOUTS, Layout
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Parts of keys that do not say which encoder is meant: what holds a state dict, wraps a network
+#: Parts of keys that do not show which encoder it is: what holds a state dict, wraps a network
 #: (DistributedDataParallel, torch.compile, FSDP), or is a usual name of the only one.
 _PLAIN = frozenset(
     {
@@ -97,13 +97,13 @@ def take(
         layout: How it is laid out.
         held: The file's tensors.
         source: The file.
-        prefix: Where the encoder begins; ``None``: where the layout says.
+        prefix: Where the encoder begins; ``None``: where the layout has it.
         names: Names of the network's tensors; ``None`` for those of a ResNet of torchvision.
         heads: Heads of such a network; a ResNet has those of the layout.
 
     Raises:
         UsageError: If the checkpoint is not of this layout, contradicts itself, or holds several
-            encoders that could be meant.
+            encoders that fit.
     """
     for part, reason in layout.refused.items():
         wrong = next((key for values in held.values() for key in values if part in key), None)
@@ -173,8 +173,8 @@ def layout_of(
 
     Args:
         held: The file's tensors.
-        prefix: Where the user says that the encoder begins.
-        names: Names of the tensors of timm's model that the user says it is.
+        prefix: The beginning of the encoder that the user gives.
+        names: Names of the tensors of timm's model that the user gives.
     """
     keys = [key for values in held.values() for key in values]
     roots = [
@@ -221,7 +221,7 @@ def hint(layout: str, held: Held) -> str:
 
 
 def _root(layout: Layout, held: Held, roots: list[Root], source: str, prefix: str | None) -> Root:
-    """Find the encoder that is meant."""
+    """Find the requested encoder."""
     if prefix is not None:
         return _given(held, roots, source, prefix)
     first = next((one for one in layout.meanings if any(one == r.meaning for r in roots)), None)

@@ -12,7 +12,7 @@ import pluggy
 
 from backbench.options.base import Options
 
-#: Version of the plugin interface; a record made for another one is refused.
+#: Version of the plugin interface; a record made for another version is refused.
 API = 1
 
 hookimpl = pluggy.HookimplMarker("backbench")

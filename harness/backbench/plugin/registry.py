@@ -365,7 +365,7 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:
-    """Return the end of a sentence on an unknown name: the nearest one, else all there are."""
+    """Return the end of a sentence on an unknown name: the nearest name, else all there are."""
     known = list(names)
     close = nearest(name, known)
     if close:
@@ -377,7 +377,7 @@ def suggestion(name: str, names: Iterable[str]) -> str:
 _RESERVED = {AttackInfo.kind: {NONE}, DefenseInfo.kind: {NONE}, MetricInfo.kind: NAMES}
 
 
-#: Types of the fields of records and columns; ``title`` and the like only where there is one.
+#: Types of the fields of records and columns; ``title`` and such only where a record has them.
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "metric": str,
     "summary": str,

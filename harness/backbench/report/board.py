@@ -94,7 +94,7 @@ def _usual(registry: Registry, plan: Plan) -> Counting:
 
 
 def _reported(registry: Registry, asked: Collection[str] = ()) -> Broken:
-    """Return what reports a broken metric to the registry, once; it raises for one asked for."""
+    """Return what reports a broken metric to the registry, once; it raises for one requested."""
 
     def broken(metric: Registered, error: PluginError) -> None:
         if metric.info.name in asked:

@@ -95,7 +95,7 @@ class Line:
 class Sheet:
     """A table; columns in which no line has a number are not shown.
 
-    ``nothing`` says why there are no lines, if there are none.
+    ``nothing`` is the reason why there are no lines, if there are none.
     """
 
     title: str

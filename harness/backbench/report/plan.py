@@ -30,7 +30,7 @@ STEP_NOTE: Final = (
 
 
 def measured_hours(costs: Costs, store: Store, device: str, jobs: int | None) -> Hours:
-    """Train each method for some seconds, where no record says how fast it is."""
+    """Train each method for some seconds, where no record shows how fast it is."""
     from backbench.estimate.hours import hours_of
 
     def tell(line: str) -> None:

@@ -58,7 +58,7 @@ _NOTES = 20
 #: Seconds between two plain lines about the same stage.
 _PLAIN_EVERY_S = 30.0
 
-#: Seconds without a plain line after which one says what is running.
+#: Seconds without a plain line after which a line names what is running.
 STILL_EVERY_S = 180.0
 
 

@@ -77,7 +77,7 @@ def difference_text(one_id: str, other_id: str, style: str = "table") -> str:
 
 
 def _line(name: str, width: int, value: Any) -> str:
-    """Write a name and a value; a long one goes on below itself."""
+    """Write a name and a value; a long value continues below itself."""
     margin = " " * (width + 4)
     text = "–" if value is None else value if isinstance(value, str) else to_json(value)
     body = textwrap.fill(text, _WIDTH, initial_indent=margin, subsequent_indent=margin)

@@ -110,7 +110,7 @@ class Results:
         return Results(replace(self.board, rows=tuple(rows)))
 
     def require(self, where: object, command: str, *, filtered: bool = False) -> None:
-        """Refuse to go on without a row that has a number, or the reason why it has none."""
+        """Refuse to continue without a row that has a number, or the reason why it has none."""
         if any(row.seeds or row.problem for row in self.rows):
             return
         if filtered:

@@ -39,7 +39,7 @@ COLUMNS = (
     Column("asr", "ASR", best="low", control=True),
 )
 
-#: Metrics that are the lift of another one: its value less its control, paired by seed.
+#: Metrics that are the lift of another metric: its value less its control, paired by seed.
 LIFTS = {"asr_lift": "asr", "fp_lift": "target_fp/triggered"}
 
 
@@ -158,7 +158,7 @@ def build(
 
 
 def _records(cells: Sequence[Cell], record_of: _RecordOf, older_of: _RecordOf | None) -> _RecordOf:
-    """Return what gives a row's records: the current ones if any, else the outdated ones."""
+    """Return what gives a row's records: the current records if any, else the outdated ones."""
     if older_of is None or any(record_of(cell.evaluation) for cell in cells):
         return record_of
     return older_of
@@ -383,7 +383,7 @@ def ranks(board: Leaderboard) -> dict[str, dict[int, int]]:
 
 
 def _ranks(board: Leaderboard, sign: int) -> dict[str, dict[int, int]]:
-    """Rank rows from the better end (1), or from the worse one (-1)."""
+    """Rank rows from the better end (1), or from the worse end (-1)."""
     alike: dict[tuple[str, str], list[int]] = {}
     for index, row in enumerate(board.rows):
         if row.ranked:

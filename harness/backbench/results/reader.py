@@ -110,7 +110,7 @@ def reader(
     known: dict[int | None, Images] = {}
 
     def images_of(labels: Ints, target: int | None) -> Images:
-        """Return the last ones where they are the same, as they are for all rows of a dataset."""
+        """Return the last images where they are the same, as for all rows of a dataset."""
         last = known.get(target)
         if last is None or not np.array_equal(last.labels, labels):
             last = known[target] = Images.of(labels, target)

@@ -42,7 +42,7 @@ _COMPRESSED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def write_predictions(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Write labels, predictions and scores; the same ones give the same bytes."""
+    """Write labels, predictions and scores; equal values give the same bytes."""
     np.savez_compressed(path, allow_pickle=False, **dict(tensors))
 
 

@@ -30,7 +30,7 @@ from backbench.store.records import Record
 from backbench.system import files
 from backbench.system.json_text import to_json
 
-#: Version of the layout; another one is refused.
+#: Version of the layout; another version is refused.
 LAYOUT = 1
 
 #: A larger JSON file is none of ours: an index of a million images is no record.

@@ -80,7 +80,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     except BaseException as error:
         partial.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
-            error.filename = os.fspath(path)  # a full disk does not say where
+            error.filename = os.fspath(path)  # a full disk does not report where
         raise
 
 

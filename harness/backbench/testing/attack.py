@@ -78,7 +78,7 @@ class _StampContract(PluginContract):
                 assert (first.boxes, first.opacity) == (stamp.boxes, stamp.opacity)
 
     def test_stamp_changes_the_image_inside_its_boxes_only(self) -> None:
-        """The manifest says where the trigger is: nothing may change elsewhere."""
+        """The manifest states where the trigger is: nothing may change elsewhere."""
         image = self.image()
         for split in _SPLITS:
             for seed, stamp in enumerate(self.stamps(split)):
@@ -177,7 +177,7 @@ class EncoderAttackContract(_StampContract):
         return attack.implant(encoder, context)
 
     def test_it_acts_on_the_encoder(self) -> None:
-        """The info record says so, since the planner reads only that."""
+        """The info record states it, since the planner reads only that."""
         assert isinstance(self.info, AttackInfo)
         assert self.info.acts_on == "encoder"
 

@@ -29,7 +29,7 @@ class DatasetContract(PluginContract):
         return made
 
     def test_implementation_does_not_import_torch(self) -> None:
-        """``backbench check`` asks datasets for their metadata: their module must be light."""
+        """``backbench check`` reads datasets' metadata: their module must be light."""
         assert_light(self.info.target.partition(":")[0])
 
     def test_classes_have_names_of_their_own(self) -> None:

@@ -30,7 +30,7 @@ class DefenseContract(PluginContract):
     """Subclass it; set ``info``, and ``options`` that are small.
 
     The encoder is a tiny one with random weights, the images are those of ``metadata``; what is
-    asked of the defense follows from ``acts_on``.
+    required of the defense follows from ``acts_on``.
     """
 
     info: ClassVar[DefenseInfo]
@@ -58,7 +58,7 @@ class DefenseContract(PluginContract):
         return DefenseContext(seed=0, device="cpu", clean=clean, progress=progress)
 
     def apply(self, encoder: Encoder, images: ArrayImages) -> Any:
-        """Let the defense do what its record says; return the encoder or the scores."""
+        """Let the defense do what its info record states; return the encoder or the scores."""
         defense: Defense = self.implementation()(self.settings())
         if self.info.acts_on == "encoder":
             return defense.repair(encoder, self.context())

@@ -37,7 +37,7 @@ class MetricContract(PluginContract):
         return Registered(self.info, Origin("", "", "")).function()
 
     def ask(self, *, attacked: bool, target: int | None) -> Any:
-        """Ask for the metric of some predictions, which it must not change."""
+        """Compute the metric of some predictions, which it must not change."""
         rng = np.random.default_rng(0)
         classes = len(self.metadata.classes)
         labels = np.arange(20 * classes) % classes

@@ -122,7 +122,7 @@ class SSLMethodContract(PluginContract):
         assert not same_weights(first[0], other[0])
 
     def test_a_stopped_training_goes_on(self, tmp_path: Path) -> None:
-        """Stopped after its first epoch, training goes on to the same weights and log.
+        """Stopped after its first epoch, training resumes to the same weights and log.
 
         What a method carries from one epoch to the next is a parameter, a buffer, or the extra
         state of a module.

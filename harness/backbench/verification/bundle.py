@@ -121,7 +121,7 @@ class Bundle:
 
         Raises:
             KeyError: If it is not there.
-            UsageError: If it cannot be unpacked, or is larger than it says.
+            UsageError: If it cannot be unpacked, or is larger than its header states.
         """
         said = self._archive.getinfo(name).file_size
         try:
@@ -202,7 +202,7 @@ def _opened(path: Path, file: BinaryIO) -> zipfile.ZipFile:
 
 
 def _refuse(path: Path, archive: zipfile.ZipFile) -> None:
-    """Refuse whatever a bundle does not have, by what its list of contents says.
+    """Refuse whatever a bundle does not have, by its list of contents.
 
     Raises:
         UsageError: Naming the first such thing.

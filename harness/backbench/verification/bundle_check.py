@@ -142,7 +142,7 @@ def _who(cell: Cell) -> str:
 
 
 def _toml_differences(bundle: Bundle) -> Iterator[str]:
-    """Compare the plan's cells with those that the benchmark file asks for."""
+    """Compare the plan's cells with those that the benchmark file requests."""
     try:
         values = parse_toml(bundle.content(TOML).decode("utf-8-sig"), TOML)
         content = BenchmarkFile.model_validate(values)

@@ -61,7 +61,7 @@ _CHECKS = {
 
 
 def content_differences(record: Record, evidence: Evidence) -> Iterator[str]:
-    """Compare the artifact of a stage with what its record and the stages before it say."""
+    """Compare the artifact of a stage with its record and with the stages before it."""
     check = _CHECKS.get(record.stage.kind)
     if check is not None:
         yield from check(record, evidence)

@@ -1,4 +1,4 @@
-"""Check a dataset's stage: against what it says of itself, and against the images."""
+"""Check a dataset's stage: against its own record, and against the images."""
 
 from __future__ import annotations
 

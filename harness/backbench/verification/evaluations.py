@@ -35,7 +35,7 @@ class Setting:
         labels: True classes of the validation images; ``None`` if no index has them.
         encoder: Key of the stage that made the encoder.
         poison: Key of the stage that made the trigger; ``None`` without an attack.
-        target: Target class, as the poison's record says.
+        target: Target class of the poison's record.
         variants: Names of the evaluator's variants; a single result has an empty name.
     """
 

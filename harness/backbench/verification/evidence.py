@@ -13,7 +13,7 @@ from backbench.store.metadata import Metadata
 from backbench.store.records import Record
 from backbench.store.store import Store
 
-#: Records that are kept at hand: evaluations ask for those of their dataset and features.
+#: Records that are kept at hand: evaluations read those of their dataset and features.
 AT_HAND = 256
 
 

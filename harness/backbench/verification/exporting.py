@@ -34,7 +34,7 @@ from backbench.verification.identity import without_places
 #: The date of every file of a ZIP, as for a file of no known age.
 _TIME = (1980, 1, 1, 0, 0, 0)
 
-#: Of what a record's provenance says, what differs between stages of one run.
+#: Entries of a record's provenance that differ between stages of one run.
 _OF_A_STAGE = ("plugin", "plugin_code", "plugins", "data", "peak_mem_of", "peak_gpu_mem_gib")
 
 

@@ -22,7 +22,7 @@ from backbench.store.records import Record
 def restored(record: Record, registry: Registry) -> Stage:
     """Return the stage that a record describes.
 
-    What of the options enters the key is what the installed plugin says.
+    The installed plugin decides which options enter the key.
 
     Raises:
         PluginError: If the plugin is not installed, or in another revision.

@@ -1,7 +1,7 @@
 """Bundles of others in a store: kept whole, checked when they came, shown beside our own rows.
 
 ``imported/<SHA-256>/<name>.zip`` below the store. Their records never mix with ours: each bundle
-keeps its own plan and its own numbers of seeds, and each of its rows says where it comes from.
+keeps its own plan and its own numbers of seeds, and each of its rows names its source.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def verify_store(
     Args:
         store: The store.
         registry: The installed plugins.
-        plan: Check its stages only, its datasets where it says they are; ``None``: all stages.
+        plan: Check its stages only, its datasets where it has them; ``None``: all stages.
     """
     found = Findings()
     finished = frozenset(store.recorded())  # looked up once: the folder may hold ten thousands

@@ -68,7 +68,7 @@ def limits(
         trigger: What is placed.
 
     Source: Saha et al. 2022, published code, location ``random``.
-    Differs: For shapes and texts it has .25 and .75 whatever its options say; here options hold.
+    Differs: For shapes and texts it has .25 and .75 whatever its options are; here options hold.
     """
     first, second = image * span[0], image * span[1]
     if trigger.kind == "text":

@@ -93,7 +93,7 @@ def load_trigger(trigger: int | Path) -> Pixels:
 
 
 def _load_with_alpha(trigger: int | Path) -> Pixels:
-    opaque = load_trigger(trigger)  # says what is wrong with a file
+    opaque = load_trigger(trigger)  # names what is wrong with a file
     if isinstance(trigger, int):
         return np.dstack([opaque, np.full(opaque.shape[:2], 255, np.uint8)])
     with open_image(trigger) as image:
@@ -126,7 +126,7 @@ def text_trigger(text: str, size: int, font: Path | None, opacity: float) -> Tri
     Source: Saha et al. 2022, published code: black at 128 of 255, size 30, anchor ``mm``.
     Differs: The published font is FreeMono Bold, whose license keeps it from being shipped here;
         set ``font`` to use it. Size and opacity, which the published code ignores, hold. The
-        letters' pixels depend on the version of FreeType, as they do there; the manifest says
+        letters' pixels depend on the version of FreeType, as they do there; the manifest states
         what came out.
     """
     face = _face(font, size)

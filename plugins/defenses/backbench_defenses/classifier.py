@@ -26,7 +26,7 @@ _MOMENTUM, _DECAY = 0.9, 1e-4
 
 
 class Classifiers:
-    """An ensemble whose mean logit says how much an image looks as if it had a patch.
+    """An ensemble whose mean logit states how much an image looks as if it had a patch.
 
     Source: Tejankar et al. 2023, and the steps of its published classifier: five ResNets of one
         block a stage, SGD and a cosine; images with one of the best patches pasted on, in random

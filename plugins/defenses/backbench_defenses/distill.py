@@ -27,7 +27,7 @@ class Distill(Defense):
 
     Source: Saha et al. 2022, section 5 (the defense); Abbasi Koohpayegani et al. 2020, CompRess,
         and its code, train_student.py (the numbers).
-    Differs: the paper does not say how long its queue was for so few images; ours is never
+    Differs: the paper does not state how long its queue was for so few images; ours is never
         longer than the number of clean images.
     """
 

@@ -22,7 +22,7 @@ from backbench.views.batches import as_tensor, reader_pool
 from backbench_defenses.defense_options import PatchSearchOptions
 
 with warnings.catch_warnings():
-    # faiss's generated wrappers lack an attribute that newer Pythons ask for.
+    # faiss's generated wrappers lack an attribute that newer Pythons require.
     warnings.simplefilter("ignore", DeprecationWarning)
     import faiss
 
@@ -55,7 +55,7 @@ class Found:
 
 
 class Shown:
-    """A training set as the encoder is shown it, read when it is asked for."""
+    """A training set as the encoder is shown it, read when it is requested."""
 
     def __init__(self, images: ImageSet, encoder: Encoder) -> None:
         self._images = images

@@ -46,7 +46,7 @@ class FeatureProbe(Evaluator):
         byol/test.py: Adam at 1e-2, falling to 1e-6 by the same factor after each of 500 epochs, L2
         5e-6, batches of 1000 of a fresh permutation, torch's own start.
     Differs: ``linear``: features of whole images, computed once, instead of random crops in every
-        epoch; mean and variance are those of the labelled images. L-BFGS goes on to the minimum. Of
+        epoch; mean and variance are those of the labelled images. L-BFGS runs to the minimum. Of
         several penalties the best on a part of the training images is taken; the published code
         also saves the epoch that was best on the validation images. ``linear-raw``: the remainder
         of each epoch's permutation is left out of that epoch, where the published code leaves the
@@ -72,7 +72,7 @@ class FeatureProbe(Evaluator):
     def _select(
         self, penalties: tuple[float, ...], features: Floats, labels: Ints, classes: int
     ) -> tuple[float, Mapping[str, Any]]:
-        """Return the best penalty, the greatest of equals, and what the record says of it."""
+        """Return the best penalty, the greatest of equals, and its entries for the record."""
         own, apart = selection_split(labels, SELECTION, derive(self.seed, "penalty"))
         found = {}
         for penalty in sorted(penalties, reverse=True):

@@ -13,7 +13,7 @@ from backbench_evaluators.classifiers import Floats, Ints, labelled_subset
 from backbench_evaluators.evaluator_options import KNNOptions
 
 with warnings.catch_warnings():
-    # faiss's generated wrappers lack an attribute that newer Pythons ask for.
+    # faiss's generated wrappers lack an attribute that newer Pythons require.
     warnings.simplefilter("ignore", DeprecationWarning)
     import faiss
 

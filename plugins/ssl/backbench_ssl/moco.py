@@ -22,7 +22,7 @@ from backbench_ssl.method_options import MoCoOptions
 
 
 class MoCo(SSLMethod):
-    """Tell the key of an image's other view from a queue of keys of other images.
+    """Distinguish the key of an image's other view from a queue of keys of other images.
 
     Symbols as in the paper: encoders f_q and f_k, queries q, keys k, queue length K, momentum m.
     B images a batch, of which this process has b; embeddings have C dimensions.
@@ -85,7 +85,7 @@ class MoCo(SSLMethod):
     def encode_keys(self, x_k: Tensor) -> Tensor:
         """Embed the keys of all processes, (B, C), in other batch-norm groups than their queries.
 
-        The statistics of a group could otherwise tell which key belongs to a query.
+        The statistics of a group could otherwise reveal which key belongs to a query.
         """
         if self.options.norm_groups == 1:
             return embed(self.f_k, x_k, 1)

@@ -13,7 +13,7 @@ from backbench_ssl.method_options import SimCLROptions
 
 
 class SimCLR(SSLMethod):
-    """Tell an image's other view from both views of all other images of the batch.
+    """Distinguish an image's other view from both views of all other images of the batch.
 
     Symbols as in the paper: encoder f, projection head g, representations h = f(x̃), projections
     z = g(h), temperature τ. N images a batch, of which this process has n; projections have C
