@@ -26,6 +26,11 @@ from backbench.store.records import Record
 from backbench.store.store import Store
 from backbench.system import files
 
+#: What is quoted of where a stage ran; a damaged record, or a stranger's, may lack some of it.
+_QUOTED = frozenset(
+    "commit cores device gpu libraries platform plugin processor python threads".split()
+)
+
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]#]+?)\s*\]")
 
 
@@ -138,7 +143,7 @@ class _Teller:
             yield f"has failed: {failure['reason']}" if failure else "has not been run"
             return
         made = record.provenance
-        if "libraries" not in made:
+        if not (made.keys() >= _QUOTED and isinstance(made["libraries"], dict)):
             yield "its record does not say where it was made"
             return
         libraries = ", ".join(f"{name} {version}" for name, version in made["libraries"].items())

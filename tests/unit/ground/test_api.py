@@ -226,6 +226,12 @@ def test_a_trace_shows_what_a_record_says_and_no_terminal_obeys_it(
     text = bench("show", file, "--store", str(store), "--trace", "method=rotnet").assert_ok().out
     assert "\\x1b]0;x\\x07" in text
     assert "\x1b" not in text
+    for path in (store / "records").iterdir():
+        content = json.loads(path.read_text(encoding="utf-8"))
+        del content["provenance"]["commit"]
+        path.write_text(json.dumps(content), encoding="utf-8")
+    text = bench("show", file, "--store", str(store), "--trace", "method=rotnet").assert_ok().out
+    assert "its record does not say where it was made" in text
 
 
 def test_a_bundle_has_the_same_rows(
