@@ -27,9 +27,10 @@ from backbench.store.store import Store
 from backbench.system import files
 
 #: What is quoted of where a stage ran; a damaged record, or a stranger's, may lack some of it.
-_QUOTED = frozenset(
-    "commit cores device gpu libraries platform plugin processor python threads".split()
-)
+_QUOTED = {
+    "commit", "cores", "device", "gpu", "libraries", "platform", "plugin", "processor", "python",
+    "threads",
+}  # fmt: skip
 
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]#]+?)\s*\]")
 
