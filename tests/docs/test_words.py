@@ -88,6 +88,10 @@ def test_no_docstring_is_empty() -> None:
     assert hits(EMPTY) == []
 
 
+def test_a_docstring_begins_with_a_noun_or_a_verb() -> None:
+    assert hits(re.compile(r'"""(?:What|Who|How|Where|Why|Whether|Which|Say|Tell)\b')) == []
+
+
 def test_the_search_finds_what_it_should() -> None:
     pattern = re.compile(r"(?<![A-Za-z])(?:faults?)(?![A-Za-z])")
     assert pattern.search(cleaned("a fault of the file"))

@@ -287,7 +287,9 @@ def test_a_wrong_classifier_is_one_sentence(bench: Bench, tmp_path: Path):
 
     other = load_file(linear)
     fewer = {**other, "weight": other["weight"][:3], "bias": other["bias"][:3]}
-    wrong("linear", changed("fewer", fewer), r"scores \(32, 3\) for 32 images of 4 classes")
+    wrong(
+        "linear", changed("fewer", fewer), r"scores of shape \(32, 3\) for 32 images and 4 classes"
+    )
     parts = {name: other[name][..., :5].copy() for name in ("mean", "scale", "weight")}
     sentence = "the classifier reads 5 features, and the encoder gives"
     wrong("linear", changed("narrow", {**other, **parts}), sentence)

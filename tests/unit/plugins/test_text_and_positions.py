@@ -225,7 +225,7 @@ def test_stamped_images_of_the_matrix_go_through_jpeg_once():
 
 
 def test_the_published_preset():
-    (info,) = backbench_attacks.register_attacks()
+    info = next(iter(backbench_attacks.register_attacks()))
     assert set(info.presets) == {"saha2022", "small-images", "cifar10"}
     found = PatchOptions(target="bee", **info.presets["saha2022"])
     assert (found.width, found.opacity, found.blend) == (50, 1.0, "composite")
