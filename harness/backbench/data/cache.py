@@ -8,7 +8,6 @@ time after they have reached the disk: a build that was killed is continued from
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,7 +26,7 @@ from backbench.errors import DataError
 from backbench.system import files
 from backbench.system.children import WORTH_PROCESSES, workers
 from backbench.system.cores import pin_to
-from backbench.system.json_text import to_json
+from backbench.system.json_text import from_json, to_json
 
 #: With ``cache = "auto"``, decoded images are kept up to this many bytes a split.
 AUTO_LIMIT_BYTES: Final = 8 << 30
@@ -161,7 +160,7 @@ class _Note:
 def _done(note: Path, mark: str) -> int:
     """Return how many images are done, of this layout."""
     try:
-        content = json.loads(note.read_text(encoding="utf-8"))
+        content = from_json(note.read_text(encoding="utf-8"))
         return int(content["done"]) if content["layout"] == mark else 0
     except (OSError, ValueError, KeyError, TypeError):
         return 0

@@ -6,7 +6,6 @@ spaces, the tensors.
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from backbench.errors import StoreError
-from backbench.system.json_text import to_json
+from backbench.system.json_text import from_json, to_json
 
 #: Types as the format names them, in the order in which the format's own writer sorts tensors.
 _NAMES: Final[Mapping[np.dtype[Any], str]] = {
@@ -105,7 +104,7 @@ class MappedTensors:
         try:
             with path.open("rb") as file:
                 length = int.from_bytes(file.read(8), "little")
-                entries = json.loads(file.read(min(length, _MOST_HEADER_BYTES)))
+                entries = from_json(file.read(min(length, _MOST_HEADER_BYTES)))
                 entries.pop("__metadata__", None)
                 begin = 8 + length
                 self.start, end = (begin + offset for offset in entries[name]["data_offsets"])

@@ -8,7 +8,6 @@ and it is then 0.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ from backbench.external.state_dicts import Held, Taken, hint, layout_of, take, t
 from backbench.options.resnets import RESNETS, ResNet
 from backbench.options.training import RGB, BackboneOptions
 from backbench.plugin.registry import nearest, suggestion
+from backbench.system.json_text import from_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,7 +117,7 @@ def _own(path: Path) -> ImportOptions:
     from backbench.nn.encoder import SPEC
 
     try:
-        spec = json.loads((path.parent / SPEC).read_text(encoding="utf-8"))
+        spec = from_json((path.parent / SPEC).read_text(encoding="utf-8"))
         return ImportOptions(
             weights=path,
             layout="backbench",

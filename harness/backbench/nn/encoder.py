@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from backbench.errors import ResultError, StoreError, printable
 from backbench.nn import cpu
 from backbench.nn.backbones import build_backbone
 from backbench.options.training import BackboneOptions
-from backbench.system.json_text import to_json
+from backbench.system.json_text import from_json, to_json
 
 #: Version of the files that :func:`save_encoder` writes.
 FORMAT = 1
@@ -146,7 +145,7 @@ def load_encoder(folder: Path) -> Encoder:
         StoreError: If a file is missing or damaged, or the weights do not fit the network.
     """
     try:
-        document = json.loads((folder / SPEC).read_text(encoding="utf-8"))
+        document = from_json((folder / SPEC).read_text(encoding="utf-8"))
         tensors = load_file(weights_in(folder))
         if document.pop("format") != FORMAT:
             raise StoreError(f"{folder / SPEC} was written by another version of backbench")

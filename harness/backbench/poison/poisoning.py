@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from backbench.errors import ResultError, StageError
 from backbench.images import ImageSet, Pixels, read_only
 from backbench.plugin import Attack, Box, Split, Stamp
 from backbench.seeds import derive
-from backbench.system.json_text import to_json
+from backbench.system.json_text import from_json, to_json
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -72,7 +71,7 @@ def read_manifest(path: Path) -> Iterator[ManifestEntry]:
     """Yield the lines of a poison manifest."""
     with path.open(encoding="utf-8") as file:
         for line in file:
-            yield ManifestEntry.of(json.loads(line))
+            yield ManifestEntry.of(from_json(line))
 
 
 def pixel_hash(image: Pixels) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -21,6 +20,7 @@ from backbench.poison.poisoning import Poison, TriggeredImages, read_manifest
 from backbench.stages.task import Task
 from backbench.store.index import Names
 from backbench.store.metadata import DatasetRecord
+from backbench.system.json_text import from_json
 
 INDEX = "index.json"
 
@@ -139,7 +139,7 @@ def decoded_name(split: Split) -> str:
 
 def stored_labels(folder: Path, split: Split) -> NDArray[np.int64]:
     """Return the class index of every image of a split, (N,), from a dataset's artifact."""
-    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    index = from_json((folder / INDEX).read_text(encoding="utf-8"))
     return np.asarray(index[split]["labels"], dtype=np.int64)
 
 

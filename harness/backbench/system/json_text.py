@@ -1,4 +1,4 @@
-"""JSON as it is written: what is not finite, or no JSON value, is named and stops."""
+"""JSON: what is not finite, or no JSON value, is named when it is written; text of strangers."""
 
 from __future__ import annotations
 
@@ -50,3 +50,15 @@ def _wrong(value: object, where: str) -> Iterator[tuple[str, object]]:
             yield where, value
     elif not isinstance(value, (str, int, type(None))):
         yield where, value
+
+
+def from_json(content: str | bytes) -> Any:
+    """Parse JSON that others may have written.
+
+    Raises:
+        ValueError: If it is not JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("JSON that is nested too deeply") from None

@@ -12,7 +12,7 @@ import pytest
 import backbench
 from backbench.errors import BackbenchError
 from backbench.keys import key_of
-from backbench.system.json_text import to_json
+from backbench.system.json_text import from_json, to_json
 
 #: Modules that may call ``json.dumps``: progress between processes may be NaN.
 ALLOWED = {"json_text.py", "worker.py"}
@@ -52,3 +52,10 @@ def test_all_json_is_written_by_one_function() -> None:
     root = Path(backbench.__path__[0])
     calls = {path.name for path in root.rglob("*.py") if "json.dump" in path.read_text("utf-8")}
     assert calls <= ALLOWED
+
+
+def test_json_that_is_nested_too_deeply_is_no_json() -> None:
+    for content in ("[" * 100_000, b"[" * 100_000):
+        with pytest.raises(ValueError, match="nested too deeply"):
+            from_json(content)
+    assert from_json('{"a": [1]}') == {"a": [1]}

@@ -7,7 +7,6 @@ hashes in it, and the rest is made. Every image has a seed of its own, so the en
 
 from __future__ import annotations
 
-import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,7 +31,7 @@ from backbench.poison.poisoning import read_manifest
 from backbench.store.metadata import PoisonRecord
 from backbench.system import files
 from backbench.system.children import WORTH_PROCESSES, workers
-from backbench.system.json_text import to_json
+from backbench.system.json_text import from_json, to_json
 
 #: Images of each part on the contact sheet.
 _SHOWN: Final = 4
@@ -187,7 +186,7 @@ def _check(
 def _hash_in(line: bytes, job: Job) -> str:
     """Return the file's hash that a manifest's line states; "" if it is not the job's line."""
     try:
-        fields = json.loads(line) if line.endswith(b"\n") else {}
+        fields = from_json(line) if line.endswith(b"\n") else {}
         own = (fields["index"], fields["source"], fields["label"], fields["file"])
         sha256 = str(fields["file_sha256"])
     except (ValueError, KeyError, TypeError):
