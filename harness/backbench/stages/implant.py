@@ -33,7 +33,7 @@ def run(task: Task) -> Outcome:
     if implanted.spec != clean.spec:
         raise StageError("the attack gave an encoder of another architecture")
     weights = implanted.state_dict()
-    if all(one.equal(weights[name]) for name, one in clean.state_dict().items()):
+    if all(one.cpu().equal(weights[name].cpu()) for name, one in clean.state_dict().items()):
         raise StageError("the attack gave the clean encoder: no weight has changed")
     save_encoder(task.folder, implanted, task.mark)
     return Outcome(ImplantRecord(max(asked[0], default=0.0), max(asked[1], default=0)))

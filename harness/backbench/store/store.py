@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -28,7 +27,7 @@ from typing import Any
 from backbench.errors import StoreError, UsageError
 from backbench.store.records import Record
 from backbench.system import files
-from backbench.system.json_text import to_json
+from backbench.system.json_text import from_json, to_json
 
 #: Version of the layout; another version is refused.
 LAYOUT = 1
@@ -349,15 +348,9 @@ def _read_json(path: Path | str) -> dict[str, Any] | None:
     """
     try:
         with files.open_regular(path, _MOST_BYTES) as file:
-            content = json.loads(file.read(), parse_constant=_refuse)
+            content = from_json(file.read())
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
     if not isinstance(content, dict):
         raise ValueError("it is not a JSON object")  # noqa: TRY004 - of its content
     return content
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"it has a number that is not finite, {constant}")

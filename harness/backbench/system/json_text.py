@@ -56,9 +56,13 @@ def from_json(content: str | bytes) -> Any:
     """Parse JSON that others may have written.
 
     Raises:
-        ValueError: If it is not JSON, or nested too deeply.
+        ValueError: If it is not JSON, nested too deeply, or holds a number that is not finite.
     """
     try:
-        return json.loads(content)
+        return json.loads(content, parse_constant=_refuse)
     except RecursionError:
         raise ValueError("JSON that is nested too deeply") from None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"it has a number that is not finite, {constant}")

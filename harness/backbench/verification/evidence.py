@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import lru_cache
@@ -12,6 +11,7 @@ from backbench.poison.poisoning import ManifestEntry
 from backbench.store.metadata import Metadata
 from backbench.store.records import Record
 from backbench.store.store import Store
+from backbench.system.json_text import from_json
 
 #: Records that are kept at hand: evaluations read those of their dataset and features.
 AT_HAND = 256
@@ -60,11 +60,7 @@ def parse_json(content: bytes) -> Any:
     values = sum(map(content.count, (b",", b"[", b"{")))
     if len(content) > _MOST_JSON or values > _MOST_VALUES:
         raise ValueError(f"JSON of {len(content):,} bytes and {values:,} values is not read")
-    return json.loads(content, parse_constant=_refuse)
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"holds {constant}")
+    return from_json(content)
 
 
 def known(evidence: Evidence, key: str) -> Record:

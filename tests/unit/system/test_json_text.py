@@ -58,4 +58,6 @@ def test_json_that_is_nested_too_deeply_is_no_json() -> None:
     for content in ("[" * 100_000, b"[" * 100_000):
         with pytest.raises(ValueError, match="nested too deeply"):
             from_json(content)
+    with pytest.raises(ValueError, match="not finite, NaN"):
+        from_json("[NaN]")
     assert from_json('{"a": [1]}') == {"a": [1]}

@@ -82,7 +82,7 @@ def test_stages_that_read_each_other() -> None:
     [b"[" + b"[]," * 3_000_000 + b"[]]", b'"' + b" " * 2**27 + b'"', b"NaN", b"-Infinity"],
 )
 def test_json_that_is_not_read(content: bytes) -> None:
-    with pytest.raises(ValueError, match=r"is not read|holds"):
+    with pytest.raises(ValueError, match=r"is not read|not finite"):
         parse_json(content)
 
 
