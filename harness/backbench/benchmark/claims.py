@@ -13,7 +13,7 @@ from backbench.benchmark.file import BenchmarkFile, Claim
 from backbench.errors import Problem
 from backbench.metrics import NAMES
 from backbench.model import NONE, Axis, CellName
-from backbench.plugin.registry import suggestion
+from backbench.plugin.suggestions import suggestion
 
 #: Compared with the clean encoder under the same trigger.
 CONTROL: Final = "control"

@@ -31,7 +31,8 @@ from backbench.model import NONE, Axis, CellName
 from backbench.options.training import BackboneOptions, EvaluatorOptions, TrainingOptions
 from backbench.plugin import Dataset, DatasetMetadata, MetricInfo
 from backbench.plugin.calling import plugin_code
-from backbench.plugin.registry import Registry, nearest, suggestion
+from backbench.plugin.registry import Registry
+from backbench.plugin.suggestions import nearest, suggestion
 from backbench.system.toml import read_toml
 
 DEFAULT_FILE = Path("benchmarks.toml")

@@ -14,7 +14,8 @@ from backbench.errors import PluginError, Problem
 from backbench.model import Axis, CellName
 from backbench.plugin import PluginInfo
 from backbench.plugin.calling import plugin_code
-from backbench.plugin.registry import Registry, suggestion
+from backbench.plugin.registry import Registry
+from backbench.plugin.suggestions import suggestion
 
 #: Characters that are shown of a wrong value.
 _SHOWN = 200

@@ -49,7 +49,7 @@ class LazyGroup(click.Group):
         """Find a command; suggest the nearest name for a misspelt one."""
         name = args[0] if args else ""
         if name and not name.startswith("-") and self.get_command(ctx, name) is None:
-            from backbench.plugin.registry import nearest
+            from backbench.plugin.suggestions import nearest
 
             close = nearest(name, self.list_commands(ctx))
             hint = f" Did you mean {close!r}?" if close else ""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from backbench.errors import UsageError
 from backbench.model import Plan, Stage
-from backbench.plugin.registry import suggestion
+from backbench.plugin.suggestions import suggestion
 
 #: Fewest characters of a key that name a stage.
 _PREFIX = 4

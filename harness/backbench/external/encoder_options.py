@@ -20,7 +20,7 @@ from backbench.options.training import (
     Std,
 )
 from backbench.plugin import LocalPath, Options
-from backbench.plugin.registry import suggestion
+from backbench.plugin.suggestions import suggestion
 
 #: The kind under which a layout enters a stage, where plugins have theirs.
 KIND = "layout"

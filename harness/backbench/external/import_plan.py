@@ -17,7 +17,7 @@ from backbench.errors import UsageError
 from backbench.external.encoder_options import ImportOptions, ModuleOptions
 from backbench.model import NONE, Cell, CellName, Plan, Stage, StageKind
 from backbench.options.training import EvaluatorOptions
-from backbench.plugin.registry import suggestion
+from backbench.plugin.suggestions import suggestion
 
 _Options = TypeVar("_Options", ImportOptions, ModuleOptions)
 

@@ -22,7 +22,7 @@ from backbench.external.reader import read_checkpoint, weights_file
 from backbench.external.state_dicts import Held, Taken, hint, layout_of, take, tensors_of
 from backbench.options.resnets import RESNETS, ResNet
 from backbench.options.training import RGB, BackboneOptions
-from backbench.plugin.registry import nearest, suggestion
+from backbench.plugin.suggestions import nearest, suggestion
 from backbench.system.json_text import from_json
 
 if TYPE_CHECKING:

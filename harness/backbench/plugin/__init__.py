@@ -94,6 +94,7 @@ from backbench.plugin.infos import (
     presets_of,
 )
 from backbench.plugin.selection import selection_split
+from backbench.plugin.suggestions import suggestion
 
 __all__ = [
     "API",
@@ -157,6 +158,7 @@ __all__ = [
     "TrainingOptions",
     "TrainingRun",
     "TrainingTask",
+    "TwoViewMethod",
     "ViewOptions",
     "ViewTrainingOptions",
     "count_of",
@@ -166,6 +168,7 @@ __all__ = [
     "presets_of",
     "random_view",
     "selection_split",
+    "suggestion",
     "train",
 ]
 
@@ -173,6 +176,7 @@ if TYPE_CHECKING:
     from backbench.nn import Batch, Encoder, Progress, SSLMethod, TrainingContext, TrainingTask
     from backbench.training.extraction import evaluation_batch, extract
     from backbench.training.loop import TrainingRun, train
+    from backbench.views.method import TwoViewMethod
     from backbench.views.views import random_view
 else:
     #: Names that need torch, and their modules.
@@ -184,6 +188,7 @@ else:
         "evaluation_batch": "backbench.training.extraction",
         "extract": "backbench.training.extraction",
         "random_view": "backbench.views.views",
+        "TwoViewMethod": "backbench.views.method",
         "TrainingRun": "backbench.training.loop",
         "train": "backbench.training.loop",
     }

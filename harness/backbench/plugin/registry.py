@@ -6,7 +6,6 @@ distribution and reason, and stops only the benchmark that needs it.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import hashlib
 import importlib
@@ -37,6 +36,7 @@ from backbench.plugin.infos import (
     MetricInfo,
     PluginInfo,
 )
+from backbench.plugin.suggestions import suggestion
 from backbench.system.files import content_of, sha256
 from backbench.system.json_text import to_json
 
@@ -356,21 +356,6 @@ def code_of(package: str) -> str:
             if path.is_file() and path.name.endswith(_CODE):
                 digest.update(f"{path.relative_to(root)}\0{sha256(path)}\n".encode())
     return digest.hexdigest()
-
-
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """Return the name that is most like another, or ``None`` where none is."""
-    close = difflib.get_close_matches(name, list(names), n=1)
-    return close[0] if close else None
-
-
-def suggestion(name: str, names: Iterable[str]) -> str:
-    """Return the end of a sentence on an unknown name: the nearest name, else all there are."""
-    known = list(names)
-    close = nearest(name, known)
-    if close:
-        return f": did you mean {close!r}?"
-    return f" (there are: {', '.join(known)})" if known else ""
 
 
 #: Names that plugins of a kind cannot have.

@@ -14,7 +14,8 @@ from backbench.errors import PluginError, UsageError
 from backbench.metrics import NAMES, Denominator
 from backbench.model import Plan
 from backbench.plugin import Column, DatasetMetadata, MetricInfo
-from backbench.plugin.registry import Failure, Registered, Registry, suggestion
+from backbench.plugin.registry import Failure, Registered, Registry
+from backbench.plugin.suggestions import suggestion
 from backbench.results.claims import Judgement, cells_of, judge
 from backbench.results.leaderboard import LIFTS, Leaderboard, build
 from backbench.results.outdated import Outdatedness

@@ -13,7 +13,8 @@ from backbench.errors import PluginError
 from backbench.plugin import ExcludeFromKey
 from backbench.plugin.calling import plugin_code
 from backbench.plugin.infos import KINDS
-from backbench.plugin.registry import Registered, Registry, suggestion
+from backbench.plugin.registry import Registered, Registry
+from backbench.plugin.suggestions import suggestion
 from backbench.system.json_text import to_json
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from backbench.errors import ExitCode, UsageError
 from backbench.execution.scheduler import Result
 from backbench.model import Axis, Plan
-from backbench.plugin.registry import suggestion
+from backbench.plugin.suggestions import suggestion
 from backbench.report.grid import EXACT, exact
 from backbench.results.leaderboard import Leaderboard, Row, only_row, select
 from backbench.results.statistics import Summary

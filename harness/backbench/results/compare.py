@@ -10,7 +10,7 @@ from pathlib import Path
 from backbench.benchmark.config import DEFAULT_FILE
 from backbench.errors import UsageError
 from backbench.model import Axis
-from backbench.plugin.registry import suggestion
+from backbench.plugin.suggestions import suggestion
 from backbench.results.leaderboard import Leaderboard, Row, select
 from backbench.results.statistics import (
     Summary,

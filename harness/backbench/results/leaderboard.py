@@ -14,7 +14,7 @@ from backbench.errors import UsageError
 from backbench.metrics import BOUNDS, Outcome
 from backbench.model import NONE, Axis, Cell, Plan, Stage, StageKind
 from backbench.plugin import Column
-from backbench.plugin.registry import suggestion
+from backbench.plugin.suggestions import suggestion
 from backbench.results.reader import MeasuredOf
 from backbench.results.statistics import Bounds, Sample, Summary, paired, sample_of, summarize_all
 from backbench.store.flags import Raised

@@ -6,8 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from backbench.plugin import Field, count_of
-from backbench.plugin.registry import nearest
+from backbench.plugin import Field, count_of, suggestion
 
 
 class Rate(BaseModel):
@@ -59,7 +58,4 @@ def target_problem(target: str, classes: tuple[str, ...]) -> str:
     """Return why a class cannot be the target; empty if it can."""
     if target in classes:
         return ""
-    near = nearest(target, classes)
-    shown = [*classes[:10], *(["…"] if len(classes) > 10 else [])]
-    hint = f"did you mean {near!r}?" if near else f"the classes are {', '.join(shown)}"
-    return f"target: there is no class {target!r}; {hint}"
+    return f"target: there is no class {target!r}{suggestion(target, classes)}"

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from backbench.nn import cosine_regression, ema_update, frozen_copy, in_groups, mlp
-from backbench.plugin import Batch, Progress, SSLMethod, TrainingContext, random_view
+from backbench.plugin import Progress, TrainingContext, TwoViewMethod
 from backbench_ssl.method_options import BYOLOptions
 
 
-class BYOL(SSLMethod):
+class BYOL(TwoViewMethod):
     """Predict, from one view, the projection of the other view by the target network.
 
     Symbols as in the paper: parameters θ of the online network and ξ of the target network;
@@ -36,11 +36,6 @@ class BYOL(SSLMethod):
         self.online = nn.Sequential(self.encoder, projector)
         self.target = frozen_copy(self.online)
         self.predictor = mlp(options.dim, options.hidden, options.dim, norm=True)
-
-    def views(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the views v and v′, each (b, 3, S, S)."""
-        side, options = self.context.image_size, self.options.views
-        return random_view(batch, options, side, 0), random_view(batch, options, side, 1)
 
     def training_loss(self, views: tuple[Tensor, Tensor]) -> Tensor:
         """Return the symmetric loss L + L̃ of the whole batch, in [0, 8], on every rank."""

@@ -17,11 +17,11 @@ from backbench.nn import (
     send,
     uniform_loss,
 )
-from backbench.plugin import Batch, Progress, SSLMethod, TrainingContext, random_view
+from backbench.plugin import Progress, TrainingContext, TwoViewMethod
 from backbench_ssl.method_options import MoCoOptions
 
 
-class MoCo(SSLMethod):
+class MoCo(TwoViewMethod):
     """Distinguish the key of an image's other view from a queue of keys of other images.
 
     Symbols as in the paper: encoders f_q and f_k, queries q, keys k, queue length K, momentum m.
@@ -44,11 +44,6 @@ class MoCo(SSLMethod):
         self.f_k = frozen_copy(self.f_q)
         self.queue = FeatureQueue(options.queue, options.dim)
         self._new_keys: Tensor | None = None
-
-    def views(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the views of the queries and of the keys, each (b, 3, S, S)."""
-        side, options = self.context.image_size, self.options.views
-        return random_view(batch, options, side, 0), random_view(batch, options, side, 1)
 
     def training_loss(self, views: tuple[Tensor, Tensor]) -> Tensor:
         """Return the weighted sum of the contrastive, alignment and uniformity losses."""

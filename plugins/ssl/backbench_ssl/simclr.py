@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from backbench.nn import in_groups, mlp, nt_xent
-from backbench.plugin import Batch, SSLMethod, TrainingContext, random_view
+from backbench.plugin import TrainingContext, TwoViewMethod
 from backbench_ssl.method_options import SimCLROptions
 
 
-class SimCLR(SSLMethod):
+class SimCLR(TwoViewMethod):
     """Distinguish an image's other view from both views of all other images of the batch.
 
     Symbols as in the paper: encoder f, projection head g, representations h = f(x̃), projections
@@ -29,11 +29,6 @@ class SimCLR(SSLMethod):
         self.options = options
         width = self.encoder.feature_dim
         self.g = mlp(width, options.hidden or width, options.dim, norm=True)
-
-    def views(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the views x̃_2k−1 and x̃_2k, each (n, 3, S, S)."""
-        side, options = self.context.image_size, self.options.views
-        return random_view(batch, options, side, 0), random_view(batch, options, side, 1)
 
     def training_loss(self, views: tuple[Tensor, Tensor]) -> Tensor:
         """Return the loss of the whole batch, a scalar, on every rank."""

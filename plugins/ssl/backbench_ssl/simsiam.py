@@ -7,11 +7,11 @@ from typing import cast
 from torch import Tensor, nn
 
 from backbench.nn import cosine_regression, in_groups, mlp
-from backbench.plugin import Batch, SSLMethod, TrainingContext, random_view
+from backbench.plugin import TrainingContext, TwoViewMethod
 from backbench_ssl.method_options import SimSiamOptions
 
 
-class SimSiam(SSLMethod):
+class SimSiam(TwoViewMethod):
     """Predict, from one view, the projection of the other view, whose gradient is stopped.
 
     Symbols as in the paper: encoder f with its projection, predictor h, projections z = f(x),
@@ -28,11 +28,6 @@ class SimSiam(SSLMethod):
         self.options = options
         self.g = projection(self.encoder.feature_dim, options.dim, options.layers)
         self.h = mlp(options.dim, options.hidden, options.dim, norm=True)
-
-    def views(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the views x₁ and x₂, each (n, 3, S, S)."""
-        side, options = self.context.image_size, self.options.views
-        return random_view(batch, options, side, 0), random_view(batch, options, side, 1)
 
     def training_loss(self, views: tuple[Tensor, Tensor]) -> Tensor:
         """Return D(p₁, z₂)/2 + D(p₂, z₁)/2 of the whole batch, in [−1, 1], on every rank."""

@@ -24,7 +24,7 @@ from backbench.plugin import API, AttackInfo
 from backbench.plugin.calling import frozen
 from backbench.plugin.events import RunFinished, RunStarted, StageFinished, StageProgress
 from backbench.plugin.infos import KINDS
-from backbench.plugin.registry import Registry, load_registry, nearest
+from backbench.plugin.registry import Registry, load_registry
 
 _NUMBERS = itertools.count()
 
@@ -324,10 +324,6 @@ def test_a_target_that_is_not_there_is_one_sentence(install, target, reason):
         found.implementation()
     assert target in str(caught.value)
     assert reason in str(caught.value)
-
-
-def test_nearest_is_none_where_nothing_is_like_it():
-    assert nearest("byol", ["moco-v2", "rotnet"]) is None
 
 
 @pytest.mark.parametrize(

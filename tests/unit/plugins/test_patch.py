@@ -114,7 +114,7 @@ def test_made_trigger_has_no_file_hash():
     [
         ({}, []),
         ({"target": "be"}, ["did you mean 'bee'?"]),
-        ({"target": "zzz"}, ["the classes are ant, bee, cat"]),
+        ({"target": "zzz"}, ["no class 'zzz' (there are: ant, bee, cat)"]),
         ({"rate": {"of": "count", "value": 31}}, ["only 30 may be poisoned"]),
         ({"rate": {"of": "dataset", "value": 0.5}}, ["45 images to poison, and only 30"]),
         ({"rate": {"of": "target_class", "value": 0.01}}, ["less than one image"]),

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from backbench.data.classes import class_list
 from backbench.errors import UsageError
 from backbench.metrics import Denominator
-from backbench.plugin.registry import suggestion
+from backbench.plugin.suggestions import suggestion
 from backbench.system.json_text import to_json
 
 #: Name of the entry of a card that holds for every plugin whose options have the names in it.

@@ -13,7 +13,7 @@ from backbench.data.classes import VARIANTS, fingerprint
 from backbench.errors import Problem
 from backbench.model import Axis
 from backbench.plugin import DatasetMetadata, Options, PluginInfo
-from backbench.plugin.registry import suggestion
+from backbench.plugin.suggestions import suggestion
 from backbench.system.json_text import to_json
 
 

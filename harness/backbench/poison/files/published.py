@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from backbench.errors import ConfigError, Problem, is_name
-from backbench.plugin.registry import suggestion
+from backbench.plugin.suggestions import suggestion
 
 SECTION: Final = "poison_generation"
 PLACEMENTS: Final = ("center", "multiple", "random")

@@ -17,7 +17,8 @@ from backbench.data.file_dataset import FileDataset
 from backbench.errors import ConfigError, Problem
 from backbench.model import NONE, Axis
 from backbench.plugin import AttackInfo, Dataset, DatasetMetadata, JPEGOptions, LocalPath
-from backbench.plugin.registry import Registry, suggestion
+from backbench.plugin.registry import Registry
+from backbench.plugin.suggestions import suggestion
 from backbench.poison.files import published
 from backbench.system.toml import parse_toml, read_toml_text
 
