@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from backbench.images import ArrayImages
 from backbench.nn import TrainingContext
-from backbench.training.loop import TrainingRun, build_optimizer, pretrain
+from backbench.training.loop import TrainingRun, pretrain
+from backbench.training.optimizers import build_optimizer
 from backbench_ssl.byol import BYOL, target_momentum
 from backbench_ssl.method_options import BYOLOptions
 

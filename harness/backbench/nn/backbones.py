@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from backbench.errors import PluginError
 from backbench.nn import cpu
 from backbench.options.training import BackboneOptions
+from backbench.system.json_text import to_json
 
 #: The four stages of a torchvision ResNet.
 _LAYERS = ("layer1", "layer2", "layer3", "layer4")
@@ -72,12 +73,12 @@ def build_backbone(options: BackboneOptions) -> Backbone:
     """Build a backbone with fresh weights from torch's global generator.
 
     Raises:
-        PluginError: If timm or torchvision does not know the model.
+        PluginError: If timm does not know the model, or cannot build it.
     """
     if options.name == "tiny-resnet":
         return Backbone(TinyResNet(options), options.widths[-1])
     if options.name.startswith("timm/"):
-        return _timm(options.name.removeprefix("timm/"))
+        return _timm(options.name.removeprefix("timm/"), options.arguments)
     return _torchvision(options)
 
 
@@ -150,14 +151,18 @@ def _torchvision(options: BackboneOptions) -> Backbone:
     return Backbone(network, width)
 
 
-def _timm(name: str) -> Backbone:
+def _timm(name: str, arguments: Mapping[str, Any]) -> Backbone:
     import timm
 
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), n=1)
         hint = f": did you mean {close[0]!r}?" if close else ""
         raise PluginError(f"timm {timm.__version__} has no model called {name!r}{hint}")
-    network: Any = timm.create_model(name, pretrained=False, num_classes=0)
+    try:
+        network: Any = timm.create_model(name, pretrained=False, num_classes=0, **arguments)
+    except Exception as error:  # each model of timm has checks of its own
+        given = f" with arguments = {to_json(dict(arguments))}" if arguments else ""
+        raise PluginError(f"timm cannot build {name!r}{given}: {_reason(error)}") from error
     # Some models have a layer between the last map and the head.
     return Backbone(network, getattr(network, "head_hidden_size", network.num_features))
 
@@ -171,8 +176,14 @@ def backbone_problem(options: BackboneOptions, side: int) -> str | None:
     except PluginError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 - each model of timm has checks of its own
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        return f"{options.name} cannot see images of {side} x {side} px: {reason}"
+        hint = (
+            "" if options.arguments else f"; backbone.arguments may help: {{ img_size = {side} }}"
+        )
+        return f"{options.name} cannot see images of {side} x {side} px: {_reason(error)}{hint}"
     if found.shape != (2, network.feature_dim):
         return f"{options.name} gives {tuple(found.shape[1:])} for an image, not its features (D,)"
     return None
+
+
+def _reason(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

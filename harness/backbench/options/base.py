@@ -28,6 +28,14 @@ class ExcludeFromKey:
     """Marks an option that changes no number: ``download: Annotated[bool, ExcludeFromKey()]``."""
 
 
+class ExcludeDefaultFromKey:
+    """Marks an option that a released plugin got later: at its default it is not in the key.
+
+    So the keys of all that does not use the option stay as they were, and numbers are not computed
+    again. ``ema: Annotated[float, ExcludeDefaultFromKey()] = Field(0.0, description="…")``.
+    """
+
+
 def _absolute(path: Path, info: ValidationInfo) -> Path:
     base = (info.context or {}).get("base", Path.cwd())
     try:
@@ -48,6 +56,11 @@ def _holds_path(annotation: Any) -> bool:
 
 def _is_excluded(known: FieldInfo) -> bool:
     return any(isinstance(mark, ExcludeFromKey) for mark in known.metadata)
+
+
+def _is_unused(known: FieldInfo, value: Any) -> bool:
+    later = any(isinstance(mark, ExcludeDefaultFromKey) for mark in known.metadata)
+    return later and bool(value == known.get_default(call_default_factory=True))
 
 
 def _without_paths(plain: Any, value: Any) -> Any:
@@ -99,14 +112,15 @@ class Options(BaseModel):
     def identity(self) -> dict[str, Any]:
         """Return the options that change numbers, as JSON values: what enters a stage's key.
 
-        Paths, and what is marked :class:`ExcludeFromKey`, are left out, also of nested options.
+        Paths, and what is marked :class:`ExcludeFromKey`, are left out, also of nested options; and
+        what is marked :class:`ExcludeDefaultFromKey`, at its default.
         The content of files is added by the harness; see :meth:`files`.
         """
         keyed = self.model_dump(mode="json")
         for name, known in type(self).model_fields.items():
             value = getattr(self, name)
             is_path = isinstance(value, Path) or (value is None and _holds_path(known.annotation))
-            if is_path or _is_excluded(known):
+            if is_path or _is_excluded(known) or _is_unused(known, value):
                 del keyed[name]
             else:
                 keyed[name] = _without_paths(keyed[name], value)

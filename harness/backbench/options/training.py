@@ -12,10 +12,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
 from backbench.images import MOST_SIDE
-from backbench.options.base import DatasetMetadata, ExcludeFromKey, Options, count_of
+from backbench.options.base import (
+    DatasetMetadata,
+    ExcludeDefaultFromKey,
+    ExcludeFromKey,
+    Options,
+    count_of,
+)
 from backbench.options.resnets import RESNETS
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -25,6 +31,13 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 LARGE_SIDE = 224
 
 _TIMM = re.compile(r"timm/[\w.\-]+")
+
+#: Arguments of timm's create_model that a user cannot give: weights are fresh, images are RGB, and
+#: a backbone returns its features.
+_FIXED = frozenset(
+    {"cache_dir", "checkpoint_path", "features_only", "global_pool", "in_chans", "num_classes"}
+    | {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_strict"}
+)
 
 RGB = tuple[float, float, float]
 
@@ -65,6 +78,11 @@ class BackboneOptions(Options):
     stem_width: int = Field(16, ge=1, description="channels of the first layer of 'tiny-resnet'")
     stem_kernel: Literal[3, 5, 7] = Field(3, description="its kernel, in pixels")
     stem_stride: Literal[1, 2, 4] = Field(2, description="its stride, in pixels")
+    arguments: Annotated[dict[str, JsonValue], ExcludeDefaultFromKey()] = Field(
+        {},
+        description="arguments of the model 'timm/<model>', as timm's create_model takes them: "
+        "{ img_size = 32, patch_size = 4 } for a ViT and images of 32 pixels",
+    )
 
     @property
     def has_stages(self) -> bool:
@@ -93,6 +111,10 @@ class BackboneOptions(Options):
             raise ValueError("widths: each must be at least 1")
         if self.stem != "imagenet" and self.name not in RESNETS:
             raise ValueError(f"{self.name} has a stem of its own: leave out stem = {self.stem!r}")
+        if self.arguments and self.has_stages:
+            raise ValueError(f"arguments: only models of timm take them, not {self.name}")
+        if fixed := _FIXED & self.arguments.keys():
+            raise ValueError(f"arguments: {min(fixed)!r} is set by the harness: leave it out")
         return self
 
 
@@ -111,11 +133,18 @@ class EvaluatorOptions(Options):
 class OptimizerOptions(Options):
     """The optimizer, which updates the weights."""
 
-    name: Literal["sgd", "adam"] = Field("sgd", description="SGD with momentum, or Adam")
+    name: Literal["sgd", "adam", "adamw", "lars"] = Field(
+        "sgd",
+        description="SGD with momentum; Adam; Adam with decoupled weight decay; or SGD with "
+        "momentum whose learning rate adapts to each layer",
+    )
     lr: float = Field(0.03, gt=0, description="learning rate, before the schedule")
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD and LARS")
     weight_decay: float = Field(
-        1e-4, ge=0, description="L2 penalty added to the gradient (coupled, also for Adam)"
+        1e-4,
+        ge=0,
+        description="L2 penalty added to the gradient (coupled, also for Adam); AdamW subtracts it "
+        "from the weights, times the learning rate",
     )
     decay: Literal["all", "weights", "not-bn-or-bias"] = Field(
         "all",
@@ -123,6 +152,30 @@ class OptimizerOptions(Options):
         "all whose name neither holds 'bn' nor ends in 'bias', as in the published Jigsaw: in "
         "torchvision's ResNets the batch norms of shortcuts are called 'downsample.1'",
     )
+    betas: Annotated[
+        tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]],
+        ExcludeDefaultFromKey(),
+    ] = Field(
+        (0.9, 0.999),
+        description="decay of the averages of the gradient and of its square, of Adam and AdamW",
+    )
+    trust: Annotated[float, ExcludeDefaultFromKey()] = Field(
+        0.001,
+        gt=0,
+        description="trust coefficient of LARS: length of a layer's step at learning rate 1, as a "
+        "share of the length of its weights",
+    )
+
+    @model_validator(mode="after")
+    def _used(self) -> Self:
+        for option, names in (("betas", ("adam", "adamw")), ("trust", ("lars",))):
+            if self.name not in names and getattr(self, option) != _default(self, option):
+                raise ValueError(f"{option}: it is of {' and '.join(names)}, not of {self.name}")
+        return self
+
+
+def _default(options: Options, name: str) -> Any:
+    return type(options).model_fields[name].default
 
 
 class ScheduleOptions(Options):

@@ -36,6 +36,7 @@ from backbench.images import ArrayImages, ImageSet, Labels, Pixels
 from backbench.model import Stage
 from backbench.options.base import (
     DatasetMetadata,
+    ExcludeDefaultFromKey,
     ExcludeFromKey,
     JPEGOptions,
     LocalPath,
@@ -121,6 +122,7 @@ __all__ = [
     "Evaluator",
     "EvaluatorInfo",
     "EvaluatorOptions",
+    "ExcludeDefaultFromKey",
     "ExcludeFromKey",
     "Executor",
     "ExecutorInfo",

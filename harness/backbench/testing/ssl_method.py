@@ -67,7 +67,7 @@ class SSLMethodContract(PluginContract):
 
     def test_loss_falls_on_one_batch(self) -> None:
         """Twenty steps of the optimizer on the same views lower the loss, and move the encoder."""
-        from backbench.training.loop import build_optimizer
+        from backbench.training.optimizers import build_optimizer
 
         with self.method() as (method, make_views):
             views = make_views()

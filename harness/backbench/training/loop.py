@@ -22,12 +22,13 @@ from backbench.nn.batch import Batch
 from backbench.nn.encoder import Encoder
 from backbench.nn.method import Progress, SSLMethod, TrainingContext, TrainingTask
 from backbench.nn.ranks import ALONE, Ranks
-from backbench.options.training import OptimizerOptions, SSLOptions, TrainingOptions
+from backbench.options.training import SSLOptions, TrainingOptions
 from backbench.seeds import derive
 from backbench.training.checkpoint import Checkpoints, Trained
 from backbench.training.device import autocast, resolve_precision, to_device
 from backbench.training.distributed import averaging
 from backbench.training.monitor import Monitor, Trigger, knn_epochs
+from backbench.training.optimizers import build_optimizer
 from backbench.training.sanity import ROUNDING, is_constant
 from backbench.views.batches import Source, open_source
 
@@ -274,14 +275,6 @@ def _compiled(task: TrainingTask, *, enabled: bool) -> Iterator[None]:
 def _eager(*, enabled: bool) -> AbstractContextManager[Any]:
     """Run compiled encoders as they are written: an evaluation would compile them anew."""
     return torch.compiler.set_stance("force_eager") if enabled else nullcontext()
-
-
-def build_optimizer(task: TrainingTask, options: OptimizerOptions) -> torch.optim.Optimizer:
-    """Return the optimizer of a task's parameter groups, with one kernel for all tensors."""
-    groups = list(task.param_groups())
-    if options.name == "adam":
-        return torch.optim.Adam(groups, lr=options.lr, fused=True)
-    return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum, fused=True)
 
 
 def epoch_order(images: int, seed: int, epoch: int) -> NDArray[np.int64]:

@@ -37,6 +37,14 @@ def spec(**backbone: object) -> EncoderSpec:
         ({"name": "resnet18"}, 32, 512),
         ({"name": "resnet18", "stem": "cifar"}, 8, 512),
         ({"name": "timm/resnet10t"}, 32, 512),
+        (
+            {
+                "name": "timm/vit_tiny_patch16_224",
+                "arguments": {"img_size": 32, "patch_size": 4, "depth": 2},
+            },
+            32,
+            192,
+        ),
     ],
 )
 def test_features_of_backbones(options: dict[str, object], side: int, dim: int):
@@ -75,6 +83,34 @@ def test_what_a_timm_model_cannot_see_is_said_without_weights(
 ):
     found = backbone_problem(BackboneOptions(name=name), side)
     assert found is None if problem is None else problem in str(found)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "side", "problem"),
+    [
+        ({"img_size": 32, "patch_size": 4}, 32, None),
+        ({"img_size": 32}, 64, "cannot see images of 64 x 64 px: Input height (64)"),
+        ({"img_sise": 32}, 32, 'with arguments = {"img_sise": 32}: '),
+        ({"img_size": "wide"}, 32, "timm cannot build 'vit_tiny_patch16_224' with arguments = "),
+    ],
+)
+def test_arguments_of_a_timm_model_are_tried_without_weights(
+    arguments: dict[str, object], side: int, problem: str | None
+):
+    options = BackboneOptions.model_validate(
+        {"name": "timm/vit_tiny_patch16_224", "arguments": arguments}
+    )
+    found = backbone_problem(options, side)
+    assert found is None if problem is None else problem in str(found)
+
+
+def test_an_encoder_with_arguments_survives_the_disk(tmp_path: Path):
+    arguments = {"img_size": 32, "patch_size": 8, "depth": 1}
+    made = spec(name="timm/vit_tiny_patch16_224", arguments=arguments)
+    encoder = Encoder(made).eval()
+    save_encoder(tmp_path, encoder)
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(load_encoder(tmp_path)(images), encoder(images))
 
 
 def test_encoder_normalizes():

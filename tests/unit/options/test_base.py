@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from backbench.plugin import ExcludeFromKey, Field, LocalPath, Options
+from backbench.plugin import ExcludeDefaultFromKey, ExcludeFromKey, Field, LocalPath, Options
 
 
 class Inner(Options):
@@ -25,6 +25,16 @@ def test_paths_and_what_is_marked_stay_out_of_the_key_at_any_depth() -> None:
     assert Outer().identity() == plain
     options = Outer.model_validate({"inner": {"place": "/b"}, "place": "/c", "quiet": True})
     assert options.identity() == plain
+
+
+class Later(Options):
+    table: Annotated[dict[str, int], ExcludeDefaultFromKey()] = Field({}, description="a later one")
+    number: Annotated[int, ExcludeDefaultFromKey()] = Field(2, description="a later one")
+
+
+def test_an_option_that_came_later_is_in_the_key_where_it_is_used() -> None:
+    assert Later().identity() == Later(number=2, table={}).identity() == {}
+    assert Later(number=0, table={"a": 1}).identity() == {"number": 0, "table": {"a": 1}}
 
 
 class Several(Options):

@@ -55,6 +55,19 @@ def test_a_table_changes_only_what_it_names():
         (MoCoOptions, {"backbone": {"name": "resnet19"}}, "'resnet19' is not a backbone"),
         (MoCoOptions, {"backbone": {"name": "tiny-resnet", "stem": "cifar"}}, "stem of its own"),
         (MoCoOptions, {"backbone": {"name": "tiny-resnet", "widths": (8,)}}, "1 widths need 1"),
+        (
+            MoCoOptions,
+            {"backbone": {"arguments": {"img_size": 32}}},
+            "only models of timm take them, not resnet18",
+        ),
+        (
+            MoCoOptions,
+            {"backbone": {"name": "timm/vgg11", "arguments": {"num_classes": 3}}},
+            "'num_classes' is set by the harness",
+        ),
+        (MoCoOptions, {"optimizer": {"betas": (0.8, 0.9)}}, "of adam and adamw, not of sgd"),
+        (BYOLOptions, {"optimizer": {"trust": 0.1}}, "of lars, not of adam"),
+        (BYOLOptions, {"optimizer": {"betas": (0.9, 1.0)}}, "less than 1"),
         (MoCoOptions, {"views": {"scale": (0.5, 0.2)}}, "not a range"),
         (MoCoOptions, {"views": {"scale": (0.5, 1.2)}}, "at most 1"),
         (MoCoOptions, {"std": (0.2, 0.0, 0.2)}, "must be positive"),
@@ -154,3 +167,16 @@ def test_what_changes_no_number_is_not_in_the_key():
     assert not given.keys() & identity.keys()
     assert MoCoOptions.model_validate(given).identity() == identity
     assert {"norm_groups", "last_batch", "precision"} <= identity.keys()
+
+
+def test_optimizers_and_arguments_of_later_are_in_the_key_where_they_are_used():
+    plain = MoCoOptions().identity()
+    assert set(plain["optimizer"]) == {"name", "lr", "momentum", "weight_decay", "decay"}
+    assert "arguments" not in plain["backbone"]
+    given = {
+        "optimizer": {"name": "lars", "trust": 0.02},
+        "backbone": {"name": "timm/vit_tiny_patch16_224", "arguments": {"img_size": 32}},
+    }
+    used = MoCoOptions.model_validate(given).identity()
+    assert used["optimizer"]["trust"] == 0.02
+    assert used["backbone"]["arguments"] == {"img_size": 32}

@@ -36,6 +36,7 @@ SMALL = {
 }
 FLAT = {"name": "constant", "milestones": (), "warmup_steps": 0}
 SGD, ADAM = {"name": "sgd", "lr": 0.05}, {"name": "adam", "lr": 1e-3}
+ADAMW, LARS = ADAM | {"name": "adamw"}, {"name": "lars", "lr": 1.0}
 
 METHODS = {
     "moco-sgd": (
@@ -57,6 +58,8 @@ METHODS = {
     ),
     "rotnet-sgd": (RotNet, RotNetOptions, {"schedule": FLAT, "optimizer": SGD}),
     "rotnet-adam": (RotNet, RotNetOptions, {"schedule": FLAT, "optimizer": ADAM}),
+    "rotnet-adamw": (RotNet, RotNetOptions, {"schedule": FLAT, "optimizer": ADAMW}),
+    "rotnet-lars": (RotNet, RotNetOptions, {"schedule": FLAT, "optimizer": LARS}),
 }
 
 

@@ -14,7 +14,8 @@ from backbench.errors import StageError
 from backbench.images import ArrayImages
 from backbench.nn import Batch, Encoder, SSLMethod, TrainingContext
 from backbench.options.training import SSLOptions, ViewOptions, ViewTrainingOptions
-from backbench.training.loop import TrainingRun, build_optimizer, epoch_order, pretrain
+from backbench.training.loop import TrainingRun, epoch_order, pretrain
+from backbench.training.optimizers import build_optimizer
 from backbench.views.views import random_view
 
 
