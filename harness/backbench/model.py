@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from backbench.keys import KEY_SCHEMA, canonical, key_of
 
@@ -16,6 +16,9 @@ _FROM_INSTANCES: Final[Any] = {**FROM_JSON, "revalidate_instances": "always"}
 
 #: Reserved name of an attack or a defense: do nothing.
 NONE = "none"
+
+#: What joins the defenses of a chain: ``patch-search+distill``.
+CHAIN: Final = "+"
 
 
 class StageKind(StrEnum):
@@ -58,6 +61,10 @@ class Axis(StrEnum):
     ATTACK = "attack", "attack", True
     DEFENSE = "defense", "defense", True
     EVALUATOR = "evaluator", "evaluator"
+
+    def parts(self, name: str) -> tuple[str, ...]:
+        """Return the instances that a name stands for: of a defense, those of its chain."""
+        return tuple(name.split(CHAIN)) if self is Axis.DEFENSE else (name,)
 
     @classmethod
     def of_plural(cls, name: str) -> Axis:
@@ -198,6 +205,13 @@ class CellName:
         return {axis.value: getattr(self, axis) for axis in Axis}
 
 
+class Detection(NamedTuple):
+    """Key of a stage by which a defense detects, and of the same on the control's encoder."""
+
+    key: str
+    control: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One number of the leaderboard, and the stages that lead to it.
@@ -207,16 +221,29 @@ class Cell:
         path: Keys of its stages in an order in which they can run; the last one predicts.
         control: Key of the evaluation of the clean encoder under the same trigger; ``None`` for
             a cell without an attack.
+        detections: The stages that score images or judge the encoder for the cell's defenses.
     """
 
     name: CellName
     path: tuple[str, ...]
     control: str | None
+    detections: tuple[Detection, ...] = ()
 
     @property
     def evaluation(self) -> str:
         """Key of the stage that makes the cell's numbers."""
         return self.path[-1]
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Keys of the last stages of the cell itself: its evaluation and its detections."""
+        return (self.evaluation, *(one.key for one in self.detections))
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """Keys of the last stages of its control."""
+        found = (self.control, *(one.control for one in self.detections))
+        return tuple(key for key in found if key is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,14 +258,14 @@ class Plan:
     cells: tuple[Cell, ...]
     protocol: str = ""
 
-    def ancestors(self, key: str) -> tuple[str, ...]:
-        """Return the keys of the stages that lead to a stage, each after those that it reads.
+    def ancestors(self, *keys: str) -> tuple[str, ...]:
+        """Return the keys of the stages that lead to some stages, each after those that it reads.
 
-        The stage itself is the last.
+        The stages themselves are among them: of a single stage, it is the last.
         """
         found: dict[str, None] = {}
         opened: set[str] = set()
-        waiting = [key]
+        waiting = list(reversed(keys))
         while waiting:
             last = waiting[-1]
             if last in opened:

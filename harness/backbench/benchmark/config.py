@@ -29,8 +29,9 @@ from backbench.data.file_dataset import FileDataset
 from backbench.errors import NOT_A_NAME, BackbenchError, ConfigError, Problem, is_name
 from backbench.model import NONE, Axis, CellName
 from backbench.options.training import BackboneOptions, EvaluatorOptions, TrainingOptions
-from backbench.plugin import Dataset, DatasetMetadata, MetricInfo
+from backbench.plugin import AttackInfo, Dataset, DatasetMetadata, DefenseInfo, MetricInfo
 from backbench.plugin.calling import plugin_code
+from backbench.plugin.infos import DEFENSE_SHAPES
 from backbench.plugin.registry import Registry
 from backbench.plugin.suggestions import nearest, suggestion
 from backbench.system.toml import read_toml
@@ -211,7 +212,8 @@ def _reference_problems(
             continue
         card = context.protocol if axis is Axis.EVALUATOR else None
         allowed = {*instances[axis.plural], *([NONE] if axis.optional else [])}
-        for name in getattr(table, axis.plural) or ():
+        given = getattr(table, axis.plural) or ()
+        for name in (part for one in given for part in _parts(axis, one)):
             if name in allowed or f"{axis.plural}.{name}" in broken:
                 continue
             if card:
@@ -262,7 +264,12 @@ def _combination_problems(
 ) -> Iterator[Problem]:
     """Yield the instances that do not work on the datasets that they meet."""
     axes = [*([Axis.METHOD, Axis.DEFENSE] if trains else []), Axis.ATTACK, Axis.EVALUATOR]
-    pairs = [(axis, getattr(cell, axis), cell.dataset) for cell in cells for axis in axes]
+    pairs = [
+        (axis, part, cell.dataset)
+        for cell in cells
+        for axis in axes
+        for part in axis.parts(getattr(cell, axis))
+    ]
     for axis, name, dataset in dict.fromkeys(pairs):
         instance = instances[axis.plural].get(name)
         if instance is not None and dataset in metadata:
@@ -283,13 +290,18 @@ def _encoder_problems(instances: Instances, cells: Iterable[CellName]) -> Iterat
 
 
 def _shape_problems(instances: Instances, cells: Iterable[CellName]) -> Iterator[Problem]:
-    """Yield the defenses that act on another thing than the attacks that they meet."""
-    for attack, defense in dict.fromkeys((cell.attack, cell.defense) for cell in cells):
+    """Yield the defenses that act on another thing than the attacks, or than their chain allows."""
+    met = dict.fromkeys((cell.attack, cell.defense) for cell in cells)
+    for chain in dict.fromkeys(defense for _, defense in met):
+        yield from _chain_problems(instances, chain)
+    for attack, defense in dict.fromkeys(
+        (attack, part) for attack, chain in met for part in Axis.DEFENSE.parts(chain)
+    ):
         one, other = instances["attacks"].get(attack), instances["defenses"].get(defense)
         if one is None or other is None:
             continue
-        acts_on = getattr(one.registered.info, "acts_on", "dataset")
-        if (acts_on, getattr(other.registered.info, "acts_on", "")) == ("encoder", "dataset"):
+        acts_on = cast("AttackInfo", one.registered.info).acts_on
+        if acts_on == "encoder" and "dataset" in _shapes(other):
             sentence = (
                 f"on attack {attack!r}: the attack changes the encoder and poisons no image, so "
                 "that there is nothing to drop from the training set: exclude these cells"
@@ -297,11 +309,39 @@ def _shape_problems(instances: Instances, cells: Iterable[CellName]) -> Iterator
             yield Problem(other.path, sentence)
 
 
+def _chain_problems(instances: Instances, chain: str) -> Iterator[Problem]:
+    """Yield why the defenses of a chain cannot act after each other."""
+    names = Axis.DEFENSE.parts(chain)
+    acting = [(name, one) for name in names if (one := instances["defenses"].get(name))]
+    for shape in DEFENSE_SHAPES:
+        several = [name for name, one in acting if shape in _shapes(one)]
+        if len(several) > 1:
+            sentence = (
+                f"{chain!r}: {' and '.join(several)} both act on the {shape}, so that their order "
+                "does not follow from what they act on: chain defenses that act on different things"
+            )
+            yield Problem("matrix", sentence)
+    if len(names) > 1 and NONE in names:
+        yield Problem("matrix", f"{chain!r}: leave {NONE!r} out of the chain")
+
+
+def _shapes(defense: Instance) -> tuple[str, ...]:
+    return cast("DefenseInfo", defense.registered.info).shapes
+
+
+def _parts(axis: Axis, name: object) -> tuple[str, ...]:
+    return axis.parts(name) if isinstance(name, str) else ()
+
+
 def _backbone_problems(
     instances: Instances, metadata: Mapping[str, DatasetMetadata], cells: Iterable[CellName]
 ) -> Iterator[Problem]:
     """Yield timm's models that do not exist, or cannot see the images; imports torch for them."""
-    met = [(one.method, by, one.dataset) for one in cells for by in (one.method, one.defense)]
+    met = [
+        (one.method, by, one.dataset)
+        for one in cells
+        for by in (one.method, *Axis.DEFENSE.parts(one.defense))
+    ]
     for name, by, dataset in dict.fromkeys(met):
         method = instances["methods"].get(name)
         instance = method if by == name else instances["defenses"].get(by)

@@ -13,7 +13,7 @@ from backbench.benchmark.file import BenchmarkFile, pydantic_problems, retyped
 from backbench.benchmark.protocols.card import Protocol, find_protocol
 from backbench.benchmark.protocols.rules import no_such_evaluator, plugin_of, terms_of
 from backbench.errors import NOT_A_NAME, BackbenchError, PluginError, Problem, UsageError, is_name
-from backbench.model import NONE, Axis, PluginUse
+from backbench.model import CHAIN, NONE, Axis, PluginUse
 from backbench.plugin import Dataset, DatasetMetadata, Options
 from backbench.plugin.calling import plugin_code
 from backbench.plugin.registry import Registered, Registry
@@ -91,7 +91,12 @@ def validate_instances(
         tables: dict[str, dict[str, Any]] = getattr(content, axis.plural)
         card = context.protocol if axis is Axis.EVALUATOR else None
         known = list(card.evaluators) if card else context.registry.names(axis.kind)
-        named = (name for matrix in content.matrix for name in getattr(matrix, axis.plural))
+        named = (
+            part
+            for matrix in content.matrix
+            for name in getattr(matrix, axis.plural)
+            for part in axis.parts(name)
+        )
         implied: dict[str, dict[str, Any]] = {
             name: {} for name in named if name in known and name not in tables
         }
@@ -99,6 +104,10 @@ def validate_instances(
             path = f"{axis.plural}.{name}"
             if name == NONE and axis.optional:
                 context.problems.append(Problem(path, f"{NONE!r} is reserved: choose another name"))
+            elif axis.parts(name) != (name,):
+                sentence = f"{CHAIN!r} joins the defenses of a chain: choose a name without it"
+                context.problems.append(Problem(path, sentence))
+                broken.add(path)
             elif card and (stranger := no_such_evaluator(card, name)):
                 context.problems.append(Problem(path, stranger))
                 broken.add(path)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from backbench.benchmark.config import Benchmark
 from backbench.data.fingerprint import FileHashes
-from backbench.model import NONE, Axis, Cell, CellName, Plan, PluginUse, Stage, StageKind
+from backbench.model import NONE, Axis, Cell, CellName, Detection, Plan, PluginUse, Stage, StageKind
 from backbench.plugin import AttackInfo, DefenseInfo, EvaluatorInfo
 from backbench.plugin.calling import plugin_code
+from backbench.plugin.infos import DEFENSE_SHAPES, DefenseShape
 from backbench.store.store import Store
 
 
@@ -76,7 +77,7 @@ class Planner:
         self._fingerprints = fingerprints
         self._uses: dict[tuple[str, str], PluginUse] = {}
         self._keys: dict[tuple[Any, ...], tuple[str, PluginUse | None]] = {}
-        self._encoders: dict[tuple[Any, ...], tuple[str, ...]] = {}
+        self._encoders: dict[tuple[Any, ...], tuple[str, tuple[str, ...]]] = {}
         self._feature_keys: dict[tuple[str, ...], dict[str, str]] = {}
         self.stages: dict[str, Stage] = {}
 
@@ -87,14 +88,20 @@ class Planner:
 
     def cell(self, name: CellName) -> Cell:
         """Add the stages of a cell and of its control."""
-        path = self._evaluation(name, trained_on=name.attack)
-        control = None
-        if name.attack != NONE:
-            control = self._evaluation(name, trained_on=NONE)[-1]
-        return Cell(name, tuple(dict.fromkeys(path)), control)
+        path, found = self._evaluation(name, trained_on=name.attack)
+        if name.attack == NONE:
+            return Cell(name, path, None, tuple(Detection(key, None) for key in found))
+        control, clean = self._evaluation(name, trained_on=NONE)
+        return Cell(name, path, control[-1], tuple(map(Detection, found, clean)))
 
-    def _evaluation(self, name: CellName, trained_on: str) -> list[str]:
-        """Add the stages that evaluate one encoder under the cell's trigger; return their keys."""
+    def _evaluation(
+        self, name: CellName, trained_on: str
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Add the stages that evaluate one encoder under the cell's trigger.
+
+        Returns:
+            Keys of the path to the evaluation, and keys of what detects on that encoder.
+        """
         dataset = self._add(
             Stage(
                 kind=StageKind.DATASET,
@@ -123,7 +130,8 @@ class Planner:
         stamp = {"protocol": self._protocol.stamp(name.evaluator)} if self._protocol else {}
         what = f"{name.evaluator} · {_who(name, trained_on)}{trigger}"
         inputs = {**inputs, "fit": fit}
-        return [*path, fit, self._seeded(StageKind.PREDICT, name, what, inputs, stamp)]
+        predict = self._seeded(StageKind.PREDICT, name, what, inputs, stamp)
+        return tuple(dict.fromkeys([*path, fit, predict])), ()
 
     def _fit(self, name: CellName, trained_on: str, inputs: Mapping[str, str]) -> str:
         """Add the stage that fits a cell's evaluator on clean images; return its key."""
@@ -158,37 +166,57 @@ class Planner:
     def _encoder(
         self, name: CellName, trained_on: str, training: Mapping[str, str], path: list[str]
     ) -> str:
-        """Add the stages that make the cell's encoder; return the key of the last stage."""
+        """Add the stages that make the cell's encoder to the path; return the encoder's key."""
         made = (name.dataset, name.method, name.defense, name.seed, trained_on)
         if made not in self._encoders:
-            self._encoders[made] = tuple(self._new_encoder(name, trained_on, training))
-        path += self._encoders[made]
-        return path[-1]
+            found: list[str] = []
+            encoder = self._new_encoder(name, trained_on, training, found)
+            self._encoders[made] = encoder, tuple(found)
+        encoder, stages = self._encoders[made]
+        path += stages
+        return encoder
 
     def _new_encoder(
-        self, name: CellName, trained_on: str, training: Mapping[str, str]
-    ) -> Iterator[str]:
+        self, name: CellName, trained_on: str, training: Mapping[str, str], path: list[str]
+    ) -> str:
+        def add(kind: StageKind, what: str, inputs: Mapping[str, str], instance: str = "") -> str:
+            label = f"{what} · seed {name.seed}"
+            path.append(self._seeded(kind, name, label, inputs, instance=instance))
+            return path[-1]
+
         who = f"{name.method} · {trained_on}"
         implants = self._implants(trained_on)
         start = f"{name.method} · {NONE}" if implants else who
-        encoder = self._seeded(StageKind.PRETRAIN, name, f"{start} · seed {name.seed}", training)
-        yield encoder
+        encoder = add(StageKind.PRETRAIN, start, training)
         if implants:
-            inputs = {"encoder": encoder, **training}
-            encoder = self._seeded(StageKind.IMPLANT, name, f"{who} · seed {name.seed}", inputs)
-            yield encoder
-        if name.defense == NONE:
-            return
-        defense = self._instances["defenses"][name.defense].registered.info
-        mended = f"{name.defense} · {who} · seed {name.seed}"
-        if cast("DefenseInfo", defense).acts_on == "encoder":
-            inputs = {"encoder": encoder, "dataset": training["dataset"]}
-            yield self._seeded(StageKind.REPAIR, name, mended, inputs)
-            return
-        sanitized = self._seeded(StageKind.SANITIZE, name, mended, {"encoder": encoder, **training})
-        yield sanitized
-        again = f"{who} after {name.defense} · seed {name.seed}"
-        yield self._seeded(StageKind.PRETRAIN, name, again, {**training, "sanitize": sanitized})
+            encoder = add(StageKind.IMPLANT, who, {"encoder": encoder, **training})
+        for shape, defense in self._acting(name.defense):
+            what = f"{defense} · {who}"
+            match shape:
+                case "dataset":
+                    inputs = {"encoder": encoder, **training}
+                    training = {
+                        **training,
+                        "sanitize": add(StageKind.SANITIZE, what, inputs, defense),
+                    }
+                    who = f"{who} after {defense}"
+                    encoder = add(StageKind.PRETRAIN, who, training)
+                case "encoder":
+                    inputs = {"encoder": encoder, "dataset": training["dataset"]}
+                    encoder = add(StageKind.REPAIR, what, inputs, defense)
+        return encoder
+
+    def _acting(self, chain: str) -> list[tuple[DefenseShape, str]]:
+        """Return what each defense of a chain acts on, and its name, in the order of acting."""
+        if chain == NONE:
+            return []
+        defenses = self._instances["defenses"]
+        acting = [
+            (shape, name)
+            for name in Axis.DEFENSE.parts(chain)
+            for shape in cast("DefenseInfo", defenses[name].registered.info).shapes
+        ]
+        return sorted(acting, key=lambda one: DEFENSE_SHAPES.index(one[0]))
 
     def _implants(self, attack: str) -> bool:
         """Return whether an attack changes encoders, and poisons no image."""
@@ -209,10 +237,15 @@ class Planner:
         what: str,
         inputs: Mapping[str, str],
         given: Mapping[str, Any] = _NOTHING,
+        *,
+        instance: str = "",
     ) -> str:
-        """Add the stage of a cell's plugin, which draws from the cell's seed; return its key."""
+        """Add the stage of a cell's plugin, which draws from the cell's seed; return its key.
+
+        ``instance`` is the plugin's, where the cell names several.
+        """
         axis = _PLUGINS[kind]
-        plugin = self._use(axis.plural, getattr(name, axis))
+        plugin = self._use(axis.plural, instance or getattr(name, axis))
         label = f"{kind} {what}"
         return self._add(Stage(kind, plugin, name.seed, inputs=inputs, label=label, given=given))
 

@@ -172,11 +172,11 @@ class _Planner(Planner):
 
     def cell(self, name: CellName) -> Cell:
         """Add the stages of a cell, and of its control where there is an encoder for it."""
-        path = self._evaluation(name, trained_on=name.attack)
+        path, _ = self._evaluation(name, trained_on=name.attack)
         control = None
         if name.attack != NONE and self._control is not None:
-            control = self._evaluation(name, trained_on=NONE)[-1]
-        return Cell(name, tuple(dict.fromkeys(path)), control)
+            control = self._evaluation(name, trained_on=NONE)[0][-1]
+        return Cell(name, path, control)
 
     def _encoder(
         self,

@@ -6,11 +6,20 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import pluggy
 
 from backbench.options.base import Options
+
+#: What an attack can act on.
+AttackShape = Literal["dataset", "encoder"]
+
+#: What a defense can act on.
+DefenseShape = Literal["dataset", "encoder"]
+
+#: Its values in the order in which the defenses of a cell act.
+DEFENSE_SHAPES: tuple[DefenseShape, ...] = get_args(DefenseShape)
 
 #: Version of the plugin interface; a record made for another version is refused.
 API = 1
@@ -93,7 +102,7 @@ class AttackInfo(PluginInfo):
 
     kind: ClassVar[str] = "attack"
 
-    acts_on: Literal["dataset", "encoder"] = "dataset"
+    acts_on: AttackShape = "dataset"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,14 +125,21 @@ class DefenseInfo(PluginInfo):
 
     Args:
         acts_on: ``encoder`` if :meth:`Defense.repair` gives a new encoder; ``dataset`` if
-            :meth:`Defense.sanitize` drops training images and the encoder is trained again.
+            :meth:`Defense.sanitize` drops training images and the encoder is trained again. Several
+            of them if it does several.
         passes: As in :class:`SSLMethodInfo`, of a defense that trains.
     """
 
     kind: ClassVar[str] = "defense"
 
-    acts_on: Literal["encoder", "dataset"]
+    acts_on: DefenseShape | tuple[DefenseShape, ...]
     passes: int = 1
+
+    @property
+    def shapes(self) -> tuple[DefenseShape, ...]:
+        """What it acts on, in the order of a cell's path."""
+        acts_on = (self.acts_on,) if isinstance(self.acts_on, str) else self.acts_on
+        return tuple(shape for shape in DEFENSE_SHAPES if shape in acts_on)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES
 from importlib.metadata import Distribution, EntryPoint, EntryPoints, distributions
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pluggy
 
@@ -28,8 +28,10 @@ from backbench.plugin import hookspecs
 from backbench.plugin.calling import frozen, plugin_code, sentence_of
 from backbench.plugin.infos import (
     API,
+    DEFENSE_SHAPES,
     KINDS,
     AttackInfo,
+    AttackShape,
     Citation,
     Column,
     DefenseInfo,
@@ -375,7 +377,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "bounds": (tuple, type(None)),
 }
 _CHOICES = {
-    "acts_on": ("encoder", "dataset"),
+    "acts_on": get_args(AttackShape),
     "reads": ("features", "images"),
     "best": (None, "high", "low"),
 }
@@ -388,10 +390,13 @@ def _field_problem(record: object) -> str | None:
         if hasattr(record, field) and (not isinstance(value, kind) or isinstance(value, bool)):
             names = [one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,))]
             return f"{field} is {value!r}, and must be of type {' or '.join(names)}"
-    for field, choices in _CHOICES.items():
-        if getattr(record, field, choices[0]) not in choices:
+    own = {"acts_on": DEFENSE_SHAPES} if isinstance(record, DefenseInfo) else {}
+    for field, choices in {**_CHOICES, **own}.items():
+        value = getattr(record, field, choices[0])
+        several = isinstance(record, DefenseInfo) and isinstance(value, tuple) and value
+        if any(one not in choices for one in (value if several else (value,))):
             named = " or ".join(map(repr, choices))
-            return f"{field} is {getattr(record, field)!r}, and must be {named}"
+            return f"{field} is {value!r}, and must be {named}"
     low_high = getattr(record, "bounds", None) or (0, 1)
     if not all(isinstance(one, int | float) for one in low_high) or not (
         len(low_high) == 2 and low_high[0] < low_high[1]

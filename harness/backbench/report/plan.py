@@ -75,10 +75,9 @@ _Needs = list[tuple[frozenset[str], frozenset[str]]]
 
 def _needs(plan: Plan) -> _Needs:
     """Return, for each cell, the stages that lead to it, and those that lead to its control."""
-    ends = [(cell.evaluation, cell.control) for cell in plan.cells]
     return [
-        (frozenset(plan.ancestors(own)), frozenset(plan.ancestors(control) if control else ()))
-        for own, control in ends
+        (frozenset(plan.ancestors(*cell.own)), frozenset(plan.ancestors(*cell.controls)))
+        for cell in plan.cells
     ]
 
 

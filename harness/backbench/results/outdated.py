@@ -120,7 +120,7 @@ class Outdatedness:
             for cell in self._plan.cells
             if self.older(cell.evaluation) or (cell.control and self.older(cell.control))
         )
-        ends = {key for cell in cells for key in (cell.evaluation, cell.control) if key}
+        ends = {key for cell in cells for key in (*cell.own, *cell.controls)}
         needed = {key for end in ends for key in self._plan.ancestors(end)}
         stages = {key: stage for key, stage in self._plan.stages.items() if key in needed}
         return replace(self._plan, stages=stages, cells=cells)

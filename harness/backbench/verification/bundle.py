@@ -31,7 +31,7 @@ from typing import Any, BinaryIO, Final
 
 from backbench.errors import NOT_A_NAME, UsageError, is_name
 from backbench.metrics import VARIANT_NAME
-from backbench.model import NONE, Cell, CellName, Plan, Stage, StageKind
+from backbench.model import NONE, Cell, CellName, Detection, Plan, Stage, StageKind
 from backbench.store.predictions import PREDICTIONS
 from backbench.store.records import Record
 from backbench.system.files import open_regular
@@ -254,7 +254,12 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
         "benchmark": plan.benchmark,
         "protocol": plan.protocol,
         "cells": [
-            {**dataclasses.asdict(cell.name), "path": list(cell.path), "control": cell.control}
+            {
+                **dataclasses.asdict(cell.name),
+                "path": list(cell.path),
+                "control": cell.control,
+                "detections": list(cell.detections),
+            }
             for cell in plan.cells
         ],
         "stages": {key: _published(stage).to_json() for key, stage in plan.stages.items()},
@@ -276,6 +281,7 @@ def plan_from_json(content: Mapping[str, Any]) -> Plan:
         name = CellName(**{one: cell[one] for one in _NAMES})
         if type(name.seed) is not int or not all(map(is_name, name.row.values())):
             raise ValueError(f"a name of the cell {str(name)[:_SHOWN]} is {NOT_A_NAME}")
-        cells.append(Cell(name, tuple(cell["path"]), cell["control"]))
+        detections = tuple(Detection(*pair) for pair in cell.get("detections", ()))
+        cells.append(Cell(name, tuple(cell["path"]), cell["control"], detections))
     stages = {key: _published(Stage.from_json(said)) for key, said in content["stages"].items()}
     return Plan(content["benchmark"], stages, tuple(cells), content["protocol"])

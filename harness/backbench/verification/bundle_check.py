@@ -82,7 +82,7 @@ def plan_differences(plan: Plan) -> Iterator[str]:
             yield f"stage {key} needs more than {_MOST_STAGES} stages before it"
             return
     for cell in plan.cells:
-        for key in (*cell.path, *filter(None, [cell.control])):
+        for key in (*cell.path, *cell.own, *cell.controls):
             if key not in plan.stages:
                 yield f"{_who(cell)}: its stage {key} is not in the plan"
                 return

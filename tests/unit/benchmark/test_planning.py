@@ -105,6 +105,52 @@ def test_a_defense_of_the_dataset_cannot_answer_an_attack_on_the_encoder(
         plan_of(tmp_path / "b.toml", registry, text)
 
 
+CHAINED = """
+[defenses.search]
+plugin = "patch-search"
+"""
+
+
+def test_a_chain_acts_in_the_order_of_its_shapes(tmp_path: Path, registry: Registry) -> None:
+    for chain in ("distill+search", "search+distill"):
+        text = tiny().replace('defenses = ["none", "distill"]', f'defenses = ["{chain}"]') + CHAINED
+        plan = plan_of(tmp_path / "b.toml", registry, text)
+        for cell in plan.cells:
+            kinds = [plan.stages[key].kind for key in cell.path]
+            start = kinds.index(StageKind.PRETRAIN)
+            assert kinds[start : start + 4] == [
+                StageKind.PRETRAIN,
+                StageKind.SANITIZE,
+                StageKind.PRETRAIN,
+                StageKind.REPAIR,
+            ]
+            assert cell.name.defense == chain
+
+
+@pytest.mark.parametrize(
+    ("chain", "sentence"),
+    [
+        ("distill+second", "distill and second both act on the encoder"),
+        ("none+distill", "leave 'none' out of the chain"),
+        ("distill+dstill", "no defense is called 'dstill': did you mean 'distill'?"),
+    ],
+)
+def test_a_chain_whose_order_is_not_known_is_refused(
+    tmp_path: Path, registry: Registry, chain: str, sentence: str
+) -> None:
+    text = tiny().replace('defenses = ["none", "distill"]', f'defenses = ["{chain}"]')
+    text += '[defenses.second]\nplugin = "distill"\n'
+    with pytest.raises(ConfigError) as caught:
+        plan_of(tmp_path / "b.toml", registry, text)
+    assert sentence in str(caught.value)
+
+
+def test_the_name_of_a_defense_is_no_chain(tmp_path: Path, registry: Registry) -> None:
+    text = tiny() + '[defenses."a+b"]\nplugin = "distill"\n'
+    with pytest.raises(ConfigError, match=r"'\+' joins the defenses of a chain"):
+        plan_of(tmp_path / "b.toml", registry, text)
+
+
 def test_an_evaluator_of_images_reads_no_features(tmp_path: Path, registry: Registry) -> None:
     text = tiny().replace(
         'evaluators = ["linear", "knn"]', 'evaluators = ["linear-augmented", "layer-probe"]'

@@ -206,7 +206,7 @@ def test_a_defense_acts_on_something_that_there_is(install):
         """,
     )
     text = only_failure(load_registry())
-    assert "'d': acts_on is 'training', and must be 'encoder' or 'dataset'" in text
+    assert "'d': acts_on is 'training', and must be 'dataset' or 'encoder'" in text
 
 
 @pytest.mark.parametrize(
