@@ -137,7 +137,7 @@ class DefenseInfo(PluginInfo):
 
     @property
     def shapes(self) -> tuple[DefenseShape, ...]:
-        """What it acts on, in the order of a cell's path."""
+        """The things that it acts on, in the order of a cell's path."""
         acts_on = (self.acts_on,) if isinstance(self.acts_on, str) else self.acts_on
         return tuple(shape for shape in DEFENSE_SHAPES if shape in acts_on)
 

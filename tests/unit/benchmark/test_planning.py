@@ -108,6 +108,8 @@ def test_a_defense_of_the_dataset_cannot_answer_an_attack_on_the_encoder(
 CHAINED = """
 [defenses.search]
 plugin = "patch-search"
+preset = "small"
+clusters = 4
 """
 
 
