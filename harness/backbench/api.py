@@ -252,6 +252,7 @@ class Planned:
             Path(experiment.benchmark.source),
             measured_of=measured_in(experiment.registry, self.plan, self.store),
             profile=experiment.profile,
+            changes=experiment.benchmark.changes,
         )
         return printable("\n".join(lines))  # records may come from outside
 
@@ -273,6 +274,7 @@ def load(
     path: PathLike = DEFAULT_FILE,
     profile: str | None = None,
     *,
+    changes: Iterable[str] = (),
     every: bool = False,
     trains: bool = True,
 ) -> Experiment:
@@ -281,6 +283,7 @@ def load(
     Args:
         path: The TOML file.
         profile: Name of a profile of the file; the whole matrix if ``None``.
+        changes: Values that replace some of the file: ``["methods.byol.epochs=20"]``.
         every: Count the matrices that belong to profiles as well.
         trains: Whether to check its methods and defenses against its datasets; no if only an
             external encoder is evaluated.
@@ -294,7 +297,9 @@ def load(
         >>> bb.load("benchmarks.toml", profile="quick").run()  # doctest: +SKIP
     """
     registry = load_registry()
-    benchmark = load_benchmark(Path(path), registry, profile, every=every, trains=trains)
+    benchmark = load_benchmark(
+        Path(path), registry, profile, changes=changes, every=every, trains=trains
+    )
     return Experiment(benchmark, registry, profile)
 
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
+from backbench.benchmark.changes import changed
 from backbench.benchmark.claims import claim_problems
 from backbench.benchmark.file import HINTED, BenchmarkFile, Claim, pydantic_problems
 from backbench.benchmark.instances import (
@@ -25,6 +26,7 @@ from backbench.benchmark.instances import (
 from backbench.benchmark.matrix import Matrix, Profile
 from backbench.benchmark.protocols.card import Protocol
 from backbench.benchmark.protocols.rules import data_problems, method_problem, no_such_evaluator
+from backbench.benchmark.sweeps import expanded
 from backbench.data.file_dataset import FileDataset
 from backbench.errors import NOT_A_NAME, BackbenchError, ConfigError, Problem, is_name
 from backbench.model import NONE, Axis, CellName
@@ -53,6 +55,7 @@ class Benchmark:
         claims: The findings that the file states.
         stage_timeout_s: Seconds after which a stage is ended, if any.
         stage_memory_gib: Memory at which a stage is ended, if any.
+        changes: Values of the file that were changed; see :func:`.changed`.
     """
 
     source: str
@@ -65,6 +68,7 @@ class Benchmark:
     claims: tuple[Claim, ...] = ()
     stage_timeout_s: float | None = None
     stage_memory_gib: float | None = None
+    changes: tuple[str, ...] = ()
 
 
 def notes_on(benchmark: Benchmark, *, content: bool = False) -> Iterator[str]:
@@ -80,6 +84,7 @@ def load_benchmark(
     registry: Registry,
     profile: str | None = None,
     *,
+    changes: Iterable[str] = (),
     every: bool = False,
     trains: bool = True,
 ) -> Benchmark:
@@ -95,6 +100,7 @@ def load_benchmark(
         folder=path.parent,
         registry=registry,
         profile=profile,
+        changes=changes,
         every=every,
         trains=trains,
     )
@@ -107,6 +113,7 @@ def benchmark_from(
     folder: Path,
     registry: Registry,
     profile: str | None = None,
+    changes: Iterable[str] = (),
     every: bool = False,
     trains: bool = True,
 ) -> Benchmark:
@@ -118,6 +125,7 @@ def benchmark_from(
         folder: Where relative paths start.
         registry: The installed plugins.
         profile: As of :meth:`BenchmarkFile.cells`, and so is ``every``.
+        changes: Values that replace some of the file; see :func:`.changed`.
         every: Count the matrices that belong to profiles as well.
         trains: Whether to check its methods and defenses against its datasets; no if an encoder
             from elsewhere is evaluated.
@@ -126,6 +134,8 @@ def benchmark_from(
         ConfigError: With every problem of the tables.
     """
     problems: list[Problem] = []
+    changes = tuple(changes)
+    tables = expanded(changed(tables, changes, problems), problems)
     content = _parse(tables, problems)
     problems += _name_problems(content)
     context = context_of(tables, registry, folder, problems)
@@ -167,6 +177,7 @@ def benchmark_from(
         claims=content.claims,
         stage_timeout_s=content.benchmark.stage_timeout_s,
         stage_memory_gib=content.benchmark.stage_memory_gib,
+        changes=changes,
     )
 
 

@@ -240,6 +240,11 @@ def _instance_schema(info: PluginInfo, definitions: dict[str, Any]) -> dict[str,
     options |= {"title": info.name, "description": info.summary}
     properties = options.setdefault("properties", {})
     properties["plugin"] = {"const": info.name, "description": "name of the plugin"}
+    properties["sweep"] = {
+        "type": "object",
+        "description": "options and their values: an instance for each",
+        "additionalProperties": {"type": "array", "minItems": 1},
+    }
     if info.presets:
         properties["preset"] = {"enum": sorted(info.presets), "description": "named values"}
     return options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,18 +15,30 @@ if TYPE_CHECKING:
     from backbench.api import Experiment
     from backbench.report.results import Results
 
+#: Where the context of a command keeps the values of ``--set``.
+CHANGES = "backbench.changes"
+
 
 def load(file: Path, profile: str | None, **how: bool) -> Experiment:
     """Return a validated benchmark; name the plugins that cannot be used, later ones at the end."""
     from backbench.api import load as load_experiment
     from backbench.benchmark.config import notes_on
 
-    experiment = load_experiment(file, profile, **how)
+    changes = click.get_current_context().meta.get(CHANGES, ())
+    experiment = load_experiment(file, profile, changes=changes, **how)
     unreported = experiment.registry.unreported
     say("warning", unreported())
     click.get_current_context().call_on_close(lambda: say("warning", unreported()))
+    say("changed", changes)
     say("note", notes_on(experiment.benchmark))
     return experiment
+
+
+def run_command(file: Path, store: Path) -> str:
+    """Return the command that runs a benchmark as this command has read it."""
+    changes = click.get_current_context().meta.get(CHANGES, ())
+    words = ["backbench", "run", str(file), *(f"--set={one}" for one in changes)]
+    return shlex.join([*words, "--store", str(store)])
 
 
 def say(kind: str, sentences: Iterable[object]) -> None:

@@ -31,7 +31,14 @@ def command(file: Path, profile: str | None, store: Path, out: Path) -> int:
     benchmark file; no images and no weights. The same store gives the same bytes.
     """
     planned = common.load(file, profile).plan(store=store)
-    missing, damaged = export_bundle(planned.plan, planned.store, file, out, profile=profile)
+    missing, damaged = export_bundle(
+        planned.plan,
+        planned.store,
+        file,
+        out,
+        profile=profile,
+        changes=planned.experiment.benchmark.changes,
+    )
     common.say("left out, with all that depend on it", damaged)
     if missing:
         what = "are not in the bundle" if damaged else "have not been run"

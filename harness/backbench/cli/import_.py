@@ -9,6 +9,7 @@ import click
 from backbench.benchmark.config import DEFAULT_FILE
 from backbench.cli import common
 from backbench.cli.options import shared
+from backbench.cli.options.changes import set_option
 from backbench.cli.options.paths import UserPath
 from backbench.errors import ExitCode
 from backbench.store.store import Store
@@ -26,6 +27,7 @@ from backbench.verification.imported import import_bundle, import_store
     help="Of a STORE, the benchmark file whose stages are taken.",
 )
 @shared.profile_option
+@set_option
 @shared.store_option
 def command(sources: tuple[Path, ...], file: Path, profile: str | None, store: Path) -> int:
     """Show the rows of other people's bundles, or of another store, beside ours.
@@ -38,7 +40,10 @@ def command(sources: tuple[Path, ...], file: Path, profile: str | None, store: P
     for source in sources:
         if source.is_dir():
             theirs = common.load(file, profile).plan(store=source)
-            origin, found = import_store(theirs.plan, theirs.store, file, where, profile=profile)
+            changes = theirs.experiment.benchmark.changes
+            origin, found = import_store(
+                theirs.plan, theirs.store, file, where, profile=profile, changes=changes
+            )
         else:
             origin, found = import_bundle(source, where)
         for finding in found.differs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +50,7 @@ def command(
         click.echo(planned.trace(*filters, *trace.split(",")))
     else:
         results = planned.results(**counting).filter(*filters, sort=None if over else sort)
-        make = shlex.join(["backbench", "run", str(file), "--store", str(store)])
-        results.require(store, make, filtered=bool(filters))
+        results.require(store, common.run_command(file, store), filtered=bool(filters))
         if view:
             print_sheet(trade_off_sheet(results.board), style)
         else:

@@ -8,6 +8,7 @@ import click
 
 from backbench.cli import common
 from backbench.cli.options import shared
+from backbench.cli.options.changes import set_option
 from backbench.cli.options.paths import UserPath
 from backbench.errors import ExitCode, UsageError
 from backbench.plugin.registry import load_registry
@@ -20,6 +21,7 @@ from backbench.verification.store_check import verify_store
 @click.command("verify")
 @click.argument("target", metavar="[BENCHMARK | BUNDLE.zip]", type=UserPath(), required=False)
 @shared.profile_option
+@set_option
 @shared.store_option
 def command(target: Path | None, profile: str | None, store: Path) -> int:
     """Check that what is there is what its records say.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+from backbench.benchmark.sweeps import base_of
 from backbench.errors import PluginError
 from backbench.model import NONE, Axis, Plan, PluginUse, Stage, StageKind
 from backbench.plugin.registry import Registry
@@ -32,6 +33,9 @@ _QUOTED = {
     "threads",
 }  # fmt: skip
 
+#: Name of a table of TOML, number of its first line, and its lines.
+_Table = tuple[str, int, list[str]]
+
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]#]+?)\s*\]")
 
 
@@ -44,6 +48,7 @@ def explain(
     *,
     measured_of: MeasuredOf,
     profile: str | None = None,
+    changes: Iterable[str] = (),
 ) -> Iterator[str]:
     """Yield, line by line, how a row's numbers came about."""
     evaluator, _, variant = row.names["evaluator"].partition(":")
@@ -58,6 +63,7 @@ def explain(
         yield f"  {metric} = {summary.mean:.6g} (seeds: {values}{beside})"
     yield ""
     yield from _lines_of(file, names, profile)
+    yield from (f"changed: {change}" for change in changes)
     teller = _Teller(plan, store, registry, measured_of)
     for cell in sorted(cells, key=lambda one: one.name.seed):
         yield ""
@@ -74,11 +80,7 @@ def _lines_of(file: Path, names: Mapping[str, str], profile: str | None) -> Iter
     wanted = ["benchmark", *(f"{axis.plural}.{names[axis]}" for axis in Axis), "matrix"]
     wanted += [f"profiles.{profile}"] if profile else []
     for name in wanted:
-        found = [
-            (number, lines)
-            for table, number, lines in tables
-            if table == name or table.startswith((f"{name}.", f"{name}["))
-        ]
+        found = _named(tables, name) or _named(tables, base_of(name))
         for number, lines in found:
             yield f"{file}:{number}"
             yield from (f"  {line}" for line in lines)
@@ -86,9 +88,18 @@ def _lines_of(file: Path, names: Mapping[str, str], profile: str | None) -> Iter
             yield f"{file}: no table [{name}]: all as the plugin of this name has it"
 
 
-def _tables(text: str) -> list[tuple[str, int, list[str]]]:
+def _named(tables: Iterable[_Table], name: str) -> list[tuple[int, list[str]]]:
+    """Return the number of the first line, and the lines, of the tables of a name."""
+    return [
+        (number, lines)
+        for table, number, lines in tables
+        if table == name or table.startswith((f"{name}.", f"{name}["))
+    ]
+
+
+def _tables(text: str) -> list[_Table]:
     """Return the tables of a TOML file: name, number of the first line, lines without comments."""
-    found: list[tuple[str, int, list[str]]] = []
+    found: list[_Table] = []
     for number, line in enumerate(text.splitlines(), start=1):
         header = _HEADER.match(line)
         # A line of an array can look like a header only if it starts with a bracket and a name.

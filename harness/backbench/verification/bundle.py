@@ -42,6 +42,9 @@ from backbench.verification.findings import MALFORMED
 FORMAT = "backbench-bundle"
 VERSION = 1
 
+#: In the header, the changes of the benchmark file that the plan is of, if there are any.
+CHANGES = "changes"
+
 HEADER, TOML, PLAN, ENVIRONMENT = "bundle.json", "benchmark.toml", "plan.json", "environment.json"
 
 _ARTIFACTS = {

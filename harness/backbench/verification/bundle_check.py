@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 
+from backbench.benchmark.changes import changed
 from backbench.benchmark.file import BenchmarkFile
-from backbench.errors import ConfigError
+from backbench.benchmark.sweeps import expanded
+from backbench.errors import ConfigError, Problem
 from backbench.model import NONE, Cell, Plan, Stage, StageKind
 from backbench.store.records import Record
 from backbench.system.toml import parse_toml
-from backbench.verification.bundle import ENVIRONMENT, HEADER, PLAN, TOML, Bundle, exported
+from backbench.verification.bundle import CHANGES, ENVIRONMENT, HEADER, PLAN, TOML, Bundle, exported
 from backbench.verification.contents import content_differences, read_differences
 from backbench.verification.evidence import parse_json
 from backbench.verification.exporting import described, environments
@@ -145,7 +147,7 @@ def _toml_differences(bundle: Bundle) -> Iterator[str]:
     """Compare the plan's cells with those that the benchmark file requests."""
     try:
         values = parse_toml(bundle.content(TOML).decode("utf-8-sig"), TOML)
-        content = BenchmarkFile.model_validate(values)
+        content = BenchmarkFile.model_validate(_completed(values, bundle.header))
     except ConfigError as error:
         yield from (problem.message for problem in error.problems)
         return
@@ -164,6 +166,22 @@ def _toml_differences(bundle: Bundle) -> Iterator[str]:
         return
     if content.cells(profile) != tuple(cell.name for cell in plan.cells):
         yield f"its matrix does not give the {len(plan.cells)} cells of {PLAN}"
+
+
+def _completed(tables: Mapping[str, Any], header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a file's tables with the changes that the bundle states, and without sweeps.
+
+    Raises:
+        ConfigError: If a change or a sweep is none.
+    """
+    changes = header.get(CHANGES, [])
+    if not isinstance(changes, list) or not all(isinstance(one, str) for one in changes):
+        raise ConfigError(TOML, [Problem("", f"{CHANGES} of {HEADER} is no array of texts")])
+    problems: list[Problem] = []
+    completed = expanded(changed(tables, changes, problems), problems)
+    if problems:
+        raise ConfigError(TOML, problems)
+    return completed
 
 
 def _environment_differences(bundle: Bundle) -> Iterator[str]:

@@ -8,7 +8,7 @@ import os
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from backbench.store.store import Store
 from backbench.system.files import share
 from backbench.system.json_text import to_json
 from backbench.verification.bundle import (
+    CHANGES,
     ENVIRONMENT,
     FORMAT,
     HEADER,
@@ -39,11 +40,18 @@ _OF_A_STAGE = ("plugin", "plugin_code", "plugins", "data", "peak_mem_of", "peak_
 
 
 def export_bundle(
-    plan: Plan, store: Store, benchmark: Path, out: Path, *, profile: str | None = None
+    plan: Plan,
+    store: Store,
+    benchmark: Path,
+    out: Path,
+    *,
+    profile: str | None = None,
+    changes: Sequence[str] = (),
 ) -> tuple[list[str], list[str]]:
     """Write what others need to check the numbers of a plan; the same store gives the same bytes.
 
-    Damaged stages are left out, and all that depend on them.
+    Damaged stages are left out, and all that depend on them. ``profile`` and ``changes`` are those
+    by which the file gives the plan.
 
     Returns:
         The keys of the stages that are not in the bundle, and what is damaged.
@@ -84,6 +92,7 @@ def export_bundle(
         "version": VERSION,
         "benchmark": plan.benchmark,
         "profile": profile,
+        **({CHANGES: list(changes)} if changes else {}),
         "files": {name: described(content) for name, content in sorted(files.items())},
     }
     write_bundle(out, {HEADER: as_bytes(header), **dict(sorted(files.items()))})

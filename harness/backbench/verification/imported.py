@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,7 +63,13 @@ def import_bundle(source: Path, store: Store) -> tuple[str, Findings]:
 
 
 def import_store(
-    plan: Plan, theirs: Store, file: Path, ours: Store, *, profile: str | None = None
+    plan: Plan,
+    theirs: Store,
+    file: Path,
+    ours: Store,
+    *,
+    profile: str | None = None,
+    changes: Sequence[str] = (),
 ) -> tuple[str, Findings]:
     """Import what another store has of a benchmark, by way of a bundle; see :func:`import_bundle`.
 
@@ -76,7 +82,7 @@ def import_store(
         raise UsageError(f"{theirs.root}: is the store to import into")
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder, f"{theirs.root.resolve().name}.zip")
-        export_bundle(plan, theirs, file, bundle, profile=profile)
+        export_bundle(plan, theirs, file, bundle, profile=profile, changes=changes)
         return import_bundle(bundle, ours)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from backbench.cli.options.changes import set_option
+from backbench.cli.options.filters import filter_option
 from backbench.cli.options.paths import UserPath
-from backbench.cli.options.shared import filter_option, together
+from backbench.cli.options.shared import together
 from backbench.results.compare import METRICS
 
 comparing_options = together(
@@ -16,6 +18,7 @@ comparing_options = together(
         help="Compare --store with this store of the same benchmark, instead of A with B.",
     ),
     filter_option,
+    set_option,
     click.option(
         "--metric",
         "metrics",

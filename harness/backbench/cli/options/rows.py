@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from backbench.cli.options.shared import filter_option, together
+from backbench.cli.options.filters import filter_option
+from backbench.cli.options.shared import together
 from backbench.model import Axis
 
 row_options = together(

@@ -8,14 +8,12 @@ from typing import Any
 import click
 
 from backbench.benchmark.config import DEFAULT_FILE
+from backbench.cli.options.changes import set_option
 from backbench.cli.options.paths import UserPath
 from backbench.store.store import DEFAULT_STORE
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-benchmark_argument = click.argument(
-    "file", metavar="[BENCHMARK]", type=UserPath(), default=DEFAULT_FILE
-)
 
 profile_option = click.option(
     "--profile", metavar="NAME", help="Only the part of the matrix that this profile keeps."
@@ -43,16 +41,12 @@ def together(*options: Decorator) -> Decorator:
     return add
 
 
+benchmark_argument = together(
+    click.argument("file", metavar="[BENCHMARK]", type=UserPath(), default=DEFAULT_FILE), set_option
+)
+
+
 def formats(*names: str) -> Decorator:
     """Return the ``--format`` option."""
     how: dict[str, Any] = {"type": click.Choice(names), "default": names[0], "show_default": True}
     return click.option("--format", "style", **how, help="Form of the output.")
-
-
-filter_option = click.option(
-    "--filter",
-    "filters",
-    multiple=True,
-    metavar="EXPR",
-    help="method=byol, attack!=none, asr>0.1 …; all must hold.",
-)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from backbench.benchmark.file import pydantic_problems
 from backbench.benchmark.instances import Instance, load_instance, open_dataset
+from backbench.benchmark.sweeps import expanded
 from backbench.data.encode import FileFormat
 from backbench.data.file_dataset import FileDataset
 from backbench.errors import ConfigError, Problem
@@ -101,6 +102,7 @@ def read_request(path: Path, given: Mapping[str, Any], registry: Registry) -> Re
     """
     problems: list[Problem] = []
     tables, notes, is_ours = read_tables(path)
+    tables = expanded(tables, problems) if is_ours else tables
     base = path.parent if is_ours else Path.cwd()
     poison = _poison_table(tables, given, base, problems)
     found: dict[str, Instance] = {}

@@ -1,0 +1,136 @@
+"""Sweeps of a benchmark file: an instance that stands for one with each of some values. Pure."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from backbench.benchmark.changes import with_value
+from backbench.benchmark.matrix import MOST_CELLS
+from backbench.errors import Problem, UsageError
+from backbench.model import Axis
+
+#: Key of an instance's table.
+SWEEP = "sweep"
+
+#: Separates an instance's name from what it was swept to. Filters, claims and the variants of an
+#: evaluator give a meaning to ``=``, ``,``, ``:`` and blanks; a shell gives to brackets.
+MARK = "@"
+
+#: Names of a swept instance's members, by axis and name.
+_Members = dict[str, dict[str, list[str]]]
+
+
+def expanded(tables: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    """Return the tables of a file in which each swept instance is replaced by its members.
+
+    ``[attacks.patch]`` with ``sweep = { "rate.value" = [0.05, 0.1] }`` becomes
+    ``patch@rate.value-0.05`` and ``patch@rate.value-0.1``; several swept options give their
+    product. Wherever a matrix, a profile or the subject of a claim names ``patch``, it names both.
+
+    Args:
+        tables: The file's content, which stays as it is.
+        problems: Gets one for each sweep that is none.
+    """
+    result, members = dict(tables), _Members()
+    room = MOST_CELLS
+    for axis in Axis:
+        named = tables.get(axis.plural)
+        if not isinstance(named, Mapping):
+            continue
+        made: dict[str, Any] = {}
+        for name, table in named.items():
+            if not isinstance(table, Mapping) or SWEEP not in table:
+                made[name] = table
+                continue
+            plain = {"plugin": name} | {key: one for key, one in table.items() if key != SWEEP}
+            try:
+                values = _values(table[SWEEP])
+                room -= math.prod(map(len, values.values()))
+                if room < 0:
+                    raise UsageError(f"the file's sweeps have more than {MOST_CELLS:,} instances")  # noqa: TRY301
+                found = dict(_instances(name, plain, values))
+                if taken := sorted(found.keys() & named.keys()):
+                    raise UsageError(f"the file has an instance {taken[0]!r} already")  # noqa: TRY301
+            except UsageError as error:
+                problems.append(Problem(f"{axis.plural}.{name}.{SWEEP}", str(error)))
+                found = {name: plain}
+            made |= found
+            members.setdefault(axis.plural, {})[name] = list(found)
+        result[axis.plural] = made
+    if members:
+        result |= {name: _renamed(result[name], members) for name in _NAMING if name in result}
+    return result
+
+
+#: Tables that name instances, or hold tables that do.
+_NAMING = ("matrix", "profiles", "claims")
+
+
+def base_of(name: str) -> str:
+    """Return the swept instance that a member is of, as its name tells; else the name."""
+    return name.partition(MARK)[0]
+
+
+def _values(sweep: Any) -> dict[str, list[Any]]:
+    """Return the values of each swept option.
+
+    Raises:
+        UsageError: If it is no table of arrays of values.
+    """
+    if not isinstance(sweep, Mapping) or not sweep:
+        raise UsageError('should be a table of options and their values: { "rate.value" = [0.1] }')
+    for path, values in sweep.items():
+        if not isinstance(values, list) or not values:
+            raise UsageError(f"{path}: should be an array of values")
+        text, count = Counter(map(_text, values)).most_common(1)[0]
+        if count > 1:
+            raise UsageError(f"{path}: {text} is there {count} times")
+    return dict(sweep)
+
+
+def _instances(
+    name: str, table: Mapping[str, Any], values: Mapping[str, list[Any]]
+) -> Iterator[tuple[str, Any]]:
+    """Yield the members of a swept instance: the product of the options' values."""
+    for chosen in itertools.product(*values.values()):
+        member, label = dict(table), name
+        for path, value in zip(values, chosen, strict=True):
+            member = with_value(member, path.split("."), value)
+            label += f"{MARK}{path}-{_text(value)}"
+        yield label, member
+
+
+def _text(value: Any) -> str:
+    """Return a value as a part of a name.
+
+    Raises:
+        UsageError: If it is a table or the like.
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int | float):
+        return str(value)
+    if isinstance(value, list) and value:
+        return "+".join(map(_text, value))
+    raise UsageError(f"{value!r} is no number, text, true, false, or array of them")
+
+
+def _renamed(table: Any, members: _Members, plural: str = "") -> Any:
+    """Return a table in which names of swept instances are those of their members."""
+    if isinstance(table, Mapping):
+        return {key: _renamed(value, members, key) for key, value in table.items()}
+    if isinstance(table, list) and plural not in members:
+        return [_renamed(one, members) for one in table]
+    if plural not in members:
+        return table
+    known = members[plural]
+    names = table if isinstance(table, list) else [table]
+    return [
+        one
+        for name in names
+        for one in (known.get(name, [name]) if isinstance(name, str) else [name])
+    ]
