@@ -102,7 +102,8 @@ def _refuse_unknown(tables: Mapping[str, Any], path: tuple[str, ...]) -> None:
     if not rest:
         raise UsageError(f"name one of the {first}: {first}.NAME.OPTION=VALUE")
     given = tables.get(first)
-    known = {*(given if isinstance(given, Mapping) else ()), *_in_matrices(tables, first)}
+    known = {*(given if isinstance(given, Mapping) else ())}
+    known |= {*_in_matrices(tables, first)} if first != "profiles" else set()
     if rest[0] not in known:
         raise UsageError(f"the file has no {first}.{rest[0]}{suggestion(rest[0], known)}")
 
@@ -114,4 +115,4 @@ def _in_matrices(tables: Mapping[str, Any], plural: str) -> Iterable[str]:
         names = matrix.get(plural, ()) if isinstance(matrix, Mapping) else ()
         for name in names if isinstance(names, list) else [names]:
             if isinstance(name, str):
-                yield name
+                yield from Axis.of_plural(plural).parts(name)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from backbench.benchmark.changes import with_value
 from backbench.benchmark.matrix import MOST_CELLS
 from backbench.errors import Problem, UsageError
-from backbench.model import Axis
+from backbench.model import CHAIN, Axis
 
 #: Key of an instance's table.
 SWEEP = "sweep"
@@ -19,9 +20,6 @@ SWEEP = "sweep"
 #: Separates an instance's name from what it was swept to. Filters, claims and the variants of an
 #: evaluator give a meaning to ``=``, ``,``, ``:`` and blanks; a shell gives to brackets.
 MARK = "@"
-
-#: Names of a swept instance's members, by axis and name.
-_Members = dict[str, dict[str, list[str]]]
 
 
 def expanded(tables: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
@@ -35,7 +33,8 @@ def expanded(tables: Mapping[str, Any], problems: list[Problem]) -> dict[str, An
         tables: The file's content, which stays as it is.
         problems: Gets one for each sweep that is none.
     """
-    result, members = dict(tables), _Members()
+    result = dict(tables)
+    members: dict[str, dict[str, list[str]]] = {}
     room = MOST_CELLS
     for axis in Axis:
         named = tables.get(axis.plural)
@@ -61,8 +60,12 @@ def expanded(tables: Mapping[str, Any], problems: list[Problem]) -> dict[str, An
             made |= found
             members.setdefault(axis.plural, {})[name] = list(found)
         result[axis.plural] = made
-    if members:
-        result |= {name: _renamed(result[name], members) for name in _NAMING if name in result}
+    names = _Names(members)
+    for table in (one for one in _NAMING if members and one in tables):
+        try:
+            result[table] = names.renamed(tables[table])
+        except UsageError as error:
+            problems.append(Problem(table, str(error)))
     return result
 
 
@@ -112,25 +115,45 @@ def _text(value: Any) -> str:
     """
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, str | int | float):
-        return str(value)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float):
+        return str(value).replace("+", "")  # 1e+20: a plus sign joins defenses
     if isinstance(value, list) and value:
-        return "+".join(map(_text, value))
+        return "_".join(map(_text, value))
     raise UsageError(f"{value!r} is no number, text, true, false, or array of them")
 
 
-def _renamed(table: Any, members: _Members, plural: str = "") -> Any:
-    """Return a table in which names of swept instances are those of their members."""
-    if isinstance(table, Mapping):
-        return {key: _renamed(value, members, key) for key, value in table.items()}
-    if isinstance(table, list) and plural not in members:
-        return [_renamed(one, members) for one in table]
-    if plural not in members:
-        return table
-    known = members[plural]
-    names = table if isinstance(table, list) else [table]
-    return [
-        one
-        for name in names
-        for one in (known.get(name, [name]) if isinstance(name, str) else [name])
-    ]
+@dataclass
+class _Names:
+    """Puts the members of swept instances where a table names the instance.
+
+    Args:
+        members: Names by axis and swept instance.
+        room: So many names may still be put; a chain of swept defenses is their product.
+    """
+
+    members: Mapping[str, Mapping[str, list[str]]]
+    room: int = MOST_CELLS
+
+    def renamed(self, table: Any, plural: str = "") -> Any:
+        """Return a table with the names of members.
+
+        Raises:
+            UsageError: If there are too many.
+        """
+        if isinstance(table, Mapping):
+            return {key: self.renamed(value, key) for key, value in table.items()}
+        if plural in self.members:
+            names = table if isinstance(table, list) else [table]
+            return [one for name in names for one in self._of(name, plural)]
+        return [self.renamed(one) for one in table] if isinstance(table, list) else table
+
+    def _of(self, name: Any, plural: str) -> Iterable[Any]:
+        if not isinstance(name, str):
+            return [name]
+        parts = [self.members[plural].get(one, [one]) for one in Axis.of_plural(plural).parts(name)]
+        self.room -= math.prod(map(len, parts))
+        if self.room < 0:
+            raise UsageError(f"names more than {MOST_CELLS:,} instances of sweeps")
+        return map(CHAIN.join, itertools.product(*parts))

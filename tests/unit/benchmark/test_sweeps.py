@@ -63,6 +63,20 @@ def test_matrices_profiles_and_claims_name_all_of_them() -> None:
     assert tables["claims"][0]["metric"] == "asr"
 
 
+def test_a_chain_with_a_swept_defense_is_several_chains() -> None:
+    text = tiny().replace("[defenses.distill]", "[defenses.distill]\nsweep = { hidden = [1, 2] }")
+    tables, _ = after(text.replace('["none", "distill"]', '["none", "patch-search+distill"]'))
+    expected = [f"patch-search+distill@hidden-{number}" for number in (1, 2)]
+    assert tables["matrix"][0]["defenses"] == ["none", *expected]
+
+
+def test_a_long_chain_of_swept_defenses_is_counted_and_not_expanded() -> None:
+    text = tiny().replace("[defenses.distill]", "[defenses.distill]\nsweep = { hidden = [1, 2] }")
+    chain = "+".join(["distill"] * 64)
+    _, problems = after(text.replace('["none", "distill"]', f'["{chain}"]'))
+    assert problems == ["matrix: names more than 200,000 instances of sweeps"]
+
+
 def test_a_file_without_sweeps_is_as_it_was() -> None:
     assert after(tiny() + MORE) == (parse_toml(tiny() + MORE, "tiny"), [])
 
@@ -97,7 +111,7 @@ def test_a_plugin_and_a_preset_can_be_swept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "text"), [("[[1, 2], [3]]", ["1+2", "3"]), ("[true, 'a']", ["true", "a"])]
+    ("values", "text"), [("[[1, 2], [3e20]]", ["1_2", "3e20"]), ("[true, 'a']", ["true", "a"])]
 )
 def test_values_in_names(values: str, text: list[str]) -> None:
     tables, _ = after(swept(f"sweep = {{ x = {values} }}\n"))
