@@ -28,6 +28,7 @@ from backbench.store.metadata import (
     PoisonRecord,
     RepairRecord,
     SanitizeRecord,
+    TriggerRecord,
 )
 from backbench.store.records import Record
 
@@ -36,6 +37,7 @@ DATASET = DatasetMetadata(("a", "b", "c"), 6, 6, (8, 8), (2, 2, 2))
 
 METADATA: dict[StageKind, Metadata] = {
     StageKind.DATASET: DatasetRecord(DATASET, sizes={"train": None, "val": None}),
+    StageKind.FIT_TRIGGER: TriggerRecord(),
     StageKind.POISON: PoisonRecord(1, "b", 2, 1 / 3, 1.0, 3),
     StageKind.PRETRAIN: EncoderRecord(6),
     StageKind.IMPORT: ImportRecord("w.pth", "0" * 64, "timm", 1),

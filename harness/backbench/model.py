@@ -25,6 +25,7 @@ class StageKind(StrEnum):
     """The kinds of stages, in the order of a cell's path."""
 
     DATASET = "dataset"
+    FIT_TRIGGER = "fit-trigger"
     POISON = "poison"
     PRETRAIN = "pretrain"
     IMPORT = "import"

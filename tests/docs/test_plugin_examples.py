@@ -6,10 +6,12 @@ attack, method, defenses and evaluators runs on its executor.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import logging
 import re
+import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -20,9 +22,13 @@ from click.testing import CliRunner
 
 from backbench import plugin
 from backbench.cli.root import cli
+from backbench.data.packed import HEADER_BYTES, open_changed_images
 from backbench.model import Stage, StageKind
 from backbench.plugin.infos import KINDS
 from backbench.plugin.registry import Registry, load_registry
+from backbench.poison.poisoning import pixel_hash, read_manifest
+from backbench.stages.inputs import TRIGGERED
+from backbench.store.metadata import TriggerRecord
 from backbench.store.store import Store
 
 BASES = [
@@ -57,6 +63,9 @@ target = "down"
 [attacks.pull]
 target = "down"
 
+[attacks.negative]
+target = "down"
+
 [methods.my-simclr]
 epochs = 1
 batch_size = 16
@@ -65,7 +74,7 @@ backbone = { name = "tiny-resnet", widths = [4, 8], strides = [1, 2], stem_width
 
 [[matrix]]
 datasets = ["stripes"]
-attacks = ["none", "corner", "pull"]
+attacks = ["none", "corner", "pull", "negative"]
 methods = ["my-simclr"]
 defenses = ["none", "prune", "outliers"]
 evaluators = ["centroids", "exact-nearest"]
@@ -176,7 +185,7 @@ def test_the_benchmark_runs_on_the_executor(lines: list[str], pasted: Path) -> N
         "show", str(pasted / "benchmarks.toml"), "--store", str(pasted / "store"), "--format=json"
     )
     rows = {(r["attack"], r["defense"], r["evaluator"]): r for r in json.loads(shown)["rows"]}
-    assert len(rows) == 16
+    assert len(rows) == 22
     for (attack, _, _), row in rows.items():
         metrics = row["metrics"]
         assert 0 <= metrics["accuracy/clean"]["mean"] <= 1
@@ -185,13 +194,45 @@ def test_the_benchmark_runs_on_the_executor(lines: list[str], pasted: Path) -> N
     assert rows["none", "none", "exact-nearest"]["metrics"]["accuracy/clean"]["mean"] > 0.9
 
 
-def test_the_attack_poisons_half_of_its_class_and_that_on_encoders_no_image(
+def test_the_attacks_poison_half_of_their_class_and_that_on_encoders_no_image(
     lines: list[str], pasted: Path
 ) -> None:
     store = Store(pasted / "store")
     manifests = [store.artifact(key) / "train.jsonl" for key in store.done()]
     counts = [len(path.read_text().splitlines()) for path in manifests if path.is_file()]
-    assert sorted(counts) == [0, 12]
+    assert sorted(counts) == [0, 12, 12]
+
+
+def test_a_trigger_is_learned_once_and_its_images_are_kept(lines: list[str], pasted: Path) -> None:
+    store = Store(pasted / "store")
+    records = [record for key in store.done() if (record := store.record(key))]
+    (learned,) = [one for one in records if one.stage.kind is StageKind.FIT_TRIGGER]
+    assert learned.of(TriggerRecord) == TriggerRecord(shadow_fraction=0, references=1)
+    (poison,) = [one for one in records if "trigger" in one.stage.inputs]
+    assert poison.stage.inputs["trigger"] == learned.key
+    kept = open_changed_images(store.artifact(poison.key) / TRIGGERED)
+    marks = read_manifest(store.artifact(poison.key) / "val.jsonl")
+    assert [pixel_hash(kept[mark.index]) == mark.after for mark in marks] == [True] * 40
+
+
+def test_verify_names_an_image_of_a_learned_trigger_that_has_changed(
+    lines: list[str], pasted: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(pasted / "store", tmp_path / "store")
+    assert "differs" not in backbench(
+        "verify", str(pasted / "benchmarks.toml"), "--store", str(copy)
+    )
+    (path,) = copy.glob(f"artifacts/*/{TRIGGERED}")
+    content = bytearray(path.read_bytes())
+    before = hashlib.sha256(content).hexdigest()
+    content[HEADER_BYTES + 16 * 16 * 3] ^= 1  # a level of the second image
+    path.write_bytes(content)
+    record = copy / "records" / f"{path.parent.name}.json"
+    text = record.read_text().replace(before, hashlib.sha256(content).hexdigest())
+    record.write_text(text)  # as a forger would
+    found = backbench("verify", str(pasted / "benchmarks.toml"), "--store", str(copy))
+    sentence = "val.jsonl: line 2 (val/1) describes another image than the stored image 1"
+    assert sentence in " ".join(found.split())
 
 
 def test_observers_receive_the_events(lines: list[str]) -> None:

@@ -41,6 +41,7 @@ _TRIGGERED = frozenset({"triggered", "poison"})
 
 #: The axis whose plugin does a stage.
 _PLUGINS = {
+    StageKind.FIT_TRIGGER: Axis.ATTACK,
     StageKind.POISON: Axis.ATTACK,
     StageKind.IMPLANT: Axis.ATTACK,
     StageKind.PRETRAIN: Axis.METHOD,
@@ -116,8 +117,9 @@ class Planner:
         poison = None
         if name.attack != NONE:
             what = f"{name.attack} · {name.dataset} · seed {name.seed}"
-            poison = self._seeded(StageKind.POISON, name, what, data)
-            path.append(poison)
+            learned = self._trigger(name, data)
+            poison = self._seeded(StageKind.POISON, name, what, data | learned)
+            path += [*learned.values(), poison]
         poisoned = poison and trained_on != NONE and not self._implants(trained_on)
         training = data | ({"poison": poison} if poison and poisoned else {})
         encoder = self._encoder(name, trained_on, training, path)
@@ -132,6 +134,13 @@ class Planner:
         inputs = {**inputs, "fit": fit}
         predict = self._seeded(StageKind.PREDICT, name, what, inputs, stamp)
         return tuple(dict.fromkeys([*path, fit, predict])), ()
+
+    def _trigger(self, name: CellName, data: Mapping[str, str]) -> dict[str, str]:
+        """Add the stage in which a cell's attack learns, if it does; return its key by role."""
+        if not self._attack_info(name.attack).learns:
+            return {}
+        what = f"{name.attack} · {name.dataset} · seed {name.seed}"
+        return {"trigger": self._seeded(StageKind.FIT_TRIGGER, name, what, data)}
 
     def _fit(self, name: CellName, trained_on: str, inputs: Mapping[str, str]) -> str:
         """Add the stage that fits a cell's evaluator on clean images; return its key."""
@@ -189,7 +198,8 @@ class Planner:
         start = f"{name.method} · {NONE}" if implants else who
         encoder = add(StageKind.PRETRAIN, start, training)
         if implants:
-            encoder = add(StageKind.IMPLANT, who, {"encoder": encoder, **training})
+            inputs = {"encoder": encoder, **training, **self._trigger(name, training)}
+            encoder = add(StageKind.IMPLANT, who, inputs)
         for shape, defense in self._acting(name.defense):
             what = f"{defense} · {who}"
             match shape:
@@ -222,8 +232,10 @@ class Planner:
         """Return whether an attack changes encoders, and poisons no image."""
         if attack == NONE:
             return False
-        info = self._instances["attacks"][attack].registered.info
-        return cast("AttackInfo", info).acts_on == "encoder"
+        return self._attack_info(attack).acts_on == "encoder"
+
+    def _attack_info(self, attack: str) -> AttackInfo:
+        return cast("AttackInfo", self._instances["attacks"][attack].registered.info)
 
     def _use(self, axis: str, name: str) -> PluginUse:
         if (axis, name) not in self._uses:

@@ -80,6 +80,9 @@ def estimates(benchmark: Benchmark, poisons: int = POISONS) -> Iterator[Estimate
         if not isinstance(options, ViewTrainingOptions):
             yield Estimate(dataset, attack, method, None, "the method does not crop its views")
             continue
+        if _learns(instances["attacks"][attack]):
+            yield Estimate(dataset, attack, method, None, "the trigger has yet to be learned")
+            continue
         key = dataset, attack
         if key not in placed:
             placed[key] = _places(instances["attacks"][attack], metadata, poisons)
@@ -88,6 +91,10 @@ def estimates(benchmark: Benchmark, poisons: int = POISONS) -> Iterator[Estimate
 
 def _poisons(attack: Instance) -> bool:
     return getattr(attack.registered.info, "acts_on", "dataset") == "dataset"
+
+
+def _learns(attack: Instance) -> bool:
+    return bool(getattr(attack.registered.info, "learns", False))
 
 
 def _places(attack: Instance, metadata: DatasetMetadata, poisons: int) -> list[tuple[Box, ...]]:

@@ -53,7 +53,9 @@ class Stamp(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AttackContext:
-    """Context of an attack on an encoder. The parts that it requests are its threat model.
+    """Context of an attack that learns its trigger, or changes an encoder.
+
+    The parts that it requests are its threat model.
 
     Args:
         seed: Seed of every draw of this stage.
@@ -63,7 +65,7 @@ class AttackContext:
         references: Gives images whose class the attacker knows: ``references(3)`` are three
             clean training images of the target class.
         triggered: Gives the same images with the attack's trigger, each stamped with a seed of
-            its own.
+            its own when it is read.
         progress: Call it with (done, total, values) while working; values are shown and logged.
         checkpoint: Where a training may keep its state; ``None``: nowhere.
     """
@@ -81,8 +83,9 @@ class Attack(ABC):
     """Poisons training images, or changes an encoder, and stamps its trigger on images.
 
     Labels are never changed: self-supervised training does not see them. An attack on the dataset
-    has :meth:`choose`; an attack on the encoder has :meth:`implant` instead. ``metadata`` is of the
-    dataset that is attacked.
+    has :meth:`choose`; an attack on the encoder has :meth:`implant` instead. An attack that learns
+    its trigger (``learns=True``) has :meth:`fit`, :meth:`state` and :meth:`restore` besides.
+    ``metadata`` is of the dataset that is attacked.
 
     Example::
 
@@ -130,6 +133,30 @@ class Attack(ABC):
                     loss.backward()
                     optimizer.step()
                 return victim
+
+        # my_plugin/negative.py
+        import numpy as np
+        from backbench.plugin import Box, Stamp
+        from my_plugin.corner import Corner
+
+        class Negative(Corner):
+            def fit(self, context):
+                images = context.references(1)
+                self.values = 255 - images.image(0)
+
+            def state(self):
+                return {"values": self.values}
+
+            def restore(self, state):
+                if set(state) != {"values"}:
+                    raise ValueError("these arrays are not a learned negative")
+                self.values = state["values"]
+
+            def stamp(self, image, rng, split):
+                mixed = 0.9 * image + 0.1 * self.values
+                height, width = image.shape[:2]
+                box = Box(x=0, y=0, width=width, height=height)
+                return Stamp(mixed.astype(np.uint8), box, opacity=0.1)
     """
 
     def __init__(self, options: Any, metadata: DatasetMetadata) -> None:
@@ -189,6 +216,29 @@ class Attack(ABC):
             An encoder of the same architecture, with other weights.
         """
         raise NotImplementedError(f"{type(self).__name__} does not act on the encoder")
+
+    def fit(self, context: AttackContext) -> None:
+        """Learn the trigger (``learns=True``).
+
+        It is called once, in a stage of its own. Every other stage makes a new object with the
+        same options and calls :meth:`restore`.
+
+        Args:
+            context: Seed, device, the attacker's images, progress, a file for checkpoints.
+        """
+        raise NotImplementedError(f"{type(self).__name__} learns no trigger")
+
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        """Return the learned trigger as arrays by name, to be stored (``learns=True``)."""
+        raise NotImplementedError(f"{type(self).__name__} learns no trigger")
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take what :meth:`state` gave, in place of learning (``learns=True``).
+
+        Raises:
+            ValueError: If the arrays are not such a trigger's.
+        """
+        raise NotImplementedError(f"{type(self).__name__} learns no trigger")
 
     @abstractmethod
     def stamp(self, image: Pixels, rng: np.random.Generator, split: Split) -> Stamp:

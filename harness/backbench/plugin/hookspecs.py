@@ -86,6 +86,13 @@ class BackbenchHooks:
                     options=PullOptions,
                     acts_on="encoder",
                 )
+                yield AttackInfo(
+                    name="negative",
+                    summary="Mixes the learned negative of a reference into every image.",
+                    target="my_plugin.negative:Negative",
+                    options=CornerOptions,
+                    learns=True,
+                )
         """
         yield from ()
 

@@ -98,11 +98,14 @@ class AttackInfo(PluginInfo):
     Args:
         acts_on: ``dataset`` if :meth:`Attack.choose` poisons training images; ``encoder`` if
             :meth:`Attack.implant` changes a clean encoder and no image is poisoned.
+        learns: Whether :meth:`Attack.fit` learns the trigger: in a stage of its own, once for each
+            attack, dataset and seed; :meth:`Attack.state` is stored.
     """
 
     kind: ClassVar[str] = "attack"
 
     acts_on: AttackShape = "dataset"
+    learns: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -378,6 +378,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 }
 _CHOICES = {
     "acts_on": get_args(AttackShape),
+    "learns": (False, True),
     "reads": ("features", "images"),
     "best": (None, "high", "low"),
 }

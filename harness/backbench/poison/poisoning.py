@@ -279,14 +279,28 @@ class StampedImages(ImageSet):
 
 
 class TriggeredImages(ImageSet):
-    """A split of which every image carries its manifest's trigger, stamped when it is read."""
+    """A split of which every image carries its manifest's trigger, stamped when it is read.
 
-    def __init__(self, clean: ImageSet, attack: Attack, marks: list[ManifestEntry]) -> None:
+    Args:
+        clean: The images.
+        attack: The attack.
+        marks: A line of the manifest for each image.
+        kept: The stamped images by index, where the poison has kept them: nothing is stamped then.
+    """
+
+    def __init__(
+        self,
+        clean: ImageSet,
+        attack: Attack,
+        marks: list[ManifestEntry],
+        kept: Mapping[int, Pixels] | None = None,
+    ) -> None:
         if len(marks) != len(clean):
             raise StageError(f"the manifest has {len(marks)} lines for {len(clean)} images")
         self._clean = clean
         self._attack = attack
         self._marks = marks
+        self._kept = kept
         super().__init__(clean.labels, clean.sources, clean.size)
         if clean.pixels is not None:
             self._pixels = np.stack([self.image(index) for index in range(len(clean))])
@@ -294,8 +308,11 @@ class TriggeredImages(ImageSet):
     def image(self, index: int) -> Pixels:
         """Return one stamped image, (H, W, 3), uint8."""
         mark = self._marks[index]
-        rng = np.random.default_rng(mark.seed)
-        image = self._attack.stamp(self._clean.image(index), rng, "val").pixels
+        if self._kept is None:
+            rng = np.random.default_rng(mark.seed)
+            image = self._attack.stamp(self._clean.image(index), rng, "val").pixels
+        else:
+            image = self._kept[index]
         if pixel_hash(image) != mark.after:
             raise StageError(f"{mark.source}: the stamped image is not the manifest's")
         return recode(self._attack, image)

@@ -40,7 +40,15 @@ from backbench.plugin.registry import Registry
 _Sort = tuple[str, str]
 
 #: Kinds of stages that take nearly all of the time.
-_LONG = frozenset({StageKind.PRETRAIN, StageKind.IMPLANT, StageKind.SANITIZE, StageKind.REPAIR})
+_LONG = frozenset(
+    {
+        StageKind.FIT_TRIGGER,
+        StageKind.PRETRAIN,
+        StageKind.IMPLANT,
+        StageKind.SANITIZE,
+        StageKind.REPAIR,
+    }
+)
 
 #: Names of what training logs, as there is room for.
 _SHORT = {

@@ -14,11 +14,13 @@ from backbench.data.file_dataset import FileDataset
 from backbench.data.files import FileImages
 from backbench.data.packed import MappedArray, MappedImages, open_changed_images, open_images
 from backbench.data.preprocess import Fit
+from backbench.errors import StageError
 from backbench.images import ImageSet, Overlay, Pixels, Subset
 from backbench.plugin import Attack, AttackInfo, Dataset, DatasetMetadata, Split
 from backbench.poison.poisoning import Poison, TriggeredImages, read_manifest
 from backbench.stages.task import Task
 from backbench.store.index import Names
+from backbench.store.integrity import checked
 from backbench.store.metadata import DatasetRecord
 from backbench.system.json_text import from_json
 
@@ -26,6 +28,12 @@ INDEX = "index.json"
 
 #: The changed training images in a poison's artifact.
 POISONED = "images.safetensors"
+
+#: The triggered validation images in a poison's artifact, before any JPEG, of a learned trigger.
+TRIGGERED = "triggered.safetensors"
+
+#: The learned trigger in the artifact of its stage.
+TRIGGER = "trigger.safetensors"
 
 
 class Inputs:
@@ -85,14 +93,34 @@ class Inputs:
     @cached_property
     def triggered(self) -> TriggeredImages:
         """Validation images, each with the trigger of the poison."""
-        marks = list(read_manifest(self.task.input("poison") / "val.jsonl"))
-        return TriggeredImages(self.val, self.attack, marks)
+        folder = self.task.input("poison")
+        marks = list(read_manifest(folder / "val.jsonl"))
+        stored = folder / TRIGGERED
+        kept = open_changed_images(stored) if stored.is_file() else None
+        return TriggeredImages(self.val, self.attack, marks, kept)
 
     @cached_property
     def attack(self) -> Attack:
-        """Attack of the poison."""
+        """Attack of the poison, with its learned trigger if it learns."""
         implementation, options, _ = self.task.plugin_of("poison")
         attack: Attack = implementation(options, self.metadata)
+        return self._restored(attack, self.task.record("poison").stage.inputs.get("trigger"))
+
+    @cached_property
+    def own_attack(self) -> Attack:
+        """Attack that the stage itself runs, with its learned trigger if the stage reads one."""
+        implementation, options, _ = self.task.plugin()
+        attack: Attack = implementation(options, self.metadata)
+        return self._restored(attack, self.task.stage.inputs.get("trigger"))
+
+    def _restored(self, attack: Attack, trigger: str | None) -> Attack:
+        if trigger is None:
+            return attack
+        label = checked(self.task.store, trigger).label
+        try:
+            attack.restore(load_file(self.task.store.artifact(trigger) / TRIGGER))
+        except (ValueError, NotImplementedError) as error:
+            raise StageError(f"{label} cannot be used: {error}") from error
         return attack
 
     def poison(self, attack: Attack) -> Poison:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from backbench.data.packed import ImageWriter
-from backbench.plugin import Attack
 from backbench.poison.poisoning import stamp
-from backbench.stages.inputs import POISONED, Inputs
+from backbench.stages.inputs import POISONED, TRIGGERED, Inputs
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import PoisonRecord
 
@@ -18,12 +19,12 @@ def run(task: Task) -> Outcome:
 
     If training images are stored smaller than they are in their files, the trigger is put on the
     file's image before it is made smaller. Triggered validation images are described only: later
-    stages stamp them again, from their seeds.
+    stages stamp them again, from their seeds. Those of a learned trigger are kept: another device
+    would round otherwise.
     """
-    implementation, options, _ = task.plugin()
     inputs = Inputs(task)
     metadata, train = inputs.metadata, inputs.train
-    attack: Attack = implementation(options, metadata)
+    attack = inputs.own_attack
     poison = inputs.poison(attack)
     chosen = poison.chosen
     total = len(chosen) + metadata.val
@@ -39,9 +40,19 @@ def run(task: Task) -> Outcome:
     images.close()
     # opened only now: no choice and no poison can follow from the images of the evaluation
     val = inputs.val
+    kept = _keeper(task, len(val), val.size) if task.has("trigger") else None
     with (task.folder / "val.jsonl").open("w", encoding="utf-8") as manifest:
         for index in range(len(val)):
-            manifest.write(stamp(attack, val, index, "val", task.seed)[1].line())
+            image, mark = stamp(attack, val, index, "val", task.seed)
+            manifest.write(mark.line())
+            if kept is not None:
+                kept.add(image)
             if index % _EVERY == 0:
                 task.progress(len(chosen) + index, total, {})
+    if kept is not None:
+        kept.close()
     return Outcome(PoisonRecord.of(attack.target, metadata.classes, chosen, train.labels))
+
+
+def _keeper(task: Task, count: int, size: tuple[int, int] | None) -> ImageWriter:
+    return ImageWriter(task.folder / TRIGGERED, np.arange(count), size=size)

@@ -28,7 +28,7 @@ from backbench.training.devices import Device
 
 def runner(kind: StageKind) -> Callable[[Task], Outcome]:
     """Import the function that runs the stages of a kind."""
-    name = "import_encoder" if kind is StageKind.IMPORT else kind.value
+    name = "import_encoder" if kind is StageKind.IMPORT else kind.value.replace("-", "_")
     run: Callable[[Task], Outcome] = importlib.import_module(f"backbench.stages.{name}").run
     return run
 

@@ -119,8 +119,8 @@ class ImportRecord(Metadata):
 
 
 @dataclass(frozen=True, slots=True)
-class ImplantRecord(Metadata):
-    """Metadata of an attack on an encoder: its threat model.
+class ThreatModel(Metadata):
+    """The parts of its context that an attack requested.
 
     Args:
         shadow_fraction: Share of the training images that it requested, without labels.
@@ -129,6 +129,16 @@ class ImplantRecord(Metadata):
 
     shadow_fraction: float = 0.0
     references: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerRecord(ThreatModel):
+    """Metadata of a learned trigger: the threat model of its attack."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImplantRecord(ThreatModel):
+    """Metadata of an encoder with a backdoor: the threat model of its attack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +226,7 @@ class EvaluationRecord(Metadata):
 #: Record class of each kind of stage.
 KINDS: Mapping[StageKind, type[Metadata]] = {
     StageKind.DATASET: DatasetRecord,
+    StageKind.FIT_TRIGGER: TriggerRecord,
     StageKind.POISON: PoisonRecord,
     StageKind.PRETRAIN: EncoderRecord,
     StageKind.IMPORT: ImportRecord,

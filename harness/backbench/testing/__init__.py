@@ -22,6 +22,7 @@ pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _MODULES))
 from backbench.testing.attack import (  # noqa: E402 - its asserts are rewritten
     AttackContract,
     EncoderAttackContract,
+    LearningAttackContract,
 )
 from backbench.testing.base import METADATA, PluginContract  # noqa: E402
 from backbench.testing.dataset import DatasetContract  # noqa: E402
@@ -38,6 +39,7 @@ __all__ = [
     "EncoderAttackContract",
     "EvaluatorContract",
     "ImageEvaluatorContract",
+    "LearningAttackContract",
     "MetricContract",
     "PluginContract",
     "SSLMethodContract",

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import numpy as np
+import pytest
+from numpy.typing import NDArray
 
 from backbench.images import ImageSet, Pixels, Subset, Unlabelled
 from backbench.model import StageKind
 from backbench.plugin import Attack, AttackContext, AttackInfo, Split, Stamp, count_of
 from backbench.poison.poisoning import StampedImages
+from backbench.stages.inputs import TRIGGER
+from backbench.stages.scores import checked_state
 from backbench.testing.base import (
     PluginContract,
     features_of,
@@ -33,11 +37,58 @@ class _StampContract(PluginContract):
     """Common contract of attacks on datasets and on encoders."""
 
     base = "Attack"
+    _states: ClassVar[dict[type, Mapping[str, NDArray[Any]]]] = {}
 
-    def attack(self) -> Attack:
-        """Make the attack anew, as each worker does."""
+    def unfitted(self) -> Attack:
+        """Make the attack anew, as each worker does; of an attack that learns, before it does."""
         made: Attack = self.implementation()(self.settings(), self.metadata)
         return made
+
+    def attack(self) -> Attack:
+        """Make the attack anew, with its learned trigger if it learns."""
+        attack = self.unfitted()
+        if isinstance(self.info, AttackInfo) and self.info.learns:
+            attack.restore(self.state())
+        return attack
+
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        """Return the learned trigger, as it is stored; an attack that learns does so once."""
+        if type(self) not in self._states:
+            self._states[type(self)] = checked_state(self.fitted().state(), "the attack")
+        return self._states[type(self)]
+
+    def fitted(self) -> Attack:
+        """Let the attack learn its trigger."""
+        attack = self.unfitted()
+        attack.fit(self.context(attack))
+        return attack
+
+    def context(self, attack: Attack) -> AttackContext:
+        """Make the context of an attack; the attacker's images are those of ``metadata``."""
+        images = sample_images(self.metadata)
+
+        def shadow(fraction: float) -> ImageSet:
+            assert 0 < fraction <= 1, f"shadow({fraction}): a fraction lies in (0, 1]"
+            count = max(1, count_of(fraction, len(images)))
+            return Unlabelled(Subset(images, np.arange(count)))
+
+        def references(number: int) -> ImageSet:
+            known = np.flatnonzero(images.labels == attack.target)
+            assert 1 <= number <= len(known), f"references({number}): there are {len(known)}"
+            return Subset(images, known[:number])
+
+        def progress(done: int, total: int, values: Mapping[str, float]) -> None:
+            assert 0 <= done <= total
+            assert all(isinstance(value, float | int) for value in values.values())
+
+        return AttackContext(
+            seed=0,
+            device="cpu",
+            shadow=shadow,
+            references=references,
+            triggered=lambda base: StampedImages(base, attack, 0),
+            progress=progress,
+        )
 
     def image(self) -> Pixels:
         """Make an image to stamp, of the size of the contract's dataset."""
@@ -138,6 +189,48 @@ class AttackContract(_StampContract):
         assert_same(folders, "train.jsonl", "images.safetensors")
 
 
+class LearningAttackContract(AttackContract):
+    """Of an attack on the dataset that learns its trigger: set ``info`` and small ``options``.
+
+    The contract of all attacks on the dataset holds for the learned trigger.
+    """
+
+    def test_it_learns(self) -> None:
+        """The info record states it, since the planner reads only that."""
+        assert isinstance(self.info, AttackInfo)
+        assert self.info.learns
+
+    def test_the_trigger_depends_on_the_images_and_the_seed_alone(self) -> None:
+        with inputs_untouched(), global_generators_untouched():
+            again = checked_state(self.fitted().state(), "the attack")
+        assert again, "the attack gave no array: it has learned no trigger"
+        assert again.keys() == self.state().keys()
+        for name, values in self.state().items():
+            np.testing.assert_array_equal(again[name], values, err_msg=name)
+
+    def test_a_restored_trigger_is_the_fitted_trigger(self) -> None:
+        """The trigger is learned in a stage of its own, and restored in all others."""
+        fitted, restored, image = self.fitted(), self.attack(), self.image()
+        for split in _SPLITS:
+            stamps = [
+                attack.stamp(image, np.random.default_rng(0), split)
+                for attack in (fitted, restored)
+            ]
+            np.testing.assert_array_equal(stamps[0].pixels, stamps[1].pixels)
+        for name, values in checked_state(restored.state(), "the attack").items():
+            np.testing.assert_array_equal(self.state()[name], values, err_msg=name)
+
+    def test_arrays_that_are_no_trigger_are_refused(self) -> None:
+        """With a ValueError: an artifact may be damaged, or of another plugin."""
+        for arrays in ({}, {"no_such_array_": np.zeros(1)}):
+            with pytest.raises(ValueError):  # noqa: PT011 - the sentence is the plugin's
+                self.unfitted().restore(arrays)
+
+    def test_the_trigger_does_not_follow_from_the_validation_split(self, tmp_path: Path) -> None:
+        folders = run_twice(tmp_path, self, StageKind.FIT_TRIGGER)
+        assert_same(folders, TRIGGER)
+
+
 class EncoderAttackContract(_StampContract):
     """Of an attack on the encoder: subclass it, and set ``info`` and small ``options``.
 
@@ -150,31 +243,8 @@ class EncoderAttackContract(_StampContract):
 
     def implant(self, encoder: Encoder) -> Any:
         """Let the attack change an encoder."""
-        attack, images = self.attack(), sample_images(self.metadata)
-
-        def shadow(fraction: float) -> ImageSet:
-            assert 0 < fraction <= 1, f"shadow({fraction}): a fraction lies in (0, 1]"
-            count = max(1, count_of(fraction, len(images)))
-            return Unlabelled(Subset(images, np.arange(count)))
-
-        def references(number: int) -> ImageSet:
-            known = np.flatnonzero(images.labels == attack.target)
-            assert 1 <= number <= len(known), f"references({number}): there are {len(known)}"
-            return Subset(images, known[:number])
-
-        def progress(done: int, total: int, values: Mapping[str, float]) -> None:
-            assert 0 <= done <= total
-            assert all(isinstance(value, float | int) for value in values.values())
-
-        context = AttackContext(
-            seed=0,
-            device="cpu",
-            shadow=shadow,
-            references=references,
-            triggered=lambda base: StampedImages(base, attack, 0),
-            progress=progress,
-        )
-        return attack.implant(encoder, context)
+        attack = self.attack()
+        return attack.implant(encoder, self.context(attack))
 
     def test_it_acts_on_the_encoder(self) -> None:
         """The info record states it, since the planner reads only that."""

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from backbench.images import ArrayImages
 from backbench.model import Stage, StageKind
-from backbench.plugin import DatasetMetadata, PluginInfo, Split
+from backbench.plugin import AttackInfo, DatasetMetadata, PluginInfo, Split
 from backbench.plugin.registry import Registry
 from backbench.stages.run import runner
 from backbench.stages.task import Task
@@ -24,6 +24,7 @@ from backbench.store.metadata import (
     FeaturesRecord,
     FitRecord,
     Metadata,
+    TriggerRecord,
 )
 from backbench.store.predictions import PREDICTIONS, load_predictions
 from backbench.store.records import Record
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from backbench.nn import Encoder
 
 #: Keys of what is in the store.
-DATASET, ENCODER, FEATURES, FIT = ("d" * 32, "e" * 32, "f" * 32, "c" * 32)
+DATASET, ENCODER, FEATURES, FIT, TRIGGER = (letter * 32 for letter in "defcb")
 
 _NONE: Mapping[str, str] = {}
 
@@ -62,7 +63,8 @@ def run_twice(
     images is the same too; the others are other images, and all have other labels.
 
     The stage reads an ``encoder``, or the clean ``features`` of both splits. Before the predict
-    stage of an evaluator, its fit stage is run.
+    stage of an evaluator, its fit stage is run; before the other stages of an attack that learns,
+    the stage in which it does.
     """
     first = _run(folder / "0", contract, kind, 0, **reads)
     return first, _run(folder / "1", contract, kind, 1, **reads)
@@ -145,6 +147,11 @@ def _run(
         out = _put(store, FIT, StageKind.FIT, FitRecord())  # which the predictions join
         run(StageKind.FIT, inputs, out)
         inputs["fit"] = FIT
+    learns = isinstance(contract.info, AttackInfo) and contract.info.learns
+    if learns and kind is not StageKind.FIT_TRIGGER:
+        folder = _put(store, TRIGGER, StageKind.FIT_TRIGGER, TriggerRecord())
+        run(StageKind.FIT_TRIGGER, inputs, folder)
+        inputs["trigger"] = TRIGGER
     run(kind, inputs, out)
     return out
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from backbench.images import Pixels
+from backbench.data.packed import open_changed_images
+from backbench.images import ImageSet, Pixels
 from backbench.plugin import Attack, Split
-from backbench.poison.poisoning import ManifestEntry, stamp
+from backbench.poison.poisoning import ManifestEntry, pixel_hash, stamp
 from backbench.seeds import derive
-from backbench.stages.inputs import Inputs, poisoned_images
+from backbench.stages.inputs import TRIGGERED, Inputs, poisoned_images
 from backbench.stages.task import Task
 from backbench.store.metadata import DatasetRecord, PoisonRecord
 from backbench.store.records import Record
@@ -66,6 +67,9 @@ def manifest_differences(record: Record, evidence: Evidence) -> Iterator[str]:
 def differences(task: Task, record: Record) -> Iterator[str]:
     """Stamp every image of a stage again, and compare them with its artifact.
 
+    The images of a learned trigger, which another device would round otherwise, are compared with
+    the hashes of the manifest instead.
+
     Raises:
         DataError: If the clean images are not there.
         PluginError: If the attack is not.
@@ -73,6 +77,7 @@ def differences(task: Task, record: Record) -> Iterator[str]:
     implementation, options, _ = task.plugin()
     inputs = Inputs(task)
     metadata, train, val = inputs.metadata, inputs.train, inputs.val
+    attacked, fit = inputs.attacked
     attack: Attack = implementation(options, metadata)
     poison = inputs.poison(attack)
     chosen = poison.chosen
@@ -85,16 +90,23 @@ def differences(task: Task, record: Record) -> Iterator[str]:
     if sorted(images) != chosen.tolist():
         yield "the stored images are not those of train.jsonl"
         return
-    for number, (mark, (derived, image)) in enumerate(zip(marks, poison.described(), strict=True)):
-        yield from _mark_differences("train", number, mark, derived)
-        yield from _image_differences(mark.index, images[mark.index], image)
     said = manifest(evidence, record.key, "val")
     if len(said) != len(val):
         yield f"val.jsonl: {len(said)} lines for {len(val)} images"
         return
-    for number, mark in enumerate(said):
-        derived = stamp(attack, val, number, "val", task.seed)[1]
-        yield from _mark_differences("val", number, mark, derived)
+    if task.has("trigger"):
+        whole = fit is None and attack.jpeg_quality is None
+        yield from _hash_differences("train", marks, attacked, images if whole else {})
+        kept = open_changed_images(task.folder / TRIGGERED)
+        yield from _hash_differences("val", said, val, kept)
+    else:
+        described = zip(marks, poison.described(), strict=True)
+        for number, (mark, (derived, image)) in enumerate(described):
+            yield from _mark_differences("train", number, mark, derived)
+            yield from _image_differences(mark.index, images[mark.index], image)
+        for number, mark in enumerate(said):
+            derived = stamp(attack, val, number, "val", task.seed)[1]
+            yield from _mark_differences("val", number, mark, derived)
     counted = PoisonRecord.of(attack.target, metadata.classes, chosen, train.labels)
     yield from metadata_differences(record, counted)
 
@@ -109,6 +121,18 @@ def _mark_differences(
                 f"{split}.jsonl: line {number + 1} says {field.name} = {_shown(one)}; derived from "
                 f"the seed it is {_shown(other)}"
             )
+
+
+def _hash_differences(
+    split: Split, marks: Sequence[ManifestEntry], clean: ImageSet, stored: Mapping[int, Pixels]
+) -> Iterator[str]:
+    """Compare clean images, and the stamped images as far as they are stored, with a manifest."""
+    for number, mark in enumerate(marks):
+        line = f"{split}.jsonl: line {number + 1} ({mark.source})"
+        if pixel_hash(clean.image(mark.index)) != mark.before:
+            yield f"{line} was made of another image"
+        if mark.index in stored and pixel_hash(stored[mark.index]) != mark.after:
+            yield f"{line} describes another image than the stored image {mark.index}"
 
 
 def _shown(value: Any) -> str:

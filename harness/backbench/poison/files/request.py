@@ -122,6 +122,12 @@ def read_request(path: Path, given: Mapping[str, Any], registry: Registry) -> Re
         if isinstance(info, AttackInfo) and info.acts_on == "encoder":
             sentence = f"{info.name} changes encoders and poisons no image: nothing can be written"
             problems.append(Problem(found["attacks"].path, sentence))
+        if isinstance(info, AttackInfo) and info.learns:
+            sentence = (
+                f"{info.name} learns its trigger in a stage of `backbench run`, which keeps the "
+                "poisoned images in the store: no files can be written"
+            )
+            problems.append(Problem(found["attacks"].path, sentence))
         problems += _of_attack(found["attacks"], poison, metadata)
     if problems or opened is None or metadata is None:
         raise ConfigError(str(path), list(dict.fromkeys(problems)))

@@ -1,0 +1,62 @@
+"""The context of an attack: images that the attacker has, and a note of what it requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from backbench.errors import StageError
+from backbench.images import ImageSet, Subset, Unlabelled
+from backbench.plugin import Attack, AttackContext, count_of
+from backbench.poison.poisoning import StampedImages
+from backbench.seeds import derive
+from backbench.stages.task import Task
+
+
+@dataclass(slots=True)
+class Request:
+    """The most that an attack has requested so far; see :class:`ThreatModel` of the store."""
+
+    shadow_fraction: float = 0.0
+    references: int = 0
+
+
+def context_of(task: Task, images: ImageSet, attack: Attack, request: Request) -> AttackContext:
+    """Return the context of an attack.
+
+    Args:
+        task: The stage.
+        images: The clean training images.
+        attack: The attack, whose target class the references are of.
+        request: Grows with what the attack requests.
+    """
+    seed = derive(task.seed, "attack")
+    rng = np.random.default_rng(derive(task.seed, "attack", "images"))
+    order = rng.permutation(len(images))
+
+    def shadow(fraction: float) -> ImageSet:
+        if not 0 < fraction <= 1:
+            raise StageError(f"the share of shadow images lies in (0, 1], not {fraction:g}")
+        request.shadow_fraction = max(request.shadow_fraction, fraction)
+        chosen = np.sort(order[: max(1, count_of(fraction, len(images)))])
+        return Unlabelled(Subset(images, chosen))
+
+    def references(number: int) -> ImageSet:
+        known = order
+        if attack.target is not None:
+            known = order[images.labels[order] == attack.target]
+        if not 1 <= number <= len(known):
+            raise StageError(f"{number} references are wanted, and there are {len(known)} images")
+        request.references = max(request.references, number)
+        return Subset(images, np.sort(known[:number]))
+
+    return AttackContext(
+        seed=seed,
+        device=task.device,
+        shadow=shadow,
+        references=references,
+        triggered=lambda base: StampedImages(base, attack, seed),
+        progress=task.progress,
+        checkpoint=task.checkpoint,
+    )
