@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
     from backbench.estimate.cost import Costs
+    from backbench.evaluation.module import Named
     from backbench.execution.scheduler import Result
     from backbench.execution.session import How, Session
-    from backbench.external.module import Named
     from backbench.metrics import Denominator
     from backbench.model import Cell, Plan, Stage
     from backbench.report.detectors import Sheet
@@ -378,8 +378,8 @@ def evaluate(
         >>> run = bb.evaluate(resnet, dataset="cifar10")  # doctest: +SKIP
         >>> run.metric("accuracy/clean", evaluator="linear").mean  # doctest: +SKIP
     """
+    from backbench.evaluation.module import module_benchmark, module_plan
     from backbench.execution.in_memory import run_with_encoders
-    from backbench.external.module import module_benchmark, module_plan
 
     registry = load_registry()
     benchmark, choice = module_benchmark(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from backbench.benchmark.changes import changed
 from backbench.benchmark.claims import claim_problems
+from backbench.benchmark.encoders import encoder_problems, open_encoders
 from backbench.benchmark.file import HINTED, BenchmarkFile, Claim, pydantic_problems
 from backbench.benchmark.instances import (
     Context,
@@ -29,6 +30,7 @@ from backbench.benchmark.protocols.rules import data_problems, method_problem, n
 from backbench.benchmark.sweeps import expanded
 from backbench.data.file_dataset import FileDataset
 from backbench.errors import NOT_A_NAME, BackbenchError, ConfigError, Problem, is_name
+from backbench.external.imported import ExternalEncoder
 from backbench.model import NONE, Axis, CellName
 from backbench.options.training import BackboneOptions, EvaluatorOptions, TrainingOptions
 from backbench.plugin import AttackInfo, Dataset, DatasetMetadata, DefenseInfo, MetricInfo
@@ -56,6 +58,8 @@ class Benchmark:
         stage_timeout_s: Seconds after which a stage is ended, if any.
         stage_memory_gib: Memory at which a stage is ended, if any.
         changes: Values of the file that were changed; see :func:`.changed`.
+        encoders: The encoders from elsewhere that its cells name in place of a method.
+        encoder_notes: Sentences on what was taken of their files.
     """
 
     source: str
@@ -69,6 +73,8 @@ class Benchmark:
     stage_timeout_s: float | None = None
     stage_memory_gib: float | None = None
     changes: tuple[str, ...] = ()
+    encoders: Mapping[str, ExternalEncoder] = field(default_factory=dict)
+    encoder_notes: tuple[str, ...] = ()
 
 
 def notes_on(benchmark: Benchmark, *, content: bool = False) -> Iterator[str]:
@@ -77,6 +83,8 @@ def notes_on(benchmark: Benchmark, *, content: bool = False) -> Iterator[str]:
         if isinstance(dataset, FileDataset):
             notes = dataset.content_notes if content else dataset.listing.notes
             yield from (f"dataset {name!r}: {sentence}" for sentence in notes)
+    if not content:
+        yield from benchmark.encoder_notes
 
 
 def load_benchmark(
@@ -159,6 +167,8 @@ def benchmark_from(
         if instance is not None and (opened := open_dataset(instance, problems)):
             datasets[name], metadata[name] = opened
     problems += _combination_problems(instances, metadata, cells, trains=trains)
+    encoders, notes = open_encoders(content.encoders, folder, cells, metadata, problems)
+    problems += encoder_problems(encoders, instances, cells, protocol, metadata)
     problems += _encoder_problems(instances, cells)
     problems += _shape_problems(instances, cells)
     problems += _backbone_problems(instances, metadata, cells) if trains else ()
@@ -178,6 +188,8 @@ def benchmark_from(
         stage_timeout_s=content.benchmark.stage_timeout_s,
         stage_memory_gib=content.benchmark.stage_memory_gib,
         changes=changes,
+        encoders=encoders,
+        encoder_notes=tuple(notes),
     )
 
 
@@ -208,9 +220,13 @@ def _name_problems(content: BenchmarkFile) -> Iterator[Problem]:
     names = [("benchmark.name", content.benchmark.name)]
     names += [(axis.plural, name) for axis in Axis for name in getattr(content, axis.plural)]
     names += [("profiles", name) for name in content.profiles]
+    names += [("encoders", name) for name in content.encoders]
     for path, name in names:
         if not is_name(name):
             yield Problem(path, f"{name[:80]!a}: {NOT_A_NAME}")
+    for name in content.encoders.keys() & content.methods.keys():
+        sentence = f"{name!r} is the name of a method, too: choose another name"
+        yield Problem(f"encoders.{name}", sentence)
 
 
 def _reference_problems(
@@ -223,6 +239,7 @@ def _reference_problems(
             continue
         card = context.protocol if axis is Axis.EVALUATOR else None
         allowed = {*instances[axis.plural], *([NONE] if axis.optional else [])}
+        allowed |= context.encoders if axis is Axis.METHOD else set()
         given = getattr(table, axis.plural) or ()
         for name in (part for one in given for part in _parts(axis, one)):
             if name in allowed or f"{axis.plural}.{name}" in broken:

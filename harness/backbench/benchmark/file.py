@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from backbench.benchmark.matrix import MOST_CELLS, Filter, Matrix, Profile, Seeds, Table
 from backbench.benchmark.protocols.card import protocol_ids
 from backbench.errors import PluginError, Problem
+from backbench.external.layouts import AUTO
+from backbench.images import MOST_SIDE
 from backbench.model import Axis, CellName
 from backbench.plugin import PluginInfo
 from backbench.plugin.calling import plugin_code
@@ -73,6 +76,33 @@ class Header(Table):
     )
 
 
+class EncoderTable(Table):
+    """An encoder that was trained elsewhere: a file of weights, and how it is read."""
+
+    weights: Path = Field(description="file of weights; of our own encoders, their folder")
+    control: Path | None = Field(
+        None, description="an encoder that was trained alike on clean data, in the same layout"
+    )
+    layout: str = Field(AUTO, description="how the file is laid out; auto: as its keys say")
+    prefix: str | None = Field(None, description="where the encoder begins in the file")
+    arch: str | None = Field(
+        None, description="'resnet18', …, 'timm/NAME'; left out: as the shapes say"
+    )
+    stem: Literal["auto", "imagenet", "cifar", "cifar-padded"] = Field(
+        AUTO, description="first layers of a ResNet; auto: as the first kernel says"
+    )
+    image_size: int | None = Field(
+        None,
+        ge=1,
+        le=MOST_SIDE,
+        description="side in pixels at which images are evaluated; left out: the dataset's own, "
+        "else 224",
+    )
+    normalize: str | None = Field(
+        None, description="'imagenet', 'cifar10', …, or means/deviations; left out: imagenet"
+    )
+
+
 class BenchmarkFile(Table):
     """The tables of a benchmark file."""
 
@@ -82,6 +112,9 @@ class BenchmarkFile(Table):
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
     defenses: dict[str, dict[str, Any]] = Field(default_factory=dict)
     evaluators: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    encoders: dict[str, EncoderTable] = Field(
+        default_factory=dict, description="encoders that were trained elsewhere"
+    )
     matrix: tuple[Matrix, ...] = Field(min_length=1)
     profiles: dict[str, Profile] = Field(default_factory=dict)
     claims: tuple[Claim, ...] = Field((), description="findings: backbench claims")
@@ -188,10 +221,14 @@ _NUMBERS: dict[type, tuple[tuple[type, ...], str]] = {
 def _fields_at(model: type[BaseModel], location: Iterable[Any]) -> list[str]:
     """Return the field names of the (nested) model at a location of an error."""
     current: Any = model
+    named = False  # whether the next part is a name that the user gave to a table
     for part in location:
-        if isinstance(part, str) and isinstance(current, type) and issubclass(current, BaseModel):
+        if named:
+            named = False
+        elif isinstance(part, str) and isinstance(current, type) and issubclass(current, BaseModel):
             found = current.model_fields.get(part)
             current = _inner_model(found.annotation) if found else None
+            named = found is not None and get_origin(found.annotation) is dict
     if isinstance(current, type) and issubclass(current, BaseModel):
         return sorted(current.model_fields)
     return []

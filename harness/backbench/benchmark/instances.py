@@ -56,13 +56,18 @@ Instances = Mapping[str, Mapping[str, Instance]]
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Context of a validation, and its problems; ``lost``: the file names an unknown card."""
+    """Context of a validation, and its problems.
+
+    ``lost``: the file names an unknown card; ``encoders`` are the names of its encoders from
+    elsewhere.
+    """
 
     registry: Registry
     folder: Path
     protocol: Protocol | None
     lost: bool
     problems: list[Problem]
+    encoders: frozenset[str] = frozenset()
 
 
 def context_of(
@@ -78,7 +83,9 @@ def context_of(
         except UsageError as error:
             problems.append(Problem("benchmark.protocol", str(error)))
     lost = name is not None and protocol is None
-    return Context(registry, folder, protocol, lost, problems)
+    encoders = tables.get("encoders")
+    named = frozenset(encoders) if isinstance(encoders, Mapping) else frozenset()
+    return Context(registry, folder, protocol, lost, problems, named)
 
 
 def validate_instances(
@@ -97,8 +104,11 @@ def validate_instances(
             for name in getattr(matrix, axis.plural)
             for part in axis.parts(name)
         )
+        elsewhere = context.encoders if axis is Axis.METHOD else ()
         implied: dict[str, dict[str, Any]] = {
-            name: {} for name in named if name in known and name not in tables
+            name: {}
+            for name in named
+            if name in known and name not in tables and name not in elsewhere
         }
         for name, table in {**tables, **implied}.items():
             path = f"{axis.plural}.{name}"

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from backbench.benchmark.config import Benchmark
 from backbench.data.fingerprint import FileHashes
+from backbench.external.imported import AnyImported
 from backbench.model import NONE, Axis, Cell, CellName, Detection, Plan, PluginUse, Stage, StageKind
 from backbench.plugin import AttackInfo, DefenseInfo, EvaluatorInfo
 from backbench.plugin.calling import plugin_code
@@ -74,6 +75,7 @@ class Planner:
     def __init__(self, benchmark: Benchmark, fingerprints: Mapping[str, str]) -> None:
         self._name = benchmark.name
         self._instances = benchmark.instances
+        self._external = benchmark.encoders
         self._protocol = benchmark.protocol
         self._fingerprints = fingerprints
         self._uses: dict[tuple[str, str], PluginUse] = {}
@@ -90,7 +92,7 @@ class Planner:
     def cell(self, name: CellName) -> Cell:
         """Add the stages of a cell and of its control."""
         path, found = self._evaluation(name, trained_on=name.attack)
-        if name.attack == NONE:
+        if name.attack == NONE or not self._has_control(name):
             return Cell(name, path, None, tuple(Detection(key, None) for key in found))
         control, clean = self._evaluation(name, trained_on=NONE)
         return Cell(name, path, control[-1], tuple(map(Detection, found, clean)))
@@ -176,7 +178,9 @@ class Planner:
         self, name: CellName, trained_on: str, training: Mapping[str, str], path: list[str]
     ) -> str:
         """Add the stages that make the cell's encoder to the path; return the encoder's key."""
-        made = (name.dataset, name.method, name.defense, name.seed, trained_on)
+        made: tuple[Any, ...] = (name.dataset, name.method, name.defense, name.seed, trained_on)
+        if name.method in self._external:  # a control is another file than an unattacked cell's
+            made = (*made, is_control(name, trained_on))
         if made not in self._encoders:
             found: list[str] = []
             encoder = self._new_encoder(name, trained_on, training, found)
@@ -195,8 +199,12 @@ class Planner:
 
         who = f"{name.method} · {trained_on}"
         implants = self._implants(trained_on)
-        start = f"{name.method} · {NONE}" if implants else who
-        encoder = add(StageKind.PRETRAIN, start, training)
+        if name.method in self._external:
+            encoder = self._add(self._imported(name, trained_on).stage())
+            path.append(encoder)
+        else:
+            start = f"{name.method} · {NONE}" if implants else who
+            encoder = add(StageKind.PRETRAIN, start, training)
         if implants:
             inputs = {"encoder": encoder, **training, **self._trigger(name, training)}
             encoder = add(StageKind.IMPLANT, who, inputs)
@@ -215,6 +223,22 @@ class Planner:
                     inputs = {"encoder": encoder, "dataset": training["dataset"]}
                     encoder = add(StageKind.REPAIR, what, inputs, defense)
         return encoder
+
+    def _imported(self, name: CellName, trained_on: str) -> AnyImported:
+        """Return the encoder from elsewhere that a cell or its control starts from."""
+        encoder = self._external[name.method]
+        if encoder.control is not None and is_control(name, trained_on):
+            return encoder.control
+        return encoder.own
+
+    def _has_control(self, name: CellName) -> bool:
+        """Return whether a cell with an attack has a control.
+
+        An encoder from elsewhere has one if it was given, or if the attack changes its weights
+        here: the control is then the encoder itself.
+        """
+        encoder = self._external.get(name.method)
+        return encoder is None or encoder.control is not None or self._implants(name.attack)
 
     def _acting(self, chain: str) -> list[tuple[DefenseShape, str]]:
         """Return what each defense of a chain acts on, and its name, in the order of acting."""
@@ -286,6 +310,11 @@ class Planner:
             ),
         )
         return key
+
+
+def is_control(name: CellName, trained_on: str) -> bool:
+    """Return whether an encoder is that of a cell's control."""
+    return name.attack != NONE and trained_on == NONE
 
 
 def _who(name: CellName, trained_on: str) -> str:

@@ -9,8 +9,8 @@ import click
 
 from backbench.cli import common
 from backbench.cli.options import encoder, running, shared
+from backbench.evaluation.request import EncoderRequest, prepare
 from backbench.external.layouts import LAYOUTS
-from backbench.external.request import EncoderRequest, prepare
 
 _LAYOUTS = "\n\n".join(f"{layout.name}: {layout.summary}." for layout in LAYOUTS.values())
 

@@ -1,1 +1,1 @@
-"""Encoders that were trained elsewhere: how their files are read, and how they are evaluated."""
+"""Encoders that were trained elsewhere: the layouts of their files, and how these are read."""

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 #: Raise it when a layout gives other weights than before: imports made by an older one are redone.
 REVISION = 1
 
 #: Value on the command line if the keys decide the layout.
-AUTO = "auto"
+AUTO: Final = "auto"
 
 #: Prefix of the keys of our own encoders' backbones.
 OWN = "backbone.body."

@@ -1,40 +1,23 @@
 """From an imported encoder to a graph of stages. Pure.
 
-The stages are a benchmark's own, but for one: where a cell of the matrix pretrains, an import reads
-the file. A poison and a dataset that the benchmark has run already are shared with it.
+The stages are a benchmark's own, but for the import of the file. A poison and a dataset that the
+benchmark has run already are shared with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, TypeVar
 
 from backbench.benchmark.config import Benchmark
-from backbench.benchmark.planning import Planner
+from backbench.benchmark.planning import Planner, is_control
 from backbench.errors import UsageError
-from backbench.external.encoder_options import ImportOptions, ModuleOptions
-from backbench.model import NONE, Cell, CellName, Plan, Stage, StageKind
+from backbench.external.encoder_options import ImportOptions
+from backbench.external.imported import AnyImported, ExternalEncoder
+from backbench.model import NONE, CellName, Plan, Stage, StageKind
 from backbench.options.training import EvaluatorOptions
 from backbench.plugin.suggestions import suggestion
-
-_Options = TypeVar("_Options", ImportOptions, ModuleOptions)
-
-
-@dataclass(frozen=True, slots=True)
-class Imported(Generic[_Options]):
-    """An encoder in a file or in memory, and the hash of it.
-
-    The hash of a module is that of its weights and of its features of a few images.
-    """
-
-    options: _Options
-    sha256: str
-
-
-#: An encoder in a file, or in memory.
-AnyImported = Imported[ImportOptions] | Imported[ModuleOptions]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,66 +117,30 @@ def plan_import(
     classifier: ImportedClassifier | None = None,
 ) -> Plan:
     """Plan the evaluation of an encoder that was trained elsewhere."""
-    return _Planner(benchmark, fingerprints, encoder, control, classifier).plan(
+    encoders = {name: ExternalEncoder(encoder, control)}
+    return _Planner(replace(benchmark, encoders=encoders), fingerprints, classifier).plan(
         CellName(choice.dataset, attack, name, NONE, evaluator, choice.seed)
         for attack in choice.attacks
         for evaluator in choice.evaluators
     )
 
 
-def import_stage(imported: AnyImported) -> Stage:
-    """Return the stage that imports an encoder."""
-    return Stage(
-        kind=StageKind.IMPORT,
-        plugin=imported.options.use(),
-        seed=None,
-        content=imported.sha256,
-        label=f"import {imported.options.weights.name}",
-    )
-
-
 class _Planner(Planner):
-    """Plans cells whose encoder is imported.
-
-    The training data of an encoder is unknown here: ``trained_on`` separates the two encoders, the
-    evaluated encoder (the attack) and the control (``none``).
-    """
+    """Plans cells whose classifier may be imported."""
 
     def __init__(
         self,
         benchmark: Benchmark,
         fingerprints: Mapping[str, str],
-        encoder: AnyImported,
-        control: AnyImported | None,
         classifier: ImportedClassifier | None,
     ) -> None:
         super().__init__(benchmark, fingerprints)
-        self._own, self._control, self._classifier = encoder, control, classifier
-
-    def cell(self, name: CellName) -> Cell:
-        """Add the stages of a cell, and of its control where there is an encoder for it."""
-        path, _ = self._evaluation(name, trained_on=name.attack)
-        control = None
-        if name.attack != NONE and self._control is not None:
-            control = self._evaluation(name, trained_on=NONE)[0][-1]
-        return Cell(name, path, control)
-
-    def _encoder(
-        self,
-        name: CellName,
-        trained_on: str,
-        training: Mapping[str, str],  # noqa: ARG002 - nothing is trained
-        path: list[str],
-    ) -> str:
-        """Add the stage that imports an encoder; return its key."""
-        control = self._control if _is_control(name, trained_on) else None
-        path.append(self._add(import_stage(control or self._own)))
-        return path[-1]
+        self._classifier = classifier
 
     def _fit(self, name: CellName, trained_on: str, inputs: Mapping[str, str]) -> str:
         """Add the stage that fits a classifier or imports it; return its key."""
         classifier = self._classifier
-        if classifier is None or _is_control(name, trained_on):
+        if classifier is None or is_control(name, trained_on):
             return super()._fit(name, trained_on, inputs)
         return self._add(
             Stage(
@@ -205,7 +152,3 @@ class _Planner(Planner):
                 label=f"classifier {classifier.path.name}",
             )
         )
-
-
-def _is_control(name: CellName, trained_on: str) -> bool:
-    return name.attack != NONE and trained_on == NONE

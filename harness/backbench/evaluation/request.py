@@ -3,39 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
-from operator import getitem
 from pathlib import Path
 
 from backbench.benchmark.config import Benchmark
 from backbench.benchmark.planning import fingerprints_of
-from backbench.benchmark.protocols.card import EVERY, Protocol
-from backbench.benchmark.protocols.rules import leaves
+from backbench.benchmark.protocols.imports import import_problems, is_for_layout
 from backbench.errors import NOT_A_NAME, UsageError, is_name
-from backbench.external.classifier import check_classifier
-from backbench.external.encoder_options import ImportOptions, normalization
-from backbench.external.import_plan import (
+from backbench.evaluation.classifier import check_classifier
+from backbench.evaluation.import_plan import (
     Choice,
-    Imported,
     ImportedClassifier,
     check_encoder,
     choose,
     plan_import,
 )
-from backbench.external.importing import describe, inspect
+from backbench.external.encoder_options import ImportOptions
+from backbench.external.imported import Imported, open_encoder
 from backbench.external.layouts import AUTO
 from backbench.external.reader import content_of
 from backbench.model import NONE, Plan
 from backbench.options.training import image_side
 from backbench.store.store import Store
-
-#: The plugin of the method that writes files of a layout; of the other layouts it is unknown.
-_METHODS = {"moco": "moco-v2", "byol": "byol", "jigsaw": "jigsaw", "rotnet": "rotnet"}
-
-#: Options that a card fixes for every method, and an import has too.
-_SHARED = ("backbone", "image_size", "mean", "std")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +81,6 @@ def prepare(benchmark: Benchmark, asked: EncoderRequest) -> Evaluation:
     Raises:
         UsageError: If something is missing, unreadable, or does not fit.
     """
-    wanted = normalization(asked.normalize) if asked.normalize is not None else None
     choice = choose(
         benchmark,
         dataset=asked.dataset,
@@ -101,23 +90,20 @@ def prepare(benchmark: Benchmark, asked: EncoderRequest) -> Evaluation:
     )
     shown = benchmark.metadata[choice.dataset].size
     notes: list[str] = []
-    from backbench.nn.encoder import mark_of
 
     def imported(path: Path) -> Imported[ImportOptions]:
-        options, taken = inspect(
+        found, said = open_encoder(
             path,
+            usual_size=image_side(shown, None),
+            normalize=asked.normalize,
             layout=asked.layout,
             prefix=asked.prefix,
             arch=asked.arch,
             stem=asked.stem,
             image_size=asked.image_size,
-            normalize=wanted,
-            usual_size=image_side(shown, None),
         )
-        notes.append(describe(options, taken))
-        if mark := mark_of(options.weights):
-            notes.append(f"{options.weights.name}: marked as backdoored: {mark}")
-        return Imported(options, content_of(options.weights))
+        notes.extend(said)
+        return found
 
     encoder = imported(asked.weights)
     choice = under_protocol(benchmark, choice, encoder.options, asked.evaluators)
@@ -177,8 +163,10 @@ def under_protocol(
     if protocol is None:
         return choice
     side = image_side(benchmark.metadata[choice.dataset].size, None)
-    problems = list(_contradictions(protocol, options, side))
-    fitting = tuple(name for name in choice.evaluators if _is_for(protocol, name, options.layout))
+    problems = list(import_problems(protocol, options, side))
+    fitting = tuple(
+        name for name in choice.evaluators if is_for_layout(protocol, name, options.layout)
+    )
     if asked and fitting != choice.evaluators:
         others = [name for name in choice.evaluators if name not in fitting]
         problems.append(f"its evaluator {', '.join(others)} is for encoders of other methods")
@@ -187,23 +175,3 @@ def under_protocol(
     if problems:
         raise UsageError(f"{options.weights}: protocol {protocol.id}: {'; '.join(problems)}")
     return replace(choice, evaluators=fitting)
-
-
-def _is_for(protocol: Protocol, evaluator: str, layout: str) -> bool:
-    methods = protocol.evaluators[evaluator].methods if evaluator in protocol.evaluators else ()
-    return not methods or _METHODS.get(layout) in methods
-
-
-def _contradictions(protocol: Protocol, options: ImportOptions, side: int) -> Iterator[str]:
-    found = options.model_dump(mode="json")
-    for plugin in (EVERY, _METHODS.get(options.layout)):
-        fixed = protocol.methods.get(plugin or "")
-        if fixed is None:
-            continue
-        wanted = {name: value for name, value in fixed.options.items() if name in _SHARED}
-        if "image_size" in fixed.unset:
-            wanted["image_size"] = side
-        for path, value in leaves(wanted):
-            has = reduce(getitem, path, found)
-            if has != value:
-                yield f"{'.'.join(path)} is {value!r} there, and {has!r} here"

@@ -13,8 +13,9 @@ from backbench.benchmark.planning import fingerprints_of
 from backbench.benchmark.protocols.card import find_protocol
 from backbench.benchmark.protocols.rules import data_problems
 from backbench.errors import ConfigError, Problem, UsageError
+from backbench.evaluation.import_plan import Choice, choose, plan_import
 from backbench.external.encoder_options import ModuleOptions
-from backbench.external.import_plan import Choice, Imported, choose, import_stage, plan_import
+from backbench.external.imported import Imported
 from backbench.model import NONE, CellName, Plan
 from backbench.options.training import image_side
 from backbench.plugin import DatasetInfo, EvaluatorInfo
@@ -118,7 +119,7 @@ def module_plan(
         options = ModuleOptions(name=type(module).__name__, image_size=size)
         with standard_arithmetic():
             found = Imported(options, fingerprint(module, size))
-        encoders[import_stage(found).key] = made
+        encoders[found.stage().key] = made
         return found
 
     plan = plan_import(

@@ -14,16 +14,16 @@ from backbench.benchmark.config import Benchmark, load_benchmark
 from backbench.benchmark.planning import make_plan
 from backbench.benchmark.protocols.card import Protocol
 from backbench.errors import UsageError
-from backbench.execution.worker import decode_order, encode_order
-from backbench.external.encoder_options import NORMALIZATIONS, ImportOptions, normalization
-from backbench.external.import_plan import (
-    Imported,
+from backbench.evaluation.import_plan import (
     ImportedClassifier,
     check_encoder,
     choose,
     plan_import,
 )
-from backbench.external.request import under_protocol
+from backbench.evaluation.request import under_protocol
+from backbench.execution.worker import decode_order, encode_order
+from backbench.external.encoder_options import NORMALIZATIONS, ImportOptions, normalization
+from backbench.external.imported import Imported
 from backbench.model import Plan, Stage, StageKind
 from backbench.options.training import BackboneOptions
 from backbench.plugin.registry import load_registry
