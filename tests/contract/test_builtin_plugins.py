@@ -116,32 +116,31 @@ TINY = {
 
 class TestMoCo(SSLMethodContract):
     info = record("ssl-method", "moco-v2")
-    options = TINY | {"dim": 8, "hidden": 16, "queue": 16, "norm_groups": 2}
+
+
+class TestMoCoInGroups(SSLMethodContract):
+    info = record("ssl-method", "moco-v2")
+    options = {"dim": 8, "hidden": 16, "queue": 16, "norm_groups": 2}
 
 
 class TestBYOL(SSLMethodContract):
     info = record("ssl-method", "byol")
-    options = TINY | {"dim": 8, "hidden": 16}
 
 
 class TestSimCLR(SSLMethodContract):
     info = record("ssl-method", "simclr")
-    options = TINY | {"dim": 8, "hidden": 16, "optimizer": {"lr": 0.05}}
 
 
 class TestSimSiam(SSLMethodContract):
     info = record("ssl-method", "simsiam")
-    options = TINY | {"dim": 8, "hidden": 4}
 
 
 class TestJigsaw(SSLMethodContract):
     info = record("ssl-method", "jigsaw")
-    options = TINY | {"resize": 0, "cell": 10, "tile": 8, "jitter": 2, "permutations": 4}
 
 
 class TestRotNet(SSLMethodContract):
     info = record("ssl-method", "rotnet")
-    options = TINY
 
 
 # -- defenses ---------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ from backbench.testing import (
     EvaluatorContract,
     ImageEvaluatorContract,
 )
-from backbench.testing.base import tiny_encoder
+from backbench.testing.samples import tiny_encoder
 from backbench_evaluators.evaluator_options import LinearOptions
 from backbench_evaluators.features import FeatureProbe
 from tests.conftest import tiny

@@ -10,26 +10,23 @@
         info = CHECKER
         options = {"target": "bee"}  # small settings that fit `metadata`
 
-The tests are the promises of :mod:`backbench.plugin` and :mod:`backbench.nn`. They run on a CPU
-in seconds, and need pytest, which backbench itself does not.
+The tests are the promises of :mod:`backbench.plugin` and :mod:`backbench.nn`; a test that fails
+ends in a sentence on what to do. They run on a CPU in seconds, and need pytest, which backbench
+itself does not.
 """
 
-import pytest
-
-_MODULES = ["attack", "base", "dataset", "defense", "evaluator", "hygiene", "metric", "ssl_method"]
-pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _MODULES))
-
-from backbench.testing.attack import (  # noqa: E402 - its asserts are rewritten
+from backbench.testing.attack import (
     AttackContract,
     EncoderAttackContract,
     LearningAttackContract,
 )
-from backbench.testing.base import METADATA, PluginContract  # noqa: E402
-from backbench.testing.dataset import DatasetContract  # noqa: E402
-from backbench.testing.defense import DefenseContract  # noqa: E402
-from backbench.testing.evaluator import EvaluatorContract, ImageEvaluatorContract  # noqa: E402
-from backbench.testing.metric import MetricContract  # noqa: E402
-from backbench.testing.ssl_method import SSLMethodContract  # noqa: E402
+from backbench.testing.base import PluginContract
+from backbench.testing.dataset import DatasetContract
+from backbench.testing.defense import DefenseContract
+from backbench.testing.evaluator import EvaluatorContract, ImageEvaluatorContract
+from backbench.testing.metric import MetricContract
+from backbench.testing.samples import METADATA
+from backbench.testing.ssl_method import SSLMethodContract
 
 __all__ = [
     "METADATA",

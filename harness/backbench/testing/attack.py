@@ -4,63 +4,74 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, get_args
+from weakref import WeakKeyDictionary
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
-from backbench.images import ImageSet, Pixels, Subset, Unlabelled
+from backbench.images import ImageSet, Pixels, Subset, Unlabelled, read_only
 from backbench.model import StageKind
 from backbench.plugin import Attack, AttackContext, AttackInfo, Split, Stamp, count_of
 from backbench.poison.poisoning import StampedImages
 from backbench.stages.inputs import TRIGGER
 from backbench.stages.scores import checked_state
-from backbench.testing.base import (
-    PluginContract,
-    features_of,
-    global_generators_untouched,
-    inputs_untouched,
+from backbench.testing.base import PluginContract
+from backbench.testing.hygiene import assert_same, run_twice
+from backbench.testing.purity import elsewhere, global_generators_untouched
+from backbench.testing.samples import (
+    assert_encoder,
+    assert_untouched,
     same_weights,
     sample_images,
     tiny_encoder,
 )
-from backbench.testing.hygiene import assert_same, run_twice
 
 if TYPE_CHECKING:
     from backbench.nn import Encoder
 
 _SPLITS: tuple[Split, ...] = get_args(Split)
 
+State = Mapping[str, NDArray[Any]]
+
+#: The learned triggers that the tests of a contract share.
+_STATES: WeakKeyDictionary[type[_StampContract], State] = WeakKeyDictionary()
+
 
 class _StampContract(PluginContract):
     """Common contract of attacks on datasets and on encoders."""
 
     base = "Attack"
-    _states: ClassVar[dict[type, Mapping[str, NDArray[Any]]]] = {}
 
     def unfitted(self) -> Attack:
         """Make the attack anew, as each worker does; of an attack that learns, before it does."""
-        made: Attack = self.implementation()(self.settings(), self.metadata)
+        kind, settings = self.implementation(), self.settings()
+        made: Attack = self.guarded("making the attack", lambda: kind(settings, self.metadata))
         return made
 
     def attack(self) -> Attack:
         """Make the attack anew, with its learned trigger if it learns."""
         attack = self.unfitted()
         if isinstance(self.info, AttackInfo) and self.info.learns:
-            attack.restore(self.state())
+            state = self.state()
+            self.guarded("restore", lambda: attack.restore(state))
         return attack
 
-    def state(self) -> Mapping[str, NDArray[Any]]:
+    def state(self) -> State:
         """Return the learned trigger, as it is stored; an attack that learns does so once."""
-        if type(self) not in self._states:
-            self._states[type(self)] = checked_state(self.fitted().state(), "the attack")
-        return self._states[type(self)]
+        kind = type(self)
+        if kind not in _STATES:
+            _STATES[kind] = self.state_of(self.fitted())
+        return _STATES[kind]
+
+    def state_of(self, attack: Attack) -> State:
+        """Return the learned trigger of an attack, as it is stored."""
+        return self.guarded("state", lambda: checked_state(attack.state(), "the attack"))
 
     def fitted(self) -> Attack:
         """Let the attack learn its trigger."""
         attack = self.unfitted()
-        attack.fit(self.context(attack))
+        self.guarded("fit", lambda: attack.fit(self.context(attack)))
         return attack
 
     def context(self, attack: Attack) -> AttackContext:
@@ -68,18 +79,18 @@ class _StampContract(PluginContract):
         images = sample_images(self.metadata)
 
         def shadow(fraction: float) -> ImageSet:
-            assert 0 < fraction <= 1, f"shadow({fraction}): a fraction lies in (0, 1]"
+            assert 0 < fraction <= 1, f"ask for a share in (0, 1] of shadow images, not {fraction}"
             count = max(1, count_of(fraction, len(images)))
             return Unlabelled(Subset(images, np.arange(count)))
 
         def references(number: int) -> ImageSet:
-            known = np.flatnonzero(images.labels == attack.target)
-            assert 1 <= number <= len(known), f"references({number}): there are {len(known)}"
+            known = np.arange(len(images))
+            if attack.target is not None:
+                known = known[images.labels == attack.target]
+            assert 1 <= number <= len(known), (
+                f"ask for 1 to {len(known)} references, not {number}: there are no more"
+            )
             return Subset(images, known[:number])
-
-        def progress(done: int, total: int, values: Mapping[str, float]) -> None:
-            assert 0 <= done <= total
-            assert all(isinstance(value, float | int) for value in values.values())
 
         return AttackContext(
             seed=0,
@@ -87,46 +98,94 @@ class _StampContract(PluginContract):
             shadow=shadow,
             references=references,
             triggered=lambda base: StampedImages(base, attack, 0),
-            progress=progress,
+            progress=checked_progress,
         )
 
     def image(self) -> Pixels:
         """Make an image to stamp, of the size of the contract's dataset."""
         return sample_images(self.metadata).image(0)
 
+    def stamp(self, attack: Attack, image: Pixels, seed: int, split: Split) -> Stamp:
+        """Stamp an image, which cannot be written to, under a seed."""
+        found: Any = self.guarded(
+            "stamp", lambda: attack.stamp(read_only(image), np.random.default_rng(seed), split)
+        )
+        assert isinstance(found, Stamp), (
+            f"return a backbench.plugin.Stamp from stamp, not a {type(found).__name__}"
+        )
+        return found
+
     def stamps(self, split: Split) -> list[Stamp]:
         """Stamp the image under several seeds, from 0."""
-        return [
-            self.attack().stamp(self.image(), np.random.default_rng(seed), split)
-            for seed in range(5)
-        ]
+        return [self.stamp(self.attack(), self.image(), seed, split) for seed in range(5)]
 
     def test_target_is_a_class_or_none(self) -> None:
-        target = self.attack().target
-        assert target is None or target in range(len(self.metadata.classes))
+        target: object = self.attack().target
+        known = range(len(self.metadata.classes))
+        is_index = isinstance(target, int | np.integer) and not isinstance(target, bool)
+        assert target is None or (is_index and target in known), (
+            f"return the index of a class from target, in [0, {len(known)}), or None: "
+            f"not {target!r}"
+        )
+
+    def test_announcements_can_be_used(self) -> None:
+        """The number of poisons, the JPEG quality and the image of the trigger."""
+        attack = self.attack()
+        poisons: object = attack.poisons
+        assert poisons is None or (type(poisons) is int and poisons > 0), (
+            f"return a number of images from poisons, or None: not {poisons!r}"
+        )
+        quality: object = attack.jpeg_quality
+        assert quality is None or (type(quality) is int and 1 <= quality <= 95), (
+            f"return a quality in [1, 95] from jpeg_quality, or None: not {quality!r}"
+        )
+        for split in _SPLITS:
+            found: object = attack.trigger_image(split)
+            is_image = isinstance(found, np.ndarray) and found.dtype == np.uint8
+            is_image = is_image and found.ndim == 3 and found.shape[2] in {3, 4}  # type: ignore[attr-defined]
+            assert found is None or is_image, (
+                "return uint8 (h, w, 3) or (h, w, 4) from trigger_image, or None: not "
+                f"{getattr(found, 'dtype', type(found).__name__)} {getattr(found, 'shape', '')}"
+            )
 
     def test_stamp_does_not_change_its_input(self) -> None:
-        with inputs_untouched():
-            for split in _SPLITS:
-                self.attack().stamp(self.image(), np.random.default_rng(0), split)
+        """Images cannot be written to: another attack, or a control, reads them too."""
+        for split in _SPLITS:
+            image = self.image()
+            stamp = self.stamp(self.attack(), image, 0, split)
+            assert np.array_equal(image, self.image()), "copy the image before changing it"
+            assert not np.shares_memory(stamp.pixels, image), "return pixels of their own: copy"
 
     def test_stamp_keeps_shape_and_dtype(self) -> None:
         for stamp in (stamp for split in _SPLITS for stamp in self.stamps(split)):
-            assert stamp.pixels.shape == self.image().shape
-            assert stamp.pixels.dtype == np.uint8
+            pixels: object = stamp.pixels
+            assert isinstance(pixels, np.ndarray), (
+                f"return an array of pixels, not a {type(pixels).__name__}"
+            )
+            assert pixels.shape == self.image().shape, (
+                f"return pixels of the image's shape {self.image().shape}, not {pixels.shape}"
+            )
+            assert pixels.dtype == np.uint8, (
+                f"return uint8 pixels, such as pixels.astype(np.uint8), not {pixels.dtype}"
+            )
 
     def test_stamp_depends_on_image_generator_and_split_alone(self) -> None:
         """The triggered images are stamped again, in another process, when they are read."""
         attack, image = self.attack(), self.image()
         for split in _SPLITS:
             with global_generators_untouched():
-                first = attack.stamp(image, np.random.default_rng(7), split)
-                attack.stamp(255 - image, np.random.default_rng(8), split)
-                again = attack.stamp(image, np.random.default_rng(7), split)
-                other = self.attack().stamp(image, np.random.default_rng(7), split)
-            for stamp in (again, other):
-                np.testing.assert_array_equal(first.pixels, stamp.pixels)
-                assert (first.boxes, first.opacity) == (stamp.boxes, stamp.opacity)
+                first = self.stamp(attack, image, 7, split)
+                self.stamp(attack, 255 - image, 8, split)
+                again = self.stamp(attack, image, 7, split)
+                with elsewhere():
+                    other = self.stamp(self.attack(), image, 7, split)
+            for stamp, what in ((again, "another call"), (other, "another process")):
+                same = np.array_equal(first.pixels, stamp.pixels)
+                same = same and (first.boxes, first.opacity) == (stamp.boxes, stamp.opacity)
+                assert same, (
+                    f"{what} gives another stamp of the same image ({split}): let it follow from "
+                    "image, rng and split alone"
+                )
 
     def test_stamp_changes_the_image_inside_its_boxes_only(self) -> None:
         """The manifest states where the trigger is: nothing may change elsewhere."""
@@ -136,56 +195,78 @@ class _StampContract(PluginContract):
                 changed = (stamp.pixels != image).any(axis=2)
                 for x, y, width, height in stamp.boxes:
                     changed[y : y + height, x : x + width] = False
-                assert not changed.any(), f"{split}, seed {seed}: changed outside {stamp.boxes}"
+                assert not changed.any(), (
+                    f"name each box in which pixels change: {split}, seed {seed} changes "
+                    f"{int(changed.sum())} pixels outside {stamp.boxes}"
+                )
 
     def test_stamp_shows(self) -> None:
         image = self.image()
         for split in _SPLITS:
-            assert any((stamp.pixels != image).any() for stamp in self.stamps(split))
+            assert any((stamp.pixels != image).any() for stamp in self.stamps(split)), (
+                f"put a trigger on the image: stamp changes no pixel ({split})"
+            )
 
     def test_boxes_lie_on_the_image(self) -> None:
         """Each reported box has an area and is inside the image; opacity is a share."""
         height, width = self.image().shape[:2]
         for stamp in (stamp for split in _SPLITS for stamp in self.stamps(split)):
             for box in stamp.boxes:
-                assert min(box.x, box.y) >= 0
-                assert min(box.width, box.height) > 0
-                assert box.x + box.width <= width
-                assert box.y + box.height <= height
-            assert 0 < stamp.opacity <= 1
+                assert all(isinstance(one, int | np.integer) for one in box), (
+                    f"give whole pixels to the box {tuple(box)}"
+                )
+                inside = min(box.x, box.y) >= 0 < min(box.width, box.height)
+                inside = inside and box.x + box.width <= width and box.y + box.height <= height
+                assert inside, (
+                    f"keep boxes on the image of {width} x {height} pixels: {tuple(box)} is not"
+                )
+            assert 0 < stamp.opacity <= 1, (
+                f"return the opacity as a share in (0, 1], not {stamp.opacity}"
+            )
 
 
 class AttackContract(_StampContract):
     """Of an attack on the dataset: subclass it, and set ``info`` and small ``options``."""
 
+    def choice(self, attack: Attack, seed: int) -> Any:
+        """Let the attack choose, of labels that cannot be written to."""
+        labels = read_only(sample_images(self.metadata).labels)
+        return self.guarded("choose", lambda: attack.choose(labels, np.random.default_rng(seed)))
+
     def test_choice_is_distinct_and_in_range(self) -> None:
         """One image or more, none twice, none that is not there; as many as announced."""
-        labels = sample_images(self.metadata).labels
-        chosen = np.asarray(self.attack().choose(labels, np.random.default_rng(0)))
-        assert chosen.ndim == 1
-        assert np.issubdtype(chosen.dtype, np.integer)
-        assert 0 < len(np.unique(chosen)) == len(chosen)
-        assert chosen.min() >= 0
-        assert chosen.max() < len(labels)
-        assert self.attack().poisons in {None, len(chosen)}
+        count, attack = self.metadata.train, self.attack()
+        chosen = np.asarray(self.choice(attack, 0))
+        assert chosen.ndim == 1, f"return indices of shape (M,) from choose, not {chosen.shape}"
+        assert np.issubdtype(chosen.dtype, np.integer), (
+            f"return indices from choose, such as np.flatnonzero(mask), not {chosen.dtype}"
+        )
+        assert len(chosen) > 0, "choose at least one image: set `options` of the contract so"
+        assert len(np.unique(chosen)) == len(chosen), "choose no image twice"
+        assert chosen.min() >= 0, f"choose indices from 0 on, not {chosen.min()}"
+        assert chosen.max() < count, f"choose indices below {count}, not {chosen.max()}"
+        assert attack.poisons in {None, len(chosen)}, (
+            f"announce in poisons how many images choose gives: {len(chosen)}, not {attack.poisons}"
+        )
 
     def test_choice_depends_on_the_generator_alone(self) -> None:
         """Equal generators give equal choices, for any instance and any number of calls."""
-        labels, attack = sample_images(self.metadata).labels, self.attack()
+        attack = self.attack()
         with global_generators_untouched():
-            first = attack.choose(labels, np.random.default_rng(7))
-            again = attack.choose(labels, np.random.default_rng(7))
-            other = self.attack().choose(labels, np.random.default_rng(7))
-        np.testing.assert_array_equal(first, again)
-        np.testing.assert_array_equal(first, other)
+            first, again = self.choice(attack, 7), self.choice(attack, 7)
+            with elsewhere():
+                other = self.choice(self.attack(), 7)
+        for chosen, what in ((again, "another call"), (other, "another process")):
+            assert np.array_equal(first, chosen), (
+                f"{what} chooses other images: let the choice follow from labels and rng alone"
+            )
 
     def test_labels_are_not_changed(self) -> None:
         """Poisons keep their labels: self-supervised training does not see them."""
-        with inputs_untouched():
-            self.attack().choose(sample_images(self.metadata).labels, np.random.default_rng(0))
+        self.choice(self.attack(), 0)
 
     def test_poisons_do_not_follow_from_the_validation_split(self, tmp_path: Path) -> None:
-        folders = run_twice(tmp_path, self, StageKind.POISON)
+        folders = self.guarded("the poison", lambda: run_twice(tmp_path, self, StageKind.POISON))
         assert_same(folders, "train.jsonl", "images.safetensors")
 
 
@@ -197,37 +278,43 @@ class LearningAttackContract(AttackContract):
 
     def test_it_learns(self) -> None:
         """The info record states it, since the planner reads only that."""
-        assert isinstance(self.info, AttackInfo)
-        assert self.info.learns
+        assert isinstance(self.info, AttackInfo), "announce an AttackInfo"
+        assert self.info.learns, "announce it with learns=True"
 
     def test_the_trigger_depends_on_the_images_and_the_seed_alone(self) -> None:
-        with inputs_untouched(), global_generators_untouched():
-            again = checked_state(self.fitted().state(), "the attack")
-        assert again, "the attack gave no array: it has learned no trigger"
-        assert again.keys() == self.state().keys()
-        for name, values in self.state().items():
-            np.testing.assert_array_equal(again[name], values, err_msg=name)
+        first = self.state()
+        with global_generators_untouched(), elsewhere():
+            again = self.state_of(self.fitted())
+        assert again, "return the learned trigger as arrays by name from state: there is none"
+        assert _equal(first, again), (
+            "another process learns another trigger: draw from the seed of the context alone"
+        )
 
     def test_a_restored_trigger_is_the_fitted_trigger(self) -> None:
         """The trigger is learned in a stage of its own, and restored in all others."""
         fitted, restored, image = self.fitted(), self.attack(), self.image()
         for split in _SPLITS:
-            stamps = [
-                attack.stamp(image, np.random.default_rng(0), split)
-                for attack in (fitted, restored)
-            ]
-            np.testing.assert_array_equal(stamps[0].pixels, stamps[1].pixels)
-        for name, values in checked_state(restored.state(), "the attack").items():
-            np.testing.assert_array_equal(self.state()[name], values, err_msg=name)
+            first, other = (self.stamp(one, image, 0, split) for one in (fitted, restored))
+            assert np.array_equal(first.pixels, other.pixels), (
+                f"give in state, and take in restore, all that stamp needs: the stamp differs "
+                f"({split})"
+            )
+        assert _equal(self.state(), self.state_of(restored)), (
+            "return from state the arrays that restore took"
+        )
 
     def test_arrays_that_are_no_trigger_are_refused(self) -> None:
         """With a ValueError: an artifact may be damaged, or of another plugin."""
         for arrays in ({}, {"no_such_array_": np.zeros(1)}):
-            with pytest.raises(ValueError):  # noqa: PT011 - the sentence is the plugin's
+            refused = False
+            try:
                 self.unfitted().restore(arrays)
+            except ValueError:
+                refused = True
+            assert refused, f"raise a ValueError in restore of the arrays {sorted(arrays)}"
 
     def test_the_trigger_does_not_follow_from_the_validation_split(self, tmp_path: Path) -> None:
-        folders = run_twice(tmp_path, self, StageKind.FIT_TRIGGER)
+        folders = self.guarded("fit", lambda: run_twice(tmp_path, self, StageKind.FIT_TRIGGER))
         assert_same(folders, TRIGGER)
 
 
@@ -244,37 +331,52 @@ class EncoderAttackContract(_StampContract):
     def implant(self, encoder: Encoder) -> Any:
         """Let the attack change an encoder."""
         attack = self.attack()
-        return attack.implant(encoder, self.context(attack))
+        context = self.context(attack)
+        return self.guarded("implant", lambda: attack.implant(encoder, context))
 
     def test_it_acts_on_the_encoder(self) -> None:
         """The info record states it, since the planner reads only that."""
-        assert isinstance(self.info, AttackInfo)
-        assert self.info.acts_on == "encoder"
+        assert isinstance(self.info, AttackInfo), "announce an AttackInfo"
+        assert self.info.acts_on == "encoder", 'announce it with acts_on="encoder"'
 
     def test_result_is_another_encoder_of_the_same_architecture(self) -> None:
         clean = self.encoder()
         found = self.implant(self.encoder())
-        assert isinstance(found, type(clean))
-        assert found.spec == clean.spec
-        assert not same_weights(found, clean), "no weight has changed"
-        features = features_of(found.eval())
-        assert features.shape == (4, clean.feature_dim)
-        assert features.isfinite().all()
+        assert_encoder(found, clean)
+        assert not same_weights(found, clean), "change weights: the encoder is the clean one"
 
     def test_the_clean_encoder_is_not_changed(self) -> None:
         """It is the attack's control, and other attacks start from it."""
         encoder = self.encoder()
-        with inputs_untouched():
-            assert self.implant(encoder) is not encoder
-        assert not encoder.training
-        assert same_weights(encoder, self.encoder())
-        assert all(parameter.requires_grad for parameter in encoder.parameters())
+        found = self.implant(encoder)
+        assert found is not encoder, "return a copy of the encoder, not the one that was given"
+        assert_untouched(encoder, self.encoder())
 
     def test_result_depends_on_its_input_and_the_seed_alone(self) -> None:
+        self.implementation()  # importing torch is not implanting
         with global_generators_untouched():
             first = self.implant(self.encoder())
-        assert same_weights(first, self.implant(self.encoder()))
+        with elsewhere():
+            other = self.implant(self.encoder())
+        assert same_weights(first, other), (
+            "another process gives other weights: draw from the seed of the context alone"
+        )
 
     def test_nothing_follows_from_the_validation_split(self, tmp_path: Path) -> None:
-        folders = run_twice(tmp_path, self, StageKind.IMPLANT, encoder=self.encoder())
+        folders = self.guarded(
+            "implant",
+            lambda: run_twice(tmp_path, self, StageKind.IMPLANT, encoder=self.encoder()),
+        )
         assert_same(folders, "encoder-backdoored.safetensors")
+
+
+def checked_progress(done: int, total: int, values: Mapping[str, Any]) -> None:
+    """Assert that a plugin reports its progress as numbers."""
+    assert 0 <= done <= total, f"report 0 ≤ done ≤ total to progress, not {done} of {total}"
+    wrong = [name for name, value in values.items() if not isinstance(value, float | int)]
+    assert not wrong, f"report numbers to progress: {wrong[0]} is {values[wrong[0]]!r}"
+
+
+def _equal(first: State, second: State) -> bool:
+    same = (np.array_equal(array, second.get(name, ())) for name, array in first.items())
+    return first.keys() == second.keys() and all(same)

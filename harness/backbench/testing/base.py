@@ -1,40 +1,63 @@
-"""Contract of every plugin, and helpers that the contracts share."""
+"""Contract of every plugin that an info record announces."""
 
 from __future__ import annotations
 
 import functools
-import json
-import random  # noqa: TID251 - to see that no plugin draws from it
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, TypeVar
+from weakref import WeakKeyDictionary
 
-import numpy as np
 import pytest
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticUndefined
 
 from backbench import plugin
-from backbench.images import ArrayImages
 from backbench.plugin import DatasetMetadata, PluginInfo
+from backbench.plugin.calling import sentence_of
 from backbench.plugin.registry import GROUP, Origin, Registered, Registry, load_registry
 from backbench.system.arithmetic import standard_arithmetic
-from backbench.system.json_text import to_json
+from backbench.system.json_text import from_json, to_json
+from backbench.testing.samples import METADATA
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from backbench.nn import Encoder
-
-#: A small dataset: three classes, of 16, 14 and 10 training images of 32 pixels.
-METADATA = DatasetMetadata(
-    classes=("ant", "bee", "cat"), train=40, val=12, size=(32, 32), train_per_class=(16, 14, 10)
-)
+T = TypeVar("T")
 
 
-class PluginContract:
+class Contract:
+    """Base of all contracts; subclass the contract of your kind instead."""
+
+    @pytest.fixture(autouse=True)
+    def _standard_arithmetic(self) -> Iterator[None]:
+        with standard_arithmetic():
+            yield
+
+    def guarded(self, step: str, make: Callable[[], T]) -> T:
+        """Do a step that many tests of a class need.
+
+        If it raises, one test fails with the sentence of the error, and the others, which would
+        fail for the same reason, are skipped.
+        """
+        failed = _FAILED.setdefault(type(self), set())
+        if step in failed:
+            pytest.skip(f"{step} has failed in another test of {type(self).__name__}")
+        try:
+            return make()
+        except (Exception, SystemExit) as error:
+            failed.add(step)
+            if isinstance(error, AssertionError):
+                raise
+            if "read-only" in str(error):
+                raise AssertionError(f"{step} must not change its input: copy it first") from error
+            raise AssertionError(f"{step} must not raise {sentence_of(error)}") from error
+
+
+#: Steps that have failed, by contract.
+_FAILED: WeakKeyDictionary[type[Contract], set[str]] = WeakKeyDictionary()
+
+
+class PluginContract(Contract):
     """Contract of plugins of all kinds; subclass the contract of your kind instead.
 
     Attributes:
@@ -49,27 +72,33 @@ class PluginContract:
     options: Mapping[str, Any] = {}
     metadata: DatasetMetadata = METADATA
 
+    def values(self) -> dict[str, Any]:
+        """Return the values of the options that are tested."""
+        return dict(self.options)
+
     def settings(self) -> Any:
         """Return the validated options."""
-        return self.info.options.model_validate(dict(self.options))
+        return self.guarded(
+            f"{self.info.options.__name__} with the contract's options",
+            lambda: self.info.options.model_validate(self.values()),
+        )
 
     def implementation(self) -> type[Any]:
         """Import the class that the record points at."""
-        return Registered(self.info, Origin("", "", "")).implementation()
-
-    @pytest.fixture(autouse=True)
-    def _standard_arithmetic(self) -> Iterator[None]:
-        with standard_arithmetic():
-            yield
+        registered = Registered(self.info, Origin("", "", ""))
+        return self.guarded(f"importing {self.info.target}", registered.implementation)
 
     # -- the record ---------------------------------------------------------------------------
 
     def test_is_announced_by_an_installed_entry_point(self) -> None:
         """The registry finds this record, and no problem with its distribution."""
         found = installed().find(self.info.kind, self.info.name)
-        assert found.info == self.info
+        assert found.info == self.info, (
+            f"{found} announces another record: install the distribution that is tested"
+        )
         owner = found.origin.distribution
-        assert not [one for one in installed().failures if one.origin.distribution == owner]
+        wrong = [one for one in installed().failures if one.origin.distribution == owner]
+        assert not wrong, f"{wrong[0]}: mend it"
 
     def test_announcing_does_not_import_torch(self) -> None:
         """``backbench --help`` imports the announcing module: it must be light."""
@@ -82,43 +111,78 @@ class PluginContract:
         for module in modules:
             assert_light(module)
 
+    def test_the_registry_takes_the_record(self) -> None:
+        """Its fields have the types, and its name the form, that the registry requires."""
+        registry = Registry()
+        registry.add(_Announces(self.info), Origin("the contract", "", ""))
+        assert not registry.failures, f"{registry.failures[0].reason}: mend the record"
+
     def test_summary_is_one_line_that_ends_with_a_full_stop(self) -> None:
-        assert self.info.summary.endswith(".")
-        assert "\n" not in self.info.summary
+        summary = self.info.summary
+        assert summary.endswith("."), f"end the summary with a full stop: {summary!r}"
+        assert "\n" not in summary, f"write the summary in one line: {summary!r}"
 
     def test_target_is_a_class_of_its_kind(self) -> None:
         """The class that the record names exists, and has no abstract method left."""
-        found = self.implementation()
-        assert issubclass(found, getattr(plugin, self.base))
-        assert not getattr(found, "__abstractmethods__", frozenset())
+        found, base = self.implementation(), getattr(plugin, self.base)
+        assert issubclass(found, base), (
+            f"derive {found.__name__} from backbench.plugin.{self.base}, or name another class"
+        )
+        left = sorted(getattr(found, "__abstractmethods__", ()))
+        assert not left, f"implement {', '.join(left)} of {found.__name__}"
 
     # -- the options --------------------------------------------------------------------------
 
     def test_every_option_has_a_description(self) -> None:
         """``backbench plugins show`` documents every option, nested ones too."""
         silent = [name for name, text in descriptions(self.info.options) if not text]
-        assert not silent
+        assert not silent, f"give a Field(description=…) to the options {', '.join(silent)}"
+
+    def test_defaults_are_valid(self) -> None:
+        """A benchmark file may give a default: pydantic itself need not check it."""
+        for name, field in self.info.options.model_fields.items():
+            default = field.default
+            if default is not PydanticUndefined and not field.validate_default:
+                given = default.model_dump() if isinstance(default, BaseModel) else default
+                wrong = _problems_of(self.info.options, {name: given}, name)
+                assert not wrong, f"give {name} a valid default: {default!r} is refused ({wrong})"
 
     def test_options_survive_json(self) -> None:
         """A stage's record holds the options as JSON; a worker reads them from there."""
         settings = self.settings()
-        stored = json.loads(to_json(settings.model_dump(mode="json")))
-        assert self.info.options.model_validate(stored) == settings
+        stored = from_json(to_json(settings.model_dump(mode="json")))
+        again = self.guarded(
+            f"{self.info.options.__name__} of its own JSON",
+            lambda: self.info.options.model_validate(stored),
+        )
+        assert again == settings, (
+            f"read the options as they are written: {again!r} is made of the JSON of {settings!r}"
+        )
 
     def test_unknown_options_are_refused(self) -> None:
-        with pytest.raises(ValidationError):
-            self.info.options.model_validate({**self.options, "no_such_option_": 1})
+        wrong = _problems_of(self.info.options, {"no_such_option_": 1}, "no_such_option_")
+        assert wrong, "refuse unknown options: keep the model_config of backbench.plugin.Options"
 
     def test_settings_fit_the_dataset(self) -> None:
-        assert list(self.settings().problems(self.metadata)) == []
+        problems = self.guarded("problems", lambda: list(self.settings().problems(self.metadata)))
+        assert not problems, f"set `options` or `metadata` of the contract so that {problems[0]}"
 
     def test_presets_are_valid(self) -> None:
         """Every preset is valid, if need be with the options that this contract gives."""
-        for values in self.info.presets.values():
+        for name, values in self.info.presets.items():
             try:
                 self.info.options.model_validate(dict(values))
             except ValidationError:
-                self.info.options.model_validate({**self.options, **values})
+                wrong = _problem_of(self.info.options, {**self.options, **values})
+                assert not wrong, f"mend the preset {name!r}: {wrong}"
+
+
+class _Announces:
+    """A plugin that announces one record."""
+
+    def __init__(self, info: PluginInfo) -> None:
+        hook = f"register_{info.kind.replace('-', '_')}s"
+        setattr(self, hook, plugin.hookimpl(lambda: [info]))
 
 
 @functools.cache
@@ -129,12 +193,14 @@ def installed() -> Registry:
 
 @functools.cache
 def assert_light(module: str) -> None:
-    """Assert that importing a module, in a fresh process, does not import torch."""
+    """Assert that importing a module, in a fresh process, neither imports torch nor prints."""
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     done = subprocess.run(  # noqa: S603 - our own interpreter, a module's name
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr or f"importing {module} imports torch"
+    heavy = f"import torch inside functions: importing {module} imports it"
+    assert done.returncode == 0, done.stderr or heavy
+    assert not done.stdout, f"print nothing when {module} is imported: {done.stdout[:200]!r}"
 
 
 def descriptions(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -146,74 +212,20 @@ def descriptions(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str
                 yield from descriptions(inner, f"{prefix}{name}.")
 
 
-def sample_images(metadata: DatasetMetadata) -> ArrayImages:
-    """Make a training set: noise around a color of each class; 32 pixels if sizes differ."""
-    rng = np.random.default_rng(0)
-    height, width = metadata.size or (32, 32)
-    labels = np.repeat(np.arange(len(metadata.classes), dtype=np.int64), metadata.train_per_class)
-    colors = rng.integers(64, 192, (len(metadata.classes), 1, 1, 3))
-    noise = rng.integers(-60, 61, (len(labels), height, width, 3))
-    pixels = (colors[labels] + noise).astype(np.uint8)
-    return ArrayImages(pixels, labels, [f"train/{index:06d}" for index in range(len(labels))])
-
-
-def tiny_encoder(image_size: int = 32) -> Encoder:
-    """Make a tiny-resnet with random weights, in evaluation mode; the same each time."""
-    import torch
-
-    from backbench.nn import Encoder, EncoderSpec
-    from backbench.options.training import BackboneOptions
-
-    backbone = BackboneOptions(name="tiny-resnet", widths=(8, 16), strides=(1, 2), stem_width=8)
-    spec = EncoderSpec(
-        backbone.model_dump(mode="json"), image_size, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return Encoder(spec).eval()
-
-
-def same_weights(first: Encoder, second: Encoder) -> bool:
-    """Compare the state of two encoders, bit by bit."""
-    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
-    return all(one.equal(other) for one, other in pairs)
-
-
-def features_of(encoder: Encoder, count: int = 4) -> Tensor:
-    """Return features, (count, D), of images of noise, the same each time."""
-    import torch
-
-    side, generator = encoder.spec.image_size, torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        features: Tensor = encoder(torch.rand(count, 3, side, side, generator=generator))
-    return features
-
-
-@contextmanager
-def inputs_untouched() -> Iterator[None]:
-    """Assert that nothing writes to a read-only array, as all are that a plugin is handed."""
+def _problem_of(model: type[BaseModel], values: Mapping[str, Any]) -> str:
+    """Return the first problem of values with a model; empty if there is none."""
     try:
-        yield
-    except ValueError as error:
-        if "read-only" not in str(error):
-            raise
-        raise AssertionError("what a plugin is given must not be changed: copy it") from error
+        model.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return ""
 
 
-@contextmanager
-def global_generators_untouched() -> Iterator[None]:
-    """Assert that nothing draws from, or seeds, a global random generator."""
-    before = _states()
-    yield
-    after = _states()
-    changed = [name for name, state in before.items() if after[name] != state]
-    assert not changed, f"the global generator of {', '.join(changed)} was used"
-
-
-def _states() -> dict[str, bytes]:
-    state: Any = np.random.get_state()  # noqa: NPY002 - to see that no plugin uses it
-    states = {"random": repr(random.getstate()).encode()}
-    states["numpy"] = repr(state[2:]).encode() + state[1].tobytes()
-    if "torch" in sys.modules:
-        states["torch"] = sys.modules["torch"].get_rng_state().numpy().tobytes()
-    return states
+def _problems_of(model: type[BaseModel], values: Mapping[str, Any], name: str) -> str:
+    """Return the first problem of one option, whatever other options lack; empty if none."""
+    try:
+        model.model_validate(dict(values))
+    except ValidationError as error:
+        return next((one["msg"] for one in error.errors() if one["loc"][:1] == (name,)), "")
+    return ""

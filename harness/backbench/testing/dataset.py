@@ -9,8 +9,9 @@ from typing import get_args
 import numpy as np
 
 from backbench.images import ImageSet
-from backbench.plugin import Dataset, Split
+from backbench.plugin import Dataset, DatasetMetadata, Split
 from backbench.testing.base import PluginContract, assert_light
+from backbench.testing.purity import elsewhere, global_generators_untouched
 
 _SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -25,81 +26,135 @@ class DatasetContract(PluginContract):
 
     def dataset(self) -> Dataset:
         """Make the dataset anew, as each worker does."""
-        made: Dataset = self.implementation()(self.settings())
+        kind, settings = self.implementation(), self.settings()
+        made: Dataset = self.guarded("making the dataset", lambda: kind(settings))
         return made
+
+    def announced(self) -> DatasetMetadata:
+        """Return the metadata of the dataset, which is made anew."""
+        return self.guarded("metadata", self.dataset().metadata)
+
+    def load(self, split: Split, *, verify: bool = True) -> ImageSet:
+        """Load a split of the dataset, which is made anew."""
+        dataset = self.dataset()
+        images: object = self.guarded("load", lambda: dataset.load(split, verify=verify))
+        assert isinstance(images, ImageSet), (
+            f"return an ImageSet, such as ArrayImages, from load, not a {type(images).__name__}"
+        )
+        return images
+
+    def fingerprint(self, dataset: Dataset) -> str:
+        """Return the fingerprint of a dataset."""
+        found: object = self.guarded("fingerprint", lambda: dataset.fingerprint(sha256))
+        assert isinstance(found, str), f"return a string from fingerprint, not {found!r}"
+        return found
 
     def test_implementation_does_not_import_torch(self) -> None:
         """``backbench check`` reads datasets' metadata: their module must be light."""
         assert_light(self.info.target.partition(":")[0])
 
     def test_classes_have_names_of_their_own(self) -> None:
-        classes = self.dataset().metadata().classes
-        assert len(classes) > 0
-        assert len(set(classes)) == len(classes)
+        classes = self.announced().classes
+        assert len(classes) > 0, "announce at least one class"
+        assert len(set(classes)) == len(classes), f"give each class a name of its own: {classes}"
 
     def test_metadata_are_what_is_loaded(self) -> None:
         """Numbers of images, of each class, and the common size are as announced."""
-        metadata = self.dataset().metadata()
-        train, val = self.dataset().load("train"), self.dataset().load("val")
-        assert (len(train), len(val)) == (metadata.train, metadata.val)
-        counts = np.bincount(train.labels, minlength=len(metadata.classes))
-        assert tuple(counts.tolist()) == tuple(metadata.train_per_class)
-        if metadata.size is not None:
-            for images in (train, val):
-                shapes = {images.image(index).shape[:2] for index in range(len(images))}
-                assert shapes == {tuple(metadata.size)}
+        metadata = self.announced()
+        assert metadata == self.announced(), "return the same metadata from each call"
+        train, val = self.load("train"), self.load("val")
+        assert (len(train), len(val)) == (metadata.train, metadata.val), (
+            f"announce the number of images of both splits: {(metadata.train, metadata.val)} are "
+            f"announced, and {(len(train), len(val))} loaded"
+        )
+        counts = np.bincount(train.labels, minlength=len(metadata.classes)).tolist()
+        assert counts == list(metadata.train_per_class), (
+            f"announce the training images of each class: train_per_class is "
+            f"{metadata.train_per_class}, and {tuple(counts)} are loaded"
+        )
+        for images in (train, val) if metadata.size is not None else ():
+            shapes = {images.image(index).shape[:2] for index in range(len(images))}
+            assert shapes == {tuple(metadata.size or ())}, (
+                f"announce the common size, or None where sizes differ: {metadata.size} is "
+                f"announced, and {sorted(shapes)} are loaded"
+            )
 
     def test_labels_are_classes(self) -> None:
         """Labels are int64, one an image, each the index of a class."""
-        classes = len(self.dataset().metadata().classes)
+        classes = len(self.announced().classes)
         for split in _SPLITS:
-            images = self.dataset().load(split)
-            assert images.labels.dtype == np.int64
-            assert images.labels.shape == (len(images),)
-            assert images.labels.min() >= 0
-            assert images.labels.max() < classes
+            labels = self.load(split).labels
+            assert labels.dtype == np.int64, f"give int64 labels, not {labels.dtype}"
+            assert labels.ndim == 1, f"give a label for each image, (N,), not {labels.shape}"
+            assert labels.min() >= 0, f"give labels from 0 on, not {labels.min()} ({split})"
+            assert labels.max() < classes, (
+                f"give labels below {classes}, the number of classes, not {labels.max()} ({split})"
+            )
 
     def test_images_are_rgb_bytes(self) -> None:
         """Every image is (H, W, 3), uint8, of the set's size, and as in the set's array."""
         for split in _SPLITS:
-            images = self.dataset().load(split)
-            assert isinstance(images, ImageSet)
+            images = self.load(split)
             for index in range(len(images)):
                 image = images.image(index)
-                assert images.size in {None, image.shape[:2]}
-                assert image.dtype == np.uint8
-                assert image.ndim == 3
-                assert image.shape[2] == 3
-                if images.pixels is not None:
-                    np.testing.assert_array_equal(image, images.pixels[index])
+                where = f"image {index} of {split}"
+                assert image.dtype == np.uint8, f"give uint8 images: {where} is {image.dtype}"
+                assert image.shape[2:] == (3,), (
+                    f"give images (H, W, 3), grayscale as three equal channels: {where} is "
+                    f"{image.shape}"
+                )
+                assert images.size in {None, image.shape[:2]}, (
+                    f"set size to None where sizes differ: it is {images.size}, and {where} is "
+                    f"{image.shape}"
+                )
+                assert images.pixels is None or np.array_equal(image, images.pixels[index]), (
+                    f"give the same pixels by image(index) and by pixels[index]: {where} differs"
+                )
 
     def test_validation_images_share_one_size(self) -> None:
         """Encoders are evaluated at one size."""
-        val = self.dataset().load("val")
-        assert len({val.image(index).shape for index in range(len(val))}) == 1
+        val = self.load("val")
+        shapes = sorted({val.image(index).shape for index in range(len(val))})
+        assert len(shapes) == 1, f"resize the validation images to one size: they have {shapes}"
 
     def test_sources_name_one_image_each(self) -> None:
         """A manifest names images by their sources."""
         for split in _SPLITS:
-            images = self.dataset().load(split)
-            assert len(set(images.sources)) == len(images.sources) == len(images)
+            images = self.load(split)
+            assert len(images.sources) == len(images), (
+                f"give a source for each image: {len(images.sources)} for {len(images)} images"
+            )
+            assert len(set(images.sources)) == len(images), (
+                f"give each image a source of its own ({split})"
+            )
 
     def test_loading_again_gives_the_same(self) -> None:
         for split in _SPLITS:
-            first, again = self.dataset().load(split), self.dataset().load(split, verify=False)
-            np.testing.assert_array_equal(first.labels, again.labels)
-            assert list(first.sources) == list(again.sources)
-            for index in range(len(first)):
-                np.testing.assert_array_equal(first.image(index), again.image(index))
+            with global_generators_untouched():
+                first = self.load(split)
+                with elsewhere():
+                    again = self.load(split, verify=False)
+            same = np.array_equal(first.labels, again.labels)
+            same = same and list(first.sources) == list(again.sources)
+            same = same and all(
+                np.array_equal(first.image(index), again.image(index))
+                for index in range(len(first))
+            )
+            assert same, f"load the same images in the same order each time ({split})"
 
     def test_fingerprint_is_stable(self) -> None:
         """The same content gives the same string, before and after loading, for every instance."""
         dataset = self.dataset()
-        first = dataset.fingerprint(sha256)
-        dataset.load("train")
-        assert first
-        assert dataset.fingerprint(sha256) == first
-        assert self.dataset().fingerprint(sha256) == first
+        first = self.fingerprint(dataset)
+        assert first, "return a string that identifies the content from fingerprint, not ''"
+        self.guarded("load", lambda: dataset.load("train"))
+        assert self.fingerprint(dataset) == first, "return the same fingerprint after loading"
+        with elsewhere():
+            other = self.fingerprint(self.dataset())
+        assert other == first, (
+            f"let the fingerprint follow from the content alone: {first!r} here, and {other!r} in "
+            "another process"
+        )
 
 
 def sha256(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,23 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
+from backbench.errors import BackbenchError
 from backbench.images import ArrayImages, read_only
+from backbench.metrics import VARIANT_NAME
 from backbench.model import StageKind
 from backbench.plugin import EvaluationContext, Scores
 from backbench.stages.evaluators import CLASSIFIER
-from backbench.testing.base import (
-    METADATA,
-    PluginContract,
-    global_generators_untouched,
-    inputs_untouched,
-    same_weights,
-    sample_images,
-    tiny_encoder,
-)
+from backbench.system.json_text import to_json
+from backbench.testing.base import PluginContract
 from backbench.testing.hygiene import assert_same, assert_same_scores, run_twice
+from backbench.testing.purity import elsewhere, global_generators_untouched
+from backbench.testing.samples import METADATA, assert_untouched, sample_images, tiny_encoder
 
 _CLASSES, _DIMENSIONS, _PER_CLASS = 3, 8, 30
 _ALL = slice(None)
@@ -46,13 +43,18 @@ class _ClassifierContract(PluginContract, ABC):
 
     def fitted(self, seed: int = 0, classes: int = _CLASSES) -> Any:
         """Make the evaluator and fit it."""
-        evaluator = self.made(seed, classes)
-        evaluator.fit(*self.lesson(classes))
+        evaluator, lesson = self.made(seed, classes), self.lesson(classes)
+        self.guarded("fit", lambda: evaluator.fit(*lesson))
         return evaluator
 
     @abstractmethod
     def asked(self, evaluator: Any, part: slice = _ALL) -> Variants:
         """Return the evaluator's scores, by variant, of (some of) the queries."""
+
+    def predicted(self, evaluator: Any, *shown: Any) -> Variants:
+        """Return the evaluator's scores by variant; a single result has an empty name."""
+        scores: Scores = self.guarded("predict", lambda: evaluator.predict(*shown))
+        return scores if isinstance(scores, Mapping) else {"": scores}
 
     @abstractmethod
     def truth(self) -> NDArray[np.int64]:
@@ -60,21 +62,40 @@ class _ClassifierContract(PluginContract, ABC):
 
     def test_scores_have_a_column_for_each_class(self) -> None:
         """Scores are finite, one an image and class, of every variant."""
-        for scores in self.asked(self.fitted()).values():
-            assert scores.shape == (len(self.truth()), _CLASSES)
-            assert np.isfinite(scores).all()
+        shape = (len(self.truth()), _CLASSES)
+        found = self.asked(self.fitted())
+        assert found, "return the scores of at least one variant"
+        for name, scores in found.items():
+            assert not name or re.fullmatch(VARIANT_NAME, name, re.ASCII), (
+                f"name a variant by letters, digits and any of . = + -, not {name!r}"
+            )
+            array = np.asarray(scores)
+            assert array.dtype.kind in "biuf", f"return numbers as scores, not {array.dtype}"
+            assert array.shape == shape, (
+                f"return a score for each image and class, {shape}, not {array.shape}"
+            )
+            assert np.isfinite(array).all(), "return finite scores"
 
     def test_a_class_without_images_has_a_column_too(self) -> None:
         """There may be more classes than labels that occur; none is predicted unseen."""
         for scores in self.asked(self.fitted(classes=_CLASSES + 1)).values():
-            assert scores.shape[1] == _CLASSES + 1
-            assert (scores.argmax(axis=1) < _CLASSES).all()
+            assert scores.shape[1] == _CLASSES + 1, (
+                f"return a column for each of {_CLASSES + 1} classes, those without images too: "
+                f"there are {scores.shape[1]}"
+            )
+            assert (scores.argmax(axis=1) < _CLASSES).all(), (
+                "give a class without images the lowest score: it is predicted"
+            )
 
     def test_scores_depend_on_features_and_seed_alone(self) -> None:
         evaluator = self.fitted(seed=5)
-        first = self.asked(evaluator)
-        np.testing.assert_equal(first, self.asked(evaluator))
-        np.testing.assert_equal(first, self.asked(self.fitted(seed=5)))
+        first, again = self.asked(evaluator), self.asked(evaluator)
+        with elsewhere():
+            other = self.asked(self.fitted(seed=5))
+        for found, what in ((again, "another call"), (other, "another process")):
+            assert _equal(first, found), (
+                f"{what} gives other scores: draw from the seed alone, and keep nothing"
+            )
 
     @abstractmethod
     def reads(self) -> dict[str, Any]:
@@ -82,7 +103,10 @@ class _ClassifierContract(PluginContract, ABC):
 
     def test_nothing_is_learned_from_the_validation_split(self, tmp_path: Path) -> None:
         """The classifier, and the scores of an image, do not depend on other validation images."""
-        folders = run_twice(tmp_path, self, StageKind.PREDICT, **self.reads())
+        folders = self.guarded(
+            "the stages fit and predict",
+            lambda: run_twice(tmp_path, self, StageKind.PREDICT, **self.reads()),
+        )
         assert_same(folders, CLASSIFIER)
         assert_same_scores(folders)
 
@@ -90,22 +114,46 @@ class _ClassifierContract(PluginContract, ABC):
         """Clean and triggered images are scored apart: neither may move the other."""
         evaluator = self.fitted()
         parts = [self.asked(evaluator, part) for part in (slice(7), slice(7, None))]
-        for name, scores in self.asked(evaluator).items():
+        for name, scores in self.asked(self.fitted()).items():
             both = np.concatenate([part[name] for part in parts])
-            np.testing.assert_allclose(both, scores, rtol=1e-3, atol=1e-4)
+            assert np.allclose(both, scores, rtol=1e-3, atol=1e-4), (
+                "score each image by itself: its scores change with the other images of a call, "
+                "or with earlier calls"
+            )
 
     def test_a_restored_classifier_scores_as_before(self) -> None:
         """``restore`` takes what ``state`` returns, and the scores are the same."""
         evaluator = self.fitted()
-        state = {name: np.array(array) for name, array in evaluator.state().items()}
-        assert all(np.isfinite(array).all() for array in state.values())
+        given = self.guarded("state", evaluator.state)
+        assert isinstance(given, Mapping), f"return arrays by name from state, not {given!r}"
+        state = {name: np.array(array) for name, array in given.items()}
+        for name, array in state.items():
+            assert array.dtype.kind in "biuf", f"return numbers in state: {name} is {array.dtype}"
+            assert np.isfinite(array).all(), f"return finite numbers in state: {name} has others"
         if not state:
             return
         other = self.made(seed=1)
-        other.restore(state)
-        np.testing.assert_equal(self.asked(evaluator), self.asked(other))
-        with pytest.raises(ValueError, match=r"."):
+        self.guarded("restore", lambda: other.restore(state))
+        assert _equal(self.asked(evaluator), self.asked(other)), (
+            "give in state, and take in restore, all that predict needs: the scores have changed"
+        )
+        refused = ""
+        try:
             self.made().restore({})
+        except ValueError as error:
+            refused = str(error)
+        assert refused, "raise a ValueError with a message in restore where arrays are missing"
+
+    def test_a_selection_is_plain_values(self) -> None:
+        """The stage's record keeps as JSON what ``fit`` has selected."""
+        selection: object = self.guarded("selection", self.fitted().selection)
+        assert isinstance(selection, Mapping), (
+            f"return values by name from selection, not {selection!r}"
+        )
+        try:
+            to_json(dict(selection), "the selection")
+        except BackbenchError as error:
+            raise AssertionError(f"return JSON values from selection: {error}") from error
 
     def test_global_generators_are_untouched(self) -> None:
         self.implementation()
@@ -124,13 +172,14 @@ class EvaluatorContract(_ClassifierContract):
     base = "Evaluator"
 
     def made(self, seed: int = 0, classes: int = _CLASSES) -> Any:  # noqa: ARG002
-        return self.implementation()(self.settings(), seed)
+        kind, settings = self.implementation(), self.settings()
+        return self.guarded("making the evaluator", lambda: kind(settings, seed))
 
     def lesson(self, classes: int) -> tuple[Any, ...]:
         return (*clouds(0), classes)
 
     def asked(self, evaluator: Any, part: slice = _ALL) -> Variants:
-        return by_variant(evaluator.predict(clouds(1)[0][part]))
+        return self.predicted(evaluator, clouds(1)[0][part])
 
     def reads(self) -> dict[str, Any]:
         return {"features": lambda split: clouds(int(split == "val"))}
@@ -140,16 +189,20 @@ class EvaluatorContract(_ClassifierContract):
 
     def test_separable_features_are_learned(self) -> None:
         for scores in self.asked(self.fitted()).values():
-            assert (scores.argmax(axis=1) == self.truth()).mean() >= 0.95
+            share = (scores.argmax(axis=1) == self.truth()).mean()
+            assert share >= 0.95, (
+                "give the highest score to the class of an image: of features that are easy to "
+                f"separate {share:.0%} are right"
+            )
 
     def test_an_image_without_features_is_scored(self) -> None:
         """Features of zeros, as a dead encoder gives them, still give finite scores."""
-        scores = by_variant(self.fitted().predict(np.zeros((2, _DIMENSIONS), np.float32)))
-        assert all(np.isfinite(one).all() for one in scores.values())
+        found = self.predicted(self.fitted(), np.zeros((2, _DIMENSIONS), np.float32))
+        for scores in found.values():
+            assert np.isfinite(scores).all(), "return finite scores for features of zeros too"
 
     def test_its_input_is_not_changed(self) -> None:
-        with inputs_untouched():
-            self.fitted().predict(clouds(0)[0])
+        self.predicted(self.fitted(), clouds(0)[0])
 
 
 class ImageEvaluatorContract(_ClassifierContract):
@@ -163,7 +216,8 @@ class ImageEvaluatorContract(_ClassifierContract):
 
     def made(self, seed: int = 0, classes: int = _CLASSES) -> Any:
         context = EvaluationContext(seed, "cpu", classes, lambda *_: None)
-        return self.implementation()(self.settings(), context)
+        kind, settings = self.implementation(), self.settings()
+        return self.guarded("making the evaluator", lambda: kind(settings, context))
 
     def lesson(self, classes: int) -> tuple[Any, ...]:  # noqa: ARG002 - the context has them
         return tiny_encoder(), sample_images(self.metadata)
@@ -173,7 +227,7 @@ class ImageEvaluatorContract(_ClassifierContract):
         images = sample_images(self.metadata)
         pixels = np.ascontiguousarray(images.pixels[part, ::-1])
         shown = ArrayImages(pixels, np.full(len(pixels), -1), images.sources[part])
-        return by_variant(evaluator.predict(tiny_encoder(), shown))
+        return self.predicted(evaluator, tiny_encoder(), shown)
 
     def reads(self) -> dict[str, Any]:
         return {"encoder": tiny_encoder()}
@@ -185,21 +239,22 @@ class ImageEvaluatorContract(_ClassifierContract):
     def test_colors_are_learned(self) -> None:
         """Images of different colors are separated, by one variant at least."""
         found = [scores.argmax(axis=1) for scores in self.asked(self.fitted()).values()]
-        assert max((one == self.truth()).mean() for one in found) >= 0.9
+        share = max((one == self.truth()).mean() for one in found)
+        assert share >= 0.9, (
+            "give the highest score to the class of an image, whose label is not given: of three "
+            f"colors {share:.0%} are right; more epochs in `options` of the contract may help"
+        )
 
     def test_its_input_is_not_changed(self) -> None:
         network, images, evaluator = tiny_encoder(), sample_images(self.metadata), self.made()
-        with inputs_untouched():
-            evaluator.fit(network, images)
-            evaluator.predict(network, images)
-        assert not network.training
-        assert all(parameter.grad is None for parameter in network.parameters())
-        assert same_weights(network, tiny_encoder())
+        self.guarded("fit", lambda: evaluator.fit(network, images))
+        self.predicted(evaluator, network, images)
+        assert_untouched(network, tiny_encoder())
 
 
-def by_variant(scores: Scores) -> Variants:
-    """Return the scores of each variant; a single result has an empty name."""
-    return scores if isinstance(scores, Mapping) else {"": scores}
+def _equal(first: Variants, second: Variants) -> bool:
+    same = (np.array_equal(scores, second.get(name, ())) for name, scores in first.items())
+    return first.keys() == second.keys() and all(same)
 
 
 def clouds(seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -30,7 +30,8 @@ from backbench.store.predictions import PREDICTIONS, load_predictions
 from backbench.store.records import Record
 from backbench.store.store import Store
 from backbench.system.json_text import to_json
-from backbench.testing.base import PluginContract, sample_images
+from backbench.testing.base import PluginContract
+from backbench.testing.samples import sample_images
 
 if TYPE_CHECKING:
     from backbench.nn import Encoder
@@ -62,60 +63,32 @@ def run_twice(
     Training images, seed and everything else are the same. The first half of the validation
     images is the same too; the others are other images, and all have other labels.
 
-    The stage reads an ``encoder``, or the clean ``features`` of both splits. Before the predict
-    stage of an evaluator, its fit stage is run; before the other stages of an attack that learns,
-    the stage in which it does.
+    ``reads`` are the ``encoder`` or the ``features`` of :func:`run_once`.
     """
-    first = _run(folder / "0", contract, kind, 0, **reads)
-    return first, _run(folder / "1", contract, kind, 1, **reads)
+    first = run_once(folder / "0", contract, kind, 0, **reads)
+    return first, run_once(folder / "1", contract, kind, 1, **reads)
 
 
-#: Names of an encoder's weights: without a backdoor, and with one.
-ENCODERS = ("encoder.safetensors", "encoder-backdoored.safetensors")
-
-
-def assert_same(folders: tuple[Path, Path], *names: str) -> None:
-    """Assert that files which follow from the training images alone are the same.
-
-    A file that neither folder has is passed over.
-    """
-    for name in names:
-        files = [folder / name for folder in folders]
-        first, second = (file.read_bytes() if file.is_file() else None for file in files)
-        assert first == second, f"{name} differs if the validation images differ"
-
-
-def assert_same_scores(folders: tuple[Path, Path]) -> None:
-    """Assert that the images that both validation splits have get the same scores."""
-    first, second = (load_predictions((folder / PREDICTIONS).read_bytes()) for folder in folders)
-    for name, scores in first.items():
-        if "scores" in name:
-            half, message = len(scores) // 2, f"{name} differ if other validation images differ"
-            found, other = (one[:half].astype(np.float64) for one in (scores, second[name]))
-            np.testing.assert_allclose(found, other, rtol=1e-2, atol=1e-2, err_msg=message)
-
-
-def validation(metadata: DatasetMetadata, which: int) -> ArrayImages:
-    """Make one of two validation splits, 0 or 1, which share the images of the first half."""
-    height, width = metadata.size or (32, 32)
-    shape = (metadata.val, height, width, 3)
-    pixels = np.random.default_rng(100).integers(0, 256, shape, dtype=np.uint8)
-    half = metadata.val // 2
-    own = np.random.default_rng(101 + which).integers(0, 256, shape, dtype=np.uint8)
-    pixels[half:] = own[half:]
-    labels = (np.arange(metadata.val) + which) % len(metadata.classes)
-    return ArrayImages(pixels, labels, [f"val/{index:06d}" for index in range(metadata.val)])
-
-
-def _run(
+def run_once(
     root: Path,
     contract: PluginContract,
     kind: StageKind,
-    which: int,
+    which: int = 0,
     *,
     encoder: Encoder | None = None,
     features: Features | None = None,
 ) -> Path:
+    """Run a stage of a contract's plugin over a store of its own; return what it has written.
+
+    Args:
+        root: An empty folder.
+        contract: The contract, whose plugin need not be installed.
+        kind: Kind of the stage. Before a predict stage its fit stage is run; before the other
+            stages of an attack that learns, the stage in which it does.
+        which: Which of two validation splits the store has, 0 or 1.
+        encoder: The encoder that the stage reads, if any.
+        features: The clean features of both splits that the stage reads, if any.
+    """
     store, out = Store(root / "store"), root / "out"
     out.mkdir(parents=True)
     store.prepare()
@@ -154,6 +127,47 @@ def _run(
         inputs["trigger"] = TRIGGER
     run(kind, inputs, out)
     return out
+
+
+#: Names of an encoder's weights: without a backdoor, and with one.
+ENCODERS = ("encoder.safetensors", "encoder-backdoored.safetensors")
+
+
+def assert_same(folders: tuple[Path, Path], *names: str) -> None:
+    """Assert that files which follow from the training images alone are the same.
+
+    A file that neither folder has is passed over.
+    """
+    for name in names:
+        files = [folder / name for folder in folders]
+        first, second = (file.read_bytes() if file.is_file() else None for file in files)
+        assert first == second, (
+            f"learn from the training images alone: {name} differs if the validation images differ"
+        )
+
+
+def assert_same_scores(folders: tuple[Path, Path]) -> None:
+    """Assert that the images that both validation splits have get the same scores."""
+    first, second = (load_predictions((folder / PREDICTIONS).read_bytes()) for folder in folders)
+    for name, scores in first.items():
+        if "scores" in name:
+            half = len(scores) // 2
+            found, other = (one[:half].astype(np.float64) for one in (scores, second[name]))
+            assert np.allclose(found, other, rtol=1e-2, atol=1e-2), (
+                f"score each image by itself: {name} differ if other validation images differ"
+            )
+
+
+def validation(metadata: DatasetMetadata, which: int) -> ArrayImages:
+    """Make one of two validation splits, 0 or 1, which share the images of the first half."""
+    height, width = metadata.size or (32, 32)
+    shape = (metadata.val, height, width, 3)
+    pixels = np.random.default_rng(100).integers(0, 256, shape, dtype=np.uint8)
+    half = metadata.val // 2
+    own = np.random.default_rng(101 + which).integers(0, 256, shape, dtype=np.uint8)
+    pixels[half:] = own[half:]
+    labels = (np.arange(metadata.val) + which) % len(metadata.classes)
+    return ArrayImages(pixels, labels, [f"val/{index:06d}" for index in range(metadata.val)])
 
 
 def _put_dataset(store: Store, metadata: DatasetMetadata, which: int) -> None:

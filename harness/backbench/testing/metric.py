@@ -13,12 +13,8 @@ import pytest
 from backbench.images import read_only
 from backbench.plugin import MetricInfo
 from backbench.plugin.registry import Origin, Registered
-from backbench.testing.base import (
-    PluginContract,
-    assert_light,
-    global_generators_untouched,
-    inputs_untouched,
-)
+from backbench.testing.base import PluginContract, assert_light
+from backbench.testing.purity import elsewhere, global_generators_untouched
 
 #: Arguments of a metric: with a target, without one, without an attack.
 _CASES = [
@@ -34,21 +30,26 @@ class MetricContract(PluginContract):
 
     def function(self) -> Callable[..., Any]:
         """Import the function that the record points at."""
-        return Registered(self.info, Origin("", "", "")).function()
+        registered = Registered(self.info, Origin("", "", ""))
+        return self.guarded(f"importing {self.info.target}", registered.function)
 
-    def ask(self, *, attacked: bool, target: int | None) -> Any:
-        """Compute the metric of some predictions, which it must not change."""
+    def ask(self, *, attacked: bool, target: int | None, moved: bool = False) -> Any:
+        """Compute the metric of some predictions, of the same images in another order if moved."""
         rng = np.random.default_rng(0)
         classes = len(self.metadata.classes)
         labels = np.arange(20 * classes) % classes
         clean = np.where(rng.random(len(labels)) < 0.7, labels, rng.integers(classes))
         triggered = np.where(rng.random(len(labels)) < 0.5, clean, classes - 1)
-        shown = [read_only(one) for one in (labels, clean, triggered)]
-        with inputs_untouched():
-            return self.function()(*shown[:2], shown[2] if attacked else None, target, classes)
+        order = rng.permutation(len(labels)) if moved else np.arange(len(labels))
+        shown = [read_only(one[order]) for one in (labels, clean, triggered)]
+        function = self.function()
+        return self.guarded(
+            "the metric",
+            lambda: function(*shown[:2], shown[2] if attacked else None, target, classes),
+        )
 
     def test_target_is_a_class_of_its_kind(self) -> None:
-        assert callable(self.function())
+        self.function()
 
     def test_its_module_does_not_import_torch(self) -> None:
         """``backbench show --metric`` needs no torch."""
@@ -61,13 +62,28 @@ class MetricContract(PluginContract):
         if found is None:
             return
         is_number = isinstance(found, Real) and not isinstance(found, bool)
-        assert is_number
-        assert math.isfinite(found)
+        assert is_number, f"return a number or None, not {found!r}"
+        assert math.isfinite(found), f"return None where the metric has no meaning, not {found}"
         low, high = cast("MetricInfo", self.info).bounds or (-math.inf, math.inf)
-        assert low <= found <= high
+        assert low <= found <= high, (
+            f"return a number within the bounds of the record, [{low}, {high}], not {found}"
+        )
 
     @pytest.mark.parametrize(("attacked", "target"), _CASES)
     def test_is_a_pure_function(self, *, attacked: bool, target: int | None) -> None:
         with global_generators_untouched():
             first = self.ask(attacked=attacked, target=target)
-            assert self.ask(attacked=attacked, target=target) == first
+            again = self.ask(attacked=attacked, target=target)
+            with elsewhere():
+                other = self.ask(attacked=attacked, target=target)
+        for found in (again, other):
+            assert found == first, (
+                f"let the metric follow from its arguments alone: {first} and then {found}"
+            )
+
+    def test_the_order_of_images_does_not_matter(self) -> None:
+        found = [self.ask(attacked=True, target=1, moved=moved) for moved in (False, True)]
+        first, other = ([] if one is None else [one] for one in found)
+        assert len(first) == len(other) and np.allclose(first, other), (  # noqa: PT018
+            f"count all images alike: {found[0]}, and {found[1]} in another order of the images"
+        )

@@ -7,43 +7,66 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from backbench.images import ArrayImages
 from backbench.model import StageKind
-from backbench.testing.base import (
-    PluginContract,
-    features_of,
-    global_generators_untouched,
-    same_weights,
-    sample_images,
-)
+from backbench.testing.base import PluginContract
 from backbench.testing.hygiene import ENCODERS, assert_same, run_twice
+from backbench.testing.purity import elsewhere, global_generators_untouched
+from backbench.testing.samples import features_of, same_weights, sample_images
 
 if TYPE_CHECKING:
     from backbench.nn import Encoder, SSLMethod
 
 _STEPS = 20
 
+#: Options of a training of two epochs of a few seconds.
+SMALL: Mapping[str, Any] = {
+    "epochs": 2,
+    "batch_size": 8,
+    "backbone": {"name": "tiny-resnet", "widths": [4, 8], "strides": [1, 2], "stem_width": 4},
+    "schedule": {"name": "constant", "milestones": [], "warmup_steps": 0, "warmup_epochs": 0},
+    "precision": "fp32",
+    "knn_evaluations": 1,
+}
+
+Trained = tuple["Encoder", list[dict[str, float]]]
+
+#: The training that tests of a contract share.
+_SHARED: WeakKeyDictionary[type[SSLMethodContract], Trained] = WeakKeyDictionary()
+
 
 class SSLMethodContract(PluginContract):
-    """Subclass it; set ``info``, and ``options`` that are small.
+    """Subclass it, and set ``info``.
 
-    A few epochs, batches of 8, a tiny backbone: the method is trained several times.
+    The method is trained several times: for two epochs, with batches of 8 and a tiny backbone. Its
+    other options are those of its preset ``small``, if it has one; ``options`` change any of them.
     """
 
     base = "SSLMethod"
 
-    def pretrain(
-        self, images: ArrayImages | None = None, seed: int = 0
-    ) -> tuple[Encoder, list[dict[str, float]]]:
+    def values(self) -> dict[str, Any]:
+        """Return the preset ``small``, made smaller, and the contract's options."""
+        return {**self.info.presets.get("small", {}), **SMALL, **self.options}
+
+    def pretrain(self, images: ArrayImages | None = None, seed: int = 0) -> Trained:
         """Train as a stage does; return the encoder and the log."""
         from backbench.training.loop import TrainingRun, pretrain
 
-        images = images or sample_images(self.metadata)
-        run = TrainingRun(self.settings(), images, seed, device="cpu")
-        return pretrain(self.implementation(), run)
+        shown = images or sample_images(self.metadata)
+        kind, settings = self.implementation(), self.settings()
+        run = TrainingRun(settings, shown, seed, device="cpu")
+        return self.guarded("the training", lambda: pretrain(kind, run))
+
+    def trained(self) -> Trained:
+        """Return the result of the training that tests share, which they do not change."""
+        kind = type(self)
+        if kind not in _SHARED:
+            _SHARED[kind] = self.pretrain()
+        return _SHARED[kind]
 
     @contextmanager
     def method(self) -> Iterator[tuple[SSLMethod, Callable[[], Any]]]:
@@ -54,72 +77,118 @@ class SSLMethodContract(PluginContract):
         from backbench.views.batches import open_source
 
         options, images, device = self.settings(), sample_images(self.metadata), torch.device("cpu")
-        run = TrainingRun(options, images, 0, "cpu")
+        kind, run = self.implementation(), TrainingRun(options, images, 0, "cpu")
         with seeded(0, device), open_source(images, device) as source:
-            method: SSLMethod = self.implementation()(options, run.context()).train()
+            built: SSLMethod = self.guarded(
+                "making the method", lambda: kind(options, run.context()).train()
+            )
             batch = next(run.batches(source, 0))
-            yield method, torch.no_grad()(lambda: method.views(batch))
+            views = torch.no_grad()(lambda: self.guarded("views", lambda: built.views(batch)))
+            yield built, views
 
     def test_training_gives_a_log_of_finite_numbers(self) -> None:
-        log = self.pretrain()[1]
-        assert len(log) == self.settings().epochs
-        assert all(np.isfinite(list(epoch.values())).all() for epoch in log)
+        log = self.trained()[1]
+        assert len(log) == self.settings().epochs, "train for as many epochs as the options state"
+        wrong = [name for epoch in log for name, one in epoch.items() if not np.isfinite(one)]
+        assert not wrong, f"keep the training finite: {wrong[0]} is not"
 
     def test_loss_falls_on_one_batch(self) -> None:
         """Twenty steps of the optimizer on the same views lower the loss, and move the encoder."""
+        import torch
+
         from backbench.training.optimizers import build_optimizer
 
         with self.method() as (method, make_views):
             views = make_views()
             optimizer = build_optimizer(method, self.settings().optimizer)
-            before = [parameter.detach().clone() for parameter in method.encoder.parameters()]
             losses = []
             for _ in range(_STEPS):
-                loss = method.training_loss(views)
-                assert loss.shape == ()
+                loss: Any = self.guarded("training_loss", lambda: method.training_loss(views))
+                assert isinstance(loss, torch.Tensor), (
+                    f"return a tensor from training_loss, not a {type(loss).__name__}"
+                )
+                assert loss.shape == (), (
+                    f"return a scalar from training_loss, such as its mean(), not {loss.shape}"
+                )
+                assert loss.requires_grad, "return a loss with a gradient: do not detach it"
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
+                reached = [one.grad for one in method.encoder.parameters() if one.grad is not None]
+                assert any(bool(grad.any()) for grad in reached), (
+                    "train self.encoder: the loss has no gradient for its weights"
+                )
                 optimizer.step()
                 losses.append(float(loss.detach()))
-            assert np.isfinite(losses).all()
-            assert np.mean(losses[-5:]) < np.mean(losses[:5])
-            moved = zip(before, method.encoder.parameters(), strict=True)
-            assert any(not old.equal(new) for old, new in moved)
+        assert np.isfinite(losses).all(), f"keep the loss finite: {losses[-1]}"
+        first, last = np.mean(losses[:5]), np.mean(losses[-5:])
+        assert last < first, (
+            f"minimize the loss: {_STEPS} steps on the same views move it from {first:.4g} to "
+            f"{last:.4g}; a smaller optimizer.lr in `options` of the contract may help"
+        )
 
     def test_views_depend_on_the_batch_alone(self) -> None:
         with self.method() as (_, make_views):
-            first, again = _tensors(make_views()), _tensors(make_views())
-        assert len(first) == len(again) > 0
-        assert all(one.equal(other) for one, other in zip(first, again, strict=True))
+            first = _tensors(make_views())
+            with elsewhere():
+                again = _tensors(make_views())
+        assert first, "return at least one tensor from views"
+        same = len(first) == len(again)
+        same = same and all(one.equal(other) for one, other in zip(first, again, strict=True))
+        assert same, (
+            "make the same views of the same batch: draw from batch.seed, as random_view does"
+        )
 
     def test_every_parameter_has_one_group(self) -> None:
         with self.method() as (method, _):
-            grouped = [id(one) for group in method.param_groups() for one in group["params"]]
+            groups = self.guarded("param_groups", lambda: list(method.param_groups()))
+            grouped = [id(one) for group in groups for one in group["params"]]
             trained = {id(one) for one in method.parameters() if one.requires_grad}
-        assert len(grouped) == len(set(grouped))
-        assert set(grouped) == trained
+        assert len(grouped) == len(set(grouped)), "put each parameter into one group only"
+        assert set(grouped) == trained, (
+            f"put all {len(trained)} parameters that take a gradient into groups: "
+            f"{len(trained - set(grouped))} are left out, {len(set(grouped) - trained)} are others"
+        )
+
+    def test_encoder_is_the_one_of_the_options(self) -> None:
+        """A record states the backbone by the options: another one would be compared wrongly."""
+        with self.method() as (method, _):
+            found, meant = method.encoder.spec, self.settings().backbone.model_dump(mode="json")
+        assert found.backbone == meant, (
+            "keep the encoder that SSLMethod.__init__ makes: it has another backbone"
+        )
 
     def test_encoder_maps_images_to_features(self) -> None:
         """The encoder takes (B, 3, S, S) in [0, 1] and gives finite float32 (B, D)."""
-        encoder = self.pretrain()[0]
-        assert not encoder.training
+        encoder = self.trained()[0]
+        assert not encoder.training, "leave the encoder in evaluation mode"
         features = features_of(encoder, 5)
-        assert features.shape == (5, encoder.feature_dim)
-        assert str(features.dtype) == "torch.float32"
-        assert features.isfinite().all()
+        assert features.shape == (5, encoder.feature_dim), (
+            f"give features (5, {encoder.feature_dim}) for 5 images, not {tuple(features.shape)}"
+        )
+        assert str(features.dtype) == "torch.float32", f"give float32, not {features.dtype}"
+        assert bool(features.isfinite().all()), "give finite features"
 
     def test_encoder_survives_the_store(self, tmp_path: Path) -> None:
         from backbench.nn import load_encoder, save_encoder
 
-        encoder = self.pretrain()[0]
+        encoder = self.trained()[0]
         save_encoder(tmp_path, encoder)
-        assert features_of(encoder).equal(features_of(load_encoder(tmp_path)))
+        assert features_of(encoder).equal(features_of(load_encoder(tmp_path))), (
+            "keep all that the encoder computes with in its parameters and buffers: read from the "
+            "store, it gives other features"
+        )
 
     def test_weights_depend_on_the_seed_alone(self) -> None:
-        first, again, other = self.pretrain(seed=3), self.pretrain(seed=3), self.pretrain(seed=4)
-        assert same_weights(first[0], again[0])
-        assert first[1] == again[1]
-        assert not same_weights(first[0], other[0])
+        first = self.trained()
+        with elsewhere():
+            again = self.pretrain()
+        other = self.pretrain(seed=4)
+        assert same_weights(first[0], again[0]), (
+            "train the same weights from the same seed: draw from torch's global generator, "
+            "which is seeded, or from context.seed"
+        )
+        assert first[1] == again[1], "log the same values from the same seed"
+        assert not same_weights(first[0], other[0]), "train other weights from another seed"
 
     def test_a_stopped_training_goes_on(self, tmp_path: Path) -> None:
         """Stopped after its first epoch, training resumes to the same weights and log.
@@ -141,29 +210,32 @@ class SSLMethodContract(PluginContract):
             if values:
                 raise InterruptedError
 
+        kind, whole = self.implementation(), self.trained()
         with suppress(InterruptedError):
-            pretrain(self.implementation(), replace(run, progress=stop))
-        assert checkpoint.is_file()
-        stopped, whole = pretrain(self.implementation(), run), self.pretrain()
-        assert same_weights(stopped[0], whole[0])
-        assert stopped[1] == whole[1]
+            pretrain(kind, replace(run, progress=stop))
+        assert checkpoint.is_file(), "let exceptions of progress pass: no checkpoint was written"
+        stopped = self.guarded("the resumed training", lambda: pretrain(kind, run))
+        same = same_weights(stopped[0], whole[0]) and stopped[1] == whole[1]
+        assert same, (
+            "keep what is carried from one epoch to the next in a buffer or in the extra state of "
+            "a module: a training that is stopped and resumed gives other weights"
+        )
 
     def test_labels_are_not_used(self) -> None:
         images = sample_images(self.metadata)
         relabelled = ArrayImages(images.pixels, images.labels[::-1].copy(), images.sources)
-        assert same_weights(self.pretrain(images)[0], self.pretrain(relabelled)[0])
+        assert same_weights(self.trained()[0], self.pretrain(relabelled)[0]), (
+            "train without labels: other labels give other weights"
+        )
 
     def test_weights_do_not_follow_from_the_validation_split(self, tmp_path: Path) -> None:
-        folders = run_twice(tmp_path, self, StageKind.PRETRAIN)
+        folders = self.guarded(
+            "the stage pretrain", lambda: run_twice(tmp_path, self, StageKind.PRETRAIN)
+        )
         assert_same(folders, *ENCODERS, "log.jsonl")
 
-    def test_images_are_not_changed(self) -> None:
-        images = sample_images(self.metadata)
-        before = images.pixels.copy()
-        self.pretrain(images)
-        np.testing.assert_array_equal(images.pixels, before)
-
     def test_global_generators_are_untouched(self) -> None:
+        """The images are not changed either: their arrays cannot be written to."""
         self.implementation()  # importing torch is not training
         with global_generators_untouched():
             self.pretrain()

@@ -1,0 +1,55 @@
+"""Checks that a plugin depends on its inputs alone, and leaves everything else as it was."""
+
+from __future__ import annotations
+
+import os
+import random  # noqa: TID251 - to see that no plugin draws from it
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+#: Seconds by which the clocks are ahead in another process.
+_LATER_S = 100_000
+
+
+@contextmanager
+def global_generators_untouched() -> Iterator[None]:
+    """Assert that nothing draws from, or seeds, a global random generator."""
+    before = _states()
+    yield
+    after = _states()
+    changed = [name for name, state in before.items() if after[name] != state]
+    assert not changed, (
+        f"the global generator of {', '.join(changed)} was used: draw from a generator that "
+        "follows from the rng or the seed that the plugin is given"
+    )
+
+
+@contextmanager
+def elsewhere() -> Iterator[None]:
+    """Run as in another process at another time: with another process id and other clocks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "getpid", _shifted(os.getpid, 1))
+        for name in ("time", "monotonic", "perf_counter"):
+            patch.setattr(time, name, _shifted(getattr(time, name), _LATER_S))
+            name_ns = f"{name}_ns"
+            patch.setattr(time, name_ns, _shifted(getattr(time, name_ns), _LATER_S * 10**9))
+        yield
+
+
+def _shifted(function: Callable[[], Any], amount: int) -> Callable[[], Any]:
+    return lambda: function() + amount
+
+
+def _states() -> dict[str, bytes]:
+    state: Any = np.random.get_state()  # noqa: NPY002 - to see that no plugin uses it
+    states = {"random": repr(random.getstate()).encode()}
+    states["numpy"] = repr(state[2:]).encode() + state[1].tobytes()
+    if "torch" in sys.modules:
+        states["torch"] = sys.modules["torch"].get_rng_state().numpy().tobytes()
+    return states
