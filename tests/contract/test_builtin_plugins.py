@@ -23,6 +23,7 @@ from backbench.testing import (
     EncoderAttackContract,
     EvaluatorContract,
     ImageEvaluatorContract,
+    LearningAttackContract,
     MetricContract,
     PluginContract,
     SSLMethodContract,
@@ -32,6 +33,17 @@ from backbench.testing.base import installed
 
 def record(kind: str, name: str) -> Any:
     return installed().find(kind, name).info
+
+
+#: A short training.
+TINY = {
+    "epochs": 2,
+    "batch_size": 8,
+    "backbone": {"name": "tiny-resnet", "widths": [4, 8], "strides": [1, 2], "stem_width": 4},
+    "schedule": {"name": "constant", "milestones": [], "warmup_steps": 0, "warmup_epochs": 0},
+    "precision": "fp32",
+    "knn_evaluations": 1,
+}
 
 
 # -- attacks ----------------------------------------------------------------------------------
@@ -102,16 +114,20 @@ class TestBadEncoder(EncoderAttackContract):
     options = {"target": "ant", "width": 6, "epochs": 2, "batch_size": 16, "references": 2}
 
 
-# -- methods ----------------------------------------------------------------------------------
+class TestBLTO(LearningAttackContract):
+    info = record("attack", "blto")
+    options = {
+        "target": "ant",
+        "rate": {"of": "count", "value": 4},
+        "width": 4,
+        "restarts": 2,
+        "steps": 2,
+        "batch_size": 4,
+        "surrogate": TINY | {"dim": 8, "hidden": 4},
+    }
 
-TINY = {
-    "epochs": 2,
-    "batch_size": 8,
-    "backbone": {"name": "tiny-resnet", "widths": [4, 8], "strides": [1, 2], "stem_width": 4},
-    "schedule": {"name": "constant", "milestones": [], "warmup_steps": 0, "warmup_epochs": 0},
-    "precision": "fp32",
-    "knn_evaluations": 1,
-}
+
+# -- methods ----------------------------------------------------------------------------------
 
 
 class TestMoCo(SSLMethodContract):

@@ -100,12 +100,16 @@ class AttackInfo(PluginInfo):
             :meth:`Attack.implant` changes a clean encoder and no image is poisoned.
         learns: Whether :meth:`Attack.fit` learns the trigger: in a stage of its own, once for each
             attack, dataset and seed; :meth:`Attack.state` is stored.
+        coding: The coding of image files that the trigger survives: ``png`` if JPEG erases it, as
+            a pattern in the colors, which JPEG stores at half the resolution. The files of
+            ``backbench poison`` have it unless another is requested.
     """
 
     kind: ClassVar[str] = "attack"
 
     acts_on: AttackShape = "dataset"
     learns: bool = False
+    coding: Literal["jpeg", "png"] = "jpeg"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -379,6 +379,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 _CHOICES = {
     "acts_on": get_args(AttackShape),
     "learns": (False, True),
+    "coding": ("jpeg", "png"),
     "reads": ("features", "images"),
     "best": (None, "high", "low"),
 }

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from backbench.plugin import AttackInfo, Citation, hookimpl, presets_of
 from backbench_attacks.badencoder_options import BadEncoderOptions
+from backbench_attacks.blto_options import BLTOOptions
 from backbench_attacks.ctrl_options import CTRLOptions
 from backbench_attacks.patch_options import PatchOptions
 
@@ -32,6 +33,7 @@ def register_attacks() -> Iterable[AttackInfo]:
         summary="A pattern in the frequencies of the colors, over the whole image.",
         target="backbench_attacks.ctrl:CTRL",
         options=CTRLOptions,
+        coding="png",
         paper=Citation(
             authors="Li, Pang, Xi, Du, Ji, Yao and Wang",
             title="An embarrassingly simple backdoor attack on self-supervised learning",
@@ -39,6 +41,22 @@ def register_attacks() -> Iterable[AttackInfo]:
             year=2023,
             url="https://arxiv.org/abs/2210.07346",
         ),
+    )
+    yield AttackInfo(
+        name="blto",
+        summary="A trigger for each image, of a network that is optimized against a surrogate.",
+        target="backbench_attacks.blto:BLTO",
+        options=BLTOOptions,
+        learns=True,
+        coding="png",
+        paper=Citation(
+            authors="Sun, Zhang, Lu, Chen, Wang, Chen and Lin",
+            title="Backdoor contrastive learning via bi-level trigger optimization",
+            venue="ICLR",
+            year=2024,
+            url="https://arxiv.org/abs/2404.07863",
+        ),
+        presets=presets_of(__name__, "blto"),
     )
     yield AttackInfo(
         name="badencoder",

@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbench.images import Pixels
-from backbench.plugin import Attack, Box, Split, Stamp
+from backbench.plugin import Box, Split, Stamp
+from backbench_attacks.clean_label import CleanLabelAttack
 from backbench_attacks.ctrl_options import CTRLOptions
 
 #: Red, green and blue of a level of U and of V. Source: kornia's yuv_to_rgb.
 _RGB_OF_UV = np.array([[0.0, -0.396, 2.029], [1.14, -0.581, 0.0]])
 
 
-class CTRL(Attack):
+class CTRL(CleanLabelAttack):
     """Raises two coefficients of the cosine transform of each block, in both color channels.
 
     Source: Li et al. 2023, An embarrassingly simple backdoor attack on self-supervised learning,
@@ -28,23 +29,6 @@ class CTRL(Attack):
     """
 
     options: CTRLOptions
-
-    @property
-    def target(self) -> int:
-        """Class index that the trigger stands for."""
-        return self.metadata.classes.index(self.options.target)
-
-    @property
-    def poisons(self) -> int:
-        """Number of training images that the rate gives."""
-        candidates = self.metadata.train_per_class[self.target]
-        return self.options.rate.count(candidates, self.metadata.train)
-
-    def choose(self, labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """Choose from the target class; see :meth:`backbench.plugin.Attack.choose`."""
-        candidates = np.flatnonzero(labels == self.target)
-        count = self.options.rate.count(len(candidates), len(labels))
-        return rng.permutation(candidates)[:count].astype(np.int64)
 
     def stamp(self, image: Pixels, rng: np.random.Generator, split: Split) -> Stamp:  # noqa: ARG002
         """Add the pattern to every window; see :meth:`backbench.plugin.Attack.stamp`.

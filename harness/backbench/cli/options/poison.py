@@ -30,7 +30,7 @@ poison_options = together(
         "--format",
         "format",
         type=click.Choice(["jpeg", "png"]),
-        help="Of the images.  [default: jpeg]",
+        help="Of the images.  [default: jpeg, or png if JPEG erases the trigger]",
     ),
     click.option(
         "--quality",

@@ -158,7 +158,7 @@ class Plan:
     @cached_property
     def names(self) -> dict[Split, list[str]]:
         """The file name of every image of a split, below its part's folder."""
-        classes, file_format = self.request.metadata.classes, self.request.poison.format
+        classes, file_format = self.request.metadata.classes, self.request.format
         return {
             one.split: file_names(one.sources, one.labels.tolist(), classes, file_format)
             for one in (self.train, self.val)
@@ -184,8 +184,8 @@ class Plan:
             "dataset_options": request.dataset.options.identity(),
             "dataset_images": images.hexdigest(),
             "seed": request.seed,
-            "format": poison.format,
-            "quality": request.quality if poison.format == "jpeg" else None,
+            "format": request.format,
+            "quality": request.quality if request.format == "jpeg" else None,
             "reencode_clean": poison.reencode_clean,
             "patch_columns": poison.patch_columns,
             "coder": f"Pillow {PIL.__version__}, libjpeg {jpeg}",
@@ -302,8 +302,8 @@ def _some(messages: Sequence[str], what: str, most: int = _NAMED) -> Iterator[Pr
 
 def _erased(plan: Plan) -> Iterator[Problem]:
     """Compare some images with and without the trigger, each as it is written and read again."""
-    poison, group = plan.request.poison, plan.stamped[0]
-    if poison.format != "jpeg":
+    group = plan.stamped[0]
+    if plan.request.format != "jpeg":
         return
     left = []
     for index in [group.indices[i] for i in spread(len(group.indices), _COMPARED)]:

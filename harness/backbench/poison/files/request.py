@@ -50,7 +50,10 @@ class PoisonTable(BaseModel):
     splits: Annotated[
         tuple[Stamped, ...], BeforeValidator(_comma_separated), Field(min_length=1)
     ] = Field(("train", "val_poisoned"), description="what to write")
-    format: FileFormat = Field("jpeg", description="of the images: jpeg or png")
+    format: FileFormat | None = Field(
+        None,
+        description="of the images: jpeg or png; left out, jpeg, or png if JPEG erases the trigger",
+    )
     quality: int | None = Field(
         None, ge=1, le=95, description="of JPEGs; left out, the attack's jpeg_quality, or 75"
     )
@@ -86,6 +89,11 @@ class Request:
     notes: tuple[str, ...]
     data: Dataset
     metadata: DatasetMetadata
+
+    @property
+    def format(self) -> FileFormat:
+        """Coding of the files."""
+        return _format(self.attack, self.poison)
 
     @property
     def quality(self) -> int:
@@ -250,6 +258,13 @@ def _own_quality(attack: Instance) -> int | None:
     return options.jpeg_quality if isinstance(options, JPEGOptions) else None
 
 
+def _format(attack: Instance, poison: PoisonTable) -> FileFormat:
+    """Return the coding that is requested, else a coding that the attack's trigger survives."""
+    info = attack.registered.info
+    survives: FileFormat = info.coding if isinstance(info, AttackInfo) else "jpeg"
+    return poison.format or survives
+
+
 def _of_attack(
     attack: Instance, poison: PoisonTable, metadata: DatasetMetadata | None
 ) -> list[Problem]:
@@ -258,7 +273,7 @@ def _of_attack(
     if own is not None and poison.quality is not None and own != poison.quality:
         message = f"{poison.quality}, and {attack.path}.jpeg_quality is {own}: leave one out"
         problems.append(Problem("quality", message))
-    if poison.format == "png" and poison.quality is not None:
+    if _format(attack, poison) == "png" and poison.quality is not None:
         problems.append(Problem("quality", "is of JPEGs, and format is png: leave one out"))
     if poison.id is not None and attack.registered.info.name != "patch":
         problems.append(Problem("poison.id", "the published names are for the plugin patch only"))

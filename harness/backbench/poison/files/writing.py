@@ -89,7 +89,7 @@ def _write_images(plan: Plan, processes: int, progress: Progress) -> None:
     coding = Coding(
         plan.attack,
         request.seed,
-        request.poison.format,
+        request.format,
         request.quality,
         alike=request.poison.reencode_clean,
     )
