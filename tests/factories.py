@@ -18,9 +18,11 @@ from backbench.results.leaderboard import Leaderboard, build
 from backbench.results.reader import MeasuredOf
 from backbench.store.metadata import (
     DatasetRecord,
+    DetectRecord,
     EncoderRecord,
     EvaluationRecord,
     FeaturesRecord,
+    FitDetectorRecord,
     FitRecord,
     ImplantRecord,
     ImportRecord,
@@ -44,6 +46,8 @@ METADATA: dict[StageKind, Metadata] = {
     StageKind.IMPLANT: ImplantRecord(),
     StageKind.SANITIZE: SanitizeRecord(6, 3),
     StageKind.REPAIR: RepairRecord(),
+    StageKind.FIT_DETECTOR: FitDetectorRecord(),
+    StageKind.DETECT: DetectRecord(6, 6, 3),
     StageKind.FEATURES: FeaturesRecord(3, "fp32", 4),
     StageKind.FIT: FitRecord(),
     StageKind.PREDICT: EvaluationRecord(None, 6, 3),

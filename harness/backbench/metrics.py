@@ -29,6 +29,15 @@ BOUNDS = {
     "target_fp/clean": _COUNT,
     "target_fp/triggered": _COUNT,
     "asr": _SHARE,
+    "detector/auroc": _SHARE,
+    "detector/auprc": _SHARE,
+    "detector/tpr_at_1pct_fpr": _SHARE,
+    "detector/tpr": _SHARE,
+    "detector/fpr": _SHARE,
+    "detector/accuracy_passed": _SHARE,
+    "detector/asr_passed": _SHARE,
+    "detector/asr_left": _SHARE,
+    "detector/seconds": _COUNT,
 }
 
 #: Every metric of backbench's own.
@@ -94,7 +103,8 @@ def outcomes(
             target class has a rate above 0.
 
     Returns:
-        Outcomes by the names in :data:`backbench.metrics.NAMES`; no metric of no image.
+        Outcomes by those names in :data:`backbench.metrics.NAMES` that are not a detector's; no
+        metric of no image.
 
     Source: the hits of ``target_fp`` are the published evaluation's, ``C[:, t].sum() - C[t, t]``;
         ``all-images`` is how BackdoorBox and TrojanZoo count.

@@ -32,6 +32,8 @@ class StageKind(StrEnum):
     IMPLANT = "implant"
     SANITIZE = "sanitize"
     REPAIR = "repair"
+    FIT_DETECTOR = "fit-detector"
+    DETECT = "detect"
     FEATURES = "features"
     FIT = "fit"
     PREDICT = "predict"

@@ -22,7 +22,9 @@ CONTROL: Final = "control"
 CLEAN: Final = "clean"
 
 #: Metrics that cells without an attack have.
-_WITHOUT_ATTACK: Final = frozenset({"accuracy/clean"})
+_WITHOUT_ATTACK: Final = frozenset(
+    {"accuracy/clean", "detector/accuracy_passed", "detector/fpr", "detector/seconds"}
+)
 
 
 def claim_problems(

@@ -8,7 +8,18 @@ from typing import Any, cast
 from backbench.benchmark.config import Benchmark
 from backbench.data.fingerprint import FileHashes
 from backbench.external.imported import AnyImported
-from backbench.model import NONE, Axis, Cell, CellName, Detection, Plan, PluginUse, Stage, StageKind
+from backbench.model import (
+    CHAIN,
+    NONE,
+    Axis,
+    Cell,
+    CellName,
+    Detection,
+    Plan,
+    PluginUse,
+    Stage,
+    StageKind,
+)
 from backbench.plugin import AttackInfo, DefenseInfo, EvaluatorInfo
 from backbench.plugin.calling import plugin_code
 from backbench.plugin.infos import DEFENSE_SHAPES, DefenseShape
@@ -48,6 +59,8 @@ _PLUGINS = {
     StageKind.PRETRAIN: Axis.METHOD,
     StageKind.SANITIZE: Axis.DEFENSE,
     StageKind.REPAIR: Axis.DEFENSE,
+    StageKind.FIT_DETECTOR: Axis.DEFENSE,
+    StageKind.DETECT: Axis.DEFENSE,
     StageKind.FIT: Axis.EVALUATOR,
     StageKind.PREDICT: Axis.EVALUATOR,
 }
@@ -127,15 +140,35 @@ class Planner:
         encoder = self._encoder(name, trained_on, training, path)
         evaluator = self._instances["evaluators"][name.evaluator]
         inputs = {"encoder": encoder, **data, **({"poison": poison} if poison else {})}
+        detections = self._detections(name, trained_on, inputs)
         if cast("EvaluatorInfo", evaluator.registered.info).reads == "features":
             inputs = self._features(name, trained_on, inputs, path)
         trigger = f" · trigger of {name.attack}" if poison else ""
+        who = self._who(name, trained_on)
         fit = self._fit(name, trained_on, inputs)
         stamp = {"protocol": self._protocol.stamp(name.evaluator)} if self._protocol else {}
-        what = f"{name.evaluator} · {_who(name, trained_on)}{trigger}"
+        what = f"{name.evaluator} · {who}{trigger}"
         inputs = {**inputs, "fit": fit}
         predict = self._seeded(StageKind.PREDICT, name, what, inputs, stamp)
-        return tuple(dict.fromkeys([*path, fit, predict])), ()
+        return tuple(dict.fromkeys([*path, fit, predict])), detections
+
+    def _detections(
+        self, name: CellName, trained_on: str, inputs: Mapping[str, str]
+    ) -> tuple[str, ...]:
+        """Add the stages by which the cell's defenses detect on an encoder; return their keys."""
+        found = []
+        clean = {role: key for role, key in inputs.items() if role != "poison"}
+        for shape, defense in self._acting(name.defense):
+            if shape == "input":
+                who = f"{defense} · {self._who(name, trained_on)}"
+                read = dict(inputs)
+                if self._defense(defense).learns:
+                    read["detector"] = self._seeded(
+                        StageKind.FIT_DETECTOR, name, who, clean, instance=defense
+                    )
+                what = f"{who} · trigger of {name.attack}" if "poison" in inputs else who
+                found.append(self._seeded(StageKind.DETECT, name, what, read, instance=defense))
+        return tuple(found)
 
     def _trigger(self, name: CellName, data: Mapping[str, str]) -> dict[str, str]:
         """Add the stage in which a cell's attack learns, if it does; return its key by role."""
@@ -147,7 +180,7 @@ class Planner:
     def _fit(self, name: CellName, trained_on: str, inputs: Mapping[str, str]) -> str:
         """Add the stage that fits a cell's evaluator on clean images; return its key."""
         clean = {role: key for role, key in inputs.items() if role not in _TRIGGERED}
-        what = f"{name.evaluator} · {_who(name, trained_on)}"
+        what = f"{name.evaluator} · {self._who(name, trained_on)}"
         return self._seeded(StageKind.FIT, name, what, clean)
 
     def _features(
@@ -169,7 +202,7 @@ class Planner:
             wanted["triggered"] = (dict(inputs), f"trigger of {name.attack}")
         found = {}
         for role, (read, images) in wanted.items():
-            label = f"features {_who(name, trained_on)} · {images}"
+            label = f"features {self._who(name, trained_on)} · {images}"
             stage = Stage(StageKind.FEATURES, plugin=None, seed=None, inputs=read, label=label)
             found[role] = self._add(stage)
         return found
@@ -244,13 +277,21 @@ class Planner:
         """Return what each defense of a chain acts on, and its name, in the order of acting."""
         if chain == NONE:
             return []
-        defenses = self._instances["defenses"]
         acting = [
             (shape, name)
             for name in Axis.DEFENSE.parts(chain)
-            for shape in cast("DefenseInfo", defenses[name].registered.info).shapes
+            for shape in self._defense(name).shapes
         ]
         return sorted(acting, key=lambda one: DEFENSE_SHAPES.index(one[0]))
+
+    def _defense(self, name: str) -> DefenseInfo:
+        return cast("DefenseInfo", self._instances["defenses"][name].registered.info)
+
+    def _who(self, name: CellName, trained_on: str) -> str:
+        """Return the names of an encoder: of its defenses those that have changed it."""
+        changed = {defense for shape, defense in self._acting(name.defense) if shape != "input"}
+        defense = CHAIN.join(one for one in Axis.DEFENSE.parts(name.defense) if one in changed)
+        return " · ".join(filter(None, (name.method, trained_on, defense, f"seed {name.seed}")))
 
     def _implants(self, attack: str) -> bool:
         """Return whether an attack changes encoders, and poisons no image."""
@@ -315,8 +356,3 @@ class Planner:
 def is_control(name: CellName, trained_on: str) -> bool:
     """Return whether an encoder is that of a cell's control."""
     return name.attack != NONE and trained_on == NONE
-
-
-def _who(name: CellName, trained_on: str) -> str:
-    defense = "" if name.defense == NONE else f" · {name.defense}"
-    return f"{name.method} · {trained_on}{defense} · seed {name.seed}"

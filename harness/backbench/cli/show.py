@@ -39,8 +39,8 @@ def command(
     Works at any time, also while a run is going on: what is missing is shown as missing. With
     --asr, --target or --metric, the stored predictions are counted differently.
     """
-    if over and (trace is not None or view == "trade-off"):
-        raise UsageError("show: --trace and --trade-off are about single attacks: leave out --over")
+    if over and (trace is not None or view):
+        raise UsageError("show: --trace and other tables are of single attacks: leave out --over")
     planned = notices.load_plan(file, profile, store)
     if view == "detection":
         if filters or sort:
@@ -51,8 +51,9 @@ def command(
     else:
         results = planned.results(**counting).filter(*filters, sort=None if over else sort)
         results.require(store, common.run_command(file, store), filtered=bool(filters))
-        if view:
+        if view == "trade-off":
             print_sheet(trade_off_sheet(results.board), style)
         else:
-            shown = results.over_attacks().filter(sort=sort) if over else results
+            shown = results.detectors() if view else results
+            shown = shown.over_attacks().filter(sort=sort) if over else shown
             common.show(shown, style, None if group == "nothing" else group)

@@ -31,7 +31,7 @@ USUAL_SIZE: Final = (375, 500)
 _INDEX_ENTRY: Final = 40
 
 #: Stages that train.
-_TRAINING: Final = frozenset({StageKind.PRETRAIN, StageKind.REPAIR})
+_TRAINING: Final = frozenset({StageKind.PRETRAIN, StageKind.REPAIR, StageKind.FIT_DETECTOR})
 
 #: Records of each sort of stage that are read, at most.
 _RECORDS: Final = 8

@@ -15,7 +15,7 @@ def admit_devices(stages: Iterable[Stage], gpus: int) -> None:
     Without GPUs, stages run on processors, which can be shared.
     """
     for stage in stages:
-        trains = stage.kind in {StageKind.PRETRAIN, StageKind.REPAIR}
+        trains = stage.kind in {StageKind.PRETRAIN, StageKind.REPAIR, StageKind.FIT_DETECTOR}
         options = stage.plugin.options if stage.plugin else {}
         if not gpus and trains and options.get("precision") == "fp16":
             raise UsageError(

@@ -291,7 +291,7 @@ class DefenseContext:
 
 
 class Defense:
-    """Mends an encoder, or drops suspicious training images.
+    """Mends an encoder, drops suspicious training images, or finds triggered images at test time.
 
     A defense is never handed the attack or the list of poisoned images: no type here has a
     field for them.
@@ -323,6 +323,29 @@ class Defense:
                 features = extract(encoder, images, device=context.device)  # (N, D)
                 distance = np.linalg.norm(features - features.mean(axis=0), axis=1)
                 return distance - np.quantile(distance, 1 - self.options.share)
+
+        # my_plugin/far.py
+        import numpy as np
+        from backbench.plugin import Defense, extract
+
+        class Far(Defense):
+            def fit(self, encoder, context):
+                features = extract(encoder, context.clean(0.5).images, device=context.device)
+                self.center = features.mean(axis=0)  # (D,)
+                distance = np.linalg.norm(features - self.center, axis=1)
+                self.limit = np.quantile(distance, 1 - self.options.share)
+
+            def score(self, encoder, images, context):
+                features = extract(encoder, images, device=context.device)  # (M, D)
+                return np.linalg.norm(features - self.center, axis=1) - self.limit
+
+            def state(self):
+                return {"center": self.center, "limit": self.limit}
+
+            def restore(self, state):
+                if set(state) != {"center", "limit"}:
+                    raise ValueError("these arrays are not a center and a limit")
+                self.center, self.limit = state["center"], state["limit"]
     """
 
     def __init__(self, options: Any) -> None:
@@ -350,6 +373,41 @@ class Defense:
             suspicious.
         """
         raise NotImplementedError(f"{type(self).__name__} does not act on the dataset")
+
+    def score(
+        self, encoder: Encoder, images: ImageSet, context: DefenseContext
+    ) -> NDArray[np.float64]:
+        """Score images at test time by suspicion (``acts_on="input"``).
+
+        Args:
+            encoder: The encoder that is guarded, in evaluation mode. Do not modify it.
+            images: Validation images, clean and triggered in random order. Their labels are all -1.
+            context: Seed, device, clean training images, progress.
+
+        Returns:
+            A score for each image, (M,): those above 0 are rejected, and higher is more suspicious.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not act on the input")
+
+    def fit(self, encoder: Encoder, context: DefenseContext) -> None:
+        """Learn to score images for this encoder (``acts_on="input"``, ``learns=True``).
+
+        It is done in a stage of its own, once for all triggers. Another object with the same
+        options gets :meth:`restore` before :meth:`score`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not learn")
+
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        """Return what :meth:`fit` has learned as arrays by name, to be stored."""
+        raise NotImplementedError(f"{type(self).__name__} does not learn")
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take what :meth:`state` gave, in place of fitting.
+
+        Raises:
+            ValueError: If the arrays are not such a detector's.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not learn")
 
 
 #: Scores of M images, (M, classes), or one such table by variant where an evaluator gives several

@@ -155,6 +155,14 @@ class BackbenchHooks:
                     options=ShareOptions,
                     acts_on="dataset",
                 )
+                yield DefenseInfo(
+                    name="far",
+                    summary="Rejects images whose features are far from the mean of clean images.",
+                    target="my_plugin.far:Far",
+                    options=ShareOptions,
+                    acts_on="input",
+                    learns=True,
+                )
         """
         yield from ()
 

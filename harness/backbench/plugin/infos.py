@@ -16,7 +16,7 @@ from backbench.options.base import Options
 AttackShape = Literal["dataset", "encoder"]
 
 #: What a defense can act on.
-DefenseShape = Literal["dataset", "encoder"]
+DefenseShape = Literal["dataset", "encoder", "input"]
 
 #: Its values in the order in which the defenses of a cell act.
 DEFENSE_SHAPES: tuple[DefenseShape, ...] = get_args(DefenseShape)
@@ -132,14 +132,18 @@ class DefenseInfo(PluginInfo):
 
     Args:
         acts_on: ``encoder`` if :meth:`Defense.repair` gives a new encoder; ``dataset`` if
-            :meth:`Defense.sanitize` drops training images and the encoder is trained again. Several
-            of them if it does several.
+            :meth:`Defense.sanitize` drops training images and the encoder is trained again;
+            ``input`` if :meth:`Defense.score` finds triggered images at test time. Several of them
+            if it does several.
+        learns: Whether a defense on the input learns first, from clean images:
+            :meth:`Defense.fit`, once for all triggers.
         passes: As in :class:`SSLMethodInfo`, of a defense that trains.
     """
 
     kind: ClassVar[str] = "defense"
 
     acts_on: DefenseShape | tuple[DefenseShape, ...]
+    learns: bool = False
     passes: int = 1
 
     @property

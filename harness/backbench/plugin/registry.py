@@ -399,6 +399,8 @@ def _field_problem(record: object) -> str | None:
         if any(one not in choices for one in (value if several else (value,))):
             named = " or ".join(map(repr, choices))
             return f"{field} is {value!r}, and must be {named}"
+    if isinstance(record, DefenseInfo) and record.learns and "input" not in record.shapes:
+        return "learns is True, and only a defense on the input has a fit of its own"
     low_high = getattr(record, "bounds", None) or (0, 1)
     if not all(isinstance(one, int | float) for one in low_high) or not (
         len(low_high) == 2 and low_high[0] < low_high[1]

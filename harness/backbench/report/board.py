@@ -17,6 +17,7 @@ from backbench.plugin import Column, DatasetMetadata, MetricInfo
 from backbench.plugin.registry import Failure, Registered, Registry
 from backbench.plugin.suggestions import suggestion
 from backbench.results.claims import Judgement, cells_of, judge
+from backbench.results.detectors import detector_reader, scores_in
 from backbench.results.leaderboard import LIFTS, Leaderboard, build
 from backbench.results.outdated import Outdatedness
 from backbench.results.reader import Broken, Counting, MeasuredOf, predictions_in, reader
@@ -124,6 +125,9 @@ def _stored(registry: Registry, plan: Plan, store: Store, request: Request) -> L
         measured_of=reader(
             found.record, predictions_in(store), counting, _reported(registry, request.metrics)
         ),
+        detected_of=detector_reader(
+            found.record, scores_in(store), predictions_in(store), counting
+        ),
         older_of=None if request.line else found.older,
     )
 
@@ -154,6 +158,9 @@ def _of_bundle(registry: Registry, bundle: Bundle, plan: Plan) -> Leaderboard:
         extra=_columns(registry),
         measured_of=reader(
             bundle.record, bundle.predictions, _usual(registry, plan), _reported(registry)
+        ),
+        detected_of=detector_reader(
+            bundle.record, bundle.scores, bundle.predictions, _usual(registry, plan)
         ),
     )
 

@@ -47,6 +47,7 @@ _LONG = frozenset(
         StageKind.IMPLANT,
         StageKind.SANITIZE,
         StageKind.REPAIR,
+        StageKind.FIT_DETECTOR,
     }
 )
 

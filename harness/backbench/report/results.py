@@ -124,6 +124,23 @@ class Results:
 
         return Results(over_attacks(self.board))
 
+    def detectors(self) -> Results:
+        """Return the rows of detectors of triggered images, with the columns of their metrics.
+
+        Raises:
+            UsageError: If no detector has run yet.
+        """
+        from backbench.results.detectors import COLUMNS, NOTE, PREFIX
+
+        rows = tuple(
+            row
+            for row in self.rows
+            if row.undetected or any(name.startswith(PREFIX) for name in row.values)
+        )
+        if not rows:
+            raise UsageError(f"{self.board.benchmark} · detectors: no detector has run yet")
+        return Results(replace(self.board, rows=rows, columns=COLUMNS, legend=NOTE))
+
     def metric(self, name: str, **names: str) -> Metric:
         """Return one number, with n, interval and control.
 

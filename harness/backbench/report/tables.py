@@ -36,11 +36,15 @@ from backbench.system.json_text import to_json
 
 _COUNT_NOTE = "* fewer than 3 seeds, ° a control is missing, ✗ a stage failed"
 
+_COMMON = (
+    f"{INTERVAL_NOTE}; {_COUNT_NOTE}; ▲ best, ▼ worst of a column, among rows of one evaluator: "
+    "intervals apart, ties marked alike; rows that are incomplete, outdated (§) or imported (‡) "
+    "are not ranked"
+)
+
 NOTE = (
     "FP: images of other classes taken for the target class; ASR: their share; trig.: with the "
-    f"trigger; control: the same with an encoder trained on clean data; {INTERVAL_NOTE}; "
-    f"{_COUNT_NOTE}; ▲ best, ▼ worst of a column, among rows of one evaluator: intervals apart, "
-    "ties marked alike; rows that are incomplete, outdated (§) or imported (‡) are not ranked"
+    f"trigger; control: the same with an encoder trained on clean data; {_COMMON}"
 )
 
 
@@ -92,7 +96,12 @@ def _print_tables(board: Leaderboard, by: str | None, console: Console) -> None:
         print_grid(_grid(title, part, by), console)
         under = printable("\n".join(_under(part)))
         console.print(Text(f"{under}\n", "dim"), soft_wrap=not console.is_terminal)
-    console.print(Text(NOTE, "dim"), soft_wrap=not console.is_terminal)
+    console.print(Text(_note(board), "dim"), soft_wrap=not console.is_terminal)
+
+
+def _note(board: Leaderboard) -> str:
+    """Return the meaning of columns and marks."""
+    return f"{board.legend}; {_COMMON}" if board.legend else NOTE
 
 
 def _grid(title: str, board: Leaderboard, by: str | None) -> Grid:
@@ -151,7 +160,8 @@ def _name(row: Row, field: str, origins: Mapping[str, str]) -> str:
 
 def _count(row: Row) -> str:
     done = len(row.seeds)
-    marks = "*" * (0 < done < FEW) + "°" * bool(row.uncontrolled) + "✗" * bool(row.problem)
+    marks = "*" * (0 < done < FEW)
+    marks += "°" * bool(row.uncontrolled or row.undetected) + "✗" * bool(row.problem)
     return f"{count(done, row.planned)} {marks}".rstrip()
 
 
@@ -201,7 +211,7 @@ def markdown(board: Leaderboard) -> str:
     parts = []
     for _, part in group(board, None):
         parts += [_tabulated(*_plain(part, whole), "markdown"), *map(markdown_text, _under(part))]
-    return "\n\n".join([*parts, NOTE])
+    return "\n\n".join([*parts, _note(board)])
 
 
 def latex(board: Leaderboard) -> str:
@@ -216,7 +226,8 @@ def latex(board: Leaderboard) -> str:
             body += [line, *([found] if any(found) else [])]
         table = _tabulated(header, body, "latex")
         table = re.sub(r"(\[\S+, \S+\](?:\\textasciitilde\{\})?)", r"{\\scriptsize \1}", table)
-        notes = [latex_text(note) for note in (*_under(part), INTERVAL_NOTE)]
+        under = filter(None, (*_under(part), board.legend, INTERVAL_NOTE))
+        notes = [latex_text(note) for note in under]
         counted = [_COUNT_NOTE] * any(not _count(row)[-1].isdigit() for row in part.rows)
         parts.append("\n\\par ".join([table, *notes, *counted]))
     return latex_symbols("\n\n".join(parts))
@@ -229,7 +240,7 @@ def html(board: Leaderboard) -> str:
         header, body = _plain(part, lambda one, decimals: whole(one, decimals, "\n"))
         parts.append(_tabulated(header, body, "html"))
         parts += [f"<p>{html_text(note)}</p>" for note in _under(part)]
-    return "\n".join([*parts, f"<p>{html_text(NOTE)}</p>"])
+    return "\n".join([*parts, f"<p>{html_text(_note(board))}</p>"])
 
 
 def comma_separated(board: Leaderboard) -> str:
@@ -289,6 +300,7 @@ def as_json(board: Leaderboard) -> str:
             "planned": row.planned,
             "complete": row.complete,
             "uncontrolled": row.uncontrolled,
+            **({"undetected": row.undetected} if row.undetected else {}),
             "metrics": _each_as_dict(row.values),
             "controls": _each_as_dict(row.controls),
             "lifts": _each_as_dict(row.lifts),

@@ -14,11 +14,14 @@ from backbench.benchmark.sweeps import base_of
 from backbench.errors import PluginError
 from backbench.model import NONE, Axis, Plan, PluginUse, Stage, StageKind
 from backbench.plugin.registry import Registry
+from backbench.results.detectors import Scored, scores_in, separation
 from backbench.results.leaderboard import Row
 from backbench.results.reader import MeasuredOf, numbers
 from backbench.store.metadata import (
+    DetectRecord,
     EncoderRecord,
     EvaluationRecord,
+    FitDetectorRecord,
     FitRecord,
     RepairRecord,
     SanitizeRecord,
@@ -69,9 +72,14 @@ def explain(
         yield ""
         yield f"seed {cell.name.seed}"
         yield from teller.path(cell.path, variant)
+        for one in cell.detections:
+            yield "  beside it: a defense that detects"
+            yield from teller.path(plan.ancestors(one.key), variant)
         if cell.control is not None:
             yield "  its control: the same trigger, shown to an encoder trained on clean data"
             yield from teller.path(plan.ancestors(cell.control), variant)
+            for key in cell.controls[1:]:
+                yield from teller.path(plan.ancestors(key), variant)
 
 
 def _lines_of(file: Path, names: Mapping[str, str], profile: str | None) -> Iterator[str]:
@@ -182,7 +190,7 @@ class _Teller:
         if record.stage.kind is not StageKind.DATASET:  # its own content is shown
             yield from _said("data fingerprint", made.get("data"))
         said = record.metadata
-        if isinstance(said, EncoderRecord | RepairRecord):
+        if isinstance(said, EncoderRecord | RepairRecord | FitDetectorRecord):
             yield from _said("arithmetic", said.arithmetic)
         yield (
             f"{record.wall_s:.1f} s, of the processor {record.cpu_s:.1f} s; at most "
@@ -204,14 +212,26 @@ class _Teller:
             values = record.metadata.detection
         elif isinstance(record.metadata, EvaluationRecord):
             values = numbers(self.measured_of(record.key, variant) or {})
+        elif isinstance(record.metadata, DetectRecord):
+            values = _separated(self.store, record)
         if not values:
             return
         gave = (f"{name} = {value:.6g}" for name, value in sorted(values.items()))
         yield "gave " + ", ".join(gave)
         for name, said in record.files.items():
-            if name.startswith("predictions"):
+            what = name.partition(".")[0].partition("_")[0]
+            if what in {"predictions", "scores"}:
                 path = self.store.artifact(record.key) / name
-                yield f"predictions {path} (SHA-256 {said['sha256']})"
+                yield f"{what} {path} (SHA-256 {said['sha256']})"
+
+
+def _separated(store: Store, record: Record) -> Mapping[str, float]:
+    """Return how well a detector's stored scores separate; nothing of damaged scores."""
+    content = scores_in(store)(record)
+    try:
+        return {} if content is None else numbers(separation(Scored.read(content)))
+    except ValueError:
+        return {}
 
 
 def _said(what: str, values: Any) -> Iterator[str]:

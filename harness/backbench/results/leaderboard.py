@@ -12,10 +12,11 @@ from typing import Any
 
 from backbench.errors import UsageError
 from backbench.metrics import BOUNDS, Outcome
-from backbench.model import NONE, Axis, Cell, Plan, Stage, StageKind
+from backbench.model import NONE, Axis, Cell, Detection, Plan, Stage, StageKind
 from backbench.plugin import Column
 from backbench.plugin.suggestions import suggestion
-from backbench.results.reader import MeasuredOf
+from backbench.results.detectors import DetectedOf
+from backbench.results.reader import Measured, MeasuredOf
 from backbench.results.statistics import Bounds, Sample, Summary, paired, sample_of, summarize_all
 from backbench.store.flags import Raised
 from backbench.store.metadata import EvaluationRecord
@@ -40,7 +41,12 @@ COLUMNS = (
 )
 
 #: Metrics that are the lift of another metric: its value less its control, paired by seed.
-LIFTS = {"asr_lift": "asr", "fp_lift": "target_fp/triggered"}
+LIFTS = {
+    "asr_lift": "asr",
+    "fp_lift": "target_fp/triggered",
+    "detector/auroc_lift": "detector/auroc",
+    "detector/auprc_lift": "detector/auprc",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,8 @@ class Row:
         outdated: What has changed since the numbers were made, if an older revision of a plugin
             made them; such a row is not ranked.
         uncontrolled: Number of seeds of an attacked row that have no control.
+        undetected: Number of seeds for which a detector's scores are missing, its control's
+            included.
         flags: What the sanity checks report of stages that the row, or its control, is made of.
         samples: The metrics seed by seed and image by image.
         control_samples: The same of the controls.
@@ -94,14 +102,16 @@ class Row:
     origin: str = ""
     outdated: str = ""
     uncontrolled: int = 0
+    undetected: int = 0
     flags: tuple[Raised, ...] = ()
     samples: Mapping[str, Sample] = field(default_factory=dict, repr=False, compare=False)
     control_samples: Mapping[str, Sample] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def complete(self) -> bool:
-        """Return whether every seed has its number and its control."""
-        return len(self.seeds) == self.planned and not self.uncontrolled
+        """Return whether every seed has its number, its control and its detectors' scores."""
+        missing = self.uncontrolled or self.undetected
+        return len(self.seeds) == self.planned and not missing
 
     @property
     def ranked(self) -> bool:
@@ -116,7 +126,7 @@ class Leaderboard:
     ``protocol`` is the id of the benchmark's protocol card, or empty; where rows of several
     benchmarks are put together, each row's own counts. ``rescored`` is what was counted otherwise
     than the protocol states, ``folded`` what was put together in a row, and how; empty if nothing
-    was.
+    was. ``legend`` is the meaning of the columns, where they are not the usual columns.
     """
 
     benchmark: str
@@ -125,6 +135,7 @@ class Leaderboard:
     protocol: str = ""
     rescored: str = ""
     folded: str = ""
+    legend: str = ""
 
 
 def build(
@@ -134,10 +145,12 @@ def build(
     extra: Iterable[Column] = (),
     *,
     measured_of: MeasuredOf,
+    detected_of: DetectedOf = lambda _key, _evaluation, _variant: None,
     older_of: _RecordOf | None = None,
 ) -> Leaderboard:
     """Build the leaderboard of a plan from what is in the store.
 
+    ``detected_of`` gives the metrics of detectors, which are a row's as well.
     ``older_of`` gives the outdated record of a stage: a row has numbers of such only if no seed has
     others, since those of two revisions have no mean. ``extra`` are the columns of plugins.
     """
@@ -149,7 +162,16 @@ def build(
     bounds = BOUNDS | {one.metric: one.bounds for one in extra if one.bounds is not None}
     variants = _variants_by_evaluator(groups, record_of)
     rows = tuple(
-        _row(cells, variant, plan, one_of, failure_of, measured_of=measured_of, bounds=bounds)
+        _row(
+            cells,
+            variant,
+            plan,
+            one_of,
+            failure_of,
+            measured_of=measured_of,
+            detected_of=detected_of,
+            bounds=bounds,
+        )
         for names, cells in groups.items()
         for one_of in [_records(cells, record_of, older_of)]
         for variant in _variants(cells, one_of) or variants.get(names[-1]) or ("",)
@@ -190,6 +212,7 @@ def _row(
     failure_of: _FailureOf,
     *,
     measured_of: MeasuredOf,
+    detected_of: DetectedOf,
     bounds: Mapping[str, Bounds],
 ) -> Row:
     names = cells[0].name.row
@@ -199,7 +222,7 @@ def _row(
     controls: _BySeed = {}
     seeds = []
     flags: list[Raised] = []
-    uncontrolled = 0
+    uncontrolled = undetected = 0
     problem = outdated = ""
     for cell in sorted(cells, key=lambda cell: cell.name.seed):
         record = record_of(cell.evaluation)
@@ -211,12 +234,25 @@ def _row(
         seeds.append(seed)
         flags += record.flags
         outdated = outdated or record.outdated
+        detections = _detections(cell, plan.stages)
+        found = {one.key: detected_of(one.key, cell.evaluation, variant) for one in detections}
+        beside = {
+            one.control: detected_of(one.control, cell.control, variant)
+            for one in detections
+            if one.control and cell.control
+        }
+        missing = [key for key, scored in (found | beside).items() if scored is None]
+        undetected += bool(missing)
+        for key in missing:
+            problem = problem or _problem(plan.stages, key, failure_of, record_of(key))
+        own = _joined(own, found)
         for metric, value in own.items():
             values.setdefault(metric, {})[seed] = value
         control = record_of(cell.control) if cell.control else None
         theirs = measured_of(control.key, variant) if control is not None else None
         if control is not None and theirs is not None:
             flags += control.flags
+            theirs = _joined(theirs, beside)
             for metric in filter(own.__contains__, theirs):
                 controls.setdefault(metric, {})[seed] = theirs[metric]
             continue
@@ -245,10 +281,24 @@ def _row(
         ),
         outdated=outdated,
         uncontrolled=uncontrolled,
+        undetected=undetected,
         flags=tuple(dict.fromkeys(flags)),
         samples=samples,
         control_samples=beside_them,
     )
+
+
+def _detections(cell: Cell, stages: Mapping[str, Stage]) -> list[Detection]:
+    """Return the stages by which a cell's defenses score images at test time."""
+    return [one for one in cell.detections if stages[one.key].kind is StageKind.DETECT]
+
+
+def _joined(measured: Measured, found: Mapping[str, Measured | None]) -> Measured:
+    """Add the metrics of detectors to those of an evaluation."""
+    joined = dict(measured)
+    for one in found.values():
+        joined.update(one or {})
+    return joined
 
 
 def _problem(
@@ -257,7 +307,8 @@ def _problem(
     """Return which of the stages that lead to a stage failed, and why; empty if none did."""
     if record is not None:
         remedy = f"`backbench run --redo {record.key}` makes them again"
-        return f"{record.label}: its predictions are missing or damaged: {remedy}"
+        what = "scores" if record.stage.kind is StageKind.DETECT else "predictions"
+        return f"{record.label}: its {what} are missing or damaged: {remedy}"
     failure = failure_of(key)
     if failure is not None:
         return f"{failure.get('label') or stages[key].label}: {failure['reason']}"

@@ -87,6 +87,7 @@ def _fold(rows: Sequence[Row], worse: Mapping[str, _Take]) -> Row:
         origin=rows[0].origin,
         outdated=", ".join(dict.fromkeys(row.outdated for row in rows if row.outdated)),
         uncontrolled=min(len(seeds), max(row.uncontrolled for row in rows)),
+        undetected=min(len(seeds), max(row.undetected for row in rows)),
         flags=tuple(dict.fromkeys(flag for row in rows for flag in row.flags)),
         samples=samples,
     )

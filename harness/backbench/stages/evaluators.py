@@ -142,7 +142,7 @@ class _OfImages(Evaluation):
         )
 
     def fit(self) -> None:
-        with _unchanged(self._network):
+        with unchanged(self._network, "the evaluator"):
             self.evaluator.fit(self._network, self._inputs.train)
 
     def labels(self) -> NDArray[np.int64]:
@@ -150,16 +150,20 @@ class _OfImages(Evaluation):
 
     def predict(self, version: str) -> Scores:
         images = self._inputs.val if version == "clean" else self._inputs.triggered
-        with _unchanged(self._network):
+        with unchanged(self._network, "the evaluator"):
             return self.evaluator.predict(self._network, Unlabelled(images))
 
 
 @contextmanager
-def _unchanged(encoder: Encoder) -> Iterator[None]:
+def unchanged(encoder: Encoder, who: str) -> Iterator[None]:
     """Stop if an encoder, whose tensors cannot be read-only, is not what it was.
 
+    Args:
+        encoder: The encoder.
+        who: The plugin that it is lent to, for the error.
+
     Raises:
-        StageError: If it was changed: clean and triggered images would meet different encoders.
+        ResultError: If it was changed: clean and triggered images would meet different encoders.
     """
     import torch
 
@@ -169,4 +173,4 @@ def _unchanged(encoder: Encoder) -> Iterator[None]:
     changed = [name for name, one in before.items() if not torch.equal(one, after[name])]
     if changed or encoder.training:
         what = f"{len(changed)} tensors ({changed[0]}, …)" if changed else "the mode"
-        raise ResultError(f"the evaluator changed {what} of the encoder: it must work on a copy")
+        raise ResultError(f"{who} changed {what} of the encoder: it must work on a copy")

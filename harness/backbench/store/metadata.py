@@ -172,6 +172,37 @@ class RepairRecord(Metadata):
 
 
 @dataclass(frozen=True, slots=True)
+class FitDetectorRecord(Metadata):
+    """Metadata of a fitted detector.
+
+    Args:
+        clean_fraction: Share of the training set that it requested as clean.
+        arithmetic: Precision and switches of its training; empty where the harness does not train
+            it.
+    """
+
+    clean_fraction: float = 0.0
+    arithmetic: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DetectRecord(Metadata):
+    """Metadata of a detector's scores.
+
+    Args:
+        clean: Number of clean validation images that were scored.
+        triggered: Number of triggered validation images that were scored.
+        rejected: Number of images, clean or triggered, whose score is above 0.
+        clean_fraction: Share of the training set that the detector requested as clean.
+    """
+
+    clean: int
+    triggered: int
+    rejected: int
+    clean_fraction: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class FeaturesRecord(Metadata):
     """Metadata of features.
 
@@ -233,6 +264,8 @@ KINDS: Mapping[StageKind, type[Metadata]] = {
     StageKind.IMPLANT: ImplantRecord,
     StageKind.SANITIZE: SanitizeRecord,
     StageKind.REPAIR: RepairRecord,
+    StageKind.FIT_DETECTOR: FitDetectorRecord,
+    StageKind.DETECT: DetectRecord,
     StageKind.FEATURES: FeaturesRecord,
     StageKind.FIT: FitRecord,
     StageKind.PREDICT: EvaluationRecord,

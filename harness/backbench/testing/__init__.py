@@ -23,6 +23,7 @@ from backbench.testing.attack import (
 from backbench.testing.base import PluginContract
 from backbench.testing.dataset import DatasetContract
 from backbench.testing.defense import DefenseContract
+from backbench.testing.detector import InputDefenseContract
 from backbench.testing.evaluator import EvaluatorContract, ImageEvaluatorContract
 from backbench.testing.metric import MetricContract
 from backbench.testing.samples import METADATA
@@ -36,6 +37,7 @@ __all__ = [
     "EncoderAttackContract",
     "EvaluatorContract",
     "ImageEvaluatorContract",
+    "InputDefenseContract",
     "LearningAttackContract",
     "MetricContract",
     "PluginContract",

@@ -9,7 +9,14 @@ import numpy as np
 
 from backbench.images import ArrayImages, Subset, Unlabelled
 from backbench.model import StageKind
-from backbench.plugin import CleanImages, Defense, DefenseContext, DefenseInfo, count_of
+from backbench.plugin import (
+    CleanImages,
+    DatasetMetadata,
+    Defense,
+    DefenseContext,
+    DefenseInfo,
+    count_of,
+)
 from backbench.testing.attack import checked_progress
 from backbench.testing.base import PluginContract
 from backbench.testing.hygiene import ENCODERS, assert_same, run_twice
@@ -26,8 +33,21 @@ if TYPE_CHECKING:
     from backbench.nn import Encoder
 
 
+def defense_context(metadata: DatasetMetadata) -> DefenseContext:
+    """Make what the harness gives to a defense besides its input."""
+    images = sample_images(metadata)
+
+    def clean(fraction: float) -> CleanImages:
+        assert 0 < fraction <= 1, f"ask for a share in (0, 1] of clean images, not {fraction}"
+        count = max(1, count_of(fraction, len(images)))
+        chosen = np.sort(np.random.default_rng(0).permutation(len(images))[:count])
+        return CleanImages(Subset(images, chosen), fraction)
+
+    return DefenseContext(seed=0, device="cpu", clean=clean, progress=checked_progress)
+
+
 class DefenseContract(PluginContract):
-    """Subclass it; set ``info``, and ``options`` that are small.
+    """Of a defense on the dataset or the encoder; set ``info``, and ``options`` that are small.
 
     The encoder is a tiny one with random weights, the images are those of ``metadata``; what is
     required of the defense follows from ``acts_on``.
@@ -43,15 +63,7 @@ class DefenseContract(PluginContract):
 
     def context(self) -> DefenseContext:
         """Make what the harness gives to a defense besides its input."""
-        images = sample_images(self.metadata)
-
-        def clean(fraction: float) -> CleanImages:
-            assert 0 < fraction <= 1, f"ask for a share in (0, 1] of clean images, not {fraction}"
-            count = max(1, count_of(fraction, len(images)))
-            chosen = np.sort(np.random.default_rng(0).permutation(len(images))[:count])
-            return CleanImages(Subset(images, chosen), fraction)
-
-        return DefenseContext(seed=0, device="cpu", clean=clean, progress=checked_progress)
+        return defense_context(self.metadata)
 
     def apply(self, encoder: Encoder, images: ArrayImages) -> Any:
         """Let the defense do what its info record states; return the encoder or the scores."""

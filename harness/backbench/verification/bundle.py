@@ -32,6 +32,7 @@ from typing import Any, BinaryIO, Final
 from backbench.errors import NOT_A_NAME, UsageError, is_name
 from backbench.metrics import VARIANT_NAME
 from backbench.model import NONE, Cell, CellName, Detection, Plan, Stage, StageKind
+from backbench.results.detectors import SCORES
 from backbench.store.predictions import PREDICTIONS
 from backbench.store.records import Record
 from backbench.system.files import open_regular
@@ -51,6 +52,7 @@ _ARTIFACTS = {
     StageKind.DATASET: r"index\.json",
     StageKind.POISON: r"(train|val)\.jsonl",
     StageKind.SANITIZE: r"scores\.safetensors",
+    StageKind.DETECT: r"scores\.safetensors",
     StageKind.PREDICT: rf"predictions\.npz|classes\.json|classes(_{VARIANT_NAME})?\.csv",
 }
 
@@ -164,6 +166,11 @@ class Bundle:
         if f"artifacts/{record.key}/{PREDICTIONS}" not in self.names:
             return None
         return io.BytesIO(self.read(record.key, PREDICTIONS))
+
+    def scores(self, record: Record) -> bytes | None:
+        """Return a detector's file of scores, or ``None``."""
+        there = f"artifacts/{record.key}/{SCORES}" in self.names
+        return self.read(record.key, SCORES) if there else None
 
     def _refuse_large(self, content: bytes) -> None:
         """Refuse compressed predictions that would come to more bytes than any file may have."""

@@ -89,6 +89,7 @@ def plan_differences(plan: Plan) -> Iterator[str]:
                 yield f"{_who(cell)}: its stage {key} is not in the plan"
                 return
         yield from _cell_differences(plan, cell)
+        yield from _detection_differences(plan, cell)
 
 
 def _cell_differences(plan: Plan, cell: Cell) -> Iterator[str]:
@@ -106,6 +107,25 @@ def _cell_differences(plan: Plan, cell: Cell) -> Iterator[str]:
         yield from _control_differences(plan, cell, cell.control)
     elif poisons and not _of_kind(stages, path, StageKind.IMPORT):
         yield f"{who}: has no control"
+
+
+def _detection_differences(plan: Plan, cell: Cell) -> Iterator[str]:
+    """Check that each detector of a cell, and its control, score the images of its encoders."""
+    who, stages = _who(cell), plan.stages
+    for one in cell.detections:
+        if stages[one.key].kind is not StageKind.DETECT:
+            continue
+        for key, evaluation in ((one.key, cell.evaluation), (one.control, cell.control)):
+            if key is None or evaluation is None:
+                if (key is None) != (evaluation is None):
+                    yield f"{who}: its detector has no control, or a control without a cell's"
+                continue
+            detect, path = stages[key], set(plan.ancestors(evaluation))
+            if (detect.kind, detect.plugin) != (StageKind.DETECT, stages[one.key].plugin):
+                yield f"{who}: its control is scored by another detector"
+            read = {detect.inputs.get(role) for role in ("encoder", "dataset", "poison")} - {None}
+            if not read <= path or ("poison" in detect.inputs) != (cell.name.attack != NONE):
+                yield f"{who}: its detector is shown another encoder or other images"
 
 
 def _control_differences(plan: Plan, cell: Cell, key: str) -> Iterator[str]:

@@ -10,13 +10,12 @@ from safetensors.numpy import load
 
 from backbench.model import StageKind
 from backbench.results.detection import detection
-from backbench.store.metadata import SanitizeRecord
+from backbench.results.detectors import SCORES, Scored
+from backbench.stages.detect import shuffled
+from backbench.store.metadata import DetectRecord, SanitizeRecord
 from backbench.store.records import Record
 from backbench.verification import datasets, evaluations, poisons
 from backbench.verification.evidence import Evidence, index_of, manifest, metadata_differences
-
-#: The scores of a defense for the training images.
-SCORES = "scores.safetensors"
 
 
 def score_differences(record: Record, evidence: Evidence) -> Iterator[str]:
@@ -39,6 +38,27 @@ def score_differences(record: Record, evidence: Evidence) -> Iterator[str]:
     yield from metadata_differences(record, found)
 
 
+def detector_differences(record: Record, evidence: Evidence) -> Iterator[str]:
+    """Compare a detector's scores with their images, their order and its record."""
+    inputs, seed = record.stage.inputs, record.stage.seed
+    scored = Scored.read(evidence.read(record.key, SCORES))
+    images = len(index_of(evidence, inputs["dataset"])["val"]["labels"])
+    index, triggered = shuffled(images, seed or 0, triggered="poison" in inputs)
+    if not (np.array_equal(scored.index, index) and np.array_equal(scored.triggered, triggered)):
+        yield (
+            f"{SCORES}: not a score for each of {images} validation images"
+            f"{', clean and triggered' * ('poison' in inputs)}, in the order of its seed"
+        )
+        return
+    found = replace(
+        record.of(DetectRecord),
+        clean=images,
+        triggered=len(index) - images,
+        rejected=int((scored.scores > 0).sum()),
+    )
+    yield from metadata_differences(record, found)
+
+
 def read_differences(record: Record, evidence: Evidence) -> Iterator[str]:
     """Compare the bytes that a stage read with those that its inputs' records describe."""
     for role, hashes in record.read.items():
@@ -56,6 +76,7 @@ _CHECKS = {
     StageKind.DATASET: datasets.index_differences,
     StageKind.POISON: poisons.manifest_differences,
     StageKind.SANITIZE: score_differences,
+    StageKind.DETECT: detector_differences,
     StageKind.PREDICT: evaluations.differences,
 }
 

@@ -13,7 +13,8 @@ from backbench.benchmark.config import load_benchmark
 from backbench.benchmark.planning import make_plan
 from backbench.errors import ConfigError
 from backbench.model import Plan, PluginUse, Stage, StageKind
-from backbench.plugin.registry import Registry, load_registry
+from backbench.plugin import DefenseInfo, hookimpl
+from backbench.plugin.registry import Origin, Registry, load_registry
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +128,59 @@ def test_a_chain_acts_in_the_order_of_its_shapes(tmp_path: Path, registry: Regis
                 StageKind.REPAIR,
             ]
             assert cell.name.defense == chain
+
+
+def with_detector(path: Path, chain: str = "guard", *, learns: bool = False) -> Plan:
+    """Plan with a detector that is not installed."""
+
+    class Guard:
+        @hookimpl
+        def register_defenses(self) -> list[DefenseInfo]:
+            names = {"name": "guard", "summary": "G.", "target": "a:A"}
+            return [DefenseInfo(**names, acts_on="input", learns=learns)]
+
+    registry = load_registry()
+    registry.add(Guard(), Origin("guard", "1", "guard"))
+    text = tiny().replace('defenses = ["none", "distill"]', f'defenses = ["none", "{chain}"]')
+    return plan_of(path, registry, text)
+
+
+def test_a_detector_is_beside_the_path_and_its_control_sees_the_same_trigger(
+    tmp_path: Path,
+) -> None:
+    plan = with_detector(tmp_path / "b.toml")
+    assert count(plan, StageKind.DETECT) == 6  # of 2 methods: clean, poisoned, control
+    cells = {cell.name: cell for cell in plan.cells}
+    for cell in plan.cells:
+        if cell.name.defense == "none":
+            assert cell.detections == ()
+            continue
+        bare = cells[replace(cell.name, defense="none")]
+        assert (bare.path, bare.control) == (cell.path, cell.control)
+        (one,) = cell.detections
+        own = plan.stages[one.key]
+        assert own.inputs["encoder"] in cell.path
+        assert (one.control is None) == (cell.name.attack == "none")
+        if one.control:
+            control = plan.stages[one.control]
+            assert control.inputs["poison"] == own.inputs["poison"]
+            assert control.inputs["encoder"] != own.inputs["encoder"]
+            assert control.plugin == own.plugin
+
+
+def test_a_detector_learns_once_for_all_triggers_and_on_the_repaired_encoder(
+    tmp_path: Path,
+) -> None:
+    plan = with_detector(tmp_path / "b.toml", "distill+guard", learns=True)
+    assert count(plan, StageKind.DETECT) == 6
+    assert count(plan, StageKind.FIT_DETECTOR) == 4  # 2 methods × {clean, poisoned}
+    for stage in plan.stages.values():
+        if stage.kind is StageKind.DETECT:
+            assert plan.stages[stage.inputs["encoder"]].kind is StageKind.REPAIR
+            learned = plan.stages[stage.inputs["detector"]]
+            assert learned.inputs == {role: stage.inputs[role] for role in ("encoder", "dataset")}
+    # a detector changes no encoder: it is named by its own stages alone
+    assert not [one.label for one in plan.stages.values() if "distill+guard" in one.label]
 
 
 @pytest.mark.parametrize(

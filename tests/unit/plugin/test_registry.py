@@ -209,6 +209,19 @@ def test_a_defense_acts_on_something_that_there_is(install):
     assert "'d': acts_on is 'training', and must be 'dataset' or 'encoder'" in text
 
 
+def test_only_a_defense_on_the_input_learns_in_a_stage_of_its_own(install):
+    install(
+        "acme-checker",
+        """
+        @hookimpl
+        def register_defenses():
+            yield DefenseInfo(name="d", summary="D.", target="a:A", acts_on="dataset", learns=True)
+        """,
+    )
+    text = only_failure(load_registry())
+    assert "'d': learns is True, and only a defense on the input has a fit of its own" in text
+
+
 @pytest.mark.parametrize(
     ("hook", "record", "sentence"),
     [

@@ -36,6 +36,12 @@ row_options = together(
         help="Instead: what the defenses found and dropped, and what they cost.",
     ),
     click.option(
+        "--detectors",
+        "view",
+        flag_value="detectors",
+        help="Instead: how well detectors separate triggered from clean images, with control.",
+    ),
+    click.option(
         "--trade-off",
         "view",
         flag_value="trade-off",
