@@ -114,6 +114,18 @@ class TestBadEncoder(EncoderAttackContract):
     options = {"target": "ant", "width": 6, "epochs": 2, "batch_size": 16, "references": 2}
 
 
+class TestDRUPE(EncoderAttackContract):
+    info = record("attack", "badencoder")
+    options = {
+        "target": "ant",
+        "width": 6,
+        "epochs": 7,
+        "batch_size": 16,
+        "references": 3,
+        "preserve": True,
+    }
+
+
 class TestBLTO(LearningAttackContract):
     info = record("attack", "blto")
     options = {

@@ -20,8 +20,10 @@ from backbench.plugin import (
     evaluation_batch,
     random_view,
 )
+from backbench.seeds import derive
 from backbench.views.batches import open_source
 from backbench_attacks.badencoder_options import BadEncoderOptions
+from backbench_attacks.drupe import Features, Weights, best_reference, directions, preserving_loss
 
 if TYPE_CHECKING:
     from backbench.plugin import Encoder
@@ -33,10 +35,16 @@ class BadEncoder(Attack):
     Symbols as in the paper: clean encoder f, backdoored encoder f′, shadow images x, trigger e,
     references x_r, losses L0, L1, L2 with weights λ₁ and λ₂, cosine similarity s.
 
+    With ``preserve`` (DRUPE), each triggered image goes to the nearest reference, and further
+    losses keep the features of triggered images among those of clean images; see
+    :mod:`backbench_attacks.drupe`.
+
     Source: Jia, Liu and Gong 2022, section IV; published code badencoder.py: SGD over the shadow
         images, batch norms frozen; trigger of 10 × 10 white pixels at (21, 21) of 32 × 32.
     Differs: the shadow images and the references are training images of the dataset; there, the
-        references are images from the web.
+        references are images from the web. DRUPE: Tao et al. 2024, published code main.py; its
+        spread of the references is taken to be the deviation of their mean cosines, and its
+        deviation of clean features to be the mean over dimensions.
     """
 
     options: BadEncoderOptions
@@ -83,10 +91,14 @@ class BadEncoder(Attack):
             weight_decay=options.weight_decay,
         )
         rng = np.random.default_rng(context.seed)
+        drawing = torch.Generator().manual_seed(derive(context.seed, "projections"))
+        weights = Weights()
+        nearest = best_reference if options.preserve else similarity
         steps = options.epochs * -(-len(shadow) // options.batch_size)
         done = 0
         with open_source(references, torch.device(context.device)) as source:
-            for _ in range(options.epochs):
+            for epoch in range(options.epochs):
+                seen: list[tuple[float, float, float]] = []
                 order = rng.permutation(len(shadow))
                 for start in range(0, len(shadow), options.batch_size):
                     rows = order[start : start + options.batch_size].tolist()
@@ -97,18 +109,27 @@ class BadEncoder(Attack):
                     view = random_view(batch, options.views, side, 0)
                     with torch.no_grad():
                         f_x = f(x)  # (B, D)
-                    loss_0 = -similarity(f_bad(x_e), f_bad(x_r))
+                    y_e, y_r = f_bad(x_e), f_bad(x_r)
+                    loss_0 = -nearest(y_e, y_r)
                     loss_1 = -F.cosine_similarity(f_bad(view), f_r).mean()
-                    loss_2 = -F.cosine_similarity(f_bad(x), f_x).mean()
-                    loss = (
-                        loss_0 + options.reference_weight * loss_1 + options.clean_weight * loss_2
-                    )
+                    y = f_bad(x)
+                    loss_2 = -F.cosine_similarity(y, f_x).mean()
+                    kept = options.reference_weight * loss_1, options.clean_weight * loss_2
+                    if options.preserve:
+                        drawn = directions(options.projections, y.shape[1], drawing).to(y.device)
+                        features = Features(y_e, y, y_r)
+                        loss = preserving_loss((loss_0, *kept), features, drawn, epoch, weights)
+                    else:
+                        loss = loss_0 + kept[0] + kept[1]
                     optimizer.zero_grad()
                     loss.backward()  # type: ignore[no-untyped-call]
                     optimizer.step()
                     done += 1
-                    values = {"L0": loss_0.item(), "L1": loss_1.item(), "L2": loss_2.item()}
-                    context.progress(done, steps, values)
+                    seen.append((loss_0.item(), loss_1.item(), loss_2.item()))
+                    context.progress(
+                        done, steps, dict(zip(("L0", "L1", "L2"), seen[-1], strict=True))
+                    )
+                weights = weights.after(epoch, seen)
         return f_bad.requires_grad_().eval()
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated
 
-from backbench.plugin import DatasetMetadata, Field, Options, ViewOptions
+from backbench.plugin import DatasetMetadata, ExcludeDefaultFromKey, Field, Options, ViewOptions
 from backbench_attacks.target_options import target_problem
 
 
@@ -30,6 +31,13 @@ class BadEncoderOptions(Options):
     )
     clean_weight: float = Field(
         1.0, ge=0, description="λ₂: weight of keeping the features of clean images"
+    )
+    preserve: Annotated[bool, ExcludeDefaultFromKey()] = Field(
+        default=False,
+        description="keep the features of triggered images among those of clean images (DRUPE)",
+    )
+    projections: Annotated[int, ExcludeDefaultFromKey()] = Field(
+        50, ge=1, description="directions of the distance of features, with preserve"
     )
     views: ViewOptions = Field(
         ViewOptions(blur=0.0), description="the random views of the references"

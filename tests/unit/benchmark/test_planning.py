@@ -96,6 +96,26 @@ def test_an_attack_on_the_encoder_starts_from_the_encoder_of_its_control(
         assert "poison" not in plan.stages[start].inputs
 
 
+def test_a_trigger_is_learned_once_for_all_methods_and_controls(
+    tmp_path: Path, registry: Registry
+) -> None:
+    text = (
+        tiny()
+        .replace('[attacks.targeted]\nplugin = "patch"', "[attacks.targeted]")
+        .replace("value = 1.0 }\n", 'value = 1.0 }\nplugin = "blto"\nsurrogate = SURROGATE\n')
+        .replace("SURROGATE", "{ epochs = 1, batch_size = 8 }")
+    )
+    plan = plan_of(tmp_path / "b.toml", registry, text)
+    (learned,) = [key for key in plan.stages if plan.stages[key].kind is StageKind.FIT_TRIGGER]
+    assert plan.stages[learned].inputs.keys() == {"dataset"}
+    readers = [stage for stage in plan.stages.values() if learned in stage.inputs.values()]
+    assert [stage.kind for stage in readers] == [StageKind.POISON]
+    for cell in plan.cells:
+        if cell.control is not None:
+            assert learned in cell.path
+            assert learned in plan.ancestors(cell.control)  # its images carry the same trigger
+
+
 def test_a_defense_of_the_dataset_cannot_answer_an_attack_on_the_encoder(
     tmp_path: Path, registry: Registry
 ) -> None:
