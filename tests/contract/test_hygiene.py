@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 from backbench.benchmark.config import load_benchmark
 from backbench.benchmark.planning import make_plan
+from backbench.data.embedded import Embedded
 from backbench.data.files import FileImages
 from backbench.images import ArrayImages, ImageSet, Overlay, Subset, Unlabelled
 from backbench.model import PluginUse, Stage, StageKind
@@ -33,18 +34,12 @@ from backbench.stages.run import run_stage, runner
 from backbench.stages.task import Task
 from backbench.store.metadata import DatasetRecord
 from backbench.store.store import Store, hash_files
-from backbench.testing import (
-    METADATA,
-    AttackContract,
-    DefenseContract,
-    EvaluatorContract,
-    ImageEvaluatorContract,
-)
+from backbench.testing import METADATA
 from backbench.testing.samples import tiny_encoder
 from backbench_evaluators.evaluator_options import LinearOptions
 from backbench_evaluators.features import FeatureProbe
 from tests.conftest import tiny
-from tests.contract.test_kit import Centroids, Colors, Embedded, Fine, Kept, caught
+from tests.contract.broken import attack, evaluator, image_evaluator, kit_of, repair, run
 from tests.factories import record
 
 # -- what can be reached --------------------------------------------------------------------------
@@ -492,15 +487,7 @@ def _nothing_kept():
     Remembers.kept = ()
 
 
-class Adapts(Centroids):
-    """Moves to where the images are that it is asked about."""
-
-    def predict(self, features):
-        self.centers = self.centers - (features.mean(axis=0) > 0)
-        return super().predict(features)
-
-
-class Carries(Kept):
+class Carries(evaluator.Right):
     def fit(self, features, labels, classes):
         super().fit(features, labels, classes)
         self.centers = self.centers + Remembers.noise()
@@ -510,7 +497,7 @@ class Carries(Kept):
         return super().predict(features)
 
 
-class CarriesColors(Colors):
+class CarriesColors(image_evaluator.Right):
     def fit(self, encoder, images):
         super().fit(encoder, images)
         self.centers = self.centers + Remembers.noise()
@@ -535,7 +522,7 @@ class LooksIntoTheStore(Defense):
         return mended
 
 
-class ChoosesByThem(Fine):
+class ChoosesByThem(attack.Right):
     def choose(self, labels, rng):
         return super().choose(np.roll(labels, 1), np.random.default_rng(int(Remembers.noise())))
 
@@ -546,36 +533,21 @@ class ChoosesByThem(Fine):
 
 
 @pytest.mark.parametrize(
-    ("contract", "right", "wrong", "test"),
+    ("module", "wrong", "test"),
     [
-        (EvaluatorContract, Centroids, Adapts, "test_nothing_is_learned_from_the_validation_split"),
-        (EvaluatorContract, Kept, Carries, "test_nothing_is_learned_from_the_validation_split"),
-        (
-            ImageEvaluatorContract,
-            Colors,
-            CarriesColors,
-            "test_nothing_is_learned_from_the_validation_split",
-        ),
-        (
-            AttackContract,
-            Fine,
-            ChoosesByThem,
-            "test_poisons_do_not_follow_from_the_validation_split",
-        ),
-        (
-            DefenseContract,
-            None,
-            LooksIntoTheStore,
-            "test_nothing_follows_from_the_validation_split",
-        ),
+        (evaluator, Carries, "test_nothing_is_learned_from_the_validation_split"),
+        (image_evaluator, CarriesColors, "test_nothing_is_learned_from_the_validation_split"),
+        (attack, ChoosesByThem, "test_poisons_do_not_follow_from_the_validation_split"),
+        (repair, LooksIntoTheStore, "test_nothing_follows_from_the_validation_split"),
     ],
 )
-def test_what_follows_from_the_validation_split_is_caught(tmp_path, contract, right, wrong, test):
-    for name, one, is_caught in (("right", right, False), ("wrong", wrong, True)):
-        if one is not None:
-            (tmp_path / name).mkdir()
-            Remembers.kept = ()
-            assert caught(contract, one, test, tmp_path / name) == is_caught
+def test_what_follows_from_the_validation_split_is_caught(tmp_path, module, wrong, test):
+    for name in ("right", "wrong"):
+        (tmp_path / name).mkdir()
+    run(kit_of(module, module.Right), test, tmp_path / "right")
+    Remembers.kept = ()
+    with pytest.raises(AssertionError):
+        run(kit_of(module, wrong), test, tmp_path / "wrong")
 
 
 # -- a part of the training images to choose on ---------------------------------------------

@@ -44,9 +44,13 @@ class Root(LazyGroup):
         """Return a command; plugins are loaded only for a name that is not ours."""
         if cmd_name not in COMMANDS and not self._plugins_added:
             self._plugins_added = True
+            from backbench.cli.common import say
             from backbench.plugin.registry import load_registry
 
-            load_registry().add_commands(self)
+            registry = load_registry()
+            known = len(registry.failures)
+            registry.add_commands(self, COMMANDS)
+            say("warning", registry.failures[known:])
         return super().get_command(ctx, cmd_name)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,7 +179,8 @@ def open_changed_images(path: Path) -> StoredImages:
 class ImageWriter:
     """Writes images to a file, one after another; holds one of them in memory.
 
-    They come in the order of ``indices``, (N,), and share one size, or each has its own.
+    They come in the order of ``indices``, (N,), and share one size, or each has its own. The file
+    is whole at the end of a ``with`` block that raises nothing.
     """
 
     def __init__(
@@ -202,18 +203,24 @@ class ImageWriter:
         self._count += 1
         self._file.write(np.ascontiguousarray(image).data)
 
-    def close(self) -> None:
-        """Write the bytes before and after the images, now that they are known."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Close the file; write the bytes before and after the images, now that they are known."""
+        with self._file as file:
+            if kind is None:
+                head, tail = self._around()
+                file.write(tail)
+                file.seek(0)
+                file.write(head)
+
+    def _around(self) -> tuple[bytes, bytes]:
         indices = {"indices": self._indices}
         if self._size is None:
             sizes = np.array(self._sizes, np.int64).reshape(-1, 2)
-            head, tail = around((int(offsets_of(sizes)[-1]),), **indices, sizes=sizes)
-        else:
-            head, tail = around((self._count, *self._size, 3), **indices)
-        with self._file as file:
-            file.write(tail)
-            file.seek(0)
-            file.write(head)
+            return around((int(offsets_of(sizes)[-1]),), **indices, sizes=sizes)
+        return around((self._count, *self._size, 3), **indices)
 
 
 def write_images(path: Path, pixels: Pixels, labels: Labels) -> None:

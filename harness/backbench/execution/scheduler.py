@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
-from backbench.errors import StageError
+from backbench.errors import PluginError, StageError
 from backbench.model import Plan, Stage
 from backbench.plugin.events import (
     RunFinished,
@@ -17,7 +17,7 @@ from backbench.plugin.events import (
     StageProgress,
     StageStarted,
 )
-from backbench.plugin.executor import Executor, Finished
+from backbench.plugin.executor import Executor, Finished, Progressed, Signal
 from backbench.store.store import Store
 from backbench.system.children import undisturbed
 
@@ -148,7 +148,7 @@ class _Drive:
 
     def _wait(self) -> Finished:
         """Pass progress on until a stage ends; one whose worker is lost is begun once more."""
-        while not isinstance(signal := self.executor.wait(), Finished) or self._again(signal):
+        while not isinstance(signal := self._signal(), Finished) or self._again(signal):
             if not isinstance(signal, Finished):
                 stage = self.running[signal.key][0]
                 event = StageProgress(stage, signal.done, signal.total, signal.values)
@@ -169,6 +169,20 @@ class _Drive:
         self.result.failed[key], self.result.logs[key] = reason, signal.log
         self.result.usage &= signal.usage
         self.emit("stage_failed", StageFailed(stage, reason, signal.details))
+        return signal
+
+    def _signal(self) -> Signal:
+        """Return the executor's next signal.
+
+        Raises:
+            PluginError: If it is none of a stage that runs.
+        """
+        signal: object = self.executor.wait()
+        who = type(self.executor).__name__
+        if not isinstance(signal, Progressed | Finished):
+            raise PluginError(f"{who}.wait gave a {type(signal).__name__}, not a Signal")
+        if signal.key not in self.running:
+            raise PluginError(f"{who}.wait reports the stage {signal.key}, which does not run")
         return signal
 
     def _again(self, signal: Finished) -> bool:

@@ -11,12 +11,12 @@ import hashlib
 import importlib
 import importlib.util
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES
 from importlib.metadata import Distribution, EntryPoint, EntryPoints, distributions
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import pluggy
 
@@ -41,6 +41,9 @@ from backbench.plugin.infos import (
 from backbench.plugin.suggestions import suggestion
 from backbench.system.files import content_of, sha256
 from backbench.system.json_text import to_json
+
+if TYPE_CHECKING:
+    import click
 
 GROUP = "backbench"
 
@@ -256,10 +259,21 @@ class Registry:
                     found.append(column)
         return found
 
-    def add_commands(self, cli: object) -> None:
-        """Let every plugin add its commands to the root group."""
-        for name in self._origins:
+    def add_commands(self, cli: click.Group, taken: Collection[str] = ()) -> None:
+        """Let every plugin add its commands to the root group.
+
+        A command whose name is taken, or which another plugin has added, is left out and reported.
+        """
+        for name, origin in self._origins.items():
+            before = dict(cli.commands)
             self._call(name, "add_commands", cli)
+            for command, added in tuple(cli.commands.items()):
+                earlier = before.get(command)
+                if command in taken or (earlier and earlier is not added):
+                    del cli.commands[command]
+                    if earlier:
+                        cli.commands[command] = earlier
+                    self._fail(origin, f"its command {command!r} is already there: rename it")
 
     def emit(self, hook: str, event: object) -> None:
         """Hand an event to every observer; one that raises is reported, once, and stops nothing.

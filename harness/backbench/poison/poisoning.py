@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -170,6 +170,11 @@ def stamp_image(
     if problem:
         raise ResultError(f"{who.source}: {problem}")
     rows = changed_rows(before, after.pixels)
+    if rows.stop and not _covered(rows, after.boxes):
+        raise ResultError(
+            f"{who.source}: the attack changed the rows {rows.start} to {rows.stop - 1}, and its "
+            f"boxes are {[tuple(box) for box in after.boxes]}: a manifest states where a trigger is"
+        )
     hash_before, hash_after = pixel_hashes(before, after.pixels, rows.start)
     mark = ManifestEntry(
         index=who.index,
@@ -182,6 +187,12 @@ def stamp_image(
         seed=own,
     )
     return after.pixels, mark, rows
+
+
+def _covered(rows: slice, boxes: Sequence[Box]) -> bool:
+    """Return whether changed rows lie between the first and the last row of boxes."""
+    top, bottom = min(box.y for box in boxes), max(box.y + box.height for box in boxes)
+    return bool(top <= rows.start and rows.stop <= bottom)
 
 
 def _stamp_problem(stamp: Any, image: Pixels) -> str | None:

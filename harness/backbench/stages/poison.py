@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 
 from backbench.data.packed import ImageWriter
+from backbench.errors import ResultError
 from backbench.poison.poisoning import stamp
 from backbench.stages.inputs import POISONED, TRIGGERED, Inputs
 from backbench.stages.task import Outcome, Task
@@ -31,27 +34,48 @@ def run(task: Task) -> Outcome:
 
     size = None if train.pixels is None else train.size
     images = ImageWriter(task.folder / POISONED, chosen, size=size)
-    with (task.folder / "train.jsonl").open("w", encoding="utf-8") as manifest:
+    changed = 0
+    with images, (task.folder / "train.jsonl").open("w", encoding="utf-8") as manifest:
         for done, (mark, image) in enumerate(poison.described()):
             manifest.write(mark.line())
             images.add(image)
+            changed += mark.after != mark.before
             if done % _EVERY == 0:
                 task.progress(done, total, {})
-    images.close()
+    _refuse_unchanged(changed, len(chosen), "training")
     # opened only now: no choice and no poison can follow from the images of the evaluation
     val = inputs.val
     kept = _keeper(task, len(val), val.size) if task.has("trigger") else None
-    with (task.folder / "val.jsonl").open("w", encoding="utf-8") as manifest:
+    changed = 0
+    with (
+        kept or nullcontext(),
+        (task.folder / "val.jsonl").open("w", encoding="utf-8") as manifest,
+    ):
         for index in range(len(val)):
             image, mark = stamp(attack, val, index, "val", task.seed)
             manifest.write(mark.line())
+            changed += mark.after != mark.before
             if kept is not None:
                 kept.add(image)
             if index % _EVERY == 0:
                 task.progress(len(chosen) + index, total, {})
-    if kept is not None:
-        kept.close()
+    _refuse_unchanged(changed, len(val), "validation")
     return Outcome(PoisonRecord.of(attack.target, metadata.classes, chosen, train.labels))
+
+
+def _refuse_unchanged(changed: int, count: int, split: str) -> None:
+    """Stop where no stamped image differs from its original: there would be no trigger.
+
+    Single ones may be equal, such as an image that is white where a white trigger lies.
+
+    Raises:
+        ResultError: If there are stamped images, and none has changed.
+    """
+    if count and not changed:
+        raise ResultError(
+            f"the attack changed no pixel of {count} {split} images: stamp must put a trigger on "
+            "them"
+        )
 
 
 def _keeper(task: Task, count: int, size: tuple[int, int] | None) -> ImageWriter:

@@ -31,6 +31,8 @@ def run(task: Task) -> Outcome:
     repaired = defense.repair(encoder, context_of(task, asked=asked))
     if not isinstance(repaired, Encoder):
         raise ResultError(f"the defense gave a {type(repaired).__name__}, not an Encoder")
+    if repaired.spec != encoder.spec:
+        raise ResultError("the defense gave an encoder of another architecture")
     save_encoder(task.folder, repaired, task.mark)
     found: dict[str, Any] = {}
     if isinstance(options, TrainingOptions):

@@ -25,6 +25,8 @@ from backbench.testing.dataset import DatasetContract
 from backbench.testing.defense import DefenseContract
 from backbench.testing.detector import InputDefenseContract
 from backbench.testing.evaluator import EvaluatorContract, ImageEvaluatorContract
+from backbench.testing.executor import ExecutorContract
+from backbench.testing.hooks import ColumnContract, CommandContract, ObserverContract
 from backbench.testing.metric import MetricContract
 from backbench.testing.samples import METADATA
 from backbench.testing.ssl_method import SSLMethodContract
@@ -32,14 +34,18 @@ from backbench.testing.ssl_method import SSLMethodContract
 __all__ = [
     "METADATA",
     "AttackContract",
+    "ColumnContract",
+    "CommandContract",
     "DatasetContract",
     "DefenseContract",
     "EncoderAttackContract",
     "EvaluatorContract",
+    "ExecutorContract",
     "ImageEvaluatorContract",
     "InputDefenseContract",
     "LearningAttackContract",
     "MetricContract",
+    "ObserverContract",
     "PluginContract",
     "SSLMethodContract",
 ]

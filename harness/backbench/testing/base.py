@@ -150,7 +150,10 @@ class PluginContract(Contract):
     def test_options_survive_json(self) -> None:
         """A stage's record holds the options as JSON; a worker reads them from there."""
         settings = self.settings()
-        stored = from_json(to_json(settings.model_dump(mode="json")))
+        stored = self.guarded(
+            f"{self.info.options.__name__} as JSON",
+            lambda: from_json(to_json(settings.model_dump(mode="json"))),
+        )
         again = self.guarded(
             f"{self.info.options.__name__} of its own JSON",
             lambda: self.info.options.model_validate(stored),

@@ -74,7 +74,9 @@ class _ClassifierContract(PluginContract, ABC):
             assert array.shape == shape, (
                 f"return a score for each image and class, {shape}, not {array.shape}"
             )
-            assert np.isfinite(array).all(), "return finite scores"
+            assert np.isfinite(array).all(), (
+                f"return finite scores: {int((~np.isfinite(array)).sum())} are not"
+            )
 
     def test_a_class_without_images_has_a_column_too(self) -> None:
         """There may be more classes than labels that occur; none is predicted unseen."""

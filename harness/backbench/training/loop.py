@@ -125,11 +125,24 @@ def pretrain(method_class: type[SSLMethod], run: TrainingRun) -> tuple[Encoder, 
         with a trigger, ``knn_accuracy_triggered`` and ``knn_asr``.
 
     Raises:
-        StageError: See :func:`train`.
+        StageError: See :func:`train`; and if no weight of the encoder has moved.
     """
     options = cast("SSLOptions", run.options)
-    task, history = train(lambda context: method_class(options, context), run)
-    return task.encoder.cpu().eval(), history
+    start: list[Tensor] = []
+
+    def build(context: TrainingContext) -> SSLMethod:
+        method = method_class(options, context)
+        start.extend(one.detach().clone() for one in method.encoder.parameters())
+        return method
+
+    task, history = train(build, run)
+    encoder = task.encoder.cpu().eval()
+    if history and all(map(torch.equal, start, encoder.parameters())):
+        raise StageError(
+            f"{options.epochs} epochs have moved no weight of the encoder: the loss of "
+            f"{method_class.__name__} must depend on its encoder"
+        )
+    return encoder, history
 
 
 def train(build: Callable[[TrainingContext], Task], run: TrainingRun) -> tuple[Task, History]:

@@ -24,10 +24,9 @@ def images():
 
 @pytest.fixture
 def flat(tmp_path, images):
-    writer = ImageWriter(tmp_path / "p.safetensors", np.array([7, 2, 30]), size=None)
-    for image in images:
-        writer.add(image)
-    writer.close()
+    with ImageWriter(tmp_path / "p.safetensors", np.array([7, 2, 30]), size=None) as writer:
+        for image in images:
+            writer.add(image)
     return tmp_path / "p.safetensors"
 
 
@@ -49,10 +48,9 @@ def test_images_by_number(flat, images):
 
 def test_images_of_one_size_by_number(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
-    writer = ImageWriter(tmp_path / "p.safetensors", np.array([9, 4]), size=(4, 5))
-    for image in images:
-        writer.add(image)
-    writer.close()
+    with ImageWriter(tmp_path / "p.safetensors", np.array([9, 4]), size=(4, 5)) as writer:
+        for image in images:
+            writer.add(image)
     found = open_changed_images(tmp_path / "p.safetensors")
     assert list(found) == [9, 4]
     np.testing.assert_array_equal(found[4], images[1])
