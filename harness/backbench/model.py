@@ -43,23 +43,33 @@ class Axis(StrEnum):
     """The axes of the matrix, in the order of a row's names; ``seed`` is apart.
 
     Attributes:
-        plural: Name of its tables of instances, and of its entry in the matrix: ``attacks``.
+        plural: Name of its entry in the matrix: ``attacks``.
         kind: The kind of plugin that its instances are of: ``ssl-method`` of ``method``.
         optional: Whether ``none`` is a value: do nothing.
+        tables: Name of the tables of its instances: ``attacks``; of ``downstream`` ``datasets``.
     """
 
     plural: str
     kind: str
     optional: bool
+    tables: str
 
-    def __new__(cls, singular: str, kind: str, optional: bool = False) -> Self:  # noqa: FBT001, FBT002
+    def __new__(
+        cls,
+        singular: str,
+        kind: str,
+        optional: bool = False,  # noqa: FBT001, FBT002
+        tables: str = "",
+    ) -> Self:
         """Make a member, whose value is its name in a cell."""
         made = str.__new__(cls, singular)
         made._value_ = singular
         made.plural, made.kind, made.optional = f"{singular}s", kind, optional
+        made.tables = tables or made.plural
         return made
 
     DATASET = "dataset", "dataset"
+    DOWNSTREAM = "downstream", "dataset", True, "datasets"
     METHOD = "method", "ssl-method"
     ATTACK = "attack", "attack", True
     DEFENSE = "defense", "defense", True
@@ -72,7 +82,12 @@ class Axis(StrEnum):
     @classmethod
     def of_plural(cls, name: str) -> Axis:
         """Return the axis of a table of instances; a KeyError if there is none."""
-        return {axis.plural: axis for axis in cls}[name]
+        return {axis.plural: axis for axis in cls.with_tables()}[name]
+
+    @classmethod
+    def with_tables(cls) -> tuple[Axis, ...]:
+        """Return the axes whose instances have tables of their own."""
+        return tuple(axis for axis in cls if axis.tables == axis.plural)
 
 
 @dataclass(frozen=True)
@@ -193,7 +208,11 @@ _UNKEYED = ("label", "given")
 
 @dataclass(frozen=True, slots=True, order=True)
 class CellName:
-    """The position of a cell in the matrix: instance names and the seed."""
+    """The position of a cell in the matrix: instance names and the seed.
+
+    ``downstream`` is the dataset on which the encoder is evaluated where that is another than the
+    dataset of its pretraining.
+    """
 
     dataset: str
     attack: str
@@ -201,6 +220,12 @@ class CellName:
     defense: str
     evaluator: str
     seed: int
+    downstream: str = NONE
+
+    @property
+    def evaluated(self) -> str:
+        """The dataset on which the encoder is evaluated."""
+        return self.dataset if self.downstream == NONE else self.downstream
 
     @property
     def row(self) -> dict[str, str]:

@@ -104,4 +104,7 @@ def counterpart(against: str | float, cell: CellName) -> CellName | None:
 
 
 def _called(cell: CellName) -> str:
-    return " · ".join([*cell.row.values(), f"seed {cell.seed}"])
+    names = dict(cell.row)
+    if cell.downstream == NONE:
+        del names[Axis.DOWNSTREAM]
+    return " · ".join([*names.values(), f"seed {cell.seed}"])

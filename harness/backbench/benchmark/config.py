@@ -162,7 +162,7 @@ def benchmark_from(
         problems.append(Problem("matrix", sentence))
     datasets: dict[str, Dataset] = {}
     metadata: dict[str, DatasetMetadata] = {}
-    for name in dict.fromkeys(cell.dataset for cell in cells):
+    for name in dict.fromkeys(name for cell in cells for name in (cell.dataset, cell.evaluated)):
         instance = instances["datasets"].get(name)
         if instance is not None and (opened := open_dataset(instance, problems)):
             datasets[name], metadata[name] = opened
@@ -204,7 +204,7 @@ def _parse(tables: Mapping[str, Any], problems: list[Problem]) -> BenchmarkFile:
         if name not in BenchmarkFile.model_fields:
             continue
         table = given
-        if name in {axis.plural for axis in Axis} and isinstance(given, Mapping):
+        if name in {axis.tables for axis in Axis} and isinstance(given, Mapping):
             table = {key: value for key, value in given.items() if isinstance(value, Mapping)}
         with suppress(ValidationError):
             right[name] = getattr(BenchmarkFile.model_validate({**_LEAST, name: table}), name)
@@ -218,7 +218,8 @@ _LEAST = {"matrix": [{"datasets": NONE, "methods": NONE, "evaluators": NONE}]}
 def _name_problems(content: BenchmarkFile) -> Iterator[Problem]:
     """Refuse names that a terminal would obey, or that no file can bear."""
     names = [("benchmark.name", content.benchmark.name)]
-    names += [(axis.plural, name) for axis in Axis for name in getattr(content, axis.plural)]
+    for axis in Axis.with_tables():
+        names += [(axis.plural, name) for name in getattr(content, axis.plural)]
     names += [("profiles", name) for name in content.profiles]
     names += [("encoders", name) for name in content.encoders]
     for path, name in names:
@@ -238,22 +239,22 @@ def _reference_problems(
         if axis is Axis.EVALUATOR and context.lost:
             continue
         card = context.protocol if axis is Axis.EVALUATOR else None
-        allowed = {*instances[axis.plural], *([NONE] if axis.optional else [])}
+        allowed = {*instances[axis.tables], *([NONE] if axis.optional else [])}
         allowed |= context.encoders if axis is Axis.METHOD else set()
         given = getattr(table, axis.plural) or ()
         for name in (part for one in given for part in _parts(axis, one)):
-            if name in allowed or f"{axis.plural}.{name}" in broken:
+            if name in allowed or f"{axis.tables}.{name}" in broken:
                 continue
             if card:
                 sentence = no_such_evaluator(card, name)
                 sentence = sentence or f"no [[matrix]] has the evaluator {name!r}"
             else:
-                declared = {one.split(".", 1)[1] for one in broken if one.startswith(axis.plural)}
+                declared = {one.split(".", 1)[1] for one in broken if one.startswith(axis.tables)}
                 installed = context.registry.names(axis.kind)
                 unknown += 1
                 known = allowed | declared | set(installed)
                 close = nearest(name, known) if unknown <= HINTED else None
-                hint = f": did you mean {close!r}?" if close else f": add [{axis.plural}.{name}]"
+                hint = f": did you mean {close!r}?" if close else f": add [{axis.tables}.{name}]"
                 failures = "".join(f"; {failure}" for failure in context.registry.failures)
                 sentence = f"no {axis.kind} is called {name!r}{hint}{failures}"
             yield Problem(f"{path}.{axis.plural}", sentence)
@@ -291,11 +292,10 @@ def _combination_problems(
     trains: bool,
 ) -> Iterator[Problem]:
     """Yield the instances that do not work on the datasets that they meet."""
-    axes = [*([Axis.METHOD, Axis.DEFENSE] if trains else []), Axis.ATTACK, Axis.EVALUATOR]
     pairs = [
-        (axis, part, cell.dataset)
+        (axis, part, dataset)
         for cell in cells
-        for axis in axes
+        for axis, dataset in _meetings(instances, cell, trains=trains)
         for part in axis.parts(getattr(cell, axis))
     ]
     for axis, name, dataset in dict.fromkeys(pairs):
@@ -303,6 +303,16 @@ def _combination_problems(
         if instance is not None and dataset in metadata:
             find = partial(instance.options.problems, metadata[dataset])
             yield from _problems_of(instance, f"dataset {dataset!r}", find)
+
+
+def _meetings(instances: Instances, cell: CellName, *, trains: bool) -> Iterator[tuple[Axis, str]]:
+    """Yield the datasets that the instances of a cell meet, each by the axis of the instance."""
+    if trains:
+        yield from ((axis, cell.dataset) for axis in (Axis.METHOD, Axis.DEFENSE))
+    attack = instances["attacks"].get(cell.attack)
+    if attack and cast("AttackInfo", attack.registered.info).acts_on == "dataset":
+        yield Axis.ATTACK, cell.dataset
+    yield from ((axis, cell.evaluated) for axis in (Axis.ATTACK, Axis.EVALUATOR))
 
 
 def _encoder_problems(instances: Instances, cells: Iterable[CellName]) -> Iterator[Problem]:

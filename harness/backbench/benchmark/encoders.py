@@ -41,7 +41,7 @@ def open_encoders(
     sides: dict[str, set[int]] = {}
     for cell in cells:
         if cell.method in tables:
-            known = metadata.get(cell.dataset)
+            known = metadata.get(cell.evaluated)
             sides.setdefault(cell.method, set()).update(
                 {image_side(known.size, None)} if known else ()
             )
@@ -97,7 +97,7 @@ def encoder_problems(
         instance, options = instances["evaluators"].get(evaluator), encoders[name].own.options
         if instance is not None and isinstance(options, ImportOptions):
             yield from _evaluator_problems(name, options, instance, protocol)
-    for name, dataset in dict.fromkeys((one.method, one.dataset) for one in met):
+    for name, dataset in dict.fromkeys((one.method, one.evaluated) for one in met):
         options = encoders[name].own.options
         if protocol and isinstance(options, ImportOptions) and dataset in metadata:
             side = image_side(metadata[dataset].size, None)

@@ -252,7 +252,7 @@ def json_schema(registry: Registry, left_out: list[PluginError]) -> dict[str, An
     definitions = schema.setdefault("$defs", {})
     protocol = definitions["Header"]["properties"]["protocol"]
     protocol["anyOf"] = [{"enum": protocol_ids()}, {"type": "null"}]
-    for axis in Axis:
+    for axis in Axis.with_tables():
         variants = []
         for name in registry.names(axis.kind):
             try:

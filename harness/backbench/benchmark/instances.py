@@ -92,16 +92,18 @@ def validate_instances(
     content: BenchmarkFile, context: Context
 ) -> tuple[dict[str, dict[str, Instance]], set[str]]:
     """Validate every instance, named or implied by a plugin's own name in the matrix."""
-    found: dict[str, dict[str, Instance]] = {axis.plural: {} for axis in Axis}
+    found: dict[str, dict[str, Instance]] = {axis.plural: {} for axis in Axis.with_tables()}
     broken: set[str] = set()
-    for axis in Axis:
+    for axis in Axis.with_tables():
         tables: dict[str, dict[str, Any]] = getattr(content, axis.plural)
         card = context.protocol if axis is Axis.EVALUATOR else None
         known = list(card.evaluators) if card else context.registry.names(axis.kind)
         named = (
             part
             for matrix in content.matrix
-            for name in getattr(matrix, axis.plural)
+            for one in Axis
+            if one.tables == axis.plural
+            for name in getattr(matrix, one.plural)
             for part in axis.parts(name)
         )
         elsewhere = context.encoders if axis is Axis.METHOD else ()
@@ -112,7 +114,7 @@ def validate_instances(
         }
         for name, table in {**tables, **implied}.items():
             path = f"{axis.plural}.{name}"
-            if name == NONE and axis.optional:
+            if name == NONE and any(one.optional for one in Axis if one.tables == axis.plural):
                 context.problems.append(Problem(path, f"{NONE!r} is reserved: choose another name"))
             elif axis.parts(name) != (name,):
                 sentence = f"{CHAIN!r} joins the defenses of a chain: choose a name without it"

@@ -38,6 +38,7 @@ class Filter(Table):
     """Some names of some axes; an axis that is not given is not restricted."""
 
     datasets: Names | None = Field(None, description="dataset instances")
+    downstreams: Names | None = Field(None, description="dataset instances, or 'none'")
     attacks: Names | None = Field(None, description="attack instances, or 'none'")
     methods: Names | None = Field(None, description="SSL method instances")
     defenses: Names | None = Field(None, description="defense instances, or 'none'")
@@ -102,6 +103,11 @@ class Matrix(Table):
     """A product of instances, less what is excluded."""
 
     datasets: Names = Field(description="dataset instances")
+    downstreams: Names = Field(
+        (NONE,),
+        description="dataset instances on which the encoders are evaluated; 'none': the dataset of "
+        "their pretraining",
+    )
     attacks: Names = Field((NONE,), description="attack instances, or 'none'")
     methods: Names = Field(description="SSL method instances")
     defenses: Names = Field((NONE,), description="defense instances, or 'none'")
@@ -122,13 +128,14 @@ class Matrix(Table):
         product = itertools.product(
             self.seeds or seeds,
             self.datasets,
+            self.downstreams,
             self.methods,
             self.attacks,
             self.defenses,
             self.evaluators,
         )
         excludes = any_holds(self.exclude)
-        for seed, dataset, method, attack, defense, evaluator in product:
-            cell = CellName(dataset, attack, method, defense, evaluator, seed)
+        for seed, dataset, downstream, method, attack, defense, evaluator in product:
+            cell = CellName(dataset, attack, method, defense, evaluator, seed, downstream)
             if not excludes(cell):
                 yield cell

@@ -118,32 +118,25 @@ class Planner:
         Returns:
             Keys of the path to the evaluation, and keys of what detects on that encoder.
         """
-        dataset = self._add(
-            Stage(
-                kind=StageKind.DATASET,
-                plugin=self._use("datasets", name.dataset),
-                seed=None,
-                content=self._fingerprints[name.dataset],
-                label=f"dataset {name.dataset}",
-            )
-        )
-        path = [dataset]
-        data = {"dataset": dataset}
-        poison = None
+        shown = {"dataset": self._dataset(name.evaluated)}
+        elsewhere = name.method in self._external  # its own training images are not known
+        data = dict(shown) if elsewhere else {"dataset": self._dataset(name.dataset)}
+        path = [*data.values(), *shown.values()]
+        training = data
         if name.attack != NONE:
-            what = f"{name.attack} · {name.dataset} · seed {name.seed}"
             learned = self._trigger(name, data)
-            poison = self._seeded(StageKind.POISON, name, what, data | learned)
-            path += [*learned.values(), poison]
-        poisoned = poison and trained_on != NONE and not self._implants(trained_on)
-        training = data | ({"poison": poison} if poison and poisoned else {})
+            path += learned.values()
+            shown["poison"] = self._poison(name, name.evaluated, shown | learned, path)
+            if trained_on != NONE and not self._implants(trained_on):
+                poison = self._poison(name, name.dataset, data | learned, path)
+                training = {**data, "poison": poison}
         encoder = self._encoder(name, trained_on, training, path)
         evaluator = self._instances["evaluators"][name.evaluator]
-        inputs = {"encoder": encoder, **data, **({"poison": poison} if poison else {})}
+        inputs = {"encoder": encoder, **shown}
         detections = self._detections(name, trained_on, inputs)
         if cast("EvaluatorInfo", evaluator.registered.info).reads == "features":
             inputs = self._features(name, trained_on, inputs, path)
-        trigger = f" · trigger of {name.attack}" if poison else ""
+        trigger = f" · trigger of {name.attack}" if name.attack != NONE else ""
         who = self._who(name, trained_on)
         fit = self._fit(name, trained_on, inputs)
         stamp = {"protocol": self._protocol.stamp(name.evaluator)} if self._protocol else {}
@@ -170,12 +163,32 @@ class Planner:
                 found.append(self._seeded(StageKind.DETECT, name, what, read, instance=defense))
         return tuple(found)
 
+    def _dataset(self, instance: str) -> str:
+        """Add the stage of a dataset; return its key."""
+        return self._add(
+            Stage(
+                kind=StageKind.DATASET,
+                plugin=self._use("datasets", instance),
+                seed=None,
+                content=self._fingerprints[instance],
+                label=f"dataset {instance}",
+            )
+        )
+
     def _trigger(self, name: CellName, data: Mapping[str, str]) -> dict[str, str]:
         """Add the stage in which a cell's attack learns, if it does; return its key by role."""
         if not self._attack_info(name.attack).learns:
             return {}
         what = f"{name.attack} · {name.dataset} · seed {name.seed}"
         return {"trigger": self._seeded(StageKind.FIT_TRIGGER, name, what, data)}
+
+    def _poison(
+        self, name: CellName, dataset: str, inputs: Mapping[str, str], path: list[str]
+    ) -> str:
+        """Add the stage of a cell's attack on a dataset to the path; return its key."""
+        what = f"{name.attack} · {dataset} · seed {name.seed}"
+        path.append(self._seeded(StageKind.POISON, name, what, inputs))
+        return path[-1]
 
     def _fit(self, name: CellName, trained_on: str, inputs: Mapping[str, str]) -> str:
         """Add the stage that fits a cell's evaluator on clean images; return its key."""
@@ -212,6 +225,8 @@ class Planner:
     ) -> str:
         """Add the stages that make the cell's encoder to the path; return the encoder's key."""
         made: tuple[Any, ...] = (name.dataset, name.method, name.defense, name.seed, trained_on)
+        if self._implants(trained_on):
+            made = (*made, name.downstream)
         if name.method in self._external:  # a control is another file than an unattacked cell's
             made = (*made, is_control(name, trained_on))
         if made not in self._encoders:
@@ -239,7 +254,9 @@ class Planner:
             start = f"{name.method} · {NONE}" if implants else who
             encoder = add(StageKind.PRETRAIN, start, training)
         if implants:
-            inputs = {"encoder": encoder, **training, **self._trigger(name, training)}
+            inputs = {"encoder": encoder, **training}
+            if name.downstream != NONE and name.method not in self._external:
+                inputs["downstream"] = self._dataset(name.downstream)
             encoder = add(StageKind.IMPLANT, who, inputs)
         for shape, defense in self._acting(name.defense):
             what = f"{defense} · {who}"
@@ -291,7 +308,9 @@ class Planner:
         """Return the names of an encoder: of its defenses those that have changed it."""
         changed = {defense for shape, defense in self._acting(name.defense) if shape != "input"}
         defense = CHAIN.join(one for one in Axis.DEFENSE.parts(name.defense) if one in changed)
-        return " · ".join(filter(None, (name.method, trained_on, defense, f"seed {name.seed}")))
+        where = "" if name.downstream == NONE else f"on {name.downstream}"
+        parts = (name.method, trained_on, defense, where, f"seed {name.seed}")
+        return " · ".join(filter(None, parts))
 
     def _implants(self, attack: str) -> bool:
         """Return whether an attack changes encoders, and poisons no image."""

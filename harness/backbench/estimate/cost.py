@@ -147,7 +147,7 @@ class Costs:
 
 def costs_of(plan: Plan, benchmark: Benchmark, registry: Registry, store: Store) -> Costs:
     """Return the costs of the stages of a plan that are not in the store, each once."""
-    names = {key: cell.name.dataset for cell in plan.cells for key in cell.path}
+    names = _datasets(plan)
     backbones: dict[str, BackboneOptions] = {}
     trainings: dict[str, Training] = {}
     known: dict[tuple[int, ...], Training | None] = {}  # few, where a plan has many stages
@@ -155,7 +155,8 @@ def costs_of(plan: Plan, benchmark: Benchmark, registry: Registry, store: Store)
     notes: list[str] = []
     for key, stage in plan.stages.items():  # each after those that it reads
         inputs = tuple(stage.inputs.values())
-        name = names.get(key) or next(names[one] for one in inputs if one in names)
+        read = (stage.inputs.get("dataset"), key, *inputs)
+        name = next(names[one] for one in read if one in names)
         names[key], data = name, benchmark.metadata[name]
         backbone = next((backbones[one] for one in inputs if one in backbones), None)
         asked = id(stage.plugin), id(data), id(backbone)
@@ -180,6 +181,18 @@ def costs_of(plan: Plan, benchmark: Benchmark, registry: Registry, store: Store)
         {key: size for key, size in decoded.items() if key in left},
         (*dict.fromkeys(notes), *unusable.values()),
     )
+
+
+def _datasets(plan: Plan) -> dict[str, str]:
+    """Return the dataset instance of each stage on the path of a cell."""
+    found: dict[str, str] = {}
+    for cell in plan.cells:
+        sets = [key for key in cell.path[:2] if plan.stages[key].kind is StageKind.DATASET]
+        found[sets[0]], found[sets[-1]] = cell.name.dataset, cell.name.evaluated
+    for cell in plan.cells:
+        for key in cell.path:
+            found.setdefault(key, cell.name.dataset)
+    return found
 
 
 def _training(

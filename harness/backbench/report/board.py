@@ -61,7 +61,7 @@ class Request:
                 hint = suggestion(target, known.classes)
                 raise UsageError(f"--target: dataset {name!r} has no class {target!r}{hint}")
         return {
-            key: self.metadata[cell.name.dataset].classes.index(target)
+            key: self.metadata[cell.name.evaluated].classes.index(target)
             for cell in plan.cells
             for key in filter(None, (cell.evaluation, cell.control))
         }

@@ -35,7 +35,7 @@ from backbench.system.escaping import csv_text, html_text
 from backbench.system.json_text import to_json
 
 #: Columns that name a line of the table of detection.
-FIELDS = tuple(axis.value for axis in Axis if axis is not Axis.EVALUATOR)
+FIELDS = tuple(axis.value for axis in Axis if axis not in {Axis.EVALUATOR, Axis.DOWNSTREAM})
 
 #: Columns of detection, and of what a defense costs; in ``json`` and ``csv`` there is more.
 DETECTION = (
@@ -158,7 +158,12 @@ def _numbers(
 
 def trade_off_sheet(board: Leaderboard) -> Sheet:
     """Compare every defended row of a leaderboard with the undefended row."""
-    fields = ("dataset", "method", "attack", "evaluator", "defense")
+    somewhere = any(row.names.get("downstream", NONE) != NONE for row in board.rows)
+    fields = (
+        "dataset",
+        *(["downstream"] if somewhere else []),
+        *("method", "attack", "evaluator", "defense"),
+    )
     rows = {(*(row.names[name] for name in fields), row.protocol): row for row in board.rows}
     lines = []
     for (*names, protocol), row in rows.items():

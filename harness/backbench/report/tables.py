@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from backbench.errors import printable
-from backbench.model import Axis
+from backbench.model import NONE, Axis
 from backbench.plugin import Column
 from backbench.report.grid import (
     EXACT,
@@ -168,7 +168,15 @@ def _count(row: Row) -> str:
 def _fields(board: Leaderboard, by: str | None) -> list[str]:
     """Return the fields worth a column: not the group, not a dataset that is the only one."""
     datasets = {row.names["dataset"] for row in board.rows}
-    return [name for name in Axis if name != by and (name != "dataset" or len(datasets) > 1)]
+    return [
+        name for name in _axes(board) if name != by and (name != "dataset" or len(datasets) > 1)
+    ]
+
+
+def _axes(board: Leaderboard) -> list[Axis]:
+    """Return the axes of a table for readers: the downstream dataset where some row has it."""
+    somewhere = any(row.names[Axis.DOWNSTREAM] != NONE for row in board.rows)
+    return [axis for axis in Axis if axis is not Axis.DOWNSTREAM or somewhere]
 
 
 def _columns(board: Leaderboard) -> list[tuple[Column, list[str]]]:
@@ -186,12 +194,13 @@ def _plain(
 ) -> tuple[list[str], list[list[str]]]:
     """Return the headings and the lines of a table; ``form`` formats a number of it."""
     columns, notes, origins = _columns(board), _notes(board), _origins(board)
-    header = [*Axis, "n"]
+    axes = _axes(board)
+    header = [*axes, "n"]
     for column, beside in columns:
         header += [column.title, *(f"{column.title} {heading}" for heading in beside)]
     body = []
     for row in board.rows:
-        line = [*(_name(row, name, origins) for name in Axis), _count(row)]
+        line = [*(_name(row, name, origins) for name in axes), _count(row)]
         for column, beside in columns:
             line.append(form(row.values.get(column.metric), column.decimals))
             if "control" in beside:
@@ -203,7 +212,8 @@ def _plain(
 
 
 def _tabulated(header: Sequence[str], body: Sequence[Sequence[str]], style: str) -> str:
-    return tabulated(header, body, style, len(header) - len(Axis))
+    names = sum(name in list(Axis) for name in header)
+    return tabulated(header, body, style, len(header) - names)
 
 
 def markdown(board: Leaderboard) -> str:

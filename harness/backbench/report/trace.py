@@ -85,7 +85,7 @@ def explain(
 def _lines_of(file: Path, names: Mapping[str, str], profile: str | None) -> Iterator[str]:
     """Yield the lines of the benchmark file that a row is of."""
     tables = _tables(files.read_text(file))
-    wanted = ["benchmark", *(f"{axis.plural}.{names[axis]}" for axis in Axis), "matrix"]
+    wanted = ["benchmark", *(f"{axis.tables}.{names[axis]}" for axis in Axis), "matrix"]
     wanted += [f"profiles.{profile}"] if profile else []
     for name in wanted:
         found = _named(tables, name) or _named(tables, base_of(name))

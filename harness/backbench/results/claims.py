@@ -112,7 +112,7 @@ def _finding(
         other = sample(beside, control=is_control)
         if other is None:
             return nothing
-        if beside is not None and beside.dataset != cells[0].dataset:
+        if beside is not None and beside.evaluated != cells[0].evaluated:
             other = replace(other, hits=None)  # the same positions are other images
         difference = paired(own, other, claim.factor)
     seeds = difference.seeds

@@ -22,7 +22,13 @@ class Request:
     references: int = 0
 
 
-def context_of(task: Task, images: ImageSet, attack: Attack, request: Request) -> AttackContext:
+def context_of(
+    task: Task,
+    images: ImageSet,
+    attack: Attack,
+    request: Request,
+    known: ImageSet | None = None,
+) -> AttackContext:
     """Return the context of an attack.
 
     Args:
@@ -30,10 +36,16 @@ def context_of(task: Task, images: ImageSet, attack: Attack, request: Request) -
         images: The clean training images.
         attack: The attack, whose target class the references are of.
         request: Grows with what the attack requests.
+        known: The clean images whose classes the attacker knows: those of the downstream dataset;
+            ``images`` if ``None``.
     """
     seed = derive(task.seed, "attack")
     rng = np.random.default_rng(derive(task.seed, "attack", "images"))
-    order = rng.permutation(len(images))
+    order = ranking = rng.permutation(len(images))
+    if known is None or known is images:
+        known = images
+    else:
+        ranking = rng.permutation(len(known))
 
     def shadow(fraction: float) -> ImageSet:
         if not 0 < fraction <= 1:
@@ -43,13 +55,13 @@ def context_of(task: Task, images: ImageSet, attack: Attack, request: Request) -
         return Unlabelled(Subset(images, chosen))
 
     def references(number: int) -> ImageSet:
-        known = order
+        chosen = ranking
         if attack.target is not None:
-            known = order[images.labels[order] == attack.target]
-        if not 1 <= number <= len(known):
-            raise StageError(f"{number} references are wanted, and there are {len(known)} images")
+            chosen = chosen[known.labels[chosen] == attack.target]
+        if not 1 <= number <= len(chosen):
+            raise StageError(f"{number} references are wanted, and there are {len(chosen)} images")
         request.references = max(request.references, number)
-        return Subset(images, np.sort(known[:number]))
+        return Subset(known, np.sort(chosen[:number]))
 
     return AttackContext(
         seed=seed,

@@ -18,10 +18,11 @@ def run(task: Task) -> Outcome:
     from backbench.nn import Encoder, load_encoder, save_encoder
 
     inputs = Inputs(task)
-    attack = inputs.own_attack
+    known = Inputs(task, "downstream") if task.has("downstream") else inputs
+    attack = known.own_attack
     clean = load_encoder(task.input("encoder")).to(task.device)
     request = Request()
-    context = context_of(task, inputs.train, attack, request)
+    context = context_of(task, inputs.train, attack, request, known.train)
     implanted = attack.implant(clean, context)
     if not isinstance(implanted, Encoder):
         raise StageError(f"the attack gave a {type(implanted).__name__}, not an Encoder")

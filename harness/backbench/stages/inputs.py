@@ -41,10 +41,12 @@ class Inputs:
 
     Args:
         task: The stage; it reads a dataset and, for some properties, a poison.
+        role: Role of the dataset.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, role: str = "dataset") -> None:
         self.task = task
+        self._role = role
 
     @cached_property
     def metadata(self) -> DatasetMetadata:
@@ -142,16 +144,16 @@ class Inputs:
 
     @property
     def _record(self) -> DatasetRecord:
-        return self.task.record("dataset").of(DatasetRecord)
+        return self.task.record(self._role).of(DatasetRecord)
 
     @cached_property
     def _dataset(self) -> Dataset:
-        implementation, options, _ = self.task.plugin_of("dataset")
+        implementation, options, _ = self.task.plugin_of(self._role)
         dataset: Dataset = implementation(options)
         return dataset
 
     def _clean(self, split: Split) -> ImageSet:
-        folder = self.task.input("dataset")
+        folder = self.task.input(self._role)
         if (folder / decoded_name(split)).is_file():
             return _decoded(folder, split)
         images: ImageSet = self._dataset.load(split, verify=False)

@@ -92,6 +92,10 @@ def plan_differences(plan: Plan) -> Iterator[str]:
         yield from _detection_differences(plan, cell)
 
 
+#: Kinds of stages that see validation images.
+_SHOWS = frozenset({StageKind.FEATURES, StageKind.PREDICT})
+
+
 def _cell_differences(plan: Plan, cell: Cell) -> Iterator[str]:
     who, stages = _who(cell), plan.stages
     path = set(plan.ancestors(cell.evaluation))
@@ -101,7 +105,8 @@ def _cell_differences(plan: Plan, cell: Cell) -> Iterator[str]:
     if seeds:
         yield f"{who}: some of its stages have the seed {min(map(str, seeds))}"
     poisons = _of_kind(stages, path, StageKind.POISON)
-    if len(poisons) != (cell.name.attack != NONE):
+    most = 0 if cell.name.attack == NONE else 1 + (cell.name.downstream != NONE)
+    if not min(most, 1) <= len(poisons) <= most:
         yield f"{who}: has {len(poisons)} poisons"
     if cell.control is not None:
         yield from _control_differences(plan, cell, cell.control)
@@ -135,7 +140,7 @@ def _control_differences(plan: Plan, cell: Cell, key: str) -> Iterator[str]:
     evaluation, other = stages[cell.evaluation], stages[key]
     if (evaluation.plugin, evaluation.seed) != (other.plugin, other.seed):
         yield f"{who}: its control is judged by another evaluator"
-    if _of_kind(stages, control, StageKind.POISON) != _of_kind(stages, path, StageKind.POISON):
+    if _shown(stages, control) != _shown(stages, path):
         yield f"{who}: its control is shown another trigger"
     if any("poison" in stages[key].inputs for key in _of_kind(stages, control, StageKind.PRETRAIN)):
         yield f"{who}: its control was trained on poison"
@@ -150,6 +155,12 @@ def _of_kind(stages: Mapping[str, Stage], keys: set[str], kind: StageKind) -> se
     return {key for key in keys if stages[key].kind is kind}
 
 
+def _shown(stages: Mapping[str, Stage], keys: set[str]) -> set[str]:
+    """Return the poisons whose triggers are shown to the encoder."""
+    readers = (stages[key] for key in keys if stages[key].kind in _SHOWS)
+    return {reader.inputs["poison"] for reader in readers if "poison" in reader.inputs}
+
+
 def _plugins(stages: Mapping[str, Stage], keys: set[str], kind: StageKind) -> list[str]:
     found = ((stages[key].plugin, stages[key].seed) for key in _of_kind(stages, keys, kind))
     return sorted(str(one) for one in found)
@@ -159,7 +170,7 @@ def _who(cell: Cell) -> str:
     name = cell.name
     return (
         f"cell {name.method} · {name.attack} · {name.defense} · {name.evaluator} "
-        f"on {name.dataset}, seed {name.seed}"
+        f"on {name.evaluated}, seed {name.seed}"
     )
 
 

@@ -126,6 +126,57 @@ def test_a_defense_of_the_dataset_cannot_answer_an_attack_on_the_encoder(
         plan_of(tmp_path / "b.toml", registry, text)
 
 
+def with_downstream() -> str:
+    """Return the tiny benchmark, evaluated on another drawn dataset as well."""
+    other = '\n[datasets.other]\nplugin = "embedded"\nclasses = 5\ntrain_per_class = 16\nseed = 1\n'
+    return (
+        tiny().replace(
+            'datasets = ["drawn"]', 'datasets = ["drawn"]\ndownstreams = ["none", "other"]'
+        )
+        + other
+    )
+
+
+def test_an_encoder_is_evaluated_on_another_dataset(tmp_path: Path, registry: Registry) -> None:
+    path = tmp_path / "b.toml"
+    path.write_text(with_downstream(), encoding="utf-8")
+    contents = {"drawn": "content", "other": "other content"}
+    plan = make_plan(load_benchmark(path, registry), contents)
+    alone = plan_of(tmp_path / "alone.toml", registry, tiny())
+    assert set(alone.stages) < set(plan.stages)  # the keys of the cells without it are the same
+    assert count(plan, StageKind.PRETRAIN) == count(alone, StageKind.PRETRAIN)
+    assert count(plan, StageKind.REPAIR) == count(alone, StageKind.REPAIR)
+    assert count(plan, StageKind.POISON) == 2  # one a dataset
+    for cell in plan.cells:
+        if cell.name.downstream == "none" or cell.name.attack == "none":
+            continue
+        triggered = plan.stages[plan.stages[cell.evaluation].inputs["triggered"]]
+        assert plan.stages[triggered.inputs["dataset"]].content == "other content"
+        shown = plan.stages[triggered.inputs["poison"]]
+        assert plan.stages[shown.inputs["dataset"]].content == "other content"
+        trained = plan.stages[_pretraining(plan, triggered)]
+        assert plan.stages[trained.inputs["dataset"]].content == "content"
+        assert trained.inputs["poison"] != triggered.inputs["poison"]
+        assert set(cell.path) == set(plan.ancestors(cell.evaluation))
+
+
+def test_an_attack_on_the_encoder_knows_images_of_the_downstream_dataset(
+    tmp_path: Path, registry: Registry
+) -> None:
+    text = with_downstream().replace('["none", "other"]', '["other"]')
+    bad = '[attacks.targeted]\nplugin = "badencoder"\npreset = "small"\ntarget = "'
+    before = text[text.index("[attacks.targeted]") : text.index("[methods.moco-v2]")]
+    target = before.split('target = "')[1].split('"')[0]
+    path = tmp_path / "b.toml"
+    path.write_text(text.replace(before, f'{bad}{target}"\n\n'), encoding="utf-8")
+    plan = make_plan(load_benchmark(path, registry), {"drawn": "content", "other": "other content"})
+    implants = [stage for stage in plan.stages.values() if stage.kind is StageKind.IMPLANT]
+    assert implants
+    for stage in implants:
+        assert plan.stages[stage.inputs["dataset"]].content == "content"
+        assert plan.stages[stage.inputs["downstream"]].content == "other content"
+
+
 CHAINED = """
 [defenses.search]
 plugin = "patch-search"

@@ -19,7 +19,9 @@ NONE = "no protocol: the options are the benchmark file's own"
 
 
 def row(protocol: str, method: str, accuracy: float, evaluator: str = "linear") -> Row:
-    names = dict(zip(map(str, Axis), ("set", method, "none", "none", evaluator), strict=True))
+    names = dict(
+        zip(map(str, Axis), ("set", "none", method, "none", "none", evaluator), strict=True)
+    )
     values = {"accuracy/clean": summarize([accuracy - 0.001, accuracy, accuracy + 0.001])}
     return Row(names, (0, 1, 2), 3, values, {}, {}, protocol=protocol)
 

@@ -33,7 +33,9 @@ def sample(rates: Sequence[float], seed: int = 0) -> Sample:
 
 
 def row(samples: Mapping[str, Sample], planned: int = 3, **names: str) -> Row:
-    default = dict(zip(map(str, Axis), ("drawn", "byol", "patch", "none", "linear"), strict=True))
+    default = dict(
+        zip(map(str, Axis), ("drawn", "none", "byol", "patch", "none", "linear"), strict=True)
+    )
     seeds = max((one.seeds for one in samples.values()), key=len)
     values = {metric: summarize(one) for metric, one in samples.items()}
     return Row(default | names, seeds, planned, values, {}, {}, samples=samples)
