@@ -20,6 +20,9 @@ Labels = NDArray[np.int64]
 #: Largest side in pixels to which images are resized: larger ones would not fit in memory.
 MOST_SIDE: Final = 4096
 
+#: Label of an image whose class is not known.
+UNKNOWN: Final = -1
+
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
     """Return a view of an array that cannot be written to: what plugins are handed."""
@@ -125,7 +128,7 @@ class Unlabelled(_Detached):
     """A set as a scraper finds it: labels of -1 and numbers for names."""
 
     def __init__(self, images: ImageSet) -> None:
-        labels = np.full(len(images), -1, dtype=np.int64)
+        labels = np.full(len(images), UNKNOWN, dtype=np.int64)
         super().__init__(images, None, labels, tuple(f"{i:08d}" for i in range(len(images))))
 
 
@@ -162,3 +165,8 @@ class Overlay(ImageSet):
 def _size(pixels: Pixels) -> tuple[int, int]:
     height, width = pixels.shape[1:3]
     return height, width
+
+
+def no_images() -> ArrayImages:
+    """Return the validation images of a dataset that has none."""
+    return ArrayImages(np.empty((0, 1, 1, 3), np.uint8), np.empty(0, np.int64), ())

@@ -166,6 +166,7 @@ def benchmark_from(
         instance = instances["datasets"].get(name)
         if instance is not None and (opened := open_dataset(instance, problems)):
             datasets[name], metadata[name] = opened
+    problems += _label_problems(instances, metadata, cells)
     problems += _combination_problems(instances, metadata, cells, trains=trains)
     encoders, notes = open_encoders(content.encoders, folder, cells, metadata, problems)
     problems += encoder_problems(encoders, instances, cells, protocol, metadata)
@@ -300,9 +301,25 @@ def _combination_problems(
     ]
     for axis, name, dataset in dict.fromkeys(pairs):
         instance = instances[axis.plural].get(name)
-        if instance is not None and dataset in metadata:
-            find = partial(instance.options.problems, metadata[dataset])
+        known = metadata.get(dataset)
+        if axis is Axis.EVALUATOR and known and not known.labelled:
+            continue  # the dataset's own problem
+        if instance is not None and known:
+            find = partial(instance.options.problems, known)
             yield from _problems_of(instance, f"dataset {dataset!r}", find)
+
+
+def _label_problems(
+    instances: Instances, metadata: Mapping[str, DatasetMetadata], cells: Iterable[CellName]
+) -> Iterator[Problem]:
+    """Yield the datasets without labels on which encoders would be evaluated."""
+    for name in dict.fromkeys(cell.evaluated for cell in cells):
+        if name in metadata and not metadata[name].labelled:
+            sentence = (
+                "has no labels: name the datasets on which its encoders are evaluated, "
+                'downstreams = ["…"], in the [[matrix]]'
+            )
+            yield Problem(instances["datasets"][name].path, sentence)
 
 
 def _meetings(instances: Instances, cell: CellName, *, trains: bool) -> Iterator[tuple[Axis, str]]:

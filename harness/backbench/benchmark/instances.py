@@ -235,5 +235,7 @@ def _check(metadata: DatasetMetadata) -> None:
     if not isinstance(metadata, DatasetMetadata):
         raise TypeError(f"metadata() gave a {type(metadata).__name__}, not DatasetMetadata")
     counts = metadata.train_per_class
+    if not metadata.labelled and not counts and metadata.train > 0 == metadata.val:
+        return
     if not len(metadata.classes) == len(counts) > 0 or min(metadata.val, *counts) < 0:
         raise ValueError(f"metadata() gave {len(metadata.classes)} classes, of {counts} images")

@@ -9,7 +9,9 @@ from backbench.data.dataset_options import (
     EmbeddedOptions,
     FileListOptions,
     ImageFolderOptions,
+    Stl10Options,
     TorchvisionOptions,
+    UnlabelledFolderOptions,
 )
 from backbench.plugin import Citation, DatasetInfo, hookimpl
 
@@ -51,10 +53,15 @@ def register_datasets() -> Iterable[DatasetInfo]:
         target="backbench.data.file_list:FileList",
         options=FileListOptions,
     )
+    yield DatasetInfo(
+        name="unlabelled-folder",
+        summary="A folder of images without classes, for pretraining.",
+        target="backbench.data.unlabelled:UnlabelledFolder",
+        options=UnlabelledFolderOptions,
+    )
     for name, target, summary, paper in (
         ("cifar10", "Cifar10", "CIFAR-10: 60,000 images of 32 px, 10 classes.", _KRIZHEVSKY),
         ("cifar100", "Cifar100", "CIFAR-100: 60,000 images of 32 px, 100 classes.", _KRIZHEVSKY),
-        ("stl10", "Stl10", "STL-10: 13,000 labelled images of 96 px, 10 classes.", _COATES),
     ):
         yield DatasetInfo(
             name=name,
@@ -63,3 +70,10 @@ def register_datasets() -> Iterable[DatasetInfo]:
             options=TorchvisionOptions,
             paper=paper,
         )
+    yield DatasetInfo(
+        name="stl10",
+        summary="STL-10: 13,000 labelled images of 96 px, 10 classes, or its 100,000 unlabelled.",
+        target="backbench.data.torchvision_sets:Stl10",
+        options=Stl10Options,
+        paper=_COATES,
+    )

@@ -16,7 +16,7 @@ from pydantic import (
 from backbench.data.classes import NAMES, class_list
 from backbench.errors import DataError
 from backbench.images import MOST_SIDE
-from backbench.plugin import ExcludeFromKey, Field, LocalPath, Options
+from backbench.plugin import ExcludeDefaultFromKey, ExcludeFromKey, Field, LocalPath, Options
 
 _RESIZE = (
     "side of the squares that images are made into, px: the short side is resized to it and "
@@ -129,6 +129,25 @@ class ImageFolderOptions(Options):
         return value
 
 
+class UnlabelledFolderOptions(Options):
+    """Options of a folder of images without classes."""
+
+    root: LocalPath = Field(description="folder of the images; relative to the benchmark file")
+    resize: int | None = Field(default=None, ge=1, le=MOST_SIDE, description=_RESIZE)
+    cache: _Cache = Field(default="auto", description=_CACHE)
+    images: int | None = Field(
+        default=None,
+        ge=1,
+        description="take at most so many images, evenly spaced in the order of their names: for "
+        "quick trials",
+    )
+
+    @property
+    def val_size(self) -> None:
+        """Return the side of the validation images: there are none."""
+        return
+
+
 class FileListOptions(Options):
     """Options of images named in two lists."""
 
@@ -160,4 +179,13 @@ class TorchvisionOptions(Options):
     )
     download: Annotated[bool, ExcludeFromKey()] = Field(
         default=False, description="fetch the dataset into root where it is not there"
+    )
+
+
+class Stl10Options(TorchvisionOptions):
+    """Options of STL-10."""
+
+    unlabelled: Annotated[bool, ExcludeDefaultFromKey()] = Field(
+        default=False,
+        description="its 100,000 unlabelled images, for pretraining; its labelled images otherwise",
     )

@@ -52,7 +52,7 @@ class FileDataset(Dataset):
     def listing(self) -> Listing:
         """The files, found once."""
         found = self.list_files()
-        if len(found.classes) > 1:
+        if len(found.classes) != 1:
             return found
         note = f"all images are of class {found.classes[0]!r}: every accuracy is 1"
         return replace(found, notes=(*found.notes, note))

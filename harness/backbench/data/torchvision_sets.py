@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from backbench.data.dataset_options import TorchvisionOptions
+from backbench.data.dataset_options import Stl10Options, TorchvisionOptions
 from backbench.errors import DataError
-from backbench.images import ArrayImages, ImageSet, Pixels
+from backbench.images import ArrayImages, ImageSet, Pixels, no_images
 from backbench.plugin import Dataset, DatasetMetadata, Split
 
 _CIFAR10: Final = "airplane automobile bird cat deer dog frog horse ship truck"
@@ -27,6 +27,9 @@ _CIFAR100: Final = """
     tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
 """
 _STL10: Final = "airplane bird car cat deer dog horse monkey ship truck"
+
+#: Unlabelled images of STL-10.
+_UNLABELLED: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +160,14 @@ class Cifar100(TorchvisionDataset):
 
 
 class Stl10(TorchvisionDataset):
-    """STL-10, the labelled images only.
+    """STL-10: its labelled images, or its unlabelled training images.
 
     Source: Coates et al. 2011, An Analysis of Single-Layer Networks in Unsupervised Feature
         Learning.
-    Differs: Its 100,000 unlabelled training images are not used: a targeted attack must know
-        an image's class.
+    Differs: Labelled and unlabelled images are not mixed in one training.
     """
+
+    options: Stl10Options
 
     published = Published(
         name="STL10",
@@ -176,9 +180,23 @@ class Stl10(TorchvisionDataset):
         side=96,
     )
 
+    def metadata(self) -> DatasetMetadata:
+        """Return the published metadata; without classes for the unlabelled images."""
+        known = super().metadata()
+        if not self.options.unlabelled:
+            return known
+        return replace(known, classes=(), train=_UNLABELLED, val=0, train_per_class=())
+
+    def load(self, split: Split, *, verify: bool = True) -> ImageSet:
+        """Return the images of a split; of the unlabelled images there is no validation split."""
+        if self.options.unlabelled and split == "val":
+            return no_images()
+        return super().load(split, verify=verify)
+
     def _read(self, root: Path, split: str, *, download: bool = False) -> tuple[Pixels, Any]:
         from torchvision import datasets
 
-        split = "train" if split == "train" else "test"
+        train = "unlabeled" if self.options.unlabelled else "train"
+        split = train if split == "train" else "test"
         opened = datasets.STL10(root, split=split, download=download)
         return np.ascontiguousarray(opened.data.transpose(0, 2, 3, 1)), opened.labels

@@ -152,7 +152,8 @@ class DatasetMetadata:
     """Metadata of a dataset, known before any image is read.
 
     Args:
-        classes: Class names; the position is the class index.
+        classes: Class names; the position is the class index. None of a dataset without labels,
+            whose labels are all -1 and which has no validation images.
         train: Number of training images.
         val: Number of validation images.
         size: Height and width that all images share; ``None`` where they differ.
@@ -168,3 +169,8 @@ class DatasetMetadata:
     size: tuple[int, int] | None
     train_per_class: tuple[int, ...]
     smallest: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def labelled(self) -> bool:
+        """Return whether the classes of the images are known."""
+        return bool(self.classes)

@@ -68,7 +68,8 @@ def datasets_text(benchmark: Benchmark) -> str:
 
 
 def _dataset_lines(name: str, dataset: Dataset, metadata: DatasetMetadata) -> Iterator[str]:
-    yield printable(f"dataset {name}: {len(metadata.classes):,} classes")
+    classes = f"{len(metadata.classes):,} classes" if metadata.labelled else "no labels"
+    yield printable(f"dataset {name}: {classes}")
     val: Sequence[int] = ()
     if isinstance(dataset, FileDataset):
         val = np.bincount(dataset.listing.val.labels, minlength=len(metadata.classes)).tolist()
@@ -78,6 +79,8 @@ def _dataset_lines(name: str, dataset: Dataset, metadata: DatasetMetadata) -> It
     ):
         counted = dict(zip(metadata.classes, counts, strict=False))
         each = f" ({_each(counted)})" if counted else ""
+        if split == "val" and not metadata.labelled:
+            return
         yield printable(f"  {split}: {_count(total, 'image')}{each}")
 
 

@@ -13,7 +13,7 @@ from backbench.data.files import FileImages
 from backbench.data.fingerprint import FileHashes
 from backbench.data.packed import write_images
 from backbench.errors import DataError
-from backbench.images import ImageSet
+from backbench.images import UNKNOWN, ImageSet
 from backbench.plugin import Dataset, DatasetMetadata, Split
 from backbench.stages.inputs import INDEX, decoded_name
 from backbench.stages.task import Outcome, Task
@@ -44,9 +44,9 @@ def run(task: Task) -> Outcome:
             continue
         read[split] = images
         sizes[split] = images.size
-        if images.pixels is not None:
+        if images.pixels is not None and len(images):
             write_images(kept, images.pixels, images.labels)
-        decoded[split] = kept.stat().st_size if kept.is_file() else None
+        decoded[split] = kept.stat().st_size if kept.is_file() else None if len(images) else 0
     if problems:
         raise DataError("; ".join(problems))
     if isinstance(dataset, FileDataset):
@@ -101,6 +101,10 @@ def check_split(images: ImageSet, split: Split, metadata: DatasetMetadata) -> No
     expected = metadata.train if split == "train" else metadata.val
     if len(images) != expected:
         raise DataError(f"{split}: {expected} images announced, {len(images)} found")
+    if not metadata.labelled:
+        if (labels != UNKNOWN).any():
+            raise DataError(f"{split}: the dataset has no classes, and its images have labels")
+        return
     if labels.min(initial=0) < 0 or labels.max(initial=0) >= len(metadata.classes):
         raise DataError(f"{split}: a label is outside [0, {len(metadata.classes)})")
     counts = np.bincount(labels, minlength=len(metadata.classes))

@@ -15,7 +15,7 @@ from backbench.data.files import FileImages
 from backbench.data.packed import MappedArray, MappedImages, open_changed_images, open_images
 from backbench.data.preprocess import Fit
 from backbench.errors import StageError
-from backbench.images import ImageSet, Overlay, Pixels, Subset
+from backbench.images import ImageSet, Overlay, Pixels, Subset, no_images
 from backbench.plugin import Attack, AttackInfo, Dataset, DatasetMetadata, Split
 from backbench.poison.poisoning import Poison, TriggeredImages, read_manifest
 from backbench.stages.task import Task
@@ -153,6 +153,8 @@ class Inputs:
         return dataset
 
     def _clean(self, split: Split) -> ImageSet:
+        if split == "val" and not self.metadata.labelled:
+            return no_images()
         folder = self.task.input(self._role)
         if (folder / decoded_name(split)).is_file():
             return _decoded(folder, split)

@@ -10,7 +10,7 @@ import numpy as np
 from backbench.data.files import map_threads
 from backbench.data.fingerprint import FileHashes
 from backbench.data.packed import open_images
-from backbench.images import ImageSet
+from backbench.images import UNKNOWN, ImageSet
 from backbench.plugin import Dataset, Split
 from backbench.stages.inputs import INDEX, decoded_name
 from backbench.stages.task import Task
@@ -35,7 +35,10 @@ def index_differences(record: Record, evidence: Evidence) -> Iterator[str]:
                 f"{INDEX}: {len(labels)} labels and {len(index[split]['sources'])} sources in "
                 f"{split}, its record says {numbers[split]} images"
             )
-        if len(labels) and (labels.min() < 0 or labels.max() >= len(metadata.classes)):
+        if not metadata.labelled:
+            if (labels != UNKNOWN).any():
+                yield f"{INDEX}: {split} has labels, and its record no classes"
+        elif len(labels) and (labels.min() < 0 or labels.max() >= len(metadata.classes)):
             yield f"{INDEX}: {split} has a label outside [0, {len(metadata.classes)})"
         elif split == "train":
             counts = np.bincount(labels, minlength=len(metadata.classes)).tolist()

@@ -58,4 +58,6 @@ def target_problem(target: str, classes: tuple[str, ...]) -> str:
     """Return why a class cannot be the target; empty if it can."""
     if target in classes:
         return ""
+    if not classes:
+        return "target: the images of this dataset have no labels, by which a target is known"
     return f"target: there is no class {target!r}{suggestion(target, classes)}"
