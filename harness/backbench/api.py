@@ -269,6 +269,18 @@ class Planned:
 
         return detection_sheet(self.plan, self.store.readable)
 
+    def verdicts(self) -> Sheet:
+        """Return how right the verdicts on encoders are."""
+        from backbench.report.verdicts import verdict_sheet
+
+        return verdict_sheet(self.plan, self.store.readable)
+
+    def each_verdict(self) -> Sheet:
+        """Return the verdict on each encoder."""
+        from backbench.report.verdicts import encoder_sheet
+
+        return encoder_sheet(self.plan, self.store.readable)
+
 
 def load(
     path: PathLike = DEFAULT_FILE,

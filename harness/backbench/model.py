@@ -31,6 +31,7 @@ class StageKind(StrEnum):
     IMPORT = "import"
     IMPLANT = "implant"
     SANITIZE = "sanitize"
+    INSPECT = "inspect"
     REPAIR = "repair"
     FIT_DETECTOR = "fit-detector"
     DETECT = "detect"

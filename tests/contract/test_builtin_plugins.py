@@ -25,6 +25,7 @@ from backbench.testing import (
     ImageEvaluatorContract,
     LearningAttackContract,
     MetricContract,
+    ModelDefenseContract,
     PluginContract,
     SSLMethodContract,
 )
@@ -200,6 +201,11 @@ class TestPatchSearch(DefenseContract):
 class TestPatchSearchWithoutClassifiers(DefenseContract):
     info = record("defense", "patch-search")
     options = TestPatchSearch.options | {"classifiers": 0, "window_by": "occlusion"}
+
+
+class TestDecree(ModelDefenseContract):
+    info = record("defense", "decree")
+    options = {"clean_fraction": 0.5, "epochs": 3, "batch_size": 8}
 
 
 # -- evaluators -------------------------------------------------------------------------------

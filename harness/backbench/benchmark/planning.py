@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from backbench.benchmark.config import Benchmark
 from backbench.data.fingerprint import FileHashes
@@ -58,6 +58,7 @@ _PLUGINS = {
     StageKind.IMPLANT: Axis.ATTACK,
     StageKind.PRETRAIN: Axis.METHOD,
     StageKind.SANITIZE: Axis.DEFENSE,
+    StageKind.INSPECT: Axis.DEFENSE,
     StageKind.REPAIR: Axis.DEFENSE,
     StageKind.FIT_DETECTOR: Axis.DEFENSE,
     StageKind.DETECT: Axis.DEFENSE,
@@ -66,6 +67,14 @@ _PLUGINS = {
 }
 
 _NOTHING: Mapping[str, Any] = {}
+
+
+class MadeEncoder(NamedTuple):
+    """Key of an encoder, of the stages that lead to it, and of those that inspect it."""
+
+    encoder: str
+    path: tuple[str, ...]
+    inspections: tuple[str, ...]
 
 
 def make_plan(benchmark: Benchmark, fingerprints: Mapping[str, str]) -> Plan:
@@ -93,7 +102,7 @@ class Planner:
         self._fingerprints = fingerprints
         self._uses: dict[tuple[str, str], PluginUse] = {}
         self._keys: dict[tuple[Any, ...], tuple[str, PluginUse | None]] = {}
-        self._encoders: dict[tuple[Any, ...], tuple[str, tuple[str, ...]]] = {}
+        self._encoders: dict[tuple[Any, ...], MadeEncoder] = {}
         self._feature_keys: dict[tuple[str, ...], dict[str, str]] = {}
         self.stages: dict[str, Stage] = {}
 
@@ -130,10 +139,11 @@ class Planner:
             if trained_on != NONE and not self._implants(trained_on):
                 poison = self._poison(name, name.dataset, data | learned, path)
                 training = {**data, "poison": poison}
-        encoder = self._encoder(name, trained_on, training, path)
+        made = self._encoder(name, trained_on, training)
+        path += made.path
         evaluator = self._instances["evaluators"][name.evaluator]
-        inputs = {"encoder": encoder, **shown}
-        detections = self._detections(name, trained_on, inputs)
+        inputs = {"encoder": made.encoder, **shown}
+        detections = made.inspections + self._detections(name, trained_on, inputs)
         if cast("EvaluatorInfo", evaluator.registered.info).reads == "features":
             inputs = self._features(name, trained_on, inputs, path)
         trigger = f" · trigger of {name.attack}" if name.attack != NONE else ""
@@ -220,26 +230,23 @@ class Planner:
             found[role] = self._add(stage)
         return found
 
-    def _encoder(
-        self, name: CellName, trained_on: str, training: Mapping[str, str], path: list[str]
-    ) -> str:
-        """Add the stages that make the cell's encoder to the path; return the encoder's key."""
+    def _encoder(self, name: CellName, trained_on: str, training: Mapping[str, str]) -> MadeEncoder:
+        """Add the stages that make the cell's encoder, and those that inspect it."""
         made: tuple[Any, ...] = (name.dataset, name.method, name.defense, name.seed, trained_on)
         if self._implants(trained_on):
             made = (*made, name.downstream)
         if name.method in self._external:  # a control is another file than an unattacked cell's
             made = (*made, is_control(name, trained_on))
         if made not in self._encoders:
-            found: list[str] = []
-            encoder = self._new_encoder(name, trained_on, training, found)
-            self._encoders[made] = encoder, tuple(found)
-        encoder, stages = self._encoders[made]
-        path += stages
-        return encoder
+            self._encoders[made] = self._new_encoder(name, trained_on, training)
+        return self._encoders[made]
 
     def _new_encoder(
-        self, name: CellName, trained_on: str, training: Mapping[str, str], path: list[str]
-    ) -> str:
+        self, name: CellName, trained_on: str, training: Mapping[str, str]
+    ) -> MadeEncoder:
+        path: list[str] = []
+        inspections: dict[str, str] = {}
+
         def add(kind: StageKind, what: str, inputs: Mapping[str, str], instance: str = "") -> str:
             label = f"{what} · seed {name.seed}"
             path.append(self._seeded(kind, name, label, inputs, instance=instance))
@@ -269,10 +276,18 @@ class Planner:
                     }
                     who = f"{who} after {defense}"
                     encoder = add(StageKind.PRETRAIN, who, training)
+                case "model":
+                    inputs = {"encoder": encoder, "dataset": training["dataset"]}
+                    inspections[defense] = add(StageKind.INSPECT, what, inputs, defense)
                 case "encoder":
                     inputs = {"encoder": encoder, "dataset": training["dataset"]}
+                    if defense in inspections:
+                        inputs["inspect"] = inspections[defense]
                     encoder = add(StageKind.REPAIR, what, inputs, defense)
-        return encoder
+        read = {key for stage in path for key in self.stages[stage].inputs.values()}
+        beside = set(inspections.values()) - read
+        led = tuple(key for key in path if key not in beside)
+        return MadeEncoder(encoder, led, tuple(inspections.values()))
 
     def _imported(self, name: CellName, trained_on: str) -> AnyImported:
         """Return the encoder from elsewhere that a cell or its control starts from."""
@@ -306,7 +321,8 @@ class Planner:
 
     def _who(self, name: CellName, trained_on: str) -> str:
         """Return the names of an encoder: of its defenses those that have changed it."""
-        changed = {defense for shape, defense in self._acting(name.defense) if shape != "input"}
+        acting = self._acting(name.defense)
+        changed = {defense for shape, defense in acting if shape not in {"model", "input"}}
         defense = CHAIN.join(one for one in Axis.DEFENSE.parts(name.defense) if one in changed)
         where = "" if name.downstream == NONE else f"on {name.downstream}"
         parts = (name.method, trained_on, defense, where, f"seed {name.seed}")

@@ -42,10 +42,10 @@ def command(
     if over and (trace is not None or view):
         raise UsageError("show: --trace and other tables are of single attacks: leave out --over")
     planned = notices.load_plan(file, profile, store)
-    if view == "detection":
+    if view is not None and view in rows.SHEETS:
         if filters or sort:
-            raise UsageError("--detection shows every defense: leave out --filter and --sort")
-        print_sheet(planned.detection(), style)
+            raise UsageError(f"--{view} shows every defense: leave out --filter and --sort")
+        print_sheet(rows.SHEETS[view](planned), style)
     elif trace is not None:
         click.echo(planned.trace(*filters, *trace.split(",")))
     else:

@@ -68,6 +68,7 @@ from backbench.plugin.classes import (
     ImageEvaluator,
     Scores,
     Stamp,
+    Verdict,
 )
 from backbench.plugin.events import (
     RunFinished,
@@ -161,6 +162,7 @@ __all__ = [
     "TrainingRun",
     "TrainingTask",
     "TwoViewMethod",
+    "Verdict",
     "ViewOptions",
     "ViewTrainingOptions",
     "count_of",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -269,6 +269,22 @@ class CleanImages:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """Verdict of a defense on an encoder.
+
+    Args:
+        score: Above 0, by the method's own threshold: the encoder has a backdoor. The higher, the
+            more suspicious.
+        evidence: Arrays that show why, by name, such as an inverted trigger: float32 or uint8.
+        numbers: What the method states besides, by name.
+    """
+
+    score: float
+    evidence: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class DefenseContext:
     """Context that the harness gives to a defense besides its input.
 
@@ -281,6 +297,8 @@ class DefenseContext:
         progress: Call it with (done, total, values) while working; values are shown and logged.
         checkpoint: Where a training may keep its state, to resume from when it was stopped; hand
             it to :class:`backbench.training.loop.TrainingRun`. ``None``: nowhere.
+        verdict: Of a repair, the verdict that :meth:`Defense.inspect` of the same defense gave on
+            the same encoder; ``None`` where the defense does not act on the model.
     """
 
     seed: int
@@ -288,10 +306,11 @@ class DefenseContext:
     clean: Callable[[float], CleanImages]
     progress: Callable[[int, int, Mapping[str, float]], None]
     checkpoint: Path | None = None
+    verdict: Verdict | None = None
 
 
 class Defense:
-    """Mends an encoder, drops suspicious training images, or finds triggered images at test time.
+    """Mends or judges an encoder, drops training images, or finds triggered images at test time.
 
     A defense is never handed the attack or the list of poisoned images: no type here has a
     field for them.
@@ -346,6 +365,21 @@ class Defense:
                 if set(state) != {"center", "limit"}:
                     raise ValueError("these arrays are not a center and a limit")
                 self.center, self.limit = state["center"], state["limit"]
+
+        # my_plugin/spread.py
+        from backbench.plugin import Defense, Verdict, extract
+
+        class Spread(Defense):
+            def inspect(self, encoder, context):
+                images = context.clean(self.options.share).images
+                features = extract(encoder, images, device=context.device)  # (N, D)
+                variance = features.var(axis=0)
+                widest = float(variance.max() / variance.sum())
+                return Verdict(
+                    score=widest - 0.5,  # above 0: most of the variance is of a single feature
+                    evidence={"variance": variance},
+                    numbers={"widest": widest},
+                )
     """
 
     def __init__(self, options: Any) -> None:
@@ -357,6 +391,20 @@ class Defense:
         The given encoder maps images (B, 3, H, W) in [0, 1] to features (B, D). Do not modify it.
         """
         raise NotImplementedError(f"{type(self).__name__} does not act on the encoder")
+
+    def inspect(self, encoder: Encoder, context: DefenseContext) -> Verdict:
+        """Judge an encoder: has it a backdoor (``acts_on="model"``)?
+
+        It is called for each encoder of a cell and for that of its control, before any repair.
+
+        Args:
+            encoder: The encoder, in evaluation mode. Do not modify it.
+            context: Seed, device, clean images, progress.
+
+        Returns:
+            A score, which accuses the encoder above 0; with evidence and numbers, if there are any.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not act on the model")
 
     def sanitize(
         self, encoder: Encoder, images: ImageSet, context: DefenseContext

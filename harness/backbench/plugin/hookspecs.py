@@ -163,6 +163,13 @@ class BackbenchHooks:
                     acts_on="input",
                     learns=True,
                 )
+                yield DefenseInfo(
+                    name="spread",
+                    summary="Accuses an encoder whose variance is mostly that of one feature.",
+                    target="my_plugin.spread:Spread",
+                    options=ShareOptions,
+                    acts_on="model",
+                )
         """
         yield from ()
 

@@ -46,6 +46,7 @@ _LONG = frozenset(
         StageKind.PRETRAIN,
         StageKind.IMPLANT,
         StageKind.SANITIZE,
+        StageKind.INSPECT,
         StageKind.REPAIR,
         StageKind.FIT_DETECTOR,
     }

@@ -23,6 +23,7 @@ from backbench.store.metadata import (
     EvaluationRecord,
     FitDetectorRecord,
     FitRecord,
+    InspectRecord,
     RepairRecord,
     SanitizeRecord,
 )
@@ -77,9 +78,7 @@ def explain(
             yield from teller.path(plan.ancestors(one.key), variant)
         if cell.control is not None:
             yield "  its control: the same trigger, shown to an encoder trained on clean data"
-            yield from teller.path(plan.ancestors(cell.control), variant)
-            for key in cell.controls[1:]:
-                yield from teller.path(plan.ancestors(key), variant)
+            yield from teller.path(plan.ancestors(*cell.controls), variant)
 
 
 def _lines_of(file: Path, names: Mapping[str, str], profile: str | None) -> Iterator[str]:
@@ -201,19 +200,26 @@ class _Teller:
         if isinstance(said, EvaluationRecord):
             yield from _said("protocol", said.protocol)
 
+    def _values(self, record: Record, variant: str) -> Mapping[str, float]:
+        """Return the numbers that a stage gave, by name."""
+        match record.metadata:
+            case SanitizeRecord(detection=values):
+                return values
+            case InspectRecord(score=score, numbers=numbers_besides):
+                return {"score": score, **numbers_besides}
+            case EvaluationRecord():
+                return numbers(self.measured_of(record.key, variant) or {})
+            case DetectRecord():
+                return _separated(self.store, record)
+        return {}
+
     def _gave(self, record: Record | None, variant: str) -> Iterator[str]:
         if record is None:
             return
         for flag in record.flags:
             if flag.stage == record.label:  # others are shown at their own stage
                 yield f"flagged: {flag.name}: {flag.sentence}"
-        values: Mapping[str, float] = {}
-        if isinstance(record.metadata, SanitizeRecord):
-            values = record.metadata.detection
-        elif isinstance(record.metadata, EvaluationRecord):
-            values = numbers(self.measured_of(record.key, variant) or {})
-        elif isinstance(record.metadata, DetectRecord):
-            values = _separated(self.store, record)
+        values = self._values(record, variant)
         if not values:
             return
         gave = (f"{name} = {value:.6g}" for name, value in sorted(values.items()))

@@ -14,6 +14,7 @@ from backbench.plugin import CleanImages, Defense, DefenseContext, count_of
 from backbench.seeds import derive
 from backbench.stages.inputs import Inputs
 from backbench.stages.task import Outcome, Task
+from backbench.stages.verdicts import read_verdict
 from backbench.store.metadata import RepairRecord
 
 
@@ -75,4 +76,5 @@ def context_of(
         clean=clean,
         progress=task.progress,
         checkpoint=task.checkpoint,
+        verdict=read_verdict(task.input("inspect")) if task.has("inspect") else None,
     )

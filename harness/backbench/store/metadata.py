@@ -159,6 +159,21 @@ class SanitizeRecord(Metadata):
 
 
 @dataclass(frozen=True, slots=True)
+class InspectRecord(Metadata):
+    """Metadata of a verdict on an encoder.
+
+    Args:
+        score: Above 0: the encoder has a backdoor, by the threshold of the method.
+        numbers: What the defense states besides, by name.
+        clean_fraction: Share of the training set that the defense requested as clean.
+    """
+
+    score: float
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    clean_fraction: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class RepairRecord(Metadata):
     """Metadata of a repaired encoder.
 
@@ -263,6 +278,7 @@ KINDS: Mapping[StageKind, type[Metadata]] = {
     StageKind.IMPORT: ImportRecord,
     StageKind.IMPLANT: ImplantRecord,
     StageKind.SANITIZE: SanitizeRecord,
+    StageKind.INSPECT: InspectRecord,
     StageKind.REPAIR: RepairRecord,
     StageKind.FIT_DETECTOR: FitDetectorRecord,
     StageKind.DETECT: DetectRecord,

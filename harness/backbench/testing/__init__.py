@@ -22,7 +22,7 @@ from backbench.testing.attack import (
 )
 from backbench.testing.base import PluginContract
 from backbench.testing.dataset import DatasetContract
-from backbench.testing.defense import DefenseContract
+from backbench.testing.defense import DefenseContract, ModelDefenseContract
 from backbench.testing.detector import InputDefenseContract
 from backbench.testing.evaluator import EvaluatorContract, ImageEvaluatorContract
 from backbench.testing.executor import ExecutorContract
@@ -45,6 +45,7 @@ __all__ = [
     "InputDefenseContract",
     "LearningAttackContract",
     "MetricContract",
+    "ModelDefenseContract",
     "ObserverContract",
     "PluginContract",
     "SSLMethodContract",

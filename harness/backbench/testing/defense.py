@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from backbench.errors import ResultError
 from backbench.images import ArrayImages, Subset, Unlabelled
 from backbench.model import StageKind
 from backbench.plugin import (
@@ -15,8 +17,10 @@ from backbench.plugin import (
     Defense,
     DefenseContext,
     DefenseInfo,
+    Verdict,
     count_of,
 )
+from backbench.stages.verdicts import EVIDENCE, VERDICT, checked_verdict
 from backbench.testing.attack import checked_progress
 from backbench.testing.base import PluginContract
 from backbench.testing.hygiene import ENCODERS, assert_same, run_twice
@@ -46,12 +50,8 @@ def defense_context(metadata: DatasetMetadata) -> DefenseContext:
     return DefenseContext(seed=0, device="cpu", clean=clean, progress=checked_progress)
 
 
-class DefenseContract(PluginContract):
-    """Of a defense on the dataset or the encoder; set ``info``, and ``options`` that are small.
-
-    The encoder is a tiny one with random weights, the images are those of ``metadata``; what is
-    required of the defense follows from ``acts_on``.
-    """
+class _DefenseContract(PluginContract):
+    """Common part of the contracts of defenses."""
 
     info: ClassVar[DefenseInfo]
 
@@ -65,14 +65,38 @@ class DefenseContract(PluginContract):
         """Make what the harness gives to a defense besides its input."""
         return defense_context(self.metadata)
 
-    def apply(self, encoder: Encoder, images: ArrayImages) -> Any:
-        """Let the defense do what its info record states; return the encoder or the scores."""
+    def made(self) -> Defense:
+        """Make the defense."""
         kind, settings = self.implementation(), self.settings()
         defense: Defense = self.guarded("making the defense", lambda: kind(settings))
+        return defense
+
+    def inspect(self, encoder: Encoder) -> Verdict:
+        """Let the defense judge an encoder; return the verdict as it is stored."""
+        found = self.guarded("inspect", lambda: self.made().inspect(encoder, self.context()))
+        try:
+            return checked_verdict(found, "inspect")
+        except ResultError as error:
+            raise AssertionError(f"return a Verdict of finite numbers: {error}") from error
+
+
+class DefenseContract(_DefenseContract):
+    """Contract of a defense that acts on the encoder or the dataset.
+
+    Subclass it; set ``info``, and ``options`` that are small. The encoder is a tiny one with random
+    weights, the images are those of ``metadata``; what is required of the defense follows from
+    ``acts_on``. If it acts on the model too, its repair gets its own verdict.
+    """
+
+    def apply(self, encoder: Encoder, images: ArrayImages) -> Any:
+        """Let the defense do what its info record states; return the encoder or the scores."""
+        defense, context = self.made(), self.context()
         if "encoder" in self.info.shapes:
-            return self.guarded("repair", lambda: defense.repair(encoder, self.context()))
+            if "model" in self.info.shapes:
+                context = replace(context, verdict=self.inspect(self.encoder()))
+            return self.guarded("repair", lambda: defense.repair(encoder, context))
         shown = Unlabelled(images)
-        found = self.guarded("sanitize", lambda: defense.sanitize(encoder, shown, self.context()))
+        found = self.guarded("sanitize", lambda: defense.sanitize(encoder, shown, context))
         return np.asarray(found)
 
     def test_result_is_what_the_record_says(self) -> None:
@@ -132,3 +156,47 @@ class DefenseContract(PluginContract):
         self.implementation()
         with global_generators_untouched():
             self.apply(encoder, images)
+
+
+class ModelDefenseContract(_DefenseContract):
+    """Contract of a defense that gives a verdict on an encoder: ``acts_on="model"``.
+
+    Subclass it; set ``info``, and ``options`` that are small. The encoder is a tiny one with random
+    weights, the images are those of ``metadata``. A defense that acts on the encoder too has
+    :class:`DefenseContract` besides.
+    """
+
+    def test_result_is_a_verdict(self) -> None:
+        """A finite score; evidence in arrays of finite numbers, and finite numbers, by name."""
+        assert "model" in self.info.shapes, 'state acts_on="model" in the record'
+        self.inspect(self.encoder())
+
+    def test_its_input_is_not_changed(self) -> None:
+        """The encoder keeps its weights, its mode and its gradients; the images their pixels."""
+        encoder = self.encoder()
+        self.inspect(encoder)
+        assert_untouched(encoder, self.encoder())
+
+    def test_result_depends_on_its_input_and_the_seed_alone(self) -> None:
+        first = self.inspect(self.encoder())
+        with elsewhere():
+            again = self.inspect(self.encoder())
+        same = (first.score, first.numbers) == (again.score, again.numbers)
+        same = same and first.evidence.keys() == again.evidence.keys()
+        same = same and all(
+            np.array_equal(one, again.evidence[name]) for name, one in first.evidence.items()
+        )
+        assert same, "another process gives another verdict: draw from the context's seed alone"
+
+    def test_nothing_follows_from_the_validation_split(self, tmp_path: Path) -> None:
+        folders = self.guarded(
+            "inspect",
+            lambda: run_twice(tmp_path, self, StageKind.INSPECT, encoder=self.encoder()),
+        )
+        assert_same(folders, VERDICT, EVIDENCE)
+
+    def test_global_generators_are_untouched(self) -> None:
+        encoder = self.encoder()
+        self.implementation()
+        with global_generators_untouched():
+            self.inspect(encoder)

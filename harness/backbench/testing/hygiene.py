@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from backbench.images import ArrayImages
 from backbench.model import Stage, StageKind
-from backbench.plugin import AttackInfo, DatasetMetadata, PluginInfo, Split
+from backbench.plugin import AttackInfo, DatasetMetadata, DefenseInfo, PluginInfo, Split
 from backbench.plugin.registry import Registry
 from backbench.stages.run import runner
 from backbench.stages.task import Task
@@ -23,6 +23,7 @@ from backbench.store.metadata import (
     EncoderRecord,
     FeaturesRecord,
     FitRecord,
+    InspectRecord,
     Metadata,
     TriggerRecord,
 )
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from backbench.nn import Encoder
 
 #: Keys of what is in the store.
-DATASET, ENCODER, FEATURES, FIT, TRIGGER = (letter * 32 for letter in "defcb")
+DATASET, ENCODER, FEATURES, FIT, TRIGGER, INSPECT = (letter * 32 for letter in "defcba")
 
 _NONE: Mapping[str, str] = {}
 
@@ -84,7 +85,8 @@ def run_once(
         root: An empty folder.
         contract: The contract, whose plugin need not be installed.
         kind: Kind of the stage. Before a predict stage its fit stage is run; before the other
-            stages of an attack that learns, the stage in which it does.
+            stages of an attack that learns, the stage in which it does; before the repair of a
+            defense that acts on the model too, its inspection.
         which: Which of two validation splits the store has, 0 or 1.
         encoder: The encoder that the stage reads, if any.
         features: The clean features of both splits that the stage reads, if any.
@@ -120,11 +122,15 @@ def run_once(
         out = _put(store, FIT, StageKind.FIT, FitRecord())  # which the predictions join
         run(StageKind.FIT, inputs, out)
         inputs["fit"] = FIT
-    learns = isinstance(contract.info, AttackInfo) and contract.info.learns
-    if learns and kind is not StageKind.FIT_TRIGGER:
+    info = contract.info
+    if isinstance(info, AttackInfo) and info.learns and kind is not StageKind.FIT_TRIGGER:
         folder = _put(store, TRIGGER, StageKind.FIT_TRIGGER, TriggerRecord())
         run(StageKind.FIT_TRIGGER, inputs, folder)
         inputs["trigger"] = TRIGGER
+    if kind is StageKind.REPAIR and isinstance(info, DefenseInfo) and "model" in info.shapes:
+        folder = _put(store, INSPECT, StageKind.INSPECT, InspectRecord(0.0))
+        run(StageKind.INSPECT, inputs, folder)  # whose verdict the repair reads
+        inputs["inspect"] = INSPECT
     run(kind, inputs, out)
     return out
 

@@ -53,6 +53,7 @@ _ARTIFACTS = {
     StageKind.POISON: r"(train|val)\.jsonl",
     StageKind.SANITIZE: r"scores\.safetensors",
     StageKind.DETECT: r"scores\.safetensors",
+    StageKind.INSPECT: r"verdict\.json",
     StageKind.PREDICT: rf"predictions\.npz|classes\.json|classes(_{VARIANT_NAME})?\.csv",
 }
 

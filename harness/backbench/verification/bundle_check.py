@@ -90,6 +90,7 @@ def plan_differences(plan: Plan) -> Iterator[str]:
                 return
         yield from _cell_differences(plan, cell)
         yield from _detection_differences(plan, cell)
+        yield from _inspection_differences(plan, cell)
 
 
 #: Kinds of stages that see validation images.
@@ -131,6 +132,26 @@ def _detection_differences(plan: Plan, cell: Cell) -> Iterator[str]:
             read = {detect.inputs.get(role) for role in ("encoder", "dataset", "poison")} - {None}
             if not read <= path or ("poison" in detect.inputs) != (cell.name.attack != NONE):
                 yield f"{who}: its detector is shown another encoder or other images"
+
+
+def _inspection_differences(plan: Plan, cell: Cell) -> Iterator[str]:
+    """Check that a cell's encoder is inspected, and that of its control in the same way."""
+    who, stages = _who(cell), plan.stages
+    for one in cell.detections:
+        if stages[one.key].kind is StageKind.DETECT:
+            continue
+        for key, evaluation in ((one.key, cell.evaluation), (one.control, cell.control)):
+            if key is None or evaluation is None:
+                if key != evaluation:
+                    yield f"{who}: an inspection, or its control, is missing"
+                continue
+            stage = stages[key]
+            if stage.kind is not StageKind.INSPECT:
+                yield f"{who}: its stage {key} inspects no encoder"
+            elif stage.inputs.get("encoder") not in plan.ancestors(evaluation):
+                yield f"{who}: an inspection is of another encoder"
+            elif (stage.plugin, stage.seed) != (stages[one.key].plugin, cell.name.seed):
+                yield f"{who}: the encoder of its control is inspected by another defense"
 
 
 def _control_differences(plan: Plan, cell: Cell, key: str) -> Iterator[str]:

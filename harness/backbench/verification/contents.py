@@ -12,10 +12,17 @@ from backbench.model import StageKind
 from backbench.results.detection import detection
 from backbench.results.detectors import SCORES, Scored
 from backbench.stages.detect import shuffled
-from backbench.store.metadata import DetectRecord, SanitizeRecord
+from backbench.stages.verdicts import VERDICT
+from backbench.store.metadata import DetectRecord, InspectRecord, SanitizeRecord
 from backbench.store.records import Record
 from backbench.verification import datasets, evaluations, poisons
-from backbench.verification.evidence import Evidence, index_of, manifest, metadata_differences
+from backbench.verification.evidence import (
+    Evidence,
+    index_of,
+    manifest,
+    metadata_differences,
+    parse_json,
+)
 
 
 def score_differences(record: Record, evidence: Evidence) -> Iterator[str]:
@@ -59,6 +66,17 @@ def detector_differences(record: Record, evidence: Evidence) -> Iterator[str]:
     yield from metadata_differences(record, found)
 
 
+def verdict_differences(record: Record, evidence: Evidence) -> Iterator[str]:
+    """Compare the record of an inspection with its verdict."""
+    content = parse_json(evidence.read(record.key, VERDICT))
+    found = replace(
+        record.of(InspectRecord),
+        score=float(content["score"]),
+        numbers={str(name): float(value) for name, value in content["numbers"].items()},
+    )
+    yield from metadata_differences(record, found)
+
+
 def read_differences(record: Record, evidence: Evidence) -> Iterator[str]:
     """Compare the bytes that a stage read with those that its inputs' records describe."""
     for role, hashes in record.read.items():
@@ -77,6 +95,7 @@ _CHECKS = {
     StageKind.POISON: poisons.manifest_differences,
     StageKind.SANITIZE: score_differences,
     StageKind.DETECT: detector_differences,
+    StageKind.INSPECT: verdict_differences,
     StageKind.PREDICT: evaluations.differences,
 }
 

@@ -1,10 +1,11 @@
-"""Defenses: distillation on clean images, and a search for the trigger in the training set."""
+"""Defenses: of encoders, of training sets, and verdicts on encoders."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from backbench.plugin import Citation, DefenseInfo, hookimpl, presets_of
+from backbench_defenses.decree_options import DecreeOptions
 from backbench_defenses.defense_options import DistillOptions, PatchSearchOptions
 
 
@@ -41,4 +42,19 @@ def register_defenses() -> Iterable[DefenseInfo]:
             url="https://arxiv.org/abs/2304.01482",
         ),
         presets=presets_of(__name__, "patch-search"),
+    )
+    yield DefenseInfo(
+        name="decree",
+        summary="Accuses an encoder to which a small trigger makes all images alike.",
+        target="backbench_defenses.decree:Decree",
+        options=DecreeOptions,
+        acts_on="model",
+        paper=Citation(
+            authors="Feng, Tao, Cheng, Shen, Xu, Liu, Zhang, Ma and Zhang",
+            title="Detecting backdoors in pre-trained encoders",
+            venue="CVPR",
+            year=2023,
+            url="https://arxiv.org/abs/2303.15180",
+        ),
+        presets=presets_of(__name__, "decree"),
     )

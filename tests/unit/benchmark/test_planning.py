@@ -254,6 +254,36 @@ def test_a_detector_learns_once_for_all_triggers_and_on_the_repaired_encoder(
     assert not [one.label for one in plan.stages.values() if "distill+guard" in one.label]
 
 
+INSPECTED = """
+[defenses.decree]
+preset = "small"
+"""
+
+
+def test_an_inspection_is_beside_the_path_and_shared_by_all_attacks(
+    tmp_path: Path, registry: Registry
+) -> None:
+    defenses = 'defenses = ["none", "decree", "decree+distill"]'
+    text = tiny().replace('defenses = ["none", "distill"]', defenses) + INSPECTED
+    plan = plan_of(tmp_path / "b.toml", registry, text)
+    assert count(plan, StageKind.INSPECT) == 4  # 2 methods × {clean, poisoned}, before any repair
+    assert count(plan, StageKind.REPAIR) == 4
+    clean = {}
+    for cell in plan.cells:
+        assert StageKind.INSPECT not in {plan.stages[key].kind for key in cell.path}
+        assert len(cell.detections) == ("decree" in cell.name.defense)
+        for detection in cell.detections:
+            encoder = plan.stages[plan.stages[detection.key].inputs["encoder"]]
+            assert encoder.kind is StageKind.PRETRAIN
+            assert ("poison" in encoder.inputs) == (cell.name.attack != "none")
+            if cell.name.attack == "none":
+                clean[cell.name.method] = detection.key
+                assert detection.control is None
+    for cell in plan.cells:
+        for detection in cell.detections:
+            assert detection.control in {None, clean[cell.name.method]}
+
+
 @pytest.mark.parametrize(
     ("chain", "sentence"),
     [

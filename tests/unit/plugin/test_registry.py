@@ -206,7 +206,10 @@ def test_a_defense_acts_on_something_that_there_is(install):
         """,
     )
     text = only_failure(load_registry())
-    assert "'d': acts_on is 'training', and must be 'dataset' or 'encoder'" in text
+    assert (
+        "'d': acts_on is 'training', and must be 'dataset' or 'model' or 'encoder' or 'input'"
+        in text
+    )
 
 
 def test_only_a_defense_on_the_input_learns_in_a_stage_of_its_own(install):

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
 import click
 
 from backbench.cli.options.filters import filter_option
 from backbench.cli.options.shared import together
 from backbench.model import Axis
+
+if TYPE_CHECKING:
+    from backbench.api import Planned
+    from backbench.report.detectors import Sheet
+
+#: Tables of a plan and its store, by the option that requests them.
+SHEETS: Final[Mapping[str, Callable[[Planned], Sheet]]] = {
+    "detection": lambda planned: planned.detection(),
+    "verdicts": lambda planned: planned.verdicts(),
+    "each-verdict": lambda planned: planned.each_verdict(),
+}
 
 row_options = together(
     click.option("--sort", metavar="NAME", help="Field or metric; -NAME for descending."),
@@ -40,6 +54,18 @@ row_options = together(
         "view",
         flag_value="detectors",
         help="Instead: how well detectors separate triggered from clean images, with control.",
+    ),
+    click.option(
+        "--verdicts",
+        "view",
+        flag_value="verdicts",
+        help="Instead: how often the verdicts on encoders are right, and their AUROC.",
+    ),
+    click.option(
+        "--each-verdict",
+        "view",
+        flag_value="each-verdict",
+        help="Instead: the verdict on each encoder.",
     ),
     click.option(
         "--trade-off",

@@ -1,0 +1,24 @@
+"""Let a defense judge an encoder. It sees the encoder and clean images, never the attack."""
+
+from __future__ import annotations
+
+from backbench.plugin import Defense
+from backbench.stages.repair import context_of
+from backbench.stages.task import Outcome, Task
+from backbench.stages.verdicts import checked_verdict, write_verdict
+from backbench.store.metadata import InspectRecord
+
+
+def run(task: Task) -> Outcome:
+    """Write the verdict on the encoder: its score and numbers, and its evidence."""
+    from backbench.nn import load_encoder
+
+    implementation, options, _ = task.plugin()
+    defense: Defense = implementation(options)
+    encoder = load_encoder(task.input("encoder")).to(task.device)
+    asked: list[float] = []
+    given = defense.inspect(encoder, context_of(task, asked=asked))
+    verdict = checked_verdict(given, "the defense")
+    write_verdict(task.folder, verdict)
+    needed = max(asked, default=0.0)
+    return Outcome(InspectRecord(verdict.score, dict(verdict.numbers), needed))

@@ -1,0 +1,88 @@
+"""Verdicts on encoders: checked when a defense returns them, and read by its repair."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from backbench.errors import ResultError
+from backbench.plugin import Verdict
+from backbench.system.json_text import from_json, to_json
+
+#: Files of the artifact: score and numbers; the evidence, where there is some.
+VERDICT, EVIDENCE = "verdict.json", "evidence.safetensors"
+
+
+def checked_verdict(verdict: object, who: str) -> Verdict:
+    """Return a verdict as it is stored.
+
+    Args:
+        verdict: What a plugin gave.
+        who: The plugin, for the error.
+
+    Returns:
+        The same with plain numbers, and with evidence that is uint8 or float32.
+
+    Raises:
+        ResultError: If it is no verdict, or a number of it is not finite.
+    """
+    if not isinstance(verdict, Verdict):
+        raise ResultError(f"{who} gave a {type(verdict).__name__}, not a Verdict")
+    numbers = {"score": verdict.score, **_named(verdict.numbers, who, "numbers")}
+    found = {}
+    for name, value in numbers.items():
+        try:
+            found[name] = float(value)  # type: ignore[arg-type]  # whatever has a number
+        except (TypeError, ValueError) as error:
+            raise ResultError(f"{who} gave {name} = {value!r}, which is no number") from error
+        if not math.isfinite(found[name]):
+            raise ResultError(f"{who} gave {name} = {found[name]}, which is not finite")
+    evidence = {
+        name: _evidence(array, who, name)
+        for name, array in _named(verdict.evidence, who, "evidence").items()
+    }
+    return Verdict(found.pop("score"), evidence, found)
+
+
+def write_verdict(folder: Path, verdict: Verdict) -> None:
+    """Write a checked verdict into the folder of an artifact."""
+    content = {"score": verdict.score, "numbers": dict(verdict.numbers)}
+    (folder / VERDICT).write_text(to_json(content, indent=2) + "\n", encoding="utf-8")
+    if verdict.evidence:
+        save_file(dict(verdict.evidence), folder / EVIDENCE)
+
+
+def read_verdict(folder: Path) -> Verdict:
+    """Read what :func:`write_verdict` has written; the arrays are read-only."""
+    content = from_json((folder / VERDICT).read_text(encoding="utf-8"))
+    path = folder / EVIDENCE
+    evidence = load_file(path) if path.is_file() else {}
+    for array in evidence.values():
+        array.flags.writeable = False
+    return Verdict(content["score"], evidence, content["numbers"])
+
+
+def _named(values: object, who: str, what: str) -> dict[str, object]:
+    """Return values by name; ``score`` is the name of the verdict's own."""
+    if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
+        raise ResultError(f"{who} gave as {what} a {type(values).__name__}: it must be by name")
+    if "score" in values:
+        raise ResultError(f"{who} gave {what} of the name 'score': give them another name")
+    return dict(values)
+
+
+def _evidence(value: object, who: str, name: str) -> NDArray[Any]:
+    array = np.asarray(value)
+    if array.dtype.kind not in "bf" and array.dtype != np.uint8:
+        raise ResultError(
+            f"{who} gave as evidence {name!r} an array of {array.dtype}: it must be float or uint8"
+        )
+    if not np.isfinite(array).all():
+        raise ResultError(f"{who} gave evidence {name!r} that is not finite")
+    return array.astype(np.float32 if array.dtype.kind == "f" else np.uint8, order="C")
