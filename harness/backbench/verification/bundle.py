@@ -289,7 +289,7 @@ def plan_from_json(content: Mapping[str, Any]) -> Plan:
         raise ValueError(f"its benchmark or protocol is {NOT_A_NAME}")
     cells = []
     for cell in content["cells"]:
-        name = CellName(**{one: cell[one] for one in _NAMES})
+        name = CellName(**{one: cell[one] for one in _NAMES if one in cell})
         if type(name.seed) is not int or not all(map(is_name, name.row.values())):
             raise ValueError(f"a name of the cell {str(name)[:_SHOWN]} is {NOT_A_NAME}")
         detections = tuple(Detection(*pair) for pair in cell.get("detections", ()))
