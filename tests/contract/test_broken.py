@@ -23,11 +23,13 @@ from tests.contract.broken import (
     column,
     command,
     dataset,
+    detector,
     encoder_attack,
     evaluator,
     executor,
     image_evaluator,
     kit_of,
+    learning_attack,
     metric,
     observer,
     repair,
@@ -38,8 +40,8 @@ from tests.contract.broken import (
 )
 
 MODULES = (
-    announcement, attack, encoder_attack, repair, sanitize, ssl_method, evaluator,
-    image_evaluator, dataset, metric, observer, column, command, executor,
+    announcement, attack, learning_attack, encoder_attack, repair, sanitize, detector,
+    ssl_method, evaluator, image_evaluator, dataset, metric, observer, column, command, executor,
 )  # fmt: skip
 SAMPLES = [(module, sample) for module in MODULES for sample in samples_of(module)]
 
@@ -54,7 +56,7 @@ ELSEWHERE = {
 
 
 @pytest.fixture(autouse=True)
-def _restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _restored() -> Iterator[None]:
     """Undo what broken plugins do to the process."""
     numpy, python = np.random.get_state(), random.getstate()  # noqa: NPY002
     environment = dict(os.environ)

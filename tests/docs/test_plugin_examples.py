@@ -30,6 +30,24 @@ from backbench.poison.poisoning import pixel_hash, read_manifest
 from backbench.stages.inputs import TRIGGERED
 from backbench.store.metadata import TriggerRecord
 from backbench.store.store import Store
+from backbench.system.arithmetic import standard_arithmetic
+from backbench.testing import (
+    AttackContract,
+    ColumnContract,
+    CommandContract,
+    DatasetContract,
+    DefenseContract,
+    EncoderAttackContract,
+    EvaluatorContract,
+    ExecutorContract,
+    ImageEvaluatorContract,
+    InputDefenseContract,
+    LearningAttackContract,
+    MetricContract,
+    ObserverContract,
+    SSLMethodContract,
+)
+from tests.contract.broken import run
 
 BASES = [
     plugin.Dataset,
@@ -276,3 +294,48 @@ def test_the_command_prints_the_size_of_a_store(
         assert int(backbench("size", str(pasted / "store"))) > 1000
     finally:
         del cli.commands["size"]
+
+
+#: The contract of each example, and its options.
+CONTRACTS = {
+    "stripes": (DatasetContract, {"images": 4}),
+    "corner": (AttackContract, {"target": "bee"}),
+    "negative": (LearningAttackContract, {"target": "bee"}),
+    "pull": (EncoderAttackContract, {"target": "bee"}),
+    "my-simclr": (SSLMethodContract, {}),
+    "prune": (DefenseContract, {}),
+    "outliers": (DefenseContract, {}),
+    "far": (InputDefenseContract, {}),
+    "centroids": (EvaluatorContract, {}),
+    "exact-nearest": (ImageEvaluatorContract, {}),
+    "lost": (MetricContract, {}),
+    "thread": (ExecutorContract, {}),
+}
+
+#: Tests that need an installed distribution of their own, or start a process.
+_INSTALLED = re.compile("entry_point|torch")
+
+
+def names_of(contract: type) -> list[str]:
+    """Return the tests of a contract that run here."""
+    return [one for one in dir(contract) if one.startswith("test_") and not _INSTALLED.search(one)]
+
+
+def test_every_example_passes_its_contract(registry: Registry, tmp_path: Path) -> None:
+    ours = [one.info for one in registry.all() if one.origin.distribution == "my-plugin"]
+    assert {info.name for info in ours} == CONTRACTS.keys()
+    for info in ours:
+        contract, options = CONTRACTS[info.name]
+        kit = type("Kit", (contract,), {"info": info, "options": options})()
+        (tmp_path / info.name).mkdir()
+        with standard_arithmetic():
+            for test in names_of(contract):
+                run(kit, test, tmp_path / info.name)
+
+
+def test_the_examples_of_hooks_pass_their_contracts(registry: Registry, tmp_path: Path) -> None:
+    for contract in (ObserverContract, ColumnContract, CommandContract):
+        kit = type("Kit", (contract,), {"plugin": sys.modules["my_plugin"]})()
+        (tmp_path / contract.__name__).mkdir()
+        for test in names_of(contract):
+            run(kit, test, tmp_path / contract.__name__)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backbench.cli.common import load, say
 
 if TYPE_CHECKING:
+    import click
+
     from backbench.api import Experiment, Planned
     from backbench.model import Plan
 
@@ -32,3 +35,13 @@ def warn_of_triggers(experiment: Experiment) -> None:
     from backbench.estimate.visibility import warnings
 
     say("warning", warnings(experiment.benchmark))
+
+
+def add_plugin_commands(group: click.Group, taken: Collection[str]) -> None:
+    """Let plugins add their commands to a group; name on stderr those that it does not take."""
+    from backbench.plugin.registry import load_registry
+
+    registry = load_registry()
+    known = len(registry.failures)
+    registry.add_commands(group, taken)
+    say("warning", registry.failures[known:])

@@ -44,13 +44,9 @@ class Root(LazyGroup):
         """Return a command; plugins are loaded only for a name that is not ours."""
         if cmd_name not in COMMANDS and not self._plugins_added:
             self._plugins_added = True
-            from backbench.cli.common import say
-            from backbench.plugin.registry import load_registry
+            from backbench.cli.notices import add_plugin_commands
 
-            registry = load_registry()
-            known = len(registry.failures)
-            registry.add_commands(self, COMMANDS)
-            say("warning", registry.failures[known:])
+            add_plugin_commands(self, COMMANDS)
         return super().get_command(ctx, cmd_name)
 
 
