@@ -290,6 +290,16 @@ class TestImageFolder(DatasetContract):
         self.options = {"root": str(tmp_path), "val_size": 16}
 
 
+class TestUnlabelledFolder(DatasetContract):
+    info = record("dataset", "unlabelled-folder")
+
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path):
+        for index in range(3):
+            draw(tmp_path / f"images/{index}.png", (20 + index, 24), (index, 0, 0))
+        self.options = {"root": str(tmp_path / "images"), "resize": 16}
+
+
 class TestFileList(DatasetContract):
     info = record("dataset", "file-list")
 

@@ -8,7 +8,7 @@ from typing import get_args
 
 import numpy as np
 
-from backbench.images import ImageSet
+from backbench.images import UNKNOWN, ImageSet
 from backbench.plugin import Dataset, DatasetMetadata, Split
 from backbench.testing.base import PluginContract, assert_light
 from backbench.testing.purity import elsewhere, global_generators_untouched
@@ -54,8 +54,10 @@ class DatasetContract(PluginContract):
         assert_light(self.info.target.partition(":")[0])
 
     def test_classes_have_names_of_their_own(self) -> None:
-        classes = self.announced().classes
-        assert len(classes) > 0, "announce at least one class"
+        """A dataset without classes is for pretraining: it has no validation images."""
+        metadata = self.announced()
+        classes = metadata.classes
+        assert classes or not metadata.val, "announce the classes of the validation images"
         assert len(set(classes)) == len(classes), f"give each class a name of its own: {classes}"
 
     def test_metadata_are_what_is_loaded(self) -> None:
@@ -67,12 +69,14 @@ class DatasetContract(PluginContract):
             f"announce the number of images of both splits: {(metadata.train, metadata.val)} are "
             f"announced, and {(len(train), len(val))} loaded"
         )
-        counts = np.bincount(train.labels, minlength=len(metadata.classes)).tolist()
+        known = train.labels[train.labels != UNKNOWN]
+        counts = np.bincount(known, minlength=len(metadata.classes)).tolist()
         assert counts == list(metadata.train_per_class), (
             f"announce the training images of each class: train_per_class is "
             f"{metadata.train_per_class}, and {tuple(counts)} are loaded"
         )
-        for images in (train, val) if metadata.size is not None else ():
+        sized = metadata.size is not None
+        for images in [one for one in (train, val) if sized and len(one)]:
             shapes = {images.image(index).shape[:2] for index in range(len(images))}
             assert shapes == {tuple(metadata.size or ())}, (
                 f"announce the common size, or None where sizes differ: {metadata.size} is "
@@ -80,12 +84,17 @@ class DatasetContract(PluginContract):
             )
 
     def test_labels_are_classes(self) -> None:
-        """Labels are int64, one an image, each the index of a class."""
+        """Labels are int64, one an image, each the index of a class; all -1 without classes."""
         classes = len(self.announced().classes)
         for split in _SPLITS:
             labels = self.load(split).labels
             assert labels.dtype == np.int64, f"give int64 labels, not {labels.dtype}"
             assert labels.ndim == 1, f"give a label for each image, (N,), not {labels.shape}"
+            if not classes:
+                assert (labels == UNKNOWN).all(), (
+                    f"give the label {UNKNOWN} to images without classes ({split})"
+                )
+                continue
             assert labels.min() >= 0, f"give labels from 0 on, not {labels.min()} ({split})"
             assert labels.max() < classes, (
                 f"give labels below {classes}, the number of classes, not {labels.max()} ({split})"
@@ -115,7 +124,9 @@ class DatasetContract(PluginContract):
         """Encoders are evaluated at one size."""
         val = self.load("val")
         shapes = sorted({val.image(index).shape for index in range(len(val))})
-        assert len(shapes) == 1, f"resize the validation images to one size: they have {shapes}"
+        assert len(shapes) == min(1, len(val)), (
+            f"resize the validation images to one size: they have {shapes}"
+        )
 
     def test_sources_name_one_image_each(self) -> None:
         """A manifest names images by their sources."""

@@ -129,6 +129,14 @@ class UnknownIsMinusOne(Right):
         return ArrayImages(images.pixels, labels, images.sources)
 
 
+@broken(_LABELS, "has no classes, and its images have labels")
+class LabelsWithoutClasses(Right):
+    """It announces no classes, and its images have labels."""
+
+    def metadata(self):
+        return replace(METADATA, classes=(), train_per_class=())
+
+
 @broken(_LABELS, "labels float64")
 class LabelsAreFloats(Right):
     """Its labels are floats."""
