@@ -28,6 +28,7 @@ from tests.contract.broken import (
     evaluator,
     executor,
     image_evaluator,
+    inspection,
     kit_of,
     learning_attack,
     metric,
@@ -40,7 +41,7 @@ from tests.contract.broken import (
 )
 
 MODULES = (
-    announcement, attack, learning_attack, encoder_attack, repair, sanitize, detector,
+    announcement, attack, learning_attack, encoder_attack, repair, sanitize, detector, inspection,
     ssl_method, evaluator, image_evaluator, dataset, metric, observer, column, command, executor,
 )  # fmt: skip
 SAMPLES = [(module, sample) for module in MODULES for sample in samples_of(module)]

@@ -44,6 +44,7 @@ from backbench.testing import (
     InputDefenseContract,
     LearningAttackContract,
     MetricContract,
+    ModelDefenseContract,
     ObserverContract,
     SSLMethodContract,
 )
@@ -306,6 +307,7 @@ CONTRACTS = {
     "prune": (DefenseContract, {}),
     "outliers": (DefenseContract, {}),
     "far": (InputDefenseContract, {}),
+    "spread": (ModelDefenseContract, {}),
     "centroids": (EvaluatorContract, {}),
     "exact-nearest": (ImageEvaluatorContract, {}),
     "lost": (MetricContract, {}),
