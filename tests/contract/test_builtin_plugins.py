@@ -208,6 +208,22 @@ class TestDecree(ModelDefenseContract):
     options = {"clean_fraction": 0.5, "epochs": 3, "batch_size": 8}
 
 
+class TestSSLCleanse(ModelDefenseContract):
+    info = record("defense", "ssl-cleanse")
+    options = {
+        "clean_fraction": 1.0,
+        "most_clusters": 4,
+        "inversion_epochs": 1,
+        "batch_size": 20,
+        "epochs": 1,
+    }
+
+
+class TestSSLCleanseRepairs(DefenseContract):
+    info = record("defense", "ssl-cleanse")
+    options = TestSSLCleanse.options
+
+
 # -- evaluators -------------------------------------------------------------------------------
 
 

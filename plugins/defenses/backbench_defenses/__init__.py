@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from backbench.plugin import Citation, DefenseInfo, hookimpl, presets_of
+from backbench_defenses.cleanse_options import CleanseOptions
 from backbench_defenses.decree_options import DecreeOptions
 from backbench_defenses.defense_options import DistillOptions, PatchSearchOptions
 
@@ -57,4 +58,20 @@ def register_defenses() -> Iterable[DefenseInfo]:
             url="https://arxiv.org/abs/2303.15180",
         ),
         presets=presets_of(__name__, "decree"),
+    )
+    yield DefenseInfo(
+        name="ssl-cleanse",
+        summary="Accuses an encoder of one of whose clusters the trigger is small; trains it away.",
+        target="backbench_defenses.cleanse:SSLCleanse",
+        options=CleanseOptions,
+        acts_on=("model", "encoder"),
+        passes=3,
+        paper=Citation(
+            authors="Zheng, Xue, Liu, Chen, Jiang and Lou",
+            title="SSL-Cleanse: trojan detection and mitigation in self-supervised learning",
+            venue="ECCV",
+            year=2024,
+            url="https://arxiv.org/abs/2303.09079",
+        ),
+        presets=presets_of(__name__, "ssl-cleanse"),
     )

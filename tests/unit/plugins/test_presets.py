@@ -20,11 +20,12 @@ import backbench_ssl
 from backbench.plugin import DatasetMetadata, PluginInfo
 
 METHODS = {info.name: info for info in backbench_ssl.register_ssl_methods()}
-DISTILL, SEARCH = backbench_defenses.register_defenses()
+DISTILL, SEARCH, *JUDGES = backbench_defenses.register_defenses()
 TRAINED = [*METHODS.values(), DISTILL]
 INFOS: list[PluginInfo] = [
     *TRAINED,
     SEARCH,
+    *JUDGES,
     *backbench_attacks.register_attacks(),
     *backbench_evaluators.register_evaluators(),
 ]
