@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import backbench
+from backbench import testing
 from tests.contract.broken import attack, kit_of
 
 
@@ -42,3 +43,10 @@ def test_pytest_is_imported_by_the_kit_alone():
             for name in [*names, getattr(node, "module", None) or ""]:
                 if name.startswith(("pytest", "_pytest", "backbench.testing")):
                     assert path.is_relative_to(kit), f"{path} imports {name}"
+
+
+def test_the_page_for_authors_names_every_contract():
+    page = (Path(__file__).parents[2] / "docs/how-to/write-a-plugin.md").read_text(encoding="utf-8")
+    contracts = {name for name in testing.__all__ if name.endswith("Contract")}
+    missing = {name for name in contracts - {"PluginContract"} if f"`{name}`" not in page}
+    assert missing == set()
