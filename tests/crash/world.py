@@ -14,7 +14,7 @@ from backbench.data.embedded import class_names
 from backbench.store.store import hash_files
 
 #: Decoded images that are built, checkpoints after each epoch, poisons, two methods, an implant, a
-#: repair and a sanitized training.
+#: repair, a sanitized training and a verdict.
 TEXT: Final = """
 [benchmark]
 name = "crash"
@@ -86,6 +86,11 @@ batch_size = 4
 patch_sizes = [3, 5]
 backbone = { name = "tiny-resnet", widths = [4, 4], strides = [2, 2] }
 
+[defenses.decree]
+clean_fraction = 0.5
+epochs = 2
+batch_size = 8
+
 [evaluators.knn]
 k = 3
 
@@ -119,7 +124,7 @@ evaluators = "knn"
 datasets = "drawn"
 attacks = "targeted"
 methods = "rotnet"
-defenses = ["none", "distill", "patch-search"]
+defenses = ["none", "distill", "patch-search", "decree"]
 evaluators = "knn"
 """
 
