@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from backbench.cli import common, notices
-from backbench.cli.options import rows, shared
+from backbench.cli.options import rows, shared, views
 from backbench.errors import UsageError
 from backbench.report.detectors import print_sheet, trade_off_sheet
 
@@ -19,6 +19,7 @@ from backbench.report.detectors import print_sheet, trade_off_sheet
 @shared.store_option
 @shared.formats("table", "json", "csv", "markdown", "latex", "html")
 @rows.row_options
+@views.view_options
 @rows.counting_options
 def command(
     file: Path,
@@ -42,10 +43,10 @@ def command(
     if over and (trace is not None or view):
         raise UsageError("show: --trace and other tables are of single attacks: leave out --over")
     planned = notices.load_plan(file, profile, store)
-    if view is not None and view in rows.SHEETS:
+    if view is not None and view in views.SHEETS:
         if filters or sort:
             raise UsageError(f"--{view} shows every defense: leave out --filter and --sort")
-        print_sheet(rows.SHEETS[view](planned), style)
+        print_sheet(views.SHEETS[view](planned), style)
     elif trace is not None:
         click.echo(planned.trace(*filters, *trace.split(",")))
     else:

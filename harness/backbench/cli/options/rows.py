@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
-
 import click
 
 from backbench.cli.options.filters import filter_option
 from backbench.cli.options.shared import together
 from backbench.model import Axis
-
-if TYPE_CHECKING:
-    from backbench.api import Planned
-    from backbench.report.detectors import Sheet
-
-#: Tables of a plan and its store, by the option that requests them.
-SHEETS: Final[Mapping[str, Callable[[Planned], Sheet]]] = {
-    "detection": lambda planned: planned.detection(),
-    "verdicts": lambda planned: planned.verdicts(),
-    "each-verdict": lambda planned: planned.each_verdict(),
-}
 
 row_options = together(
     click.option("--sort", metavar="NAME", help="Field or metric; -NAME for descending."),
@@ -42,36 +28,6 @@ row_options = together(
         metavar="ROW",
         help="How a row came about, from the file to the predictions: "
         "method=byol,attack=none,… until one row is left.",
-    ),
-    click.option(
-        "--detection",
-        "view",
-        flag_value="detection",
-        help="Instead: what the defenses found and dropped, and what they cost.",
-    ),
-    click.option(
-        "--detectors",
-        "view",
-        flag_value="detectors",
-        help="Instead: how well detectors separate triggered from clean images, with control.",
-    ),
-    click.option(
-        "--verdicts",
-        "view",
-        flag_value="verdicts",
-        help="Instead: how often the verdicts on encoders are right, and their AUROC.",
-    ),
-    click.option(
-        "--each-verdict",
-        "view",
-        flag_value="each-verdict",
-        help="Instead: the verdict on each encoder.",
-    ),
-    click.option(
-        "--trade-off",
-        "view",
-        flag_value="trade-off",
-        help="Instead: accuracy lost against ASR removed, for each defense.",
     ),
 )
 
