@@ -161,16 +161,20 @@ def build(
     extra = tuple(extra)
     bounds = BOUNDS | {one.metric: one.bounds for one in extra if one.bounds is not None}
     variants = _variants_by_evaluator(groups, record_of)
+    imported = {key for key, one in plan.stages.items() if one.kind is StageKind.IMPORT}
     rows = tuple(
-        _row(
-            cells,
-            variant,
-            plan,
-            one_of,
-            failure_of,
-            measured_of=measured_of,
-            detected_of=detected_of,
-            bounds=bounds,
+        replace(
+            _row(
+                cells,
+                variant,
+                plan,
+                one_of,
+                failure_of,
+                measured_of=measured_of,
+                detected_of=detected_of,
+                bounds=bounds,
+            ),
+            external=any(not imported.isdisjoint(cell.path) for cell in cells),
         )
         for names, cells in groups.items()
         for one_of in [_records(cells, record_of, older_of)]
@@ -274,11 +278,6 @@ def _row(
         lifts=summarize_all(lifts),
         problem=problem,
         protocol=plan.protocol,
-        external=any(
-            key in plan.stages and plan.stages[key].kind is StageKind.IMPORT
-            for cell in cells
-            for key in cell.path
-        ),
         outdated=outdated,
         uncontrolled=uncontrolled,
         undetected=undetected,

@@ -73,16 +73,22 @@ def changed_code(plan: Plan, store: Store, registry: Registry) -> Iterator[str]:
 
     A dataset's content is in its key, whatever code it comes from.
     """
+
+    @cache
+    def code_now(kind: str, name: str) -> tuple[str, bytes]:
+        registered = registry.find(kind, name)
+        return str(registered), registered.code.encode()
+
     changed: Counter[tuple[str, str]] = Counter()
     for key in store.done() & plan.stages.keys():
         use = plan.stages[key].plugin
         if use is None or use.kind not in _JUDGED:
             continue
         with suppress(OSError, PluginError):  # which others report
-            registered = registry.find(use.kind, use.name)
-            made = _MADE_BY.search((store.root / "records" / f"{key}.json").read_bytes())
-            if made and made[1] != registered.code.encode():
-                changed[str(registered), use.name] += 1
+            plugin, code = code_now(use.kind, use.name)
+            made = _MADE_BY.search(store.record_bytes(key))
+            if made and made[1] != code:
+                changed[plugin, use.name] += 1
     for (plugin, name), stages in sorted(changed.items()):
         yield (
             f"the code of {plugin} has changed since it made {stages} of the stages in the "

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from numbers import Real
-from pathlib import Path
 from typing import Any, cast
-
-import numpy as np
 
 from backbench.errors import PluginError, StoreError
 from backbench.metrics import Denominator, Images, Ints, Outcome, outcomes
 from backbench.plugin import MetricInfo
 from backbench.plugin.calling import plugin_code
 from backbench.plugin.registry import Registered
+from backbench.results.statistics import same_images
 from backbench.store.metadata import EvaluationRecord
 from backbench.store.predictions import PREDICTIONS, read_predictions
 from backbench.store.records import Record
@@ -53,13 +52,18 @@ class Counting:
     metrics: tuple[Registered, ...] = ()
 
 
-def predictions_in(store: Store) -> Callable[[Record], Path | None]:
+def predictions_in(store: Store) -> Callable[[Record], str | None]:
     """Return a function that finds an evaluation's predictions, if they are whole."""
+    artifacts = os.fspath(store.artifact(""))
 
-    def find(record: Record) -> Path | None:
-        path = store.artifact(record.key) / PREDICTIONS
+    def find(record: Record) -> str | None:
+        path = f"{artifacts}/{record.key}/{PREDICTIONS}"  # joining Paths is slow
         size = record.files.get(PREDICTIONS, {}).get("bytes")
-        return path if path.is_file() and size in {None, path.stat().st_size} else None
+        try:
+            found = os.stat(path)  # noqa: PTH116
+        except OSError:
+            return None
+        return path if size in {None, found.st_size} else None
 
     return find
 
@@ -96,7 +100,7 @@ class _PluginMetrics:
 
 def reader(
     record_of: Callable[[str], Record | None],
-    predictions_of: Callable[[Record], Path | io.BytesIO | None],
+    predictions_of: Callable[[Record], str | io.BytesIO | None],
     counting: Counting,
     broken: Broken | None = None,
 ) -> MeasuredOf:
@@ -112,7 +116,7 @@ def reader(
     def images_of(labels: Ints, target: int | None) -> Images:
         """Return the last images where they are the same, as for all rows of a dataset."""
         last = known.get(target)
-        if last is None or not np.array_equal(last.labels, labels):
+        if last is None or not same_images(last.labels, labels):
             last = known[target] = Images.of(labels, target)
         return last
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -21,6 +21,7 @@ _Kind = TypeVar("_Kind", bound=Metadata)
 SCHEMA = 2
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_OF_A_FILE: Final = {"bytes", "sha256"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +114,9 @@ class Record:
         fields = {name: value for name, value in content.items() if name != "schema"}
         try:
             stage = fields["stage"] = Stage.from_json(content["stage"])
-            fields["metadata"] = _reader(stage.kind).validate_python(content["metadata"])
+            fields["metadata"] = _reader(stage.kind)(content["metadata"])
             fields["flags"] = flags_from_json(content["flags"])
-            found: Record = _reader(None).validate_python(fields)
+            found: Record = _reader(None)(fields)
         except ValidationError as error:
             problem = error.errors(include_url=False, include_input=False)[0]
             raise ValueError(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
@@ -131,15 +132,19 @@ class Record:
 
 def _is_file(name: str, said: object) -> bool:
     """Return whether a name, and a size and a hash, can be those of a file below an artifact."""
-    if not isinstance(said, dict) or said.keys() != {"bytes", "sha256"}:
-        return False
-    if "\\" in name or not all(map(is_name, name.split("/"))):
+    if not isinstance(said, dict) or said.keys() != _OF_A_FILE or not _is_below(name):
         return False
     size, digest = said["bytes"], str(said["sha256"])
     return type(size) is int and size >= 0 and _SHA256.fullmatch(digest) is not None
 
 
+@lru_cache(maxsize=1024)
+def _is_below(name: str) -> bool:
+    """Return whether a name leads to a file below a folder; all artifacts have the same few."""
+    return "\\" not in name and all(map(is_name, name.split("/")))
+
+
 @cache
-def _reader(kind: StageKind | None) -> TypeAdapter[Any]:
+def _reader(kind: StageKind | None) -> Callable[[object], Any]:
     """Return what reads the metadata of a kind of stage, or a record, from JSON values."""
-    return TypeAdapter(Record if kind is None else KINDS[kind])
+    return TypeAdapter(Record if kind is None else KINDS[kind]).validator.validate_python

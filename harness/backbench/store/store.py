@@ -153,6 +153,10 @@ class Store:
             raise StoreError(f"{path}: is the record of {found.key}: remove it and run again")
         return found
 
+    def record_bytes(self, key: str) -> bytes:
+        """Return a record's file as it is; an OSError if it cannot be read."""
+        return files.read_regular(f"{self._records}/{key}.json", _MOST_BYTES)
+
     def readable(self, key: str) -> Record | None:
         """Return a record; ``None`` also where :meth:`failure` returns why it cannot be read."""
         try:
@@ -347,8 +351,7 @@ def _read_json(path: Path | str) -> dict[str, Any] | None:
         ValueError: If it holds something else, or a number that is not finite.
     """
     try:
-        with files.open_regular(path, _MOST_BYTES) as file:
-            content = from_json(file.read())
+        content = from_json(files.read_regular(path, _MOST_BYTES))
     except (FileNotFoundError, NotADirectoryError):
         return None
     if not isinstance(content, dict):

@@ -91,17 +91,45 @@ def open_regular(path: str | Path, most: int | None = None) -> io.BufferedReader
         OSError: If it cannot be opened, is too long, or is a pipe, a device or a socket.
     """
     file = open(path, "rb", opener=_at_once)  # noqa: SIM115 - a Path is slow to make
-    status = os.fstat(file.fileno())
+    try:
+        _regular_size(file.fileno(), path, most)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def read_regular(path: str | Path, most: int) -> bytes:
+    """Read the whole of a regular file of ``most`` bytes at most, with few system calls.
+
+    Raises:
+        OSError: See :func:`open_regular`.
+    """
+    descriptor = _at_once(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        left, parts = _regular_size(descriptor, path, most), []
+        while left > 0 and (part := os.read(descriptor, left)):
+            parts.append(part)
+            left -= len(part)
+    finally:
+        os.close(descriptor)
+    return b"".join(parts)
+
+
+def _regular_size(descriptor: int, path: str | Path, most: int | None) -> int:
+    """Return the size of an open file that is regular and no longer than ``most`` bytes."""
+    status = os.fstat(descriptor)
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     problem = "" if stat.S_ISREG(status.st_mode) else "not a regular file"
     if most is not None and status.st_size > most:
         problem = f"{status.st_size:,} bytes, and {most:,} at most are read"
     if problem:
-        file.close()
         raise OSError(errno.EINVAL, problem, str(path))
-    return file
+    return status.st_size
 
 
-def _at_once(path: str, flags: int) -> int:
+def _at_once(path: str | Path, flags: int) -> int:
     """Open a pipe without waiting for who writes to it."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 

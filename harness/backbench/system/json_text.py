@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from backbench.errors import BackbenchError
 
@@ -58,11 +58,17 @@ def from_json(content: str | bytes) -> Any:
     Raises:
         ValueError: If it is not JSON, nested too deeply, or holds a number that is not finite.
     """
+    if isinstance(content, bytes):
+        content = content.decode(json.detect_encoding(content), "surrogatepass")
     try:
-        return json.loads(content, parse_constant=_refuse)
+        return _DECODER.decode(content)
     except RecursionError:
         raise ValueError("JSON that is nested too deeply") from None
 
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"it has a number that is not finite, {constant}")
+
+
+#: Made once: ``json.loads`` makes another for every text.
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse)

@@ -86,7 +86,10 @@ def test_a_leaderboard_reads_each_file_once(
     where, made = plan
     records = counted(monkeypatch, store, "_read_json", lambda path: Path(path).stem)
     predictions = counted(
-        monkeypatch, reader, "read_predictions", lambda path, variant: (path.parent.name, variant)
+        monkeypatch,
+        reader,
+        "read_predictions",
+        lambda path, variant: (Path(path).parent.name, variant),
     )
     board = board_of(registry, made, where)
     evaluations = {key for key, one in made.stages.items() if one.kind is StageKind.PREDICT}

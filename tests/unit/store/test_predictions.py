@@ -50,6 +50,28 @@ def test_what_was_written_is_read(path: Path) -> None:
         assert np.array_equal(plain["clean_scores"], TENSORS["clean_scores"])
 
 
+def test_a_file_that_is_too_large_to_read_at_once_gives_the_same(tmp_path: Path) -> None:
+    scores = RNG.random((400, 2000)).astype(np.float16)
+    write_predictions(tmp_path / PREDICTIONS, {**TENSORS, "clean_scores": scores})
+    assert (tmp_path / PREDICTIONS).stat().st_size > 1 << 18
+    labels, clean, triggered = read_predictions(tmp_path / PREDICTIONS, "")
+    assert np.array_equal(labels, LABELS)
+    assert np.array_equal(clean, TENSORS["clean_predictions"])
+    assert triggered is None
+
+
+def test_equal_labels_of_two_files_are_one_array_and_cannot_be_changed(
+    path: Path, tmp_path: Path
+) -> None:
+    other = {**TENSORS, "clean_predictions": LABELS.astype(np.int32)}
+    write_predictions(tmp_path / "other.npz", other)
+    one, two = (read_predictions(file, "")[0] for file in (path, tmp_path / "other.npz"))
+    assert one is two
+    assert not one.flags.writeable
+    write_predictions(tmp_path / "other.npz", {**other, "labels": LABELS[::-1]})
+    assert np.array_equal(read_predictions(tmp_path / "other.npz", "")[0], LABELS[::-1])
+
+
 def test_the_same_predictions_give_the_same_bytes(path: Path, tmp_path: Path) -> None:
     write_predictions(tmp_path / "again.npz", TENSORS)
     assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()

@@ -13,7 +13,15 @@ from pathlib import Path
 import pytest
 
 from backbench.errors import DataError
-from backbench.system.files import alone_in, locked, open_regular, replacing, sha256, write
+from backbench.system.files import (
+    alone_in,
+    locked,
+    open_regular,
+    read_regular,
+    replacing,
+    sha256,
+    write,
+)
 
 HOLD = """
 import sys, time
@@ -93,9 +101,14 @@ def test_what_may_never_end_is_not_opened(tmp_path: Path):
         for name in (tmp_path / "pipe", tmp_path / "socket", "/dev/zero", "/dev/full", tmp_path):
             with pytest.raises(OSError, match=r"not a regular file|No such device|Is a directory"):
                 open_regular(name)
+            with pytest.raises(OSError, match=r"not a regular file|No such device|Is a directory"):
+                read_regular(name, 99)
     (tmp_path / "long").write_bytes(bytes(100))
     with pytest.raises(OSError, match="100 bytes, and 99 at most are read"):
         open_regular(tmp_path / "long", 99)
+    with pytest.raises(OSError, match="100 bytes, and 99 at most are read"):
+        read_regular(tmp_path / "long", 99)
+    assert read_regular(tmp_path / "long", 100) == bytes(100)
     with pytest.raises(OSError, match="not a regular file"):
         sha256("/dev/zero")
 
