@@ -14,11 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from backbench.benchmark.config import DEFAULT_FILE, Benchmark, load_benchmark
+from backbench.benchmark import DEFAULT_FILE
+from backbench.benchmark.config import Benchmark, load_benchmark
 from backbench.errors import UsageError, printable
 from backbench.plugin.registry import Registry, load_registry
+from backbench.store import DEFAULT_STORE
 from backbench.store.integrity import damaged
-from backbench.store.store import DEFAULT_STORE, Store
+from backbench.store.store import Store
 
 if TYPE_CHECKING:
     from torch.nn import Module

@@ -17,9 +17,6 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
-#: Largest side in pixels to which images are resized: larger ones would not fit in memory.
-MOST_SIDE: Final = 4096
-
 #: Label of an image whose class is not known.
 UNKNOWN: Final = -1
 

@@ -5,7 +5,7 @@ A metric of backbench's own is the mean, or the sum, of one outcome for each ima
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,30 +18,9 @@ Ints = NDArray[np.int64]
 #: of all, the target's own among them.
 Denominator = Literal["other-classes", "all-images"]
 
-_SHARE, _COUNT = (0.0, 1.0), (0.0, math.inf)
-
-#: The least and the greatest value of every metric of backbench's own.
-BOUNDS = {
-    "accuracy/clean": _SHARE,
-    "accuracy/triggered": _SHARE,
-    "target_tp/clean": _COUNT,
-    "target_tp/triggered": _COUNT,
-    "target_fp/clean": _COUNT,
-    "target_fp/triggered": _COUNT,
-    "asr": _SHARE,
-    "detector/auroc": _SHARE,
-    "detector/auprc": _SHARE,
-    "detector/tpr_at_1pct_fpr": _SHARE,
-    "detector/tpr": _SHARE,
-    "detector/fpr": _SHARE,
-    "detector/accuracy_passed": _SHARE,
-    "detector/asr_passed": _SHARE,
-    "detector/asr_left": _SHARE,
-    "detector/seconds": _COUNT,
-}
-
-#: Every metric of backbench's own.
-NAMES = frozenset(BOUNDS)
+#: Scores of M images, (M, classes), or one such table by variant where an evaluator gives several
+#: results. The prediction is the class with the highest score, the first among equals.
+Scores = NDArray[np.float32] | Mapping[str, NDArray[np.float32]]
 
 #: Pattern of a variant's name; an evaluator with a single result has the empty name.
 VARIANT_NAME = r"[\w.=+-]+"
@@ -103,8 +82,8 @@ def outcomes(
             target class has a rate above 0.
 
     Returns:
-        Outcomes by those names in :data:`backbench.metrics.NAMES` that are not a detector's; no
-        metric of no image.
+        Outcomes by those names in :data:`backbench.plugin.infos.OWN_METRICS` that are not a
+        detector's; no metric of no image.
 
     Source: the hits of ``target_fp`` are the published evaluation's, ``C[:, t].sum() - C[t, t]``;
         ``all-images`` is how BackdoorBox and TrojanZoo count.

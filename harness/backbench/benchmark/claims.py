@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from backbench.benchmark.file import BenchmarkFile, Claim
 from backbench.errors import Problem
-from backbench.metrics import NAMES
 from backbench.model import NONE, Axis, CellName
+from backbench.plugin.infos import OWN_METRICS
 from backbench.plugin.suggestions import suggestion
 
 #: Compared with the clean encoder under the same trigger.
@@ -34,7 +34,7 @@ def claim_problems(
     cells: dict[CellName, None] = {}
     for matrix in content.matrix if matrix_is_right and content.claims else ():
         cells.update(dict.fromkeys(matrix.cells(content.benchmark.seeds)))
-    known = [*sorted(NAMES), *metrics]
+    known = [*sorted(OWN_METRICS), *metrics]
     for index, claim in enumerate(content.claims):
         path = f"claims.{index}"
         plain = claim.metric.partition("@")[0]
@@ -70,7 +70,7 @@ def _cell_problems(claim: Claim, cells: Mapping[CellName, None], path: str) -> I
     if not about:
         yield Problem(f"{path}.subject", "no [[matrix]] has such a cell")
         return
-    needs_attack = claim.metric in NAMES - _WITHOUT_ATTACK
+    needs_attack = claim.metric in OWN_METRICS.keys() - _WITHOUT_ATTACK
     if any(cell.attack == NONE for cell in about):
         if claim.against == CONTROL:
             yield Problem(f"{path}.subject", "cells without an attack have no control: say attacks")

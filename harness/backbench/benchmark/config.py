@@ -40,8 +40,6 @@ from backbench.plugin.registry import Registry
 from backbench.plugin.suggestions import nearest, suggestion
 from backbench.system.toml import read_toml
 
-DEFAULT_FILE = Path("benchmarks.toml")
-
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:

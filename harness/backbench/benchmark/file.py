@@ -13,8 +13,8 @@ from backbench.benchmark.matrix import MOST_CELLS, Filter, Matrix, Profile, Seed
 from backbench.benchmark.protocols.card import protocol_ids
 from backbench.errors import PluginError, Problem
 from backbench.external.layouts import AUTO
-from backbench.images import MOST_SIDE
 from backbench.model import Axis, CellName
+from backbench.options.base import MOST_SIDE
 from backbench.plugin import PluginInfo
 from backbench.plugin.calling import plugin_code
 from backbench.plugin.registry import Registry

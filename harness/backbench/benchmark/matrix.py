@@ -31,7 +31,7 @@ MOST_CELLS: Final = 200_000
 class Table(BaseModel):
     """Base of the tables of a benchmark file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Filter(Table):

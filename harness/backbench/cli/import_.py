@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from backbench.benchmark.config import DEFAULT_FILE
+from backbench.benchmark import DEFAULT_FILE
 from backbench.cli import common
 from backbench.cli.options import shared
 from backbench.cli.options.changes import set_option

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from backbench.data import embedded
 from backbench.data.dataset_options import (
+    EMBEDDED_REVISION,
     EmbeddedOptions,
     FileListOptions,
     ImageFolderOptions,
@@ -39,7 +39,7 @@ def register_datasets() -> Iterable[DatasetInfo]:
         summary="Drawn images of any size and number of classes; nothing to download.",
         target="backbench.data.embedded:Embedded",
         options=EmbeddedOptions,
-        revision=embedded.REVISION,
+        revision=EMBEDDED_REVISION,
     )
     yield DatasetInfo(
         name="image-folder",

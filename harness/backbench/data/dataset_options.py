@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     ValidationError,
@@ -15,8 +15,11 @@ from pydantic import (
 
 from backbench.data.classes import NAMES, class_list
 from backbench.errors import DataError
-from backbench.images import MOST_SIDE
+from backbench.options.base import MOST_SIDE
 from backbench.plugin import ExcludeDefaultFromKey, ExcludeFromKey, Field, LocalPath, Options
+
+#: Revision of the embedded dataset: it goes up when other images are drawn.
+EMBEDDED_REVISION: Final = 1
 
 _RESIZE = (
     "side of the squares that images are made into, px: the short side is resized to it and "

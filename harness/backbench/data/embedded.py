@@ -22,12 +22,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.data.dataset_options import EmbeddedOptions
+from backbench.data.dataset_options import EMBEDDED_REVISION, EmbeddedOptions
 from backbench.images import ArrayImages, ImageSet
 from backbench.plugin import Dataset, DatasetMetadata, Split
 from backbench.system.json_text import to_json
-
-REVISION: Final = 1
 
 _Field = NDArray[np.float32]
 _Pair = tuple[float, float]
@@ -368,7 +366,7 @@ class Embedded(Dataset):
 
     def fingerprint(self, hash_file: Callable[[str], str]) -> str:  # noqa: ARG002 - no files
         """Identify the content by the options and the generator's revision, not by pixels."""
-        recipe = {"revision": REVISION, **self.options.model_dump(mode="json")}
+        recipe = {"revision": EMBEDDED_REVISION, **self.options.model_dump(mode="json")}
         return hashlib.sha256(to_json(recipe, sort_keys=True).encode()).hexdigest()
 
     def load(self, split: Split, *, verify: bool = True) -> ImageSet:  # noqa: ARG002 - always is

@@ -15,13 +15,17 @@ from backbench.model import NONE
 from backbench.options.training import ViewOptions, ViewTrainingOptions
 from backbench.plugin import Attack, Box, DatasetMetadata
 from backbench.seeds import derive
-from backbench.views.visibility import Visibility, covers_all, visibility, warning
+from backbench.views.visibility import LEAST_BOTH, Visibility, covers_all, visibility, warning
 
 #: Poisons that the estimate is made of: a share's standard error is at most .008.
 POISONS: Final = 4000
 
 #: The same, if the shares are not shown: near .01, where there is a warning, it is .003.
 QUICK: Final = 1000
+
+#: Poisons that come first. They are the first of the others: where the trigger is in both views of
+#: so many of these that there is no warning, there is none of all.
+FIRST: Final = 200
 
 NOTE: Final = (
     f"trigger visibility: share of {POISONS} view pairs in which at least half of the "
@@ -61,6 +65,9 @@ class Estimate:
 def warnings(benchmark: Benchmark) -> Iterator[str]:
     """Yield a sentence for every attack that cannot work, since its trigger is in too few views."""
     try:
+        first = [one.shares.both for one in estimates(benchmark, FIRST) if one.shares is not None]
+        if all(both * FIRST >= LEAST_BOTH * QUICK for both in first):
+            return
         found = [one for one in estimates(benchmark, QUICK) if one.shares is not None and one.why]
     except Exception:  # noqa: BLE001 - an attack may raise any error; its stage reports it
         return

@@ -21,9 +21,10 @@ from backbench.plugin.calling import plugin_code
 from backbench.plugin.executor import Executor, Setup
 from backbench.plugin.registry import Registry
 from backbench.results.outdated import Outdatedness
+from backbench.store import DEFAULT_STORE
 from backbench.store.integrity import damaged
 from backbench.store.metadata import DatasetRecord
-from backbench.store.store import DEFAULT_STORE, Store
+from backbench.store.store import Store
 from backbench.system.seal import is_sealed
 
 

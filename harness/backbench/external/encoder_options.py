@@ -9,8 +9,8 @@ from pydantic import Field
 
 from backbench.errors import UsageError
 from backbench.external.layouts import REVISION
-from backbench.images import MOST_SIDE
 from backbench.model import PluginUse
+from backbench.options.base import MOST_SIDE
 from backbench.options.training import (
     IMAGENET_MEAN,
     IMAGENET_STD,

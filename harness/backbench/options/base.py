@@ -6,12 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 from pydantic.fields import FieldInfo
 
 Split = Literal["train", "val"]
+
+#: Largest side in pixels to which images are resized: larger ones would not fit in memory.
+MOST_SIDE: Final = 4096
 
 
 def count_of(share: float | Decimal, number: int, *, nearest: bool = False) -> int:
@@ -103,7 +106,7 @@ class Options(BaseModel):
     show``, in the JSON Schema, and in the errors of a benchmark file.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     def problems(self, data: DatasetMetadata) -> Iterable[str]:  # noqa: ARG002
         """Return why these options cannot work on a dataset: one sentence a problem."""

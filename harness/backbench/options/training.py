@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
-from backbench.images import MOST_SIDE
 from backbench.options.base import (
+    MOST_SIDE,
     DatasetMetadata,
     ExcludeDefaultFromKey,
     ExcludeFromKey,

@@ -25,14 +25,13 @@ imported when a stage needs it::
 :class:`BackbenchHooks` has an example of each hook for ``my_plugin/__init__.py``, and each base
 class an example of the module that such a hook names. The tests run all of them.
 
-Names that need torch are imported at first use: importing this package does not import torch.
+Names that need NumPy or torch are imported at first use: importing this package imports neither.
 """
 
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from backbench.images import ArrayImages, ImageSet, Labels, Pixels
 from backbench.model import Stage
 from backbench.options.base import (
     DatasetMetadata,
@@ -66,7 +65,6 @@ from backbench.plugin.classes import (
     EvaluationContext,
     Evaluator,
     ImageEvaluator,
-    Scores,
     Stamp,
     Verdict,
 )
@@ -95,7 +93,6 @@ from backbench.plugin.infos import (
     hookimpl,
     presets_of,
 )
-from backbench.plugin.selection import selection_split
 from backbench.plugin.suggestions import suggestion
 
 __all__ = [
@@ -177,14 +174,20 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from backbench.images import ArrayImages, ImageSet, Labels, Pixels
+    from backbench.metrics import Scores
     from backbench.nn import Batch, Encoder, Progress, SSLMethod, TrainingContext, TrainingTask
+    from backbench.plugin.selection import selection_split
     from backbench.training.extraction import evaluation_batch, extract
     from backbench.training.loop import TrainingRun, train
     from backbench.views.method import TwoViewMethod
     from backbench.views.views import random_view
 else:
-    #: Names that need torch, and their modules.
+    #: Names that need NumPy or torch, and their modules.
     _LATE = {
+        **dict.fromkeys(("ArrayImages", "ImageSet", "Labels", "Pixels"), "backbench.images"),
+        "Scores": "backbench.metrics",
+        "selection_split": "backbench.plugin.selection",
         **dict.fromkeys(
             ("Batch", "Encoder", "Progress", "SSLMethod", "TrainingContext", "TrainingTask"),
             "backbench.nn",
@@ -198,7 +201,7 @@ else:
     }
 
     def __getattr__(name: str) -> object:
-        """Import a name that needs torch when it is first used (PEP 562)."""
+        """Import a name that needs NumPy or torch when it is first used (PEP 562)."""
         if name not in _LATE:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module

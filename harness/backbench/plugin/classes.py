@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from backbench.images import ImageSet, Pixels
 from backbench.options.base import DatasetMetadata, JPEGOptions, Split
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from backbench.images import ImageSet, Pixels
+    from backbench.metrics import Scores
     from backbench.nn import Encoder
 
 
@@ -456,11 +457,6 @@ class Defense:
             ValueError: If the arrays are not such a detector's.
         """
         raise NotImplementedError(f"{type(self).__name__} does not learn")
-
-
-#: Scores of M images, (M, classes), or one such table by variant where an evaluator gives several
-#: results. The prediction is the class with the highest score, the first among equals.
-Scores = NDArray[np.float32] | Mapping[str, NDArray[np.float32]]
 
 
 class _Classifier:

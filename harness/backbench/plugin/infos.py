@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,29 @@ DEFENSE_SHAPES: tuple[DefenseShape, ...] = get_args(DefenseShape)
 API = 1
 
 hookimpl = pluggy.HookimplMarker("backbench")
+
+_SHARE, _COUNT = (0.0, 1.0), (0.0, math.inf)
+
+#: Every metric of backbench's own, a name that no plugin's can have, with the least and the
+#: greatest value.
+OWN_METRICS: Mapping[str, tuple[float, float]] = {
+    "accuracy/clean": _SHARE,
+    "accuracy/triggered": _SHARE,
+    "target_tp/clean": _COUNT,
+    "target_tp/triggered": _COUNT,
+    "target_fp/clean": _COUNT,
+    "target_fp/triggered": _COUNT,
+    "asr": _SHARE,
+    "detector/auroc": _SHARE,
+    "detector/auprc": _SHARE,
+    "detector/tpr_at_1pct_fpr": _SHARE,
+    "detector/tpr": _SHARE,
+    "detector/fpr": _SHARE,
+    "detector/accuracy_passed": _SHARE,
+    "detector/asr_passed": _SHARE,
+    "detector/asr_left": _SHARE,
+    "detector/seconds": _COUNT,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, get_args
 import pluggy
 
 from backbench.errors import BackbenchError, PluginError
-from backbench.metrics import NAMES
 from backbench.model import NONE
 from backbench.options.base import Options
 from backbench.plugin import hookspecs
@@ -30,6 +29,7 @@ from backbench.plugin.infos import (
     API,
     DEFENSE_SHAPES,
     KINDS,
+    OWN_METRICS,
     AttackInfo,
     AttackShape,
     Citation,
@@ -172,8 +172,8 @@ class Registry:
     def add_entry_points(self, points: Iterable[EntryPoint]) -> None:
         """Load entry points one by one, then collect what they announce."""
         seen: set[tuple[str, str, str]] = set()
-        for point in sorted(points, key=lambda one: (_origin(one).distribution, one.name)):
-            origin = _origin(point)
+        known = [(_origin(point), point) for point in points]
+        for origin, point in sorted(known, key=lambda one: (one[0].distribution, one[1].name)):
             identity = (origin.distribution, point.name, point.value)
             if identity in seen:  # an editable install may be listed twice
                 continue
@@ -375,7 +375,7 @@ def code_of(package: str) -> str:
 
 
 #: Names that plugins of a kind cannot have.
-_RESERVED = {AttackInfo.kind: {NONE}, DefenseInfo.kind: {NONE}, MetricInfo.kind: NAMES}
+_RESERVED = {AttackInfo.kind: {NONE}, DefenseInfo.kind: {NONE}, MetricInfo.kind: OWN_METRICS}
 
 
 #: Types of the fields of records and columns; ``title`` and such only where a record has them.

@@ -11,9 +11,10 @@ from typing import cast
 from backbench.benchmark.file import Claim
 from backbench.benchmark.protocols.card import denominator_of
 from backbench.errors import PluginError, UsageError
-from backbench.metrics import NAMES, Denominator
+from backbench.metrics import Denominator
 from backbench.model import Plan
 from backbench.plugin import Column, DatasetMetadata, MetricInfo
+from backbench.plugin.infos import OWN_METRICS
 from backbench.plugin.registry import Failure, Registered, Registry
 from backbench.plugin.suggestions import suggestion
 from backbench.results.claims import Judgement, cells_of, judge
@@ -71,7 +72,7 @@ class Request:
         if not self.metrics:
             return board.columns
         known = {column.metric: column for column in board.columns}
-        others = [name for name in (*sorted(NAMES), *LIFTS) if name not in known]
+        others = [name for name in (*sorted(OWN_METRICS), *LIFTS) if name not in known]
         known |= {name: Column(name, name) for name in others}
         for name in self.metrics:
             if name not in known:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from backbench.benchmark.config import DEFAULT_FILE
+from backbench.benchmark import DEFAULT_FILE
 from backbench.errors import UsageError
 from backbench.model import Axis
 from backbench.plugin.suggestions import suggestion

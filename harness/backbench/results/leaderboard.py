@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from backbench.errors import UsageError
-from backbench.metrics import BOUNDS, Outcome
+from backbench.metrics import Outcome
 from backbench.model import NONE, Axis, Cell, Detection, Plan, Stage, StageKind
 from backbench.plugin import Column
+from backbench.plugin.infos import OWN_METRICS
 from backbench.plugin.suggestions import suggestion
 from backbench.results.detectors import DetectedOf
 from backbench.results.reader import Measured, MeasuredOf
@@ -159,7 +160,7 @@ def build(
         names = tuple(cell.name.row.values())
         groups.setdefault(names, []).append(cell)
     extra = tuple(extra)
-    bounds = BOUNDS | {one.metric: one.bounds for one in extra if one.bounds is not None}
+    bounds = {**OWN_METRICS} | {one.metric: one.bounds for one in extra if one.bounds is not None}
     variants = _variants_by_evaluator(groups, record_of)
     imported = {key for key, one in plan.stages.items() if one.kind is StageKind.IMPORT}
     rows = tuple(

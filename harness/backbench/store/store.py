@@ -41,9 +41,6 @@ MARKER = "store.json"
 #: Suffix of a record that was put aside.
 FORGOTTEN = ".forgotten"
 
-#: Folder of the store, unless the user chooses one.
-DEFAULT_STORE = Path("store")
-
 
 class Store:
     """Artifacts and records below one folder.

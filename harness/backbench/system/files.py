@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Final
-
-from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+from typing import TYPE_CHECKING, Final
 
 from backbench.errors import DataError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 _LOCK: Final = ".backbench.lock"
 
@@ -226,6 +227,8 @@ def locked(path: Path, busy: Exception) -> Iterator[None]:
     A process that is killed leaves the file behind, and no lock. Where the file system has no
     locks, the lock is a file that only one process can create.
     """
+    from filelock import FileLock, SoftFileLock, Timeout  # late: it imports asyncio
+
     path.parent.mkdir(parents=True, exist_ok=True)
     lock: BaseFileLock = FileLock(path)
     try:

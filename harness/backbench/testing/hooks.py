@@ -14,10 +14,10 @@ import click
 from click.testing import CliRunner
 
 from backbench import plugin
-from backbench.metrics import BOUNDS
 from backbench.model import Stage, StageKind
 from backbench.plugin import Column, MetricInfo
 from backbench.plugin.calling import frozen
+from backbench.plugin.infos import OWN_METRICS
 from backbench.plugin.registry import Origin, Registry
 from backbench.plugin.suggestions import suggestion
 from backbench.results.leaderboard import LIFTS
@@ -130,7 +130,7 @@ class ColumnContract(_HooksContract):
     def test_metrics_are_known(self) -> None:
         """A column of a metric that no row has would be empty in every table."""
         own = [info.name for info in self.call("register_metrics") or ()]
-        known = [*BOUNDS, *LIFTS, *installed().names(MetricInfo.kind), *own]
+        known = [*OWN_METRICS, *LIFTS, *installed().names(MetricInfo.kind), *own]
         for column in self.columns():
             metric = column.metric
             assert metric in known, (

@@ -19,7 +19,7 @@ class Rate(BaseModel):
         numbers in both.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     of: Literal["target_class", "dataset", "count"] = Field(
         description="what value is a share of; with count, value is the number of images"

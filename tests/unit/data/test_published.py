@@ -38,7 +38,7 @@ def test_embedded_fingerprint_is_the_recipe(monkeypatch):
     one = Embedded(SMALL).fingerprint(no_hash)
     assert one == Embedded(SMALL).fingerprint(no_hash)
     assert one != Embedded(SMALL.model_copy(update={"seed": 1})).fingerprint(no_hash)
-    monkeypatch.setattr(embedded, "REVISION", embedded.REVISION + 1)
+    monkeypatch.setattr(embedded, "EMBEDDED_REVISION", embedded.EMBEDDED_REVISION + 1)
     assert one != Embedded(SMALL).fingerprint(no_hash)
 
 

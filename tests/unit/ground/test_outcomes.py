@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from backbench.metrics import NAMES, Images, outcomes
+from backbench.metrics import Images, outcomes
+from backbench.plugin.infos import OWN_METRICS
 from backbench.results.reader import numbers
 
 #                       true: 0 0 0 1 1 1 2 2 2 2
@@ -26,7 +27,7 @@ def test_every_metric_by_hand() -> None:
         "target_fp/triggered": 7.0,
         "asr": 1.0,
     }
-    assert set(found) == NAMES
+    assert set(found) == OWN_METRICS
     assert numbers(outcomes(Images.of(LABELS, None), PREDICTED, None, None)) == {
         "accuracy/clean": 0.5
     }

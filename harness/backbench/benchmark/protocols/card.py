@@ -23,7 +23,7 @@ _ID = r"^[a-z0-9]+(-[a-z0-9]+)*@[1-9][0-9]*$"
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Rules(_Part):

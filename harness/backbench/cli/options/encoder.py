@@ -8,7 +8,7 @@ from backbench.cli.options.paths import UserPath
 from backbench.cli.options.shared import together
 from backbench.external.encoder_options import NORMALIZATIONS
 from backbench.external.layouts import AUTO
-from backbench.images import MOST_SIDE
+from backbench.options.base import MOST_SIDE
 
 encoder_options = together(
     click.option(

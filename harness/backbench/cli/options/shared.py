@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from backbench.benchmark.config import DEFAULT_FILE
+from backbench.benchmark import DEFAULT_FILE
 from backbench.cli.options.changes import set_option
 from backbench.cli.options.paths import UserPath
-from backbench.store.store import DEFAULT_STORE
+from backbench.store import DEFAULT_STORE
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

@@ -39,7 +39,7 @@ def _comma_separated(value: Any) -> Any:
 class PoisonTable(BaseModel):
     """The table ``[poison]``; the command line goes before it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     dataset: str | None = Field(None, description="the dataset, where the file has several")
     attack: str | None = Field(None, description="the attack, where the file has several")
