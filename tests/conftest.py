@@ -14,6 +14,15 @@ from click.testing import CliRunner
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 #: A world so small that a whole matrix takes seconds.
+#: Variables that pytest, a test's fixture or a library sets when it is imported.
+FREE = (
+    "BACKBENCH_STORE",
+    "COLUMNS",
+    "KMP_DUPLICATE_LIB_OK",
+    "PYTEST_CURRENT_TEST",
+    "TORCHINDUCTOR_CACHE_DIR",
+)
+
 TINY = """
 [benchmark]
 name = "tiny"
@@ -122,7 +131,7 @@ def _environment_is_stable() -> Iterator[None]:
     before = dict(os.environ)
     yield
     after = dict(os.environ)
-    for name in ("PYTEST_CURRENT_TEST", "COLUMNS", "BACKBENCH_STORE", "TORCHINDUCTOR_CACHE_DIR"):
+    for name in FREE:
         before.pop(name, None)
         after.pop(name, None)
     assert after == before

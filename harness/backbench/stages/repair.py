@@ -2,43 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.errors import ResultError, StageError
+from backbench.errors import StageError
 from backbench.images import Subset
 from backbench.options.training import TrainingOptions
 from backbench.plugin import CleanImages, Defense, DefenseContext, count_of
 from backbench.seeds import derive
+from backbench.stages.changing import changed_by
 from backbench.stages.inputs import Inputs
 from backbench.stages.task import Outcome, Task
 from backbench.stages.verdicts import read_verdict
+from backbench.store.flags import Flag
 from backbench.store.metadata import RepairRecord
+
+#: A defense may find nothing to mend.
+UNCHANGED: Final = Flag(
+    "unchanged",
+    "the defense gave the encoder as it was: no weight has changed, and the numbers are those of "
+    "no defense",
+)
 
 
 def run(task: Task) -> Outcome:
-    """Write the mended encoder."""
+    """Write the mended encoder.
+
+    Raises:
+        ResultError: If the defense gave no encoder of the same architecture.
+    """
     import torch
 
-    from backbench.nn import Encoder, load_encoder, save_encoder
+    from backbench.nn import load_encoder, save_encoder
     from backbench.training.device import arithmetic
 
     implementation, options, _ = task.plugin()
     defense: Defense = implementation(options)
     encoder = load_encoder(task.input("encoder")).to(task.device)
     asked: list[float] = []
-    repaired = defense.repair(encoder, context_of(task, asked=asked))
-    if not isinstance(repaired, Encoder):
-        raise ResultError(f"the defense gave a {type(repaired).__name__}, not an Encoder")
-    if repaired.spec != encoder.spec:
-        raise ResultError("the defense gave an encoder of another architecture")
+    context = context_of(task, asked=asked)
+    repaired, changed = changed_by(lambda one: defense.repair(one, context), encoder, "defense")
     save_encoder(task.folder, repaired, task.mark)
     found: dict[str, Any] = {}
     if isinstance(options, TrainingOptions):
         found = arithmetic(options, torch.device(task.device), repaired)
-    return Outcome(RepairRecord(max(asked, default=0.0), found))
+    return Outcome(RepairRecord(max(asked, default=0.0), found), () if changed else (UNCHANGED,))
 
 
 def context_of(

@@ -6,15 +6,11 @@ bits. A stage's key holds neither, so every stage has those of a fresh process w
 
 from __future__ import annotations
 
-import ctypes
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from itertools import product
-from pathlib import Path
 from typing import Any, Final
 
 #: Variables that numerical libraries read, when loaded, for their number of threads.
@@ -43,8 +39,6 @@ _BACKENDS: Final = {
     "mkldnn.deterministic": False,
 }
 
-_LIBRARY: Final = re.compile(r"(openblas|lib[gi]?omp)[^/]*\.(so|dylib)")
-
 #: The getter and the setter of a setting, and its value for stages.
 _Setting = tuple[Callable[[], Any], Callable[[Any], object], Any]
 
@@ -56,10 +50,13 @@ _MIXED: Final = object()
 def standard_arithmetic() -> Iterator[None]:
     """Compute as a fresh process with one thread does; then leave all as it was before.
 
-    Covers this thread, and torch where it is imported already: others read the environment.
+    Covers this thread, torch where it is imported already, and the OpenMP and BLAS libraries that
+    are loaded: others read the environment.
     """
+    from threadpoolctl import threadpool_limits  # late: most commands compute nothing
+
     settings = [(_value(read), change, wanted) for read, change, wanted in _settings()]
-    with ExitStack() as stack:
+    with threadpool_limits(1), ExitStack() as stack:
         for value, change, wanted in settings:
             if value != wanted:
                 if value is not _MIXED:
@@ -94,10 +91,6 @@ def _settings() -> Iterator[_Setting]:
             for folder in folders:
                 owner = getattr(owner, folder)
             yield partial(getattr, owner, name), partial(setattr, owner, name), wanted
-    for library in _loaded():
-        for read, set_ in _thread_functions():
-            if hasattr(library, set_):
-                yield getattr(library, read), getattr(library, set_), 1
 
 
 def _set_variable(name: str, value: str | None) -> None:
@@ -105,20 +98,3 @@ def _set_variable(name: str, value: str | None) -> None:
         os.environ.pop(name, None)
     else:
         os.environ[name] = value
-
-
-def _loaded() -> list[ctypes.CDLL]:
-    """Return the OpenMP and BLAS libraries that this process has loaded, where Linux lists them."""
-    try:
-        lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return []
-    paths = {line.split(maxsplit=5)[-1] for line in lines.splitlines() if _LIBRARY.search(line)}
-    return [ctypes.CDLL(path) for path in sorted(paths) if Path(path).exists()]
-
-
-def _thread_functions() -> Iterator[tuple[str, str]]:
-    """Yield the names of the functions that read and set the number of threads."""
-    yield "omp_get_max_threads", "omp_set_num_threads"
-    for name in product(("", "scipy_"), ("", "64_")):
-        yield "openblas_get_num_threads".join(name), "openblas_set_num_threads".join(name)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tests.conftest import tiny
 
 from backbench.benchmark.config import load_benchmark
@@ -22,6 +25,7 @@ from backbench.seeds import derive
 from backbench.stages import repair, sanitize
 from backbench.stages.inputs import Inputs
 from backbench.stages.task import Task
+from backbench.store.flags import Flag
 from backbench.store.store import Store
 
 
@@ -79,6 +83,37 @@ def test_the_manifest_says_who_is_not_trusted(task: Task) -> None:
     assert not sanitize.poison_mask(task, 10).any()
 
 
+def put_encoder(task: Task) -> None:
+    """Write the encoder that the stage reads."""
+    folder = task.input("encoder")
+    folder.mkdir(parents=True)
+    backbone = {"name": "tiny-resnet", "widths": [4], "strides": [1], "stem_width": 4}
+    save_encoder(folder, Encoder(EncoderSpec(backbone, 4, (0.5,) * 3, (0.25,) * 3)))
+
+
+class Repairs(Defense):
+    """Gives what its options make of the encoder."""
+
+    def repair(self, encoder, context):
+        return self.options(encoder)
+
+
+def doubled(encoder: Encoder) -> Encoder:
+    changed = copy.deepcopy(encoder)
+    with torch.no_grad():
+        next(changed.parameters()).mul_(2)
+    return changed
+
+
+@pytest.mark.parametrize(("change", "flags"), [(copy.deepcopy, (repair.UNCHANGED,)), (doubled, ())])
+def test_a_repair_that_changes_no_weight_is_flagged(
+    task: Task, monkeypatch: pytest.MonkeyPatch, change: Any, flags: tuple[Flag, ...]
+) -> None:
+    put_encoder(task)
+    monkeypatch.setattr(Task, "plugin", lambda _: (Repairs, change, None))
+    assert repair.run(task).flags == flags
+
+
 class Suspicious(Defense):
     """Asks for clean images twice, and drops the images that its options name."""
 
@@ -94,10 +129,7 @@ def test_scores_are_held_against_the_manifest(
 ) -> None:
     monkeypatch.setattr(Inputs, "poisoned_train", Inputs(task).train)
     monkeypatch.setattr(Task, "plugin", lambda _: (Suspicious, [3, 5], None))
-    folder = task.input("encoder")
-    folder.mkdir(parents=True)
-    backbone = {"name": "tiny-resnet", "widths": [4], "strides": [1], "stem_width": 4}
-    save_encoder(folder, Encoder(EncoderSpec(backbone, 4, (0.5,) * 3, (0.25,) * 3)))
+    put_encoder(task)
     task = with_poison(task) if poisoned else task
     outcome = sanitize.run(task)
     found = outcome.metadata

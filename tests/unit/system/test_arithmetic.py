@@ -84,7 +84,6 @@ print(faiss.omp_get_max_threads())
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists the loaded libraries")
 def test_a_library_that_is_loaded_already_computes_with_one_thread():
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", LIBRARIES],
