@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,7 +172,7 @@ def scores_in(store: Store) -> Callable[[Record], bytes | None]:
 def detector_reader(
     record_of: Callable[[str], Record | None],
     scores_of: Callable[[Record], bytes | None],
-    predictions_of: Callable[[Record], Path | io.BytesIO | None],
+    predictions_of: Callable[[Record], str | io.BytesIO | None],
     counting: Counting,
 ) -> DetectedOf:
     """Return a function that reads the metrics of detectors; there are none of damaged files."""

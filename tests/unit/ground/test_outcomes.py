@@ -27,7 +27,7 @@ def test_every_metric_by_hand() -> None:
         "target_fp/triggered": 7.0,
         "asr": 1.0,
     }
-    assert found.keys() == OWN_METRICS.keys()
+    assert found.keys() == {one for one in OWN_METRICS if not one.startswith("detector/")}
     assert numbers(outcomes(Images.of(LABELS, None), PREDICTED, None, None)) == {
         "accuracy/clean": 0.5
     }
