@@ -23,6 +23,7 @@ from backbench.testing import (
     EvaluatorContract,
     ExecutorContract,
     ImageEvaluatorContract,
+    InputDefenseContract,
     LearningAttackContract,
     MetricContract,
     ModelDefenseContract,
@@ -222,6 +223,16 @@ class TestSSLCleanse(ModelDefenseContract):
 class TestSSLCleanseRepairs(DefenseContract):
     info = record("defense", "ssl-cleanse")
     options = TestSSLCleanse.options
+
+
+class TestBackdoorIDS(InputDefenseContract):
+    info = record("defense", "backdoor-ids")
+    options = {"grid": 4, "steps": 5}
+
+
+class TestDeDe(InputDefenseContract):
+    info = record("defense", "dede")
+    options = {"patch": 8, "width": 16, "depth": 1, "heads": 2, "epochs": 2, "draws": 2}
 
 
 # -- evaluators -------------------------------------------------------------------------------

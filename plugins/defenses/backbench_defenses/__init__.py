@@ -8,6 +8,7 @@ from backbench.plugin import Citation, DefenseInfo, hookimpl, presets_of
 from backbench_defenses.cleanse_options import CleanseOptions
 from backbench_defenses.decree_options import DecreeOptions
 from backbench_defenses.defense_options import DistillOptions, PatchSearchOptions
+from backbench_defenses.detector_options import BackdoorIDSOptions, DeDeOptions
 
 
 @hookimpl
@@ -74,4 +75,35 @@ def register_defenses() -> Iterable[DefenseInfo]:
             url="https://arxiv.org/abs/2303.09079",
         ),
         presets=presets_of(__name__, "ssl-cleanse"),
+    )
+    yield DefenseInfo(
+        name="backdoor-ids",
+        summary="Rejects images whose features jump while more and more of them is masked.",
+        target="backbench_defenses.backdoor_ids:BackdoorIDS",
+        options=BackdoorIDSOptions,
+        acts_on="input",
+        paper=Citation(
+            authors="Huang, Li, Gao, Yan, Shi and Gao",
+            title="BackdoorIDS: zero-shot backdoor detection for pretrained vision encoder",
+            venue="arXiv",
+            year=2026,
+            url="https://arxiv.org/abs/2603.11664",
+        ),
+        presets=presets_of(__name__, "backdoor-ids"),
+    )
+    yield DefenseInfo(
+        name="dede",
+        summary="Rejects images that a decoder cannot make again of their features.",
+        target="backbench_defenses.dede:DeDe",
+        options=DeDeOptions,
+        acts_on="input",
+        learns=True,
+        paper=Citation(
+            authors="Hou, Li and Yao",
+            title="DeDe: detecting backdoor samples for SSL encoders via decoders",
+            venue="CVPR",
+            year=2025,
+            url="https://arxiv.org/abs/2411.16154",
+        ),
+        presets=presets_of(__name__, "dede"),
     )
