@@ -101,8 +101,8 @@ class DeDe(Defense):
         """Take what :meth:`state` gave; see :meth:`backbench.plugin.Defense.restore`."""
         try:
             features = state["of_features.weight"].shape[1]
-            places = len(state["positions"]) - 1
-            side = math.isqrt(places) * self.options.patch
+            patches = len(state["positions"]) - 1
+            side = math.isqrt(patches) * self.options.patch
             self.threshold = float(state[_THRESHOLD])
             weights = {
                 name: torch.from_numpy(np.array(one))
@@ -122,7 +122,7 @@ class DeDe(Defense):
         """Return the mean error of every image over some masks, (M,)."""
         options, decoder = self.options, self.decoder.to(context.device)
         generator = torch.Generator().manual_seed(derive(context.seed, "dede", "masks"))
-        hidden = hidden_patches(options.draws, decoder.places, options.test_mask, generator).to(
+        hidden = hidden_patches(options.draws, decoder.count, options.test_mask, generator).to(
             context.device
         )
         features = torch.from_numpy(extract(encoder, images, device=context.device))
@@ -152,13 +152,13 @@ class Decoder(nn.Module):
     def __init__(self, side: int, features: int, options: DeDeOptions) -> None:
         super().__init__()
         self.patch = options.patch
-        self.places = (side // options.patch) ** 2
+        self.count = (side // options.patch) ** 2
         values, width = 3 * options.patch**2, options.width
         self.normalize = nn.LayerNorm(features, elementwise_affine=False)
         self.of_features = nn.Linear(features, width)
         self.of_patch = nn.Linear(values, width)
         self.masked = nn.Parameter(torch.zeros(width))
-        self.positions = nn.Parameter(0.02 * torch.randn(self.places + 1, width))
+        self.positions = nn.Parameter(0.02 * torch.randn(self.count + 1, width))
         layer = nn.TransformerEncoderLayer(
             width,
             options.heads,
@@ -194,10 +194,10 @@ class Decoder(nn.Module):
         return made[:, 1:] + 0.5
 
 
-def hidden_patches(images: int, places: int, share: float, generator: torch.Generator) -> Tensor:
+def hidden_patches(images: int, patches: int, share: float, generator: torch.Generator) -> Tensor:
     """Mask a share of the patches of each image, (B, P); at least one is masked, one seen."""
-    count = min(max(round(share * places), 1), places - 1) if places > 1 else 1
-    ranks = torch.rand(images, places, generator=generator).argsort(dim=1).argsort(dim=1)
+    count = min(max(round(share * patches), 1), patches - 1) if patches > 1 else 1
+    ranks = torch.rand(images, patches, generator=generator).argsort(dim=1).argsort(dim=1)
     return ranks < count
 
 

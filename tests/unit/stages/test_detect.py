@@ -179,8 +179,6 @@ def test_a_run_scores_each_image_clean_and_triggered(made: Path) -> None:
         assert seen.clean == 32
         assert seen.triggered == (32 if "poison" in record.stage.inputs else 0)
         assert seen.clean_fraction == 0
-    fitted = [key for key in Store(made / "s").done() if "detector" in str(key)]
-    assert not fitted  # keys are hashes
     text = command(made, "show", "--store", str(made / "s"), "--detectors", "--format=json")
     rows = json.loads(text.partition("\n")[2])["rows"]
     assert {row["defense"] for row in rows} == {"ids", "dede"}
@@ -200,7 +198,7 @@ def test_verify_finds_nothing_and_names_a_moved_score(copied: Path) -> None:
     stored["index"] = np.roll(stored["index"], 1)
     save_file(stored, path)
     said = command(copied, "verify", *where)
-    assert said.startswith("1\n")
+    assert "1 differs" in said
     assert record.label in said
     evidence = StoreEvidence(Store(copied / "s"))
     (found,) = detector_differences(record, evidence)
