@@ -25,6 +25,7 @@ from backbench.errors import Problem
 from backbench.images import Pixels
 from backbench.plugin import Attack, DatasetMetadata
 from backbench.plugin.registry import load_registry
+from backbench.poison.access import Access
 from backbench.poison.poisoning import Poison
 from benchmarks.data import TARGET
 
@@ -95,7 +96,7 @@ def write_cache(home: Path, folder: Path, poisons: int, trigger: Path, width: in
     }
     (folder / _METADATA).write_text(json.dumps(metadata), encoding="utf-8")
     clean = Clean.read(folder)
-    poison = Poison(clean.attack, clean.images, SEED)
+    poison = Poison(clean.attack, Access(clean.images), SEED)
     size = (int(sizes[0][0]), int(sizes[0][1])) if uniform else None
     writer = ImageWriter(folder / STORED, poison.chosen, size=size)
     for image in poison.values():

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from backbench.images import Overlay, Pixels
+from backbench.poison.access import Access
 from backbench.poison.poisoning import ManifestEntry, Poison, stamp
 from backbench.stages.inputs import poisoned_images
 from benchmarks.caches import SEED, Clean
@@ -49,7 +50,7 @@ def _ready(clean: Clean) -> tuple[Overlay, list[int]]:
     if TASK.startswith("stored"):
         stored = poisoned_images(FOLDER)
         return Overlay(clean.images, stored), list(stored)
-    poison = Poison(clean.attack, clean.images, SEED)
+    poison = Poison(clean.attack, Access(clean.images), SEED)
     return Overlay(clean.images, poison), poison.chosen.tolist()
 
 
@@ -73,7 +74,7 @@ def _line(mark: ManifestEntry, image: Pixels) -> list[Any]:
 
 def _stage(clean: Clean) -> dict[str, Any]:
     start = time.perf_counter()
-    found = list(Poison(clean.attack, clean.images, SEED).described())
+    found = list(Poison(clean.attack, Access(clean.images), SEED).described())
     lines = "".join(mark.line() for mark, _ in found)
     seconds = time.perf_counter() - start
     images = [_line(mark, image) for mark, image in found[::_STEP]]

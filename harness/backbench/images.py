@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,13 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
+class Stack(NamedTuple):
+    """Images of one size in memory: their indices in a set, (M,), and pixels, (M, H, W, 3)."""
+
+    indices: NDArray[np.int64]
+    pixels: Pixels
+
+
 class ImageSet(ABC):
     """Labelled RGB images, by index; its arrays cannot be written to.
 
@@ -35,10 +42,12 @@ class ImageSet(ABC):
         labels: Class index of each image, (N,), int64.
         sources: A stable name of each image: its path below the dataset's root, or
             ``train/000017`` where there is no file.
-        size: Height and width that all images share; ``None`` where they differ.
+        size: Height and width that all images share, but for poisons of another size; ``None``
+            where they differ.
     """
 
     _pixels: Pixels | None = None
+    _stacks: tuple[Stack, ...] = ()
 
     def __init__(
         self, labels: Labels, sources: Sequence[str], size: tuple[int, int] | None = None
@@ -51,6 +60,14 @@ class ImageSet(ABC):
     def pixels(self) -> Pixels | None:
         """All images, (N, H, W, 3), uint8, where they share one size and are in memory."""
         return self._pixels
+
+    @property
+    def stacks(self) -> tuple[Stack, ...]:
+        """All images by size, where they are in memory; else nothing."""
+        pixels = self.pixels
+        if pixels is None:
+            return self._stacks
+        return (Stack(np.arange(len(self)), pixels),)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -107,6 +124,15 @@ class _Detached(ImageSet):
         if pixels is not None:
             self._pixels = read_only(pixels if indices is None else pixels[indices])
             self._image = self._pixels.__getitem__
+        elif base.stacks:
+            chosen = np.arange(len(base)) if indices is None else indices
+            self._stacks = tuple(_part_of(stack, chosen) for stack in base.stacks)
+            places = {
+                int(index): image
+                for stack in self._stacks
+                for index, image in zip(stack.indices, stack.pixels, strict=True)
+            }
+            self._image = places.__getitem__
 
     def image(self, index: int) -> Pixels:
         """Return one image, (H, W, 3), uint8."""
@@ -130,33 +156,85 @@ class Unlabelled(_Detached):
 
 
 class Overlay(ImageSet):
-    """Another set with some images replaced: a poisoned training set; the clean set stays as it is.
+    """Another set with some images replaced and others added: a poisoned training set.
 
-    A new image, (H, W, 3), uint8, has the base's size where its images share one.
+    The clean set stays as it is. An added image has no class: its label is -1.
+
+    Args:
+        base: The clean set, of N images.
+        changed: The new images, (H, W, 3), uint8, by index; those from N on are added.
     """
 
     def __init__(self, base: ImageSet, changed: Mapping[int, Pixels]) -> None:
-        super().__init__(base.labels, base.sources, base.size)
+        added = sum(index >= len(base) for index in changed)
+        labels, sources = base.labels, base.sources
+        if added:
+            labels = np.concatenate([labels, np.full(added, -1, dtype=np.int64)])
+            sources = (*sources, *(added_source(number) for number in range(added)))
+        super().__init__(labels, sources, base.size)
         self._base = base
         self._changed = changed
 
     @cached_property
     def pixels(self) -> Pixels | None:
         """All images, (N, H, W, 3), or ``None``; the new images are put in at the first use."""
+        return self._in_memory[0].pixels if len(self._in_memory) == 1 else None
+
+    @property
+    def stacks(self) -> tuple[Stack, ...]:
+        """All images by size, where the base has them in memory; else nothing."""
+        return self._in_memory
+
+    @cached_property
+    def _in_memory(self) -> tuple[Stack, ...]:
         if self._base.pixels is None:
-            return None
+            return ()
         if isinstance(self._base, ArrayImages):
             pixels = self._base.writable_pixels()
         else:
             pixels = self._base.pixels.copy()
+        kept = np.ones(len(pixels), dtype=bool)
+        others: dict[tuple[int, ...], dict[int, Pixels]] = {}
         for index, image in self._changed.items():
-            pixels[index] = image
-        return read_only(pixels)
+            if index < len(pixels) and image.shape == pixels.shape[1:]:
+                pixels[index] = image
+                continue
+            others.setdefault(image.shape, {})[index] = image
+            if index < len(pixels):
+                kept[index] = False
+        if not others:
+            return (Stack(np.arange(len(pixels)), read_only(pixels)),)
+        indices = np.flatnonzero(kept)
+        same = others.pop(pixels.shape[1:], {})
+        stacks = [(np.concatenate([indices, [*same]]), [pixels[indices], *_rows(same)])]
+        stacks += [(np.array([*one]), _rows(one)) for one in others.values()]
+        return tuple(
+            Stack(which.astype(np.int64), read_only(np.concatenate(images)))
+            for which, images in stacks
+            if len(which)
+        )
 
     def image(self, index: int) -> Pixels:
         """Return one image, (H, W, 3), uint8."""
         image = self._changed.get(index)
         return self._base.image(index) if image is None else image
+
+
+def added_source(number: int) -> str:
+    """Return the name of an added poison, which has no file: ``poison/000017``."""
+    return f"poison/{number:06d}"
+
+
+def _rows(images: Mapping[int, Pixels]) -> list[Pixels]:
+    return [image[None] for image in images.values()]
+
+
+def _part_of(stack: Stack, chosen: NDArray[np.int64]) -> Stack:
+    """Return the images of a stack that are among the chosen ones, by their new indices."""
+    where = {int(index): row for row, index in enumerate(stack.indices)}
+    found = [(new, where[int(old)]) for new, old in enumerate(chosen) if int(old) in where]
+    new, rows = np.array(found, dtype=np.int64).reshape(-1, 2).T
+    return Stack(new, read_only(stack.pixels[rows]))
 
 
 def _size(pixels: Pixels) -> tuple[int, int]:

@@ -111,6 +111,66 @@ class TestCTRLOnImagesOfAnySize(AttackContract):
     metadata = dataclasses.replace(AttackContract.metadata, size=None)
 
 
+class TestNoisyAlignment(AttackContract):
+    info = record("attack", "noisy-alignment")
+    options = {
+        "target": "ant",
+        "rate": {"of": "count", "value": 6},
+        "references": 3,
+        "shadows": 4,
+        "width": 8,
+    }
+
+
+class TestNoisyAlignmentSqueezed(AttackContract):
+    info = record("attack", "noisy-alignment")
+    options = {
+        "target": "bee",
+        "rate": {"of": "target_class", "value": 0.5},
+        "replace": True,
+        "canvas": "squeezed",
+        "width": 6,
+    }
+
+
+class TestNoisyAlignmentOnImagesOfAnySize(AttackContract):
+    info = record("attack", "noisy-alignment")
+    options = {"target": "bee", "rate": {"of": "count", "value": 3}, "width": 8}
+    metadata = dataclasses.replace(AttackContract.metadata, size=None)
+
+
+class TestCorruptEncoder(AttackContract):
+    info = record("attack", "corrupt-encoder")
+    options = {"target": "ant", "rate": {"of": "count", "value": 4}, "width": 8}
+
+
+class TestCorruptEncoderPlus(AttackContract):
+    info = record("attack", "corrupt-encoder")
+    options = {
+        "target": "ant",
+        "rate": {"of": "count", "value": 5},
+        "support_ratio": 0.4,
+        "canvas_ratio": 2.5,
+        "width": 8,
+    }
+    metadata = dataclasses.replace(AttackContract.metadata, size=None)
+
+
+class TestNoLabel(AttackContract):
+    info = record("attack", "no-label")
+    options = {"rate": {"of": "count", "value": 8}, "width": 8}
+
+
+class TestNoLabelByClusters(AttackContract):
+    info = record("attack", "no-label")
+    options = {
+        "rate": {"of": "count", "value": 8},
+        "selection": "cluster",
+        "clusters": 3,
+        "width": 8,
+    }
+
+
 class TestBadEncoder(EncoderAttackContract):
     info = record("attack", "badencoder")
     options = {"target": "ant", "width": 6, "epochs": 2, "batch_size": 16, "references": 2}

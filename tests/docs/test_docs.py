@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import runpy
+import sys
 import tomllib
 from pathlib import Path
 
@@ -18,7 +20,9 @@ from backbench.images import ArrayImages
 from backbench.plugin import DatasetMetadata
 from backbench.plugin.hookspecs import BackbenchHooks
 from backbench.plugin.registry import Origin, Registry
-from backbench.poison.poisoning import choose, stamp
+from backbench.poison.access import Access
+from backbench.poison.choice import choose
+from backbench.poison.poisoning import stamp
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -103,12 +107,33 @@ def test_the_plugin_in_the_how_to_works(tmp_path: Path, monkeypatch: pytest.Monk
     images = ArrayImages(
         np.zeros((8, 16, 16, 3), np.uint8), np.arange(8) // 4, [str(i) for i in range(8)]
     )
-    chosen = choose(attack, images.labels, seed=0)
+    chosen = list(choose(attack, Access(images), seed=0))
     assert len(chosen) == 2
     assert set(images.labels[chosen]) == {1}
-    pixels, mark = stamp(attack, images, int(chosen[0]), "train", seed=0)
+    pixels, mark = stamp(attack, images, chosen[0], "train", seed=0)
     assert mark.box == (0, 0, 4, 4)
     assert (pixels[:4, :4] == (255, 0, 0)).all()
+
+
+def test_the_attack_of_the_page_on_composing_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "how-to" / "attacks-that-compose.md").read_text(encoding="utf-8")
+    for name, block in re.findall(r"```python\n# (\w+/\w+\.py)[^\n]*\n(.*?)```", page, re.DOTALL):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(block, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_attack", raising=False)
+
+    contract = runpy.run_path(str(tmp_path / "tests" / "test_contract.py"))["TestBeside"]()
+    for name in dir(contract):
+        if name.startswith(
+            ("test_cho", "test_com", "test_sta", "test_lab", "test_set", "test_eve")
+        ):
+            getattr(contract, name)()
+    others = contract.info.options.model_validate({"target": "ant", "others": "places"})
+    assert others.sets() == {"others": "places"}
+    assert "others" not in others.identity()
 
 
 def test_the_code_of_the_library_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

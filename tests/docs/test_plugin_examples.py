@@ -301,6 +301,7 @@ def test_the_command_prints_the_size_of_a_store(
 CONTRACTS = {
     "stripes": (DatasetContract, {"images": 4}),
     "corner": (AttackContract, {"target": "bee"}),
+    "beside": (AttackContract, {"target": "bee"}),
     "negative": (LearningAttackContract, {"target": "bee"}),
     "pull": (EncoderAttackContract, {"target": "bee"}),
     "my-simclr": (SSLMethodContract, {}),

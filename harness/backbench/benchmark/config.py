@@ -160,7 +160,9 @@ def benchmark_from(
         problems.append(Problem("matrix", sentence))
     datasets: dict[str, Dataset] = {}
     metadata: dict[str, DatasetMetadata] = {}
-    for name in dict.fromkeys(name for cell in cells for name in (cell.dataset, cell.evaluated)):
+    problems += _set_problems(instances, cells)
+    attacked = dict.fromkeys(name for cell in cells for name in (cell.dataset, cell.evaluated))
+    for name in attacked | dict.fromkeys(name for _, _, name in _named_sets(instances, cells)):
         instance = instances["datasets"].get(name)
         if instance is not None and (opened := open_dataset(instance, problems)):
             datasets[name], metadata[name] = opened
@@ -172,7 +174,8 @@ def benchmark_from(
     problems += _shape_problems(instances, cells)
     problems += _backbone_problems(instances, metadata, cells) if trains else ()
     if protocol is not None:
-        problems += _protocol_problems(protocol, instances, metadata, cells)
+        own = {name: known for name, known in metadata.items() if name in attacked}
+        problems += _protocol_problems(protocol, instances, own, cells)
     if problems:
         raise ConfigError(source, list(dict.fromkeys(problems)))
     return Benchmark(
@@ -281,6 +284,28 @@ def _profile_problems(content: BenchmarkFile, profile: str | None) -> Iterator[P
             if name not in content.profiles:
                 hint = suggestion(name, content.profiles) or f": add [profiles.{name}]"
                 yield Problem(f"matrix.{index}.profiles", f"no profile is called {name!r}{hint}")
+
+
+def _named_sets(
+    instances: Instances, cells: Iterable[CellName]
+) -> Iterator[tuple[Instance, str, str]]:
+    """Yield the options of attacks that name datasets: the attack, the option, the dataset."""
+    for name in dict.fromkeys(cell.attack for cell in cells):
+        attack = instances["attacks"].get(name)
+        if attack is not None:
+            for option, named in attack.options.sets().items():
+                if isinstance(named, str):
+                    yield attack, option, named
+
+
+def _set_problems(instances: Instances, cells: Iterable[CellName]) -> Iterator[Problem]:
+    """Yield the datasets that attacks name and that are not there."""
+    known = instances["datasets"]
+    for attack, option, named in _named_sets(instances, cells):
+        if named not in known:
+            hint = suggestion(named, known) or f": add [datasets.{named}]"
+            sentence = f"no dataset is called {named!r}{hint}"
+            yield Problem(f"{attack.path}.{option}", sentence)
 
 
 def _combination_problems(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 from backbench.benchmark.config import Benchmark
@@ -23,6 +24,7 @@ from backbench.model import (
 from backbench.plugin import AttackInfo, DefenseInfo, EvaluatorInfo
 from backbench.plugin.calling import plugin_code
 from backbench.plugin.infos import DEFENSE_SHAPES, DefenseShape
+from backbench.plugin.recipes import SET
 from backbench.store.store import Store
 
 
@@ -36,7 +38,8 @@ def fingerprints_of(
 ) -> dict[str, str]:
     """Return the content fingerprint of each dataset, by instance name."""
     hashes = FileHashes(store.files_cache)
-    names = list(benchmark.datasets) if only is None else [only]
+    attacked = {name for cell in benchmark.cells for name in (cell.dataset, cell.evaluated)}
+    names = [one for one in benchmark.datasets if only in {None, one} or one not in attacked]
     found = {}
     for name in names:
         with plugin_code(benchmark.instances["datasets"][name].registered):
@@ -135,9 +138,10 @@ class Planner:
         if name.attack != NONE:
             learned = self._trigger(name, data)
             path += learned.values()
-            shown["poison"] = self._poison(name, name.evaluated, shown | learned, path)
+            read = self._sets(name) | learned | self._read_encoder(name, data, path)
+            shown["poison"] = self._poison(name, name.evaluated, shown | read, path)
             if trained_on != NONE and not self._implants(trained_on):
-                poison = self._poison(name, name.dataset, data | learned, path)
+                poison = self._poison(name, name.dataset, data | read, path)
                 training = {**data, "poison": poison}
         made = self._encoder(name, trained_on, training)
         path += made.path
@@ -185,6 +189,25 @@ class Planner:
             )
         )
 
+    def _sets(self, name: CellName) -> dict[str, str]:
+        """Add the datasets that the options of a cell's attack name; return their keys by role."""
+        sets = self._instances["attacks"][name.attack].options.sets()
+        return {
+            f"{SET}{option}": self._dataset(named)
+            for option, named in sets.items()
+            if isinstance(named, str)
+        }
+
+    def _read_encoder(
+        self, name: CellName, data: Mapping[str, str], path: list[str]
+    ) -> dict[str, str]:
+        """Add the clean encoder that a cell's attack reads, if it does; return its key by role."""
+        if not self._attack_info(name.attack).reads_encoder:
+            return {}
+        made = self._encoder(replace(name, attack=NONE, defense=NONE), NONE, data)
+        path += made.path
+        return {"encoder": made.encoder}
+
     def _trigger(self, name: CellName, data: Mapping[str, str]) -> dict[str, str]:
         """Add the stage in which a cell's attack learns, if it does; return its key by role."""
         if not self._attack_info(name.attack).learns:
@@ -196,7 +219,8 @@ class Planner:
         self, name: CellName, dataset: str, inputs: Mapping[str, str], path: list[str]
     ) -> str:
         """Add the stage of a cell's attack on a dataset to the path; return its key."""
-        what = f"{name.attack} · {dataset} · seed {name.seed}"
+        features = f" · {name.method}" if "encoder" in inputs else ""
+        what = f"{name.attack} · {dataset}{features} · seed {name.seed}"
         path.append(self._seeded(StageKind.POISON, name, what, inputs))
         return path[-1]
 

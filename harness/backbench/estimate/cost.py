@@ -148,6 +148,10 @@ class Costs:
 def costs_of(plan: Plan, benchmark: Benchmark, registry: Registry, store: Store) -> Costs:
     """Return the costs of the stages of a plan that are not in the store, each once."""
     names = _datasets(plan)
+    uses = {name: one.use() for name, one in benchmark.instances["datasets"].items()}
+    for key, stage in plan.stages.items():
+        if stage.kind is StageKind.DATASET and key not in names:  # only an attack uses it
+            names[key] = next(name for name, use in uses.items() if use == stage.plugin)
     backbones: dict[str, BackboneOptions] = {}
     trainings: dict[str, Training] = {}
     known: dict[tuple[int, ...], Training | None] = {}  # few, where a plan has many stages

@@ -87,8 +87,8 @@ def estimates(benchmark: Benchmark, poisons: int = POISONS) -> Iterator[Estimate
         if not isinstance(options, ViewTrainingOptions):
             yield Estimate(dataset, attack, method, None, "the method does not crop its views")
             continue
-        if _learns(instances["attacks"][attack]):
-            yield Estimate(dataset, attack, method, None, "the trigger has yet to be learned")
+        if why := _unknown(instances["attacks"][attack]):
+            yield Estimate(dataset, attack, method, None, why)
             continue
         key = dataset, attack
         if key not in placed:
@@ -100,8 +100,13 @@ def _poisons(attack: Instance) -> bool:
     return getattr(attack.registered.info, "acts_on", "dataset") == "dataset"
 
 
-def _learns(attack: Instance) -> bool:
-    return bool(getattr(attack.registered.info, "learns", False))
+def _unknown(attack: Instance) -> str:
+    """Return why the place of an attack's trigger is not known yet; empty if it is known."""
+    if getattr(attack.registered.info, "learns", False):
+        return "the trigger has yet to be learned"
+    if attack.registered.implementation().compose is not Attack.compose:
+        return "the poisons have yet to be composed"
+    return ""
 
 
 def _places(attack: Instance, metadata: DatasetMetadata, poisons: int) -> list[tuple[Box, ...]]:

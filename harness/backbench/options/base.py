@@ -39,6 +39,14 @@ class ExcludeDefaultFromKey:
     """
 
 
+class _NamesDataset:
+    """Marks an option that names a dataset of the benchmark file."""
+
+
+class _HoldsImages:
+    """Marks an option that is a folder of images."""
+
+
 def _absolute(path: Path, info: ValidationInfo) -> Path:
     base = (info.context or {}).get("base", Path.cwd())
     try:
@@ -55,6 +63,17 @@ def _holds_path(annotation: Any) -> bool:
     if annotation is Path:
         return True
     return any(_holds_path(one) for one in getattr(annotation, "__args__", ()))
+
+
+def _is_marked(known: FieldInfo, mark: type) -> bool:
+    """Return whether the type of an option bears a mark, or a part of the type does."""
+
+    def bears(annotation: Any) -> bool:
+        own = getattr(annotation, "__metadata__", ())
+        parts = getattr(annotation, "__args__", ())
+        return any(isinstance(one, mark) for one in own) or any(map(bears, parts))
+
+    return any(isinstance(one, mark) for one in known.metadata) or bears(known.annotation)
 
 
 def _is_excluded(known: FieldInfo) -> bool:
@@ -99,6 +118,14 @@ def _files(value: Any, name: str) -> Iterator[tuple[str, Path]]:
 LocalPath = Annotated[Path, AfterValidator(_absolute)]
 
 
+#: An option that names a dataset of the benchmark file, whose training images an attack may use.
+#: The name is never part of a stage's key; the content of the dataset is.
+DatasetName = Annotated[str, Field(min_length=1), _NamesDataset()]
+
+#: A folder of images that an attack may use; a :data:`LocalPath`.
+ImagesPath = Annotated[Path, AfterValidator(_absolute), _HoldsImages()]
+
+
 class Options(BaseModel):
     """Base of every plugin's options: strict, frozen, and documented by their fields.
 
@@ -123,11 +150,22 @@ class Options(BaseModel):
         for name, known in type(self).model_fields.items():
             value = getattr(self, name)
             is_path = isinstance(value, Path) or (value is None and _holds_path(known.annotation))
-            if is_path or _is_excluded(known) or _is_unused(known, value):
+            is_input = is_path or _is_marked(known, _NamesDataset)
+            if is_input or _is_excluded(known) or _is_unused(known, value):
                 del keyed[name]
             else:
                 keyed[name] = _without_paths(keyed[name], value)
         return keyed
+
+    def sets(self) -> dict[str, str | Path]:
+        """Return the sets of images that options name, by option: a dataset's name, or a folder."""
+        found: dict[str, str | Path] = {}
+        for name, known in type(self).model_fields.items():
+            value = getattr(self, name)
+            named = isinstance(value, str) and _is_marked(known, _NamesDataset)
+            if named or (isinstance(value, Path) and _is_marked(known, _HoldsImages)):
+                found[name] = value
+        return found
 
     def files(self) -> dict[str, Path]:
         """Return the paths whose content enters a stage's key, by option: ``reference``.

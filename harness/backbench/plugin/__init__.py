@@ -35,8 +35,10 @@ from pydantic import Field
 from backbench.model import Stage
 from backbench.options.base import (
     DatasetMetadata,
+    DatasetName,
     ExcludeDefaultFromKey,
     ExcludeFromKey,
+    ImagesPath,
     JPEGOptions,
     LocalPath,
     Options,
@@ -93,6 +95,7 @@ from backbench.plugin.infos import (
     hookimpl,
     presets_of,
 )
+from backbench.plugin.recipes import Part, PoisonContext, Recipe
 from backbench.plugin.suggestions import suggestion
 
 __all__ = [
@@ -112,6 +115,7 @@ __all__ = [
     "Dataset",
     "DatasetInfo",
     "DatasetMetadata",
+    "DatasetName",
     "Defense",
     "DefenseContext",
     "DefenseInfo",
@@ -128,16 +132,20 @@ __all__ = [
     "Finished",
     "ImageEvaluator",
     "ImageSet",
+    "ImagesPath",
     "JPEGOptions",
     "Labels",
     "LocalPath",
     "MetricInfo",
     "OptimizerOptions",
     "Options",
+    "Part",
     "Pixels",
     "PluginInfo",
+    "PoisonContext",
     "Progress",
     "Progressed",
+    "Recipe",
     "RunFinished",
     "RunStarted",
     "SSLMethod",

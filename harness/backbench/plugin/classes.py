@@ -6,12 +6,13 @@ Each is made with ``options``, the validated options of the record that announce
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from backbench.options.base import DatasetMetadata, JPEGOptions, Split
+from backbench.plugin.recipes import TRAIN, Part, PoisonContext, Recipe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,20 +37,21 @@ class Stamp(NamedTuple):
 
     Args:
         pixels: (H, W, 3), uint8.
-        box: Where the trigger is; the whole image if it is everywhere.
+        box: Where the trigger is; the whole image if it is everywhere; ``None`` of a composed
+            poison that has no trigger.
         opacity: Share of the trigger in the box: 1 hides the image, 0 the trigger.
         others: Where else it is, in the order of pasting.
     """
 
     pixels: Pixels
-    box: Box
+    box: Box | None
     opacity: float
     others: tuple[Box, ...] = ()
 
     @property
     def boxes(self) -> tuple[Box, ...]:
         """All the places, in the order of pasting."""
-        return (self.box, *self.others)
+        return self.others if self.box is None else (self.box, *self.others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +86,10 @@ class Attack(ABC):
     """Poisons training images, or changes an encoder, and stamps its trigger on images.
 
     Labels are never changed: self-supervised training does not see them. An attack on the dataset
-    has :meth:`choose`; an attack on the encoder has :meth:`implant` instead. An attack that learns
-    its trigger (``learns=True``) has :meth:`fit`, :meth:`state` and :meth:`restore` besides.
+    has :meth:`choose`, and one that makes a poison of several images, or adds poisons, has
+    :meth:`recipes` and :meth:`compose` instead; an attack on the encoder has :meth:`implant`. An
+    attack that learns its trigger (``learns=True``) has :meth:`fit`, :meth:`state` and
+    :meth:`restore` besides.
     ``metadata`` is of the dataset that is attacked.
 
     Example::
@@ -106,6 +110,26 @@ class Attack(ABC):
                 pixels = image.copy()
                 pixels[:4, :4] = (255, 0, 0)
                 return Stamp(pixels, Box(x=0, y=0, width=4, height=4), opacity=1.0)
+
+        # my_plugin/beside.py
+        import numpy as np
+        from backbench.plugin import Part, Recipe
+        from my_plugin.corner import Corner
+
+        class Beside(Corner):
+            def recipes(self, context, rng):
+                labels = context.labels("train")
+                references = rng.choice(np.flatnonzero(labels == self.target), size=4)
+                others = rng.choice(np.flatnonzero(labels != self.target), size=4)
+                for reference, other in zip(references, others):
+                    parts = Part("train", int(other)), Part("train", int(reference))
+                    yield Recipe(parts, replaces=None)  # added to the training set
+
+            def compose(self, parts, rng):
+                other, reference = parts  # (H, W, 3) each
+                stamp = self.stamp(other, rng, "train")
+                pixels = np.concatenate([stamp.pixels, reference], axis=1)  # (H, 2 W, 3)
+                return stamp._replace(pixels=pixels)
 
         # my_plugin/pull.py
         import copy
@@ -169,6 +193,20 @@ class Attack(ABC):
     def target(self) -> int | None:
         """Class index that the trigger stands for; ``None`` for an untargeted attack."""
 
+    def aim(self, classes: NDArray[np.int64]) -> int | None:  # noqa: ARG002
+        """Return the class that the trigger stands for, once the poisons are known.
+
+        An attack that does not know classes, but finds images that belong together, returns the
+        class that most of them have. Evaluations count for it; no poison may depend on it.
+
+        Args:
+            classes: Class index of each replaced training image, (M,).
+
+        Returns:
+            By default, :attr:`target`.
+        """
+        return self.target
+
     @property
     def poisons(self) -> int | None:
         """Number of training images that the options announce; ``None`` if they give none.
@@ -204,6 +242,35 @@ class Attack(ABC):
             Distinct indices in [0, N), (M,), in any order.
         """
         raise NotImplementedError(f"{type(self).__name__} does not act on the dataset")
+
+    def recipes(self, context: PoisonContext, rng: np.random.Generator) -> Iterable[Recipe]:
+        """List the poisons (``acts_on="dataset"``); by default, each image of :meth:`choose`.
+
+        Args:
+            context: The images, and what the attack may ask for: labels, features.
+            rng: The only source of randomness.
+
+        Returns:
+            At least one recipe; no two of them replace the same image.
+        """
+        chosen = self.choose(context.labels(TRAIN), rng)
+        return [Recipe((Part(TRAIN, index),), index) for index in chosen]
+
+    def compose(self, parts: Sequence[Pixels], rng: np.random.Generator) -> Stamp:
+        """Make a poison of the images of its recipe; by default, stamp the first of them.
+
+        Args:
+            parts: The images of the recipe's parts, (H, W, 3), uint8, of any size, or (H, W, 4)
+                where a file of the attacker's has an alpha channel; not modified.
+            rng: The only source of randomness; a fresh one for each poison.
+
+        Returns:
+            The poison, (H, W, 3), of any size, and where its trigger is.
+
+        Raises:
+            ValueError: If the parts cannot be composed.
+        """
+        return self.stamp(parts[0], rng, "train")
 
     def implant(self, encoder: Encoder, context: AttackContext) -> Encoder:
         """Return an encoder with a backdoor (``acts_on="encoder"``).

@@ -80,6 +80,12 @@ class BackbenchHooks:
                     options=CornerOptions,
                 )
                 yield AttackInfo(
+                    name="beside",
+                    summary="A red square, and an image of the target class beside it.",
+                    target="my_plugin.beside:Beside",
+                    options=CornerOptions,
+                )
+                yield AttackInfo(
                     name="pull",
                     summary="Pulls the features of images with a red square to a reference.",
                     target="my_plugin.pull:Pull",

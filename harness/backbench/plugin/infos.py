@@ -127,6 +127,9 @@ class AttackInfo(PluginInfo):
         coding: The coding of image files that the trigger survives: ``png`` if JPEG erases it, as
             a pattern in the colors, which JPEG stores at half the resolution. The files of
             ``backbench poison`` have it unless another is requested.
+        reads_encoder: Whether :meth:`Attack.recipes` may ask for the features of the training
+            images under a clean encoder of the cell's method: its poison is made once for each
+            method.
     """
 
     kind: ClassVar[str] = "attack"
@@ -134,6 +137,7 @@ class AttackInfo(PluginInfo):
     acts_on: AttackShape = "dataset"
     learns: bool = False
     coding: Literal["jpeg", "png"] = "jpeg"
+    reads_encoder: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

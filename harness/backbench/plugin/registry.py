@@ -394,6 +394,7 @@ _CHOICES = {
     "acts_on": get_args(AttackShape),
     "learns": (False, True),
     "coding": ("jpeg", "png"),
+    "reads_encoder": (False, True),
     "reads": ("features", "images"),
     "best": (None, "high", "low"),
 }

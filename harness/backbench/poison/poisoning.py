@@ -15,8 +15,12 @@ from numpy.typing import NDArray
 from backbench.data.encode import through_jpeg
 from backbench.data.preprocess import Fit, fitted_pixels
 from backbench.errors import ResultError, StageError
-from backbench.images import ImageSet, Pixels, read_only
-from backbench.plugin import Attack, Box, Split, Stamp
+from backbench.images import ImageSet, Pixels, added_source, read_only
+from backbench.options.base import MOST_SIDE
+from backbench.plugin import Attack, Box, Recipe, Split, Stamp
+from backbench.plugin.recipes import TRAIN
+from backbench.poison.access import Access
+from backbench.poison.choice import choose, is_index, plain_recipe
 from backbench.seeds import derive
 from backbench.system.json_text import from_json, to_json
 
@@ -27,6 +31,20 @@ if TYPE_CHECKING:
 #: Bytes that are compared at a time.
 _WORD: Final = 8
 
+#: Of an image's pixels.
+_AXES: Final = 3
+_CHANNELS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PartEntry:
+    """An image that a poison is made of: its set, index and stable name, and its pixels' hash."""
+
+    set: str
+    index: int
+    source: str
+    sha256: str
+
 
 @dataclass(frozen=True, slots=True)
 class ManifestEntry:
@@ -35,6 +53,10 @@ class ManifestEntry:
     ``before`` and ``after`` are the SHA-256 of the image's shape and pixels before stamping, and
     after it, before any JPEG. ``boxes`` are in the order of pasting; ``opacity`` is the trigger's
     share in them; ``seed`` is that of this image's stamp.
+
+    A poison that is composed has ``parts``, the images that it is made of, and ``size``, its height
+    and width before any JPEG. An added poison has an index from the number of clean images on, no
+    class (-1), and no image ``before``.
     """
 
     index: int
@@ -45,6 +67,8 @@ class ManifestEntry:
     boxes: tuple[Box, ...]
     opacity: float
     seed: int
+    parts: tuple[PartEntry, ...] = ()
+    size: tuple[int, int] | None = None
 
     @property
     def box(self) -> Box:
@@ -53,13 +77,25 @@ class ManifestEntry:
 
     def line(self, **more: Any) -> str:
         """Return the entry, with further fields, as a line of JSON."""
-        return to_json({**shallow(self), **more}) + "\n"
+        fields = shallow(self)
+        if self.parts:
+            fields["parts"] = [shallow(part) for part in self.parts]
+        else:
+            del fields["parts"], fields["size"]
+        return to_json({**fields, **more}) + "\n"
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> ManifestEntry:
         """Read a mark from a line's JSON; what else the line holds is passed over."""
-        own = {field.name: fields[field.name] for field in dataclasses.fields(cls)}
-        return cls(**{**own, "boxes": tuple(Box(*box) for box in own["boxes"])})
+        names = [field.name for field in dataclasses.fields(cls)]
+        if "parts" not in fields:
+            names = [name for name in names if name not in {"parts", "size"}]
+        own = {name: fields[name] for name in names}
+        own["boxes"] = tuple(Box(*box) for box in own["boxes"])
+        if "parts" in own:
+            own["parts"] = tuple(PartEntry(**part) for part in own["parts"])
+            own["size"] = tuple(own["size"])
+        return cls(**own)
 
 
 def shallow(line: DataclassInstance) -> dict[str, Any]:
@@ -115,33 +151,6 @@ def pixel_hashes(before: Pixels, after: Pixels, first: int) -> tuple[str, str]:
     return one.hexdigest(), other.hexdigest()
 
 
-def choose(attack: Attack, labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Let an attack choose training images; return distinct indices, (M,), sorted."""
-    target, classes = attack.target, len(attack.metadata.classes)
-    if target is not None and not (_is_index(target) and 0 <= target < classes):
-        raise ResultError(
-            f"the attack's target is {target!r}: it must be the index of one of {classes} classes, "
-            "or None"
-        )
-    rng = np.random.default_rng(derive(seed, "poison", "choose"))
-    chosen = np.asarray(attack.choose(read_only(labels), rng))
-    if not chosen.size:
-        raise ResultError("the attack chose no image: nothing would be poisoned")
-    if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
-        raise ResultError(
-            f"the attack chose an array of {chosen.dtype}, of shape {chosen.shape}: it must be the "
-            "indices of images"
-        )
-    chosen = np.sort(chosen.astype(np.int64))
-    if chosen[0] < 0 or chosen[-1] >= len(labels) or (np.diff(chosen) == 0).any():
-        raise ResultError("the attack chose an image twice, or one that is not there")
-    return chosen
-
-
-def _is_index(value: object) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
 def stamp(
     attack: Attack, images: ImageSet, index: int, split: Split, seed: int
 ) -> tuple[Pixels, ManifestEntry]:
@@ -195,22 +204,69 @@ def _covered(rows: slice, boxes: Sequence[Box]) -> bool:
     return bool(top <= rows.start and rows.stop <= bottom)
 
 
-def _stamp_problem(stamp: Any, image: Pixels) -> str | None:
-    """Return why a poison that an attack made cannot be used; ``None`` if it can."""
+def compose_image(
+    attack: Attack, recipe: Recipe, access: Access, who: ImageRef, seed: int
+) -> tuple[Pixels, ManifestEntry]:
+    """Make one poison of its parts; return it, before any JPEG, and its line of the manifest."""
+    own = derive(seed, "poison", "train", who.index)
+    parts = [read_only(access.set(part.set).image(part.index)) for part in recipe.parts]
+    made = attack.compose(parts, np.random.default_rng(own))
+    problem = _stamp_problem(made, None)
+    if problem:
+        raise ResultError(f"{who.source}: {problem}")
+    replaced = recipe.replaces
+    before = "" if replaced is None else pixel_hash(access.set(TRAIN).image(replaced))
+    height, width = made.pixels.shape[:2]
+    mark = ManifestEntry(
+        index=who.index,
+        source=who.source,
+        label=who.label,
+        before=before,
+        after=pixel_hash(made.pixels),
+        boxes=tuple(Box(*map(int, box)) for box in made.boxes),
+        opacity=float(made.opacity),
+        seed=own,
+        parts=tuple(
+            PartEntry(
+                part.set, part.index, access.set(part.set).sources[part.index], pixel_hash(image)
+            )
+            for part, image in zip(recipe.parts, parts, strict=True)
+        ),
+        size=(height, width),
+    )
+    return made.pixels, mark
+
+
+def _stamp_problem(stamp: Any, image: Pixels | None) -> str | None:
+    """Return why a poison that an attack made cannot be used; ``None`` if it can.
+
+    It has the size of the ``image`` that was stamped, and any size if it was composed.
+    """
     if not isinstance(stamp, Stamp) or not isinstance(stamp.pixels, np.ndarray):
         return f"the attack gave a {type(stamp).__name__}: it must be a Stamp of an array"
-    height, width = image.shape[:2]
-    pixels = stamp.pixels
-    if pixels.shape != image.shape or pixels.dtype != np.uint8:
-        return f"the attack gave {pixels.dtype} {pixels.shape} for uint8 {image.shape}"
+    if problem := _pixel_problem(stamp.pixels, image):
+        return problem
+    if image is not None and not stamp.boxes:
+        return "the attack gave no box: it must state where the trigger is"
+    height, width = stamp.pixels.shape[:2]
     for box in stamp.boxes:
-        on_image = (
-            all(map(_is_index, box)) and min(box.x, box.y, box.width - 1, box.height - 1) >= 0
-        )
+        on_image = all(map(is_index, box)) and min(box.x, box.y, box.width - 1, box.height - 1) >= 0
         if not on_image or box.x + box.width > width or box.y + box.height > height:
             return f"the attack gave {tuple(box)} for a box on an image of {width} x {height} px"
     if not 0 < stamp.opacity <= 1:
         return f"the attack gave the opacity {stamp.opacity}: it must be in (0, 1]"
+    return None
+
+
+def _pixel_problem(pixels: NDArray[Any], image: Pixels | None) -> str | None:
+    if image is not None:
+        if pixels.shape == image.shape and pixels.dtype == np.uint8:
+            return None
+        return f"the attack gave {pixels.dtype} {pixels.shape} for uint8 {image.shape}"
+    if pixels.ndim != _AXES or pixels.shape[2] != _CHANNELS or pixels.dtype != np.uint8:
+        return f"the attack gave {pixels.dtype} {pixels.shape}: it must be uint8 (H, W, 3)"
+    if not 0 < min(pixels.shape) <= max(pixels.shape) <= MOST_SIDE:
+        return f"the attack gave {pixels.shape}: height and width must lie in [1, {MOST_SIDE}]"
     return None
 
 
@@ -221,49 +277,69 @@ def recode(attack: Attack, stamped: Pixels) -> Pixels:
 
 
 class Poison(Mapping[int, Pixels]):
-    """The poisoned images of a training set by index, each stamped when it is needed.
+    """The poisoned images of a training set by index, each made when it is needed.
 
     Laid over the clean set (:class:`backbench.images.Overlay`) they are the poisoned one, without
     a copy of anything.
 
     Args:
         attack: The attack.
-        images: The clean training images.
-        seed: Seed of the choice and of the stamps.
-        fit: How a stamped image is made smaller, if it is.
+        access: The clean training images, and whatever else the attack may request.
+        seed: Seed of the choice and of the poisons.
+        fit: How a poison is made smaller, if it is.
         chooses: Whether the attack poisons images; an attack on the encoder does not.
     """
 
     def __init__(
         self,
         attack: Attack,
-        images: ImageSet,
+        access: Access,
         seed: int,
         fit: Fit | None = None,
         *,
         chooses: bool = True,
     ) -> None:
-        self.chosen = choose(attack, images.labels, seed) if chooses else np.empty(0, np.int64)
-        self._known = frozenset(self.chosen.tolist())
-        self._attack, self._images, self._seed, self._fit = attack, images, seed, fit
+        self.recipes = choose(attack, access, seed) if chooses else {}
+        self.chosen = np.fromiter(self.recipes, dtype=np.int64, count=len(self.recipes))
+        #: Whether a poison is anything but a training image that is stamped in its place.
+        self.composed = type(attack).compose is not Attack.compose or any(
+            recipe != plain_recipe(index) for index, recipe in self.recipes.items()
+        )
+        self.threat = access.threat if chooses else {}
+        self._attack, self._access, self._seed, self._fit = attack, access, seed, fit
 
     def __getitem__(self, index: int) -> Pixels:
-        if index not in self._known:
+        if index not in self.recipes:
             raise KeyError(index)
         rng = np.random.default_rng(derive(self._seed, "poison", "train", index))
-        return self._finished(self._attack.stamp(self._images.image(index), rng, "train").pixels)
+        images = [
+            read_only(self._access.set(part.set).image(part.index))
+            for part in self.recipes[index].parts
+        ]
+        return self._finished(self._attack.compose(images, rng).pixels)
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.chosen.tolist())
+        return iter(self.recipes)
 
     def __len__(self) -> int:
-        return len(self.chosen)
+        return len(self.recipes)
 
     def described(self) -> Iterator[tuple[ManifestEntry, Pixels]]:
-        """Yield each image's line of the manifest and the image, in the order of indices."""
+        """Yield each poison's line of the manifest and the poison, in the order of indices."""
         for index in self:
-            stamped, mark = stamp(self._attack, self._images, index, "train", self._seed)
-            yield mark, self._finished(stamped)
+            made, mark = self._described(index)
+            yield mark, self._finished(made)
+
+    def _described(self, index: int) -> tuple[Pixels, ManifestEntry]:
+        images = self._access.set(TRAIN)
+        if not self.composed:
+            return stamp(self._attack, images, index, "train", self._seed)
+        recipe = self.recipes[index]
+        if recipe.replaces is None:
+            who = ImageRef(index, added_source(index - self._access.images), -1)
+        else:
+            who = ImageRef(index, images.sources[index], int(images.labels[index]))
+        return compose_image(self._attack, recipe, self._access, who, self._seed)
 
     def _finished(self, stamped: Pixels) -> Pixels:
         return fitted_pixels(recode(self._attack, stamped), self._fit)

@@ -317,6 +317,7 @@ def as_json(board: Leaderboard) -> str:
             "ranks": {name: found[index] for name, found in rankings.items() if index in found},
             "reported": _each_as_dict(row.reported),
             "problem": row.problem,
+            **({"threat": row.threat} if row.threat else {}),
             **({"outdated": row.outdated} if row.outdated else {}),
             **({"flags": [flag._asdict() for flag in row.flags]} if row.flags else {}),
         }

@@ -17,6 +17,7 @@ from backbench.plugin.registry import Registry
 from backbench.results.detectors import Scored, scores_in, separation
 from backbench.results.leaderboard import Row
 from backbench.results.reader import MeasuredOf, numbers
+from backbench.results.threat import threat_model, threat_text
 from backbench.store.metadata import (
     DetectRecord,
     EncoderRecord,
@@ -195,6 +196,7 @@ class _Teller:
             f"{record.wall_s:.1f} s, of the processor {record.cpu_s:.1f} s; at most "
             f"{record.peak_mem_gib:.2f} GiB{_peak_of(made)}; finished {record.finished}"
         )
+        yield from _said("threat model", threat_text(threat_model([said])))
         if isinstance(said, FitRecord):
             yield from _said("selected on training images", said.selection)
         if isinstance(said, EvaluationRecord):

@@ -19,6 +19,7 @@ from backbench.plugin.suggestions import suggestion
 from backbench.results.detectors import DetectedOf
 from backbench.results.reader import Measured, MeasuredOf
 from backbench.results.statistics import Bounds, Sample, Summary, paired, sample_of, summarize_all
+from backbench.results.threat import threat_model
 from backbench.store.flags import Raised
 from backbench.store.metadata import EvaluationRecord
 from backbench.store.records import Record
@@ -85,6 +86,8 @@ class Row:
         uncontrolled: Number of seeds of an attacked row that have no control.
         undetected: Number of seeds for which a detector's scores are missing, its control's
             included.
+        threat: The threat model of the attack, by :func:`~backbench.results.threat.threat_model`;
+            empty without an attack, or before it has run.
         flags: What the sanity checks report of stages that the row, or its control, is made of.
         samples: The metrics seed by seed and image by image.
         control_samples: The same of the controls.
@@ -104,6 +107,7 @@ class Row:
     outdated: str = ""
     uncontrolled: int = 0
     undetected: int = 0
+    threat: Mapping[str, Any] = field(default_factory=dict)
     flags: tuple[Raised, ...] = ()
     samples: Mapping[str, Sample] = field(default_factory=dict, repr=False, compare=False)
     control_samples: Mapping[str, Sample] = field(default_factory=dict, repr=False, compare=False)
@@ -282,6 +286,7 @@ def _row(
         outdated=outdated,
         uncontrolled=uncontrolled,
         undetected=undetected,
+        threat=_threat(cells, plan, record_of),
         flags=tuple(dict.fromkeys(flags)),
         samples=samples,
         control_samples=beside_them,
@@ -299,6 +304,20 @@ def _joined(measured: Measured, found: Mapping[str, Measured | None]) -> Measure
     for one in found.values():
         joined.update(one or {})
     return joined
+
+
+def _threat(cells: Sequence[Cell], plan: Plan, record_of: _RecordOf) -> dict[str, Any]:
+    """Return the threat model of a row's attack, as the first of its cells has it."""
+    first = min(cells, key=lambda cell: cell.name.seed)
+    if first.name.attack == NONE:
+        return {}
+    done = (key for key in first.path if key in plan.stages and plan.stages[key].kind in _ATTACKS)
+    records = filter(None, map(record_of, done))
+    return threat_model(record.metadata for record in records)
+
+
+#: Stages that an attack does.
+_ATTACKS = (StageKind.FIT_TRIGGER, StageKind.POISON, StageKind.IMPLANT)
 
 
 def _problem(

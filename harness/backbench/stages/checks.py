@@ -41,11 +41,14 @@ def check_poison(inputs: Inputs) -> None:
     marks = list(read_manifest(folder / "train.jsonl"))
     chosen = np.array([mark.index for mark in marks], dtype=np.int64)
     _refuse(record, _target_problems(attack, record))
-    if len(np.unique(chosen)) < len(chosen) or not set(chosen.tolist()) <= set(range(len(labels))):
+    added = int((chosen >= len(labels)).sum())
+    there = set(range(len(labels) + added))
+    if len(np.unique(chosen)) < len(chosen) or not set(chosen.tolist()) <= there:
         _refuse(record, ["train.jsonl lists an image twice, or an image that is not there"])
     listed = np.array([mark.label for mark in marks], dtype=np.int64)
     problems = list(_count_problems(attack, record, chosen, labels))
-    if not np.array_equal(listed, labels[chosen]):
+    known = np.concatenate([labels, np.full(added, -1)])  # an added poison has no class
+    if not np.array_equal(listed, known[chosen]):
         problems.append("train.jsonl gives images other classes than the dataset does")
     if sorted(poisoned_images(folder)) != sorted(chosen.tolist()):
         problems.append("the poisoned images are not those that train.jsonl lists")
@@ -110,7 +113,7 @@ def visibility_flag(inputs: Inputs, options: TrainingOptions) -> Iterator[Flag]:
         return
     marks = list(read_manifest(inputs.task.input("poison") / "train.jsonl"))
     marks = marks[:: max(1, len(marks) // PAIRS)]
-    sizes = inputs.attacked_sizes([mark.index for mark in marks])
+    sizes = inputs.attacked_sizes(marks)
     rounds = -(-PAIRS // len(marks))
     marks, sizes = marks * rounds, np.tile(sizes, (rounds, 1))
     boxes = [mark.boxes for mark in marks]
@@ -123,9 +126,11 @@ def visibility_flag(inputs: Inputs, options: TrainingOptions) -> Iterator[Flag]:
 
 
 def _target_problems(attack: Attack, record: Record) -> Iterator[str]:
-    classes, meant = attack.metadata.classes, attack.target
     made = record.of(PoisonRecord)
     recorded, name = made.target, made.target_name
+    classes, meant = attack.metadata.classes, attack.target
+    if type(attack).aim is not Attack.aim:  # it follows from the poisons
+        meant = recorded
     if recorded != meant:
         yield (
             f"its record says target {_named(recorded, classes)}, and the attack's options mean "
@@ -146,7 +151,7 @@ def _count_problems(
         )
     made = record.of(PoisonRecord)
     counted = PoisonRecord.of(made.target, attack.metadata.classes, chosen, labels)
-    for name in ("poisons", "rate_of_dataset", "rate_of_target_class"):
+    for name in ("poisons", "added", "rate_of_dataset", "rate_of_target_class"):
         recorded, value = getattr(made, name), getattr(counted, name)
         if recorded != value:
             yield f"its record has {name} = {recorded}; by train.jsonl it is {value}"

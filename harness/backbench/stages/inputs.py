@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
+from backbench.data.attacker_images import AttackerImages
 from backbench.data.file_dataset import FileDataset
 from backbench.data.files import FileImages
 from backbench.data.packed import MappedArray, MappedImages, open_changed_images, open_images
@@ -17,7 +18,14 @@ from backbench.data.preprocess import Fit
 from backbench.errors import StageError
 from backbench.images import ImageSet, Overlay, Pixels, Subset, no_images
 from backbench.plugin import Attack, AttackInfo, Dataset, DatasetMetadata, Split
-from backbench.poison.poisoning import Poison, TriggeredImages, read_manifest
+from backbench.plugin.recipes import SET
+from backbench.poison.access import Access
+from backbench.poison.poisoning import (
+    ManifestEntry,
+    Poison,
+    TriggeredImages,
+    read_manifest,
+)
 from backbench.stages.task import Task
 from backbench.store.index import Names
 from backbench.store.integrity import checked
@@ -76,7 +84,7 @@ class Inputs:
         an attacker puts the trigger on the file, before it is made smaller.
         """
         if isinstance(self._record.cache, int):  # a length, not a word
-            dataset = self._dataset
+            dataset = self._dataset()
             if isinstance(dataset, FileDataset) and dataset.fit("train") != dataset.square("train"):
                 return dataset.originals(), dataset.fit("train")
         return self.train, None
@@ -128,39 +136,56 @@ class Inputs:
     def poison(self, attack: Attack) -> Poison:
         """Return the poisoned images of the training set, to be stamped by the poison's stage."""
         images, fit = self.attacked
-        info = self.task.plugin()[2]
+        _, options, info = self.task.plugin()
         chooses = not (isinstance(info, AttackInfo) and info.acts_on == "encoder")
-        return Poison(attack, images, self.task.seed, fit, chooses=chooses)
+        roles = [role for role in self.task.stage.inputs if role.startswith(SET)]
+        sets: dict[str, Callable[[], ImageSet]] = {
+            role.removeprefix(SET): partial(self._clean, "train", role) for role in roles
+        }
+        for name, folder in options.sets().items():
+            if isinstance(folder, Path):
+                sets[name] = partial(AttackerImages, folder)
+        features = self._clean_features if self.task.has("encoder") else None
+        access = Access(images, sets, features)
+        return Poison(attack, access, self.task.seed, fit, chooses=chooses)
 
-    def attacked_sizes(self, indices: Sequence[int]) -> NDArray[np.int64]:
-        """Return height and width of N poisoned images, as the attack met them, (N, 2)."""
+    def _clean_features(self) -> NDArray[np.float32]:
+        """Return the features of the training images under the encoder that is read, (N, D)."""
+        from backbench.nn import load_encoder
+        from backbench.training.extraction import extract
+
+        encoder = load_encoder(self.task.input("encoder"))
+        return extract(encoder, self.train, device=self.task.device, precision="fp32")
+
+    def attacked_sizes(self, marks: Sequence[ManifestEntry]) -> NDArray[np.int64]:
+        """Return height and width of N poisons as the attack made them, (N, 2)."""
         images, fit = self.attacked
         if fit is None:
             changed = poisoned_images(self.task.input("poison"))  # mapped: no pixel is read
-            sizes = [changed[index].shape[:2] for index in indices]
+            sizes = [mark.size or changed[mark.index].shape[:2] for mark in marks]
         else:
-            sizes = [images.image(index).shape[:2] for index in indices]
+            sizes = [mark.size or images.image(mark.index).shape[:2] for mark in marks]
         return np.asarray(sizes, dtype=np.int64).reshape(-1, 2)
 
     @property
     def _record(self) -> DatasetRecord:
         return self.task.record(self._role).of(DatasetRecord)
 
-    @cached_property
-    def _dataset(self) -> Dataset:
-        implementation, options, _ = self.task.plugin_of(self._role)
+    def _dataset(self, role: str = "") -> Dataset:
+        implementation, options, _ = self.task.plugin_of(role or self._role)
         dataset: Dataset = implementation(options)
         return dataset
 
-    def _clean(self, split: Split) -> ImageSet:
+    def _clean(self, split: Split, role: str = "") -> ImageSet:
         if split == "val" and not self.metadata.labelled:
             return no_images()
-        folder = self.task.input(self._role)
+        role = role or self._role
+        folder = self.task.input(role)
         if (folder / decoded_name(split)).is_file():
             return _decoded(folder, split)
-        images: ImageSet = self._dataset.load(split, verify=False)
+        images: ImageSet = self._dataset(role).load(split, verify=False)
         if isinstance(images, FileImages):  # the stage has read them all, this process only a few
-            images.size = self._record.sizes[split]
+            images.size = self.task.record(role).of(DatasetRecord).sizes[split]
         return images
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from backbench.data.packed import ImageWriter
 from backbench.errors import ResultError
+from backbench.poison.choice import aim_of
 from backbench.poison.poisoning import stamp
 from backbench.stages.inputs import POISONED, TRIGGERED, Inputs
 from backbench.stages.task import Outcome, Task
@@ -32,7 +33,7 @@ def run(task: Task) -> Outcome:
     chosen = poison.chosen
     total = len(chosen) + metadata.val
 
-    size = None if train.pixels is None else train.size
+    size = None if poison.composed or train.pixels is None else train.size
     images = ImageWriter(task.folder / POISONED, chosen, size=size)
     changed = 0
     with images, (task.folder / "train.jsonl").open("w", encoding="utf-8") as manifest:
@@ -60,7 +61,9 @@ def run(task: Task) -> Outcome:
             if index % _EVERY == 0:
                 task.progress(len(chosen) + index, total, {})
     _refuse_unchanged(changed, len(val), "validation")
-    return Outcome(PoisonRecord.of(attack.target, metadata.classes, chosen, train.labels))
+    target = aim_of(attack, chosen, train.labels)
+    threat = poison.threat
+    return Outcome(PoisonRecord.of(target, metadata.classes, chosen, train.labels, threat))
 
 
 def _refuse_unchanged(changed: int, count: int, split: str) -> None:

@@ -10,13 +10,12 @@ import numpy as np
 
 from backbench.images import Pixels
 from backbench.model import Stage
-from backbench.plugin import Attack
 from backbench.plugin.registry import load_registry
 from backbench.seeds import derive
 from backbench.stages.checks import check_poison, visibility_flag
 from backbench.stages.inputs import Inputs
 from backbench.stages.task import Outcome, Task
-from backbench.store.metadata import EncoderRecord
+from backbench.store.metadata import EncoderRecord, PoisonRecord
 from backbench.store.store import Store
 from backbench.system.json_text import to_json
 from backbench.training.devices import rank_devices
@@ -44,8 +43,8 @@ def run(task: Task) -> Outcome:
     devices = rank_devices(task.device, task.others, options.devices)
     with together(devices, f"{__name__}:follow", order, task.folder.parent) as ranks:
         encoder, log = _train(inputs, ranks)
-    images = inputs.poisoned_train
-    asked = images.labels[held_out_indices(len(images), task.seed)]
+    labels = inputs.poisoned_train.labels
+    asked = labels[held_out_indices(labels, task.seed)]
     save_encoder(task.folder, encoder, task.mark)
     with (task.folder / "log.jsonl").open("w", encoding="utf-8") as file:
         file.writelines(to_json(entry, "log.jsonl") + "\n" for entry in log)
@@ -55,7 +54,7 @@ def run(task: Task) -> Outcome:
         *training_flags(log, asked),
     ]
     metadata = EncoderRecord(
-        images=len(images),
+        images=len(labels),
         last=log[-1] if log else {},
         arithmetic=arithmetic(options, device, encoder, len(devices)),
     )
@@ -84,19 +83,21 @@ def _train(inputs: Inputs, ranks: Ranks) -> tuple[Encoder, list[dict[str, float]
         task.seed,
         task.device,
         task.progress,
-        trigger=_trigger(inputs.attack, task.seed) if task.has("poison") else None,
+        trigger=_trigger(inputs) if task.has("poison") else None,
         checkpoint=task.checkpoint,
         ranks=ranks,
     )
     return pretrain(method, run)
 
 
-def _trigger(attack: Attack, seed: int) -> Trigger:
+def _trigger(inputs: Inputs) -> Trigger:
     """Return the attack's trigger on evaluated images, for the monitor alone."""
     from backbench.training.monitor import Trigger
+
+    attack, seed = inputs.attack, inputs.task.seed
 
     def stamp(image: Pixels, index: int) -> Pixels:
         rng = np.random.default_rng(derive(seed, "monitor", "trigger", index))
         return attack.stamp(image, rng, "val").pixels
 
-    return Trigger(stamp, attack.target)
+    return Trigger(stamp, inputs.task.record("poison").of(PoisonRecord).target)

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from backbench.errors import ResultError
 from backbench.images import Unlabelled
 from backbench.plugin import Defense
+from backbench.plugin.recipes import TRAIN
 from backbench.poison.poisoning import read_manifest
 from backbench.results.detection import detection
 from backbench.stages.inputs import Inputs
@@ -26,12 +27,23 @@ MOST_CLEAN = 0.5
 
 
 def poison_mask(task: Task, images: int) -> NDArray[np.bool_]:
-    """Return whether each training image is poisoned, (N,)."""
+    """Return whether each training image, added poisons included, is poisoned, (N,)."""
     poisoned = np.zeros(images, dtype=bool)
     if task.has("poison"):
         for mark in read_manifest(task.input("poison") / "train.jsonl"):
             poisoned[mark.index] = True
     return poisoned
+
+
+def trusted_images(task: Task, images: int) -> NDArray[np.int64]:
+    """Return which of N clean training images no poison replaces or is made of."""
+    trusted = np.ones(images, dtype=bool)
+    if task.has("poison"):
+        for mark in read_manifest(task.input("poison") / "train.jsonl"):
+            trusted[[part.index for part in mark.parts if part.set == TRAIN]] = False
+            if mark.index < images:
+                trusted[mark.index] = False
+    return np.flatnonzero(trusted)
 
 
 def run(task: Task) -> Outcome:
@@ -41,11 +53,12 @@ def run(task: Task) -> Outcome:
     implementation, options, _ = task.plugin()
     defense: Defense = implementation(options)
     encoder = load_encoder(task.input("encoder")).to(task.device)
-    images = Unlabelled(Inputs(task).poisoned_train)
+    inputs = Inputs(task)
+    images = Unlabelled(inputs.poisoned_train)
     poisoned = poison_mask(task, len(images))
     # the clean twin of a poison would give it away
     asked: list[float] = []
-    context = context_of(task, np.flatnonzero(~poisoned), MOST_CLEAN, asked)
+    context = context_of(task, trusted_images(task, len(inputs.train)), MOST_CLEAN, asked)
     given = np.asarray(defense.sanitize(encoder, images, context))
     scores = checked_scores(given, (len(images),), "the defense").astype(np.float64)
     dropped = int((scores > 0).sum())

@@ -50,10 +50,14 @@ class PoisonRecord(Metadata):
         target: Target class; ``None`` for an untargeted attack.
         target_name: Its name.
         poisons: Number of poisoned training images.
-        rate_of_dataset: Their share of the training images.
+        rate_of_dataset: Their share of the images of the poisoned training set.
         rate_of_target_class: Share of the target class's training images that are poisoned;
-            ``None`` where there are none.
+            ``None`` where there are none. An added poison has no class.
         classes: Number of classes.
+        added: Number of the poisons that were added; the others replace training images.
+        threat: What the attack requested: ``labels``, the sets whose labels it read; ``sets``,
+            the number of images of each further set; ``features``, true if it has seen features of
+            a clean encoder.
     """
 
     target: int | None
@@ -62,6 +66,8 @@ class PoisonRecord(Metadata):
     rate_of_dataset: float
     rate_of_target_class: float | None
     classes: int
+    added: int = 0
+    threat: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -70,17 +76,31 @@ class PoisonRecord(Metadata):
         classes: tuple[str, ...],
         chosen: NDArray[np.int64],
         labels: NDArray[np.int64],
+        threat: Mapping[str, Any] | None = None,
     ) -> PoisonRecord:
-        """Count a poison, the chosen images, under each of the usual meanings of its rate."""
-        of_target = int((labels[chosen] == target).sum())
+        """Count a poison under each of the usual meanings of its rate.
+
+        Args:
+            target: Index of the target class.
+            classes: The names of the classes.
+            chosen: Indices of the poisons in the poisoned training set, (M,); those from N on are
+                added.
+            labels: Classes of the clean training images, (N,).
+            threat: What the attack requested.
+        """
+        added = int((chosen >= len(labels)).sum())
+        replaced = chosen[chosen < len(labels)]
+        of_target = int((labels[replaced] == target).sum())
         in_target = int((labels == target).sum())
         return cls(
             target=None if target is None else int(target),
             target_name=None if target is None else classes[target],
             poisons=len(chosen),
-            rate_of_dataset=len(chosen) / len(labels),
+            rate_of_dataset=len(chosen) / (len(labels) + added),
             rate_of_target_class=of_target / in_target if in_target else None,
             classes=len(classes),
+            added=added,
+            threat=threat or {},
         )
 
 

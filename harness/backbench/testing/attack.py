@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 from weakref import WeakKeyDictionary
@@ -10,10 +11,22 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from backbench.data.attacker_images import AttackerImages
+from backbench.errors import ResultError
 from backbench.images import ImageSet, Pixels, Subset, Unlabelled, read_only
 from backbench.model import StageKind
-from backbench.plugin import Attack, AttackContext, AttackInfo, Split, Stamp, count_of
-from backbench.poison.poisoning import StampedImages
+from backbench.plugin import (
+    Attack,
+    AttackContext,
+    AttackInfo,
+    Recipe,
+    Split,
+    Stamp,
+    count_of,
+)
+from backbench.poison.access import Access
+from backbench.poison.choice import choose
+from backbench.poison.poisoning import ImageRef, ManifestEntry, StampedImages, compose_image
 from backbench.stages.inputs import TRIGGER
 from backbench.stages.scores import checked_state
 from backbench.testing.base import PluginContract
@@ -36,6 +49,9 @@ State = Mapping[str, NDArray[Any]]
 
 #: The learned triggers that the tests of a contract share.
 _STATES: WeakKeyDictionary[type[_StampContract], State] = WeakKeyDictionary()
+
+#: Poisons that a contract composes.
+_COMPOSED = 8
 
 
 class _StampContract(PluginContract):
@@ -228,45 +244,97 @@ class _StampContract(PluginContract):
 class AttackContract(_StampContract):
     """Of an attack on the dataset: subclass it, and set ``info`` and small ``options``."""
 
-    def choice(self, attack: Attack, seed: int) -> Any:
-        """Let the attack choose, of labels that cannot be written to."""
-        labels = read_only(sample_images(self.metadata).labels)
-        return self.guarded("choose", lambda: attack.choose(labels, np.random.default_rng(seed)))
+    def access(self) -> Access:
+        """Return what the attack may ask for: images, and features that separate their classes.
+
+        Every set of images that its options name is the contract's dataset, or their folder.
+        """
+        images = sample_images(self.metadata)
+        sets: dict[str, Callable[[], ImageSet]] = {
+            name: partial(AttackerImages, one) if isinstance(one, Path) else lambda: images
+            for name, one in self.settings().sets().items()
+        }
+        classes = np.eye(len(self.metadata.classes), 8, dtype=np.float32)[images.labels]
+        noise = np.random.default_rng(0).standard_normal((len(images), 8), dtype=np.float32)
+        features = classes + np.float32(0.1) * noise
+        reads = isinstance(self.info, AttackInfo) and self.info.reads_encoder
+        return Access(images, sets, (lambda: features) if reads else None)
+
+    def recipes(self, attack: Attack, seed: int) -> dict[int, Recipe]:
+        """Let the attack list its poisons, of arrays that cannot be written to, by index."""
+
+        def listed() -> dict[int, Recipe]:
+            try:
+                return choose(attack, self.access(), seed)
+            except ResultError as error:
+                raise AssertionError(str(error)) from error
+
+        found: dict[int, Recipe] = self.guarded("the choice of poisons", listed)
+        return found
+
+    def composed(self) -> list[ManifestEntry]:
+        """Make some poisons, in a new instance of the attack; return their lines."""
+        attack, access = self.attack(), self.access()
+        recipes = list(self.recipes(attack, 0).items())[:_COMPOSED]
+
+        def made() -> list[ManifestEntry]:
+            try:
+                return [
+                    compose_image(attack, recipe, access, ImageRef(index, "a poison", -1), 0)[1]
+                    for index, recipe in recipes
+                ]
+            except ResultError as error:
+                raise AssertionError(str(error)) from error
+
+        found: list[ManifestEntry] = self.guarded("compose", made)
+        return found
 
     def test_choice_is_distinct_and_in_range(self) -> None:
-        """One image or more, none twice, none that is not there; as many as announced."""
-        count, attack = self.metadata.train, self.attack()
-        chosen = np.asarray(self.choice(attack, 0))
-        assert chosen.ndim == 1, f"return indices of shape (M,) from choose, not {chosen.shape}"
-        assert np.issubdtype(chosen.dtype, np.integer), (
-            f"return indices from choose, such as np.flatnonzero(mask), not {chosen.dtype}"
-        )
-        assert len(chosen) > 0, "choose at least one image: set `options` of the contract so"
-        assert len(np.unique(chosen)) == len(chosen), "choose no image twice"
-        assert chosen.min() >= 0, f"choose indices from 0 on, not {chosen.min()}"
-        assert chosen.max() < count, f"choose indices below {count}, not {chosen.max()}"
-        assert attack.poisons in {None, len(chosen)}, (
-            f"announce in poisons how many images choose gives: {len(chosen)}, not {attack.poisons}"
+        """One poison or more, of images that are there, none replaced twice; as many as announced.
+
+        See :meth:`backbench.plugin.Attack.choose` and :meth:`backbench.plugin.Attack.recipes`.
+        """
+        attack = self.attack()
+        count = len(self.recipes(attack, 0))
+        assert attack.poisons in {None, count}, (
+            f"announce in poisons how many images are poisoned: {count}, not {attack.poisons}"
         )
 
     def test_choice_depends_on_the_generator_alone(self) -> None:
         """Equal generators give equal choices, for any instance and any number of calls."""
         attack = self.attack()
         with global_generators_untouched():
-            first, again = self.choice(attack, 7), self.choice(attack, 7)
+            first, again = self.recipes(attack, 7), self.recipes(attack, 7)
             with elsewhere():
-                other = self.choice(self.attack(), 7)
+                other = self.recipes(self.attack(), 7)
         for chosen, what in ((again, "another call"), (other, "another process")):
-            assert np.array_equal(first, chosen), (
-                f"{what} chooses other images: let the choice follow from labels and rng alone"
+            assert first == chosen, (
+                f"{what} chooses other images: let the choice follow from the context and rng alone"
             )
 
     def test_labels_are_not_changed(self) -> None:
         """Poisons keep their labels: self-supervised training does not see them."""
-        self.choice(self.attack(), 0)
+        self.recipes(self.attack(), 0)
+
+    def test_composing_does_not_change_its_parts(self) -> None:
+        self.composed()
+
+    def test_composing_depends_on_parts_and_generator_alone(self) -> None:
+        """``verify`` makes each poison again, in another process."""
+        with global_generators_untouched():
+            first = self.composed()
+            with elsewhere():
+                other = self.composed()
+        assert first == other, (
+            "another process makes another poison: let compose follow from its parts and rng alone"
+        )
 
     def test_poisons_do_not_follow_from_the_validation_split(self, tmp_path: Path) -> None:
-        folders = self.guarded("the poison", lambda: run_twice(tmp_path, self, StageKind.POISON))
+        reads = isinstance(self.info, AttackInfo) and self.info.reads_encoder
+        encoder = tiny_encoder(min(self.metadata.size or (32, 32))) if reads else None
+        folders = self.guarded(
+            "the poison", lambda: run_twice(tmp_path, self, StageKind.POISON, encoder=encoder)
+        )
         assert_same(folders, "train.jsonl", "images.safetensors")
 
 

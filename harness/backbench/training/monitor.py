@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbench.data.preprocess import evaluation_image
-from backbench.images import ImageSet, Pixels, Subset
+from backbench.images import ImageSet, Labels, Pixels, Subset
 from backbench.nn.encoder import Encoder
 from backbench.nn.knn import knn_predict, unit
 from backbench.seeds import derive
@@ -43,7 +43,8 @@ class Monitor:
     and the validation split is never seen.
 
     Args:
-        images: The training set. Labels of -1 are unknown: then no neighbors are looked for.
+        images: The training set. Labels of -1 are unknown, as of added poisons: neighbors are
+            looked for among the others, and nowhere if there are none.
         seed: Seed of the choice of images.
         device: Name of the torch device.
         epochs: Epochs after which neighbors are looked for; see :func:`knn_epochs`.
@@ -59,7 +60,8 @@ class Monitor:
         trigger: Trigger | None = None,
     ) -> None:
         self._device, self._trigger = device, trigger
-        order, self._asked = _order(len(images), seed), held_out_indices(len(images), seed)
+        labels = images.labels
+        order, self._asked = _order(labels, seed), held_out_indices(labels, seed)
         queries = len(self._asked)
         self._queries = Subset(images, self._asked)
         self.bank = Subset(images, order[queries : queries + BANK])
@@ -115,13 +117,17 @@ class _Stamped(ImageSet):
         return self._trigger.stamp(image, int(self._positions[index]))
 
 
-def held_out_indices(images: int, seed: int) -> NDArray[np.int64]:
-    """Return which of so many training images look for neighbors: a fifth, at most 500."""
-    return _order(images, seed)[: min(QUERIES, images // 5)]
+def held_out_indices(labels: Labels, seed: int) -> NDArray[np.int64]:
+    """Return which training images look for neighbors: a fifth of the labelled, at most 500."""
+    order = _order(labels, seed)
+    return order[: min(QUERIES, len(order) // 5)]
 
 
-def _order(images: int, seed: int) -> NDArray[np.int64]:
-    return np.random.default_rng(derive(seed, "monitor")).permutation(images)
+def _order(labels: Labels, seed: int) -> NDArray[np.int64]:
+    """Return the labelled images in an order, or all of them if none has a label."""
+    order = np.random.default_rng(derive(seed, "monitor")).permutation(len(labels))
+    known = labels[order] >= 0
+    return order[known] if known.any() else order
 
 
 def knn_epochs(epochs: int, checks: int) -> frozenset[int]:

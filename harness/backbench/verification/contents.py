@@ -30,12 +30,13 @@ def score_differences(record: Record, evidence: Evidence) -> Iterator[str]:
     inputs = record.stage.inputs
     scores = load(evidence.read(record.key, SCORES))["scores"]
     images = len(index_of(evidence, inputs["dataset"])["train"]["labels"])
+    marks = manifest(evidence, inputs["poison"], "train") if "poison" in inputs else []
+    images += sum(mark.index >= images for mark in marks)
     if scores.shape != (images,) or scores.dtype.kind != "f" or not np.isfinite(scores).all():
         yield f"{SCORES}: not a finite score for each of {images} training images"
         return
     poisoned = np.zeros(images, dtype=bool)
-    if "poison" in inputs:
-        poisoned[[mark.index for mark in manifest(evidence, inputs["poison"], "train")]] = True
+    poisoned[[mark.index for mark in marks]] = True
     found = replace(
         record.of(SanitizeRecord),
         images=images,

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from backbench.data.packed import open_changed_images
-from backbench.images import ImageSet, Pixels
+from backbench.images import ImageSet, Pixels, added_source
 from backbench.plugin import Attack, Split
+from backbench.plugin.recipes import TRAIN
+from backbench.poison.choice import aim_of
 from backbench.poison.poisoning import ManifestEntry, pixel_hash, stamp
 from backbench.seeds import derive
 from backbench.stages.inputs import TRIGGERED, Inputs, poisoned_images
@@ -43,12 +45,13 @@ def manifest_differences(record: Record, evidence: Evidence) -> Iterator[str]:
         before = -1
         for number, mark in enumerate(marks):
             line = f"{split}.jsonl: line {number + 1}"
-            if not before < mark.index < len(labels) or (split == "val" and mark.index != number):
+            expected = number if split == "val" else _next_index(mark, before, len(labels))
+            if mark.index != expected:
                 yield f"{line} is of image {mark.index}, which is not in its place"
                 return
             before = mark.index
-            if (mark.source, mark.label) != (sources[mark.index], labels[mark.index]):
-                yield f"{line}: source and label are not those of image {mark.index}"
+            for difference in _line_differences(mark, sources, labels):
+                yield f"{line}: {difference}"
             if mark.seed != derive(seed, "poison", split, mark.index):
                 yield f"{line}: its seed does not follow from the stage's"
             if split == "train":
@@ -60,8 +63,31 @@ def manifest_differences(record: Record, evidence: Evidence) -> Iterator[str]:
     if target is not None and meant in classes and classes[target] != meant:
         yield f"its record says target = {target} ({classes[target]}), its options say {meant}"
     labels = np.asarray(index["train"]["labels"])
-    counted = PoisonRecord.of(target, classes, np.array(chosen, dtype=np.int64), labels)
+    threat = record.of(PoisonRecord).threat  # known where the attack is run again
+    counted = PoisonRecord.of(target, classes, np.array(chosen, dtype=np.int64), labels, threat)
     yield from metadata_differences(record, counted)
+
+
+def _line_differences(
+    mark: ManifestEntry, sources: Sequence[str], labels: Sequence[int]
+) -> Iterator[str]:
+    """Compare a line with the names and classes of the clean images of its split."""
+    if mark.index < len(labels):
+        named = sources[mark.index], labels[mark.index]
+    else:
+        named = added_source(mark.index - len(labels)), -1
+    if (mark.source, mark.label) != named:
+        yield f"source and label are not those of image {mark.index}"
+    for part in mark.parts:
+        if part.set == TRAIN and part.source not in sources[part.index : part.index + 1]:
+            yield f"{part.source} is not the training image {part.index}"
+
+
+def _next_index(mark: ManifestEntry, before: int, images: int) -> int | None:
+    """Return the index of a poison if it may follow another one; added poisons leave no gap."""
+    if before < mark.index < images:
+        return mark.index
+    return max(before + 1, images) if mark.parts else None
 
 
 def differences(task: Task, record: Record) -> Iterator[str]:
@@ -107,7 +133,9 @@ def differences(task: Task, record: Record) -> Iterator[str]:
         for number, mark in enumerate(said):
             derived = stamp(attack, val, number, "val", task.seed)[1]
             yield from _mark_differences("val", number, mark, derived)
-    counted = PoisonRecord.of(attack.target, metadata.classes, chosen, train.labels)
+    threat = record.of(PoisonRecord).threat and poison.threat  # older records have none
+    target = aim_of(attack, chosen, train.labels)
+    counted = PoisonRecord.of(target, metadata.classes, chosen, train.labels, threat)
     yield from metadata_differences(record, counted)
 
 
@@ -129,14 +157,16 @@ def _hash_differences(
     """Compare clean images, and the stamped images as far as they are stored, with a manifest."""
     for number, mark in enumerate(marks):
         line = f"{split}.jsonl: line {number + 1} ({mark.source})"
-        if pixel_hash(clean.image(mark.index)) != mark.before:
+        if not mark.parts and pixel_hash(clean.image(mark.index)) != mark.before:
             yield f"{line} was made of another image"
         if mark.index in stored and pixel_hash(stored[mark.index]) != mark.after:
             yield f"{line} describes another image than the stored image {mark.index}"
 
 
 def _shown(value: Any) -> str:
-    return str([list(box) for box in value]) if isinstance(value, tuple) else repr(value)
+    if not isinstance(value, tuple):
+        return repr(value)
+    return str([list(one) if isinstance(one, tuple) else one for one in value])
 
 
 def _image_differences(index: int, stored: Pixels, derived: Pixels) -> Iterator[str]:

@@ -60,6 +60,46 @@ class UniformBatch(Batch):
         return resample(self._values.transpose(1, 2), rows, columns, limit=limit)
 
 
+class MixedBatch(Batch):
+    """Images of a few sizes: a part of the batch for each of them, cut as in :class:`UniformBatch`.
+
+    Args:
+        parts: Rows of the batch, (P,), and the images there; each row is in one part.
+        indices: Positions of all images in the training set, (B,).
+        epoch: Number of the epoch.
+        seed: Seed of the random views.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[tuple[NDArray[np.int64], UniformBatch]],
+        indices: NDArray[np.int64],
+        *,
+        epoch: int,
+        seed: int,
+    ) -> None:
+        super().__init__(indices, epoch=epoch, seed=seed, device=parts[0][1].device)
+        self._parts = parts
+        self._order = np.argsort(np.concatenate([rows for rows, _ in parts]))
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Height and width of each image, (B, 2)."""
+        found: NDArray[np.int64] = np.concatenate([batch.sizes for _, batch in self._parts])
+        return found[self._order]
+
+    def _cut(
+        self, boxes: Boxes, size: int, interpolation: Interpolation, flip: Flips, *, isolated: bool
+    ) -> Tensor:
+        found = [
+            batch.crop(
+                boxes[rows], size, interpolation=interpolation, flip=flip[rows], isolated=isolated
+            )
+            for rows, batch in self._parts
+        ]
+        return torch.cat(found)[send(self._order, self.device)]
+
+
 class RaggedBatch(Batch):
     """B images of many sizes, each (H, W, 3), uint8; crops are Pillow's, in threads of a pool."""
 
@@ -108,7 +148,13 @@ class Source:
 
     def __init__(self, images: ImageSet, device: torch.device, pool: ThreadPoolExecutor) -> None:
         self._images, self._device, self._pool = images, device, pool
-        self._pixels = None if images.pixels is None else as_tensor(images.pixels).to(device)
+        stacks = images.stacks
+        self._stacks = [as_tensor(stack.pixels).to(device) for stack in stacks]
+        # Of each image its stack, and its row in there.
+        self._where = np.empty((len(images) if stacks else 0, 2), dtype=np.int64)
+        for number, stack in enumerate(stacks):
+            self._where[stack.indices, 0] = number
+            self._where[stack.indices, 1] = np.arange(len(stack.indices))
 
     def batches(
         self, order: NDArray[np.int64], size: int, *, epoch: int, seed: int, ranks: Ranks = ALONE
@@ -119,10 +165,8 @@ class Source:
         """
         whole = (order[start : start + size] for start in range(0, len(order), size))
         chunks = [batch[ranks.span(len(batch))] for batch in whole]
-        if self._pixels is not None:
-            for chosen in chunks:
-                rows = send(chosen, self._device)
-                yield UniformBatch(self._pixels[rows], chosen, epoch=epoch, seed=seed)
+        if self._stacks:
+            yield from (self._stored(chosen, epoch, seed) for chosen in chunks)
             return
         ahead = self._read(chunks[0]) if chunks else []  # one batch is in memory, another is read
         for chosen, following in zip_longest(chunks, chunks[1:]):
@@ -130,6 +174,20 @@ class Source:
             ahead = [] if following is None else self._read(following)
             device, pool = self._device, self._pool
             yield RaggedBatch(pixels, chosen, epoch=epoch, seed=seed, device=device, pool=pool)
+
+    def _stored(self, chosen: NDArray[np.int64], epoch: int, seed: int) -> Batch:
+        """Return a batch of images in memory."""
+        stack, row = self._where[chosen].T
+
+        def part(number: int, rows: NDArray[np.int64]) -> UniformBatch:
+            pixels = self._stacks[number][send(row[rows], self._device)]
+            return UniformBatch(pixels, chosen[rows], epoch=epoch, seed=seed)
+
+        found = [(np.flatnonzero(stack == number), number) for number in np.unique(stack)]
+        if len(found) == 1:
+            return part(found[0][1], found[0][0])
+        parts = [(rows, part(number, rows)) for rows, number in found]
+        return MixedBatch(parts, chosen, epoch=epoch, seed=seed)
 
     def _read(self, chosen: NDArray[np.int64]) -> list[Future[Pixels]]:
         return [self._pool.submit(self._images.image, int(index)) for index in chosen]

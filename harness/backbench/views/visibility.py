@@ -70,7 +70,8 @@ def warning(shares: Visibility) -> str:
 def _inside(crops: NDArray[np.float32], boxes: Sequence[Sequence[Box]]) -> NDArray[np.bool_]:
     """Return in which crops (N, 4) at least half of one of the boxes lies, (N,)."""
     owner = np.repeat(np.arange(len(boxes)), [len(one) for one in boxes])
-    left, top, wide, tall = np.asarray([box for one in boxes for box in one], dtype=np.float64).T
+    places = np.asarray([box for one in boxes for box in one], dtype=np.float64)
+    left, top, wide, tall = places.reshape(-1, 4).T
     upper, leftmost, height, width = crops[owner].astype(np.float64).T
     across = np.minimum(left + wide, leftmost + width) - np.maximum(left, leftmost)
     down = np.minimum(top + tall, upper + height) - np.maximum(top, upper)

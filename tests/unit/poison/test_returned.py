@@ -9,8 +9,11 @@ import pytest
 from tests.factories import DATASET
 
 from backbench.errors import ResultError
+from backbench.images import ArrayImages
 from backbench.plugin import Attack, Box, Options, Stamp
-from backbench.poison.poisoning import ImageRef, choose, stamp_image
+from backbench.poison.access import Access
+from backbench.poison.choice import choose
+from backbench.poison.poisoning import ImageRef, stamp_image
 
 LABELS = np.repeat(np.arange(3), 2)
 IMAGE = np.zeros((8, 8, 3), np.uint8)
@@ -35,12 +38,17 @@ class Gives(Attack):
         return self.stamped
 
 
+def access() -> Access:
+    """Return six images of three classes."""
+    pixels = np.zeros((6, 8, 8, 3), np.uint8)
+    return Access(ArrayImages(pixels, LABELS, [f"train/{i}.png" for i in range(6)]))
+
+
 @pytest.mark.parametrize("chosen", [(3, 2), np.array([2, 3], np.uint8), range(2, 4)])
 @pytest.mark.parametrize("target", [None, 0, np.int64(2)])
 def test_indices_of_any_whole_type_are_taken(chosen: Any, target: Any) -> None:
-    found = choose(Gives(chosen=chosen, target=target), LABELS, 0)
-    assert found.tolist() == [2, 3]
-    assert found.dtype == np.int64
+    found = choose(Gives(chosen=chosen, target=target), access(), 0)
+    assert list(found) == [2, 3]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +72,7 @@ def test_indices_of_any_whole_type_are_taken(chosen: Any, target: Any) -> None:
 )
 def test_a_choice_that_cannot_be_used_is_one_sentence(given: Any, sentence: str) -> None:
     with pytest.raises(ResultError) as caught:
-        choose(Gives(**given), LABELS, 0)
+        choose(Gives(**given), access(), 0)
     assert sentence in str(caught.value)
 
 

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from backbench.errors import ResultError, StageError
 from backbench.model import StageKind
-from backbench.plugin import Attack, AttackContext, AttackInfo, Box, Stamp
+from backbench.plugin import Attack, AttackContext, AttackInfo, Box, Options, Stamp
 from backbench.stages.inputs import POISONED, TRIGGER, TRIGGERED
 from backbench.testing import LearningAttackContract
 from backbench.testing.hygiene import run_twice
@@ -48,8 +48,8 @@ class Kit(LearningAttackContract):
     __test__ = False
     info = AttackInfo(name="brightness", summary="B.", target="a:A", learns=True)
 
-    def settings(self) -> None:
-        return None
+    def settings(self) -> Options:
+        return Options()
 
     def implementation(self) -> type[Attack]:
         return Brightness

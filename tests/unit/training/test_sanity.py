@@ -207,6 +207,14 @@ def test_when_a_training_is_judged(
 
 
 def test_the_probe_asks_about_a_fifth() -> None:
-    assert len(held_out_indices(60, 0)) == 12
-    assert len(held_out_indices(60_000, 0)) == 500
-    assert len(set(held_out_indices(60, 0).tolist())) == 12
+    labels = np.zeros(60_000, np.int64)
+    assert len(held_out_indices(labels[:60], 0)) == 12
+    assert len(held_out_indices(labels, 0)) == 500
+    assert len(set(held_out_indices(labels[:60], 0).tolist())) == 12
+
+
+def test_the_probe_asks_about_no_added_poison() -> None:
+    labels = np.concatenate([np.arange(50) % 2, np.full(10, -1)])
+    assert len(held_out_indices(labels, 0)) == 10
+    assert held_out_indices(labels, 0).max() < 50
+    assert len(held_out_indices(np.full(60, -1), 0)) == 12

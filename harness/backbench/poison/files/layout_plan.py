@@ -27,9 +27,10 @@ from backbench.data.preprocess import Square
 from backbench.errors import BackbenchError, ConfigError, DataError, Problem
 from backbench.images import ImageSet, Pixels
 from backbench.plugin import Attack, Dataset, Split
+from backbench.poison.access import Access
 from backbench.poison.files.layout import Layout, Part, file_names, own_layout, published_layout
 from backbench.poison.files.request import Request
-from backbench.poison.poisoning import ImageRef, choose, stamp_image
+from backbench.poison.poisoning import ImageRef, Poison, stamp_image
 from backbench.system import files
 from backbench.system.json_text import to_json
 
@@ -94,6 +95,18 @@ class SplitImages:
             if one is not None:
                 found.setdefault(one, self.sources[index])
         return found
+
+
+class _CleanImages(ImageSet):
+    """The clean images of a split, as an attack asks for them."""
+
+    def __init__(self, split: SplitImages) -> None:
+        super().__init__(np.asarray(split.labels, dtype=np.int64), split.sources)
+        self._split = split
+
+    def image(self, index: int) -> Pixels:
+        """Return one image, (H, W, 3), uint8."""
+        return self._split.decoded(index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,10 +219,16 @@ def make_plan(request: Request) -> Plan:
     try:
         attack: Attack = request.attack.registered.implementation()(options, request.metadata)
         train, val = (SplitImages(request.data, split) for split in ("train", "val"))
-        chosen = choose(attack, train.labels, request.seed)
+        poisons = Poison(attack, Access(_CleanImages(train)), request.seed)
     except (BackbenchError, ValueError) as error:
         raise ConfigError(request.source, [Problem(request.attack.path, str(error))]) from error
-    plan = Plan(request, attack, layout, train, val, chosen)
+    if poisons.composed:
+        sentence = (
+            "the attack composes its poisons of several images or adds them, and only images that "
+            "are stamped in their place can be written: run a benchmark with it instead"
+        )
+        raise ConfigError(request.source, [Problem(request.attack.path, sentence)])
+    plan = Plan(request, attack, layout, train, val, poisons.chosen)
     problems = [*_too_small(plan), *_paths(plan), *existing_problems(plan)]
     problems = problems or list(_unreadable(plan)) or list(_erased(plan))
     if problems:

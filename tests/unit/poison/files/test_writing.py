@@ -56,7 +56,9 @@ def test_lists_hold_the_whole_data_set_in_its_order(pets, bench):
 def test_poisons_are_those_of_the_matrix(pets, bench):
     """The stage and the command choose and stamp alike, and JPEG gives both the same pixels."""
     from backbench.plugin import DatasetMetadata
-    from backbench.poison.poisoning import choose, recode, stamp
+    from backbench.poison.access import Access
+    from backbench.poison.choice import choose
+    from backbench.poison.poisoning import recode, stamp
     from backbench_attacks.patch import Patch
     from backbench_attacks.patch_options import PatchOptions
 
@@ -69,7 +71,7 @@ def test_poisons_are_those_of_the_matrix(pets, bench):
     assert isinstance(metadata, DatasetMetadata)
     attack = Patch(PatchOptions(target="cat", width=10, jpeg_quality=60), metadata)
     lines = read(out / "train.jsonl")
-    assert [line["index"] for line in lines] == choose(attack, images.labels, 7).tolist()
+    assert [line["index"] for line in lines] == list(choose(attack, Access(images), 7))
     for line in lines:
         pixels, mark = stamp(attack, images, line["index"], "train", 7)
         assert (mark.after, mark.before, mark.seed) == tuple(

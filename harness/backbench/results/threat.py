@@ -1,0 +1,46 @@
+"""The threat model of an attack: what it poisoned, and what it requested."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from backbench.store.metadata import ImplantRecord, Metadata, PoisonRecord, TriggerRecord
+
+
+def threat_model(made: Iterable[Metadata]) -> dict[str, Any]:
+    """Return the threat model of an attack as JSON values.
+
+    Args:
+        made: The metadata of the attack's stages: poison, learned trigger, implant.
+
+    Returns:
+        ``poisons``, ``added`` and ``rate_of_dataset``; ``labels``, the sets whose labels it read;
+        ``sets``, the number of images of each further set; ``features``, true if it has seen those
+        of a clean encoder; ``shadow_fraction`` and ``references`` of an attack that learns or
+        changes an encoder; ``weights``, true if it changes an encoder. Empty without an attack.
+    """
+    found: dict[str, Any] = {}
+    for one in made:
+        if isinstance(one, PoisonRecord):
+            found |= {name: getattr(one, name) for name in ("poisons", "added", "rate_of_dataset")}
+            found |= one.threat
+        elif isinstance(one, ImplantRecord | TriggerRecord):
+            for name in ("shadow_fraction", "references"):
+                found[name] = max(found.get(name, 0), getattr(one, name))
+            found["weights"] = found.get("weights", False) or isinstance(one, ImplantRecord)
+    return found
+
+
+def threat_text(threat: dict[str, Any]) -> str:
+    """Return a threat model as a line for people; empty if nothing was requested."""
+    added = threat.get("added")
+    parts = [f"{threat.get('poisons', 0)} poisons{f', {added} of them added' if added else ''}"]
+    parts += [f"labels of {name}" for name in threat.get("labels", ())]
+    parts += [f"{count} images of {name}" for name, count in threat.get("sets", {}).items()]
+    parts += ["features of a clean encoder"] if threat.get("features") else []
+    shadow, references = threat.get("shadow_fraction"), threat.get("references")
+    parts += [f"{shadow:g} of the training images as shadow images"] if shadow else []
+    parts += [f"{references} references"] if references else []
+    parts += ["weights of the encoder"] if threat.get("weights") else []
+    return "; ".join(parts) if threat else ""
