@@ -33,7 +33,7 @@ each = pytest.mark.parametrize("info", INFOS, ids=lambda info: info.name)
 def test_names():
     assert [info.name for info in INFOS] == [
         "moco-v2", "byol", "simclr", "simsiam", "jigsaw", "rotnet", "distill", "patch-search",
-        "decree", "ssl-cleanse",
+        "decree", "ssl-cleanse", "backdoor-ids", "dede",
         "linear", "linear-augmented", "linear-cached", "linear-raw", "layer-probe", "knn",
     ]  # fmt: skip
 
