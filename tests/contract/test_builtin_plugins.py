@@ -341,6 +341,11 @@ class TestLinearCached(ImageEvaluatorContract):
     options = FEW | {"views": 3}
 
 
+class TestFineTune(ImageEvaluatorContract):
+    info = record("evaluator", "fine-tune")
+    options = {"label_fraction": 1.0, "batch_size": 13, "epochs": 4, "precision": "fp32"}
+
+
 class TestJigsawProbe(ImageEvaluatorContract):
     info = record("evaluator", "layer-probe")
     options = FEW | {"pool": [2, 2, 1]}

@@ -76,6 +76,11 @@ def _is_marked(known: FieldInfo, mark: type) -> bool:
     return any(isinstance(one, mark) for one in known.metadata) or bears(known.annotation)
 
 
+def changes_numbers(known: FieldInfo) -> bool:
+    """Return whether an option is not marked :class:`ExcludeFromKey`."""
+    return not _is_excluded(known)
+
+
 def _is_excluded(known: FieldInfo) -> bool:
     return any(isinstance(mark, ExcludeFromKey) for mark in known.metadata)
 

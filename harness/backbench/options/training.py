@@ -159,6 +159,9 @@ class OptimizerOptions(Options):
         (0.9, 0.999),
         description="decay of the averages of the gradient and of its square, of Adam and AdamW",
     )
+    nesterov: Annotated[bool, ExcludeDefaultFromKey()] = Field(
+        default=False, description="Nesterov's momentum, of SGD"
+    )
     trust: Annotated[float, ExcludeDefaultFromKey()] = Field(
         0.001,
         gt=0,
@@ -168,10 +171,16 @@ class OptimizerOptions(Options):
 
     @model_validator(mode="after")
     def _used(self) -> Self:
-        for option, names in (("betas", ("adam", "adamw")), ("trust", ("lars",))):
+        for option, names in _OF_SOME.items():
             if self.name not in names and getattr(self, option) != _default(self, option):
                 raise ValueError(f"{option}: it is of {' and '.join(names)}, not of {self.name}")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov = true requires momentum > 0")
         return self
+
+
+#: Optimizers of the options that only some have.
+_OF_SOME = {"betas": ("adam", "adamw"), "nesterov": ("sgd",), "trust": ("lars",)}
 
 
 def _default(options: Options, name: str) -> Any:

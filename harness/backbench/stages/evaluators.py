@@ -17,8 +17,9 @@ from backbench.plugin import EvaluationContext, Evaluator, EvaluatorInfo, ImageE
 from backbench.seeds import derive
 from backbench.stages.checks import checked_target
 from backbench.stages.features import FILE
-from backbench.stages.inputs import Inputs
+from backbench.stages.inputs import INDEX, Inputs
 from backbench.stages.task import Task
+from backbench.store.index import Names
 from backbench.store.metadata import DatasetRecord, FeaturesRecord
 from backbench.store.records import Record
 
@@ -96,6 +97,8 @@ class _OfFeatures(Evaluation):
 
     def fit(self) -> None:
         features, labels = self._tensor("clean", "train"), self._tensor("clean", "train_labels")
+        dataset = self._task.record("clean").stage.inputs["dataset"]
+        self.evaluator.sources = Names(self._task.store.artifact(dataset) / INDEX, "train")
         self.evaluator.fit(features, labels, len(self.classes))
 
     def labels(self) -> NDArray[np.int64]:

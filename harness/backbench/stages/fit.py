@@ -28,9 +28,19 @@ def run(task: Task) -> Outcome:
     evaluation.fit()
     state = checked_state(evaluation.evaluator.state(), "the evaluator")
     if state:
-        save_file(state, task.folder / CLASSIFIER)
+        save_file(state, task.folder / CLASSIFIER, _mark(task))
     selection = checked_selection(evaluation.evaluator.selection(), "the evaluator")
     return Outcome(metadata=FitRecord(selection))
+
+
+def _mark(task: Task) -> dict[str, str] | None:
+    """Return the header of the file: the mark of a backdoored encoder, which may be part of it."""
+    if not task.has("encoder"):  # features say nothing of how to compute them
+        return None
+    from backbench.nn.encoder import MARK, mark_of, weights_in
+
+    mark = mark_of(weights_in(task.input("encoder")))
+    return {MARK: mark} if mark else None
 
 
 def _import(task: Task) -> Outcome:

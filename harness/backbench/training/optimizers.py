@@ -23,7 +23,13 @@ def build_optimizer(task: TrainingTask, options: OptimizerOptions) -> torch.opti
         case "lars":
             return LARS(groups, options)
         case "sgd":
-            return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum, fused=True)
+            return torch.optim.SGD(
+                groups,
+                lr=options.lr,
+                momentum=options.momentum,
+                nesterov=options.nesterov,
+                fused=True,
+            )
 
 
 class LARS(torch.optim.Optimizer):

@@ -8,6 +8,7 @@ from typing import Literal
 from backbench.plugin import Citation, EvaluatorInfo, MetricInfo, Options, hookimpl, presets_of
 from backbench_evaluators.evaluator_options import (
     CachedOptions,
+    FineTuneOptions,
     FrozenOptions,
     KNNOptions,
     LinearOptions,
@@ -21,6 +22,14 @@ _PAPER = Citation(
     venue="CVPR",
     year=2022,
     url="https://arxiv.org/abs/2105.10123",
+)
+
+_SIMCLR = Citation(
+    authors="Chen, Kornblith, Norouzi and Hinton",
+    title="A simple framework for contrastive learning of visual representations",
+    venue="ICML",
+    year=2020,
+    url="https://arxiv.org/abs/2002.05709",
 )
 
 
@@ -37,6 +46,10 @@ def register_evaluators() -> Iterable[EvaluatorInfo]:
     yield _info("linear-raw", raw, "features:FeatureProbe", RawOptions)
     layers = "A linear classifier on each stage of the encoder, as for Jigsaw and RotNet."
     yield _info("layer-probe", layers, "stages:StageProbe", ProbeOptions, reads="images")
+    tuned = "A copy of the whole encoder and a linear classifier, trained on labelled images."
+    yield _info(
+        "fine-tune", tuned, "fine_tune:FineTune", FineTuneOptions, reads="images", paper=_SIMCLR
+    )
     yield _info("knn", "A vote of the nearest labelled images.", "knn:KNN", KNNOptions)
 
 
@@ -47,13 +60,14 @@ def _info(
     options: type[Options],
     *,
     reads: Literal["features", "images"] = "features",
+    paper: Citation = _PAPER,
 ) -> EvaluatorInfo:
     return EvaluatorInfo(
         name=name,
         summary=summary,
         target=f"{__name__}.{target}",
         options=options,
-        paper=_PAPER,
+        paper=paper,
         presets=presets_of(__name__, name),
         reads=reads,
     )

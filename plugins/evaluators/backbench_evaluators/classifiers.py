@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from backbench.errors import StageError
 from backbench.nn.knn import unit
-from backbench_evaluators.evaluator_options import labels_of_class
+from backbench.seeds import derive
+from backbench_evaluators.evaluator_options import LabelledOptions, labels_of_class, names_in
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -22,6 +23,60 @@ EPSILON = 1e-5
 
 #: Adam's averages of the gradient and of its square, and what keeps it from dividing by zero.
 BETA_1, BETA_2, TINY = 0.9, 0.999, 1e-8
+
+
+def labelled_images(
+    options: LabelledOptions, labels: Ints, sources: Sequence[str], seed: int
+) -> Ints:
+    """Return ascending indices, (M,), of the training images whose labels an evaluator is given.
+
+    Args:
+        options: ``labels``, a file of names, or ``label_fraction``.
+        labels: Class of each training image, (N,).
+        sources: Stable name of each training image.
+        seed: Seed of the evaluator.
+
+    Raises:
+        StageError: If a name is that of no training image, or of several.
+    """
+    if options.labels is None:
+        return labelled_subset(labels, options.label_fraction, derive(seed, "labelled"))
+    return named_images(names_in(options.labels), sources, str(options.labels))
+
+
+def named_images(names: Sequence[str], sources: Sequence[str], file: str) -> Ints:
+    """Return ascending indices of the images that a list names by the ends of their paths.
+
+    Raises:
+        StageError: If a name is that of no image, or of several, or two are of one image.
+    """
+    ends: dict[str, list[int]] = {name.rpartition("/")[2]: [] for name in names}
+    for index, source in enumerate(sources):
+        end = source.rpartition("/")[2]
+        if end in ends:
+            ends[end].append(index)
+    found: dict[int, str] = {}
+    wrong = []
+    for name in names:
+        candidates = [
+            index
+            for index in ends[name.rpartition("/")[2]]
+            if sources[index] == name or sources[index].endswith(f"/{name}")
+        ]
+        if len(candidates) == 1 and candidates[0] not in found:
+            found[candidates[0]] = name
+        else:
+            wrong.append((name, len(candidates)))
+    if wrong:
+        name, count = wrong[0]
+        what = {0: "no training image", 1: "an image that is named already"}.get(
+            count, f"{count} training images"
+        )
+        raise StageError(
+            f"{file}: {len(wrong)} of {len(names)} names are not those of one training image each: "
+            f"{name!r} is that of {what}"
+        )
+    return np.sort(np.fromiter(found, dtype=np.int64))
 
 
 def labelled_subset(labels: Ints, fraction: float, seed: int) -> Ints:

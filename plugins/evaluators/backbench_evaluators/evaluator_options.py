@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import field_validator, model_validator
 
 from backbench.options.training import BackboneOptions, EvaluatorOptions
-from backbench.plugin import DatasetMetadata, Field, count_of
+from backbench.plugin import (
+    DatasetMetadata,
+    Field,
+    LocalPath,
+    OptimizerOptions,
+    ScheduleOptions,
+    ViewOptions,
+    ViewTrainingOptions,
+    count_of,
+)
+from backbench.system.files import read_text, reason
 
 _LABELS = (
     "share of each class's clean training images whose labels are used, at "
     "least one image (the paper: 0.01 and 0.1)"
 )
+
+
+#: Most characters of a list of labelled images; ImageNet's images by name are 30 million.
+MOST_CHARACTERS = 1 << 26
 
 
 def _checked(given: Any, fits: Callable[[Any], bool], wanted: str) -> Any:
@@ -31,9 +47,23 @@ class LabelledOptions(EvaluatorOptions):
     """The number of labels that an evaluator is given."""
 
     label_fraction: float = Field(1.0, gt=0, le=1, description=_LABELS)
+    labels: LocalPath | None = Field(
+        None,
+        description="file that names the labelled images, one a line, as a path below the dataset "
+        "or the end of such a path; label_fraction does not count then",
+    )
+
+    @field_validator("labels")
+    @classmethod
+    def _lists_images(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            names_in(path)
+        return path
 
     def labelled(self, data: DatasetMetadata) -> int:
         """Return how many labels are used."""
+        if self.labels is not None:
+            return len(names_in(self.labels))
         return sum(labels_of_class(count, self.label_fraction) for count in data.train_per_class)
 
 
@@ -194,6 +224,34 @@ class ProbeOptions(FrozenOptions):
             )
 
 
+class FineTuneOptions(ClassifierOptions, ViewTrainingOptions):
+    """Options of the fine-tuning of a whole encoder."""
+
+    epochs: int = Field(30, ge=1, description="passes over the labelled images")
+    last_batch: Literal["drop", "keep"] = Field(
+        "keep", description="what becomes of an epoch's last batch where it is not full"
+    )
+    optimizer: OptimizerOptions = Field(
+        OptimizerOptions(lr=0.05, nesterov=True, weight_decay=0),
+        description="how the weights are updated",
+    )
+    schedule: ScheduleOptions = Field(
+        ScheduleOptions(per="step"), description="how the learning rate changes"
+    )
+    views: ViewOptions = Field(
+        ViewOptions(scale=(0.08, 1.0), jitter=0, grayscale=0, blur=0),
+        description="the view of an image that is learned from",
+    )
+    knn_evaluations: int = Field(
+        0, ge=0, description="how often k-NN accuracy is logged in the course of the training"
+    )
+
+    def problems(self, data: DatasetMetadata) -> Iterator[str]:
+        """Yield why these options cannot work on a dataset."""
+        yield from super().problems(data)
+        yield from self.training_problems(self.labelled(data))
+
+
 _Neighbors = Annotated[int, Field(ge=1)]
 
 
@@ -227,6 +285,25 @@ class KNNOptions(LabelledOptions):
                 f"k = {self.largest} is more than the {count} labelled images: "
                 f"set it to at most {count}"
             )
+
+
+def names_in(path: Path) -> list[str]:
+    """Return the names of images in a file, one a line; blank lines do not count.
+
+    Raises:
+        ValueError: If the file cannot be read, is empty, or names an image twice.
+    """
+    try:
+        lines = [line.strip() for line in read_text(path, MOST_CHARACTERS).splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read: {reason(error)}") from error
+    names = [line for line in lines if line]
+    if not names:
+        raise ValueError(f"{path}: names no image")
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise ValueError(f"{path}: names {name!r} {count} times")
+    return names
 
 
 def labels_of_class(count: int, fraction: float) -> int:

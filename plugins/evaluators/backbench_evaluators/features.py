@@ -21,7 +21,7 @@ from backbench_evaluators.classifiers import (
     Optimizer,
     cross_entropy,
     fresh_layer,
-    labelled_subset,
+    labelled_images,
     standardization,
 )
 from backbench_evaluators.evaluator_options import LinearOptions, RawOptions
@@ -62,7 +62,7 @@ class FeatureProbe(Evaluator):
 
     def fit(self, features: Floats, labels: Ints, classes: int) -> None:
         """Learn from clean training features; see :meth:`backbench.plugin.Evaluator.fit`."""
-        chosen = labelled_subset(labels, self.options.label_fraction, derive(self.seed, "labelled"))
+        chosen = labelled_images(self.options, labels, self.sources, self.seed)
         features, labels = features[chosen], labels[chosen]
         penalty = self.options.penalty
         if isinstance(penalty, tuple):

@@ -8,8 +8,7 @@ import numpy as np
 
 from backbench.nn.knn import knn_votes, unit
 from backbench.plugin import Evaluator, Scores
-from backbench.seeds import derive
-from backbench_evaluators.classifiers import Floats, Ints, labelled_subset
+from backbench_evaluators.classifiers import Floats, Ints, labelled_images
 from backbench_evaluators.evaluator_options import KNNOptions
 
 with warnings.catch_warnings():
@@ -31,7 +30,7 @@ class KNN(Evaluator):
 
     def fit(self, features: Floats, labels: Ints, classes: int) -> None:
         """Index clean training features; see :meth:`backbench.plugin.Evaluator.fit`."""
-        chosen = labelled_subset(labels, self.options.label_fraction, derive(self.seed, "labelled"))
+        chosen = labelled_images(self.options, labels, self.sources, self.seed)
         self._labels, self._classes = labels[chosen], classes
         self._index = faiss.IndexFlatL2(features.shape[1])
         self._index.add(np.ascontiguousarray(unit(features[chosen])))

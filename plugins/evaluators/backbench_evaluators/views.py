@@ -32,7 +32,7 @@ from backbench_evaluators.classifiers import (
     Ints,
     LinearClassifier,
     fresh_layer,
-    labelled_subset,
+    labelled_images,
     packed,
     standardization,
     unpacked,
@@ -80,8 +80,7 @@ class ViewProbe(ImageEvaluator):
     def fit(self, encoder: Encoder, images: ImageSet) -> None:
         """Learn from the clean images; see :meth:`backbench.plugin.ImageEvaluator.fit`."""
         encoder, seed = for_evaluation(encoder, self.context.device), self.context.seed
-        fraction = self.options.label_fraction
-        chosen = labelled_subset(images.labels, fraction, derive(seed, "labelled"))
+        chosen = labelled_images(self.options, images.labels, images.sources, seed)
         rng = np.random.default_rng(derive(seed, "start"))
         start = self.start(encoder, images, chosen, rng)
         self.finish(self.trained(start, encoder, images, chosen))

@@ -67,6 +67,8 @@ def test_a_table_changes_only_what_it_names():
         ),
         (MoCoOptions, {"optimizer": {"betas": (0.8, 0.9)}}, "of adam and adamw, not of sgd"),
         (BYOLOptions, {"optimizer": {"trust": 0.1}}, "of lars, not of adam"),
+        (BYOLOptions, {"optimizer": {"nesterov": True}}, "of sgd, not of adam"),
+        (MoCoOptions, {"optimizer": {"nesterov": True, "momentum": 0}}, "requires momentum > 0"),
         (BYOLOptions, {"optimizer": {"betas": (0.9, 1.0)}}, "less than 1"),
         (MoCoOptions, {"views": {"scale": (0.5, 0.2)}}, "not a range"),
         (MoCoOptions, {"views": {"scale": (0.5, 1.2)}}, "at most 1"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -16,6 +18,7 @@ from backbench_evaluators.classifiers import (
     cross_entropy,
     labelled_subset,
     logits,
+    named_images,
     standardization,
 )
 from backbench_evaluators.evaluator_options import (
@@ -59,6 +62,58 @@ def test_the_same_share_of_each_class():
     assert not np.array_equal(chosen, labelled_subset(labels, 0.1, seed=1))
     assert set(chosen) <= set(labelled_subset(labels, 0.3, seed=0))
     assert np.array_equal(labelled_subset(labels, 1.0, seed=0), np.arange(153))
+
+
+SOURCES = ["a/1.jpg", "a/2.jpg", "b/1.jpg", "b/3.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [(["3.jpg", "2.jpg"], [1, 3]), (["b/1.jpg"], [2]), (["b/1.jpg", "a/1.jpg"], [0, 2])],
+)
+def test_a_list_names_images_by_the_ends_of_their_paths(names: list[str], found: list[int]):
+    assert named_images(names, SOURCES, "list.txt").tolist() == found
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (["2.jpg", "4.jpg"], "1 of 2 names are not .*: '4.jpg' is that of no training image"),
+        (["1.jpg"], "'1.jpg' is that of 2 training images"),
+        (["g/2.jpg"], "'g/2.jpg' is that of no training image"),
+        (["2.jpg", "a/2.jpg"], "'a/2.jpg' is that of an image that is named already"),
+    ],
+)
+def test_a_name_of_no_image_or_of_several_is_one_sentence(names: list[str], sentence: str):
+    with pytest.raises(StageError, match=f"^list.txt: .*{sentence}"):
+        named_images(names, SOURCES, "list.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("", "names no image"), ("a\n\nb\na\n", "names 'a' 2 times"), (None, "no such file")],
+)
+def test_a_list_that_cannot_be_used_is_a_problem_of_the_file(
+    tmp_path: Path, text: str | None, sentence: str
+):
+    if text is not None:
+        (tmp_path / "list.txt").write_text(text, encoding="utf-8")
+    with pytest.raises(ValidationError, match=sentence):
+        KNNOptions.model_validate({"labels": "list.txt"}, context={"base": tmp_path})
+
+
+def test_labels_of_a_list_and_no_others_are_used(tmp_path: Path, clusters: tuple[np.ndarray, ...]):
+    path = tmp_path / "list.txt"
+    path.write_text("7\n3\n\n11\n", encoding="utf-8")
+    options = KNNOptions(k=3, labels=path)
+    assert "labels" not in options.identity()  # its content is in the key, by itself
+    assert options.files() == {"labels": path}
+    assert options.labelled(DatasetMetadata(("a", "b"), 9, 9, None, (5, 4))) == 3
+    evaluator = KNN(options, 0)
+    evaluator.sources = [f"train/{index}" for index in range(400)]
+    votes = fitted(evaluator, clusters).predict(clusters[2])
+    shares = np.bincount(clusters[1][[3, 7, 11]], minlength=5) / 3
+    assert np.allclose(votes, shares, atol=1e-3)  # but for what breaks ties
 
 
 # -- linear --------------------------------------------------------------------------------

@@ -34,7 +34,8 @@ def test_names():
     assert [info.name for info in INFOS] == [
         "moco-v2", "byol", "simclr", "simsiam", "jigsaw", "rotnet", "distill", "patch-search",
         "decree", "ssl-cleanse", "backdoor-ids", "dede",
-        "linear", "linear-augmented", "linear-cached", "linear-raw", "layer-probe", "knn",
+        "linear", "linear-augmented", "linear-cached", "linear-raw", "layer-probe",
+        "fine-tune", "knn",
     ]  # fmt: skip
 
 

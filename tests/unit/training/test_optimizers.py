@@ -63,6 +63,18 @@ def test_lars_of_zero_weights_takes_the_plain_step_and_of_no_gradient_none():
     assert np.array_equal(trained(options, ones[0], zero[None]), np.ones((2, 2)))
 
 
+def test_nesterovs_momentum_looks_ahead():
+    rng = np.random.default_rng(3)
+    start, slopes = rng.normal(size=(3, 2)), rng.normal(size=(STEPS, 3, 2))
+    options = OptimizerOptions(lr=0.1, momentum=0.8, weight_decay=0.2, nesterov=True)
+    weights, velocity = start.copy(), np.zeros((3, 2))
+    for slope in slopes:
+        whole = slope + 0.2 * weights
+        velocity = 0.8 * velocity + whole
+        weights = weights - 0.1 * (whole + 0.8 * velocity)
+    assert np.allclose(trained(options, start, slopes), weights, rtol=1e-9)
+
+
 @pytest.mark.parametrize("betas", [(0.9, 0.999), (0.8, 0.95)])
 def test_adamw_decays_the_weights_and_not_the_gradient(betas: tuple[float, float]):
     rng = np.random.default_rng(2)

@@ -12,6 +12,7 @@ from backbench.benchmark.protocols.card import EVERY, Fixed, Protocol
 from backbench.data.classes import VARIANTS, fingerprint
 from backbench.errors import Problem
 from backbench.model import Axis
+from backbench.options.base import changes_numbers
 from backbench.plugin import DatasetMetadata, Options, PluginInfo
 from backbench.plugin.suggestions import suggestion
 from backbench.system.json_text import to_json
@@ -100,7 +101,7 @@ def terms_of(protocol: Protocol | None, axis: str, name: str, info: PluginInfo) 
         return Terms("", path, info.name, {}, ())
     if axis == "evaluators":
         one = protocol.evaluators[name]
-        return Terms(protocol.id, path, one.plugin, one.options, ())
+        return Terms(protocol.id, path, one.plugin, one.options, _later(one.options, info.options))
     entries: Mapping[str, Fixed] = getattr(protocol, axis)
     every, own = (entries.get(key, Fixed()) for key in (EVERY, info.name))
     options = _fitting(every.options, info.options) | own.options
@@ -108,6 +109,12 @@ def terms_of(protocol: Protocol | None, axis: str, name: str, info: PluginInfo) 
     unset = [path for path in paths if _has(info.options, path)]
     unset += [tuple(name.split(".")) for name in own.unset]
     return Terms(protocol.id, path, info.name, options, tuple(unset))
+
+
+def _later(values: Mapping[str, Any], model: type[BaseModel]) -> tuple[tuple[str, ...], ...]:
+    """Return the options of a model that a card, which fixes them all, is older than."""
+    known = model.model_fields.items()
+    return tuple((name,) for name, one in known if name not in values and changes_numbers(one))
 
 
 def _fitting(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:

@@ -55,6 +55,15 @@ def changed(place: str, value: Any) -> dict[str, Any]:
     return tables
 
 
+def test_a_card_leaves_options_unset_that_are_younger_than_it(
+    registry: Registry, tmp_path: Path
+) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("a.jpg", encoding="utf-8")
+    (found,) = problems(changed("evaluators.knn.labels", str(path)), registry)
+    assert found.startswith(f"evaluators.knn.labels: {CARD} leaves it unset")
+
+
 # -- what the card gives ------------------------------------------------------------------------
 
 
