@@ -586,12 +586,9 @@ class Evaluator(_Classifier, ABC):
                 if set(state) != {"means"}:
                     raise ValueError("these arrays are not the means of classes")
                 self.means = state["means"]
-
-    Attributes:
-        sources: Stable names of the training images, in the order of the features; set before
-            :meth:`fit`.
     """
 
+    #: Stable names of the training images, in the order of the features; set before :meth:`fit`.
     sources: Sequence[str] = ()
 
     def __init__(self, options: Any, seed: int) -> None:
