@@ -82,7 +82,22 @@ class AttackContext:
     checkpoint: Path | None = None
 
 
-class Attack(ABC):
+class _Reporting:
+    """Common part of attacks, defenses and evaluators: numbers of their own."""
+
+    def report(self) -> Mapping[str, float]:
+        """Return numbers about what the plugin has done in a stage, by name.
+
+        They are stored in the record of the stage, and ``backbench show --metric PLUGIN/NAME``
+        has a column of them. The harness calls it once, after ``fit``, :meth:`Attack.implant`, the
+        poisons of an attack, :meth:`Defense.repair` or :meth:`Defense.sanitize`. Names are letters,
+        digits and any of ``. = + - _``; numbers are finite. What can be computed from predictions
+        is a metric instead: ``register_metrics``.
+        """
+        return {}
+
+
+class Attack(_Reporting, ABC):
     """Poisons training images, or changes an encoder, and stamps its trigger on images.
 
     Labels are never changed: self-supervised training does not see them. An attack on the dataset
@@ -377,7 +392,7 @@ class DefenseContext:
     verdict: Verdict | None = None
 
 
-class Defense:
+class Defense(_Reporting):
     """Mends or judges an encoder, drops training images, or finds triggered images at test time.
 
     A defense is never handed the attack or the list of poisoned images: no type here has a
@@ -526,7 +541,7 @@ class Defense:
         raise NotImplementedError(f"{type(self).__name__} does not learn")
 
 
-class _Classifier:
+class _Classifier(_Reporting):
     """Common part of evaluators of both sorts.
 
     The harness fits an evaluator in one stage and predicts in others, which may run in other

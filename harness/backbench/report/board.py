@@ -23,6 +23,7 @@ from backbench.results.leaderboard import LIFTS, Leaderboard, build
 from backbench.results.outdated import Outdatedness
 from backbench.results.reader import Broken, Counting, MeasuredOf, predictions_in, reader
 from backbench.results.reported import add_reported
+from backbench.results.reports import reporting, with_reports
 from backbench.store.store import Store
 from backbench.verification.bundle import Bundle, open_bundle
 from backbench.verification.imported import with_imported
@@ -72,7 +73,8 @@ class Request:
         if not self.metrics:
             return board.columns
         known = {column.metric: column for column in board.columns}
-        others = [name for name in (*sorted(OWN_METRICS), *LIFTS) if name not in known]
+        found = sorted({name for row in board.rows for name in row.values})
+        others = [name for name in (*sorted(OWN_METRICS), *LIFTS, *found) if name not in known]
         known |= {name: Column(name, name) for name in others}
         for name in self.metrics:
             if name not in known:
@@ -111,21 +113,23 @@ def _reported(registry: Registry, asked: Collection[str] = ()) -> Broken:
 
 def measured_in(registry: Registry, plan: Plan, store: Store) -> MeasuredOf:
     """Return a function that reads the metrics of evaluations in a store, as usually counted."""
-    return reader(store.readable, predictions_in(store), _usual(registry, plan))
+    read = reader(store.readable, predictions_in(store), _usual(registry, plan))
+    return with_reports(read, plan, reporting(store))
 
 
 def _stored(registry: Registry, plan: Plan, store: Store, request: Request) -> Leaderboard:
     """Return the leaderboard of a plan by what is in the store alone."""
     found = Outdatedness(plan, store)
     counting = request.counting(_usual(registry, plan), plan)
+    read = reader(
+        found.record, predictions_in(store), counting, _reported(registry, request.metrics)
+    )
     return build(
         plan,
         found.record,
         store.failure,
         extra=_columns(registry),
-        measured_of=reader(
-            found.record, predictions_in(store), counting, _reported(registry, request.metrics)
-        ),
+        measured_of=with_reports(read, plan, reporting(store)),
         detected_of=detector_reader(
             found.record, scores_in(store), predictions_in(store), counting
         ),
@@ -152,14 +156,13 @@ def board_of(
 
 def _of_bundle(registry: Registry, bundle: Bundle, plan: Plan) -> Leaderboard:
     """Return the leaderboard of a plan from the content of a bundle."""
+    read = reader(bundle.record, bundle.predictions, _usual(registry, plan), _reported(registry))
     return build(
         plan,
         bundle.record,
         lambda _key: None,
         extra=_columns(registry),
-        measured_of=reader(
-            bundle.record, bundle.predictions, _usual(registry, plan), _reported(registry)
-        ),
+        measured_of=with_reports(read, plan, bundle.record),
         detected_of=detector_reader(
             bundle.record, bundle.scores, bundle.predictions, _usual(registry, plan)
         ),

@@ -11,7 +11,7 @@ from safetensors.numpy import load, save_file
 
 from backbench.errors import BackbenchError, StageError
 from backbench.stages.evaluators import CLASSIFIER, encoder_of, evaluation_of
-from backbench.stages.scores import checked_selection, checked_state
+from backbench.stages.scores import checked_report, checked_selection, checked_state
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import FitRecord
 from backbench.store.store import Store
@@ -30,7 +30,8 @@ def run(task: Task) -> Outcome:
     if state:
         save_file(state, task.folder / CLASSIFIER, _mark(task))
     selection = checked_selection(evaluation.evaluator.selection(), "the evaluator")
-    return Outcome(metadata=FitRecord(selection))
+    report = checked_report(evaluation.evaluator.report(), "the evaluator")
+    return Outcome(FitRecord(selection), report=report)
 
 
 def _mark(task: Task) -> dict[str, str] | None:

@@ -7,7 +7,7 @@ from safetensors.numpy import save_file
 from backbench.errors import ResultError
 from backbench.stages.attacker import Request, context_of
 from backbench.stages.inputs import TRIGGER, Inputs
-from backbench.stages.scores import checked_state
+from backbench.stages.scores import checked_report, checked_state
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import TriggerRecord
 
@@ -25,4 +25,5 @@ def run(task: Task) -> Outcome:
     if not state:
         raise ResultError("the attack gave no array: it has learned no trigger")
     save_file(state, task.folder / TRIGGER)
-    return Outcome(TriggerRecord(request.shadow_fraction, request.references))
+    report = checked_report(attack.report(), "the attack")
+    return Outcome(TriggerRecord(request.shadow_fraction, request.references), report=report)

@@ -6,6 +6,7 @@ from backbench.errors import StageError
 from backbench.stages.attacker import Request, context_of
 from backbench.stages.changing import changed_by
 from backbench.stages.inputs import Inputs
+from backbench.stages.scores import checked_report
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import ImplantRecord
 
@@ -28,4 +29,5 @@ def run(task: Task) -> Outcome:
     if not changed:
         raise StageError("the attack gave the clean encoder: no weight has changed")
     save_encoder(task.folder, implanted, task.mark)
-    return Outcome(ImplantRecord(request.shadow_fraction, request.references))
+    report = checked_report(attack.report(), "the attack")
+    return Outcome(ImplantRecord(request.shadow_fraction, request.references), report=report)

@@ -11,6 +11,7 @@ from backbench.errors import ResultError
 from backbench.poison.choice import aim_of
 from backbench.poison.poisoning import stamp
 from backbench.stages.inputs import POISONED, TRIGGERED, Inputs
+from backbench.stages.scores import checked_report
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import PoisonRecord
 
@@ -62,8 +63,8 @@ def run(task: Task) -> Outcome:
                 task.progress(len(chosen) + index, total, {})
     _refuse_unchanged(changed, len(val), "validation")
     target = aim_of(attack, chosen, train.labels)
-    threat = poison.threat
-    return Outcome(PoisonRecord.of(target, metadata.classes, chosen, train.labels, threat))
+    record = PoisonRecord.of(target, metadata.classes, chosen, train.labels, poison.threat)
+    return Outcome(record, report=checked_report(attack.report(), "the attack"))
 
 
 def _refuse_unchanged(changed: int, count: int, split: str) -> None:

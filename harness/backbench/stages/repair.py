@@ -14,6 +14,7 @@ from backbench.plugin import CleanImages, Defense, DefenseContext, count_of
 from backbench.seeds import derive
 from backbench.stages.changing import changed_by
 from backbench.stages.inputs import Inputs
+from backbench.stages.scores import checked_report
 from backbench.stages.task import Outcome, Task
 from backbench.stages.verdicts import read_verdict
 from backbench.store.flags import Flag
@@ -48,7 +49,9 @@ def run(task: Task) -> Outcome:
     found: dict[str, Any] = {}
     if isinstance(options, TrainingOptions):
         found = arithmetic(options, torch.device(task.device), repaired)
-    return Outcome(RepairRecord(max(asked, default=0.0), found), () if changed else (UNCHANGED,))
+    report = checked_report(defense.report(), "the defense")
+    metadata = RepairRecord(max(asked, default=0.0), found)
+    return Outcome(metadata, () if changed else (UNCHANGED,), report)
 
 
 def context_of(

@@ -84,6 +84,7 @@ def run_stage(
             stage=replace(stage, given={}),
             metadata=outcome.metadata,
             flags=carried(stage.label, outcome.flags, _inherited(inputs)),
+            report=outcome.report,
             resumed=resumed,
             files=hash_files(folder),
             read={role: one.hashes for role, one in inputs.items()},

@@ -17,7 +17,7 @@ from backbench.poison.poisoning import read_manifest
 from backbench.results.detection import detection
 from backbench.stages.inputs import Inputs
 from backbench.stages.repair import context_of
-from backbench.stages.scores import checked_scores
+from backbench.stages.scores import checked_report, checked_scores
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import SanitizeRecord
 
@@ -66,4 +66,5 @@ def run(task: Task) -> Outcome:
         raise ResultError("the defense dropped every training image")
     save_file({"scores": scores}, task.folder / "scores.safetensors")
     needed = max(asked, default=0.0)
-    return Outcome(SanitizeRecord(len(images), dropped, needed, detection(scores, poisoned)))
+    record = SanitizeRecord(len(images), dropped, needed, detection(scores, poisoned))
+    return Outcome(record, report=checked_report(defense.report(), "the defense"))

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backbench.errors import BackbenchError, ResultError
+from backbench.metrics import VARIANT_NAME
 from backbench.system.json_text import to_json
+
+#: Most numbers that a plugin reports of a stage.
+MOST_REPORTED = 100
+
+_REPORTED = re.compile(VARIANT_NAME, re.ASCII)
 
 
 def checked_scores(scores: object, shape: tuple[int, ...], who: str) -> NDArray[Any]:
@@ -56,6 +65,28 @@ def checked_state(state: object, who: str) -> dict[str, NDArray[Any]]:
     if wrong:
         raise ResultError(f"{who} learned numbers that are not finite: {', '.join(wrong)}")
     return arrays
+
+
+def checked_report(report: object, who: str) -> dict[str, float]:
+    """Return the numbers of a plugin's own, as they are stored.
+
+    Raises:
+        ResultError: If they are no finite numbers by name, or too many.
+    """
+    if not isinstance(report, Mapping) or len(report) > MOST_REPORTED:
+        raise ResultError(f"{who} must report at most {MOST_REPORTED} numbers by name")
+    found = {}
+    for name, value in report.items():
+        if not isinstance(name, str) or not _REPORTED.fullmatch(name):
+            raise ResultError(
+                f"{who} reports a number called {name!r}: use letters, digits and any of . = + - _"
+            )
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        if not is_number or not math.isfinite(value):
+            shown = " ".join(repr(value)[:80].split())
+            raise ResultError(f"{who} reports {name} = {shown}: it must be a finite number")
+        found[name] = float(value)
+    return found
 
 
 def checked_selection(selection: Mapping[str, Any], who: str) -> dict[str, Any]:

@@ -37,6 +37,7 @@ class Record:
         provenance: Versions, commit, device, threads, switches, content of the data: see
             docs/reference/store.md.
         flags: What the sanity checks report of the stage, and of what it was made of.
+        report: Numbers of the plugin's own about the stage, by name; not computed again.
         resumed: Epochs that a checkpoint held when the process that finished the stage began.
         wall_s: Wall-clock seconds.
         cpu_s: CPU seconds of the worker process.
@@ -55,6 +56,7 @@ class Record:
     read: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     flags: tuple[Raised, ...] = ()
+    report: Mapping[str, float] = field(default_factory=dict)
     resumed: int = 0
     wall_s: float
     cpu_s: float
@@ -93,6 +95,7 @@ class Record:
             "read": {role: dict(hashes) for role, hashes in self.read.items()},
             "provenance": dict(self.provenance),
             "flags": [flag._asdict() for flag in self.flags],
+            **({"report": dict(self.report)} if self.report else {}),
             "resumed": self.resumed,
             "wall_s": self.wall_s,
             "cpu_s": self.cpu_s,

@@ -65,10 +65,15 @@ class FineTune(ImageEvaluator):
         def build(training: TrainingContext) -> Tuning:
             return Tuning(encoder, labels, context.classes, self.options, training)
 
-        task, _ = train(build, run)
+        task, history = train(build, run)
+        self._report = {"labelled": float(len(chosen)), "loss": history[-1]["loss"]}
         network = {name: one.cpu().numpy() for name, one in task.encoder.state_dict().items()}
         layer = {name: one.cpu().numpy() for name, one in task.classifier.state_dict().items()}
         self._state = {f"{_ENCODER}{name}": one for name, one in network.items()} | layer
+
+    def report(self) -> Mapping[str, float]:
+        """Return the number of labelled images, and the mean loss of the last epoch."""
+        return self._report
 
     def predict(self, encoder: Encoder, images: ImageSet) -> Floats:
         """Return logits, (M, classes), of M whole images, by the encoder that was tuned."""

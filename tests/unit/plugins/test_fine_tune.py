@@ -20,7 +20,7 @@ from backbench.plugin import EvaluationContext
 from backbench.plugin.registry import load_registry
 from backbench.stages.run import run_stage
 from backbench.store.store import Store
-from backbench.testing.base import same_weights, tiny_encoder
+from backbench.testing.samples import same_weights, tiny_encoder
 from backbench_evaluators.evaluator_options import FineTuneOptions
 from backbench_evaluators.fine_tune import FineTune
 
@@ -135,6 +135,10 @@ def test_listed_labels_and_a_tuned_encoder_go_through_the_stages(tmp_path: Path)
     ]
     marks = []
     for key, _ in fits:
+        record = store.record(key)
+        assert record
+        assert record.report.keys() == {"labelled", "loss"}
+        assert record.report["labelled"] == 8
         path = store.artifact(key) / "classifier.safetensors"
         assert {"weight", "bias"} < set(load_file(path))
         with safe_open(path, "np") as opened:

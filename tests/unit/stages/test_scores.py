@@ -12,10 +12,35 @@ import torch
 from backbench.errors import ResultError
 from backbench.model import StageKind
 from backbench.plugin import Evaluator, ImageEvaluator
-from backbench.stages.scores import checked_scores, checked_state, smallest_type
+from backbench.stages.scores import checked_report, checked_scores, checked_state, smallest_type
 from backbench.testing import EvaluatorContract, ImageEvaluatorContract
 from backbench.testing.base import installed
 from backbench.testing.hygiene import run_twice
+
+
+def test_a_report_is_finite_numbers_by_name() -> None:
+    given = {"loss": np.float32(0.5), "kept.share": 1, "k=1": -2.0}
+    assert checked_report(given, "the defense") == {"loss": 0.5, "kept.share": 1.0, "k=1": -2.0}
+    assert checked_report({}, "the defense") == {}
+
+
+@pytest.mark.parametrize(
+    ("report", "sentence"),
+    [
+        ([1.0], "must report at most 100 numbers by name"),
+        ({str(number): 0.0 for number in range(101)}, "must report at most 100 numbers by name"),
+        ({"a b": 1.0}, "reports a number called 'a b': use letters"),
+        ({3: 1.0}, "reports a number called 3: use letters"),
+        ({"a": float("nan")}, "reports a = nan: it must be a finite number"),
+        ({"a": True}, "reports a = True: it must be a finite number"),
+        ({"a": "1"}, "reports a = '1': it must be a finite number"),
+    ],
+)
+def test_a_report_of_another_form_is_one_sentence(report: Any, sentence: str) -> None:
+    with pytest.raises(ResultError) as caught:
+        checked_report(report, "the defense")
+    assert str(caught.value).startswith("the defense ")
+    assert sentence in str(caught.value)
 
 
 @pytest.mark.parametrize(
