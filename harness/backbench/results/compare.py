@@ -9,7 +9,7 @@ from pathlib import Path
 
 from backbench.benchmark import DEFAULT_FILE
 from backbench.errors import UsageError
-from backbench.model import Axis
+from backbench.model import NONE, Axis
 from backbench.plugin.suggestions import suggestion
 from backbench.results.leaderboard import Leaderboard, Row, select
 from backbench.results.statistics import (
@@ -21,6 +21,9 @@ from backbench.results.statistics import (
     paired,
     summarize,
 )
+
+#: Name of a row that is evaluated on the dataset of its pretraining.
+_ITSELF = (Axis.DOWNSTREAM.value, NONE)
 
 #: Metrics that are compared unless the user chooses.
 METRICS = ("accuracy/clean", "accuracy/triggered", "asr")
@@ -47,7 +50,8 @@ class Comparison:
     @property
     def label(self) -> str:
         """The metric and the row, for people."""
-        return f"{self.metric} of {' · '.join(self.names.values())}"
+        shown = [name for axis, name in self.names.items() if (axis, name) != _ITSELF]
+        return f"{self.metric} of {' · '.join(shown)}"
 
 
 def read_sides(words: Sequence[str], *, with_stores: bool) -> tuple[tuple[str, ...], Path]:
@@ -130,11 +134,17 @@ def _by_name(board: Leaderboard, field: str | None) -> dict[tuple[str, ...], Row
     return rows
 
 
+def _images_of(row: Row) -> str:
+    """Return the dataset on which the encoders of a row are evaluated."""
+    downstream = row.names[Axis.DOWNSTREAM]
+    return row.names[Axis.DATASET] if downstream == NONE else downstream
+
+
 def _comparison(names: Mapping[str, str], metric: str, left: Row, right: Row) -> Comparison | None:
     one, other = left.samples.get(metric), right.samples.get(metric)
     if one is None or other is None:
         return None
-    if left.names["dataset"] != right.names["dataset"]:  # the same numbers of other images
+    if _images_of(left) != _images_of(right):  # the same numbers of other images
         one, other = replace(one, hits=None), replace(other, hits=None)
     difference = paired(one, other)
     if not difference.seeds:

@@ -6,10 +6,12 @@ from torchvision import datasets
 
 from backbench.data import embedded
 from backbench.data.builtin import register_datasets
-from backbench.data.dataset_options import EmbeddedOptions, TorchvisionOptions
+from backbench.data.dataset_options import EmbeddedOptions, Stl10Options, TorchvisionOptions
 from backbench.data.embedded import Embedded
 from backbench.data.torchvision_sets import Cifar10, Cifar100, Stl10
 from backbench.errors import DataError
+
+OPTIONS = {Cifar10: TorchvisionOptions, Cifar100: TorchvisionOptions, Stl10: Stl10Options}
 
 SMALL = EmbeddedOptions(classes=3, size=16, train_per_class=4, val_per_class=2)
 
@@ -51,7 +53,7 @@ def test_embedded_fingerprint_is_the_recipe(monkeypatch):
     ],
 )
 def test_published_metadata_need_no_files_when_fetching_is_allowed(tmp_path, dataset, expected):
-    data = dataset(TorchvisionOptions(root=tmp_path, download=True))
+    data = dataset(OPTIONS[dataset](root=tmp_path, download=True))
     metadata = data.metadata()
     assert (len(set(metadata.classes)), metadata.train, metadata.val, metadata.size) == expected
     assert list(metadata.classes) == sorted(metadata.classes)
@@ -62,7 +64,7 @@ def test_published_metadata_need_no_files_when_fetching_is_allowed(tmp_path, dat
 
 @pytest.mark.parametrize("dataset", [Cifar10, Cifar100, Stl10])
 def test_absent_sets_say_how_to_get_them(tmp_path, dataset):
-    data = dataset(TorchvisionOptions(root=tmp_path))
+    data = dataset(OPTIONS[dataset](root=tmp_path))
     for use in (data.metadata, lambda: data.load("train")):
         with pytest.raises(DataError, match="set download = true to fetch"):
             use()
@@ -134,10 +136,26 @@ def test_stl10_images_get_their_channels_last(tmp_path, monkeypatch):
 
     (tmp_path / "stl10_binary").mkdir()
     monkeypatch.setattr(datasets, "STL10", Fake)
-    images = Stl10(TorchvisionOptions(root=tmp_path)).load("val")
+    images = Stl10(Stl10Options(root=tmp_path)).load("val")
     assert images.pixels.shape == (2, 96, 96, 3)
     assert images.pixels[0, 0, 0].tolist() == [0, 5, 0]
     assert images.labels.tolist() == [3, 4]
+
+
+def test_the_unlabelled_images_of_stl10_are_a_dataset_without_labels(tmp_path, monkeypatch):
+    class Fake:
+        def __init__(self, root, *, split, download):
+            assert split == "unlabeled"
+            self.data = np.zeros((2, 3, 96, 96), np.uint8)
+            self.labels = np.array([-1, -1])
+
+    (tmp_path / "stl10_binary").mkdir()
+    monkeypatch.setattr(datasets, "STL10", Fake)
+    data = Stl10(Stl10Options(root=tmp_path, unlabelled=True))
+    assert not data.metadata().labelled
+    assert (data.metadata().train, data.metadata().val) == (100_000, 0)
+    assert data.load("train").labels.tolist() == [-1, -1]
+    assert len(data.load("val")) == 0
 
 
 def test_every_record_points_at_a_class():
@@ -149,4 +167,7 @@ def test_every_record_points_at_a_class():
         assert getattr(import_module(module), name)
         assert all(field.description for field in info.options.model_fields.values())
         names.append(info.name)
-    assert names == ["embedded", "image-folder", "file-list", "cifar10", "cifar100", "stl10"]
+    assert names == [
+        *("embedded", "image-folder", "file-list", "unlabelled-folder"),
+        *("cifar10", "cifar100", "stl10"),
+    ]
