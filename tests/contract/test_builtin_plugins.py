@@ -457,6 +457,14 @@ class TestFlipRate(MetricContract):
     info = record("metric", "flip-rate")
 
 
+class TestDER(MetricContract):
+    info = record("metric", "der")
+
+
+class TestRIR(MetricContract):
+    info = record("metric", "rir")
+
+
 class TestSerial(ExecutorContract):
     info = record("executor", "serial")
 

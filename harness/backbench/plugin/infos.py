@@ -7,9 +7,11 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
+import numpy as np
 import pluggy
+from numpy.typing import NDArray
 
 from backbench.options.base import Options
 
@@ -77,6 +79,7 @@ class Column:
         control: Show the control's value beside it.
         bounds: The least and the greatest value it can have; ``None`` where it has none, or the
             harness knows.
+        usual: Show it without ``--metric`` as well.
     """
 
     metric: str
@@ -85,6 +88,7 @@ class Column:
     decimals: int = 3
     control: bool = False
     bounds: tuple[float, float] | None = None
+    usual: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +215,16 @@ class ExecutorInfo(PluginInfo):
     kind: ClassVar[str] = "executor"
 
 
+class Predicted(NamedTuple):
+    """Predictions of a row: without and with the trigger, each (N,) int64, read-only.
+
+    ``triggered`` is ``None`` without an attack.
+    """
+
+    clean: NDArray[np.int64]
+    triggered: NDArray[np.int64] | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricInfo(PluginInfo):
     """Announces a metric that is computed from stored predictions: ``show --metric NAME``.
@@ -222,25 +236,34 @@ class MetricInfo(PluginInfo):
     import torch.
 
     Args:
+        reads: What the function reads besides. ``scores``: ``clean`` and ``triggered`` are the
+            scores of each class, (N, classes) float32. ``pairs``: in their
+            place are the :class:`Predicted` of a row with a defense, and those of the same row
+            without it; the metric has no value for other rows.
         title: Heading of the column; the name, if it is not given.
         best: As of a :class:`Column`, and so are ``decimals`` and ``control``.
         bounds: The least and the greatest value it can have, (0, 1) for a share: no interval leaves
             them; ``None`` where it has none.
+        usual: As of a :class:`Column`.
     """
 
     kind: ClassVar[str] = "metric"
 
+    reads: Literal["predictions", "scores", "pairs"] = "predictions"
     title: str = ""
     best: Literal["high", "low"] | None = None
     decimals: int = 3
     control: bool = False
     bounds: tuple[float, float] | None = None
+    usual: bool = True
 
     @property
     def column(self) -> Column:
         """The metric's column of the leaderboard."""
         title = self.title or self.name
-        return Column(self.name, title, self.best, self.decimals, self.control, self.bounds)
+        return Column(
+            self.name, title, self.best, self.decimals, self.control, self.bounds, self.usual
+        )
 
 
 #: The info records of each kind of plugin. The hook of ``attack`` is ``register_attacks``.

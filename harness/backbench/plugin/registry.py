@@ -397,6 +397,14 @@ _CHOICES = {
     "reads_encoder": (False, True),
     "reads": ("features", "images"),
     "best": (None, "high", "low"),
+    "usual": (True, False),
+}
+
+
+#: The same of some records alone.
+_OWN_CHOICES: dict[type, dict[str, tuple[Any, ...]]] = {
+    DefenseInfo: {"acts_on": DEFENSE_SHAPES},
+    MetricInfo: {"reads": ("predictions", "scores", "pairs")},
 }
 
 
@@ -407,8 +415,7 @@ def _field_problem(record: object) -> str | None:
         if hasattr(record, field) and (not isinstance(value, kind) or isinstance(value, bool)):
             names = [one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,))]
             return f"{field} is {value!r}, and must be of type {' or '.join(names)}"
-    own = {"acts_on": DEFENSE_SHAPES} if isinstance(record, DefenseInfo) else {}
-    for field, choices in {**_CHOICES, **own}.items():
+    for field, choices in {**_CHOICES, **_OWN_CHOICES.get(type(record), {})}.items():
         value = getattr(record, field, choices[0])
         several = isinstance(record, DefenseInfo) and isinstance(value, tuple) and value
         if any(one not in choices for one in (value if several else (value,))):

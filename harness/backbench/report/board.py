@@ -12,7 +12,7 @@ from backbench.benchmark.file import Claim
 from backbench.benchmark.protocols.card import denominator_of
 from backbench.errors import PluginError, UsageError
 from backbench.metrics import Denominator
-from backbench.model import Plan
+from backbench.model import NONE, Plan
 from backbench.plugin import Column, DatasetMetadata, MetricInfo
 from backbench.plugin.infos import OWN_METRICS
 from backbench.plugin.registry import Failure, Registered, Registry
@@ -71,7 +71,7 @@ class Request:
     def columns(self, board: Leaderboard) -> tuple[Column, ...]:
         """Return the columns of a leaderboard that are to be shown."""
         if not self.metrics:
-            return board.columns
+            return tuple(column for column in board.columns if column.usual)
         known = {column.metric: column for column in board.columns}
         found = sorted({name for row in board.rows for name in row.values})
         others = [name for name in (*sorted(OWN_METRICS), *LIFTS, *found) if name not in known]
@@ -95,7 +95,20 @@ def _columns(registry: Registry) -> tuple[Column, ...]:
 
 def _usual(registry: Registry, plan: Plan) -> Counting:
     """Return how predictions are counted under a plan's protocol."""
-    return Counting(denominator_of(plan.protocol), metrics=metrics_of(registry))
+    return Counting(
+        denominator_of(plan.protocol), metrics=metrics_of(registry), undefended=undefended_in(plan)
+    )
+
+
+def undefended_in(plan: Plan) -> dict[str, str]:
+    """Return, by key of an evaluation with a defense, the key of the same one without."""
+    keys = {cell.name: cell.evaluation for cell in plan.cells}
+    found = {}
+    for cell in plan.cells:
+        other = keys.get(replace(cell.name, defense=NONE))
+        if cell.name.defense != NONE and other is not None:
+            found[cell.evaluation] = other
+    return found
 
 
 def _reported(registry: Registry, asked: Collection[str] = ()) -> Broken:
@@ -117,10 +130,12 @@ def measured_in(registry: Registry, plan: Plan, store: Store) -> MeasuredOf:
     return with_reports(read, plan, reporting(store))
 
 
-def _stored(registry: Registry, plan: Plan, store: Store, request: Request) -> Leaderboard:
-    """Return the leaderboard of a plan by what is in the store alone."""
+def _stored(
+    registry: Registry, plan: Plan, store: Store, request: Request, whole: Plan | None = None
+) -> Leaderboard:
+    """Return the leaderboard of a plan, perhaps of a part, by what is in the store alone."""
     found = Outdatedness(plan, store)
-    counting = request.counting(_usual(registry, plan), plan)
+    counting = request.counting(_usual(registry, whole or plan), plan)
     read = reader(
         found.record, predictions_in(store), counting, _reported(registry, request.metrics)
     )
@@ -172,7 +187,8 @@ def _of_bundle(registry: Registry, bundle: Bundle, plan: Plan) -> Leaderboard:
 def bundle_board(registry: Registry, path: Path) -> Leaderboard:
     """Return the leaderboard of a bundle."""
     with open_bundle(path) as bundle:
-        return _of_bundle(registry, bundle, bundle.plan)
+        board = _of_bundle(registry, bundle, bundle.plan)
+    return replace(board, columns=Request().columns(board))
 
 
 def judged(
@@ -181,5 +197,5 @@ def judged(
     """Judge claims about the cells of a plan by the predictions in a store."""
     needed = {cell.name for claim in claims for cell in cells_of(claim, plan.cells)}
     part = replace(plan, cells=tuple(cell for cell in plan.cells if cell.name in needed))
-    board = _stored(registry, part, store, Request())
+    board = _stored(registry, part, store, Request(), plan)
     return [judge(claim, plan.cells, board) for claim in claims]

@@ -10,19 +10,20 @@ import io
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from numbers import Real
 from typing import Any, cast
 
 from backbench.errors import PluginError, StoreError
 from backbench.metrics import Denominator, Images, Ints, Outcome, outcomes
-from backbench.plugin import MetricInfo
+from backbench.plugin import MetricInfo, Predicted
 from backbench.plugin.calling import plugin_code
 from backbench.plugin.registry import Registered
 from backbench.results.statistics import same_images
 from backbench.store.metadata import EvaluationRecord
-from backbench.store.predictions import PREDICTIONS, read_predictions
+from backbench.store.predictions import PREDICTIONS, read_predictions, read_scores
 from backbench.store.records import Record
 from backbench.store.store import Store
 
@@ -45,11 +46,13 @@ class Counting:
     """Rules of counting: the images of which ``asr`` is a share, and the metrics of plugins.
 
     ``targets`` is the target class by key of the evaluation; ``None``: each attack's own.
+    ``undefended`` gives, by key of an evaluation with a defense, the key of that without.
     """
 
     denominator: Denominator = "other-classes"
     targets: Mapping[str, int] | None = None
     metrics: tuple[Registered, ...] = ()
+    undefended: Mapping[str, str] = field(default_factory=dict)
 
 
 def predictions_in(store: Store) -> Callable[[Record], str | None]:
@@ -78,10 +81,18 @@ class _PluginMetrics:
             if function := self._asked(metric, metric.function):
                 self._functions[metric.info.name] = metric, function
 
-    def values(self, arguments: tuple[Any, ...], label: str) -> dict[str, float]:
-        """Return the metrics of an evaluation that have a value."""
+    def values(
+        self, arguments_of: Callable[[str], tuple[Any, ...] | None], label: str
+    ) -> dict[str, float]:
+        """Return the metrics of an evaluation that have a value.
+
+        ``arguments_of`` gives what a metric reads, if the evaluation has it.
+        """
         found = {}
         for name, (metric, function) in tuple(self._functions.items()):
+            arguments = arguments_of(cast("MetricInfo", metric.info).reads)
+            if arguments is None:
+                continue
             value = self._asked(metric, partial(_value, metric, function, arguments, label))
             if value is not None:
                 found[name] = value
@@ -121,21 +132,43 @@ def reader(
         return last
 
     @lru_cache(maxsize=_AT_HAND)
-    def read(key: str, variant: str) -> Measured | None:
+    def shown_of(key: str, variant: str) -> tuple[Ints, Ints, Ints | None] | None:
+        """Return labels and predictions, if they are there and whole."""
         record = record_of(key)
         file = predictions_of(record) if record is not None else None
-        if record is None or file is None:
+        with suppress(StoreError):
+            return None if file is None else read_predictions(file, variant)
+        return None
+
+    @lru_cache(maxsize=_AT_HAND)
+    def read(key: str, variant: str) -> Measured | None:
+        record, shown = record_of(key), shown_of(key, variant)
+        if record is None or shown is None:
             return None
         made = record.of(EvaluationRecord)
         target = made.target if counting.targets is None else counting.targets[key]
-        try:
-            shown = read_predictions(file, variant)
-        except StoreError:
-            return None
-        images = images_of(shown[0], target)
+        labels, clean, triggered = shown
+
+        def arguments_of(reads: str) -> tuple[Any, ...] | None:
+            if reads == "predictions":
+                return (*shown, target, made.classes)
+            if reads == "scores":
+                file = predictions_of(record)
+                with suppress(StoreError):
+                    scores = None if file is None else read_scores(file, variant)
+                    return None if scores is None else (labels, *scores, target, made.classes)
+                return None
+            undefended = counting.undefended.get(key)
+            other = None if undefended is None else shown_of(undefended, variant)
+            if other is None or not same_images(other[0], labels):
+                return None
+            own = Predicted(clean, triggered)
+            return (labels, own, Predicted(*other[1:]), target, made.classes)
+
+        images = images_of(labels, target)
         found: dict[str, Outcome | float] = {}
-        found |= outcomes(images, *shown[1:], target, counting.denominator)
-        found |= metrics.values((*shown, target, made.classes), record.label)
+        found |= outcomes(images, clean, triggered, target, counting.denominator)
+        found |= metrics.values(arguments_of, record.label)
         return found
 
     return read

@@ -87,8 +87,39 @@ def read_predictions(file: str | Path | io.BytesIO, variant: str) -> tuple[Ints,
             others = _packed(opened, entries[triggered]) if triggered in entries else None
         return _labels(labels), _classes(own), None if others is None else _classes(others)
     except _UNREADABLE as error:
-        where = "predictions" if isinstance(file, io.BytesIO) else file
-        raise StoreError(f"{where}: cannot be read: {error}") from error
+        raise _unreadable(file, error) from error
+
+
+def read_scores(
+    file: str | Path | io.BytesIO, variant: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Read the scores of one variant.
+
+    Args:
+        file: The file, or its content.
+        variant: Name of the variant; empty where there is only one.
+
+    Returns:
+        Scores of the images without trigger and with it, each (N, classes), read-only; ``None`` for
+        the last without an attack.
+
+    Raises:
+        StoreError: If the file cannot be read, or holds no scores.
+    """
+    clean, triggered = (at(f"{name}_scores", variant) for name in ("clean", "triggered"))
+    try:
+        with _stream(file) as opened:
+            entries = _entries(opened)
+            own = _packed(opened, entries[clean])
+            others = _packed(opened, entries[triggered]) if triggered in entries else None
+        return _scores(own), None if others is None else _scores(others)
+    except _UNREADABLE as error:
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: str | Path | io.BytesIO, error: Exception) -> StoreError:
+    where = "predictions" if isinstance(file, io.BytesIO) else file
+    return StoreError(f"{where}: cannot be read: {error}")
 
 
 class _Packed(NamedTuple):
@@ -146,6 +177,11 @@ def _unpacked(packed: _Packed) -> bytes:
 def _classes(packed: _Packed) -> Ints:
     """Return classes of images, (N,), read-only."""
     return read_only(_array(_unpacked(packed)).astype(np.int64))
+
+
+def _scores(packed: _Packed) -> NDArray[np.float32]:
+    """Return scores of images, (N, classes), read-only."""
+    return read_only(_array(_unpacked(packed)).astype(np.float32))
 
 
 #: The evaluations of a dataset have the same labels: these are unpacked once.

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from backbench.images import read_only
-from backbench.plugin import MetricInfo
+from backbench.plugin import MetricInfo, Predicted
 from backbench.plugin.registry import Origin, Registered
 from backbench.testing.base import PluginContract, assert_light
 from backbench.testing.purity import elsewhere, global_generators_untouched
@@ -40,12 +40,19 @@ class MetricContract(PluginContract):
         labels = np.arange(20 * classes) % classes
         clean = np.where(rng.random(len(labels)) < 0.7, labels, rng.integers(classes))
         triggered = np.where(rng.random(len(labels)) < 0.5, clean, classes - 1)
+        half = np.where(np.arange(len(labels)) % 2, labels, clean)
         moved = np.random.default_rng(order).permutation(len(labels))
         shown = [read_only(one[moved]) for one in (labels, clean, triggered)]
-        function = self.function()
+        function, reads = self.function(), cast("MetricInfo", self.info).reads
+        if reads == "scores":
+            shown[1:] = [read_only(np.eye(classes, dtype=np.float32)[one]) for one in shown[1:]]
+        given: tuple[Any, Any] = (shown[1], shown[2] if attacked else None)
+        if reads == "pairs":
+            mended = read_only(half[moved])
+            given = (Predicted(shown[1], mended if attacked else None), Predicted(*given))
         return self.guarded(
             "the metric",
-            lambda: function(*shown[:2], shown[2] if attacked else None, target, classes),
+            lambda: function(shown[0], *given, target, classes),
         )
 
     def test_target_is_a_class_of_its_kind(self) -> None:

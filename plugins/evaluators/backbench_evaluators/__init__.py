@@ -32,6 +32,14 @@ _SIMCLR = Citation(
     url="https://arxiv.org/abs/2002.05709",
 )
 
+_BACKDOORBENCH = Citation(
+    authors="Wu, Chen, Zhang, Zhu, Wei, Yuan and Shen",
+    title="BackdoorBench: a comprehensive benchmark of backdoor learning",
+    venue="NeurIPS",
+    year=2022,
+    url="https://arxiv.org/abs/2206.12654",
+)
+
 
 @hookimpl
 def register_evaluators() -> Iterable[EvaluatorInfo]:
@@ -75,7 +83,7 @@ def _info(
 
 @hookimpl
 def register_metrics() -> Iterable[MetricInfo]:
-    """Announce a metric on predictions."""
+    """Announce metrics on predictions."""
     yield MetricInfo(
         name="flip-rate",
         summary="Share of the recognized images of other classes that the trigger turns.",
@@ -85,3 +93,18 @@ def register_metrics() -> Iterable[MetricInfo]:
         control=True,
         bounds=(0.0, 1.0),
     )
+    removed = "ASR that a defense removes, less the clean accuracy that it costs."
+    restored = "Triggered accuracy that a defense restores, less the clean accuracy that it costs."
+    ratings = {"der": ("effectiveness", removed), "rir": ("robustness", restored)}
+    for name, (function, summary) in ratings.items():
+        yield MetricInfo(
+            name=name,
+            summary=summary,
+            target=f"backbench_evaluators.pairs:{function}",
+            title=name.upper(),
+            best="high",
+            bounds=(0.0, 1.0),
+            reads="pairs",
+            usual=False,
+            paper=_BACKDOORBENCH,
+        )

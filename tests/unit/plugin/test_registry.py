@@ -245,6 +245,12 @@ def test_only_a_defense_on_the_input_learns_in_a_stage_of_its_own(install):
             "MetricInfo({}, bounds=(1, 'a'))",
             "bounds is (1, 'a'), and must be two rising",
         ),
+        (
+            "metrics",
+            "MetricInfo({}, reads='images')",
+            "reads is 'images', and must be 'predictions'",
+        ),
+        ("metrics", "MetricInfo({}, usual=3)", "usual is 3, and must be True or False"),
         ("metrics", "MetricInfo({}, decimals=None)", "decimals is None, and must be of type int"),
         ("ssl_methods", "SSLMethodInfo({}, passes=1.5)", "passes is 1.5, and must be of type int"),
     ],

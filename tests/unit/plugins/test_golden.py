@@ -11,9 +11,11 @@ from tests import factories
 
 from backbench.metrics import Denominator, Images, class_table, confusion_matrix, outcomes
 from backbench.model import Cell, CellName, Plan
+from backbench.plugin import Predicted
 from backbench.results.leaderboard import build
 from backbench.results.reader import Measured, numbers
 from backbench_evaluators.flips import flip_rate
+from backbench_evaluators.pairs import effectiveness, robustness
 
 TARGET = 0
 
@@ -122,6 +124,25 @@ def test_lifts(denominator: Denominator, asr_lift: float) -> None:
     assert row.values["fp_lift"].mean == 12 - 3
     assert row.lifts["accuracy/triggered"].mean == pytest.approx((17 - 24) / 30)
     assert row.lifts["accuracy/clean"].mean == 0
+
+
+def test_ratings_of_a_defense_by_hand() -> None:
+    labels = np.repeat([0, 1], [2, 8])
+    before = Predicted(labels, np.array([0, 0, 0, 0, 0, 0, 0, 0, 1, 1]))  # ASR 6/8, RA 2/8
+    lossy = np.array([0, 0, 1, 1, 1, 1, 1, 1, 1, 0])  # one of ten is lost
+    after = Predicted(lossy, np.array([0, 0, 0, 1, 1, 1, 1, 2, 2, 2]))  # ASR 1/8, RA 4/8
+    assert effectiveness(labels, after, before, 0, 3) == pytest.approx((5 / 8 - 0.1 + 1) / 2)
+    assert robustness(labels, after, before, 0, 3) == pytest.approx((2 / 8 - 0.1 + 1) / 2)
+    # a defense that makes things worse, and costs accuracy
+    assert effectiveness(labels, before, after, 0, 3) == pytest.approx(0.5)
+    worse = Predicted(1 - labels, before.triggered)
+    assert effectiveness(labels, worse, before, 0, 3) == pytest.approx(0.0)
+    # an untargeted attack: all images count for robustness: 4/10 before, 6/10 after
+    assert robustness(labels, after, before, None, 3) == pytest.approx((0.2 - 0.1 + 1) / 2)
+    assert effectiveness(labels, after, before, None, 3) is None
+    plain = Predicted(labels, None)
+    assert effectiveness(labels, plain, plain, 0, 3) is None
+    assert robustness(labels, plain, plain, None, 3) is None
 
 
 def test_flip_rate() -> None:
