@@ -42,8 +42,8 @@ class FineTune(ImageEvaluator):
     Source: Chen et al. 2020 (SimCLR), appendix B.5: the whole network on 1 % or 10 % of the
         labels, random crops and flips, SGD with Nesterov's momentum .9, a learning rate of .05
         for each 256 images of a batch, neither weight decay nor warm-up, 60 or 30 epochs.
-    Differs: batches of 256, where the paper's are larger; the rate falls by a cosine, and the
-        paper does not name its schedule. Not measured.
+    Differs: batches of 256 and not of 4096; the rate falls by a cosine, and the appendix names no
+        schedule; whole images are classified, and not the central 224 of 256 pixels. Not measured.
     """
 
     options: FineTuneOptions

@@ -29,7 +29,10 @@ def effectiveness(
     Returns:
         A number in [0, 1]; ``None`` without a target.
 
-    Source: Wu et al. 2022, BackdoorBench, defense effectiveness rating.
+    Source: Zhu et al. 2023 (FT-SAM), equation 7. BackdoorBench has it as
+        `defense_effectiveness_rate_simplied` of `utils/metric.py`.
+    Differs: BackdoorBench's function of predictions, `defense_effectiveness_rate`, adds the
+        accuracy that is lost; the equation subtracts it, and so do we.
     """
     del classes
     before, after, others = undefended.triggered, defended.triggered, labels != target
@@ -42,7 +45,7 @@ def effectiveness(
 def robustness(
     labels: Ints, defended: Predicted, undefended: Predicted, target: int | None, classes: int
 ) -> float | None:
-    """Return the robustness improvement rating, RIR.
+    """Return the robust improvement rate, RIR.
 
     With ΔRA the robust accuracy that the defense brings back, the share of triggered images of
     other classes than the target's that are recognized, it is (max(0, ΔRA) − max(0, ΔACC) + 1) / 2.
@@ -52,7 +55,7 @@ def robustness(
     Returns:
         A number in [0, 1]; ``None`` without an attack.
 
-    Source: Wu et al. 2022, BackdoorBench, robustness improvement rating.
+    Source: BackdoorBench, `robust_improvement_rate_simplied` of `utils/metric.py`.
     Differs: of an untargeted attack, all images count.
     """
     del classes

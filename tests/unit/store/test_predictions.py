@@ -14,6 +14,7 @@ from backbench.store.predictions import (
     PREDICTIONS,
     load_predictions,
     read_predictions,
+    read_scores,
     write_predictions,
 )
 
@@ -87,6 +88,20 @@ def test_scores_are_not_unpacked_for_predictions(path: Path) -> None:
     assert len(read_predictions(path, "")[0]) == 400
     with pytest.raises(ValueError, match="cannot be read"):
         load_predictions(bytes(content))
+
+
+def test_scores_of_a_variant_are_read_in_single_precision(path: Path) -> None:
+    for file in (path, str(path), io.BytesIO(path.read_bytes())):
+        clean, triggered = read_scores(file, "")
+        assert clean.dtype == np.float32
+        assert np.array_equal(clean, TENSORS["clean_scores"])
+        assert not clean.flags.writeable
+        assert triggered is None
+    with pytest.raises(StoreError, match=r"predictions\.npz: cannot be read"):
+        read_scores(path, "k=1")
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(StoreError, match=r"predictions\.npz: cannot be read"):
+        read_scores(path, "")
 
 
 def evil(array: np.ndarray | bytes, kind: int = zipfile.ZIP_DEFLATED) -> bytes:
