@@ -22,6 +22,7 @@ from tests.contract.broken import (
     broken,
     column,
     command,
+    composing_attack,
     dataset,
     detector,
     encoder_attack,
@@ -41,7 +42,7 @@ from tests.contract.broken import (
 )
 
 MODULES = (
-    announcement, attack, learning_attack, encoder_attack, repair, sanitize, detector, inspection,
+    announcement, attack, composing_attack, learning_attack, encoder_attack, repair, sanitize, detector, inspection,
     ssl_method, evaluator, image_evaluator, dataset, metric, observer, column, command, executor,
 )  # fmt: skip
 SAMPLES = [(module, sample) for module in MODULES for sample in samples_of(module)]

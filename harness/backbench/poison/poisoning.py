@@ -75,6 +75,12 @@ class ManifestEntry:
         """The first box in which the trigger was pasted; most attacks paste it once."""
         return self.boxes[0]
 
+    @property
+    def shows(self) -> bool:
+        """True unless it is the image before, or a training image that it is made of."""
+        clean = {part.sha256 for part in self.parts if part.set == TRAIN}
+        return self.after not in {self.before, *clean}
+
     def line(self, **more: Any) -> str:
         """Return the entry, with further fields, as a line of JSON."""
         fields = shallow(self)
@@ -209,7 +215,7 @@ def compose_image(
 ) -> tuple[Pixels, ManifestEntry]:
     """Make one poison of its parts; return it, before any JPEG, and its line of the manifest."""
     own = derive(seed, "poison", "train", who.index)
-    parts = [read_only(access.set(part.set).image(part.index)) for part in recipe.parts]
+    parts = _read(recipe, access)
     made = attack.compose(parts, np.random.default_rng(own))
     problem = _stamp_problem(made, None)
     if problem:
@@ -235,6 +241,11 @@ def compose_image(
         size=(height, width),
     )
     return made.pixels, mark
+
+
+def _read(recipe: Recipe, access: Access) -> tuple[Pixels, ...]:
+    """Return the images of a recipe, of which an attack can change neither pixels nor order."""
+    return tuple(read_only(access.set(part.set).image(part.index)) for part in recipe.parts)
 
 
 def _stamp_problem(stamp: Any, image: Pixels | None) -> str | None:
@@ -312,11 +323,8 @@ class Poison(Mapping[int, Pixels]):
         if index not in self.recipes:
             raise KeyError(index)
         rng = np.random.default_rng(derive(self._seed, "poison", "train", index))
-        images = [
-            read_only(self._access.set(part.set).image(part.index))
-            for part in self.recipes[index].parts
-        ]
-        return self._finished(self._attack.compose(images, rng).pixels)
+        parts = _read(self.recipes[index], self._access)
+        return self._finished(self._attack.compose(parts, rng).pixels)
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.recipes)

@@ -41,7 +41,7 @@ def run(task: Task) -> Outcome:
         for done, (mark, image) in enumerate(poison.described()):
             manifest.write(mark.line())
             images.add(image)
-            changed += mark.after != mark.before
+            changed += mark.shows
             if done % _EVERY == 0:
                 task.progress(done, total, {})
     _refuse_unchanged(changed, len(chosen), "training")
@@ -56,7 +56,7 @@ def run(task: Task) -> Outcome:
         for index in range(len(val)):
             image, mark = stamp(attack, val, index, "val", task.seed)
             manifest.write(mark.line())
-            changed += mark.after != mark.before
+            changed += mark.shows
             if kept is not None:
                 kept.add(image)
             if index % _EVERY == 0:
@@ -77,8 +77,8 @@ def _refuse_unchanged(changed: int, count: int, split: str) -> None:
     """
     if count and not changed:
         raise ResultError(
-            f"the attack changed no pixel of {count} {split} images: stamp must put a trigger on "
-            "them"
+            f"the attack changed no pixel of {count} {split} images: stamp or compose must put a "
+            "trigger on them"
         )
 
 

@@ -25,7 +25,7 @@ from backbench.plugin import (
     count_of,
 )
 from backbench.poison.access import Access
-from backbench.poison.choice import choose
+from backbench.poison.choice import aim_of, choose
 from backbench.poison.poisoning import ImageRef, ManifestEntry, StampedImages, compose_image
 from backbench.stages.inputs import TRIGGER
 from backbench.stages.scores import checked_state
@@ -272,21 +272,22 @@ class AttackContract(_StampContract):
         found: dict[int, Recipe] = self.guarded("the choice of poisons", listed)
         return found
 
-    def composed(self) -> list[ManifestEntry]:
-        """Make some poisons, in a new instance of the attack; return their lines."""
-        attack, access = self.attack(), self.access()
-        recipes = list(self.recipes(attack, 0).items())[:_COMPOSED]
+    def composed(self, attack: Attack, recipes: Mapping[int, Recipe]) -> dict[int, ManifestEntry]:
+        """Let an attack make poisons; return their lines of the manifest, by index."""
+        access = self.access()
 
-        def made() -> list[ManifestEntry]:
+        def made() -> dict[int, ManifestEntry]:
             try:
-                return [
-                    compose_image(attack, recipe, access, ImageRef(index, "a poison", -1), 0)[1]
-                    for index, recipe in recipes
-                ]
+                return {
+                    index: compose_image(
+                        attack, recipe, access, ImageRef(index, "a poison", -1), 0
+                    )[1]
+                    for index, recipe in recipes.items()
+                }
             except ResultError as error:
                 raise AssertionError(str(error)) from error
 
-        found: list[ManifestEntry] = self.guarded("compose", made)
+        found: dict[int, ManifestEntry] = self.guarded("compose", made)
         return found
 
     def test_choice_is_distinct_and_in_range(self) -> None:
@@ -316,17 +317,53 @@ class AttackContract(_StampContract):
         """Poisons keep their labels: self-supervised training does not see them."""
         self.recipes(self.attack(), 0)
 
+    def some_recipes(self, attack: Attack) -> dict[int, Recipe]:
+        """Let an attack list its poisons, and return some of them, by index."""
+        return dict(list(self.recipes(attack, 0).items())[:_COMPOSED])
+
     def test_composing_does_not_change_its_parts(self) -> None:
-        self.composed()
+        attack = self.attack()
+        self.composed(attack, self.some_recipes(attack))
 
     def test_composing_depends_on_parts_and_generator_alone(self) -> None:
-        """``verify`` makes each poison again, in another process."""
+        """Another process makes a poison again, in another order, and without listing them."""
+        attack = self.attack()
+        recipes = self.some_recipes(attack)
         with global_generators_untouched():
-            first = self.composed()
+            first = self.composed(attack, recipes)
             with elsewhere():
-                other = self.composed()
+                other = self.composed(self.attack(), dict(reversed(recipes.items())))
         assert first == other, (
-            "another process makes another poison: let compose follow from its parts and rng alone"
+            "another process or order makes another poison: let compose follow from its parts and "
+            "rng alone"
+        )
+
+    def test_poisons_show(self) -> None:
+        """A poison that is a training image as it was does nothing."""
+        attack = self.attack()
+        made = self.composed(attack, self.some_recipes(attack)).values()
+        assert any(one.shows for one in made), (
+            "put a trigger on the poisons, or compose them: each is a training image as it was"
+        )
+
+    def test_aim_follows_from_the_poisons_alone(self) -> None:
+        """The class that evaluations count for: they are made in other processes."""
+        labels = sample_images(self.metadata).labels
+        chosen = np.fromiter(self.recipes(self.attack(), 0), dtype=np.int64)
+
+        def aim() -> int | None:
+            try:
+                return aim_of(self.attack(), chosen, labels)
+            except ResultError as error:
+                raise AssertionError(str(error)) from error
+
+        with global_generators_untouched():
+            first = self.guarded("aim", aim)
+            with elsewhere():
+                other = self.guarded("aim", aim)
+        assert first == other, (
+            f"another process aims at class {other} instead of {first}: let aim follow from the "
+            "classes of the poisons alone"
         )
 
     def test_poisons_do_not_follow_from_the_validation_split(self, tmp_path: Path) -> None:

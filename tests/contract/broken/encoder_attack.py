@@ -61,7 +61,7 @@ class ChangesNothing(Right):
         return copy.deepcopy(encoder)
 
 
-@broken(_UNCHANGED, "no weight has changed")
+@broken(_UNCHANGED)
 class ChangesTheControl(Right):
     """It changes the clean encoder itself."""
 

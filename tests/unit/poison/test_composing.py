@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,15 @@ def test_the_manifest_names_every_part() -> None:
     assert added.parts[0].sha256 == pixel_hash(base.image(4))
     assert added.size == (8, 16)
     assert ManifestEntry.of(from_json(added.line())) == added
+
+
+def test_a_poison_that_is_a_training_image_as_it_was_does_not_show() -> None:
+    (made, _), base, other = next(poison(ADDED).described()), images(), images(2, 1)
+    assert made.shows
+    assert not replace(made, after=pixel_hash(base.image(4))).shows
+    assert replace(made, after=pixel_hash(other.image(1))).shows  # the attacker's own image
+    (replaced, _) = next(poison(REPLACED).described())
+    assert not replace(replaced, after=replaced.before).shows
 
 
 def test_rates_are_of_the_final_training_set() -> None:
