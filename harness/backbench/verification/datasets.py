@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from backbench.data.files import map_threads
 from backbench.data.fingerprint import FileHashes
 from backbench.data.packed import open_images
+from backbench.errors import DataError
 from backbench.images import UNKNOWN, ImageSet
 from backbench.plugin import Dataset, Split
 from backbench.stages.inputs import INDEX, decoded_name
@@ -57,7 +59,12 @@ def differences(task: Task, evidence: Evidence) -> Iterator[str]:
     dataset: Dataset = implementation(options)
     fingerprint = dataset.fingerprint(FileHashes(Path("/nonexistent")))  # nothing remembered
     if fingerprint != task.stage.content:
-        yield "the dataset's content is not what the key is of: files were changed"
+        changed: list[str] = []
+        with suppress(DataError):  # a file that is gone meanwhile does not hide the difference
+            for split in SPLITS:
+                changed += _changed(task, evidence, dataset, split)
+        named = f": {', '.join(changed)}" if changed else ""
+        yield f"the dataset's content is not what the key is of: files were changed{named}"
         return
     index = index_of(evidence, task.stage.key)
     for split in SPLITS:
@@ -71,9 +78,33 @@ def differences(task: Task, evidence: Evidence) -> Iterator[str]:
         if not np.array_equal(stored.labels, images.labels):
             yield f"{path.name}: its labels are not the dataset's"
 
-        def same(number: int, one: ImageSet = stored, other: ImageSet = images) -> bool:
-            return np.array_equal(one.image(number), other.image(number))
+        for number in _differing(stored, images):
+            yield f"{path.name}: image {number} is not the dataset's"
 
-        for number, equal in enumerate(map_threads(same, range(len(images)))):
-            if not equal:
-                yield f"{path.name}: image {number} is not the dataset's"
+
+def _changed(task: Task, evidence: Evidence, dataset: Dataset, split: Split) -> Iterator[str]:
+    """Yield the first image of a split that is gone, and the first that is new or changed."""
+    index, images = index_of(evidence, task.stage.key)[split], dataset.load(split, verify=False)
+    before = dict(zip(index["sources"], index["labels"], strict=True))
+    after = dict(zip(images.sources, images.labels.tolist(), strict=True))
+    if gone := next((one for one in before if one not in after), None):
+        yield f"{gone} is gone"
+    if new := next((one for one in after if one not in before), None):
+        yield f"{new} is new"
+    if moved := next((one for one in after if before.get(one, after[one]) != after[one]), None):
+        yield f"{moved} is of another class"
+    path = task.folder / decoded_name(split)
+    if before == after and path.is_file():
+        stored = open_images(path, images.sources)
+        if differing := _differing(stored, images):
+            yield f"{images.sources[differing[0]]} has other pixels"
+
+
+def _differing(stored: ImageSet, images: ImageSet) -> list[int]:
+    """Return the positions of images that are not the same in two sets."""
+
+    def same(number: int) -> bool:
+        return np.array_equal(stored.image(number), images.image(number))
+
+    equal = map_threads(same, range(len(images)))
+    return [number for number, one in enumerate(equal) if not one]
