@@ -151,8 +151,9 @@ def _warm() -> None:
         package = importlib.import_module(f"backbench.{room}")
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
-    for name in ("attacks.badencoder", "ssl.rotnet", "ssl.moco", "defenses.distill",
-                 "defenses.patch_search", "evaluators.knn"):  # fmt: skip
+    for name in ("attacks.badencoder", "attacks.blto", "attacks.corrupt_encoder", "ssl.rotnet",
+                 "ssl.moco", "defenses.dede", "defenses.distill", "defenses.patch_search",
+                 "evaluators.knn"):  # fmt: skip
         importlib.import_module(f"backbench_{name}")
     load_registry()
 

@@ -13,8 +13,9 @@ from PIL import Image
 from backbench.data.embedded import class_names
 from backbench.store.store import hash_files
 
-#: Decoded images that are built, checkpoints after each epoch, poisons, two methods, an implant, a
-#: repair, a sanitized training and a verdict.
+#: Decoded images that are built, checkpoints after each epoch, poisons of which one is composed and
+#: added and one learned, two methods, an implant, a repair, a sanitized training, a verdict and a
+#: detector that learns.
 TEXT: Final = """
 [benchmark]
 name = "crash"
@@ -38,6 +39,31 @@ plugin = "patch"
 target = "TARGET"
 rate = { of = "count", value = 4 }
 width = 5
+
+[attacks.added]
+plugin = "corrupt-encoder"
+target = "TARGET"
+rate = { of = "count", value = 3 }
+width = 4
+references = 2
+
+[attacks.learned]
+plugin = "blto"
+target = "TARGET"
+rate = { of = "count", value = 3 }
+width = 4
+restarts = 1
+steps = 1
+batch_size = 4
+
+[attacks.learned.surrogate]
+epochs = 2
+batch_size = 8
+dim = 8
+hidden = 4
+views = { size = 16 }
+backbone = { name = "tiny-resnet", widths = [4, 4], strides = [2, 2] }
+schedule = { name = "constant", milestones = [] }
 
 [attacks.implanted]
 plugin = "badencoder"
@@ -91,6 +117,15 @@ clean_fraction = 0.5
 epochs = 2
 batch_size = 8
 
+[defenses.dede]
+patch = 8
+width = 8
+depth = 1
+heads = 2
+epochs = 2
+batch_size = 8
+draws = 1
+
 [evaluators.knn]
 k = 3
 
@@ -116,7 +151,7 @@ evaluators = "knn"
 
 [[matrix]]
 datasets = "drawn"
-attacks = "implanted"
+attacks = ["added", "implanted", "learned"]
 methods = "rotnet"
 evaluators = "knn"
 
@@ -124,7 +159,7 @@ evaluators = "knn"
 datasets = "drawn"
 attacks = "targeted"
 methods = "rotnet"
-defenses = ["none", "distill", "patch-search", "decree"]
+defenses = ["none", "distill", "patch-search", "decree", "dede"]
 evaluators = "knn"
 """
 
