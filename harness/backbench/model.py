@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final, NamedTuple, Self
@@ -151,6 +151,7 @@ class Stage:
             key: they are the inputs' own, but for where files lie, and these may have moved since
             an input was made. Of a prediction also the ``protocol`` that it follows, which its
             record names; of a classifier that was fitted elsewhere, where its file lies.
+        guard: The defense that wraps the method of a training; in the key only where there is one.
     """
 
     __pydantic_config__ = _FROM_INSTANCES
@@ -162,10 +163,23 @@ class Stage:
     content: str = ""
     label: str = field(default="", compare=False)
     given: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
+    guard: PluginUse | None = None
+
+    @property
+    def uses(self) -> tuple[PluginUse, ...]:
+        """The plugins that do the stage: that of its kind, and its guard."""
+        return tuple(use for use in (self.plugin, self.guard) if use is not None)
+
+    def changed(self, change: Callable[[PluginUse], PluginUse]) -> Stage:
+        """Return the stage with each of its plugins changed."""
+        plugin, guard = (use and change(use) for use in (self.plugin, self.guard))
+        return replace(self, plugin=plugin, guard=guard)
 
     @property
     def key(self) -> str:
         """Hash of everything that the result depends on: 32 hexadecimal digits."""
+        if self.guard is not None:  # an option of a guard could look like the stage's plugin
+            return key_of(self.identity())
         return key_of(self._identity(None), self.plugin.canonical if self.plugin else "null")
 
     def identity(self) -> dict[str, Any]:
@@ -180,10 +194,11 @@ class Stage:
             "seed": self.seed,
             "inputs": dict(self.inputs),
             "content": self.content,
+            **({"guard": self.guard.keyed} if self.guard else {}),
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON values; label and given options are left out where they are empty."""
+        """Return JSON values; label, given options and guard are left out where there are none."""
         values: dict[str, Any] = {
             "kind": self.kind.value,
             "label": self.label,
@@ -192,19 +207,20 @@ class Stage:
             "inputs": dict(self.inputs),
             "content": self.content,
             "given": {role: dict(options) for role, options in self.given.items()},
+            "guard": self.guard and self.guard.to_json(),
         }
-        return {name: value for name, value in values.items() if value or name not in _UNKEYED}
+        return {name: value for name, value in values.items() if value or name not in _OPTIONAL}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Stage:
         """Read what :meth:`to_json` returned; a KeyError, TypeError or ValueError if it did not."""
-        use = values["plugin"]
-        fields = {"kind": StageKind(values["kind"]), "plugin": use and PluginUse.from_json(use)}
-        return cls(**{**values, **fields})
+        uses = {"plugin": values["plugin"], "guard": values.get("guard")}
+        fields = {name: use and PluginUse.from_json(use) for name, use in uses.items()}
+        return cls(**{**values, **fields, "kind": StageKind(values["kind"])})
 
 
-#: Fields of a stage that are not in its key.
-_UNKEYED = ("label", "given")
+#: Fields of a stage that its JSON object has only where they are not empty.
+_OPTIONAL = ("label", "given", "guard")
 
 
 @dataclass(frozen=True, slots=True, order=True)

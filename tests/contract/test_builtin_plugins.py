@@ -29,6 +29,7 @@ from backbench.testing import (
     ModelDefenseContract,
     PluginContract,
     SSLMethodContract,
+    TrainingDefenseContract,
 )
 from backbench.testing.base import installed
 
@@ -293,6 +294,19 @@ class TestBackdoorIDS(InputDefenseContract):
 class TestDeDe(InputDefenseContract):
     info = record("defense", "dede")
     options = {"patch": 8, "width": 16, "depth": 1, "heads": 2, "epochs": 2, "draws": 2}
+
+
+class TestFinePrune(DefenseContract):
+    info = record("defense", "fine-prune")
+    options = {name: TINY[name] for name in TINY if name != "backbone"} | {"clean_fraction": 0.5}
+
+
+class TestCutMix(TrainingDefenseContract):
+    info = record("defense", "cutmix")
+
+
+class TestLocalizedCropping(TrainingDefenseContract):
+    info = record("defense", "localized-cropping")
 
 
 # -- evaluators -------------------------------------------------------------------------------

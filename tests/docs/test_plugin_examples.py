@@ -47,6 +47,7 @@ from backbench.testing import (
     ModelDefenseContract,
     ObserverContract,
     SSLMethodContract,
+    TrainingDefenseContract,
 )
 from tests.contract.broken import run
 
@@ -95,7 +96,7 @@ backbone = { name = "tiny-resnet", widths = [4, 8], strides = [1, 2], stem_width
 datasets = ["stripes"]
 attacks = ["none", "corner", "pull", "negative"]
 methods = ["my-simclr"]
-defenses = ["none", "prune", "outliers", "far", "spread"]
+defenses = ["none", "prune", "outliers", "far", "spread", "shuffle+prune"]
 evaluators = ["centroids", "exact-nearest"]
 exclude = [{ attacks = "pull", defenses = "outliers" }]
 """
@@ -204,7 +205,7 @@ def test_the_benchmark_runs_on_the_executor(lines: list[str], pasted: Path) -> N
         "show", str(pasted / "benchmarks.toml"), "--store", str(pasted / "store"), "--format=json"
     )
     rows = {(r["attack"], r["defense"], r["evaluator"]): r for r in json.loads(shown)["rows"]}
-    assert len(rows) == 38
+    assert len(rows) == 46
     for (attack, defense, _), row in rows.items():
         metrics = row["metrics"]
         assert 0 <= metrics["accuracy/clean"]["mean"] <= 1
@@ -309,6 +310,7 @@ CONTRACTS = {
     "outliers": (DefenseContract, {}),
     "far": (InputDefenseContract, {}),
     "spread": (ModelDefenseContract, {}),
+    "shuffle": (TrainingDefenseContract, {}),
     "centroids": (EvaluatorContract, {}),
     "exact-nearest": (ImageEvaluatorContract, {}),
     "lost": (MetricContract, {}),

@@ -32,7 +32,13 @@ from backbench.data.file_dataset import FileDataset
 from backbench.errors import NOT_A_NAME, BackbenchError, ConfigError, Problem, is_name
 from backbench.external.imported import ExternalEncoder
 from backbench.model import NONE, Axis, CellName
-from backbench.options.training import BackboneOptions, EvaluatorOptions, TrainingOptions
+from backbench.options.training import (
+    BackboneOptions,
+    EvaluatorOptions,
+    GuardOptions,
+    SSLOptions,
+    TrainingOptions,
+)
 from backbench.plugin import AttackInfo, Dataset, DatasetMetadata, DefenseInfo, MetricInfo
 from backbench.plugin.calling import plugin_code
 from backbench.plugin.infos import DEFENSE_SHAPES
@@ -171,6 +177,7 @@ def benchmark_from(
     encoders, notes = open_encoders(content.encoders, folder, cells, metadata, problems)
     problems += encoder_problems(encoders, instances, cells, protocol, metadata)
     problems += _encoder_problems(instances, cells)
+    problems += _guard_problems(instances, cells) if trains else ()
     problems += _shape_problems(instances, cells)
     problems += _backbone_problems(instances, metadata, cells) if trains else ()
     if protocol is not None:
@@ -365,6 +372,20 @@ def _encoder_problems(instances: Instances, cells: Iterable[CellName]) -> Iterat
         if isinstance(evaluator.options, EvaluatorOptions):
             find = partial(evaluator.options.encoder_problems, backbone)
             yield from _problems_of(evaluator, f"method {method!r}", find)
+
+
+def _guard_problems(instances: Instances, cells: Iterable[CellName]) -> Iterator[Problem]:
+    """Yield the defenses of the training that cannot wrap the methods that they meet."""
+    met = dict.fromkeys(
+        (part, cell.method) for cell in cells for part in Axis.DEFENSE.parts(cell.defense)
+    )
+    for name, method in met:
+        defense, trained = instances["defenses"].get(name), instances["methods"].get(method)
+        if defense is None or trained is None or not isinstance(defense.options, GuardOptions):
+            continue
+        if isinstance(trained.options, SSLOptions):
+            find = partial(defense.options.method_problems, trained.options)
+            yield from _problems_of(defense, f"method {method!r}", find)
 
 
 def _shape_problems(instances: Instances, cells: Iterable[CellName]) -> Iterator[Problem]:

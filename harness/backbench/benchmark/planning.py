@@ -104,7 +104,7 @@ class Planner:
         self._protocol = benchmark.protocol
         self._fingerprints = fingerprints
         self._uses: dict[tuple[str, str], PluginUse] = {}
-        self._keys: dict[tuple[Any, ...], tuple[str, PluginUse | None]] = {}
+        self._keys: dict[tuple[Any, ...], tuple[str, Stage]] = {}
         self._encoders: dict[tuple[Any, ...], MadeEncoder] = {}
         self._feature_keys: dict[tuple[str, ...], dict[str, str]] = {}
         self.stages: dict[str, Stage] = {}
@@ -270,26 +270,30 @@ class Planner:
     ) -> MadeEncoder:
         path: list[str] = []
         inspections: dict[str, str] = {}
+        acting = self._acting(name.defense)
+        guard = next((defense for shape, defense in acting if shape == "training"), "")
 
         def add(kind: StageKind, what: str, inputs: Mapping[str, str], instance: str = "") -> str:
             label = f"{what} · seed {name.seed}"
-            path.append(self._seeded(kind, name, label, inputs, instance=instance))
+            by = guard if kind is StageKind.PRETRAIN else ""
+            path.append(self._seeded(kind, name, label, inputs, instance=instance, guard=by))
             return path[-1]
 
-        who = f"{name.method} · {trained_on}"
+        method = f"{name.method} with {guard}" if guard else name.method
+        who = f"{method} · {trained_on}"
         implants = self._implants(trained_on)
         if name.method in self._external:
             encoder = self._add(self._imported(name, trained_on).stage())
             path.append(encoder)
         else:
-            start = f"{name.method} · {NONE}" if implants else who
+            start = f"{method} · {NONE}" if implants else who
             encoder = add(StageKind.PRETRAIN, start, training)
         if implants:
             inputs = {"encoder": encoder, **training}
             if name.downstream != NONE and name.method not in self._external:
                 inputs["downstream"] = self._dataset(name.downstream)
             encoder = add(StageKind.IMPLANT, who, inputs)
-        for shape, defense in self._acting(name.defense):
+        for shape, defense in acting:
             what = f"{defense} · {who}"
             match shape:
                 case "dataset":
@@ -375,40 +379,34 @@ class Planner:
         given: Mapping[str, Any] = _NOTHING,
         *,
         instance: str = "",
+        guard: str = "",
     ) -> str:
         """Add the stage of a cell's plugin, which draws from the cell's seed; return its key.
 
-        ``instance`` is the plugin's, where the cell names several.
+        ``instance`` is the plugin's, where the cell names several; ``guard`` is the defense that
+        wraps a training's method.
         """
         axis = _PLUGINS[kind]
         plugin = self._use(axis.plural, instance or getattr(name, axis))
+        by = self._use("defenses", guard) if guard else None
         label = f"{kind} {what}"
-        return self._add(Stage(kind, plugin, name.seed, inputs=inputs, label=label, given=given))
+        stage = Stage(kind, plugin, name.seed, inputs, label=label, given=given, guard=by)
+        return self._add(stage)
 
     def _add(self, stage: Stage) -> str:
         """Add a stage unless it is there; return its key."""
         inputs = tuple(stage.inputs.items())
-        asked = (stage.kind, id(stage.plugin), stage.seed, inputs, stage.content)
+        plugins = id(stage.plugin), id(stage.guard)
+        asked = (stage.kind, plugins, stage.seed, inputs, stage.content)
         known = self._keys.get(asked)
         if known is not None:
             return known[0]
         key = stage.key
-        self._keys[asked] = key, stage.plugin  # which stays, so that no other gets its id
+        self._keys[asked] = key, stage  # whose plugins stay, so that no other gets their ids
         uses = {role: self.stages[one].plugin for role, one in inputs}
         given = {role: use.options for role, use in uses.items() if use is not None}
         given.update(stage.given)
-        self.stages.setdefault(
-            key,
-            Stage(
-                stage.kind,
-                stage.plugin,
-                stage.seed,
-                stage.inputs,
-                stage.content,
-                stage.label,
-                given,
-            ),
-        )
+        self.stages.setdefault(key, replace(stage, given=given))
         return key
 
 

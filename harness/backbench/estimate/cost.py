@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +40,10 @@ _RECORDS: Final = 8
 
 @dataclass(frozen=True)
 class Training:
-    """Training of a plugin; an image goes ``passes`` times through a network at a step."""
+    """Training of a plugin; an image goes ``passes`` times through a network at a step.
+
+    ``guard`` is the defense that wraps the method that is trained, if there is one.
+    """
 
     plugin: PluginUse
     options: TrainingOptions
@@ -47,11 +51,12 @@ class Training:
     metadata: DatasetMetadata
     images: int
     passes: int
+    guard: PluginUse | None = None
 
     @property
     def name(self) -> str:
-        """Name of the plugin that trains."""
-        return self.plugin.name
+        """Name of the plugin that trains, and of the defense that wraps it."""
+        return f"{self.plugin.name} with {self.guard.name}" if self.guard else self.plugin.name
 
     @cached_property
     def images_shown(self) -> int:
@@ -75,7 +80,9 @@ class Training:
         for name in ("epochs", "clean_fraction", "schedule"):
             options.pop(name, None)
         backbone, size = self.backbone.identity(), self.metadata.size
-        return to_json((self.name, options, backbone, self.side, size), sort_keys=True)
+        guard = self.guard and dict(self.guard.identity)
+        sort = (self.name, options, backbone, self.side, size, guard)
+        return to_json(sort, sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +170,9 @@ def costs_of(plan: Plan, benchmark: Benchmark, registry: Registry, store: Store)
         name = next(names[one] for one in read if one in names)
         names[key], data = name, benchmark.metadata[name]
         backbone = next((backbones[one] for one in inputs if one in backbones), None)
-        asked = id(stage.plugin), id(data), id(backbone)
+        asked = id(stage.plugin), id(stage.guard), id(data), id(backbone)
         if stage.kind in _TRAINING and asked not in known:
-            known[asked] = _training(stage.plugin, data, backbone, registry)
+            known[asked] = _training(stage, data, backbone, registry)
         training = known.get(asked) if stage.kind in _TRAINING else None
         if training is not None:
             trainings[key], backbone = training, training.backbone
@@ -200,12 +207,13 @@ def _datasets(plan: Plan) -> dict[str, str]:
 
 
 def _training(
-    use: PluginUse | None,
+    stage: Stage,
     metadata: DatasetMetadata,
     backbone: BackboneOptions | None,
     registry: Registry,
 ) -> Training | None:
-    """Return how a plugin trains; ``None`` if it does not train by this harness's loop."""
+    """Return how a stage trains; ``None`` if it does not train by this harness's loop."""
+    use, guard = stage.plugin, stage.guard
     if use is None:
         return None
     info = registry.find(use.kind, use.name).info
@@ -215,8 +223,9 @@ def _training(
     if backbone is None or not isinstance(options, TrainingOptions):
         return None
     images = options.training_images(metadata.train)
-    passes = info.passes if isinstance(info, SSLMethodInfo | DefenseInfo) else 1
-    return Training(use, options, backbone, metadata, images, passes)
+    infos = [info, *([registry.find(guard.kind, guard.name).info] if guard else [])]
+    passes = math.prod(one.passes for one in infos if isinstance(one, SSLMethodInfo | DefenseInfo))
+    return Training(use, options, backbone, metadata, images, passes, guard)
 
 
 def _sort(stage: Stage, training: Training | None) -> str:

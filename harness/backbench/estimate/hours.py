@@ -82,6 +82,6 @@ def hours_of(costs: Costs, workers: Sequence[Device], *, tell: Callable[[str], N
             how = timing.how
             seconds = images / timing.images_per_s if timing.images_per_s else None
         plugin = stage.plugin.name if stage.plugin else ""
-        name = plugin if training else f"{stage.kind} {plugin}".strip()
+        name = training.name if training else f"{stage.kind} {plugin}".strip()
         works.append(Work(name, len(keys), images, seconds, how))
     return Hours(tuple(works), len(workers))

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -99,12 +100,24 @@ def _train(training: Training, device: str, *, images: ImageSet, batch: int, clo
     from backbench.nn.encoder import EncoderSpec
     from backbench.training.loop import TrainingRun, pretrain
 
-    use = training.plugin
-    implementation = load_registry().find(use.kind, use.name).implementation()
+    use, registry = training.plugin, load_registry()
+    implementation = registry.find(use.kind, use.name).implementation()
+    context = DefenseContext(
+        seed=0,
+        device=device,
+        clean=lambda fraction: CleanImages(images=images, fraction=fraction),
+        progress=clock,
+    )
     changed: dict[str, Any] = {"epochs": _MANY_EPOCHS, "batch_size": batch, "knn_evaluations": 0}
     if isinstance(training.options, SSLOptions):
         options = training.options.model_copy(update={**changed, "devices": 1})
-        pretrain(implementation, TrainingRun(options, images, 0, device, clock))
+        guard = None
+        if training.guard is not None:
+            found = registry.find(training.guard.kind, training.guard.name)
+            wanted = found.info.options.model_validate(dict(training.guard.options))
+            guarding: Defense = found.implementation()(wanted)
+            guard = partial(guarding.guard, context=context)
+        pretrain(implementation, TrainingRun(options, images, 0, device, clock), guard)
         return
     defense: Defense = implementation(training.options.model_copy(update=changed))
     spec = EncoderSpec(
@@ -112,12 +125,6 @@ def _train(training: Training, device: str, *, images: ImageSet, batch: int, clo
         image_size=training.side,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
-    )
-    context = DefenseContext(
-        seed=0,
-        device=device,
-        clean=lambda fraction: CleanImages(images=images, fraction=fraction),
-        progress=clock,
     )
     defense.repair(Encoder(spec).to(device).eval(), context)
 

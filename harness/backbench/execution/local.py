@@ -223,8 +223,8 @@ class LocalExecutor(Executor):
         """End a worker, and its stage with it."""
         kill(worker.process)
         stage = worker.stage
-        use = stage.plugin if stage is not None and stage.kind is not StageKind.IMPORT else None
-        whose = f" ({use.kind} {use.name!r} of {use.distribution})" if use else ""
+        uses = stage.uses if stage is not None and stage.kind is not StageKind.IMPORT else ()
+        whose = "".join(f" ({use.kind} {use.name!r} of {use.distribution})" for use in uses)
         reason = f"{reason}{whose}; see {worker.log}"
         worker.signals.append(Finished(_key(worker), reason, lost=lost))
 

@@ -42,8 +42,7 @@ def _matching(plan: Plan, word: str) -> Iterator[str]:
 def _names(stage: Stage) -> Iterator[str]:
     yield stage.kind.value
     yield stage.label
-    if stage.plugin is not None:
-        yield stage.plugin.name
+    yield from (use.name for use in stage.uses)
 
 
 def _problem(plan: Plan, word: str) -> str:

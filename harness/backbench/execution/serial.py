@@ -134,6 +134,6 @@ def run_guarded(
 
 
 def _owner(stage: Stage, registry: Registry) -> str:
-    """Name the plugin whose stage it is, where there is one."""
-    use = stage.plugin
-    return f" ({registry.find(use.kind, use.name)})" if use and use.kind in KINDS else ""
+    """Name the plugins whose stage it is, where there are some."""
+    uses = (use for use in stage.uses if use.kind in KINDS)
+    return "".join(f" ({registry.find(use.kind, use.name)})" for use in uses)

@@ -11,7 +11,13 @@ from backbench.nn.losses import (
     similarity_distillation,
     uniform_loss,
 )
-from backbench.nn.method import Progress, SSLMethod, TrainingContext, TrainingTask
+from backbench.nn.method import (
+    GuardedMethod,
+    Progress,
+    SSLMethod,
+    TrainingContext,
+    TrainingTask,
+)
 from backbench.nn.parts import FeatureQueue, ema_update, frozen_copy, mlp, send
 from backbench.nn.ranks import ALONE, Ranks, in_groups
 
@@ -22,6 +28,7 @@ __all__ = [
     "Encoder",
     "EncoderSpec",
     "FeatureQueue",
+    "GuardedMethod",
     "Progress",
     "Ranks",
     "SSLMethod",

@@ -145,3 +145,46 @@ class SSLMethod(TrainingTask):
         backbone = options.backbone.model_dump(mode="json")
         spec = EncoderSpec(backbone, context.image_size, options.mean, options.std)
         self.encoder = Encoder(spec)
+
+
+class GuardedMethod(SSLMethod):
+    """A method that a defense of the training has wrapped; it does what the method does.
+
+    Derive from it, override :meth:`views`, :meth:`training_loss` or :meth:`after_step`, and call
+    those of ``self.method`` in them. Parameters of its own are trained with the method's.
+
+    Args:
+        method: The method that is wrapped.
+    """
+
+    def __init__(self, method: SSLMethod) -> None:
+        nn.Module.__init__(self)  # a second encoder would be built otherwise
+        self.training_options = method.training_options
+        self.context = method.context
+        self.norm_groups = method.norm_groups
+        self.method = method
+
+    @property
+    def encoder(self) -> Encoder:  # type: ignore[override]
+        """The method's encoder."""
+        return self.method.encoder
+
+    def views(self, batch: Batch) -> Any:
+        """Return the method's views."""
+        return self.method.views(batch)
+
+    def training_loss(self, views: Any) -> Tensor:
+        """Return the method's loss."""
+        return self.method.training_loss(views)
+
+    def after_step(self, progress: Progress) -> None:
+        """Do what the method does after a step."""
+        self.method.after_step(progress)
+
+    def param_groups(self) -> Iterable[dict[str, Any]]:
+        """Return the method's groups, and a group of the parameters that it does not have."""
+        groups = [dict(group) for group in self.method.param_groups()]
+        theirs = {parameter for group in groups for parameter in group["params"]}
+        own = [one for one in self.parameters() if one.requires_grad and one not in theirs]
+        decay = self.training_options.optimizer.weight_decay
+        return [*groups, {"params": own, "weight_decay": decay}] if own else groups

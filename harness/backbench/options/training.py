@@ -130,6 +130,18 @@ class EvaluatorOptions(Options):
         return ()
 
 
+class GuardOptions(Options):
+    """Base of the options of a defense that does not fit every SSL method."""
+
+    def method_problems(self, method: SSLOptions) -> Iterable[str]:  # noqa: ARG002
+        """Return why a defense of the training cannot wrap a method with these options.
+
+        Called before anything runs, for each method that the defense meets in the matrix; one
+        sentence a problem.
+        """
+        return ()
+
+
 class OptimizerOptions(Options):
     """The optimizer, which updates the weights."""
 
@@ -450,6 +462,10 @@ class SSLOptions(TrainingOptions):
         if self.backbone.name == "tiny-resnet":
             return self.backbone.stem_stride * math.prod(self.backbone.strides)
         return 32 if self.backbone.stem == "imagenet" else 4
+
+
+class TwoViewOptions(SSLOptions, ViewTrainingOptions):
+    """Base of the options of an SSL method that compares two random views of each image."""
 
 
 def image_side(size: tuple[int, int] | None, wanted: int | None) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from backbench.images import ImageSet, Pixels
     from backbench.metrics import Scores
-    from backbench.nn import Encoder
+    from backbench.nn import Encoder, SSLMethod
 
 
 class Box(NamedTuple):
@@ -393,7 +393,7 @@ class DefenseContext:
 
 
 class Defense(_Reporting):
-    """Mends or judges an encoder, drops training images, or finds triggered images at test time.
+    """Wraps a training, drops training images, mends or judges an encoder, or finds triggers.
 
     A defense is never handed the attack or the list of poisoned images: no type here has a
     field for them.
@@ -463,10 +463,42 @@ class Defense(_Reporting):
                     evidence={"variance": variance},
                     numbers={"widest": widest},
                 )
+
+        # my_plugin/shuffle.py
+        from backbench.nn import GuardedMethod
+        from backbench.plugin import Defense
+
+        class Shuffle(Defense):
+            def guard(self, method, context):
+                return ShuffledColors(method)
+
+        class ShuffledColors(GuardedMethod):
+            def views(self, batch):
+                turn = batch.epoch % 3
+                return [view.roll(turn, dims=1) for view in self.method.views(batch)]
     """
 
     def __init__(self, options: Any) -> None:
         self.options = options
+
+    def guard(self, method: SSLMethod, context: DefenseContext) -> SSLMethod:
+        """Wrap the method by which an encoder is trained (``acts_on="training"``).
+
+        It is called once the method is built, before the optimizer is made: derive from
+        :class:`backbench.nn.GuardedMethod`. The images may be poisoned.
+
+        Args:
+            method: The method, on the CPU.
+            context: Seed, device, clean images. Its ``progress`` is not called, and it has no
+                checkpoint: the training loop keeps the state of what is returned.
+
+        Returns:
+            The method that is trained in its place; its encoder has the same architecture.
+
+        Raises:
+            TypeError: If it does not fit the method.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not act on the training")
 
     def repair(self, encoder: Encoder, context: DefenseContext) -> Encoder:
         """Return a mended encoder of the same architecture (``acts_on="encoder"``).

@@ -176,6 +176,12 @@ class BackbenchHooks:
                     options=ShareOptions,
                     acts_on="model",
                 )
+                yield DefenseInfo(
+                    name="shuffle",
+                    summary="Trains with the color channels in another order every epoch.",
+                    target="my_plugin.shuffle:Shuffle",
+                    acts_on="training",
+                )
         """
         yield from ()
 

@@ -19,7 +19,7 @@ from backbench.options.base import Options
 AttackShape = Literal["dataset", "encoder"]
 
 #: What a defense can act on.
-DefenseShape = Literal["dataset", "model", "encoder", "input"]
+DefenseShape = Literal["training", "dataset", "model", "encoder", "input"]
 
 #: Its values in the order in which the defenses of a cell act.
 DEFENSE_SHAPES: tuple[DefenseShape, ...] = get_args(DefenseShape)
@@ -165,12 +165,14 @@ class DefenseInfo(PluginInfo):
     Args:
         acts_on: ``encoder`` if :meth:`Defense.repair` gives a new encoder; ``dataset`` if
             :meth:`Defense.sanitize` drops training images and the encoder is trained again;
+            ``training`` if :meth:`Defense.guard` wraps the method that trains the encoder;
             ``model`` if :meth:`Defense.inspect` returns a verdict on the encoder; ``input`` if
             :meth:`Defense.score` finds triggered images at test time. Several of them if it does
             several.
         learns: Whether a defense on the input learns first, from clean images:
             :meth:`Defense.fit`, once for all triggers.
-        passes: As in :class:`SSLMethodInfo`, of a defense that trains.
+        passes: As in :class:`SSLMethodInfo`, of a defense that trains. Of a defense of the training
+            a factor: how often it does what the method does once.
     """
 
     kind: ClassVar[str] = "defense"

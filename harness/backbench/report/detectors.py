@@ -29,7 +29,7 @@ from backbench.report.grid import (
 )
 from backbench.results.leaderboard import Leaderboard, Row
 from backbench.results.statistics import Bounds, Summary, summarize
-from backbench.store.metadata import RepairRecord, SanitizeRecord
+from backbench.store.metadata import EncoderRecord, RepairRecord, SanitizeRecord
 from backbench.store.records import Record
 from backbench.system.escaping import csv_text, html_text
 from backbench.system.json_text import to_json
@@ -60,8 +60,9 @@ DETECTION_NOTE = (
     "detection: scores of the training images against the poison's manifest; AP: average "
     "precision; P@k: precision among the k highest, ties in random order; Recall 1 % FP: recall "
     "where 1 % of the clean images are accused; Recall, Precision: of what was dropped. Seconds: "
-    "wall clock of the defense, without the training that follows; Peak: highest memory of its "
-    "worker meanwhile; Clean needed: share of the training set that it asked for as clean; "
+    "wall clock of the defense, without the training that follows, or of the training that it "
+    "wraps; Peak: highest memory of its worker meanwhile; Clean needed: share of the training set "
+    "that it asked for as clean; "
     f"{INTERVAL_NOTE}"
 )
 
@@ -143,12 +144,14 @@ def _numbers(
     path = [(plan.stages[key].kind, record_of(key)) for key in cell.path]
     acts = next((one for kind, one in path if kind in {StageKind.SANITIZE, StageKind.REPAIR}), None)
     if acts is None:
+        acts = next((record_of(key) for key in cell.path if plan.stages[key].guard), None)
+    if acts is None:
         return None
     numbers = {"cost/seconds": acts.wall_s, "cost/cpu_seconds": acts.cpu_s}
     numbers["cost/peak_gib"] = acts.peak_mem_gib
     if isinstance(acts.metadata, SanitizeRecord):
         numbers |= acts.metadata.detection
-    if isinstance(acts.metadata, SanitizeRecord | RepairRecord):
+    if isinstance(acts.metadata, SanitizeRecord | RepairRecord | EncoderRecord):
         numbers["cost/clean_fraction"] = acts.metadata.clean_fraction
     trained = [one for kind, one in path if kind is StageKind.PRETRAIN]
     if len(trained) > 1 and trained[-1] is not None:

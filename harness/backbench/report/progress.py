@@ -341,7 +341,7 @@ class Remaining:
 
 
 def _sort(stage: Stage) -> _Sort:
-    return stage.kind.value, stage.plugin.name if stage.plugin else ""
+    return stage.kind.value, " with ".join(use.name for use in stage.uses)
 
 
 def _mean_of_kind(known: dict[_Sort, float], kind: str) -> float:

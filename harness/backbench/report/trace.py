@@ -144,8 +144,7 @@ class _Teller:
             yield from (f"      {line}" for line in lines)
 
     def _asked(self, stage: Stage) -> Iterator[str]:
-        use = stage.plugin
-        if use is not None:
+        for use in stage.uses:
             yield f"plugin {use.kind} {use.name} of {use.distribution}, revision {use.revision}"
             options = ", ".join(_changed(use, self.registry))
             yield f"options that differ from the defaults: {options or 'none'}"
@@ -181,8 +180,9 @@ class _Teller:
         device = f"{made['device']} ({made['gpu']})" if made["gpu"] else made["device"]
         changed = " (with changes)" if made.get("dirty") else ""
         said_by = f" (by {made['threads_of']})" if "threads_of" in made else ""
+        by = f"{made['plugin'] or 'the harness'}{_guard_of(made)}"
         yield (
-            f"by {made['plugin'] or 'the harness'}, commit {made['commit'] or 'not known'}"
+            f"by {by}, commit {made['commit'] or 'not known'}"
             f"{changed}, in environment {number}; device {device}, threads "
             f"{made['threads'] or 'not known'}{said_by}"
         )
@@ -248,6 +248,11 @@ def _said(what: str, values: Any) -> Iterator[str]:
         values = ", ".join(f"{name} {value}" for name, value in values.items())
     if values:
         yield f"{what}: {values}"
+
+
+def _guard_of(made: Mapping[str, Any]) -> str:
+    """Return the distribution of the defense that has wrapped a training's method."""
+    return f" with {made['guard']}" if "guard" in made else ""
 
 
 def _peak_of(made: Mapping[str, Any]) -> str:

@@ -20,8 +20,11 @@ from backbench.system.json_text import to_json
 #: In a record's provenance, the code of the stage's plugin.
 CODE = "plugin_code"
 
+#: The code of the defense that wraps a training's method.
+GUARD_CODE = "guard_code"
+
 #: The same in a record's file: all records of a large store are read, and parsing takes long.
-_MADE_BY = re.compile(rb'"%s": "([^"]*)"' % CODE.encode())
+_MADE_BY = {name: re.compile(rb'"%s": "([^"]*)"' % name.encode()) for name in (CODE, GUARD_CODE)}
 
 #: Kinds of plugins whose code a number depends on.
 _JUDGED = frozenset(axis.kind for axis in Axis) - {Axis.DATASET.kind}
@@ -53,8 +56,8 @@ def _tracer(stage_of: Callable[[str], Stage | None]) -> Callable[[str], _Trace |
         if stage is None:
             return None
         identity = stage.identity()
-        plugin = dict(identity["plugin"] or {})
-        revisions = [(plugin["name"], plugin.pop("revision"))] if plugin else []
+        plugins = {role: dict(identity.get(role) or {}) for role in ("plugin", "guard")}
+        revisions = [(one["name"], one.pop("revision")) for one in plugins.values() if one]
         inputs = {}
         for role, one in sorted(identity["inputs"].items()):
             found = trace(one)
@@ -62,7 +65,7 @@ def _tracer(stage_of: Callable[[str], Stage | None]) -> Callable[[str], _Trace |
                 return None
             inputs[role] = found.identity
             revisions += found.revisions
-        text = to_json({**identity, "plugin": plugin, "inputs": inputs}, sort_keys=True)
+        text = to_json({**identity, **plugins, "inputs": inputs}, sort_keys=True)
         return _Trace(hashlib.sha256(text.encode()).hexdigest(), tuple(revisions))
 
     return trace
@@ -80,13 +83,15 @@ def changed_code(plan: Plan, store: Store, registry: Registry) -> Iterator[str]:
         return str(registered), registered.code.encode()
 
     changed: Counter[tuple[str, str]] = Counter()
-    for key in store.done() & plan.stages.keys():
-        use = plan.stages[key].plugin
+    done = {key: plan.stages[key] for key in store.done() & plan.stages.keys()}
+    uses = [(key, CODE, stage.plugin) for key, stage in done.items()]
+    uses += [(key, GUARD_CODE, stage.guard) for key, stage in done.items()]
+    for key, name, use in uses:
         if use is None or use.kind not in _JUDGED:
             continue
         with suppress(OSError, PluginError):  # which others report
             plugin, code = code_now(use.kind, use.name)
-            made = _MADE_BY.search(store.record_bytes(key))
+            made = _MADE_BY[name].search(store.record_bytes(key))
             if made and made[1] != code:
                 changed[plugin, use.name] += 1
     for (plugin, name), stages in sorted(changed.items()):

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from backbench.errors import StageError
 from backbench.images import Pixels
 from backbench.model import Stage
+from backbench.plugin import Defense
 from backbench.plugin.registry import load_registry
 from backbench.seeds import derive
 from backbench.stages.checks import check_poison, visibility_flag
 from backbench.stages.inputs import Inputs
+from backbench.stages.repair import context_of
+from backbench.stages.sanitize import MOST_CLEAN, trusted_images
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import EncoderRecord, PoisonRecord
 from backbench.store.store import Store
@@ -22,7 +27,7 @@ from backbench.training.devices import rank_devices
 from backbench.training.sanity import training_flags
 
 if TYPE_CHECKING:
-    from backbench.nn import Encoder, Ranks
+    from backbench.nn import Encoder, Ranks, SSLMethod
     from backbench.training.monitor import Trigger
 
 
@@ -42,7 +47,8 @@ def run(task: Task) -> Outcome:
     order = {"stage": task.stage.to_json(), "store": str(task.store.root.absolute())}
     devices = rank_devices(task.device, task.others, options.devices)
     with together(devices, f"{__name__}:follow", order, task.folder.parent) as ranks:
-        encoder, log = _train(inputs, ranks)
+        asked_for: list[float] = []
+        encoder, log = _train(inputs, ranks, asked_for)
     labels = inputs.poisoned_train.labels
     asked = labels[held_out_indices(labels, task.seed)]
     save_encoder(task.folder, encoder, task.mark)
@@ -57,6 +63,7 @@ def run(task: Task) -> Outcome:
         images=len(labels),
         last=log[-1] if log else {},
         arithmetic=arithmetic(options, device, encoder, len(devices)),
+        clean_fraction=max(asked_for, default=0.0),
     )
     return Outcome(metadata, flags=tuple(flags))
 
@@ -65,11 +72,13 @@ def follow(ranks: Ranks, device: str, order: Mapping[str, Any]) -> None:
     """Train as another rank of the stage that :func:`run` runs; the result is thrown away."""
     store, stage = Store(Path(order["store"])), Stage.from_json(order["stage"])
     task = Task(stage, store, Path(), load_registry(), device, lambda *_: None)
-    _train(Inputs(task), ranks)
+    _train(Inputs(task), ranks, [])
 
 
-def _train(inputs: Inputs, ranks: Ranks) -> tuple[Encoder, list[dict[str, float]]]:
-    """Return the encoder and the log."""
+def _train(
+    inputs: Inputs, ranks: Ranks, asked: list[float]
+) -> tuple[Encoder, list[dict[str, float]]]:
+    """Return the encoder and the log; ``asked`` gets the clean shares that a guard requests."""
     from backbench.nn import SSLMethod
     from backbench.training.loop import TrainingRun, pretrain
 
@@ -87,7 +96,34 @@ def _train(inputs: Inputs, ranks: Ranks) -> tuple[Encoder, list[dict[str, float]
         checkpoint=task.checkpoint,
         ranks=ranks,
     )
-    return pretrain(method, run)
+    return pretrain(method, run, _guard(inputs, asked))
+
+
+def _guard(inputs: Inputs, asked: list[float]) -> Callable[[SSLMethod], SSLMethod] | None:
+    """Return what wraps the method before it is trained; ``None`` without such a defense."""
+    from backbench.nn import SSLMethod
+
+    task = inputs.task
+    found = task.guard()
+    if found is None:
+        return None
+    implementation, options, _ = found
+    defense: Defense = implementation(options)
+    # the clean twin of a poison would give it away
+    trusted = trusted_images(task, len(inputs.train))
+    context = context_of(task, trusted, MOST_CLEAN, asked)
+    context = replace(context, progress=lambda *_: None, checkpoint=None)
+
+    def guard(method: SSLMethod) -> SSLMethod:
+        spec = method.encoder.spec
+        guarded = defense.guard(method, context)
+        if not isinstance(guarded, SSLMethod):
+            raise StageError(f"the defense gave a {type(guarded).__name__}, not an SSLMethod")
+        if guarded.encoder.spec != spec:
+            raise StageError("the defense gave a method with an encoder of another architecture")
+        return guarded
+
+    return guard
 
 
 def _trigger(inputs: Inputs) -> Trigger:

@@ -13,7 +13,7 @@ from typing import Any
 from backbench.model import PluginUse, Stage, StageKind
 from backbench.plugin.infos import KINDS
 from backbench.plugin.registry import Registry
-from backbench.results.outdated import CODE
+from backbench.results.outdated import CODE, GUARD_CODE
 from backbench.stages.dataset import check_unchanged
 from backbench.stages.task import Outcome, Progress, Task
 from backbench.store import provenance
@@ -72,8 +72,9 @@ def run_stage(
         resumed = int(values.get("resumed", resumed))
         progress(done, total, values)
 
-    if stage.plugin and stage.plugin.kind in KINDS:  # what it sets when it is imported is set aside
-        registry.find(stage.plugin.kind, stage.plugin.name).implementation()
+    for use in stage.uses:
+        if use.kind in KINDS:  # what it sets when it is imported is set aside
+            registry.find(use.kind, use.name).implementation()
     inputs = {role: checked(store, one) for role, one in stage.inputs.items()}
     with standard_arithmetic(), store.writing(key) as folder:
         task = Task(stage, store, folder, registry, device, watched, tuple(others))
@@ -91,6 +92,7 @@ def run_stage(
             provenance={
                 **provenance.collect(device),
                 **_plugin(stage.plugin, registry),
+                **_guard(stage.guard, registry),
                 **_inputs(stage, inputs, registry),
                 **memory.provenance(),
             },
@@ -116,6 +118,14 @@ def _plugin(use: PluginUse | None, registry: Registry) -> dict[str, str | None]:
         return {"plugin": None, CODE: None}
     found = registry.find(use.kind, use.name)
     return {"plugin": str(found.origin), CODE: found.code}
+
+
+def _guard(use: PluginUse | None, registry: Registry) -> dict[str, str | None]:
+    """Return the same of the defense that wraps a training's method, where there is one."""
+    if use is None:
+        return {}
+    found = registry.find(use.kind, use.name)
+    return {"guard": str(found.origin), GUARD_CODE: found.code}
 
 
 def _inputs(stage: Stage, inputs: Mapping[str, Record], registry: Registry) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from backbench.errors import StageError, UsageError
-from backbench.model import Stage, StageKind
+from backbench.model import PluginUse, Stage, StageKind
 from backbench.plugin import Options, PluginInfo
 from backbench.plugin.registry import FILES, Registered, Registry
 from backbench.store.flags import Flag
@@ -100,9 +100,15 @@ class Task:
 
     def plugin(self) -> tuple[type[Any], Any, PluginInfo]:
         """Return the plugin's class, its validated options and its record."""
-        use = self.stage.plugin
-        if use is None:
+        if self.stage.plugin is None:
             raise StageError(f"a {self.stage.kind} stage has no plugin")
+        return self._implementation_of(self.stage.plugin)
+
+    def guard(self) -> tuple[type[Any], Any, PluginInfo] | None:
+        """Return the same of the defense that wraps a training's method; ``None`` without."""
+        return self._implementation_of(self.stage.guard) if self.stage.guard else None
+
+    def _implementation_of(self, use: PluginUse) -> tuple[type[Any], Any, PluginInfo]:
         registered, options = _validated(self.registry, use.kind, use.name, use.options)
         if registered.identity(options).get(FILES) != use.identity.get(FILES):
             raise UsageError(f"a file of {registered} has changed since it was planned: run again")

@@ -112,11 +112,13 @@ class EncoderRecord(Metadata):
         images: Number of training images.
         last: The last entry of the training log.
         arithmetic: Precision and switches of the training.
+        clean_fraction: Share of the training set that a defense of the training requested as clean.
     """
 
     images: int
     last: Mapping[str, float] = field(default_factory=dict)
     arithmetic: Mapping[str, Any] = field(default_factory=dict)
+    clean_fraction: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

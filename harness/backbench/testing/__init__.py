@@ -30,6 +30,7 @@ from backbench.testing.hooks import ColumnContract, CommandContract, ObserverCon
 from backbench.testing.metric import MetricContract
 from backbench.testing.samples import METADATA
 from backbench.testing.ssl_method import SSLMethodContract
+from backbench.testing.training_defense import TrainingDefenseContract
 
 __all__ = [
     "METADATA",
@@ -49,4 +50,5 @@ __all__ = [
     "ObserverContract",
     "PluginContract",
     "SSLMethodContract",
+    "TrainingDefenseContract",
 ]

@@ -88,6 +88,14 @@ class PluginContract(Contract):
         registered = Registered(self.info, Origin("", "", ""))
         return self.guarded(f"importing {self.info.target}", registered.implementation)
 
+    def of_stage(self) -> tuple[type[Any], Any, PluginInfo]:
+        """Return class, options and record of the plugin of the stage that the kit runs."""
+        return self.implementation(), self.settings(), self.info
+
+    def guard_of_stage(self) -> tuple[type[Any], Any, PluginInfo] | None:
+        """Return the same of the defense that wraps a training's method; ``None`` without."""
+        return None
+
     # -- the record ---------------------------------------------------------------------------
 
     def test_is_announced_by_an_installed_entry_point(self) -> None:

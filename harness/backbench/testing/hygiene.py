@@ -53,7 +53,10 @@ class _Task(Task):
     contract: PluginContract
 
     def plugin(self) -> tuple[type[Any], Any, PluginInfo]:
-        return self.contract.implementation(), self.contract.settings(), self.contract.info
+        return self.contract.of_stage()
+
+    def guard(self) -> tuple[type[Any], Any, PluginInfo] | None:
+        return self.contract.guard_of_stage()
 
 
 def run_twice(

@@ -1,4 +1,4 @@
-"""Contract of self-supervised methods."""
+"""Contract of self-supervised methods, and of all that is trained in their place."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from backbench.images import ArrayImages
 from backbench.model import StageKind
+from backbench.options.training import SSLOptions
 from backbench.testing.base import PluginContract
 from backbench.testing.hygiene import ENCODERS, assert_same, run_twice
 from backbench.testing.purity import elsewhere, global_generators_untouched
@@ -36,30 +37,32 @@ SMALL: Mapping[str, Any] = {
 Trained = tuple["Encoder", list[dict[str, float]]]
 
 #: The training that tests of a contract share.
-_SHARED: WeakKeyDictionary[type[SSLMethodContract], Trained] = WeakKeyDictionary()
+_SHARED: WeakKeyDictionary[type[TrainedContract], Trained] = WeakKeyDictionary()
 
 
-class SSLMethodContract(PluginContract):
-    """Subclass it, and set ``info``.
+class TrainedContract(PluginContract):
+    """Common contract of SSL methods, and of the defenses that wrap them."""
 
-    The method is trained several times: for two epochs, with batches of 8 and a tiny backbone. Its
-    other options are those of its preset ``small``, if it has one; ``options`` change any of them.
-    """
+    def method_class(self) -> type[SSLMethod]:
+        """Return the class of the method."""
+        return self.implementation()
 
-    base = "SSLMethod"
+    def training(self) -> SSLOptions:
+        """Return the options of the method."""
+        settings: SSLOptions = self.settings()
+        return settings
 
-    def values(self) -> dict[str, Any]:
-        """Return the preset ``small``, made smaller, and the contract's options."""
-        return {**self.info.presets.get("small", {}), **SMALL, **self.options}
+    def wrap(self, method: SSLMethod) -> SSLMethod:
+        """Return what is trained in the method's place."""
+        return method
 
     def pretrain(self, images: ArrayImages | None = None, seed: int = 0) -> Trained:
         """Train as a stage does; return the encoder and the log."""
         from backbench.training.loop import TrainingRun, pretrain
 
         shown = images or sample_images(self.metadata)
-        kind, settings = self.implementation(), self.settings()
-        run = TrainingRun(settings, shown, seed, device="cpu")
-        return self.guarded("the training", lambda: pretrain(kind, run))
+        kind, run = self.method_class(), TrainingRun(self.training(), shown, seed, device="cpu")
+        return self.guarded("the training", lambda: pretrain(kind, run, self.wrap))
 
     def trained(self) -> Trained:
         """Return the result of the training that tests share, which they do not change."""
@@ -76,11 +79,11 @@ class SSLMethodContract(PluginContract):
         from backbench.training.loop import TrainingRun, seeded
         from backbench.views.batches import open_source
 
-        options, images, device = self.settings(), sample_images(self.metadata), torch.device("cpu")
-        kind, run = self.implementation(), TrainingRun(options, images, 0, "cpu")
+        options, images, device = self.training(), sample_images(self.metadata), torch.device("cpu")
+        kind, run = self.method_class(), TrainingRun(options, images, 0, "cpu")
         with seeded(0, device), open_source(images, device) as source:
             built: SSLMethod = self.guarded(
-                "making the method", lambda: kind(options, run.context()).train()
+                "making the method", lambda: self.wrap(kind(options, run.context())).train()
             )
             batch = next(run.batches(source, 0))
             views = torch.no_grad()(lambda: self.guarded("views", lambda: built.views(batch)))
@@ -88,7 +91,7 @@ class SSLMethodContract(PluginContract):
 
     def test_training_gives_a_log_of_finite_numbers(self) -> None:
         log = self.trained()[1]
-        assert len(log) == self.settings().epochs, "train for as many epochs as the options state"
+        assert len(log) == self.training().epochs, "train for as many epochs as the options state"
         wrong = [name for epoch in log for name, one in epoch.items() if not np.isfinite(one)]
         assert not wrong, f"keep the training finite: {wrong[0]} is not"
 
@@ -100,7 +103,7 @@ class SSLMethodContract(PluginContract):
 
         with self.method() as (method, make_views):
             views = make_views()
-            optimizer = build_optimizer(method, self.settings().optimizer)
+            optimizer = build_optimizer(method, self.training().optimizer)
             losses = []
             for _ in range(_STEPS):
                 loss: Any = self.guarded("training_loss", lambda: method.training_loss(views))
@@ -152,7 +155,7 @@ class SSLMethodContract(PluginContract):
     def test_encoder_is_the_one_of_the_options(self) -> None:
         """A record states the backbone by the options: another one would be compared wrongly."""
         with self.method() as (method, _):
-            found, meant = method.encoder.spec, self.settings().backbone.model_dump(mode="json")
+            found, meant = method.encoder.spec, self.training().backbone.model_dump(mode="json")
         assert found.backbone == meant, (
             "keep the encoder that SSLMethod.__init__ makes: it has another backbone"
         )
@@ -198,7 +201,7 @@ class SSLMethodContract(PluginContract):
         """
         from backbench.training.loop import TrainingRun, pretrain
 
-        options = self.settings().model_copy(update={"checkpoint_minutes": 0.0})
+        options = self.training().model_copy(update={"checkpoint_minutes": 0.0})
         if options.epochs < 2:
             return
         checkpoint = tmp_path / "checkpoint.safetensors"
@@ -210,11 +213,11 @@ class SSLMethodContract(PluginContract):
             if values:
                 raise InterruptedError
 
-        kind, whole = self.implementation(), self.trained()
+        kind, whole = self.method_class(), self.trained()
         with suppress(InterruptedError):
-            pretrain(kind, replace(run, progress=stop))
+            pretrain(kind, replace(run, progress=stop), self.wrap)
         assert checkpoint.is_file(), "let exceptions of progress pass: no checkpoint was written"
-        stopped = self.guarded("the resumed training", lambda: pretrain(kind, run))
+        stopped = self.guarded("the resumed training", lambda: pretrain(kind, run, self.wrap))
         same = same_weights(stopped[0], whole[0]) and stopped[1] == whole[1]
         assert same, (
             "keep what is carried from one epoch to the next in a buffer or in the extra state of "
@@ -236,9 +239,23 @@ class SSLMethodContract(PluginContract):
 
     def test_global_generators_are_untouched(self) -> None:
         """The images are not changed either: their arrays cannot be written to."""
-        self.implementation()  # importing torch is not training
+        self.implementation(), self.method_class()  # importing torch is not training
         with global_generators_untouched():
             self.pretrain()
+
+
+class SSLMethodContract(TrainedContract):
+    """Subclass it, and set ``info``.
+
+    The method is trained several times: for two epochs, with batches of 8 and a tiny backbone. Its
+    other options are those of its preset ``small``, if it has one; ``options`` change any of them.
+    """
+
+    base = "SSLMethod"
+
+    def values(self) -> dict[str, Any]:
+        """Return the preset ``small``, made smaller, and the contract's options."""
+        return {**self.info.presets.get("small", {}), **SMALL, **self.options}
 
 
 def _tensors(views: Any) -> list[Any]:

@@ -116,8 +116,17 @@ class TrainingRun:
         return Checkpoints(self.checkpoint, identity, self.options.checkpoint_minutes)
 
 
-def pretrain(method_class: type[SSLMethod], run: TrainingRun) -> tuple[Encoder, History]:
+def pretrain(
+    method_class: type[SSLMethod],
+    run: TrainingRun,
+    guard: Callable[[SSLMethod], SSLMethod] | None = None,
+) -> tuple[Encoder, History]:
     """Train a fresh encoder with an SSL method.
+
+    Args:
+        method_class: The method.
+        run: All else that the training needs.
+        guard: Makes of the method what is trained in its place; ``None``: the method itself.
 
     Returns:
         The encoder, in evaluation mode, on the CPU; and one record an epoch: ``epoch``, ``loss``,
@@ -133,7 +142,7 @@ def pretrain(method_class: type[SSLMethod], run: TrainingRun) -> tuple[Encoder, 
     def build(context: TrainingContext) -> SSLMethod:
         method = method_class(options, context)
         start.extend(one.detach().clone() for one in method.encoder.parameters())
-        return method
+        return guard(method) if guard else method
 
     task, history = train(build, run)
     encoder = task.encoder.cpu().eval()

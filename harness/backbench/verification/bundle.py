@@ -279,8 +279,8 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
 
 def _published(stage: Stage) -> Stage:
     """Return what a stage's key is of; options outside the keys name places of this machine."""
-    use = stage.plugin and dataclasses.replace(stage.plugin, options=stage.plugin.identity)
-    return dataclasses.replace(stage, plugin=use, label=stage.kind.value, given={})
+    keyed = stage.changed(lambda use: dataclasses.replace(use, options=use.identity))
+    return dataclasses.replace(keyed, label=stage.kind.value, given={})
 
 
 def plan_from_json(content: Mapping[str, Any]) -> Plan:

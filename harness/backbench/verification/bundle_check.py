@@ -53,8 +53,8 @@ def verify_bundle(bundle: Bundle) -> Findings:
         if f"records/{key}.json" in bundle.names:
             found.checked += 1
             stage = bundle.plan.stages[key]
-            use = f" {stage.plugin.name}" if stage.plugin else ""
-            found.look(f"{stage.kind}{use} ({key})", _stage_differences(bundle, key))
+            uses = "".join(f" {use.name}" for use in stage.uses)
+            found.look(f"{stage.kind}{uses} ({key})", _stage_differences(bundle, key))
     return found
 
 
@@ -183,7 +183,7 @@ def _shown(stages: Mapping[str, Stage], keys: set[str]) -> set[str]:
 
 
 def _plugins(stages: Mapping[str, Stage], keys: set[str], kind: StageKind) -> list[str]:
-    found = ((stages[key].plugin, stages[key].seed) for key in _of_kind(stages, keys, kind))
+    found = ((stages[key].uses, stages[key].seed) for key in _of_kind(stages, keys, kind))
     return sorted(str(one) for one in found)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from backbench.errors import StoreError, UsageError
-from backbench.model import Plan
+from backbench.model import Plan, PluginUse
 from backbench.store.records import Record
 from backbench.store.store import Store
 from backbench.system.files import share
@@ -136,11 +136,12 @@ def write_bundle(out: Path, files: Mapping[str, bytes]) -> None:
 
 def _published(record: Record, plan: Plan) -> Record:
     """Return a record without the folders of this machine."""
-    use, planned = record.stage.plugin, plan.stages[record.key].plugin
-    if use is None or planned is None:
-        return record
-    options = without_places(use.options, planned.identity)
-    return replace(record, stage=replace(record.stage, plugin=replace(use, options=options)))
+    planned = {use.kind: use.identity for use in plan.stages[record.key].uses}
+
+    def published(use: PluginUse) -> PluginUse:
+        return replace(use, options=without_places(use.options, planned.get(use.kind, {})))
+
+    return replace(record, stage=record.stage.changed(published))
 
 
 def _read(store: Store, record: Record, name: str, sha256: str) -> bytes:

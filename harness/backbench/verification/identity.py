@@ -28,8 +28,7 @@ def restored(record: Record, registry: Registry) -> Stage:
         PluginError: If the plugin is not installed, or in another revision.
         ValueError: If the options are not the plugin's.
     """
-    use = record.stage.plugin
-    return replace(record.stage, plugin=use and _use(use, registry))
+    return record.stage.changed(lambda use: _use(use, registry))
 
 
 def _use(said: PluginUse, registry: Registry) -> PluginUse:
@@ -77,8 +76,7 @@ def description_differences(record: Record, planned: Stage) -> Iterator[str]:
     key = planned.key
     if key != record.key:
         yield f"its description in the plan has the key {key}"
-    use = record.stage.plugin
-    whole = replace(record.stage, plugin=use and replace(use, identity=use.options))
+    whole = record.stage.changed(lambda use: replace(use, identity=use.options))
     yield from _missing(planned.identity(), whole.identity(), "")
 
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backbench.nn.batch import Batch
+from backbench.nn.batch import Batch, Boxes
 from backbench.nn.parts import send
 from backbench.options.training import ViewOptions
 from backbench.views import sparse as taps
@@ -46,13 +46,23 @@ def draws_of(batch: Batch, view: int) -> Draws:
     return Draws(batch.seed, batch.epoch, batch.indices, view)
 
 
-def random_view(batch: Batch, options: ViewOptions, size: int, view: int) -> Tensor:
+def random_view(
+    batch: Batch, options: ViewOptions, size: int, view: int, *, within: Boxes | None = None
+) -> Tensor:
     """Make the random view of each image with a number: (B, 3, size, size), float32 in [0, 1].
+
+    Args:
+        batch: The images.
+        options: Distribution of the views.
+        size: Side of a view in pixels.
+        view: Number of the view.
+        within: Region of each image that the view is drawn in as if it was the image: top, left,
+            height, width in whole pixels, (B, 4); ``None``: the whole image.
 
     Source: He et al. 2020 and Chen et al. 2020, the views of MoCo v2: crop, jitter, gray,
         blur, flip; published code moco/main_moco.py.
     """
-    parameters = view_parameters(draws_of(batch, view), batch.sizes, options)
+    parameters = view_parameters(draws_of(batch, view), batch.sizes, options, within)
     images = batch.crop(
         parameters.boxes, size, interpolation=options.interpolation, flip=parameters.flip
     )
@@ -62,13 +72,36 @@ def random_view(batch: Batch, options: ViewOptions, size: int, view: int) -> Ten
     return blur(images, parameters.sigma)
 
 
-def view_parameters(draws: Draws, sizes: NDArray[np.int64], options: ViewOptions) -> ViewParameters:
+def view_boxes(
+    batch: Batch, options: ViewOptions, view: int, *, within: Boxes | None = None
+) -> NDArray[np.float32]:
+    """Return the crop of each image in the random view with a number; see :func:`random_view`.
+
+    Returns:
+        Top, left, height, width in whole pixels, (B, 4), float32.
+    """
+    return _boxes(draws_of(batch, view), batch.sizes, options, within)
+
+
+def _boxes(
+    draws: Draws, sizes: NDArray[np.int64], options: ViewOptions, within: Boxes | None
+) -> NDArray[np.float32]:
+    if within is None:
+        return crop_boxes(draws, sizes, options.scale, options.ratio)
+    boxes = crop_boxes(draws, within[:, 2:].astype(np.int64), options.scale, options.ratio)
+    boxes[:, :2] += within[:, :2]
+    return boxes
+
+
+def view_parameters(
+    draws: Draws, sizes: NDArray[np.int64], options: ViewOptions, within: Boxes | None = None
+) -> ViewParameters:
     """Draw the parameters of one view of each of B images; ``sizes`` are (height, width)."""
     low, high = options.blur_sigma
     sigma = low + draws.uniform(Purpose.BLUR_SIGMA, 1)[:, 0] * np.float32(high - low)
     blurred = draws.uniform(Purpose.BLUR, 1)[:, 0] < options.blur
     return ViewParameters(
-        boxes=crop_boxes(draws, sizes, options.scale, options.ratio),
+        boxes=_boxes(draws, sizes, options, within),
         flip=draws.uniform(Purpose.FLIP, 1)[:, 0] < options.flip,
         jitter=_jitter(draws, options),
         sigma=np.where(blurred, sigma, 0).astype(np.float32),

@@ -1,4 +1,4 @@
-"""Defenses: of encoders, of training sets, and verdicts on encoders."""
+"""Defenses of trainings, training sets and encoders, and verdicts on encoders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from collections.abc import Iterable
 from backbench.plugin import Citation, DefenseInfo, hookimpl, presets_of
 from backbench_defenses.cleanse_options import CleanseOptions
 from backbench_defenses.decree_options import DecreeOptions
-from backbench_defenses.defense_options import DistillOptions, PatchSearchOptions
+from backbench_defenses.defense_options import (
+    CutMixOptions,
+    DistillOptions,
+    FinePruneOptions,
+    LocalizedCroppingOptions,
+    PatchSearchOptions,
+)
 from backbench_defenses.detector_options import BackdoorIDSOptions, DeDeOptions
 
 
@@ -106,4 +112,51 @@ def register_defenses() -> Iterable[DefenseInfo]:
             url="https://arxiv.org/abs/2411.16154",
         ),
         presets=presets_of(__name__, "dede"),
+    )
+    yield DefenseInfo(
+        name="fine-prune",
+        summary="Prunes the features that clean images leave idle, and trains the rest on them.",
+        target="backbench_defenses.fine_prune:FinePrune",
+        options=FinePruneOptions,
+        acts_on="encoder",
+        passes=2,
+        paper=Citation(
+            authors="Liu, Dolan-Gavitt and Garg",
+            title="Fine-pruning: defending against backdooring attacks on deep neural networks",
+            venue="RAID",
+            year=2018,
+            url="https://arxiv.org/abs/1805.12185",
+        ),
+        presets=presets_of(__name__, "fine-prune"),
+    )
+    yield DefenseInfo(
+        name="cutmix",
+        summary="Trains on views with a box of another image, and mixes the loss likewise.",
+        target="backbench_defenses.cutmix:CutMix",
+        options=CutMixOptions,
+        acts_on="training",
+        passes=2,
+        paper=Citation(
+            authors="Tejankar, Sanjabi, Wang, Wang, Firooz, Pirsiavash and Tan",
+            title="Defending against patch-based backdoor attacks on self-supervised learning",
+            venue="CVPR",
+            year=2023,
+            url="https://arxiv.org/abs/2304.01482",
+        ),
+        presets=presets_of(__name__, "cutmix"),
+    )
+    yield DefenseInfo(
+        name="localized-cropping",
+        summary="Crops both views of an image from about the same region.",
+        target="backbench_defenses.localized_cropping:LocalizedCropping",
+        options=LocalizedCroppingOptions,
+        acts_on="training",
+        paper=Citation(
+            authors="Zhang, Liu, Jia and Gong",
+            title="Data poisoning based backdoor attacks to contrastive learning",
+            venue="CVPR",
+            year=2024,
+            url="https://arxiv.org/abs/2211.08229",
+        ),
+        presets=presets_of(__name__, "localized-cropping"),
     )

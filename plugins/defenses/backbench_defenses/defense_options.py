@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal, Self
 
 from pydantic import model_validator
@@ -12,9 +12,12 @@ from backbench.plugin import (
     CleanTrainingOptions,
     DatasetMetadata,
     Field,
+    GuardOptions,
     OptimizerOptions,
     Options,
     ScheduleOptions,
+    SSLOptions,
+    TwoViewOptions,
     ViewOptions,
     ViewTrainingOptions,
 )
@@ -46,6 +49,57 @@ class DistillOptions(CleanTrainingOptions, ViewTrainingOptions):
     )
     momentum: float = Field(0.999, ge=0, le=1, description="of the student's average")
     temperature: float = Field(0.04, gt=0, description="divides the similarities")
+
+
+class FinePruneOptions(CleanTrainingOptions, ViewTrainingOptions):
+    """Options of fine-pruning."""
+
+    share: float = Field(0.5, ge=0, lt=1, description="share of the channels that is pruned")
+    clean_fraction: float = Field(
+        0.25, gt=0, le=1, description="share of the clean training images that are trusted"
+    )
+    epochs: int = Field(20, ge=0, description="passes over the clean images; 0: only pruned")
+    optimizer: OptimizerOptions = Field(
+        OptimizerOptions(lr=0.01), description="how the weights are updated"
+    )
+    views: ViewOptions = Field(
+        ViewOptions(jitter=0.0, grayscale=0.0, blur=0.0),
+        description="the view that is trained on; its size is the encoder's",
+    )
+
+
+class _TwoViewGuardOptions(GuardOptions):
+    """Base of the options of defenses that change the two views of a method."""
+
+    def method_problems(self, method: SSLOptions) -> Iterator[str]:
+        """Yield why the defense cannot wrap a method with these options."""
+        if not isinstance(method, TwoViewOptions):
+            yield "the method does not compare two views of an image: exclude these cells"
+
+
+class CutMixOptions(_TwoViewGuardOptions):
+    """Options of i-CutMix."""
+
+    alpha: float = Field(
+        1.0, gt=0, description="α: the share that a view keeps is drawn from Beta(α, α)"
+    )
+
+    def method_problems(self, method: SSLOptions) -> Iterator[str]:
+        """Yield why the defense cannot wrap a method with these options."""
+        yield from super().method_problems(method)
+        if method.devices > 1:
+            yield (
+                f"devices = {method.devices}: an image and its partner are in one process: set "
+                "devices to 1"
+            )
+
+
+class LocalizedCroppingOptions(_TwoViewGuardOptions):
+    """Options of localized cropping."""
+
+    delta: float = Field(
+        0.2, ge=0, description="δ: share of its sides by which the first crop is enlarged"
+    )
 
 
 class PatchSearchOptions(Options):

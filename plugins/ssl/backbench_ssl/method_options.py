@@ -13,12 +13,13 @@ from backbench.plugin import (
     OptimizerOptions,
     ScheduleOptions,
     SSLOptions,
+    TwoViewOptions,
     ViewOptions,
     ViewTrainingOptions,
 )
 
 
-class MoCoOptions(SSLOptions, ViewTrainingOptions):
+class MoCoOptions(TwoViewOptions):
     """Options of MoCo v2."""
 
     optimizer: OptimizerOptions = Field(
@@ -69,7 +70,7 @@ class MoCoOptions(SSLOptions, ViewTrainingOptions):
             )
 
 
-class BYOLOptions(SSLOptions, ViewTrainingOptions):
+class BYOLOptions(TwoViewOptions):
     """Options of BYOL."""
 
     batch_size: int = Field(512, ge=2, description="images a step")
@@ -97,7 +98,7 @@ class BYOLOptions(SSLOptions, ViewTrainingOptions):
     )
 
 
-class SimCLROptions(SSLOptions, ViewTrainingOptions):
+class SimCLROptions(TwoViewOptions):
     """Options of SimCLR."""
 
     batch_size: int = Field(512, ge=2, description="images a step")
@@ -119,7 +120,7 @@ class SimCLROptions(SSLOptions, ViewTrainingOptions):
     temperature: float = Field(0.1, gt=0, description="divides the similarities")
 
 
-class SimSiamOptions(SSLOptions, ViewTrainingOptions):
+class SimSiamOptions(TwoViewOptions):
     """Options of SimSiam."""
 
     epochs: int = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,16 @@ from tests.conftest import tiny
 from backbench.benchmark.config import load_benchmark
 from backbench.benchmark.planning import make_plan
 from backbench.errors import ConfigError
+from backbench.keys import key_of
 from backbench.model import Plan, PluginUse, Stage, StageKind
-from backbench.plugin import DefenseInfo, hookimpl
+from backbench.plugin import (
+    DefenseInfo,
+    Field,
+    GuardOptions,
+    SSLOptions,
+    TwoViewOptions,
+    hookimpl,
+)
 from backbench.plugin.registry import Origin, Registry, load_registry
 
 
@@ -308,6 +317,97 @@ def test_the_name_of_a_defense_is_no_chain(tmp_path: Path, registry: Registry) -
         plan_of(tmp_path / "b.toml", registry, text)
 
 
+class Guards:
+    """A plugin with a defense of the training."""
+
+    class RotationOnly(GuardOptions):
+        """Options of a defense that wraps RotNet alone."""
+
+        share: float = Field(0.1, description="a share")
+
+        def method_problems(self, method: SSLOptions) -> Iterable[str]:
+            if isinstance(method, TwoViewOptions):
+                yield "it has two views: choose another method"
+
+    @hookimpl
+    def register_defenses(self) -> Iterable[DefenseInfo]:
+        yield DefenseInfo(
+            name="shield", summary="S.", target="a:A", acts_on="training", options=self.RotationOnly
+        )
+        yield DefenseInfo(name="any", summary="A.", target="a:A", acts_on="training")
+
+
+@pytest.fixture
+def guarded_registry() -> Registry:
+    registry = load_registry()
+    registry.add(Guards(), Origin("acme", "1.0", "acme"))
+    return registry
+
+
+def guarded(defenses: str, methods: str = '"rotnet"') -> str:
+    return (
+        tiny()
+        .replace('defenses = ["none", "distill"]', f"defenses = [{defenses}]")
+        .replace('methods = ["moco-v2", "rotnet"]', f"methods = [{methods}]")
+    )
+
+
+def test_a_guard_is_in_the_key_of_every_training_and_of_its_control(
+    tmp_path: Path, guarded_registry: Registry
+) -> None:
+    plain = plan_of(tmp_path / "b.toml", guarded_registry, guarded('"none"'))
+    text = guarded('"distill+search+shield"') + CHAINED
+    plan = plan_of(tmp_path / "b.toml", guarded_registry, text)
+    trained = [stage for stage in plan.stages.values() if stage.kind is StageKind.PRETRAIN]
+    assert len(trained) == 4  # before and after the search, of the cell and of its control
+    assert {stage.guard and stage.guard.name for stage in trained} == {"shield"}
+    assert not any(stage.guard for stage in plan.stages.values() if stage not in trained)
+    assert all(stage.label.startswith("pretrain rotnet with shield · ") for stage in trained)
+    keys = {key for key, stage in plan.stages.items() if stage.kind is StageKind.PRETRAIN}
+    assert not keys & plain.stages.keys()
+    for cell in plan.cells:
+        kinds = [plan.stages[key].kind for key in cell.path]
+        start = kinds.index(StageKind.PRETRAIN)
+        assert kinds[start + 1 : start + 4] == [
+            StageKind.SANITIZE,
+            StageKind.PRETRAIN,
+            StageKind.REPAIR,
+        ]
+
+
+def test_trainings_that_differ_in_the_guard_alone_are_two(
+    tmp_path: Path, guarded_registry: Registry
+) -> None:
+    text = guarded('"shield", "other", "any", "none"') + '[defenses.other]\nplugin = "shield"\n'
+    plan = plan_of(tmp_path / "b.toml", guarded_registry, text)
+    assert count(plan, StageKind.PRETRAIN) == 2 * 3  # two names of equal options are one guard
+    changed = plan_of(tmp_path / "b.toml", guarded_registry, text + "share = 0.2\n")
+    assert count(changed, StageKind.PRETRAIN) == 2 * 4
+
+
+def test_a_guard_that_does_not_fit_a_method_is_refused(
+    tmp_path: Path, guarded_registry: Registry
+) -> None:
+    text = guarded('"shield+distill"', '"moco-v2", "rotnet"')
+    with pytest.raises(ConfigError) as caught:
+        plan_of(tmp_path / "b.toml", guarded_registry, text)
+    (problem,) = caught.value.problems
+    assert str(problem.message) == "on method 'moco-v2': it has two views: choose another method"
+
+
+def test_an_encoder_attack_starts_from_the_guarded_encoder(
+    tmp_path: Path, guarded_registry: Registry
+) -> None:
+    text = with_badencoder().replace('defenses = ["none", "distill"]', 'defenses = ["any"]')
+    plan = plan_of(tmp_path / "b.toml", guarded_registry, text)
+    implants = [stage for stage in plan.stages.values() if stage.kind is StageKind.IMPLANT]
+    assert len(implants) == 2
+    for stage in implants:
+        start = plan.stages[stage.inputs["encoder"]]
+        assert start.guard is not None
+        assert "poison" not in start.inputs
+
+
 def test_an_evaluator_of_images_reads_no_features(tmp_path: Path, registry: Registry) -> None:
     text = tiny().replace(
         'evaluators = ["linear", "knn"]', 'evaluators = ["linear-augmented", "layer-probe"]'
@@ -373,6 +473,16 @@ STAGE = Stage(
 )
 
 
+GUARD = PluginUse("defense", "shield", "acme", 1, {}, {})
+
+
+def test_the_key_of_a_guarded_stage_is_of_its_whole_identity() -> None:
+    stage = replace(STAGE, guard=replace(GUARD, identity={"plugin": None}))
+    assert stage.key == key_of(stage.identity())
+    assert Stage.from_json(stage.to_json()).key == stage.key
+    assert "guard" not in STAGE.identity() | STAGE.to_json()
+
+
 def test_pinned_key() -> None:
     """If this fails, every store of every user is void: raise KEY_SCHEMA and say so."""
     assert STAGE.key == "a286285a8688bbadf5e9edc4cf1f0d3d"
@@ -408,6 +518,9 @@ def test_any_change_changes_the_key() -> None:
         replace(STAGE, inputs={"dataset": "d" * 32}),
         replace(STAGE, inputs={"dataset": "d" * 32, "poison": "c" * 32}),
         replace(STAGE, plugin=None),
+        replace(STAGE, guard=GUARD),
+        replace(STAGE, guard=replace(GUARD, identity={"plugin": None})),
+        replace(STAGE, guard=replace(GUARD, revision=2)),
         *(
             replace(STAGE, plugin=replace(STAGE.plugin, **change))  # type: ignore[arg-type]
             for change in (

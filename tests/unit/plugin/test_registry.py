@@ -202,14 +202,11 @@ def test_a_defense_acts_on_something_that_there_is(install):
         """
         @hookimpl
         def register_defenses():
-            yield DefenseInfo(name="d", summary="D.", target="a:A", acts_on="training")
+            yield DefenseInfo(name="d", summary="D.", target="a:A", acts_on="images")
         """,
     )
     text = only_failure(load_registry())
-    assert (
-        "'d': acts_on is 'training', and must be 'dataset' or 'model' or 'encoder' or 'input'"
-        in text
-    )
+    assert "'d': acts_on is 'images', and must be 'training' or 'dataset' or 'model'" in text
 
 
 def test_only_a_defense_on_the_input_learns_in_a_stage_of_its_own(install):

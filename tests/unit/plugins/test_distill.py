@@ -15,7 +15,7 @@ from backbench.views.batches import UniformBatch
 from backbench_defenses.defense_options import DistillOptions
 from backbench_defenses.distill import Distill, Distillation, queue_length
 
-INFO, _ = backbench_defenses.register_defenses()
+INFO, *_ = backbench_defenses.register_defenses()
 SMALL = INFO.presets["small"]
 
 

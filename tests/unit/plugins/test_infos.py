@@ -34,6 +34,7 @@ def test_names():
     assert [info.name for info in INFOS] == [
         "moco-v2", "byol", "simclr", "simsiam", "jigsaw", "rotnet", "distill", "patch-search",
         "decree", "ssl-cleanse", "backdoor-ids", "dede",
+        "fine-prune", "cutmix", "localized-cropping",
         "linear", "linear-augmented", "linear-cached", "linear-raw", "layer-probe",
         "fine-tune", "knn",
     ]  # fmt: skip

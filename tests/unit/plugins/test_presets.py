@@ -20,12 +20,12 @@ import backbench_ssl
 from backbench.plugin import DatasetMetadata, PluginInfo
 
 METHODS = {info.name: info for info in backbench_ssl.register_ssl_methods()}
-DISTILL, SEARCH, *JUDGES = backbench_defenses.register_defenses()
-TRAINED = [*METHODS.values(), DISTILL]
+DEFENSES = {info.name: info for info in backbench_defenses.register_defenses()}
+SEARCH = DEFENSES["patch-search"]
+TRAINED = [*METHODS.values(), DEFENSES["distill"]]
 INFOS: list[PluginInfo] = [
-    *TRAINED,
-    SEARCH,
-    *JUDGES,
+    *METHODS.values(),
+    *DEFENSES.values(),
     *backbench_attacks.register_attacks(),
     *backbench_evaluators.register_evaluators(),
 ]
@@ -188,7 +188,9 @@ def test_the_patch_search_as_released():
         assert list(options.problems(METADATA[preset])) == []
 
 
-@pytest.mark.parametrize("info", [*TRAINED, SEARCH], ids=lambda info: info.name)
+@pytest.mark.parametrize(
+    "info", [*METHODS.values(), *DEFENSES.values()], ids=lambda info: info.name
+)
 def test_every_file_says_where_its_numbers_come_from(info: PluginInfo):
     package = resources.files(info.target.partition(".")[0])
     for preset in info.presets:
