@@ -8,8 +8,10 @@ import numpy as np
 
 from backbench.data.packed import ImageWriter
 from backbench.errors import ResultError
+from backbench.images import ImageSet, Pixels
 from backbench.poison.choice import aim_of
-from backbench.poison.poisoning import stamp
+from backbench.poison.poisoning import ManifestEntry, recode, stamp
+from backbench.poison.stealth import Likeness, averages, compared, likeness
 from backbench.stages.inputs import POISONED, TRIGGERED, Inputs
 from backbench.stages.scores import checked_report
 from backbench.stages.task import Outcome, Task
@@ -25,7 +27,7 @@ def run(task: Task) -> Outcome:
     If training images are stored smaller than they are in their files, the trigger is put on the
     file's image before it is made smaller. Triggered validation images are described only: later
     stages stamp them again, from their seeds. Those of a learned trigger are kept: another device
-    would round otherwise.
+    would round otherwise. The record has the stealth of poisons and triggers.
     """
     inputs = Inputs(task)
     metadata, train = inputs.metadata, inputs.train
@@ -36,17 +38,23 @@ def run(task: Task) -> Outcome:
 
     size = None if poison.composed or train.pixels is None else train.size
     images = ImageWriter(task.folder / POISONED, chosen, size=size)
+    poisons: list[Likeness] = []
+    looked_at = compared(len(chosen))
     changed = 0
     with images, (task.folder / "train.jsonl").open("w", encoding="utf-8") as manifest:
         for done, (mark, image) in enumerate(poison.described()):
             manifest.write(mark.line())
             images.add(image)
+            if done in looked_at:
+                poisons += _likeness(train, mark, image)
             changed += mark.shows
             if done % _EVERY == 0:
                 task.progress(done, total, {})
     _refuse_unchanged(changed, len(chosen), "training")
     # opened only now: no choice and no poison can follow from the images of the evaluation
     val = inputs.val
+    triggers: list[Likeness] = []
+    looked_at = compared(len(val))
     kept = _keeper(task, len(val), val.size) if task.has("trigger") else None
     changed = 0
     with (
@@ -57,6 +65,8 @@ def run(task: Task) -> Outcome:
             image, mark = stamp(attack, val, index, "val", task.seed)
             manifest.write(mark.line())
             changed += mark.shows
+            if index in looked_at:
+                triggers.append(likeness(val.image(index), recode(attack, image)))
             if kept is not None:
                 kept.add(image)
             if index % _EVERY == 0:
@@ -64,7 +74,18 @@ def run(task: Task) -> Outcome:
     _refuse_unchanged(changed, len(val), "validation")
     target = aim_of(attack, chosen, train.labels)
     record = PoisonRecord.of(target, metadata.classes, chosen, train.labels, poison.threat)
-    return Outcome(record, report=checked_report(attack.report(), "the attack"))
+    own = checked_report(attack.report(), "the attack")
+    return Outcome(
+        record, report={**own, **averages("poison", poisons), **averages("trigger", triggers)}
+    )
+
+
+def _likeness(train: ImageSet, mark: ManifestEntry, poison: Pixels) -> list[Likeness]:
+    """Compare a poison with the image that it replaces: none if it is added or of another size."""
+    before = train.image(mark.index) if mark.before else None
+    if before is None or before.shape != poison.shape:
+        return []
+    return [likeness(before, poison)]
 
 
 def _refuse_unchanged(changed: int, count: int, split: str) -> None:
