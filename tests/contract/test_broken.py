@@ -39,11 +39,12 @@ from tests.contract.broken import (
     samples_of,
     sanitize,
     ssl_method,
+    training_defense,
 )
 
 MODULES = (
     announcement, attack, composing_attack, learning_attack, encoder_attack, repair, sanitize, detector, inspection,
-    ssl_method, evaluator, image_evaluator, dataset, metric, observer, column, command, executor,
+    training_defense, ssl_method, evaluator, image_evaluator, dataset, metric, observer, column, command, executor,
 )  # fmt: skip
 SAMPLES = [(module, sample) for module in MODULES for sample in samples_of(module)]
 

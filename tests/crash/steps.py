@@ -116,7 +116,8 @@ class Steps:
         found: dict[Any, str] = {}
         for record in self._whole[""].values():
             stage = record["stage"]
-            way = (stage["kind"], (stage["plugin"] or {}).get("name"), *sorted(stage["inputs"]))
+            names = [(stage.get(role) or {}).get("name", "") for role in ("plugin", "guard")]
+            way = (stage["kind"], *names, *sorted(stage["inputs"]))
             found.setdefault(way, stage["label"])
         return sorted(found.values())
 
@@ -152,8 +153,8 @@ def _warm() -> None:
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
     for name in ("attacks.badencoder", "attacks.blto", "attacks.corrupt_encoder", "ssl.rotnet",
-                 "ssl.moco", "defenses.dede", "defenses.distill", "defenses.patch_search",
-                 "evaluators.knn"):  # fmt: skip
+                 "ssl.moco", "defenses.dede", "defenses.distill", "defenses.localized_cropping",
+                 "defenses.patch_search", "evaluators.knn"):  # fmt: skip
         importlib.import_module(f"backbench_{name}")
     load_registry()
 

@@ -14,8 +14,8 @@ from backbench.data.embedded import class_names
 from backbench.store.store import hash_files
 
 #: Decoded images that are built, checkpoints after each epoch, poisons of which one is composed and
-#: added and one learned, two methods, an implant, a repair, a sanitized training, a verdict and a
-#: detector that learns.
+#: added and one learned, two methods, an implant, a repair, a sanitized and a guarded training, a
+#: verdict and a detector that learns.
 TEXT: Final = """
 [benchmark]
 name = "crash"
@@ -117,6 +117,8 @@ clean_fraction = 0.5
 epochs = 2
 batch_size = 8
 
+[defenses.localized-cropping]
+
 [defenses.dede]
 patch = 8
 width = 8
@@ -147,6 +149,7 @@ profiles = ["small"]
 datasets = "photos"
 attacks = "targeted"
 methods = "moco-v2"
+defenses = ["none", "localized-cropping"]
 evaluators = "knn"
 
 [[matrix]]
