@@ -170,9 +170,10 @@ def costs_of(plan: Plan, benchmark: Benchmark, registry: Registry, store: Store)
         name = next(names[one] for one in read if one in names)
         names[key], data = name, benchmark.metadata[name]
         backbone = next((backbones[one] for one in inputs if one in backbones), None)
-        asked = id(stage.plugin), id(stage.guard), id(data), id(backbone)
+        added = _added(stage, plan, data, registry)
+        asked = id(stage.plugin), id(stage.guard), id(data), id(backbone), added
         if stage.kind in _TRAINING and asked not in known:
-            known[asked] = _training(stage, data, backbone, registry)
+            known[asked] = _training(stage, data, backbone, registry, added)
         training = known.get(asked) if stage.kind in _TRAINING else None
         if training is not None:
             trainings[key], backbone = training, training.backbone
@@ -211,6 +212,7 @@ def _training(
     metadata: DatasetMetadata,
     backbone: BackboneOptions | None,
     registry: Registry,
+    added: int,
 ) -> Training | None:
     """Return how a stage trains; ``None`` if it does not train by this harness's loop."""
     use, guard = stage.plugin, stage.guard
@@ -222,10 +224,20 @@ def _training(
         backbone = options.backbone
     if backbone is None or not isinstance(options, TrainingOptions):
         return None
-    images = options.training_images(metadata.train)
+    images = options.training_images(metadata.train) + added
     infos = [info, *([registry.find(guard.kind, guard.name).info] if guard else [])]
     passes = math.prod(one.passes for one in infos if isinstance(one, SSLMethodInfo | DefenseInfo))
     return Training(use, options, backbone, metadata, images, passes, guard)
+
+
+def _added(stage: Stage, plan: Plan, metadata: DatasetMetadata, registry: Registry) -> int:
+    """Return how many poisons are added to the images that a stage trains on."""
+    poison = plan.stages.get(stage.inputs.get("poison", ""))
+    if stage.kind is not StageKind.PRETRAIN or poison is None or poison.plugin is None:
+        return 0
+    use = poison.plugin
+    options = registry.find(use.kind, use.name).info.options.model_validate(dict(use.options))
+    return options.added_images(metadata)
 
 
 def _sort(stage: Stage, training: Training | None) -> str:

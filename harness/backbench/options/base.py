@@ -144,6 +144,10 @@ class Options(BaseModel):
         """Return why these options cannot work on a dataset: one sentence a problem."""
         return ()
 
+    def added_images(self, data: DatasetMetadata) -> int:  # noqa: ARG002
+        """Return how many poisons an attack adds to a dataset; for estimates of the cost."""
+        return 0
+
     def identity(self) -> dict[str, Any]:
         """Return the options that change numbers, as JSON values: what enters a stage's key.
 

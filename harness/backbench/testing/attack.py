@@ -296,9 +296,15 @@ class AttackContract(_StampContract):
         See :meth:`backbench.plugin.Attack.choose` and :meth:`backbench.plugin.Attack.recipes`.
         """
         attack = self.attack()
-        count = len(self.recipes(attack, 0))
+        recipes = self.recipes(attack, 0)
+        count = len(recipes)
         assert attack.poisons in {None, count}, (
             f"announce in poisons how many images are poisoned: {count}, not {attack.poisons}"
+        )
+        added = sum(recipe.replaces is None for recipe in recipes.values())
+        announced = self.settings().added_images(self.metadata)
+        assert announced in {0, added}, (
+            f"announce in added_images how many poisons are added: {added}, not {announced}"
         )
 
     def test_choice_depends_on_the_generator_alone(self) -> None:

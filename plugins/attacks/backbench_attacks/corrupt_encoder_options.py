@@ -55,6 +55,10 @@ class CorruptEncoderOptions(BoxTriggerOptions, JPEGOptions):
         """Return the number of poisons; a ValueError if it is none, or more than there can be."""
         return self.rate.count(data.train_per_class[data.classes.index(self.target)], data.train)
 
+    def added_images(self, data: DatasetMetadata) -> int:
+        """Return the number of poisons."""
+        return self.count(data)
+
     def problems(self, data: DatasetMetadata) -> Iterator[str]:
         """Yield why the attack cannot work on a dataset: its target, its numbers, its size."""
         yield from self.size_problems(data)

@@ -78,6 +78,25 @@ def test_the_last_batch_counts_where_it_is_kept(tmp_path: Path, registry: Regist
     assert steps == [2 * 2 * 72 * 4, 2 * 2 * 96 * 4]
 
 
+def test_poisons_that_are_added_are_trained_on(tmp_path: Path, registry: Registry) -> None:
+    text = tiny()
+    start = text.index("[attacks.targeted]")
+    attack = """[attacks.targeted]
+plugin = "corrupt-encoder"
+target = "TARGET"
+rate = { of = "count", value = 24 }
+width = 4
+
+"""
+    target = text[start:].partition('target = "')[2].partition('"')[0]
+    text = text[:start] + attack.replace("TARGET", target) + text[text.index("[methods") :]
+    _, costs = costed(tmp_path / "b.toml", registry, text)
+    images = {one.images for one in costs.trainings.values() if one.name == "rotnet"}
+    assert images == {96, 120}
+    poisoned = next(one for one in costs.trainings.values() if one.images == 120)
+    assert poisoned.images_shown == 2 * (120 // 32 * 32)
+
+
 def test_what_is_done_costs_nothing(tmp_path: Path, registry: Registry) -> None:
     path = tmp_path / "b.toml"
     plan, _ = costed(path, registry)
