@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-from backbench.images import ImageSet, Labels
+    from backbench.images import ImageSet, Labels
 
 #: Prefix of the role of a dataset that an option of an attack names.
 SET: Final = "set:"
