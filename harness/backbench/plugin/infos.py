@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
 
 import pluggy
 
-from backbench.errors import PluginError
 from backbench.options.base import Options
 
 if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -285,36 +282,12 @@ KINDS: dict[str, type[PluginInfo]] = {
 }
 
 
-class _Preset(Mapping[str, Any]):
-    """Values of a preset, read from its file when they are first needed."""
-
-    def __init__(self, file: Traversable) -> None:
-        self._file = file
-        self._values: dict[str, Any] | None = None
-
-    def __getitem__(self, option: str) -> Any:
-        return self._read()[option]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._read())
-
-    def __len__(self) -> int:
-        return len(self._read())
-
-    def _read(self) -> dict[str, Any]:
-        if self._values is None:
-            try:
-                self._values = tomllib.loads(self._file.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise PluginError(f"{self._file}: {error}: correct or remove it") from error
-        return self._values
-
-
-def presets_of(package: str, plugin: str) -> dict[str, Mapping[str, Any]]:
-    """Return a plugin's presets: the TOML files ``presets/<preset>/<plugin>.toml`` of a package.
-
-    A file is read when its values are first needed.
-    """
+def presets_of(package: str, plugin: str) -> dict[str, dict[str, Any]]:
+    """Return a plugin's presets: the TOML files ``presets/<preset>/<plugin>.toml`` of a package."""
     folders = sorted(resources.files(package).joinpath("presets").iterdir(), key=str)
     files = {folder.name: folder.joinpath(f"{plugin}.toml") for folder in folders}
-    return {preset: _Preset(file) for preset, file in files.items() if file.is_file()}
+    return {
+        preset: tomllib.loads(file.read_text(encoding="utf-8"))
+        for preset, file in files.items()
+        if file.is_file()
+    }
