@@ -131,7 +131,7 @@ def read_text(path: Path) -> str:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; it should hold a line an image or class") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as text: {files.reason(error)}") from error
+        raise DataError(f"{path}: cannot be read as text: {files.read_failure(error)}") from error
     if "\0" in text:
         raise DataError(f"{path}: holds NUL characters, as UTF-16 does; save it as UTF-8")
     return text

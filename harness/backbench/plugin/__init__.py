@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from backbench.errors import DataError, StageError
 from backbench.model import Stage
 from backbench.options.base import (
     DatasetMetadata,
@@ -100,6 +101,8 @@ from backbench.plugin.infos import (
 )
 from backbench.plugin.recipes import Part, PoisonContext, Recipe
 from backbench.plugin.suggestions import suggestion
+from backbench.seeds import derive
+from backbench.system.files import read_failure, read_text
 
 __all__ = [
     "API",
@@ -115,6 +118,7 @@ __all__ = [
     "CleanImages",
     "CleanTrainingOptions",
     "Column",
+    "DataError",
     "Dataset",
     "DatasetInfo",
     "DatasetMetadata",
@@ -162,11 +166,13 @@ __all__ = [
     "Signal",
     "Split",
     "Stage",
+    "StageError",
     "StageFailed",
     "StageFinished",
     "StageProgress",
     "StageStarted",
     "Stamp",
+    "Subset",
     "TrainingContext",
     "TrainingOptions",
     "TrainingRun",
@@ -177,18 +183,27 @@ __all__ = [
     "ViewOptions",
     "ViewTrainingOptions",
     "count_of",
+    "decode",
+    "derive",
     "evaluation_batch",
+    "evaluation_image",
     "extract",
     "hookimpl",
+    "open_image",
     "presets_of",
     "random_view",
+    "read_failure",
+    "read_text",
     "selection_split",
     "suggestion",
     "train",
+    "with_margin",
 ]
 
 if TYPE_CHECKING:
-    from backbench.images import ArrayImages, ImageSet, Labels, Pixels
+    from backbench.data.decode import decode, open_image
+    from backbench.data.preprocess import evaluation_image, with_margin
+    from backbench.images import ArrayImages, ImageSet, Labels, Pixels, Subset
     from backbench.metrics import Scores
     from backbench.nn import Batch, Encoder, Progress, SSLMethod, TrainingContext, TrainingTask
     from backbench.plugin.selection import selection_split
@@ -199,7 +214,11 @@ if TYPE_CHECKING:
 else:
     #: Names that need NumPy or torch, and their modules.
     _LATE = {
-        **dict.fromkeys(("ArrayImages", "ImageSet", "Labels", "Pixels"), "backbench.images"),
+        **dict.fromkeys(
+            ("ArrayImages", "ImageSet", "Labels", "Pixels", "Subset"), "backbench.images"
+        ),
+        **dict.fromkeys(("decode", "open_image"), "backbench.data.decode"),
+        **dict.fromkeys(("evaluation_image", "with_margin"), "backbench.data.preprocess"),
         "Scores": "backbench.metrics",
         "selection_split": "backbench.plugin.selection",
         **dict.fromkeys(

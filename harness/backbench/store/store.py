@@ -61,8 +61,8 @@ class Store:
             marker = _read_json(root / MARKER)
         except (OSError, ValueError) as error:
             raise UsageError(
-                f"{root / MARKER}: cannot be read ({files.reason(error)}): if {root} is a store, "
-                f'write {{"layout": {LAYOUT}}} into this file'
+                f"{root / MARKER}: cannot be read ({files.read_failure(error)}): if {root} is a "
+                f'store, write {{"layout": {LAYOUT}}} into this file'
             ) from error
         if marker is not None:
             layout = marker.get("layout")
@@ -143,8 +143,8 @@ class Store:
             found = Record.from_json(content) if content is not None else None
         except (OSError, ValueError) as error:
             raise StoreError(
-                f"{path}: cannot be read as a record ({files.reason(error)}): `backbench run` "
-                "makes its stage again"
+                f"{path}: cannot be read as a record ({files.read_failure(error)}): `backbench "
+                "run` makes its stage again"
             ) from error
         if found is not None and found.key != key:
             raise StoreError(f"{path}: is the record of {found.key}: remove it and run again")

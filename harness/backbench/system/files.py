@@ -146,7 +146,7 @@ def read_text(path: Path, most: int | None = None) -> str:
         return text.read()
 
 
-def reason(error: Exception) -> str:
+def read_failure(error: Exception) -> str:
     """Return why a file cannot be read: the end of a sentence that begins with its path."""
     if isinstance(error, UnicodeDecodeError):
         wide = error.object.startswith((b"\xff\xfe", b"\xfe\xff"))

@@ -34,7 +34,7 @@ def read_toml_text(path: Path, what: str = "file") -> str:
     except FileNotFoundError:
         raise UsageError(f"{path}: there is no such {what}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {files.reason(error)}") from error
+        raise UsageError(f"{path}: cannot be read: {files.read_failure(error)}") from error
 
 
 def parse_toml(text: str, source: str) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from backbench.plugin import (
     Pixels,
     Split,
     Stamp,
+    derive,
     evaluation_batch,
     random_view,
 )
-from backbench.seeds import derive
 from backbench.views.batches import open_source
 from backbench_attacks.badencoder_options import BadEncoderOptions
 from backbench_attacks.drupe import Features, Weights, best_reference, directions, preserving_loss

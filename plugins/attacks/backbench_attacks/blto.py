@@ -10,19 +10,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backbench.images import ImageSet, Pixels
 from backbench.nn import cosine_regression, in_groups, mlp
 from backbench.plugin import (
     ArrayImages,
     AttackContext,
     Box,
+    ImageSet,
+    Pixels,
     Split,
     Stamp,
     TrainingContext,
     TwoViewMethod,
+    derive,
     evaluation_batch,
 )
-from backbench.seeds import derive
 from backbench.training.checkpoint import Checkpoints, Trained
 from backbench.training.device import to_device
 from backbench.training.loop import TrainingRun, seeded, train_epoch

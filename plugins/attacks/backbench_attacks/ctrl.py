@@ -7,8 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.images import Pixels
-from backbench.plugin import Box, Split, Stamp
+from backbench.plugin import Box, Pixels, Split, Stamp
 from backbench_attacks.clean_label import CleanLabelAttack
 from backbench_attacks.ctrl_options import CTRLOptions
 

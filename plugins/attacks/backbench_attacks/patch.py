@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.images import Pixels
-from backbench.plugin import Attack, DatasetMetadata, Split, Stamp
+from backbench.plugin import Attack, DatasetMetadata, Pixels, Split, Stamp
 from backbench_attacks.patch_options import PatchOptions
 from backbench_attacks.placement import corners, put
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import ValidationInfo, field_validator
 
-from backbench.errors import DataError
-from backbench.plugin import DatasetMetadata, Field, JPEGOptions, LocalPath, Split
+from backbench.plugin import DataError, DatasetMetadata, Field, JPEGOptions, LocalPath, Split
 from backbench_attacks.target_options import Rate, target_problem
 
 if TYPE_CHECKING:
@@ -124,7 +123,7 @@ class PatchOptions(JPEGOptions):
     @classmethod
     def _check_trigger(cls, trigger: int | Path) -> int | Path:
         if isinstance(trigger, Path):
-            from backbench.data.decode import decode
+            from backbench.plugin import decode
 
             try:
                 decode(trigger)

@@ -8,8 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.images import Pixels
-from backbench.plugin import Box
+from backbench.plugin import Box, Pixels
 from backbench_attacks.patch_options import Placement
 from backbench_attacks.triggers import Trigger, image_share
 

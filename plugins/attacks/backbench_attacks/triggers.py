@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from backbench import seeds
-from backbench.data.decode import decode, open_image
-from backbench.images import Pixels
+from backbench.plugin import Pixels, decode, derive, open_image
 
 #: Most pixels of a trigger: as many as in a large photograph.
 MOST_PX: Final = 1 << 26
@@ -76,7 +74,7 @@ def make_trigger(number: int) -> Pixels:
         most 35 of 255 at one pixel, with their colors).
     """
     # A bit generator's raw stream is the one that numpy promises never to change (NEP 19).
-    bits = int(np.random.PCG64(seeds.derive(0, "patch", "trigger", number)).random_raw())
+    bits = int(np.random.PCG64(derive(0, "patch", "trigger", number)).random_raw())
     channels = [255 * (bits >> i & 1) for i in range(_COLORS * _COLORS * 3)]
     colors = np.array(channels, np.uint8).reshape(_COLORS, _COLORS, 3)
     enlarged = Image.fromarray(colors).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)

@@ -8,9 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backbench.images import ImageSet
-from backbench.plugin import Defense, DefenseContext, Encoder, evaluation_batch
-from backbench.seeds import derive
+from backbench.plugin import Defense, DefenseContext, Encoder, ImageSet, derive, evaluation_batch
 from backbench_defenses.detector_options import BackdoorIDSOptions
 
 #: Images whose masked versions go through the encoder together.

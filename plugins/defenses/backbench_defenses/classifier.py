@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from backbench.nn import build_backbone
-from backbench.seeds import derive
+from backbench.plugin import derive
 from backbench.training.loop import seeded
 from backbench_defenses.defense_options import PatchSearchOptions
 from backbench_defenses.search import Found, Ints, Shown, parts, paste, to_tensor

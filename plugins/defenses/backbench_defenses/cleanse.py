@@ -23,12 +23,12 @@ from backbench.plugin import (
     TrainingRun,
     TrainingTask,
     Verdict,
+    derive,
     evaluation_batch,
     extract,
     random_view,
     train,
 )
-from backbench.seeds import derive
 from backbench_defenses.cleanse_options import CleanseOptions
 from backbench_defenses.inversion import AdaptiveWeight, Trigger, TriggerParameters, pasted
 

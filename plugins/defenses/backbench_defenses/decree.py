@@ -11,8 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backbench.nn import frozen_copy
-from backbench.plugin import Defense, DefenseContext, Encoder, ImageSet, Verdict, evaluation_batch
-from backbench.seeds import derive
+from backbench.plugin import (
+    Defense,
+    DefenseContext,
+    Encoder,
+    ImageSet,
+    Verdict,
+    derive,
+    evaluation_batch,
+)
 from backbench_defenses.decree_options import DecreeOptions
 from backbench_defenses.inversion import AdaptiveWeight, Trigger, TriggerParameters, pasted
 

@@ -11,16 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from backbench.images import ImageSet
 from backbench.plugin import (
     Defense,
     DefenseContext,
     Encoder,
+    ImageSet,
     count_of,
+    derive,
     evaluation_batch,
     extract,
 )
-from backbench.seeds import derive
 from backbench_defenses.detector_options import DeDeOptions
 
 #: Images that are scored together.

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.images import ImageSet
 from backbench.nn import Encoder, frozen_copy
-from backbench.plugin import Defense, DefenseContext, count_of
-from backbench.seeds import derive
+from backbench.plugin import Defense, DefenseContext, ImageSet, count_of, derive
 from backbench_defenses.classifier import Classifiers
 from backbench_defenses.defense_options import PatchSearchOptions
 from backbench_defenses.search import Clusters, Found, Ints, PatchSearch

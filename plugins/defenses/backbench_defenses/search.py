@@ -12,11 +12,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backbench.data.preprocess import evaluation_image
-from backbench.images import ImageSet, Pixels
 from backbench.nn import Encoder
-from backbench.plugin import count_of
-from backbench.seeds import derive
+from backbench.plugin import ImageSet, Pixels, count_of, derive, evaluation_image
 from backbench.training.extraction import extract
 from backbench.views.batches import as_tensor, reader_pool
 from backbench_defenses.defense_options import PatchSearchOptions

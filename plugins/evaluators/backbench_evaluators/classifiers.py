@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.errors import StageError
 from backbench.nn.knn import unit
-from backbench.seeds import derive
+from backbench.plugin import StageError, derive
 from backbench_evaluators.evaluator_options import LabelledOptions, labels_of_class, names_in
 
 Floats = NDArray[np.float32]

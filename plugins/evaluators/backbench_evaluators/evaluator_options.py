@@ -10,9 +10,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import field_validator, model_validator
 
-from backbench.options.training import BackboneOptions, EvaluatorOptions
 from backbench.plugin import (
+    BackboneOptions,
     DatasetMetadata,
+    EvaluatorOptions,
     Field,
     LocalPath,
     OptimizerOptions,
@@ -20,8 +21,9 @@ from backbench.plugin import (
     ViewOptions,
     ViewTrainingOptions,
     count_of,
+    read_failure,
+    read_text,
 )
-from backbench.system.files import read_text, reason
 
 _LABELS = (
     "share of each class's clean training images whose labels are used, at "
@@ -296,7 +298,7 @@ def names_in(path: Path) -> list[str]:
     try:
         lines = [line.strip() for line in read_text(path, MOST_CHARACTERS).splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read: {reason(error)}") from error
+        raise ValueError(f"{path}: cannot be read: {read_failure(error)}") from error
     names = [line for line in lines if line]
     if not names:
         raise ValueError(f"{path}: names no image")

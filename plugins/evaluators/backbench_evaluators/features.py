@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from backbench.nn.knn import unit
-from backbench.plugin import Evaluator, selection_split
-from backbench.seeds import derive
+from backbench.plugin import Evaluator, derive, selection_split
 from backbench_evaluators.classifiers import (
     SGD,
     Adam,

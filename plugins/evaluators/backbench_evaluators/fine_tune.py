@@ -11,17 +11,18 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from backbench.images import ImageSet, Subset
 from backbench.nn import Batch, Encoder
 from backbench.plugin import (
     ImageEvaluator,
+    ImageSet,
+    Subset,
     TrainingContext,
     TrainingRun,
     TrainingTask,
+    derive,
     random_view,
     train,
 )
-from backbench.seeds import derive
 from backbench.training.extraction import extract
 from backbench_evaluators.classifiers import (
     Floats,

@@ -12,10 +12,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backbench.errors import StageError
-from backbench.images import ImageSet
 from backbench.nn import Batch, Encoder
-from backbench.plugin import EvaluationContext
+from backbench.plugin import EvaluationContext, ImageSet, StageError
 from backbench.training.device import autocast
 from backbench.training.extraction import evaluation_tensors, for_evaluation
 from backbench_evaluators.classifiers import (

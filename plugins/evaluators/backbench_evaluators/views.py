@@ -14,13 +14,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from backbench.data.preprocess import with_margin
-from backbench.images import ImageSet, Subset
 from backbench.nn import Batch, Encoder
 from backbench.nn.knn import unit
-from backbench.options.training import ViewOptions
-from backbench.plugin import ImageEvaluator
-from backbench.seeds import derive
+from backbench.plugin import ImageEvaluator, ImageSet, Subset, ViewOptions, derive, with_margin
 from backbench.training.device import autocast
 from backbench.training.extraction import extract, for_evaluation, images_at_once
 from backbench.views.batches import open_source

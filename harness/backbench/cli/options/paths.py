@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from backbench.system.files import reason
+from backbench.system.files import read_failure
 
 
 class UserPath(click.Path):
@@ -30,7 +30,7 @@ class UserPath(click.Path):
                 target = os.readlink(path)  # noqa: PTH115
                 self.fail(f"{value}: a link to {target!r}, which is not there", param, ctx)
         except (OSError, ValueError) as error:
-            self.fail(f"{value}: {reason(error)}", param, ctx)
+            self.fail(f"{value}: {read_failure(error)}", param, ctx)
         else:
             if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
                 self.fail(f"{value}: not a regular file", param, ctx)

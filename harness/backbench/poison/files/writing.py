@@ -55,13 +55,13 @@ def write(plan: Plan, processes: int, progress: Progress) -> dict[str, Any]:
         with files.alone_in(home):
             pass
     except (OSError, ValueError) as error:
-        problem = Problem("out", f"{home}: {files.reason(error)}; choose another folder")
+        problem = Problem("out", f"{home}: {files.read_failure(error)}; choose another folder")
         raise ConfigError(source, [problem]) from error
     try:
         with files.alone_in(home):
             return _write(plan, processes, progress)
     except OSError as error:
-        where = f"{error.filename or home}: {files.reason(error)}"
+        where = f"{error.filename or home}: {files.read_failure(error)}"
         raise StageError(f"{where}; mend that, and the same command continues") from error
 
 
