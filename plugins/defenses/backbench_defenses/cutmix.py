@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from backbench.nn import GuardedMethod, SSLMethod, send
-from backbench.plugin import Batch, Box, Defense, DefenseContext
-from backbench.seeds import derive
+from backbench.plugin import Batch, Box, Defense, DefenseContext, derive
 from backbench_defenses.defense_options import CutMixOptions
 from backbench_defenses.wrapping import two_views
 

@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from backbench.errors import StageError
 from backbench.nn import cosine_regression, frozen_copy
 from backbench.plugin import (
     Batch,
@@ -17,6 +16,7 @@ from backbench.plugin import (
     DefenseContext,
     Encoder,
     Progress,
+    StageError,
     TrainingContext,
     TrainingRun,
     TrainingTask,
