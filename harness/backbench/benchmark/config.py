@@ -28,7 +28,6 @@ from backbench.benchmark.matrix import Matrix, Profile
 from backbench.benchmark.protocols.card import Protocol
 from backbench.benchmark.protocols.rules import data_problems, method_problem, no_such_evaluator
 from backbench.benchmark.sweeps import expanded
-from backbench.data.file_dataset import FileDataset
 from backbench.errors import NOT_A_NAME, BackbenchError, ConfigError, Problem, is_name
 from backbench.external.imported import ExternalEncoder
 from backbench.model import NONE, Axis, CellName
@@ -84,9 +83,9 @@ class Benchmark:
 def notes_on(benchmark: Benchmark, *, content: bool = False) -> Iterator[str]:
     """Yield notes on datasets: what their files pass over, or what the hashed content shows."""
     for name, dataset in benchmark.datasets.items():
-        if isinstance(dataset, FileDataset):
-            notes = dataset.content_notes if content else dataset.listing.notes
-            yield from (f"dataset {name!r}: {sentence}" for sentence in notes)
+        with plugin_code(benchmark.instances["datasets"][name].registered):
+            notes = tuple(dataset.notes(content=content))
+        yield from (f"dataset {name!r}: {sentence}" for sentence in notes)
     if not content:
         yield from benchmark.encoder_notes
 

@@ -136,6 +136,16 @@ class FileDataset(Dataset):
             return ShortSide(self.options.cache)
         return square
 
+    def notes(self, *, content: bool = False) -> tuple[str, ...]:
+        """Return notes on files that are passed over, or on the content of the hashed files."""
+        return self.content_notes if content else self.listing.notes
+
+    def val_per_class(self) -> list[int]:
+        """Return the number of validation images of each class."""
+        classes = len(self.listing.classes)
+        counts: list[int] = np.bincount(self.listing.val.labels, minlength=classes).tolist()
+        return counts
+
     def originals(self) -> FileImages:
         """Return the training images as an attack meets them: not made smaller for the cache."""
         return FileImages(self.listing.train, self.square("train"))

@@ -774,3 +774,14 @@ class Dataset(ABC):
         Raises:
             DataError: Naming every image that cannot be read.
         """
+
+    def notes(self, *, content: bool = False) -> Iterable[str]:  # noqa: ARG002
+        """Return sentences for the user, of files that are passed over and the like.
+
+        With ``content``, of what the files hold: called after :meth:`fingerprint`.
+        """
+        return ()
+
+    def val_per_class(self) -> Sequence[int]:
+        """Return the number of validation images of each class; empty where that is not known."""
+        return ()

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from backbench.benchmark.config import Benchmark
 from backbench.data.classes import VARIANTS, describe, fingerprint
-from backbench.data.contents import Contents
-from backbench.data.file_dataset import FileDataset
-from backbench.data.subset import Subset
 from backbench.errors import printable
-from backbench.plugin import Dataset, DatasetMetadata
+
+if TYPE_CHECKING:
+    from backbench.benchmark.config import Benchmark
+    from backbench.data.contents import Contents
+    from backbench.data.subset import Subset
+    from backbench.plugin import Dataset, DatasetMetadata
 
 #: So many classes are counted by name.
 _FEW = 20
@@ -70,12 +70,9 @@ def datasets_text(benchmark: Benchmark) -> str:
 def _dataset_lines(name: str, dataset: Dataset, metadata: DatasetMetadata) -> Iterator[str]:
     classes = f"{len(metadata.classes):,} classes" if metadata.labelled else "no labels"
     yield printable(f"dataset {name}: {classes}")
-    val: Sequence[int] = ()
-    if isinstance(dataset, FileDataset):
-        val = np.bincount(dataset.listing.val.labels, minlength=len(metadata.classes)).tolist()
     for split, total, counts in (
         ("train", metadata.train, metadata.train_per_class),
-        ("val", metadata.val, val),
+        ("val", metadata.val, dataset.val_per_class()),
     ):
         counted = dict(zip(metadata.classes, counts, strict=False))
         each = f" ({_each(counted)})" if counted else ""
