@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import json
-import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,41 +10,20 @@ import pytest
 from click.testing import CliRunner
 
 from backbench.cli.root import cli
-from backbench.testing import base
-
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "attack-that-learns.md"
+from tests.docs import pages
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Write the files of the page, and register them as an installed distribution."""
-    folder = tmp_path_factory.mktemp("shift")
-    text = PAGE.read_text(encoding="utf-8")
-    for name, code in re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", text, re.DOTALL):
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(code, encoding="utf-8")
-    info = folder / "my_shift-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-shift\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[backbench]\nmy-shift = my_shift\n")
-    base.installed.cache_clear()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(folder))
-        patch.setenv("PYTHONPATH", str(folder))  # of child processes
+    """Return the folder with the files of the page."""
+    with pages.written(
+        "attack-that-learns.md", "my_shift", tmp_path_factory.mktemp("my_shift")
+    ) as folder:
         yield folder
-    base.installed.cache_clear()
-    for name in ("my_shift", "my_shift.shift", "test_shift"):
-        sys.modules.pop(name, None)
 
 
 def test_the_attack_passes_its_contract(written: Path) -> None:
-    contract = importlib.import_module("test_shift").TestShift()
-    tests = [one for name, one in inspect.getmembers(contract) if name.startswith("test_")]
-    plain = [one for one in tests if not inspect.signature(one).parameters]
-    assert len(plain) > 15
-    for test in plain:
-        test()
+    assert pages.passes("test_shift", "TestShift") > 15
 
 
 def test_the_benchmark_gives_a_row(written: Path) -> None:

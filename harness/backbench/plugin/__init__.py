@@ -59,20 +59,10 @@ from backbench.options.training import (
     ViewOptions,
     ViewTrainingOptions,
 )
-from backbench.plugin.classes import (
-    Attack,
-    AttackContext,
-    Box,
-    CleanImages,
-    Dataset,
-    Defense,
-    DefenseContext,
-    EvaluationContext,
-    Evaluator,
-    ImageEvaluator,
-    Stamp,
-    Verdict,
-)
+from backbench.plugin.attack import Attack, AttackContext, Box, Stamp
+from backbench.plugin.dataset import Dataset
+from backbench.plugin.defense import CleanImages, Defense, DefenseContext, Verdict
+from backbench.plugin.evaluator import EvaluationContext, Evaluator, ImageEvaluator
 from backbench.plugin.events import (
     RunFinished,
     RunStarted,

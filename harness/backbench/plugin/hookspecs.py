@@ -1,7 +1,7 @@
 """The hooks, in the order in which a run calls them.
 
-A hook announces plugins, or receives an event. Behavior lives in the classes of
-:mod:`backbench.plugin.classes`.
+A hook announces plugins, or receives an event. Behavior lives in the base classes of
+:mod:`backbench.plugin`.
 """
 
 from __future__ import annotations
