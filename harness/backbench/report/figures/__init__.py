@@ -1,0 +1,1 @@
+"""Figures of the report: pure drawing functions, and what gathers their input."""
