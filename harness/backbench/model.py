@@ -152,6 +152,7 @@ class Stage:
             an input was made. Of a prediction also the ``protocol`` that it follows, which its
             record names; of a classifier that was fitted elsewhere, where its file lies.
         guard: The defense that wraps the method of a training; in the key only where there is one.
+        backbone: The plugin whose network is trained or read; in the key only where there is one.
     """
 
     __pydantic_config__ = _FROM_INSTANCES
@@ -164,21 +165,27 @@ class Stage:
     label: str = field(default="", compare=False)
     given: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
     guard: PluginUse | None = None
+    backbone: PluginUse | None = None
 
     @property
     def uses(self) -> tuple[PluginUse, ...]:
-        """The plugins that do the stage: that of its kind, and its guard."""
-        return tuple(use for use in (self.plugin, self.guard) if use is not None)
+        """The plugins that do the stage: that of its kind, its guard, and that of its backbone."""
+        uses = self.plugin, self.guard, self.backbone
+        return tuple(use for use in uses if use is not None)
 
     def changed(self, change: Callable[[PluginUse], PluginUse]) -> Stage:
         """Return the stage with each of its plugins changed."""
-        plugin, guard = (use and change(use) for use in (self.plugin, self.guard))
-        return replace(self, plugin=plugin, guard=guard)
+        return replace(
+            self,
+            plugin=self.plugin and change(self.plugin),
+            guard=self.guard and change(self.guard),
+            backbone=self.backbone and change(self.backbone),
+        )
 
     @property
     def key(self) -> str:
         """Hash of everything that the result depends on: 32 hexadecimal digits."""
-        if self.guard is not None:  # an option of a guard could look like the stage's plugin
+        if self.guard or self.backbone:  # an option of these could look like the stage's plugin
             return key_of(self.identity())
         return key_of(self._identity(None), self.plugin.canonical if self.plugin else "null")
 
@@ -195,10 +202,11 @@ class Stage:
             "inputs": dict(self.inputs),
             "content": self.content,
             **({"guard": self.guard.keyed} if self.guard else {}),
+            **({"backbone": self.backbone.keyed} if self.backbone else {}),
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON values; label, given options and guard are left out where there are none."""
+        """Return JSON values; what only some stages have is left out where it is not there."""
         values: dict[str, Any] = {
             "kind": self.kind.value,
             "label": self.label,
@@ -208,19 +216,21 @@ class Stage:
             "content": self.content,
             "given": {role: dict(options) for role, options in self.given.items()},
             "guard": self.guard and self.guard.to_json(),
+            "backbone": self.backbone and self.backbone.to_json(),
         }
         return {name: value for name, value in values.items() if value or name not in _OPTIONAL}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Stage:
         """Read what :meth:`to_json` returned; a KeyError, TypeError or ValueError if it did not."""
-        uses = {"plugin": values["plugin"], "guard": values.get("guard")}
+        uses = {name: values.get(name) for name in ("guard", "backbone")}
+        uses["plugin"] = values["plugin"]
         fields = {name: use and PluginUse.from_json(use) for name, use in uses.items()}
         return cls(**{**values, **fields, "kind": StageKind(values["kind"])})
 
 
 #: Fields of a stage that its JSON object has only where they are not empty.
-_OPTIONAL = ("label", "given", "guard")
+_OPTIONAL = ("label", "given", "guard", "backbone")
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -19,6 +19,7 @@ from backbench.system.arithmetic import standard_arithmetic
 from tests.contract.broken import (
     announcement,
     attack,
+    backbone,
     broken,
     column,
     command,
@@ -44,7 +45,8 @@ from tests.contract.broken import (
 
 MODULES = (
     announcement, attack, composing_attack, learning_attack, encoder_attack, repair, sanitize, detector, inspection,
-    training_defense, ssl_method, evaluator, image_evaluator, dataset, metric, observer, column, command, executor,
+    training_defense, ssl_method, backbone, evaluator, image_evaluator, dataset, metric, observer, column, command,
+    executor,
 )  # fmt: skip
 SAMPLES = [(module, sample) for module in MODULES for sample in samples_of(module)]
 

@@ -33,6 +33,7 @@ from backbench.store.store import Store
 from backbench.system.arithmetic import standard_arithmetic
 from backbench.testing import (
     AttackContract,
+    BackboneContract,
     ColumnContract,
     CommandContract,
     DatasetContract,
@@ -54,6 +55,7 @@ from tests.contract.broken import run
 BASES = [
     plugin.Dataset,
     plugin.Attack,
+    plugin.BackboneNetwork,
     plugin.SSLMethod,
     plugin.Defense,
     plugin.Evaluator,
@@ -90,7 +92,7 @@ target = "down"
 epochs = 1
 batch_size = 16
 schedule = { warmup_epochs = 0 }
-backbone = { name = "tiny-resnet", widths = [4, 8], strides = [1, 2], stem_width = 4 }
+backbone = { name = "mixer", arguments = { width = 8 } }
 
 [[matrix]]
 datasets = ["stripes"]
@@ -305,6 +307,7 @@ CONTRACTS = {
     "beside": (AttackContract, {"target": "bee"}),
     "negative": (LearningAttackContract, {"target": "bee"}),
     "pull": (EncoderAttackContract, {"target": "bee"}),
+    "mixer": (BackboneContract, {"width": 8}),
     "my-simclr": (SSLMethodContract, {}),
     "prune": (DefenseContract, {}),
     "outliers": (DefenseContract, {}),

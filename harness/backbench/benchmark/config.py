@@ -434,7 +434,10 @@ def _parts(axis: Axis, name: object) -> tuple[str, ...]:
 def _backbone_problems(
     instances: Instances, metadata: Mapping[str, DatasetMetadata], cells: Iterable[CellName]
 ) -> Iterator[Problem]:
-    """Yield timm's models that do not exist, or cannot see the images; imports torch for them."""
+    """Yield models of timm and plugins' backbones that cannot be built, or see the images.
+
+    It imports torch for them.
+    """
     met = [
         (one.method, by, one.dataset)
         for one in cells

@@ -14,6 +14,7 @@ from backbench.benchmark.protocols.card import Protocol, find_protocol
 from backbench.benchmark.protocols.rules import no_such_evaluator, plugin_of, terms_of
 from backbench.errors import NOT_A_NAME, BackbenchError, PluginError, Problem, UsageError, is_name
 from backbench.model import CHAIN, NONE, Axis, PluginUse
+from backbench.options.training import BackboneOptions
 from backbench.plugin import Dataset, DatasetMetadata, Options
 from backbench.plugin.calling import plugin_code
 from backbench.plugin.registry import Registered, Registry
@@ -48,6 +49,11 @@ class Instance:
                 options=self.options.model_dump(mode="json"),
                 identity=self.registered.identity(self.options),
             )
+
+    def backbone_use(self) -> PluginUse | None:
+        """Return the plugin of the backbone that the options name; ``None`` without one."""
+        backbone = getattr(self.options, "backbone", None)
+        return backbone.use() if isinstance(backbone, BackboneOptions) else None
 
 
 #: The instances of a benchmark by axis and name.

@@ -103,7 +103,7 @@ class Planner:
         self._external = benchmark.encoders
         self._protocol = benchmark.protocol
         self._fingerprints = fingerprints
-        self._uses: dict[tuple[str, str], PluginUse] = {}
+        self._uses: dict[tuple[str, str], tuple[PluginUse, PluginUse | None]] = {}
         self._keys: dict[tuple[Any, ...], tuple[str, Stage]] = {}
         self._encoders: dict[tuple[Any, ...], MadeEncoder] = {}
         self._feature_keys: dict[tuple[str, ...], dict[str, str]] = {}
@@ -366,8 +366,13 @@ class Planner:
         return cast("AttackInfo", self._instances["attacks"][attack].registered.info)
 
     def _use(self, axis: str, name: str) -> PluginUse:
+        return self._uses_of(axis, name)[0]
+
+    def _uses_of(self, axis: str, name: str) -> tuple[PluginUse, PluginUse | None]:
+        """Return the plugin of an instance, and that of its backbone where it has one."""
         if (axis, name) not in self._uses:
-            self._uses[axis, name] = self._instances[axis][name].use()
+            instance = self._instances[axis][name]
+            self._uses[axis, name] = instance.use(), instance.backbone_use()
         return self._uses[axis, name]
 
     def _seeded(
@@ -387,10 +392,19 @@ class Planner:
         wraps a training's method.
         """
         axis = _PLUGINS[kind]
-        plugin = self._use(axis.plural, instance or getattr(name, axis))
+        plugin, backbone = self._uses_of(axis.plural, instance or getattr(name, axis))
         by = self._use("defenses", guard) if guard else None
         label = f"{kind} {what}"
-        stage = Stage(kind, plugin, name.seed, inputs, label=label, given=given, guard=by)
+        stage = Stage(
+            kind,
+            plugin,
+            name.seed,
+            inputs,
+            label=label,
+            given=given,
+            guard=by,
+            backbone=backbone,
+        )
         return self._add(stage)
 
     def _add(self, stage: Stage) -> str:

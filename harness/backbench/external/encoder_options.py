@@ -60,6 +60,10 @@ class ImportOptions(Options):
         """Return the layout and these options as they enter an import stage."""
         return _use(self.layout, self)
 
+    def backbone_use(self) -> PluginUse | None:
+        """Return the plugin of the backbone; ``None`` if no plugin has it."""
+        return self.backbone.use()
+
 
 class ModuleOptions(Options):
     """A module in memory, as an import stage names it."""
@@ -77,6 +81,10 @@ class ModuleOptions(Options):
     def use(self) -> PluginUse:
         """Return this as it enters an import stage."""
         return _use(MODULE, self)
+
+    def backbone_use(self) -> PluginUse | None:
+        """Return ``None``: the module is its own network."""
+        return None
 
 
 def _use(layout: str, options: Options) -> PluginUse:

@@ -31,6 +31,7 @@ class Imported(Generic[_Options]):
             plugin=self.options.use(),
             seed=None,
             content=self.sha256,
+            backbone=self.options.backbone_use(),
             label=f"import {self.options.weights.name}",
         )
 

@@ -188,7 +188,7 @@ def _backbone(
         )
     if stem == AUTO:
         stem = "imagenet"
-        if not arch.startswith("timm/"):
+        if arch in RESNETS:
             stem = stem_of(shapes, padded=layout.padded_stem) or stem
         shared = {"backbone", "encoder"} & {*taken.prefix.split(".")}
         if stem == "cifar" and layout.name == "torchvision" and shared:

@@ -1,6 +1,6 @@
 """The toolbox of plugin authors: encoders, heads, averages, queues, losses, training tasks."""
 
-from backbench.nn.backbones import Backbone, build_backbone
+from backbench.nn.backbones import Backbone, BackboneNetwork, build_backbone
 from backbench.nn.batch import Batch
 from backbench.nn.encoder import Encoder, EncoderSpec, load_encoder, save_encoder
 from backbench.nn.losses import (
@@ -24,6 +24,7 @@ from backbench.nn.ranks import ALONE, Ranks, in_groups
 __all__ = [
     "ALONE",
     "Backbone",
+    "BackboneNetwork",
     "Batch",
     "Encoder",
     "EncoderSpec",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from backbench.errors import PluginError
 from backbench.nn import cpu
+from backbench.options.backbones import PluginBackbone
 from backbench.options.training import BackboneOptions
 from backbench.system.json_text import to_json
 
@@ -69,16 +70,61 @@ class Backbone(nn.Module):
         return maps
 
 
+class BackboneNetwork(nn.Module):
+    """Base class of the backbones of plugins: it maps normalized images to features.
+
+    Draw fresh weights from torch's global generator. The features of an image in evaluation mode
+    depend on that image and on the state dict alone.
+
+    Example::
+
+        # my_plugin/mixer.py
+        from backbench.plugin import BackboneNetwork
+        from torch import nn
+
+        class Mixer(BackboneNetwork):
+            def __init__(self, options):
+                super().__init__(options)
+                self.patches = nn.Conv2d(3, options.width, options.patch, options.patch)
+                self.norm = nn.BatchNorm2d(options.width)
+                self.mix = nn.Conv2d(options.width, options.width, 3, padding=1)
+
+            @property
+            def feature_dim(self):
+                return self.options.width
+
+            def forward(self, images):
+                maps = self.norm(self.patches(images)).relu()
+                return (maps + self.mix(maps).relu()).mean((2, 3))
+    """
+
+    def __init__(self, options: Any) -> None:
+        """Make the layers; ``options`` are the validated ``backbone.arguments``."""
+        super().__init__()
+        self.options = options
+
+    @property
+    def feature_dim(self) -> int:
+        """Number of features, D."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features, (B, D), of normalized images (B, 3, H, W), float32 or lower."""
+        raise NotImplementedError
+
+
 def build_backbone(options: BackboneOptions) -> Backbone:
     """Build a backbone with fresh weights from torch's global generator.
 
     Raises:
-        PluginError: If timm does not know the model, or cannot build it.
+        PluginError: If timm does not know the model, or if it or a plugin cannot build it.
     """
     if options.name == "tiny-resnet":
         return Backbone(TinyResNet(options), options.widths[-1])
     if options.name.startswith("timm/"):
         return _timm(options.name.removeprefix("timm/"), options.arguments)
+    if options.plugin is not None:
+        return _of_plugin(options.plugin, options.arguments)
     return _torchvision(options)
 
 
@@ -167,6 +213,23 @@ def _timm(name: str, arguments: Mapping[str, Any]) -> Backbone:
     return Backbone(network, getattr(network, "head_hidden_size", network.num_features))
 
 
+def _of_plugin(plugin: PluginBackbone, arguments: Mapping[str, Any]) -> Backbone:
+    who = f"backbone {plugin.name!r} of {plugin.distribution}"
+    made = plugin.load()
+    if not issubclass(made, BackboneNetwork):
+        raise PluginError(f"{who}: {made.__name__} is not a backbench.plugin.BackboneNetwork")
+    try:
+        network = made(plugin.validated(arguments))
+        width: object = network.feature_dim
+    except PluginError:
+        raise
+    except Exception as error:  # a stranger's code
+        raise PluginError(f"{who} raised {type(error).__name__}: {_reason(error)}") from error
+    if not isinstance(width, int) or isinstance(width, bool) or width < 1:
+        raise PluginError(f"{who}: its feature_dim is {width!r}, and must be a number of features")
+    return Backbone(network, width)
+
+
 def backbone_problem(options: BackboneOptions, side: int) -> str | None:
     """Return why a backbone cannot be built, or see images of a side; no weight is drawn."""
     try:
@@ -175,10 +238,9 @@ def backbone_problem(options: BackboneOptions, side: int) -> str | None:
             found = network(torch.empty(2, 3, side, side))
     except PluginError as error:
         return str(error)
-    except Exception as error:  # noqa: BLE001 - each model of timm has checks of its own
-        hint = (
-            "" if options.arguments else f"; backbone.arguments may help: {{ img_size = {side} }}"
-        )
+    except Exception as error:  # noqa: BLE001 - each network has checks of its own
+        helps = not options.arguments and options.plugin is None
+        hint = f"; backbone.arguments may help: {{ img_size = {side} }}" if helps else ""
         return f"{options.name} cannot see images of {side} x {side} px: {_reason(error)}{hint}"
     if found.shape != (2, network.feature_dim):
         return f"{options.name} gives {tuple(found.shape[1:])} for an image, not its features (D,)"

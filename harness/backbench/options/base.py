@@ -59,10 +59,11 @@ def _absolute(path: Path, info: ValidationInfo) -> Path:
         ) from None
 
 
-def _holds_path(annotation: Any) -> bool:
+def holds_path(annotation: Any) -> bool:
+    """Return whether a value of a type can be a path."""
     if annotation is Path:
         return True
-    return any(_holds_path(one) for one in getattr(annotation, "__args__", ()))
+    return any(holds_path(one) for one in getattr(annotation, "__args__", ()))
 
 
 def _is_marked(known: FieldInfo, mark: type) -> bool:
@@ -158,7 +159,7 @@ class Options(BaseModel):
         keyed = self.model_dump(mode="json")
         for name, known in type(self).model_fields.items():
             value = getattr(self, name)
-            is_path = isinstance(value, Path) or (value is None and _holds_path(known.annotation))
+            is_path = isinstance(value, Path) or (value is None and holds_path(known.annotation))
             is_input = is_path or _is_marked(known, _NamesDataset)
             if is_input or _is_excluded(known) or _is_unused(known, value):
                 del keyed[name]

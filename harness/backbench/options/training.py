@@ -7,13 +7,23 @@ torch.
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from backbench.model import PluginUse
+from backbench.options.backbones import OWN, PluginBackbone, announced, plugin_backbone
 from backbench.options.base import (
     MOST_SIDE,
     DatasetMetadata,
@@ -61,7 +71,7 @@ class BackboneOptions(Options):
     name: str = Field(
         "resnet18",
         description="'tiny-resnet' (small, for CPUs), a torchvision ResNet ('resnet18', "
-        "'resnet50', 'wide_resnet50_2', …), or 'timm/<model>'",
+        "'resnet50', 'wide_resnet50_2', …), 'timm/<model>', or the name of a plugin's backbone",
     )
     stem: Literal["imagenet", "cifar", "cifar-padded"] = Field(
         "imagenet",
@@ -80,25 +90,51 @@ class BackboneOptions(Options):
     stem_stride: Literal[1, 2, 4] = Field(2, description="its stride, in pixels")
     arguments: Annotated[dict[str, JsonValue], ExcludeDefaultFromKey()] = Field(
         {},
+        validate_default=True,
         description="arguments of the model 'timm/<model>', as timm's create_model takes them: "
-        "{ img_size = 32, patch_size = 4 } for a ViT and images of 32 pixels",
+        "{ img_size = 32, patch_size = 4 } for a ViT and images of 32 pixels; or the options of a "
+        "plugin's backbone",
     )
 
     @property
     def has_stages(self) -> bool:
-        """Return whether the maps of its stages are known: not those of timm's models."""
-        return not self.name.startswith("timm/")
+        """Return whether the maps of its stages are known: of the built-in backbones."""
+        return self.name in OWN
+
+    @property
+    def plugin(self) -> PluginBackbone | None:
+        """The backbone of a plugin that has this name; ``None`` if none has."""
+        return plugin_backbone(self.name)
+
+    def use(self) -> PluginUse | None:
+        """Return a plugin's backbone as it enters a stage; ``None`` of any other."""
+        return self.plugin.use(self.arguments) if self.plugin else None
+
+    def identity(self) -> dict[str, Any]:
+        """Return what enters a stage's key; of a plugin's backbone the stage names the plugin."""
+        keyed, use = super().identity(), self.use()
+        return {**keyed, "arguments": dict(use.identity)} if use else keyed
 
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name != "tiny-resnet" and name not in RESNETS and not _TIMM.fullmatch(name):
+        if name not in OWN and not _TIMM.fullmatch(name) and plugin_backbone(name) is None:
+            close = difflib.get_close_matches(name, [*OWN, *announced()], n=1)
+            hint = f": did you mean {close[0]!r}?" if close else ""
             message = (
                 f"{name!r} is not a backbone: 'tiny-resnet', a torchvision ResNet "
-                "('resnet18', 'resnet34', 'resnet50', …) or 'timm/<model>'"
+                "('resnet18', 'resnet34', 'resnet50', …), 'timm/<model>' or the name of a "
+                f"plugin's{hint}"
             )
             raise ValueError(message)
         return name
+
+    @field_validator("arguments")
+    @classmethod
+    def _complete(cls, given: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        """Validate the options of a plugin's backbone, and fill their defaults in."""
+        plugin = plugin_backbone(info.data.get("name", ""))
+        return plugin.validated(given).model_dump(mode="json") if plugin else given
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -112,8 +148,9 @@ class BackboneOptions(Options):
         if self.stem != "imagenet" and self.name not in RESNETS:
             raise ValueError(f"{self.name} has a stem of its own: leave out stem = {self.stem!r}")
         if self.arguments and self.has_stages:
-            raise ValueError(f"arguments: only models of timm take them, not {self.name}")
-        if fixed := _FIXED & self.arguments.keys():
+            raise ValueError(f"arguments: no built-in backbone takes any, nor does {self.name}")
+        fixed = _FIXED & self.arguments.keys()
+        if fixed and self.plugin is None:
             raise ValueError(f"arguments: {min(fixed)!r} is set by the harness: leave it out")
         return self
 
@@ -461,6 +498,8 @@ class SSLOptions(TrainingOptions):
     def _least_side(self) -> int:
         if self.backbone.name == "tiny-resnet":
             return self.backbone.stem_stride * math.prod(self.backbone.strides)
+        if self.backbone.plugin is not None:
+            return 1  # it is built and tried
         return 32 if self.backbone.stem == "imagenet" else 4
 
 

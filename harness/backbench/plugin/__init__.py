@@ -76,6 +76,7 @@ from backbench.plugin.hookspecs import BackbenchHooks
 from backbench.plugin.infos import (
     API,
     AttackInfo,
+    BackboneInfo,
     Citation,
     Column,
     DatasetInfo,
@@ -101,6 +102,8 @@ __all__ = [
     "AttackContext",
     "AttackInfo",
     "BackbenchHooks",
+    "BackboneInfo",
+    "BackboneNetwork",
     "BackboneOptions",
     "Batch",
     "Box",
@@ -195,7 +198,15 @@ if TYPE_CHECKING:
     from backbench.data.preprocess import evaluation_image, with_margin
     from backbench.images import ArrayImages, ImageSet, Labels, Pixels, Subset
     from backbench.metrics import Scores
-    from backbench.nn import Batch, Encoder, Progress, SSLMethod, TrainingContext, TrainingTask
+    from backbench.nn import (
+        BackboneNetwork,
+        Batch,
+        Encoder,
+        Progress,
+        SSLMethod,
+        TrainingContext,
+        TrainingTask,
+    )
     from backbench.plugin.selection import selection_split
     from backbench.training.extraction import evaluation_batch, extract
     from backbench.training.loop import TrainingRun, train
@@ -212,9 +223,10 @@ else:
         "Scores": "backbench.metrics",
         "selection_split": "backbench.plugin.selection",
         **dict.fromkeys(
-            ("Batch", "Encoder", "Progress", "SSLMethod", "TrainingContext", "TrainingTask"),
+            ("BackboneNetwork", "Batch", "Encoder", "Progress", "SSLMethod", "TrainingContext"),
             "backbench.nn",
         ),
+        "TrainingTask": "backbench.nn",
         "evaluation_batch": "backbench.training.extraction",
         "extract": "backbench.training.extraction",
         "random_view": "backbench.views.views",

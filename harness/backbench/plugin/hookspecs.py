@@ -103,6 +103,33 @@ class BackbenchHooks:
         yield from ()
 
     @hookspec
+    def register_backbones(self) -> Iterable[infos.BackboneInfo]:
+        """Announce backbones: a record for each :class:`~backbench.plugin.BackboneNetwork`.
+
+        A benchmark file names it as it does the built-in ones, and gives it its options:
+        ``backbone = { name = "mixer", arguments = { width = 64 } }``.
+
+        Example::
+
+            # my_plugin/__init__.py
+            from backbench.plugin import BackboneInfo, Field, Options, hookimpl
+
+            class MixerOptions(Options):
+                width: int = Field(32, ge=1, description="number of features")
+                patch: int = Field(4, ge=1, description="side of a patch, px")
+
+            @hookimpl
+            def register_backbones():
+                yield BackboneInfo(
+                    name="mixer",
+                    summary="Patches, a batch norm, and one convolution over them.",
+                    target="my_plugin.mixer:Mixer",
+                    options=MixerOptions,
+                )
+        """
+        yield from ()
+
+    @hookspec
     def register_ssl_methods(self) -> Iterable[infos.SSLMethodInfo]:
         """Announce SSL methods: a record for each :class:`~backbench.plugin.SSLMethod`.
 

@@ -161,6 +161,17 @@ class SSLMethodInfo(PluginInfo):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BackboneInfo(PluginInfo):
+    """Announces a :class:`~backbench.plugin.BackboneNetwork`: ``backbone.name = "NAME"``.
+
+    Its options are what ``backbone.arguments`` takes. None of them can be a path: the weights of
+    a backbone are fresh.
+    """
+
+    kind: ClassVar[str] = "backbone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DefenseInfo(PluginInfo):
     """Announces a :class:`Defense`.
 
@@ -274,6 +285,7 @@ class MetricInfo(PluginInfo):
 KINDS: dict[str, type[PluginInfo]] = {
     DatasetInfo.kind: DatasetInfo,
     AttackInfo.kind: AttackInfo,
+    BackboneInfo.kind: BackboneInfo,
     SSLMethodInfo.kind: SSLMethodInfo,
     DefenseInfo.kind: DefenseInfo,
     EvaluatorInfo.kind: EvaluatorInfo,

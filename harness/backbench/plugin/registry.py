@@ -22,7 +22,8 @@ import pluggy
 
 from backbench.errors import BackbenchError, PluginError
 from backbench.model import NONE
-from backbench.options.base import Options
+from backbench.options import backbones
+from backbench.options.base import Options, holds_path
 from backbench.plugin import hookspecs
 from backbench.plugin.calling import frozen, plugin_code, sentence_of
 from backbench.plugin.infos import (
@@ -32,6 +33,7 @@ from backbench.plugin.infos import (
     OWN_METRICS,
     AttackInfo,
     AttackShape,
+    BackboneInfo,
     Citation,
     Column,
     DefenseInfo,
@@ -312,6 +314,19 @@ class Registry:
         same.append(Registered(record, origin))
         if len(same) == 2:
             self._fail(origin, f"{kind} {record.name!r} is already provided by {same[0].origin}")
+        if kind == BackboneInfo.kind:
+            backbones.announce(record.name, functools.partial(self._backbone, record.name))
+
+    def _backbone(self, name: str) -> backbones.PluginBackbone:
+        """Return what the options of a training need to know of a backbone."""
+        found = self.find(BackboneInfo.kind, name)
+        return backbones.PluginBackbone(
+            name=name,
+            distribution=found.origin.distribution,
+            revision=found.info.revision,
+            options=found.info.options,
+            load=found.implementation,
+        )
 
     def _fail(self, origin: Origin, reason: str) -> None:
         self.failures.append(Failure(origin, " ".join(reason.split())))
@@ -375,7 +390,12 @@ def code_of(package: str) -> str:
 
 
 #: Names that plugins of a kind cannot have.
-_RESERVED = {AttackInfo.kind: {NONE}, DefenseInfo.kind: {NONE}, MetricInfo.kind: OWN_METRICS}
+_RESERVED: dict[str, Collection[str]] = {
+    AttackInfo.kind: {NONE},
+    BackboneInfo.kind: backbones.OWN,
+    DefenseInfo.kind: {NONE},
+    MetricInfo.kind: OWN_METRICS,
+}
 
 
 #: Types of the fields of records and columns; ``title`` and such only where a record has them.
@@ -451,8 +471,17 @@ def _record_problem(expected: type[PluginInfo], record: object) -> str | None:
             "options must be a subclass of backbench.plugin.Options",
         ),
         (field is None, field),
+        (
+            record.kind != BackboneInfo.kind or not _has_path(options),
+            "an option is a path, and the weights of a backbone are fresh: leave it out",
+        ),
     )
     return next((f"{record.name!r}: {text}" for holds, text in rules if not holds), None)
+
+
+def _has_path(options: Any) -> bool:
+    fields = getattr(options, "model_fields", {})
+    return any(holds_path(known.annotation) for known in fields.values())
 
 
 def _origin(point: EntryPoint) -> Origin:

@@ -180,7 +180,7 @@ class _Teller:
         device = f"{made['device']} ({made['gpu']})" if made["gpu"] else made["device"]
         changed = " (with changes)" if made.get("dirty") else ""
         said_by = f" (by {made['threads_of']})" if "threads_of" in made else ""
-        by = f"{made['plugin'] or 'the harness'}{_guard_of(made)}"
+        by = f"{made['plugin'] or 'the harness'}{_others_of(made)}"
         yield (
             f"by {by}, commit {made['commit'] or 'not known'}"
             f"{changed}, in environment {number}; device {device}, threads "
@@ -250,9 +250,9 @@ def _said(what: str, values: Any) -> Iterator[str]:
         yield f"{what}: {values}"
 
 
-def _guard_of(made: Mapping[str, Any]) -> str:
-    """Return the distribution of the defense that has wrapped a training's method."""
-    return f" with {made['guard']}" if "guard" in made else ""
+def _others_of(made: Mapping[str, Any]) -> str:
+    """Return the distributions of the defense that wrapped a method, and of the backbone."""
+    return "".join(f" with {made[role]}" for role in ("guard", "backbone") if role in made)
 
 
 def _peak_of(made: Mapping[str, Any]) -> str:

@@ -12,22 +12,21 @@ from functools import cache, cached_property, lru_cache
 
 from backbench.errors import PluginError
 from backbench.model import Axis, Plan, Stage, StageKind
+from backbench.plugin.infos import BackboneInfo
 from backbench.plugin.registry import Registry
 from backbench.store.records import Record
 from backbench.store.store import Store
 from backbench.system.json_text import to_json
 
-#: In a record's provenance, the code of the stage's plugin.
-CODE = "plugin_code"
-
-#: The code of the defense that wraps a training's method.
-GUARD_CODE = "guard_code"
+#: In a record's provenance, the code of a stage's plugins by their role: of the plugin that does
+#: it, of the defense that wraps a training's method, and of the network.
+CODES = {role: f"{role}_code" for role in ("plugin", "guard", "backbone")}
 
 #: The same in a record's file: all records of a large store are read, and parsing takes long.
-_MADE_BY = {name: re.compile(rb'"%s": "([^"]*)"' % name.encode()) for name in (CODE, GUARD_CODE)}
+_MADE_BY = {role: re.compile(rb'"%s": "([^"]*)"' % code.encode()) for role, code in CODES.items()}
 
 #: Kinds of plugins whose code a number depends on.
-_JUDGED = frozenset(axis.kind for axis in Axis) - {Axis.DATASET.kind}
+_JUDGED = {*(axis.kind for axis in Axis), BackboneInfo.kind} - {Axis.DATASET.kind}
 
 #: Records that are kept at hand: those of a row are read again and again, and then no more.
 _AT_HAND = 256
@@ -37,7 +36,7 @@ _AT_HAND = 256
 class _Trace:
     """Hash of a stage and of all that lead to it, but for revisions; and the revisions.
 
-    The revisions of every plugin are in one order for equal identities.
+    The revisions of all plugins are in one order for equal identities.
     """
 
     identity: str
@@ -56,7 +55,7 @@ def _tracer(stage_of: Callable[[str], Stage | None]) -> Callable[[str], _Trace |
         if stage is None:
             return None
         identity = stage.identity()
-        plugins = {role: dict(identity.get(role) or {}) for role in ("plugin", "guard")}
+        plugins = {role: dict(identity.get(role) or {}) for role in CODES}
         revisions = [(one["name"], one.pop("revision")) for one in plugins.values() if one]
         inputs = {}
         for role, one in sorted(identity["inputs"].items()):
@@ -84,14 +83,13 @@ def changed_code(plan: Plan, store: Store, registry: Registry) -> Iterator[str]:
 
     changed: Counter[tuple[str, str]] = Counter()
     done = {key: plan.stages[key] for key in store.done() & plan.stages.keys()}
-    uses = [(key, CODE, stage.plugin) for key, stage in done.items()]
-    uses += [(key, GUARD_CODE, stage.guard) for key, stage in done.items()]
-    for key, name, use in uses:
+    uses = [(key, role, getattr(stage, role)) for role in CODES for key, stage in done.items()]
+    for key, role, use in uses:
         if use is None or use.kind not in _JUDGED:
             continue
         with suppress(OSError, PluginError):  # which others report
             plugin, code = code_now(use.kind, use.name)
-            made = _MADE_BY[name].search(store.record_bytes(key))
+            made = _MADE_BY[role].search(store.record_bytes(key))
             if made and made[1] != code:
                 changed[plugin, use.name] += 1
     for (plugin, name), stages in sorted(changed.items()):

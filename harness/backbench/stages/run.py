@@ -13,7 +13,7 @@ from typing import Any
 from backbench.model import PluginUse, Stage, StageKind
 from backbench.plugin.infos import KINDS
 from backbench.plugin.registry import Registry
-from backbench.results.outdated import CODE, GUARD_CODE
+from backbench.results.outdated import CODES
 from backbench.stages.dataset import check_unchanged
 from backbench.stages.task import Outcome, Progress, Task
 from backbench.store import provenance
@@ -91,8 +91,7 @@ def run_stage(
             read={role: one.hashes for role, one in inputs.items()},
             provenance={
                 **provenance.collect(device),
-                **_plugin(stage.plugin, registry),
-                **_guard(stage.guard, registry),
+                **_plugins(stage, registry),
                 **_inputs(stage, inputs, registry),
                 **memory.provenance(),
             },
@@ -112,20 +111,18 @@ def _inherited(inputs: Mapping[str, Record]) -> Iterator[Raised]:
         yield from record.flags
 
 
-def _plugin(use: PluginUse | None, registry: Registry) -> dict[str, str | None]:
-    """Return the distribution and version of a plugin, and its code; of a layout there is none."""
-    if use is None or use.kind not in KINDS:
-        return {"plugin": None, CODE: None}
-    found = registry.find(use.kind, use.name)
-    return {"plugin": str(found.origin), CODE: found.code}
+def _plugins(stage: Stage, registry: Registry) -> dict[str, str | None]:
+    """Return distribution, version and code of the plugins that did a stage, by their role.
 
-
-def _guard(use: PluginUse | None, registry: Registry) -> dict[str, str | None]:
-    """Return the same of the defense that wraps a training's method, where there is one."""
-    if use is None:
-        return {}
-    found = registry.find(use.kind, use.name)
-    return {"guard": str(found.origin), GUARD_CODE: found.code}
+    Of a layout there is no code, and nothing of a guard or a backbone where there is none.
+    """
+    found: dict[str, str | None] = {"plugin": None, CODES["plugin"]: None}
+    for role, code in CODES.items():
+        use: PluginUse | None = getattr(stage, role)
+        if use is not None and use.kind in KINDS:
+            one = registry.find(use.kind, use.name)
+            found |= {role: str(one.origin), code: one.code}
+    return found
 
 
 def _inputs(stage: Stage, inputs: Mapping[str, Record], registry: Registry) -> dict[str, Any]:

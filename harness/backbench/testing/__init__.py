@@ -20,6 +20,7 @@ from backbench.testing.attack import (
     EncoderAttackContract,
     LearningAttackContract,
 )
+from backbench.testing.backbone import BackboneContract
 from backbench.testing.base import PluginContract
 from backbench.testing.dataset import DatasetContract
 from backbench.testing.defense import DefenseContract, ModelDefenseContract
@@ -35,6 +36,7 @@ from backbench.testing.training_defense import TrainingDefenseContract
 __all__ = [
     "METADATA",
     "AttackContract",
+    "BackboneContract",
     "ColumnContract",
     "CommandContract",
     "DatasetContract",

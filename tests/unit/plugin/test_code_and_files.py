@@ -17,7 +17,7 @@ from backbench.errors import PluginError, UsageError
 from backbench.model import Plan, StageKind
 from backbench.plugin import AttackInfo, Field, LocalPath, Options, SSLMethodInfo
 from backbench.plugin.registry import FILES, Origin, Registered, Registry, code_of, load_registry
-from backbench.results.outdated import CODE, changed_code
+from backbench.results.outdated import CODES, changed_code
 from backbench.stages.task import Task
 from backbench.store.store import Store
 from backbench.verification.identity import restored
@@ -180,7 +180,7 @@ def mark(stored: tuple[Plan, Store, Registry]) -> Mark:
             if stage.plugin and stage.plugin.name == "moco-v2":
                 record = store.record(key)
                 assert record is not None
-                made = replace(record, provenance={CODE: code})
+                made = replace(record, provenance={CODES["plugin"]: code})
                 write(store.root / "records" / f"{key}.json", to_json(made.to_json()))
 
     return mark
