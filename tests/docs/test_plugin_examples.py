@@ -213,8 +213,25 @@ def test_the_benchmark_runs_on_the_executor(lines: list[str], pasted: Path) -> N
         assert 0 <= metrics["accuracy/clean"]["mean"] <= 1
         assert ("asr" in metrics) == (attack != "none")
         assert ("detector/auroc" in metrics) == (attack != "none" and defense == "far")
+        assert ("far/limit" in metrics) == (defense == "far")
+        assert ("spread/images" in metrics) == (defense == "spread")
     # Stripes across and down are the easiest classes that there are.
     assert rows["none", "none", "exact-nearest"]["metrics"]["accuracy/clean"]["mean"] > 0.9
+
+
+def test_what_detectors_and_verdicts_report_is_in_their_tables(
+    lines: list[str], pasted: Path
+) -> None:
+    where = (str(pasted / "benchmarks.toml"), "--store", str(pasted / "store"), "--format=csv")
+    detectors = backbench("show", *where, "--detectors").splitlines()
+    assert {"far/limit:mean", "far/limit:control:mean"} <= set(detectors[0].split(","))
+    (header, *rows) = backbench("show", *where, "--each-verdict").splitlines()
+    place = header.split(",").index("spread/images:mean")
+    assert {float(row.split(",")[place]) for row in rows} == {4}
+    verdicts = backbench("show", *where, "--verdicts").splitlines()
+    assert {"spread/images:attacked:mean", "spread/images:clean:mean"} <= set(
+        verdicts[0].split(",")
+    )
 
 
 def test_the_attacks_poison_half_of_their_class_and_that_on_encoders_no_image(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from backbench.plugin.reporting import Reporting
 
@@ -55,8 +55,9 @@ class DefenseContext:
         seed: Seed of every draw of this stage.
         device: Name of the torch device to compute on.
         clean: Gives the images that may be trusted: ``clean(0.2)`` is a fifth of the clean
-            training set, the same fifth for every caller with this seed. A defense on the data
-            gets at most a half, and none of which the training set holds a poisoned version.
+            training set, the same fifth for every caller with this seed. A defense of the dataset
+            or of the training gets at most a half, and none of which the training set holds a
+            poisoned version.
         progress: Call it with (done, total, values) while working; values are shown and logged.
         checkpoint: Where a training may keep its state, to resume from when it was stopped; hand
             it to :class:`backbench.training.loop.TrainingRun`. ``None``: nowhere.
@@ -70,6 +71,11 @@ class DefenseContext:
     progress: Callable[[int, int, Mapping[str, float]], None]
     checkpoint: Path | None = None
     verdict: Verdict | None = None
+
+
+#: Largest share of the training set that a defense of the dataset or of the training may get as
+#: clean: with more, the rest would be the poison.
+MOST_CLEAN: Final = 0.5
 
 
 class Defense(Reporting):
@@ -129,12 +135,16 @@ class Defense(Reporting):
                     raise ValueError("these arrays are not a center and a limit")
                 self.center, self.limit = state["center"], state["limit"]
 
+            def report(self):
+                return {"limit": float(self.limit)}
+
         # my_plugin/spread.py
         from backbench.plugin import Defense, Verdict, extract
 
         class Spread(Defense):
             def inspect(self, encoder, context):
                 images = context.clean(self.options.share).images
+                self.images = len(images)
                 features = extract(encoder, images, device=context.device)  # (N, D)
                 variance = features.var(axis=0)
                 widest = float(variance.max() / variance.sum())
@@ -143,6 +153,9 @@ class Defense(Reporting):
                     evidence={"variance": variance},
                     numbers={"widest": widest},
                 )
+
+            def report(self):
+                return {"images": self.images}
 
         # my_plugin/shuffle.py
         from backbench.nn import GuardedMethod

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Final
+
+from backbench.metrics import VARIANT_NAME
+
+#: A name that a reported number may have.
+REPORTED_NAME: Final = re.compile(VARIANT_NAME, re.ASCII)
 
 
 class Reporting:
@@ -13,7 +20,7 @@ class Reporting:
 
         They are stored in the record of the stage, and ``backbench show --metric PLUGIN/NAME``
         has a column of them. The harness calls it once, after ``fit``, :meth:`Attack.implant`, the
-        poisons of an attack, :meth:`Defense.repair` or :meth:`Defense.sanitize`. Names are letters,
+        poisons of an attack, or any method of a :class:`Defense` but ``guard``. Names are letters,
         digits and any of ``. = + - _``; numbers are finite. What can be computed from predictions
         is a metric instead: ``register_metrics``.
         """

@@ -23,7 +23,7 @@ from backbench.results.leaderboard import LIFTS, Leaderboard, build
 from backbench.results.outdated import Outdatedness
 from backbench.results.reader import Broken, Counting, MeasuredOf, predictions_in, reader
 from backbench.results.reported import add_reported
-from backbench.results.reports import reporting, with_reports
+from backbench.results.reports import reporting, reports, with_reports
 from backbench.store.store import Store
 from backbench.verification.bundle import Bundle, open_bundle
 from backbench.verification.imported import with_imported
@@ -127,7 +127,7 @@ def _reported(registry: Registry, asked: Collection[str] = ()) -> Broken:
 def measured_in(registry: Registry, plan: Plan, store: Store) -> MeasuredOf:
     """Return a function that reads the metrics of evaluations in a store, as usually counted."""
     read = reader(store.readable, predictions_in(store), _usual(registry, plan))
-    return with_reports(read, plan, reporting(store))
+    return with_reports(read, plan, reports(plan, reporting(store)))
 
 
 def _stored(
@@ -139,12 +139,14 @@ def _stored(
     read = reader(
         found.record, predictions_in(store), counting, _reported(registry, request.metrics)
     )
+    reported_of = reports(plan, reporting(store))
     return build(
         plan,
         found.record,
         store.failure,
         extra=_columns(registry),
-        measured_of=with_reports(read, plan, reporting(store)),
+        measured_of=with_reports(read, plan, reported_of),
+        reported_of=reported_of,
         detected_of=detector_reader(
             found.record, scores_in(store), predictions_in(store), counting
         ),
@@ -172,12 +174,14 @@ def board_of(
 def _of_bundle(registry: Registry, bundle: Bundle, plan: Plan) -> Leaderboard:
     """Return the leaderboard of a plan from the content of a bundle."""
     read = reader(bundle.record, bundle.predictions, _usual(registry, plan), _reported(registry))
+    reported_of = reports(plan, bundle.record)
     return build(
         plan,
         bundle.record,
         lambda _key: None,
         extra=_columns(registry),
-        measured_of=with_reports(read, plan, bundle.record),
+        measured_of=with_reports(read, plan, reported_of),
+        reported_of=reported_of,
         detected_of=detector_reader(
             bundle.record, bundle.scores, bundle.predictions, _usual(registry, plan)
         ),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from backbench.errors import ExitCode, UsageError
 from backbench.execution.scheduler import Result
 from backbench.model import Axis, Plan
+from backbench.plugin import Column
 from backbench.plugin.suggestions import suggestion
 from backbench.report.grid import EXACT, exact
 from backbench.results.leaderboard import Leaderboard, Row, only_row, select
@@ -127,6 +128,8 @@ class Results:
     def detectors(self) -> Results:
         """Return the rows of detectors of triggered images, with the columns of their metrics.
 
+        Numbers that the detectors reported themselves come last.
+
         Raises:
             UsageError: If no detector has run yet.
         """
@@ -139,7 +142,9 @@ class Results:
         )
         if not rows:
             raise UsageError(f"{self.board.benchmark} · detectors: no detector has run yet")
-        return Results(replace(self.board, rows=rows, columns=COLUMNS, legend=NOTE))
+        own = dict.fromkeys(name for row in rows for name in row.detector_reports)
+        columns = (*COLUMNS, *(Column(name, name, control=True) for name in own))
+        return Results(replace(self.board, rows=rows, columns=columns, legend=NOTE))
 
     def metric(self, name: str, **names: str) -> Metric:
         """Return one number, with n, interval and control.

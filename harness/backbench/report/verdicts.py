@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from backbench.model import Plan
 from backbench.plugin import Column
 from backbench.report.detectors import Line, Sheet
-from backbench.results.statistics import Summary
+from backbench.results.reports import report_of
+from backbench.results.statistics import Summary, summarize
 from backbench.results.verdicts import Judged, groups, judged, scored
 from backbench.store.records import Record
 
@@ -26,7 +27,8 @@ NOTE = (
     "verdicts on encoders, each counted once: Attacked, Clean: their numbers; Accuracy, TPR, FPR: "
     "at the method's own threshold, [low, high]: 95 % interval over encoders by Wilson; AUROC, "
     "AUPRC: of the scores, whatever the threshold, interval of AUROC by Hanley and McNeil's "
-    "variance; n: seeds; a line of all methods compares scores across methods"
+    "variance; PLUGIN/NAME, attacked and clean: the defense's own reports, over such encoders; "
+    "n: seeds; a line of all methods compares scores across methods"
 )
 
 #: Columns that the list of encoders has besides the numbers of each method.
@@ -48,20 +50,34 @@ _NOTHING = "no encoder has been inspected yet"
 def verdict_sheet(plan: Plan, record_of: Callable[[str], Record | None]) -> Sheet:
     """Score the verdicts of a plan over its encoders: all, by method, by attack."""
     lines = []
+    own: dict[str, Column] = {}
     for group in groups(judged(plan, record_of)):
         names = {name: getattr(group, name) for name in FIELDS}
         seeds = tuple(sorted({one.seed for one in group.encoders}))
-        lines.append(Line(names, seeds, scored(group.encoders)))
+        reported = _reported(group.encoders)
+        own |= {name: Column(name, name.replace(":", ", ")) for name in reported}
+        lines.append(Line(names, seeds, scored(group.encoders) | reported))
     title = f"{plan.benchmark} · verdicts"
-    return Sheet(title, FIELDS, COLUMNS, tuple(lines), NOTE, _NOTHING)
+    return Sheet(title, FIELDS, (*COLUMNS, *own.values()), tuple(lines), NOTE, _NOTHING)
+
+
+def _reported(encoders: Iterable[Judged]) -> dict[str, Summary]:
+    """Return the numbers that a defense reports of its inspections, over encoders of each kind."""
+    found: dict[str, list[float]] = {}
+    for one in encoders:
+        for name, value in report_of(one.record).items():
+            found.setdefault(f"{name}:{'attacked' if one.attacked else 'clean'}", []).append(value)
+    return {name: summarize(values) for name, values in found.items()}
 
 
 def encoder_sheet(plan: Plan, record_of: Callable[[str], Record | None]) -> Sheet:
     """List the encoders of a plan with the verdict on each."""
     fields = (*FIELDS, "seed")
     encoders = judged(plan, record_of)
-    own = dict.fromkeys(name for one in encoders for name in one.verdict.numbers)
-    columns = (*SCORE[:2], *(Column(f"number/{name}", name) for name in own), *SCORE[2:])
+    own = dict.fromkeys(f"number/{name}" for one in encoders for name in one.verdict.numbers)
+    own |= dict.fromkeys(name for one in encoders for name in report_of(one.record))
+    named = (Column(name, name.removeprefix("number/")) for name in own)
+    columns = (*SCORE[:2], *named, *SCORE[2:])
     lines = tuple(
         Line({name: str(getattr(one, name)) for name in fields}, (one.seed,), _numbers(one))
         for one in encoders
@@ -76,6 +92,7 @@ def _numbers(one: Judged) -> dict[str, Summary]:
         "verdict/score": verdict.score,
         "verdict/accused": float(verdict.score > 0),
         **{f"number/{name}": value for name, value in verdict.numbers.items()},
+        **report_of(one.record),
         "cost/seconds": one.record.wall_s,
         "cost/cpu_seconds": one.record.cpu_s,
         "cost/clean_fraction": verdict.clean_fraction,

@@ -18,6 +18,7 @@ from backbench.plugin.infos import OWN_METRICS
 from backbench.plugin.suggestions import suggestion
 from backbench.results.detectors import DetectedOf
 from backbench.results.reader import Measured, MeasuredOf
+from backbench.results.reports import ReportOf
 from backbench.results.statistics import Bounds, Sample, Summary, paired, sample_of, summarize_all
 from backbench.results.threat import threat_model
 from backbench.store.flags import Raised
@@ -86,6 +87,7 @@ class Row:
         uncontrolled: Number of seeds of an attacked row that have no control.
         undetected: Number of seeds for which a detector's scores are missing, its control's
             included.
+        detector_reports: Names of the metrics that the detectors of its cells reported themselves.
         threat: The threat model of the attack, by :func:`~backbench.results.threat.threat_model`;
             empty without an attack, or before it has run.
         flags: What the sanity checks report of stages that the row, or its control, is made of.
@@ -107,6 +109,7 @@ class Row:
     outdated: str = ""
     uncontrolled: int = 0
     undetected: int = 0
+    detector_reports: tuple[str, ...] = ()
     threat: Mapping[str, Any] = field(default_factory=dict)
     flags: tuple[Raised, ...] = ()
     samples: Mapping[str, Sample] = field(default_factory=dict, repr=False, compare=False)
@@ -151,11 +154,13 @@ def build(
     *,
     measured_of: MeasuredOf,
     detected_of: DetectedOf = lambda _key, _evaluation, _variant: None,
+    reported_of: ReportOf = lambda _key: {},
     older_of: _RecordOf | None = None,
 ) -> Leaderboard:
     """Build the leaderboard of a plan from what is in the store.
 
-    ``detected_of`` gives the metrics of detectors, which are a row's as well.
+    ``detected_of`` gives the metrics of detectors, which are a row's as well, and ``reported_of``
+    the numbers that detectors and inspections report.
     ``older_of`` gives the outdated record of a stage: a row has numbers of such only if no seed has
     others, since those of two revisions have no mean. ``extra`` are the columns of plugins.
     """
@@ -177,6 +182,7 @@ def build(
                 failure_of,
                 measured_of=measured_of,
                 detected_of=detected_of,
+                reported_of=reported_of,
                 bounds=bounds,
             ),
             external=any(not imported.isdisjoint(cell.path) for cell in cells),
@@ -222,6 +228,7 @@ def _row(
     *,
     measured_of: MeasuredOf,
     detected_of: DetectedOf,
+    reported_of: ReportOf,
     bounds: Mapping[str, Bounds],
 ) -> Row:
     names = cells[0].name.row
@@ -233,6 +240,7 @@ def _row(
     flags: list[Raised] = []
     uncontrolled = undetected = 0
     problem = outdated = ""
+    named: dict[str, None] = {}
     for cell in sorted(cells, key=lambda cell: cell.name.seed):
         record = record_of(cell.evaluation)
         own = measured_of(record.key, variant) if record is not None else None
@@ -254,14 +262,17 @@ def _row(
         undetected += bool(missing)
         for key in missing:
             problem = problem or _problem(plan.stages, key, failure_of, record_of(key))
-        own = _joined(own, found)
+        for one in detections:
+            named |= dict.fromkeys(reported_of(one.key))
+        own = _joined(own, *found.values(), *(reported_of(one.key) for one in cell.detections))
         for metric, value in own.items():
             values.setdefault(metric, {})[seed] = value
         control = record_of(cell.control) if cell.control else None
         theirs = measured_of(control.key, variant) if control is not None else None
         if control is not None and theirs is not None:
             flags += control.flags
-            theirs = _joined(theirs, beside)
+            others = [one.control for one in cell.detections if one.control]
+            theirs = _joined(theirs, *beside.values(), *map(reported_of, others))
             for metric in filter(own.__contains__, theirs):
                 controls.setdefault(metric, {})[seed] = theirs[metric]
             continue
@@ -286,6 +297,7 @@ def _row(
         outdated=outdated,
         uncontrolled=uncontrolled,
         undetected=undetected,
+        detector_reports=tuple(named),
         threat=_threat(cells, plan, record_of),
         flags=tuple(dict.fromkeys(flags)),
         samples=samples,
@@ -298,10 +310,10 @@ def _detections(cell: Cell, stages: Mapping[str, Stage]) -> list[Detection]:
     return [one for one in cell.detections if stages[one.key].kind is StageKind.DETECT]
 
 
-def _joined(measured: Measured, found: Mapping[str, Measured | None]) -> Measured:
-    """Add the metrics of detectors to those of an evaluation."""
+def _joined(measured: Measured, *found: Measured | None) -> Measured:
+    """Add the numbers of detectors and inspections to the metrics of an evaluation."""
     joined = dict(measured)
-    for one in found.values():
+    for one in found:
         joined.update(one or {})
     return joined
 

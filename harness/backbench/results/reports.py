@@ -15,22 +15,37 @@ from backbench.store.store import Store
 _REPORT = b'"report": {'
 
 
-def with_reports(
-    measured_of: MeasuredOf, plan: Plan, record_of: Callable[[str], Record | None]
-) -> MeasuredOf:
-    """Return what gives the metrics of an evaluation and, as ``PLUGIN/NAME``, reported numbers.
+#: Gives the numbers that were reported of a stage, as ``PLUGIN/NAME``.
+ReportOf = Callable[[str], Mapping[str, float]]
 
-    They are those of all stages that lead to the evaluation. Where two stages of one plugin report
-    a number of one name, the later stage's counts.
+
+def report_of(record: Record) -> dict[str, float]:
+    """Return what the record of a stage reports, as ``PLUGIN/NAME``."""
+    use = record.stage.plugin
+    return {f"{use.name}/{name}": value for name, value in record.report.items()} if use else {}
+
+
+def reports(plan: Plan, record_of: Callable[[str], Record | None]) -> ReportOf:
+    """Return what gives the reported numbers of a stage, and of a detector's own training.
+
+    Where two stages of one plugin report a number of one name, the later stage's counts.
     """
 
     @cache
-    def of_stage(key: str) -> Mapping[str, float]:
-        """Return what a stage reports, by plugin and name."""
-        use, record = plan.stages[key].plugin, record_of(key)
-        if use is None or record is None:
-            return {}
-        return {f"{use.name}/{name}": value for name, value in record.report.items()}
+    def read(key: str) -> Mapping[str, float]:
+        record, stage = record_of(key), plan.stages.get(key)
+        fitted = stage.inputs.get("detector") if stage else None
+        before = read(fitted) if fitted else {}
+        return {**before, **(report_of(record) if record else {})}
+
+    return read
+
+
+def with_reports(measured_of: MeasuredOf, plan: Plan, reported_of: ReportOf) -> MeasuredOf:
+    """Return what gives the metrics of an evaluation and, as ``PLUGIN/NAME``, reported numbers.
+
+    They are those of all stages that lead to the evaluation, as of :func:`reports`.
+    """
 
     def read(key: str, variant: str) -> Measured | None:
         measured = measured_of(key, variant)
@@ -38,7 +53,7 @@ def with_reports(
             return measured
         found: dict[str, float] = {}
         for one in plan.ancestors(key):
-            found |= of_stage(one)
+            found |= reported_of(one)
         return {**found, **measured} if found else measured
 
     return read

@@ -19,7 +19,7 @@ from backbench.stages.evaluators import unchanged
 from backbench.stages.fit_detector import DETECTOR
 from backbench.stages.inputs import Inputs
 from backbench.stages.repair import context_of
-from backbench.stages.scores import checked_scores
+from backbench.stages.scores import checked_report, checked_scores
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import DetectRecord
 
@@ -51,7 +51,8 @@ def run(task: Task) -> Outcome:
             triggered=len(images) - count,
             rejected=int((scores > 0).sum()),
             clean_fraction=max(asked, default=0.0),
-        )
+        ),
+        report=checked_report(defense.report(), "the detector"),
     )
 
 

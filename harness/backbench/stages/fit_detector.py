@@ -11,7 +11,7 @@ from backbench.options.training import TrainingOptions
 from backbench.plugin import Defense
 from backbench.stages.evaluators import unchanged
 from backbench.stages.repair import context_of
-from backbench.stages.scores import checked_state
+from backbench.stages.scores import checked_report, checked_state
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import FitDetectorRecord
 
@@ -39,4 +39,5 @@ def run(task: Task) -> Outcome:
     found: dict[str, Any] = {}
     if isinstance(options, TrainingOptions):
         found = arithmetic(options, torch.device(task.device), encoder)
-    return Outcome(FitDetectorRecord(max(asked, default=0.0), found))
+    report = checked_report(defense.report(), "the detector")
+    return Outcome(FitDetectorRecord(max(asked, default=0.0), found), report=report)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from backbench.plugin import Defense
 from backbench.stages.repair import context_of
+from backbench.stages.scores import checked_report
 from backbench.stages.task import Outcome, Task
 from backbench.stages.verdicts import checked_verdict, write_verdict
 from backbench.store.metadata import InspectRecord
@@ -21,4 +22,5 @@ def run(task: Task) -> Outcome:
     verdict = checked_verdict(given, "the defense")
     write_verdict(task.folder, verdict)
     needed = max(asked, default=0.0)
-    return Outcome(InspectRecord(verdict.score, dict(verdict.numbers), needed))
+    report = checked_report(defense.report(), "the defense")
+    return Outcome(InspectRecord(verdict.score, dict(verdict.numbers), needed), report=report)

@@ -21,6 +21,7 @@ from backbench.report.results import Results
 from backbench.results.detectors import Scored, Shown, detector_reader, passing, separation
 from backbench.results.leaderboard import Leaderboard, build
 from backbench.results.reader import Counting, numbers
+from backbench.results.reports import reports
 from backbench.store.metadata import DetectRecord, EvaluationRecord
 from backbench.store.predictions import write_predictions
 from backbench.store.records import Record
@@ -130,9 +131,9 @@ def plan_and_records(seeds: int = 2) -> tuple[Plan, dict[str, Record]]:
             records[predict.key] = record(
                 predict.key, predict, metadata=EvaluationRecord(0, 6, 3), metrics={"asr": 0.5}
             )
-            records[detect.key] = record(
-                detect.key, detect, metadata=DetectRecord(6, 6, 5), wall_s=2.0
-            )
+            made = DetectRecord(6, 6, 5)
+            own = {"limit": 1.0 + seed if trained_on == "poison" else 0.5}
+            records[detect.key] = record(detect.key, detect, metadata=made, wall_s=2.0, report=own)
             keys.append((encoder.key, predict.key, detect.key))
         (encoder, predict, detect), control = keys
         name = CellName("d", "patch", "byol", "guard", "knn", seed)
@@ -163,7 +164,14 @@ def board(
 
     read = detector_reader(records.get, scores_of, lambda _: folder / "p.npz", Counting())
     measured = measured_by(one for one in records.values() if one.stage.kind is StageKind.PREDICT)
-    return build(plan, records.get, lambda _: None, measured_of=measured, detected_of=read)
+    return build(
+        plan,
+        records.get,
+        lambda _: None,
+        measured_of=measured,
+        detected_of=read,
+        reported_of=reports(plan, records.get),
+    )
 
 
 def test_a_row_has_the_detectors_metrics_with_control_and_lift(tmp_path: Path) -> None:
@@ -177,6 +185,14 @@ def test_a_row_has_the_detectors_metrics_with_control_and_lift(tmp_path: Path) -
     assert row.values["detector/tpr"].over == "seeds and images"
     assert row.values["detector/seconds"].mean == 2.0
     assert row.values["asr"].mean == 0.5
+
+
+def test_what_a_detector_reports_is_beside_that_on_the_control(tmp_path: Path) -> None:
+    results = Results(board(*plan_and_records(), tmp_path)).detectors()
+    (row,) = results.rows
+    assert row.values["guard/limit"].values == (1.0, 2.0)
+    assert row.controls["guard/limit"].values == (0.5, 0.5)
+    assert results.board.columns[-1].metric == "guard/limit"
 
 
 def test_rows_whose_scores_are_missing_are_incomplete_and_state_it(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, roc_auc_score
 from tests.factories import record
 
-from backbench.model import Cell, CellName, Detection, Plan, Stage, StageKind
+from backbench.model import Cell, CellName, Detection, Plan, PluginUse, Stage, StageKind
 from backbench.report.detectors import Sheet
 from backbench.report.verdicts import encoder_sheet, verdict_sheet
 from backbench.results.verdicts import (
@@ -140,7 +140,9 @@ def record_of(key: str) -> Record | None:
     if key not in scores:
         return None
     verdict = InspectRecord(scores[key], {"pl1": 0.1}, 0.2)
-    return record(key, StageKind.INSPECT, metadata=verdict, wall_s=3.0)
+    stage = Stage(StageKind.INSPECT, PluginUse("defense", "decree", "d", 1, {}, {}), 0)
+    own = {"steps": 10.0 if key == "a" else 20.0}
+    return record(key, stage, metadata=verdict, wall_s=3.0, report=own)
 
 
 def test_an_encoder_counts_once_in_however_many_cells_and_controls_it_is(plan: Plan) -> None:
@@ -170,5 +172,9 @@ def test_the_tables_state_the_numbers_of_encoders_and_each_score(plan: Plan) -> 
     assert values(each, "verdict/score") == [0.25, -0.5]
     assert values(each, "verdict/accused") == [1.0, 0.0]
     assert values(each, "number/pl1") == [0.1, 0.1]
+    assert values(each, "decree/steps") == [20.0, 10.0]
+    assert values(sheet, "decree/steps:attacked") == [20.0]
+    assert values(sheet, "decree/steps:clean") == [10.0]
+    assert {"decree/steps:attacked", "decree/steps:clean"} <= {one.metric for one in sheet.shown}
     assert values(each, "cost/seconds") == [3.0, 3.0]
     assert [line.names["seed"] for line in each.lines] == ["0", "0"]
