@@ -109,10 +109,17 @@ def test_references_are_of_the_target_and_shadows_are_not() -> None:
         ({"references": 11}, "references: 11 images are wanted, and there are 10"),
         ({"shadows": 11}, "shadows: 11 images are wanted, and there are 10"),
         ({"replace": True, "references": 2}, "6 poisons cannot take the places of 2 references"),
-        ({"rate": {"of": "count", "value": 11}}, "only 10 may be poisoned"),
+        ({"rate": {"of": "count", "value": 11}, "replace": True}, "only 10 may be poisoned"),
     ],
 )
 def test_options_that_cannot_work_are_one_sentence(options: dict[str, object], sentence: str):
     given = {"target": "b", "rate": {"of": "count", "value": 6}, "width": 8, **options}
     (found,) = NoisyAlignmentOptions.model_validate(given).problems(DATA)
     assert sentence in found
+
+
+def test_added_poisons_may_be_more_than_the_target_class_has_images():
+    given = {"target": "b", "rate": {"of": "count", "value": 11}, "width": 8}
+    options = NoisyAlignmentOptions.model_validate(given)
+    assert list(options.problems(DATA)) == []
+    assert options.added_images(DATA) == 11

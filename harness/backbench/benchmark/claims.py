@@ -5,7 +5,7 @@ A claim states ``metric relation factor × against + margin``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from backbench.benchmark.file import BenchmarkFile, Claim
 from backbench.errors import Problem
 from backbench.model import NONE, Axis, CellName
 from backbench.plugin.infos import OWN_METRICS
+from backbench.plugin.reporting import REPORTED_NAME
 from backbench.plugin.suggestions import suggestion
 
 #: Compared with the clean encoder under the same trigger.
@@ -28,9 +29,20 @@ _WITHOUT_ATTACK: Final = frozenset(
 
 
 def claim_problems(
-    content: BenchmarkFile, metrics: Iterable[str], *, matrix_is_right: bool = True
+    content: BenchmarkFile,
+    metrics: Iterable[str],
+    plugins: Collection[str] = (),
+    *,
+    matrix_is_right: bool = True,
 ) -> Iterator[Problem]:
-    """Yield what is wrong with the claims of a benchmark file."""
+    """Yield what is wrong with the claims of a benchmark file.
+
+    Args:
+        content: The file.
+        metrics: Names of the metrics of plugins.
+        plugins: Names of the plugins that may report numbers: ``PLUGIN/NAME``.
+        matrix_is_right: Whether the cells are known.
+    """
     cells: dict[CellName, None] = {}
     for matrix in content.matrix if matrix_is_right and content.claims else ():
         cells.update(dict.fromkeys(matrix.cells(content.benchmark.seeds)))
@@ -38,8 +50,11 @@ def claim_problems(
     for index, claim in enumerate(content.claims):
         path = f"claims.{index}"
         plain = claim.metric.partition("@")[0]
-        if plain not in known:
-            hint = suggestion(plain, known)
+        plugin, slash, number = plain.partition("/")
+        reported = plugin in plugins and REPORTED_NAME.fullmatch(number)
+        if plain not in known and not reported:
+            near = [*known, *(f"{one}/{number}" for one in plugins)] if slash else known
+            hint = suggestion(plain, near)
             yield Problem(f"{path}.metric", f"no metric is called {plain!r}{hint}")
         sentence = _against_problem(claim.against)
         if sentence:

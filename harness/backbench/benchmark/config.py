@@ -38,7 +38,14 @@ from backbench.options.training import (
     SSLOptions,
     TrainingOptions,
 )
-from backbench.plugin import AttackInfo, Dataset, DatasetMetadata, DefenseInfo, MetricInfo
+from backbench.plugin import (
+    AttackInfo,
+    Dataset,
+    DatasetMetadata,
+    DefenseInfo,
+    EvaluatorInfo,
+    MetricInfo,
+)
 from backbench.plugin.calling import plugin_code
 from backbench.plugin.infos import DEFENSE_SHAPES
 from backbench.plugin.registry import Registry
@@ -158,7 +165,10 @@ def benchmark_from(
     too_large = content.size_problem()
     problems += [too_large] if too_large else []
     right = not problems
-    problems += claim_problems(content, registry.names(MetricInfo.kind), matrix_is_right=right)
+    reporting = [name for kind in _REPORTING for name in registry.names(kind)]
+    problems += claim_problems(
+        content, registry.names(MetricInfo.kind), reporting, matrix_is_right=right
+    )
     cells = () if too_large else content.cells(profile, every=every)
     if not cells and not problems:
         sentence = "no cell is left: exclude less, or choose another profile"
@@ -218,6 +228,9 @@ def _parse(tables: Mapping[str, Any], problems: list[Problem]) -> BenchmarkFile:
             right[name] = getattr(BenchmarkFile.model_validate({**_LEAST, name: table}), name)
     return BenchmarkFile.model_construct(**{"matrix": (), **right})
 
+
+#: Kinds of plugins that may report numbers of their own.
+_REPORTING = (AttackInfo.kind, DefenseInfo.kind, EvaluatorInfo.kind)
 
 #: Tables without which there is no benchmark.
 _LEAST = {"matrix": [{"datasets": NONE, "methods": NONE, "evaluators": NONE}]}

@@ -27,7 +27,8 @@ def expanded(tables: Mapping[str, Any], problems: list[Problem]) -> dict[str, An
 
     ``[attacks.patch]`` with ``sweep = { "rate.value" = [0.05, 0.1] }`` becomes
     ``patch@rate.value-0.05`` and ``patch@rate.value-0.1``; several swept options give their
-    product. Wherever a matrix, a profile or the subject of a claim names ``patch``, it names both.
+    product. Wherever a matrix, a profile or the subject of a claim names ``patch``, it names both;
+    a claim ``against`` it becomes a claim against each.
 
     Args:
         tables: The file's content, which stays as it is.
@@ -63,11 +64,15 @@ def expanded(tables: Mapping[str, Any], problems: list[Problem]) -> dict[str, An
     names = _Names(members)
     for table in (one for one in _NAMING if members and one in tables):
         try:
-            result[table] = names.renamed(tables[table])
+            found = names.renamed(tables[table])
+            result[table] = names.compared(found) if table == "claims" else found
         except UsageError as error:
             problems.append(Problem(table, str(error)))
     return result
 
+
+#: The tables of instances by the fields of a cell.
+_PLURALS = {axis.value: axis.tables for axis in Axis}
 
 #: Tables that name instances, or hold tables that do.
 _NAMING = ("matrix", "profiles", "claims")
@@ -148,6 +153,31 @@ class _Names:
             names = table if isinstance(table, list) else [table]
             return [one for name in names for one in self._of(name, plural)]
         return [self.renamed(one) for one in table] if isinstance(table, list) else table
+
+    def compared(self, claims: Any) -> Any:
+        """Return claims, each against all of the members that its ``against`` names.
+
+        Raises:
+            UsageError: If there are too many.
+        """
+        if not isinstance(claims, list):
+            return claims
+        return [one for claim in claims for one in self._compared(claim)]
+
+    def _compared(self, claim: Any) -> Iterator[Any]:
+        against = claim.get("against") if isinstance(claim, Mapping) else None
+        choices = []
+        for part in against.split(",") if isinstance(against, str) else ():
+            field, sign, name = (one.strip() for one in part.partition("="))
+            plural = _PLURALS.get(field, "")
+            named = self._of(name, plural) if sign and plural in self.members else [name]
+            choices.append([f"{field}{sign}{one}" for one in named])
+        found = [",".join(chosen) for chosen in itertools.product(*choices)]
+        if len(found) < 2:
+            yield claim
+            return
+        for one in found:
+            yield {**claim, "against": one, "text": f"{claim.get('text', '')} ({one})"}
 
     def _of(self, name: Any, plural: str) -> Iterable[Any]:
         if not isinstance(name, str):

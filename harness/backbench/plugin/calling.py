@@ -29,6 +29,11 @@ def sentence_of(error: BaseException) -> str:
     return ": ".join(filter(None, (type(error).__name__, f"{words}{hint}")))
 
 
+def kind_of(value: object) -> str:
+    """Return what a plugin gave, for a sentence: ``a dict``, or ``the class Disc``."""
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+
+
 @contextmanager
 def plugin_code(what: object = "") -> Iterator[None]:
     """Run code of a plugin.

@@ -23,6 +23,11 @@ _RANGE = 255
 #: Most images of a split that are compared.
 MOST_COMPARED: Final = 128
 
+#: Names of the numbers that :func:`averages` gives of poisons and of triggers.
+MEASURED: Final = frozenset(
+    f"{of}_{number}" for of in ("poison", "trigger") for number in ("psnr", "ssim")
+)
+
 
 def psnr(before: Pixels, after: Pixels) -> float:
     """Return the peak signal-to-noise ratio of two images, (H, W, 3), in decibels.

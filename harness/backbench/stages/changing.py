@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from backbench.errors import ResultError
+from backbench.plugin.calling import kind_of
 
 if TYPE_CHECKING:
     from backbench.nn import Encoder
@@ -30,7 +31,7 @@ def changed_by(
     before = {name: one.cpu().clone() for name, one in encoder.state_dict().items()}
     found = change(encoder)
     if not isinstance(found, Encoder):
-        raise ResultError(f"the {who} gave a {type(found).__name__}, not an Encoder")
+        raise ResultError(f"the {who} gave {kind_of(found)}, not an Encoder")
     after = found.state_dict()
     if found.spec != spec or after.keys() != before.keys():
         raise ResultError(f"the {who} gave an encoder of another architecture")

@@ -15,6 +15,7 @@ from backbench.data.packed import write_images
 from backbench.errors import DataError
 from backbench.images import UNKNOWN, ImageSet
 from backbench.plugin import Dataset, DatasetMetadata, Split
+from backbench.plugin.calling import kind_of
 from backbench.stages.inputs import INDEX, decoded_name
 from backbench.stages.task import Outcome, Task
 from backbench.store.index import write_index
@@ -89,7 +90,7 @@ def _read(task: Task, dataset: Dataset, split: Split, progress: _Progress) -> Im
 def check_split(images: ImageSet, split: Split, metadata: DatasetMetadata) -> None:
     """Compare a split with what image sets are, and with the dataset's metadata."""
     if not isinstance(images, ImageSet):
-        raise DataError(f"{split}: the dataset gave a {type(images).__name__}, not an ImageSet")
+        raise DataError(f"{split}: the dataset gave {kind_of(images)}, not an ImageSet")
     labels, pixels = images.labels, images.pixels
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(images.sources) != len(labels):
         raise DataError(

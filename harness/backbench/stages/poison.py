@@ -11,7 +11,7 @@ from backbench.errors import ResultError
 from backbench.images import ImageSet, Pixels
 from backbench.poison.choice import aim_of
 from backbench.poison.poisoning import ManifestEntry, recode, stamp
-from backbench.poison.stealth import Likeness, averages, compared, likeness
+from backbench.poison.stealth import MEASURED, Likeness, averages, compared, likeness
 from backbench.stages.inputs import POISONED, TRIGGERED, Inputs
 from backbench.stages.scores import checked_report
 from backbench.stages.task import Outcome, Task
@@ -75,6 +75,11 @@ def run(task: Task) -> Outcome:
     target = aim_of(attack, chosen, train.labels)
     record = PoisonRecord.of(target, metadata.classes, chosen, train.labels, poison.threat)
     own = checked_report(attack.report(), "the attack")
+    if taken := sorted(own.keys() & MEASURED):
+        raise ResultError(
+            f"the attack reports {', '.join(taken)}, which the harness measures itself: give the "
+            "number another name"
+        )
     return Outcome(
         record, report={**own, **averages("poison", poisons), **averages("trigger", triggers)}
     )

@@ -13,12 +13,14 @@ from backbench.errors import StageError
 from backbench.images import Pixels
 from backbench.model import Stage
 from backbench.plugin import Defense
+from backbench.plugin.calling import kind_of
+from backbench.plugin.defense import MOST_CLEAN
 from backbench.plugin.registry import load_registry
 from backbench.seeds import derive
 from backbench.stages.checks import check_poison, visibility_flag
 from backbench.stages.inputs import Inputs
 from backbench.stages.repair import context_of
-from backbench.stages.sanitize import MOST_CLEAN, trusted_images
+from backbench.stages.sanitize import trusted_images
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import EncoderRecord, PoisonRecord
 from backbench.store.store import Store
@@ -118,7 +120,7 @@ def _guard(inputs: Inputs, asked: list[float]) -> Callable[[SSLMethod], SSLMetho
         spec = method.encoder.spec
         guarded = defense.guard(method, context)
         if not isinstance(guarded, SSLMethod):
-            raise StageError(f"the defense gave a {type(guarded).__name__}, not an SSLMethod")
+            raise StageError(f"the defense gave {kind_of(guarded)}, not an SSLMethod")
         if guarded.encoder.spec != spec:
             raise StageError("the defense gave a method with an encoder of another architecture")
         return guarded

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from backbench.errors import ResultError
 from backbench.images import Unlabelled
 from backbench.plugin import Defense
+from backbench.plugin.defense import MOST_CLEAN
 from backbench.plugin.recipes import TRAIN
 from backbench.poison.poisoning import read_manifest
 from backbench.results.detection import detection
@@ -20,10 +21,6 @@ from backbench.stages.repair import context_of
 from backbench.stages.scores import checked_report, checked_scores
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import SanitizeRecord
-
-#: Largest share of the training set that a defense on the data may get as clean: with more, the
-#: rest would be the poison.
-MOST_CLEAN = 0.5
 
 
 def poison_mask(task: Task, images: int) -> NDArray[np.bool_]:

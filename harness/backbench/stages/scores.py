@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from numbers import Real
 from typing import Any
@@ -12,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbench.errors import BackbenchError, ResultError
-from backbench.metrics import VARIANT_NAME
+from backbench.plugin.reporting import REPORTED_NAME
 from backbench.system.json_text import to_json
 
 #: Most numbers that a plugin reports of a stage.
 MOST_REPORTED = 100
-
-_REPORTED = re.compile(VARIANT_NAME, re.ASCII)
 
 
 def checked_scores(scores: object, shape: tuple[int, ...], who: str) -> NDArray[Any]:
@@ -77,7 +74,7 @@ def checked_report(report: object, who: str) -> dict[str, float]:
         raise ResultError(f"{who} must report at most {MOST_REPORTED} numbers by name")
     found = {}
     for name, value in report.items():
-        if not isinstance(name, str) or not _REPORTED.fullmatch(name):
+        if not isinstance(name, str) or not REPORTED_NAME.fullmatch(name):
             raise ResultError(
                 f"{who} reports a number called {name!r}: use letters, digits and any of . = + - _"
             )

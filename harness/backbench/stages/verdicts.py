@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from backbench.errors import ResultError
 from backbench.plugin import Verdict
+from backbench.plugin.calling import kind_of
 from backbench.system.json_text import from_json, to_json
 
 #: Files of the artifact: score and numbers; the evidence, where there is some.
@@ -33,7 +34,7 @@ def checked_verdict(verdict: object, who: str) -> Verdict:
         ResultError: If it is no verdict, or a number of it is not finite.
     """
     if not isinstance(verdict, Verdict):
-        raise ResultError(f"{who} gave a {type(verdict).__name__}, not a Verdict")
+        raise ResultError(f"{who} gave {kind_of(verdict)}, not a Verdict")
     numbers = {"score": verdict.score, **_named(verdict.numbers, who, "numbers")}
     found = {}
     for name, value in numbers.items():

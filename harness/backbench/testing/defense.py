@@ -20,6 +20,7 @@ from backbench.plugin import (
     Verdict,
     count_of,
 )
+from backbench.plugin.defense import MOST_CLEAN
 from backbench.stages.verdicts import EVIDENCE, VERDICT, checked_verdict
 from backbench.testing.attack import checked_progress
 from backbench.testing.base import PluginContract
@@ -37,12 +38,17 @@ if TYPE_CHECKING:
     from backbench.nn import Encoder
 
 
-def defense_context(metadata: DatasetMetadata) -> DefenseContext:
-    """Make what the harness gives to a defense besides its input."""
+def defense_context(metadata: DatasetMetadata, most: float = 1.0) -> DefenseContext:
+    """Make what the harness gives to a defense besides its input.
+
+    ``most`` is the largest share of the training images that it may request as clean.
+    """
     images = sample_images(metadata)
 
     def clean(fraction: float) -> CleanImages:
-        assert 0 < fraction <= 1, f"ask for a share in (0, 1] of clean images, not {fraction}"
+        assert 0 < fraction <= most, (
+            f"ask for a share in (0, {most:g}] of clean images, not {fraction}"
+        )
         count = max(1, count_of(fraction, len(images)))
         chosen = np.sort(np.random.default_rng(0).permutation(len(images))[:count])
         return CleanImages(Subset(images, chosen), fraction)
@@ -61,9 +67,9 @@ class _DefenseContract(PluginContract):
         """Make the encoder that the defense is given; the same each time."""
         return tiny_encoder(min(self.metadata.size or (32, 32)))
 
-    def context(self) -> DefenseContext:
+    def context(self, most: float = 1.0) -> DefenseContext:
         """Make what the harness gives to a defense besides its input."""
-        return defense_context(self.metadata)
+        return defense_context(self.metadata, most)
 
     def made(self) -> Defense:
         """Make the defense."""
@@ -95,7 +101,7 @@ class DefenseContract(_DefenseContract):
             if "model" in self.info.shapes:
                 context = replace(context, verdict=self.inspect(self.encoder()))
             return self.guarded("repair", lambda: defense.repair(encoder, context))
-        shown = Unlabelled(images)
+        shown, context = Unlabelled(images), self.context(MOST_CLEAN)
         found = self.guarded("sanitize", lambda: defense.sanitize(encoder, shown, context))
         return np.asarray(found)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from backbench.options.training import SSLOptions
 from backbench.plugin import Defense, DefenseInfo, GuardOptions, PluginInfo, SSLMethodInfo
+from backbench.plugin.defense import MOST_CLEAN
 from backbench.testing.defense import defense_context
 from backbench.testing.samples import same_weights, sample_images
 from backbench.testing.ssl_method import TrainedContract
@@ -39,7 +40,7 @@ class TrainingDefenseContract(TrainedContract):
         """Let the defense wrap a method, as the stage does."""
         kind, settings = self.implementation(), self.settings()
         defense: Defense = self.guarded("making the defense", lambda: kind(settings))
-        context = defense_context(self.metadata)
+        context = defense_context(self.metadata, MOST_CLEAN)
         found: Any = self.guarded("guard", lambda: defense.guard(method, context))
         from backbench.nn import SSLMethod
 

@@ -15,7 +15,7 @@ class CorruptEncoderOptions(BoxTriggerOptions, JPEGOptions):
     target: str = Field(description="class that the trigger stands for")
     rate: Rate = Field(
         Rate(of="dataset", value=0.005),
-        description="how many poisons are added, at most as many as the target class has images",
+        description="how many poisons are added",
     )
     width: int = Field(
         40, ge=1, description="width of the trigger, px; its height follows its shape"
@@ -52,8 +52,9 @@ class CorruptEncoderOptions(BoxTriggerOptions, JPEGOptions):
     supports: int = Field(5, ge=1, description="support images, of the target class")
 
     def count(self, data: DatasetMetadata) -> int:
-        """Return the number of poisons; a ValueError if it is none, or more than there can be."""
-        return self.rate.count(data.train_per_class[data.classes.index(self.target)], data.train)
+        """Return the number of poisons; a ValueError if it is none."""
+        own = data.train_per_class[data.classes.index(self.target)]
+        return self.rate.count(own, data.train, added=True)
 
     def added_images(self, data: DatasetMetadata) -> int:
         """Return the number of poisons."""

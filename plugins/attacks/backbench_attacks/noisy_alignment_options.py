@@ -16,7 +16,8 @@ class NoisyAlignmentOptions(BoxTriggerOptions, JPEGOptions):
     target: str = Field(description="class that the trigger stands for")
     rate: Rate = Field(
         Rate(of="dataset", value=0.005),
-        description="how many poisons are made, at most as many as the target class has images",
+        description="how many poisons are made; with replace, at most as many as the target class "
+        "has images",
     )
     references: int | None = Field(
         None,
@@ -38,7 +39,8 @@ class NoisyAlignmentOptions(BoxTriggerOptions, JPEGOptions):
 
     def count(self, data: DatasetMetadata) -> int:
         """Return the number of poisons; a ValueError if it is none, or more than there can be."""
-        return self.rate.count(data.train_per_class[data.classes.index(self.target)], data.train)
+        own = data.train_per_class[data.classes.index(self.target)]
+        return self.rate.count(own, data.train, added=not self.replace)
 
     def added_images(self, data: DatasetMetadata) -> int:
         """Return the number of poisons, if they are added."""

@@ -37,8 +37,13 @@ class Rate(BaseModel):
             )
         return self
 
-    def count(self, candidates: int, total: int) -> int:
+    def count(self, candidates: int, total: int, *, added: bool = False) -> int:
         """Return the number of images to poison, of so many candidates and images in total.
+
+        Args:
+            candidates: Images of which the rate is, or may be, a share.
+            total: Images of the training set.
+            added: Whether poisons are added, so that there may be any number of them.
 
         Raises:
             ValueError: If it is less than one, or more than there are candidates.
@@ -47,7 +52,7 @@ class Rate(BaseModel):
         number = count_of(self.value, whole)
         if number < 1:
             raise ValueError(f"rate: {self.value:g} of {whole} images is less than one image")
-        if number > candidates:
+        if number > candidates and not added:
             raise ValueError(
                 f"rate: {number} images to poison, and only {candidates} may be poisoned"
             )

@@ -55,8 +55,12 @@ def robustness(
     Returns:
         A number in [0, 1]; ``None`` without an attack.
 
-    Source: BackdoorBench, `robust_improvement_rate_simplied` of `utils/metric.py`.
-    Differs: of an untargeted attack, all images count.
+    Source: BackdoorBench, `robust_improvement_rate_simplied` of `utils/metric.py`, and the comment
+        above `robust_improvement_rate`: there ΔRA is the robust accuracy before the defense less
+        that after it, so that it stands with a minus.
+    Differs: BackdoorBench's function of predictions, `robust_improvement_rate`, adds the accuracy
+        that is lost; its comment and the other function subtract it, and so do we. Of an untargeted
+        attack, all images count.
     """
     del classes
     counted = np.ones(len(labels), dtype=bool) if target is None else labels != target

@@ -147,6 +147,15 @@ class AsksForNothing(Right):
         return super().sanitize(encoder, images, context)
 
 
+@broken(_RESULT, "the clean fraction lies in .0, 0.5.")
+class TrustsTooManyImages(Right):
+    """It requests three quarters of the images as clean."""
+
+    def sanitize(self, encoder, images, context):
+        context.clean(0.75)
+        return super().sanitize(encoder, images, context)
+
+
 @broken(_RESULT, "does not act on the dataset")
 class SanitizesNothing(Defense):
     """It has no sanitize."""

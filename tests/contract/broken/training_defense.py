@@ -87,12 +87,21 @@ class ReturnsTheEncoder(Right):
         return method.encoder
 
 
-@broken(_FINITE, "gave a .*, not an SSLMethod")
+@broken(_FINITE, "gave the class Turned, not an SSLMethod")
 class ReturnsAClass(Right):
     """It returns the class of its wrapper."""
 
     def guard(self, method, context):
         return Turned
+
+
+@broken(_FINITE, "the clean fraction lies in .0, 0.5.")
+class TrustsTooManyImages(Right):
+    """It requests three quarters of the images as clean."""
+
+    def guard(self, method, context):
+        context.clean(0.75)
+        return Turned(method)
 
 
 @broken(_FINITE, "does not act on the training")

@@ -33,6 +33,12 @@ def registry() -> Registry:
     [
         ("moco-v2", "moco", "claims.0.subject.methods: no ssl-method is called 'moco': did you"),
         ('"asr"', '"acc/clean"', "claims.0.metric: no metric is called 'acc/clean': did you mean"),
+        (
+            '"asr"',
+            '"distil/loss"',
+            "no metric is called 'distil/loss': did you mean 'distill/loss'?",
+        ),
+        ('"asr"', '"patch/a b"', "claims.0.metric: no metric is called 'patch/a b'"),
         ('">"', '"=>"', "claims.0.relation: should be '>', '<', '>=' or '<='"),
         ('"control"', '"contrl"', "did you mean 'control'?"),
         ('"control"', "true", "claims.0.against: should be 'control', 'clean', FIELD=NAME or a"),
@@ -58,6 +64,15 @@ def test_problems(tmp_path: Path, registry: Registry, old: str, new: str, proble
     with pytest.raises(ConfigError) as caught:
         load_benchmark(path, registry)
     assert problem in "\n".join(str(one) for one in caught.value.problems)
+
+
+def test_a_claim_may_be_on_a_number_that_a_plugin_reports(
+    tmp_path: Path, registry: Registry
+) -> None:
+    path = tmp_path / "b.toml"
+    path.write_text(tiny() + CLAIM.replace('"asr"', '"patch/poison_psnr"'), encoding="utf-8")
+    (claim,) = load_benchmark(path, registry).claims
+    assert claim.metric == "patch/poison_psnr"
 
 
 def test_all_problems_of_a_claim_come_at_once(tmp_path: Path, registry: Registry) -> None:

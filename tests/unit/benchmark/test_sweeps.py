@@ -63,6 +63,18 @@ def test_matrices_profiles_and_claims_name_all_of_them() -> None:
     assert tables["claims"][0]["metric"] == "asr"
 
 
+def test_a_claim_against_a_swept_instance_is_one_against_each_member() -> None:
+    against = "attack = targeted, defense=none"
+    tables, problems = after(swept(more=MORE.replace("control", against)))
+    assert problems == []
+    assert [one["against"] for one in tables["claims"]] == [
+        f"attack={name},defense=none" for name in NAMES
+    ]
+    assert tables["claims"][0]["text"] == f"it works (attack={NAMES[0]},defense=none)"
+    tables, _ = after(swept(more=MORE.replace("control", "defense=none")))
+    assert [one["against"] for one in tables["claims"]] == ["defense=none"]
+
+
 def test_a_chain_with_a_swept_defense_is_several_chains() -> None:
     text = tiny().replace("[defenses.distill]", "[defenses.distill]\nsweep = { hidden = [1, 2] }")
     tables, _ = after(text.replace('["none", "distill"]', '["none", "patch-search+distill"]'))
