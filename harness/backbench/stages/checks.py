@@ -22,7 +22,7 @@ from backbench.store.flags import Flag
 from backbench.store.integrity import checked
 from backbench.store.metadata import PoisonRecord
 from backbench.store.records import Record
-from backbench.views.visibility import covers_all, visibility, warning
+from backbench.views.visibility import Visibility, covers_all, visibility, warning
 
 #: View pairs of the estimate, or somewhat more: the poisons, some of them, or all several times.
 PAIRS = 4000
@@ -107,10 +107,26 @@ def visibility_flag(inputs: Inputs, options: TrainingOptions) -> Iterator[Flag]:
 
     Args:
         inputs: Inputs of the training.
-        options: The options of the method; of views of its own making nothing is known.
+        options: The options of the method.
+    """
+    shares = visibility_of(inputs, options)
+    if shares is not None and (text := warning(shares)):
+        yield Flag("trigger-visibility", text)
+
+
+def visibility_of(inputs: Inputs, options: TrainingOptions) -> Visibility | None:
+    """Estimate how often the trigger of a poison survives the crops of a method.
+
+    Args:
+        inputs: Inputs of the training.
+        options: The options of the method.
+
+    Returns:
+        Shares of view pairs; ``None`` of views of the method's own making, and where no crop can
+        lose the trigger.
     """
     if not isinstance(options, ViewTrainingOptions):
-        return
+        return None
     marks = list(read_manifest(inputs.task.input("poison") / "train.jsonl"))
     marks = marks[:: max(1, len(marks) // PAIRS)]
     sizes = inputs.attacked_sizes(marks)
@@ -118,11 +134,8 @@ def visibility_flag(inputs: Inputs, options: TrainingOptions) -> Iterator[Flag]:
     marks, sizes = marks * rounds, np.tile(sizes, (rounds, 1))
     boxes = [mark.boxes for mark in marks]
     if covers_all(sizes, boxes):
-        return
-    seed = derive(inputs.task.seed, "visibility")
-    text = warning(visibility(options.views, sizes, boxes, seed))
-    if text:
-        yield Flag("trigger-visibility", text)
+        return None
+    return visibility(options.views, sizes, boxes, derive(inputs.task.seed, "visibility"))
 
 
 def _target_problems(attack: Attack, record: Record) -> Iterator[str]:

@@ -98,11 +98,14 @@ def _train(
         checkpoint=task.checkpoint,
         ranks=ranks,
     )
-    return pretrain(method, run, _guard(inputs, asked))
+    return pretrain(method, run, guard_of(inputs, asked))
 
 
-def _guard(inputs: Inputs, asked: list[float]) -> Callable[[SSLMethod], SSLMethod] | None:
-    """Return what wraps the method before it is trained; ``None`` without such a defense."""
+def guard_of(inputs: Inputs, asked: list[float]) -> Callable[[SSLMethod], SSLMethod] | None:
+    """Return what wraps the method before it is trained; ``None`` without such a defense.
+
+    ``asked`` gets each share of the training set that the defense requests as clean.
+    """
     from backbench.nn import SSLMethod
 
     task = inputs.task

@@ -129,6 +129,7 @@ _NOT_NEEDED: Final = re.compile(
 _FONT: Final = re.compile(r" font-family: [^;\"]*;?")
 _GEOMETRY: Final = re.compile(r'(?<= )(d|transform|x|y|width|height)="([^"]*)"')
 _LONG: Final = re.compile(r"\d+\.\d{2,}")
+_DOT: Final = re.compile(r"M([\d.-]+ [\d.-]+)L\1(?=M|$)")
 _GROUP: Final = re.compile(r"<g>|<g [^>]*[^/]>|</g>")
 
 
@@ -142,21 +143,28 @@ def _smaller(text: str) -> str:
     text = re.sub(r' id="([^"]*)"', lambda one: one[0] if one[1] in used else "", text)
     text = re.sub(r' transform="rotate\(-0 [^"]*"', "", text)
     text = _without_groups(text.replace("<g/>", ""))
-    dark = "".join(
+    rules = "".join(
         f'[style*="{use}: {light}"]{{{use}:{dark}!important}}'
         for light, dark in _ON_DARK.items()
         for use in ("fill", "stroke")
     )
-    style = (
-        "<style>text{font-family:'DejaVu Sans',Verdana,sans-serif}"
-        f"@media(prefers-color-scheme:dark){{{dark}}}</style>"
-    )
+    font = "text{font-family:'DejaVu Sans',Verdana,sans-serif}"
+    style = f"<style>{font}{dark_rules(rules)}</style>"
     return re.sub(r"(<svg[^>]*>)", rf"\1{style}", text, count=1)
 
 
+def dark_rules(rules: str) -> str:
+    """Return the rules of a style that count on dark pages; ``%s`` is the ink there."""
+    return f"@media(prefers-color-scheme:dark){{{rules.replace('%s', _ON_DARK[INK])}}}"
+
+
 def _rounded(found: re.Match[str]) -> str:
-    text = " ".join(found[2].split())
-    return f'{found[1]}="{_LONG.sub(lambda one: f"{float(one[0]):.2f}", text)}"'
+    name, text = found[1], " ".join(found[2].split())
+    digits = 1 if name == "d" else 2
+    text = _LONG.sub(lambda one: f"{float(one[0]):.{digits}f}", text)
+    if name == "d":
+        text = _DOT.sub(r"M\1h0", re.sub(r" ?([A-Za-z]) ?", r"\1", text))
+    return f'{name}="{text}"'
 
 
 def _without_groups(text: str) -> str:

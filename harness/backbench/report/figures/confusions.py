@@ -85,8 +85,8 @@ def _matrix(counts: Ints, classes: Sequence[str], target: int | None) -> bytes:
             axes.tick_params(length=0)
             for row, column in zip(*np.nonzero(counts), strict=True):
                 color = "white" if shares[row, column] > 0.55 else "black"
-                text = str(counts[row, column])
-                axes.text(column, row, text, ha="center", va="center", color=color, fontsize=6.5)
+                text = axes.text(column, row, str(counts[row, column]), color=color, fontsize=6.5)
+                text.set(ha="center", va="center", in_layout=False)
         else:
             axes.set_ylabel("true class")
             axes.set_xlabel("predicted class")

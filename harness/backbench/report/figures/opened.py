@@ -7,9 +7,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
-from backbench.model import Cell, Plan, StageKind
+from backbench.model import Plan
 from backbench.plugin.registry import Registry
-from backbench.results.detectors import scores_in
 from backbench.results.reader import predictions_in
 from backbench.store.records import Record
 from backbench.store.store import Store
@@ -29,7 +28,7 @@ class Opened:
         plan: Its plan.
         record_of: Gives the record of a stage.
         predictions_of: Gives an evaluation's file of predictions, or its content.
-        scores_of: Gives a detector's file of scores.
+        content: Gives a file of a stage's artifact, by key and name, if it is there.
         registry: The installed plugins.
         store: The store; ``None`` of a bundle.
     """
@@ -37,7 +36,7 @@ class Opened:
     plan: Plan
     record_of: Callable[[str], Record | None]
     predictions_of: Callable[[Record], str | io.BytesIO | None]
-    scores_of: Callable[[Record], bytes | None]
+    content: Callable[[str, str], bytes | None]
     registry: Registry
     store: Store | None = None
     _made: dict[Hashable, Any] = field(default_factory=dict, repr=False)
@@ -45,12 +44,21 @@ class Opened:
     @classmethod
     def of_store(cls, registry: Registry, plan: Plan, store: Store) -> Self:
         """Open a store."""
-        return cls(plan, store.readable, predictions_in(store), scores_in(store), registry, store)
+
+        def content(key: str, name: str) -> bytes | None:
+            path = store.artifact(key) / name
+            return path.read_bytes() if path.is_file() else None
+
+        return cls(plan, store.readable, predictions_in(store), content, registry, store)
 
     @classmethod
     def of_bundle(cls, registry: Registry, bundle: Bundle) -> Self:
         """Open a bundle, which must stay open as long as figures are drawn."""
-        return cls(bundle.plan, bundle.record, bundle.predictions, bundle.scores, registry)
+
+        def content(key: str, name: str) -> bytes | None:
+            return bundle.read(key, name) if name in bundle.artifacts.get(key, ()) else None
+
+        return cls(bundle.plan, bundle.record, bundle.predictions, content, registry)
 
     def once(self, key: Hashable, make: Callable[[], _Made]) -> _Made:
         """Return what was made under a key before, or make it: cells share encoders and poisons."""
@@ -60,8 +68,3 @@ class Opened:
             self._made[key] = make()
         found: _Made = self._made[key]
         return found
-
-    def stage_of(self, cell: Cell, *kinds: StageKind) -> str | None:
-        """Return the key of the last stage of some kinds on a cell's path."""
-        found = [key for key in cell.path if self.plan.stages[key].kind in kinds]
-        return found[-1] if found else None

@@ -1,0 +1,92 @@
+"""A metric of the rows of a table: mean, 95 % interval, control."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from backbench.model import NONE
+from backbench.report.figures.canvas import BLUE, RED, canvas, counted, number, short, svg
+from backbench.report.figures.figure import Figure
+from backbench.results.leaderboard import Row
+
+#: Metrics that have a figure, each with its title.
+_METRICS: Final = (("asr", "Attack success rate"), ("accuracy/clean", "Clean accuracy"))
+
+#: Most rows of a table that are drawn: the first.
+MOST_ROWS: Final = 40
+
+
+def interval_figures(rows: Sequence[Row]) -> Iterator[Figure]:
+    """Yield a figure for each metric that at least one row of a table has."""
+    for metric, title in _METRICS:
+        known = [row for row in rows if metric in row.values]
+        if known:
+            yield interval_figure(known, metric, title)
+
+
+def interval_figure(rows: Sequence[Row], metric: str, title: str) -> Figure:
+    """Draw a metric of rows that have it.
+
+    Args:
+        rows: The rows; the first of them are drawn, and all are in the table.
+        metric: A share in [0, 1].
+        title: Its title.
+    """
+    table = []
+    for row in rows:
+        own, control = row.values[metric], row.controls.get(metric)
+        ends = "–" if own.ci95 is None else f"[{own.ci95[0]:.3f}, {own.ci95[1]:.3f}]"
+        table.append(
+            (
+                _name(row),
+                str(own.n),
+                number(own.mean),
+                ends,
+                number(None if control is None else control.mean),
+            )
+        )
+    drawn = rows[:MOST_ROWS]
+    best = max(rows, key=lambda row: row.values[metric].mean)
+    part = f"the first {MOST_ROWS} of {len(rows)} rows" if len(rows) > MOST_ROWS else "all rows"
+    return Figure(
+        f"intervals-{metric.replace('/', '-')}",
+        title,
+        f"Mean over seeds and 95 % interval; ticks are controls; {part} that have it.",
+        _drawn(drawn, metric, title),
+        "image/svg+xml",
+        f"{title} of {counted(len(rows), 'row')}: highest {best.values[metric].mean:.3f}, of "
+        f"{short(_name(best), 100)}.",
+        ("row", "n", "mean", "95 % interval", "control"),
+        tuple(table),
+    )
+
+
+def _name(row: Row) -> str:
+    """Return what names a row, for people."""
+    names = [row.names[field] for field in ("attack", "method", "defense", "evaluator")]
+    return " · ".join(name for name in names if name != NONE)
+
+
+def _drawn(rows: Sequence[Row], metric: str, title: str) -> bytes:
+    with canvas(0.6 + 0.19 * len(rows)) as figure:
+        axes = figure.add_subplot()
+        for at, row in enumerate(rows):
+            own = row.values[metric]
+            low, high = own.ci95 or (own.mean, own.mean)
+            axes.plot([low, high], [at, at], color=RED, lw=1.6, solid_capstyle="butt")
+        positions = range(len(rows))
+        means = [row.values[metric].mean for row in rows]
+        axes.plot(means, positions, "o", color=RED, ms=3.5)
+        controls = [
+            (row.controls[metric].mean, at) for at, row in enumerate(rows) if metric in row.controls
+        ]
+        if controls:
+            axes.plot(*zip(*controls, strict=True), "|", color=BLUE, ms=8, mew=1.8)
+        axes.set_yticks(positions, [short(_name(row), 38) for row in rows])
+        axes.tick_params(axis="y", length=0, labelsize=6.5)
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_xlabel(title)
+        axes.grid(axis="x")
+        return svg(figure)
