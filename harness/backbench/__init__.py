@@ -5,7 +5,7 @@
 
 TYPE_CHECKING = False  # typing takes longer to import than Ctrl-C to press
 if TYPE_CHECKING:
-    from backbench.api import Experiment, Planned, evaluate, load, open_results
+    from backbench.api import Experiment, Planned, evaluate, load, open_results, write_site
     from backbench.execution.session import How
     from backbench.report.results import Metric, Results, Run
 
@@ -19,6 +19,7 @@ __all__ = [
     "evaluate",
     "load",
     "open_results",
+    "write_site",
 ]
 
 #: The names that are not of ``backbench.api``.

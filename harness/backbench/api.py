@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from backbench.store.store import Store
 if TYPE_CHECKING:
     from torch.nn import Module
 
+    from backbench.benchmark.file import Claim
     from backbench.estimate.cost import Costs
     from backbench.evaluation.module import Named
     from backbench.execution.scheduler import Result
@@ -32,10 +33,13 @@ if TYPE_CHECKING:
     from backbench.metrics import Denominator
     from backbench.model import Cell, Plan, Stage
     from backbench.report.detectors import Sheet
+    from backbench.report.html.source import Source
+    from backbench.report.html.writing import Refused, Submission
     from backbench.report.results import Results, Run
     from backbench.results.claims import Judgement
+    from backbench.results.leaderboard import Leaderboard
 
-__all__ = ["Experiment", "Planned", "evaluate", "load", "open_results"]
+__all__ = ["Experiment", "Planned", "evaluate", "load", "open_results", "write_site"]
 
 PathLike = str | os.PathLike[str]
 
@@ -121,7 +125,7 @@ class Experiment:
         how.setdefault("stage_timeout_s", self.benchmark.stage_timeout_s)
         how.setdefault("stage_memory_gib", self.benchmark.stage_memory_gib)
         run = partial(Session.run, make_plan=make_plan, refresh=refresh, redo=redo)
-        return _run(self.registry, run, how)
+        return _run(self.registry, run, how, self.benchmark.claims)
 
     def results(self, *, store: PathLike = DEFAULT_STORE) -> Results:
         """Return the results that are in a store."""
@@ -202,7 +206,9 @@ class Planned:
 
         experiment = self.experiment
         request = Request(asr, target, tuple(metrics), experiment.benchmark.metadata)
-        return Results(board_of(experiment.registry, self.plan, self.store, request))
+        board = board_of(experiment.registry, self.plan, self.store, request)
+        claims = experiment.benchmark.claims
+        return Results(board, opening=_opening(experiment.registry, self.plan, self.store, claims))
 
     def table(
         self,
@@ -284,6 +290,19 @@ class Planned:
         return encoder_sheet(self.plan, self.store.readable)
 
 
+def _opening(
+    registry: Registry, plan: Plan, store: Store, claims: Sequence[Claim]
+) -> Callable[[Leaderboard], AbstractContextManager[Source]]:
+    """Return what opens the store that a leaderboard is of."""
+
+    def opened(board: Leaderboard) -> AbstractContextManager[Source]:
+        from backbench.report.html.source import store_source
+
+        return store_source(registry, plan, store, claims, board)
+
+    return opened
+
+
 def load(
     path: PathLike = DEFAULT_FILE,
     profile: str | None = None,
@@ -345,7 +364,37 @@ def open_results(
     from backbench.report.board import bundle_board
     from backbench.report.results import Results
 
-    return Results(bundle_board(load_registry(), where))
+    registry = load_registry()
+
+    def opened(board: Leaderboard) -> AbstractContextManager[Source]:
+        from backbench.report.html.source import bundle_source
+
+        return bundle_source(registry, where, board)
+
+    return Results(bundle_board(registry, where), opening=opened)
+
+
+def write_site(
+    bundles: Sequence[PathLike], site: PathLike, *, most_figures: int | None = None
+) -> tuple[list[Submission], list[Refused]]:
+    """Write a static site of bundles: an index of all rows, a page a bundle, how to submit.
+
+    Args:
+        bundles: The ZIP files, perhaps of strangers; each is checked as ``verify`` does.
+        site: A folder: new, empty, or an earlier site, which is replaced.
+        most_figures: So many cells of each page get figures.
+
+    Returns:
+        The bundles that have a page, and those that cannot be read.
+
+    Raises:
+        UsageError: If the folder holds something else, or cannot be written.
+    """
+    from backbench.report.html.writing import write_site as write
+    from backbench.report.results import MOST_FIGURES
+
+    most = MOST_FIGURES if most_figures is None else most_figures
+    return write(load_registry(), [Path(one) for one in bundles], Path(site), most_figures=most)
 
 
 def evaluate(
@@ -411,7 +460,12 @@ def evaluate(
     return _run(registry, partial(run_with_encoders, plan=plan, encoders=encoders), how)
 
 
-def _run(registry: Registry, run: Callable[[Session], tuple[Plan, Result]], how: How) -> Run:
+def _run(
+    registry: Registry,
+    run: Callable[[Session], tuple[Plan, Result]],
+    how: How,
+    claims: Sequence[Claim] = (),
+) -> Run:
     """Run something in a session, and return the results."""
     from backbench.execution.session import open_session
     from backbench.report.board import board_of
@@ -421,4 +475,5 @@ def _run(registry: Registry, run: Callable[[Session], tuple[Plan, Result]], how:
     session = open_session(registry, how)
     with attach_progress(registry) if how.get("progress") else nullcontext():
         plan, outcome = run(session)
-    return Run(board_of(registry, plan, session.store), plan, outcome)
+    board = board_of(registry, plan, session.store)
+    return Run(board, plan, outcome, opening=_opening(registry, plan, session.store, claims))

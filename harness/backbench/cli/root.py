@@ -1,10 +1,10 @@
-"""The root command: its own commands by name, and those of plugins."""
+"""The root command, and its own commands by name."""
 
 from __future__ import annotations
 
 import click
 
-from backbench.cli.groups import LazyGroup
+from backbench.cli.with_plugins import WithPlugins
 
 _CLI = "backbench.cli."
 
@@ -21,6 +21,7 @@ COMMANDS = {
     "plugins": (f"{_CLI}plugins", "List the installed plugins and document their options."),
     "poison": (f"{_CLI}poison", "Write a poisoned dataset as image files and lists."),
     "protocol": (f"{_CLI}protocol", "Show and compare the protocols of evaluation."),
+    "report": (f"{_CLI}report", "Write the results as one HTML page, or as a site of bundles."),
     "reproduce": (f"{_CLI}reproduce", "Run, or only plan, a published matrix."),
     "run": (f"{_CLI}run", "Run what is missing, then show the leaderboard."),
     "schema": (f"{_CLI}schema", "Print the JSON Schema of a benchmark file."),
@@ -30,27 +31,10 @@ COMMANDS = {
 }
 
 
-class Root(LazyGroup):
-    """The root group."""
-
-    _plugins_added = False
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return all names, those of plugins' commands among them."""
-        self.get_command(ctx, "")  # no command of ours: plugins add theirs
-        return super().list_commands(ctx)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command; plugins are loaded only for a name that is not ours."""
-        if cmd_name not in COMMANDS and not self._plugins_added:
-            self._plugins_added = True
-            from backbench.cli.notices import add_plugin_commands
-
-            add_plugin_commands(self, COMMANDS)
-        return super().get_command(ctx, cmd_name)
+_SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
-@click.group(cls=Root, modules=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=WithPlugins, modules=COMMANDS, context_settings=_SETTINGS)
 @click.version_option(package_name="backbench")
 def cli() -> None:
     """Backdoor attacks on, and defenses of, self-supervised image encoders, compared.

@@ -188,11 +188,16 @@ def _of_bundle(registry: Registry, bundle: Bundle, plan: Plan) -> Leaderboard:
     )
 
 
+def bundle_board_of(registry: Registry, bundle: Bundle) -> Leaderboard:
+    """Return the leaderboard of an open bundle."""
+    board = _of_bundle(registry, bundle, bundle.plan)
+    return replace(board, columns=Request().columns(board))
+
+
 def bundle_board(registry: Registry, path: Path) -> Leaderboard:
     """Return the leaderboard of a bundle."""
     with open_bundle(path) as bundle:
-        board = _of_bundle(registry, bundle, bundle.plan)
-    return replace(board, columns=Request().columns(board))
+        return bundle_board_of(registry, bundle)
 
 
 def judged(

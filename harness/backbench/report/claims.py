@@ -18,6 +18,9 @@ NOTE = (
     "side; a row without all its seeds is undecided."
 )
 
+#: Headings of the table of a claim.
+HEADER = ("method", "attack", "defense", "n", "subject", "against", "d", "verdict")
+
 
 def claims_text(judged: Sequence[Judgement], style: str = "table") -> str:
     """Return claims and their verdicts as a ``table``, ``json`` or ``markdown``."""
@@ -36,7 +39,7 @@ def _as_json(judgement: Judgement) -> dict[str, object]:
     }
 
 
-def _statement(judgement: Judgement) -> str:
+def statement(judgement: Judgement) -> str:
     """Return a claim in symbols: ``target_fp/triggered > 4 × control``."""
     claim = judgement.claim
     against = f"{claim.against:g}" if isinstance(claim.against, float) else claim.against
@@ -47,20 +50,19 @@ def _statement(judgement: Judgement) -> str:
 
 
 def _tables(judged: Sequence[Judgement], *, markdown: bool) -> Iterator[str]:
-    header = ("method", "attack", "defense", "n", "subject", "against", "d", "verdict")
     for judgement in judged:
         claim, verdict = judgement.claim, judgement.verdict
         interval = f"{claim.confidence:.0%} interval"
         if markdown:
-            statement = markdown_code(_statement(judgement))
-            yield f"**{markdown_text(claim.text)}**: *{verdict}* ({statement}, {interval})\n"
+            symbols = markdown_code(statement(judgement))
+            yield f"**{markdown_text(claim.text)}**: *{verdict}* ({symbols}, {interval})\n"
         else:
             yield f"{verdict}: {claim.text}"
-            yield f"  {_statement(judgement)}, {interval}"
+            yield f"  {statement(judgement)}, {interval}"
         several = len({(f.names["dataset"], f.names["evaluator"]) for f in judgement.findings}) > 1
         more = ("dataset", "evaluator") if several else ()
-        rows = [[*(f.names[one] for one in more), *_row(f)] for f in judgement.findings]
-        columns = (*more, *header)
+        rows = [[*(f.names[one] for one in more), *cells_of(f)] for f in judgement.findings]
+        columns = (*more, *HEADER)
         if markdown:
             yield tabulated(columns, rows, "markdown", 0) + "\n"
         else:
@@ -68,7 +70,8 @@ def _tables(judged: Sequence[Judgement], *, markdown: bool) -> Iterator[str]:
     yield NOTE
 
 
-def _row(finding: Finding) -> list[str]:
+def cells_of(finding: Finding) -> list[str]:
+    """Return a finding as the cells of a line, in the order of :data:`HEADER`."""
     names = [finding.names[one] for one in ("method", "attack", "defense")]
     seeds = count(len(finding.seeds), finding.planned)
     values = [_shown(finding.subject), _shown(finding.against)]

@@ -43,7 +43,7 @@ def card_text(protocol_id: str, style: str = "table") -> str:
         content = card.model_dump(mode="json") | {"classes": card.class_names()}
         return to_json(content, indent=2)
     lines = [f"{card.id}: {card.summary}", f"source: {card.source}"]
-    rows = dict(_values(card))
+    rows = dict(values_of(card))
     width = max(len(place) for _, place in rows)
     for heading, group in itertools.groupby(rows, key=operator.itemgetter(0)):
         lines += ["", heading, *(_line(row[1], width, rows[row]) for row in group)]
@@ -52,7 +52,7 @@ def card_text(protocol_id: str, style: str = "table") -> str:
 
 def difference_text(one_id: str, other_id: str, style: str = "table") -> str:
     """Return what two cards fix differently."""
-    one, other = dict(_values(find_protocol(one_id))), dict(_values(find_protocol(other_id)))
+    one, other = dict(values_of(find_protocol(one_id))), dict(values_of(find_protocol(other_id)))
     places = [place for place in (one | other) if one.get(place) != other.get(place)]
     if style == "json":
         rows = [
@@ -79,12 +79,16 @@ def difference_text(one_id: str, other_id: str, style: str = "table") -> str:
 def _line(name: str, width: int, value: Any) -> str:
     """Write a name and a value; a long value continues below itself."""
     margin = " " * (width + 4)
-    text = "–" if value is None else value if isinstance(value, str) else to_json(value)
-    body = textwrap.fill(text, _WIDTH, initial_indent=margin, subsequent_indent=margin)
+    body = textwrap.fill(shown(value), _WIDTH, initial_indent=margin, subsequent_indent=margin)
     return f"  {name:{width}}  {body.lstrip()}"
 
 
-def _values(card: Protocol) -> Iterator[tuple[tuple[str, str], Any]]:
+def shown(value: Any) -> str:
+    """Return a value of a card as text."""
+    return "–" if value is None else value if isinstance(value, str) else to_json(value)
+
+
+def values_of(card: Protocol) -> Iterator[tuple[tuple[str, str], Any]]:
     """Yield all that a card fixes: a heading and a name, and the value."""
     for word, rule in (
         ("attack success rate", card.rules.asr_denominator),

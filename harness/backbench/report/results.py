@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backbench.errors import ExitCode, UsageError
@@ -18,6 +21,15 @@ from backbench.results.statistics import Summary
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    from backbench.report.html.source import Source
+
+#: Opens the store or the bundle that rows are of.
+Opening = Callable[[Leaderboard], "AbstractContextManager[Source]"]
+
+
+#: So many cells of a page get figures.
+MOST_FIGURES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +78,7 @@ class Results:
 
     Args:
         board: The leaderboard.
+        opening: Opens the store or the bundle that its rows are of; ``None`` if that is not known.
 
     Example:
         >>> from backbench.model import Axis
@@ -78,6 +91,7 @@ class Results:
     """
 
     board: Leaderboard
+    opening: Opening | None = field(default=None, kw_only=True, repr=False, compare=False)
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -103,12 +117,16 @@ class Results:
         Raises:
             UsageError: If an expression cannot be read, or names nothing.
         """
-        return Results(select(self.board, expressions, sort))
+        return self._of(select(self.board, expressions, sort))
+
+    def _of(self, board: Leaderboard) -> Results:
+        """Return other rows of the same origin."""
+        return Results(board, opening=self.opening)
 
     def own(self, *, outdated: bool = True) -> Results:
         """Leave out the rows of imported bundles, and, if asked, those that are outdated."""
         rows = (row for row in self.rows if not row.origin and (outdated or not row.outdated))
-        return Results(replace(self.board, rows=tuple(rows)))
+        return self._of(replace(self.board, rows=tuple(rows)))
 
     def require(self, where: object, command: str, *, filtered: bool = False) -> None:
         """Refuse to continue without a row that has a number, or the reason why it has none."""
@@ -123,7 +141,7 @@ class Results:
         """Put all attacks of a method in one row: their worst case, and their mean."""
         from backbench.results.over_attacks import over_attacks
 
-        return Results(over_attacks(self.board))
+        return self._of(over_attacks(self.board))
 
     def detectors(self) -> Results:
         """Return the rows of detectors of triggered images, with the columns of their metrics.
@@ -186,6 +204,26 @@ class Results:
         out = io.StringIO()
         print_board(self.board, format, group, Console(file=out))
         return out.getvalue().rstrip("\n")
+
+    def report(self, path: str | os.PathLike[str], *, most_figures: int = MOST_FIGURES) -> int:
+        """Write one self-contained HTML page: the rows, claims, costs, and a section a cell.
+
+        Args:
+            path: The file; one that is there is replaced.
+            most_figures: So many cells get figures, the first.
+
+        Returns:
+            The size of the file in bytes.
+
+        Raises:
+            UsageError: If the file cannot be written, or it is not known what the rows are of.
+        """
+        from backbench.report.html.writing import write_page
+
+        if self.opening is None:
+            raise UsageError("report() needs results of a store or of a bundle: open_results(path)")
+        with self.opening(self.board) as source:
+            return write_page(source, Path(path), most_figures=most_figures)
 
     def to_records(self) -> list[dict[str, Any]]:
         """Return a flat record of each metric of each row.

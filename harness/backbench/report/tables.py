@@ -48,7 +48,7 @@ NOTE = (
 )
 
 
-def _under(board: Leaderboard) -> list[str]:
+def notes_under(board: Leaderboard) -> list[str]:
     """Return the lines under a table: the protocol, the meaning of marks, sources, flags."""
     outdated = ", ".join(dict.fromkeys(row.outdated for row in board.rows if row.outdated))
     is_external = any(row.external for row in board.rows)
@@ -64,25 +64,28 @@ def _under(board: Leaderboard) -> list[str]:
     flags = dict.fromkeys(flag for row in board.rows for flag in row.flags)
     return [
         "; ".join(filter(None, parts)),
-        *(f"[{number}] {source}: {setting}" for (source, setting), number in _notes(board).items()),
-        *(f"{mark.strip()} imported: {origin}" for origin, mark in _origins(board).items()),
+        *(
+            f"[{number}] {source}: {setting}"
+            for (source, setting), number in sources_of(board).items()
+        ),
+        *(f"{mark.strip()} imported: {origin}" for origin, mark in origins_of(board).items()),
         *(f"¶ flagged: {flag}" for flag in flags),
     ]
 
 
-def _origins(board: Leaderboard) -> dict[str, str]:
+def origins_of(board: Leaderboard) -> dict[str, str]:
     """Return the mark of each imported bundle of which there are rows."""
     found = dict.fromkeys(row.origin for row in board.rows if row.origin)
     return {origin: f" ‡{number}" for number, origin in enumerate(found, start=1)}
 
 
-def _notes(board: Leaderboard) -> dict[tuple[str, str], int]:
+def sources_of(board: Leaderboard) -> dict[tuple[str, str], int]:
     """Number the sources of reported figures, in the order of the rows."""
     found = ((one.source, one.setting) for row in board.rows for one in row.reported.values())
     return {note: number for number, note in enumerate(dict.fromkeys(found), start=1)}
 
 
-def _reported(row: Row, column: Column, notes: Mapping[tuple[str, str], int]) -> str:
+def reported_text(row: Row, column: Column, notes: Mapping[tuple[str, str], int]) -> str:
     """Format a figure that others have published: ``.576 [1]``; empty if there is none."""
     figure = row.reported.get(column.metric)
     if figure is None:
@@ -94,25 +97,25 @@ def _print_tables(board: Leaderboard, by: str | None, console: Console) -> None:
     """Print a table for each group; a narrow terminal gets each in parts."""
     for title, part in group(board, by):
         print_grid(_grid(title, part, by), console)
-        under = printable("\n".join(_under(part)))
+        under = printable("\n".join(notes_under(part)))
         console.print(Text(f"{under}\n", "dim"), soft_wrap=not console.is_terminal)
-    console.print(Text(_note(board), "dim"), soft_wrap=not console.is_terminal)
+    console.print(Text(legend_of(board), "dim"), soft_wrap=not console.is_terminal)
 
 
-def _note(board: Leaderboard) -> str:
+def legend_of(board: Leaderboard) -> str:
     """Return the meaning of columns and marks."""
     return f"{board.legend}; {_COMMON}" if board.legend else NOTE
 
 
 def _grid(title: str, board: Leaderboard, by: str | None) -> Grid:
-    fields = _fields(board, by)
-    counts = {_count(row) for row in board.rows}
+    fields = fields_of(board, by)
+    counts = {seeds_of(row) for row in board.rows}
     same = f"n = {counts.pop()}" if len(counts) == 1 else ""
-    columns, marks = _columns(board), extremes(board)
-    notes, origins = _notes(board), _origins(board)
+    columns, marks = columns_of(board), extremes(board)
+    notes, origins = sources_of(board), origins_of(board)
     lines = []
     for index, row in enumerate(board.rows):
-        names = [_name(row, name, origins) for name in fields]
+        names = [name_of(row, name, origins) for name in fields]
         numbers: list[Number] = []
         for column, beside in columns:
             value = row.values.get(column.metric)
@@ -120,8 +123,8 @@ def _grid(title: str, board: Leaderboard, by: str | None) -> Grid:
             if "control" in beside:
                 numbers.append(_stacked(row.controls.get(column.metric), column))
             if "reported" in beside:
-                numbers.append(Number(_reported(row, column, notes)))
-        lines.append((names if same else [*names, _count(row)], numbers))
+                numbers.append(Number(reported_text(row, column, notes)))
+        lines.append((names if same else [*names, seeds_of(row)], numbers))
     methods = [row.names["method"] for row in board.rows]
     ends = [at for at, (one, two) in enumerate(itertools.pairwise(methods)) if one != two]
     apart = len(ends) + 1 == len(set(methods))  # not where rows have been sorted by something else
@@ -151,21 +154,23 @@ def _mark(
     return "", ""
 
 
-def _name(row: Row, field: str, origins: Mapping[str, str]) -> str:
+def name_of(row: Row, field: str, origins: Mapping[str, str]) -> str:
+    """Return a name of a row; the method's has the marks of the row."""
     if field != "method":
         return row.names[field]
     marks = " †" * row.external + " §" * bool(row.outdated) + " ¶" * bool(row.flags)
     return row.names[field] + marks + origins.get(row.origin, "")
 
 
-def _count(row: Row) -> str:
+def seeds_of(row: Row) -> str:
+    """Return the number of seeds of a row, with its marks."""
     done = len(row.seeds)
     marks = "*" * (0 < done < FEW)
     marks += "°" * bool(row.uncontrolled or row.undetected) + "✗" * bool(row.problem)
     return f"{count(done, row.planned)} {marks}".rstrip()
 
 
-def _fields(board: Leaderboard, by: str | None) -> list[str]:
+def fields_of(board: Leaderboard, by: str | None) -> list[str]:
     """Return the fields worth a column: not the group, not a dataset that is the only one."""
     datasets = {row.names["dataset"] for row in board.rows}
     return [
@@ -179,7 +184,7 @@ def _axes(board: Leaderboard) -> list[Axis]:
     return [axis for axis in Axis if axis is not Axis.DOWNSTREAM or somewhere]
 
 
-def _columns(board: Leaderboard) -> list[tuple[Column, list[str]]]:
+def columns_of(board: Leaderboard) -> list[tuple[Column, list[str]]]:
     """Return the columns in which some row has a number, and the headings of those next to each."""
     found = []
     for column in board.columns:
@@ -193,20 +198,20 @@ def _plain(
     board: Leaderboard, form: Callable[[Summary | None, int], str]
 ) -> tuple[list[str], list[list[str]]]:
     """Return the headings and the lines of a table; ``form`` formats a number of it."""
-    columns, notes, origins = _columns(board), _notes(board), _origins(board)
+    columns, notes, origins = columns_of(board), sources_of(board), origins_of(board)
     axes = _axes(board)
     header = [*axes, "n"]
     for column, beside in columns:
         header += [column.title, *(f"{column.title} {heading}" for heading in beside)]
     body = []
     for row in board.rows:
-        line = [*(_name(row, name, origins) for name in axes), _count(row)]
+        line = [*(name_of(row, name, origins) for name in axes), seeds_of(row)]
         for column, beside in columns:
             line.append(form(row.values.get(column.metric), column.decimals))
             if "control" in beside:
                 line.append(form(row.controls.get(column.metric), column.decimals))
             if "reported" in beside:
-                line.append(_reported(row, column, notes) or "–")
+                line.append(reported_text(row, column, notes) or "–")
         body.append(line)
     return header, body
 
@@ -220,8 +225,11 @@ def markdown(board: Leaderboard) -> str:
     """Return a Markdown table for each protocol."""
     parts = []
     for _, part in group(board, None):
-        parts += [_tabulated(*_plain(part, whole), "markdown"), *map(markdown_text, _under(part))]
-    return "\n\n".join([*parts, _note(board)])
+        parts += [
+            _tabulated(*_plain(part, whole), "markdown"),
+            *map(markdown_text, notes_under(part)),
+        ]
+    return "\n\n".join([*parts, legend_of(board)])
 
 
 def latex(board: Leaderboard) -> str:
@@ -236,9 +244,9 @@ def latex(board: Leaderboard) -> str:
             body += [line, *([found] if any(found) else [])]
         table = _tabulated(header, body, "latex")
         table = re.sub(r"(\[\S+, \S+\](?:\\textasciitilde\{\})?)", r"{\\scriptsize \1}", table)
-        under = filter(None, (*_under(part), board.legend, INTERVAL_NOTE))
+        under = filter(None, (*notes_under(part), board.legend, INTERVAL_NOTE))
         notes = [latex_text(note) for note in under]
-        counted = [_COUNT_NOTE] * any(not _count(row)[-1].isdigit() for row in part.rows)
+        counted = [_COUNT_NOTE] * any(not seeds_of(row)[-1].isdigit() for row in part.rows)
         parts.append("\n\\par ".join([table, *notes, *counted]))
     return latex_symbols("\n\n".join(parts))
 
@@ -249,8 +257,8 @@ def html(board: Leaderboard) -> str:
     for _, part in group(board, None):
         header, body = _plain(part, lambda one, decimals: whole(one, decimals, "\n"))
         parts.append(_tabulated(header, body, "html"))
-        parts += [f"<p>{html_text(note)}</p>" for note in _under(part)]
-    return "\n".join([*parts, f"<p>{html_text(_note(board))}</p>"])
+        parts += [f"<p>{html_text(note)}</p>" for note in notes_under(part)]
+    return "\n".join([*parts, f"<p>{html_text(legend_of(board))}</p>"])
 
 
 def comma_separated(board: Leaderboard) -> str:

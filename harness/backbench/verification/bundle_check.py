@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from backbench.benchmark.changes import changed
-from backbench.benchmark.file import BenchmarkFile
+from backbench.benchmark.file import BenchmarkFile, Claim
 from backbench.benchmark.sweeps import expanded
 from backbench.errors import ConfigError, Problem
 from backbench.model import NONE, Cell, Plan, Stage, StageKind
@@ -19,7 +19,7 @@ from backbench.verification.bundle import CHANGES, ENVIRONMENT, HEADER, PLAN, TO
 from backbench.verification.contents import content_differences, read_differences
 from backbench.verification.evidence import parse_json
 from backbench.verification.exporting import described, environments
-from backbench.verification.findings import Findings
+from backbench.verification.findings import MALFORMED, Findings
 from backbench.verification.identity import description_differences
 
 CANNOT_PROVE = (
@@ -195,11 +195,24 @@ def _who(cell: Cell) -> str:
     )
 
 
+def claims_in(bundle: Bundle) -> tuple[Claim, ...]:
+    """Return the claims of a bundle's benchmark file; none if it cannot be read."""
+    try:
+        return _benchmark(bundle).claims
+    except (ConfigError, *MALFORMED):
+        return ()
+
+
+def _benchmark(bundle: Bundle) -> BenchmarkFile:
+    """Return a bundle's benchmark file; a ConfigError or a ValidationError if it is none."""
+    values = parse_toml(bundle.content(TOML).decode("utf-8-sig"), TOML)
+    return BenchmarkFile.model_validate(_completed(values, bundle.header))
+
+
 def _toml_differences(bundle: Bundle) -> Iterator[str]:
     """Compare the plan's cells with those that the benchmark file requests."""
     try:
-        values = parse_toml(bundle.content(TOML).decode("utf-8-sig"), TOML)
-        content = BenchmarkFile.model_validate(_completed(values, bundle.header))
+        content = _benchmark(bundle)
     except ConfigError as error:
         yield from (problem.message for problem in error.problems)
         return

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from dataclasses import replace
+
+from backbench.benchmark.file import Claim
+from backbench.benchmark.matrix import Filter
+from backbench.model import Axis
+from backbench.report.html.page import asset, page_of
+from backbench.results.claims import Finding, Judgement, Verdict
+from backbench.store.flags import Raised
+from tests.unit.report.html.pages import parsed, row, source, words
+
+NASTY = "</noscript></style></script><img src=x onerror=alert(1)>\"'&\u202e\x00javascript:alert(1)"
+
+
+def test_a_page_is_valid_and_has_all_its_parts_without_scripts() -> None:
+    rows = [row(0.3, method="byol", attack="patch"), row(0.6, method="moco-v2", attack="patch")]
+    text = page_of(source(rows))
+    page = parsed(text)
+    assert [one.get("id") for one in page.iter("section")][:3] == [
+        "leaderboard",
+        "claims",
+        "protocol",
+    ]
+    lines = [words(line) for line in page.findall(".//table[@class='main']/tbody/tr")]
+    assert len(lines) == 2
+    assert "byol" in lines[0]
+    assert ".310" in lines[0]
+    assert ".100" in lines[0]  # the control
+    sections = page.findall(".//details[@class='cell']")
+    assert len(sections) == 2
+    assert "accuracy/clean" in words(sections[0])
+    links = {one.get("href") for one in page.findall(".//table[@class='main']//a")}
+    assert links == {f"#{one.get('id')}" for one in sections}
+
+
+def test_words_of_strangers_are_shown_and_never_obeyed() -> None:
+    nasty = replace(
+        row(0.5, **dict.fromkeys(Axis, NASTY)),
+        protocol=NASTY,
+        origin=NASTY,
+        outdated=NASTY,
+        problem=NASTY,
+        seeds=(0,),
+        threat={"poisons": 1, "labels": [NASTY]},
+        flags=(Raised(NASTY, NASTY, NASTY),),
+    )
+    claim = Claim(text=NASTY, subject=Filter(), metric="asr", relation=">", against=0.1)
+    finding = Finding(nasty.names, (0,), 1, 0.5, 0.5, 0.0, None, Verdict.HOLDS)
+    text = page_of(source([nasty], [Judgement(claim, (finding,))], NASTY))
+    page = parsed(text)
+    assert "<img src=x" not in text
+    assert "\x00" not in text
+    assert "\u202e" not in text
+    assert text.count("<noscript>") == text.count("</noscript>")
+    for element in page.iter():
+        if isinstance(element.tag, str):
+            assert not any(name.startswith("on") for name in element.keys())  # noqa: SIM118
+            for name in ("href", "src"):
+                assert re.match(r"$|#|data:image/", element.get(name, "")), element.get(name)
+    assert {len(list(page.iter(tag))) for tag in ("script", "style")} == {1}
+    assert "<img src=x onerror=alert(1)>" in words(page)
+
+
+def test_the_policy_of_a_page_allows_its_own_script_and_no_network() -> None:
+    page = parsed(page_of(source([row(0.3)])))
+    policy = page.find(".//meta[@http-equiv='Content-Security-Policy']")
+    assert policy is not None
+    rules = dict(rule.split(" ", 1) for rule in str(policy.get("content")).split("; "))
+    assert rules["default-src"] == "'none'"
+    assert rules["img-src"] == "data:"
+    for tag, name in (("script", "script.js"), ("style", "style.css")):
+        element = page.find(f".//{tag}")
+        assert element is not None
+        content = "".join(element.itertext())
+        assert content == asset(name)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert rules[f"{tag}-src"] == f"'sha256-{digest}'"
+    text = asset("script.js") + asset("style.css")
+    assert not re.search(r"https?:|url\(|fetch\(|XMLHttpRequest|eval\(|import\(", text)
+
+
+def test_the_same_rows_give_the_same_page() -> None:
+    rows = [row(0.3, method="byol"), row(0.6, method="moco-v2")]
+    assert page_of(source(rows)) == page_of(source(rows))
+
+
+def test_variants_of_an_evaluator_share_a_section() -> None:
+    rows = [row(0.3, evaluator="knn:k=1"), row(0.4, evaluator="knn:k=5")]
+    page = parsed(page_of(source(rows)))
+    (section,) = page.findall(".//details[@class='cell']")
+    assert [words(one) for one in section.iter("h3")] == ["k=1", "k=5"]
