@@ -271,23 +271,63 @@ class Planned:
         experiment = self.experiment
         return judged(experiment.registry, self.plan, self.store, experiment.benchmark.claims)
 
+    def sheet(self, view: str) -> Sheet:
+        """Return a table besides the leaderboard.
+
+        Args:
+            view: ``detection``, what the defenses found and dropped, and what they cost;
+                ``verdicts``, how right the verdicts on encoders are; ``each-verdict``, the verdict
+                on each; ``threats``, the threat model of each attack.
+        """
+        from backbench.report.sheets import SHEETS
+
+        return SHEETS[view](self.plan, self.store.readable)
+
     def detection(self) -> Sheet:
         """Return what the defenses found and dropped, and what they cost."""
-        from backbench.report.detectors import detection_sheet
-
-        return detection_sheet(self.plan, self.store.readable)
+        return self.sheet("detection")
 
     def verdicts(self) -> Sheet:
         """Return how right the verdicts on encoders are."""
-        from backbench.report.verdicts import verdict_sheet
-
-        return verdict_sheet(self.plan, self.store.readable)
+        return self.sheet("verdicts")
 
     def each_verdict(self) -> Sheet:
         """Return the verdict on each encoder."""
-        from backbench.report.verdicts import encoder_sheet
+        return self.sheet("each-verdict")
 
-        return encoder_sheet(self.plan, self.store.readable)
+
+@dataclass(frozen=True, slots=True)
+class Bundled:
+    """What a bundle shows, as :class:`Planned` shows it of a store.
+
+    Args:
+        path: The bundle's ZIP file.
+    """
+
+    path: Path
+
+    def results(self, **counting: object) -> Results:
+        """Return the results.
+
+        Raises:
+            UsageError: If they are to be counted in another way than the benchmark counts.
+        """
+        if any(counting.values()):
+            raise UsageError(f"{self.path}: a bundle is shown as it was counted: leave that out")
+        return open_results(self.path)
+
+    def trace(self, *filters: str) -> str:
+        """Refuse to trace a row, which needs the store."""
+        del filters
+        raise UsageError(f"{self.path}: --trace needs the store that the bundle was made of")
+
+    def sheet(self, view: str) -> Sheet:
+        """Return a table besides the leaderboard; see :meth:`Planned.sheet`."""
+        from backbench.report.sheets import SHEETS
+        from backbench.verification.bundle import open_bundle
+
+        with open_bundle(self.path) as bundle:
+            return SHEETS[view](bundle.plan, bundle.record)
 
 
 def _opening(

@@ -11,12 +11,19 @@ from backbench.cli.common import load, say
 if TYPE_CHECKING:
     import click
 
-    from backbench.api import Experiment, Planned
+    from backbench.api import Bundled, Experiment, Planned
     from backbench.model import Plan
 
 
-def load_plan(file: Path, profile: str | None, store: Path) -> Planned:
-    """Return the plan of a benchmark in a store; name plugins whose code is another one now."""
+def load_plan(file: Path, profile: str | None, store: Path) -> Planned | Bundled:
+    """Return a bundle, or the plan of a benchmark in a store.
+
+    Of a store, plugins are named whose code is another one now.
+    """
+    from backbench.api import Bundled
+
+    if file.suffix == ".zip":
+        return Bundled(file)
     planned = load(file, profile).plan(store=store)
     warn_of_code(planned.experiment, planned.plan, store)
     return planned

@@ -11,6 +11,7 @@ from backbench.cli import common, notices
 from backbench.cli.options import rows, shared, views
 from backbench.errors import UsageError
 from backbench.report.detectors import print_sheet, trade_off_sheet
+from backbench.report.sheets import SHEETS
 
 
 @click.command("show")
@@ -35,7 +36,7 @@ def command(
     view: str | None,
     **counting: Any,
 ) -> None:
-    """Show the leaderboard of what is in the store.
+    """Show the leaderboard of what is in the store, or in a bundle: BENCHMARK may be its ZIP file.
 
     Works at any time, also while a run is going on: what is missing is shown as missing. With
     --asr, --target or --metric, the stored predictions are counted differently.
@@ -43,10 +44,10 @@ def command(
     if over and (trace is not None or view):
         raise UsageError("show: --trace and other tables are of single attacks: leave out --over")
     planned = notices.load_plan(file, profile, store)
-    if view is not None and view in views.SHEETS:
+    if view is not None and view in SHEETS:
         if filters or sort:
-            raise UsageError(f"--{view} shows every defense: leave out --filter and --sort")
-        print_sheet(views.SHEETS[view](planned), style)
+            raise UsageError(f"--{view} shows every line: leave out --filter and --sort")
+        print_sheet(planned.sheet(view), style)
     elif trace is not None:
         click.echo(planned.trace(*filters, *trace.split(",")))
     else:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backbench.errors import ExitCode, UsageError
+from backbench.errors import ExitCode, UsageError, printable
 from backbench.execution.scheduler import Result
 from backbench.model import Axis, Plan
 from backbench.plugin import Column
@@ -161,7 +161,7 @@ class Results:
         if not rows:
             raise UsageError(f"{self.board.benchmark} · detectors: no detector has run yet")
         own = dict.fromkeys(name for row in rows for name in row.detector_reports)
-        columns = (*COLUMNS, *(Column(name, name, control=True) for name in own))
+        columns = (*COLUMNS, *(Column(name, printable(name), control=True) for name in own))
         return Results(replace(self.board, rows=rows, columns=columns, legend=NOTE))
 
     def metric(self, name: str, **names: str) -> Metric:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from backbench.errors import printable
 from backbench.model import Plan
 from backbench.plugin import Column
 from backbench.report.detectors import Line, Sheet
@@ -55,7 +56,7 @@ def verdict_sheet(plan: Plan, record_of: Callable[[str], Record | None]) -> Shee
         names = {name: getattr(group, name) for name in FIELDS}
         seeds = tuple(sorted({one.seed for one in group.encoders}))
         reported = _reported(group.encoders)
-        own |= {name: Column(name, name.replace(":", ", ")) for name in reported}
+        own |= {name: Column(name, printable(name.replace(":", ", "))) for name in reported}
         lines.append(Line(names, seeds, scored(group.encoders) | reported))
     title = f"{plan.benchmark} · verdicts"
     return Sheet(title, FIELDS, (*COLUMNS, *own.values()), tuple(lines), NOTE, _NOTHING)
@@ -76,7 +77,7 @@ def encoder_sheet(plan: Plan, record_of: Callable[[str], Record | None]) -> Shee
     encoders = judged(plan, record_of)
     own = dict.fromkeys(f"number/{name}" for one in encoders for name in one.verdict.numbers)
     own |= dict.fromkeys(name for one in encoders for name in report_of(one.record))
-    named = (Column(name, name.removeprefix("number/")) for name in own)
+    named = (Column(name, printable(name.removeprefix("number/"))) for name in own)
     columns = (*SCORE[:2], *named, *SCORE[2:])
     lines = tuple(
         Line({name: str(getattr(one, name)) for name in fields}, (one.seed,), _numbers(one))

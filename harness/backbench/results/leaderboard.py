@@ -20,7 +20,7 @@ from backbench.results.detectors import DetectedOf
 from backbench.results.reader import Measured, MeasuredOf
 from backbench.results.reports import ReportOf
 from backbench.results.statistics import Bounds, Sample, Summary, paired, sample_of, summarize_all
-from backbench.results.threat import threat_model
+from backbench.results.threat import threat_of
 from backbench.store.flags import Raised
 from backbench.store.metadata import EvaluationRecord
 from backbench.store.records import Record
@@ -323,13 +323,7 @@ def _threat(cells: Sequence[Cell], plan: Plan, record_of: _RecordOf) -> dict[str
     first = min(cells, key=lambda cell: cell.name.seed)
     if first.name.attack == NONE:
         return {}
-    done = (key for key in first.path if key in plan.stages and plan.stages[key].kind in _ATTACKS)
-    records = filter(None, map(record_of, done))
-    return threat_model(record.metadata for record in records)
-
-
-#: Stages that an attack does.
-_ATTACKS = (StageKind.FIT_TRIGGER, StageKind.POISON, StageKind.IMPLANT)
+    return threat_of(first.path, plan, record_of)
 
 
 def _problem(

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from backbench.model import Plan, StageKind
 from backbench.store.metadata import ImplantRecord, Metadata, PoisonRecord, TriggerRecord
+from backbench.store.records import Record
+
+#: Stages that an attack does.
+_ATTACKS = (StageKind.FIT_TRIGGER, StageKind.POISON, StageKind.IMPLANT)
+
+
+def threat_of(
+    path: Iterable[str], plan: Plan, record_of: Callable[[str], Record | None]
+) -> dict[str, Any]:
+    """Return the threat model of the attack on the path of a cell, as far as it has run."""
+    done = (key for key in path if key in plan.stages and plan.stages[key].kind in _ATTACKS)
+    return threat_model(one.metadata for one in map(record_of, done) if one is not None)
 
 
 def threat_model(made: Iterable[Metadata]) -> dict[str, Any]:
@@ -18,7 +31,8 @@ def threat_model(made: Iterable[Metadata]) -> dict[str, Any]:
         ``poisons``, ``added`` and ``rate_of_dataset``; ``labels``, the sets whose labels it read;
         ``sets``, the number of images of each further set; ``features``, true if it has seen those
         of a clean encoder; ``shadow_fraction`` and ``references`` of an attack that learns or
-        changes an encoder; ``weights``, true if it changes an encoder. Empty without an attack.
+        changes an encoder; ``learns``, true if it has learned its trigger; ``weights``, true if it
+        changes an encoder. Empty without an attack.
     """
     found: dict[str, Any] = {}
     for one in made:
@@ -29,6 +43,7 @@ def threat_model(made: Iterable[Metadata]) -> dict[str, Any]:
             for name in ("shadow_fraction", "references"):
                 found[name] = max(found.get(name, 0), getattr(one, name))
             found["weights"] = found.get("weights", False) or isinstance(one, ImplantRecord)
+            found["learns"] = found.get("learns", False) or isinstance(one, TriggerRecord)
     return found
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.numpy import load, load_file, save_file
 
 from backbench.errors import ResultError
 from backbench.plugin import Verdict
 from backbench.plugin.calling import kind_of
 from backbench.system.json_text import from_json, to_json
+
+#: Most bytes of a verdict's evidence: bundles carry it.
+MOST_EVIDENCE: Final = 2**26
 
 #: Files of the artifact: score and numbers; the evidence, where there is some.
 VERDICT, EVIDENCE = "verdict.json", "evidence.safetensors"
@@ -31,7 +35,8 @@ def checked_verdict(verdict: object, who: str) -> Verdict:
         The same with plain numbers, and with evidence that is uint8 or float32.
 
     Raises:
-        ResultError: If it is no verdict, or a number of it is not finite.
+        ResultError: If it is no verdict, a number of it is not finite, or its evidence is too
+            large.
     """
     if not isinstance(verdict, Verdict):
         raise ResultError(f"{who} gave {kind_of(verdict)}, not a Verdict")
@@ -48,6 +53,11 @@ def checked_verdict(verdict: object, who: str) -> Verdict:
         name: _evidence(array, who, name)
         for name, array in _named(verdict.evidence, who, "evidence").items()
     }
+    if (size := sum(one.nbytes for one in evidence.values())) > MOST_EVIDENCE:
+        raise ResultError(
+            f"{who} gave evidence of {size:,} bytes, and {MOST_EVIDENCE:,} at most are kept: give "
+            "fewer or smaller arrays"
+        )
     return Verdict(found.pop("score"), evidence, found)
 
 
@@ -67,6 +77,20 @@ def read_verdict(folder: Path) -> Verdict:
     for array in evidence.values():
         array.flags.writeable = False
     return Verdict(content["score"], evidence, content["numbers"])
+
+
+def evidence_problem(content: bytes) -> str | None:
+    """Return why a file is not what :func:`write_verdict` writes as evidence; ``None`` if it is."""
+    try:
+        arrays = load(content)
+    except SafetensorError as error:
+        return f"cannot be read: {error}"
+    for name, array in arrays.items():
+        if array.dtype not in {np.dtype(np.float32), np.dtype(np.uint8)}:
+            return f"has an array {name!a} of {array.dtype}, not of float32 or uint8"
+        if not np.isfinite(array).all():
+            return f"has an array {name!a} that is not finite"
+    return None
 
 
 def _named(values: object, who: str, what: str) -> dict[str, object]:

@@ -7,8 +7,9 @@
     plan.json               cells, and what the key of each stage is of
     environment.json        the environments in which stages ran, and how many in each
     records/<key>.json      the records, the folders of the machine left out
-    artifacts/<key>/…       indices of datasets, manifests, scores of defenses, predictions,
-                            classes: no images and no weights, whose hashes are in the records
+    artifacts/<key>/…       indices of datasets, manifests, scores of defenses, verdicts and their
+                            evidence, predictions, classes: no images and no weights, whose hashes
+                            are in the records
 
 A bundle is read in memory: nothing of it is ever written to a disk or run.
 """
@@ -53,7 +54,7 @@ _ARTIFACTS = {
     StageKind.POISON: r"(train|val)\.jsonl",
     StageKind.SANITIZE: r"scores\.safetensors",
     StageKind.DETECT: r"scores\.safetensors",
-    StageKind.INSPECT: r"verdict\.json",
+    StageKind.INSPECT: r"verdict\.json|evidence\.safetensors",
     StageKind.PREDICT: rf"predictions\.npz|classes\.json|classes(_{VARIANT_NAME})?\.csv",
 }
 

@@ -12,7 +12,7 @@ from backbench.model import StageKind
 from backbench.results.detection import detection
 from backbench.results.detectors import SCORES, Scored
 from backbench.stages.detect import shuffled
-from backbench.stages.verdicts import VERDICT
+from backbench.stages.verdicts import EVIDENCE, VERDICT, evidence_problem
 from backbench.store.metadata import DetectRecord, InspectRecord, SanitizeRecord
 from backbench.store.records import Record
 from backbench.verification import datasets, evaluations, poisons
@@ -76,6 +76,10 @@ def verdict_differences(record: Record, evidence: Evidence) -> Iterator[str]:
         numbers={str(name): float(value) for name, value in content["numbers"].items()},
     )
     yield from metadata_differences(record, found)
+    if EVIDENCE in record.files:
+        problem = evidence_problem(evidence.read(record.key, EVIDENCE))
+        if problem:
+            yield f"{EVIDENCE} {problem}"
 
 
 def read_differences(record: Record, evidence: Evidence) -> Iterator[str]:

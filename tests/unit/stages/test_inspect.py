@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 from tests.conftest import Bench, tiny
 
 from backbench.benchmark.config import load_benchmark
@@ -18,7 +20,12 @@ from backbench.errors import ResultError
 from backbench.model import Plan, StageKind
 from backbench.plugin import Defense, DefenseInfo, Verdict
 from backbench.plugin.registry import load_registry
-from backbench.stages.verdicts import checked_verdict, read_verdict, write_verdict
+from backbench.stages.verdicts import (
+    checked_verdict,
+    evidence_problem,
+    read_verdict,
+    write_verdict,
+)
 from backbench.store.metadata import InspectRecord
 from backbench.store.store import Store
 from backbench.testing import DefenseContract
@@ -66,6 +73,22 @@ def test_a_run_inspects_the_encoder_of_the_cell_and_that_of_its_control(bench: B
     assert re.search(r"^inspect +2 +2 ", bench("plan", "b.toml", "--store", "s").out, re.MULTILINE)
     bench("export", "b.toml", "--store", "s", "--out", "bundle.zip").assert_ok()
     bench("verify", "bundle.zip").assert_ok()
+    for view in ("--verdicts", "--each-verdict", "--threats"):
+        stored = bench("show", "b.toml", "--store", "s", view, "--format=json").assert_ok().out
+        assert bench("show", "bundle.zip", view, "--format=json").assert_ok().out == stored
+    assert "rotnet" in bench("show", "bundle.zip").assert_ok().out
+    assert "needs the store" in bench("show", "bundle.zip", "--trace", row).err
+    assert "leave that out" in bench("show", "bundle.zip", "--asr", "all-images").err
+    with zipfile.ZipFile("bundle.zip") as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    (evidence, _) = (name for name in files if name.endswith("/evidence.safetensors"))
+    files[evidence] = files[evidence][:-1] + bytes([files[evidence][-1] ^ 1])
+    with zipfile.ZipFile("moved.zip", "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    moved = bench("verify", "moved.zip")
+    assert moved.code == 1
+    assert "evidence.safetensors has another size or SHA-256 than its record says" in moved.out
     path = store.root / "records" / f"{made[0].key}.json"
     content = json.loads(path.read_text())
     content["metadata"]["score"] += 1
@@ -87,6 +110,7 @@ def test_a_run_inspects_the_encoder_of_the_cell_and_that_of_its_control(bench: B
         (Verdict(0.5, {"mask": np.array([np.nan])}), "gave evidence 'mask' that is not finite"),
         (Verdict(0.5, {"mask": np.arange(3)}), "an array of int64: it must be float or uint8"),
         (Verdict(0.5, {"mask": "round"}), "it must be float or uint8"),
+        (Verdict(0.5, {"all": np.zeros((2**24 + 1,))}), "evidence of 67,108,868 bytes, and 67,"),
     ],
 )
 def test_what_is_no_verdict_is_refused(given: Any, sentence: str) -> None:
@@ -181,3 +205,20 @@ def test_a_missing_inspection_of_the_control_is_named(plan: Plan) -> None:
     other = replace(cell, detections=(detection._replace(control=None),))
     (found,) = plan_differences(replace(plan, cells=(other,)))
     assert "an inspection, or its control, is missing" in found
+
+
+@pytest.mark.parametrize(
+    ("arrays", "sentence"),
+    [
+        ({"mask": np.zeros(2, np.float32)}, None),
+        ({"mask": np.zeros(2, np.int64)}, "has an array 'mask' of int64"),
+        (
+            {"m\x1b[2J": np.full(2, np.inf, np.float32)},
+            r"has an array 'm\\x1b\[2J' that is not fin",
+        ),
+    ],
+)
+def test_evidence_of_a_stranger_is_what_we_write(arrays: Any, sentence: str | None) -> None:
+    found = evidence_problem(save(arrays))
+    assert found is None if sentence is None else re.search(sentence, str(found))
+    assert "cannot be read" in str(evidence_problem(b"no such file"))

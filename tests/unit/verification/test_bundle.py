@@ -70,6 +70,7 @@ def test_the_least_bundle_opens(tmp_path: Path) -> None:
         f"artifacts\\{KEY}\\classes.json",
         f"artifacts/{KEY}/",
         f"artifacts/{KEY}/encoder.safetensors",
+        f"artifacts/{KEY}/evidence.npz",
         f"artifacts/{KEY}/images/00000000.png",
         f"artifacts/{KEY}/classes_../x.csv",
         f"records/{KEY}.json\n",

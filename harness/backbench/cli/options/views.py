@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
-
 import click
 
 from backbench.cli.options.shared import together
-
-if TYPE_CHECKING:
-    from backbench.api import Planned
-    from backbench.report.detectors import Sheet
-
-#: Tables of a plan and its store, by the option that requests them.
-SHEETS: Final[Mapping[str, Callable[[Planned], Sheet]]] = {
-    "detection": lambda planned: planned.detection(),
-    "verdicts": lambda planned: planned.verdicts(),
-    "each-verdict": lambda planned: planned.each_verdict(),
-}
 
 view_options = together(
     click.option(
@@ -44,6 +30,12 @@ view_options = together(
         "view",
         flag_value="each-verdict",
         help="Instead: the verdict on each encoder.",
+    ),
+    click.option(
+        "--threats",
+        "view",
+        flag_value="threats",
+        help="Instead: the threat model of each attack, what it requested.",
     ),
     click.option(
         "--trade-off",

@@ -1,0 +1,20 @@
+"""The tables of a plan besides its leaderboard, by the option of ``show`` that requests them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from backbench.model import Plan
+from backbench.report.detectors import Sheet, detection_sheet
+from backbench.report.threats import threat_sheet
+from backbench.report.verdicts import encoder_sheet, verdict_sheet
+from backbench.store.records import Record
+
+#: Each makes a table of a plan and of what gives its records: those of a store, or of a bundle.
+SHEETS: Final[Mapping[str, Callable[[Plan, Callable[[str], Record | None]], Sheet]]] = {
+    "detection": detection_sheet,
+    "verdicts": verdict_sheet,
+    "each-verdict": encoder_sheet,
+    "threats": threat_sheet,
+}
