@@ -34,6 +34,12 @@ _INDEX_ENTRY: Final = 40
 #: Stages that train.
 _TRAINING: Final = frozenset({StageKind.PRETRAIN, StageKind.REPAIR, StageKind.FIT_DETECTOR})
 
+#: Stages in which plugins do what no model of costs knows, unless they train by the loop.
+_UNKNOWN: Final = frozenset(
+    {StageKind.FIT_TRIGGER, StageKind.IMPLANT, StageKind.SANITIZE, StageKind.INSPECT}
+    | {StageKind.REPAIR, StageKind.FIT_DETECTOR, StageKind.DETECT}
+)
+
 #: Records of each sort of stage that are read, at most.
 _RECORDS: Final = 8
 
@@ -130,6 +136,20 @@ class Costs:
             found.setdefault(training.name, []).append(training)
         return found
 
+    def unknown(self) -> dict[str, int]:
+        """Return how many stages there are of each sort whose time nothing tells, by name.
+
+        They are those in which a plugin works, that do not train by this harness's loop, and of
+        whose sort the store has no record.
+        """
+        found: dict[str, int] = {}
+        for key, stage in self.stages.items():
+            free = stage.kind not in _UNKNOWN or key in self.trainings
+            if stage.plugin is not None and not free and self.sorts[key] not in self.seen:
+                name = f"{stage.kind} {stage.plugin.name}"
+                found[name] = found.get(name, 0) + 1
+        return found
+
     def bytes_by_kind(self) -> dict[str, int | None]:
         """Return the bytes to be written by kind of stage; ``None`` where no record has them."""
         found: dict[str, int | None] = {}
@@ -148,6 +168,7 @@ class Costs:
                 for name, trainings in self.by_method().items()
             },
             "bytes": self.bytes_by_kind(),
+            "unknown": self.unknown(),
             "notes": self.notes,
         }
 

@@ -151,6 +151,9 @@ def cost_lines(costs: Costs) -> Iterator[str]:
     if lines:
         yield as_text(plain_grid(header, lines, 4)) + "\n"
         yield STEP_NOTE
+    if unknown := costs.unknown():
+        named = ", ".join(f"{name} ({count})" for name, count in unknown.items())
+        yield f"of unknown cost until the store has such a record: {named}"
     sizes = costs.bytes_by_kind()
     if sizes:
         known = [f"{kind} {decimal(size)}" for kind, size in sizes.items() if size is not None]

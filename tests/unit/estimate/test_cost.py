@@ -108,7 +108,7 @@ def test_what_is_done_costs_nothing(tmp_path: Path, registry: Registry) -> None:
     for key in plan.stages.keys() - set(of_kind(plan, StageKind.PRETRAIN)):
         finish(path, key, 1000)
     _, costs = costed(path, registry)
-    assert costs.as_json() == {"image_steps": {}, "bytes": {}, "notes": ()}
+    assert costs.as_json() == {"image_steps": {}, "bytes": {}, "unknown": {}, "notes": ()}
 
 
 def test_bytes_are_those_of_records(tmp_path: Path, registry: Registry) -> None:
@@ -160,3 +160,23 @@ def test_trainings_that_differ_in_length_alone_are_of_one_sort(
     fewer = replace(one, options=one.options.model_copy(update={"clean_fraction": 0.1}))
     wider = replace(one, options=one.options.model_copy(update={"queue": 32}))
     assert one.sort == longer.sort == fewer.sort != wider.sort
+
+
+INSPECTED = """
+[defenses.decree]
+clean_fraction = 0.25
+"""
+
+
+def test_inspections_and_detectors_are_of_unknown_cost_until_there_is_a_record(
+    tmp_path: Path, registry: Registry
+) -> None:
+    text = tiny().replace('["none", "distill"]', '["none", "decree+dede", "backdoor-ids"]')
+    _, costs = costed(tmp_path / "b.toml", registry, text + INSPECTED)
+    unknown = costs.unknown()
+    assert unknown["inspect decree"] == 4  # of two methods, attacked and clean
+    assert unknown["detect backdoor-ids"] == 6  # and the clean encoder without a trigger
+    line = "of unknown cost until the store has such a record: "
+    assert any(one.startswith(line) and "inspect decree (4)" in one for one in cost_lines(costs))
+    assert costs.as_json()["unknown"] == unknown
+    assert not any("pretrain" in name or "predict" in name for name in unknown)
