@@ -136,6 +136,10 @@ class PluginUse:
         return cls(**{"identity": values["options"], **values})
 
 
+#: Content of a poison of which only the triggered validation images are used.
+TRIGGERS_ALONE: Final = "triggers alone"
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """One unit of work, identified by everything that its result depends on.
@@ -145,7 +149,8 @@ class Stage:
         plugin: Who does it; ``None`` where the harness does (features).
         seed: Seed of every draw; ``None`` where nothing is drawn.
         inputs: Keys of the stages it reads, by role.
-        content: Fingerprint of outside content (a dataset's), else empty.
+        content: Fingerprint of outside content (a dataset's), else empty; :data:`TRIGGERS_ALONE` of
+            a poison that no training reads.
         label: For people: ``pretrain moco-v2 on patch-targeted, seed 0``. Not in the key.
         given: Options of the inputs' plugins as this benchmark gives them, by role. Not in the
             key: they are the inputs' own, but for where files lie, and these may have moved since

@@ -12,6 +12,7 @@ from backbench.external.imported import AnyImported
 from backbench.model import (
     CHAIN,
     NONE,
+    TRIGGERS_ALONE,
     Axis,
     Cell,
     CellName,
@@ -21,7 +22,7 @@ from backbench.model import (
     Stage,
     StageKind,
 )
-from backbench.plugin import AttackInfo, DefenseInfo, EvaluatorInfo
+from backbench.plugin import Attack, AttackInfo, DefenseInfo, EvaluatorInfo
 from backbench.plugin.calling import plugin_code
 from backbench.plugin.infos import DEFENSE_SHAPES, DefenseShape
 from backbench.plugin.recipes import SET
@@ -106,6 +107,7 @@ class Planner:
         self._uses: dict[tuple[str, str], tuple[PluginUse, PluginUse | None]] = {}
         self._keys: dict[tuple[Any, ...], tuple[str, Stage]] = {}
         self._encoders: dict[tuple[Any, ...], MadeEncoder] = {}
+        self._composing: dict[str, bool] = {}
         self._feature_keys: dict[tuple[str, ...], dict[str, str]] = {}
         self.stages: dict[str, Stage] = {}
 
@@ -138,9 +140,14 @@ class Planner:
         if name.attack != NONE:
             learned = self._trigger(name, data)
             path += learned.values()
-            read = self._sets(name) | learned | self._read_encoder(name, data, path)
-            shown["poison"] = self._poison(name, name.evaluated, shown | read, path)
-            if trained_on != NONE and not self._implants(trained_on):
+            alone = name.evaluated != name.dataset and self._composes(name.attack)
+            trains = trained_on != NONE and not elsewhere and not self._implants(trained_on)
+            read = learned
+            if trains or not alone:
+                read = self._sets(name) | learned | self._read_encoder(name, data, path)
+            inputs = shown | (learned if alone else read)
+            shown["poison"] = self._poison(name, name.evaluated, inputs, path, alone=alone)
+            if trains:
                 poison = self._poison(name, name.dataset, data | read, path)
                 training = {**data, "poison": poison}
         made = self._encoder(name, trained_on, training)
@@ -216,13 +223,33 @@ class Planner:
         return {"trigger": self._seeded(StageKind.FIT_TRIGGER, name, what, data)}
 
     def _poison(
-        self, name: CellName, dataset: str, inputs: Mapping[str, str], path: list[str]
+        self,
+        name: CellName,
+        dataset: str,
+        inputs: Mapping[str, str],
+        path: list[str],
+        *,
+        alone: bool = False,
     ) -> str:
-        """Add the stage of a cell's attack on a dataset to the path; return its key."""
+        """Add the stage of a cell's attack on a dataset to the path; return its key.
+
+        ``alone``: nothing is trained on the dataset, and only its validation images are triggered.
+        """
         features = f" · {name.method}" if "encoder" in inputs else ""
         what = f"{name.attack} · {dataset}{features} · seed {name.seed}"
-        path.append(self._seeded(StageKind.POISON, name, what, inputs))
+        content = TRIGGERS_ALONE if alone else ""
+        path.append(self._seeded(StageKind.POISON, name, what, inputs, content=content))
         return path[-1]
+
+    def _composes(self, attack: str) -> bool:
+        """Return whether an attack lists recipes, of which its target does not depend."""
+        if self._implants(attack):
+            return False
+        if attack not in self._composing:
+            made = self._instances["attacks"][attack].registered.implementation()
+            composes = made.recipes is not Attack.recipes and made.aim is Attack.aim
+            self._composing[attack] = composes
+        return self._composing[attack]
 
     def _fit(self, name: CellName, trained_on: str, inputs: Mapping[str, str]) -> str:
         """Add the stage that fits a cell's evaluator on clean images; return its key."""
@@ -385,6 +412,7 @@ class Planner:
         *,
         instance: str = "",
         guard: str = "",
+        content: str = "",
     ) -> str:
         """Add the stage of a cell's plugin, which draws from the cell's seed; return its key.
 
@@ -400,6 +428,7 @@ class Planner:
             plugin,
             name.seed,
             inputs,
+            content,
             label=label,
             given=given,
             guard=by,

@@ -17,6 +17,7 @@ from backbench.data.packed import MappedArray, MappedImages, open_changed_images
 from backbench.data.preprocess import Fit
 from backbench.errors import StageError
 from backbench.images import ImageSet, Overlay, Pixels, Subset, no_images
+from backbench.model import TRIGGERS_ALONE
 from backbench.plugin import Attack, AttackInfo, Dataset, DatasetMetadata, Split
 from backbench.plugin.recipes import SET
 from backbench.poison.access import Access
@@ -138,6 +139,7 @@ class Inputs:
         images, fit = self.attacked
         _, options, info = self.task.plugin()
         chooses = not (isinstance(info, AttackInfo) and info.acts_on == "encoder")
+        chooses = chooses and self.task.stage.content != TRIGGERS_ALONE
         roles = [role for role in self.task.stage.inputs if role.startswith(SET)]
         sets: dict[str, Callable[[], ImageSet]] = {
             role.removeprefix(SET): partial(self._clean, "train", role) for role in roles

@@ -14,7 +14,7 @@ from backbench.benchmark.config import load_benchmark
 from backbench.benchmark.planning import make_plan
 from backbench.errors import ConfigError
 from backbench.keys import key_of
-from backbench.model import Plan, PluginUse, Stage, StageKind
+from backbench.model import TRIGGERS_ALONE, Plan, PluginUse, Stage, StageKind
 from backbench.plugin import (
     DefenseInfo,
     Field,
@@ -184,6 +184,32 @@ def test_an_attack_on_the_encoder_knows_images_of_the_downstream_dataset(
     for stage in implants:
         assert plan.stages[stage.inputs["dataset"]].content == "content"
         assert plan.stages[stage.inputs["downstream"]].content == "other content"
+
+
+NOISY = """
+[attacks.targeted]
+plugin = "noisy-alignment"
+target = "CLASS"
+width = 8
+rate = { of = "count", value = 4 }
+
+"""
+
+
+def test_a_composing_attack_makes_poisons_of_the_set_that_is_trained_on_alone(
+    tmp_path: Path, registry: Registry
+) -> None:
+    text = with_downstream()
+    before = text[text.index("[attacks.targeted]") : text.index("[methods.moco-v2]")]
+    target = before.split('target = "')[1].split('"')[0]
+    path = tmp_path / "b.toml"
+    path.write_text(text.replace(before, NOISY.replace("CLASS", target)), encoding="utf-8")
+    plan = make_plan(load_benchmark(path, registry), {"drawn": "content", "other": "other content"})
+    poisons = [one for one in plan.stages.values() if one.kind is StageKind.POISON]
+    found = {plan.stages[one.inputs["dataset"]].content: one.content for one in poisons}
+    assert found == {"content": "", "other content": TRIGGERS_ALONE}
+    for cell in plan.cells:
+        assert set(cell.path) == set(plan.ancestors(cell.evaluation))
 
 
 CHAINED = """
