@@ -350,6 +350,7 @@ def load(
     changes: Iterable[str] = (),
     every: bool = False,
     trains: bool = True,
+    store: PathLike | None = None,
 ) -> Experiment:
     """Read and validate a benchmark file.
 
@@ -360,6 +361,8 @@ def load(
         every: Count the matrices that belong to profiles as well.
         trains: Whether to check its methods and defenses against its datasets; no if only an
             external encoder is evaluated.
+        store: Folder of a store that remembers what the files of ``[encoders]`` are, so that they
+            are read once.
 
     Raises:
         ConfigError: With every problem of the file.
@@ -371,7 +374,13 @@ def load(
     """
     registry = load_registry()
     benchmark = load_benchmark(
-        Path(path), registry, profile, changes=changes, every=every, trains=trains
+        Path(path),
+        registry,
+        profile,
+        changes=changes,
+        every=every,
+        trains=trains,
+        store=None if store is None else Path(store),
     )
     return Experiment(benchmark, registry, profile)
 

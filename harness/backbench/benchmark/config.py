@@ -30,6 +30,7 @@ from backbench.benchmark.protocols.rules import data_problems, method_problem, n
 from backbench.benchmark.sweeps import expanded
 from backbench.errors import NOT_A_NAME, BackbenchError, ConfigError, Problem, is_name
 from backbench.external.imported import ExternalEncoder
+from backbench.external.remembered import Remembered
 from backbench.model import NONE, Axis, CellName
 from backbench.options.training import (
     BackboneOptions,
@@ -105,6 +106,7 @@ def load_benchmark(
     changes: Iterable[str] = (),
     every: bool = False,
     trains: bool = True,
+    store: Path | None = None,
 ) -> Benchmark:
     """Read and validate a benchmark file; see :func:`benchmark_from`.
 
@@ -121,6 +123,7 @@ def load_benchmark(
         changes=changes,
         every=every,
         trains=trains,
+        store=store,
     )
 
 
@@ -134,6 +137,7 @@ def benchmark_from(
     changes: Iterable[str] = (),
     every: bool = False,
     trains: bool = True,
+    store: Path | None = None,
 ) -> Benchmark:
     """Validate the tables of a benchmark file.
 
@@ -147,6 +151,7 @@ def benchmark_from(
         every: Count the matrices that belong to profiles as well.
         trains: Whether to check its methods and defenses against its datasets; no if an encoder
             from elsewhere is evaluated.
+        store: Folder that remembers what files of weights are, if it is there.
 
     Raises:
         ConfigError: With every problem of the tables.
@@ -183,7 +188,9 @@ def benchmark_from(
             datasets[name], metadata[name] = opened
     problems += _label_problems(instances, metadata, cells)
     problems += _combination_problems(instances, metadata, cells, trains=trains)
-    encoders, notes = open_encoders(content.encoders, folder, cells, metadata, problems)
+    encoders, notes = open_encoders(
+        content.encoders, folder, cells, metadata, problems, remembered=Remembered(store)
+    )
     problems += encoder_problems(encoders, instances, cells, protocol, metadata)
     problems += _encoder_problems(instances, cells)
     problems += _guard_problems(instances, cells) if trains else ()

@@ -14,6 +14,7 @@ from backbench.benchmark.protocols.rules import method_problem
 from backbench.errors import Problem, UsageError
 from backbench.external.encoder_options import ImportOptions
 from backbench.external.imported import AnyImported, ExternalEncoder, open_encoder
+from backbench.external.remembered import Remembered
 from backbench.model import Axis, CellName
 from backbench.options.training import EvaluatorOptions, image_side
 from backbench.plugin import DatasetMetadata, DefenseInfo
@@ -25,6 +26,8 @@ def open_encoders(
     cells: Iterable[CellName],
     metadata: Mapping[str, DatasetMetadata],
     problems: list[Problem],
+    *,
+    remembered: Remembered,
 ) -> tuple[dict[str, ExternalEncoder], list[str]]:
     """Read the encoders that the cells of a benchmark name.
 
@@ -34,6 +37,7 @@ def open_encoders(
         cells: The cells.
         metadata: Metadata of the datasets that could be opened.
         problems: Gets what is wrong.
+        remembered: What files are known to be.
 
     Returns:
         The encoders by name, and notes on what was taken of their files.
@@ -59,7 +63,8 @@ def open_encoders(
             if file is None:
                 continue
             try:
-                encoder, said = _open(table, folder / file.expanduser(), min(own, default=None))
+                side = min(own, default=None)
+                encoder, said = _open(table, folder / file.expanduser(), side, remembered)
             except UsageError as error:
                 problems.append(Problem(f"{path}.{key}", _without_dashes(str(error))))
             else:
@@ -70,9 +75,12 @@ def open_encoders(
     return found, notes
 
 
-def _open(table: EncoderTable, path: Path, side: int | None) -> tuple[AnyImported, list[str]]:
-    how = table.model_dump(exclude={"weights", "control"})
-    return open_encoder(path.absolute(), usual_size=side or image_side(None, None), **how)
+def _open(
+    table: EncoderTable, path: Path, side: int | None, remembered: Remembered
+) -> tuple[AnyImported, list[str]]:
+    path, how = path.absolute(), table.model_dump(mode="json", exclude={"weights", "control"})
+    how["usual_size"] = side or image_side(None, None)
+    return remembered.opened(path, how, lambda: open_encoder(path, **how))
 
 
 def _without_dashes(sentence: str) -> str:

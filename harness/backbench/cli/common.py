@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from backbench.errors import printable
+from backbench.store import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from backbench.api import Experiment
@@ -24,8 +25,9 @@ def load(file: Path, profile: str | None, **how: bool) -> Experiment:
     from backbench.api import load as load_experiment
     from backbench.benchmark.config import notes_on
 
-    changes = click.get_current_context().meta.get(CHANGES, ())
-    experiment = load_experiment(file, profile, changes=changes, **how)
+    context = click.get_current_context()
+    changes, store = context.meta.get(CHANGES, ()), context.params.get("store", DEFAULT_STORE)
+    experiment = load_experiment(file, profile, changes=changes, store=store, **how)
     unreported = experiment.registry.unreported
     say("warning", unreported())
     click.get_current_context().call_on_close(lambda: say("warning", unreported()))

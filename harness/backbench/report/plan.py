@@ -151,8 +151,8 @@ def cost_lines(costs: Costs) -> Iterator[str]:
     if lines:
         yield as_text(plain_grid(header, lines, 4)) + "\n"
         yield STEP_NOTE
-    if unknown := costs.unknown():
-        named = ", ".join(f"{name} ({count})" for name, count in unknown.items())
+    if free := costs.unknown():
+        named = ", ".join(f"{name} ({count})" for name, count in free.items())
         yield f"of unknown cost until the store has such a record: {named}"
     sizes = costs.bytes_by_kind()
     if sizes:

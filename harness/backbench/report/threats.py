@@ -26,9 +26,9 @@ NOTE = (
     "what each attack requested: Labels: the sets whose labels it read; Auxiliary: further sets, "
     "and how many images they have; Surrogate: features, those of a clean encoder; trigger, one "
     "learned on the shadow images; Weights: whether it changes the encoder; Images: poisons as a "
-    "share of the poisoned training set; Added: poisons that replace no image; Shadow: share of the "
-    "training images that it was given without labels; References: images of the target class that "
-    "it was given; n: seeds"
+    "share of the poisoned training set; Added: poisons that replace no image; Shadow: share of "
+    "the training images that it was given without labels; References: images of the target "
+    "class that it was given; n: seeds"
 )
 
 

@@ -11,6 +11,7 @@
       building/<key>/…         how far the decoding of a dataset has come; gone when it is done
       imported/<SHA-256>/…     bundles of others, as they came
       files.json               remembered hashes of outside files
+      encoders.json            remembered: what files of [encoders] are
       logs/  tmp/  lock        workers' output; what is being written; held by a run
 """
 

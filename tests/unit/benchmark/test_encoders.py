@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from backbench.errors import ConfigError
 from backbench.model import Cell, Plan, StageKind
 from backbench.nn import Encoder, EncoderSpec, save_encoder
 from backbench.plugin.registry import Registry, load_registry
+from backbench.store.store import Store
 
 SPEC = EncoderSpec(
     {"name": "tiny-resnet", "widths": [4, 4], "strides": [1, 2], "stem_width": 4},
@@ -152,3 +156,27 @@ def test_one_sentence_for_each_problem(
         load(folder, registry, more, **axes)
     for sentence in sentences:
         assert sentence in str(caught.value)
+
+
+def test_what_a_file_is_is_remembered_in_the_store(
+    folder: Path, registry: Registry, tmp_path: Path
+) -> None:
+    Store(tmp_path / "store").prepare()
+    path = folder / "b.toml"
+    first = load(folder, registry, WITH_CONTROL)
+    for file in folder.rglob("*.*"):
+        os.utime(file, ns=(0, 0))  # settled long ago
+    made = load_benchmark(path, registry, store=tmp_path / "store")
+    assert dict(made.encoders) == dict(first.encoders)
+    script = (
+        "import sys; from pathlib import Path; from backbench.api import load\n"
+        "found = load(sys.argv[1], store=sys.argv[2]).benchmark.encoders['theirs'].own.sha256\n"
+        "print(found, 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", script, str(path), str(tmp_path / "store")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [first.encoders["theirs"].own.sha256, "False"]
+    (folder / "theirs" / "encoder.json").touch()
+    known = (tmp_path / "store" / "encoders.json").read_bytes()
+    load_benchmark(path, registry, store=tmp_path / "store")  # read anew, and not remembered yet
+    assert (tmp_path / "store" / "encoders.json").read_bytes() == known
