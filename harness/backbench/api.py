@@ -298,7 +298,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Bundled:
-    """What a bundle shows, as :class:`Planned` shows it of a store.
+    """A bundle, which shows its results as :class:`Planned` shows those of a store.
 
     Args:
         path: The bundle's ZIP file.

@@ -38,8 +38,7 @@ def command(
 ) -> None:
     """Show the leaderboard of what is in the store, or in a bundle: BENCHMARK may be its ZIP file.
 
-    Works at any time, also while a run is going on: what is missing is shown as missing. With
-    --asr, --target or --metric, the stored predictions are counted differently.
+    Works also while a run is going on. --asr, --target and --metric count predictions differently.
     """
     if over and (trace is not None or view):
         raise UsageError("show: --trace and other tables are of single attacks: leave out --over")

@@ -1,4 +1,4 @@
-"""What files of weights were found to be, remembered: so that commands need neither read nor hash.
+"""Memory of what files of weights are, so that commands need neither read nor hash them again.
 
 As of hashes of other files, an entry holds while path, size and time of change stay the same.
 """
