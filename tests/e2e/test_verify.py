@@ -24,6 +24,7 @@ from backbench.verification.bundle import TOML, open_bundle
 from tests.conftest import Bench, tiny
 from tests.factories import run_light
 from tests.predictions import stored
+from tests.unit.report.html.pages import parsed, words
 
 SMALL = (
     tiny()
@@ -506,6 +507,45 @@ def test_another_store_is_imported_by_way_of_a_bundle(
     assert all(not row["seeds"] for row in rows["rows"] if not row["origin"])
     outcome = bench("import", store, "--benchmark", file, "--store", store)
     assert (outcome.code, "is the store to import into" in outcome.err) == (2, True)
+
+
+def test_a_report_of_a_store_of_a_bundle_and_a_site_of_several(
+    finished: Path, bundle: Path, bench: Bench, tmp_path: Path
+) -> None:
+    where = (str(finished / "benchmarks.toml"), str(finished / "store"))
+    first = ("--filter", "attack=targeted", "--figures", "0")
+    done = bench("report", *where, "--out", "a.html", *first).assert_ok()
+    assert done.out.startswith("a.html: 2 rows")
+    pages = {"a.html": parsed(Path("a.html").read_text(encoding="utf-8"))}
+    bench("report", str(bundle), "--out", "b.html", "--figures", "1").assert_ok()
+    forged = tmp_path / "forged.zip"
+    shutil.copyfile(bundle, forged)
+    rewrite(forged, lambda files: files.update({TOML: files[TOML].replace(b"tiny", b"other")}))
+    (tmp_path / "none.zip").write_bytes(b"")
+    done = bench("report", str(tmp_path), "--site", "out", "--figures", "0").assert_ok()
+    assert done.out == "out/index.html: 2 submissions, 1 refused\n"
+    assert "none.zip" in done.err
+    for path in (Path("b.html"), *Path("out").rglob("*.html")):
+        pages[path.name] = parsed(path.read_text(encoding="utf-8"))
+    assert {*pages} == {
+        "a.html",
+        "b.html",
+        "index.html",
+        "submit.html",
+        "theirs.html",
+        "forged.html",
+    }
+    marks = {name: words(pages[name].find(".//h1")) for name in ("theirs.html", "forged.html")}
+    assert marks == {"theirs.html": "tiny verified", "forged.html": "tiny not verified"}
+    rows = pages["index.html"].findall(".//table[@class='main']/tbody/tr")
+    assert len(rows) == 8
+    for link in pages["index.html"].findall(".//a"):
+        assert Path("out", str(link.get("href")).partition("#")[0]).is_file()
+    assert (Path("out/bundles/theirs.zip")).read_bytes() == bundle.read_bytes()
+    outcome = bench("report", *map(str, (bundle, forged)))
+    assert (outcome.code, "say where with --site" in outcome.err) == (2, True)
+    outcome = bench("report", str(bundle), "--site", str(finished))
+    assert (outcome.code, "holds something else" in outcome.err) == (2, True)
 
 
 # -- why ---------------------------------------------------------------------------------------
