@@ -30,6 +30,9 @@ _ON_DARK: Final = {INK: "#d8d8d9", RULE: "#4c4c4d"}
 #: Width of a figure in inches of 96 px.
 WIDTH: Final = 4.06
 
+#: Left, right, bottom and top, inches.
+Margins = tuple[float, float, float, float]
+
 #: Characters that are shown of a name in a figure.
 _SHOWN: Final = 18
 
@@ -67,15 +70,28 @@ _STYLE: Final[Any] = {
 
 
 @contextmanager
-def canvas(height: float, width: float = WIDTH) -> Iterator[Figure]:
-    """Give an empty figure of a size in inches; a user's own style does not count."""
+def canvas(height: float, width: float = WIDTH, margins: Margins | None = None) -> Iterator[Figure]:
+    """Give an empty figure; a user's own style does not count.
+
+    Args:
+        height: In inches.
+        width: In inches.
+        margins: Left, right, bottom and top of the axes in inches; by default measured, which takes
+            as long as the drawing.
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
-        yield Figure(figsize=(width, height), layout="constrained")
+        if margins is None:
+            yield Figure(figsize=(width, height), layout="constrained")
+            return
+        figure = Figure(figsize=(width, height))
+        left, right, bottom, top = margins
+        figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height)
+        yield figure
 
 
 def svg(figure: Figure) -> bytes:

@@ -74,7 +74,7 @@ def _matrix(counts: Ints, classes: Sequence[str], target: int | None) -> bytes:
 
     total = len(classes)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with canvas(3.5) as figure:
+    with canvas(3.8, margins=(0.98, 0.12, 0.82, 0.05)) as figure:
         axes = figure.add_subplot()
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="none", aspect="equal")
         plain(axes)
@@ -157,7 +157,8 @@ def false_positive_figure(
 def _bars(
     counts: Mapping[str, Ints], classes: Sequence[str], shown: Sequence[int], target: int | None
 ) -> bytes:
-    with canvas(0.9 + 0.12 * len(shown) * (1 + len(counts))) as figure:
+    height = 0.8 + 0.12 * len(shown) * (1 + len(counts))
+    with canvas(height, margins=(1.25, 0.1, 0.45, 0.28)) as figure:
         axes = figure.add_subplot()
         thick = 0.8 / len(counts)
         colors = (ORANGE, BLUE, RED)[-len(counts) :]
@@ -174,5 +175,6 @@ def _bars(
         axes.grid(axis="x")
         axes.set_xlabel("images")
         few_ticks(axes.xaxis)
-        figure.legend(loc="outside upper left", ncols=len(counts))
+        axes.margins(y=0.02)
+        figure.legend(loc="upper left", ncols=len(counts), borderaxespad=0)
         return svg(figure)

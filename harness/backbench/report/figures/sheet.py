@@ -25,6 +25,9 @@ _WIDTH, _MOST_SIDE, _GAP, _LINE = 390, 112, 6, 12
 #: Greatest side that an image is kept at in the file, px.
 _KEPT: Final = 64
 
+#: Points in a px: the files of plots are in points as well.
+_POINTS: Final = 0.75
+
 _Pair = tuple[float, float]
 
 #: Width of a character of the small font, roughly, px.
@@ -90,9 +93,10 @@ def sheet(
         "image{image-rendering:pixelated}"
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top:g}" width="{_WIDTH}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH * _POINTS:g} '
+        f'{top * _POINTS:g}" width="{_WIDTH}" '
         f'height="{top:g}"><style>{style}{dark_rules("text{fill:%s}")}</style><defs>{atlas}</defs>'
-        f"{''.join(parts)}</svg>"
+        f'<g transform="scale({_POINTS})">{"".join(parts)}</g></svg>'
     ).encode()
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from backbench.model import NONE, Axis, PluginUse
 from backbench.model import Cell as PlannedCell
 from backbench.plugin import Column
-from backbench.report.figures.cell import cell_figures
+from backbench.report.figures.cell import cell_figures, table_figures
 from backbench.report.figures.figure import Figure, Missing
 from backbench.report.html.drawings import Drawing, drawings_of
 from backbench.report.html.leaderboard import metrics_table
@@ -96,7 +96,22 @@ def figures_of(source: Source, group: Group) -> Iterator[Figure | Missing]:
     try:
         yield from cell_figures(source.opened, done[0])
     except MALFORMED as error:  # a damaged artifact, or a forged bundle
-        yield Missing("Figures", f"An artifact cannot be read ({type(error).__name__}: {error}).")
+        yield _unreadable(error)
+
+
+def table_drawings(source: Source) -> tuple[list[Drawing], list[Missing]]:
+    """Return the figures of the whole table, and those that cannot be drawn."""
+    found: list[Figure | Missing] = []
+    try:
+        found.extend(table_figures(source.opened, source.board))
+    except MALFORMED as error:
+        found.append(_unreadable(error))
+    (drawn,), _ = drawings_of([[one for one in found if isinstance(one, Figure)]])
+    return drawn, [one for one in found if isinstance(one, Missing)]
+
+
+def _unreadable(error: Exception) -> Missing:
+    return Missing("Figures", f"An artifact cannot be read ({type(error).__name__}: {error}).")
 
 
 def cell_sections(

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from backbench.errors import printable
 from backbench.model import Axis
-from backbench.report.html.cells import cell_sections, groups_of, options_of
+from backbench.report.html.cells import cell_sections, groups_of, options_of, table_drawings
 from backbench.report.html.leaderboard import leaderboard_tables
 from backbench.report.html.sections import claims_of, sections_of
 from backbench.report.html.source import Source
@@ -51,6 +51,7 @@ def page_of(
     records = source.records()
     groups, links = groups_of(source)
     cells, shared = cell_sections(source, groups, records, most_figures)
+    drawings, missing = table_drawings(source) if most_figures else ([], [])
     return render(
         "page.html.j2",
         title=source.board.benchmark,
@@ -61,6 +62,8 @@ def page_of(
         copies=[("LaTeX", latex(source.board)), ("Markdown", markdown(source.board))],
         claims=claims_of(source.claims),
         sections=list(sections_of(source, records)),
+        drawings=drawings,
+        missing=missing,
         cells=cells,
         options=options_of(records.values()),
         shared=shared,

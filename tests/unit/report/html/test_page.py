@@ -20,8 +20,9 @@ def test_a_page_is_valid_and_has_all_its_parts_without_scripts() -> None:
     rows = [row(0.3, method="byol", attack="patch"), row(0.6, method="moco-v2", attack="patch")]
     text = page_of(source(rows))
     page = parsed(text)
-    assert [one.get("id") for one in page.iter("section")][:3] == [
+    assert [one.get("id") for one in page.iter("section")][:4] == [
         "leaderboard",
+        "figures",
         "claims",
         "protocol",
     ]
