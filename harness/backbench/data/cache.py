@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbench.data.decode import decode, read_size
-from backbench.data.files import FileImages, list_problems, map_threads, sampled_sizes, say_size
+from backbench.data.files import FileImages, list_problems, map_threads, say_size
 from backbench.data.packed import HEADER_BYTES, around, offsets_of, shared_size
 from backbench.data.preprocess import Fit, fitted_size
 from backbench.errors import DataError
@@ -28,26 +28,12 @@ from backbench.system.children import WORTH_PROCESSES, workers
 from backbench.system.cores import pin_to
 from backbench.system.json_text import from_json, to_json
 
-#: With ``cache = "auto"``, decoded images are kept up to this many bytes a split.
-AUTO_LIMIT_BYTES: Final = 8 << 30
-
 #: It is noted how many images are done after so many bytes of them.
 _NOTE_BYTES: Final = 256 << 20
 #: Other stages may be running on the cores that builders are lent: those come first.
 _NICE: Final = 19
 
 Progress = Callable[[int], None]
-
-
-def keeps(cache: str | int, total: int) -> bool:
-    """Return whether images are kept decoded that do not fit in memory, or differ in size."""
-    return cache != "off" and (cache != "auto" or total <= AUTO_LIMIT_BYTES)
-
-
-def estimate_bytes(paths: Sequence[str], fit: Fit | None) -> int:
-    """Estimate the bytes of decoded images by the headers of up to 64 of them."""
-    found = [height * width * 3 for height, width in sampled_sizes(paths, fit)]
-    return round(len(paths) * sum(found) / len(found)) if found else 0
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,9 @@ from backbench.system.cores import core_count
 #: Images of one size are held in memory up to this many bytes, else decoded on demand.
 MEMORY_LIMIT_BYTES: Final = 2 << 30
 
+#: With ``cache = "auto"``, decoded images are kept up to this many bytes a split.
+AUTO_LIMIT_BYTES: Final = 8 << 30
+
 _LISTED: Final = 20
 #: Characters of a problem that are printed.
 _LONGEST: Final = 2000
@@ -67,6 +70,17 @@ class FileImages(ImageSet):
     def image(self, index: int) -> Pixels:
         """Return one image, (H, W, 3), uint8; the file may have gone since it was verified."""
         return decode(self.paths[index], self.fit)
+
+
+def keeps(cache: str | int, total: int) -> bool:
+    """Return whether images are kept decoded that do not fit in memory, or differ in size."""
+    return cache != "off" and (cache != "auto" or total <= AUTO_LIMIT_BYTES)
+
+
+def estimate_bytes(paths: Sequence[str], fit: Fit | None) -> int:
+    """Estimate the bytes of decoded images by the headers of up to 64 of them."""
+    found = [height * width * 3 for height, width in sampled_sizes(paths, fit)]
+    return round(len(paths) * sum(found) / len(found)) if found else 0
 
 
 def load_images(

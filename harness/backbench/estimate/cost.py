@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,9 +11,8 @@ from typing import Any, Final
 from rich.filesize import decimal
 
 from backbench.benchmark.config import Benchmark
-from backbench.data.cache import AUTO_LIMIT_BYTES, estimate_bytes, keeps
 from backbench.data.file_dataset import FileDataset
-from backbench.data.files import MEMORY_LIMIT_BYTES
+from backbench.data.files import AUTO_LIMIT_BYTES, MEMORY_LIMIT_BYTES, estimate_bytes, keeps
 from backbench.model import Plan, PluginUse, Stage, StageKind
 from backbench.options.training import LARGE_SIDE, BackboneOptions, SSLOptions, TrainingOptions
 from backbench.plugin import Dataset, DatasetMetadata, DefenseInfo, Split, SSLMethodInfo
@@ -289,7 +287,7 @@ def _seen(
                 device = str(one.provenance.get("device")).partition(":")[0]
                 walls.append((device, one.wall_s / units))
         if sizes:
-            found[sort] = Seen(statistics.fmean(sizes), tuple(walls))
+            found[sort] = Seen(math.fsum(sizes) / len(sizes), tuple(walls))
     return found
 
 

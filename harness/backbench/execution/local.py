@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -19,14 +18,14 @@ from typing import Any
 
 from backbench.errors import UsageError, printable
 from backbench.execution.admission import admit_devices
-from backbench.execution.worker import decode_signal, encode_order
+from backbench.execution.messages import decode_signal, encode_order
 from backbench.model import Stage, StageKind
 from backbench.plugin.executor import Executor, Finished, Setup, Signal, devices_of
 from backbench.store.store import Store
 from backbench.system import cores, files
 from backbench.system.children import end_all, how_ended, kill, start_module
 from backbench.system.memory import tree_gib
-from backbench.training.devices import Device
+from backbench.training.devices import Device, may_have_gpu
 
 #: Seconds that a worker gets to end by itself, and between two looks at its limits.
 _GRACE_S, _LOOK_S = 2.0, 1.0
@@ -268,13 +267,6 @@ def _device_names(name: str) -> list[str]:
 
         return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     return [resolved]
-
-
-def may_have_gpu() -> bool:
-    """Return whether torch is worth asking for a GPU."""
-    return sys.platform == "darwin" or any(
-        Path(path).exists() for path in ("/dev/nvidiactl", "/dev/kfd", "/proc/driver/nvidia")
-    )
 
 
 def _key(worker: _Worker) -> str:

@@ -8,14 +8,20 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.cells import cell_len
-from rich.console import Console
-from rich.text import Span, Text
 
-from backbench.results.statistics import Summary
+from backbench.errors import printable
 from backbench.system.escaping import html_text, markdown_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from backbench.results.statistics import Summary
+
+#: Pieces of a text, each with its style.
+_Pieces = list[tuple[str, str]]
 
 #: Text of a cell without a number.
 _NOTHING = ("", "–")
@@ -72,8 +78,10 @@ def print_grid(grid: Grid, console: Console) -> None:
 
     Parts after the first have no lines without a number. What is written to a file is in one part.
     """
+    from rich.text import Text  # late: a plan is plain text
+
     for part in _parts(grid, console.width if console.is_terminal else None):
-        text = _drawn(grid, part, _widths(grid, part))
+        text = Text.assemble(*_drawn(grid, part, _widths(grid, part)))
         console.print(text, no_wrap=True, overflow="ignore", crop=False, end="\n\n")
 
 
@@ -93,7 +101,7 @@ def plain_grid(
 def as_text(grid: Grid) -> str:
     """Return a table in one part, without styles."""
     part = range(len(grid.headings))
-    return _drawn(grid, part, _widths(grid, part)).plain
+    return printable("".join(piece for piece, _ in _drawn(grid, part, _widths(grid, part))))
 
 
 def tabulated(
@@ -152,22 +160,22 @@ def _total(widths: Sequence[int]) -> int:
     return sum(widths) + _GAP * (len(widths) - 1)
 
 
-def _drawn(grid: Grid, part: Sequence[int], widths: Sequence[int]) -> Text:
+def _drawn(grid: Grid, part: Sequence[int], widths: Sequence[int]) -> _Pieces:
     """Draw a part of a table: one text, since a table of rich costs ten times as much."""
     shown = [grid.headings[at] for at in part]
     styles = ["dim" if heading in grid.dim else "" for heading in shown]
     width = _total(widths)
-    text = Text(
-        f"{grid.title:{width}}\n" if grid.title else "", spans=[Span(0, len(grid.title), "bold")]
-    )
+    text: _Pieces = []
+    if grid.title:
+        text += [(grid.title, "bold"), (" " * (width - len(grid.title)) + "\n", "")]
     _line(text, widths, grid.names, [(heading, "") for heading in shown], "bold")
-    text.append("─" * width + "\n")
+    text.append(("─" * width + "\n", ""))
     apart = False
     for position, (names, numbers) in enumerate(grid.lines):
         chosen = [numbers[at] for at in part]
         if 0 in part or not part or any(number.text.strip() not in _NOTHING for number in chosen):
             if apart:
-                text.append(" " * width + "\n")
+                text.append((" " * width + "\n", ""))
             apart = False
             tops = [
                 (one.text, f"{style} {one.style}")
@@ -177,12 +185,12 @@ def _drawn(grid: Grid, part: Sequence[int], widths: Sequence[int]) -> Text:
             if any(number.below for number in chosen):
                 _line(text, widths, [""] * len(names), [(one.below, "dim") for one in chosen])
         apart = apart or position in grid.after
-    text.right_crop()
+    text[-1] = text[-1][0].removesuffix("\n"), ""
     return text
 
 
 def _line(
-    text: Text,
+    text: _Pieces,
     widths: Sequence[int],
     names: Sequence[str],
     numbers: Sequence[tuple[str, str]],
@@ -193,13 +201,10 @@ def _line(
     end = ""
     for at, ((cell, own), width) in enumerate(zip(cells, widths, strict=True)):
         blank = " " * (width - cell_len(cell))
-        text.append(end)
-        if at < len(names):
-            text.append(cell, own.strip()).append(blank)
-        else:  # with the blanks after it, in place of a mark
-            text.append(blank).append(cell, own.strip())
+        number = [(blank, ""), (cell, own.strip())]
+        text += [(end, ""), *(reversed(number) if at < len(names) else number)]
         end = " " * _GAP
-    text.append("\n")
+    text.append(("\n", ""))
 
 
 # -- numbers -----------------------------------------------------------------------------------

@@ -12,13 +12,13 @@ from rich.filesize import decimal
 
 from backbench.estimate.cost import Costs
 from backbench.estimate.visibility import NOTE, Estimate
-from backbench.execution.local import LocalExecutor, may_have_gpu
 from backbench.model import Plan, StageKind
 from backbench.plugin.executor import Setup
 from backbench.report.grid import as_text, plain_grid
 from backbench.store.store import Store
 from backbench.system.cores import core_count
 from backbench.system.json_text import to_json
+from backbench.training.devices import may_have_gpu
 
 if TYPE_CHECKING:
     from backbench.estimate.hours import Hours
@@ -32,6 +32,7 @@ STEP_NOTE: Final = (
 def measured_hours(costs: Costs, store: Store, device: str, jobs: int | None) -> Hours:
     """Train each method for some seconds, where no record shows how fast it is."""
     from backbench.estimate.hours import hours_of
+    from backbench.execution.local import LocalExecutor
 
     def tell(line: str) -> None:
         print(line, file=sys.stderr)  # noqa: T201 - it takes a while

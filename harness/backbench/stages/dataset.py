@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from backbench.data.cache import Layout, build, keeps
+from backbench.data.cache import Layout, build
 from backbench.data.file_dataset import FileDataset
-from backbench.data.files import FileImages
+from backbench.data.files import FileImages, keeps
 from backbench.data.fingerprint import FileHashes
 from backbench.data.packed import write_images
 from backbench.errors import DataError

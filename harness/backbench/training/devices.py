@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -11,6 +13,13 @@ class Device(NamedTuple):
 
     device: str
     cores: tuple[int, ...] = ()
+
+
+def may_have_gpu() -> bool:
+    """Return whether torch is worth asking for a GPU."""
+    return sys.platform == "darwin" or any(
+        Path(path).exists() for path in ("/dev/nvidiactl", "/dev/kfd", "/proc/driver/nvidia")
+    )
 
 
 def rank_devices(first: str, others: Sequence[Device], count: int) -> tuple[Device, ...]:

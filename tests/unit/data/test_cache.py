@@ -7,9 +7,15 @@ import pytest
 from PIL import Image
 
 from backbench.data import cache
-from backbench.data.cache import Layout, build, estimate_bytes, keeps
+from backbench.data.cache import Layout, build
 from backbench.data.decode import decode
-from backbench.data.files import FileImages, LabelledFiles
+from backbench.data.files import (
+    AUTO_LIMIT_BYTES,
+    FileImages,
+    LabelledFiles,
+    estimate_bytes,
+    keeps,
+)
 from backbench.data.packed import open_images
 from backbench.data.preprocess import ShortSide, Square, fitted_pixels
 from backbench.errors import DataError
@@ -185,8 +191,8 @@ def test_bytes_are_estimated_by_headers(files):
 
 
 def test_what_is_kept():
-    assert keeps("auto", cache.AUTO_LIMIT_BYTES)
-    assert not keeps("auto", cache.AUTO_LIMIT_BYTES + 1)
+    assert keeps("auto", AUTO_LIMIT_BYTES)
+    assert not keeps("auto", AUTO_LIMIT_BYTES + 1)
     assert keeps("full", 1 << 50)
     assert keeps(256, 1 << 50)
     assert not keeps("off", 0)

@@ -21,7 +21,7 @@ from backbench.evaluation.import_plan import (
     plan_import,
 )
 from backbench.evaluation.request import under_protocol
-from backbench.execution.worker import decode_order, encode_order
+from backbench.execution.messages import decode_order, encode_order
 from backbench.external.encoder_options import NORMALIZATIONS, ImportOptions, normalization
 from backbench.external.imported import Imported
 from backbench.model import Plan, Stage, StageKind

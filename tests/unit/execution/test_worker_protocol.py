@@ -16,9 +16,9 @@ from tests.unit.conftest import give_cores
 
 from backbench.errors import UsageError
 from backbench.execution.local import LocalExecutor
+from backbench.execution.messages import decode_order, decode_signal, encode_order, encode_signal
 from backbench.execution.scheduler import execute
 from backbench.execution.serial import SerialExecutor
-from backbench.execution.worker import decode_order, decode_signal, encode_order, encode_signal
 from backbench.model import Plan, PluginUse, Stage, StageKind
 from backbench.plugin import Finished, Progressed, Setup
 from backbench.plugin.events import StageProgress
@@ -468,7 +468,7 @@ def test_no_worker_outlives_a_killed_run(store, tmp_path, does):
         "import pathlib, sys\n"
         "from backbench.plugin import Setup\n"
         "from backbench.execution.local import LocalExecutor\n"
-        "from backbench.execution.worker import decode_order\n"
+        "from backbench.execution.messages import decode_order\n"
         "executor = LocalExecutor(None, Setup(pathlib.Path(sys.argv[1]), 'cpu', 1))\n"
         "executor.submit(decode_order(pathlib.Path(sys.argv[2]).read_text())[0])\n"
         "while True: executor.wait()\n"
