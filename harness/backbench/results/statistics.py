@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbench.metrics import Outcome
+from backbench.results.quantiles import normal_quantile, student_quantile
 
 #: With how much confidence an interval holds what it is of.
 CONFIDENCE = 0.95
@@ -109,14 +110,12 @@ class Error:
         It is Student's t; its degrees of freedom are n - 1 divided by the seeds' share of the
         variance.
         """
-        from scipy.special import ndtri, stdtrit  # late: only tables need it
-
         upper = (1 + confidence) / 2
         both = np.asarray(self.seeds + self.images, float)
         with np.errstate(divide="ignore", invalid="ignore"):
             degrees = np.where(self.seeds > 0, (self.n - 1) * both / self.seeds, np.inf)
-        half = stdtrit(degrees, upper) * np.sqrt(both)
-        return np.maximum(half, ndtri(upper) * np.sqrt(self.least))
+        half = student_quantile(degrees, upper) * np.sqrt(both)
+        return np.maximum(half, normal_quantile(upper) * np.sqrt(self.least))
 
     def p_value(self, mean: Any) -> Any:
         """Return the two-sided p value of means other than 0.
@@ -127,7 +126,7 @@ class Error:
 
         Source: the fiducial distribution of Behrens (1929) and Fisher (1935).
         """
-        from scipy.special import gammaincinv, ndtr
+        from scipy.special import gammaincinv, ndtr  # late: only comparisons need it
 
         mean = np.abs(np.asarray(mean, float))
         at, weights = np.polynomial.legendre.leggauss(64)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from backbench.model import NONE, CellName, Plan, StageKind
 from backbench.results.detection import auroc, average_precision
+from backbench.results.quantiles import normal_quantile
 from backbench.results.statistics import CONFIDENCE, Summary
 from backbench.store.metadata import InspectRecord
 from backbench.store.records import Record
@@ -162,7 +163,7 @@ def wilson(hits: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, fl
 
     Source: Wilson 1927, the score interval.
     """
-    z, share = _quantile(confidence), hits / n
+    z, share = normal_quantile((1 + confidence) / 2), hits / n
     center = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     return max(0.0, center - half), min(1.0, center + half)
@@ -184,7 +185,7 @@ def auroc_interval(
 
 
 def _lower_end(area: float, positives: int, negatives: int, confidence: float) -> float:
-    z, low, high = _quantile(confidence), 0.0, area
+    z, low, high = normal_quantile((1 + confidence) / 2), 0.0, area
     for _ in range(60):  # halves: to the last bit
         middle = (low + high) / 2
         far = area - middle > z * math.sqrt(auroc_variance(middle, positives, negatives))
@@ -202,9 +203,3 @@ def auroc_variance(area: float, positives: int, negatives: int) -> float:
     total += (positives - 1) * (two_positives - area**2)
     total += (negatives - 1) * (two_negatives - area**2)
     return max(0.0, total) / (positives * negatives)
-
-
-def _quantile(confidence: float) -> float:
-    from scipy.special import ndtri  # late: only tables need it
-
-    return float(ndtri((1 + confidence) / 2))

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from backbench.model import PluginUse, Stage, StageKind
-from backbench.report.progress import Remaining, clock
+from backbench.report.display import Remaining, clock
 
 
 def stage(kind: StageKind, plugin: str, seed: int) -> Stage:
