@@ -83,6 +83,11 @@ def trained(module: nn.Module) -> int:
     return sum(one.numel() for one in module.parameters() if one.requires_grad)
 
 
+def weights(module: nn.Module) -> int:
+    """Count the trained numbers of convolutions and linear layers, without biases."""
+    return sum(one.numel() for one in module.parameters() if one.requires_grad and one.ndim > 1)
+
+
 def gflop(case: Case) -> float:
     """Return the 10⁹ operations of one image's way through the network's convolutions.
 
