@@ -109,6 +109,8 @@ class Planner:
         self._encoders: dict[tuple[Any, ...], MadeEncoder] = {}
         self._composing: dict[str, bool] = {}
         self._feature_keys: dict[tuple[str, ...], dict[str, str]] = {}
+        self._datasets: dict[str, str] = {}
+        self._attackers: dict[str, dict[str, str]] = {}
         self.stages: dict[str, Stage] = {}
 
     def plan(self, names: Iterable[CellName]) -> Plan:
@@ -186,24 +188,28 @@ class Planner:
 
     def _dataset(self, instance: str) -> str:
         """Add the stage of a dataset; return its key."""
-        return self._add(
-            Stage(
-                kind=StageKind.DATASET,
-                plugin=self._use("datasets", instance),
-                seed=None,
-                content=self._fingerprints[instance],
-                label=f"dataset {instance}",
+        if instance not in self._datasets:
+            self._datasets[instance] = self._add(
+                Stage(
+                    kind=StageKind.DATASET,
+                    plugin=self._use("datasets", instance),
+                    seed=None,
+                    content=self._fingerprints[instance],
+                    label=f"dataset {instance}",
+                )
             )
-        )
+        return self._datasets[instance]
 
     def _sets(self, name: CellName) -> dict[str, str]:
         """Add the datasets that the options of a cell's attack name; return their keys by role."""
-        sets = self._instances["attacks"][name.attack].options.sets()
-        return {
-            f"{SET}{option}": self._dataset(named)
-            for option, named in sets.items()
-            if isinstance(named, str)
-        }
+        if name.attack not in self._attackers:
+            sets = self._instances["attacks"][name.attack].options.sets()
+            self._attackers[name.attack] = {
+                f"{SET}{option}": self._dataset(named)
+                for option, named in sets.items()
+                if isinstance(named, str)
+            }
+        return self._attackers[name.attack]
 
     def _read_encoder(
         self, name: CellName, data: Mapping[str, str], path: list[str]
