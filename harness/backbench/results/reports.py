@@ -67,7 +67,7 @@ def reporting(store: Store) -> Callable[[str], Record | None]:
 
     def record_of(key: str) -> Record | None:
         with suppress(OSError):  # a stage that has not run
-            if _REPORT in (store.root / "records" / f"{key}.json").read_bytes():
+            if _REPORT in store.record_bytes(key):
                 return store.readable(key)
         return None
 
