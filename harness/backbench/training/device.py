@@ -38,7 +38,12 @@ def resolve_device(name: str) -> str:
 def to_device(
     module: Module, device: torch.device, *, channels_last: cpu.Switch = "auto"
 ) -> Module:
-    """Move a module to a device, its weights and its encoders' maps in the chosen layout."""
+    """Move a module to a device, its weights and its encoders' maps in the chosen layout.
+
+    On a processor, a network that channels last would corrupt gets channels first.
+    """
+    if device.type == "cpu" and cpu.is_overrun(module):
+        channels_last = False
     for part in module.modules():
         if isinstance(part, Encoder):
             part.channels_last = channels_last
@@ -56,7 +61,9 @@ def arithmetic(
     found: dict[str, Any] = {
         "precision": precision,
         "compile": options.compile,
-        "layout": cpu.layout_name(backbone, device, options.channels_last),
+        "layout": cpu.layout_name(
+            backbone, device, getattr(encoder, "channels_last", options.channels_last)
+        ),
         "devices": devices,
         "threads": torch.get_num_threads(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
