@@ -1,4 +1,4 @@
-"""What both displays of a run share: the console, the remaining time, and texts."""
+"""Parts of both displays of a run: the console, the remaining time, and texts."""
 
 from __future__ import annotations
 

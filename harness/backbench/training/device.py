@@ -58,12 +58,12 @@ def arithmetic(
     # oneDNN's layout needs bfloat16, and torch.compile does not know it
     low = precision == "bf16" and not options.compile
     backbone = getattr(encoder, "backbone", None) if low else None
+    narrow = getattr(encoder, "channels_last", True) is False
+    channels_last = False if narrow else options.channels_last
     found: dict[str, Any] = {
         "precision": precision,
         "compile": options.compile,
-        "layout": cpu.layout_name(
-            backbone, device, getattr(encoder, "channels_last", options.channels_last)
-        ),
+        "layout": cpu.layout_name(backbone, device, channels_last),
         "devices": devices,
         "threads": torch.get_num_threads(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
