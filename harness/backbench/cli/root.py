@@ -18,6 +18,7 @@ COMMANDS = {
     "export": (f"{_CLI}export", "Write what others need to check a claimed number."),
     "import": (f"{_CLI}import_", "Show the rows of other people's bundles beside ours."),
     "plan": (f"{_CLI}plan", "Show cells and stages: what is cached, what is shared."),
+    "plugin": (f"{_CLI}plugin", "Write a plugin of your own, from a template."),
     "plugins": (f"{_CLI}plugins", "List the installed plugins and document their options."),
     "poison": (f"{_CLI}poison", "Write a poisoned dataset as image files and lists."),
     "protocol": (f"{_CLI}protocol", "Show and compare the protocols of evaluation."),

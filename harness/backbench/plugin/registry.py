@@ -52,7 +52,8 @@ GROUP = "backbench"
 #: Key of the content of files in the identity of options: no option has such a name.
 FILES = "content of files"
 
-_KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+#: Form of the names of plugins.
+KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 #: Endings of files of code.
 _CODE = (*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES)
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -390,7 +391,7 @@ def code_of(package: str) -> str:
 
 
 #: Names that plugins of a kind cannot have.
-_RESERVED: dict[str, Collection[str]] = {
+RESERVED: dict[str, Collection[str]] = {
     AttackInfo.kind: {NONE},
     BackboneInfo.kind: backbones.OWN,
     DefenseInfo.kind: {NONE},
@@ -460,10 +461,10 @@ def _record_problem(expected: type[PluginInfo], record: object) -> str | None:
         return f"{record.name!r}: name and target must be strings"
     field = _field_problem(record)
     options: object = record.options
-    reserved = record.name in _RESERVED.get(record.kind, ())
+    reserved = record.name in RESERVED.get(record.kind, ())
     rules = (
         (record.api == API, f"was made for interface {record.api}; this backbench has {API}"),
-        (_KEBAB.fullmatch(record.name), "the name is not in kebab-case"),
+        (KEBAB.fullmatch(record.name), "the name is not in kebab-case"),
         (not reserved, "the name is reserved"),
         (_TARGET.fullmatch(record.target), f"target {record.target!r} is not 'module:Class'"),
         (
