@@ -23,6 +23,8 @@ from backbench.system.arithmetic import standard_arithmetic
 from backbench.testing import base
 from tests.contract.broken import run
 
+pytestmark = pytest.mark.slow
+
 NAMES = {kind: f"their-{kind}" for kind in TEMPLATES}
 
 #: What makes the benchmarks small. Their stages are shared by one store.

@@ -9,4 +9,4 @@ class TestMyAttack(AttackContract):
     """The classes of the kit are ant, bee and cat."""
 
     info = ATTACK
-    options = {"target": "bee", "width": 6}  # noqa: RUF012 - nobody changes them
+    options = {"target": "bee", "width": 6}  # noqa: RUF012 - a constant

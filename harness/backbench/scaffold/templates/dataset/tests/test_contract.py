@@ -9,4 +9,4 @@ class TestMyDataset(DatasetContract):
     """Loads a small version."""
 
     info = DATASET
-    options = {"train_per_class": 3, "val_per_class": 2}  # noqa: RUF012 - nobody changes them
+    options = {"train_per_class": 3, "val_per_class": 2}  # noqa: RUF012 - a constant

@@ -9,4 +9,4 @@ class TestMyDefense(DefenseContract):
     """Repairs a tiny encoder."""
 
     info = DEFENSE
-    options = {"share": 0.5}  # noqa: RUF012 - nobody changes them
+    options = {"share": 0.5}  # noqa: RUF012 - a constant

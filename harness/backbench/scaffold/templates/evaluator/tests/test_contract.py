@@ -9,4 +9,4 @@ class TestMyEvaluator(EvaluatorContract):
     """Fits and predicts features of three classes."""
 
     info = EVALUATOR
-    options = {"center": False}  # noqa: RUF012 - nobody changes them
+    options = {"center": False}  # noqa: RUF012 - a constant

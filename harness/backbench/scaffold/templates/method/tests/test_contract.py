@@ -9,4 +9,4 @@ class TestMyMethod(SSLMethodContract):
     """Trains for two epochs with a tiny backbone."""
 
     info = METHOD
-    options = {"dim": 8, "hidden": 16}  # noqa: RUF012 - nobody changes them
+    options = {"dim": 8, "hidden": 16}  # noqa: RUF012 - a constant
