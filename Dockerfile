@@ -6,9 +6,9 @@ RUN pip install --no-cache-dir --require-hashes --requirement /tmp/requirements.
 
 COPY . /opt/backbench
 RUN pip install --no-cache-dir --no-deps /opt/backbench \
-    && useradd --create-home bench
+    && useradd --create-home --uid 1000 bench
 
-USER bench
+USER 1000
 WORKDIR /work
 ENTRYPOINT ["backbench"]
 CMD ["--help"]
