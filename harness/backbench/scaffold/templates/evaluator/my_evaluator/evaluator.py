@@ -42,4 +42,5 @@ class MyEvaluator(Evaluator):
 def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return rows, (N, D), of length 1."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return (rows / np.maximum(lengths, 1e-12)).astype(np.float32)
+    directions: NDArray[np.float32] = rows / np.maximum(lengths, 1e-12)
+    return directions

@@ -7,12 +7,12 @@ nothing. Standard output belongs to the command: log, or write to a file.
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import defaultdict
 
 from backbench.plugin import StageFinished, hookimpl
 
 _log = logging.getLogger(__name__)
-_seconds: Counter[str] = Counter()
+_seconds: defaultdict[str, float] = defaultdict(float)
 
 
 @hookimpl
@@ -30,5 +30,5 @@ def stage_finished(event: StageFinished) -> None:
 @hookimpl
 def run_finished() -> None:
     """Log what took longest."""
-    for kind, seconds in _seconds.most_common(3):
+    for kind, seconds in sorted(_seconds.items(), key=lambda one: -one[1])[:3]:
         _log.warning("my-observer: %s took %.1f s", kind, seconds)
