@@ -13,7 +13,7 @@ from PIL import Image
 from backbench.cli.root import cli
 
 FILE = Path(__file__).parents[2] / "benchmarks" / "cifar10.toml"
-CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
+CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
 
 @pytest.fixture
@@ -33,6 +33,8 @@ def test_it_checks_and_plans(folder: Path) -> None:
     given = (str(FILE), "--set", f'datasets.cifar10.root="{folder}"')
     done = CliRunner().invoke(cli, ["check", *given])
     assert done.exit_code == 0, done.output
-    done = CliRunner().invoke(cli, ["plan", *given, "--store", str(folder / "store"), "--format=json"])
+    done = CliRunner().invoke(
+        cli, ["plan", *given, "--store", str(folder / "store"), "--format=json"]
+    )
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["cells"]
