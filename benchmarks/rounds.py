@@ -33,6 +33,7 @@ _SOURCES: Final = (
     "plugins/ssl",
     "plugins/defenses",
     "plugins/evaluators",
+    "plugins/observers",
 )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
     from backbench.benchmark.file import Claim
+    from backbench.benchmark.instances import Instance
     from backbench.estimate.cost import Costs
     from backbench.evaluation.module import Named
     from backbench.execution.scheduler import Result
@@ -125,7 +126,8 @@ class Experiment:
         how.setdefault("stage_timeout_s", self.benchmark.stage_timeout_s)
         how.setdefault("stage_memory_gib", self.benchmark.stage_memory_gib)
         run = partial(Session.run, make_plan=make_plan, refresh=refresh, redo=redo)
-        return _run(self.registry, run, how, self.benchmark.claims)
+        benchmark = self.benchmark
+        return _run(self.registry, run, how, benchmark.claims, benchmark.observers)
 
     def results(self, *, store: PathLike = DEFAULT_STORE) -> Results:
         """Return the results that are in a store."""
@@ -283,6 +285,18 @@ class Planned:
 
         return SHEETS[view](self.plan, self.store.readable)
 
+    def watch(self) -> None:
+        """Show the run that is going on in the store, in this or another process, until it ends.
+
+        Without a terminal its state is printed once.
+
+        Raises:
+            UsageError: If no run has ever kept its state in this store.
+        """
+        from backbench.report.progress.watching import watch
+
+        watch(self.plan, self.store)
+
     def detection(self) -> Sheet:
         """Return what the defenses found and dropped, and what they cost."""
         return self.sheet("detection")
@@ -315,6 +329,10 @@ class Bundled:
         if any(counting.values()):
             raise UsageError(f"{self.path}: a bundle is shown as it was counted: leave that out")
         return open_results(self.path)
+
+    def watch(self) -> None:
+        """Refuse to watch a run, which needs the store."""
+        raise UsageError(f"{self.path}: --watch needs the store of the run")
 
     def trace(self, *filters: str) -> str:
         """Refuse to trace a row, which needs the store."""
@@ -514,15 +532,27 @@ def _run(
     run: Callable[[Session], tuple[Plan, Result]],
     how: How,
     claims: Sequence[Claim] = (),
+    observers: Mapping[str, Instance] | None = None,
 ) -> Run:
-    """Run something in a session, and return the results."""
+    """Run something in a session, and return the results; observers receive both."""
+    from backbench.execution.observing import choose, observing
     from backbench.execution.session import open_session
     from backbench.report.board import board_of
-    from backbench.report.progress import attach_progress
-    from backbench.report.results import Run
+    from backbench.report.progress.displays import attach_progress, attach_status
+    from backbench.report.results import Run, results_event
 
+    tables = {name: (one.registered, one.options) for name, one in (observers or {}).items()}
+    chosen = choose(registry, tables, how.get("observe", ()))
     session = open_session(registry, how)
-    with attach_progress(registry) if how.get("progress") else nullcontext():
+    with ExitStack() as stack:
+        if how.get("progress"):
+            stack.enter_context(attach_progress(registry))
+        stack.enter_context(attach_status(registry, session.store))
+        stack.enter_context(observing(registry, chosen))
         plan, outcome = run(session)
-    board = board_of(registry, plan, session.store)
-    return Run(board, plan, outcome, opening=_opening(registry, plan, session.store, claims))
+        board = board_of(registry, plan, session.store)
+        opening = _opening(registry, plan, session.store, claims)
+        made = Run(board, plan, outcome, opening=opening)
+        if registry.observed("results_ready"):
+            registry.emit("results_ready", results_event(made))
+    return made

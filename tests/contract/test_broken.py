@@ -34,6 +34,7 @@ from tests.contract.broken import (
     kit_of,
     learning_attack,
     metric,
+    named_observer,
     observer,
     repair,
     run,
@@ -45,7 +46,8 @@ from tests.contract.broken import (
 
 MODULES = (
     announcement, attack, composing_attack, learning_attack, encoder_attack, repair, sanitize, detector, inspection,
-    training_defense, ssl_method, backbone, evaluator, image_evaluator, dataset, metric, observer, column, command,
+    training_defense, ssl_method, backbone, evaluator, image_evaluator, dataset, metric, observer,
+    named_observer, column, command,
     executor,
 )  # fmt: skip
 SAMPLES = [(module, sample) for module in MODULES for sample in samples_of(module)]

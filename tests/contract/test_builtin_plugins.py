@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +29,7 @@ from backbench.testing import (
     LearningAttackContract,
     MetricContract,
     ModelDefenseContract,
+    NamedObserverContract,
     PluginContract,
     SSLMethodContract,
     TrainingDefenseContract,
@@ -485,6 +488,79 @@ class TestSerial(ExecutorContract):
 
 class TestLocal(ExecutorContract):
     info = record("executor", "local")
+
+
+# -- observers --------------------------------------------------------------------------------
+
+
+def needs(package: str) -> pytest.MarkDecorator:
+    missing = importlib.util.find_spec(package) is None
+    return pytest.mark.skipif(missing, reason=f"{package} is not installed")
+
+
+@needs("tensorboard")
+@pytest.mark.filterwarnings("ignore")
+class TestTensorBoard(NamedObserverContract):
+    info = record("observer", "tensorboard")
+
+    def test_its_files_hold_the_curves_and_the_numbers(self, tmp_path: Path) -> None:
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+        from tensorboard.util.tensor_util import make_ndarray
+
+        self.observe(tmp_path)
+        found = {}
+        for path in tmp_path.glob("runs/a-benchmark/*/*/events.*"):
+            events = EventAccumulator(str(path)).Reload()
+            for tag in events.Tags()["tensors"]:
+                (event,) = events.Tensors(tag)
+                found[path.parent.name, tag] = event.step, make_ndarray(event.tensor_proto).item()
+        stage = "pretrain a-method on a-dataset, seed 0"
+        assert found == {
+            (stage, "loss"): (5, 1.5),
+            (stage, "lr"): (5, pytest.approx(0.1)),
+            ("results", "accuracy/clean/a-method"): (0, 0.5),
+            ("results", "leaderboard"): (0, b"| a |"),
+        }
+
+
+@needs("wandb")
+@pytest.mark.filterwarnings("ignore")
+class TestWandb(NamedObserverContract):
+    info = record("observer", "wandb")
+    options = {"mode": "offline"}
+
+    def test_the_run_is_kept_on_disk(self, tmp_path: Path) -> None:
+        self.observe(tmp_path)
+        (path,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+        content = path.read_bytes()
+        assert b"pretrain a-method on a-dataset, seed 0/loss" in content
+        assert b"accuracy/clean/a-method" in content
+
+
+@needs("mlflow")
+@pytest.mark.filterwarnings("ignore")
+class TestMLflow(NamedObserverContract):
+    info = record("observer", "mlflow")
+
+    @pytest.fixture(autouse=True, scope="class")
+    def _one_store(self, request: Any, tmp_path_factory: Any) -> None:
+        """Make the tables once: that takes seconds."""
+        path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+        request.cls.options = {"tracking_uri": f"sqlite:///{path}"}
+
+    def test_the_numbers_can_be_read(self, tmp_path: Path) -> None:
+        from mlflow import MlflowClient
+
+        self.observe(tmp_path)
+        client = MlflowClient(self.options["tracking_uri"])
+        experiment = client.get_experiment_by_name("a-benchmark").experiment_id
+        stage, whole, *_ = client.search_runs([experiment])  # the latest come first
+        assert whole.data.metrics["accuracy/clean/a-method"] == 0.5
+        assert whole.info.status == "KILLED"  # the kit's run is interrupted
+        assert stage.data.tags["mlflow.parentRunId"] == whole.info.run_id
+        assert stage.data.tags["failed"] == "the disk is full"
+        (point,) = client.get_metric_history(stage.info.run_id, "loss")
+        assert (point.step, point.value) == (5, 1.5)
 
 
 # -- none is left out -------------------------------------------------------------------------

@@ -46,6 +46,7 @@ from backbench.testing import (
     LearningAttackContract,
     MetricContract,
     ModelDefenseContract,
+    NamedObserverContract,
     ObserverContract,
     SSLMethodContract,
     TrainingDefenseContract,
@@ -61,6 +62,7 @@ BASES = [
     plugin.Evaluator,
     plugin.ImageEvaluator,
     plugin.Executor,
+    plugin.Observer,
 ]
 EVENTS = [
     plugin.RunStarted,
@@ -69,6 +71,7 @@ EVENTS = [
     plugin.StageFinished,
     plugin.StageFailed,
     plugin.RunFinished,
+    plugin.ResultsReady,
 ]
 
 BENCHMARK = """
@@ -93,6 +96,9 @@ epochs = 1
 batch_size = 16
 schedule = { warmup_epochs = 0 }
 backbone = { name = "mixer", arguments = { width = 8 } }
+
+[observers.journal]
+path = "JOURNAL"
 
 [[matrix]]
 datasets = ["stripes"]
@@ -133,7 +139,8 @@ def pasted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-plugin\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[backbench]\nmy-plugin = my_plugin\n")
-    (folder / "benchmarks.toml").write_text(BENCHMARK, encoding="utf-8")
+    benchmark = BENCHMARK.replace("JOURNAL", str(folder / "journal.csv"))
+    (folder / "benchmarks.toml").write_text(benchmark, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
         yield folder
@@ -278,10 +285,17 @@ def test_verify_names_an_image_of_a_learned_trigger_that_has_changed(
 def test_observers_receive_the_events(lines: list[str]) -> None:
     assert re.fullmatch(r"examples: \d+ stages", lines[0])
     stages = int(lines[0].split()[1])
-    assert lines[-1] == f"{stages} executed, 0 failed"
+    assert lines[-2] == f"{stages} executed, 0 failed"
+    assert re.fullmatch(r"[1-9]\d+ numbers", lines[-1])
     assert sum(line.endswith(" began") for line in lines) == stages
     assert sum(" took " in line for line in lines) == stages
     assert any(": loss " in line for line in lines)
+
+
+def test_the_named_observer_receives_losses_and_results(lines: list[str], pasted: Path) -> None:
+    journal = (pasted / "journal.csv").read_text(encoding="utf-8").splitlines()
+    assert re.fullmatch(r"pretrain my-simclr .*,\d+,\d+\.\d+", journal[0])
+    assert sum(line.startswith("my-simclr,accuracy/clean,") for line in journal) == 46
 
 
 def test_an_observer_of_failures_receives_the_reason(
@@ -335,6 +349,7 @@ CONTRACTS = {
     "exact-nearest": (ImageEvaluatorContract, {}),
     "lost": (MetricContract, {}),
     "thread": (ExecutorContract, {}),
+    "journal": (NamedObserverContract, {}),
 }
 
 #: Tests that need an installed distribution of their own, or start a process.

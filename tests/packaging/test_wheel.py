@@ -20,6 +20,7 @@ NAMES = {
     "backbench_attacks",
     "backbench_defenses",
     "backbench_evaluators",
+    "backbench_observers",
     "backbench_ssl",
 }
 MOST_BYTES = 1_000_000

@@ -21,6 +21,7 @@ from backbench.benchmark.instances import (
     Instance,
     Instances,
     context_of,
+    observer_instances,
     open_dataset,
     validate_instances,
 )
@@ -71,6 +72,7 @@ class Benchmark:
         changes: Values of the file that were changed; see :func:`.changed`.
         encoders: The encoders from elsewhere that its cells name in place of a method.
         encoder_notes: Sentences on what was taken of their files.
+        observers: Who watches a run, by name.
     """
 
     source: str
@@ -86,6 +88,7 @@ class Benchmark:
     changes: tuple[str, ...] = ()
     encoders: Mapping[str, ExternalEncoder] = field(default_factory=dict)
     encoder_notes: tuple[str, ...] = ()
+    observers: Mapping[str, Instance] = field(default_factory=dict)
 
 
 def notes_on(benchmark: Benchmark, *, content: bool = False) -> Iterator[str]:
@@ -164,6 +167,7 @@ def benchmark_from(
     context = context_of(tables, registry, folder, problems)
     protocol = context.protocol
     instances, broken = validate_instances(content, context)
+    observers = observer_instances(content, context)
     problems += _reference_problems(content, instances, broken, context)
     if content.profiles or "profiles" not in tables:  # else its problem is known
         problems += _profile_problems(content, profile)
@@ -215,6 +219,7 @@ def benchmark_from(
         changes=changes,
         encoders=encoders,
         encoder_notes=tuple(notes),
+        observers=observers,
     )
 
 
@@ -250,6 +255,7 @@ def _name_problems(content: BenchmarkFile) -> Iterator[Problem]:
         names += [(axis.plural, name) for name in getattr(content, axis.plural)]
     names += [("profiles", name) for name in content.profiles]
     names += [("encoders", name) for name in content.encoders]
+    names += [("observers", name) for name in content.observers]
     for path, name in names:
         if not is_name(name):
             yield Problem(path, f"{name[:80]!a}: {NOT_A_NAME}")

@@ -15,7 +15,7 @@ from backbench.errors import PluginError, Problem
 from backbench.external.layouts import AUTO
 from backbench.model import Axis, CellName
 from backbench.options.base import MOST_SIDE
-from backbench.plugin import PluginInfo
+from backbench.plugin import ObserverInfo, PluginInfo
 from backbench.plugin.calling import plugin_code
 from backbench.plugin.registry import Registry
 from backbench.plugin.suggestions import suggestion
@@ -114,6 +114,9 @@ class BenchmarkFile(Table):
     evaluators: dict[str, dict[str, Any]] = Field(default_factory=dict)
     encoders: dict[str, EncoderTable] = Field(
         default_factory=dict, description="encoders that were trained elsewhere"
+    )
+    observers: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="who watches a run; in no key"
     )
     matrix: tuple[Matrix, ...] = Field(min_length=1)
     profiles: dict[str, Profile] = Field(default_factory=dict)
@@ -252,18 +255,19 @@ def json_schema(registry: Registry, left_out: list[PluginError]) -> dict[str, An
     definitions = schema.setdefault("$defs", {})
     protocol = definitions["Header"]["properties"]["protocol"]
     protocol["anyOf"] = [{"enum": protocol_ids()}, {"type": "null"}]
-    for axis in Axis.with_tables():
+    kinds = {axis.plural: axis.kind for axis in Axis.with_tables()}
+    for plural, kind in (kinds | {"observers": ObserverInfo.kind}).items():
         variants = []
-        for name in registry.names(axis.kind):
+        for name in registry.names(kind):
             try:
-                registered = registry.find(axis.kind, name)
+                registered = registry.find(kind, name)
                 with plugin_code(f"the JSON Schema of {registered}"):
                     variants.append(_instance_schema(registered.info, definitions))
             except PluginError as error:
                 left_out.append(error)
-        schema["properties"][axis.plural] = {
+        schema["properties"][plural] = {
             "type": "object",
-            "description": f"named instances of {axis.kind} plugins",
+            "description": f"named instances of {kind} plugins",
             "additionalProperties": {"anyOf": variants},
         }
     return schema

@@ -15,9 +15,12 @@ from backbench.benchmark.protocols.rules import no_such_evaluator, plugin_of, te
 from backbench.errors import NOT_A_NAME, BackbenchError, PluginError, Problem, UsageError, is_name
 from backbench.model import CHAIN, NONE, Axis, PluginUse
 from backbench.options.training import BackboneOptions
-from backbench.plugin import Dataset, DatasetMetadata, Options
+from backbench.plugin import Dataset, DatasetMetadata, ObserverInfo, Options
 from backbench.plugin.calling import plugin_code
 from backbench.plugin.registry import Registered, Registry
+
+#: Table of the observers, which are on no axis.
+OBSERVERS = "observers"
 
 #: So many names are shown.
 _SHOWN = 5
@@ -136,6 +139,15 @@ def validate_instances(
     return found, broken
 
 
+def observer_instances(content: BenchmarkFile, context: Context) -> dict[str, Instance]:
+    """Validate the observers of a file."""
+    found = (
+        (name, _instance(OBSERVERS, name, table, context))
+        for name, table in content.observers.items()
+    )
+    return {name: instance for name, instance in found if instance is not None}
+
+
 def _instance(axis: str, name: str, table: Mapping[str, Any], context: Context) -> Instance | None:
     path, problems = f"{axis}.{name}", context.problems
     given = dict(table)
@@ -145,7 +157,8 @@ def _instance(axis: str, name: str, table: Mapping[str, Any], context: Context) 
         problems.append(Problem(f"{path}.plugin", "should be the name of a plugin"))
         return None
     try:
-        registered = context.registry.find(Axis.of_plural(axis).kind, plugin)
+        kind = ObserverInfo.kind if axis == OBSERVERS else Axis.of_plural(axis).kind
+        registered = context.registry.find(kind, plugin)
     except PluginError as error:
         where = f"{path}.plugin" if "plugin" in table else path
         problems.append(Problem(where, str(error)))

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from backbench.api import Experiment
     from backbench.report.results import Results
 
-#: Where the context of a command keeps the values of ``--set``.
-CHANGES = "backbench.changes"
+CHANGES = "backbench.changes"  # where a command's context keeps the values of ``--set``
 
 
 def load(file: Path, profile: str | None, **how: bool) -> Experiment:
@@ -28,9 +27,8 @@ def load(file: Path, profile: str | None, **how: bool) -> Experiment:
     context = click.get_current_context()
     changes, store = context.meta.get(CHANGES, ()), context.params.get("store", DEFAULT_STORE)
     experiment = load_experiment(file, profile, changes=changes, store=store, **how)
-    unreported = experiment.registry.unreported
-    say("warning", unreported())
-    click.get_current_context().call_on_close(lambda: say("warning", unreported()))
+    say("warning", (unreported := experiment.registry.unreported)())
+    context.call_on_close(lambda: say("warning", unreported()))
     say("changed", changes)
     say("note", notes_on(experiment.benchmark))
     return experiment
@@ -39,8 +37,8 @@ def load(file: Path, profile: str | None, **how: bool) -> Experiment:
 def run_command(file: Path, store: Path) -> str:
     """Return the command that runs a benchmark as this command has read it."""
     changes = click.get_current_context().meta.get(CHANGES, ())
-    words = ["backbench", "run", str(file), *(f"--set={one}" for one in changes)]
-    return shlex.join([*words, "--store", str(store)])
+    sets = (f"--set={one}" for one in changes)
+    return shlex.join(["backbench", "run", str(file), *sets, "--store", str(store)])
 
 
 def say(kind: str, sentences: Iterable[object]) -> None:
@@ -55,5 +53,8 @@ def show(results: Results, style: str = "table", group: str | None = "evaluator"
 
     from backbench.report.tables import print_board
 
-    print_board(results.board, style, group, Console())
+    if style == "parquet":
+        click.echo(results.to_parquet(), nl=False)
+    else:
+        print_board(results.board, style, group, Console())
     say("failed", {row.problem: row for row in results.rows if row.problem})

@@ -10,7 +10,8 @@ import click
 from backbench.cli import common, notices
 from backbench.cli.options import rows, shared, views
 from backbench.errors import UsageError
-from backbench.report.detectors import print_sheet, trade_off_sheet
+from backbench.report.detectors import print_sheet
+from backbench.report.heat_map import print_instead
 from backbench.report.sheets import SHEETS
 
 
@@ -18,7 +19,7 @@ from backbench.report.sheets import SHEETS
 @shared.benchmark_argument
 @shared.profile_option
 @shared.store_option
-@shared.formats("table", "json", "csv", "markdown", "latex", "html")
+@shared.formats("table", "json", "csv", "markdown", "latex", "html", "parquet")
 @rows.row_options
 @views.view_options
 @rows.counting_options
@@ -34,27 +35,29 @@ def command(
     group: str,
     trace: str | None,
     view: str | None,
+    mapped: str | None,
     **counting: Any,
 ) -> None:
     """Show the leaderboard of what is in the store, or in a bundle: BENCHMARK may be its ZIP file.
 
     Works also while a run is going on. --asr, --target and --metric count predictions differently.
     """
-    if over and (trace is not None or view):
+    if over and (trace is not None or view or mapped):
         raise UsageError("show: --trace and other tables are of single attacks: leave out --over")
     planned = notices.load_plan(file, profile, store)
-    if view is not None and view in SHEETS:
+    if view == "watch":
+        planned.watch()
+    elif view is not None and view in SHEETS:
         if filters or sort:
             raise UsageError(f"--{view} shows every line: leave out --filter and --sort")
         print_sheet(planned.sheet(view), style)
     elif trace is not None:
         click.echo(planned.trace(*filters, *trace.split(",")))
     else:
+        counting["metrics"] += (mapped,) if mapped else ()
         results = planned.results(**counting).filter(*filters, sort=None if over else sort)
         results.require(store, common.run_command(file, store), filtered=bool(filters))
-        if view == "trade-off":
-            print_sheet(trade_off_sheet(results.board), style)
-        else:
-            shown = results.detectors() if view else results
-            shown = shown.over_attacks().filter(sort=sort) if over else shown
+        shown = results.over_attacks().filter(sort=sort) if over else results
+        if not print_instead(shown.board, view, mapped, style):
+            shown = shown.detectors() if view == "detectors" else shown
             common.show(shown, style, None if group == "nothing" else group)

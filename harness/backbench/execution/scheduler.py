@@ -76,6 +76,7 @@ def execute(
             cached=result.cached,
             slots=executor.slots,
             notes=tuple(notes),
+            cells=plan.cells,
         )
         try:
             executor.admit(begun.stages)

@@ -37,6 +37,7 @@ class How(TypedDict, total=False):
         jobs: Stages at a time. Default: as the executor chooses.
         device: ``auto`` (default), ``cpu``, ``cuda`` or ``cuda:0``.
         progress: Show progress on stderr.
+        observe: Names of observers besides those of the benchmark file: ``["tensorboard"]``.
         stage_timeout_s: Seconds after which a stage is ended. Default: as in the benchmark file.
         stage_memory_gib: Memory at which a stage is ended, GiB. Default: as in the benchmark file.
     """
@@ -46,6 +47,7 @@ class How(TypedDict, total=False):
     jobs: int | None
     device: str
     progress: bool
+    observe: Sequence[str]
     stage_timeout_s: float | None
     stage_memory_gib: float | None
 

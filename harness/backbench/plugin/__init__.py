@@ -64,6 +64,7 @@ from backbench.plugin.dataset import Dataset
 from backbench.plugin.defense import CleanImages, Defense, DefenseContext, Verdict
 from backbench.plugin.evaluator import EvaluationContext, Evaluator, ImageEvaluator
 from backbench.plugin.events import (
+    ResultsReady,
     RunFinished,
     RunStarted,
     StageFailed,
@@ -84,12 +85,14 @@ from backbench.plugin.infos import (
     EvaluatorInfo,
     ExecutorInfo,
     MetricInfo,
+    ObserverInfo,
     PluginInfo,
     Predicted,
     SSLMethodInfo,
     hookimpl,
     presets_of,
 )
+from backbench.plugin.observer import Observer
 from backbench.plugin.recipes import Part, PoisonContext, Recipe
 from backbench.plugin.suggestions import suggestion
 from backbench.seeds import derive
@@ -138,6 +141,8 @@ __all__ = [
     "Labels",
     "LocalPath",
     "MetricInfo",
+    "Observer",
+    "ObserverInfo",
     "OptimizerOptions",
     "Options",
     "Part",
@@ -148,6 +153,7 @@ __all__ = [
     "Progress",
     "Progressed",
     "Recipe",
+    "ResultsReady",
     "RunFinished",
     "RunStarted",
     "SSLMethod",

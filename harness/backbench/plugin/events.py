@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from backbench.model import Stage
+from backbench.model import Cell, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class RunStarted:
     """Number of stages that run at a time."""
     notes: tuple[str, ...] = ()
     """Damaged parts of the store that are made again: a sentence each."""
+    cells: tuple[Cell, ...] = ()
+    """Cells of the matrix; a stage of theirs that is not among ``stages`` is in the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +85,17 @@ class RunFinished:
     """Duration of the run, seconds."""
     interrupted: bool = False
     """True if the user interrupted the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsReady:
+    """The results of a run can be read; what is missing in the store is missing. Do not modify."""
+
+    benchmark: str
+    """Name of the benchmark."""
+    records: tuple[Mapping[str, Any], ...] = ()
+    """A flat record of each metric of each row, as :meth:`.Results.to_records` returns them."""
+    tables: Mapping[str, str] = field(default_factory=dict)
+    """The leaderboard as text, by name of a file: ``leaderboard.md``, ``leaderboard.csv``."""
+    figures: Mapping[str, bytes] = field(default_factory=dict)
+    """Figures, by name of a file: ``features.svg``, ``poisons.png``."""

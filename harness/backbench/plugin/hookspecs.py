@@ -260,6 +260,33 @@ class BackbenchHooks:
         yield from ()
 
     @hookspec
+    def register_observers(self) -> Iterable[infos.ObserverInfo]:
+        """Announce observers, each an :class:`~backbench.plugin.Observer`: ``--observe NAME``.
+
+        A run imports those that it names, and no other.
+
+        Example::
+
+            # my_plugin/__init__.py
+            from pathlib import Path
+
+            from backbench.plugin import Field, ObserverInfo, Options, hookimpl
+
+            class JournalOptions(Options):
+                path: Path = Field(Path("journal.csv"), description="file that takes the lines")
+
+            @hookimpl
+            def register_observers():
+                yield ObserverInfo(
+                    name="journal",
+                    summary="Appends losses and results to a file.",
+                    target="my_plugin.journal:Journal",
+                    options=JournalOptions,
+                )
+        """
+        yield from ()
+
+    @hookspec
     def register_metrics(self) -> Iterable[infos.MetricInfo]:
         """Announce metrics: a record for each function of stored predictions.
 
@@ -418,4 +445,20 @@ class BackbenchHooks:
             def run_finished(event):
                 log = logging.getLogger("my_plugin")
                 log.warning("%d executed, %d failed", event.executed, event.failed)
+        """
+
+    @hookspec
+    def results_ready(self, event: events.ResultsReady) -> None:
+        """Observe the results of a run, after its end.
+
+        Example::
+
+            # my_plugin/__init__.py
+            import logging
+            from backbench.plugin import hookimpl
+
+            @hookimpl
+            def results_ready(event):
+                log = logging.getLogger("my_plugin")
+                log.warning("%d numbers", len(event.records))
         """

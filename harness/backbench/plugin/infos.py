@@ -230,6 +230,21 @@ class ExecutorInfo(PluginInfo):
     kind: ClassVar[str] = "executor"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObserverInfo(PluginInfo):
+    """Announces an :class:`~backbench.plugin.Observer`.
+
+    Args:
+        requires: Packages that its module imports, each with what pip installs for it:
+            ``{"wandb": "backbench[wandb]"}``. A run that names the observer stops with one
+            sentence where a package is missing.
+    """
+
+    kind: ClassVar[str] = "observer"
+
+    requires: Mapping[str, str] = field(default_factory=dict)
+
+
 class Predicted(NamedTuple):
     """Predictions of a row: without and with the trigger, each (N,) int64, read-only.
 
@@ -290,6 +305,7 @@ KINDS: dict[str, type[PluginInfo]] = {
     DefenseInfo.kind: DefenseInfo,
     EvaluatorInfo.kind: EvaluatorInfo,
     ExecutorInfo.kind: ExecutorInfo,
+    ObserverInfo.kind: ObserverInfo,
     MetricInfo.kind: MetricInfo,
 }
 

@@ -278,6 +278,10 @@ class Registry:
                         cli.commands[command] = earlier
                     self._fail(origin, f"its command {command!r} is already there: rename it")
 
+    def observed(self, hook: str) -> bool:
+        """Return whether an observer waits for an event."""
+        return bool(getattr(self.manager.hook, hook).get_hookimpls())
+
     def emit(self, hook: str, event: object) -> None:
         """Hand an event to every observer; one that raises is reported, once, and stops nothing.
 
@@ -408,6 +412,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "passes": int,
     "decimals": int,
     "presets": Mapping,
+    "requires": Mapping,
     "paper": (Citation, type(None)),
     "bounds": (tuple, type(None)),
 }

@@ -230,6 +230,10 @@ def print_sheet(sheet: Sheet, style: str, console: Console | None = None) -> Non
     if not sheet.lines:
         raise UsageError(f"{sheet.title}: {sheet.nothing}")
     console = console or Console()
+    if style == "parquet":
+        raise UsageError(
+            "--format parquet is of the leaderboard: choose csv or json for this table"
+        )
     if style == "table":
         print_grid(_grid(sheet), console)
         console.print(Text(sheet.note, "dim"), soft_wrap=not console.is_terminal)

@@ -45,7 +45,7 @@ _LATEX = {
 
 
 class Number(NamedTuple):
-    """A number, the style that it is shown in, and the text on the line below, which is dim."""
+    """A number, the style that it is shown in, and the text on the lines below, which is dim."""
 
     text: str
     style: str = ""
@@ -56,7 +56,8 @@ class Number(NamedTuple):
 class Grid:
     """Content of a table: names and numbers of each line, under their headings.
 
-    The numbers of a group stay side by side; every part of the table repeats the names. A blank
+    The numbers of a group stay side by side; every part of the table repeats the names, which may
+    have several lines. A blank
     line follows the lines at the positions ``after``; columns with the headings ``dim`` are dimmed.
     """
 
@@ -83,6 +84,12 @@ def print_grid(grid: Grid, console: Console) -> None:
     for part in _parts(grid, console.width if console.is_terminal else None):
         text = Text.assemble(*_drawn(grid, part, _widths(grid, part)))
         console.print(text, no_wrap=True, overflow="ignore", crop=False, end="\n\n")
+
+
+def fits(grid: Grid, console: Console) -> bool:
+    """Return whether a table needs no parts on a console."""
+    width = _total(_widths(grid, range(len(grid.headings))))
+    return not console.is_terminal or width <= console.width
 
 
 def plain_grid(
@@ -153,7 +160,9 @@ def _widths(grid: Grid, part: Sequence[int]) -> list[int]:
         columns.append(
             [grid.headings[at]] + [text for one in numbers for text in (one.text, one.below)]
         )
-    return [max(map(cell_len, column)) for column in columns]
+    return [
+        max(cell_len(line) for text in column for line in (text.split("\n"))) for column in columns
+    ]
 
 
 def _total(widths: Sequence[int]) -> int:
@@ -168,25 +177,35 @@ def _drawn(grid: Grid, part: Sequence[int], widths: Sequence[int]) -> _Pieces:
     text: _Pieces = []
     if grid.title:
         text += [(grid.title, "bold"), (" " * (width - len(grid.title)) + "\n", "")]
-    _line(text, widths, grid.names, [(heading, "") for heading in shown], "bold")
+    heads = [name.split("\n") for name in grid.names]
+    _line(text, widths, [one[0] for one in heads], [(heading, "") for heading in shown], "bold")
+    for at in range(1, max(map(len, heads), default=1)):
+        _line(text, widths, [_at(one, at) for one in heads], [("", "")] * len(shown), "bold")
     text.append(("─" * width + "\n", ""))
-    apart = False
+    apart = drawn = False
     for position, (names, numbers) in enumerate(grid.lines):
         chosen = [numbers[at] for at in part]
         if 0 in part or not part or any(number.text.strip() not in _NOTHING for number in chosen):
-            if apart:
+            if apart and drawn:
                 text.append((" " * width + "\n", ""))
-            apart = False
+            apart, drawn = False, True
             tops = [
                 (one.text, f"{style} {one.style}")
                 for one, style in zip(chosen, styles, strict=True)
             ]
-            _line(text, widths, names, tops)
-            if any(number.below for number in chosen):
-                _line(text, widths, [""] * len(names), [(one.below, "dim") for one in chosen])
+            named = [name.split("\n") for name in names]
+            _line(text, widths, [one[0] for one in named], tops)
+            below = [one.below.split("\n") if one.below else [] for one in chosen]
+            for at in range(max(map(len, [*(one[1:] for one in named), *below]), default=0)):
+                rest = [_at(one, at + 1) for one in named]
+                _line(text, widths, rest, [(_at(one, at), "dim") for one in below])
         apart = apart or position in grid.after
     text[-1] = text[-1][0].removesuffix("\n"), ""
     return text
+
+
+def _at(lines: Sequence[str], at: int) -> str:
+    return lines[at] if at < len(lines) else ""
 
 
 def _line(

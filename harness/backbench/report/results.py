@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from backbench.errors import ExitCode, UsageError, printable
 from backbench.execution.scheduler import Result
 from backbench.model import Axis, Plan
-from backbench.plugin import Column
+from backbench.plugin import Column, ResultsReady
 from backbench.plugin.suggestions import suggestion
 from backbench.report.grid import EXACT, exact
 from backbench.results.leaderboard import Leaderboard, Row, only_row, select
@@ -234,6 +234,17 @@ class Results:
         """
         return [_record(row, metric) for row in self.board.rows for metric in row.values]
 
+    def to_parquet(self) -> bytes:
+        """Return the same as a Parquet file, a line for each metric of each row."""
+        try:
+            import pyarrow as pa
+            from pyarrow import parquet
+        except ImportError as error:
+            raise UsageError('Parquet needs pyarrow: pip install "backbench[parquet]"') from error
+        out = io.BytesIO()
+        parquet.write_table(pa.Table.from_pylist(self.to_records()), out)
+        return out.getvalue()
+
     def to_frame(self) -> DataFrame:
         """Return the same as a pandas frame, a line for each metric of each row."""
         try:
@@ -285,6 +296,19 @@ class Run(Results):
         if self.outcome.failed:
             return ExitCode.USAGE if self.outcome.usage else ExitCode.FAILED
         return ExitCode.OK
+
+
+def results_event(results: Results) -> ResultsReady:
+    """Return the event that hands results to observers."""
+    return ResultsReady(
+        results.board.benchmark,
+        tuple(results.to_records()),
+        {f"leaderboard.{end}": results.table(form) for end, form in _FILES.items()},
+    )
+
+
+#: Forms of the leaderboard that observers are given, by the ending of the file's name.
+_FILES = {"md": "markdown", "csv": "csv"}
 
 
 def _record(row: Row, metric: str) -> dict[str, Any]:

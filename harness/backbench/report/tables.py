@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from rich.console import Console
@@ -21,6 +21,7 @@ from backbench.report.grid import (
     Number,
     count,
     exact,
+    fits,
     interval,
     latex_symbols,
     number,
@@ -96,7 +97,11 @@ def reported_text(row: Row, column: Column, notes: Mapping[tuple[str, str], int]
 def _print_tables(board: Leaderboard, by: str | None, console: Console) -> None:
     """Print a table for each group; a narrow terminal gets each in parts."""
     for title, part in group(board, by):
-        print_grid(_grid(title, part, by), console)
+        grid = _grid(title, part, by)
+        narrow = not fits(grid, console)
+        print_grid(_stacked_grid(grid, part) if narrow else grid, console)
+        if narrow:
+            console.print(Text(f"{_NARROW_NOTE}\n", "dim"))
         under = printable("\n".join(notes_under(part)))
         console.print(Text(f"{under}\n", "dim"), soft_wrap=not console.is_terminal)
     console.print(Text(legend_of(board), "dim"), soft_wrap=not console.is_terminal)
@@ -136,6 +141,49 @@ def _grid(title: str, board: Leaderboard, by: str | None) -> Grid:
         after=ends if apart else (),
         dim=("control", "reported"),
     )
+
+
+def _stacked_grid(grid: Grid, board: Leaderboard) -> Grid:
+    """Return the grid of a narrow terminal: names, and a value and its control, in one column."""
+    notes, marks = sources_of(board), extremes(board)
+    lines = []
+    for index, (row, line) in enumerate(zip(board.rows, grid.lines, strict=True)):
+        own = [name for at, name in enumerate(line[0]) if at == 0 or name != NONE]
+        numbers = []
+        for column, beside in columns_of(board):
+            value = row.values.get(column.metric)
+            sign, style = _mark(column, index, marks)
+            below = [_range(value, column)]
+            if "control" in beside and (control := row.controls.get(column.metric)):
+                below.append(f"c {number(control.mean, column.decimals)}")
+            if "reported" in beside and (found := reported_text(row, column, notes)):
+                below.append(f"r {found}")
+            text = "–" if value is None else f"{number(value.mean, column.decimals)}{sign}"
+            numbers.append(Number(text, style, "\n".join(filter(None, below))))
+        lines.append((["\n".join(own)], numbers))
+    return replace(
+        grid,
+        names=["\n".join(grid.names)],
+        groups=[[column.title] for column, _ in columns_of(board)],
+        lines=lines,
+        after=range(len(lines)),
+        dim=(),
+    )
+
+
+#: Note below the table of a narrow terminal.
+_NARROW_NOTE = (
+    "below a mean: its 95 % interval, then c, its control, and r, a reported figure; a wider "
+    "terminal has deviations and intervals of controls, too"
+)
+
+
+def _range(summary: Summary | None, column: Column) -> str:
+    """Format an interval in few columns: ``.931–.949``; empty where there is none."""
+    if summary is None or summary.ci95 is None:
+        return ""
+    low, high = (number(end, column.decimals) for end in summary.ci95)
+    return f"{low}–{high}{'~' * (summary.over == 'seeds')}"
 
 
 def _stacked(summary: Summary | None, column: Column, sign: str = "", style: str = "") -> Number:

@@ -12,7 +12,7 @@
       imported/<SHA-256>/…     bundles of others, as they came
       files.json               remembered hashes of outside files
       encoders.json            remembered: what files of [encoders] are
-      logs/  tmp/  lock        workers' output; what is being written; held by a run
+      logs/  tmp/  lock        workers' output, progress.json; what is being written; held by a run
 """
 
 from __future__ import annotations
@@ -106,6 +106,11 @@ class Store:
     def files_cache(self) -> Path:
         """The file of the remembered hashes of outside files."""
         return self.root / "files.json"
+
+    @property
+    def progress(self) -> Path:
+        """The file in which a run keeps how far it is, for those who watch it."""
+        return self.root / "logs" / "progress.json"
 
     def log(self, worker: str) -> Path:
         """Return the file that takes a worker's output."""

@@ -27,7 +27,12 @@ from backbench.testing.defense import DefenseContract, ModelDefenseContract
 from backbench.testing.detector import InputDefenseContract
 from backbench.testing.evaluator import EvaluatorContract, ImageEvaluatorContract
 from backbench.testing.executor import ExecutorContract
-from backbench.testing.hooks import ColumnContract, CommandContract, ObserverContract
+from backbench.testing.hooks import (
+    ColumnContract,
+    CommandContract,
+    NamedObserverContract,
+    ObserverContract,
+)
 from backbench.testing.metric import MetricContract
 from backbench.testing.samples import METADATA
 from backbench.testing.ssl_method import SSLMethodContract
@@ -49,6 +54,7 @@ __all__ = [
     "LearningAttackContract",
     "MetricContract",
     "ModelDefenseContract",
+    "NamedObserverContract",
     "ObserverContract",
     "PluginContract",
     "SSLMethodContract",

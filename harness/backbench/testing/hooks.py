@@ -8,20 +8,22 @@ import os
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
 from click.testing import CliRunner
 
 from backbench import plugin
-from backbench.model import Stage, StageKind
+from backbench.model import Axis, Stage, StageKind
 from backbench.plugin import Column, MetricInfo
 from backbench.plugin.calling import frozen
 from backbench.plugin.infos import OWN_METRICS
 from backbench.plugin.registry import Origin, Registry
 from backbench.plugin.suggestions import suggestion
 from backbench.results.leaderboard import LIFTS
-from backbench.testing.base import Contract, assert_light, installed
+from backbench.testing.base import Contract, PluginContract, assert_light, installed
 from backbench.testing.purity import global_generators_untouched
 
 _STAGE = Stage(StageKind.PRETRAIN, None, 0, label="pretrain a-method on a-dataset, seed 0")
@@ -37,6 +39,29 @@ _EVENTS: tuple[tuple[str, object], ...] = (
     ("stage_failed", plugin.StageFailed(_STAGE, "the disk is full")),
     ("run_finished", plugin.RunFinished(1, 1, 0, wall_s=2.5)),
     ("run_finished", plugin.RunFinished(0, 0, 0, wall_s=0.0, interrupted=True)),
+    (
+        "results_ready",
+        plugin.ResultsReady(
+            "a-benchmark",
+            (
+                {
+                    **{axis.value: "none" for axis in Axis},
+                    "method": "a-method",
+                    "protocol": "",
+                    "metric": "accuracy/clean",
+                    "n": 1,
+                    "mean": 0.5,
+                    **dict.fromkeys(("std", "ci95_low", "ci95_high", "control", "lift")),
+                    "complete": True,
+                    "external": False,
+                    "origin": "",
+                    "outdated": "",
+                },
+            ),
+            {"leaderboard.md": "| a |", "leaderboard.csv": "a"},
+            {"square.svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>"},
+        ),
+    ),
 )
 
 
@@ -110,6 +135,50 @@ class ObserverContract(_HooksContract):
             self.observe()
         after = dict(os.environ), os.getcwd()  # noqa: PTH109
         assert after == before, "leave the working directory and the environment as they are"
+
+
+class NamedObserverContract(PluginContract):
+    """Of an observer that a benchmark names: subclass it, and set ``info`` and ``options``.
+
+    It sees the events of a run as the harness sends them, in an empty current folder.
+    """
+
+    base = "Observer"
+
+    def observe(self, folder: Path) -> None:
+        """Hand the events of a run, and of one after that, to an observer; close it."""
+        with contextlib.chdir(folder), quiet("an observer"):
+            made = self.guarded("making it", lambda: self.implementation()(self.settings()))
+            for hook, event in _EVENTS:
+                self.guarded(hook, partial(getattr(made, hook), frozen(event)))
+            self.guarded("close", made.close)
+
+    def test_it_observes_something(self) -> None:
+        known = {hook for hook, _ in _EVENTS}
+        found = self.implementation()
+        own = [one for one in known if getattr(found, one) is not getattr(plugin.Observer, one)]
+        assert own, f"override a method of Observer: {', '.join(sorted(known))}"
+
+    def test_it_takes_the_events_of_two_runs(self, tmp_path: Path) -> None:
+        """Another observer of the same options can follow it, as in a notebook."""
+        self.observe(tmp_path)
+        self.observe(tmp_path)
+
+    def test_it_takes_results_without_a_run(self, tmp_path: Path) -> None:
+        """All stages may be in the store."""
+        hook, event = _EVENTS[-1]
+        with contextlib.chdir(tmp_path), quiet(hook):
+            made = self.guarded("making it", lambda: self.implementation()(self.settings()))
+            self.guarded(hook, partial(getattr(made, hook), frozen(event)))
+            self.guarded("close", made.close)
+
+    def test_it_leaves_the_process_as_it_is(self, tmp_path: Path) -> None:
+        """Stages may run in this process: they read its generators and variables."""
+        self.implementation()  # what an import sets is set once
+        before = dict(os.environ)
+        with global_generators_untouched():
+            self.observe(tmp_path)
+        assert dict(os.environ) == before, "leave the environment as it is"
 
 
 class ColumnContract(_HooksContract):

@@ -32,7 +32,16 @@ def test_a_name_that_does_not_exist_is_an_attribute_error():
 
 @pytest.mark.parametrize(
     "base",
-    ["Attack", "SSLMethod", "Defense", "Evaluator", "ImageEvaluator", "Dataset", "Executor"],
+    [
+        "Attack",
+        "SSLMethod",
+        "Defense",
+        "Evaluator",
+        "ImageEvaluator",
+        "Dataset",
+        "Executor",
+        "Observer",
+    ],
 )
 def test_the_types_in_a_base_class_s_signatures_can_be_imported_from_there(base):
     named = set()

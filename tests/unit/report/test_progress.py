@@ -18,8 +18,8 @@ from backbench.plugin.events import (
     StageStarted,
 )
 from backbench.plugin.registry import Registry
-from backbench.report import progress
-from backbench.report.progress import attach_progress
+from backbench.report.progress import displays
+from backbench.report.progress.displays import attach_progress
 
 STAGES = tuple(
     Stage(kind=StageKind.PRETRAIN, plugin=None, seed=seed, label=f"pretrain seed {seed}")
@@ -54,7 +54,7 @@ def test_plain_lines() -> None:
 
 
 def test_a_stage_of_which_nothing_is_heard_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "STILL_EVERY_S", 0.05)
+    monkeypatch.setattr(displays, "STILL_EVERY_S", 0.05)
     registry = Registry()
     out = io.StringIO()
     with attach_progress(registry, Console(file=out, width=120)):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from backbench.model import PluginUse, Stage, StageKind
-from backbench.report.display import Remaining, clock
+from backbench.report.progress.remaining import Remaining, clock
 
 
 def stage(kind: StageKind, plugin: str, seed: int) -> Stage:
@@ -26,9 +27,16 @@ def test_nothing_is_known_at_first() -> None:
 def test_a_stage_under_way_tells_by_its_progress() -> None:
     remaining = Remaining(BYOL, 1)
     remaining.started(BYOL[0], 100)
-    remaining.progressed(BYOL[0], 0.25)
+    remaining.progressed(BYOL[0], 0.25, 110)
     # 10 s for a quarter: 30 s of this one are left, and 40 s of the other
     assert remaining.seconds(110) == pytest.approx(70)
+
+
+def test_an_old_report_does_not_make_it_longer() -> None:
+    remaining = Remaining(BYOL, 1)
+    remaining.started(BYOL[0], 100)
+    remaining.progressed(BYOL[0], 0.25, 110)
+    assert remaining.seconds(115) == pytest.approx(65)
 
 
 def test_each_plugin_has_its_own_time_and_slots_share_it() -> None:
@@ -36,7 +44,48 @@ def test_each_plugin_has_its_own_time_and_slots_share_it() -> None:
     for one, took in ((BYOL[0], 90), (ROTNET[0], 30)):
         remaining.started(one, 0)
         remaining.ended(one, took)
-    assert remaining.seconds(90) == pytest.approx((90 + 30) / 2)
+    assert remaining.seconds(90) == pytest.approx(90)  # the longer one in one slot
+
+
+def test_slots_share_what_is_left() -> None:
+    remaining = Remaining(BYOL + ROTNET, 2)
+    remaining.started(BYOL[0], 0)
+    remaining.ended(BYOL[0], 90)
+    assert remaining.seconds(90) == pytest.approx(3 * 90 / 2)
+
+
+def test_stages_that_read_each_other_do_not_run_at_a_time() -> None:
+    first, second = BYOL
+    after = replace(second, inputs={"encoder": first.key})
+    remaining = Remaining([first, after], 2)
+    remaining.started(first, 0)
+    remaining.progressed(first, 0.5, 10)
+    assert remaining.seconds(10) == pytest.approx(10 + 20)
+
+
+def test_what_reads_a_failed_stage_is_not_counted() -> None:
+    first, second = BYOL
+    after = replace(ROTNET[0], inputs={"encoder": first.key})
+    remaining = Remaining([first, after, second], 1)
+    remaining.started(second, 0)
+    remaining.progressed(second, 0.5, 10)
+    remaining.failed(first)
+    assert remaining.seconds(10) == pytest.approx(10)
+
+
+def test_epochs_count() -> None:
+    short, long = (
+        Stage(
+            StageKind.PRETRAIN,
+            PluginUse("ssl-method", "byol", "backbench", 1, {"epochs": epochs}, {"epochs": epochs}),
+            0,
+        )
+        for epochs in (10, 40)
+    )
+    remaining = Remaining([short, long], 1)
+    remaining.started(short, 0)
+    remaining.ended(short, 5)
+    assert remaining.seconds(5) == pytest.approx(20)
 
 
 def test_an_unseen_plugin_counts_as_its_kind() -> None:

@@ -97,7 +97,7 @@ def plugin_of(protocol: Protocol | None, axis: str, name: str) -> str:
 def terms_of(protocol: Protocol | None, axis: str, name: str, info: PluginInfo) -> Terms:
     """Return the terms of a card for an instance."""
     path = f"{axis}.{name}"
-    if protocol is None or axis == Axis.DEFENSE.plural:  # free
+    if protocol is None or axis in {Axis.DEFENSE.plural, "observers"}:  # free
         return Terms("", path, info.name, {}, ())
     if axis == "evaluators":
         one = protocol.evaluators[name]

@@ -26,12 +26,13 @@ run_options = together(
         help="Stages at a time. Default: one a GPU, else one a core.",
     ),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:0 …"),
+    click.option("--observe", metavar="NAME", multiple=True, help="Pass the run on to a tracker."),
 )
 
 
 def pop_how(given: dict[str, Any]) -> dict[str, Any]:
     """Take the values of :data:`run_options` out of a command's."""
-    return {name: given.pop(name) for name in ("executor", "jobs", "device")}
+    return {name: given.pop(name) for name in ("executor", "jobs", "device", "observe")}
 
 
 def finish(run: Run, store: object, style: str = "table") -> None:

@@ -37,6 +37,8 @@ view_options = together(
         flag_value="threats",
         help="Instead: the threat model of each attack, what it requested.",
     ),
+    click.option("--watch", "view", flag_value="watch", help="Instead: the run that is going on."),
+    click.option("--map", "mapped", metavar="METRIC", help="Instead: a heat map of one metric."),
     click.option(
         "--trade-off",
         "view",
