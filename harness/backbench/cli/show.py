@@ -38,10 +38,7 @@ def command(
     mapped: str | None,
     **counting: Any,
 ) -> None:
-    """Show the leaderboard of what is in the store, or in a bundle: BENCHMARK may be its ZIP file.
-
-    Works also while a run is going on. --asr, --target and --metric count predictions differently.
-    """
+    """Show the leaderboard of a store, also during a run; or of a bundle: BENCHMARK is its ZIP."""
     if over and (trace is not None or view or mapped):
         raise UsageError("show: --trace and other tables are of single attacks: leave out --over")
     planned = notices.load_plan(file, profile, store)
