@@ -73,6 +73,16 @@ def test_what_reads_a_failed_stage_is_not_counted() -> None:
     assert remaining.seconds(10) == pytest.approx(10)
 
 
+def test_epochs_of_another_plugin_count_no_more_than_the_longest_stage_seen() -> None:
+    options = {"epochs": 1000}
+    use = PluginUse("defense", "decree", "backbench", 1, options, options)
+    inspect = Stage(StageKind.INSPECT, use, 0)
+    remaining = Remaining([BYOL[0], inspect], 1)
+    remaining.started(BYOL[0], 0)
+    remaining.ended(BYOL[0], 50)
+    assert remaining.seconds(50) == pytest.approx(50)
+
+
 def test_epochs_count() -> None:
     short, long = (
         Stage(

@@ -53,10 +53,10 @@ class Remaining:
 
     A stage is expected to take as long as those of its sort: kind, plugins and epochs. Where none
     has been seen, it counts by its epochs as those of its plugin do, else as the median of those of
-    its kind, else of all that train. A running stage shows its sort by its progress. The estimate
-    is the time in which the slots do the rest, longest chain first; it is never less than the
-    longest chain of stages that read each other. While of nothing that trains anything is known,
-    there is no estimate.
+    its kind, else of all that train, and at most as the longest stage seen. A running stage shows
+    its sort by its progress. The estimate is what is left divided by the slots, and never less than
+    the longest chain of stages that read each other. While of nothing that trains anything is
+    known, there is no estimate.
 
     Args:
         stages: The stages of the run.
@@ -146,9 +146,11 @@ def _expected(sort: Sort, known: Mapping[Sort, float]) -> float:
     """Return the seconds that a stage of a sort is expected to take; 0 where nothing is alike."""
     if sort in known:
         return known[sort]
+    seen = any(one.plugins == sort.plugins for one in known)
+    most = math.inf if seen or not known else max(known.values())
     for like in _alike(sort, known):
-        if like:
-            return sort.work * statistics.median(like)
+        if like:  # an epoch of another plugin may be shorter by far: nothing outdoes all seen
+            return min(most, sort.work * statistics.median(like))
     return 0.0
 
 
