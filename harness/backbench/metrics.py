@@ -22,9 +22,6 @@ Denominator = Literal["other-classes", "all-images"]
 #: results. The prediction is the class with the highest score, the first among equals.
 Scores = NDArray[np.float32] | Mapping[str, NDArray[np.float32]]
 
-#: Pattern of a variant's name; an evaluator with a single result has the empty name.
-VARIANT_NAME = r"[\w.=+-]+"
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:

@@ -20,6 +20,9 @@ NONE = "none"
 #: What joins the defenses of a chain: ``patch-search+distill``.
 CHAIN: Final = "+"
 
+#: Pattern of the name of a reported number, and of a variant of an evaluator's results.
+VARIANT_NAME: Final = r"[\w.=+-]+"
+
 
 class StageKind(StrEnum):
     """The kinds of stages, in the order of a cell's path."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from backbench.metrics import VARIANT_NAME
+from backbench.model import VARIANT_NAME
 
 #: A name that a reported number may have.
 REPORTED_NAME: Final = re.compile(VARIANT_NAME, re.ASCII)

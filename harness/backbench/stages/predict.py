@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from backbench.errors import ResultError, StageError
-from backbench.metrics import VARIANT_NAME, at, class_table, confusion_matrix
+from backbench.metrics import at, class_table, confusion_matrix
+from backbench.model import VARIANT_NAME
 from backbench.plugin import Scores
 from backbench.results.published_csv import per_class_csv
 from backbench.stages.checks import check_trigger

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from backbench.errors import BackbenchError
 from backbench.images import ArrayImages, read_only
-from backbench.metrics import VARIANT_NAME
-from backbench.model import StageKind
+from backbench.model import VARIANT_NAME, StageKind
 from backbench.plugin import EvaluationContext, Scores
 from backbench.stages.evaluators import CLASSIFIER
 from backbench.system.json_text import to_json

@@ -31,8 +31,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from backbench.errors import NOT_A_NAME, UsageError, is_name
-from backbench.metrics import VARIANT_NAME
-from backbench.model import NONE, Cell, CellName, Detection, Plan, Stage, StageKind
+from backbench.model import NONE, VARIANT_NAME, Cell, CellName, Detection, Plan, Stage, StageKind
 from backbench.results.detectors import SCORES
 from backbench.store.predictions import PREDICTIONS
 from backbench.store.records import Record

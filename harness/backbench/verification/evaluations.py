@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.metrics import VARIANT_NAME, at, class_table, confusion_matrix
+from backbench.metrics import at, class_table, confusion_matrix
+from backbench.model import VARIANT_NAME
 from backbench.results.published_csv import per_class_csv
 from backbench.store.metadata import DatasetRecord, EvaluationRecord, PoisonRecord
 from backbench.store.predictions import PREDICTIONS, load_predictions
