@@ -19,6 +19,9 @@ from backbench.system.json_text import to_json
 #: The four stages of a torchvision ResNet.
 _LAYERS = ("layer1", "layer2", "layer3", "layer4")
 
+#: oneDNN reads and writes so many float32 channels at a time where there is no AVX-512.
+_BLOCK = 8
+
 
 class Backbone(nn.Module):
     """A network, ``body``, that maps (B, 3, H, W) to (B, feature_dim)."""
@@ -154,6 +157,20 @@ class TinyResNet(nn.Module):
         return F.relu(self.norm(self.stem(images)), inplace=True)
 
 
+class _Projection(nn.Conv2d):
+    """A convolution of 1 × 1 that leaves positions out before it multiplies the others.
+
+    The same sums as a strided convolution. On processors without AVX-512, oneDNN (torch 2.14)
+    writes past the end of the gradient of a strided one on fewer than eight channels, where
+    channels come last.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """Return (B, out, H / stride, W / stride) of maps (B, in, H, W)."""
+        rows, columns = self.stride
+        return F.conv2d(input[:, :, ::rows, ::columns], self.weight)
+
+
 class ResidualBlock(nn.Module):
     """Two 3×3 convolutions and a shortcut; the first and the shortcut have the stride."""
 
@@ -165,8 +182,9 @@ class ResidualBlock(nn.Module):
         self.norm2 = nn.BatchNorm2d(width_out)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or width_in != width_out:
+            projection = nn.Conv2d if width_in >= _BLOCK else _Projection
             self.shortcut = nn.Sequential(
-                nn.Conv2d(width_in, width_out, 1, stride, bias=False), nn.BatchNorm2d(width_out)
+                projection(width_in, width_out, 1, stride, bias=False), nn.BatchNorm2d(width_out)
             )
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -69,10 +69,10 @@ class Encoder(nn.Module):
     def __init__(self, spec: EncoderSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.backbone = build_backbone(BackboneOptions.model_validate(spec.backbone))
         #: Memory layout of the backbone's maps; auto: channels last, or oneDNN's own where that
         #: is faster (:mod:`backbench.nn.cpu`). Changes no weight.
-        self.channels_last: cpu.Switch = False if cpu.is_overrun(self.backbone) else "auto"
+        self.channels_last: cpu.Switch = "auto"
+        self.backbone = build_backbone(BackboneOptions.model_validate(spec.backbone))
         mean, std = spec.colors()
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("std", std, persistent=False)

@@ -38,12 +38,7 @@ def resolve_device(name: str) -> str:
 def to_device(
     module: Module, device: torch.device, *, channels_last: cpu.Switch = "auto"
 ) -> Module:
-    """Move a module to a device, its weights and its encoders' maps in the chosen layout.
-
-    On a processor, a network that channels last would corrupt gets channels first.
-    """
-    if device.type == "cpu" and cpu.is_overrun(module):
-        channels_last = False
+    """Move a module to a device, its weights and its encoders' maps in the chosen layout."""
     for part in module.modules():
         if isinstance(part, Encoder):
             part.channels_last = channels_last
@@ -58,12 +53,10 @@ def arithmetic(
     # oneDNN's layout needs bfloat16, and torch.compile does not know it
     low = precision == "bf16" and not options.compile
     backbone = getattr(encoder, "backbone", None) if low else None
-    narrow = getattr(encoder, "channels_last", True) is False
-    channels_last = False if narrow else options.channels_last
     found: dict[str, Any] = {
         "precision": precision,
         "compile": options.compile,
-        "layout": cpu.layout_name(backbone, device, channels_last),
+        "layout": cpu.layout_name(backbone, device, options.channels_last),
         "devices": devices,
         "threads": torch.get_num_threads(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),

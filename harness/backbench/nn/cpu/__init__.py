@@ -23,9 +23,6 @@ Switch = bool | Literal["auto"]
 #: Side of the smallest images: of smaller images, maps could be small before the first block.
 _LEAST_SIDE = 32
 
-#: oneDNN reads and writes so many float32 channels at a time where there is no AVX-512.
-_BLOCK = 8
-
 _RESNETS = "torchvision.models.resnet"
 _KNOWN_MODULES = {_RESNETS, "backbench.nn.backbones"}
 _KNOWN_TYPES = {DensePooling, nn.Identity, nn.MaxPool2d, nn.ReLU, nn.Sequential}
@@ -56,21 +53,6 @@ def with_own_layers(network: nn.Module) -> nn.Module:
 def memory_format(channels_last: Switch) -> torch.memory_format:
     """Return torch's format of weights, and of the maps that oneDNN does not keep."""
     return torch.channels_last if channels_last else torch.contiguous_format
-
-
-def is_overrun(network: nn.Module) -> bool:
-    """Return whether training a network in float32, with channels last, corrupts memory.
-
-    On processors without AVX-512, oneDNN writes past the end of the gradient of a strided
-    convolution of 1 × 1 on fewer than eight channels. Found with torch 2.14.
-    """
-    return any(
-        isinstance(one, nn.Conv2d)
-        and one.in_channels < _BLOCK
-        and one.kernel_size == (1, 1)
-        and one.stride != (1, 1)
-        for one in network.modules()
-    )
 
 
 def blocked(images: Tensor, backbone: nn.Module, channels_last: Switch) -> Tensor:
