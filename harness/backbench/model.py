@@ -231,8 +231,8 @@ class Stage:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Stage:
         """Read what :meth:`to_json` returned; a KeyError, TypeError or ValueError if it did not."""
-        uses = {name: values.get(name) for name in ("guard", "backbone")}
-        uses["plugin"] = values["plugin"]
+        uses = {"plugin": values["plugin"]}
+        uses.update((name, values.get(name)) for name in ("guard", "backbone"))
         fields = {name: use and PluginUse.from_json(use) for name, use in uses.items()}
         return cls(**{**values, **fields, "kind": StageKind(values["kind"])})
 

@@ -58,7 +58,7 @@ def test_a_table_changes_only_what_it_names():
         (
             MoCoOptions,
             {"backbone": {"arguments": {"img_size": 32}}},
-            "only models of timm take them, not resnet18",
+            "no built-in backbone takes any, nor does resnet18",
         ),
         (
             MoCoOptions,
