@@ -95,10 +95,11 @@ def test_the_full_matrix_is_planned_without_its_images(
     assert "triggers not given: built-in triggers of the same numbers" in text
     assert "could not be measured: not here" in text
     found = json.loads(bench(*plan, "--format", "json").assert_ok().out)
-    # two methods, each with and without poison; whole batches of 256 and 512 images
-    moco, byol = (126_689 // size * size * 200 * 2 for size in (256, 512))
-    assert found["costs"]["image_steps"] == {"moco-v2": moco * 2, "byol": byol * 4}
-    assert len(found["cells"]) == 2 * 3
+    # four methods, each with and without poison; whole batches of 256 and 512 images
+    moco, other = (126_689 // size * size * 200 * 2 for size in (256, 512))
+    steps = {"moco-v2": moco * 2, "byol": other * 4, "simclr": other * 2, "simsiam": other * 2}
+    assert found["costs"]["image_steps"] == steps
+    assert len(found["cells"]) == 4 * 3
     assert list(Path.cwd().iterdir()) == []
 
 

@@ -28,7 +28,7 @@ from backbench.plugin.registry import load_registry
 def command(
     profile: str | None, store: Path, target: Path | None, style: str, **given: Any
 ) -> None:
-    """Run, or only plan, a published matrix. NAME: saha2022.
+    """Run, or only plan, a published matrix. NAME: chen2025, jia2022, li2023 or saha2022.
 
     --plan prints cells, stages, image-steps, bytes on disk, and hours by records or a short timing.
     """

@@ -7,7 +7,6 @@ import io
 import json
 import tomllib
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from tests import factories
 
 from backbench.benchmark.config import benchmark_from
 from backbench.benchmark.planning import make_plan
+from backbench.benchmark.reported.figures import reported_sources
 from backbench.benchmark.reproductions.published import add_stand_in, fill, find_reproduction
 from backbench.model import Plan
 from backbench.plugin.registry import load_registry
@@ -23,7 +23,7 @@ from backbench.report.tables import as_json, comma_separated, latex, markdown, p
 from backbench.results.leaderboard import Leaderboard, extremes
 from backbench.results.reported import add_reported
 
-ASR = {"byol": 0.702, "moco-v2": 0.576}
+ASR = {"byol": 0.702, "moco-v2": 0.576, "simclr": 0.339, "simsiam": 0.622}
 
 
 def plan_of(text: str) -> Plan:
@@ -73,7 +73,35 @@ def test_only_rows_that_measure_the_same_have_figures(plan: Plan) -> None:
             "accuracy/triggered": 0.3324,
             "asr": 0.576,
         },
+        ("simclr", "lorikeet-14", "none", "linear-10pct"): {
+            "accuracy/clean": 0.709,
+            "accuracy/triggered": 0.491,
+            "asr": 0.339,
+        },
+        ("simsiam", "lorikeet-14", "none", "linear-10pct"): {
+            "accuracy/clean": 0.6448,
+            "accuracy/triggered": 0.293,
+            "asr": 0.622,
+        },
     }
+
+
+def test_an_attack_on_the_encoder_has_its_figures_by_its_options() -> None:
+    plan = plan_of(fill(find_reproduction("jia2022", "full"), stand_in=True))
+    found = {
+        (row.names["attack"], row.names["evaluator"]): row.reported
+        for row in add_reported(board_of(plan), plan).rows
+        if row.reported
+    }
+    assert {
+        names: {metric: figure.value for metric, figure in figures.items()}
+        for names, figures in found.items()
+    } == {
+        ("badencoder", "linear-10pct"): {"accuracy/clean": 0.62, "asr": 0.841},
+        ("drupe", "linear-10pct"): {"accuracy/clean": 0.593, "asr": 0.998},
+    }
+    settings = [one.setting for figures in found.values() for one in figures.values()]
+    assert all("are not stated" in setting for setting in settings)
 
 
 def test_figures_change_no_number_and_no_rank(plan: Plan) -> None:
@@ -110,16 +138,15 @@ def test_the_setting_tells_another_trigger(plan: Plan, text: str, tmp_path: Path
 
     (made,) = settings(plan)
     assert made.endswith("; our trigger is another")
-    file = resources.files("backbench.benchmark.reproductions").joinpath(
-        "saha2022", "reported.toml"
-    )
-    (figures,) = tomllib.loads(file.read_text(encoding="utf-8"))["figures"]
+    source = reported_sources()["ssl-backdoor-library"]
+    figure = source.figures[0]
+    assert figure.row is not None
     stages = {
         key: replace(
             stage,
             plugin=replace(
                 stage.plugin,
-                options={**stage.plugin.options, "trigger_sha256": figures["trigger_sha256"]},
+                options={**stage.plugin.options, "trigger_sha256": figure.row.trigger_sha256},
             ),
         )
         if stage.plugin and stage.plugin.kind == "attack"
@@ -127,8 +154,8 @@ def test_the_setting_tells_another_trigger(plan: Plan, text: str, tmp_path: Path
         for key, stage in plan.stages.items()
     }
     (published,) = settings(replace(plan, stages=stages))
-    assert published == figures["setting"]
-    assert figures["source"].count("https://") == 1
+    assert published == figure.setting
+    assert source.title.count("https://") == 1
 
 
 def test_every_form_shows_figure_and_source(plan: Plan) -> None:
@@ -149,7 +176,7 @@ def test_every_form_shows_figure_and_source(plan: Plan) -> None:
     assert "\n\n\\[1\\] jsrdcht" in markdown(board)
     assert r"10 \% of the labels" in latex(board)
     lines = list(csv.DictReader(io.StringIO(comma_separated(board))))
-    assert {line["asr:reported"] for line in lines} == {"", "0.576", "0.702"}
+    assert {line["asr:reported"] for line in lines} == {"", "0.339", "0.576", "0.622", "0.702"}
     told = [row["reported"] for row in json.loads(as_json(board))["rows"] if row["reported"]]
     assert sorted(one["asr"]["value"] for one in told) == sorted(ASR.values())
 

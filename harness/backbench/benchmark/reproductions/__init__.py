@@ -1,1 +1,1 @@
-"""Published matrices as benchmark files, and the figures that others report of them."""
+"""Published matrices as benchmark files."""

@@ -116,7 +116,7 @@ def published(
     notes = []
     if stand_in:
         notes.append(f"ImageNet-100 not given: counted with {TRAIN:,} + {VAL:,} images")
-    if triggers is None:
+    if triggers is None and found.triggers:
         numbers = ", ".join(map(str, found.triggers))
         notes.append(
             f"triggers not given: built-in triggers of the same numbers, {numbers}; --triggers "
@@ -143,6 +143,8 @@ def fill(
     if data is not None and not data.is_dir():
         raise UsageError(f"--data {data}: there is no such folder")
     values = {f"trigger_{number}": str(number) for number in found.triggers}
+    if triggers is not None and not found.triggers:
+        raise UsageError(f"--triggers: {found.name} makes its own trigger; leave it out")
     if triggers is not None:
         paths = {number: triggers / f"trigger_{number}.png" for number in found.triggers}
         missing = [path.name for path in paths.values() if not path.is_file()]

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from backbench.benchmark.config import Benchmark, benchmark_from
+from backbench.benchmark.planning import make_plan
 from backbench.benchmark.reproductions.published import (
     ImageNet100Counts,
     add_stand_in,
@@ -23,6 +24,16 @@ from backbench.model import Axis
 from backbench.plugin.registry import Registry, load_registry
 
 SCALES = ("full", "cifar10", "embedded")
+NAMES = ("chen2025", "jia2022", "li2023", "saha2022")
+MATRICES = [(name, scale) for name in NAMES for scale in SCALES]
+
+#: Plugins of attacks and methods, by matrix.
+PLUGINS = {
+    "chen2025": ({"noisy-alignment"}, {"moco-v2", "byol", "simsiam", "simclr"}),
+    "jia2022": ({"badencoder"}, {"simsiam", "simclr"}),
+    "li2023": ({"ctrl"}, {"byol", "simsiam", "simclr"}),
+    "saha2022": ({"patch"}, {"moco-v2", "byol", "jigsaw", "rotnet", "simclr", "simsiam"}),
+}
 
 #: Target, number of the trigger, and class id: the rank among the sorted ids.
 PUBLISHED = {
@@ -50,26 +61,33 @@ def triggers(tmp_path: Path) -> Path:
     return folder
 
 
-def validated(scale: str, registry: Registry, **how: object) -> Benchmark:
-    text = fill(find_reproduction("saha2022", scale), stand_in=True, **how)  # type: ignore[arg-type]
+def validated(scale: str, registry: Registry, name: str = "saha2022", **how: object) -> Benchmark:
+    text = fill(find_reproduction(name, scale), stand_in=True, **how)  # type: ignore[arg-type]
     tables = tomllib.loads(text)
     return benchmark_from(tables, source=scale, folder=Path.cwd(), registry=registry)
 
 
-@pytest.mark.parametrize("scale", SCALES)
-def test_a_filled_in_matrix_has_no_problem(scale: str, registry: Registry, triggers: Path) -> None:
-    benchmark = validated(scale, registry)
+@pytest.mark.parametrize(("name", "scale"), MATRICES)
+def test_a_filled_in_matrix_has_no_problem(
+    name: str, scale: str, registry: Registry, triggers: Path
+) -> None:
+    benchmark = validated(scale, registry, name)
+    attacks, methods = PLUGINS[name]
     assert benchmark.protocol is not None
     assert {cell.seed for cell in benchmark.cells} == {0}
-    assert {cell.method for cell in benchmark.cells} == {"moco-v2", "byol", "jigsaw", "rotnet"}
-    with_files = validated(scale, registry, triggers=triggers, seeds=(0, 1))
+    assert {cell.method for cell in benchmark.cells} <= methods
+    used = {one.use().name for one in benchmark.instances["attacks"].values()}
+    assert used == attacks
+    assert any(cell.attack == "none" for cell in benchmark.cells)
+    files = {"triggers": triggers} if find_reproduction(name, scale).triggers else {}
+    with_files = validated(scale, registry, name, **files, seeds=(0, 1))
     assert len(with_files.cells) == 2 * len(benchmark.cells)
 
 
-@pytest.mark.parametrize("scale", SCALES)
-def test_every_instance_and_profile_is_used(scale: str, registry: Registry) -> None:
-    tables = tomllib.loads(fill(find_reproduction("saha2022", scale), stand_in=True))
-    whole = validated(scale, registry).cells
+@pytest.mark.parametrize(("name", "scale"), MATRICES)
+def test_every_instance_and_profile_is_used(name: str, scale: str, registry: Registry) -> None:
+    tables = tomllib.loads(fill(find_reproduction(name, scale), stand_in=True))
+    whole = validated(scale, registry, name).cells
     for axis in Axis:
         used = {getattr(cell, axis) for cell in whole}
         assert set(tables.get(axis.plural, {})) <= used
@@ -78,6 +96,14 @@ def test_every_instance_and_profile_is_used(scale: str, registry: Registry) -> N
             tables, source=scale, folder=Path.cwd(), registry=registry, profile=profile
         ).cells
         assert 0 < len(part) < len(whole)
+
+
+@pytest.mark.parametrize(("name", "scale"), MATRICES)
+def test_every_matrix_plans(name: str, scale: str, registry: Registry) -> None:
+    benchmark = validated(scale, registry, name)
+    plan = make_plan(benchmark, dict.fromkeys(benchmark.instances["datasets"], "counts"))
+    assert len(plan.cells) == len(benchmark.cells)
+    assert all(cell.control for cell in plan.cells if cell.name.attack != "none")
 
 
 def test_the_published_pairs(registry: Registry) -> None:
@@ -149,7 +175,9 @@ def test_wrong_folders_are_one_sentence(tmp_path: Path) -> None:
         fill(embedded, data=tmp_path)
     with pytest.raises(UsageError, match="did you mean 'saha2022'"):
         find_reproduction("saha-2022", "full")
-    assert reproduction_names() == ["saha2022"]
+    with pytest.raises(UsageError, match="li2023 makes its own trigger"):
+        fill(find_reproduction("li2023", "embedded"), triggers=tmp_path)
+    assert reproduction_names() == list(NAMES)
 
 
 def test_the_stand_in_counts_and_does_not_load() -> None:

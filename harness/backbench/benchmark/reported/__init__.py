@@ -1,0 +1,1 @@
+"""Figures that others have published, a file for each source, and their form."""
