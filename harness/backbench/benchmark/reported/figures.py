@@ -34,7 +34,7 @@ class SameRow(_Part):
 
 
 class Figure(_Part):
-    """What one source reports of one attack, method and defense."""
+    """Values that one source reports of one attack, method and defense."""
 
     attack: str = Field(description="plugin, or a name of not_built_in")
     method: str = Field(description="plugin, or a name of not_built_in")
@@ -42,9 +42,7 @@ class Figure(_Part):
     protocol: str = Field(min_length=1, description="images, network, poisons, evaluation")
     unit: Literal["percent", "fraction", "images"] = Field(description="of all its values")
     values: dict[str, float] = Field(min_length=1, description="by metric")
-    row: SameRow | None = Field(
-        None, description="the row of ours next to which it is shown, if any"
-    )
+    row: SameRow | None = Field(None, description="the row of ours next to it, if any")
 
     @property
     def setting(self) -> str:
