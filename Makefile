@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STORE ?= store
 
-.PHONY: install demo benchmark claims bench docs-tables test lint format clean
+.PHONY: install demo benchmark claims bench docs-tables site test lint format clean
 
 ## demo: install, run the quick profile of the embedded benchmark, show its leaderboard
 demo: $(VENV)/installed
@@ -31,6 +31,11 @@ bench: $(VENV)/installed
 ## docs-tables: read TABLES (quick linear knn claims) from the store, and write them into the pages
 docs-tables: $(VENV)/installed
 	$(BIN)/python -m benchmarks.tables $(TABLES) --store $(STORE)
+
+## site: build the documentation as a site in build/site/; a warning is an error
+site: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --group docs
+	$(BIN)/python -m docs.site build/site
 
 ## test: lint, types, import rules, then every test
 test: lint

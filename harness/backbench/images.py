@@ -14,7 +14,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+#: One image: height, width and the three colors, (H, W, 3).
 Pixels = NDArray[np.uint8]
+
+#: The class of each image as an index, (N,); -1 where it is not known.
 Labels = NDArray[np.int64]
 
 #: Label of an image whose class is not known.

@@ -64,6 +64,7 @@ class Finished:
     log: str = ""
 
 
+#: A message of an executor to the scheduler.
 Signal = Progressed | Finished
 
 

@@ -29,6 +29,7 @@ DEFENSE_SHAPES: tuple[DefenseShape, ...] = get_args(DefenseShape)
 #: Version of the plugin interface; a record made for another version is refused.
 API = 1
 
+#: Marks a function of yours as the implementation of the hook of that name.
 hookimpl = pluggy.HookimplMarker("backbench")
 
 _SHARE, _COUNT = (0.0, 1.0), (0.0, math.inf)
