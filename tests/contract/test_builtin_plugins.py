@@ -554,10 +554,11 @@ class TestMLflow(NamedObserverContract):
         self.observe(tmp_path)
         client = MlflowClient(self.options["tracking_uri"])
         experiment = client.get_experiment_by_name("a-benchmark").experiment_id
-        stage, whole, *_ = client.search_runs([experiment])  # the latest come first
+        runs = client.search_runs([experiment])
+        stage = next(run for run in runs if "mlflow.parentRunId" in run.data.tags)
+        whole = client.get_run(stage.data.tags["mlflow.parentRunId"])
         assert whole.data.metrics["accuracy/clean/a-method"] == 0.5
         assert whole.info.status == "KILLED"  # the kit's run is interrupted
-        assert stage.data.tags["mlflow.parentRunId"] == whole.info.run_id
         assert stage.data.tags["failed"] == "the disk is full"
         (point,) = client.get_metric_history(stage.info.run_id, "loss")
         assert (point.step, point.value) == (5, 1.5)

@@ -116,6 +116,7 @@ def test_wheel_holds_our_packages_and_nothing_else(wheel: Path) -> None:
         "defenses",
         "evaluators",
         "executors",
+        "observers",
         "ssl-methods",
     }
 

@@ -87,9 +87,9 @@ class Wandb(Observer):
     def _open(self, benchmark: str) -> Any:
         if self._run is None:
             before = os.environ.get(_SERVICE)
-            folder = self.options.folder
-            if folder is not None:
-                folder.mkdir(parents=True, exist_ok=True)
+            # wandb keeps the folder in which the first run of a process began
+            folder = self.options.folder or Path(os.environ.get("WANDB_DIR") or Path.cwd())
+            folder.mkdir(parents=True, exist_ok=True)
             self._run = wandb.init(
                 project=self.options.project,
                 entity=self.options.entity,
