@@ -555,13 +555,15 @@ class TestMLflow(NamedObserverContract):
         client = MlflowClient(self.options["tracking_uri"])
         experiment = client.get_experiment_by_name("a-benchmark").experiment_id
         runs = client.search_runs([experiment])
-        stage = next(run for run in runs if "mlflow.parentRunId" in run.data.tags)
-        whole = client.get_run(stage.data.tags["mlflow.parentRunId"])
+        stages = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+        trained = next(run for run in stages if "loss" in run.data.metrics)
+        failed = next(run for run in stages if "failed" in run.data.tags)
+        assert failed.data.tags["failed"] == "the disk is full"
+        (point,) = client.get_metric_history(trained.info.run_id, "loss")
+        assert (point.step, point.value) == (5, 1.5)
+        whole = client.get_run(trained.data.tags["mlflow.parentRunId"])
         assert whole.data.metrics["accuracy/clean/a-method"] == 0.5
         assert whole.info.status == "KILLED"  # the kit's run is interrupted
-        assert stage.data.tags["failed"] == "the disk is full"
-        (point,) = client.get_metric_history(stage.info.run_id, "loss")
-        assert (point.step, point.value) == (5, 1.5)
 
 
 # -- none is left out -------------------------------------------------------------------------
