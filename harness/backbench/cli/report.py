@@ -52,4 +52,5 @@ def command(
         command_line = common.run_command(subject.file, subject.store)
         results.require(subject.store, command_line, filtered=bool(filters))
     size = results.report(out, most_figures=most_figures)
-    click.echo(f"{out}: {len(results)} rows, {size / 1e6:.2f} MB")
+    rows = f"{len(results)} row{'s' * (len(results) != 1)}"
+    click.echo(f"{out}: {rows}, {size / 1e6:.2f} MB")
