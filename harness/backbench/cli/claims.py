@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from backbench.cli import common
+from backbench.cli import common, notices
 from backbench.cli.options import shared
 from backbench.errors import ExitCode, UsageError
 from backbench.report.claims import claims_text
@@ -36,6 +36,6 @@ def command(file: Path, profile: str | None, store: Path, style: str) -> ExitCod
     experiment = common.load(file, profile, every=profile is None)
     if not experiment.benchmark.claims:
         raise UsageError(f"{file}: there are no [[claims]]")
-    judged = experiment.plan(store=store).claims()
+    judged = notices.planned_in(experiment, store).claims()
     click.echo(claims_text(judged, style))
     return _EXIT[overall(one.verdict for one in judged)]

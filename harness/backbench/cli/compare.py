@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from backbench.cli import common
+from backbench.cli import common, notices
 from backbench.cli.options import comparing, shared
 from backbench.errors import ExitCode
 from backbench.report import comparison
@@ -37,15 +37,15 @@ def command(
     """
     selectors, file = read_sides(words, with_stores=against is not None)
     bounds = [limit(text) for text in limits]
-    experiment = common.load(file, profile)
-    left = comparison.comparable(experiment.results(store=store), filters, store)
+    planned = notices.planned_in(common.load(file, profile), store, against)
+    left = comparison.comparable(planned.results(), filters, store)
     if against is None:
         names, (left, right, field) = selectors, sides(left, *selectors)
     else:
         names, field = (str(store), str(against)), None
-        right = comparison.comparable(experiment.results(store=against), filters, against)
-    wanted = [*(metrics or METRICS), *(one.metric for one in bounds)]
-    found = compare(left, right, tuple(dict.fromkeys(wanted)), field)
+        right = comparison.comparable(planned.experiment.results(store=against), filters, against)
+    wanted = dict.fromkeys([*(metrics or METRICS), *(one.metric for one in bounds)])
+    found = compare(left, right, tuple(wanted), field)
     if style != "json":
         comparison.show(found, " less ".join(names), style)
     common.say("failed", {row.problem: row for row in (*left.rows, *right.rows) if row.problem})

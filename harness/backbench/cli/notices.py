@@ -18,23 +18,32 @@ if TYPE_CHECKING:
 def load_plan(file: Path, profile: str | None, store: Path) -> Planned | Bundled:
     """Return a bundle, or the plan of a benchmark in a store.
 
-    Of a store, plugins are named whose code is another one now.
+    Of a store, see :func:`warn_of_origins`.
     """
     from backbench.api import Bundled
 
     if file.suffix == ".zip":
         return Bundled(file)
-    planned = load(file, profile).plan(store=store)
-    warn_of_code(planned.experiment, planned.plan, store)
+    return planned_in(load(file, profile), store)
+
+
+def planned_in(experiment: Experiment, store: Path, against: Path | None = None) -> Planned:
+    """Return the plan of an experiment in a store, which is compared to another store or none."""
+    planned = experiment.plan(store=store)
+    warn_of_origins(experiment, planned.plan, store, against)
     return planned
 
 
-def warn_of_code(experiment: Experiment, plan: Plan, store: Path) -> None:
-    """Name on stderr the plugins whose code is not that of their stages in the store."""
+def warn_of_origins(experiment: Experiment, plan: Plan, *folders: Path | None) -> None:
+    """Name on stderr what in these stores other code, or arithmetic of several kinds, made."""
+    from backbench.results.arithmetic import mixed_arithmetic
     from backbench.results.outdated import changed_code
     from backbench.store.store import Store
 
-    say("warning", changed_code(plan, Store(store), experiment.registry))
+    stores = [Store(folder) for folder in folders if folder]
+    for store in stores:
+        say("warning", changed_code(plan, store, experiment.registry))
+    say("warning", mixed_arithmetic(plan, stores))
 
 
 def warn_of_triggers(experiment: Experiment) -> None:

@@ -39,7 +39,7 @@ def command(file: Path, profile: str | None, store: Path, refresh: str | None, *
     notices.warn_of_triggers(experiment)
     run = experiment.run(store=store, refresh=refresh is not None, progress=True, **how)
     common.say("note", notes_on(experiment.benchmark, content=True))
-    notices.warn_of_code(experiment, run.plan, store)
+    notices.warn_of_origins(experiment, run.plan, store)
     if refresh and not run.plan.cells:
         click.echo("nothing is outdated", err=True)
     running.finish(run, store)
