@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 
 
 def load_plan(file: Path, profile: str | None, store: Path) -> Planned | Bundled:
-    """Return a bundle, or the plan of a benchmark in a store.
-
-    Of a store, see :func:`warn_of_origins`.
-    """
+    """Return a bundle, or the plan of a benchmark in a store."""
     from backbench.api import Bundled
 
     if file.suffix == ".zip":
