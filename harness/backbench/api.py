@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from backbench.benchmark import DEFAULT_FILE
 from backbench.benchmark.config import Benchmark, load_benchmark
 from backbench.errors import UsageError, printable
-from backbench.plugin.registry import Registry, load_registry
+from backbench.plugin.registry import Registered, Registry, load_registry
 from backbench.store import DEFAULT_STORE
 from backbench.store.integrity import damaged
 from backbench.store.store import Store
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from backbench.execution.session import How, Session
     from backbench.metrics import Denominator
     from backbench.model import Cell, Plan, Stage
+    from backbench.options.base import Options
     from backbench.report.detectors import Sheet
     from backbench.report.html.source import Source
     from backbench.report.html.writing import Refused, Submission
@@ -123,11 +124,8 @@ class Experiment:
         """
         from backbench.execution.session import Session
 
-        how.setdefault("stage_timeout_s", self.benchmark.stage_timeout_s)
-        how.setdefault("stage_memory_gib", self.benchmark.stage_memory_gib)
         run = partial(Session.run, make_plan=make_plan, refresh=refresh, redo=redo)
-        benchmark = self.benchmark
-        return _run(self.registry, run, how, benchmark.claims, benchmark.observers)
+        return _run(self.registry, run, how, self.benchmark)
 
     def results(self, *, store: PathLike = DEFAULT_STORE) -> Results:
         """Return the results that are in a store."""
@@ -527,23 +525,37 @@ def evaluate(
     return _run(registry, partial(run_with_encoders, plan=plan, encoders=encoders), how)
 
 
+def _session(registry: Registry, how: How, benchmark: Benchmark | None) -> Session:
+    """Return a session; what ``how`` leaves out is as a benchmark file has it."""
+    from backbench.execution.session import open_session
+
+    if benchmark is None:
+        return open_session(registry, how)
+    how.setdefault("executor", benchmark.executor)
+    how.setdefault("stage_timeout_s", benchmark.stage_timeout_s)
+    how.setdefault("stage_memory_gib", benchmark.stage_memory_gib)
+    return open_session(registry, how, _chosen(benchmark.executors))
+
+
+def _chosen(tables: Mapping[str, Instance]) -> dict[str, tuple[Registered, Options]]:
+    return {name: (one.registered, one.options) for name, one in tables.items()}
+
+
 def _run(
     registry: Registry,
     run: Callable[[Session], tuple[Plan, Result]],
     how: How,
-    claims: Sequence[Claim] = (),
-    observers: Mapping[str, Instance] | None = None,
+    benchmark: Benchmark | None = None,
 ) -> Run:
     """Run something in a session, and return the results; observers receive both."""
     from backbench.execution.observing import choose, observing
-    from backbench.execution.session import open_session
     from backbench.report.board import board_of
     from backbench.report.progress.displays import attach_progress, attach_status
     from backbench.report.results import Run, results_event
 
-    tables = {name: (one.registered, one.options) for name, one in (observers or {}).items()}
-    chosen = choose(registry, tables, how.get("observe", ()))
-    session = open_session(registry, how)
+    observers = _chosen(benchmark.observers) if benchmark else {}
+    chosen = choose(registry, observers, how.get("observe", ()))
+    session = _session(registry, how, benchmark)
     with ExitStack() as stack:
         if how.get("progress"):
             stack.enter_context(attach_progress(registry))
@@ -551,6 +563,7 @@ def _run(
         stack.enter_context(observing(registry, chosen))
         plan, outcome = run(session)
         board = board_of(registry, plan, session.store)
+        claims = benchmark.claims if benchmark else ()
         opening = _opening(registry, plan, session.store, claims)
         made = Run(board, plan, outcome, opening=opening)
         if registry.observed("results_ready"):

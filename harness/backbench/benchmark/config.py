@@ -21,7 +21,7 @@ from backbench.benchmark.instances import (
     Instance,
     Instances,
     context_of,
-    observer_instances,
+    instances_off_axis,
     open_dataset,
     validate_instances,
 )
@@ -46,6 +46,7 @@ from backbench.plugin import (
     DatasetMetadata,
     DefenseInfo,
     EvaluatorInfo,
+    ExecutorInfo,
     MetricInfo,
 )
 from backbench.plugin.calling import plugin_code
@@ -73,6 +74,8 @@ class Benchmark:
         encoders: The encoders from elsewhere that its cells name in place of a method.
         encoder_notes: Sentences on what was taken of their files.
         observers: Who watches a run, by name.
+        executor: Name of the executor that its runs use, if they name no other.
+        executors: The executors that have a table, by name.
     """
 
     source: str
@@ -89,6 +92,8 @@ class Benchmark:
     encoders: Mapping[str, ExternalEncoder] = field(default_factory=dict)
     encoder_notes: tuple[str, ...] = ()
     observers: Mapping[str, Instance] = field(default_factory=dict)
+    executor: str = "local"
+    executors: Mapping[str, Instance] = field(default_factory=dict)
 
 
 def notes_on(benchmark: Benchmark, *, content: bool = False) -> Iterator[str]:
@@ -167,7 +172,9 @@ def benchmark_from(
     context = context_of(tables, registry, folder, problems)
     protocol = context.protocol
     instances, broken = validate_instances(content, context)
-    observers = observer_instances(content, context)
+    observers = instances_off_axis(content, "observers", context)
+    executors = instances_off_axis(content, "executors", context)
+    problems += _executor_problems(content, registry)
     problems += _reference_problems(content, instances, broken, context)
     if content.profiles or "profiles" not in tables:  # else its problem is known
         problems += _profile_problems(content, profile)
@@ -220,6 +227,8 @@ def benchmark_from(
         encoders=encoders,
         encoder_notes=tuple(notes),
         observers=observers,
+        executor=content.benchmark.executor,
+        executors=executors,
     )
 
 
@@ -256,12 +265,21 @@ def _name_problems(content: BenchmarkFile) -> Iterator[Problem]:
     names += [("profiles", name) for name in content.profiles]
     names += [("encoders", name) for name in content.encoders]
     names += [("observers", name) for name in content.observers]
+    names += [("executors", name) for name in content.executors]
     for path, name in names:
         if not is_name(name):
             yield Problem(path, f"{name[:80]!a}: {NOT_A_NAME}")
     for name in content.encoders.keys() & content.methods.keys():
         sentence = f"{name!r} is the name of a method, too: choose another name"
         yield Problem(f"encoders.{name}", sentence)
+
+
+def _executor_problems(content: BenchmarkFile, registry: Registry) -> Iterator[Problem]:
+    """Yield a problem if no executor has the name of the file's."""
+    name, known = content.benchmark.executor, registry.names(ExecutorInfo.kind)
+    if name not in content.executors and name not in known:
+        hint = suggestion(name, [*content.executors, *known])
+        yield Problem("benchmark.executor", f"no executor is called {name!r}{hint}")
 
 
 def _reference_problems(

@@ -15,7 +15,7 @@ from backbench.errors import PluginError, Problem
 from backbench.external.layouts import AUTO
 from backbench.model import Axis, CellName
 from backbench.options.base import MOST_SIDE
-from backbench.plugin import ObserverInfo, PluginInfo
+from backbench.plugin import ExecutorInfo, ObserverInfo, PluginInfo
 from backbench.plugin.calling import plugin_code
 from backbench.plugin.registry import Registry
 from backbench.plugin.suggestions import suggestion
@@ -68,6 +68,9 @@ class Header(Table):
     protocol: str | None = Field(
         None, description="card that fixes what makes numbers comparable: backbench protocol"
     )
+    executor: str = Field(
+        "local", min_length=1, description="who runs the stages: an executor, or a table of one"
+    )
     stage_timeout_s: _Finite | None = Field(
         None, gt=0, description="seconds after which a stage is ended; none: never"
     )
@@ -117,6 +120,9 @@ class BenchmarkFile(Table):
     )
     observers: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="who watches a run; in no key"
+    )
+    executors: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="who runs the stages; in no key"
     )
     matrix: tuple[Matrix, ...] = Field(min_length=1)
     profiles: dict[str, Profile] = Field(default_factory=dict)
@@ -256,7 +262,8 @@ def json_schema(registry: Registry, left_out: list[PluginError]) -> dict[str, An
     protocol = definitions["Header"]["properties"]["protocol"]
     protocol["anyOf"] = [{"enum": protocol_ids()}, {"type": "null"}]
     kinds = {axis.plural: axis.kind for axis in Axis.with_tables()}
-    for plural, kind in (kinds | {"observers": ObserverInfo.kind}).items():
+    kinds |= {"observers": ObserverInfo.kind, "executors": ExecutorInfo.kind}
+    for plural, kind in kinds.items():
         variants = []
         for name in registry.names(kind):
             try:

@@ -15,12 +15,12 @@ from backbench.benchmark.protocols.rules import no_such_evaluator, plugin_of, te
 from backbench.errors import NOT_A_NAME, BackbenchError, PluginError, Problem, UsageError, is_name
 from backbench.model import CHAIN, NONE, Axis, PluginUse
 from backbench.options.training import BackboneOptions
-from backbench.plugin import Dataset, DatasetMetadata, ObserverInfo, Options
+from backbench.plugin import Dataset, DatasetMetadata, ExecutorInfo, ObserverInfo, Options
 from backbench.plugin.calling import plugin_code
 from backbench.plugin.registry import Registered, Registry
 
-#: Table of the observers, which are on no axis.
-OBSERVERS = "observers"
+#: Tables of what is on no axis, and the kind of plugin that each names.
+OFF_AXIS = {"observers": ObserverInfo.kind, "executors": ExecutorInfo.kind}
 
 #: So many names are shown.
 _SHOWN = 5
@@ -139,12 +139,10 @@ def validate_instances(
     return found, broken
 
 
-def observer_instances(content: BenchmarkFile, context: Context) -> dict[str, Instance]:
-    """Validate the observers of a file."""
-    found = (
-        (name, _instance(OBSERVERS, name, table, context))
-        for name, table in content.observers.items()
-    )
+def instances_off_axis(content: BenchmarkFile, table: str, context: Context) -> dict[str, Instance]:
+    """Validate the ``observers`` or the ``executors`` of a file."""
+    tables: dict[str, dict[str, Any]] = getattr(content, table)
+    found = ((name, _instance(table, name, one, context)) for name, one in tables.items())
     return {name: instance for name, instance in found if instance is not None}
 
 
@@ -157,7 +155,7 @@ def _instance(axis: str, name: str, table: Mapping[str, Any], context: Context) 
         problems.append(Problem(f"{path}.plugin", "should be the name of a plugin"))
         return None
     try:
-        kind = ObserverInfo.kind if axis == OBSERVERS else Axis.of_plural(axis).kind
+        kind = OFF_AXIS.get(axis) or Axis.of_plural(axis).kind
         registered = context.registry.find(kind, plugin)
     except PluginError as error:
         where = f"{path}.plugin" if "plugin" in table else path

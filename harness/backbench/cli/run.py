@@ -35,6 +35,7 @@ def command(file: Path, profile: str | None, store: Path, refresh: str | None, *
     Each distinct stage runs once; what is in the store is not run again. A failed stage stops
     only the cells that need it. Ctrl-C leaves a store that the same command continues.
     """
+    how |= running.pop_how(how)
     experiment = common.load(file, profile)
     notices.warn_of_triggers(experiment)
     run = experiment.run(store=store, refresh=refresh is not None, progress=True, **how)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from backbench.options.base import Options
 from backbench.plugin import Observer, ObserverInfo, hookimpl
 from backbench.plugin.calling import sentence_of
 from backbench.plugin.registry import Failure, Registered, Registry
+from backbench.plugin.requirements import missing_packages
 
 #: The observers to use, each with its options, by name.
 Chosen = Mapping[str, tuple[Registered, Options]]
@@ -48,14 +48,7 @@ def choose(registry: Registry, tables: Chosen, names: Sequence[str]) -> Chosen:
             except (PluginError, ValueError) as error:
                 problems.append(f"--observe {name}: {error}")
     for name, (registered, _) in found.items():
-        info = registered.info
-        assert isinstance(info, ObserverInfo)  # noqa: S101 - the registry checks it
-        for package, requirement in info.requires.items():
-            if importlib.util.find_spec(package) is None:
-                problems.append(
-                    f"observer {name!r} needs {package}, which is not installed: "
-                    f'pip install "{requirement}"'
-                )
+        problems += missing_packages(registered, name)
     if problems:
         raise UsageError("\n".join(problems))
     return found

@@ -6,9 +6,9 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
@@ -16,10 +16,12 @@ from backbench.errors import UsageError
 from backbench.execution.redo import to_redo
 from backbench.execution.scheduler import Result, execute
 from backbench.model import Plan, Stage, StageKind
+from backbench.options.base import Options
 from backbench.plugin import ExecutorInfo
 from backbench.plugin.calling import plugin_code
 from backbench.plugin.executor import Executor, Setup
-from backbench.plugin.registry import Registry
+from backbench.plugin.registry import Registered, Registry
+from backbench.plugin.requirements import missing_packages
 from backbench.results.outdated import Outdatedness
 from backbench.store import DEFAULT_STORE
 from backbench.store.integrity import damaged
@@ -33,7 +35,8 @@ class How(TypedDict, total=False):
 
     Args:
         store: Folder of artifacts and records; made if it is not there. Default: ``store``.
-        executor: Name of the executor. Default: ``local``, worker processes of this machine.
+        executor: Name of the executor, or of a table of the benchmark file. Default: that of the
+            file; ``local``, worker processes of this machine, where it names none.
         jobs: Stages at a time. Default: as the executor chooses.
         device: ``auto`` (default), ``cpu``, ``cuda`` or ``cuda:0``.
         progress: Show progress on stderr.
@@ -59,11 +62,12 @@ class Session:
     Args:
         registry: The installed plugins.
         store: Where artifacts and records are.
-        executor: Name of the executor.
+        executor: Name of the executor, or of one of ``executors``.
         jobs: Stages at a time; ``None`` leaves it to the executor.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:0``.
         stage_timeout_s: Seconds after which a stage is ended, if any.
         stage_memory_gib: Memory at which a stage is ended, if any.
+        executors: Executors with options, by the name of their table.
 
     Raises:
         UsageError: If the device's name is misspelt.
@@ -76,6 +80,7 @@ class Session:
     device: str = "auto"
     stage_timeout_s: float | None = None
     stage_memory_gib: float | None = None
+    executors: Mapping[str, tuple[Registered, Options]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"auto|(cpu|cuda)(:\d+)?", self.device):
@@ -101,7 +106,33 @@ class Session:
         Raises:
             UsageError: If another run holds the store, or a stage can never run here.
         """
-        found = self.registry.find(ExecutorInfo.kind, self.executor)
+        make_executor = self.executor_maker()
+        with self.store.running():
+            plan = make_plan(self.store)
+            if refresh:
+                plan = Outdatedness(plan, self.store).outdated_part()
+            for key in to_redo(plan, redo):
+                self.store.remove(key)
+            return plan, self.finish(plan, make_executor)
+
+    def finish(self, plan: Plan, make_executor: Callable[[], Executor]) -> Result:
+        """Run what is missing of a plan whose stages no other process makes."""
+        notes = forget_damaged(plan, self.store)
+        for key in outdated(plan, self.store):
+            self.store.forget(key)
+        with _terminated_as_interrupted():
+            return execute(plan, self.store, make_executor, self.registry.emit, notes)
+
+    def executor_maker(self) -> Callable[[], Executor]:
+        """Return what makes the executor.
+
+        Raises:
+            UsageError: If there is none of this name, or a package that it needs is not installed.
+        """
+        known = self.executors.get(self.executor)
+        found = known[0] if known else self.registry.find(ExecutorInfo.kind, self.executor)
+        if lacking := list(missing_packages(found, self.executor)):
+            raise UsageError("\n".join(lacking))
         setup = Setup(
             store=self.store.root.absolute(),
             device=self.device,
@@ -110,26 +141,21 @@ class Session:
             stage_memory_gib=self.stage_memory_gib,
         )
 
-        def make_executor() -> Executor:
+        def make() -> Executor:
             with plugin_code(found):
-                made: Executor = found.implementation()(found.info.options(), setup)
+                options = known[1] if known else found.info.options()
+                made: Executor = found.implementation()(options, setup)
             return made
 
-        with self.store.running():
-            plan = make_plan(self.store)
-            if refresh:
-                plan = Outdatedness(plan, self.store).outdated_part()
-            for key in to_redo(plan, redo):
-                self.store.remove(key)
-            notes = forget_damaged(plan, self.store)
-            for key in outdated(plan, self.store):
-                self.store.forget(key)
-            with _terminated_as_interrupted():
-                return plan, execute(plan, self.store, make_executor, self.registry.emit, notes)
+        return make
 
 
-def open_session(registry: Registry, how: How) -> Session:
-    """Return the session that :class:`How` describes.
+def open_session(
+    registry: Registry,
+    how: How,
+    executors: Mapping[str, tuple[Registered, Options]] | None = None,
+) -> Session:
+    """Return the session that :class:`How` describes; ``executors`` are those of a benchmark file.
 
     Raises:
         UsageError: If the device's name is misspelt, or the folder is no store.
@@ -142,6 +168,7 @@ def open_session(registry: Registry, how: How) -> Session:
         device=how.get("device", "auto"),
         stage_timeout_s=how.get("stage_timeout_s"),
         stage_memory_gib=how.get("stage_memory_gib"),
+        executors=executors or {},
     )
 
 

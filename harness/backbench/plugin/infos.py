@@ -226,9 +226,17 @@ class DatasetInfo(PluginInfo):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorInfo(PluginInfo):
-    """Announces a :class:`~backbench.plugin.Executor`."""
+    """Announces a :class:`~backbench.plugin.Executor`.
+
+    Args:
+        requires: Packages that its module imports, each with what pip installs for it:
+            ``{"submitit": "backbench[slurm]"}``. A run that uses the executor stops with one
+            sentence where a package is missing.
+    """
 
     kind: ClassVar[str] = "executor"
+
+    requires: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _REPEATED = 20
 
 run_options = together(
-    click.option("--executor", default="local", show_default=True, help="Which executor."),
+    click.option("--executor", help="Which executor. Default: the benchmark file's, else local."),
     click.option(
         "-j",
         "--jobs",
@@ -32,7 +32,8 @@ run_options = together(
 
 def pop_how(given: dict[str, Any]) -> dict[str, Any]:
     """Take the values of :data:`run_options` out of a command's."""
-    return {name: given.pop(name) for name in ("executor", "jobs", "device", "observe")}
+    values = {name: given.pop(name) for name in ("executor", "jobs", "device", "observe")}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def finish(run: Run, store: object, style: str = "table") -> None:
