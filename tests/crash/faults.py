@@ -41,7 +41,7 @@ _EVENTS: Final[dict[str, tuple[tuple[int, int | None], ...]]] = {
 _CHANGES: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 _KEY: Final = re.compile(r"[0-9a-f]{32}(-[^/]+)?")
-_PARTIAL: Final = re.compile(r"\.[0-9]+\.partial$")
+_PARTIAL: Final = re.compile(r"\.[0-9a-f]+-[0-9]+-[0-9a-f]+\.partial$")
 
 
 @dataclass(frozen=True)

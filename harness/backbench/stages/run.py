@@ -56,8 +56,9 @@ def run_stage(
         run: Runs the stage in place of its kind's module.
 
     Returns:
-        The record, as published. Its seconds are this process's; where a training was taken up
-        from a checkpoint, ``resumed`` is the number of epochs done before.
+        The record in the store: of another process, if it has published the same stage meanwhile.
+        Its seconds are those of its process; where a training was taken up from a checkpoint,
+        ``resumed`` is the number of epochs done before.
 
     Raises:
         StoreError: If a file that the stage reads is not what its record states.
@@ -100,9 +101,10 @@ def run_stage(
             peak_mem_gib=round(memory.gib(), 3),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        store.publish(folder, record)
-    note_checked(store, record)
-    return record
+        published = store.publish(folder, record)
+    if published == record:
+        note_checked(store, record)
+    return published
 
 
 def _inherited(inputs: Mapping[str, Record]) -> Iterator[Raised]:

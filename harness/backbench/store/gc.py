@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from backbench.store.store import Store
+from backbench.store.store import Store, is_published
 
 #: Meaning of a file or folder, by the store's folder that it lies in.
 _SORTS = {
@@ -42,7 +42,7 @@ def leftovers(store: Store, wanted: Collection[str]) -> list[Leftover]:
         for path in _paths(store.root / name):
             key = path.name.partition(".")[0]
             kept = {
-                "artifacts": path.name in recorded,
+                "artifacts": path.name in recorded or is_published(path),
                 "checkpoints": key in wanted and key not in recorded,
                 "building": key in wanted and key not in recorded,
                 "records": path.suffix == ".json" and key != "",

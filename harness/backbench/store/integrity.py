@@ -23,7 +23,7 @@ def checked(store: Store, key: str) -> Record:
     Raises:
         StoreError: If the stage is not done, or a file is not what the record states.
     """
-    record = store.record(key)
+    record = store.awaited(key)
     if record is None:
         raise StoreError(f"{store.root}: stage {key} is not in the store: run it again")
     folder = store.artifact(key)

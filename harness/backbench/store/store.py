@@ -17,9 +17,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,8 +39,15 @@ _MOST_BYTES = 1 << 26
 #: Marks a folder as a store, with its layout.
 MARKER = "store.json"
 
-#: Suffix of a record that was put aside.
+#: Suffix of a record that was put aside, and of its artifact.
 FORGOTTEN = ".forgotten"
+
+#: A record on its way: it lies in its artifact until both are in place.
+_RECORD = ".record.json"
+
+#: Errors of a rename to a folder that is there already. A network drive that sends a rename twice
+#: reports that its source is gone.
+_TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT}
 
 
 class Store:
@@ -156,6 +163,17 @@ class Store:
             raise StoreError(f"{path}: is the record of {found.key}: remove it and run again")
         return found
 
+    def awaited(self, key: str) -> Record | None:
+        """Return a record that another machine may just have written: see :func:`files.looks_for`.
+
+        Raises:
+            StoreError: If it cannot be read.
+        """
+        for _ in files.looks_for(self.root / "records"):
+            if (found := self.record(key)) is not None and self.artifact(key).is_dir():
+                return found
+        return found
+
     def record_bytes(self, key: str) -> bytes:
         """Return a record's file as it is; an OSError if it cannot be read."""
         return files.read_regular(f"{self._records}/{key}.json", _MOST_BYTES)
@@ -168,14 +186,15 @@ class Store:
             return None
 
     def forget(self, key: str) -> None:
-        """Put a stage's record aside: it is not done then, and will be done again.
+        """Put a stage's record and artifact aside: it is not done then, and will be done again.
 
-        Its artifact stays until another takes its place.
+        They stay until the stage is done.
         """
-        path = self.root / "records" / f"{key}.json"
-        files.remove(path.with_suffix(FORGOTTEN))
-        with suppress(FileNotFoundError):
-            path.rename(path.with_suffix(FORGOTTEN))
+        for path in (self.root / "records" / f"{key}.json", self.artifact(key)):
+            aside = path.with_suffix(FORGOTTEN)
+            files.remove(aside)
+            with suppress(FileNotFoundError):
+                path.rename(aside)
 
     def remove(self, key: str) -> None:
         """Remove all that there is of a stage, its record first."""
@@ -186,35 +205,84 @@ class Store:
     @contextmanager
     def writing(self, key: str) -> Iterator[Path]:
         """Give a private folder to write an artifact in; it is removed unless it is published."""
-        parent = self.root / "tmp"
-        parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{key}-", dir=parent))
+        folder = self._temporary(key)
+        folder.mkdir(parents=True)
         files.share(folder)
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def publish(self, folder: Path, record: Record) -> None:
-        """Move an artifact into place, then write its record.
+    def publish(self, folder: Path, record: Record) -> Record:
+        """Move an artifact with its record into place, then the record to the other records.
 
-        A reader sees the whole of a stage or nothing: the record comes last.
+        A reader sees the whole of a stage or nothing: the record comes last. Both moves are
+        renames. Where processes publish the same stage at the same time, on machines that share
+        no locks, the first stays and the others are dropped. A process that is killed between the
+        two moves leaves an artifact that holds its record; whoever meets it makes the second move.
 
-        Raises:
-            StoreError: If the stage is done already.
+        Returns:
+            The record in the store: that of another process if it was the first.
         """
-        if self.record(record.key) is not None:
-            raise StoreError(f"{self.root}: stage {record.key} is done already")
+        found = self.record(record.key)
+        if found is not None and self.artifact(record.key).is_dir():
+            return found
         what = f"the record of {record.label!r}"
         text = to_json(record.to_json(), what, indent=1) + "\n"  # may fail; nothing has moved yet
         _finish(folder)
-        final = self.artifact(record.key)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        files.remove(final)  # a run was killed between the rename and the record
-        folder.rename(final)
-        files.write(self.root / "records" / f"{record.key}.json", text)
+        files.write(folder / _RECORD, text)
+        for name in ("artifacts", "records"):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+        found = self._move(folder, record.key)
         with suppress(OSError):  # the stage is done; the next run removes what is left
             self._clear(record.key)
+        return found
+
+    def _move(self, folder: Path, key: str) -> Record:
+        """Move an artifact into place, unless another is there; return the record of that one.
+
+        Raises:
+            StoreError: If something else removes it, or replaces it again and again.
+        """
+        for _ in range(3):
+            try:
+                folder.rename(self.artifact(key))
+            except OSError as error:
+                if error.errno not in _TAKEN:
+                    raise
+            if (found := self._complete(key)) is not None:
+                return found
+            if not folder.exists():
+                break
+            self._put_aside(key)
+        raise StoreError(f"{self.artifact(key)}: was removed while it was published: run again")
+
+    def _complete(self, key: str) -> Record | None:
+        """Move the record out of an artifact in place; return it, ``None`` if there is none."""
+        path = self.root / "records" / f"{key}.json"
+        for _ in files.looks_for(path.parent):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                (self.artifact(key) / _RECORD).rename(path)
+            if (found := self.record(key)) is not None:
+                return found
+        return None
+
+    def _put_aside(self, key: str) -> None:
+        """Take an artifact out of the way of which there is no record: something removed it.
+
+        If it is another one that has just come, it gets its place back.
+        """
+        final, aside = self.artifact(key), self._temporary(key)
+        with suppress(FileNotFoundError):
+            final.rename(aside)
+            if (aside / _RECORD).exists() or self.record(key) is not None:
+                with suppress(OSError):  # a third one is in place by now
+                    aside.rename(final)
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def _temporary(self, key: str) -> Path:
+        """Return a path of this process alone, on the file system of the store."""
+        return self.root / "tmp" / f"{key}-{files.owned_name()}"
 
     def write_failure(self, key: str, failure: Mapping[str, Any]) -> None:
         """Remember why a stage failed."""
@@ -277,7 +345,8 @@ class Store:
         """Remove what a stage needed until it was done."""
         for name in (f"failures/{key}.json", f"records/{key}{FORGOTTEN}"):
             files.remove(self.root / name)
-        for path in (self.checkpoint(key), self.building(key)):
+        forgotten = self.artifact(key).with_suffix(FORGOTTEN)
+        for path in (forgotten, self.checkpoint(key), self.building(key)):
             files.remove(path)
 
     def _clear_leftovers(self) -> None:
@@ -287,16 +356,31 @@ class Store:
         for name in ("records", "failures", "checkpoints"):
             left += (self.root / name).glob(".*")
         for path in left:
-            path.unlink(missing_ok=True)
+            if files.is_abandoned(path.name):
+                path.unlink(missing_ok=True)
+        for key in self._names("artifacts") - self.recorded():
+            if is_published(self.artifact(key)):
+                self._complete(key)
         done = self.done()
-        for name in ("failures", "checkpoints", "building"):
-            for key in done.intersection(path.stem for path in (self.root / name).glob("*")):
+        kept = {"failures": "*", "checkpoints": "*", "building": "*"}
+        for name, those in (
+            kept | dict.fromkeys(("artifacts", "records"), f"*{FORGOTTEN}")
+        ).items():
+            for key in done.intersection(path.stem for path in (self.root / name).glob(those)):
                 with suppress(OSError):  # of another user, perhaps
                     self._clear(key)
 
     def _clear_tmp(self) -> None:
-        shutil.rmtree(self.root / "tmp", ignore_errors=True)
-        (self.root / "tmp").mkdir(exist_ok=True)
+        """Remove temporary files, but those of processes that run, perhaps on other machines."""
+        for path in (self.root / "tmp").glob("*"):
+            if files.is_abandoned(path.name):
+                with suppress(OSError):
+                    files.remove(path)
+
+
+def is_published(artifact: Path) -> bool:
+    """Return whether an artifact holds its record: a run was killed before it moved that."""
+    return (artifact / _RECORD).is_file()
 
 
 def _finish(folder: Path) -> None:

@@ -7,8 +7,12 @@ import hashlib
 import io
 import logging
 import os
+import re
+import secrets
 import shutil
+import socket
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -42,7 +46,13 @@ _SYSTEM_FOLDERS: Final = frozenset(
 _SYSTEM_HIDDEN: Final = (".ds_store", ".fseventsd", ".snapshot", ".spotlight-", ".trash")
 
 #: Errors of a file system that has no locks.
-_NO_LOCKS: Final = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+_NO_LOCKS: Final = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
+
+#: End of a temporary name: the machine and the number of the process that it belongs to.
+_OWNER: Final = re.compile(r"[.-]([0-9a-f]{8})-(\d+)-[0-9a-f]{8}(\.partial)?$")
+
+#: Seconds between looks for a file that another machine has written.
+_LOOKS_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 
 
 def _read_umask() -> int:
@@ -64,6 +74,55 @@ def occupy_standard_descriptors() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the first number that is free
 
 
+@cache
+def _machine() -> str:
+    """Return 8 hexadecimal digits of this machine, or of the container that counts processes."""
+    name = socket.gethostname()
+    with suppress(OSError):
+        name += os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - a word, and no path
+    return hashlib.sha256(name.encode()).hexdigest()[:8]
+
+
+def owned_name() -> str:
+    """Return the end of a temporary name that no other process of any machine uses."""
+    return f"{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def is_abandoned(name: str) -> bool:
+    """Return whether a temporary file or folder is of this process, or of one that has ended.
+
+    What a process of another machine has made is never abandoned: whether it still runs cannot be
+    known, and the clocks of two machines differ. A name without an owner is of an earlier version.
+    """
+    found = _OWNER.search(name)
+    if found is None:
+        return True
+    machine, process = found[1], int(found[2])
+    if machine != _machine() or process == os.getpid():
+        return machine == _machine()
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it is another user's
+        return False
+    return False
+
+
+def looks_for(folder: Path) -> Iterator[None]:
+    """Yield at once, and then some times within two seconds, while a file may appear in a folder.
+
+    A network drive may show a new file late to other machines. When the folder is listed, it asks
+    the server again.
+    """
+    yield
+    for seconds in _LOOKS_S:
+        time.sleep(seconds)
+        with suppress(OSError):
+            os.scandir(folder).close()
+        yield
+
+
 @contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Give a hidden path, of this process alone; at the end its file takes the place of another.
@@ -72,7 +131,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     old file stays. A ``durable`` file is written to the disk before it takes the place.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{owned_name()}.partial")
     try:
         yield partial
         if durable:

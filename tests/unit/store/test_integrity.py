@@ -15,7 +15,7 @@ from tests import factories
 from backbench.errors import StoreError
 from backbench.execution.session import forget_damaged
 from backbench.model import Plan, Stage, StageKind
-from backbench.store.integrity import damaged
+from backbench.store.integrity import checked, damaged
 from backbench.store.records import Record
 from backbench.store.store import Store, hash_files
 from backbench.system.seal import seal
@@ -111,7 +111,15 @@ def test_a_record_that_is_put_aside_is_kept_until_its_stage_is_done(store: Store
     path(store).write_text(text)
     forget_damaged(PLAN, store)
     assert path(store).with_suffix(".forgotten").read_text() == text
-    assert (store.artifact(KEY) / "file").read_text() == "content"
+    assert (store.artifact(KEY).with_suffix(".forgotten") / "file").read_text() == "content"
+
+
+def test_a_record_that_another_machine_has_just_written_is_waited_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = path(store).rename(store.root / "later")
+    monkeypatch.setattr("time.sleep", lambda _: later.exists() and later.rename(path(store)))
+    assert checked(store, KEY).key == KEY
 
 
 def test_a_damaged_checkpoint_is_removed_and_named(store: Store) -> None:

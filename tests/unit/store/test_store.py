@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from backbench.store.flags import Raised
 from backbench.store.metadata import EvaluationRecord
 from backbench.store.records import Record
 from backbench.store.store import LAYOUT, Store, hash_files
+from backbench.system.files import owned_name
 
 KEY = "0123456789abcdef" * 2
 
@@ -45,7 +47,7 @@ def store(tmp_path):
 def publish(store, text="content", **metadata):
     with store.writing(KEY) as folder:
         (folder / "file.txt").write_text(text)
-        store.publish(folder, record(**metadata))
+        return store.publish(folder, record(**metadata))
 
 
 def test_reading_creates_nothing(tmp_path):
@@ -89,20 +91,41 @@ def test_a_stage_that_raises_leaves_nothing(store):
 
 
 def test_what_is_published_stays(store):
-    publish(store, text="first", count=1)
-    with pytest.raises(StoreError, match="is done already"):
-        publish(store, text="second", count=2)
+    assert publish(store, text="first", count=1) == record(count=1)
+    assert publish(store, text="second", count=2) == record(count=1)
     assert (store.artifact(KEY) / "file.txt").read_text() == "first"
     assert store.record(KEY) == record(count=1)
     assert list((store.root / "tmp").iterdir()) == []
 
 
-def test_an_artifact_without_a_record_is_done_again(store):
+def test_an_artifact_without_a_record_is_done_again(store, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)  # nobody brings the record
     store.artifact(KEY).mkdir()
     (store.artifact(KEY) / "outdated.txt").write_text("of a run that was killed between the two")
     assert store.done() == set()
     publish(store)
     assert [path.name for path in store.artifact(KEY).iterdir()] == ["file.txt"]
+
+
+def test_a_run_killed_between_artifact_and_record_has_done_its_stage(store):
+    made = publish(store)
+    path = store.root / "records" / f"{KEY}.json"
+    path.rename(store.artifact(KEY) / ".record.json")
+    assert store.done() == set()
+    with store.running():
+        assert store.done() == {KEY}
+        assert store.record(KEY) == made
+    assert [one.name for one in store.artifact(KEY).iterdir()] == ["file.txt"]
+
+
+def test_a_forgotten_stage_leaves_its_place(store):
+    publish(store, text="old", count=1)
+    store.forget(KEY)
+    assert store.done() == set()
+    assert not store.artifact(KEY).exists()
+    assert publish(store, text="new", count=2) == record(count=2)
+    assert [one.name for one in (store.root / "artifacts").iterdir()] == [KEY]
+    assert [one.name for one in (store.root / "records").iterdir()] == [f"{KEY}.json"]
 
 
 @pytest.mark.parametrize("count", [object(), float("nan"), float("inf")])
@@ -217,7 +240,7 @@ def test_a_file_system_without_modes_holds_a_store(tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:flock not supported")
-@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM])
 def test_a_file_system_without_locks_holds_a_store_for_one_run(tmp_path, monkeypatch, caplog, code):
     def refuse(*_):
         raise OSError(code, "no locks")
@@ -293,8 +316,23 @@ def test_a_killed_run_holds_nothing(store):
 
 def test_a_run_sweeps_up_what_killed_ones_were_writing(store):
     (store.root / "tmp" / f"{KEY}-half").mkdir()
+    code = "from backbench.system.files import owned_name; print(owned_name())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    (store.root / "tmp" / f"{KEY}-{done.stdout.strip()}").mkdir()
     with store.running():
         assert list((store.root / "tmp").iterdir()) == []
+
+
+def test_a_run_leaves_what_others_are_writing(store):
+    init = f"{KEY}-{owned_name()}".replace(f"-{os.getpid()}-", "-1-")  # a process that runs
+    far = f"{KEY}-00000000-{os.getpid()}-00000000"  # of another machine
+    for name in (init, far):
+        (store.root / "tmp" / name).mkdir()
+        (store.root / "failures" / f".{name}.partial").touch()
+    with store.running():
+        pass
+    assert {one.name for one in (store.root / "tmp").iterdir()} == {init, far}
+    assert len(list((store.root / "failures").iterdir())) == 2
 
 
 # -- files ------------------------------------------------------------------------------------
