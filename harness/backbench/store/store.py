@@ -219,7 +219,8 @@ class Store:
         A reader sees the whole of a stage or nothing: the record comes last. Both moves are
         renames. Where processes publish the same stage at the same time, on machines that share
         no locks, the first stays and the others are dropped. A process that is killed between the
-        two moves leaves an artifact that holds its record; whoever meets it makes the second move.
+        two moves leaves an artifact that holds its record; the next run, or the next process that
+        publishes the stage, makes the second move.
 
         Returns:
             The record in the store: that of another process if it was the first.
