@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
+from safetensors.numpy import load_file
 
 from backbench.errors import ResultError, StageError
 from backbench.images import Unlabelled, read_only
@@ -155,6 +156,22 @@ class _OfImages(Evaluation):
         images = self._inputs.val if version == "clean" else self._inputs.triggered
         with unchanged(self._network, "the evaluator"):
             return self.evaluator.predict(self._network, Unlabelled(images))
+
+
+def restored(task: Task, evaluation: Evaluation) -> bool:
+    """Restore the classifier of the fit stage; return ``False`` if the evaluator stores none.
+
+    Raises:
+        StageError: If it is not such a classifier's.
+    """
+    path = task.input("fit") / CLASSIFIER
+    if not path.is_file():
+        return False
+    try:
+        evaluation.evaluator.restore(load_file(path))
+    except (ValueError, NotImplementedError) as error:
+        raise StageError(f"{task.record('fit').label} cannot be used: {error}") from error
+    return True
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 
 from backbench.errors import ResultError, StageError
 from backbench.metrics import at, class_table, confusion_matrix
@@ -16,7 +15,7 @@ from backbench.model import VARIANT_NAME
 from backbench.plugin import Scores
 from backbench.results.published_csv import per_class_csv
 from backbench.stages.checks import check_trigger
-from backbench.stages.evaluators import CLASSIFIER, Evaluation, encoder_of, evaluation_of
+from backbench.stages.evaluators import Evaluation, encoder_of, evaluation_of, restored
 from backbench.stages.scores import checked_scores, smallest_type
 from backbench.stages.task import Outcome, Task
 from backbench.store.flags import Flag
@@ -30,7 +29,8 @@ _VARIANT = re.compile(VARIANT_NAME, re.ASCII)
 def run(task: Task) -> Outcome:
     """Write per-image predictions, confusion matrices and per-class counts."""
     evaluation = evaluation_of(task)
-    _restore(task, evaluation)
+    if not restored(task, evaluation):
+        evaluation.fit()
     versions = ("clean",) if evaluation.poison is None else ("clean", "triggered")
     scores = {version: _by_variant(evaluation.predict(version)) for version in versions}
     if scores[versions[-1]].keys() != scores["clean"].keys():
@@ -87,18 +87,6 @@ def _flags(task: Task, evaluation: Evaluation) -> tuple[Flag, ...]:
         return ()
     whose = f"another encoder ({fit.fitted_on['label']})" if fit.fitted_on else "an unknown encoder"
     return (Flag("classifier", f"{fit.source} was fitted on the features of {whose}"),)
-
-
-def _restore(task: Task, evaluation: Evaluation) -> None:
-    """Restore the classifier of the fit stage; fit again where the evaluator stores none."""
-    path = task.input("fit") / CLASSIFIER
-    if not path.is_file():
-        evaluation.fit()
-        return
-    try:
-        evaluation.evaluator.restore(load_file(path))
-    except (ValueError, NotImplementedError) as error:
-        raise StageError(f"{task.record('fit').label} cannot be used: {error}") from error
 
 
 def _by_variant(scores: Scores) -> Mapping[str, NDArray[np.float32]]:

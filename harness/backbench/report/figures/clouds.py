@@ -1,15 +1,19 @@
-"""Features of several encoders, and their projection on two dimensions: pure functions."""
+"""Features of several encoders, and their maps in two dimensions: pure functions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backbench.nn.knn import unit
 from backbench.report.figures.encoders import Floats
+
+#: Steps of t-SNE, 250 of them its early exaggeration.
+_STEPS: Final = 400
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +67,43 @@ def projected(clouds: Sequence[Cloud]) -> tuple[list[Cloud], list[float]]:
         total = float((values**2).sum())
         kept.append(float((values[:2] ** 2).sum() / total) if total else 0.0)
     return found, kept
+
+
+def embedded(clouds: Sequence[Cloud]) -> list[Cloud]:
+    """Map the features of each encoder by t-SNE, which keeps near features near.
+
+    Each map begins as that of :func:`projected`, and is turned to fit the first on the clean
+    images. Features are scaled to length 1; there are at least eight images.
+
+    Raises:
+        ImportError: Without scikit-learn.
+
+    Source: van der Maaten and Hinton 2008.
+    """
+    from sklearn.manifold import TSNE
+
+    found: list[Cloud] = []
+    for cloud, begin in zip(clouds, projected(clouds)[0], strict=True):
+        sizes = [0 if one is None else len(one) for one in cloud.parts]
+        features = np.concatenate([unit(one) for one in cloud.parts if one is not None])
+        points = np.concatenate([one for one in begin.parts if one is not None])
+        tsne = TSNE(
+            init=1e-4 * points / max(float(points[:, 0].std()), 1e-12),
+            perplexity=min(30.0, len(features) / 4),
+            learning_rate="auto",
+            max_iter=_STEPS,
+            random_state=0,
+            n_jobs=1,
+        )
+        placed = tsne.fit_transform(features.astype(np.float32)).astype(np.float64)
+        placed -= placed[: sizes[0]].mean(axis=0)
+        if found:
+            left, _, right = np.linalg.svd(placed[: sizes[0]].T @ found[0].clean)
+            placed = placed @ left @ right
+        parts = np.split(placed, np.cumsum(sizes)[:-1])
+        named = [part if size else None for part, size in zip(parts, sizes, strict=True)]
+        found.append(Cloud(cloud.name, *named))  # type: ignore[arg-type]
+    return found
 
 
 def nearness(

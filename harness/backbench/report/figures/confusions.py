@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backbench.metrics import Ints, accuracy, confusion_matrix, false_positives
 from backbench.report.figures.canvas import (
     BLUE,
     ORANGE,
     RED,
-    canvas,
     counted,
-    few_ticks,
-    plain,
     short,
-    svg,
 )
 from backbench.report.figures.figure import Figure
+from backbench.report.figures.marks import WIDTH, document, picture, rectangle, text
 
 Row = tuple[str, ...]
 
@@ -28,6 +26,15 @@ MOST_NAMED: Final = 12
 
 #: Most classes of which the false positives are shown.
 MOST_BARS: Final = 10
+
+#: Left edge of a matrix, its side, and what its classes' names need below it, px.
+_LEFT, _SIDE, _BELOW = 88, 290, 66
+
+#: Colors of no image of a class, of half of them and of all.
+_SHADES: Final = np.array([[247, 250, 252], [78, 155, 203], [0, 62, 107]], dtype=np.float64)
+
+#: Left edge of bars, room for the number at their end, their height and the gap of classes, px.
+_BARS_LEFT, _NUMBER, _THICK, _GAP = 112, 40, 9, 6
 
 
 def confusion_figure(
@@ -70,30 +77,37 @@ def confusion_figure(
 
 
 def _matrix(counts: Ints, classes: Sequence[str], target: int | None) -> bytes:
-    from matplotlib.patches import Rectangle
-
     total = len(classes)
+    cell = _SIDE / total
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with canvas(3.8, margins=(0.98, 0.12, 0.82, 0.05)) as figure:
-        axes = figure.add_subplot()
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="none", aspect="equal")
-        plain(axes)
-        if total <= MOST_NAMED:
-            names = [short(name, 14) for name in classes]
-            axes.set_yticks(range(total), names)
-            axes.set_xticks(range(total), names, rotation=45, ha="right", rotation_mode="anchor")
-            axes.tick_params(length=0)
-            for row, column in zip(*np.nonzero(counts), strict=True):
-                color = "white" if shares[row, column] > 0.55 else "black"
-                text = axes.text(column, row, str(counts[row, column]), color=color, fontsize=6.5)
-                text.set(ha="center", va="center", in_layout=False)
-        else:
-            axes.set_ylabel("true class")
-            axes.set_xlabel("predicted class")
-        if target is not None:
-            frame = Rectangle((target - 0.5, -0.5), 1, total, fill=False, ec=RED, lw=1.4)
-            axes.add_patch(frame)
-        return svg(figure)
+    stops = np.linspace(0, 1, len(_SHADES))
+    shades = np.stack([np.interp(shares, stops, one) for one in _SHADES.T], axis=2)
+    pixels = shades.round().astype(np.uint8)
+    parts = [picture((_LEFT, 0), (_SIDE, _SIDE), pixels)]
+    if total <= MOST_NAMED:
+        parts += _named(counts, shares, [short(name, 14) for name in classes])
+    else:
+        middle = _SIDE / 2
+        parts.append(text(_LEFT + middle, _SIDE + 13, "predicted class", anchor="middle"))
+        parts.append(text(_LEFT - 8, middle, "true class", anchor="middle", turn=-90))
+    if target is not None:
+        corner = _LEFT + target * cell, 1.0
+        parts.append(rectangle(corner, (cell, _SIDE - 2), RED, 2))
+    style = "image{image-rendering:pixelated}.light{fill:#fff}.deep{fill:#111}"
+    return document("".join(parts), _SIDE + (_BELOW if total <= MOST_NAMED else 18), style)
+
+
+def _named(counts: Ints, shares: NDArray[np.float64], names: Sequence[str]) -> Iterator[str]:
+    """Yield the names of the classes at the left and below, and the counts in the cells."""
+    cell = _SIDE / len(names)
+    for at, name in enumerate(names):
+        middle = (at + 0.5) * cell + 3
+        yield text(_LEFT - 5, middle, name, anchor="end")
+        yield text(_LEFT + middle, _SIDE + 9, name, anchor="end", turn=-45)
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        x, y = _LEFT + (column + 0.5) * cell, (row + 0.5) * cell + 3
+        shade = "light" if shares[row, column] > 0.45 else "deep"
+        yield text(x, y, str(counts[row, column]), anchor="middle", style=shade)
 
 
 def _table(
@@ -157,24 +171,23 @@ def false_positive_figure(
 def _bars(
     counts: Mapping[str, Ints], classes: Sequence[str], shown: Sequence[int], target: int | None
 ) -> bytes:
-    height = 0.8 + 0.12 * len(shown) * (1 + len(counts))
-    with canvas(height, margins=(1.25, 0.1, 0.45, 0.28)) as figure:
-        axes = figure.add_subplot()
-        thick = 0.8 / len(counts)
-        colors = (ORANGE, BLUE, RED)[-len(counts) :]
-        positions = np.arange(len(shown))
-        for at, (name, count) in enumerate(counts.items()):
-            offset = (at - (len(counts) - 1) / 2) * thick
-            axes.barh(positions + offset, count[shown], thick, color=colors[at], label=name)
-        axes.set_yticks(positions, [short(classes[one]) for one in shown])
-        for at, tick in zip(shown, axes.get_yticklabels(), strict=True):
-            if at == target:
-                tick.set_fontweight("bold")
-        axes.invert_yaxis()
-        axes.tick_params(axis="y", length=0)
-        axes.grid(axis="x")
-        axes.set_xlabel("images")
-        few_ticks(axes.xaxis)
-        axes.margins(y=0.02)
-        figure.legend(loc="upper left", ncols=len(counts), borderaxespad=0)
-        return svg(figure)
+    colors = (ORANGE, BLUE, RED)[-len(counts) :]
+    longest = max(1, *(int(count[shown].max()) for count in counts.values()))
+    scale = (WIDTH - _BARS_LEFT - _NUMBER) / longest
+    parts, left = [], 0
+    for name, color in zip(counts, colors, strict=True):
+        parts.append(rectangle((left, 3), (9, 9), color))
+        parts.append(text(left + 13, 11, name))
+        left += 28 + 6 * len(name)
+    top = 22
+    for one in shown:
+        middle = top + len(counts) * _THICK / 2 + 3
+        name = short(classes[one])
+        parts.append(text(_BARS_LEFT - 6, middle, name, bold=one == target, anchor="end"))
+        for count, color in zip(counts.values(), colors, strict=True):
+            length = count[one] * scale
+            parts.append(rectangle((_BARS_LEFT, top), (max(length, 0.5), _THICK - 1), color))
+            parts.append(text(_BARS_LEFT + length + 4, top + 7, f"{count[one]:,}"))
+            top += _THICK
+        top += _GAP
+    return document("".join(parts), top)

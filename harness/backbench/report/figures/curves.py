@@ -87,8 +87,8 @@ def _drawn(logs: Mapping[str, Log]) -> bytes:
     from matplotlib.lines import Line2D
 
     colors = dict(zip(logs, (RED, BLUE, ORANGE), strict=False))
-    with canvas(3.6) as figure:
-        grid = figure.subplots(2, 2, sharex=True)
+    with canvas(3.6, margins=(0.42, 0.08, 0.72, 0.52)) as figure:
+        grid = figure.subplots(2, 2, sharex=True, gridspec_kw={"wspace": 0.3, "hspace": 0.28})
         for axes, (key, title) in zip(grid.flat, (*_PANELS, ("", "k-NN vote")), strict=True):
             lines = _NEIGHBORS if not key else ((key, "", "-"),)
             for name, log in logs.items():
@@ -106,17 +106,18 @@ def _drawn(logs: Mapping[str, Log]) -> bytes:
             axes.set_title(title, loc="left")
             axes.grid(axis="y")
             few_ticks(axes.xaxis, 4)
+            axes.locator_params(axis="y", nbins=4)
             if not key:
                 axes.set_ylim(-0.02, 1.02)
         for axes in grid[1]:
             axes.set_xlabel("epoch")
         handles = [Line2D([], [], color=color, lw=1.3) for color in colors.values()]
         names = [short(one, 24) for one in colors]
-        figure.legend(handles, names, loc="outside upper left", ncols=3)
+        figure.legend(handles, names, loc="upper left", ncols=3, borderaxespad=0)
         if any("knn_accuracy" in one for log in logs.values() for one in log):
             styles = [Line2D([], [], color="#808081", ls=style, lw=1.3) for *_, style in _NEIGHBORS]
             whats = [f"k-NN {what}" for _, what, _ in _NEIGHBORS]
-            figure.legend(styles, whats, loc="outside lower left", ncols=3)
+            figure.legend(styles, whats, loc="lower left", ncols=3, borderaxespad=0)
         return svg(figure)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from backbench.model import Cell
 from backbench.report.figures.canvas import counted, number, short
-from backbench.report.figures.clouds import Cloud, nearness, projected
+from backbench.report.figures.clouds import Cloud, embedded, nearness, projected
 from backbench.report.figures.encoders import (
     Encoders,
     Floats,
@@ -26,12 +26,14 @@ from backbench.report.figures.scatter import scatter
 from backbench.stages.inputs import poisoned_images
 from backbench.store.metadata import DatasetRecord, PoisonRecord
 
-TITLE = "Map of features"
+TITLE, TSNE_TITLE = "Map of features", "t-SNE map of features"
 
 #: Most images of each sort on a map.
-MOST_CLEAN: Final = 400
-MOST_TRIGGERED: Final = 150
-MOST_POISONS: Final = 100
+MOST_CLEAN: Final = 250
+MOST_TRIGGERED: Final = 100
+MOST_POISONS: Final = 50
+
+NO_TSNE: Final = 'It needs scikit-learn: pip install "backbench[tsne]".'
 
 
 def map_figure(
@@ -52,14 +54,6 @@ def map_figure(
     """
     points, kept = projected(clouds)
     near = [nearness(one, labels, triggered_labels, target) for one in clouds]
-    first = clouds[0]
-    sorts = [counted(len(labels), "clean validation image")]
-    if first.triggered is not None:
-        sorts.append(
-            counted(len(first.triggered), "triggered validation image") + " of other classes"
-        )
-    if first.poisons is not None:
-        sorts.append(counted(len(first.poisons), "poisoned training image"))
     rows = [
         (one.name, number(share), *(number(value) for value in values))
         for one, share, values in zip(clouds, kept, near, strict=True)
@@ -74,8 +68,8 @@ def map_figure(
         "feature-map",
         TITLE,
         "Features on the two main directions of each encoder's clean images, scaled to length 1, "
-        f"on the same axes, turned to fit the first: {', '.join(sorts)}. A class name is near the "
-        "mean of its images.",
+        f"on the same axes, turned to fit the first: {_counts(clouds[0])}. A class name is near "
+        "the mean of its images.",
         scatter(points, labels, classes, target),
         "image/svg+xml",
         " ".join([f"Maps of features under {counted(len(clouds), 'encoder')}.", *said]),
@@ -84,8 +78,43 @@ def map_figure(
     )
 
 
+def tsne_figure(
+    clouds: Sequence[Cloud],
+    labels: NDArray[np.int64],
+    classes: Sequence[str],
+    target: int | None = None,
+) -> Figure:
+    """Draw a t-SNE map of the features of each encoder; see :func:`map_figure`.
+
+    Raises:
+        ImportError: Without scikit-learn.
+    """
+    return Figure(
+        "feature-map-tsne",
+        TSNE_TITLE,
+        "The same images by t-SNE, which keeps near features near; distances between groups mean "
+        f"little. Each begins as the map above and is turned to fit the first: "
+        f"{_counts(clouds[0])}.",
+        scatter(embedded(clouds), labels, classes, target),
+        "image/svg+xml",
+        f"Maps of features by t-SNE under {counted(len(clouds), 'encoder')}, of the images of the "
+        "map of features.",
+    )
+
+
+def _counts(cloud: Cloud) -> str:
+    """Return how many images of each sort a map has."""
+    sorts = [counted(len(cloud.clean), "clean validation image")]
+    if cloud.triggered is not None:
+        images = counted(len(cloud.triggered), "triggered validation image")
+        sorts.append(f"{images} of other classes")
+    if cloud.poisons is not None:
+        sorts.append(counted(len(cloud.poisons), "poisoned training image"))
+    return ", ".join(sorts)
+
+
 def map_figures(opened: Opened, cell: Cell) -> Iterator[Figure | Missing]:
-    """Yield the map of the features of a cell's encoders."""
+    """Yield the maps of the features of a cell's encoders."""
     if opened.store is None:
         yield Missing(TITLE, "A bundle has no features.")
         return
@@ -93,10 +122,10 @@ def map_figures(opened: Opened, cell: Cell) -> Iterator[Figure | Missing]:
     made = opened.once(
         ("map", *encoders.names.items(), encoders.poison), lambda: _of(opened, encoders)
     )
-    yield made
+    yield from made
 
 
-def _of(opened: Opened, encoders: Encoders) -> Figure | Missing:
+def _of(opened: Opened, encoders: Encoders) -> list[Figure | Missing]:
     clouds: list[Cloud] = []
     chosen = asked = labels = np.empty(0, np.int64)
     poison = encoders.poison
@@ -120,12 +149,19 @@ def _of(opened: Opened, encoders: Encoders) -> Figure | Missing:
         )
         clouds.append(cloud)
     if not len(chosen):
-        return Missing(
-            TITLE, "No features of this cell are in the store: its evaluator reads images."
-        )
+        reason = "No features of this cell are in the store: its evaluator reads images."
+        return [Missing(TITLE, reason)]
     dataset = opened.record_of(encoders.dataset)
     classes = () if dataset is None else dataset.of(DatasetRecord).dataset.classes
-    return map_figure(clouds, labels[chosen], labels[asked], classes, target)
+    found: list[Figure | Missing] = [
+        map_figure(clouds, labels[chosen], labels[asked], classes, target)
+    ]
+    if poison is not None:  # a map of clean images alone says little, and takes as long
+        try:
+            found.append(tsne_figure(clouds, labels[chosen], classes, target))
+        except ImportError:
+            found.append(Missing(TSNE_TITLE, NO_TSNE))
+    return found
 
 
 def _poison_features(opened: Opened, encoder: str, own: str) -> Floats | None:

@@ -1,8 +1,8 @@
-"""Saliency by occlusion: pure functions of an image and a score."""
+"""Saliency by occlusion: pure functions of an image and of scores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,7 @@ from backbench.report.figures.encoders import Floats
 
 #: Side of the gray square that hides a part, and its steps, as parts of a side.
 _PART: Final = 4
-_STEPS: Final = 9
+_STEPS: Final = 7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,28 +60,33 @@ def hidden(image: Pixels) -> tuple[list[Pixels], list[Box]]:
 
 
 def occlusion(
-    encoder: str, image: Pixels, score: Callable[[Sequence[Pixels]], NDArray[np.float64]]
+    encoder: str, image: Pixels, boxes: Sequence[Box], scores: NDArray[np.float64]
 ) -> Saliency:
-    """Hide each part of an image in turn, and return what it takes from a score.
+    """Return what hiding each part of an image takes from its score.
+
+    Args:
+        encoder: Name of the encoder.
+        image: (H, W, 3).
+        boxes: The B hidden parts, as of :func:`hidden`.
+        scores: Of the image, then of each copy, (1 + B,).
 
     Source: Zeiler and Fergus 2014, occlusion sensitivity.
     """
-    copies, boxes = hidden(image)
-    values = score([image, *copies])
     drops, seen = np.zeros(image.shape[:2]), np.zeros(image.shape[:2])
-    for box, value in zip(boxes, values[1:], strict=True):
+    for box, value in zip(boxes, scores[1:], strict=True):
         part = slice(box.y, box.y + box.height), slice(box.x, box.x + box.width)
-        drops[part] += values[0] - value
+        drops[part] += scores[0] - value
         seen[part] += 1
-    return Saliency(encoder, drops / np.maximum(seen, 1), float(values[0]))
+    return Saliency(encoder, drops / np.maximum(seen, 1), float(scores[0]))
 
 
-def target_score(features: Floats, means: Floats, target: int) -> NDArray[np.float64]:
-    """Return how much nearer features, (N, D), are to the target's mean than to any other's, (N,).
+def lead(scores: Floats, target: int) -> NDArray[np.float64]:
+    """Return by how much the target's score leads the greatest other one, (N,), of (N, C)."""
+    table = scores.astype(np.float64)
+    found: NDArray[np.float64] = table[:, target] - np.delete(table, target, axis=1).max(axis=1)
+    return found
 
-    ``means`` are the classes' mean features, (C, D); nearness is the cosine.
-    """
-    cosines = unit(features) @ unit(means).T
-    others = np.delete(cosines, target, axis=1).max(axis=1)
-    scores: NDArray[np.float64] = (cosines[:, target] - others).astype(np.float64)
-    return scores
+
+def cosines(features: Floats, means: Floats) -> Floats:
+    """Return the cosines of features, (N, D), to the classes' mean features, (C, D): (N, C)."""
+    return unit(features) @ unit(means).T

@@ -57,8 +57,11 @@ def scatter(
         sorts["poisons"] = ORANGE, "+"
     if any(one.triggered is not None for one in clouds):
         sorts["triggered"] = RED, "x"
-    with canvas(0.3 + len(clouds) * (panel + 0.25)) as figure:
-        grid = figure.subplots(len(clouds), 1, squeeze=False)[:, 0]
+    head, title, count = 0.22 * (len(sorts) > 1), 0.24, len(clouds)
+    height = head + count * (panel + title)
+    with canvas(height, margins=(0.02, 0.02, 0.02, head + title)) as figure:
+        spaces = {"hspace": title / panel}
+        grid = figure.subplots(count, 1, squeeze=False, gridspec_kw=spaces)[:, 0]
         for axes, cloud in zip(grid, clouds, strict=True):
             axes.set_xlim(low[0], high[0])
             axes.set_ylim(low[1], high[1])
@@ -82,7 +85,8 @@ def scatter(
             Line2D([], [], color=color, marker=mark, ls="", ms=4) for color, mark in sorts.values()
         ]
         if len(sorts) > 1:
-            figure.legend(handles, list(sorts), loc="outside upper left", ncols=4, columnspacing=1)
+            style = {"ncols": 4, "columnspacing": 1, "borderaxespad": 0}
+            figure.legend(handles, list(sorts), loc="upper left", **style)
         return svg(figure)
 
 

@@ -5,30 +5,23 @@ Pixels stay sharp when they are enlarged. The file is written here: a grid needs
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
-from xml.sax.saxutils import escape
 
 import numpy as np
 from PIL import Image
 
 from backbench.images import Pixels
 from backbench.plugin import Box
-from backbench.report.figures.canvas import INK, RED, dark_rules, short
+from backbench.report.figures.canvas import RED, short
+from backbench.report.figures.marks import WIDTH, Pair, document, png_of, rectangle, text
 
-#: Width of a sheet, greatest side of an image in it, gap between images, height of a line, px.
-_WIDTH, _MOST_SIDE, _GAP, _LINE = 390, 112, 6, 12
+#: Greatest side of an image, gap between images, height of a line, px.
+_MOST_SIDE, _GAP, _LINE = 112, 6, 12
 
 #: Greatest side that an image is kept at in the file, px.
 _KEPT: Final = 64
-
-#: Points in a px: the files of plots are in points as well.
-_POINTS: Final = 0.75
-
-_Pair = tuple[float, float]
 
 #: Width of a character of the small font, roughly, px.
 _CHARACTER: Final = 5.2
@@ -68,15 +61,15 @@ def sheet(
         kept: Images are made smaller in the file if a side is longer, in pixels.
     """
     columns = max(map(len, rows), default=1)
-    side = min(_MOST_SIDE, (_WIDTH - _GAP * (columns - 1)) // columns)
+    side = min(_MOST_SIDE, (WIDTH - _GAP * (columns - 1)) // columns)
     most = max(4, int(side / _CHARACTER))
     small = [[None if tile is None else _kept(tile.pixels, kept) for tile in row] for row in rows]
     atlas, cell = _atlas([one for row in small for one in row if one is not None])
-    parts = [_text(_x(at, side), _LINE - 3, short(one, most)) for at, one in enumerate(heads)]
+    parts = [text(_x(at, side), _LINE - 3, short(one, most)) for at, one in enumerate(heads)]
     top, number = float(_LINE * bool(heads)), 0
     for at, row in enumerate(rows):
         if names:
-            parts.append(_text(0, top + _LINE - 2, short(names[at], 70), bold=True))
+            parts.append(text(0, top + _LINE - 2, short(names[at], 70), bold=True))
             top += _LINE + 2
         height = max((_shown(tile, side)[1] for tile in row if tile), default=0.0)
         for column, (tile, image) in enumerate(zip(row, small[at], strict=True)):
@@ -85,28 +78,15 @@ def sheet(
             left = _x(column, side)
             view = f"1 {number * cell + 1} {image.shape[1]} {image.shape[0]}"
             parts.append(_image(tile, view, (left, top), _shown(tile, side)))
-            parts.append(_text(left, top + height + _LINE - 2, short(tile.text, most)))
+            parts.append(text(left, top + height + _LINE - 2, short(tile.text, most)))
             number += 1
         top += height + (_LINE if any(tile and tile.text for tile in row) else 0) + _GAP
-    style = (
-        f"text{{font:9px 'DejaVu Sans',Verdana,sans-serif;fill:{INK}}}"
-        "image{image-rendering:pixelated}"
-    )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH * _POINTS:g} '
-        f'{top * _POINTS:g}" width="{_WIDTH}" '
-        f'height="{top:g}"><style>{style}{dark_rules("text{fill:%s}")}</style><defs>{atlas}</defs>'
-        f'<g transform="scale({_POINTS})">{"".join(parts)}</g></svg>'
-    ).encode()
+    style = "image{image-rendering:pixelated}"
+    return document("".join(parts), top, style, atlas)
 
 
 def _x(column: int, side: int) -> int:
     return column * (side + _GAP)
-
-
-def _text(x: float, y: float, text: str, *, bold: bool = False) -> str:
-    weight = ' font-weight="bold"' if bold else ""
-    return f'<text x="{x:g}" y="{y:g}"{weight}>{escape(text)}</text>' if text else ""
 
 
 def _kept(pixels: Pixels, most: int) -> Pixels:
@@ -131,14 +111,8 @@ def _atlas(images: Sequence[Pixels]) -> tuple[str, int]:
     for number, one in enumerate(images):
         edged = np.pad(one, ((1, 1), (1, 1), (0, 0)), mode="edge")
         whole[number * cell : number * cell + edged.shape[0], : edged.shape[1]] = edged
-    content = io.BytesIO()
-    Image.fromarray(whole).quantize(256).save(content, "PNG", optimize=True)
-    data = base64.b64encode(content.getvalue()).decode()
     high, wide = whole.shape[:2]
-    return (
-        f'<image id="a" width="{wide}" height="{high}" href="data:image/png;base64,{data}"/>',
-        cell,
-    )
+    return f'<image id="a" width="{wide}" height="{high}" href="{png_of(whole)}"/>', cell
 
 
 def _shown(tile: Tile, side: int) -> tuple[float, float]:
@@ -150,10 +124,10 @@ def _shown(tile: Tile, side: int) -> tuple[float, float]:
     return round(width * scale, 1), round(height * scale, 1)
 
 
-def _image(tile: Tile, view: str, corner: _Pair, shown: _Pair) -> str:
+def _image(tile: Tile, view: str, corner: Pair, shown: Pair) -> str:
     """Return an image, a part of the atlas, with its outlines."""
     (left, top), (width, height) = corner, shown
-    text = (
+    parts = (
         f'<svg x="{left:g}" y="{top:g}" width="{width:g}" height="{height:g}" viewBox="{view}" '
         'preserveAspectRatio="none"><use href="#a"/></svg>'
     )
@@ -162,16 +136,7 @@ def _image(tile: Tile, view: str, corner: _Pair, shown: _Pair) -> str:
         x, y = left + box.x * scale - 1, top + box.y * scale - 1
         for color, line in (("#ffffff", 2.6), (RED, 1.4)):
             size = box.width * scale + 2, box.height * scale + 2
-            text += _outline((x, y), size, color, line)
+            parts += rectangle((x, y), size, color, line)
     if tile.frame:
-        text += _outline((left + 1, top + 1), (width - 2, height - 2), tile.frame, 2)
-    return text
-
-
-def _outline(corner: _Pair, size: _Pair, color: str, line: float) -> str:
-    """Return a rectangle: its corner, and its width and height."""
-    (x, y), (wide, high) = corner, size
-    return (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{high:.1f}" fill="none" '
-        f'stroke="{color}" stroke-width="{line:g}"/>'
-    )
+        parts += rectangle((left + 1, top + 1), (width - 2, height - 2), tile.frame, 2)
+    return parts

@@ -166,7 +166,7 @@ def metrics_table(row: Row, columns: Mapping[str, Column]) -> Table:
     rows = []
     for metric, value in row.values.items():
         column = columns.get(metric)
-        decimals = column.decimals if column is not None else 3
+        decimals = column.decimals if column is not None else _decimals(metric, value)
         title = f"{column.title} ({metric})" if column is not None else metric
         control, lift = row.controls.get(metric), row.lifts.get(metric)
         rows.append(
@@ -182,6 +182,12 @@ def metrics_table(row: Row, columns: Mapping[str, Column]) -> Table:
             ]
         )
     return Table("Numbers", headings, rows)
+
+
+def _decimals(metric: str, value: Summary) -> int:
+    """Return the digits of a metric that has no column: none of counts, which have no bound."""
+    is_count = OWN_METRICS.get(metric, (0.0, 1.0))[1] == math.inf
+    return 0 if is_count and all(one.is_integer() for one in map(float, value.values)) else 3
 
 
 def _signed(lift: Summary, decimals: int) -> str:

@@ -22,6 +22,7 @@ from backbench.report.html.source import Source
 from backbench.report.results import MOST_FIGURES
 from backbench.report.tables import latex, markdown
 from backbench.store.records import Record
+from backbench.system.arithmetic import standard_arithmetic
 from backbench.verification.bundle_check import CANNOT_PROVE
 
 
@@ -50,8 +51,9 @@ def page_of(
     """
     records = source.records()
     groups, links = groups_of(source)
-    cells, shared = cell_sections(source, groups, records, most_figures)
-    drawings, missing = table_drawings(source) if most_figures else ([], [])
+    with standard_arithmetic():
+        cells, shared = cell_sections(source, groups, records, most_figures)
+        drawings, missing = table_drawings(source) if most_figures else ([], [])
     return render(
         "page.html.j2",
         title=source.board.benchmark,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backbench.report.figures.clouds import Cloud, projected
+from backbench.report.figures.clouds import Cloud, embedded, projected
 from backbench.report.figures.encoders import few
-from backbench.report.figures.maps import map_figure
+from backbench.report.figures.maps import map_figure, tsne_figure
 from backbench.report.figures.scatter import apart
+from backbench.system.arithmetic import standard_arithmetic
 from tests.unit.report.figures.drawn import checked
 
 CLEAN = np.random.default_rng(0).normal(size=(30, 5)).astype(np.float32) * (5, 3, 1, 0.1, 0.1)
@@ -43,6 +44,27 @@ def test_a_map_without_an_attack_has_the_clean_classes() -> None:
     )
     assert figure.rows[0][2:] == ("–", "–")
     assert b">c</text>" in figure.image
+
+
+def test_tsne_keeps_classes_together_and_a_turned_encoder_on_its_map() -> None:
+    pytest.importorskip("sklearn", reason="needs scikit-learn")
+    centers = np.eye(3, 6, dtype=np.float32)[np.arange(60) % 3]
+    clean = centers + 0.1 * np.random.default_rng(2).normal(size=(60, 6)).astype(np.float32)
+    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))[0].astype(np.float32)
+    clouds = [Cloud("a", clean, clean[:4]), Cloud("b", clean @ turn, clean[:4] @ turn)]
+    with standard_arithmetic():
+        first, second = embedded(clouds)
+        assert (embedded(clouds)[0].clean == first.clean).all()
+    means = np.stack([first.clean[at::3].mean(axis=0) for at in range(3)])
+    nearest = np.square(first.clean[:, None] - means).sum(axis=2).argmin(axis=1)
+    assert (nearest == np.arange(60) % 3).all()
+    assert first.triggered is not None
+    assert first.triggered.shape == (4, 2)
+    assert first.poisons is None
+    gap = np.square(second.clean - first.clean).sum() / np.square(first.clean).sum()
+    assert gap < 0.2
+    figure = tsne_figure(clouds, np.arange(60) % 3, ("a", "b", "c"), 1)
+    assert "60 clean validation images, 4 triggered" in figure.caption
 
 
 def test_few_images_are_of_all_classes() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backbench.plugin import Box
-from backbench.report.figures.occlusion import Saliency, hidden, occlusion, target_score
+from backbench.report.figures.occlusion import Saliency, cosines, hidden, lead, occlusion
 from backbench.report.figures.saliency import saliency_figure
 from tests.unit.report.figures.drawn import checked
 
@@ -21,13 +21,14 @@ def brightness(images) -> np.ndarray:
 
 def test_every_pixel_is_hidden_in_some_copy() -> None:
     copies, boxes = hidden(IMAGE)
-    assert len(copies) == len(boxes) == 81
+    assert len(copies) == len(boxes) == 49
     assert (np.stack(copies) == 128).any(axis=0).all()
     assert (IMAGE == 128).sum() == 0
 
 
 def test_the_part_that_matters_is_found() -> None:
-    found = occlusion("attacked", IMAGE, brightness)
+    copies, boxes = hidden(IMAGE)
+    found = occlusion("attacked", IMAGE, boxes, brightness([IMAGE, *copies]))
     assert found.score == 1
     assert found.drops[2:4, 2:4].min() > 0.5
     assert found.drops[10:, 10:].max() == 0
@@ -47,7 +48,8 @@ def test_the_figure_says_how_much_lies_in_the_trigger() -> None:
     assert "0.02 of the area" in figure.alternative
 
 
-def test_the_score_is_the_lead_of_the_target_class() -> None:
+def test_the_lead_is_that_over_the_best_other_class() -> None:
     means = np.array([[1, 0], [0, 1]], dtype=np.float32)
-    scores = target_score(np.array([[0, 2], [3, 0]], dtype=np.float32), means, 1)
-    assert scores == pytest.approx([1, -1])
+    table = cosines(np.array([[0, 2], [3, 0]], dtype=np.float32), means)
+    assert lead(table, 1) == pytest.approx([1, -1])
+    assert lead(np.array([[1.0, 5.0, 3.0]], dtype=np.float32), 0) == pytest.approx([-4])

@@ -94,3 +94,14 @@ def test_variants_of_an_evaluator_share_a_section() -> None:
     page = parsed(page_of(source(rows)))
     (section,) = page.findall(".//details[@class='cell']")
     assert [words(one) for one in section.iter("h3")] == ["k=1", "k=5"]
+
+
+def test_counts_have_no_decimals_where_no_column_says_so() -> None:
+    values = {
+        "target_tp/clean": summarize([12, 13]),
+        "detector/seconds": summarize([1.5, 2.0]),
+        "worst-class": summarize([0.0, 1.0]),
+    }
+    names = {axis.value: "none" for axis in Axis}
+    table = metrics_table(Row(names, (0, 1), 2, values, {}, {}), {})
+    assert [line[1].text for line in table.rows] == ["12", "1.750", ".500"]
