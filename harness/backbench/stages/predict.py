@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.errors import ResultError, StageError
+from backbench.errors import ResultError
 from backbench.metrics import at, class_table, confusion_matrix
 from backbench.model import VARIANT_NAME
 from backbench.plugin import Scores

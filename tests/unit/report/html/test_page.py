@@ -8,8 +8,11 @@ from dataclasses import replace
 from backbench.benchmark.file import Claim
 from backbench.benchmark.matrix import Filter
 from backbench.model import Axis
+from backbench.report.html.leaderboard import metrics_table
 from backbench.report.html.page import asset, page_of
 from backbench.results.claims import Finding, Judgement, Verdict
+from backbench.results.leaderboard import Row
+from backbench.results.statistics import summarize
 from backbench.store.flags import Raised
 from tests.unit.report.html.pages import parsed, row, source, words
 
