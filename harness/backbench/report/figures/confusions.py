@@ -17,7 +17,7 @@ from backbench.report.figures.canvas import (
     short,
 )
 from backbench.report.figures.figure import Figure
-from backbench.report.figures.marks import WIDTH, document, picture, rectangle, text
+from backbench.report.figures.marks import WIDTH, document, image, rectangle, text
 
 Row = tuple[str, ...]
 
@@ -83,7 +83,7 @@ def _matrix(counts: Ints, classes: Sequence[str], target: int | None) -> bytes:
     stops = np.linspace(0, 1, len(_SHADES))
     shades = np.stack([np.interp(shares, stops, one) for one in _SHADES.T], axis=2)
     pixels = shades.round().astype(np.uint8)
-    parts = [picture((_LEFT, 0), (_SIDE, _SIDE), pixels)]
+    parts = [image((_LEFT, 0), (_SIDE, _SIDE), pixels)]
     if total <= MOST_NAMED:
         parts += _named(counts, shares, [short(name, 14) for name in classes])
     else:

@@ -71,7 +71,7 @@ def rectangle(corner: Pair, size: Pair, color: str, line: float = 0) -> str:
     return f'<rect x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{high:.1f}" {paint}/>'
 
 
-def picture(corner: Pair, size: Pair, pixels: NDArray[np.uint8]) -> str:
+def image(corner: Pair, size: Pair, pixels: NDArray[np.uint8]) -> str:
     """Return an image, (H, W, 3), that fills a rectangle."""
     (x, y), (wide, high) = corner, size
     at = f'x="{x:g}" y="{y:g}" width="{wide:g}" height="{high:g}"'
