@@ -127,6 +127,42 @@ class Experiment:
         run = partial(Session.run, make_plan=make_plan, refresh=refresh, redo=redo)
         return _run(self.registry, run, how, self.benchmark)
 
+    def run_stages(self, *names: str, **how: Unpack[How]) -> Result:
+        """Run single stages, as the processes of a scheduler do that runs the plan's graph.
+
+        Processes on one store may run different stages at the same time. Observers are not used.
+
+        Args:
+            names: Keys of stages, the beginnings of these, or their labels.
+            **how: Where and how stages run; see :class:`How`. Default of ``executor``: ``serial``,
+                or ``local`` with one worker where there is a limit of memory.
+
+        Returns:
+            What was done.
+
+        Raises:
+            NotReadyError: If an input is missing, or another process makes one of the stages.
+            UsageError: If a name is that of no stage, or of several.
+
+        Example:
+            >>> experiment = bb.load("benchmarks.toml")  # doctest: +SKIP
+            >>> experiment.run_stages("9c3bc342").executed  # doctest: +SKIP
+        """
+        from backbench.benchmark.planning import plan_of
+        from backbench.execution.single import run_stages
+        from backbench.report.progress.displays import attach_lines
+
+        how.setdefault("executor", "serial" if self.benchmark.stage_memory_gib is None else "local")
+        how.setdefault("jobs", 1)
+        session = _session(self.registry, how, self.benchmark)
+        with ExitStack() as stack:
+            if how.get("progress"):
+                stack.enter_context(attach_lines(self.registry))
+            _, result = run_stages(
+                session, lambda store: plan_of(self.benchmark, store, keep_hashes=True), names
+            )
+        return result
+
     def results(self, *, store: PathLike = DEFAULT_STORE) -> Results:
         """Return the results that are in a store."""
         return self.plan(store=store).results()
@@ -218,6 +254,7 @@ class Planned:
         visibility: bool = False,
         hours_on: str | None = None,
         jobs: int | None = None,
+        command: Sequence[str] = (),
     ) -> str:
         """Return the plan as text, as ``backbench plan`` prints it.
 
@@ -228,6 +265,7 @@ class Planned:
             hours_on: A device, or ``auto``: report how long all takes there, by the store's records
                 or by some seconds of each training.
             jobs: Stages at a time, of the hours; by default as many as :meth:`run` takes.
+            command: Words of the command that runs the benchmark, for JSON.
         """
         from backbench.estimate.visibility import estimates
         from backbench.report.plan import measured_hours, plan_text
@@ -237,8 +275,28 @@ class Planned:
         seen = list(estimates(self.experiment.benchmark)) if visibility else None
         hours = None if hours_on is None else measured_hours(costs, self.store, hours_on, jobs)
         return plan_text(
-            self.plan, costs, done, format, visibility=seen, hours=hours, list_stages=stages
+            self.plan,
+            costs,
+            done,
+            format,
+            visibility=seen,
+            hours=hours,
+            list_stages=stages,
+            command=command,
         )
+
+    def makefile(self, command: Sequence[str]) -> str:
+        """Return a Makefile that runs each stage as a process; its targets are their records.
+
+        Args:
+            command: Words of the command that runs the benchmark: ``["backbench", "run", …]``.
+
+        Raises:
+            UsageError: If GNU make has no way to name files in the store.
+        """
+        from backbench.report.makefile import makefile
+
+        return makefile(self.plan, command, str(self.store.root))
 
     def trace(self, *expressions: str) -> str:
         """Return the origin of a row, from the benchmark file to the predictions.

@@ -10,7 +10,8 @@
     ├── StageError                1   a stage failed; the cells that need it have no number
     │   └── LostProcessError      1   one of its processes was killed: it is tried once more
     │   └── ResultError           1   what a plugin returned cannot be used
-    └── StoreError                1   the store is damaged or was made by another version
+    ├── StoreError                1   the store is damaged or was made by another version
+    └── NotReadyError             4   a single stage cannot begin yet; it may later
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class ExitCode(IntEnum):
     USAGE = 2
     #: No claim fails, but the numbers that are there do not decide every one.
     UNDECIDED = 3
+    #: A single stage cannot begin yet: its input is missing, or another process makes it.
+    NOT_READY = 4
     #: Stopped by the user; the store can be continued.
     INTERRUPTED = 130
 
@@ -108,6 +111,12 @@ class LostProcessError(StageError):
 
 class StoreError(BackbenchError):
     """The store is damaged, or was made by another version of backbench."""
+
+
+class NotReadyError(BackbenchError):
+    """A single stage cannot begin yet: its input is missing, or another process makes it."""
+
+    exit_code = ExitCode.NOT_READY
 
 
 @dataclass(frozen=True, slots=True, order=True)

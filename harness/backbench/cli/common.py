@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,13 +31,6 @@ def load(file: Path, profile: str | None, **how: bool) -> Experiment:
     say("changed", changes)
     say("note", notes_on(experiment.benchmark))
     return experiment
-
-
-def run_command(file: Path, store: Path) -> str:
-    """Return the command that runs a benchmark as this command has read it."""
-    changes = click.get_current_context().meta.get(CHANGES, ())
-    sets = (f"--set={one}" for one in changes)
-    return shlex.join(["backbench", "run", str(file), *sets, "--store", str(store)])
 
 
 def say(kind: str, sentences: Iterable[object]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from backbench.cli import common
-from backbench.cli.options import encoder, running, shared
+from backbench.cli.options import encoder, ending, running, shared
 from backbench.evaluation.request import EncoderRequest, prepare
 from backbench.external.layouts import LAYOUTS
 
@@ -53,4 +53,4 @@ def command(file: Path, store: Path, style: str, **given: Any) -> None:
     for note in evaluation.notes:
         click.echo(note, err=True)
     run = experiment.run_plan(evaluation.plan, store=store, progress=True, **how)
-    running.finish(run, store, style)
+    ending.finish(run, store, style)

@@ -8,14 +8,14 @@ import click
 
 from backbench.benchmark.config import notes_on
 from backbench.cli import common, notices
-from backbench.cli.options import shared
+from backbench.cli.options import changes, shared
 
 
 @click.command("plan")
 @shared.benchmark_argument
 @shared.profile_option
 @shared.store_option
-@shared.formats("table", "json")
+@shared.formats("table", "json", "make")
 @click.option("--stages", "list_stages", is_flag=True, help="List every stage.")
 @click.option(
     "--visibility",
@@ -34,4 +34,8 @@ def command(
         notices.warn_of_triggers(experiment)
     planned = experiment.plan(store=store, keep_hashes=True)
     common.say("note", notes_on(experiment.benchmark, content=True))
-    click.echo(planned.table(style, stages=list_stages, visibility=visibility))
+    command = changes.run_words(file, store, profile)
+    if style == "make":
+        click.echo(planned.makefile(command), nl=False)
+        return
+    click.echo(planned.table(style, stages=list_stages, visibility=visibility, command=command))

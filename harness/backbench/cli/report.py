@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from backbench.cli import common, notices
-from backbench.cli.options import page, shared
+from backbench.cli.options import changes, page, shared
 from backbench.cli.options.subject import subject_of
 
 
@@ -49,7 +49,7 @@ def command(
     else:
         results = notices.load_plan(subject.file, profile, subject.store).results()
         results = results.filter(*filters)
-        command_line = common.run_command(subject.file, subject.store)
+        command_line = changes.run_command(subject.file, subject.store)
         results.require(subject.store, command_line, filtered=bool(filters))
     size = results.report(out, most_figures=most_figures)
     rows = f"{len(results)} row{'s' * (len(results) != 1)}"

@@ -11,7 +11,7 @@ import click
 from backbench.api import Experiment
 from backbench.benchmark.reproductions.published import published
 from backbench.cli import common
-from backbench.cli.options import running, shared
+from backbench.cli.options import ending, running, shared
 from backbench.cli.options.matrix import matrix_options
 from backbench.errors import UsageError
 from backbench.plugin.registry import load_registry
@@ -49,4 +49,4 @@ def command(
         planned = experiment.plan(store=store, keep_hashes=True)
         click.echo(planned.table(style, hours_on=how["device"], jobs=how["jobs"]))
     else:
-        running.finish(experiment.run(store=store, progress=True, **how), store, style)
+        ending.finish(experiment.run(store=store, progress=True, **how), store, style)

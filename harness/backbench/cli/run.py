@@ -9,7 +9,7 @@ import click
 
 from backbench.benchmark.config import notes_on
 from backbench.cli import common, notices
-from backbench.cli.options import running, shared
+from backbench.cli.options import ending, running, shared, stages
 
 
 @click.command("run")
@@ -17,6 +17,7 @@ from backbench.cli.options import running, shared
 @shared.profile_option
 @shared.store_option
 @running.run_options
+@stages.stage_option
 @click.option(
     "--refresh",
     type=click.Choice(["outdated"]),
@@ -36,6 +37,9 @@ def command(file: Path, profile: str | None, store: Path, refresh: str | None, *
     only the cells that need it. Ctrl-C leaves a store that the same command continues.
     """
     how |= running.pop_how(how)
+    if names := how.pop("stages"):
+        stages.run_only(common.load(file, profile), names, store=store, refresh=refresh, **how)
+        return
     experiment = common.load(file, profile)
     notices.warn_of_triggers(experiment)
     run = experiment.run(store=store, refresh=refresh is not None, progress=True, **how)
@@ -43,4 +47,4 @@ def command(file: Path, profile: str | None, store: Path, refresh: str | None, *
     notices.warn_of_origins(experiment, run.plan, store)
     if refresh and not run.plan.cells:
         click.echo("nothing is outdated", err=True)
-    running.finish(run, store)
+    ending.finish(run, store)

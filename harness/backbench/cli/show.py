@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from backbench.cli import common, notices
-from backbench.cli.options import rows, shared, views
+from backbench.cli.options import changes, rows, shared, views
 from backbench.errors import UsageError
 from backbench.report.detectors import print_sheet
 from backbench.report.heat_map import print_instead
@@ -53,7 +53,7 @@ def command(
     else:
         counting["metrics"] += (mapped,) if mapped else ()
         results = planned.results(**counting).filter(*filters, sort=None if over else sort)
-        results.require(store, common.run_command(file, store), filtered=bool(filters))
+        results.require(store, changes.run_command(file, store), filtered=bool(filters))
         shown = results.over_attacks().filter(sort=sort) if over else results
         if not print_instead(shown.board, view, mapped, style):
             shown = shown.detectors() if view == "detectors" else shown

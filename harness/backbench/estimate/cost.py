@@ -22,6 +22,7 @@ from backbench.store.integrity import damaged
 from backbench.store.records import Record
 from backbench.store.store import Store
 from backbench.system.json_text import to_json
+from backbench.training.devices import may_have_gpu
 
 #: Height and width that an image is taken to have where they differ: the usual ones of ImageNet.
 USUAL_SIZE: Final = (375, 500)
@@ -126,6 +127,21 @@ class Costs:
     seen: Mapping[str, Seen]
     decoded: Mapping[str, int]
     notes: tuple[str, ...] = ()
+
+    def of(self, key: str) -> dict[str, float | None]:
+        """Return what is known of a stage that is still to run; of another, nothing.
+
+        Returns:
+            ``image_steps``, of a training; ``seconds`` on this kind of processor, the mean of the
+            records of its sort: ``None`` where the store has none.
+        """
+        if key not in self.stages:
+            return {}
+        training, seen = self.trainings.get(key), self.seen.get(self.sorts[key])
+        walls = seen.seconds("cuda" if may_have_gpu() else "cpu") if seen else []
+        units = training.images_shown if training else 1
+        seconds = round(units * math.fsum(walls) / len(walls), 3) if walls else None
+        return {"image_steps": training.image_steps if training else None, "seconds": seconds}
 
     def by_method(self) -> dict[str, list[Training]]:
         """Return the trainings by the name of their plugin."""

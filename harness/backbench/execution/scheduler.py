@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
-from backbench.errors import PluginError, StageError
+from backbench.errors import ExitCode, PluginError, StageError
 from backbench.model import Plan, Stage
 from backbench.plugin.events import (
     RunFinished,
@@ -49,6 +49,26 @@ class Result:
     wall_s: float = 0.0
     usage: bool = True
     interrupted: bool = False
+
+    @property
+    def summary(self) -> str:
+        """Return one line on what was done."""
+        return (
+            f"{len(self.executed)} stages executed, {self.cached} were in the store"
+            + (f", {self.repeated} tried again after a worker was lost" if self.repeated else "")
+            + (f", {len(self.failed)} failed" if self.failed else "")
+            + (f", {len(self.skipped)} not tried" if self.skipped else "")
+            + f" ({self.wall_s:.0f} s)"
+        )
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Return the exit code of a command that has done this."""
+        if self.interrupted:
+            return ExitCode.INTERRUPTED
+        if self.failed:
+            return ExitCode.USAGE if self.usage else ExitCode.FAILED
+        return ExitCode.OK
 
 
 def execute(

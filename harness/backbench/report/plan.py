@@ -13,7 +13,7 @@ from rich.filesize import decimal
 from backbench.estimate.cost import Costs
 from backbench.estimate.visibility import NOTE, Estimate
 from backbench.model import Plan, StageKind
-from backbench.plugin.executor import Setup
+from backbench.plugin.executor import Setup, devices_of
 from backbench.report.grid import as_text, plain_grid
 from backbench.store.store import Store
 from backbench.system.cores import core_count
@@ -50,10 +50,17 @@ def plan_text(
     visibility: Sequence[Estimate] | None,
     hours: Hours | None,
     list_stages: bool,
+    command: Sequence[str] = (),
 ) -> str:
-    """Return a plan, its costs, and the estimates that there are, as a ``table`` or ``json``."""
+    """Return a plan, its costs, and the estimates that there are, as a ``table`` or ``json``.
+
+    ``command`` are the words of the command that runs the plan; with ``--stage`` and a key, it runs
+    a stage.
+    """
     if style == "json":
         content = _as_json(plan, costs, done)
+        if command:
+            content["command"] = list(command)
         if visibility is not None:
             content["visibility"] = [one.as_json() for one in visibility]
         if hours is not None:
@@ -102,6 +109,8 @@ def _as_json(plan: Plan, costs: Costs, done: set[str]) -> dict[str, object]:
                 "inputs": dict(stage.inputs),
                 "cached": key in done,
                 "cells": users[key],
+                "devices": devices_of(stage),
+                **costs.of(key),
             }
             for key, stage in plan.stages.items()
         ],

@@ -279,23 +279,12 @@ class Run(Results):
     @property
     def summary(self) -> str:
         """Return one line on what was done."""
-        done = self.outcome
-        return (
-            f"{len(done.executed)} stages executed, {done.cached} were in the store"
-            + (f", {done.repeated} tried again after a worker was lost" if done.repeated else "")
-            + (f", {len(done.failed)} failed" if done.failed else "")
-            + (f", {len(done.skipped)} not tried" if done.skipped else "")
-            + f" ({done.wall_s:.0f} s)"
-        )
+        return self.outcome.summary
 
     @property
     def exit_code(self) -> ExitCode:
         """Return the exit code of a command that has done this."""
-        if self.outcome.interrupted:
-            return ExitCode.INTERRUPTED
-        if self.outcome.failed:
-            return ExitCode.USAGE if self.outcome.usage else ExitCode.FAILED
-        return ExitCode.OK
+        return self.outcome.exit_code
 
 
 def results_event(results: Results) -> ResultsReady:

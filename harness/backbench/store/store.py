@@ -13,6 +13,7 @@
       files.json               remembered hashes of outside files
       encoders.json            remembered: what files of [encoders] are
       logs/  tmp/  lock        workers' output, progress.json; what is being written; held by a run
+      locks/<key>              held by a process that makes a single stage
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from backbench.errors import StoreError, UsageError
+from backbench.errors import NotReadyError, StoreError, UsageError
 from backbench.store.records import Record
 from backbench.system import files
 from backbench.system.json_text import from_json, to_json
@@ -341,6 +342,23 @@ class Store:
                 yield
             finally:
                 self._clear_tmp()
+
+    @contextmanager
+    def making(self, key: str) -> Iterator[None]:
+        """Hold one stage, beside processes that hold other stages, so that it is made once.
+
+        Raises:
+            NotReadyError: If another process holds it.
+        """
+        path = self.root / "locks" / key
+        busy = NotReadyError(f"{self.root}: another process is making the stage {key}: try later")
+        try:
+            with files.locked(path, busy):
+                yield
+        finally:
+            if key in self.done():
+                with suppress(OSError):
+                    files.remove(path)
 
     def _clear(self, key: str) -> None:
         """Remove what a stage needed until it was done."""

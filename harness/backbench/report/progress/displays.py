@@ -60,6 +60,13 @@ def attach_progress(registry: Registry, console: Console | None = None) -> Itera
 
 
 @contextmanager
+def attach_lines(registry: Registry) -> Iterator[None]:
+    """Print progress as lines on stderr, also on a terminal, while the context lasts."""
+    with _attached(registry, PlainProgress(Console(stderr=True))):
+        yield
+
+
+@contextmanager
 def attach_status(registry: Registry, store: Store) -> Iterator[None]:
     """Keep the state of runs in a file of the store, for ``show --watch``."""
     with _attached(registry, _Status(store)):
