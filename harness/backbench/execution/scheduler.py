@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
+from typing import Final
 
 from backbench.errors import ExitCode, PluginError, StageError
 from backbench.model import Plan, Stage
@@ -23,6 +25,9 @@ from backbench.system.children import undisturbed
 
 Emit = Callable[[str, object], None]
 
+#: How often a stage is begun again after its worker was lost, and after its machine was.
+_AGAIN: Final = {"worker": 1, "machine": 5}
+
 
 @dataclass(slots=True)
 class Result:
@@ -33,7 +38,8 @@ class Result:
         cached: Number of stages that were in the store.
         failed: Why stages failed, by key.
         logs: The last lines that failed stages have printed, by key.
-        repeated: Number of stages that were begun again because their worker was lost.
+        repeated: Number of times that a stage was begun again because its worker or machine was
+            lost.
         skipped: Keys of the stages that were not tried, since an input failed or a disk is full.
         wall_s: Seconds.
         usage: Whether every failure is the input's problem.
@@ -128,7 +134,7 @@ class _Drive:
     emit: Emit
     result: Result
     running: dict[str, tuple[Stage, float]] = field(default_factory=dict)
-    lost: set[str] = field(default_factory=set)
+    lost: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def run(self, waiting: list[str], done: set[str]) -> None:
         """Submit what is ready in the plan's order, wait for one to end, and so on.
@@ -168,7 +174,7 @@ class _Drive:
         self.executor.submit(stage)
 
     def _wait(self) -> Finished:
-        """Pass progress on until a stage ends; one whose worker is lost is begun once more."""
+        """Pass progress on until a stage ends; begin it again if its worker or machine is lost."""
         while not isinstance(signal := self._signal(), Finished) or self._again(signal):
             if not isinstance(signal, Finished):
                 stage = self.running[signal.key][0]
@@ -180,7 +186,9 @@ class _Drive:
             self.result.executed.append(key)
             self.emit("stage_finished", StageFinished(stage, time.monotonic() - began))
             return signal
-        reason = f"tried twice: {signal.reason}" if signal.lost else signal.reason
+        lost = sum(self.lost[key, what] for what in _AGAIN)
+        tries = "tried twice" if lost == 1 else f"tried {lost + 1} times"
+        reason = f"{tries}: {signal.reason}" if _is_lost(signal) else signal.reason
         failure = {"label": stage.label, "reason": reason, "details": signal.details}
         try:
             self.store.write_failure(key, failure | {"log": signal.log})
@@ -204,16 +212,25 @@ class _Drive:
             raise PluginError(f"{who}.wait gave a {type(signal).__name__}, not a Signal")
         if signal.key not in self.running:
             raise PluginError(f"{who}.wait reports the stage {signal.key}, which does not run")
+        if _is_lost(signal) and self.store.readable(signal.key) is not None:
+            return Finished(signal.key)  # it was lost after it had published its result
         return signal
 
     def _again(self, signal: Finished) -> bool:
-        """Begin a stage again if its worker was lost for the first time; return whether it was."""
-        if not signal.lost or signal.key in self.lost:
+        """Begin a stage again if its worker or machine was lost; return whether it was begun."""
+        if not _is_lost(signal):
             return False
-        self.lost.add(signal.key)
+        what = "machine" if signal.node_lost else "worker"
+        if self.lost[signal.key, what] == _AGAIN[what]:
+            return False
+        self.lost[signal.key, what] += 1
         self.result.repeated += 1
         self.executor.submit(self.running[signal.key][0])
         return True
+
+
+def _is_lost(signal: Signal) -> bool:
+    return isinstance(signal, Finished) and (signal.lost or signal.node_lost)
 
 
 class Queue:

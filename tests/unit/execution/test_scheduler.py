@@ -169,6 +169,40 @@ def test_a_failure_stops_only_what_depends_on_it(store, slots):
     assert store.failure(LEAF.key) is None
 
 
+class Losing(Fake):
+    """Loses the machine of each stage so many times; the last time after it has published."""
+
+    def __init__(self, store, times, *, publishes=False):
+        super().__init__(store)
+        self.left, self.publishes = {one.label: times for one in STAGES}, publishes
+
+    def wait(self):
+        stage = self.running[0]
+        if not self.left[stage.label]:
+            return super().wait()
+        self.left[stage.label] -= 1
+        self.running.popleft()
+        if self.publishes and not self.left[stage.label]:
+            publish(self._store, stage)
+        return Finished(stage.key, "its machine was lost", node_lost=True)
+
+
+@pytest.mark.parametrize("publishes", [False, True])
+def test_a_stage_outlives_the_loss_of_five_machines(store, publishes):
+    executor = Losing(store, 5 + publishes, publishes=publishes)
+    result = execute(PLAN, store, lambda: executor, lambda *_: None)
+    assert not result.failed
+    assert len(result.executed) == len(set(result.executed)) == len(PLAN.stages)
+    assert result.repeated == 5 * len(PLAN.stages)
+
+
+def test_a_stage_that_loses_six_machines_fails(store):
+    executor = Losing(store, 6)
+    result = execute(PLAN, store, lambda: executor, lambda *_: None)
+    first = next(iter(PLAN.stages))
+    assert result.failed[first] == "tried 6 times: its machine was lost"
+
+
 def test_a_full_disk_stops_the_run_once_and_running_stages_end(store, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
