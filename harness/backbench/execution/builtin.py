@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from backbench.execution.ray.options import RayOptions
 from backbench.plugin import ExecutorInfo, hookimpl
 
 
 @hookimpl
 def register_executors() -> Iterable[ExecutorInfo]:
-    """Announce ``serial`` and ``local``."""
+    """Announce the executors."""
     yield ExecutorInfo(
         name="serial",
         summary="One stage at a time in this process.",
@@ -19,4 +20,11 @@ def register_executors() -> Iterable[ExecutorInfo]:
         name="local",
         summary="Worker processes on this machine: one a GPU, or one a core.",
         target="backbench.execution.local:LocalExecutor",
+    )
+    yield ExecutorInfo(
+        name="ray",
+        summary="The nodes of a Ray cluster, or of one that is started on this machine.",
+        target="backbench.execution.ray.executor:RayExecutor",
+        options=RayOptions,
+        requires={"ray": "backbench[ray]"},
     )

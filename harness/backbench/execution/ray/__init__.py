@@ -1,0 +1,1 @@
+"""The executor ``ray``: stages on the nodes of a Ray cluster."""
