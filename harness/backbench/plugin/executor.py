@@ -52,7 +52,7 @@ class Finished:
         usage: Whether the user's input is wrong, as an unreadable image is.
         full: Whether a disk is full, so that no other stage need be begun.
         lost: Whether a signal killed a process of the stage: it is tried once more.
-        node_lost: Whether the machine of the stage was lost, through no fault of the stage: it is
+        node_lost: Whether the machine of the stage was lost, whatever the stage does: it is
             tried again, five times at most.
         log: The last lines that the stage has printed.
     """
