@@ -82,7 +82,7 @@ class WorkerProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs, so that it can take a stage."""
+        """Return whether the process runs, so that it can take a stage."""
         return self.process.poll() is None
 
     def submit(self, stage: Stage, others: Sequence[Device]) -> None:

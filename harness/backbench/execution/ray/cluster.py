@@ -26,7 +26,7 @@ _ANSWER_S, _REMEMBERED_S = 60.0, 2.0
 #: Bytes of shared memory of a cluster of this machine; signals are all that it holds.
 _SHARED_BYTES = 100 * 2**20
 
-#: With this variable, a cluster that is started reports to nobody.
+#: With this variable, a cluster that is started sends no usage report.
 _NO_REPORT = {"RAY_USAGE_STATS_ENABLED": "0"}
 
 

@@ -93,7 +93,7 @@ def serve(order: str, terms: Terms) -> Iterator[str]:
 
 
 class _Kept:
-    """What the process of a task keeps for the next one."""
+    """State that the process of a task keeps for the next one."""
 
     terms: Terms | None = None
     worker: WorkerProcess | None = None
