@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from backbench.report.results import Results, Run
     from backbench.results.claims import Judgement
     from backbench.results.leaderboard import Leaderboard
+    from backbench.zoo.building import Built
 
 __all__ = ["Experiment", "Planned", "evaluate", "load", "open_results", "write_site"]
 
@@ -340,6 +341,27 @@ class Planned:
         from backbench.report.sheets import SHEETS
 
         return SHEETS[view](self.plan, self.store.readable)
+
+    def write_zoo(self, out: PathLike, *, run: str = "backbench run") -> Built:
+        """Write the encoders that no defense has touched as a zoo; see :func:`.build_zoo`.
+
+        Args:
+            out: A folder that is not there yet.
+            run: The command that runs the benchmark, for errors.
+        """
+        from backbench.report.board import measured_in
+        from backbench.zoo.building import build_zoo
+
+        experiment = self.experiment
+        return build_zoo(
+            self.plan,
+            self.store,
+            Path(experiment.benchmark.source),
+            Path(out),
+            measured_of=measured_in(experiment.registry, self.plan, self.store),
+            changes=experiment.benchmark.changes,
+            run=run,
+        )
 
     def watch(self) -> None:
         """Show the run that is going on in the store, in this or another process, until it ends.

@@ -309,17 +309,35 @@ class Cell:
         return tuple(key for key in found if key is not None)
 
 
+class Origin(NamedTuple):
+    """The cell that made an encoder of a zoo, by the encoder's card.
+
+    Args:
+        name: Name of the encoder.
+        method: SSL method that trained it.
+        attack: Attack that gave it a backdoor; ``none`` of a clean encoder.
+        seed: Seed of its training.
+    """
+
+    name: str
+    method: str
+    attack: str
+    seed: int
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A benchmark as a graph of stages, by key, each after those that it reads.
 
     The cells are in the matrix's order. ``protocol`` is the id of the protocol card, or empty.
+    ``origins`` are those of the encoders of a zoo, by the key of the stage that imports them.
     """
 
     benchmark: str
     stages: Mapping[str, Stage]
     cells: tuple[Cell, ...]
     protocol: str = ""
+    origins: Mapping[str, Origin] = field(default_factory=dict)
 
     def ancestors(self, *keys: str) -> tuple[str, ...]:
         """Return the keys of the stages that lead to some stages, each after those that it reads.

@@ -45,7 +45,7 @@ def claim_problems(
     """
     cells: dict[CellName, None] = {}
     for matrix in content.matrix if matrix_is_right and content.claims else ():
-        cells.update(dict.fromkeys(matrix.cells(content.benchmark.seeds)))
+        cells.update(dict.fromkeys(content.cells_of(matrix)))
     known = [*sorted(OWN_METRICS), *metrics]
     for index, claim in enumerate(content.claims):
         path = f"claims.{index}"

@@ -29,6 +29,7 @@ from backbench.benchmark.matrix import Matrix, Profile
 from backbench.benchmark.protocols.card import Protocol
 from backbench.benchmark.protocols.rules import data_problems, method_problem, no_such_evaluator
 from backbench.benchmark.sweeps import expanded
+from backbench.benchmark.zoo import ZooOf
 from backbench.errors import NOT_A_NAME, BackbenchError, ConfigError, Problem, is_name
 from backbench.external.imported import ExternalEncoder
 from backbench.external.remembered import Remembered
@@ -166,12 +167,14 @@ def benchmark_from(
     """
     problems: list[Problem] = []
     changes = tuple(changes)
-    tables = expanded(changed(tables, changes, problems), problems)
-    content = _parse(tables, problems)
+    zoo = ZooOf(changed(tables, changes, problems), folder, problems)
+    tables = expanded(zoo.tables, problems, zoo.groups)
+    content = _parse(tables, problems).with_origins(zoo.origins)
     problems += _name_problems(content)
     context = context_of(tables, registry, folder, problems)
     protocol = context.protocol
     instances, broken = validate_instances(content, context)
+    broken |= zoo.broken
     observers = instances_off_axis(content, "observers", context)
     executors = instances_off_axis(content, "executors", context)
     problems += _executor_problems(content, registry)
@@ -200,8 +203,16 @@ def benchmark_from(
     problems += _label_problems(instances, metadata, cells)
     problems += _combination_problems(instances, metadata, cells, trains=trains)
     encoders, notes = open_encoders(
-        content.encoders, folder, cells, metadata, problems, remembered=Remembered(store)
+        content.encoders,
+        folder,
+        cells,
+        metadata,
+        problems,
+        remembered=Remembered(store),
+        quiet=zoo.origins,
     )
+    encoders = zoo.checked(encoders, problems)
+    problems += zoo.attack_problems(instances, cells)
     problems += encoder_problems(encoders, instances, cells, protocol, metadata)
     problems += _encoder_problems(instances, cells)
     problems += _guard_problems(instances, cells) if trains else ()
@@ -225,7 +236,7 @@ def benchmark_from(
         stage_memory_gib=content.benchmark.stage_memory_gib,
         changes=changes,
         encoders=encoders,
-        encoder_notes=tuple(notes),
+        encoder_notes=(*zoo.notes(cells), *notes),
         observers=observers,
         executor=content.benchmark.executor,
         executors=executors,

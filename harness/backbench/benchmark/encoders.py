@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from backbench.benchmark.file import EncoderTable
@@ -28,6 +28,7 @@ def open_encoders(
     problems: list[Problem],
     *,
     remembered: Remembered,
+    quiet: Collection[str] = (),
 ) -> tuple[dict[str, ExternalEncoder], list[str]]:
     """Read the encoders that the cells of a benchmark name.
 
@@ -38,6 +39,7 @@ def open_encoders(
         metadata: Metadata of the datasets that could be opened.
         problems: Gets what is wrong.
         remembered: What files are known to be.
+        quiet: Names of the encoders on which nothing is noted.
 
     Returns:
         The encoders by name, and notes on what was taken of their files.
@@ -69,7 +71,7 @@ def open_encoders(
                 problems.append(Problem(f"{path}.{key}", _without_dashes(str(error))))
             else:
                 opened.append(encoder)
-                notes += [f"{path}.{key}: {sentence}" for sentence in said]
+                notes += [f"{path}.{key}: {one}" for one in said if name not in quiet]
         if len(opened) == 1 + (table.control is not None):
             found[name] = ExternalEncoder(*opened)
     return found, notes

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from typing import Annotated, Any, Literal, Self, get_origin
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, PrivateAttr, ValidationError
 
 from backbench.benchmark.matrix import MOST_CELLS, Filter, Matrix, Profile, Seeds, Table
 from backbench.benchmark.protocols.card import protocol_ids
 from backbench.errors import PluginError, Problem
 from backbench.external.layouts import AUTO
-from backbench.model import Axis, CellName
+from backbench.model import Axis, CellName, Origin
 from backbench.options.base import MOST_SIDE
 from backbench.plugin import ExecutorInfo, ObserverInfo, PluginInfo
 from backbench.plugin.calling import plugin_code
@@ -127,6 +127,17 @@ class BenchmarkFile(Table):
     matrix: tuple[Matrix, ...] = Field(min_length=1)
     profiles: dict[str, Profile] = Field(default_factory=dict)
     claims: tuple[Claim, ...] = Field((), description="findings: backbench claims")
+    _origins: Mapping[str, Origin] = PrivateAttr(default_factory=dict)
+
+    def with_origins(self, origins: Mapping[str, Origin]) -> Self:
+        """Return the file with the origins of its zoo's encoders, by name; see :meth:`cells`."""
+        found = self.model_copy()
+        found._origins = dict(origins)  # noqa: SLF001 - of the same class
+        return found
+
+    def cells_of(self, matrix: Matrix) -> Iterator[CellName]:
+        """Yield the cells of one of its matrices; see :meth:`Matrix.cells`."""
+        return matrix.cells(self.benchmark.seeds, self._origins)
 
     def size_problem(self) -> Problem | None:
         """Return a problem if the matrices name more cells than can be planned."""
@@ -151,7 +162,7 @@ class BenchmarkFile(Table):
             cell
             for matrix in self.matrix
             if every or matrix.profiles is None or profile in matrix.profiles
-            for cell in matrix.cells(self.benchmark.seeds)
+            for cell in self.cells_of(matrix)
             if chosen is None or chosen.holds(cell)
         )
         return tuple(dict.fromkeys(cells))
@@ -261,6 +272,12 @@ def json_schema(registry: Registry, left_out: list[PluginError]) -> dict[str, An
     definitions = schema.setdefault("$defs", {})
     protocol = definitions["Header"]["properties"]["protocol"]
     protocol["anyOf"] = [{"enum": protocol_ids()}, {"type": "null"}]
+    schema["properties"]["encoders"]["properties"] = {
+        "zoo": {
+            "anyOf": [{"type": "string"}, {"$ref": "#/$defs/EncoderTable"}],
+            "description": "folder of a zoo; 'zoo' in methods: all its encoders",
+        }
+    }
     kinds = {axis.plural: axis.kind for axis in Axis.with_tables()}
     kinds |= {"observers": ObserverInfo.kind, "executors": ExecutorInfo.kind}
     for plural, kind in kinds.items():

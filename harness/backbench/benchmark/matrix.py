@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from backbench.model import NONE, Axis, CellName
+from backbench.model import NONE, Axis, CellName, Origin
+
+_NO_ORIGINS: Final[Mapping[str, Origin]] = {}
 
 
 def _one_or_many(value: Any) -> Any:
@@ -123,8 +126,16 @@ class Matrix(Table):
         names = (getattr(self, axis.plural) for axis in Axis)
         return math.prod(map(len, names), start=len(self.seeds or seeds))
 
-    def cells(self, seeds: tuple[int, ...]) -> Iterator[CellName]:
-        """Yield the cells, seed by seed, so that whole seeds are finished first."""
+    def cells(
+        self, seeds: tuple[int, ...], origins: Mapping[str, Origin] = _NO_ORIGINS
+    ) -> Iterator[CellName]:
+        """Yield the cells, seed by seed, so that whole seeds are finished first.
+
+        Args:
+            seeds: Those of the file.
+            origins: Origins of the encoders of a zoo, by name. Such an encoder has cells of its own
+                seed alone: with the attack that made it if the matrix names that, else without.
+        """
         product = itertools.product(
             self.seeds or seeds,
             self.datasets,
@@ -137,5 +148,9 @@ class Matrix(Table):
         excludes = any_holds(self.exclude)
         for seed, dataset, downstream, method, attack, defense, evaluator in product:
             cell = CellName(dataset, attack, method, defense, evaluator, seed, downstream)
+            if (origin := origins.get(method)) is not None:
+                if attack != (origin.attack if origin.attack in self.attacks else NONE):
+                    continue
+                cell = replace(cell, seed=origin.seed)
             if not excludes(cell):
                 yield cell

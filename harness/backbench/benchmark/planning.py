@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, cast
 
 from backbench.benchmark.config import Benchmark
 from backbench.data.fingerprint import FileHashes
-from backbench.external.imported import AnyImported
 from backbench.model import (
     CHAIN,
     NONE,
@@ -17,6 +16,7 @@ from backbench.model import (
     Cell,
     CellName,
     Detection,
+    Origin,
     Plan,
     PluginUse,
     Stage,
@@ -111,12 +111,14 @@ class Planner:
         self._feature_keys: dict[tuple[str, ...], dict[str, str]] = {}
         self._datasets: dict[str, str] = {}
         self._attackers: dict[str, dict[str, str]] = {}
+        self._origins: dict[str, Origin] = {}
         self.stages: dict[str, Stage] = {}
 
     def plan(self, names: Iterable[CellName]) -> Plan:
         """Return the plan of some cells; its stages are in an order in which they can run."""
         cells = tuple(self.cell(name) for name in names)
-        return Plan(self._name, self.stages, cells, self._protocol.id if self._protocol else "")
+        protocol = self._protocol.id if self._protocol else ""
+        return Plan(self._name, self.stages, cells, protocol, self._origins)
 
     def cell(self, name: CellName) -> Cell:
         """Add the stages of a cell and of its control."""
@@ -217,7 +219,10 @@ class Planner:
         """Add the clean encoder that a cell's attack reads, if it does; return its key by role."""
         if not self._attack_info(name.attack).reads_encoder:
             return {}
-        made = self._encoder(replace(name, attack=NONE, defense=NONE), NONE, data)
+        external = self._external.get(name.method)
+        of_zoo = external is not None and external.own.origin is not None
+        attack = name.attack if of_zoo else NONE  # so that its control is read, which is clean
+        made = self._encoder(replace(name, attack=attack, defense=NONE), NONE, data)
         path += made.path
         return {"encoder": made.encoder}
 
@@ -316,7 +321,8 @@ class Planner:
         who = f"{method} · {trained_on}"
         implants = self._implants(trained_on)
         if name.method in self._external:
-            encoder = self._add(self._imported(name, trained_on).stage())
+            implants = implants and not self._external[name.method].is_made_by(trained_on)
+            encoder = self._import(name, trained_on)
             path.append(encoder)
         else:
             start = f"{method} · {NONE}" if implants else who
@@ -350,12 +356,15 @@ class Planner:
         led = tuple(key for key in path if key not in beside)
         return MadeEncoder(encoder, led, tuple(inspections.values()))
 
-    def _imported(self, name: CellName, trained_on: str) -> AnyImported:
-        """Return the encoder from elsewhere that a cell or its control starts from."""
-        encoder = self._external[name.method]
-        if encoder.control is not None and is_control(name, trained_on):
-            return encoder.control
-        return encoder.own
+    def _import(self, name: CellName, trained_on: str) -> str:
+        """Add the encoder from elsewhere that a cell or its control starts from; return its key."""
+        external = self._external[name.method]
+        control = external.control if is_control(name, trained_on) else None
+        encoder = control or external.own
+        key = self._add(encoder.stage())
+        if encoder.origin is not None:
+            self._origins[key] = encoder.origin
+        return key
 
     def _has_control(self, name: CellName) -> bool:
         """Return whether a cell with an attack has a control.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,11 @@ SWEEP = "sweep"
 MARK = "@"
 
 
-def expanded(tables: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
+def expanded(
+    tables: Mapping[str, Any],
+    problems: list[Problem],
+    groups: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
+) -> dict[str, Any]:
     """Return the tables of a file in which each swept instance is replaced by its members.
 
     ``[attacks.patch]`` with ``sweep = { "rate.value" = [0.05, 0.1] }`` becomes
@@ -33,9 +37,13 @@ def expanded(tables: Mapping[str, Any], problems: list[Problem]) -> dict[str, An
     Args:
         tables: The file's content, which stays as it is.
         problems: Gets one for each sweep that is none.
+        groups: Further names that stand for several, by table of the axis, ``methods``.
     """
     result = dict(tables)
-    members: dict[str, dict[str, list[str]]] = {}
+    members: dict[str, dict[str, list[str]]] = {
+        plural: {name: list(names) for name, names in known.items()}
+        for plural, known in (groups or {}).items()
+    }
     room = MOST_CELLS
     for axis in Axis:
         named = tables.get(axis.plural)

@@ -29,6 +29,7 @@ COMMANDS = {
     "show": (f"{_CLI}show", "Show the leaderboard of what is in the store."),
     "store": (f"{_CLI}store", "Look after a store: remove what no stage needs."),
     "verify": (f"{_CLI}verify", "Recompute what a store or a bundle claims."),
+    "zoo": (f"{_CLI}zoo", "Write, or check, a hashed set of encoders with cards."),
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from backbench.external.encoder_options import ImportOptions, ModuleOptions, normalization
 from backbench.external.importing import describe, inspect
 from backbench.external.reader import content_of
-from backbench.model import Stage, StageKind
+from backbench.model import NONE, Origin, Stage, StageKind
 
 _Options = TypeVar("_Options", ImportOptions, ModuleOptions)
 
@@ -18,21 +18,25 @@ _Options = TypeVar("_Options", ImportOptions, ModuleOptions)
 class Imported(Generic[_Options]):
     """An encoder in a file or in memory, and the hash of it.
 
-    The hash of a module is that of its weights and of its features of a few images.
+    The hash of a module is that of its weights and of its features of a few images. ``origin`` is
+    the cell that made the encoder, of one of a zoo.
     """
 
     options: _Options
     sha256: str
+    origin: Origin | None = None
 
     def stage(self) -> Stage:
         """Return the stage that imports the encoder."""
+        file = self.options.weights
+        own = getattr(self.options, "layout", "") == "backbench"  # all such files have one name
         return Stage(
             kind=StageKind.IMPORT,
             plugin=self.options.use(),
             seed=None,
             content=self.sha256,
             backbone=self.options.backbone_use(),
-            label=f"import {self.options.weights.name}",
+            label=f"import {file.parent.name if own else file.name}",
         )
 
 
@@ -51,6 +55,11 @@ class ExternalEncoder:
 
     own: AnyImported
     control: AnyImported | None = None
+
+    def is_made_by(self, attack: str) -> bool:
+        """Return whether an attack, by its name in the benchmark file, made the encoder."""
+        origin = self.own.origin
+        return origin is not None and origin.attack == attack != NONE
 
 
 def open_encoder(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.model import NONE, CellName, Plan, StageKind
+from backbench.model import NONE, CellName, Origin, Plan, StageKind
 from backbench.results.detection import auroc, average_precision
 from backbench.results.quantiles import normal_quantile
 from backbench.results.statistics import CONFIDENCE, Summary
@@ -70,7 +70,7 @@ def judged(plan: Plan, record_of: Callable[[str], Record | None]) -> tuple[Judge
 
     Args:
         plan: The plan. The encoder of a cell with an attack is attacked, that of its control and of
-            a cell without an attack is clean.
+            a cell without an attack is clean; an encoder of a zoo is what its card states.
         record_of: Gives a record; an inspection that it does not know is left out.
     """
     found: dict[tuple[str, str], Judged] = {}
@@ -80,14 +80,18 @@ def judged(plan: Plan, record_of: Callable[[str], Record | None]) -> tuple[Judge
             if plan.stages[detection.key].kind is StageKind.INSPECT:
                 for key, attack in ((detection.key, cell.name.attack), (detection.control, NONE)):
                     record = None if key is None else record_of(key)
-                    if record is not None:
-                        name = (record.key, cell.name.defense)
-                        found.setdefault(name, _judged(cell.name, attack, record))
+                    if record is not None and key is not None:
+                        read = plan.stages[key].inputs.get("encoder", "")
+                        one = _judged(cell.name, attack, record, plan.origins.get(read))
+                        found.setdefault((record.key, cell.name.defense), one)
     return tuple(found.values())
 
 
-def _judged(name: CellName, attack: str, record: Record) -> Judged:
-    return Judged(name.dataset, name.method, attack, name.defense, name.seed, record)
+def _judged(name: CellName, attack: str, record: Record, origin: Origin | None) -> Judged:
+    method, seed = name.method, name.seed
+    if origin is not None:
+        method, attack, seed = origin.method, origin.attack, origin.seed
+    return Judged(name.dataset, method, attack, name.defense, seed, record)
 
 
 def groups(encoders: Iterable[Judged]) -> Iterator[Group]:

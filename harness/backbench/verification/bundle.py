@@ -31,7 +31,17 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from backbench.errors import NOT_A_NAME, UsageError, is_name
-from backbench.model import NONE, VARIANT_NAME, Cell, CellName, Detection, Plan, Stage, StageKind
+from backbench.model import (
+    NONE,
+    VARIANT_NAME,
+    Cell,
+    CellName,
+    Detection,
+    Origin,
+    Plan,
+    Stage,
+    StageKind,
+)
 from backbench.results.detectors import SCORES
 from backbench.store.predictions import PREDICTIONS
 from backbench.store.records import Record
@@ -256,6 +266,9 @@ def _refuse(path: Path, archive: zipfile.ZipFile) -> None:
 #: Characters that are shown of a wrong name.
 _SHOWN: Final = 200
 
+#: Entry of the plan for the origins of encoders of a zoo, where there are any.
+ORIGINS: Final = "origins"
+
 _NAMES = tuple(field.name for field in dataclasses.fields(CellName))
 
 
@@ -274,7 +287,16 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
             for cell in plan.cells
         ],
         "stages": {key: _published(stage).to_json() for key, stage in plan.stages.items()},
+        **(
+            {ORIGINS: {key: one._asdict() for key, one in plan.origins.items()}}
+            if plan.origins
+            else {}
+        ),
     }
+
+
+def _as_json(origins: Mapping[str, Origin]) -> dict[str, Any]:
+    return {key: one._asdict() for key, one in origins.items()}
 
 
 def _published(stage: Stage) -> Stage:
@@ -295,4 +317,12 @@ def plan_from_json(content: Mapping[str, Any]) -> Plan:
         detections = tuple(Detection(*pair) for pair in cell.get("detections", ()))
         cells.append(Cell(name, tuple(cell["path"]), cell["control"], detections))
     stages = {key: _published(Stage.from_json(said)) for key, said in content["stages"].items()}
-    return Plan(content["benchmark"], stages, tuple(cells), content["protocol"])
+    origins = {key: _origin(said) for key, said in content.get(ORIGINS, {}).items()}
+    return Plan(content["benchmark"], stages, tuple(cells), content["protocol"], origins)
+
+
+def _origin(said: Mapping[str, Any]) -> Origin:
+    origin = Origin(**said)
+    if type(origin.seed) is not int or not all(map(is_name, origin[:3])):
+        raise ValueError(f"an origin has a name that is {NOT_A_NAME}")
+    return origin

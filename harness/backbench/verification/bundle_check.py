@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from backbench.benchmark.changes import changed
 from backbench.benchmark.file import BenchmarkFile, Claim
 from backbench.benchmark.sweeps import expanded
+from backbench.benchmark.zoo import group_of, with_encoders
 from backbench.errors import ConfigError, Problem
 from backbench.model import NONE, Cell, Plan, Stage, StageKind
 from backbench.store.records import Record
@@ -206,7 +207,9 @@ def claims_in(bundle: Bundle) -> tuple[Claim, ...]:
 def _benchmark(bundle: Bundle) -> BenchmarkFile:
     """Return a bundle's benchmark file; a ConfigError or a ValidationError if it is none."""
     values = parse_toml(bundle.content(TOML).decode("utf-8-sig"), TOML)
-    return BenchmarkFile.model_validate(_completed(values, bundle.header))
+    origins = {one.name: one for one in sorted(bundle.plan.origins.values())}
+    content = BenchmarkFile.model_validate(_completed(values, bundle.header, list(origins)))
+    return content.with_origins(origins)
 
 
 def _toml_differences(bundle: Bundle) -> Iterator[str]:
@@ -233,8 +236,12 @@ def _toml_differences(bundle: Bundle) -> Iterator[str]:
         yield f"its matrix does not give the {len(plan.cells)} cells of {PLAN}"
 
 
-def _completed(tables: Mapping[str, Any], header: Mapping[str, Any]) -> dict[str, Any]:
+def _completed(
+    tables: Mapping[str, Any], header: Mapping[str, Any], zoo: Sequence[str]
+) -> dict[str, Any]:
     """Return a file's tables with the changes that the bundle states, and without sweeps.
+
+    ``zoo`` are the names of the encoders of its zoo, whose cards a bundle does not have.
 
     Raises:
         ConfigError: If a change or a sweep is none.
@@ -243,7 +250,10 @@ def _completed(tables: Mapping[str, Any], header: Mapping[str, Any]) -> dict[str
     if not isinstance(changes, list) or not all(isinstance(one, str) for one in changes):
         raise ConfigError(TOML, [Problem("", f"{CHANGES} of {HEADER} is no array of texts")])
     problems: list[Problem] = []
-    completed = expanded(changed(tables, changes, problems), problems)
+    tables = with_encoders(
+        changed(tables, changes, problems), {name: {"weights": name} for name in zoo}, problems
+    )
+    completed = expanded(tables, problems, group_of(zoo) if zoo else {})
     if problems:
         raise ConfigError(TOML, problems)
     return completed

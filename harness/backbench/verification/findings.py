@@ -62,13 +62,13 @@ class Findings:
             self.differs.append(Finding(subject, first))
         return first is None
 
-    def lines(self, where: str) -> Iterator[str]:
-        """Yield what was found in a store or a bundle, a line each, and the counts."""
+    def lines(self, where: str, what: str = "stages") -> Iterator[str]:
+        """Yield what was found in a store, a bundle or a zoo, a line each, and the counts."""
         yield from (f"differs: {finding}" for finding in self.differs)
         yield from (f"not checked: {finding}" for finding in self.unchecked)
         count = len(self.differs)
         yield (
-            f"{where}: {self.checked} stages checked, "
+            f"{where}: {self.checked} {what} checked, "
             + (f"{count} differ" + "s" * (count == 1) if count else "no difference")
             + (f", {len(self.unchecked)} things could not be checked" if self.unchecked else "")
         )
