@@ -184,10 +184,10 @@ def _members(source: _Source) -> tuple[dict[str, _Member], int]:
     several = len({one.cell.dataset for one in found.values()}) > 1
     named: dict[str, _Member] = {}
     for key in found.keys() - elsewhere:
-        name = _name_of(found[key], several=several)
-        if name in named:
-            raise UsageError(f"two encoders of the zoo would be called {name!r}: rename instances")
-        named[name] = found[key]
+        called = _name_of(found[key], several=several)
+        if called in named:
+            raise UsageError(f"two encoders of the zoo would be called {called!r}: rename instances")
+        named[called] = found[key]
     return dict(sorted(named.items())), len(elsewhere)
 
 
