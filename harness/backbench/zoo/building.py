@@ -186,7 +186,7 @@ def _members(source: _Source) -> tuple[dict[str, _Member], int]:
     for key in found.keys() - elsewhere:
         called = _name_of(found[key], several=several)
         if called in named:
-            raise UsageError(f"two encoders of the zoo would be called {called!r}: rename instances")
+            raise UsageError(f"two encoders would be called {called!r}: rename instances")
         named[called] = found[key]
     return dict(sorted(named.items())), len(elsewhere)
 
