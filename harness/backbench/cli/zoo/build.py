@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from backbench.cli import common
-from backbench.cli.options import shared
+from backbench.cli.options import changes, shared
 from backbench.cli.options.paths import UserPath
 
 
@@ -28,7 +28,7 @@ def command(file: Path, profile: str | None, store: Path, out: Path) -> None:
     nothing: everything must be in the store. The same store gives the same bytes.
     """
     planned = common.load(file, profile).plan(store=store)
-    built = planned.write_zoo(out, run=common.run_command(file, store))
+    built = planned.write_zoo(out, run=changes.run_command(file, store))
     if built.left_out:
         click.echo(f"{built.left_out} encoders from elsewhere are left out", err=True)
     click.echo(f"{out}: {len(built.cards)} encoders, {built.bytes} bytes, SHA-256 {built.sha256}")
