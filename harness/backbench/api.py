@@ -20,6 +20,7 @@ from backbench.errors import UsageError, printable
 from backbench.plugin.registry import Registered, Registry, load_registry
 from backbench.store import DEFAULT_STORE
 from backbench.store.integrity import damaged
+from backbench.store.location import located, open_store
 from backbench.store.store import Store
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Experiment:
         """
         from backbench.benchmark.planning import plan_of
 
-        where = Store(Path(store))
+        where = open_store(store)
         plan = plan_of(self.benchmark, where, keep_hashes=keep_hashes and where.exists)
         return Planned(self, plan, where)
 
@@ -476,7 +477,7 @@ def load(
         changes=changes,
         every=every,
         trains=trains,
-        store=None if store is None else Path(store),
+        store=None if store is None else located(store),
     )
     return Experiment(benchmark, registry, profile)
 
@@ -501,10 +502,10 @@ def open_results(
         >>> import backbench as bb
         >>> bb.open_results("bundle.zip").metric("asr", method="byol")  # doctest: +SKIP
     """
-    where = Path(path)
+    where = located(path)
     if where.is_dir():
         if not Store(where).exists:
-            raise UsageError(f"{where}: not a backbench store")
+            raise UsageError(f"{path}: not a backbench store")
         return load(benchmark, profile).results(store=where)
     from backbench.report.board import bundle_board
     from backbench.report.results import Results
@@ -598,7 +599,8 @@ def evaluate(
         evaluators=evaluators,
         seed=seed,
     )
-    store = Store(Path(how.get("store", DEFAULT_STORE)))
+    store = open_store(how.get("store", DEFAULT_STORE))
+    how["store"] = store.root
     plan, encoders = module_plan(
         benchmark, choice, store, encoder, control=control, image_size=image_size, name=name
     )

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypedDict
 
 from backbench.errors import UsageError
@@ -25,6 +24,7 @@ from backbench.plugin.requirements import missing_packages
 from backbench.results.outdated import Outdatedness
 from backbench.store import DEFAULT_STORE
 from backbench.store.integrity import damaged
+from backbench.store.location import open_store
 from backbench.store.metadata import DatasetRecord
 from backbench.store.store import Store
 from backbench.system.seal import is_sealed
@@ -34,7 +34,7 @@ class How(TypedDict, total=False):
     """Settings for where and how stages run; every key may be left out.
 
     Args:
-        store: Folder of artifacts and records; made if it is not there. Default: ``store``.
+        store: Folder or URL of artifacts and records; made if it is not there. Default: ``store``.
         executor: Name of the executor, or of a table of the benchmark file. Default: that of the
             file; ``local``, worker processes of this machine, where it names none.
         jobs: Stages at a time. Default: as the executor chooses.
@@ -162,7 +162,7 @@ def open_session(
     """
     return Session(
         registry,
-        Store(Path(how.get("store", DEFAULT_STORE))),
+        open_store(how.get("store", DEFAULT_STORE)),
         executor=how.get("executor", "local"),
         jobs=how.get("jobs"),
         device=how.get("device", "auto"),

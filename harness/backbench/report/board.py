@@ -135,6 +135,7 @@ def _stored(
 ) -> Leaderboard:
     """Return the leaderboard of a plan, perhaps of a part, by what is in the store alone."""
     found = Outdatedness(plan, store)
+    store.fetch(cell.evaluation for cell in plan.cells)
     counting = request.counting(_usual(registry, whole or plan), plan)
     read = reader(
         found.record, predictions_in(store), counting, _reported(registry, request.metrics)

@@ -62,6 +62,8 @@ def predictions_in(store: Store) -> Callable[[Record], str | None]:
     def find(record: Record) -> str | None:
         path = f"{artifacts}/{record.key}/{PREDICTIONS}"  # joining Paths is slow
         size = record.files.get(PREDICTIONS, {}).get("bytes")
+        if store.remote is not None:
+            store.artifact(record.key)
         try:
             found = os.stat(path)  # noqa: PTH116
         except OSError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,15 +29,23 @@ def checked(store: Store, key: str) -> Record:
     folder = store.artifact(key)
     try:
         if _noted(store, key) != _stamps(folder, record):
-            for name, said in record.files.items():
-                path = folder / name
-                if path.stat().st_size != said["bytes"] or files.sha256(path) != said["sha256"]:
-                    raise StoreError(f"{path}: not what its record says{_remedy(record)}")
+            for path in _damaged_files(folder, record):
+                if store.evict(key):  # what the storage has is compared as it is fetched
+                    return checked(store, key)
+                raise StoreError(f"{path}: not what its record says{_remedy(record)}")
             note_checked(store, record)
     except OSError as error:
         reason = f"cannot be read ({error.strerror})"
         raise StoreError(f"{error.filename}: {reason}{_remedy(record)}") from error
     return record
+
+
+def _damaged_files(folder: Path, record: Record) -> Iterator[Path]:
+    """Yield the files of an artifact that are not what its record states."""
+    for name, said in record.files.items():
+        path = folder / name
+        if path.stat().st_size != said["bytes"] or files.sha256(path) != said["sha256"]:
+            yield path
 
 
 def note_checked(store: Store, record: Record) -> None:
@@ -53,9 +61,14 @@ def damage(store: Store, key: str) -> str:
         record = store.record(key)
     except StoreError as error:
         return str(error)
-    folder = store.artifact(key)
     if record is None:
         return f"{store.root}: the record of {key} cannot be read: `backbench run` makes it again"
+    sentence = _wrong_size(store.folder(key), record)
+    return "" if sentence and store.evict(key) else sentence
+
+
+def _wrong_size(folder: Path, record: Record) -> str:
+    """Return which file of an artifact is missing or has another size; empty if none is."""
     for path, size in ((folder / name, said["bytes"]) for name, said in record.files.items()):
         try:
             found = path.stat().st_size

@@ -14,6 +14,7 @@
       encoders.json            remembered: what files of [encoders] are
       logs/  tmp/  lock        workers' output, progress.json; what is being written; held by a run
       locks/<key>              held by a process that makes a single stage
+      remote.json              URL of the storage whose records this folder mirrors, if it does
 """
 
 from __future__ import annotations
@@ -21,15 +22,20 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backbench.errors import NotReadyError, StoreError, UsageError
 from backbench.store.records import Record
 from backbench.system import files
 from backbench.system.json_text import from_json, to_json
+
+if TYPE_CHECKING:
+    from backbench.store.remote import Remote
 
 #: Version of the layout; another version is refused.
 LAYOUT = 1
@@ -39,6 +45,13 @@ _MOST_BYTES = 1 << 26
 
 #: Marks a folder as a store, with its layout.
 MARKER = "store.json"
+_MARKER_TEXT = to_json({"layout": LAYOUT}) + "\n"
+
+#: Names the storage that a folder mirrors: see :mod:`backbench.store.location`.
+REMOTE = "remote.json"
+
+#: Artifacts that are fetched at a time.
+_FETCHERS = 8
 
 #: Suffix of a record that was put aside, and of its artifact.
 FORGOTTEN = ".forgotten"
@@ -66,6 +79,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._records = os.fspath(root / "records")
+        self._url = _url_of(root)
         try:
             marker = _read_json(root / MARKER)
         except (OSError, ValueError) as error:
@@ -80,8 +94,15 @@ class Store:
                     f"{root}: a store of layout {layout}, this backbench has {LAYOUT}: "
                     "choose another folder with --store"
                 )
-        elif not _is_empty(root):
+        elif self._url is None and not _is_empty(root):
             raise UsageError(f"{root}: not a backbench store: choose another folder with --store")
+
+    @cached_property
+    def remote(self) -> Remote | None:
+        """The storage that the folder mirrors; ``None`` of a store that is a folder alone."""
+        from backbench.store.remote import Remote
+
+        return None if self._url is None else Remote(self._url)
 
     @property
     def exists(self) -> bool:
@@ -89,7 +110,17 @@ class Store:
         return (self.root / MARKER).is_file()
 
     def prepare(self) -> None:
-        """Make the folders, the marker first: whatever is killed later leaves a store.
+        """Make the store, the marker first: whatever is killed later leaves a store.
+
+        Raises:
+            UsageError: If it cannot be made.
+        """
+        if self.remote is not None:
+            self.remote.prepare(_MARKER_TEXT.encode())
+        self.prepare_here()
+
+    def prepare_here(self) -> None:
+        """Make the folders on this machine.
 
         Raises:
             UsageError: If they cannot be made.
@@ -101,7 +132,7 @@ class Store:
             )
         try:
             if not self.exists:
-                files.write(self.root / MARKER, to_json({"layout": LAYOUT}) + "\n")
+                files.write(self.root / MARKER, _MARKER_TEXT)
             for name in ("artifacts", "records", "failures", "logs", "tmp"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -125,8 +156,52 @@ class Store:
         return self.root / "logs" / f"{worker}.log"
 
     def artifact(self, key: str) -> Path:
-        """Return the folder of a finished stage's artifact."""
+        """Return the folder of a finished stage's artifact; it is fetched if it is elsewhere.
+
+        Raises:
+            StoreError: If it cannot be fetched, or is not what its record states.
+        """
+        folder = self.folder(key)
+        if self._url is not None and key and not folder.is_dir():
+            self._fetch(key)
+        return folder
+
+    def folder(self, key: str) -> Path:
+        """Return the folder that a stage's artifact has on this machine; it may not be there."""
         return Path(self.root, "artifacts", key)
+
+    def fetch(self, keys: Iterable[str]) -> None:
+        """Fetch the artifacts of finished stages that are elsewhere, several at a time.
+
+        Raises:
+            StoreError: See :meth:`artifact`.
+        """
+        if self._url is None:
+            return
+        wanted = (self.recorded() - self._names("artifacts")).intersection(keys)
+        with ThreadPoolExecutor(_FETCHERS) as pool:
+            for _ in pool.map(self._fetch, sorted(wanted)):
+                pass
+
+    def evict(self, key: str, *, with_record: bool = False) -> bool:
+        """Remove from this machine what a storage has; return whether it is fetched again."""
+        if self._url is None or is_published(self.folder(key)):  # that is yet to be uploaded
+            return False
+        if with_record:
+            files.remove(self.root / "records" / f"{key}.json")
+        files.remove(self.folder(key))
+        return True
+
+    def _fetch(self, key: str) -> None:
+        """Fetch an artifact, unless its stage is not done."""
+        record = self.readable(key)
+        if record is None or self.remote is None:
+            return
+        with self.writing(key) as folder:
+            self.remote.pull(record, folder)
+            self.folder(key).parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError, OSError):  # another process was faster
+                folder.rename(self.folder(key))
 
     def checkpoint(self, key: str) -> Path:
         """Return the file in which a stage's training keeps its state until it is done."""
@@ -143,7 +218,8 @@ class Store:
 
     def done(self) -> set[str]:
         """Return the keys of all finished stages: those that have a record and an artifact."""
-        return self.recorded() & self._names("artifacts")
+        recorded = self.recorded()
+        return recorded if self._url is not None else recorded & self._names("artifacts")
 
     def record(self, key: str) -> Record | None:
         """Return a finished stage's record, or ``None``.
@@ -170,6 +246,9 @@ class Store:
         Raises:
             StoreError: If it cannot be read.
         """
+        if self.remote is not None and self.record(key) is None:
+            for _, content in self.remote.records([key]):
+                files.write(self.root / "records" / f"{key}.json", content, durable=False)
         for _ in files.looks_for(self.root / "records"):
             if (found := self.record(key)) is not None and self.artifact(key).is_dir():
                 return found
@@ -189,9 +268,11 @@ class Store:
     def forget(self, key: str) -> None:
         """Put a stage's record and artifact aside: it is not done then, and will be done again.
 
-        They stay until the stage is done.
+        They stay on this machine until the stage is done.
         """
-        for path in (self.root / "records" / f"{key}.json", self.artifact(key)):
+        if self.remote is not None:
+            self.remote.delete(key)
+        for path in (self.root / "records" / f"{key}.json", self.folder(key)):
             aside = path.with_suffix(FORGOTTEN)
             files.remove(aside)
             with suppress(FileNotFoundError):
@@ -199,8 +280,10 @@ class Store:
 
     def remove(self, key: str) -> None:
         """Remove all that there is of a stage, its record first."""
+        if self.remote is not None:
+            self.remote.delete(key)
         files.remove(self.root / "records" / f"{key}.json")
-        files.remove(self.artifact(key))
+        files.remove(self.folder(key))
         self._clear(key)
 
     @contextmanager
@@ -227,7 +310,7 @@ class Store:
             The record in the store: that of another process if it was the first.
         """
         found = self.record(record.key)
-        if found is not None and self.artifact(record.key).is_dir():
+        if found is not None and (self._url is not None or self.folder(record.key).is_dir()):
             return found
         what = f"the record of {record.label!r}"
         text = to_json(record.to_json(), what, indent=1) + "\n"  # may fail; nothing has moved yet
@@ -248,7 +331,7 @@ class Store:
         """
         for _ in range(3):
             try:
-                folder.rename(self.artifact(key))
+                folder.rename(self.folder(key))
             except OSError as error:
                 if error.errno not in _TAKEN:
                     raise
@@ -257,24 +340,41 @@ class Store:
             if not folder.exists():
                 break
             self._put_aside(key)
-        raise StoreError(f"{self.artifact(key)}: was removed while it was published: run again")
+        raise StoreError(f"{self.folder(key)}: was removed while it was published: run again")
 
     def _complete(self, key: str) -> Record | None:
         """Move the record out of an artifact in place; return it, ``None`` if there is none."""
+        if self.remote is not None and is_published(self.folder(key)):
+            self._upload(self.remote, key)
         path = self.root / "records" / f"{key}.json"
         for _ in files.looks_for(path.parent):
             with suppress(FileNotFoundError, NotADirectoryError):
-                (self.artifact(key) / _RECORD).rename(path)
+                (self.folder(key) / _RECORD).rename(path)
             if (found := self.record(key)) is not None:
                 return found
         return None
+
+    def _upload(self, remote: Remote, key: str) -> None:
+        """Upload an artifact in place, then its record, unless there is one: then drop ours."""
+        path = self.folder(key) / _RECORD
+        text, name = files.read_regular(path, _MOST_BYTES), f"records/{key}.json"
+        record = Record.from_json(_read_json(path) or {})
+        remote.push(self.folder(key), record)
+        if remote.create(name, text):
+            return
+        for _, theirs in remote.records([key]):
+            if theirs != text:
+                aside = self._temporary(key)
+                self.folder(key).rename(aside)
+                shutil.rmtree(aside, ignore_errors=True)
+                files.write(self.root / name, theirs, durable=False)
 
     def _put_aside(self, key: str) -> None:
         """Take an artifact out of the way of which there is no record: something removed it.
 
         If it is another one that has just come, it gets its place back.
         """
-        final, aside = self.artifact(key), self._temporary(key)
+        final, aside = self.folder(key), self._temporary(key)
         with suppress(FileNotFoundError):
             final.rename(aside)
             if (aside / _RECORD).exists() or self.record(key) is not None:
@@ -364,7 +464,7 @@ class Store:
         """Remove what a stage needed until it was done."""
         for name in (f"failures/{key}.json", f"records/{key}{FORGOTTEN}"):
             files.remove(self.root / name)
-        forgotten = self.artifact(key).with_suffix(FORGOTTEN)
+        forgotten = self.folder(key).with_suffix(FORGOTTEN)
         for path in (forgotten, self.checkpoint(key), self.building(key)):
             files.remove(path)
 
@@ -378,7 +478,7 @@ class Store:
             if files.is_abandoned(path.name):
                 path.unlink(missing_ok=True)
         for key in self._names("artifacts") - self.recorded():
-            if is_published(self.artifact(key)):
+            if is_published(self.folder(key)):
                 self._complete(key)
         done = self.done()
         kept = {"failures": "*", "checkpoints": "*", "building": "*"}
@@ -447,6 +547,19 @@ def _is_empty(root: Path) -> bool:
 
 def _is_passed_over(name: str) -> bool:
     return name.startswith(f".{MARKER}.") or files.is_of_system(name)
+
+
+def _url_of(root: Path) -> str | None:
+    """Return the URL of the storage that a folder mirrors, if it does.
+
+    Raises:
+        UsageError: If the file that names it cannot be read.
+    """
+    try:
+        found = _read_json(f"{root}/{REMOTE}")
+        return None if found is None else str(found["url"])
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(f"{root / REMOTE}: cannot be read: remove the folder") from error
 
 
 def _read_json(path: Path | str) -> dict[str, Any] | None:

@@ -109,7 +109,7 @@ def is_abandoned(name: str) -> bool:
     return False
 
 
-def looks_for(folder: Path) -> Iterator[None]:
+def looks_for(folder: Path | None = None) -> Iterator[None]:
     """Yield at once, and then some times within two seconds, while a file may appear in a folder.
 
     A network drive may show a new file late to other machines. When the folder is listed, it asks
@@ -118,8 +118,9 @@ def looks_for(folder: Path) -> Iterator[None]:
     yield
     for seconds in _LOOKS_S:
         time.sleep(seconds)
-        with suppress(OSError):
-            os.scandir(folder).close()
+        if folder is not None:
+            with suppress(OSError):
+                os.scandir(folder).close()
         yield
 
 

@@ -83,6 +83,7 @@ class _Check:
     def stage(self, record: Record) -> None:
         """Look at one stage; note what differs first, and what could not be checked."""
         self.found.checked += 1
+        self.store.evict(record.key)  # what a storage has is fetched again
         looks = (self._key, self._inputs, self._files, self._content)
         differences = chain.from_iterable(look(record) for look in looks)
         self.found.look(f"{record.label} ({record.key})", differences)

@@ -6,15 +6,15 @@ import click
 
 from backbench.cli.options.changes import set_option
 from backbench.cli.options.filters import filter_option
-from backbench.cli.options.paths import UserPath
+from backbench.cli.options.paths import StorePath
 from backbench.cli.options.shared import together
 from backbench.results.compare import METRICS
 
 comparing_options = together(
     click.option(
         "--against",
-        type=UserPath(file_okay=False, exists=True),
-        metavar="DIRECTORY",
+        type=StorePath(file_okay=False, exists=True),
+        metavar="FOLDER|URL",
         help="Compare --store with this store of the same benchmark, instead of A with B.",
     ),
     filter_option,

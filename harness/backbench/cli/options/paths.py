@@ -35,3 +35,13 @@ class UserPath(click.Path):
             if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
                 self.fail(f"{value}: not a regular file", param, ctx)
         return super().convert(path, param, ctx)
+
+
+class StorePath(UserPath):
+    """A store: its folder, or the URL of a storage, which becomes the folder that mirrors it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the folder; a URL is opened, and the records there are fetched."""
+        from backbench.store.location import is_url, located
+
+        return located(value) if is_url(value) else super().convert(value, param, ctx)

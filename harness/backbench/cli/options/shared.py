@@ -9,7 +9,7 @@ import click
 
 from backbench.benchmark import DEFAULT_FILE
 from backbench.cli.options.changes import set_option
-from backbench.cli.options.paths import UserPath
+from backbench.cli.options.paths import StorePath, UserPath
 from backbench.store import DEFAULT_STORE
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -21,12 +21,13 @@ profile_option = click.option(
 
 store_option = click.option(
     "--store",
-    type=UserPath(file_okay=False),
+    type=StorePath(file_okay=False),
+    metavar="FOLDER|URL",
     default=DEFAULT_STORE,
     envvar="BACKBENCH_STORE",
     show_default=True,
     show_envvar=True,
-    help="Folder of artifacts and records.",
+    help="Folder of artifacts and records, or s3://bucket/prefix.",
 )
 
 

@@ -8,6 +8,7 @@ from backbench.cli.groups import LazyGroup
 
 _COMMANDS = {
     "gc": ("backbench.cli.store.gc", "Remove what no stage needs any more."),
+    "sync": ("backbench.cli.store.sync", "Copy the stages that another store lacks."),
 }
 
 
