@@ -16,6 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 #: A world so small that a whole matrix takes seconds.
 #: Variables that pytest, a test's fixture or a library sets when it is imported.
 FREE = (
+    "BACKBENCH_CACHE",
     "BACKBENCH_STORE",
     "COLUMNS",
     "KMP_DUPLICATE_LIB_OK",
