@@ -649,5 +649,9 @@ def _run(
         opening = _opening(registry, plan, session.store, claims)
         made = Run(board, plan, outcome, opening=opening)
         if registry.observed("results_ready"):
-            registry.emit("results_ready", results_event(made))
+            from backbench.report.figures.opened import Opened
+            from backbench.report.figures.stored import stored_files
+
+            figures = stored_files(Opened.of_store(registry, plan, session.store), board)
+            registry.emit("results_ready", results_event(made, figures))
     return made

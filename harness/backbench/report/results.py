@@ -287,12 +287,13 @@ class Run(Results):
         return self.outcome.exit_code
 
 
-def results_event(results: Results) -> ResultsReady:
-    """Return the event that hands results to observers."""
+def results_event(results: Results, figures: Mapping[str, bytes]) -> ResultsReady:
+    """Return the event that hands results and figures, files by name, to observers."""
     return ResultsReady(
         results.board.benchmark,
         tuple(results.to_records()),
         {f"leaderboard.{end}": results.table(form) for end, form in _FILES.items()},
+        figures,
     )
 
 

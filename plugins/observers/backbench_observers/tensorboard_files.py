@@ -43,7 +43,7 @@ class TensorBoard(Observer):
             writer.flush()
 
     def results_ready(self, event: ResultsReady) -> None:
-        """Add the numbers, the table as text, and the figures that are PNG."""
+        """Add numbers, the table as text, PNG figures as images, and other figures as files."""
         self._benchmark = event.benchmark
         writer = self._writer("results")
         for name, value in final(event):
@@ -55,6 +55,10 @@ class TensorBoard(Observer):
                 image = Summary.Image(encoded_image_string=content)
                 value = Summary.Value(tag=f"figures/{Path(name).stem}", image=image)
                 self._add(writer, Summary(value=[value]), 0)
+            else:  # TensorBoard shows no SVG
+                path = Path(writer.get_logdir(), "figures", name)
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(content)
         writer.flush()
 
     def close(self) -> None:

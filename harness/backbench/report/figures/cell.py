@@ -1,4 +1,4 @@
-"""All figures of a cell, and of a whole table: what is there is drawn, the rest has a reason."""
+"""All figures of a cell: what is there is drawn, the rest has a reason."""
 
 from __future__ import annotations
 
@@ -9,16 +9,12 @@ from backbench.report.figures.curves import curve_figures
 from backbench.report.figures.detectors import detector_figures
 from backbench.report.figures.evaluations import evaluation_figures
 from backbench.report.figures.figure import Figure, Missing
-from backbench.report.figures.intervals import interval_figures
 from backbench.report.figures.maps import map_figures
 from backbench.report.figures.neighbors import neighbor_figures
 from backbench.report.figures.opened import Opened
 from backbench.report.figures.poisons import poison_figures, trigger_figures
 from backbench.report.figures.saliency import saliency_figures
-from backbench.report.figures.sweeps import sweep_figures
-from backbench.report.figures.verdicts import verdict_figures
 from backbench.report.figures.views import view_figures
-from backbench.results.leaderboard import Leaderboard
 
 #: In the order of the page: what is attacked, how it was trained, what came of it.
 _OF_A_CELL = (
@@ -47,10 +43,3 @@ def cell_figures(opened: Opened, cell: Cell, *, variant: str = "") -> Iterator[F
     for figures in _OF_A_CELL:
         yield from figures(opened, cell)
     yield from evaluation_figures(opened, cell, variant)
-
-
-def table_figures(opened: Opened, board: Leaderboard) -> Iterator[Figure | Missing]:
-    """Yield the figures of a whole table: intervals, sweeps, and verdicts on encoders."""
-    yield from interval_figures(board.rows)
-    yield from sweep_figures(board.rows)
-    yield from verdict_figures(opened)

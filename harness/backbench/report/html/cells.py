@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from backbench.model import NONE, Axis, PluginUse
 from backbench.model import Cell as PlannedCell
 from backbench.plugin import Column
-from backbench.report.figures.cell import cell_figures, table_figures
+from backbench.report.figures.cell import cell_figures
 from backbench.report.figures.figure import Figure, Missing
+from backbench.report.figures.whole_table import table_figures
 from backbench.report.html.drawings import Drawing, drawings_of
 from backbench.report.html.leaderboard import metrics_table
 from backbench.report.html.source import Source

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from backbench.api import Planned, load
-from backbench.report.figures.cell import cell_figures, table_figures
+from backbench.report.figures.cell import cell_figures
 from backbench.report.figures.figure import Figure, Missing
 from backbench.report.figures.maps import NO_TSNE
 from backbench.report.figures.opened import Opened
+from backbench.report.figures.stored import stored_files
+from backbench.report.figures.whole_table import table_figures
 from backbench.store.store import Store
 from backbench.verification.bundle import open_bundle
 from backbench.verification.exporting import export_bundle
@@ -89,3 +91,19 @@ def test_an_empty_store_has_a_reason_for_each_figure(planned: Planned, tmp_path:
 def test_a_table_has_its_intervals(planned: Planned) -> None:
     figures = table_figures(of_store(planned), planned.results().board)
     assert [one.name for one in figures] == ["intervals-asr", "intervals-accuracy-clean"]
+
+
+def test_trackers_get_each_file_once_and_no_encoder_runs_for_them(planned: Planned) -> None:
+    files = stored_files(of_store(planned), planned.results().board)
+    assert all(content.startswith(b"<svg") for content in files.values())
+    assert len(set(files.values())) == len(files)
+    assert "intervals-asr.svg" in files
+    ends = [name.partition(".")[2] for name in files if name.startswith("drawn-rotnet-targeted")]
+    assert ends == [
+        "trigger.svg",
+        "poisons.svg",
+        "training-curves.svg",
+        "confusion-clean.svg",
+        "confusion-triggered.svg",
+        "false-positives.svg",
+    ]
