@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -533,6 +534,10 @@ class TestWandb(NamedObserverContract):
         self.observe(tmp_path)
         (path,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
         content = path.read_bytes()
+        until = time.monotonic() + 20
+        while b"accuracy/clean/a-method" not in content and time.monotonic() < until:
+            time.sleep(0.05)  # a process of wandb's own writes the file
+            content = path.read_bytes()
         assert b"pretrain a-method on a-dataset, seed 0/loss" in content
         assert b"accuracy/clean/a-method" in content
 

@@ -11,7 +11,7 @@ from backbench.plugin import Column
 from backbench.plugin.infos import OWN_METRICS
 from backbench.report.detectors import Sheet
 from backbench.report.grid import interval, number, spread
-from backbench.report.html.bars import bar, domain_of
+from backbench.report.html.bars import NARROW, WIDE, bar, domain_of
 from backbench.report.html.table import Cell, Heading, Table
 from backbench.report.tables import (
     columns_of,
@@ -26,6 +26,9 @@ from backbench.report.tables import (
 )
 from backbench.results.leaderboard import Leaderboard, Row, extremes, group
 from backbench.results.statistics import Bounds, Summary
+
+#: A table of more columns has narrow bars: at 1280 px it does not scroll sideways.
+_MANY = 11
 
 _SIGNS = {"best": "▲", "worst": "▼"}
 
@@ -59,7 +62,7 @@ def leaderboard_tables(
     tables = []
     for _, part in group(board, None):
         at = positions[part.protocol]
-        headings, rows = _lines(part, at, links, marks)
+        headings, rows = _lines(part, at, links, marks, len(before))
         title = " · ".join(filter(None, (caption, part.protocol and f"protocol {part.protocol}")))
         headings = [*(Heading(title, field=title.lower()) for title in before), *headings]
         rows = [
@@ -76,6 +79,7 @@ def _lines(
     positions: Sequence[int],
     links: Sequence[str],
     marks: Mapping[tuple[int, str], str],
+    before: int,
 ) -> tuple[list[Heading], list[list[Cell]]]:
     columns, origins, sources = columns_of(board), origins_of(board), sources_of(board)
     fields = [name for name in fields_of(board, None) if _several(board, name)] or [Axis.METHOD]
@@ -86,6 +90,7 @@ def _lines(
         headings.append(Heading(column.title, is_number=True, about=column.metric))
         headings += [Heading(f"{column.title} reported", is_number=True)] * ("reported" in beside)
     domains = {column.metric: _domain(column, board.rows) for column, _ in columns}
+    width = NARROW if before + len(headings) > _MANY else WIDE
     lines = []
     for row, position in zip(board.rows, positions, strict=True):
         line = [Cell(name_of(row, name, origins)) for name in fields]
@@ -93,7 +98,7 @@ def _lines(
         line += [Cell(seeds_of(row), float(len(row.seeds)))] * counts
         for column, beside in columns:
             mark = marks.get((position, column.metric), "")
-            line.append(_number(row, column, domains[column.metric], mark))
+            line.append(_number(row, column, domains[column.metric], mark, width))
             if "reported" in beside:
                 figure = row.reported.get(column.metric)
                 line.append(
@@ -113,14 +118,10 @@ def _domain(column: Column, rows: Sequence[Row]) -> Bounds:
     return domain_of(column.bounds or OWN_METRICS.get(column.metric), found)
 
 
-def _number(row: Row, column: Column, domain: Bounds, mark: str) -> Cell:
+def _number(row: Row, column: Column, domain: Bounds, mark: str, width: int) -> Cell:
+    summary = row.values.get(column.metric)
     control = row.controls.get(column.metric) if column.control else None
-    return _cell(row.values.get(column.metric), control, column.decimals, domain, mark)
-
-
-def _cell(
-    summary: Summary | None, control: Summary | None, decimals: int, domain: Bounds, mark: str = ""
-) -> Cell:
+    decimals = column.decimals
     if summary is None:
         return Cell("–")
     return Cell(
@@ -129,7 +130,7 @@ def _cell(
         below=interval(summary, decimals),
         control=number(control.mean, decimals) if control is not None else "",
         mark=mark,
-        bar=bar(summary, control, domain),
+        bar=bar(summary, control, domain, width),
     )
 
 

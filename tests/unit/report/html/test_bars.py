@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 import re
 
-from backbench.report.html.bars import bar, domain_of
+from backbench.report.html.bars import NARROW, bar, domain_of
 from backbench.results.statistics import Summary
 
 
@@ -30,6 +30,12 @@ def test_one_seed_has_no_interval_and_a_clean_row_no_control() -> None:
     assert "interval" not in text
     assert "control" not in text
     assert numbers(text, "mean")[:2] == [108, 7]
+
+
+def test_a_narrow_bar_has_the_same_ends() -> None:
+    text = str(bar(Summary(1, 1.0, None, None, (1.0,)), None, (0.0, 1.0), NARROW))
+    assert f'width="{NARROW}"' in text
+    assert numbers(text, "mean")[:2] == [NARROW - 4, 7]
 
 
 def test_an_axis_ends_at_the_bounds_or_at_the_furthest_number() -> None:
