@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from string import ascii_lowercase
 
 from rich.cells import cell_len, set_cell_size
@@ -15,8 +15,9 @@ from backbench.errors import UsageError
 from backbench.model import NONE, Axis
 from backbench.plugin import Column
 from backbench.plugin.infos import OWN_METRICS
-from backbench.report.detectors import print_sheet, trade_off_sheet
+from backbench.report.detectors import Sheet, print_sheet, trade_off_sheet
 from backbench.report.grid import number
+from backbench.report.sweeps import sweep_sheet
 from backbench.results.leaderboard import Leaderboard, Row
 
 #: Colors of the map from its least to its greatest value: anchors of cividis, which readers with
@@ -33,13 +34,20 @@ _OTHERS = (Axis.DATASET, Axis.DOWNSTREAM, Axis.DEFENSE, Axis.EVALUATOR)
 _NAME = 24
 
 
+#: Tables that are made of a leaderboard, by the option of ``show`` that requests them.
+_SHEETS: Mapping[str | None, Callable[[Leaderboard], Sheet]] = {
+    "trade-off": trade_off_sheet,
+    "sweep": sweep_sheet,
+}
+
+
 def print_instead(board: Leaderboard, view: str | None, metric: str | None, style: str) -> bool:
     """Print what is made of a leaderboard in its place; return whether that was requested."""
     if metric is not None:
         print_map(board, metric, Console())
-    elif view == "trade-off":
-        print_sheet(trade_off_sheet(board), style)
-    return metric is not None or view == "trade-off"
+    elif view in _SHEETS:
+        print_sheet(_SHEETS[view](board), style)
+    return metric is not None or view in _SHEETS
 
 
 def print_map(board: Leaderboard, metric: str, console: Console) -> None:

@@ -45,4 +45,10 @@ view_options = together(
         flag_value="trade-off",
         help="Instead: accuracy lost against ASR removed, for each defense.",
     ),
+    click.option(
+        "--sweep",
+        "view",
+        flag_value="sweep",
+        help="Instead: ASR and accuracy against each swept option.",
+    ),
 )

@@ -5,102 +5,52 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from backbench.benchmark.sweeps import MARK
-from backbench.model import Axis
 from backbench.report.figures.canvas import BLUE, RED, canvas, number, short, svg
 from backbench.report.figures.figure import Figure
+from backbench.report.sweeps import CONTROL, Sweep, sweeps_in
 from backbench.results.leaderboard import Row
 from backbench.results.statistics import Summary
 
 #: Metrics of a figure of a sweep, each with its title.
 _METRICS: Final = (("asr", "ASR"), ("accuracy/clean", "clean accuracy"))
 
-_SWEPT: Final = re.compile(
-    rf"{MARK}(?P<option>[^{MARK}]+?)-(?P<value>-?[\d.]+(?:e-?\d+)?)(?={MARK}|:|$)"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """Rows that differ in one swept option alone.
-
-    Args:
-        option: Its path: ``attack.rate.value``.
-        others: What names the rows otherwise: those names that are not ``none``.
-        points: Value and row, by rising value.
-    """
-
-    option: str
-    others: tuple[str, ...]
-    points: tuple[tuple[float, Row], ...]
-
-    @property
-    def title(self) -> str:
-        """The names, for people."""
-        return " · ".join(self.others)
-
-
-def sweep_lines(rows: Sequence[Row]) -> list[Line]:
-    """Return the lines of a table: sets of at least two rows that differ in one swept option.
-
-    A row of several swept options is on a line of each of them.
-    """
-    lines: dict[tuple[str, tuple[str, ...]], dict[float, Row]] = {}
-    for row in rows:
-        for axis in Axis:
-            name = row.names.get(axis, "")
-            for found in _SWEPT.finditer(name):
-                rest = name[: found.start()] + name[found.end() :]
-                others = {**row.names, axis.value: rest}
-                kept = tuple(one for one in others.values() if one != "none")
-                key = f"{axis.value}.{found['option']}", kept
-                lines.setdefault(key, {})[float(found["value"])] = row
-    return [
-        Line(option, others, tuple(sorted(points.items(), key=lambda one: one[0])))
-        for (option, others), points in lines.items()
-        if len(points) > 1
-    ]
-
 
 def sweep_figures(rows: Sequence[Row]) -> Iterator[Figure]:
-    """Yield a figure for each line of a table that has numbers; see :func:`sweep_lines`."""
-    for count, line in enumerate(sweep_lines(rows)):
-        if any(metric in row.values for metric, _ in _METRICS for _, row in line.points):
-            yield sweep_figure(line, count)
+    """Yield a figure for each sweep of a table that has numbers; see :func:`.sweeps_in`."""
+    for count, sweep in enumerate(sweeps_in(rows)):
+        if any(metric in point.numbers for metric, _ in _METRICS for point in sweep.points):
+            yield sweep_figure(sweep, count)
 
 
-def sweep_figure(line: Line, count: int = 0) -> Figure:
+def sweep_figure(line: Sweep, count: int = 0) -> Figure:
     """Draw metrics against a swept option: mean, 95 % interval as a band, control dashed.
 
     Args:
-        line: The rows.
+        line: The sweep.
         count: A number that is part of the figure's name.
     """
-    known = [one for one in _METRICS if any(one[0] in row.values for _, row in line.points)]
+    known = [one for one in _METRICS if any(one[0] in point.numbers for point in line.points)]
     columns = [line.option, "n"]
     for metric, title in known:
         columns += [title, f"{title}, 95 % interval"]
         if _has_control(line, metric):
             columns.append(f"{title}, control")
     rows = []
-    for value, row in line.points:
-        cells = [f"{value:g}", str(len(row.seeds))]
+    for point in line.points:
+        cells = [f"{point.value:g}", str(len(point.seeds))]
         for metric, _ in known:
-            own = row.values.get(metric)
+            own = point.numbers.get(metric)
             cells += [number(None if own is None else own.mean), _ends(own)]
             if _has_control(line, metric):
-                control = row.controls.get(metric)
+                control = point.numbers.get(CONTROL)
                 cells.append(number(None if control is None else control.mean))
         rows.append(tuple(cells))
     said = []
     for metric, title in known:
-        means = [
-            (value, row.values[metric].mean) for value, row in line.points if metric in row.values
-        ]
-        (low, first), (high, last) = means[0], means[-1]
+        means = _numbers(line, metric)
+        (low, first), (high, last) = [(value, one.mean) for value, one in (means[0], means[-1])]
         said.append(f"{title} {first:.3f} at {low:g} and {last:.3f} at {high:g}")
     return Figure(
         f"sweep-{count}-{re.sub('[^a-z0-9]+', '-', line.option.lower())}",
@@ -115,8 +65,15 @@ def sweep_figure(line: Line, count: int = 0) -> Figure:
     )
 
 
-def _has_control(line: Line, metric: str) -> bool:
-    return metric == "asr" and any(metric in row.controls for _, row in line.points)
+def _has_control(line: Sweep, metric: str) -> bool:
+    return metric == "asr" and bool(_numbers(line, CONTROL))
+
+
+def _numbers(line: Sweep, metric: str) -> list[tuple[float, Summary]]:
+    """Return the values that have a number of a metric, each with it."""
+    return [
+        (point.value, point.numbers[metric]) for point in line.points if metric in point.numbers
+    ]
 
 
 def _ends(summary: Summary | None) -> str:
@@ -125,15 +82,13 @@ def _ends(summary: Summary | None) -> str:
     return f"[{summary.ci95[0]:.3f}, {summary.ci95[1]:.3f}]"
 
 
-def _drawn(line: Line, known: Sequence[tuple[str, str]]) -> bytes:
-    values = [value for value, _ in line.points]
+def _drawn(line: Sweep, known: Sequence[tuple[str, str]]) -> bytes:
+    values = [point.value for point in line.points]
     is_wide = min(values) > 0 and math.log10(max(values) / min(values)) >= 1.5
     with canvas(2.5) as figure:
         axes = figure.add_subplot()
         for (metric, title), color in zip(known, (RED, BLUE), strict=False):
-            points = [
-                (value, row.values[metric]) for value, row in line.points if metric in row.values
-            ]
+            points = _numbers(line, metric)
             x = [value for value, _ in points]
             axes.plot(
                 x, [one.mean for _, one in points], "o-", color=color, ms=3.5, lw=1.4, label=title
@@ -142,11 +97,7 @@ def _drawn(line: Line, known: Sequence[tuple[str, str]]) -> bytes:
             low, high = zip(*ends, strict=True)
             axes.fill_between(x, low, high, color=color, alpha=0.18, lw=0)
             if _has_control(line, metric):
-                controls = [
-                    (value, row.controls[metric].mean)
-                    for value, row in line.points
-                    if metric in row.controls
-                ]
+                controls = [(value, one.mean) for value, one in _numbers(line, CONTROL)]
                 axes.plot(
                     *zip(*controls, strict=True),
                     "--",

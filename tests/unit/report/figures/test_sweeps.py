@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backbench.model import Axis
-from backbench.report.figures.sweeps import sweep_figures, sweep_lines
+from backbench.report.figures.sweeps import sweep_figures
 from backbench.results.leaderboard import Row
 from backbench.results.statistics import Summary
 from tests.unit.report.figures.drawn import checked
@@ -25,20 +25,6 @@ ROWS = [
     row("patch@rate.value-0.25", 0.25, 0.125),
     row("ctrl", 0.9),
 ]
-
-
-def test_rows_of_a_swept_option_are_a_line_by_rising_value() -> None:
-    (line,) = sweep_lines(ROWS)
-    assert line.option == "attack.rate.value"
-    assert [value for value, _ in line.points] == [0.25, 0.5]
-    assert "patch" in line.others
-
-
-def test_of_two_swept_options_each_has_lines() -> None:
-    names = [f"p@a-{a}@b-{b}" for a in (1, 2) for b in (1e-05, 0.1)]
-    lines = sweep_lines([row(name, 0.5) for name in names])
-    assert sorted(line.option for line in lines) == ["attack.a"] * 2 + ["attack.b"] * 2
-    assert {value for line in lines for value, _ in line.points} == {1, 2, 1e-05, 0.1}
 
 
 def test_a_figure_has_means_intervals_and_controls() -> None:
