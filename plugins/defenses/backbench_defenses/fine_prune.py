@@ -82,7 +82,7 @@ class FineTuning(TrainingTask):
         self.encoder = copy.deepcopy(teacher)
         kept = torch.ones(teacher.feature_dim)
         kept[torch.from_numpy(pruned)] = 0
-        self.register_buffer("kept", kept)
+        self.register_buffer("kept", kept.to(teacher.mean.device))
         self.norms = last_norms(self.encoder)
         self.prune()
 

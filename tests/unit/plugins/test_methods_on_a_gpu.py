@@ -21,10 +21,12 @@ from torch.utils._pytree import tree_leaves
 
 import backbench_ssl
 from backbench.images import ArrayImages
-from backbench.nn import Progress, TrainingContext
+from backbench.nn import Batch, Progress, TrainingContext
 from backbench.nn.parts import send
 from backbench.plugin.registry import load_registry
 from backbench.views.batches import Source, reader_pool
+from backbench_defenses.defense_options import FinePruneOptions
+from backbench_defenses.fine_prune import FineTuning
 
 GPU = torch.device("cuda:0")
 PRESETS = {
@@ -127,6 +129,28 @@ def step(method: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert loss.shape == ()
     assert copies.waiting == []
     assert copies.free >= 3  # which images, and their boxes at least
+
+
+def first_batch() -> Batch:
+    """Return the first batch of a few images, on the GPU."""
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 32, 32, 3), dtype=np.uint8)
+    images = ArrayImages(pixels, np.zeros(48, dtype=np.int64), [""] * 48)
+    return next(Source(images, GPU, reader_pool()).batches(np.arange(48), 16, epoch=0, seed=0))
+
+
+@pytest.mark.filterwarnings("ignore:CUDA is not available")
+def test_channels_of_an_encoder_on_the_gpu_are_pruned_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    teacher = built("simsiam", {"norm_groups": 1}).encoder.eval()
+    options = FinePruneOptions(batch_size=16)
+    context = TrainingContext(images=48, image_size=32, steps_per_epoch=3, seed=0)
+    with gpu(monkeypatch) as mode:
+        moved(teacher, mode)
+        task = FineTuning(teacher, np.arange(3), options, context)
+        loss = task.train().training_loss(task.views(first_batch()))
+        task.after_step(Progress(step=0, epoch=0, steps=24, epochs=8))
+    assert (loss.device, loss.shape) == (GPU, ())
 
 
 def test_the_watch_sees_what_waits(monkeypatch: pytest.MonkeyPatch):

@@ -1,0 +1,1 @@
+"""``python -m benchmarks gpu``: check, measure and train on a GPU, in slices of minutes."""
