@@ -132,7 +132,7 @@ def _variants(result: dict[str, Any] | None) -> str:
         )
         rows.append((name, shown))
     text = _table(("step of SimCLR on fixed views", "pairs/s, median [range]"), rows)
-    return f"{text}\nThe fastest: {result['fastest']}.\n"
+    return f"{text}\nThe fastest: {result['fastest']}. Compiler: {result['compiler']}.\n"
 
 
 def _probe(result: dict[str, Any] | None) -> str:

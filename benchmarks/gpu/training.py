@@ -22,11 +22,12 @@ BENCHMARK: Final = ROOT / "benchmarks" / "cifar10-published.toml"
 TINY: Final = (
     "datasets.cifar10.train_per_class=24",
     "datasets.cifar10.val_per_class=8",
+    'methods.moco-v2.preset="small"',
     "methods.moco-v2.epochs=2",
     "methods.moco-v2.batch_size=24",
-    "methods.moco-v2.norm_groups=1",
     "methods.moco-v2.queue=48",
-    'methods.moco-v2.backbone={name="tiny-resnet", widths=[8, 16], strides=[2, 2], stem_width=8}',
+    "methods.moco-v2.schedule.warmup_epochs=0",
+    "evaluators.knn.k=[1]",
     "attacks.badencoder.epochs=1",
     "attacks.badencoder.batch_size=24",
     "defenses.distill.epochs=1",
@@ -69,7 +70,7 @@ def _drawn(folder: Path) -> Path:
     dataset = registered.implementation()(registered.info.options.model_validate(values))
     names: Mapping[int, str] = dict(enumerate(("frog", *class_names(3)[1:])))
     for split, name in (("train", "train"), ("val", "test")):
-        images = dataset.images(split)
+        images = dataset.load(split)
         for index, label in enumerate(np.asarray(images.labels).tolist()):
             path = folder / name / names[label] / f"{index:03d}.png"
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -139,6 +139,7 @@ def first_batch() -> Batch:
 
 
 @pytest.mark.filterwarnings("ignore:CUDA is not available")
+@pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")  # by deepcopy
 def test_channels_of_an_encoder_on_the_gpu_are_pruned_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
