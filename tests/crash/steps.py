@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from tests.crash import world
 from tests.crash.faults import ACTS, Fault, install
 
@@ -40,6 +42,11 @@ class Step:
     act: str
     name: str
 
+    @property
+    def publishes(self) -> bool:
+        """Whether the operation is one of those that move a stage into place and record it."""
+        return "artifacts/KEY" in self.name or "records/." in self.name
+
     def __str__(self) -> str:
         return f"{self.act} at operation {self.at} ({self.name}) of {self.base}"
 
@@ -56,9 +63,21 @@ class Steps:
         _warm()
         self._whole = {base: self._make(base) for base in (EMPTY, "")}
 
-    def all(self) -> Iterator[Step]:
-        """Yield every fault: those of a new store up to its first stage, and of each stage."""
-        for base in (EMPTY, *self._stages()):
+    @property
+    def whole(self) -> dict[str, Any]:
+        """The records of the undisturbed run."""
+        return self._whole[""]
+
+    def all(self, count: int | None = None, seed: int = 0) -> Iterator[Step]:
+        """Yield every fault: those of a new store up to its first stage, and of each stage.
+
+        Args:
+            count: So many stages, drawn by the seed; by default one for each way of doing things.
+            seed: Of the draw.
+        """
+        stages = self._stages()
+        np.random.default_rng(seed).shuffle(stages)
+        for base in (EMPTY, *sorted(stages[:count])):
             names = self._trace(base)
             if base == EMPTY:
                 first = next(at for at, name in enumerate(names) if name.startswith("rename tmp"))

@@ -23,7 +23,8 @@ def test_a_run_completes_to_the_same_bytes_whatever_is_killed_or_refused(tmp_pat
             sys.executable,
             "-m",
             "tests.crash",
-            "--steps=30",
+            "--stages=5",
+            "--steps=24",
             "--kills=2",
             f"--folder={tmp_path}/crash",
         ],
@@ -34,5 +35,5 @@ def test_a_run_completes_to_the_same_bytes_whatever_is_killed_or_refused(tmp_pat
     )
     assert done.returncode == 0, done.stdout + done.stderr
     counts = dict(line.rsplit(maxsplit=1) for line in done.stdout.splitlines())
-    assert int(counts["cases"]) > 30
+    assert int(counts["cases"]) > 24
     assert int(counts["cases with something wrong"]) == 0

@@ -87,7 +87,7 @@ def write(folder: Path, name: str, plugin: str, *more: str) -> Path:
 def run(file: Path, store: str, site: Path | None = None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **({"PYTHONPATH": str(site)} if site else {})}
     return subprocess.run(
-        [sys.executable, "-m", "backbench", "run", str(file), "--store", store, "--jobs", "2"],
+        [sys.executable, "-m", "backbench", "run", str(file), "--store", store, "--jobs", "1"],
         cwd=file.parent,
         env=environment,
         capture_output=True,
