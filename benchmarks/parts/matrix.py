@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from PIL import Image
 
-from backbench.data.embedded import render_split
+from backbench.data.embedded_drawing import render_split
 from benchmarks.published import Edit, PeerMissingError, Published, checkout
 from benchmarks.rounds import ROOT, Contender, Measured, Rounds, all_cores, cores_of, python
 from benchmarks.rows import Absent, Gate, Row, Settings, compare

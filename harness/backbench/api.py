@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from backbench.evaluation.module import Named
     from backbench.execution.scheduler import Result
     from backbench.execution.session import How, Session
-    from backbench.metrics import Denominator
-    from backbench.model import Cell, Plan, Stage
+    from backbench.model import Cell, Denominator, Plan, Stage
     from backbench.options.base import Options
     from backbench.report.detectors import Sheet
     from backbench.report.html.source import Source

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from backbench.model import Denominator
 
-#: Of which triggered images the attack success rate is a share: of those of the other classes, or
-#: of all, the target's own among them.
-Denominator = Literal["other-classes", "all-images"]
+Ints = NDArray[np.int64]
 
 #: Scores of M images, (M, classes), or one such table by variant where an evaluator gives several
 #: results. The prediction is the class with the highest score, the first among equals.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Literal, NamedTuple, Self
 
 from backbench.keys import KEY_SCHEMA, canonical, key_of
 
@@ -19,6 +19,10 @@ NONE = "none"
 
 #: What joins the defenses of a chain: ``patch-search+distill``.
 CHAIN: Final = "+"
+
+#: Of which triggered images the attack success rate is a share: of those of the other classes, or
+#: of all, the target's own among them.
+Denominator = Literal["other-classes", "all-images"]
 
 #: Pattern of the name of a reported number, and of a variant of an evaluator's results.
 VARIANT_NAME: Final = r"[\w.=+-]+"

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -43,7 +43,6 @@ from backbench.options.training import (
 )
 from backbench.plugin import (
     AttackInfo,
-    Dataset,
     DatasetMetadata,
     DefenseInfo,
     EvaluatorInfo,
@@ -55,6 +54,9 @@ from backbench.plugin.infos import DEFENSE_SHAPES
 from backbench.plugin.registry import Registry
 from backbench.plugin.suggestions import nearest, suggestion
 from backbench.system.toml import read_toml
+
+if TYPE_CHECKING:
+    from backbench.plugin import Dataset
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -15,9 +15,12 @@ from backbench.benchmark.protocols.rules import no_such_evaluator, plugin_of, te
 from backbench.errors import NOT_A_NAME, BackbenchError, PluginError, Problem, UsageError, is_name
 from backbench.model import CHAIN, NONE, Axis, PluginUse
 from backbench.options.training import BackboneOptions
-from backbench.plugin import Dataset, DatasetMetadata, ExecutorInfo, ObserverInfo, Options
+from backbench.plugin import DatasetMetadata, ExecutorInfo, ObserverInfo, Options
 from backbench.plugin.calling import plugin_code
 from backbench.plugin.registry import Registered, Registry
+
+if TYPE_CHECKING:
+    from backbench.plugin import Dataset
 
 #: Tables of what is on no axis, and the kind of plugin that each names.
 OFF_AXIS = {"observers": ObserverInfo.kind, "executors": ExecutorInfo.kind}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.filesize import decimal
 
@@ -15,14 +15,17 @@ from backbench.data.file_dataset import FileDataset
 from backbench.data.files import AUTO_LIMIT_BYTES, MEMORY_LIMIT_BYTES, estimate_bytes, keeps
 from backbench.model import Plan, PluginUse, Stage, StageKind
 from backbench.options.training import LARGE_SIDE, BackboneOptions, SSLOptions, TrainingOptions
-from backbench.plugin import Dataset, DatasetMetadata, DefenseInfo, Split, SSLMethodInfo
+from backbench.plugin import DatasetMetadata, DefenseInfo, Split, SSLMethodInfo
 from backbench.plugin.registry import Registry
 from backbench.store import provenance
 from backbench.store.integrity import damaged
-from backbench.store.records import Record
 from backbench.store.store import Store
 from backbench.system.json_text import to_json
 from backbench.training.devices import may_have_gpu
+
+if TYPE_CHECKING:
+    from backbench.plugin import Dataset
+    from backbench.store.records import Record
 
 #: Height and width that an image is taken to have where they differ: the usual ones of ImageNet.
 USUAL_SIZE: Final = (375, 500)

@@ -25,7 +25,8 @@ imported when a stage needs it::
 :class:`BackbenchHooks` has an example of each hook for ``my_plugin/__init__.py``, and each base
 class an example of the module that such a hook names. The tests run all of them.
 
-Names that need NumPy or torch are imported at first use: importing this package imports neither.
+What only the second module needs is imported at first use: importing this package imports neither
+NumPy nor torch, and every command is fast.
 """
 
 from typing import TYPE_CHECKING
@@ -59,21 +60,6 @@ from backbench.options.training import (
     ViewOptions,
     ViewTrainingOptions,
 )
-from backbench.plugin.attack import Attack, AttackContext, Box, Stamp
-from backbench.plugin.dataset import Dataset
-from backbench.plugin.defense import CleanImages, Defense, DefenseContext, Verdict
-from backbench.plugin.evaluator import EvaluationContext, Evaluator, ImageEvaluator
-from backbench.plugin.events import (
-    ResultsReady,
-    RunFinished,
-    RunStarted,
-    StageFailed,
-    StageFinished,
-    StageProgress,
-    StageStarted,
-)
-from backbench.plugin.executor import Executor, Finished, Progressed, Setup, Signal
-from backbench.plugin.hookspecs import BackbenchHooks
 from backbench.plugin.infos import (
     API,
     AttackInfo,
@@ -92,8 +78,6 @@ from backbench.plugin.infos import (
     hookimpl,
     presets_of,
 )
-from backbench.plugin.observer import Observer
-from backbench.plugin.recipes import Part, PoisonContext, Recipe
 from backbench.plugin.suggestions import suggestion
 from backbench.seeds import derive
 from backbench.system.files import read_failure, read_text
@@ -213,38 +197,63 @@ if TYPE_CHECKING:
         TrainingContext,
         TrainingTask,
     )
+    from backbench.plugin.attack import Attack, AttackContext, Box, Stamp
+    from backbench.plugin.dataset import Dataset
+    from backbench.plugin.defense import CleanImages, Defense, DefenseContext, Verdict
+    from backbench.plugin.evaluator import EvaluationContext, Evaluator, ImageEvaluator
+    from backbench.plugin.events import (
+        ResultsReady,
+        RunFinished,
+        RunStarted,
+        StageFailed,
+        StageFinished,
+        StageProgress,
+        StageStarted,
+    )
+    from backbench.plugin.executor import Executor, Finished, Progressed, Setup, Signal
+    from backbench.plugin.hookspecs import BackbenchHooks
+    from backbench.plugin.observer import Observer
+    from backbench.plugin.recipes import Part, PoisonContext, Recipe
     from backbench.plugin.selection import selection_split
     from backbench.training.extraction import evaluation_batch, extract
     from backbench.training.loop import TrainingRun, train
     from backbench.views.method import TwoViewMethod
     from backbench.views.views import random_view
 else:
-    #: Names that need NumPy or torch, and their modules.
+    #: Modules with what the module of an entry point does not need.
     _LATE = {
-        **dict.fromkeys(
-            ("ArrayImages", "ImageSet", "Labels", "Pixels", "Subset"), "backbench.images"
+        "backbench.data.decode": ("decode", "open_image"),
+        "backbench.data.preprocess": ("evaluation_image", "with_margin"),
+        "backbench.images": ("ArrayImages", "ImageSet", "Labels", "Pixels", "Subset"),
+        "backbench.metrics": ("Scores",),
+        "backbench.nn": (
+            *("BackboneNetwork", "Batch", "Encoder", "Progress", "SSLMethod"),
+            *("TrainingContext", "TrainingTask"),
         ),
-        **dict.fromkeys(("decode", "open_image"), "backbench.data.decode"),
-        **dict.fromkeys(("evaluation_image", "with_margin"), "backbench.data.preprocess"),
-        "Scores": "backbench.metrics",
-        "selection_split": "backbench.plugin.selection",
-        **dict.fromkeys(
-            ("BackboneNetwork", "Batch", "Encoder", "Progress", "SSLMethod", "TrainingContext"),
-            "backbench.nn",
+        "backbench.plugin.attack": ("Attack", "AttackContext", "Box", "Stamp"),
+        "backbench.plugin.dataset": ("Dataset",),
+        "backbench.plugin.defense": ("CleanImages", "Defense", "DefenseContext", "Verdict"),
+        "backbench.plugin.evaluator": ("EvaluationContext", "Evaluator", "ImageEvaluator"),
+        "backbench.plugin.events": (
+            *("ResultsReady", "RunFinished", "RunStarted"),
+            *("StageFailed", "StageFinished", "StageProgress", "StageStarted"),
         ),
-        "TrainingTask": "backbench.nn",
-        "evaluation_batch": "backbench.training.extraction",
-        "extract": "backbench.training.extraction",
-        "random_view": "backbench.views.views",
-        "TwoViewMethod": "backbench.views.method",
-        "TrainingRun": "backbench.training.loop",
-        "train": "backbench.training.loop",
+        "backbench.plugin.executor": ("Executor", "Finished", "Progressed", "Setup", "Signal"),
+        "backbench.plugin.hookspecs": ("BackbenchHooks",),
+        "backbench.plugin.observer": ("Observer",),
+        "backbench.plugin.recipes": ("Part", "PoisonContext", "Recipe"),
+        "backbench.plugin.selection": ("selection_split",),
+        "backbench.training.extraction": ("evaluation_batch", "extract"),
+        "backbench.training.loop": ("TrainingRun", "train"),
+        "backbench.views.method": ("TwoViewMethod",),
+        "backbench.views.views": ("random_view",),
     }
+    _MODULES = {name: module for module, names in _LATE.items() for name in names}
 
     def __getattr__(name: str) -> object:
-        """Import a name that needs NumPy or torch when it is first used (PEP 562)."""
-        if name not in _LATE:
+        """Import what only an implementation needs when it is first used (PEP 562)."""
+        if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        return getattr(import_module(_LATE[name]), name)
+        return getattr(import_module(_MODULES[name]), name)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from backbench.plugin import events, infos
-
 if TYPE_CHECKING:
     import click
+
+    from backbench.plugin import events, infos
 
 hookspec = pluggy.HookspecMarker("backbench")
 

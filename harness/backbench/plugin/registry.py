@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES
-from importlib.metadata import Distribution, EntryPoint, EntryPoints, distributions
+from importlib.metadata import Distribution, EntryPoint, distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -354,8 +354,8 @@ def installed_points(failures: list[Failure]) -> Iterator[EntryPoint]:
     for one in distributions():
         try:
             if f"[{GROUP}]" in (one.read_text("entry_points.txt") or ""):
-                name, points = _named_points(one)
-                yield from () if name in seen else points
+                name, _ = _released(one)
+                yield from () if name in seen else one.entry_points.select(group=GROUP)
                 seen.add(name)
         except Exception as error:  # noqa: BLE001 - whatever a damaged file leads to
             where = Origin(str(getattr(one, "_path", "a distribution without a path")), "", "")
@@ -364,13 +364,14 @@ def installed_points(failures: list[Failure]) -> Iterator[EntryPoint]:
             )
 
 
-def _named_points(distribution: Distribution) -> tuple[str, EntryPoints]:
-    """Return a distribution's name, and its entry points of our group."""
+@functools.cache
+def _released(distribution: Distribution) -> tuple[str, str]:
+    """Return a distribution's name and version; parsing its METADATA, with its README, is slow."""
     whole = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO")
     fields = distribution.metadata if whole else None
     if fields is None or "Name" not in fields or "Version" not in fields:
         raise ValueError("its METADATA lacks its name or version")
-    return fields["Name"], distribution.entry_points.select(group=GROUP)
+    return fields["Name"], fields["Version"]
 
 
 @functools.cache
@@ -493,4 +494,4 @@ def _has_path(options: Any) -> bool:
 def _origin(point: EntryPoint) -> Origin:
     if point.dist is None:
         return Origin("unknown", "", point.name)
-    return Origin(point.dist.name, point.dist.version, point.name)
+    return Origin(*_released(point.dist), point.name)

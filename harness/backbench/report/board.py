@@ -11,8 +11,7 @@ from typing import cast
 from backbench.benchmark.file import Claim
 from backbench.benchmark.protocols.card import denominator_of
 from backbench.errors import PluginError, UsageError
-from backbench.metrics import Denominator
-from backbench.model import NONE, Plan
+from backbench.model import NONE, Denominator, Plan
 from backbench.plugin import Column, DatasetMetadata, MetricInfo
 from backbench.plugin.infos import OWN_METRICS
 from backbench.plugin.registry import Failure, Registered, Registry

@@ -15,7 +15,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from backbench.errors import StoreError
-from backbench.metrics import Denominator, Ints, Outcome
+from backbench.metrics import Ints, Outcome
+from backbench.model import Denominator
 from backbench.plugin import Column
 from backbench.results.detection import auroc, average_precision, recall_at
 from backbench.results.reader import Counting, Measured

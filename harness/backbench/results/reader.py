@@ -17,7 +17,8 @@ from numbers import Real
 from typing import Any, cast
 
 from backbench.errors import PluginError, StoreError
-from backbench.metrics import Denominator, Images, Ints, Outcome, outcomes
+from backbench.metrics import Images, Ints, Outcome, outcomes
+from backbench.model import Denominator
 from backbench.plugin import MetricInfo, Predicted
 from backbench.plugin.calling import plugin_code
 from backbench.plugin.registry import Registered

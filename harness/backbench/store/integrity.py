@@ -6,12 +6,15 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backbench.errors import StoreError
-from backbench.store.records import Record
 from backbench.store.store import Store
 from backbench.system import files
 from backbench.system.json_text import to_json
+
+if TYPE_CHECKING:
+    from backbench.store.records import Record
 
 
 def checked(store: Store, key: str) -> Record:

@@ -30,11 +30,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backbench.errors import NotReadyError, StoreError, UsageError
-from backbench.store.records import Record
 from backbench.system import files
 from backbench.system.json_text import from_json, to_json
 
 if TYPE_CHECKING:
+    from backbench.store.records import Record
     from backbench.store.remote import Remote
 
 #: Version of the layout; another version is refused.
@@ -227,6 +227,8 @@ class Store:
         Raises:
             StoreError: If it cannot be read.
         """
+        from backbench.store.records import Record  # an empty store has none
+
         path = f"{self._records}/{key}.json"  # a Path is slow to make, ten thousand times
         try:
             content = _read_json(path)
@@ -472,7 +474,7 @@ class Store:
         """Remove what a run left that was killed while it wrote, or between record and end."""
         self._clear_tmp()
         left = [*self.root.glob(".*.partial")]
-        for name in ("records", "failures", "checkpoints"):
+        for name in ("records", "failures", "checkpoints", "logs"):
             left += (self.root / name).glob(".*")
         for path in left:
             if files.is_abandoned(path.name):

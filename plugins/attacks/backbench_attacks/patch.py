@@ -59,7 +59,7 @@ class Patch(Attack):
     def stamp(self, image: Pixels, rng: np.random.Generator, split: Split) -> Stamp:
         """Put the trigger on an image; see :meth:`backbench.plugin.Attack.stamp`."""
         options, trigger = self.options, self._triggers[split]
-        if problem := options.size_problem(trigger, *image.shape[:2]):
+        if problem := options.size_problem(trigger.size, *image.shape[:2]):
             raise ValueError(problem)
         placement, span = options.train_placement, options.train_location
         if split == "val":

@@ -217,7 +217,7 @@ class PatchOptions(JPEGOptions):
                 yield str(error)
         if size := self._least_size(data):
             try:
-                problem = self.size_problem(self.make_trigger("train"), *size)
+                problem = self.size_problem(self._trigger_size(), *size)
             except ValueError as error:
                 problem = str(error)
             if problem:
@@ -232,9 +232,15 @@ class PatchOptions(JPEGOptions):
             return data.size
         return min(high for high, _ in own), min(wide for _, wide in own)
 
-    def size_problem(self, trigger: Trigger, high: int, wide: int) -> str:
-        """Return why a trigger does not fit an image of so many pixels; empty if it does."""
-        width, height = trigger.size
+    def _trigger_size(self) -> tuple[int, int]:
+        """Return width and height of the trigger in pixels; a built-in one is square."""
+        if self.text is None and isinstance(self.trigger, int):
+            return self.width, self.width  # known without NumPy, which `check` need not import
+        return self.make_trigger("train").size
+
+    def size_problem(self, size: tuple[int, int], high: int, wide: int) -> str:
+        """Return why a trigger of a width and height does not fit an image; empty if it does."""
+        width, height = size
         if height <= high and width <= wide:
             return ""
         option = "width" if self.text is None else "text_size"

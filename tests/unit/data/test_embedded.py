@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from backbench.data.dataset_options import MAX_CLASSES
-from backbench.data.embedded import class_names, render_split
+from backbench.data.embedded import class_names
+from backbench.data.embedded_drawing import render_split
 
 
 def draw(split: str = "train", **changes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,8 +9,8 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 from tests import factories
 
-from backbench.metrics import Denominator, Images, class_table, confusion_matrix, outcomes
-from backbench.model import Cell, CellName, Plan
+from backbench.metrics import Images, class_table, confusion_matrix, outcomes
+from backbench.model import Cell, CellName, Denominator, Plan
 from backbench.plugin import Predicted
 from backbench.results.leaderboard import build
 from backbench.results.reader import Measured, numbers

@@ -168,6 +168,7 @@ def test_what_killed_runs_left_half_written_goes(store):
             ".files.json.12.partial",
             f"records/.{KEY}.json.12.partial",
             "failures/.x.partial",
+            "logs/.progress.json.12.partial",
         )
     ]
     for path in halves:

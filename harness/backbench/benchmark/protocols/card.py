@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from backbench.data.classes import class_list
 from backbench.errors import UsageError
-from backbench.metrics import Denominator
+from backbench.model import Denominator
 from backbench.plugin.suggestions import suggestion
 from backbench.system.json_text import to_json
 
