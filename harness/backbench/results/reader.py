@@ -41,6 +41,10 @@ Broken = Callable[[Registered, PluginError], None]
 #: others, so that memory does not grow with the number of rows.
 _AT_HAND = 64
 
+#: Evaluations whose predictions are kept at hand: those without a defense are read again for each
+#: defense, after the rows of the other evaluators.
+_SHOWN_AT_HAND = 256
+
 
 @dataclass(frozen=True, slots=True)
 class Counting:
@@ -134,7 +138,7 @@ def reader(
             last = known[target] = Images.of(labels, target)
         return last
 
-    @lru_cache(maxsize=_AT_HAND)
+    @lru_cache(maxsize=_SHOWN_AT_HAND)
     def shown_of(key: str, variant: str) -> tuple[Ints, Ints, Ints | None] | None:
         """Return labels and predictions, if they are there and whole."""
         record = record_of(key)

@@ -199,13 +199,31 @@ def interval(mean: Any, half: Any, bounds: Bounds | None) -> tuple[Any, Any]:
 
 def error_of(sample: Sample) -> Error | None:
     """Return the error of a sample's mean; ``None`` for one seed."""
-    if len(sample.seeds) < 2:
-        return None
-    if sample.hits is None or sample.hits.shape[1] < 2:
-        return error_over_seeds(sample.values)
-    found = error_over_both(sample.hits)
-    squared = sample.scale**2
-    return Error(found.seeds * squared, found.images * squared, found.least * squared, found.n)
+    return errors_of({"": sample}).get("")
+
+
+def errors_of(samples: Mapping[str, Sample]) -> dict[str, Error]:
+    """Return the errors of the means of those samples that have more than one seed.
+
+    Outcomes of as many seeds and images go through NumPy together, which takes longer to be called
+    than to add.
+    """
+    found: dict[str, Error] = {}
+    alike: dict[tuple[int, ...], dict[str, NDArray[Any]]] = {}
+    for name, one in samples.items():
+        if len(one.seeds) < 2:
+            continue
+        if one.hits is None or one.hits.shape[1] < 2:
+            found[name] = error_over_seeds(one.values)
+        else:
+            alike.setdefault(one.hits.shape, {})[name] = one.hits
+    for hits in alike.values():
+        together = error_over_both(np.stack(list(hits.values())))
+        squared = np.array([samples[name].scale**2 for name in hits])
+        parts = (together.seeds * squared, together.images * squared, together.least * squared)
+        for name, *error in zip(hits, *parts, strict=True):
+            found[name] = Error(*error, together.n)
+    return {name: found[name] for name in samples if name in found}
 
 
 def summarize(sample: Sample | Sequence[float], bounds: Bounds | None = None) -> Summary:
@@ -219,7 +237,7 @@ def summarize_all(samples: Mapping[str, Sample]) -> dict[str, Summary]:
     """Summarize the metrics of a row, each of at least one seed, their intervals together."""
     if not all(one.values for one in samples.values()):
         raise ValueError("nothing to summarize")
-    errors = {name: error for name, one in samples.items() if (error := error_of(one)) is not None}
+    errors = errors_of(samples)
     ends = _intervals({name: samples[name] for name in errors}, list(errors.values()))
     found = {}
     for name, sample in samples.items():
