@@ -219,7 +219,7 @@ def errors_of(samples: Mapping[str, Sample]) -> dict[str, Error]:
             alike.setdefault(one.hits.shape, {})[name] = one.hits
     for hits in alike.values():
         together = error_over_both(np.stack(list(hits.values())))
-        squared = np.array([samples[name].scale**2 for name in hits])
+        squared = np.array([samples[name].scale ** 2 for name in hits])
         parts = (together.seeds * squared, together.images * squared, together.least * squared)
         for name, *error in zip(hits, *parts, strict=True):
             found[name] = Error(*error, together.n)
