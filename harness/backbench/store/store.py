@@ -227,12 +227,10 @@ class Store:
         Raises:
             StoreError: If it cannot be read.
         """
-        from backbench.store.records import Record  # an empty store has none
-
         path = f"{self._records}/{key}.json"  # a Path is slow to make, ten thousand times
         try:
             content = _read_json(path)
-            found = Record.from_json(content) if content is not None else None
+            found = _record_of(content) if content is not None else None
         except (OSError, ValueError) as error:
             raise StoreError(
                 f"{path}: cannot be read as a record ({files.read_failure(error)}): `backbench "
@@ -360,7 +358,7 @@ class Store:
         """Upload an artifact in place, then its record, unless there is one: then drop ours."""
         path = self.folder(key) / _RECORD
         text, name = files.read_regular(path, _MOST_BYTES), f"records/{key}.json"
-        record = Record.from_json(_read_json(path) or {})
+        record = _record_of(_read_json(path) or {})
         remote.push(self.folder(key), record)
         if remote.create(name, text):
             return
@@ -562,6 +560,13 @@ def _url_of(root: Path) -> str | None:
         return None if found is None else str(found["url"])
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(f"{root / REMOTE}: cannot be read: remove the folder") from error
+
+
+def _record_of(content: Mapping[str, Any]) -> Record:
+    """Return a record; its classes are imported when there is one, which a new store has not."""
+    from backbench.store.records import Record
+
+    return Record.from_json(content)
 
 
 def _read_json(path: Path | str) -> dict[str, Any] | None:
