@@ -221,8 +221,8 @@ def errors_of(samples: Mapping[str, Sample]) -> dict[str, Error]:
         together = error_over_both(np.stack(list(hits.values())))
         squared = np.array([samples[name].scale ** 2 for name in hits])
         parts = (together.seeds * squared, together.images * squared, together.least * squared)
-        for name, *error in zip(hits, *parts, strict=True):
-            found[name] = Error(*error, together.n)
+        for name, seeds, images, least in zip(hits, *parts, strict=True):
+            found[name] = Error(seeds, images, least, together.n)
     return {name: found[name] for name in samples if name in found}
 
 
