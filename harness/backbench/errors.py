@@ -9,6 +9,7 @@
     │   └── DataError             2   a dataset is missing, unreadable or too small
     ├── StageError                1   a stage failed; the cells that need it have no number
     │   └── LostProcessError      1   one of its processes was killed: it is tried once more
+    │   └── StoppedError          1   it was asked to stop, and goes on from its checkpoint
     │   └── ResultError           1   what a plugin returned cannot be used
     ├── StoreError                1   the store is damaged or was made by another version
     └── NotReadyError             4   a single stage cannot begin yet; it may later
@@ -107,6 +108,10 @@ class ResultError(StageError):
 
 class LostProcessError(StageError):
     """A process of a stage was killed by a signal; another try may succeed."""
+
+
+class StoppedError(StageError):
+    """A training has stopped at its checkpoint, as it was asked to; another try resumes there."""
 
 
 class StoreError(BackbenchError):

@@ -91,8 +91,11 @@ def test_a_stage_that_another_process_makes_is_left_to_it(file: Path, bench: Ben
     key = planned(bench, file)[0]["key"]
     store = Store(Path("store"))
     store.prepare()
-    with store.making(key):
+    with store.making(key), store.writing(key) as folder:
         busy = bench("run", str(file), "--stage", key)
+        assert "0 removed" in bench("store", "gc").assert_ok().out
+        assert folder.exists()
+    assert store.being_made() == set()
     assert busy.code == ExitCode.NOT_READY
     assert f"another process is making the stage {key}: try later" in busy.err
     bench("run", str(file), "--stage", key).assert_ok()

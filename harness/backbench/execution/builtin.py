@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from backbench.execution.ray.options import RayOptions
+from backbench.execution.slurm.options import SlurmOptions
 from backbench.plugin import ExecutorInfo, hookimpl
 
 
@@ -27,4 +28,11 @@ def register_executors() -> Iterable[ExecutorInfo]:
         target="backbench.execution.ray.executor:RayExecutor",
         options=RayOptions,
         requires={"ray": "backbench[ray]"},
+    )
+    yield ExecutorInfo(
+        name="slurm",
+        summary="Jobs of a SLURM cluster: arrays of stages that are ready.",
+        target="backbench.execution.slurm.executor:SlurmExecutor",
+        options=SlurmOptions,
+        requires={"submitit": "backbench[slurm]"},
     )

@@ -40,7 +40,7 @@ class LocalExecutor(Executor):
     def __init__(self, options: Any, setup: Setup) -> None:
         super().__init__(options, setup)
         files.occupy_standard_descriptors()  # no pipe to a worker gets their number
-        names = _device_names(setup.device)
+        names = device_names(setup.device)
         self._gpus = [name for name in names if name != "cpu"]
         usable, count = cores.usable_cores(), cores.core_count()
         slots = (len(self._gpus) or count) if setup.jobs is None else setup.jobs
@@ -142,7 +142,7 @@ class LocalExecutor(Executor):
         return WorkerProcess(self.setup, self.workers[slot], self._store.log(f"worker-{slot}"))
 
 
-def _device_names(name: str) -> list[str]:
+def device_names(name: str) -> list[str]:
     """Return the torch devices to use; import torch only if there may be a GPU."""
     if name == "cpu" or (name == "auto" and not may_have_gpu()):
         return ["cpu"]

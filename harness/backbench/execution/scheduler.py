@@ -39,7 +39,7 @@ class Result:
         failed: Why stages failed, by key.
         logs: The last lines that failed stages have printed, by key.
         repeated: Number of times that a stage was begun again because its worker or machine was
-            lost.
+            lost, or because it was stopped at a checkpoint.
         skipped: Keys of the stages that were not tried, since an input failed or a disk is full.
         wall_s: Seconds.
         usage: Whether every failure is the input's problem.
@@ -59,9 +59,10 @@ class Result:
     @property
     def summary(self) -> str:
         """Return one line on what was done."""
+        again = f", {self.repeated} tried again after a worker was lost or stopped"
         return (
             f"{len(self.executed)} stages executed, {self.cached} were in the store"
-            + (f", {self.repeated} tried again after a worker was lost" if self.repeated else "")
+            + (again if self.repeated else "")
             + (f", {len(self.failed)} failed" if self.failed else "")
             + (f", {len(self.skipped)} not tried" if self.skipped else "")
             + f" ({self.wall_s:.0f} s)"
@@ -217,13 +218,18 @@ class _Drive:
         return signal
 
     def _again(self, signal: Finished) -> bool:
-        """Begin a stage again if its worker or machine was lost; return whether it was begun."""
-        if not _is_lost(signal):
-            return False
-        what = "machine" if signal.node_lost else "worker"
-        if self.lost[signal.key, what] == _AGAIN[what]:
-            return False
-        self.lost[signal.key, what] += 1
+        """Begin a stage again that was stopped, or whose worker or machine was lost.
+
+        Returns:
+            Whether it was begun.
+        """
+        if not signal.stopped:
+            if not _is_lost(signal):
+                return False
+            what = "machine" if signal.node_lost else "worker"
+            if self.lost[signal.key, what] == _AGAIN[what]:
+                return False
+            self.lost[signal.key, what] += 1
         self.result.repeated += 1
         self.executor.submit(self.running[signal.key][0])
         return True

@@ -15,6 +15,7 @@ from backbench.errors import (
     LostProcessError,
     ResultError,
     StageError,
+    StoppedError,
     UsageError,
     printable,
     shortened,
@@ -74,14 +75,14 @@ class SerialExecutor(Executor):
             def progress(done: int, total: int, values: Mapping[str, float]) -> None:
                 self._signals.append(Progressed(stage.key, done, total, dict(values)))
 
-            with _limited(self.setup.stage_timeout_s):
+            with limited(self.setup.stage_timeout_s):
                 ended = run_guarded(stage, self._store, self._registry, self._device, progress)
             self._signals.append(ended)
         return self._signals.popleft()
 
 
 @contextmanager
-def _limited(seconds: float | None) -> Iterator[None]:
+def limited(seconds: float | None) -> Iterator[None]:
     """Raise a StageError in what takes longer, as soon as Python code runs there.
 
     In the main thread only: Python hears signals nowhere else.
@@ -128,8 +129,15 @@ def run_guarded(
             path = getattr(error, "filename", None) or store.root
             reason = f"{path}: the disk is full: make room and run again"
         usage = isinstance(error, UsageError)
-        lost = isinstance(error, LostProcessError)
-        return Finished(stage.key, shortened(reason), details, usage, full, lost)
+        return Finished(
+            stage.key,
+            shortened(reason),
+            details,
+            usage,
+            full,
+            lost=isinstance(error, LostProcessError),
+            stopped=isinstance(error, StoppedError),
+        )
     return Finished(stage.key)
 
 

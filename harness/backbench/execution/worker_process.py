@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from backbench.errors import printable
+from backbench.execution.logs import TAIL, last_lines, size
 from backbench.execution.messages import decode_signal, encode_order
 from backbench.model import Stage, StageKind
 from backbench.plugin.executor import Finished, Setup, Signal
@@ -24,11 +24,8 @@ from backbench.training.devices import Device
 GRACE_S: Final = 2.0
 LOOK_S: Final = 1.0
 
-#: Bytes of the longest signal, of a worker's log, and of its end in which a failure quotes lines.
-_LONGEST, _LOG, _TAIL = 4 << 20, 16 << 20, 8 << 10
-
-#: Lines that are quoted, and their characters; how Python begins to report a crash.
-_LINES, _WIDTH, _CRASH = 15, 300, "Fatal Python error"
+#: Bytes of the longest signal, and of a worker's log.
+_LONGEST, _LOG = 4 << 20, 16 << 20
 
 
 class WorkerProcess:
@@ -87,7 +84,7 @@ class WorkerProcess:
 
     def submit(self, stage: Stage, others: Sequence[Device]) -> None:
         """Begin a stage; ``others`` are where its further processes run."""
-        self._stage, self._began, self._printed = stage, time.monotonic(), _size(self.log)
+        self._stage, self._began, self._printed = stage, time.monotonic(), size(self.log)
         with contextlib.suppress(BrokenPipeError):  # it has died; reading reports how
             os.write(self.orders, encode_order(stage, others).encode())
 
@@ -98,7 +95,8 @@ class WorkerProcess:
         found = self._signals.pop(0)
         if isinstance(found, Finished):
             self._stage = None
-            found = replace(found, log=self._last_lines() if found.reason else "")
+            log = last_lines(self.log, self._printed) if found.reason else ""
+            found = replace(found, log=log)
         return found
 
     def read(self) -> None:
@@ -160,17 +158,6 @@ class WorkerProcess:
         reason = f"{reason}{whose}; see {self.log}"
         self._signals.append(Finished(stage.key, reason, lost=lost))
 
-    def _last_lines(self) -> str:
-        """Return the last lines that the stage has printed."""
-        size = _size(self.log)
-        with contextlib.suppress(OSError), self.log.open("rb") as file:
-            file.seek(max(size - _TAIL, self._printed if self._printed <= size else 0))
-            lines = [line[:_WIDTH] for line in file.read().decode(errors="replace").splitlines()]
-            crashes = [at for at, line in enumerate(lines) if line.startswith(_CRASH)]
-            quoted = lines[crashes[-1] :][:_LINES] if crashes else lines[-_LINES:]
-            return printable("\n".join(quoted))
-        return ""
-
 
 def close_all(workers: Sequence[WorkerProcess]) -> None:
     """End worker processes, all at the same time."""
@@ -181,18 +168,14 @@ def close_all(workers: Sequence[WorkerProcess]) -> None:
         os.close(worker.pipe)
 
 
-def _size(log: Path) -> int:
-    return log.stat().st_size if log.exists() else 0
-
-
 def _shorten(log: Path) -> None:
     """Cut the middle out of a log that has become long; a worker appends to it meanwhile."""
-    size = _size(log)
-    if size <= _LOG:
+    length = size(log)
+    if length <= _LOG:
         return
     with log.open("r+b") as file:
-        file.seek(-_TAIL, os.SEEK_END)
+        file.seek(-TAIL, os.SEEK_END)
         end = file.read()
         file.truncate(_LOG // 2)
         file.seek(0, os.SEEK_END)
-        file.write(f"\n… {size - _LOG // 2 - len(end):,} bytes are left out …\n".encode() + end)
+        file.write(f"\n… {length - _LOG // 2 - len(end):,} bytes are left out …\n".encode() + end)

@@ -55,6 +55,8 @@ class Finished:
         node_lost: Whether the machine of the stage was lost, whatever the stage does: it is
             tried again, five times at most.
         log: The last lines that the stage has printed.
+        stopped: Whether it has a new checkpoint and was stopped there, as before a time limit: it
+            is begun again, as often as it takes.
     """
 
     key: str
@@ -65,6 +67,7 @@ class Finished:
     lost: bool = False
     node_lost: bool = False
     log: str = ""
+    stopped: bool = False
 
 
 #: A message of an executor to the scheduler.

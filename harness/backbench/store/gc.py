@@ -36,10 +36,12 @@ def leftovers(store: Store, wanted: Collection[str]) -> list[Leftover]:
         store: The store.
         wanted: Keys of stages whose checkpoints a run may yet resume.
     """
-    recorded = store.recorded()
+    recorded, being_made = store.recorded(), store.being_made()
     found = []
     for name, sort in _SORTS.items():
         for path in _paths(store.root / name):
+            if any(key in path.name for key in being_made):
+                continue
             key = path.name.partition(".")[0]
             kept = {
                 "artifacts": path.name in recorded or is_published(path),

@@ -460,6 +460,17 @@ class Store:
                 with suppress(OSError):
                     files.remove(path)
 
+    def being_made(self) -> set[str]:
+        """Return the keys of the stages that processes hold by :meth:`making`."""
+        found = set()
+        for key in {name.removesuffix(".held") for name in self._names("locks")}:
+            try:
+                with files.locked(self.root / "locks" / key, BlockingIOError()):
+                    pass
+            except BlockingIOError:
+                found.add(key)
+        return found
+
     def _clear(self, key: str) -> None:
         """Remove what a stage needed until it was done."""
         for name in (f"failures/{key}.json", f"records/{key}{FORGOTTEN}"):

@@ -21,8 +21,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from backbench.errors import StoppedError
 from backbench.nn.method import TrainingTask
-from backbench.system import files
+from backbench.system import files, stopping
 from backbench.system.json_text import to_json
 from backbench.system.seal import UNSEALED, is_sealed, seal
 
@@ -97,8 +98,13 @@ class Checkpoints:
         trained.history[:] = history
 
     def save(self, trained: Trained) -> None:
-        """Write the state, unless that was done a moment ago."""
-        if self._path is None or time.monotonic() - self._written < self._pause:
+        """Write the state, unless that was done a moment ago.
+
+        Raises:
+            StoppedError: When it is written, if this process was asked to stop.
+        """
+        stops = stopping.requested()
+        if self._path is None or (time.monotonic() - self._written < self._pause and not stops):
             return
         tensors, values = _state(trained)
         values |= {"format": FORMAT, "identity": self._identity}
@@ -107,6 +113,10 @@ class Checkpoints:
             seal(part)
             files.share(part)  # safetensors allows only the owner to read; a store may be shared
         self._written = time.monotonic()
+        if stops:
+            raise StoppedError(
+                f"it was asked to stop: its checkpoint is of epoch {len(trained.history)}"
+            )
 
 
 def _state(trained: Trained) -> tuple[dict[str, Tensor], dict[str, Any]]:

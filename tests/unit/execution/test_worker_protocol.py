@@ -414,7 +414,7 @@ def test_a_data_set_is_decoded_on_all_cores(store, tmp_path, monkeypatch):
 
 def test_every_rank_has_a_gpu_of_its_own(store, monkeypatch):
     names = ["cuda:0", "cuda:1", "cuda:2"]
-    monkeypatch.setattr("backbench.execution.local._device_names", lambda _: names)
+    monkeypatch.setattr("backbench.execution.local.device_names", lambda _: names)
     give_cores(monkeypatch, [])
     one_job = LocalExecutor(None, Setup(store.root, "cuda", 1))
     assert [device.device for device in one_job.rank_devices([0], 3)] == names

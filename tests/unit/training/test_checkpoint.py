@@ -16,8 +16,10 @@ from safetensors.torch import load_file, save_file
 from tests.unit.conftest import make_small_images
 from torch import nn
 
+from backbench import errors
 from backbench.images import ArrayImages
 from backbench.nn import FeatureQueue
+from backbench.system import stopping
 from backbench.system.seal import UNSEALED, is_sealed, seal
 from backbench.training.loop import TrainingRun, pretrain
 from backbench_ssl.byol import BYOL
@@ -226,6 +228,23 @@ def test_between_two_writings_time_passes(small_images: ArrayImages, tmp_path: P
     assert not path.exists()
     train("rotnet-sgd", small_images, path)
     assert path.exists()
+
+
+def test_a_training_that_is_asked_to_stop_ends_at_a_checkpoint(
+    small_images: ArrayImages, tmp_path: Path
+):
+    """Whatever the time since the last one; another try has the bits of a training without stop."""
+    path = tmp_path / "key.safetensors"
+    stopping.request()
+    try:
+        with pytest.raises(errors.StoppedError, match="its checkpoint is of epoch 1"):
+            train("rotnet-sgd", small_images, path, checkpoint_minutes=1000.0)
+    finally:
+        stopping.withdraw()
+    whole, history = undisturbed("rotnet-sgd")
+    encoder, again = train("rotnet-sgd", small_images, path)
+    assert again == history
+    assert same(encoder, whole)
 
 
 def test_the_scale_of_gradients_is_kept(

@@ -1,0 +1,1 @@
+"""Clusters that a test starts on its own machine."""
