@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from backbench.evaluation.module import Named
     from backbench.execution.scheduler import Result
     from backbench.execution.session import How, Session
+    from backbench.execution.simulation import Schedule
     from backbench.model import Cell, Denominator, Plan, Stage
     from backbench.options.base import Options
     from backbench.report.detectors import Sheet
@@ -210,6 +211,24 @@ class Planned:
         experiment = self.experiment
         return costs_of(self.plan, experiment.benchmark, experiment.registry, self.store)
 
+    def schedule(self, cluster: str) -> Schedule:
+        """Simulate what is missing on a cluster, by the times in the store's records.
+
+        Args:
+            cluster: Machines x stages at a time on each, and a part of the name of the device whose
+                records count: ``4x8``, ``4x8xA100``.
+
+        Raises:
+            UsageError: If it is something else.
+        """
+        return self._schedule(cluster, self.costs())
+
+    def _schedule(self, cluster: str, costs: Costs) -> Schedule:
+        from backbench.execution.simulation import Cluster, simulate, timed_by
+
+        where = Cluster.parse(cluster)
+        return simulate(timed_by(costs, self.store, where.device), where)
+
     def run(self, **how: Unpack[How]) -> Run:
         """Run what is missing of this plan, and return the results.
 
@@ -255,6 +274,7 @@ class Planned:
         visibility: bool = False,
         hours_on: str | None = None,
         jobs: int | None = None,
+        cluster: str | None = None,
         command: Sequence[str] = (),
     ) -> str:
         """Return the plan as text, as ``backbench plan`` prints it.
@@ -266,6 +286,7 @@ class Planned:
             hours_on: A device, or ``auto``: report how long all takes there, by the store's records
                 or by some seconds of each training.
             jobs: Stages at a time, of the hours; by default as many as :meth:`run` takes.
+            cluster: Machines to simulate the schedule on: ``4x8``, ``4x8xA100``.
             command: Words of the command that runs the benchmark, for JSON.
         """
         from backbench.estimate.visibility import estimates
@@ -282,6 +303,7 @@ class Planned:
             format,
             visibility=seen,
             hours=hours,
+            schedule=None if cluster is None else self._schedule(cluster, costs),
             list_stages=stages,
             command=command,
         )

@@ -22,8 +22,21 @@ from backbench.cli.options import changes, shared
     is_flag=True,
     help="Estimate how often each trigger survives the crops of each method's views.",
 )
+@click.option(
+    "--cluster",
+    metavar="NxM[xDEVICE]",
+    help="Simulate the rest on N machines with M stages at a time each, by the times in the "
+    "store's records, of DEVICE if it is given: 4x8xA100.",
+)
 def command(
-    file: Path, profile: str | None, store: Path, style: str, *, list_stages: bool, visibility: bool
+    file: Path,
+    profile: str | None,
+    store: Path,
+    style: str,
+    *,
+    list_stages: bool,
+    visibility: bool,
+    cluster: str | None,
 ) -> None:
     """Show cells and stages: what is cached, what is shared, what the rest costs.
 
@@ -38,4 +51,7 @@ def command(
     if style == "make":
         click.echo(planned.makefile(command), nl=False)
         return
-    click.echo(planned.table(style, stages=list_stages, visibility=visibility, command=command))
+    text = planned.table(
+        style, stages=list_stages, visibility=visibility, cluster=cluster, command=command
+    )
+    click.echo(text)

@@ -101,10 +101,12 @@ class Seen:
         size: Bytes of an artifact, mean.
         walls: Type of device and wall time, seconds, of each stage that was made on this
             processor: of one image of a training, else of the whole stage.
+        anywhere: The same of each stage on any machine, with the name of the GPU or processor.
     """
 
     size: float
     walls: tuple[tuple[str, float], ...] = ()
+    anywhere: tuple[tuple[str, float], ...] = ()
 
     def seconds(self, device: str) -> list[float]:
         """Return the seconds on a type of device, ``cpu`` or ``cuda``."""
@@ -145,6 +147,24 @@ class Costs:
         units = training.images_shown if training else 1
         seconds = round(units * math.fsum(walls) / len(walls), 3) if walls else None
         return {"image_steps": training.image_steps if training else None, "seconds": seconds}
+
+    def measured(self, key: str, device: str) -> tuple[float | None, list[str]]:
+        """Return the seconds of a stage by the records of its sort, whatever machine wrote them.
+
+        Args:
+            key: Key of a stage that is still to run.
+            device: Part of the name of the GPU or processor that the records are of, in any case.
+
+        Returns:
+            The mean, ``None`` without a record; and the name in each record.
+        """
+        seen, training = self.seen.get(self.sorts[key]), self.trainings.get(key)
+        walls = [one for one in (seen.anywhere if seen else ()) if device.lower() in one[0].lower()]
+        if not walls:
+            return None, []
+        units = training.images_shown if training else 1
+        mean = math.fsum(wall for _, wall in walls) / len(walls)
+        return units * mean, [name for name, _ in walls]
 
     def by_method(self) -> dict[str, list[Training]]:
         """Return the trainings by the name of their plugin."""
@@ -298,15 +318,18 @@ def _seen(
     found = {}
     for sort, records in read.items():
         sizes = [sum(file["bytes"] for file in one.files.values()) for one in records]
-        walls = []
+        walls, anywhere = [], []
         for one in records:
-            # The seconds of a training that was resumed are those of its last epochs alone.
-            if one.provenance.get("processor") == provenance.processor() and not one.resumed:
-                units = trainings[one.key].images_shown if one.key in trainings else 1
+            if one.resumed:  # its seconds are those of its last epochs alone
+                continue
+            units = trainings[one.key].images_shown if one.key in trainings else 1
+            processor, gpu = (one.provenance.get(name) for name in ("processor", "gpu"))
+            anywhere.append((str(gpu or processor), one.wall_s / units))
+            if processor == provenance.processor():
                 device = str(one.provenance.get("device")).partition(":")[0]
                 walls.append((device, one.wall_s / units))
         if sizes:
-            found[sort] = Seen(math.fsum(sizes) / len(sizes), tuple(walls))
+            found[sort] = Seen(math.fsum(sizes) / len(sizes), tuple(walls), tuple(anywhere))
     return found
 
 

@@ -22,6 +22,7 @@ from backbench.training.devices import may_have_gpu
 
 if TYPE_CHECKING:
     from backbench.estimate.hours import Hours
+    from backbench.execution.simulation import Schedule
 
 STEP_NOTE: Final = (
     "image-step: one image, or tile of an image, forward through one network once, while "
@@ -49,6 +50,7 @@ def plan_text(
     *,
     visibility: Sequence[Estimate] | None,
     hours: Hours | None,
+    schedule: Schedule | None = None,
     list_stages: bool,
     command: Sequence[str] = (),
 ) -> str:
@@ -58,14 +60,14 @@ def plan_text(
     a stage.
     """
     if style == "json":
-        content = _as_json(plan, costs, done)
-        if command:
-            content["command"] = list(command)
-        if visibility is not None:
-            content["visibility"] = [one.as_json() for one in visibility]
-        if hours is not None:
-            content["hours"] = hours.as_json()
-        return to_json(content, indent=2)
+        more: dict[str, object] = {
+            "command": list(command) or None,
+            "visibility": None if visibility is None else [one.as_json() for one in visibility],
+            "hours": hours and hours.as_json(),
+            "cluster": schedule and schedule.as_json(),
+        }
+        asked = {name: value for name, value in more.items() if value is not None}
+        return to_json(_as_json(plan, costs, done) | asked, indent=2)
     lines = [*_lines(plan, done), *cost_lines(costs)]
     lines.append(f"workers: {_workers()} (`--jobs` and `--device` of run)")
     if list_stages:
@@ -75,6 +77,8 @@ def plan_text(
         lines += ["", NOTE, *map(str, visibility)]
     if hours is not None:
         lines += hour_lines(hours)
+    if schedule is not None:
+        lines += ["", *schedule_lines(schedule, plan)]
     return "\n".join(lines)
 
 
@@ -190,8 +194,32 @@ def hour_lines(hours: Hours) -> Iterator[str]:
         yield f"left out, since the store has no such record: {', '.join(hours.left_out)}"
 
 
+def schedule_lines(schedule: Schedule, plan: Plan) -> Iterator[str]:
+    """Yield what a simulated schedule comes to, and what it leaves out."""
+    cluster, hours = schedule.cluster, schedule.seconds / 3600
+    yield (
+        f"on {cluster} (simulated): {in_hours(hours)} for {schedule.stages} stages, "
+        f"{schedule.utilization:.0%} of the slots' time used"
+    )
+    if schedule.critical:
+        ends = [plan.stages[key].label for key in (schedule.critical[0], schedule.critical[-1])]
+        yield (
+            f"critical path: {in_hours(schedule.critical_s / 3600)}, {len(schedule.critical)} "
+            f"stages from {ends[0]!r} to {ends[-1]!r}"
+        )
+    unsized = f"; {schedule.unsized} artifacts of unknown size left out" * (schedule.unsized > 0)
+    yield f"bytes: {decimal(schedule.read)} read, {decimal(schedule.written)} written{unsized}"
+    devices = ", ".join(f"{name} ({count})" for name, count in schedule.measured_on.items())
+    yield f"times: mean of the store's records, by device: {devices or 'none'}"
+    if schedule.unmeasured:
+        named = ", ".join(f"{name} ({count})" for name, count in schedule.unmeasured.items())
+        yield f"without a measured time, counted as 0 s: {named}"
+
+
 def in_hours(hours: float) -> str:
-    """Format hours: ``4 min``, ``2.3 h``, ``1,250 h``."""
+    """Format hours: ``12 s``, ``4 min``, ``2.3 h``, ``1,250 h``."""
+    if 60 * hours < 1:
+        return f"{3600 * hours:.0f} s"
     if hours < 1:
         return f"{60 * hours:.0f} min"
     return f"{hours:.1f} h" if hours < 10 else f"{hours:,.0f} h"

@@ -105,6 +105,11 @@ class Store:
         return None if self._url is None else Remote(self._url)
 
     @property
+    def name(self) -> str:
+        """The folder, or the URL that it mirrors: what ``--store`` takes on another machine."""
+        return str(self.root) if self._url is None else self._url
+
+    @property
     def exists(self) -> bool:
         """Return whether some run has made the store."""
         return (self.root / MARKER).is_file()

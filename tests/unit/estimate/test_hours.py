@@ -56,8 +56,8 @@ def test_hours_are_images_over_speed_and_workers(costs: Costs, ten_a_second: lis
     images = 2 * 2 * 96 + 2 * 2 * 96 + 4 * 2 * 48  # trainings × epochs × images
     assert hours.total == pytest.approx(images / 10 / 3600 / 2)
     text = "\n".join(hour_lines(hours))
-    assert "rotnet: measured: 384 images at 10 a second: 1 min" in text
-    assert "on this machine, 2 stages at a time: about 1 min" in text
+    assert "rotnet: measured: 384 images at 10 a second: 38 s" in text
+    assert "on this machine, 2 stages at a time: about 58 s" in text
     assert "no such record: dataset embedded, features, " in text
 
 
@@ -154,7 +154,8 @@ def fails(*_arguments: object) -> float:
 
 
 @pytest.mark.parametrize(
-    ("hours", "text"), [(0.07, "4 min"), (2.31, "2.3 h"), (1250.4, "1,250 h"), (10.2, "10 h")]
+    ("hours", "text"),
+    [(0.003, "11 s"), (0.07, "4 min"), (2.31, "2.3 h"), (1250.4, "1,250 h"), (10.2, "10 h")],
 )
 def test_hours(hours: float, text: str) -> None:
     assert in_hours(hours) == text

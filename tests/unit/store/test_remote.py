@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -174,6 +175,14 @@ def test_a_url_of_no_use_is_one_sentence(
     assert done.code == 2
     assert message in done.err
     assert done.err.count("\n") == 1
+
+
+def test_commands_that_are_printed_name_the_url(
+    bench: Bench, machines: Machines, tiny_file: Path
+) -> None:
+    machines("a")
+    found = json.loads(bench("plan", str(tiny_file), "--store", URL, "--format", "json").out)
+    assert found["command"][-2:] == ["--store", URL]
 
 
 def test_a_url_without_a_store_is_named(machines: Machines, tmp_path: Path) -> None:

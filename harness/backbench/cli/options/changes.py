@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from backbench.cli.common import CHANGES
+from backbench.store.store import Store
 
 
 def _remember(context: click.Context, _: click.Parameter, given: tuple[str, ...]) -> None:
@@ -30,7 +31,7 @@ def run_words(file: Path, store: Path, profile: str | None = None) -> list[str]:
     changes = click.get_current_context().meta.get(CHANGES, ())
     sets = [f"--set={one}" for one in changes]
     sets += [] if profile is None else [f"--profile={profile}"]
-    return ["backbench", "run", str(file), *sets, "--store", str(store)]
+    return ["backbench", "run", str(file), *sets, "--store", Store(store).name]
 
 
 def run_command(file: Path, store: Path) -> str:
