@@ -93,21 +93,24 @@ def _matrix(counts: Ints, classes: Sequence[str], target: int | None) -> bytes:
     if target is not None:
         corner = _LEFT + target * cell, 1.0
         parts.append(rectangle(corner, (cell, _SIDE - 2), RED, 2))
-    style = "image{image-rendering:pixelated}.light{fill:#fff}.deep{fill:#111}"
+    style = "image{image-rendering:pixelated}.a{fill:#fff}.b{fill:#111}"
     return document("".join(parts), _SIDE + (_BELOW if total <= MOST_NAMED else 18), style)
 
 
 def _named(counts: Ints, shares: NDArray[np.float64], names: Sequence[str]) -> Iterator[str]:
     """Yield the names of the classes at the left and below, and the counts in the cells."""
     cell = _SIDE / len(names)
+    yield '<g text-anchor="end">'
     for at, name in enumerate(names):
         middle = (at + 0.5) * cell + 3
-        yield text(_LEFT - 5, middle, name, anchor="end")
-        yield text(_LEFT + middle, _SIDE + 9, name, anchor="end", turn=-45)
+        yield text(_LEFT - 5, middle, name)
+        yield text(_LEFT + middle, _SIDE + 9, name, turn=-45)
+    yield '</g><g text-anchor="middle">'
     for row, column in zip(*np.nonzero(counts), strict=True):
         x, y = _LEFT + (column + 0.5) * cell, (row + 0.5) * cell + 3
-        shade = "light" if shares[row, column] > 0.45 else "deep"
-        yield text(x, y, str(counts[row, column]), anchor="middle", style=shade)
+        shade = "a" if shares[row, column] > 0.45 else "b"
+        yield text(x, y, str(counts[row, column]), style=shade)
+    yield "</g>"
 
 
 def _table(

@@ -29,9 +29,9 @@ from backbench.store.metadata import DatasetRecord, PoisonRecord
 TITLE, TSNE_TITLE = "Map of features", "t-SNE map of features"
 
 #: Most images of each sort on a map.
-MOST_CLEAN: Final = 250
-MOST_TRIGGERED: Final = 100
-MOST_POISONS: Final = 50
+MOST_CLEAN: Final = 200
+MOST_TRIGGERED: Final = 80
+MOST_POISONS: Final = 40
 
 NO_TSNE: Final = 'It needs scikit-learn: pip install "backbench[tsne]".'
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from markupsafe import Markup
+
+#: A number that every language reads alike.
+_PLAIN: Final = re.compile(r"-?\d*\.?\d+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,11 @@ class Cell:
     bar: Markup | None = None
     link: str = ""
     style: str = ""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the text is the value, as JavaScript reads it."""
+        return _PLAIN.fullmatch(self.text) is not None and float(self.text) == self.value
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,8 @@
   // -- order ---------------------------------------------------------------------------------------
   const value = (row, at) => {
     const cell = row.cells[at];
-    return cell.dataset.v === undefined ? null : Number(cell.dataset.v);
+    const number = Number(cell.dataset.v ?? (cell.textContent || NaN));
+    return Number.isNaN(number) ? null : number;
   };
   const sort = (table, at, heading) => {
     const isNumber = heading.classList.contains("n");
