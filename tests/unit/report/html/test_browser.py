@@ -99,6 +99,17 @@ def test_a_page_sorts_filters_and_opens_a_cell_without_a_request(
     assert cell.get_attribute("open") is not None
     assert "accuracy/clean" in cell.get_attribute("innerText")
 
+    field.clear()
+    field.send_keys(" ")
+    phone = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    furthest = (
+        "return Math.max(document.documentElement.scrollWidth, "
+        "...[...document.querySelectorAll('.main .v, .main .b, .main .c')]"
+        ".map(one => one.getBoundingClientRect().right))"
+    )
+    assert browser.execute_script(furthest) <= 390
+
     messages = [json.loads(one["message"])["message"] for one in browser.get_log("performance")]
     requested = {
         one["params"]["request"]["url"]
