@@ -56,7 +56,7 @@ class Cell:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the text is the value, as JavaScript reads it."""
+        """Return whether the text is the value, as JavaScript reads it."""
         return _PLAIN.fullmatch(self.text) is not None and float(self.text) == self.value
 
 
