@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,8 +29,8 @@ from backbench.training.devices import Device
 #: Beginning of the names of logs.
 LOGS = "ray-"
 
-#: Process that has started the process of a task: the node's own.
-_PARENT = os.getppid()
+#: Seconds between two looks at whether the node is still there.
+_FOLLOW_S = 0.5
 
 #: Seconds that a shared file system has to show what another node has written.
 _VISIBLE_S = 10.0
@@ -81,7 +82,7 @@ def serve(order: str, terms: Terms) -> Iterator[str]:
         usage = isinstance(error, BackbenchError)
         yield encode_signal(Finished(stage.key, f"{_node()}: {error}", usage=usage))
         return
-    while os.getppid() == _PARENT:
+    while True:
         while (signal := worker.signal()) is not None:
             yield encode_signal(signal)
             if isinstance(signal, Finished):
@@ -89,7 +90,6 @@ def serve(order: str, terms: Terms) -> Iterator[str]:
         if wait_readable([worker.pipe], LOOK_S):
             worker.read()
         worker.look()
-    os._exit(1)  # the node's own process is gone: Ray begins the stage on another node
 
 
 class _Kept:
@@ -109,6 +109,8 @@ class _Kept:
         if cls.terms != terms:
             if why := objection(terms):
                 raise BackbenchError(f"the node {why}")
+            if cls.terms is None:
+                threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
             cls.terms = terms
         elif cls.worker is not None and cls.worker.alive:
             return cls.worker
@@ -118,6 +120,16 @@ class _Kept:
         log = Store(terms.setup.store).log(f"{LOGS}{_node()}-{os.getpid()}")
         cls.worker = WorkerProcess(terms.setup, Device(terms.device), log)
         return cls.worker
+
+
+def _follow(parent: int) -> None:
+    """End this process, and its worker with it, when the node's own process is gone.
+
+    Ray does so only where orphans become children of process 1.
+    """
+    while os.getppid() == parent:
+        time.sleep(_FOLLOW_S)
+    os._exit(1)
 
 
 def _node() -> str:
