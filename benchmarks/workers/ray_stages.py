@@ -123,13 +123,16 @@ def run_empty(executor: str, count: int, folder: Path) -> dict[str, Any]:
     plan = empty_plan(count, folder)
     session = Session(load_registry(), store, executor=executor, jobs=2, device="cpu")
     made: Callable[[], Executor] = session.executor_maker()
+    cpu = time.process_time()
     result = execute(plan, store, made, emit)
+    cpu = time.process_time() - cpu
     seconds = time.perf_counter() - begun
     steady = ends[len(ends) // 10 :]  # the workers have begun by then
     return {
         "units": count,
         "seconds": seconds,
         "each_ms": 1000 * (steady[-1] - steady[0]) / (len(steady) - 1),
+        "driver_ms": 1000 * cpu / count,
         "records": len(store.done()),
         "executed": len(result.executed),
     }
