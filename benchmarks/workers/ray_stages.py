@@ -71,7 +71,7 @@ def cluster(nodes: int) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_worker_niceness"] = "0"  # Ray's 15 would leave the cores to all else that runs
+    os.environ |= {"RAY_worker_niceness": "0"}  # Ray's 15 leaves the cores to all else that runs
     made = Cluster(
         initialize_head=True, head_node_args={**_NODE, "num_cpus": 0, "include_dashboard": False}
     )
