@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from backbench.errors import StoreError, UsageError
-from backbench.store.records import Record
 from backbench.store.remote import Remote
 from backbench.store.store import MARKER, REMOTE, Store
 from backbench.system import files
@@ -85,31 +84,13 @@ def _mirror(folder: Path, remote: Remote) -> None:
                 if store.record_bytes(key) == content:
                     continue
             store.evict(key, with_record=True)
-        _check(remote, key, content)
         files.write(folder / "records" / f"{key}.json", content, durable=False)
     files.write(folder / _VERSIONS, to_json(versions), durable=False)
-
-
-def _check(remote: Remote, key: str, content: bytes) -> None:
-    """Refuse a record that names a file outside of its artifact, or is none."""
-    try:
-        Record.from_json(_object(content))
-    except ValueError as error:
-        raise StoreError(
-            f"{remote.url}/records/{key}.json: cannot be read as a record ({error}): remove it"
-        ) from error
-
-
-def _object(content: bytes) -> dict[str, object]:
-    found = from_json(content)
-    if not isinstance(found, dict):
-        raise ValueError("it is not a JSON object")  # noqa: TRY004 - of its content
-    return found
 
 
 def _known(folder: Path) -> dict[str, str]:
     """Return the versions of the records that were fetched before."""
     try:
-        return {key: str(one) for key, one in _object((folder / _VERSIONS).read_bytes()).items()}
-    except (OSError, ValueError):
+        return dict(from_json((folder / _VERSIONS).read_bytes()))
+    except (OSError, ValueError, TypeError):
         return {}

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from backbench.errors import BackbenchError, StoreError, UsageError
 from backbench.store.records import Record
+from backbench.store.store import MOST_BYTES
 from backbench.system import files
 
 #: Errors of a write on a condition: it does not hold, or another write is under way.
@@ -89,6 +90,11 @@ class Remote:
             except FileNotFoundError:
                 return {}
         names = {str(one["name"]).rpartition("/")[2]: one for one in found}
+        for name, one in names.items():
+            if one["size"] > MOST_BYTES:
+                raise StoreError(
+                    f"{self.url}/records/{name}: {one['size']:,} bytes, which no record has"
+                )
         return {
             name.removesuffix(".json"): "|".join(str(one.get(field)) for field in _VERSION)
             for name, one in names.items()
@@ -102,9 +108,12 @@ class Remote:
             paths = {f"{self._root}/records/{key}.json": key for key in left[:_AT_ONCE]}
             del left[:_AT_ONCE]
             with self._speaking("read"):
-                found = self._files.cat(list(paths), on_error="omit")
-            for path, content in found.items():
-                yield paths[path if path in paths else f"/{path}"], content
+                found = self._files.cat(list(paths), on_error="return")
+                for path, content in found.items():
+                    if isinstance(content, bytes):
+                        yield paths[path if path in paths else f"/{path}"], content
+                    elif not isinstance(content, FileNotFoundError):
+                        raise content
 
     def create(self, name: str, content: bytes) -> bool:
         """Write an object if there is none; return whether there was none."""
@@ -131,17 +140,8 @@ class Remote:
             StoreError: If they cannot be written.
         """
         targets = self._paths(record)
+        missing = self._wrong_size(record)
         with self._speaking("written"):
-            try:
-                there = self._files.find(f"{self._root}/artifacts/{record.key}", detail=True)
-            except FileNotFoundError:
-                there = {}
-            sizes = {path.lstrip("/"): one["size"] for path, one in there.items()}
-            missing = [
-                name
-                for name, path in targets.items()
-                if sizes.get(path.lstrip("/")) != record.files[name]["bytes"]
-            ]
             if missing:
                 sources = [str(folder / name) for name in missing]
                 self._files.put(sources, [targets[name] for name in missing])
@@ -153,6 +153,8 @@ class Remote:
             StoreError: If one is missing, or is not what its record states.
         """
         sources = self._paths(record)
+        for name in self._wrong_size(record):  # before anything larger is fetched
+            raise self._not_as_recorded(record, name)
         for name in sources:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
         with self._speaking("read"):
@@ -162,10 +164,7 @@ class Remote:
         for name, said in record.files.items():
             path = folder / name
             if path.stat().st_size != said["bytes"] or files.sha256(path) != said["sha256"]:
-                raise StoreError(
-                    f"{self.url}/artifacts/{record.key}/…/{name}: not what its record says: "
-                    f"`backbench run --redo {record.key}` makes it again ({record.label})"
-                )
+                raise self._not_as_recorded(record, name)
 
     def delete(self, key: str) -> None:
         """Remove all that there is of a stage, its record first."""
@@ -175,6 +174,26 @@ class Remote:
                     self._files.rm(f"{self._root}/{path}", recursive=True)
                 except FileNotFoundError:
                     continue
+
+    def _wrong_size(self, record: Record) -> list[str]:
+        """Return the files of an artifact that are not there, or have another size."""
+        with self._speaking("read"):
+            try:
+                there = self._files.find(f"{self._root}/artifacts/{record.key}", detail=True)
+            except FileNotFoundError:
+                there = {}
+        sizes = {path.lstrip("/"): one["size"] for path, one in there.items()}
+        return [
+            name
+            for name, path in self._paths(record).items()
+            if sizes.get(path.lstrip("/")) != record.files[name]["bytes"]
+        ]
+
+    def _not_as_recorded(self, record: Record, name: str) -> StoreError:
+        return StoreError(
+            f"{self.url}/artifacts/{record.key}/…/{name}: not what its record says: "
+            f"`backbench run --redo {record.key}` makes it again ({record.label})"
+        )
 
     def _paths(self, record: Record) -> Mapping[str, str]:
         """Return where the files of an artifact are, by name."""

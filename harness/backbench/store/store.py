@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 LAYOUT = 1
 
 #: A larger JSON file is none of ours: an index of a million images is no record.
-_MOST_BYTES = 1 << 26
+MOST_BYTES = 1 << 26
 
 #: Marks a folder as a store, with its layout.
 MARKER = "store.json"
@@ -205,8 +205,11 @@ class Store:
         with self.writing(key) as folder:
             self.remote.pull(record, folder)
             self.folder(key).parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileExistsError, OSError):  # another process was faster
+            try:
                 folder.rename(self.folder(key))
+            except OSError as error:
+                if error.errno not in _TAKEN:  # another process was faster
+                    raise
 
     def checkpoint(self, key: str) -> Path:
         """Return the file in which a stage's training keeps its state until it is done."""
@@ -261,7 +264,7 @@ class Store:
 
     def record_bytes(self, key: str) -> bytes:
         """Return a record's file as it is; an OSError if it cannot be read."""
-        return files.read_regular(f"{self._records}/{key}.json", _MOST_BYTES)
+        return files.read_regular(f"{self._records}/{key}.json", MOST_BYTES)
 
     def readable(self, key: str) -> Record | None:
         """Return a record; ``None`` also where :meth:`failure` returns why it cannot be read."""
@@ -362,7 +365,7 @@ class Store:
     def _upload(self, remote: Remote, key: str) -> None:
         """Upload an artifact in place, then its record, unless there is one: then drop ours."""
         path = self.folder(key) / _RECORD
-        text, name = files.read_regular(path, _MOST_BYTES), f"records/{key}.json"
+        text, name = files.read_regular(path, MOST_BYTES), f"records/{key}.json"
         record = _record_of(_read_json(path) or {})
         remote.push(self.folder(key), record)
         if remote.create(name, text):
@@ -593,7 +596,7 @@ def _read_json(path: Path | str) -> dict[str, Any] | None:
         ValueError: If it holds something else, or a number that is not finite.
     """
     try:
-        content = from_json(files.read_regular(path, _MOST_BYTES))
+        content = from_json(files.read_regular(path, MOST_BYTES))
     except (FileNotFoundError, NotADirectoryError):
         return None
     if not isinstance(content, dict):

@@ -13,10 +13,12 @@ from tests import factories
 from tests.conftest import Bench
 from tests.unit.store.writer import publish, torn
 
+from backbench.api import load
 from backbench.errors import StoreError, UsageError
 from backbench.model import Stage, StageKind
 from backbench.store.integrity import checked, damaged
 from backbench.store.location import located, open_store
+from backbench.store.records import Record
 from backbench.store.store import Store, hash_files
 
 KEY, OTHER = "0" * 32, "1" * 32
@@ -158,11 +160,31 @@ def test_a_storage_without_conditions_is_refused(
         machines("a")
 
 
-def test_a_record_that_is_none_is_named(machines: Machines) -> None:
-    machines("a")
-    fsspec.filesystem("memory").pipe_file(f"/bucket/store/records/{KEY}.json", b'{"schema": 99}')
-    with pytest.raises(UsageError, match=rf"records/{KEY}\.json: cannot be read as a record"):
+def test_a_record_that_is_none_is_named_and_made_again(machines: Machines) -> None:
+    publish(machines("a"), KEY, "a")
+    path = f"/bucket/store/records/{KEY}.json"
+    fsspec.filesystem("memory").pipe_file(path, b'{"schema": 99}')
+    other = machines("b")
+    assert "schema 99" in damaged(other, [KEY])[KEY]
+    other.forget(KEY)
+    assert publish(other, KEY, "b") == "b"
+    assert not torn(machines("a"), KEY)
+
+
+def test_a_record_that_is_larger_than_any_is_not_fetched(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(machines("a"), KEY, "a")
+    monkeypatch.setattr("backbench.store.remote.MOST_BYTES", 10)
+    with pytest.raises(UsageError, match=r"records/0+\.json: \d+ bytes, which no record has"):
         machines("b")
+
+
+def test_the_library_takes_a_url(machines: Machines, tiny_file: Path) -> None:
+    machines("a")
+    planned = load(tiny_file).plan(store=URL)
+    assert planned.store.name == URL
+    assert len(planned.missing) == len(planned.stages)
 
 
 @pytest.mark.parametrize(
@@ -236,3 +258,24 @@ def test_what_is_damaged_is_named_and_not_copied(bench: Bench, tmp_path: Path) -
     assert done.out.endswith("1 copied, 7 bytes; 0 were there, 2 are damaged\n")
     assert Store(tmp_path / "target").done() == {OTHER}
     assert bench("store", "sync", "nowhere", "target").code == 2
+
+
+def test_an_interrupted_sync_is_continued(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain(Store(tmp_path / "source"))
+
+    def interrupted(store: Store, folder: Path, record: Record) -> Record:
+        if record.key == OTHER:
+            raise KeyboardInterrupt
+        return publishing(store, folder, record)
+
+    publishing = Store.publish
+    with monkeypatch.context() as stopping:
+        stopping.setattr(Store, "publish", interrupted)
+        assert bench("store", "sync", "source", "target").code == 130
+    target = Store(tmp_path / "target")
+    assert target.done() == {KEY}
+    assert list((target.root / "tmp").iterdir()) == []
+    again = bench("store", "sync", "source", "target").assert_ok().out
+    assert again.endswith("1 copied, 7 bytes; 1 were there, 0 are damaged\n")
