@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import backbench as bb
 from backbench.errors import ExitCode
 from backbench.store.store import Store
 from tests.conftest import Bench
@@ -145,24 +146,63 @@ def test_a_stage_that_fails_has_the_code_and_the_reason_of_a_run(file: Path, ben
     assert Store(Path("store")).failure(key) is not None
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="GNU make is not installed")
-@pytest.mark.slow
-def test_make_runs_the_graph_with_the_bytes_of_a_run(file: Path, bench: Bench) -> None:
-    """Two processes at most write into one store whose name make and the shell would obey."""
-    file.write_text(SMALL.replace('["targeted"]', '["none"]'), encoding="utf-8")
-    store = "st $(x)#1:2=3 &4"
+# -- one matrix, whoever runs it ----------------------------------------------------------------
+
+#: No attack: five stages, from the dataset to the predictions.
+PLAIN = (
+    SMALL.replace('["targeted"]', '["none"]')
+    + """
+[executors.slurm]
+cluster = "local"
+poll_s = 0.1
+"""
+)
+
+
+def by_make(file: Path, store: str, bench: Bench) -> None:
+    """Two processes at most write into a store whose name make and the shell would obey."""
     text = bench("plan", str(file), "--store", store, "--format", "make").assert_ok().out
     Path("stages.mk").write_text(text, encoding="utf-8")
-    command = f"{sys.executable} -m backbench"
-    make = ["make", "-j2", "-f", "stages.mk", f"BACKBENCH={command}"]
+    make = ["make", "-j2", "-f", "stages.mk", f"BACKBENCH={sys.executable} -m backbench"]
     done = subprocess.run(make, capture_output=True, text=True, check=False, env=os.environ)
     assert done.returncode == 0, done.stdout + done.stderr
-    stages = planned(bench, file, store)
-    assert all(one["cached"] for one in stages)
     again = subprocess.run(make, capture_output=True, text=True, check=True)
     assert "Nothing to be done for 'all'" in again.stdout
-    bench("run", str(file), "--store", "serial", "--executor", "serial").assert_ok()
-    made = predictions(Path(store))
-    assert len(made) == 1
-    assert made == predictions(Path("serial"))
-    bench("verify", str(file), "--store", store).assert_ok()
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the store of a run in this process."""
+    folder = tmp_path_factory.mktemp("serial")
+    (folder / "b.toml").write_text(PLAIN, encoding="utf-8")
+    run = bb.load(folder / "b.toml").run(store=folder / "store", executor="serial", device="cpu")
+    assert not run.outcome.failed
+    return folder / "store"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["local", "slurm", "make"])
+def test_the_bytes_are_those_of_a_serial_run(
+    how: str, serial: Path, file: Path, bench: Bench
+) -> None:
+    file.write_text(PLAIN, encoding="utf-8")
+    store = "st $(x)#1:2=3 &4"
+    if how == "make":
+        if shutil.which("make") is None:
+            pytest.skip("GNU make is not installed")
+        by_make(file, store, bench)
+    else:
+        if how == "slurm":
+            pytest.importorskip("submitit", reason="the extra slurm is not installed")
+        run = bench("run", str(file), "--store", store, "--executor", how).assert_ok()
+        assert "5 stages executed, 0 were in the store (" in run.err
+    made, expected = (Store(one) for one in (Path(store), serial))
+    assert made.done() == expected.done()
+    for key in made.done():
+        mine, other = made.record(key), expected.record(key)
+        assert mine is not None
+        assert other is not None
+        assert mine.files == other.files, mine.label
+    assert predictions(Path(store)) == predictions(serial)
+    assert len(predictions(serial)) == 1
+    assert not bench("verify", str(file), "--store", store).assert_ok().err

@@ -53,9 +53,10 @@ class Slurm:
         names = [path.name for path in (self.store.root / "logs" / "slurm").glob("*")]
         lines = []
         for state in filter(None, states):
-            element, word = state.split()
-            lines.append(f"{names[0]}|{element}|70_{element}|{word}\n")
-        (self.folder / "queue").write_text("other|N/A|6|RUNNING\n" + "".join(lines))
+            element, word, *reason = state.split(maxsplit=2)
+            why = reason[0] if reason else "None"
+            lines.append(f"{names[0]}|{element}|70_{element}|{word}|{why}\n")
+        (self.folder / "queue").write_text("other|N/A|6|RUNNING|None\n" + "".join(lines))
 
     def scripts(self) -> list[str]:
         return [path.read_text() for path in sorted(self.folder.glob("script.*"))]
@@ -165,6 +166,15 @@ def test_a_job_that_ends_without_a_word(slurm: Slurm, state: str, words: str, fl
     assert words in ended.reason
     flags = {name for name in ("lost", "node_lost", "stopped") if getattr(ended, name)}
     assert flags == ({flag} if flag else set())
+
+
+def test_a_job_that_slurm_holds_is_cancelled_and_begun_anew(slurm: Slurm) -> None:
+    slurm.begin(ONE)
+    slurm.queue("0 PENDING launch failed requeued held")
+    ended = slurm.executor.wait()
+    assert isinstance(ended, Finished)
+    assert ended.node_lost
+    assert (slurm.folder / "cancelled").read_text().split() == ["--quiet", "70_0"]
 
 
 def test_a_training_that_got_on_is_begun_again(slurm: Slurm) -> None:

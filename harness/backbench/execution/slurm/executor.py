@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,9 @@ _END_S = 10.0
 
 #: State of a job that the queue does not know any more.
 _GONE = "GONE"
+
+#: States of jobs that will not begin again by themselves.
+_OVER = queue.ENDED | {queue.HELD, _GONE}
 
 
 @dataclass(slots=True)
@@ -126,14 +129,17 @@ class SlurmExecutor(Executor):
         if self._options.cluster == "local":
             self._end_processes()
         elif self._jobs:
-            try:
-                names = {job.at.name for job in self._jobs.values()}
-                found = queue.look(names)
-                mine = [found.get((job.at.name, job.at.element)) for job in self._jobs.values()]
-                queue.cancel([one.job for one in mine if one and one.state not in queue.ENDED])
-            except StageError as error:
-                _LOG.warning("jobs may be left in the queue: %s", error)
+            self._cancel(self._jobs.values())
         self._jobs = {}
+
+    def _cancel(self, jobs: Collection[_Job]) -> None:
+        """Cancel jobs that are in the queue."""
+        try:
+            found = queue.look({job.at.name for job in jobs})
+            mine = [found.get((job.at.name, job.at.element)) for job in jobs]
+            queue.cancel([one.job for one in mine if one and one.state not in queue.ENDED])
+        except StageError as error:
+            _LOG.warning("jobs may be left in the queue: %s", error)
 
     def _end_processes(self) -> None:
         """End the processes of this machine, and wait for those that are about to end."""
@@ -158,7 +164,7 @@ class SlurmExecutor(Executor):
         for key, at in known:
             found = states.get((at.name, at.element))
             if found is not None and found.state not in queue.ENDED:
-                left[key] = at
+                left[key] = at  # one that is held, too: it is cancelled and submitted anew
         return left
 
     def _submit_new(self) -> None:
@@ -216,7 +222,7 @@ class SlurmExecutor(Executor):
         self._silent = False
         for job in list(self._jobs.values()):
             state = states.get((job.at.name, job.at.element), _GONE)
-            if state not in queue.ENDED and state != _GONE:
+            if state not in _OVER:
                 job.missed = 0
                 continue
             job.missed += 1
@@ -246,6 +252,8 @@ class SlurmExecutor(Executor):
         key = job.stage.key
         if self._store.record(key) is not None:
             return Finished(key)
+        if state == queue.HELD:
+            self._cancel([job])
         if job.ended is not None:
             return job.ended
         advanced = self._saved(key) > job.saved
@@ -281,6 +289,6 @@ def ended_as(state: str, job: _Job, advanced: bool, limit_min: int) -> Finished:
             return Finished(key, f"{reason}: raise mem_gib of the executor")
         case "TIMEOUT" | "DEADLINE" | "PREEMPTED":
             return Finished(key, reason, stopped=True)
-        case "NODE_FAIL" | "BOOT_FAIL" | "REVOKED":
+        case "NODE_FAIL" | "BOOT_FAIL" | "REVOKED" | queue.HELD:
             return Finished(key, reason, node_lost=True)
     return Finished(key, reason, lost=True)

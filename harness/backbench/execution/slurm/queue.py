@@ -28,8 +28,12 @@ ENDED = frozenset(
 _ANSWER_S = 60.0
 
 
+#: State of a job that SLURM has requeued and holds, since it could not be launched.
+HELD = "HELD"
+
+
 class Queued(NamedTuple):
-    """A job: its number with that of its element, and its state."""
+    """A job: its number with that of its element, and its state, or :data:`HELD`."""
 
     job: str
     state: str
@@ -43,12 +47,14 @@ def look(names: Iterable[str]) -> Mapping[tuple[str, int], Queued]:
     Raises:
         StageError: If SLURM does not answer.
     """
-    form = "%j|%K|%i|%T"
+    form = "%j|%K|%i|%T|%r"
     text = call(["squeue", "--me", "--noheader", "--array", "--states=all", f"--format={form}"])
     wanted, found = set(names), {}
     for line in text.splitlines():
-        name, element, job, state = line.strip().rsplit("|", 3)
+        name, element, job, state, reason = line.strip().split("|", 4)
         if name in wanted:
+            held = state == "REQUEUE_HOLD" or reason.endswith("requeued held")
+            state = HELD if held else state
             found[name, int(element) if element.isdecimal() else 0] = Queued(job, state)
     return found
 
