@@ -248,15 +248,19 @@ class Store:
             raise StoreError(f"{path}: is the record of {found.key}: remove it and run again")
         return found
 
+    def fetch_record(self, key: str) -> None:
+        """Fetch a record that another machine has written to the storage that this mirrors."""
+        if self.remote is not None and self.record(key) is None:
+            for _, content in self.remote.records([key]):
+                files.write(self.root / "records" / f"{key}.json", content, durable=False)
+
     def awaited(self, key: str) -> Record | None:
         """Return a record that another machine may just have written: see :func:`files.looks_for`.
 
         Raises:
             StoreError: If it cannot be read.
         """
-        if self.remote is not None and self.record(key) is None:
-            for _, content in self.remote.records([key]):
-                files.write(self.root / "records" / f"{key}.json", content, durable=False)
+        self.fetch_record(key)
         for _ in files.looks_for(self.root / "records"):
             if (found := self.record(key)) is not None and self.artifact(key).is_dir():
                 return found

@@ -6,8 +6,10 @@ import importlib
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import fsspec
 import pytest
 from tests.unit.execution.moody import alive, dataset, install, until
 
@@ -19,6 +21,7 @@ from backbench.execution.scheduler import execute
 from backbench.model import Plan
 from backbench.plugin import Progressed, Setup
 from backbench.plugin.registry import load_registry
+from backbench.store.location import open_store
 from backbench.store.store import Store
 from backbench.testing import ExecutorContract
 
@@ -35,8 +38,11 @@ def cluster(tmp_path_factory):
 
     site = install(tmp_path_factory.mktemp("ray") / "site")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        for name in ("RAY_USAGE_STATS_ENABLED", "RAY_worker_niceness"):
+            patch.setenv(name, "0")
         patch.setenv("PYTHONPATH", str(site))
+        patch.setenv("BACKBENCH_CACHE", str(site.parent / "nodes"))
+        patch.setenv("FSSPEC_FILE_AUTO_MKDIR", "true")
         patch.syspath_prepend(str(site))
         importlib.import_module("moody_plugin")
         patch.setenv("OMP_NUM_THREADS", "1")  # the plugin has set it
@@ -44,6 +50,7 @@ def cluster(tmp_path_factory):
         made = Cluster(initialize_head=True, head_node_args=head)
         for _ in range(2):
             made.add_node(**NODE)
+        patch.setenv("BACKBENCH_CACHE", str(site.parent / "driver"))
         ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
         ray._private.worker._worker_logs_enabled = False
         yield made
@@ -131,6 +138,21 @@ def test_a_matrix_has_the_bytes_of_the_serial_executor(tmp_path):
     assert found[0] == found[1]
 
 
+def test_the_store_may_be_a_url(cluster, tmp_path, monkeypatch):
+    """The nodes mirror it in a folder of their own."""
+    monkeypatch.setitem(fsspec.config.conf, "file", {"auto_mkdir": True})
+    bucket = tmp_path / "bucket"
+    mirror = open_store(f"file://{bucket}")
+    mirror.prepare()
+    first = dataset("fine")
+    second = replace(first, seed=1, inputs={"before": first.key})
+    result = run(mirror, first, second)
+    assert result.executed == [first.key, second.key]
+    assert mirror.done() == {first.key, second.key}
+    assert {path.stem for path in (bucket / "records").iterdir()} == mirror.done()
+    assert not mirror.folder(first.key).exists()  # the nodes' folder has it
+
+
 def raylet_of(cluster, pid):
     """Return the process of a node's own that a worker process descends from."""
     known = {node.all_processes["raylet"][0].process.pid for node in cluster.worker_nodes}
@@ -185,7 +207,14 @@ def test_another_installation_is_named(store):
         f"version of torch is 1.0 there and {here['version of torch']} here"
     )
     assert difference(here, {}).count("missing there") == len(here) - 1  # one is missing here too
-    terms = Terms(Setup(store.root), "cpu", used, {**here, "source of backbench": "0"}, "tmp/no")
+    terms = Terms(
+        Setup(store.root),
+        str(store.root),
+        "cpu",
+        used,
+        {**here, "source of backbench": "0"},
+        "tmp/no",
+    )
     assert "source of backbench is " in objection(terms)
     assert "there and 0 here: install the same on every node" in objection(terms)
 

@@ -90,6 +90,7 @@ class RayExecutor(Executor):
         used = dict.fromkeys((use.kind, use.name) for stage in stages for use in stage.uses)
         terms = Terms(
             setup=self.setup,
+            store=self._store.name,
             device="cuda:0" if self._on_gpus else "cpu",
             used=tuple(used),
             installed=installation(load_registry(), used),
@@ -129,6 +130,7 @@ class RayExecutor(Executor):
                 found = _signal(key, stream)
                 if isinstance(found, Finished):
                     del self._running[key]
+                    self._store.fetch_record(key)
                 return found
 
     def close(self) -> None:

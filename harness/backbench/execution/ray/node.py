@@ -13,17 +13,17 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import wait as wait_readable
 from pathlib import Path
 
-from backbench.errors import BackbenchError
+from backbench.errors import BackbenchError, UsageError
 from backbench.execution.installation import Used, difference, installation
 from backbench.execution.messages import decode_order, encode_signal
 from backbench.execution.worker_process import LOOK_S, WorkerProcess, close_all
 from backbench.plugin.executor import Finished, Setup
 from backbench.plugin.registry import load_registry
-from backbench.store.store import Store
+from backbench.store.location import is_url, located, open_store
 from backbench.training.devices import Device
 
 #: Beginning of the names of logs.
@@ -41,7 +41,8 @@ class Terms:
     """Terms of a run, for every node.
 
     Args:
-        setup: Where the store is, and the limits of a stage.
+        setup: The limits of a stage; its folder of the store is that of the run's machine.
+        store: Folder or URL of the store.
         device: Device of each stage, as the process of its task sees it.
         used: The plugins that the run uses.
         installed: What is installed where the run was started.
@@ -49,6 +50,7 @@ class Terms:
     """
 
     setup: Setup
+    store: str
     device: str
     used: tuple[Used, ...]
     installed: Mapping[str, str]
@@ -59,10 +61,14 @@ def objection(terms: Terms) -> str:
     """Return why this node cannot run stages of a run: the end of a sentence; empty if it can."""
     if unlike := difference(terms.installed, installation(load_registry(), terms.used)):
         return f"has another installation: {unlike}: install the same on every node"
+    try:
+        root = located(terms.store)
+    except UsageError as error:
+        return f"cannot use the store: {error}"
     deadline = time.monotonic() + _VISIBLE_S
-    while not (terms.setup.store / terms.mark).exists():
+    while not is_url(terms.store) and not (root / terms.mark).exists():
         if time.monotonic() > deadline:
-            return f"does not see the store: put {terms.setup.store} where every node has it"
+            return f"does not see the store: put {root} where every node has it"
         time.sleep(0.1)
     return ""
 
@@ -117,8 +123,11 @@ class _Kept:
         if cls.worker is not None:
             close_all([cls.worker])
             cls.worker = None
-        log = Store(terms.setup.store).log(f"{LOGS}{_node()}-{os.getpid()}")
-        cls.worker = WorkerProcess(terms.setup, Device(terms.device), log)
+        store = open_store(terms.store)
+        store.prepare_here()
+        log = store.log(f"{LOGS}{_node()}-{os.getpid()}")
+        setup = replace(terms.setup, store=store.root)
+        cls.worker = WorkerProcess(setup, Device(terms.device), log)
         return cls.worker
 
 
