@@ -51,6 +51,11 @@ def printable(text: str) -> str:
     return _ODD.sub(lambda one: one[0] if one[0].isprintable() else repr(one[0])[1:-1], text)
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun: ``1 image``, ``1,000 images``."""
+    return f"{count:,} {noun}" + ("s" if count != 1 else "")
+
+
 def shortened(text: str, most: int = 20_000) -> str:
     """Return a text without its middle if it has more than ``most`` characters."""
     if len(text) <= most:

@@ -8,6 +8,7 @@ import click
 
 from backbench.cli import common
 from backbench.cli.options import shared
+from backbench.errors import counted
 
 
 @click.command("check")
@@ -24,4 +25,4 @@ def command(file: Path, profile: str | None) -> None:
 
     benchmark = common.load(file, profile).benchmark
     click.echo(datasets_text(benchmark))
-    click.echo(f"{file}: {benchmark.name}: {len(benchmark.cells)} cells, no problem")
+    click.echo(f"{file}: {benchmark.name}: {counted(len(benchmark.cells), 'cell')}, no problem")

@@ -10,6 +10,7 @@ import click
 from backbench.cli import common, notices
 from backbench.cli.options import changes, page, shared
 from backbench.cli.options.subject import subject_of
+from backbench.errors import counted
 
 
 @click.command("report")
@@ -39,7 +40,8 @@ def command(
 
         made, refused = write_site(subject.bundles, site, most_figures=most_figures)
         common.say("refused", refused)
-        click.echo(f"{site / 'index.html'}: {len(made)} submissions, {len(refused)} refused")
+        count = counted(len(made), "submission")
+        click.echo(f"{site / 'index.html'}: {count}, {len(refused)} refused")
         return
     results: Any
     if subject.bundles:
@@ -52,5 +54,4 @@ def command(
         command_line = changes.run_command(subject.file, subject.store)
         results.require(subject.store, command_line, filtered=bool(filters))
     size = results.report(out, most_figures=most_figures)
-    rows = f"{len(results)} row{'s' * (len(results) != 1)}"
-    click.echo(f"{out}: {rows}, {size / 1e6:.2f} MB")
+    click.echo(f"{out}: {counted(len(results), 'row')}, {size / 1e6:.2f} MB")

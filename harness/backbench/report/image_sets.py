@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from backbench.data.classes import VARIANTS, describe, fingerprint
-from backbench.errors import printable
+from backbench.errors import counted, printable
 
 if TYPE_CHECKING:
     from backbench.benchmark.config import Benchmark
@@ -26,7 +26,7 @@ def subset_text(subset: Subset) -> str:
     if subset.links:
         done = f"{len(subset.links)} folders linked"
     else:
-        done = f"{_count(len(subset.missing), 'image')} copied"
+        done = f"{counted(len(subset.missing), 'image')} copied"
     return (
         f"{subset.out}: {len(names)} classes, {train:,} training and {val:,} validation images, "
         f"{done}; fingerprint {fingerprint(names)[:16]} ({re.split('[:;]', describe(names))[0]})"
@@ -74,21 +74,21 @@ def _dataset_lines(name: str, dataset: Dataset, metadata: DatasetMetadata) -> It
         ("train", metadata.train, metadata.train_per_class),
         ("val", metadata.val, dataset.val_per_class()),
     ):
-        counted = dict(zip(metadata.classes, counts, strict=False))
-        each = f" ({_each(counted)})" if counted else ""
+        by_name = dict(zip(metadata.classes, counts, strict=False))
+        each = f" ({_each(by_name)})" if by_name else ""
         if split == "val" and not metadata.labelled:
             return
-        yield printable(f"  {split}: {_count(total, 'image')}{each}")
+        yield printable(f"  {split}: {counted(total, 'image')}{each}")
 
 
-def _each(counted: Mapping[str, int]) -> str:
+def _each(counts: Mapping[str, int]) -> str:
     """Return the counts of few classes by name; of many, the range."""
-    least, most = (pick(counted, key=lambda name: counted[name]) for pick in (min, max))
-    if counted[least] == counted[most]:
-        return f"{counted[least]:,} a class"
-    if len(counted) <= _FEW:
-        return ", ".join(f"{name} {count:,}" for name, count in counted.items())
-    return f"{counted[least]:,} ({least}) to {counted[most]:,} ({most}) a class"
+    least, most = (pick(counts, key=lambda name: counts[name]) for pick in (min, max))
+    if counts[least] == counts[most]:
+        return f"{counts[least]:,} a class"
+    if len(counts) <= _FEW:
+        return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    return f"{counts[least]:,} ({least}) to {counts[most]:,} ({most}) a class"
 
 
 def _split(counts: Sequence[int]) -> str:
@@ -96,7 +96,7 @@ def _split(counts: Sequence[int]) -> str:
         return "no class folders"
     least, most = min(counts), max(counts)
     each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-    return f"{_count(sum(counts), 'image')}, {each} a class"
+    return f"{counted(sum(counts), 'image')}, {each} a class"
 
 
 def _size_note(names: Sequence[str], images: Sequence[int]) -> str:
@@ -105,7 +105,3 @@ def _size_note(names: Sequence[str], images: Sequence[int]) -> str:
         return ""
     whole = "{:,} training and {:,} validation images".format(*known.images)
     return f"note: the published {known.name} has {whole}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.filesize import decimal
 
+from backbench.errors import counted
 from backbench.estimate.cost import Costs
 from backbench.estimate.visibility import NOTE, Estimate
 from backbench.model import Plan, StageKind
@@ -137,8 +138,9 @@ def _lines(plan: Plan, done: set[str]) -> Iterator[str]:
     controls = len({cell.control for cell in plan.cells if cell.control})
     separately = sum(len(own) + len(control) for own, control in needs)
     yield (
-        f"{plan.benchmark}: {len(plan.cells)} cells and {controls} controls need "
-        f"{len(plan.stages)} stages; {separately} if each cell ran its own."
+        f"{plan.benchmark}: {counted(len(plan.cells), 'cell')} and "
+        f"{counted(controls, 'control')} need {counted(len(plan.stages), 'stage')}; {separately:,} "
+        "if each cell ran its own."
     )
     header = ("Stage", "distinct", "cached", "to run", "cells that share one, at most")
     lines = []

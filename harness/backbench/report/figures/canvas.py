@@ -129,11 +129,6 @@ def number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a count with its noun: ``1 image``, ``1,000 images``."""
-    return f"{count:,} {noun}" + ("s" if count != 1 else "")
-
-
 def listed(parts: Sequence[str]) -> str:
     """Return parts as ``a, b and c``."""
     return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))

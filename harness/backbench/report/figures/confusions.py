@@ -8,12 +8,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from backbench.errors import counted
 from backbench.metrics import Ints, accuracy, confusion_matrix, false_positives
 from backbench.report.figures.canvas import (
     BLUE,
     ORANGE,
     RED,
-    counted,
     short,
 )
 from backbench.report.figures.figure import Figure

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from backbench.errors import counted
 from backbench.model import Cell
 from backbench.report.figures.canvas import (
     BLUE,
     ORANGE,
     RED,
     canvas,
-    counted,
     few_ticks,
     listed,
     number,

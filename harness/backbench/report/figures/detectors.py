@@ -8,9 +8,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.errors import BackbenchError
+from backbench.errors import BackbenchError, counted
 from backbench.model import Cell, StageKind
-from backbench.report.figures.canvas import BLUE, RED, SKY, canvas, counted, number, short, svg
+from backbench.report.figures.canvas import (
+    BLUE,
+    RED,
+    SKY,
+    canvas,
+    number,
+    short,
+    svg,
+)
 from backbench.report.figures.figure import Figure, Missing
 from backbench.report.figures.opened import Opened
 from backbench.results.detection import auroc

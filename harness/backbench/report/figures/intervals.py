@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from backbench.errors import counted
 from backbench.model import NONE
-from backbench.report.figures.canvas import BLUE, RED, canvas, counted, number, short, svg
+from backbench.report.figures.canvas import (
+    BLUE,
+    RED,
+    canvas,
+    number,
+    short,
+    svg,
+)
 from backbench.report.figures.figure import Figure
 from backbench.results.leaderboard import Row
 

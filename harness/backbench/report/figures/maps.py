@@ -8,8 +8,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from backbench.errors import counted
 from backbench.model import Cell
-from backbench.report.figures.canvas import counted, number, short
+from backbench.report.figures.canvas import (
+    number,
+    short,
+)
 from backbench.report.figures.clouds import Cloud, embedded, nearness, projected
 from backbench.report.figures.encoders import (
     Encoders,

@@ -6,10 +6,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from backbench.errors import counted
 from backbench.images import Pixels
 from backbench.model import Cell
 from backbench.plugin import Box
-from backbench.report.figures.canvas import counted, short
+from backbench.report.figures.canvas import (
+    short,
+)
 from backbench.report.figures.encoders import encoders_of, training_of
 from backbench.report.figures.figure import Figure, Missing
 from backbench.report.figures.images import (

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from backbench.errors import counted
 from backbench.plugin import hookimpl
 from backbench.plugin.events import (
     RunFinished,
@@ -188,8 +189,8 @@ class PlainProgress(_Display):
         for note in _few(event.notes):
             self._print(f"warning: {note}")
         self._print(
-            f"{event.benchmark}: {len(event.stages)} stages to run, {event.cached} in the store, "
-            f"{event.slots} at a time"
+            f"{event.benchmark}: {counted(len(event.stages), 'stage')} to run, {event.cached} in "
+            f"the store, {event.slots} at a time"
         )
 
     @hookimpl
