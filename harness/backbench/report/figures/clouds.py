@@ -39,7 +39,7 @@ class Cloud:
 
 
 def projected(clouds: Sequence[Cloud]) -> tuple[list[Cloud], list[float]]:
-    """Project features on the two main directions of each encoder's clean images.
+    """Project features on the first two principal components of each encoder's clean images.
 
     Features are scaled to length 1. A map may be turned and mirrored freely: all are turned to fit
     the first on the clean images, so that a class lies in the same direction on each.

@@ -30,7 +30,7 @@ from backbench.report.figures.scatter import scatter
 from backbench.stages.inputs import poisoned_images
 from backbench.store.metadata import DatasetRecord, PoisonRecord
 
-TITLE, TSNE_TITLE = "Map of features", "t-SNE map of features"
+TITLE, TSNE_TITLE = "PCA map of features", "t-SNE map of features"
 
 #: Most images of each sort on a map.
 MOST_CLEAN: Final = 200
@@ -71,9 +71,9 @@ def map_figure(
     return Figure(
         "feature-map",
         TITLE,
-        "Features on the two main directions of each encoder's clean images, scaled to length 1, "
-        f"on the same axes, turned to fit the first: {_counts(clouds[0])}. A class name is near "
-        "the mean of its images.",
+        "Features, scaled to length 1, on the first two principal components of each encoder's "
+        "clean images, on the same axes, turned to fit the first: "
+        f"{_counts(clouds[0])}. A class name is near the mean of its images.",
         scatter(points, labels, classes, target),
         "image/svg+xml",
         " ".join([f"Maps of features under {counted(len(clouds), 'encoder')}.", *said]),
@@ -96,13 +96,13 @@ def tsne_figure(
     return Figure(
         "feature-map-tsne",
         TSNE_TITLE,
-        "The same images by t-SNE, which keeps near features near; distances between groups mean "
-        f"little. Each begins as the map above and is turned to fit the first: "
+        "The images of the PCA map by t-SNE, which keeps near features near; distances between "
+        f"groups mean little. Each begins as that map and is turned to fit the first: "
         f"{_counts(clouds[0])}.",
         scatter(embedded(clouds), labels, classes, target),
         "image/svg+xml",
         f"Maps of features by t-SNE under {counted(len(clouds), 'encoder')}, of the images of the "
-        "map of features.",
+        "PCA map.",
     )
 
 
