@@ -522,6 +522,8 @@ class TestTensorBoard(NamedObserverContract):
             ("results", "accuracy/clean/a-method"): (0, 0.5),
             ("results", "leaderboard"): (0, b"| a |"),
         }
+        (figure,) = tmp_path.glob("runs/a-benchmark/*/results/figures/*")
+        assert (figure.name, figure.read_bytes()[:4]) == ("square.svg", b"<svg")
 
 
 @needs("wandb")
@@ -569,6 +571,8 @@ class TestMLflow(NamedObserverContract):
         whole = client.get_run(trained.data.tags["mlflow.parentRunId"])
         assert whole.data.metrics["accuracy/clean/a-method"] == 0.5
         assert whole.info.status == "KILLED"  # the kit's run is interrupted
+        artifacts = {one.path for one in client.list_artifacts(whole.info.run_id)}
+        assert artifacts == {"leaderboard.md", "leaderboard.csv", "square.svg"}
 
 
 # -- none is left out -------------------------------------------------------------------------
