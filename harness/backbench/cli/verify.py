@@ -50,7 +50,7 @@ def command(target: Path | None, profile: str | None, store: Path) -> int:
             if planned.missing:
                 counts = f"{len(planned.missing)} of {len(planned.stages)}"
                 click.echo(f"{counts} stages have not been run", err=True)
-    click.echo("\n".join(found.lines(str(target if is_bundle else store))))
+    click.echo("\n".join(found.lines(str(target) if is_bundle else Store(store).name)))
     if is_bundle and not found.differs:
         click.echo(CANNOT_PROVE, err=True)
     return ExitCode.FAILED if found.differs else ExitCode.OK

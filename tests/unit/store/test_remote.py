@@ -205,6 +205,7 @@ def test_commands_that_are_printed_name_the_url(
     machines("a")
     found = json.loads(bench("plan", str(tiny_file), "--store", URL, "--format", "json").out)
     assert found["command"][-2:] == ["--store", URL]
+    assert bench("verify", "--store", URL).assert_ok().out.startswith(f"{URL}: 0 stages checked")
 
 
 def test_a_url_without_a_store_is_named(machines: Machines, tmp_path: Path) -> None:
