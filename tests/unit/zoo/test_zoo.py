@@ -20,6 +20,9 @@ from backbench.verification.bundle import open_bundle
 from backbench.verification.bundle_check import verify_bundle
 from backbench.verification.exporting import export_bundle
 from backbench.zoo.checking import verify_zoo
+from tests.conftest import Bench
+
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 
 WORLD = """
 [benchmark]
@@ -307,6 +310,31 @@ def test_a_wrong_use_is_one_problem(
     with pytest.raises(ConfigError, match=wanted) as caught:
         planned(tmp_path / "used.toml", text, tmp_path / "store")
     assert len(caught.value.problems) == 1
+
+
+def test_the_commands_build_and_verify(world: Path, zoo: Path, bench: Bench) -> None:
+    made, store = str(world / "made.toml"), str(world / "store-1")
+    built = bench("zoo", "build", made, "--store", store, "--out", "again").assert_ok()
+    digest = hashlib.sha256((zoo / "zoo.json").read_bytes()).hexdigest()
+    assert built.out.endswith(f"SHA-256 {digest}\n")
+    assert "3 encoders checked, no difference" in bench("zoo", "verify", "again").assert_ok().out
+    (zoo / "more").touch()
+    found = bench("zoo", "verify", str(zoo))
+    assert (found.code, found.err) == (1, "")
+    assert found.out.startswith("differs: more: zoo.json has no such file\n")
+    assert bench("zoo", "verify", str(world)).code == 2
+    assert bench("zoo", "build", made, "--store", "empty", "--out", "none").code == 2
+    assert not Path("none").exists()
+
+
+def test_the_zoos_of_the_repository_are_as_large_as_they_say(tmp_path: Path) -> None:
+    for name, counts in (("zoo", (12, 12, 12)), ("zoo-round", (25, 25, 50))):
+        plan = bb.load(BENCHMARKS / f"{name}.toml").plan(store=tmp_path / "store").plan
+        stages = list(plan.stages.values())
+        pretrained = [one for one in stages if one.kind is StageKind.PRETRAIN]
+        poisoned = sum("poison" in one.inputs for one in pretrained)
+        implanted = sum(one.kind is StageKind.IMPLANT for one in stages)
+        assert (len(pretrained) - poisoned, poisoned, implanted) == counts
 
 
 def test_changed_weights_are_refused(zoo: Path) -> None:
