@@ -16,7 +16,8 @@ def page(state: State) -> str:
     done = {name: one.result for name, one in units.items() if one.status is Status.DONE}
     device = str(state.settings["device"])
     command = f"python -m benchmarks gpu --device {device}"
-    command += " --tiny" if state.settings["tiny"] else ""
+    tiny = bool(state.settings["tiny"])
+    command += " --tiny" if tiny else ""
     parts = [
         "# On a GPU\n",
         f"`{command}` at commit {machine.commit()}.\n",
@@ -39,7 +40,7 @@ def page(state: State) -> str:
         _speed(done),
         _variants(done.get("step eager, compiled, graph")),
         _probe(done.get("linear probe")),
-        "\n## CIFAR-10 at the published size\n",
+        f"\n## CIFAR-10 {'with tiny networks and images' if tiny else 'at the published size'}\n",
         _cifar10(done.get("cifar10")),
         "\n## Not done\n",
         _table(
