@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel")
@@ -95,7 +95,10 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
             if command[0] == "munged":
                 _until(munge["socket"].exists, "munged", folder)
         _until(lambda: _idle(variables), "the node", folder)
-        yield variables
+        try:
+            yield variables
+        finally:
+            _cancel_all(variables)
 
 
 @contextmanager
@@ -133,6 +136,21 @@ def _idle(variables: dict[str, str]) -> bool:
     return done.stdout.strip() == "idle"
 
 
+def _cancel_all(variables: dict[str, str]) -> None:
+    """Cancel all jobs and wait until they have ended: no process of theirs is left."""
+    environment = {**os.environ, **variables}
+    subprocess.run(["scancel", "--signal=KILL", "--user=root"], env=environment, check=False)
+    subprocess.run(["scancel", "--user=root"], env=environment, check=False)
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        left = subprocess.run(
+            ["squeue", "--noheader"], env=environment, capture_output=True, check=False
+        )
+        if not left.stdout.strip():
+            return
+        time.sleep(0.2)
+
+
 def _until(happens, what: str, folder: Path) -> None:
     deadline = time.monotonic() + START_S
     while not happens():
@@ -160,4 +178,7 @@ def _free_ports(count: int) -> list[int]:
 if __name__ == "__main__":
     with cluster(Path(sys.argv[1]).absolute()) as found:
         print(*(f"export {name}={value}" for name, value in found.items()), flush=True)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with suppress(KeyboardInterrupt):
+            while True:
+                signal.pause()
