@@ -116,6 +116,19 @@ def weights(draw: Draw, folder: Path) -> Case:
     return Case({name: content}, lambda: _import(Path(target)))
 
 
+def zoos(draw: Draw, folder: Path) -> Case:
+    """Manifests, cards and encoders of a zoo, with the hashes of what is there."""
+    name = draw(st.sampled_from(_files(folder, "zoo")))
+    content = mutations.document(draw, name, (folder / name).read_bytes())
+    files = {name: content}
+    if name != "zoo/zoo.json" and draw(st.integers(0, 3)):
+        manifest = json.loads((folder / "zoo" / "zoo.json").read_bytes())
+        manifest["files"][name.removeprefix("zoo/")] = _identity(content)
+        files["zoo/zoo.json"] = json.dumps(manifest).encode()
+    commands = (("zoo", "verify", "zoo"), ("check", "zoo.toml"), ("plan", "zoo.toml"))
+    return Case(files, draw(st.sampled_from(commands)))
+
+
 def images(draw: Draw, folder: Path) -> Case:
     """Images of every format."""
     name, content = draw(st.sampled_from(_IMAGES))
@@ -129,7 +142,7 @@ def images(draw: Draw, folder: Path) -> Case:
 
 READERS: Final[dict[str, Reader]] = {
     reader.__name__: reader
-    for reader in (benchmark, lists, records, manifests, bundles, ini, weights, images)
+    for reader in (benchmark, lists, records, manifests, bundles, ini, weights, zoos, images)
 }
 
 _PROFILE: Final = ("--profile", "poisoned")

@@ -61,6 +61,25 @@ datasets = "listed"
 methods = "rotnet"
 evaluators = "knn"
 """
+#: A matrix over a zoo.
+ZOO: Final = """
+[encoders]
+zoo = "zoo"
+
+[datasets.drawn]
+plugin = "embedded"
+classes = 3
+train_per_class = 8
+val_per_class = 3
+
+[evaluators.knn]
+k = 2
+
+[[matrix]]
+datasets = "drawn"
+methods = "zoo"
+evaluators = "knn"
+"""
 POISON: Final = """
 [datasets.photos]
 plugin = "image-folder"
@@ -85,6 +104,8 @@ def make(folder: Path, run: Any) -> None:
     target = min(path.name for path in (folder / "photos" / "train").iterdir())
     run("run", "--profile", "poisoned", "--executor", "serial")
     run("export", "--profile", "poisoned", "--out", "bundle.zip")
+    run("zoo", "build", "--profile", "poisoned", "--out", "zoo")
+    (folder / "zoo.toml").write_text(ZOO, encoding="utf-8")
     (folder / "published.cfg").write_text(INI, encoding="utf-8")
     (folder / "lists.toml").write_text(LISTS, encoding="utf-8")
     (folder / "poison.toml").write_text(POISON.replace("TARGET", target), encoding="utf-8")
