@@ -73,9 +73,7 @@ def cluster(nodes: int) -> Iterator[Any]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ |= {"RAY_worker_niceness": "0"}  # Ray's 15 leaves the cores to all else that runs
     made = Cluster(
-        initialize_head=True,
-        head_node_args={**_NODE, "num_cpus": 0, "include_dashboard": False},
-        shutdown_at_exit=False,  # else nodes can be added by the main thread only
+        initialize_head=True, head_node_args={**_NODE, "num_cpus": 0, "include_dashboard": False}
     )
     for core in range(nodes):
         add_node(made, core)

@@ -10,9 +10,9 @@ import argparse
 import json
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,10 @@ from backbench.api import load
 from backbench.store.store import Store
 
 
-class Killer(threading.Thread):
+class Killer:
     """Kills a node each time that so many stages are done; a new node takes its place.
+
+    Ray starts nodes in the main thread only, so the run has a thread of its own.
 
     Args:
         made: The cluster.
@@ -39,16 +41,17 @@ class Killer(threading.Thread):
     def __init__(
         self, made: Any, store: Store, moments: list[int], rng: np.random.Generator
     ) -> None:
-        super().__init__(daemon=True)
         self.made, self.store, self.moments, self.rng = made, store, moments, rng
         self.killed: list[int] = []
 
-    def run(self) -> None:
-        """Wait for each moment."""
+    def run(self, other: Future[Any]) -> None:
+        """Wait for each moment, as long as the run goes on."""
         nodes = list(self.made.worker_nodes)
         for moment in self.moments:
-            while (done := len(self.store.done())) < moment:
+            while (done := len(self.store.done())) < moment and not other.done():
                 time.sleep(0.02)
+            if other.done():
+                return
             at = int(self.rng.integers(len(nodes)))
             nodes[at].all_processes["raylet"][0].process.kill()
             self.killed.append(done)
@@ -70,9 +73,12 @@ def main(arguments: list[str]) -> int:
         moments = sorted(rng.choice(np.arange(1, count - 1), given.kills, replace=False).tolist())
         store = Store(folder / "ray")
         killer = Killer(made, store, moments, rng)
-        killer.start()
         start = time.perf_counter()
-        there = load(given.file).run(store=store.root, executor="ray", device="cpu")
+        experiment = load(given.file)
+        with ThreadPoolExecutor(1) as thread:
+            run = thread.submit(experiment.run, store=store.root, executor="ray", device="cpu")
+            killer.run(run)
+            there = run.result()
         seconds = time.perf_counter() - start
         times = Counter(there.outcome.executed)
         found = {
