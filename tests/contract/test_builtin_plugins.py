@@ -42,6 +42,11 @@ def record(kind: str, name: str) -> Any:
     return installed().find(kind, name).info
 
 
+def needs(package: str) -> pytest.MarkDecorator:
+    missing = importlib.util.find_spec(package) is None
+    return pytest.mark.skipif(missing, reason=f"{package} is not installed")
+
+
 #: A short training.
 TINY = {
     "epochs": 2,
@@ -491,12 +496,13 @@ class TestLocal(ExecutorContract):
     info = record("executor", "local")
 
 
+@needs("submitit")
+class TestSlurm(ExecutorContract):
+    info = record("executor", "slurm")
+    options = {"cluster": "local", "poll_s": 0.1}
+
+
 # -- observers --------------------------------------------------------------------------------
-
-
-def needs(package: str) -> pytest.MarkDecorator:
-    missing = importlib.util.find_spec(package) is None
-    return pytest.mark.skipif(missing, reason=f"{package} is not installed")
 
 
 @needs("tensorboard")
@@ -577,6 +583,9 @@ class TestMLflow(NamedObserverContract):
 
 # -- none is left out -------------------------------------------------------------------------
 
+#: Contracts that need a cluster, and lie with its tests.
+ELSEWHERE = {("executor", "ray"): Path(__file__).parents[1] / "unit" / "execution" / "test_ray.py"}
+
 CONTRACTS = [
     thing
     for name, thing in list(vars(sys.modules[__name__]).items())
@@ -590,4 +599,7 @@ CONTRACTS = [
     ids=lambda one: f"{one.info.kind}-{one.info.name}",
 )
 def test_every_builtin_has_a_contract(found):
-    assert found.info in [contract.info for contract in CONTRACTS]
+    if elsewhere := ELSEWHERE.get((found.info.kind, found.info.name)):
+        assert f"class TestRay({found.info.kind.title()}Contract)" in elsewhere.read_text()
+    else:
+        assert found.info in [contract.info for contract in CONTRACTS]

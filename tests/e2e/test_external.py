@@ -145,7 +145,7 @@ def test_a_classifier_that_was_fitted_before(there: Bench, finished: Path) -> No
     copy = finished / "copy.safetensors"
     copy.write_bytes(classifier.read_bytes())
     for weights, file, sentence in (
-        ("poisoned", classifier, "on the features of another encoder (import encoder.safetensors)"),
+        ("poisoned", classifier, "on the features of another encoder (import clean)"),
         ("poisoned", copy, "copy.safetensors was fitted on the features of an unknown encoder"),
     ):
         asked = ("--weights", weights, "--evaluator", "linear", "--name", file.stem)

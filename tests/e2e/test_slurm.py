@@ -176,6 +176,11 @@ def test_an_interrupt_cancels_the_jobs(driver: Driver) -> None:
     driver.options["setup"] = ["sleep 60"]
     main = threading.main_thread().ident
     assert main is not None
-    done = driver.run(drawn(0), at_start=lambda: signal.pthread_kill(main, signal.SIGINT))
+    # A shell that starts pytest in the background lets it ignore the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        done = driver.run(drawn(0), at_start=lambda: signal.pthread_kill(main, signal.SIGINT))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert done.interrupted
     until(lambda: not jobs(driver.folder))

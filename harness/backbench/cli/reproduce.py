@@ -47,6 +47,6 @@ def command(
         click.echo(line, err=not only_plan or style == "json")
     if only_plan:
         planned = experiment.plan(store=store, keep_hashes=True)
-        click.echo(planned.table(style, hours_on=how["device"], jobs=how["jobs"]))
+        click.echo(planned.table(style, hours_on=how["device"], jobs=how.get("jobs")))
     else:
         ending.finish(experiment.run(store=store, progress=True, **how), store, style)
