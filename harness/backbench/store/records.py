@@ -127,6 +127,8 @@ class Record:
             raise ValueError(f"{error} is missing") from None
         except (TypeError, AttributeError) as error:
             raise ValueError(str(error)) from None
+        if not _is_below(found.key) or "/" in found.key:
+            raise ValueError(f"{found.key!a} is no key")
         for name, said in found.files.items():
             if not _is_file(name, said):
                 raise ValueError(f"it describes no file below its artifact as {name!r}")

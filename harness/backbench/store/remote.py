@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from backbench.errors import BackbenchError, StoreError, UsageError
+from backbench.errors import BackbenchError, StoreError, UsageError, is_name
 from backbench.store.records import Record
 from backbench.store.store import MOST_BYTES
 from backbench.system import files
@@ -95,10 +95,9 @@ class Remote:
                 raise StoreError(
                     f"{self.url}/records/{name}: {one['size']:,} bytes, which no record has"
                 )
+        keys = {name.removesuffix(".json"): one for name, one in names.items() if _is_record(name)}
         return {
-            name.removesuffix(".json"): "|".join(str(one.get(field)) for field in _VERSION)
-            for name, one in names.items()
-            if name.endswith(".json")
+            key: "|".join(str(one.get(field)) for field in _VERSION) for key, one in keys.items()
         }
 
     def records(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes]]:
@@ -209,6 +208,11 @@ class Remote:
             raise
         except Exception as error:
             raise StoreError(f"{self.url}: cannot be {what}: {_reason(error)}") from error
+
+
+def _is_record(name: str) -> bool:
+    """Return whether an object can be a record: its key names a folder, and not ``..``."""
+    return name.endswith(".json") and is_name(name.removesuffix(".json"))
 
 
 def _reason(error: Any) -> str:

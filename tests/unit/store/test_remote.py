@@ -280,3 +280,13 @@ def test_an_interrupted_sync_is_continued(
     assert list((target.root / "tmp").iterdir()) == []
     again = bench("store", "sync", "source", "target").assert_ok().out
     assert again.endswith("1 copied, 7 bytes; 1 were there, 0 are damaged\n")
+
+
+def test_an_object_whose_key_leads_out_of_the_folder_is_no_record(machines: Machines) -> None:
+    """Else its stage would be evicted when it goes: the folder above the artifacts."""
+    store = machines("a")
+    publish(store, KEY, "a")
+    fsspec.filesystem("memory").pipe_file("/bucket/store/records/...json", b"{}")
+    assert machines("b").recorded() == {KEY}
+    fsspec.filesystem("memory").rm("/bucket/store/records/...json")
+    assert machines("b").done() == {KEY}

@@ -365,3 +365,10 @@ def test_a_record_survives_json(kind):
 def test_the_metadata_of_another_kind_is_refused():
     with pytest.raises(StoreError, match="is of a pretrain stage"):
         factories.record(KEY, StageKind.PRETRAIN).of(EvaluationRecord)
+
+
+@pytest.mark.parametrize("key", ["..", "a/b", "a\\b", ""])
+def test_a_record_whose_key_leads_out_of_the_folder_is_none(key: str) -> None:
+    content = factories.record(key).to_json()
+    with pytest.raises(ValueError, match="is no key"):
+        Record.from_json(content)
