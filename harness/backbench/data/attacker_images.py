@@ -26,17 +26,21 @@ class AttackerImages(ImageSet):
     """
 
     def __init__(self, folder: Path) -> None:
-        self._paths = images_of(folder)
-        if not self._paths:
+        self.paths = images_of(folder)
+        if not self.paths:
             raise DataError(f"{folder}: no image is in this folder; put one there")
-        labels = np.full(len(self._paths), -1, dtype=np.int64)
-        super().__init__(labels, [os.path.relpath(path, folder) for path in self._paths])
+        labels = np.full(len(self.paths), -1, dtype=np.int64)
+        super().__init__(labels, [os.path.relpath(path, folder) for path in self.paths])
 
     def image(self, index: int) -> Pixels:
         """Return one image, (H, W, 3) or (H, W, 4), uint8."""
-        path = self._paths[index]
-        opaque = decode(path)  # names what is wrong with a file
-        with open_image(path) as image:
-            if image.has_transparency_data:
-                return np.asarray(image.convert("RGBA"))
-        return opaque
+        return decode_masked(self.paths[index])
+
+
+def decode_masked(path: str | Path) -> Pixels:
+    """Read an image file as (H, W, 3), or as (H, W, 4) where it has an alpha channel, uint8."""
+    opaque = decode(path)  # names what is wrong with a file
+    with open_image(path) as image:
+        if image.has_transparency_data:
+            return np.asarray(image.convert("RGBA"))
+    return opaque

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from backbench.data.encode import through_jpeg
 from backbench.data.preprocess import Fit, fitted_pixels
 from backbench.errors import ResultError, StageError
-from backbench.images import ImageSet, Pixels, added_source, read_only
+from backbench.images import UNKNOWN, ImageSet, Pixels, added_source, read_only
 from backbench.options.base import MOST_SIDE
 from backbench.plugin import Attack, Box, Recipe, Split, Stamp
 from backbench.plugin.recipes import TRAIN
@@ -210,42 +210,64 @@ def _covered(rows: slice, boxes: Sequence[Box]) -> bool:
     return bool(top <= rows.start and rows.stop <= bottom)
 
 
+@dataclass(frozen=True, slots=True)
+class PartImage:
+    """An image that a poison is made of: its set, index and stable name, and its pixels."""
+
+    set: str
+    index: int
+    source: str
+    pixels: Pixels
+
+
 def compose_image(
     attack: Attack, recipe: Recipe, access: Access, who: ImageRef, seed: int
 ) -> tuple[Pixels, ManifestEntry]:
-    """Make one poison of its parts; return it, before any JPEG, and its line of the manifest."""
+    """Make one poison of a recipe; return it, before any JPEG, and its line of the manifest."""
+    replaced = recipe.replaces
+    before = None if replaced is None else access.set(TRAIN).image(replaced)
+    return compose_parts(attack, _read(recipe, access), before, who, seed)
+
+
+def compose_parts(
+    attack: Attack, parts: Sequence[PartImage], before: Pixels | None, who: ImageRef, seed: int
+) -> tuple[Pixels, ManifestEntry]:
+    """Make one poison of images that are at hand; see :func:`compose_image`.
+
+    ``before`` is the image that it replaces, ``None`` if it is added.
+    """
     own = derive(seed, "poison", "train", who.index)
-    parts = _read(recipe, access)
-    made = attack.compose(parts, np.random.default_rng(own))
+    made = attack.compose(tuple(part.pixels for part in parts), np.random.default_rng(own))
     problem = _stamp_problem(made, None)
     if problem:
         raise ResultError(f"{who.source}: {problem}")
-    replaced = recipe.replaces
-    before = "" if replaced is None else pixel_hash(access.set(TRAIN).image(replaced))
     height, width = made.pixels.shape[:2]
     mark = ManifestEntry(
         index=who.index,
         source=who.source,
         label=who.label,
-        before=before,
+        before="" if before is None else pixel_hash(before),
         after=pixel_hash(made.pixels),
         boxes=tuple(Box(*map(int, box)) for box in made.boxes),
         opacity=float(made.opacity),
         seed=own,
         parts=tuple(
-            PartEntry(
-                part.set, part.index, access.set(part.set).sources[part.index], pixel_hash(image)
-            )
-            for part, image in zip(recipe.parts, parts, strict=True)
+            PartEntry(part.set, part.index, part.source, pixel_hash(part.pixels)) for part in parts
         ),
         size=(height, width),
     )
     return made.pixels, mark
 
 
-def _read(recipe: Recipe, access: Access) -> tuple[Pixels, ...]:
+def _read(recipe: Recipe, access: Access) -> tuple[PartImage, ...]:
     """Return the images of a recipe, of which an attack can change neither pixels nor order."""
-    return tuple(read_only(access.set(part.set).image(part.index)) for part in recipe.parts)
+    opened = [(part, access.set(part.set)) for part in recipe.parts]
+    return tuple(
+        PartImage(
+            part.set, part.index, images.sources[part.index], read_only(images.image(part.index))
+        )
+        for part, images in opened
+    )
 
 
 def _stamp_problem(stamp: Any, image: Pixels | None) -> str | None:
@@ -323,7 +345,7 @@ class Poison(Mapping[int, Pixels]):
         if index not in self.recipes:
             raise KeyError(index)
         rng = np.random.default_rng(derive(self._seed, "poison", "train", index))
-        parts = _read(self.recipes[index], self._access)
+        parts = tuple(part.pixels for part in _read(self.recipes[index], self._access))
         return self._finished(self._attack.compose(parts, rng).pixels)
 
     def __iter__(self) -> Iterator[int]:
@@ -342,12 +364,15 @@ class Poison(Mapping[int, Pixels]):
         images = self._access.set(TRAIN)
         if not self.composed:
             return stamp(self._attack, images, index, "train", self._seed)
-        recipe = self.recipes[index]
-        if recipe.replaces is None:
-            who = ImageRef(index, added_source(index - self._access.images), -1)
-        else:
-            who = ImageRef(index, images.sources[index], int(images.labels[index]))
-        return compose_image(self._attack, recipe, self._access, who, self._seed)
+        who = self.ref(index)
+        return compose_image(self._attack, self.recipes[index], self._access, who, self._seed)
+
+    def ref(self, index: int) -> ImageRef:
+        """Return the names of a poison; one that is added has no class."""
+        if self.recipes[index].replaces is None:
+            return ImageRef(index, added_source(index - self._access.images), UNKNOWN)
+        images = self._access.set(TRAIN)
+        return ImageRef(index, images.sources[index], int(images.labels[index]))
 
     def _finished(self, stamped: Pixels) -> Pixels:
         return fitted_pixels(recode(self._attack, stamped), self._fit)

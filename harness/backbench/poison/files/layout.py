@@ -110,8 +110,9 @@ def file_names(
         below = _below_class(source.replace(os.sep, "/"), classes[label])
         stem, suffix = _split_suffix(below, file_format)
         name = f"{folders[label]}/{stem}{suffix}"
-        if name.lower() in taken:
-            name = f"{folders[label]}/{stem}-{index}{suffix}"
+        while name.lower() in taken:
+            stem = f"{stem}-{index}"
+            name = f"{folders[label]}/{stem}{suffix}"
         taken.add(name.lower())
         names.append(name)
     return names

@@ -17,20 +17,21 @@ import PIL
 from numpy.typing import NDArray
 from PIL import features
 
-from backbench.data.decode import decode, flaw, read_size
+from backbench.data.decode import flaw
 from backbench.data.encode import through_jpeg
-from backbench.data.file_dataset import FileDataset
 from backbench.data.files import map_threads, spread
 from backbench.data.folder import ImageFolder
 from backbench.data.list_files import format_line
-from backbench.data.preprocess import Square
 from backbench.errors import BackbenchError, ConfigError, DataError, Problem
-from backbench.images import ImageSet, Pixels
-from backbench.plugin import Attack, Dataset, Split
+from backbench.images import Pixels
+from backbench.plugin import Attack, Split
+from backbench.plugin.calling import plugin_code
 from backbench.poison.access import Access
+from backbench.poison.choice import aim_of
 from backbench.poison.files.layout import Layout, Part, file_names, own_layout, published_layout
 from backbench.poison.files.request import Request
-from backbench.poison.poisoning import ImageRef, Poison, stamp_image
+from backbench.poison.files.sources import PartFile, SplitImages, part_file
+from backbench.poison.poisoning import ImageRef, Poison, compose_parts, stamp_image
 from backbench.system import files
 from backbench.system.json_text import to_json
 
@@ -41,72 +42,6 @@ _MOST_UNREADABLE = 20
 #: Images that are compared with and without JPEG, and how much of the trigger is to be left.
 _COMPARED = 4
 _LEAST_LEFT = 0.5
-
-
-class SplitImages:
-    """The clean images of a split: files to be read where they are used, or pixels."""
-
-    def __init__(self, data: Dataset, split: Split) -> None:
-        self.split = split
-        self.paths: Sequence[str] | None = None
-        self.square: Square | None = None
-        self._images: ImageSet | None = None
-        if isinstance(data, FileDataset):
-            files = data.listing.train if split == "train" else data.listing.val
-            self.paths, self.square = files.paths, data.square(split)
-            self.labels, self.sources = files.labels, files.sources
-        else:
-            self._images = data.load(split, verify=False)
-            self.labels, self.sources = self._images.labels, self._images.sources
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def image(self, index: int) -> str | Pixels:
-        """Return the path of an image's file, or its pixels."""
-        if self._images is not None:
-            return self._images.image(index)
-        return (self.paths or ())[index]
-
-    def decoded(self, index: int) -> Pixels:
-        """Return an image as it is before it is stamped."""
-        image = self.image(index)
-        return decode(image, self.square) if isinstance(image, str) else image
-
-    def ref(self, index: int) -> ImageRef:
-        """Return the names of an image."""
-        return ImageRef(index, self.sources[index], int(self.labels[index]))
-
-    def sizes(self, indices: Sequence[int]) -> dict[tuple[int, int], str]:
-        """Return the heights and widths of images, each with the name of an image that has it."""
-        if self.square is not None:
-            return {(self.square.side, self.square.side): self.sources[0]}
-        if self._images is not None:
-            return {self._images.size: self.sources[0]} if self._images.size else {}
-
-        def size(index: int) -> tuple[int, int] | None:
-            try:
-                return read_size((self.paths or ())[index])
-            except DataError:
-                return None
-
-        found: dict[tuple[int, int], str] = {}
-        for index, one in zip(indices, map_threads(size, indices), strict=True):
-            if one is not None:
-                found.setdefault(one, self.sources[index])
-        return found
-
-
-class _CleanImages(ImageSet):
-    """The clean images of a split, as an attack asks for them."""
-
-    def __init__(self, split: SplitImages) -> None:
-        super().__init__(np.asarray(split.labels, dtype=np.int64), split.sources)
-        self._split = split
-
-    def image(self, index: int) -> Pixels:
-        """Return one image, (H, W, 3), uint8."""
-        return self._split.decoded(index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +57,21 @@ class Group:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that will be written, and the training images to poison, ascending."""
+    """All that will be written, and the class under which added poisons are listed."""
 
     request: Request
     attack: Attack
     layout: Layout
     train: SplitImages
     val: SplitImages
-    chosen: NDArray[np.int64]
+    access: Access
+    poisons: Poison
+    target: int | None
+
+    @property
+    def chosen(self) -> NDArray[np.int64]:
+        """Indices of the poisons in the poisoned training set, (M,), ascending."""
+        return self.poisons.chosen
 
     @property
     def writes_clean(self) -> bool:
@@ -169,13 +111,48 @@ class Plan:
         return tuple(dict.fromkeys(group.part for group in self.groups))
 
     @cached_property
+    def labels(self) -> dict[Split, list[int]]:
+        """The class index of every image of a split; an added poison is listed under the target."""
+        added = [] if self.target is None else [self.target] * len(self._added)
+        return {"train": self.train.labels.tolist() + added, "val": self.val.labels.tolist()}
+
+    @cached_property
     def names(self) -> dict[Split, list[str]]:
         """The file name of every image of a split, below its part's folder."""
         classes, file_format = self.request.metadata.classes, self.request.format
+        added = [self.poisons.ref(index).source.replace("/", "-") for index in self._added]
         return {
-            one.split: file_names(one.sources, one.labels.tolist(), classes, file_format)
-            for one in (self.train, self.val)
+            one.split: file_names(
+                [*one.sources, *more], self.labels[one.split], classes, file_format
+            )
+            for one, more in ((self.train, added), (self.val, []))
         }
+
+    @property
+    def _added(self) -> list[int]:
+        added: list[int] = self.chosen[self.chosen >= len(self.train)].tolist()
+        return added
+
+    def ref(self, group: Group, index: int) -> ImageRef:
+        """Return the names of an image of a group."""
+        if self.is_composed(group):
+            return self.poisons.ref(index)
+        return group.images.ref(index)
+
+    def is_composed(self, group: Group) -> bool:
+        """Return whether the images of a group are made of parts, or added."""
+        return self.poisons.composed and group.stamped and group.part == "train"
+
+    def composed_of(self, group: Group, index: int) -> tuple[PartFile, ...]:
+        """Return the parts of an image of a group; none where it is stamped in its place."""
+        if not self.is_composed(group):
+            return ()
+        parts = self.poisons.recipes[index].parts
+        return tuple(part_file(part, self.access.set(part.set)) for part in parts)
+
+    def before(self, group: Group, index: int) -> str | Pixels | None:
+        """Return the path or the pixels of an image before; ``None`` if it is added."""
+        return None if index >= len(group.images) else group.images.image(index)
 
     def path(self, part: Part, split: Split, index: int) -> str:
         """Return where an image is written."""
@@ -203,8 +180,26 @@ class Plan:
             "patch_columns": poison.patch_columns,
             "coder": f"Pillow {PIL.__version__}, libjpeg {jpeg}",
         }
+        if sets := self._sets:
+            found["attack_sets"] = sets
         plain: dict[str, Any] = json.loads(to_json(found))
         return plain
+
+    @property
+    def _sets(self) -> dict[str, dict[str, Any]]:
+        """The further sets of images that the attack has opened, and their datasets."""
+        found: dict[str, dict[str, Any]] = {}
+        for name in self.access.threat["sets"]:
+            images = hashlib.sha256()
+            for source in self.access.set(name).sources:
+                images.update(f"{source}\n".encode())
+            found[name] = {"images": images.hexdigest()}
+            if (opened := self.request.sets.get(name)) is not None:
+                found[name] |= {
+                    "dataset": opened.instance.registered.info.name,
+                    "dataset_options": opened.instance.options.identity(),
+                }
+        return found
 
 
 def make_plan(request: Request) -> Plan:
@@ -216,21 +211,21 @@ def make_plan(request: Request) -> Plan:
         layout = published_layout(
             request.out, request.lists, poison.id, options, columns=poison.patch_columns
         )
+    train, val = (SplitImages(request.data, split) for split in ("train", "val"))
     try:
-        attack: Attack = request.attack.registered.implementation()(options, request.metadata)
-        train, val = (SplitImages(request.data, split) for split in ("train", "val"))
-        poisons = Poison(attack, Access(_CleanImages(train)), request.seed)
-    except (BackbenchError, ValueError) as error:
+        with plugin_code(request.attack.registered):
+            attack: Attack = request.attack.registered.implementation()(options, request.metadata)
+            access = Access(train.images, request.open_sets())
+            poisons = Poison(attack, access, request.seed)
+            target = aim_of(attack, poisons.chosen, train.labels)
+    except BackbenchError as error:
         raise ConfigError(request.source, [Problem(request.attack.path, str(error))]) from error
-    if poisons.composed:
-        sentence = (
-            "the attack composes its poisons of several images or adds them, and only images that "
-            "are stamped in their place can be written: run a benchmark with it instead"
-        )
+    if target is None and any(index >= len(train) for index in poisons):
+        sentence = "the attack adds images and has no target: there is no class to list them under"
         raise ConfigError(request.source, [Problem(request.attack.path, sentence)])
-    plan = Plan(request, attack, layout, train, val, poisons.chosen)
+    plan = Plan(request, attack, layout, train, val, access, poisons, target)
     problems = [*_too_small(plan), *_paths(plan), *existing_problems(plan)]
-    problems = problems or list(_unreadable(plan)) or list(_erased(plan))
+    problems = problems or list(_unreadable(plan)) or list(_tried(plan)) or list(_erased(plan))
     if problems:
         raise ConfigError(request.source, problems)
     return plan
@@ -247,7 +242,8 @@ def _too_small(plan: Plan) -> Iterator[Problem]:
 
     sizes: dict[tuple[int, int], str] = {}
     for group in plan.groups:
-        if group.stamped:
+        # what a poison is composed of may have any size that the attack copes with: see _tried
+        if group.stamped and not plan.is_composed(group):
             for size, source in group.images.sizes(group.indices).items():
                 sizes.setdefault(size, source)
     smallest = min((h for h, _ in sizes), default=0), min((w for _, w in sizes), default=0)
@@ -306,7 +302,11 @@ def _unreadable(plan: Plan) -> Iterator[Problem]:
         path
         for group in plan.groups
         for index in group.indices
-        if isinstance(path := group.images.image(index), str)
+        for path in (
+            plan.before(group, index),
+            *(part.path for part in plan.composed_of(group, index)),
+        )
+        if path is not None and isinstance(path, str) and path
     }
     found = [one for one in map_threads(flaw, sorted(wanted), chunk=8) if one]
     yield from _some(found, "images that cannot be read", _MOST_UNREADABLE)
@@ -319,15 +319,34 @@ def _some(messages: Sequence[str], what: str, most: int = _NAMED) -> Iterator[Pr
         yield Problem("", f"and {len(messages) - most} more {what}")
 
 
-def _erased(plan: Plan) -> Iterator[Problem]:
-    """Compare some images with and without the trigger, each as it is written and read again."""
+def _tried(plan: Plan) -> Iterator[Problem]:
+    """Compose some poisons, before anything is written."""
     group = plan.stamped[0]
-    if plan.request.format != "jpeg":
+    if group.part not in plan.parts or not plan.is_composed(group):
+        return
+    for index in [group.indices[i] for i in spread(len(group.indices), _COMPARED)]:
+        parts = [part.opened() for part in plan.composed_of(group, index)]
+        who = plan.ref(group, index)
+        try:
+            with plugin_code(f"{who.source}: compose"):
+                compose_parts(plan.attack, parts, None, who, plan.request.seed)
+        except BackbenchError as error:
+            yield Problem(plan.request.attack.path, str(error))
+            return
+
+
+def _erased(plan: Plan) -> Iterator[Problem]:
+    """Compare some images with and without the trigger, each as it is written and read again.
+
+    A composed poison has no image without the trigger: there the validation images are compared.
+    """
+    group = plan.stamped[1 if plan.poisons.composed else 0]
+    if plan.request.format != "jpeg" or not group.indices:
         return
     left = []
     for index in [group.indices[i] for i in spread(len(group.indices), _COMPARED)]:
         clean, who = group.images.decoded(index), group.images.ref(index)
-        stamped = stamp_image(plan.attack, clean, who, "train", plan.request.seed)[0]
+        stamped = stamp_image(plan.attack, clean, who, group.images.split, plan.request.seed)[0]
         as_files = (through_jpeg(one, plan.request.quality) for one in (stamped, clean))
         before, after = (
             np.subtract(*pair, dtype=np.float64) for pair in ((stamped, clean), tuple(as_files))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -13,9 +14,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from backbench.benchmark.file import pydantic_problems
 from backbench.benchmark.instances import Instance, load_instance, open_dataset
 from backbench.benchmark.sweeps import expanded
+from backbench.data.attacker_images import AttackerImages
 from backbench.data.encode import FileFormat
 from backbench.data.file_dataset import FileDataset
 from backbench.errors import ConfigError, Problem
+from backbench.images import ImageSet
 from backbench.model import NONE, Axis
 from backbench.plugin import AttackInfo, Dataset, DatasetMetadata, JPEGOptions, LocalPath
 from backbench.plugin.registry import Registry
@@ -75,9 +78,17 @@ class PoisonTable(BaseModel):
         return ident
 
 
+@dataclass(frozen=True, slots=True)
+class NamedSet:
+    """A dataset that an option of the attack names, opened."""
+
+    instance: Instance
+    data: Dataset
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A validated request, before any image is read."""
+    """A validated request, before any image is read; ``sets`` by the attack's options."""
 
     source: str
     dataset: Instance
@@ -89,6 +100,18 @@ class Request:
     notes: tuple[str, ...]
     data: Dataset
     metadata: DatasetMetadata
+    sets: Mapping[str, NamedSet]
+
+    def open_sets(self) -> dict[str, Callable[[], ImageSet]]:
+        """Return what opens each further set of images that the attack's options name."""
+        found: dict[str, Callable[[], ImageSet]] = {
+            option: partial(AttackerImages, folder)
+            for option, folder in self.attack.options.sets().items()
+            if isinstance(folder, Path)
+        }
+        for option, named in self.sets.items():
+            found[option] = partial(named.data.load, "train", verify=False)
+        return found
 
     @property
     def format(self) -> FileFormat:
@@ -125,17 +148,10 @@ def read_request(path: Path, given: Mapping[str, Any], registry: Registry) -> Re
     opened = open_dataset(found["datasets"], problems) if "datasets" in found else None
     # The plan compares the trigger with each image, and names those that are too small.
     metadata = replace(opened[1], smallest=()) if opened else None
+    sets: dict[str, NamedSet] = {}
     if "attacks" in found:
-        info = found["attacks"].registered.info
-        if isinstance(info, AttackInfo) and info.acts_on == "encoder":
-            sentence = f"{info.name} changes encoders and poisons no image: nothing can be written"
-            problems.append(Problem(found["attacks"].path, sentence))
-        if isinstance(info, AttackInfo) and info.learns:
-            sentence = (
-                f"{info.name} learns its trigger in a stage of `backbench run`, which keeps the "
-                "poisoned images in the store: no files can be written"
-            )
-            problems.append(Problem(found["attacks"].path, sentence))
+        problems += _no_files(found["attacks"])
+        sets = _sets(tables, found["attacks"], registry, path.parent, problems)
         problems += _of_attack(found["attacks"], poison, metadata)
     if problems or opened is None or metadata is None:
         raise ConfigError(str(path), list(dict.fromkeys(problems)))
@@ -151,7 +167,62 @@ def read_request(path: Path, given: Mapping[str, Any], registry: Registry) -> Re
         notes=(*notes, *(data.listing.notes if isinstance(data, FileDataset) else ())),
         data=data,
         metadata=metadata,
+        sets=sets,
     )
+
+
+def _no_files(attack: Instance) -> Iterator[Problem]:
+    """Yield why the poison of an attack cannot be written without a benchmark."""
+    info = attack.registered.info
+    if not isinstance(info, AttackInfo):
+        return
+    if info.acts_on == "encoder":
+        sentence = f"{info.name} changes encoders and poisons no image: nothing can be written"
+        yield Problem(attack.path, sentence)
+    if info.learns:
+        sentence = (
+            f"{info.name} learns its trigger in a stage of `backbench run`, which keeps the "
+            "poisoned images in the store: no files can be written"
+        )
+        yield Problem(attack.path, sentence)
+    elif info.reads_encoder:
+        sentence = (
+            f"{info.name} chooses its poisons by the features of a clean encoder, which only "
+            "`backbench run` trains: no files can be written"
+        )
+        yield Problem(attack.path, sentence)
+
+
+def _sets(
+    tables: Mapping[str, Any],
+    attack: Instance,
+    registry: Registry,
+    folder: Path,
+    problems: list[Problem],
+) -> dict[str, NamedSet]:
+    """Open the datasets that an attack's options name."""
+    found: dict[str, NamedSet] = {}
+    for option, name in attack.options.sets().items():
+        if not isinstance(name, str):
+            continue
+        known = tables.get(Axis.DATASET.plural, {})
+        if name not in known and name not in registry.names(Axis.DATASET.kind):
+            hint = suggestion(name, known) or f": add [datasets.{name}]"
+            sentence = f"no dataset is called {name!r}{hint}"
+            problems.append(Problem(f"{attack.path}.{option}", sentence))
+            continue
+        one = load_instance(
+            tables,
+            Axis.DATASET.plural,
+            name,
+            registry=registry,
+            folder=folder,
+            problems=problems,
+        )
+        opened = open_dataset(one, problems) if one is not None else None
+        if one is not None and opened is not None:
+            found[option] = NamedSet(one, opened[0])
+    return found
 
 
 def read_tables(path: Path) -> tuple[dict[str, Any], list[str], bool]:

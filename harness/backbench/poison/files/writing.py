@@ -23,11 +23,12 @@ from backbench.data.decode import decode
 from backbench.data.files import spread
 from backbench.data.list_files import format_line
 from backbench.errors import ConfigError, Problem, StageError
+from backbench.images import Pixels
 from backbench.poison.files.contact_sheet import Pair, contact_sheet
 from backbench.poison.files.encoding import Coding, Job, make
 from backbench.poison.files.layout import Part
 from backbench.poison.files.layout_plan import Group, Plan, existing_problems
-from backbench.poison.poisoning import read_manifest
+from backbench.poison.poisoning import ManifestEntry, read_manifest
 from backbench.store.metadata import PoisonRecord
 from backbench.system import files
 from backbench.system.children import WORTH_PROCESSES, workers
@@ -113,7 +114,9 @@ def describe(plan: Plan, summary: Mapping[str, Any]) -> Iterator[str]:
     whole = f"{summary['rate_of_dataset']:.4%} of the dataset"
     if of_class is not None:
         whole += f", {of_class:.2%} of class {summary['target_name']!r}"
-    yield f"rate: {summary['poisons']:,} of {len(plan.train):,} training images, {whole}"
+    added = f" ({summary['added']:,} added)" if summary["added"] else ""
+    images = len(plan.train) + summary["added"]
+    yield f"rate: {summary['poisons']:,}{added} of {images:,} training images, {whole}"
     for part in plan.parts:
         stamped, clean = (
             sum(len(g.indices) for g in plan.groups if g.part == part and g.stamped == wanted)
@@ -197,13 +200,14 @@ def _hash_in(line: bytes, job: Job) -> str:
 def _job(plan: Plan, group: Group, index: int) -> Job:
     images = group.images
     return Job(
-        who=images.ref(index),
+        who=plan.ref(group, index),
         split=images.split,
-        image=images.image(index),
+        image=plan.before(group, index),
         square=images.square,
         stamped=group.stamped,
         path=plan.path(group.part, images.split, index),
         name=plan.names[images.split][index],
+        parts=plan.composed_of(group, index),
     )
 
 
@@ -211,11 +215,11 @@ def _job(plan: Plan, group: Group, index: int) -> Job:
 
 
 def _lines(plan: Plan, part: Part) -> Iterator[str]:
-    """Yield the lines of a part's list, in the order of the dataset."""
+    """Yield the lines of a part's list, in the order of the dataset; added poisons follow."""
     groups = {group.stamped: group for group in plan.groups if group.part == part}
     images = next(iter(groups.values())).images
     boxes = _columns(plan, groups[True]) if True in groups else {}
-    for index, label in enumerate(images.labels.tolist()):
+    for index, label in enumerate(plan.labels[images.split]):
         if index in boxes or plan.writes_clean:
             path = plan.path(part, images.split, index)
         else:
@@ -253,16 +257,29 @@ def _pairs(plan: Plan) -> Iterator[Pair]:
             path = plan.path(group.part, group.images.split, mark.index)
             if mark.index not in wanted or not os.path.exists(path):  # noqa: PTH110 - many
                 continue
-            first = ", ".join(map(str, mark.boxes[0]))
-            more = f" and {len(mark.boxes) - 1} more" if len(mark.boxes) > 1 else ""
-            name = plan.request.metadata.classes[mark.label]
-            caption = f"class {name}, box {first}{more}, opacity {mark.opacity:g}"
+            before = plan.before(group, mark.index)
             yield Pair(
-                group.images.decoded(mark.index),
+                group.images.decoded(mark.index) if before is not None else _first_part(plan, mark),
                 decode(path),
                 mark.boxes,
-                (f"{group.part}: {mark.source}", caption),
+                (f"{group.part}: {mark.source}", _caption(plan, group, mark)),
             )
+
+
+def _caption(plan: Plan, group: Group, mark: ManifestEntry) -> str:
+    name = plan.request.metadata.classes[plan.labels[group.images.split][mark.index]]
+    if not mark.boxes:
+        return f"class {name}, without a trigger"
+    first = ", ".join(map(str, mark.box))
+    more = f" and {len(mark.boxes) - 1} more" if len(mark.boxes) > 1 else ""
+    return f"class {name}, box {first}{more}, opacity {mark.opacity:g}"
+
+
+def _first_part(plan: Plan, mark: ManifestEntry) -> Pixels:
+    """Return the first image that an added poison is made of."""
+    part = mark.parts[0]
+    pixels: Pixels = plan.access.set(part.set).image(part.index)[..., :3]
+    return pixels
 
 
 def _summary(plan: Plan) -> dict[str, Any]:
@@ -288,7 +305,11 @@ def _summary(plan: Plan) -> dict[str, Any]:
     return {
         "request": plan.identity,
         **PoisonRecord.of(
-            plan.attack.target, plan.request.metadata.classes, plan.chosen, plan.train.labels
+            plan.target,
+            plan.request.metadata.classes,
+            plan.chosen,
+            plan.train.labels,
+            plan.poisons.threat,
         ).to_json(),
         "images": {"train": len(plan.train), "val": len(plan.val)},
         "parts": parts,
