@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.conftest import tiny
+from tests.conftest import Bench, tiny
 
 from backbench.benchmark.config import Benchmark, load_benchmark, notes_on
 from backbench.benchmark.planning import make_plan
@@ -180,3 +180,22 @@ def test_what_a_file_is_is_remembered_in_the_store(
     known = (tmp_path / "store" / "encoders.json").read_bytes()
     load_benchmark(path, registry, store=tmp_path / "store")  # read anew, and not remembered yet
     assert (tmp_path / "store" / "encoders.json").read_bytes() == known
+
+
+def test_check_looks_into_the_store_that_is_named(
+    folder: Path, registry: Registry, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(folder, registry, ALONE)
+    for file in folder.rglob("*.*"):
+        os.utime(file, ns=(0, 0))  # settled long ago
+    check = ("check", str(folder / "b.toml"))
+    note = "no store is there, so the files of 1 encoder were read anew"
+    for more, named in (((), "store"), (("--store", "mine"), "mine")):
+        assert f"note: {named}: {note}" in bench(*check, *more).assert_ok().err
+    for name in ("mine", "ours"):
+        Store(tmp_path / name).prepare()
+    assert note not in bench(*check, "--store", "mine").assert_ok().err
+    monkeypatch.setenv("BACKBENCH_STORE", "ours")
+    assert note not in bench(*check).assert_ok().err
+    found = sorted(path.parent.name for path in tmp_path.rglob("encoders.json"))
+    assert found == ["mine", "ours"]
