@@ -29,14 +29,16 @@ class Leftover(NamedTuple):
     size: int
 
 
-def leftovers(store: Store, wanted: Collection[str]) -> list[Leftover]:
+def leftovers(store: Store, wanted: Collection[str], being_made: Collection[str]) -> list[Leftover]:
     """Return what nothing needs of a store that no run holds.
 
     Args:
         store: The store.
         wanted: Keys of stages whose checkpoints a run may yet resume.
+        being_made: Keys of stages that processes are making, asked for before this call: one that
+            has ended since has published its stage.
     """
-    recorded, being_made = store.recorded(), store.being_made()
+    recorded = store.recorded()
     found = []
     for name, sort in _SORTS.items():
         for path in _paths(store.root / name):
@@ -44,7 +46,7 @@ def leftovers(store: Store, wanted: Collection[str]) -> list[Leftover]:
                 continue
             key = path.name.partition(".")[0]
             kept = {
-                "artifacts": path.name in recorded or is_published(path),
+                "artifacts": path.name in recorded or _has_record(store, path),
                 "checkpoints": key in wanted and key not in recorded,
                 "building": key in wanted and key not in recorded,
                 "records": path.suffix == ".json" and key != "",
@@ -54,6 +56,12 @@ def leftovers(store: Store, wanted: Collection[str]) -> list[Leftover]:
             if not kept.get(name, False):
                 found.append(Leftover(path, sort, _size(path)))
     return found
+
+
+def _has_record(store: Store, artifact: Path) -> bool:
+    """Return whether an artifact has its record, in it or, if it has just left it, in its place."""
+    in_place = store.root / "records" / f"{artifact.name}.json"
+    return is_published(artifact) or in_place.exists()
 
 
 def _paths(folder: Path) -> Iterator[Path]:

@@ -109,6 +109,19 @@ def is_abandoned(name: str) -> bool:
     return False
 
 
+def time_in(folder: Path) -> float:
+    """Return the time that the file system of a folder gives to a file that is made there now.
+
+    Times of other files there are compared with it: clocks of machines differ.
+    """
+    path = folder / f".now.{owned_name()}.partial"
+    try:
+        path.touch()
+        return path.stat().st_mtime
+    finally:
+        path.unlink(missing_ok=True)
+
+
 def looks_for(folder: Path | None = None) -> Iterator[None]:
     """Yield at once, and then some times within two seconds, while a file may appear in a folder.
 

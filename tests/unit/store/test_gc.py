@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from tests import factories
 from tests.conftest import Bench
 
+from backbench.execution.messages import encode_signal
 from backbench.model import Stage, StageKind
-from backbench.store.store import Store, hash_files
+from backbench.plugin.executor import Finished, Progressed, Signal
+from backbench.store import store as module
+from backbench.store.store import LEASE_S, Store, hash_files
+from backbench.system import files
+from backbench.system.json_text import to_json
 
 STAGE = Stage(StageKind.PREDICT, None, 0)
 OTHER = "f" * 32
@@ -93,3 +101,117 @@ def test_a_folder_without_a_store_stays_as_it_is(bench: Bench, tmp_path: Path) -
     refused = bench("store", "gc", "--store", "nowhere")
     assert (refused.code, "there is no store" in refused.err) == (2, True)
     assert not (tmp_path / "nowhere").exists()
+
+
+# -- jobs that outlive their driver -------------------------------------------------------------
+
+#: The end of a temporary name of a process of another machine.
+ELSEWHERE = "00000000-17-0123abcd"
+
+
+def needed(store: Store, age_s: float) -> set[str]:
+    """Let a job on another machine be in the middle of a stage; its last touch is so old."""
+    names = {
+        f"tmp/{OTHER}-{ELSEWHERE}/half",
+        f"checkpoints/{OTHER}.safetensors",
+        f"checkpoints/.{OTHER}.safetensors.{ELSEWHERE}.partial",
+        f"building/{OTHER}/train.safetensors",
+        f"artifacts/{OTHER}/file",
+    }
+    for name in names:
+        path = store.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("12345")
+    now = files.time_in(store.root)
+    os.utime(store.root / "tmp" / f"{OTHER}-{ELSEWHERE}", (now - age_s, now - age_s))
+    return names
+
+
+def test_what_a_job_on_another_machine_writes_and_needs_is_kept(store: Store, bench: Bench) -> None:
+    names = needed(store, LEASE_S / 2)
+    done = bench("store", "gc", "--store", str(store.root)).assert_ok()
+    assert "note: what jobs need that may still make 1 stage is kept" in done.err
+    assert names <= files_of(store)
+
+
+def test_what_nobody_has_touched_for_an_hour_is_removed(store: Store, bench: Bench) -> None:
+    names = needed(store, LEASE_S + 1)
+    done = bench("store", "gc", "--store", str(store.root)).assert_ok()
+    assert "note" not in done.err
+    assert not names & files_of(store)
+
+
+def test_a_process_that_writes_is_seen_and_one_that_was_killed_is_not(
+    store: Store, bench: Bench
+) -> None:
+    script = (
+        "import sys; from pathlib import Path; from backbench.store.store import Store\n"
+        "with Store(Path(sys.argv[1])).writing(sys.argv[2]): print('ready', flush=True); input()"
+    )
+    command = [sys.executable, "-c", script, str(store.root), OTHER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as job:
+        assert job.stdout is not None
+        assert job.stdout.readline() == b"ready\n"
+        gc = ("store", "gc", "--store", str(store.root))
+        assert OTHER not in bench(*gc).assert_ok().out
+        assert store.checkpoint(OTHER).exists()
+        job.kill()
+    assert f"checkpoints/{OTHER}" in bench(*gc).assert_ok().out
+
+
+def test_a_folder_is_touched_while_it_is_written(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touched = module.threading.Event()
+    utime = os.utime
+    monkeypatch.setattr(module, "TOUCH_S", 0.001)
+    monkeypatch.setattr(os, "utime", lambda path: (utime(path), touched.set()))
+    with store.writing(OTHER):
+        assert touched.wait(60)
+
+
+def submission(store: Store, *signals: Signal, age_s: float = 0.0) -> None:
+    """Let a driver that was killed have submitted a stage to SLURM."""
+    folder = store.root / "logs" / "slurm" / "backbench-01234567"
+    folder.mkdir(parents=True)
+    (folder / "stages.json").write_text(to_json([OTHER]))
+    (folder / "0.signals.jsonl").write_text("".join(map(encode_signal, signals)))
+    then = files.time_in(store.root) - age_s
+    for path in (*folder.iterdir(), folder):
+        os.utime(path, (then, then))
+
+
+@pytest.mark.parametrize(
+    ("signals", "age_s", "kept"),
+    [
+        ((), 0, True),
+        ((Progressed(OTHER, 1, 2),), 3600, True),
+        ((Finished(OTHER, "stopped there", stopped=True),), 0, True),
+        ((Finished(OTHER, "it failed"),), 0, False),
+        ((Progressed(OTHER, 1, 2),), 8 * 24 * 3600, False),
+    ],
+    ids=["queued", "running", "requeued", "failed", "cancelled"],
+)
+def test_the_checkpoint_of_a_job_of_a_killed_driver_is_kept(
+    store: Store, bench: Bench, signals: tuple[Signal, ...], age_s: float, kept: bool
+) -> None:
+    submission(store, *signals, age_s=age_s)
+    bench("store", "gc", "--store", str(store.root)).assert_ok()
+    assert store.checkpoint(OTHER).exists() == kept
+    assert (store.building(OTHER) / "train.safetensors").exists() == kept
+
+
+def test_a_stage_that_is_published_meanwhile_is_kept(store: Store) -> None:
+    """Its record has left the artifact after the records were listed."""
+    from backbench.store.gc import leftovers
+
+    other = Stage(StageKind.PREDICT, None, 1)
+    with store.writing(other.key) as folder:
+        store.publish(folder, factories.record(other.key, other))
+
+    class Late(Store):
+        def recorded(self) -> set[str]:
+            return super().recorded() - {other.key}
+
+    found = leftovers(Late(store.root), set(), set())
+    assert store.folder(other.key) not in [one.path for one in found]

@@ -9,7 +9,8 @@ import click
 from backbench.cli import common
 from backbench.cli.options import shared
 from backbench.cli.options.paths import UserPath
-from backbench.errors import UsageError, printable
+from backbench.errors import UsageError, counted, printable
+from backbench.execution.slurm.folders import unended
 from backbench.store.gc import leftovers
 from backbench.store.store import Store
 from backbench.system import files
@@ -22,8 +23,9 @@ from backbench.system import files
 def command(benchmarks: tuple[Path, ...], store: Path, *, dry_run: bool) -> None:
     """Remove artifacts without record, checkpoints of unfinished stages, half-written files.
 
-    A checkpoint is kept if a BENCHMARK has its stage. Nothing is removed that a record names, and
-    nothing while a run uses the store.
+    A checkpoint is kept if a BENCHMARK has its stage. Nothing is removed that a record names,
+    nothing of a stage that a job of a killed run may still make, and nothing while a run uses the
+    store.
     """
     where = Store(store)
     if not where.exists:
@@ -34,7 +36,11 @@ def command(benchmarks: tuple[Path, ...], store: Path, *, dry_run: bool) -> None
             for file in benchmarks
             for stage in common.load(file, None, every=True).plan(store=store).stages
         }
-        found = leftovers(where, wanted)
+        living, waiting = where.being_made() | where.living(), unended(where)
+        if elsewhere := living | waiting:
+            kept = counted(len(elsewhere), "stage")
+            common.say("note", [f"what jobs need that may still make {kept} is kept"])
+        found = leftovers(where, wanted | waiting, living)
         for one in found:
             if not dry_run:
                 files.remove(one.path)

@@ -18,14 +18,9 @@ from backbench.errors import StageError, UsageError
 from backbench.execution.admission import admit_devices
 from backbench.execution.logs import last_lines
 from backbench.execution.slurm import queue
+from backbench.execution.slurm.folders import Submitted, clear, read_signals, submitted
 from backbench.execution.slurm.options import SlurmOptions
-from backbench.execution.slurm.submission import (
-    Submitted,
-    clear,
-    read_signals,
-    submit,
-    submitted,
-)
+from backbench.execution.slurm.submission import submit
 from backbench.model import Stage
 from backbench.plugin.executor import Executor, Finished, Setup, Signal
 from backbench.store.store import Store
