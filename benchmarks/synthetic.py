@@ -33,8 +33,10 @@ from backbench.store.metadata import (
     EncoderRecord,
     EvaluationRecord,
     FeaturesRecord,
+    FitRecord,
     Metadata,
     PoisonRecord,
+    RepairRecord,
 )
 from backbench.store.predictions import PREDICTIONS, write_predictions
 from backbench.store.records import Record
@@ -184,6 +186,10 @@ def fill(store: Store, benchmark: Benchmark, plan: Plan) -> None:
             metadata = PoisonRecord(7, known.classes[7], 300, 0.01, 1.0, len(known.classes))
         elif stage.kind is StageKind.PRETRAIN:
             metadata = EncoderRecord(known.train)
+        elif stage.kind is StageKind.REPAIR:
+            metadata = RepairRecord(stage.plugin.options["clean_fraction"] if stage.plugin else 0.0)
+        elif stage.kind is StageKind.FIT:
+            metadata = FitRecord()
         elif stage.kind is StageKind.PREDICT:
             metadata = _evaluate(folder, plan, stage, labels, known.classes)
         record = Record(
