@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from backbench.benchmark import DEFAULT_FILE
 from backbench.benchmark.config import Benchmark, load_benchmark
 from backbench.errors import UsageError, printable
+from backbench.model import StageKind
 from backbench.plugin.registry import Registered, Registry, load_registry
 from backbench.store import DEFAULT_STORE
 from backbench.store.integrity import damaged
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from backbench.benchmark.file import Claim
     from backbench.benchmark.instances import Instance
     from backbench.estimate.cost import Costs
+    from backbench.estimate.visibility import Estimate
     from backbench.evaluation.module import Named
     from backbench.execution.scheduler import Result
     from backbench.execution.session import How, Session
@@ -204,6 +206,15 @@ class Planned:
         done = self.store.done() - damaged(self.store, self.plan.stages).keys()
         return tuple(stage for key, stage in self.plan.stages.items() if key not in done)
 
+    @property
+    def trains_on_poison(self) -> bool:
+        """Return whether a training on a poison is not in the store; damage is not looked for."""
+        done = self.store.done()
+        return any(
+            stage.kind is StageKind.PRETRAIN and "poison" in stage.inputs and key not in done
+            for key, stage in self.plan.stages.items()
+        )
+
     def costs(self) -> Costs:
         """Return what the stages cost that are not in the store: image-steps, bytes on disk."""
         from backbench.estimate.cost import costs_of
@@ -289,12 +300,11 @@ class Planned:
             cluster: Machines to simulate the schedule on: ``4x8``, ``4x8xA100``.
             command: Words of the command that runs the benchmark, for JSON.
         """
-        from backbench.estimate.visibility import estimates
         from backbench.report.plan import measured_hours, plan_text
 
         costs = self.costs()
         done = self.plan.stages.keys() - costs.stages.keys()
-        seen = list(estimates(self.experiment.benchmark)) if visibility else None
+        seen = self._visibility() if visibility else None
         hours = None if hours_on is None else measured_hours(costs, self.store, hours_on, jobs)
         return plan_text(
             self.plan,
@@ -307,6 +317,11 @@ class Planned:
             list_stages=stages,
             command=command,
         )
+
+    def _visibility(self) -> list[Estimate]:
+        from backbench.estimate.visibility import estimates  # late: it needs NumPy and the attacks
+
+        return list(estimates(self.experiment.benchmark))
 
     def makefile(self, command: Sequence[str]) -> str:
         """Return a Makefile that runs each stage as a process; its targets are their records.

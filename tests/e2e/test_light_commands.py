@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from backbench.benchmark.config import load_benchmark
+from backbench.plugin.registry import load_registry
 from tests.conftest import Bench, tiny
 from tests.factories import run_light
+from tests.predictions import predicted_store
 
 
 @pytest.mark.parametrize(
@@ -99,6 +102,18 @@ def test_a_plan_tells_how_often_triggers_survive(tiny_file: Path, bench: Bench) 
     assert "targeted · moco-v2 · drawn: both 0.0" in text
     assert "cannot work; make the trigger larger" in text
     assert "visibility" not in json.loads(bench(*plan[:-1]).assert_ok().out)
+
+
+def test_a_plan_warns_of_lost_triggers_while_a_training_on_poison_is_left(
+    tiny_file: Path, bench: Bench
+) -> None:
+    views = "[methods.moco-v2]\nviews = { scale = [0.01, 0.02] }"
+    tiny_file.write_text(tiny().replace("[methods.moco-v2]", views), encoding="utf-8")
+    plan = ("plan", str(tiny_file), "--store", "store")
+    assert "cannot work; make the trigger larger" in bench(*plan).assert_ok().err
+    benchmark = load_benchmark(tiny_file, load_registry())
+    predicted_store(Path("store"), benchmark, lambda _, labels: (labels, labels))
+    assert bench(*plan).assert_ok().err == ""
 
 
 def test_problems_end_in_exit_code_2_and_write_nothing(tmp_path: Path, bench: Bench) -> None:

@@ -73,6 +73,22 @@ _PLUGINS = {
 _NOTHING: Mapping[str, Any] = {}
 
 
+class Shown(NamedTuple):
+    """The part that all evaluators of an encoder share under one trigger.
+
+    Args:
+        who: The names of the encoder, for labels.
+        inputs: Keys of what an evaluator is shown, by role.
+        path: Keys of the stages that lead there.
+        detections: Keys of the stages that detect on the encoder.
+    """
+
+    who: str
+    inputs: Mapping[str, str]
+    path: tuple[str, ...]
+    detections: tuple[str, ...]
+
+
 class MadeEncoder(NamedTuple):
     """Key of an encoder, of the stages that lead to it, and of those that inspect it."""
 
@@ -107,6 +123,7 @@ class Planner:
         self._uses: dict[tuple[str, str], tuple[PluginUse, PluginUse | None]] = {}
         self._keys: dict[tuple[Any, ...], tuple[str, Stage]] = {}
         self._encoders: dict[tuple[Any, ...], MadeEncoder] = {}
+        self._shown: dict[tuple[Any, ...], Shown] = {}
         self._composing: dict[str, bool] = {}
         self._feature_keys: dict[tuple[str, ...], dict[str, str]] = {}
         self._datasets: dict[str, str] = {}
@@ -136,6 +153,24 @@ class Planner:
         Returns:
             Keys of the path to the evaluation, and keys of what detects on that encoder.
         """
+        asked = (*_but_evaluator(name), trained_on)
+        if asked not in self._shown:
+            self._shown[asked] = self._new_shown(name, trained_on)
+        shown = self._shown[asked]
+        inputs, path = shown.inputs, list(shown.path)
+        evaluator = self._instances["evaluators"][name.evaluator]
+        if cast("EvaluatorInfo", evaluator.registered.info).reads == "features":
+            inputs = self._features(name, trained_on, inputs, path)
+        trigger = f" · trigger of {name.attack}" if name.attack != NONE else ""
+        what = f"{name.evaluator} · {shown.who}"
+        fit = self._fit(name, trained_on, what, inputs)
+        stamp = {"protocol": self._protocol.stamp(name.evaluator)} if self._protocol else {}
+        inputs = {**inputs, "fit": fit}
+        predict = self._seeded(StageKind.PREDICT, name, f"{what}{trigger}", inputs, stamp)
+        return tuple(dict.fromkeys([*path, fit, predict])), shown.detections
+
+    def _new_shown(self, name: CellName, trained_on: str) -> Shown:
+        """Add the stages that lead to what every evaluator of a cell's encoder reads."""
         shown = {"dataset": self._dataset(name.evaluated)}
         elsewhere = name.method in self._external  # its own training images are not known
         data = dict(shown) if elsewhere else {"dataset": self._dataset(name.dataset)}
@@ -156,19 +191,9 @@ class Planner:
                 training = {**data, "poison": poison}
         made = self._encoder(name, trained_on, training)
         path += made.path
-        evaluator = self._instances["evaluators"][name.evaluator]
         inputs = {"encoder": made.encoder, **shown}
         detections = made.inspections + self._detections(name, trained_on, inputs)
-        if cast("EvaluatorInfo", evaluator.registered.info).reads == "features":
-            inputs = self._features(name, trained_on, inputs, path)
-        trigger = f" · trigger of {name.attack}" if name.attack != NONE else ""
-        who = self._who(name, trained_on)
-        fit = self._fit(name, trained_on, inputs)
-        stamp = {"protocol": self._protocol.stamp(name.evaluator)} if self._protocol else {}
-        what = f"{name.evaluator} · {who}{trigger}"
-        inputs = {**inputs, "fit": fit}
-        predict = self._seeded(StageKind.PREDICT, name, what, inputs, stamp)
-        return tuple(dict.fromkeys([*path, fit, predict])), detections
+        return Shown(self._who(name, trained_on), inputs, tuple(path), detections)
 
     def _detections(
         self, name: CellName, trained_on: str, inputs: Mapping[str, str]
@@ -262,10 +287,10 @@ class Planner:
             self._composing[attack] = composes
         return self._composing[attack]
 
-    def _fit(self, name: CellName, trained_on: str, inputs: Mapping[str, str]) -> str:
+    def _fit(self, name: CellName, trained_on: str, what: str, inputs: Mapping[str, str]) -> str:
         """Add the stage that fits a cell's evaluator on clean images; return its key."""
+        del trained_on  # a subclass may import the classifier of one encoder
         clean = {role: key for role, key in inputs.items() if role not in _TRIGGERED}
-        what = f"{name.evaluator} · {self._who(name, trained_on)}"
         return self._seeded(StageKind.FIT, name, what, clean)
 
     def _features(
@@ -288,7 +313,8 @@ class Planner:
         found = {}
         for role, (read, images) in wanted.items():
             label = f"features {self._who(name, trained_on)} · {images}"
-            stage = Stage(StageKind.FEATURES, plugin=None, seed=None, inputs=read, label=label)
+            given = self._given(read)
+            stage = Stage(StageKind.FEATURES, None, None, read, label=label, given=given)
             found[role] = self._add(stage)
         return found
 
@@ -445,7 +471,7 @@ class Planner:
             inputs,
             content,
             label=label,
-            given=given,
+            given={**self._given(inputs), **given},
             guard=by,
             backbone=backbone,
         )
@@ -461,11 +487,18 @@ class Planner:
             return known[0]
         key = stage.key
         self._keys[asked] = key, stage  # whose plugins stay, so that no other gets their ids
-        uses = {role: self.stages[one].plugin for role, one in inputs}
-        given = {role: use.options for role, use in uses.items() if use is not None}
-        given.update(stage.given)
-        self.stages.setdefault(key, replace(stage, given=given))
+        self.stages.setdefault(key, stage)
         return key
+
+    def _given(self, inputs: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
+        """Return the options of the plugins that made a stage's inputs, by role."""
+        uses = {role: self.stages[key].plugin for role, key in inputs.items()}
+        return {role: use.options for role, use in uses.items() if use is not None}
+
+
+def _but_evaluator(name: CellName) -> tuple[str | int, ...]:
+    """Return what names a cell, without its evaluator."""
+    return name.dataset, name.downstream, name.method, name.attack, name.defense, name.seed
 
 
 def is_control(name: CellName, trained_on: str) -> bool:

@@ -43,9 +43,9 @@ def command(
     Runs nothing, and writes nothing but the hashes of images into a store that is there.
     """
     experiment = common.load(file, profile)
-    if not visibility:
-        notices.warn_of_triggers(experiment)
     planned = experiment.plan(store=store, keep_hashes=True)
+    if planned.trains_on_poison and not visibility:
+        notices.warn_of_triggers(experiment)
     common.say("note", notes_on(experiment.benchmark, content=True))
     command = changes.run_words(file, store, profile)
     if style == "make":

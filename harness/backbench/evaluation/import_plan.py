@@ -137,11 +137,11 @@ class _Planner(Planner):
         super().__init__(benchmark, fingerprints)
         self._classifier = classifier
 
-    def _fit(self, name: CellName, trained_on: str, inputs: Mapping[str, str]) -> str:
+    def _fit(self, name: CellName, trained_on: str, what: str, inputs: Mapping[str, str]) -> str:
         """Add the stage that fits a classifier or imports it; return its key."""
         classifier = self._classifier
         if classifier is None or is_control(name, trained_on):
-            return super()._fit(name, trained_on, inputs)
+            return super()._fit(name, trained_on, what, inputs)
         return self._add(
             Stage(
                 kind=StageKind.FIT,

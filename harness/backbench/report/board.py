@@ -24,6 +24,7 @@ from backbench.results.reader import Broken, Counting, MeasuredOf, predictions_i
 from backbench.results.reported import add_reported
 from backbench.results.reports import reporting, reports, with_reports
 from backbench.store.store import Store
+from backbench.system.streams import stdout_to_stderr
 from backbench.verification.bundle import Bundle, open_bundle
 from backbench.verification.imported import with_imported
 
@@ -129,6 +130,7 @@ def measured_in(registry: Registry, plan: Plan, store: Store) -> MeasuredOf:
     return with_reports(read, plan, reports(plan, reporting(store)))
 
 
+@stdout_to_stderr()  # once, and not around each number of a plugin's metric
 def _stored(
     registry: Registry, plan: Plan, store: Store, request: Request, whole: Plan | None = None
 ) -> Leaderboard:
@@ -171,6 +173,7 @@ def board_of(
     return replace(board, rescored=request.line, columns=request.columns(board))
 
 
+@stdout_to_stderr()
 def _of_bundle(registry: Registry, bundle: Bundle, plan: Plan) -> Leaderboard:
     """Return the leaderboard of a plan from the content of a bundle."""
     read = reader(bundle.record, bundle.predictions, _usual(registry, plan), _reported(registry))

@@ -12,7 +12,6 @@ from rich.filesize import decimal
 
 from backbench.errors import counted
 from backbench.estimate.cost import Costs
-from backbench.estimate.visibility import NOTE, Estimate
 from backbench.model import Plan, StageKind
 from backbench.plugin.executor import Setup, devices_of
 from backbench.report.grid import as_text, plain_grid
@@ -23,6 +22,7 @@ from backbench.training.devices import may_have_gpu
 
 if TYPE_CHECKING:
     from backbench.estimate.hours import Hours
+    from backbench.estimate.visibility import Estimate
     from backbench.execution.simulation import Schedule
 
 STEP_NOTE: Final = (
@@ -75,6 +75,8 @@ def plan_text(
         for key, stage in plan.stages.items():
             lines.append(f"{key}  {'cached' if key in done else 'to run'}  {stage.label}")
     if visibility is not None:
+        from backbench.estimate.visibility import NOTE
+
         lines += ["", NOTE, *map(str, visibility)]
     if hours is not None:
         lines += hour_lines(hours)

@@ -82,16 +82,18 @@ def changed_code(plan: Plan, store: Store, registry: Registry) -> Iterator[str]:
         return str(registered), registered.code.encode()
 
     changed: Counter[tuple[str, str]] = Counter()
-    done = {key: plan.stages[key] for key in store.done() & plan.stages.keys()}
-    uses = [(key, role, getattr(stage, role)) for role in CODES for key, stage in done.items()]
-    for key, role, use in uses:
-        if use is None or use.kind not in _JUDGED:
-            continue
-        with suppress(OSError, PluginError):  # which others report
-            plugin, code = code_now(use.kind, use.name)
-            made = _MADE_BY[role].search(store.record_bytes(key))
-            if made and made[1] != code:
-                changed[plugin, use.name] += 1
+    for key in store.done() & plan.stages.keys():
+        uses = {role: getattr(plan.stages[key], role) for role in CODES}
+        judged = {role: use for role, use in uses.items() if use and use.kind in _JUDGED}
+        text = b""
+        with suppress(OSError):  # which others report
+            text = store.record_bytes(key) if judged else b""
+        for role, use in judged.items():
+            made = _MADE_BY[role].search(text)
+            with suppress(OSError, PluginError):  # likewise
+                plugin, code = code_now(use.kind, use.name)
+                if made and made[1] != code:
+                    changed[plugin, use.name] += 1
     for (plugin, name), stages in sorted(changed.items()):
         yield (
             f"the code of {plugin} has changed since it made {stages} of the stages in the "

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 
-from backbench.model import Plan
+from backbench.model import Plan, StageKind
 from backbench.results.reader import Measured, MeasuredOf
 from backbench.store.records import Record
 from backbench.store.store import Store
@@ -14,6 +14,11 @@ from backbench.store.store import Store
 #: The field in a record's file.
 _REPORT = b'"report": {'
 
+#: Kinds of stages of which no plugin reports a number: most stages of a plan are of these.
+_SILENT = frozenset(
+    {StageKind.DATASET, StageKind.PRETRAIN, StageKind.IMPORT}
+    | {StageKind.FEATURES, StageKind.PREDICT}
+)
 
 #: Gives the numbers that were reported of a stage, as ``PLUGIN/NAME``.
 ReportOf = Callable[[str], Mapping[str, float]]
@@ -33,7 +38,10 @@ def reports(plan: Plan, record_of: Callable[[str], Record | None]) -> ReportOf:
 
     @cache
     def read(key: str) -> Mapping[str, float]:
-        record, stage = record_of(key), plan.stages.get(key)
+        stage = plan.stages.get(key)
+        if stage is not None and stage.kind in _SILENT:
+            return {}
+        record = record_of(key)
         fitted = stage.inputs.get("detector") if stage else None
         before = read(fitted) if fitted else {}
         return {**before, **(report_of(record) if record else {})}

@@ -66,22 +66,26 @@ def damage(store: Store, key: str) -> str:
         return str(error)
     if record is None:
         return f"{store.root}: the record of {key} cannot be read: `backbench run` makes it again"
-    sentence = _wrong_size(store.folder(key), record)
+    sentence = _wrong_size(store, record)
     return "" if sentence and store.evict(key) else sentence
 
 
-def _wrong_size(folder: Path, record: Record) -> str:
+def _wrong_size(store: Store, record: Record) -> str:
     """Return which file of an artifact is missing or has another size; empty if none is."""
-    for path, size in ((folder / name, said["bytes"]) for name, said in record.files.items()):
+    for name, said in record.files.items():
         try:
-            found = path.stat().st_size
+            found = store.size_of(record.key, name)
         except OSError as error:
+            path = store.folder(record.key) / name
             return f"{path}: cannot be read ({error.strerror}): `backbench run` makes it again"
-        if found != size:
+        if found != said["bytes"]:
             return (
-                f"{path}: has {found} bytes, and its record says {size}: `backbench run` makes it "
-                "again"
+                f"{store.folder(record.key) / name}: has {found} bytes, and its record says "
+                f"{said['bytes']}: `backbench run` makes it again"
             )
+    if record.files:
+        return ""
+    folder = store.folder(record.key)
     return "" if folder.is_dir() else f"{folder}: is missing: `backbench run` makes it again"
 
 

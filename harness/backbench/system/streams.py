@@ -9,7 +9,8 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Final
 
 from backbench.errors import BackbenchError
 from backbench.system.files import occupy_standard_descriptors
@@ -70,12 +71,21 @@ def _plain(sign: str) -> str:
     return _PLAIN.get(sign) or letter.encode("ascii", "replace").decode()
 
 
+#: Whether what is printed is sent to stderr already.
+_SENT: Final[ContextVar[bool]] = ContextVar("_SENT", default=False)
+
+
 @contextmanager
 def stdout_to_stderr() -> Iterator[None]:
     """Send to stderr what is printed meanwhile, by Python, by a library or by a child process.
 
-    What a command prints on stdout may be JSON, which stays whole whatever a plugin prints.
+    What a command prints on stdout may be JSON, which stays whole whatever a plugin prints. Within
+    another such context this does nothing: four system calls are much, ten thousand times.
     """
+    if _SENT.get():
+        yield
+        return
+    token = _SENT.set(True)
     with suppress(OSError, ValueError, AttributeError):  # closed, or not there
         sys.stdout.flush()
     try:
@@ -94,3 +104,4 @@ def stdout_to_stderr() -> Iterator[None]:
                 sys.__stdout__.flush()  # type: ignore[union-attr]
             os.dup2(own, 1)
             os.close(own)
+        _SENT.reset(token)

@@ -100,3 +100,17 @@ print(*sorted(set(sys.modules) - before))
 """
     done = python(code)
     assert done.stdout.decode().split() == ["backbench", "backbench.cli", "backbench.cli.main"]
+
+
+def test_what_is_printed_in_a_context_within_another_goes_to_stderr() -> None:
+    code = (
+        "import os; from backbench.system.streams import stdout_to_stderr\n"
+        "for _ in range(2):\n"
+        "    with stdout_to_stderr():\n"
+        "        with stdout_to_stderr():\n"
+        "            print('inner', flush=True)\n"
+        "        os.write(1, b'outer ')\n"
+        "    print('after')"
+    )
+    done = python(code)
+    assert (done.stdout, done.stderr.split()) == (b"after\n" * 2, [b"inner", b"outer"] * 2)
