@@ -35,12 +35,13 @@ def register_ssl_methods():
 """
 
 METHOD = """
-import os, signal
+import os, signal, sys
 from pathlib import Path
 from backbench_ssl.rotnet import RotNet
 
 class Mortal(RotNet):
     def after_step(self, progress):
+        assert "torch._dynamo" not in sys.modules, "a compiler that takes seconds to import"
         poison = Path(self.options.poison)
         if progress.epoch == 2 and poison.is_file():
             poison.unlink()

@@ -42,10 +42,10 @@ class Backbone(nn.Module):
         Raises:
             PluginError: If they are not known, as of timm's models.
         """
-        from torchvision import models
-
         if isinstance(self.body, TinyResNet):
             return ("stem", *(f"block{number + 1}" for number in range(len(self.body.blocks))))
+        from torchvision import models  # slow to import
+
         if isinstance(self.body, models.ResNet):
             return ("stem", *_LAYERS)
         raise PluginError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,13 +18,13 @@ def build_optimizer(task: TrainingTask, options: OptimizerOptions) -> torch.opti
     groups = list(task.param_groups())
     match options.name:
         case "adam":
-            return torch.optim.Adam(groups, lr=options.lr, betas=options.betas, fused=True)
+            return Adam(groups, lr=options.lr, betas=options.betas, fused=True)
         case "adamw":
-            return torch.optim.AdamW(groups, lr=options.lr, betas=options.betas, fused=True)
+            return AdamW(groups, lr=options.lr, betas=options.betas, fused=True)
         case "lars":
             return LARS(groups, options)
         case "sgd":
-            return torch.optim.SGD(
+            return SGD(
                 groups,
                 lr=options.lr,
                 momentum=options.momentum,
@@ -32,7 +33,42 @@ def build_optimizer(task: TrainingTask, options: OptimizerOptions) -> torch.opti
             )
 
 
-class LARS(torch.optim.Optimizer):
+def _eager(method: Callable[..., Any]) -> Any:
+    """Return a method of an optimizer of torch's without what torch.compile needs around it."""
+    return torch.no_grad()(inspect.unwrap(method))
+
+
+class EagerOptimizer(torch.optim.Optimizer):
+    """An optimizer that is never compiled.
+
+    Torch's own import its compiler at the first call: that is half of a worker's time to begin.
+    """
+
+    add_param_group = _eager(torch.optim.Optimizer.add_param_group)
+    load_state_dict = _eager(torch.optim.Optimizer.load_state_dict)
+    state_dict = _eager(torch.optim.Optimizer.state_dict)
+    zero_grad = _eager(torch.optim.Optimizer.zero_grad)
+
+
+class Adam(EagerOptimizer, torch.optim.Adam):
+    """Adam; the same numbers as torch's."""
+
+    step = _eager(torch.optim.Adam.step)
+
+
+class AdamW(EagerOptimizer, torch.optim.AdamW):
+    """AdamW; the same numbers as torch's."""
+
+    step = _eager(torch.optim.AdamW.step)
+
+
+class SGD(EagerOptimizer, torch.optim.SGD):
+    """SGD with momentum; the same numbers as torch's."""
+
+    step = _eager(torch.optim.SGD.step)
+
+
+class LARS(EagerOptimizer):
     """SGD with momentum whose learning rate adapts to each layer.
 
     With the gradient g of a layer's weights w, their decay included, the velocity v becomes
