@@ -351,7 +351,8 @@ class TestKNNOfSeveral(EvaluatorContract):
     options = {"k": [1, 5]}
 
 
-FEW = {"label_fraction": 1.0, "batch_size": 13, "lr": 0.1, "epochs": 25, "milestones": [15, 20]}
+FEW = {"label_fraction": 1.0, "batch_size": 13, "lr": 0.1, "epochs": 12, "milestones": [8, 10]}
+MORE = {"epochs": 25, "milestones": [15, 20]}
 
 
 class TestLinearAugmented(ImageEvaluatorContract):
@@ -371,12 +372,12 @@ class TestFineTune(ImageEvaluatorContract):
 
 class TestJigsawProbe(ImageEvaluatorContract):
     info = record("evaluator", "layer-probe")
-    options = FEW | {"pool": [2, 2, 1]}
+    options = FEW | MORE | {"pool": [2, 2, 1]}
 
 
 class TestRotNetProbe(ImageEvaluatorContract):
     info = record("evaluator", "layer-probe")
-    options = info.presets["saha2022-rotnet"] | FEW | {"pool": [2, 1]}
+    options = info.presets["saha2022-rotnet"] | FEW | MORE | {"pool": [2, 1]}
 
 
 # -- datasets --------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,9 @@ _ALL = slice(None)
 
 Variants = Mapping[str, NDArray[np.float32]]
 
+#: The fitted evaluator that tests of a contract share.
+_SHARED: WeakKeyDictionary[type[_ClassifierContract], Any] = WeakKeyDictionary()
+
 
 class _ClassifierContract(PluginContract, ABC):
     """Contract of evaluators of both sorts."""
@@ -46,6 +50,13 @@ class _ClassifierContract(PluginContract, ABC):
         self.guarded("fit", lambda: evaluator.fit(*lesson))
         return evaluator
 
+    def shared(self) -> Any:
+        """Return the fitted evaluator that tests share, which they do not fit again."""
+        kind = type(self)
+        if kind not in _SHARED:
+            _SHARED[kind] = self.fitted()
+        return _SHARED[kind]
+
     @abstractmethod
     def asked(self, evaluator: Any, part: slice = _ALL) -> Variants:
         """Return the evaluator's scores, by variant, of (some of) the queries."""
@@ -62,7 +73,7 @@ class _ClassifierContract(PluginContract, ABC):
     def test_scores_have_a_column_for_each_class(self) -> None:
         """Scores are finite, one an image and class, of every variant."""
         shape = (len(self.truth()), _CLASSES)
-        found = self.asked(self.fitted())
+        found = self.asked(self.shared())
         assert found, "return the scores of at least one variant"
         for name, scores in found.items():
             assert not name or re.fullmatch(VARIANT_NAME, name, re.ASCII), (
@@ -113,9 +124,9 @@ class _ClassifierContract(PluginContract, ABC):
 
     def test_an_image_is_scored_whatever_its_company(self) -> None:
         """Clean and triggered images are scored apart: neither may move the other."""
-        evaluator = self.fitted()
+        evaluator = self.fitted()  # that no other test has asked
         parts = [self.asked(evaluator, part) for part in (slice(7), slice(7, None))]
-        for name, scores in self.asked(self.fitted()).items():
+        for name, scores in self.asked(self.shared()).items():
             both = np.concatenate([part[name] for part in parts])
             assert np.allclose(both, scores, rtol=1e-3, atol=1e-4), (
                 "score each image by itself: its scores change with the other images of a call, "
@@ -124,7 +135,7 @@ class _ClassifierContract(PluginContract, ABC):
 
     def test_a_restored_classifier_scores_as_before(self) -> None:
         """``restore`` takes what ``state`` returns, and the scores are the same."""
-        evaluator = self.fitted()
+        evaluator = self.shared()
         given = self.guarded("state", evaluator.state)
         assert isinstance(given, Mapping), f"return arrays by name from state, not {given!r}"
         state = {name: np.array(array) for name, array in given.items()}
@@ -147,7 +158,7 @@ class _ClassifierContract(PluginContract, ABC):
 
     def test_a_selection_is_plain_values(self) -> None:
         """The stage's record keeps as JSON what ``fit`` has selected."""
-        selection: object = self.guarded("selection", self.fitted().selection)
+        selection: object = self.guarded("selection", self.shared().selection)
         assert isinstance(selection, Mapping), (
             f"return values by name from selection, not {selection!r}"
         )
@@ -189,7 +200,7 @@ class EvaluatorContract(_ClassifierContract):
         return clouds(1)[1]
 
     def test_separable_features_are_learned(self) -> None:
-        for scores in self.asked(self.fitted()).values():
+        for scores in self.asked(self.shared()).values():
             share = (scores.argmax(axis=1) == self.truth()).mean()
             assert share >= 0.95, (
                 "give the highest score to the class of an image: of features that are easy to "
@@ -198,7 +209,7 @@ class EvaluatorContract(_ClassifierContract):
 
     def test_an_image_without_features_is_scored(self) -> None:
         """Features of zeros, as a dead encoder gives them, still give finite scores."""
-        found = self.predicted(self.fitted(), np.zeros((2, _DIMENSIONS), np.float32))
+        found = self.predicted(self.shared(), np.zeros((2, _DIMENSIONS), np.float32))
         for scores in found.values():
             assert np.isfinite(scores).all(), "return finite scores for features of zeros too"
 
@@ -239,7 +250,7 @@ class ImageEvaluatorContract(_ClassifierContract):
 
     def test_colors_are_learned(self) -> None:
         """Images of different colors are separated, by one variant at least."""
-        found = [scores.argmax(axis=1) for scores in self.asked(self.fitted()).values()]
+        found = [scores.argmax(axis=1) for scores in self.asked(self.shared()).values()]
         share = max((one == self.truth()).mean() for one in found)
         assert share >= 0.9, (
             "give the highest score to the class of an image, whose label is not given: of three "
