@@ -27,7 +27,7 @@ from backbench.plugin import (
 from backbench.training.checkpoint import Checkpoints, Trained
 from backbench.training.device import to_device
 from backbench.training.loop import TrainingRun, seeded, train_epoch
-from backbench.training.optimizers import build_optimizer
+from backbench.training.optimizers import Adam, build_optimizer
 from backbench.views.batches import open_source
 from backbench.views.randomness import Draws
 from backbench.views.views import view_parameters
@@ -152,7 +152,7 @@ class _BiLevel:
         self.shadow = context.shadow(options.shadow_fraction)
         self.device = torch.device(context.device)
         self.rng = np.random.default_rng(derive(context.seed, "outer"))
-        self.adam = torch.optim.Adam(network.parameters(), lr=options.lr)
+        self.adam = Adam(network.parameters(), lr=options.lr)
 
     def solve(self) -> None:
         """Train the network; keep its state after each restart of the surrogate."""
