@@ -121,3 +121,44 @@ def test_a_page_sorts_filters_and_opens_a_cell_without_a_request(
         browser.current_url,
     }
     assert browser.get_log("browser") == []
+
+
+def test_a_long_table_begins_with_its_first_rows_and_sorts_all(
+    browser: Any, tmp_path: Path
+) -> None:
+    rows = [row(number / 300, method="byol", attack=f"patch-{number}") for number in range(250)]
+    page = tmp_path / "report.html"
+    page.write_text(page_of(source(rows), most_figures=0), encoding="utf-8")
+    browser.get(page.as_uri())
+
+    def shown() -> list[str]:
+        script = (
+            "return [...document.querySelectorAll('table.main tbody tr')]"
+            ".filter(row => row.offsetHeight > 0).map(row => row.cells[0].textContent)"
+        )
+        found: list[str] = browser.execute_script(script)
+        return found
+
+    def others() -> list[str]:
+        found = browser.find_elements("css selector", "#leaderboard > button.act")
+        return [one.text for one in found if one.is_displayed()]
+
+    assert (len(shown()), others()) == (200, ["Show all 250 rows"])
+    buttons = browser.find_elements("css selector", "table.main th button")
+    next(one for one in buttons if one.text.startswith("ASR")).click()
+    assert (shown()[0], len(shown())) == ("patch-249", 200)
+    field = browser.find_element("css selector", ".filters input")
+    field.send_keys("patch-7")
+    assert (shown()[-1], len(shown()), others()) == ("patch-7", 11, [])
+    field.clear()
+    field.send_keys(" ")
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert len(shown()) == 250
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    browser.find_element("css selector", "#leaderboard > button.act").click()
+    assert (len(shown()), others()) == (250, [])
+
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    browser.get(page.as_uri())
+    heights = browser.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]["height"]
+    assert heights > 250 * 20

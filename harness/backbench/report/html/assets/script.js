@@ -78,14 +78,30 @@
   };
   for (const table of document.querySelectorAll("table")) prepare(table);
 
+  // -- long tables: see the style ------------------------------------------------------------------
+  const tables = Array.from(document.querySelectorAll("table.main"));
+  const MOST = 200;
+  const isCut = matchMedia("screen and (scripting: enabled)").matches && CSS.supports("selector(:nth-child(1 of a))");
+  const others = new Map(tables.map((table) => {
+    const button = make("button", { className: "act", type: "button", hidden: true });
+    button.onclick = () => { table.classList.add("all"); button.hidden = true; };
+    table.parentNode.after(button);
+    return [table, button];
+  }));
+  const offer = (table, shown) => {
+    const button = others.get(table);
+    button.hidden = !isCut || shown <= MOST || table.classList.contains("all");
+    button.textContent = `Show all ${shown} rows`;
+  };
+
   // -- choice of rows ------------------------------------------------------------------------------
   const bar = document.querySelector(".filters");
-  const tables = Array.from(document.querySelectorAll("table.main"));
   if (bar && tables.length) {
     const rows = tables.flatMap((table) => {
       const headings = Array.from(table.tHead.rows[0].cells);
       const keys = headings.map((one) => [one.dataset.field || one.title, one.textContent].map((text) => text.toLowerCase().replace(/\s/g, "")));
       return Array.from(table.tBodies[0].rows, (row) => ({
+        table,
         row,
         keys,
         fields: Object.fromEntries(headings.map((one, at) => [one.dataset.field, row.cells[at].textContent]).filter(([field]) => field)),
@@ -117,16 +133,18 @@
       const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
       const chosen = Object.entries(selects).filter(([, select]) => select.value).map(([field, select]) => [field, select.value.slice(1)]);
       const shown = new Set();
+      const counts = new Map(tables.map((table) => [table, 0]));
       let left = 0;
       for (const one of rows) {
         const keep = chosen.every(([field, name]) => one.fields[field] === name) && words.every((word) => holds(one, word));
         if (one.row.hidden === keep) one.row.hidden = !keep;
-        if (keep) { left += 1; shown.add(one.link); }
+        if (keep) { left += 1; shown.add(one.link); counts.set(one.table, counts.get(one.table) + 1); }
       }
       for (const cell of document.querySelectorAll("details.cell")) {
         const hidden = !shown.has(`#${cell.id}`);
         if (cell.hidden !== hidden) cell.hidden = hidden;
       }
+      counts.forEach((number, table) => offer(table, number));
       count.textContent = left === rows.length ? `${left} rows` : `${left} of ${rows.length} rows`;
     };
     bar.append(input, ...Object.values(selects), count);
