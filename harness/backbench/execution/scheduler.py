@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import Final
@@ -20,8 +20,12 @@ from backbench.plugin.events import (
     StageStarted,
 )
 from backbench.plugin.executor import Executor, Finished, Progressed, Signal
+from backbench.store import provenance
 from backbench.store.store import Store
 from backbench.system.children import undisturbed
+
+#: Records of each kind of stage and plugin that are read, at most.
+_RECORDS: Final = 8
 
 Emit = Callable[[str, object], None]
 
@@ -104,6 +108,7 @@ def execute(
             slots=executor.slots,
             notes=tuple(notes),
             cells=plan.cells,
+            seen=tuple(_seen(plan, done, store)),
         )
         try:
             executor.admit(begun.stages)
@@ -237,6 +242,22 @@ class _Drive:
 
 def _is_lost(signal: Signal) -> bool:
     return isinstance(signal, Finished) and (signal.lost or signal.node_lost)
+
+
+def _seen(plan: Plan, done: Collection[str], store: Store) -> Iterator[tuple[Stage, float]]:
+    """Yield some stages of each kind and plugin that are done, with their seconds by the records.
+
+    They are those that were made on this processor, from their beginning to their end.
+    """
+    processor, read = provenance.processor(), Counter[tuple[str, ...]]()
+    for key, stage in plan.stages.items():
+        sort = (stage.kind.value, *(use.name for use in stage.uses))
+        if key not in done or read[sort] == _RECORDS:
+            continue
+        read[sort] += 1
+        record = store.readable(key)
+        if record and not record.resumed and record.provenance.get("processor") == processor:
+            yield stage, record.wall_s
 
 
 class Queue:

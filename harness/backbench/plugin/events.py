@@ -25,6 +25,8 @@ class RunStarted:
     """Damaged parts of the store that are made again: a sentence each."""
     cells: tuple[Cell, ...] = ()
     """Cells of the matrix; a stage of theirs that is not among ``stages`` is in the store."""
+    seen: tuple[tuple[Stage, float], ...] = ()
+    """Some stages that are in the store, with the seconds that they took on this processor."""
 
 
 @dataclass(frozen=True, slots=True)

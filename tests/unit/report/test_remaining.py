@@ -51,7 +51,30 @@ def test_slots_share_what_is_left() -> None:
     remaining = Remaining(BYOL + ROTNET, 2)
     remaining.started(BYOL[0], 0)
     remaining.ended(BYOL[0], 90)
-    assert remaining.seconds(90) == pytest.approx(3 * 90 / 2)
+    assert remaining.seconds(90) == pytest.approx(2 * 90)  # one of three has no partner
+
+
+def test_the_longest_stage_may_come_last() -> None:
+    options = {"epochs": 8}
+    use = PluginUse("ssl-method", "byol", "backbench", 1, options, options)
+    last = Stage(StageKind.PRETRAIN, use, 9)
+    short = [stage(StageKind.PRETRAIN, "byol", seed) for seed in range(8)]
+    remaining = Remaining([*short, last], 2)
+    remaining.started(short[0], 0)
+    remaining.ended(short[0], 10)
+    # seven of 10 s in two slots: the last one begins after 30 s and takes 80 s
+    assert remaining.seconds(10) == pytest.approx(30 + 80)
+
+
+def test_an_earlier_run_counts_as_fast_as_this_one_is() -> None:
+    seen = [(BYOL[0], 90.0), (ROTNET[0], 30.0)]
+    remaining = Remaining([BYOL[1], ROTNET[1]], 1, seen)
+    assert remaining.seconds(0) == pytest.approx(120)
+    remaining.started(BYOL[1], 0)
+    remaining.progressed(BYOL[1], 0.5, 90)  # twice as long, if it goes on so: half of that counts
+    assert remaining.seconds(90) == pytest.approx(0.5 * 135 + 45)
+    remaining.ended(BYOL[1], 180)
+    assert remaining.seconds(180) == pytest.approx(60)
 
 
 def test_stages_that_read_each_other_do_not_run_at_a_time() -> None:

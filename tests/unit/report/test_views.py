@@ -62,7 +62,7 @@ def test_the_view_at_80_columns() -> None:
     lines = draw(half_way(), 118.0, 80, 24).plain.splitlines()
     assert max(map(len, lines)) <= 80
     assert lines[0].startswith("bench ━")
-    assert lines[0].endswith("3/12 stages · 0:18 elapsed · about 0:33 left")
+    assert lines[0].endswith("3/12 stages · 0:18 elapsed · about 0:36 left")
     assert lines[1].split() == ["none", "patch-targeted"]
     assert lines[2].split() == ["byol", "■·", "✗✗"]
     assert lines[3].split() == ["rotnet", "▪▪", "··"]

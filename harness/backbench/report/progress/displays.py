@@ -97,7 +97,9 @@ class _Display:
     def run_started(self, event: RunStarted) -> None:
         """Begin a state."""
         now = time.monotonic()
-        self.state = RunState(event.benchmark, event.stages, event.cells, event.slots, now)
+        self.state = RunState(
+            event.benchmark, event.stages, event.cells, event.slots, now, seen=event.seen
+        )
 
     @hookimpl
     def stage_started(self, event: StageStarted) -> None:

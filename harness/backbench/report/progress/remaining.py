@@ -6,8 +6,11 @@ import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+from itertools import chain
 from typing import NamedTuple
 
+from backbench.execution.scheduler import Queue
 from backbench.model import Stage, StageKind
 
 #: Kinds of stages that take nearly all of the time.
@@ -54,21 +57,29 @@ class Remaining:
     A stage is expected to take as long as those of its sort: kind, plugins and epochs. Where none
     has been seen, it counts by its epochs as those of its plugin do, else as the median of those of
     its kind, else of all that train, and at most as the longest stage seen. A running stage shows
-    its sort by its progress. The estimate is what is left divided by the slots, and never less than
-    the longest chain of stages that read each other. While of nothing that trains anything is
-    known, there is no estimate.
+    its sort by its progress. What earlier runs have seen counts as much longer or shorter as the
+    trainings of this run take. The estimate is the end of the schedule that the stages then have:
+    in the order of the plan, as slots are free and inputs there. While of nothing that trains
+    anything is known, there is no estimate.
 
     Args:
         stages: The stages of the run.
         slots: Number of stages that run at a time.
+        seen: Stages that earlier runs have made, with their seconds.
     """
 
-    def __init__(self, stages: Iterable[Stage], slots: int) -> None:
+    def __init__(
+        self, stages: Iterable[Stage], slots: int, seen: Iterable[tuple[Stage, float]] = ()
+    ) -> None:
         self._stages = {stage.key: stage for stage in stages}
         self._left = {key: sort_of(stage) for key, stage in self._stages.items()}
         self._slots = slots
         self._seen: dict[Sort, list[float]] = {}
         self._running: dict[str, _Running] = {}
+        earlier: dict[Sort, list[float]] = {}
+        for stage, seconds in seen:
+            earlier.setdefault(sort_of(stage), []).append(seconds)
+        self._earlier = {sort: statistics.fmean(walls) for sort, walls in earlier.items()}
 
     def started(self, stage: Stage, now: float) -> None:
         """Note that a stage has begun."""
@@ -104,16 +115,24 @@ class Remaining:
         trains = {sort for sort in self._left.values() if sort.kind in LONG}
         if not known or (trains and not any(sort.kind in LONG for sort in known)):
             return math.nan
-        left = {key: self._left_of(key, now, known) for key in self._left}
-        return max(sum(left.values()) / self._slots, self._longest(left))
+        return self._end({key: self._left_of(key, now, known) for key in self._left})
 
     def _known(self) -> dict[Sort, float]:
-        """Return the seconds of each sort that has been seen, or whose first stage is under way."""
+        """Return the seconds of each sort that has been seen, or whose first stage is under way.
+
+        The less of that one is done, the more an earlier run counts, if there was one.
+        """
         known = {sort: statistics.fmean(walls) for sort, walls in self._seen.items()}
         for key, one in self._running.items():
             if one.fraction > 0 and key in self._left:
-                known.setdefault(self._left[key], (one.reported - one.began) / one.fraction)
-        return known
+                sort = self._left[key]
+                seconds = (one.reported - one.began) / one.fraction
+                earlier = self._earlier.get(sort, seconds)
+                known.setdefault(sort, earlier + one.fraction * (seconds - earlier))
+        both = [sort for sort in known.keys() & self._earlier.keys() if sort.kind in LONG]
+        before = math.fsum(self._earlier[sort] for sort in both)
+        scale = math.fsum(known[sort] for sort in both) / before if before else 1.0
+        return {sort: seconds * scale for sort, seconds in self._earlier.items()} | known
 
     def _left_of(self, key: str, now: float, known: Mapping[Sort, float]) -> float:
         expected = _expected(self._left[key], known)
@@ -122,13 +141,22 @@ class Remaining:
         one = self._running[key]
         return max(0.0, expected - one.fraction * expected - (now - one.reported))
 
-    def _longest(self, left: Mapping[str, float]) -> float:
-        """Return the seconds of the longest chain of stages that read each other."""
-        ends: dict[str, float] = {}
-        for key, seconds in left.items():  # each after those that it reads
-            read = self._stages[key].inputs.values()
-            ends[key] = seconds + max((ends.get(one, 0.0) for one in read), default=0.0)
-        return max(ends.values(), default=0.0)
+    def _end(self, left: Mapping[str, float]) -> float:
+        """Return the seconds until the last stage ends, if each takes what is left of it."""
+        waiting = [key for key in left if key not in self._running]
+        read = chain.from_iterable(self._stages[key].inputs.values() for key in left)
+        queue = Queue(self._stages, waiting, set(read) - left.keys())
+        ends = [(left[key], key) for key in self._running if key in left]
+        heapify(ends)
+        now = 0.0
+        while True:
+            while len(ends) < self._slots and (key := queue.first()) is not None:
+                queue.take()
+                heappush(ends, (now + left[key], key))
+            if not ends:
+                return now
+            now, key = heappop(ends)
+            queue.done(key)
 
 
 def sort_of(stage: Stage) -> Sort:

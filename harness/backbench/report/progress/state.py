@@ -69,6 +69,7 @@ class RunState:
         cells: The cells of the matrix.
         slots: Stages that run at a time.
         began: When the run began.
+        seen: Stages that earlier runs have made, with their seconds.
     """
 
     def __init__(
@@ -78,6 +79,8 @@ class RunState:
         cells: Sequence[Cell] = (),
         slots: int = 1,
         began: float = 0.0,
+        *,
+        seen: Sequence[tuple[Stage, float]] = (),
     ) -> None:
         self.benchmark, self.cells, self.slots, self.began = benchmark, cells, slots, began
         self.stages = {stage.key: stage for stage in stages}
@@ -85,7 +88,8 @@ class RunState:
         self.running: dict[str, Running] = {}
         self.ended: dict[str, float] = {}
         self.failed: dict[str, str] = {}
-        self.remaining = Remaining(self.stages.values(), slots)
+        self.seen = seen
+        self.remaining = Remaining(self.stages.values(), slots, seen)
 
     @property
     def over(self) -> int:
@@ -142,6 +146,7 @@ class RunState:
             "slots": self.slots,
             "elapsed": now - self.began,
             "stages": list(self.stages),
+            "seen": {stage.key: seconds for stage, seconds in self.seen},
             "ended": self.ended,
             "failed": self.failed,
             "running": {
@@ -169,6 +174,11 @@ class RunState:
             plan.cells,
             content["slots"],
             began,
+            seen=[
+                (plan.stages[key], seconds)
+                for key, seconds in content["seen"].items()
+                if key in plan.stages
+            ],
         )
         for key, seconds in content["ended"].items():
             if key in state.stages:
