@@ -104,20 +104,19 @@ def test_a_run_ends_well_without_its_tracking_server(
     close_s: float,
     reason: str,
     bench: Bench,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     process, port = server
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setattr(observing, "CLOSE_S", close_s)
-    (tmp_path / "b.toml").write_text(BENCHMARK.format(port=port))
+    Path("b.toml").write_text(BENCHMARK.format(port=port))
     done = bench("run", "b.toml", "--executor", "serial").assert_ok()
     assert (process.poll() is None) == (close_s < 1)
     (sentence,) = [line for line in done.err.splitlines() if "mlflow" in line.lower()]
     assert "observer 'mlflow': " in sentence
     assert "events were not taken; the first reason: " in sentence
     assert reason in sentence
-    store = Store(tmp_path / "store")
+    store = Store(Path("store"))
     planned = load("b.toml").plan(store=store.root).stages
     assert store.done() == {stage.key for stage in planned}
