@@ -154,28 +154,34 @@ def make_pets(folder: Path) -> None:
 
 _LIGHT = """
 import sys
-sys.argv = ["backbench", *sys.argv[1:]]
+_, refused, *arguments = sys.argv
+sys.argv = ["backbench", *arguments]
 from backbench.cli.main import main
 try:
     main()
 except SystemExit as stop:
     assert not stop.code, stop.code
-heavy = {"torch", "torchvision", "timm", "faiss", "sklearn", "matplotlib"} & sys.modules.keys()
-if sys.argv[1] in {"--help", "plugins", "check", "schema"}:  # these read no image and no store
-    heavy |= {"numpy", "PIL", "asyncio"} & sys.modules.keys()
+heavy = {"torch", "torchvision", "timm", "faiss", "sklearn", "matplotlib"}
+heavy |= set(refused.split())
 if sys.argv[1] in {"--help", "plugins"}:  # of what is installed only
-    heavy |= {"filelock"} & sys.modules.keys()
+    heavy |= {"numpy", "PIL", "asyncio", "filelock"}
+heavy &= sys.modules.keys()
 assert not heavy, heavy
 """
 
 
-def run_light(*arguments: str, cwd: Path | None = None) -> str:
+def run_light(*arguments: str, cwd: Path | None = None, without: str = "") -> str:
     """Run a command in a process of its own; fail if it imports torch or another heavy package.
+
+    Args:
+        *arguments: The command's arguments.
+        cwd: The folder in which it runs.
+        without: Further packages that it must not import.
 
     Returns:
         What the command printed.
     """
-    command = [sys.executable, "-c", _LIGHT, *arguments]
+    command = [sys.executable, "-c", _LIGHT, without, *arguments]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -34,6 +34,18 @@ def test_torch_is_not_imported(tiny_file: Path, arguments: list[str]) -> None:
     assert run_light(*arguments, cwd=tiny_file.parent)
 
 
+def test_what_needs_no_image_imports_no_numpy(tiny_file: Path) -> None:
+    """The dataset is drawn: of one made of files, headers and hashes are looked at."""
+    without = "numpy PIL scipy jinja2 pandas safetensors"
+    folder = tiny_file.parent
+    run_light("check", cwd=folder, without=without)
+    run_light("schema", cwd=folder, without=without)
+    benchmark = load_benchmark(tiny_file, load_registry())
+    predicted_store(folder / "store", benchmark, lambda _, labels: (labels, labels))
+    for form in ("table", "json"):
+        assert run_light("plan", "--format", form, cwd=folder, without=without)
+
+
 def test_check(tiny_file: Path, bench: Bench) -> None:
     assert "16 cells, no problem" in bench("check", str(tiny_file)).assert_ok().out
 

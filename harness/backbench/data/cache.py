@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbench.data.decode import decode, read_size
-from backbench.data.files import FileImages, list_problems, map_threads, say_size
+from backbench.data.files import FileImages, say_size
+from backbench.data.many import list_problems, map_threads
 from backbench.data.packed import HEADER_BYTES, around, offsets_of, shared_size
 from backbench.data.preprocess import Fit, fitted_size
 from backbench.errors import DataError

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final, Literal
 
 from backbench.data.classes import NAMES, class_list, read_class_file, read_text
-from backbench.data.files import list_problems, map_threads
 from backbench.data.folder import shared_folders, some_of
 from backbench.data.image_files import PassedOver, scan_class, scan_split
 from backbench.data.list_files import folder_names, parse_line, read_list
 from backbench.data.list_mistakes import row_problems
+from backbench.data.many import list_problems, map_threads
 from backbench.errors import NOT_A_NAME, DataError, is_name
 
 _SPLITS: Final = ("train", "val")

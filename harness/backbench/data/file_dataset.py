@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbench.data.decode import read_size
-from backbench.data.files import FileImages, LabelledFiles, load_images, map_threads, shared_size
+from backbench.data.files import FileImages, LabelledFiles, load_images, shared_size
 from backbench.data.fingerprint import converted_images, fingerprint_files, hash_all, same_content
+from backbench.data.many import map_threads
 from backbench.data.preprocess import Fit, ShortSide, Square, fitted_size, with_margin
 from backbench.errors import DataError
 from backbench.images import ImageSet

@@ -12,9 +12,10 @@ import numpy as np
 from backbench.data.classes import NAMES, find_classes
 from backbench.data.dataset_options import FileListOptions
 from backbench.data.file_dataset import FileDataset, Listing
-from backbench.data.files import LabelledFiles, list_problems
+from backbench.data.files import LabelledFiles
 from backbench.data.list_files import ImageList, folder_names, folders_by_label, read_list
 from backbench.data.list_mistakes import contradictions, line_problems, list_notes, misplaced
+from backbench.data.many import list_problems
 from backbench.errors import DataError
 
 

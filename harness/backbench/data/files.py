@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 
 from backbench.data.decode import decode, read_size
+from backbench.data.limits import MEMORY_LIMIT_BYTES
+from backbench.data.many import list_problems, map_threads, spread
 from backbench.data.preprocess import Fit, Square, fitted_size
 from backbench.errors import DataError
 from backbench.images import ArrayImages, ImageSet, Labels, Pixels
-from backbench.system.cores import core_count
 
-#: Images of one size are held in memory up to this many bytes, else decoded on demand.
-MEMORY_LIMIT_BYTES: Final = 2 << 30
-
-#: With ``cache = "auto"``, decoded images are kept up to this many bytes a split.
-AUTO_LIMIT_BYTES: Final = 8 << 30
-
-_LISTED: Final = 20
-#: Characters of a problem that are printed.
-_LONGEST: Final = 2000
 _SAMPLE: Final = 64
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +57,6 @@ class FileImages(ImageSet):
     def image(self, index: int) -> Pixels:
         """Return one image, (H, W, 3), uint8; the file may have gone since it was verified."""
         return decode(self.paths[index], self.fit)
-
-
-def keeps(cache: str | int, total: int) -> bool:
-    """Return whether images are kept decoded that do not fit in memory, or differ in size."""
-    return cache != "off" and (cache != "auto" or total <= AUTO_LIMIT_BYTES)
 
 
 def estimate_bytes(paths: Sequence[str], fit: Fit | None) -> int:
@@ -152,36 +134,6 @@ def sampled_sizes(paths: Sequence[str], fit: Fit | None) -> Iterator[tuple[int, 
     for index in spread(len(paths), _SAMPLE):
         with suppress(DataError):  # loading names it, with all the others
             yield fitted_size(read_size(paths[index]), fit)
-
-
-def spread(total: int, count: int | None) -> list[int]:
-    """Pick at most ``count`` positions, evenly spaced in a sequence, the first among them."""
-    if count is None or count >= total:
-        return list(range(total))
-    return [i * total // count for i in range(count)]
-
-
-def list_problems(head: str, problems: Sequence[str]) -> str:
-    """Put sentences on problems under a heading, a line each; beyond twenty only their number."""
-    more = len(problems) - _LISTED
-    tail = [f"and {more} more"] if more > 0 else []
-    shown = [one if len(one) <= _LONGEST else f"{one[:_LONGEST]} …" for one in problems[:_LISTED]]
-    return "\n  ".join([f"{head}:", *shown, *tail])
-
-
-def map_threads(
-    function: Callable[[_Item], _Result], items: Sequence[_Item], chunk: int = 64
-) -> list[_Result]:
-    """Apply a function to every item, on as many threads as the process has cores; keep the order.
-
-    A thread takes ``chunk`` items at a time: many where each is quick.
-    """
-
-    def work(start: int) -> list[_Result]:
-        return [function(item) for item in items[start : start + chunk]]
-
-    with ThreadPoolExecutor(core_count()) as pool:
-        return list(chain.from_iterable(pool.map(work, range(0, len(items), chunk))))
 
 
 def say_size(path: str, found: tuple[int, ...], size: tuple[int, int] | None) -> str:

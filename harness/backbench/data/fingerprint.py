@@ -10,13 +10,15 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from backbench.data.decode import conversions
-from backbench.data.files import LabelledFiles, list_problems, map_threads
+from backbench.data.many import list_problems, map_threads
 from backbench.errors import DataError
 from backbench.system import files
 from backbench.system.json_text import to_json
+
+if TYPE_CHECKING:
+    from backbench.data.files import LabelledFiles
 
 _VERSION: Final = 2
 #: A file changed this recently may change again within the same time stamp.
@@ -177,6 +179,8 @@ def _stop_at(problems: Sequence[str], count: int) -> None:
 
 def _look(path: str) -> str | DataError:
     """Return the hash of a file and what of an image is converted, or what is wrong with it."""
+    from backbench.data.decode import conversions  # late: it imports NumPy and Pillow
+
     try:
         found = files.sha256(path)
     except OSError as error:

@@ -13,8 +13,9 @@ import numpy as np
 from backbench.data.classes import class_list
 from backbench.data.dataset_options import ImageFolderOptions
 from backbench.data.file_dataset import FileDataset, Listing
-from backbench.data.files import LabelledFiles, list_problems, spread
+from backbench.data.files import LabelledFiles
 from backbench.data.image_files import PassedOver, Scan, SplitScan, scan_class, scan_split
+from backbench.data.many import list_problems, spread
 from backbench.errors import DataError
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from backbench.data.classes import read_text
 from backbench.data.decode import IMAGE_SUFFIXES
 from backbench.data.file_dataset import Listing
-from backbench.data.files import list_problems
+from backbench.data.many import list_problems
 from backbench.errors import DataError
 from backbench.options.base import count_of
 from backbench.seeds import derive

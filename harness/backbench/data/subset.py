@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from backbench.data.dataset_options import ImageFolderOptions
-from backbench.data.files import list_problems, map_threads
 from backbench.data.folder import ImageFolder
 from backbench.data.image_files import images_of, scan_split
+from backbench.data.many import list_problems, map_threads
 from backbench.errors import DataError
 from backbench.system.files import alone_in, replacing
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from backbench.data.dataset_options import UnlabelledFolderOptions
 from backbench.data.file_dataset import FileDataset, Listing
-from backbench.data.files import LabelledFiles, list_problems, shared_size, spread
+from backbench.data.files import LabelledFiles, shared_size
 from backbench.data.image_files import scan_class
+from backbench.data.many import list_problems, spread
 from backbench.errors import DataError
 from backbench.images import UNKNOWN, ImageSet, no_images
 from backbench.plugin import DatasetMetadata, Split

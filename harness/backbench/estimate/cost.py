@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.filesize import decimal
 
 from backbench.benchmark.config import Benchmark
-from backbench.data.file_dataset import FileDataset
-from backbench.data.files import AUTO_LIMIT_BYTES, MEMORY_LIMIT_BYTES, estimate_bytes, keeps
+from backbench.data.limits import AUTO_LIMIT_BYTES, MEMORY_LIMIT_BYTES, keeps
 from backbench.model import Plan, PluginUse, Stage, StageKind
 from backbench.options.training import LARGE_SIDE, BackboneOptions, SSLOptions, TrainingOptions
 from backbench.plugin import DatasetMetadata, DefenseInfo, Split, SSLMethodInfo
@@ -24,6 +23,7 @@ from backbench.system.json_text import to_json
 from backbench.training.devices import may_have_gpu
 
 if TYPE_CHECKING:
+    from backbench.data.file_dataset import FileDataset
     from backbench.plugin import Dataset
     from backbench.store.records import Record
 
@@ -333,9 +333,18 @@ def _seen(
     return found
 
 
+def _with_files(dataset: Dataset) -> FileDataset | None:
+    """Return a dataset whose images are files; ``None`` of another one, which needs no NumPy."""
+    if not hasattr(type(dataset), "listing"):
+        return None
+    from backbench.data.file_dataset import FileDataset
+
+    return dataset if isinstance(dataset, FileDataset) else None
+
+
 def _decoded_bytes(dataset: Dataset, metadata: DatasetMetadata, notes: list[str]) -> int:
     """Return the bytes of the images that a dataset's stage keeps decoded."""
-    data = dataset if isinstance(dataset, FileDataset) else None
+    data = _with_files(dataset)
     size = (metadata.train + metadata.val) * _INDEX_ENTRY
     splits: dict[Split, int] = {"train": metadata.train, "val": metadata.val}
     for split, count in splits.items():
@@ -343,6 +352,8 @@ def _decoded_bytes(dataset: Dataset, metadata: DatasetMetadata, notes: list[str]
         pixels = count * height * width * 3
         one_size = metadata.size is not None or split == "val"
         if data is not None and metadata.size is None:
+            from backbench.data.files import estimate_bytes
+
             listed = data.listing.train if split == "train" else data.listing.val
             pixels = estimate_bytes(listed.paths, data.fit(split))
         if one_size and pixels <= MEMORY_LIMIT_BYTES:

@@ -9,8 +9,9 @@ import numpy as np
 
 from backbench.data.cache import Layout, build
 from backbench.data.file_dataset import FileDataset
-from backbench.data.files import FileImages, keeps
+from backbench.data.files import FileImages
 from backbench.data.fingerprint import FileHashes
+from backbench.data.limits import keeps
 from backbench.data.packed import write_images
 from backbench.errors import DataError
 from backbench.images import UNKNOWN, ImageSet

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from backbench.data.files import map_threads
 from backbench.data.fingerprint import FileHashes
+from backbench.data.many import map_threads
 from backbench.data.packed import open_images
 from backbench.errors import DataError
 from backbench.images import UNKNOWN, ImageSet

@@ -9,13 +9,8 @@ from PIL import Image
 from backbench.data import cache
 from backbench.data.cache import Layout, build
 from backbench.data.decode import decode
-from backbench.data.files import (
-    AUTO_LIMIT_BYTES,
-    FileImages,
-    LabelledFiles,
-    estimate_bytes,
-    keeps,
-)
+from backbench.data.files import FileImages, LabelledFiles, estimate_bytes
+from backbench.data.limits import AUTO_LIMIT_BYTES, keeps
 from backbench.data.packed import open_images
 from backbench.data.preprocess import ShortSide, Square, fitted_pixels
 from backbench.errors import DataError

@@ -6,15 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backbench.data.files import (
-    FileImages,
-    LabelledFiles,
-    list_problems,
-    load_images,
-    map_threads,
-    shared_size,
-    spread,
-)
+from backbench.data.files import FileImages, LabelledFiles, load_images, shared_size
+from backbench.data.many import list_problems, map_threads, spread
 from backbench.data.preprocess import Square
 from backbench.errors import DataError
 from backbench.images import ArrayImages

@@ -162,7 +162,7 @@ def test_converted_images_are_counted_and_remembered(tmp_path, monkeypatch):
     assert list(converted_images(names, hashes.look_many(paths))) == [expected]
     assert {len(one) for one in hashes.hash_many(paths)} == {64}
     hashes.save()
-    monkeypatch.setattr("backbench.data.fingerprint.conversions", None)  # nothing is read again
+    monkeypatch.setattr("backbench.data.decode.conversions", None)  # nothing is read again
     assert list(converted_images(names, FileHashes(tmp_path / "cache").look_many(paths))) == [
         expected
     ]

@@ -272,7 +272,7 @@ def test_plan_tells_the_bytes(world: World, option: str) -> None:
 def test_plan_says_what_is_too_large_to_be_kept(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backbench.data.files.AUTO_LIMIT_BYTES", 1000)
+    monkeypatch.setattr("backbench.data.limits.AUTO_LIMIT_BYTES", 1000)
     plan = world.plan()
     benchmark = load_benchmark(world.folder / "b.toml", world.registry)
     (note,) = costs_of(plan, benchmark, world.registry, world.store).notes

@@ -19,9 +19,9 @@ from PIL import features
 
 from backbench.data.decode import flaw
 from backbench.data.encode import through_jpeg
-from backbench.data.files import map_threads, spread
 from backbench.data.folder import ImageFolder
 from backbench.data.list_files import format_line
+from backbench.data.many import map_threads, spread
 from backbench.errors import BackbenchError, ConfigError, DataError, Problem
 from backbench.images import Pixels
 from backbench.plugin import Attack, Split

@@ -9,7 +9,8 @@ from functools import partial
 from backbench.data.attacker_images import AttackerImages, decode_masked
 from backbench.data.decode import decode, read_size
 from backbench.data.file_dataset import FileDataset
-from backbench.data.files import FileImages, map_threads
+from backbench.data.files import FileImages
+from backbench.data.many import map_threads
 from backbench.data.preprocess import Square
 from backbench.errors import DataError
 from backbench.images import ImageSet, Pixels, read_only

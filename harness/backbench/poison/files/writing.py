@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image
 
 from backbench.data.decode import decode
-from backbench.data.files import spread
 from backbench.data.list_files import format_line
+from backbench.data.many import spread
 from backbench.errors import ConfigError, Problem, StageError
 from backbench.images import Pixels
 from backbench.poison.files.contact_sheet import Pair, contact_sheet
