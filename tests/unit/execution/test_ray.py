@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -194,6 +195,58 @@ def test_a_killed_node_loses_no_stage_and_repeats_no_other(cluster, store, tmp_p
     assert (result.failed, result.repeated) == ({}, 1)
     assert store.done() == set(stages)
     assert not alive(killed[0])
+
+
+#: A run of two stages by Ray, in a process of its own: the store, a folder for notes, the address.
+DRIVER = """
+import sys
+from pathlib import Path
+from backbench.execution.ray.executor import RayExecutor
+from backbench.execution.ray.options import RayOptions
+from backbench.execution.scheduler import execute
+from backbench.model import Plan
+from backbench.plugin import Setup
+from backbench.store.store import Store
+from tests.unit.execution.moody import dataset
+
+store, notes, options = Path(sys.argv[1]), Path(sys.argv[2]), RayOptions(address=sys.argv[3])
+both = dataset("fine", notes / "quick"), dataset("sleep once", notes / "slow")
+stages = {stage.key: stage for stage in both}
+make = lambda: RayExecutor(options, Setup(store, "cpu"))
+execute(Plan("b", stages, ()), Store(store), make, lambda *_: None)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_driver_is_followed_by_another(cluster, store, tmp_path):
+    """What is finished stays; what ran ends with its driver, and is made by the next one."""
+    quick, slow = dataset("fine", tmp_path / "quick"), dataset("sleep once", tmp_path / "slow")
+    pid = tmp_path / "slow"
+    command = [sys.executable, "-c", DRIVER, str(store.root), str(tmp_path), cluster.address]
+    root = Path(__file__).parents[3]
+    with subprocess.Popen(command, cwd=root, stderr=subprocess.DEVNULL) as driver:
+        until(lambda: driver.poll() is not None or (pid.exists() and pid.read_text()))
+        until(lambda: driver.poll() is not None or store.done() == {quick.key})
+        assert driver.poll() is None
+        driver.kill()
+    until(lambda: not alive(int(pid.read_text())))
+    assert store.done() == {quick.key}
+    made, record = (tmp_path / "quick").read_text(), store.record_bytes(quick.key)
+
+    result = run(store, quick, slow)
+    assert (result.executed, result.cached, result.repeated) == ([slow.key], 1, 0)
+    assert (tmp_path / "quick").read_text() == made
+    assert store.record_bytes(quick.key) == record
+
+    other = Store(tmp_path / "other")
+    other.prepare()
+    plan = Plan("b", {one.key: one for one in (quick, slow)}, ())
+    serial = load_registry().find("executor", "serial")
+    setup = Setup(other.root, "cpu")
+    make = serial.implementation()
+    execute(plan, other, lambda: make(serial.info.options(), setup), lambda *_: None)
+    for one in (quick, slow):
+        assert store.record(one.key).files == other.record(one.key).files
 
 
 # -- what needs no cluster ---------------------------------------------------------------------
