@@ -96,19 +96,15 @@ class Outcome:
 Bench = Callable[..., Outcome]
 
 
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """Return a function that runs ``backbench`` in an empty folder, in this process."""
+def backbench(*arguments: str) -> Outcome:
+    """Run ``backbench`` in the current folder, in this process."""
     from backbench.cli.main import main
 
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("BACKBENCH_STORE", raising=False)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["backbench", *arguments])
-        runner = CliRunner()
-        with runner.isolation() as (out, err, _):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("BACKBENCH_STORE", raising=False)
+        patch.setenv("COLUMNS", "200")
+        patch.setattr(sys, "argv", ["backbench", *arguments])
+        with CliRunner().isolation() as (out, err, _):
             code = 0
             try:
                 main()
@@ -117,7 +113,14 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
             sys.stdout.flush()
             return Outcome(code, out.getvalue().decode(), err.getvalue().decode())
 
-    return run
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """Return :func:`backbench`, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BACKBENCH_STORE", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    return backbench
 
 
 @pytest.fixture

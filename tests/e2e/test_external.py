@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import torch
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
 
+import backbench as bb
 from backbench.nn.encoder import weights_in
 from tests.conftest import Bench, Outcome, tiny
 from tests.factories import run_light
@@ -49,14 +48,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a run of the benchmark, and its encoders as strangers save them."""
     folder = tmp_path_factory.mktemp("external")
     (folder / "benchmarks.toml").write_text(small(), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "backbench", "run", "--executor", "serial"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
+    run = bb.load(folder / "benchmarks.toml").run(
+        store=folder / "store", executor="serial", device="cpu"
     )
-    assert done.returncode == 0, done.stderr
+    assert not run.outcome.failed
     for path in (folder / "store" / "records").glob("*.json"):
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["stage"]["kind"] == "pretrain":

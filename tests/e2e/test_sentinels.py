@@ -5,15 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from backbench.store.store import Store
-from tests.conftest import Bench, tiny
+from tests.conftest import Bench, Outcome, backbench, tiny
 
 PLUGIN = """
 from backbench.plugin import SSLMethodInfo, hookimpl
@@ -80,27 +77,20 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(
-    site: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def finished(site: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
     """Return a folder in which the benchmark has run, and what the run said."""
     folder = tmp_path_factory.mktemp("finished")
     text = tiny().partition("[defenses")[0] + METHODS
     (folder / "benchmarks.toml").write_text(text, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "backbench", "run", "--executor", "serial"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *sys.path])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return folder, done
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(site))
+        patch.chdir(folder)
+        return folder, backbench("run", "--executor", "serial")
 
 
 @pytest.fixture
 def show(
-    finished: tuple[Path, object], site: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    finished: tuple[Path, Outcome], site: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> Bench:
     """Return a function that shows the finished store."""
     monkeypatch.syspath_prepend(str(site))
@@ -109,17 +99,17 @@ def show(
 
 
 def test_what_collapses_stops_and_the_rest_goes_on(
-    finished: tuple[Path, subprocess.CompletedProcess[str]],
+    finished: tuple[Path, Outcome],
 ) -> None:
     folder, done = finished
-    assert done.returncode == 1
+    assert done.code == 1
     for attack in ("none", "targeted"):
         said = f"failed: pretrain constant · {attack} · seed 0: the encoder has collapsed: after "
-        assert f"{said}epoch 1 of 3 the features of all images are equal" in done.stderr
-    assert "2 failed" in done.stderr
-    assert f"warning: targeted · blind · drawn: {WARNING}" in done.stderr
+        assert f"{said}epoch 1 of 3 the features of all images are equal" in done.err
+    assert "2 failed" in done.err
+    assert f"warning: targeted · blind · drawn: {WARNING}" in done.err
     assert f"¶ flagged: pretrain blind · targeted · seed 0: trigger-visibility: {WARNING}" in (
-        done.stdout
+        done.out
     )
     store = Store(folder / "store")
     labels = {record.label for key in store.done() if (record := store.record(key))}
@@ -165,7 +155,7 @@ def test_why_tells_the_flag_at_its_stage(show: Bench) -> None:
 
 
 def test_a_plan_warns_unless_it_is_asked(
-    finished: tuple[Path, object], show: Bench, bench: Bench
+    finished: tuple[Path, Outcome], show: Bench, bench: Bench
 ) -> None:
     assert show
     plain = bench("plan").assert_ok()
