@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 
 import pytest
@@ -49,7 +50,7 @@ def test_plain_lines() -> None:
     lines = play(terminal=False).splitlines()
     assert lines[0] == "bench: 2 stages to run, 3 in the store, 2 at a time"
     assert lines[1] == "  … pretrain seed 0: 3/10 goes on after epoch 3"
-    assert lines[2].startswith("[1/2] pretrain seed 0: 12.5 s (0:00 elapsed, about ")
+    assert re.match(r"\[1/2\] pretrain seed 0: 12.5 s \(0:\d\d elapsed, about ", lines[2])
     assert lines[3] == "[2/2] FAILED pretrain seed 1: the [/wheel] came off"
 
 
@@ -65,7 +66,7 @@ def test_a_stage_of_which_nothing_is_heard_is_named(monkeypatch: pytest.MonkeyPa
         deadline = time.monotonic() + 20
         while "still running" not in out.getvalue() and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert "  still running: pretrain seed 1 (0:00)\n" in out.getvalue()
+    assert re.search(r"^  still running: pretrain seed 1 \(0:\d\d\)$", out.getvalue(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("word", ["bench", "the [/wheel] came off"])
