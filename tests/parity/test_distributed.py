@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 
-from backbench.errors import DataError, LostProcessError, StageError, UsageError
+from backbench.errors import LostProcessError, StageError, UsageError
 from backbench.images import ArrayImages
 from backbench.nn import ALONE, Encoder, Ranks
 from backbench.training.devices import Device, rank_devices
@@ -107,20 +106,8 @@ def gather(ranks: Ranks, folder: Path) -> None:
     save_file(found, folder / f"{ranks.rank}.safetensors")
 
 
-def fail(_ranks: Ranks, _device: str, order: Mapping[str, Any]) -> None:
-    match order["how"]:
-        case "raise":
-            raise ValueError("no such image")
-        case "usage":
-            raise DataError("a.jpg: not an image")
-        case "die":
-            os.kill(os.getpid(), signal.SIGKILL)
-        case "sleep":
-            Path(order["here"]).write_text(str(os.getpid()), encoding="utf-8")
-            time.sleep(600)
-
-
 HERE = "tests.parity.test_distributed"
+FAILING = "tests.parity.failing:fail"
 
 #: So that the second process can import this module, wherever the tests were started.
 IMPORTABLE = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
@@ -189,7 +176,7 @@ def test_a_rank_that_fails_ends_the_others(
 ) -> None:
     with (
         pytest.raises(kind, match=words),
-        together([CPU, CPU], f"{HERE}:fail", {"how": how}, tmp_path),
+        together([CPU, CPU], FAILING, {"how": how}, tmp_path),
     ):
         dist.all_reduce(torch.ones(1))  # would wait for ever
     assert not dist.is_initialized()
@@ -223,7 +210,7 @@ def test_a_failure_of_the_first_ends_the_others(tmp_path: Path) -> None:
     order = {"how": "sleep", "here": str(device)}
 
     def begin_and_fail() -> None:
-        with together([CPU, CPU], f"{HERE}:fail", order, tmp_path):
+        with together([CPU, CPU], FAILING, order, tmp_path):
             until(lambda: device.exists() and device.read_text(encoding="utf-8"))
             raise ZeroDivisionError
 
@@ -241,7 +228,7 @@ def test_no_rank_outlives_a_killed_first(tmp_path: Path) -> None:
         "from backbench.training.distributed import together\n"
         "from backbench.training.devices import Device\n"
         "order = {'how': 'sleep', 'here': sys.argv[1]}\n"
-        f"with together([Device('cpu')] * 2, '{HERE}:fail', order, Path(sys.argv[2])):\n"
+        f"with together([Device('cpu')] * 2, '{FAILING}', order, Path(sys.argv[2])):\n"
         "    time.sleep(600)\n"
     )
     first = subprocess.Popen([sys.executable, "-c", code, str(device), str(tmp_path)])
