@@ -104,7 +104,9 @@ def test_an_unreadable_image_is_named_before_training(
 def test_what_lies_in_the_current_folder_is_not_imported(birds: Path, tmp_path: Path) -> None:
     """A module of the user's that is called as one of ours, or a plugin's folder, stays outside."""
     (tmp_path / "numpy.py").write_text("raise RuntimeError", encoding="utf-8")
-    (tmp_path / "benchmarks.toml").write_text(FILE, encoding="utf-8")
+    (tmp_path / "benchmarks.toml").write_text(
+        FILE.replace('attacks = "patch-targeted"', 'attacks = "none"'), encoding="utf-8"
+    )
     script = Path(sys.executable).with_name("backbench")
     done = subprocess.run(
         [script, "run", "--jobs", "1"], cwd=tmp_path, capture_output=True, text=True, check=False
