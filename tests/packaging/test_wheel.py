@@ -76,11 +76,12 @@ def environment(distributions: Path, tmp_path_factory: pytest.TempPathFactory) -
     The file is written after the installation, so that pip does not see another backbench.
     """
     folder = tmp_path_factory.mktemp("fresh") / "venv"
-    run(sys.executable, "-m", "venv", folder, cwd=folder.parent)
+    run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
     commands = folder / ("Scripts" if os.name == "nt" else "bin")
     python = commands / "python"
-    install = (python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index")
-    run(*install, *sorted(distributions.glob("*.whl")), cwd=folder.parent)
+    install = (sys.executable, "-m", "pip", "--python", python, "install", "--quiet")
+    wheels = sorted(distributions.glob("*.whl"))
+    run(*install, "--no-deps", "--no-index", *wheels, cwd=folder.parent)
     where = "import sysconfig; print(sysconfig.get_path('purelib'))"
     own = Path(run(python, "-c", where, cwd=folder.parent).stdout.strip())
     shown = [path for path in sys.path if Path(path).name in {"site-packages", "dist-packages"}]
