@@ -13,6 +13,7 @@ import sys
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -153,19 +154,13 @@ from backbench.data.dataset_options import ImageFolderOptions
 from backbench.images import Subset
 from backbench.training.loop import TrainingRun, pretrain
 
-name, archive, change = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+archive, changes = sys.argv[1], json.loads(sys.argv[2])
 torch.set_num_threads(1)  # as fast, and not slower by ten where a core is busy
-info = next(one for one in backbench_ssl.register_ssl_methods() if one.name == name)
-values = {**info.presets.get("saha2022", {}), **change}  # without it, the defaults are published
-values["schedule"] = values["schedule"] | {"name": "constant", "warmup_steps": 0}
-options = info.options.model_validate(values)
-with tempfile.TemporaryDirectory() as folder:
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
-    (root,) = Path(folder).iterdir()
-    for split in ("train", "val"):
-        Path(folder, split).symlink_to(root)
-    images = ImageFolder(ImageFolderOptions(root=Path(folder))).load("train")
+
+def train(info, images):
+    values = {**info.presets.get("saha2022", {}), **changes[info.name]}  # or the defaults
+    values["schedule"] = values["schedule"] | {"name": "constant", "warmup_steps": 0}
+    options = info.options.model_validate(values)
     chosen = Subset(images, np.arange(2 * options.batch_size) % len(images))
     module, _, target = info.target.partition(":")
     method = getattr(importlib.import_module(module), target)
@@ -174,18 +169,26 @@ with tempfile.TemporaryDirectory() as folder:
     encoder, log = pretrain(method, TrainingRun(options, chosen, 0, "cpu", progress))
     with torch.no_grad():
         features = encoder(torch.rand(2, 3, 224, 224))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(json.dumps({
-    "steps": calls[-1], "loss": log[-1]["loss"], "size": encoder.spec.image_size,
-    "features": list(features.shape), "finite": bool(features.isfinite().all()), "peak": peak,
-}))
+    return {
+        "steps": calls[-1], "loss": log[-1]["loss"], "size": encoder.spec.image_size,
+        "features": list(features.shape), "finite": bool(features.isfinite().all()),
+        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+with tempfile.TemporaryDirectory() as folder:
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    (root,) = Path(folder).iterdir()
+    for split in ("train", "val"):
+        Path(folder, split).symlink_to(root)
+    images = ImageFolder(ImageFolderOptions(root=Path(folder))).load("train")
+    found = {info.name: train(info, images) for info in backbench_ssl.register_ssl_methods()}
+print(json.dumps(found))
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", METHODS)
-def test_two_steps_at_full_size(name: str):
-    """The published preset on real photographs, with smaller batches, in at most 8 GiB."""
+def smaller(name: str) -> dict[str, Any]:
+    """Return the options of a training of two small batches."""
     # RotNet shows each image four times.
     change = {"epochs": 1, "batch_size": 2 if name == "rotnet" else 4, "knn_evaluations": 0}
     if name in {"byol", "moco-v2"}:
@@ -194,12 +197,26 @@ def test_two_steps_at_full_size(name: str):
         change["queue"] = 64
     if name.startswith("sim"):  # their rates are for batches of 512
         change |= {"schedule": {"warmup_epochs": 0}, "optimizer": {"lr": 0.01}}
+    return change
+
+
+@pytest.fixture(scope="module")
+def trained() -> dict[str, dict[str, Any]]:
+    """Train every method in one process; its peak of memory is that of all before, too."""
+    changes = json.dumps({name: smaller(name) for name in METHODS})
     done = subprocess.run(
-        [sys.executable, "-c", TRAIN, name, str(PHOTOGRAPHS), json.dumps(change)],
+        [sys.executable, "-c", TRAIN, str(PHOTOGRAPHS), changes],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_two_steps_at_full_size(name: str, trained: dict[str, dict[str, Any]]):
+    """The published preset on real photographs, with smaller batches, in at most 8 GiB."""
+    found = trained[name]
     assert found["steps"] == [2, 2]
     assert np.isfinite(found["loss"])
     assert found["features"] == [2, 512]
