@@ -197,7 +197,8 @@ class ResidualBlock(nn.Module):
 def initialize_convolutions(modules: Iterable[nn.Module]) -> None:
     """Draw the weights of convolutions as He et al. 2015 do, by their outputs."""
     for module in modules:
-        if isinstance(module, nn.Conv2d):
+        # Without memory there is nothing to draw, and torch would import its compiler for it.
+        if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
