@@ -162,7 +162,6 @@ class Steps:
 def _warm() -> None:
     """Import what stages import, so that forked processes need not."""
     import torch
-    import torchvision.transforms.v2.functional  # noqa: F401
 
     from backbench.plugin.registry import load_registry
 
