@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,7 +52,13 @@ ALLOWED = {
 }
 
 
-def texts() -> Iterator[tuple[Path, str]]:
+@functools.cache
+def texts() -> list[tuple[Path, str]]:
+    """Return what is read, without the words that are allowed."""
+    return [(path, cleaned(text)) for path, text in written()]
+
+
+def written() -> Iterator[tuple[Path, str]]:
     for place in PLACES:
         root = ROOT / place
         for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
@@ -68,7 +75,7 @@ def cleaned(text: str) -> str:
 def hits(pattern: re.Pattern[str]) -> list[str]:
     found = []
     for path, text in texts():
-        for match in pattern.finditer(text := cleaned(text)):
+        for match in pattern.finditer(text):
             line = text.count("\n", 0, match.start()) + 1
             found.append(f"{path}:{line}: {match[0].strip()}")
     return found
