@@ -10,8 +10,11 @@ from backbench.errors import printable
 #: Bytes of its end in which a failure quotes lines.
 TAIL = 8 << 10
 
-#: Lines that are quoted, and their characters; how Python begins to report a crash.
-_LINES, _WIDTH, _CRASH = 15, 300, "Fatal Python error"
+#: Lines that are quoted, and their characters.
+_LINES, _WIDTH = 15, 300
+
+#: How Python begins to report a crash, and the thread in which it came; others are reported before.
+_CRASH, _THREAD = "Fatal Python error", "Current thread"
 
 
 def size(log: Path) -> int:
@@ -26,5 +29,9 @@ def last_lines(log: Path, since: int = 0) -> str:
         file.seek(max(length - TAIL, since if since <= length else 0))
         lines = [line[:_WIDTH] for line in file.read().decode(errors="replace").splitlines()]
         crash = max((at for at, line in enumerate(lines) if line.startswith(_CRASH)), default=-1)
-        return printable("\n".join(lines[crash:][:_LINES] if crash >= 0 else lines[-_LINES:]))
+        if crash < 0:
+            return printable("\n".join(lines[-_LINES:]))
+        first, *trace = lines[crash:]
+        own = next((at for at, line in enumerate(trace) if line.startswith(_THREAD)), 0)
+        return printable("\n".join([first, *trace[own:]][:_LINES]))
     return ""

@@ -182,6 +182,7 @@ def test_a_crash_is_named_and_traced(store):
     )
     first, *trace = result.logs[crashes.key].splitlines()
     assert first == "Fatal Python error: Segmentation fault"
+    assert trace[0].startswith("Current thread ")
     assert any("moody_plugin.py" in line and "in load" in line for line in trace)
     assert store.failure(crashes.key)["log"] == result.logs[crashes.key]
 
