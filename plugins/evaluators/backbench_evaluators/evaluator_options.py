@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import field_validator, model_validator
 
@@ -124,6 +124,20 @@ class LinearOptions(SGDOptions):
         (15, 30, 40), description="epochs from which on sgd's rate is divided by 10"
     )
 
+    @model_validator(mode="after")
+    def _used(self) -> Self:
+        """Refuse a value that the solver would ignore; a default says nothing."""
+        fields = type(self).model_fields
+        for solver, options in _OF_ONE_SOLVER.items():
+            changed = [one for one in options if getattr(self, one) != fields[one].default]
+            if self.solver != solver and changed:
+                raise ValueError(
+                    f"{', '.join(changed)}: of the solver {solver}, and the solver is "
+                    f"{self.solver}; leave {'them' if len(changed) > 1 else 'it'} out, or add "
+                    f'solver = "{solver}"'
+                )
+        return self
+
     @field_validator("penalty", mode="before")
     @classmethod
     def _penalties(cls, penalty: Any) -> Any:
@@ -142,6 +156,13 @@ class LinearOptions(SGDOptions):
                 "penalty: no class has two labelled images, and a list holds out one of them: "
                 "give one number, or a greater label_fraction"
             )
+
+
+#: Options of the linear evaluation that one solver reads.
+_OF_ONE_SOLVER: Final = {
+    "sgd": ("epochs", "batch_size", "lr", "momentum", "milestones"),
+    "lbfgs": ("max_iterations",),
+}
 
 
 class RawOptions(ClassifierOptions):

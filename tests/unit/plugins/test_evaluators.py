@@ -165,7 +165,8 @@ def test_lbfgs_finds_scikit_learns_minimum(clusters: tuple[np.ndarray, ...]):
 @pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
 def test_solvers_learn_and_repeat(solver: str, clusters: tuple[np.ndarray, ...]):
     options = LinearOptions.model_validate(
-        {"label_fraction": 1.0, "solver": solver, "lr": 0.1, "batch_size": 64}
+        {"label_fraction": 1.0, "solver": solver}
+        | ({"lr": 0.1, "batch_size": 64} if solver == "sgd" else {})
     )
     scores = fitted(FeatureProbe(options, 3), clusters).predict(clusters[2])
     assert (scores.argmax(1) == clusters[3]).mean() > 0.8
@@ -368,3 +369,22 @@ def test_an_epoch_returns_its_mean_loss():
     assert sgd.epoch(inputs, labels, np.arange(5), 2, 0.0, drop_last=False) == pytest.approx(
         np.log(2)
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"epochs": 100}, "epochs: of the solver sgd, and the solver is lbfgs; leave it out"),
+        ({"lr": 0.1, "epochs": 9}, "epochs, lr: of the solver sgd"),
+        ({"solver": "sgd", "max_iterations": 9}, "max_iterations: of the solver lbfgs"),
+    ],
+)
+def test_an_option_that_the_solver_ignores_is_refused(given: dict[str, object], said: str):
+    with pytest.raises(ValueError, match=said):
+        LinearOptions.model_validate(given)
+
+
+def test_the_defaults_of_the_other_solver_are_no_fault():
+    """The stored options of a record name all of them."""
+    stored = LinearOptions().model_dump()
+    assert LinearOptions.model_validate(stored) == LinearOptions()
