@@ -41,7 +41,7 @@ METADATA = {
         tuple(f"n{i:08}" for i in range(100)), 126_689, 5_000, None, (1300,) * 99 + (-2011,)
     ),
     "cifar10": DatasetMetadata(tuple("abcdefghij"), 50_000, 10_000, (32, 32), (5000,) * 10),
-    "cifar10-small": DatasetMetadata(tuple("abcdefghij"), 4000, 4000, (32, 32), (400,) * 10),
+    "cifar10-small": DatasetMetadata(tuple("abcdefghij"), 10_000, 5_000, (32, 32), (1000,) * 10),
     "small": DatasetMetadata(tuple("abcdefghij"), 3000, 1000, (32, 32), (300,) * 10),
 }
 
