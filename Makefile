@@ -31,7 +31,7 @@ bench: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --group bench
 	$(BIN)/python -m benchmarks $(PARTS) --page
 
-## docs-tables: read TABLES (quick linear knn claims) from the store, and write them into the pages
+## docs-tables: read TABLES (quick linear knn claims …) from the store, and write them into the pages
 docs-tables: $(VENV)/installed
 	$(BIN)/python -m benchmarks.tables $(TABLES) --store $(STORE)
 

@@ -37,11 +37,18 @@ class Table:
     Args:
         page: The page, from the root of the checkout.
         arguments: Of ``backbench``: what prints the rows or, of claims, the text.
+        short: Whether accuracy and ASR are the only columns.
     """
 
     page: str
     arguments: tuple[str, ...]
+    short: bool = False
 
+
+_CIFAR10 = ("benchmarks/cifar10.toml",)
+
+#: Rows with an attack and without a defense.
+_ATTACKED = ("--filter", "attack!=none", "--filter", "defense=none")
 
 #: The tables that this module writes, by name.
 TABLES = {
@@ -49,6 +56,16 @@ TABLES = {
     "linear": Table("docs/results/embedded.md", ("show", "--filter", "evaluator=linear")),
     "knn": Table("docs/results/embedded.md", ("show", "--filter", "evaluator=knn")),
     "claims": Table("docs/results/claims.md", ("claims",)),
+    "cifar10": Table(
+        "README.md", ("show", *_CIFAR10, "--filter", "evaluator=linear", *_ATTACKED), short=True
+    ),
+    "cifar10-linear": Table(
+        "docs/results/cifar10.md", ("show", *_CIFAR10, "--filter", "evaluator=linear")
+    ),
+    "cifar10-knn": Table(
+        "docs/results/cifar10.md", ("show", *_CIFAR10, "--filter", "evaluator=knn:k=20")
+    ),
+    "cifar10-claims": Table("docs/results/cifar10.md", ("claims", *_CIFAR10)),
 }
 
 #: Exit codes of ``backbench claims`` where a claim fails, or is undecided.
@@ -66,14 +83,17 @@ _COLUMNS = (
     ("control", "asr", "controls", 3),
 )
 
+_SHORT = {"accuracy/clean", "asr"}
 
-def markdown(rows: Rows) -> str:
+
+def markdown(rows: Rows, *, short: bool = False) -> str:
     """Return the rows of a leaderboard as a table in Markdown."""
-    head = ["Method", "Attack", "Defense", *(heading for heading, *_ in _COLUMNS)]
-    lines = [head, ["---"] * 3 + ["--:"] * len(_COLUMNS)]
+    columns = [column for column in _COLUMNS if not short or column[1] in _SHORT]
+    head = ["Method", "Attack", "Defense", *(heading for heading, *_ in columns)]
+    lines = [head, ["---"] * 3 + ["--:"] * len(columns)]
     for row in rows:
         names = [row["method"], row["attack"], row["defense"]]
-        lines.append(names + [_number(row[of].get(metric), n) for _, metric, of, n in _COLUMNS])
+        lines.append(names + [_number(row[of].get(metric), n) for _, metric, of, n in columns])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -148,9 +168,10 @@ def caption(data: Mapping[str, Any]) -> str:
     return fill(f"`{data['command']}`, {made}", 100, break_long_words=False, break_on_hyphens=False)
 
 
-def rendered(data: Mapping[str, Any]) -> str:
+def rendered(name: str, data: Mapping[str, Any]) -> str:
     """Return what a page holds between the markers of a table: the table and its source."""
-    return f"{data.get('text') or markdown(data['rows'])}\n\n{caption(data)}"
+    table = data.get("text") or markdown(data["rows"], short=TABLES[name].short)
+    return f"{table}\n\n{caption(data)}"
 
 
 def kept() -> dict[str, Mapping[str, Any]]:
@@ -163,8 +184,8 @@ def kept() -> dict[str, Mapping[str, Any]]:
     }
 
 
-def collect(name: str, store: Path) -> dict[str, Any]:
-    """Return the data of a table from a store.
+def collect(name: str, store: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the data of a table from a store, with changes of its benchmark file.
 
     Raises:
         ValueError: If the store lacks a number of a row.
@@ -172,6 +193,7 @@ def collect(name: str, store: Path) -> dict[str, Any]:
     arguments = TABLES[name].arguments
     style = "markdown" if arguments[0] == "claims" else "json"
     options = ["--format", style, "--store", str(store.absolute())]
+    options += [part for change in changes for part in ("--set", change)]
     answer = subprocess.run(
         [sys.executable, "-m", "backbench", *arguments, *options],
         cwd=ROOT,
@@ -202,7 +224,7 @@ def write() -> None:
     for name, data in kept().items():
         page = ROOT / TABLES[name].page
         text = page.read_text(encoding="utf-8")
-        page.write_text(insert(text, name, rendered(data)), encoding="utf-8")
+        page.write_text(insert(text, name, rendered(name, data)), encoding="utf-8")
         if name == "quick":
             FIGURE.write_text(figure(data["rows"]), encoding="utf-8")
 
@@ -212,12 +234,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Write the tables of results into the pages.")
     parser.add_argument("names", nargs="*", metavar="TABLE", help=f"of {', '.join(TABLES)}")
     parser.add_argument("--store", type=Path, help="read the named tables from it first")
+    parser.add_argument("--set", action="append", default=[], help="as of backbench; repeatable")
     given = parser.parse_args()
     if unknown := set(given.names) - set(TABLES):
         parser.error(f"no such table: {', '.join(sorted(unknown))}; there are {', '.join(TABLES)}")
     for name in given.names or ["quick"] if given.store else []:
         try:
-            data = collect(name, given.store)
+            data = collect(name, given.store, given.set)
         except ValueError as error:
             print(f"benchmarks.tables: {error}", file=sys.stderr)
             return 1

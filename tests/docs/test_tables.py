@@ -44,7 +44,9 @@ def test_the_pages_have_the_tables_of_their_data() -> None:
     assert "quick" in kept()
     for name, data in kept().items():
         page = (ROOT / TABLES[name].page).read_text(encoding="utf-8")
-        assert insert(page, name, rendered(data)) == page, f"run python -m benchmarks.tables {name}"
+        assert insert(page, name, rendered(name, data)) == page, (
+            f"run python -m benchmarks.tables {name}"
+        )
 
 
 def test_the_figure_is_that_of_its_data() -> None:
@@ -67,6 +69,14 @@ def test_a_row_in_markdown() -> None:
     assert line == (
         "| byol | patch | none | .900 ±.010 [.880, .925]~ | – | – | – | 388 | – | .500 | .002 |"
     )
+
+
+def test_a_short_row_has_accuracy_and_asr() -> None:
+    from benchmarks.tables import markdown
+
+    head, _, line = markdown([ROW], short=True).splitlines()
+    assert head == "| Method | Attack | Defense | Acc | ASR | control |"
+    assert line == "| byol | patch | none | .900 ±.010 [.880, .925]~ | .500 | .002 |"
 
 
 def test_bars_are_as_long_as_the_rates() -> None:
