@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.pop("BACKBENCH_STORE", None)  # the store of whoever runs the tests
 
-#: A world so small that a whole matrix takes seconds.
 #: Variables that pytest, a test's fixture or a library sets when it is imported.
 FREE = (
     "BACKBENCH_CACHE",
@@ -27,6 +27,7 @@ FREE = (
     "_MLFLOW_TELEMETRY_SESSION_ID",
 )
 
+#: A world so small that a whole matrix takes seconds.
 TINY = """
 [benchmark]
 name = "tiny"
@@ -102,7 +103,6 @@ def backbench(*arguments: str) -> Outcome:
     from backbench.cli.main import main
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("BACKBENCH_STORE", raising=False)
         patch.setenv("COLUMNS", "200")
         patch.setattr(sys, "argv", ["backbench", *arguments])
         with CliRunner().isolation() as (out, err, _):
@@ -119,7 +119,6 @@ def backbench(*arguments: str) -> Outcome:
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """Return :func:`backbench`, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("BACKBENCH_STORE", raising=False)
     monkeypatch.setenv("COLUMNS", "200")
     return backbench
 

@@ -224,10 +224,11 @@ def test_a_killed_driver_is_followed_by_another(cluster, store, tmp_path):
     pid = tmp_path / "slow"
     command = [sys.executable, "-c", DRIVER, str(store.root), str(tmp_path), cluster.address]
     root = Path(__file__).parents[3]
-    with subprocess.Popen(command, cwd=root, stderr=subprocess.DEVNULL) as driver:
+    log = tmp_path / "driver.log"
+    with log.open("w") as said, subprocess.Popen(command, cwd=root, stderr=said) as driver:
         until(lambda: driver.poll() is not None or (pid.exists() and pid.read_text()))
         until(lambda: driver.poll() is not None or store.done() == {quick.key})
-        assert driver.poll() is None
+        assert driver.poll() is None, log.read_text()
         driver.kill()
     until(lambda: not alive(int(pid.read_text())))
     assert store.done() == {quick.key}
