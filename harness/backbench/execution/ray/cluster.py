@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from backbench.errors import UsageError
@@ -80,21 +80,23 @@ class Cluster:
         return self._nodes
 
     def check(self, terms: Terms, nodes: list[Node]) -> None:
-        """Ask every node whether it can run the stages of a run.
+        """Ask every node whether it can run the stages of a run; one that is lost meanwhile cannot.
 
         Raises:
             UsageError: If one cannot; the sentence names the node and the reason.
         """
         ask: Any = ray.remote(num_cpus=0, max_retries=2)(objection)
-        asked = {}
-        for node in nodes:
+        asked = []
+        for node in nodes:  # several may have one name
             there = NodeAffinitySchedulingStrategy(node.id, soft=False)
-            asked[node.name] = ask.options(scheduling_strategy=there).remote(terms)
-        ray.wait(list(asked.values()), num_returns=len(asked), timeout=_ANSWER_S)
+            asked.append((node.name, ask.options(scheduling_strategy=there).remote(terms)))
+        ray.wait([answer for _, answer in asked], num_returns=len(asked), timeout=_ANSWER_S)
         problems = []
-        for name, answer in asked.items():
+        for name, answer in asked:
             try:
                 why = ray.get(answer, timeout=0)
+            except TaskUnschedulableError:
+                continue  # the node is gone, and Ray had not told yet
             except TimeoutError:
                 why = f"does not answer within {_ANSWER_S:.0f} s"
             except (RayError, ImportError) as error:
