@@ -124,6 +124,16 @@ evaluators = ["knn"]
 """
 
 
+def test_a_node_that_is_lost_while_it_is_asked_is_passed_over(cluster):
+    from backbench.execution.ray.cluster import Cluster, Node
+
+    connected = Cluster(cluster.address, None)
+    try:
+        connected.check(None, [Node("ab" * 28, "lost", 1, 0, 1.0)])
+    finally:
+        connected.close()
+
+
 @pytest.mark.usefixtures("cluster")
 def test_a_matrix_has_the_bytes_of_the_serial_executor(tmp_path):
     """Two processes train its encoder, by gloo."""
