@@ -96,7 +96,7 @@ class Cluster:
             try:
                 why = ray.get(answer, timeout=0)
             except TaskUnschedulableError:
-                continue  # the node is gone, and Ray had not told yet
+                continue  # the node is gone; Ray listed it a little longer
             except TimeoutError:
                 why = f"does not answer within {_ANSWER_S:.0f} s"
             except (RayError, ImportError) as error:
