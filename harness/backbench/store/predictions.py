@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -42,14 +41,6 @@ _UNREADABLE = (
     EOFError,
     NotImplementedError,
 )
-
-#: An entry of the list at the end of a ZIP file, and the end of that list.
-_LISTED = struct.Struct("<4s6H3I5H2I")
-_END = struct.Struct("<4s4H2IH")
-
-#: Version of the format that NumPy's files need at most, and the names of its arrays.
-_VERSION = 45
-_NAME = re.compile(rb"[\x20-\x7e]+")
 
 #: Ways in which a file's content may be compressed.
 _COMPRESSED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -131,17 +122,6 @@ def _unreadable(file: str | Path | io.BytesIO, error: Exception) -> StoreError:
     return StoreError(f"{where}: cannot be read: {error}")
 
 
-class _Entry(NamedTuple):
-    """Position of one array in a file; sizes in bytes."""
-
-    filename: str
-    compress_type: int
-    CRC: int
-    compress_size: int
-    file_size: int
-    header_offset: int
-
-
 class _Packed(NamedTuple):
     """One array of a file, still compressed, and what it comes to."""
 
@@ -152,52 +132,13 @@ class _Packed(NamedTuple):
     crc: int
 
 
-def _entries(file: BinaryIO) -> dict[str, _Entry]:
+def _entries(file: BinaryIO) -> dict[str, zipfile.ZipInfo]:
     """Return where each array lies in a file, by its name."""
-    listed = _plainly_listed(file)
-    if listed is None:
-        with zipfile.ZipFile(file) as archive:
-            listed = [
-                _Entry(*(getattr(one, field) for field in _Entry._fields))
-                for one in archive.infolist()
-            ]
-    entries = {one.filename.removesuffix(".npy"): one for one in listed}
+    with zipfile.ZipFile(file) as archive:
+        entries = {one.filename.removesuffix(".npy"): one for one in archive.infolist()}
     if any(one.compress_type not in _COMPRESSED for one in entries.values()):
         raise ValueError("compressed in another way than NumPy does")
     return entries
-
-
-def _plainly_listed(file: BinaryIO) -> list[_Entry] | None:
-    """Read the list of a ZIP file as NumPy writes it, several times as fast as ``zipfile``.
-
-    Source: the ZIP format: at its end the list, an entry for each array, and where it begins.
-
-    Returns:
-        The entries; ``None`` of a file with a comment, with long sizes, or otherwise unusual.
-    """
-    length = file.seek(0, io.SEEK_END)
-    file.seek(max(0, length - _END.size))
-    last = file.read(_END.size)
-    if len(last) < _END.size:
-        return None
-    sign, disk, start_disk, here, count, size, start, comment = _END.unpack(last)
-    whole = start + size + _END.size == length and here == count
-    if sign != b"PK\5\6" or not whole or disk or start_disk or comment:
-        return None
-    file.seek(start)
-    content, found, at = file.read(size), [], 0
-    while at + _LISTED.size <= size:
-        sign, *fields = _LISTED.unpack_from(content, at)
-        _, version, flags, method, _, _, crc, packed, unpacked, *fields = fields
-        name_length, extra, comment, disk, _, _, offset = fields
-        at += _LISTED.size
-        name = content[at : at + name_length]
-        odd = flags or extra or comment or disk or version > _VERSION or not _NAME.fullmatch(name)
-        if sign != b"PK\1\2" or odd:
-            return None
-        found.append(_Entry(name.decode(), method, crc, packed, unpacked, offset))
-        at += name_length
-    return found if at == size and len(found) == count else None
 
 
 def _stream(file: str | Path | io.BytesIO) -> AbstractContextManager[BinaryIO]:
@@ -209,7 +150,7 @@ def _stream(file: str | Path | io.BytesIO) -> AbstractContextManager[BinaryIO]:
     return open_regular(file)
 
 
-def _packed(file: BinaryIO, entry: _Entry) -> _Packed:
+def _packed(file: BinaryIO, entry: zipfile.ZipInfo) -> _Packed:
     """Read one entry; ``ZipFile.read`` takes three times as long for as little as a class list.
 
     Source: the ZIP format: at its end, an entry's header of 30 bytes has the lengths of the name

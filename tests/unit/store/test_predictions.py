@@ -35,17 +35,6 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / PREDICTIONS
 
 
-def test_a_file_whose_list_has_more_in_it_reads_the_same(path: Path) -> None:
-    expected = load_predictions(path.read_bytes())
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.comment = b"copied by hand"
-    shifted = b"before it" + path.read_bytes()
-    for content in (path.read_bytes(), shifted):
-        found = load_predictions(content)
-        assert found.keys() == expected.keys()
-        assert all(np.array_equal(found[name], one) for name, one in expected.items())
-
-
 def test_what_was_written_is_read(path: Path) -> None:
     found = load_predictions(path.read_bytes())
     assert set(found) == set(TENSORS)
