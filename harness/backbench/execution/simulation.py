@@ -6,13 +6,14 @@ nothing is begun before a stage that is ready and does not fit yet.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import chain, count
-from typing import Any
+from typing import Any, Protocol
 
 from backbench.errors import UsageError
 from backbench.estimate.cost import Costs
@@ -163,25 +164,14 @@ def simulate(timed: Timed, cluster: Cluster) -> Schedule:
     read = {one for stage in timed.stages.values() for one in stage.inputs.values()}
     queue = Queue(timed.stages, waiting, read - timed.stages.keys())
     machines = _Machines(timed, cluster)
-    running: list[tuple[float, int, str]] = []
-    begun = count()
-    now = busy = 0.0
-    while queue.left or running:
-        while (key := queue.first()) is not None and machines.begin(key):
-            queue.take()
-            wall = timed.seconds.get(key, 0.0)
-            busy += wall * machines.width(key)
-            heappush(running, (now + wall, next(begun), key))
-        now, _, key = heappop(running)
-        machines.end(key)
-        queue.done(key)
+    seconds = play(queue, timed.seconds, machines)
     critical, critical_s = _critical(timed)
     names = (_name(stage) for key, stage in timed.stages.items() if key not in timed.seconds)
     return Schedule(
         cluster=cluster,
         stages=len(waiting),
-        seconds=now,
-        busy_s=busy,
+        seconds=seconds,
+        busy_s=math.fsum(timed.seconds.get(key, 0.0) * machines.width(key) for key in waiting),
         critical=critical,
         critical_s=critical_s,
         read=machines.read,
@@ -190,6 +180,54 @@ def simulate(timed: Timed, cluster: Cluster) -> Schedule:
         unsized=len((read | timed.stages.keys()) - timed.sizes.keys()),
         measured_on=timed.measured_on,
     )
+
+
+class Place(Protocol):
+    """Room for stages that run at the same time."""
+
+    def begin(self, key: str) -> bool:
+        """Take the room of a stage; return ``False`` if there is none."""
+
+    def end(self, key: str) -> None:
+        """Free the room of a stage."""
+
+
+@dataclass(slots=True)
+class Slots:
+    """Room for a number of stages."""
+
+    free: int
+
+    def begin(self, _key: str) -> bool:
+        """Take a slot, if one is free."""
+        if self.free < 1:
+            return False
+        self.free -= 1
+        return True
+
+    def end(self, _key: str) -> None:
+        """Free a slot."""
+        self.free += 1
+
+
+def play(queue: Queue, seconds: Mapping[str, float], place: Place) -> float:
+    """Let stages begin and end as a run does; return when the last one ends, in seconds.
+
+    Args:
+        queue: The stages.
+        seconds: The time of each; a key that is not there takes none.
+        place: Where they run.
+    """
+    running: list[tuple[float, int, str]] = []
+    begun, now = count(), 0.0
+    while queue.left or running:
+        while (key := queue.first()) is not None and place.begin(key):
+            queue.take()
+            heappush(running, (now + seconds.get(key, 0.0), next(begun), key))
+        now, _, key = heappop(running)
+        place.end(key)
+        queue.done(key)
+    return now
 
 
 class _Machines:

@@ -6,11 +6,11 @@ import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush
 from itertools import chain
 from typing import NamedTuple
 
 from backbench.execution.scheduler import Queue
+from backbench.execution.simulation import Slots, play
 from backbench.model import Stage, StageKind
 
 #: Kinds of stages that take nearly all of the time.
@@ -143,20 +143,9 @@ class Remaining:
 
     def _end(self, left: Mapping[str, float]) -> float:
         """Return the seconds until the last stage ends, if each takes what is left of it."""
-        waiting = [key for key in left if key not in self._running]
+        order = sorted(left, key=lambda key: key not in self._running)  # those have their slots
         read = chain.from_iterable(self._stages[key].inputs.values() for key in left)
-        queue = Queue(self._stages, waiting, set(read) - left.keys())
-        ends = [(left[key], key) for key in self._running if key in left]
-        heapify(ends)
-        now = 0.0
-        while True:
-            while len(ends) < self._slots and (key := queue.first()) is not None:
-                queue.take()
-                heappush(ends, (now + left[key], key))
-            if not ends:
-                return now
-            now, key = heappop(ends)
-            queue.done(key)
+        return play(Queue(self._stages, order, set(read) - left.keys()), left, Slots(self._slots))
 
 
 def sort_of(stage: Stage) -> Sort:
