@@ -186,6 +186,29 @@ class Options(BaseModel):
         return dict(_files(self, ""))
 
 
+def refuse_unread(options: Options, choice: str, readers: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse options that the choice made does not read; at their defaults they say nothing.
+
+    Call it in a validator, after the values are known.
+
+    Args:
+        options: The options, one of which is a choice.
+        choice: Name of that option: ``solver``.
+        readers: Values of the choice that read an option, by the option's name.
+
+    Raises:
+        ValueError: If another value was chosen; it names every such option.
+    """
+    chosen, fields = getattr(options, choice), type(options).model_fields
+    unread = [
+        f"{name}: read only by {' and '.join(values)}, and {choice} is {chosen}"
+        for name, values in readers.items()
+        if chosen not in values and getattr(options, name) != fields[name].default
+    ]
+    if unread:
+        raise ValueError("; ".join(unread))
+
+
 class JPEGOptions(Options):
     """Base of the options of an attack whose stamped images may go through JPEG."""
 

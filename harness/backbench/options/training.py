@@ -31,6 +31,7 @@ from backbench.options.base import (
     ExcludeFromKey,
     Options,
     count_of,
+    refuse_unread,
 )
 from backbench.options.resnets import RESNETS
 
@@ -220,20 +221,14 @@ class OptimizerOptions(Options):
 
     @model_validator(mode="after")
     def _used(self) -> Self:
-        for option, names in _OF_SOME.items():
-            if self.name not in names and getattr(self, option) != _default(self, option):
-                raise ValueError(f"{option}: it is of {' and '.join(names)}, not of {self.name}")
+        refuse_unread(self, "name", _READERS)
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov = true requires momentum > 0")
         return self
 
 
-#: Optimizers of the options that only some have.
-_OF_SOME = {"betas": ("adam", "adamw"), "nesterov": ("sgd",), "trust": ("lars",)}
-
-
-def _default(options: Options, name: str) -> Any:
-    return type(options).model_fields[name].default
+#: Optimizers that read an option which others do not.
+_READERS = {"betas": ("adam", "adamw"), "nesterov": ("sgd",), "trust": ("lars",)}
 
 
 class ScheduleOptions(Options):

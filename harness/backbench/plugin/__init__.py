@@ -46,6 +46,7 @@ from backbench.options.base import (
     Options,
     Split,
     count_of,
+    refuse_unread,
 )
 from backbench.options.training import (
     BackboneOptions,
@@ -177,6 +178,7 @@ __all__ = [
     "random_view",
     "read_failure",
     "read_text",
+    "refuse_unread",
     "selection_split",
     "suggestion",
     "train",

@@ -23,6 +23,7 @@ from backbench.plugin import (
     count_of,
     read_failure,
     read_text,
+    refuse_unread,
 )
 
 _LABELS = (
@@ -126,16 +127,7 @@ class LinearOptions(SGDOptions):
 
     @model_validator(mode="after")
     def _used(self) -> Self:
-        """Refuse a value that the solver would ignore; a default says nothing."""
-        fields = type(self).model_fields
-        for solver, options in _OF_ONE_SOLVER.items():
-            changed = [one for one in options if getattr(self, one) != fields[one].default]
-            if self.solver != solver and changed:
-                raise ValueError(
-                    f"{', '.join(changed)}: of the solver {solver}, and the solver is "
-                    f"{self.solver}; leave {'them' if len(changed) > 1 else 'it'} out, or add "
-                    f'solver = "{solver}"'
-                )
+        refuse_unread(self, "solver", _READERS)
         return self
 
     @field_validator("penalty", mode="before")
@@ -158,10 +150,10 @@ class LinearOptions(SGDOptions):
             )
 
 
-#: Options of the linear evaluation that one solver reads.
-_OF_ONE_SOLVER: Final = {
-    "sgd": ("epochs", "batch_size", "lr", "momentum", "milestones"),
-    "lbfgs": ("max_iterations",),
+#: Solvers that read an option which the other does not.
+_READERS: Final = {
+    **dict.fromkeys(("epochs", "batch_size", "lr", "momentum", "milestones"), ("sgd",)),
+    "max_iterations": ("lbfgs",),
 }
 
 
