@@ -182,7 +182,7 @@ def simulate(timed: Timed, cluster: Cluster) -> Schedule:
     )
 
 
-class Place(Protocol):
+class Room(Protocol):
     """Room for stages that run at the same time."""
 
     def begin(self, key: str) -> bool:
@@ -210,22 +210,22 @@ class Slots:
         self.free += 1
 
 
-def play(queue: Queue, seconds: Mapping[str, float], place: Place) -> float:
+def play(queue: Queue, seconds: Mapping[str, float], room: Room) -> float:
     """Let stages begin and end as a run does; return when the last one ends, in seconds.
 
     Args:
         queue: The stages.
         seconds: The time of each; a key that is not there takes none.
-        place: Where they run.
+        room: Their room.
     """
     running: list[tuple[float, int, str]] = []
     begun, now = count(), 0.0
     while queue.left or running:
-        while (key := queue.first()) is not None and place.begin(key):
+        while (key := queue.first()) is not None and room.begin(key):
             queue.take()
             heappush(running, (now + seconds.get(key, 0.0), next(begun), key))
         now, _, key = heappop(running)
-        place.end(key)
+        room.end(key)
         queue.done(key)
     return now
 

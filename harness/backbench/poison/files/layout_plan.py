@@ -306,7 +306,7 @@ def _unreadable(plan: Plan) -> Iterator[Problem]:
             plan.before(group, index),
             *(part.path for part in plan.composed_of(group, index)),
         )
-        if path is not None and isinstance(path, str) and path
+        if isinstance(path, str) and path
     }
     found = [one for one in map_threads(flaw, sorted(wanted), chunk=8) if one]
     yield from _some(found, "images that cannot be read", _MOST_UNREADABLE)
