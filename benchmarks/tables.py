@@ -17,6 +17,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
+from backbench.model import NONE
 from backbench.report.grid import whole
 from backbench.results.statistics import Summary
 from benchmarks.rounds import ROOT
@@ -37,18 +38,16 @@ class Table:
     Args:
         page: The page, from the root of the checkout.
         arguments: Of ``backbench``: what prints the rows or, of claims, the text.
-        short: Whether accuracy and ASR are the only columns.
+        short_of: The table that it shows in short: accuracy and ASR alone, of the rows with an
+            attack and without a defense.
     """
 
     page: str
-    arguments: tuple[str, ...]
-    short: bool = False
+    arguments: tuple[str, ...] = ()
+    short_of: str = ""
 
 
 _CIFAR10 = ("benchmarks/cifar10.toml",)
-
-#: Rows with an attack and without a defense.
-_ATTACKED = ("--filter", "attack!=none", "--filter", "defense=none")
 
 #: Rows without a detector, which changes no prediction.
 _NO_VERDICT = ("--filter", "defense!=decree")
@@ -59,9 +58,7 @@ TABLES = {
     "linear": Table("docs/results/embedded.md", ("show", "--filter", "evaluator=linear")),
     "knn": Table("docs/results/embedded.md", ("show", "--filter", "evaluator=knn")),
     "claims": Table("docs/results/claims.md", ("claims",)),
-    "cifar10": Table(
-        "README.md", ("show", *_CIFAR10, "--filter", "evaluator=linear", *_ATTACKED), short=True
-    ),
+    "cifar10": Table("README.md", short_of="cifar10-linear"),
     "cifar10-linear": Table(
         "docs/results/cifar10.md", ("show", *_CIFAR10, "--filter", "evaluator=linear", *_NO_VERDICT)
     ),
@@ -87,11 +84,14 @@ _COLUMNS = (
 )
 
 _SHORT = {"accuracy/clean", "asr"}
+_METRICS = {metric for _, metric, *_ in _COLUMNS}
 
 
 def markdown(rows: Rows, *, short: bool = False) -> str:
     """Return the rows of a leaderboard as a table in Markdown."""
     columns = [column for column in _COLUMNS if not short or column[1] in _SHORT]
+    if short:
+        rows = [row for row in rows if row["attack"] != NONE and row["defense"] == NONE]
     head = ["Method", "Attack", "Defense", *(heading for heading, *_ in columns)]
     lines = [head, ["---"] * 3 + ["--:"] * len(columns)]
     for row in rows:
@@ -173,13 +173,13 @@ def caption(data: Mapping[str, Any]) -> str:
 
 def rendered(name: str, data: Mapping[str, Any]) -> str:
     """Return what a page holds between the markers of a table: the table and its source."""
-    table = data.get("text") or markdown(data["rows"], short=TABLES[name].short)
+    table = data.get("text") or markdown(data["rows"], short=bool(TABLES[name].short_of))
     return f"{table}\n\n{caption(data)}"
 
 
 def kept() -> dict[str, Mapping[str, Any]]:
     """Return the data of all tables that have some, by name."""
-    found = {name: DATA / f"{name}.json" for name in TABLES}
+    found = {name: DATA / f"{table.short_of or name}.json" for name, table in TABLES.items()}
     return {
         name: json.loads(path.read_text(encoding="utf-8"))
         for name, path in found.items()
@@ -218,8 +218,17 @@ def collect(name: str, store: Path, changes: Sequence[str] = ()) -> dict[str, An
     rows = json.loads(answer.stdout)["rows"]
     if missing := [row for row in rows if not row["complete"]]:
         raise ValueError(f"{name}: {len(missing)} of {len(rows)} rows are not complete in {store}")
-    keep = ("method", "attack", "defense", "evaluator", "metrics", "controls")
-    return {**source, "rows": [{key: row[key] for key in keep} for row in rows]}
+    return {**source, "rows": [_shown(row) for row in rows]}
+
+
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the columns show of a row."""
+    names = {key: row[key] for key in ("method", "attack", "defense", "evaluator")}
+    numbers = {
+        of: {metric: found for metric, found in row[of].items() if metric in _METRICS}
+        for of in ("metrics", "controls")
+    }
+    return {**names, **numbers}
 
 
 def write() -> None:
@@ -241,7 +250,8 @@ def main() -> int:
     given = parser.parse_args()
     if unknown := set(given.names) - set(TABLES):
         parser.error(f"no such table: {', '.join(sorted(unknown))}; there are {', '.join(TABLES)}")
-    for name in given.names or ["quick"] if given.store else []:
+    names = given.names or ["quick"] if given.store else []
+    for name in dict.fromkeys(TABLES[name].short_of or name for name in names):
         try:
             data = collect(name, given.store, given.set)
         except ValueError as error:

@@ -71,10 +71,11 @@ def test_a_row_in_markdown() -> None:
     )
 
 
-def test_a_short_row_has_accuracy_and_asr() -> None:
+def test_a_short_table_has_accuracy_and_asr_of_undefended_attacks() -> None:
     from benchmarks.tables import markdown
 
-    head, _, line = markdown([ROW], short=True).splitlines()
+    others = [{**ROW, "attack": "none"}, {**ROW, "defense": "distill"}]
+    head, _, line = markdown([ROW, *others], short=True).splitlines()
     assert head == "| Method | Attack | Defense | Acc | ASR | control |"
     assert line == "| byol | patch | none | .900 ±.010 [.880, .925]~ | .500 | .002 |"
 
