@@ -22,7 +22,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -31,6 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backbench.errors import NotReadyError, StoreError, UsageError
+from backbench.store import leases
 from backbench.system import files
 from backbench.system.json_text import from_json, to_json
 
@@ -56,10 +56,6 @@ _FETCHERS = 8
 
 #: Suffix of a record that was put aside, and of its artifact.
 FORGOTTEN = ".forgotten"
-
-#: Seconds between two touches of a folder that is being written, and for how long one counts.
-TOUCH_S = 60.0
-LEASE_S = 3600.0
 
 #: A record on its way: it lies in its artifact until both are in place.
 _RECORD = ".record.json"
@@ -312,13 +308,13 @@ class Store:
     def writing(self, key: str) -> Iterator[Path]:
         """Give a private folder to write an artifact in; it is removed unless it is published.
 
-        Its time of change is set again and again meanwhile: see :meth:`living`.
+        Its time of change is set again and again meanwhile: see :mod:`~backbench.store.leases`.
         """
         folder = self._temporary(key)
         folder.mkdir(parents=True)
         files.share(folder)
         try:
-            with _touched(folder):
+            with leases.touched(folder):
                 yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -497,20 +493,6 @@ class Store:
                 found.add(key)
         return found
 
-    def living(self) -> set[str]:
-        """Return the keys of the stages that processes are writing, also on other machines.
-
-        Such a process touches its temporary folder every minute; for an hour it counts as one that
-        lives, by the clock of the file system alone. One of this machine that has ended does not.
-        """
-        tmp = self.root / "tmp"
-        now, found = files.time_in(self.root), set()
-        for name in self._names("tmp"):
-            with suppress(OSError):  # it has just been published
-                if not files.is_abandoned(name) and now - (tmp / name).stat().st_mtime < LEASE_S:
-                    found.add(name.partition("-")[0])
-        return found
-
     def _clear(self, key: str) -> None:
         """Remove what a stage needed until it was done."""
         for name in (f"failures/{key}.json", f"records/{key}{FORGOTTEN}"):
@@ -546,23 +528,6 @@ class Store:
             if files.is_abandoned(path.name):
                 with suppress(OSError):
                     files.remove(path)
-
-
-@contextmanager
-def _touched(folder: Path) -> Iterator[None]:
-    """Set a folder's time of change every minute, by the clock of its file system."""
-    done = threading.Event()
-
-    def touch() -> None:
-        while not done.wait(TOUCH_S):
-            with suppress(OSError):  # it has just been published
-                os.utime(folder)
-
-    threading.Thread(target=touch, daemon=True).start()
-    try:
-        yield
-    finally:
-        done.set()
 
 
 def is_published(artifact: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ from tests.conftest import Bench
 from backbench.execution.messages import encode_signal
 from backbench.model import Stage, StageKind
 from backbench.plugin.executor import Finished, Progressed, Signal
-from backbench.store import store as module
-from backbench.store.store import LEASE_S, Store, hash_files
+from backbench.store import leases
+from backbench.store.leases import LEASE_S
+from backbench.store.store import Store, hash_files
 from backbench.system import files
 from backbench.system.json_text import to_json
 
@@ -162,9 +164,9 @@ def test_a_process_that_writes_is_seen_and_one_that_was_killed_is_not(
 def test_a_folder_is_touched_while_it_is_written(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    touched = module.threading.Event()
+    touched = threading.Event()
     utime = os.utime
-    monkeypatch.setattr(module, "TOUCH_S", 0.001)
+    monkeypatch.setattr(leases, "TOUCH_S", 0.001)
     monkeypatch.setattr(os, "utime", lambda path: (utime(path), touched.set()))
     with store.writing(OTHER):
         assert touched.wait(60)

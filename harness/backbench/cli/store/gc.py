@@ -11,6 +11,7 @@ from backbench.cli.options import shared
 from backbench.cli.options.paths import UserPath
 from backbench.errors import UsageError, counted, printable
 from backbench.execution.slurm.folders import unended
+from backbench.store import leases
 from backbench.store.gc import leftovers
 from backbench.store.store import Store
 from backbench.system import files
@@ -36,7 +37,7 @@ def command(benchmarks: tuple[Path, ...], store: Path, *, dry_run: bool) -> None
             for file in benchmarks
             for stage in common.load(file, None, every=True).plan(store=store).stages
         }
-        living, waiting = where.being_made() | where.living(), unended(where)
+        living, waiting = where.being_made() | leases.living(where.root), unended(where)
         if elsewhere := living | waiting:
             kept = counted(len(elsewhere), "stage")
             common.say("note", [f"what jobs need that may still make {kept} is kept"])
