@@ -1,8 +1,8 @@
 """Stages on an executor; argv: what, executor, nodes, folder, and how many or a benchmark file.
 
-``empty``: so many stages that do next to nothing, in the graph of a real plan. ``matrix``: a
-benchmark file. ``nodes`` is the number of Ray nodes of one core each, pinned to it; with 0 the run
-starts the cluster of this machine itself, and the executor ``local`` needs none.
+``empty``: so many stages that do next to nothing, in the graph of a real plan. ``quick``: that
+profile of a benchmark file. ``nodes`` is the number of Ray nodes of one core each, pinned to it;
+with 0 the run starts the cluster of this machine itself, and the executor ``local`` needs none.
 """
 
 from __future__ import annotations
@@ -138,11 +138,11 @@ def run_empty(executor: str, count: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def run_matrix(executor: str, file: Path, folder: Path) -> dict[str, Any]:
-    """Run a benchmark file into an empty store; the hash is of all predictions."""
+def run_quick(executor: str, file: Path, folder: Path) -> dict[str, Any]:
+    """Run the profile ``quick`` of a file into an empty store; the hash is of all predictions."""
     shutil.rmtree(folder / "store", ignore_errors=True)
     start = time.perf_counter()
-    run = load(file).run(store=folder / "store", executor=executor, device="cpu")
+    run = load(file, "quick").run(store=folder / "store", executor=executor, device="cpu")
     seconds = time.perf_counter() - start
     if run.exit_code:
         raise RuntimeError(run.summary)
@@ -174,7 +174,7 @@ def main() -> None:
     if what == "empty":
         timed = partial(run_empty, executor, int(size), place)
     else:
-        timed = partial(run_matrix, executor, Path(size), place)
+        timed = partial(run_quick, executor, Path(size), place)
     if int(nodes):
         with cluster(int(nodes)):
             serve(lambda: None, lambda _: timed())

@@ -48,6 +48,9 @@ MOST_BYTES = 1 << 26
 MARKER = "store.json"
 _MARKER_TEXT = to_json({"layout": LAYOUT}) + "\n"
 
+#: Folders that every store has.
+_FOLDERS = ("artifacts", "records", "failures", "logs", "tmp")
+
 #: Names the storage that a folder mirrors: see :mod:`backbench.store.location`.
 REMOTE = "remote.json"
 
@@ -139,7 +142,7 @@ class Store:
         try:
             if not self.exists:
                 files.write(self.root / MARKER, _MARKER_TEXT)
-            for name in ("artifacts", "records", "failures", "logs", "tmp"):
+            for name in _FOLDERS:
                 (self.root / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(
@@ -567,9 +570,15 @@ def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _is_empty(root: Path) -> bool:
-    """Return whether a store can be made: no files but those of systems and killed runs."""
+    """Return whether a store can be made: no files but those of systems and killed runs.
+
+    Schedulers such as Snakemake make the folder of a file that a job will write.
+    """
     try:
-        return all(_is_passed_over(path.name) for path in root.iterdir())
+        return all(
+            _is_passed_over(path.name) or (path.name in _FOLDERS and not any(path.iterdir()))
+            for path in root.iterdir()
+        )
     except FileNotFoundError:
         return True
     except NotADirectoryError:

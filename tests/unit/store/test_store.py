@@ -228,6 +228,19 @@ def test_the_root_folder_of_a_fresh_volume_is_taken(tmp_path, name):
     assert Store(tmp_path).exists
 
 
+def test_a_folder_that_a_scheduler_made_for_a_record_is_taken(tmp_path):
+    (tmp_path / "records").mkdir()
+    Store(tmp_path).prepare()
+    assert Store(tmp_path).exists
+
+
+def test_a_folder_of_others_with_records_is_refused(tmp_path):
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / "patients.csv").touch()
+    with pytest.raises(UsageError, match="not a backbench store"):
+        Store(tmp_path)
+
+
 def test_a_file_system_without_modes_holds_a_store(tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionError(errno.EPERM, "Operation not permitted")
@@ -260,6 +273,7 @@ def test_a_run_killed_while_it_made_the_store_does_not_spoil_the_folder(tmp_path
     (tmp_path / ".store.json.123.partial").write_text("")
     Store(tmp_path).prepare()
     (tmp_path / "store.json").unlink()
+    (tmp_path / "records" / f"{KEY}.json").touch()
     with pytest.raises(UsageError):
         Store(tmp_path)  # the marker is written first: its absence says that it is not ours
 
