@@ -70,6 +70,7 @@ def test_the_full_matrix_asks_for_its_images(bench: Bench) -> None:
         (["saha2021"], "did you mean 'saha2022'?"),
         (["saha2022", "--data", "nowhere"], "there is no such folder"),
         (["saha2022", "--seeds", "0;1"], "write whole numbers with commas between"),
+        (["saha2022", "--seeds", "9" * 5000], "write whole numbers with commas between"),
         (["saha2022", "--plan", "--format", "csv"], "a plan is printed as a table or as json"),
         (["saha2022", "--plan", "--profile", "quick"], "no profile is called 'quick'"),
     ],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -232,12 +233,29 @@ def open_dataset(
         problems.append(Problem(instance.path, str(error)))
     else:
         wrong = [name for name in metadata.classes if not is_name(name)]
-        if not wrong:
+        alike = _alike(metadata.classes)
+        if not wrong and not alike:
             return dataset, metadata
+        if not wrong:
+            problems.append(Problem(instance.path, alike))
+            return None
         shown = ", ".join(ascii(name)[:80] for name in wrong[:_SHOWN])
         shown += " …" if len(wrong) > _SHOWN else ""
         problems.append(Problem(instance.path, f"{shown}: {NOT_A_NAME}; rename the class"))
     return None
+
+
+def _alike(classes: Sequence[str]) -> str:
+    """Name two classes that look the same, as when a copy has changed the Unicode form of names."""
+    first: dict[str, int] = {}
+    for label, name in enumerate(classes):
+        other = first.setdefault(unicodedata.normalize("NFC", name).strip(), label)
+        if other != label:
+            return (
+                f"the classes {classes[other]!a} and {name!a} look the same: they differ in blanks "
+                "or Unicode form at most; put their images into one class"
+            )
+    return ""
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

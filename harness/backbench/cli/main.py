@@ -14,29 +14,29 @@ def main() -> "NoReturn":
         code = _command()
     except KeyboardInterrupt:
         code = 130
-    raise SystemExit(code)
+    from backbench.system.stopping import leave
+
+    leave(code)
 
 
 def _command() -> int:
-    import atexit
     import contextlib
     import faulthandler
     import gc
-    import signal
     import sys
 
     import click
 
     from backbench.cli.root import cli
     from backbench.errors import BackbenchError, ExitCode, printable
+    from backbench.system.stopping import quiet_end
     from backbench.system.streams import prepare_streams
 
     # Plans and boards are many small objects without cycles: looking for cycles after every 700
     # of them costs a fifth of the time.
     gc.set_threshold(100_000, 20, 20)
     prepare_streams()
-    # Nothing is left to tidy up then.
-    atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    quiet_end()
     with contextlib.suppress(OSError, ValueError):  # stderr may be a caller's, and no file
         faulthandler.enable()
     try:

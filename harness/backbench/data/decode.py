@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from backbench.data.preprocess import Fit, fitted
 from backbench.errors import DataError
@@ -117,6 +117,7 @@ def open_image(path: str | Path) -> Image.Image:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(mode):
         raise OSError("not a regular file")
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # a plugin may have set it: gray for what is missing
     return Image.open(path, formats=FORMATS)
 
 

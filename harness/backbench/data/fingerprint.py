@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import stat
 import time
@@ -15,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 from backbench.data.many import list_problems, map_threads
 from backbench.errors import DataError
 from backbench.system import files
-from backbench.system.json_text import to_json
+from backbench.system.json_text import from_json, to_json
 
 if TYPE_CHECKING:
     from backbench.data.files import LabelledFiles
 
 _VERSION: Final = 2
+#: A larger file of remembered hashes is not read.
+_MOST_BYTES: Final = 1 << 30
 #: A file changed this recently may change again within the same time stamp.
 _SETTLED_NS: Final = 2_000_000_000
 
@@ -81,21 +82,38 @@ def hash_all(splits: Sequence[LabelledFiles], hash_file: Callable[[str], str]) -
 
 
 def same_content(train: LabelledFiles, val: LabelledFiles, hashes: Sequence[str]) -> Iterator[str]:
-    """Count validation images that are another training file byte by byte."""
-    known = dict(zip(reversed(hashes[: len(train)]), reversed(range(len(train))), strict=True))
-    own = set(train.paths)
-    both = [
-        (index, known[one])
-        for index, one in enumerate(hashes[len(train) :])
-        if one in known and val.paths[index] not in own
-    ]
-    if both:
-        index, other = both[0]
-        wrong = sum(val.labels[i] != train.labels[j] for i, j in both)
-        label = f", {wrong} of them with another label" if wrong else ""
+    """Count images that are another file byte by byte: an earlier one of their split, or of both.
+
+    Files that are named twice are counted by those who read the lists.
+    """
+    splits = ("training", train, hashes[: len(train)]), ("validation", val, hashes[len(train) :])
+    for what, images, found in splits:
+        first = _first(found)
+        pairs = [(index, first[one]) for index, one in enumerate(found) if first[one] != index]
+        yield from _same(f"{what} images have the content of an earlier one", images, images, pairs)
+    (_, _, of_train), (_, _, of_val) = splits
+    first = _first(of_train)
+    pairs = [(index, first[one]) for index, one in enumerate(of_val) if one in first]
+    yield from _same("validation images have the content of a training image", val, train, pairs)
+
+
+def _first(hashes: Sequence[str]) -> dict[str, int]:
+    """Return the first position of each hash."""
+    return dict(zip(reversed(hashes), reversed(range(len(hashes))), strict=True))
+
+
+def _same(
+    what: str, images: LabelledFiles, others: LabelledFiles, pairs: Sequence[tuple[int, int]]
+) -> Iterator[str]:
+    """Count pairs of files of equal content; of those with two labels, name the first."""
+    pairs = [(own, other) for own, other in pairs if images.paths[own] != others.paths[other]]
+    wrong = [(own, other) for own, other in pairs if images.labels[own] != others.labels[other]]
+    if pairs:
+        own, other = (wrong or pairs)[0]
+        label = f", {len(wrong)} of them with another label" if wrong else ""
         yield (
-            f"{len(both)} of {len(val)} validation images have the content of a training image"
-            f"{label} ({val.sources[index]} is {train.sources[other]})"
+            f"{len(pairs)} of {len(images)} {what}{label} "
+            f"({images.sources[own]} is {others.sources[other]})"
         )
 
 
@@ -147,7 +165,7 @@ def fingerprint_files(
 def _read_cache(path: Path) -> dict[str, str]:
     """Return hashes by key; none where the cache is missing, damaged or of another version."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = from_json(files.read_regular(path, _MOST_BYTES))
         hashes: dict[str, str] = content["hashes"] if content["version"] == _VERSION else {}
         whole = all(isinstance(value, str) for value in hashes.values())
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):

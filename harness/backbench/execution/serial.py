@@ -22,7 +22,7 @@ from backbench.errors import (
 )
 from backbench.execution.admission import admit_devices
 from backbench.model import Stage
-from backbench.plugin.calling import sentence_of
+from backbench.plugin.calling import isolated, sentence_of
 from backbench.plugin.executor import Executor, Finished, Progressed, Setup, Signal
 from backbench.plugin.infos import KINDS
 from backbench.plugin.registry import Registry, load_registry
@@ -30,7 +30,6 @@ from backbench.stages.run import run_stage
 from backbench.store.store import Store
 from backbench.system.files import is_full
 from backbench.system.memory import keep_memory
-from backbench.system.streams import stdout_to_stderr
 from backbench.training.devices import Device
 
 
@@ -115,7 +114,7 @@ def run_guarded(
     """Run a stage; turn whatever goes wrong into one sentence and a traceback."""
     keep_memory()
     try:
-        with stdout_to_stderr():
+        with isolated():
             run_stage(stage, store, registry, device, progress, others=others)
     except KeyboardInterrupt:
         raise

@@ -14,7 +14,7 @@ from typing import Any, Final
 from backbench.external.encoder_options import ImportOptions
 from backbench.external.imported import Imported
 from backbench.external.layouts import REVISION
-from backbench.store.store import Store
+from backbench.store.store import MOST_BYTES, Store
 from backbench.system import files
 from backbench.system.json_text import from_json, to_json
 
@@ -68,7 +68,7 @@ class Remembered:
 def _read(path: Path) -> dict[str, Any]:
     """Return what is remembered; nothing if the file is missing, damaged or of another version."""
     try:
-        content = from_json(path.read_text(encoding="utf-8"))
+        content = from_json(files.read_regular(path, MOST_BYTES))
         return dict(content["encoders"]) if content["version"] == _VERSION else {}
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return {}

@@ -1,14 +1,16 @@
 """The border between the harness and the code of plugins.
 
 What a plugin is handed it cannot change: arrays are read-only, and so are the dicts of events.
-What it prints goes to stderr. Whatever it raises becomes one sentence.
+What it prints goes to stderr. Whatever it raises becomes one sentence. The current folder, from
+which relative paths start, is the same afterwards.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from backbench.errors import BackbenchError, PluginError
@@ -35,6 +37,21 @@ def kind_of(value: object) -> str:
 
 
 @contextmanager
+def isolated() -> Iterator[None]:
+    """Send to stderr what is printed meanwhile, and come back to the current folder at the end."""
+    here = ""
+    with suppress(OSError):  # it was removed
+        here = os.getcwd()  # noqa: PTH109 - ten thousand times
+    try:
+        with stdout_to_stderr():
+            yield
+    finally:
+        with suppress(OSError):
+            if here and os.getcwd() != here:  # noqa: PTH109
+                os.chdir(here)
+
+
+@contextmanager
 def plugin_code(what: object = "") -> Iterator[None]:
     """Run code of a plugin.
 
@@ -46,7 +63,7 @@ def plugin_code(what: object = "") -> Iterator[None]:
             interruption by the user pass through unchanged.
     """
     try:
-        with stdout_to_stderr():
+        with isolated():
             yield
     except (BackbenchError, KeyboardInterrupt):
         raise

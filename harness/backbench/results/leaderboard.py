@@ -402,7 +402,9 @@ def _predicate(board: Leaderboard, text: str) -> Callable[[Row], bool]:
     try:
         number = float(wanted)
     except ValueError:
-        raise UsageError(f"--filter {text!r}: {wanted!r} is not a number") from None
+        number = math.nan
+    if math.isnan(number):
+        raise UsageError(f"--filter {text!r}: {wanted!r} is not a number")
     return lambda row: name in row.values and compare(row.values[name].mean, number)
 
 

@@ -65,7 +65,7 @@ def _has_record(store: Store, artifact: Path) -> bool:
 
 
 def _paths(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():
+    if folder.is_dir() and not folder.is_symlink():  # what a link leads to is not the store's
         yield from sorted(folder.iterdir())
 
 

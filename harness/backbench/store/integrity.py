@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backbench.errors import StoreError
-from backbench.store.store import Store
+from backbench.store.store import MOST_BYTES, Store
 from backbench.system import files
 from backbench.system.json_text import to_json
 
@@ -106,7 +106,7 @@ def _note(store: Store, key: str) -> Path:
 
 def _noted(store: Store, key: str) -> object:
     try:
-        return json.loads(_note(store, key).read_bytes())
+        return json.loads(files.read_regular(_note(store, key), MOST_BYTES))
     except (OSError, ValueError):
         return None
 

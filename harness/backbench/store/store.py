@@ -509,7 +509,7 @@ class Store:
         self._clear_tmp()
         left = [*self.root.glob(".*.partial")]
         for name in ("records", "failures", "checkpoints", "logs"):
-            left += (self.root / name).glob(".*")
+            left += self._held_in(name, ".*")
         for path in left:
             if files.is_abandoned(path.name):
                 path.unlink(missing_ok=True)
@@ -521,13 +521,19 @@ class Store:
         for name, those in (
             kept | dict.fromkeys(("artifacts", "records"), f"*{FORGOTTEN}")
         ).items():
-            for key in done.intersection(path.stem for path in (self.root / name).glob(those)):
+            for key in done.intersection(path.stem for path in self._held_in(name, those)):
                 with suppress(OSError):  # of another user, perhaps
                     self._clear(key)
 
+    def _held_in(self, name: str, pattern: str) -> Iterator[Path]:
+        """Yield what a folder of the store holds; what a link to elsewhere holds is not ours."""
+        folder = self.root / name
+        if not folder.is_symlink():
+            yield from folder.glob(pattern)
+
     def _clear_tmp(self) -> None:
         """Remove temporary files, but those of processes that run, perhaps on other machines."""
-        for path in (self.root / "tmp").glob("*"):
+        for path in self._held_in("tmp", "*"):
             if files.is_abandoned(path.name):
                 with suppress(OSError):
                     files.remove(path)

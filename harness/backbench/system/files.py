@@ -340,7 +340,8 @@ def alone_in(folder: Path) -> Iterator[None]:
     with locked(folder / _LOCK, DataError(f"{folder}: another process is writing to it")):
         try:
             for partial in folder.rglob(".*.partial"):
-                partial.unlink(missing_ok=True)
+                if is_abandoned(partial.name):  # a store below may be written to
+                    partial.unlink(missing_ok=True)
             yield
         finally:
             (folder / _LOCK).unlink(missing_ok=True)

@@ -56,7 +56,11 @@ def import_bundle(source: Path, store: Store) -> tuple[str, Findings]:
         shutil.copyfile(source, folder / name)
         if sha256(folder / name) != digest:
             raise UsageError(f"{source}: has changed while it was read: try again")
-        folder.rename(parent / digest)
+        try:
+            folder.rename(parent / digest)
+        except OSError:
+            if not (parent / digest).is_dir():  # else another process was faster
+                raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return _origin(name, digest), found

@@ -77,10 +77,24 @@ def test_file_lists_are_the_same_everywhere(bench, imagenet, tmp_path):
     assert "images       100 images, 1 a class" in shown
 
 
-@pytest.mark.parametrize("fraction", ["0", "1.5", "200%", "ten", "nan", "-0.1"])
+@pytest.mark.parametrize("fraction", ["0", "1.5", "200%", "ten", "nan", "-0.1", "1e9999999%"])
 def test_fractions_are_parts_of_a_whole(bench, fraction):
     ended = bench("data", "filelist", "--root", "x", "--out", "y", f"--fraction={fraction}")
     assert (ended.code, "is not a fraction" in ended.err) == (2, True)
+
+
+@pytest.mark.parametrize("fraction", ["1e-400", f"0.{'1' * 300}", "1e-999999"])
+def test_a_fraction_that_the_name_of_a_list_cannot_hold_is_refused(bench, fraction):
+    ended = bench("data", "filelist", "--root", "x", "--out", "y", f"--fraction={fraction}")
+    assert (ended.code, "has more than 20 decimals" in ended.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("", "should have at least 1 character"), ("train", "is the training")]
+)
+def test_a_name_that_no_validation_folder_can_have_is_one_sentence(bench, name, reason):
+    ended = bench("data", "filelist", "--root", "x", "--out", "y", "--val", name)
+    assert (ended.code, f"--val: " in ended.err, reason in ended.err) == (2, True, True)
 
 
 def test_splits_of_any_name(bench, imagenet):

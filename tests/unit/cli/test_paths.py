@@ -23,6 +23,13 @@ def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
     assert CliRunner().invoke(command, ["--store=./~/s"]).stdout == "~/s\n"
 
 
+def test_an_empty_path_is_refused_and_not_taken_for_the_current_folder():
+    for value in ("", "--store="):
+        done = CliRunner().invoke(command, ["--store", ""] if not value else [value])
+        assert done.exit_code == 2
+        assert "the path is empty; write ./ for this folder" in done.stderr
+
+
 def test_a_home_folder_that_is_not_there_is_one_sentence():
     done = CliRunner().invoke(command, ["--store=~no-such-user/s"])
     assert done.exit_code == 2

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from backbench.data.decode import decode, read_size
 from backbench.data.preprocess import Square
@@ -122,6 +122,14 @@ def test_truncated_files_are_named(tmp_path, gradient, suffix):
     path = saved(Image.fromarray(np.tile(gradient, (4, 4, 1))), tmp_path / f"a.{suffix}")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(DataError, match=rf"a\.{suffix}: .+"):
+        decode(path)
+
+
+def test_truncated_files_are_named_whatever_a_plugin_has_set(tmp_path, gradient, monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)  # as much published code does
+    path = saved(Image.fromarray(np.tile(gradient, (4, 4, 1))), tmp_path / "a.jpg")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(DataError, match=r"a\.jpg: .+"):
         decode(path)
 
 

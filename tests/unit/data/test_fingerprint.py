@@ -167,3 +167,9 @@ def test_converted_images_are_counted_and_remembered(tmp_path, monkeypatch):
         expected
     ]
     assert list(converted_images(names, ["0"] * len(names))) == []
+
+
+def test_a_pipe_as_a_cache_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "cache")
+    path = write(tmp_path / "a", b"content")
+    assert FileHashes(tmp_path / "cache")(path) == hashlib.sha256(b"content").hexdigest()

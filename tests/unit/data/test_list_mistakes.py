@@ -194,3 +194,13 @@ def test_equal_content_in_both_splits_is_counted_and_named(root):
     (note,) = dataset.content_notes
     assert "1 of 3 validation images have the content of a training image" in note
     assert "1 of them with another label (val/a/copy.png is train/b/img 00.png)" in note
+
+
+def test_equal_content_within_a_split_is_counted_and_two_labels_are_named(root):
+    shutil.copy(root / "train" / "a" / "img 01.png", root / "train" / "a" / "img 01 (1).png")
+    shutil.copy(root / "train" / "a" / "img 00.png", root / "train" / "b" / "wrong.png")
+    dataset = ImageFolder(ImageFolderOptions(root=root))
+    dataset.fingerprint(FileHashes(root / "hashes"))
+    (note,) = dataset.content_notes
+    assert "2 of 6 training images have the content of an earlier one" in note
+    assert "1 of them with another label (train/b/wrong.png is train/a/img 00.png)" in note

@@ -52,6 +52,18 @@ def test_a_class_folder_that_is_no_text_is_refused_by_check(check, name, tmp_pat
         look_at(str(tmp_path / "birds"))
 
 
+@pytest.mark.parametrize("name", ["cafe\u0301", "caf\u00e9 "])
+def test_classes_that_look_the_same_are_refused(check, name, tmp_path):
+    for split in ("train", "val"):
+        (tmp_path / "birds" / split / "a").rename(tmp_path / "birds" / split / "caf\u00e9")
+    done = check(name.encode())
+    assert done.code == 2
+    assert f"the classes {ascii(name)} and 'caf\\xe9' look the same" in done.err.replace(
+        f"'caf\\xe9' and {ascii(name)}", f"{ascii(name)} and 'caf\\xe9'"
+    )
+    assert "put their images into one class" in done.err
+
+
 @pytest.mark.parametrize(
     ("table", "where"),
     [

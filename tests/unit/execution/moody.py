@@ -85,6 +85,8 @@ class Moody(Dataset):
             raise LostProcessError("one of its processes was killed")
         elif does == "compute":
             assert os.environ["OMP_NUM_THREADS"] == "1", "what the module has set"
+        elif does == "wander":
+            os.chdir("/")
         elif does == "exit":
             sys.exit("enough")
         elif does == "sleep" or (does == "sleep once" and not self.seen()):

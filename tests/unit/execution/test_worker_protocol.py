@@ -173,6 +173,18 @@ def test_what_the_module_of_a_plugin_sets_is_set_aside_for_every_stage(store, tm
 
 
 @pytest.mark.usefixtures("moody")
+def test_a_stage_that_leaves_the_current_folder_loses_no_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = Store(Path("store"))
+    store.prepare()
+    wanders, fine = dataset("wander"), dataset("fine")
+    result, _ = run(store, wanders, fine, kind=SerialExecutor)
+    assert result.executed == [wanders.key, fine.key]
+    assert Path.cwd() == tmp_path
+    assert store.done() == {wanders.key, fine.key}
+
+
+@pytest.mark.usefixtures("moody")
 def test_a_crash_is_named_and_traced(store):
     crashes = dataset("crash")
     result, _ = run(store, crashes)

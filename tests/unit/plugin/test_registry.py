@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import os
 import textwrap
 from dataclasses import asdict
 from importlib.metadata import EntryPoint
@@ -155,6 +156,13 @@ def test_a_broken_plugin_is_one_sentence(install, code, sentence):
     assert text.startswith("plugin 'checker' of acme-checker 1.2: ")
     assert sentence in text
     assert registry.find("attack", "patch").origin.distribution == "backbench"
+
+
+def test_a_plugin_that_leaves_the_current_folder_moves_no_path(install, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    install("acme-checker", "import os\nos.chdir('/')\n" + textwrap.dedent(GOOD))
+    assert load_registry().failures == []
+    assert os.getcwd() == str(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import time
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -20,7 +22,8 @@ from backbench.plugin.events import (
 )
 from backbench.plugin.registry import Registry
 from backbench.report.progress import displays
-from backbench.report.progress.displays import attach_progress
+from backbench.report.progress.displays import attach_progress, attach_status
+from backbench.store.store import Store
 
 STAGES = tuple(
     Stage(kind=StageKind.PRETRAIN, plugin=None, seed=seed, label=f"pretrain seed {seed}")
@@ -52,6 +55,20 @@ def test_plain_lines() -> None:
     assert lines[1] == "  … pretrain seed 0: 3/10 goes on after epoch 3"
     assert re.match(r"\[1/2\] pretrain seed 0: 12.5 s \(0:\d\d elapsed, about ", lines[2])
     assert lines[3] == "[2/2] FAILED pretrain seed 1: the [/wheel] came off"
+
+
+def test_a_loss_that_is_not_a_number_is_left_out_of_the_file_for_watchers(tmp_path: Path) -> None:
+    registry, store = Registry(), Store(tmp_path / "store")
+    store.prepare()
+    with attach_status(registry, store):
+        registry.emit("run_started", RunStarted("bench", STAGES, 0, 1))
+        registry.emit("stage_started", StageStarted(STAGES[0]))
+        values = {"loss": float("nan"), "spread": 0.5}
+        registry.emit("stage_progress", StageProgress(STAGES[0], 1, 10, values))
+        registry.emit("run_finished", RunFinished(0, 0, 0, 1.0))
+    assert registry.failures == []
+    running = json.loads(store.progress.read_text(encoding="utf-8"))["running"]
+    assert running[STAGES[0].key]["values"] == {"spread": 0.5}
 
 
 def test_a_stage_of_which_nothing_is_heard_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,6 +199,7 @@ def test_filters_and_order(board: Leaderboard) -> None:
         (["method=mocov2"], None, "no method is called 'mocov2': did you mean 'moco-v2'"),
         (["method>byol"], None, "compared with = or !="),
         (["asr>lots"], None, "'lots' is not a number"),
+        (["asr>nan"], None, "'nan' is not a number"),
         (["asr"], None, "write NAME=VALUE"),
         ([], "acc", "nothing is called 'acc'"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -217,3 +218,19 @@ def test_a_stage_that_is_published_meanwhile_is_kept(store: Store) -> None:
 
     found = leftovers(Late(store.root), set(), set())
     assert store.folder(other.key) not in [one.path for one in found]
+
+
+@pytest.mark.parametrize("name", ["tmp", "logs", "failures", "records", "checkpoints"])
+def test_what_a_link_in_a_store_leads_to_is_left_alone(
+    store: Store, bench: Bench, tmp_path: Path, name: str
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    for one in (".profile", ".letter.partial", "letter"):
+        (home / one).write_text("mine")
+    shutil.rmtree(store.root / name, ignore_errors=True)
+    (store.root / name).symlink_to(home)
+    bench("store", "gc", "--store", str(store.root)).assert_ok()
+    with store.running():
+        pass
+    assert {one.name for one in home.iterdir()} == {".profile", ".letter.partial", "letter"}

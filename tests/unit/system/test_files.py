@@ -17,6 +17,7 @@ from backbench.system.files import (
     alone_in,
     locked,
     open_regular,
+    owned_name,
     read_regular,
     replacing,
     sha256,
@@ -111,6 +112,15 @@ def test_what_may_never_end_is_not_opened(tmp_path: Path):
     assert read_regular(tmp_path / "long", 100) == bytes(100)
     with pytest.raises(OSError, match="not a regular file"):
         sha256("/dev/zero")
+
+
+def test_what_others_are_writing_below_a_folder_stays(tmp_path: Path):
+    init = owned_name().replace(f"-{os.getpid()}-", "-1-")  # a process that runs
+    half = tmp_path / "store" / "records" / f".0.json.{init}.partial"
+    half.parent.mkdir(parents=True)
+    half.touch()
+    with alone_in(tmp_path):
+        assert half.exists()
 
 
 def test_what_killed_writers_left_in_a_folder_goes(tmp_path: Path):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
 from backbench.cli.options.paths import UserPath
 from backbench.cli.options.shared import together
+
+#: Characters of a seed.
+_LONGEST: Final = 20
 
 
 class Seeds(click.ParamType[tuple[int, ...]]):
@@ -18,7 +23,7 @@ class Seeds(click.ParamType[tuple[int, ...]]):
     ) -> tuple[int, ...]:
         """Read ``0,1,2``."""
         words = str(value).split(",")
-        if not all(word.strip().isdecimal() for word in words):
+        if not all(word.strip().isdecimal() and len(word) <= _LONGEST for word in words):
             self.fail(f"{value!r}: write whole numbers with commas between, 0,1,2", param, ctx)
         return tuple(int(word) for word in words)
 

@@ -20,6 +20,8 @@ class UserPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path; fail if no file or folder can be there, or a pipe or a device is."""
+        if not value:  # "$UNSET": the current folder would be written to
+            self.fail("the path is empty; write ./ for this folder", param, ctx)
         path = os.path.expanduser(value)  # noqa: PTH111 - Path.expanduser raises
         if os.fspath(path).startswith("~"):
             self.fail(f"there is no home folder for {value!r}; write ./{value}", param, ctx)

@@ -389,9 +389,11 @@ def existing_problems(plan: Plan) -> Iterator[Problem]:
         folder = plan.layout.images[part]
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             yield Problem("out", f"{folder} is not empty and not ours; choose another folder")
-        for file in (plan.layout.lists[part], plan.layout.manifests[part]):
-            if file.exists():
-                yield Problem("out", f"{file} is there and not ours; choose another folder")
+    named = (plan.layout.lists, plan.layout.manifests)
+    own = [*(files_of[part] for part in plan.parts for files_of in named)]
+    for file in (*own, plan.layout.sheet, plan.layout.trigger):
+        if file.exists():
+            yield Problem("out", f"{file} is there and not ours; choose another folder")
 
 
 def _difference(there: dict[str, Any], here: dict[str, Any], key: str) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from backbench.benchmark.file import pydantic_problems
+from backbench.benchmark.file import Header, pydantic_problems
 from backbench.benchmark.instances import Instance, load_instance, open_dataset
 from backbench.benchmark.sweeps import expanded
 from backbench.data.attacker_images import AttackerImages
@@ -136,6 +136,7 @@ def read_request(path: Path, given: Mapping[str, Any], registry: Registry) -> Re
     tables = expanded(tables, problems) if is_ours else tables
     base = path.parent if is_ours else Path.cwd()
     poison = _poison_table(tables, given, base, problems)
+    header = _header(tables, problems)
     found: dict[str, Instance] = {}
     for axis in ("datasets", "attacks"):
         name = _choose(tables, axis, getattr(poison, Axis.of_plural(axis)), registry, problems)
@@ -161,7 +162,7 @@ def read_request(path: Path, given: Mapping[str, Any], registry: Registry) -> Re
         dataset=found["datasets"],
         attack=found["attacks"],
         poison=poison,
-        seed=poison.seed if poison.seed is not None else _first_seed(tables),
+        seed=poison.seed if poison.seed is not None else header.seeds[0],
         out=out,
         lists=out if "out" in given or poison.id is None else _plain(base),
         notes=(*notes, *(data.listing.notes if isinstance(data, FileDataset) else ())),
@@ -319,7 +320,7 @@ def _implied(tables: Mapping[str, Any], axis: str, registry: Registry) -> list[s
     found: list[str] = []
     for matrix in matrices if isinstance(matrices, list) else []:
         named = matrix.get(axis, []) if isinstance(matrix, Mapping) else []
-        found += [named] if isinstance(named, str) else named
+        found += named if isinstance(named, list) else [named]
     return [name for name in found if name != NONE and name in known]
 
 
@@ -355,8 +356,10 @@ def _of_attack(
     return problems
 
 
-def _first_seed(tables: Mapping[str, Any]) -> int:
-    header = tables.get("benchmark")
-    seeds = header.get("seeds", 0) if isinstance(header, Mapping) else 0
-    first = seeds[0] if isinstance(seeds, list) and seeds else seeds
-    return first if isinstance(first, int) else 0
+def _header(tables: Mapping[str, Any], problems: list[Problem]) -> Header:
+    """Return the table of the benchmark itself, whose first seed counts."""
+    try:
+        return Header.model_validate(tables.get("benchmark", {}))
+    except ValidationError as error:
+        problems.extend(pydantic_problems(error, Header, "benchmark"))
+        return Header()

@@ -29,6 +29,9 @@ MARKER: Final = ".backbench-site"
 
 _PAGES, _BUNDLES = "submissions", "bundles"
 
+#: Beginning of a page, lower case: another file is not replaced.
+_START: Final = b"<!doctype html>"
+
 #: What is kept of the name of a bundle, in an address.
 _ODD: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -39,6 +42,10 @@ def write_page(source: Source, out: Path, *, most_figures: int = MOST_FIGURES) -
     Raises:
         UsageError: If it cannot be written.
     """
+    if out.is_file():
+        with files.open_regular(out) as file:
+            if file.read(len(_START)).lower() not in {b"", _START}:
+                raise UsageError(f"{out}: is there, and no page: choose another name with --out")
     text = page_of(source, most_figures=most_figures)
     _write(out, text)
     return len(text.encode())
@@ -102,6 +109,12 @@ def write_site(
     """
     submissions: list[Submission] = []
     refused: list[Refused] = []
+    for path in bundles:
+        if (out / _BUNDLES).resolve() in path.resolve().parents:
+            raise UsageError(
+                f"{path}: lies in the site itself, whose bundles are replaced: name bundles that "
+                "are kept elsewhere, or choose another folder with --site"
+            )
     with _prepared(out):
         for path in bundles:
             name = _name_of(path, {one.name for one in submissions})

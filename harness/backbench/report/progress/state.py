@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -156,8 +157,8 @@ class RunState:
                     "total": one.total,
                     "first": one.first and [now - one.first[0], one.first[1]],
                     "last": now - one.last,
-                    "values": one.values,
-                    "losses": one.losses,
+                    "values": {name: x for name, x in one.values.items() if math.isfinite(x)},
+                    "losses": [x for x in one.losses if math.isfinite(x)],
                 }
                 for key, one in self.running.items()
             },

@@ -103,6 +103,16 @@ def test_a_folder_of_something_else_is_left_alone(pets, bench, snapshot):
     assert snapshot(out) == before
 
 
+def test_an_image_of_the_user_is_not_replaced_by_that_of_the_trigger(pets, bench, snapshot):
+    for name in ("trigger.png", "contact-sheet.png"):
+        (pets.parent / name).write_bytes(b"mine")
+    before = snapshot(pets.parent)
+    outcome = bench("poison", str(pets), "--out", ".")
+    assert outcome.code == 2
+    assert outcome.err.count("is there and not ours; choose another folder") == 2
+    assert snapshot(pets.parent) == before
+
+
 def test_the_data_set_is_never_written_over(pets, bench, snapshot):
     before = snapshot(pets.parent)
     for out in ("my pets", "my pets/train/../../my pets"):
@@ -180,3 +190,24 @@ def test_a_benchmark_file_gives_its_first_seed(pets, bench):
         file.write("evaluators='knn'\n")
     bench("poison", str(pets), "--out", "out", "--splits", "train").assert_ok()
     assert json.loads((pets.parent / "out" / "poison.json").read_text())["request"]["seed"] == 5
+
+
+@pytest.mark.parametrize(
+    ("header", "sentence"),
+    [
+        ("seed = 5", "benchmark.seed: unknown key: did you mean 'seeds'?"),
+        ("seeds = [-1, 0]", "benchmark.seeds.0: should be greater than or equal to 0"),
+        ('seeds = ["5"]', "benchmark.seeds.0: should be a valid integer"),
+    ],
+)
+def test_seeds_that_are_none_are_not_taken_for_0(pets, bench, header, sentence):
+    with pets.open("a") as file:
+        file.write(f"[benchmark]\n{header}\n")
+    outcome = bench("poison", str(pets), "--out", "out")
+    assert (outcome.code, sentence in outcome.err) == (2, True), outcome.err
+
+
+def test_a_matrix_of_other_values_than_names_is_no_traceback(pets, bench):
+    with pets.open("a") as file:
+        file.write("[[matrix]]\ndatasets = 5\nattacks = [{}]\n")
+    bench("poison", str(pets), "--out", "out", "--splits", "train").assert_ok()

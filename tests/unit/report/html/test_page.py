@@ -5,11 +5,16 @@ import hashlib
 import re
 from dataclasses import replace
 
+import pytest
+
 from backbench.benchmark.file import Claim
 from backbench.benchmark.matrix import Filter
+from backbench.errors import UsageError
 from backbench.model import Axis
+from backbench.plugin.registry import Registry
 from backbench.report.html.leaderboard import metrics_table
 from backbench.report.html.page import asset, page_of
+from backbench.report.html.writing import write_page, write_site
 from backbench.results.claims import Finding, Judgement, Verdict
 from backbench.results.leaderboard import Row
 from backbench.results.statistics import summarize
@@ -108,3 +113,23 @@ def test_counts_have_no_decimals_where_no_column_says_so() -> None:
     names = {axis.value: "none" for axis in Axis}
     table = metrics_table(Row(names, (0, 1), 2, values, {}, {}), {})
     assert [line[1].text for line in table.rows] == ["12", "1.750", ".500"]
+
+
+def test_a_page_replaces_a_page_and_no_other_file(tmp_path) -> None:
+    page, file = tmp_path / "report.html", tmp_path / "benchmarks.toml"
+    page.touch()
+    assert write_page(source([row(0.3)]), page) == write_page(source([row(0.3)]), page)
+    file.write_text("[[matrix]]\n")
+    with pytest.raises(UsageError, match=r"benchmarks.toml: is there, and no page"):
+        write_page(source([row(0.3)]), file)
+    assert file.read_text() == "[[matrix]]\n"
+
+
+def test_the_bundles_of_a_site_are_not_its_source(tmp_path) -> None:
+    bundle = tmp_path / "site" / "bundles" / "theirs.zip"
+    bundle.parent.mkdir(parents=True)
+    (tmp_path / "site" / ".backbench-site").touch()
+    bundle.write_bytes(b"theirs")
+    with pytest.raises(UsageError, match=r"theirs.zip: lies in the site itself"):
+        write_site(Registry(), [bundle], tmp_path / "site")
+    assert bundle.read_bytes() == b"theirs"
