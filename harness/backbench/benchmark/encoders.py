@@ -18,6 +18,7 @@ from backbench.external.remembered import Remembered
 from backbench.model import Axis, CellName
 from backbench.options.training import EvaluatorOptions, image_side
 from backbench.plugin import DatasetMetadata, DefenseInfo
+from backbench.system.files import from_home
 
 
 def open_encoders(
@@ -66,7 +67,7 @@ def open_encoders(
                 continue
             try:
                 side = min(own, default=None)
-                encoder, said = _open(table, folder / file.expanduser(), side, remembered)
+                encoder, said = _open(table, folder / from_home(file), side, remembered)
             except UsageError as error:
                 problems.append(Problem(f"{path}.{key}", _without_dashes(str(error))))
             else:

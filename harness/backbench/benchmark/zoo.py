@@ -12,6 +12,7 @@ from backbench.errors import Problem, UsageError
 from backbench.external.imported import AnyImported, ExternalEncoder
 from backbench.external.zoo import Card, Zoo, read_zoo
 from backbench.model import Axis, CellName, Origin
+from backbench.system.files import from_home
 
 #: Key of the folder in ``[encoders]``, and name of all its encoders in a matrix.
 ZOO: Final = "zoo"
@@ -122,8 +123,8 @@ def _zoo_in(tables: Mapping[str, Any]) -> str | None:
 
 def _opened(folder: Path, given: str, problems: list[Problem]) -> Zoo | None:
     try:
-        return read_zoo(folder / Path(given).expanduser())
-    except (UsageError, RuntimeError) as error:  # a home folder that is not there
+        return read_zoo(folder / from_home(Path(given)))
+    except UsageError as error:
         problems.append(Problem(PATH, str(error)))
         return None
 

@@ -18,7 +18,7 @@ from backbench.plugin.registry import load_registry
 @click.argument("file", metavar="CONFIG", type=UserPath())
 @poison_options
 @click.option(
-    "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes.  [default: all cores]"
+    "--jobs", type=click.IntRange(1, 4096), metavar="N", help="Processes.  [default: all cores]"
 )
 def command(file: Path, jobs: int | None, **given: Any) -> None:
     """Write a poisoned dataset as image files and lists.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import wait as wait_readable
-from typing import Any
+from typing import Any, Final
 
 from backbench.errors import UsageError
 from backbench.execution.admission import admit_devices
@@ -19,6 +19,10 @@ from backbench.plugin.executor import Executor, Finished, Setup, Signal, devices
 from backbench.store.store import Store
 from backbench.system import cores, files
 from backbench.training.devices import Device, may_have_gpu
+
+
+#: Processes of one run; more only fill the memory.
+_MOST_WORKERS: Final = 4096
 
 
 @dataclass(slots=True)
@@ -46,6 +50,8 @@ class LocalExecutor(Executor):
         slots = (len(self._gpus) or count) if setup.jobs is None else setup.jobs
         if slots < 1:
             raise UsageError(f"--jobs {slots}: at least one stage must run at a time")
+        if slots > _MOST_WORKERS:
+            raise UsageError(f"--jobs {slots}: {_MOST_WORKERS} processes at most run on a machine")
         each = max(1, count // slots)
         # No worker has cores of its own if there are more workers than cores, or if a quota holds:
         # then other containers share the cores, and the first cores are no better than the others.

@@ -11,6 +11,9 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 from pydantic.fields import FieldInfo
 
+from backbench.errors import UsageError
+from backbench.system.files import from_home
+
 Split = Literal["train", "val"]
 
 #: Largest side in pixels to which images are resized: larger ones would not fit in memory.
@@ -50,13 +53,9 @@ class _HoldsImages:
 def _absolute(path: Path, info: ValidationInfo) -> Path:
     base = (info.context or {}).get("base", Path.cwd())
     try:
-        return Path(base, path.expanduser()).absolute()
-    except RuntimeError:
-        start = path.parts[0]
-        raise ValueError(
-            f"there is no home folder for {start!r}; give a path without it, or ./{start} for a "
-            "folder of that name"
-        ) from None
+        return Path(base, from_home(path)).absolute()
+    except UsageError as error:
+        raise ValueError(str(error)) from None
 
 
 def holds_path(annotation: Any) -> bool:

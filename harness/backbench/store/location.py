@@ -60,7 +60,7 @@ def _folder(url: str) -> Path:
         cache = str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "backbench"))
     words = re.sub(r"[^A-Za-z0-9]+", "-", url).strip("-")[-60:]
     name = f"{words}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
-    return Path(cache).expanduser() / "stores" / name
+    return files.from_home(Path(cache)) / "stores" / name
 
 
 def _mirror(folder: Path, remote: Remote) -> None:

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from backbench.errors import DataError
+from backbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -156,6 +156,22 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = os.fspath(path)  # a full disk does not report where
         raise
+
+
+def from_home(path: Path) -> Path:
+    """Return a path whose beginning ``~`` or ``~name`` is a home folder.
+
+    Raises:
+        UsageError: If there is no such home folder.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        start = path.parts[0]
+        raise UsageError(
+            f"there is no home folder for {start!r}; give a path without it, or ./{start} for a "
+            "folder of that name"
+        ) from None
 
 
 def open_regular(path: str | Path, most: int | None = None) -> io.BufferedReader:

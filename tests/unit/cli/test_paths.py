@@ -11,6 +11,15 @@ from backbench.cli.options.paths import UserPath
 from backbench.data.dataset_options import FileListOptions, TorchvisionOptions
 
 
+MATRIX = """
+[[matrix]]
+datasets = "embedded"
+methods = "x"
+evaluators = "knn"
+
+"""
+
+
 @click.command()
 @click.option("--store", type=UserPath())
 def command(store):
@@ -36,6 +45,22 @@ def test_a_home_folder_that_is_not_there_is_one_sentence():
     assert "there is no home folder for '~no-such-user/s'" in done.stderr
     with pytest.raises(ValidationError, match="there is no home folder for '~no-such-user'"):
         FileListOptions(train="~no-such-user/t", val="v")
+
+
+@pytest.mark.parametrize(
+    "table", ['[encoders]\nzoo = "~no-such-user/z"', '[encoders.x]\nweights = "~no-such-user/w"']
+)
+def test_a_home_folder_of_encoders_that_is_not_there_is_one_problem(bench, tmp_path, table):
+    text = MATRIX + table
+    (tmp_path / "b.toml").write_text(text)
+    done = bench("check", "b.toml")
+    assert (done.code, "there is no home folder for '~no-such-user'" in done.err) == (2, True)
+
+
+def test_a_cache_below_a_home_folder_that_is_not_there_is_one_sentence(bench, monkeypatch):
+    monkeypatch.setenv("BACKBENCH_CACHE", "~no-such-user/cache")
+    done = bench("store", "sync", "memory://x", "y")
+    assert (done.code, "there is no home folder for '~no-such-user'" in done.err) == (2, True)
 
 
 def test_a_default_below_an_unknown_home_is_one_sentence(monkeypatch):

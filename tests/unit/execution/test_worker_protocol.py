@@ -395,6 +395,8 @@ def test_a_line_that_is_no_stage_ends_the_worker(store):
 def test_at_least_one_stage_runs_at_a_time(store):
     with pytest.raises(UsageError, match="--jobs 0"):
         LocalExecutor(None, Setup(store.root, "cpu", 0))
+    with pytest.raises(UsageError, match="--jobs 1000000000: 4096 processes at most"):
+        LocalExecutor(None, Setup(store.root, "cpu", 10**9))
     assert LocalExecutor(None, Setup(store.root, "cpu", 3)).slots == 3
     assert SerialExecutor(None, Setup(store.root, "cpu", 3)).slots == 1
 

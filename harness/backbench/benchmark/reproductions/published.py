@@ -177,7 +177,7 @@ def _cifar(data: Path | None) -> str:
 
 def _quoted(path: Path) -> str:
     """Return a path as a TOML string."""
-    return to_json(str(path.expanduser().absolute()), ensure_ascii=False)
+    return to_json(str(files.from_home(path).absolute()), ensure_ascii=False)
 
 
 class _StandIn:
