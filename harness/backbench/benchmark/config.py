@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,7 +29,7 @@ from backbench.benchmark.protocols.card import Protocol
 from backbench.benchmark.protocols.rules import data_problems, method_problem, no_such_evaluator
 from backbench.benchmark.sweeps import expanded
 from backbench.benchmark.zoo import ZooOf
-from backbench.errors import NOT_A_NAME, BackbenchError, ConfigError, Problem, is_name
+from backbench.errors import NOT_A_NAME, ConfigError, Problem, is_name
 from backbench.external.imported import ExternalEncoder
 from backbench.external.remembered import Remembered
 from backbench.model import NONE, Axis, CellName
@@ -49,7 +48,7 @@ from backbench.plugin import (
     ExecutorInfo,
     MetricInfo,
 )
-from backbench.plugin.calling import plugin_code
+from backbench.plugin.calling import all_of, plugin_code
 from backbench.plugin.infos import DEFENSE_SHAPES
 from backbench.plugin.registry import Registry
 from backbench.plugin.suggestions import nearest, suggestion
@@ -102,8 +101,9 @@ class Benchmark:
 def notes_on(benchmark: Benchmark, *, content: bool = False) -> Iterator[str]:
     """Yield notes on datasets: what their files pass over, or what the hashed content shows."""
     for name, dataset in benchmark.datasets.items():
-        with plugin_code(benchmark.instances["datasets"][name].registered):
-            notes = tuple(dataset.notes(content=content))
+        registered = benchmark.instances["datasets"][name].registered
+        with plugin_code(registered):
+            notes = all_of(dataset.notes(content=content), registered)
         yield from (f"dataset {name!r}: {sentence}" for sentence in notes)
     if not content:
         yield from benchmark.encoder_notes
@@ -391,8 +391,8 @@ def _combination_problems(
         if axis is Axis.EVALUATOR and known and not known.labelled:
             continue  # the dataset's own problem
         if instance is not None and known:
-            find = partial(instance.options.problems, known)
-            yield from _problems_of(instance, f"dataset {dataset!r}", find)
+            for sentence in instance.problems(instance.options.problems, known):
+                yield Problem(instance.path, f"on dataset {dataset!r}: {sentence}")
 
 
 def _label_problems(
@@ -426,8 +426,8 @@ def _encoder_problems(instances: Instances, cells: Iterable[CellName]) -> Iterat
         if evaluator is None or not isinstance(backbone, BackboneOptions):
             continue
         if isinstance(evaluator.options, EvaluatorOptions):
-            find = partial(evaluator.options.encoder_problems, backbone)
-            yield from _problems_of(evaluator, f"method {method!r}", find)
+            for sentence in evaluator.problems(evaluator.options.encoder_problems, backbone):
+                yield Problem(evaluator.path, f"on method {method!r}: {sentence}")
 
 
 def _guard_problems(instances: Instances, cells: Iterable[CellName]) -> Iterator[Problem]:
@@ -440,8 +440,8 @@ def _guard_problems(instances: Instances, cells: Iterable[CellName]) -> Iterator
         if defense is None or trained is None or not isinstance(defense.options, GuardOptions):
             continue
         if isinstance(trained.options, SSLOptions):
-            find = partial(defense.options.method_problems, trained.options)
-            yield from _problems_of(defense, f"method {method!r}", find)
+            for sentence in defense.problems(defense.options.method_problems, trained.options):
+                yield Problem(defense.path, f"on method {method!r}: {sentence}")
 
 
 def _shape_problems(instances: Instances, cells: Iterable[CellName]) -> Iterator[Problem]:
@@ -513,20 +513,6 @@ def _backbone_problems(
             if sentence := backbone_problem(backbone, side):
                 path = f"{instance.path}.backbone.name"
                 yield Problem(path, f"on dataset {dataset!r}: {sentence}")
-
-
-def _problems_of(
-    instance: Instance, where: str, find: Callable[[], Iterable[str]]
-) -> Iterator[Problem]:
-    """Yield what an instance's options find wrong on a dataset or a method."""
-    try:
-        with plugin_code(instance.registered):
-            found = find()
-            sentences = [found] if isinstance(found, str) else [str(one) for one in found]
-    except BackbenchError as error:
-        sentences = [str(error)]
-    for sentence in sentences:
-        yield Problem(instance.path, f"on {where}: {sentence}")
 
 
 def _protocol_problems(

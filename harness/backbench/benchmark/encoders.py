@@ -132,7 +132,8 @@ def _evaluator_problems(
     name: str, options: ImportOptions, evaluator: Instance, protocol: Protocol | None
 ) -> Iterator[Problem]:
     if isinstance(evaluator.options, EvaluatorOptions):
-        for sentence in evaluator.options.encoder_problems(options.backbone):
+        check = evaluator.options.encoder_problems
+        for sentence in evaluator.problems(check, options.backbone):
             yield Problem(evaluator.path, f"on encoder {name!r}: {sentence}")
     if protocol is not None and evaluator.name in protocol.evaluators:
         plugin = METHODS.get(options.layout, "")

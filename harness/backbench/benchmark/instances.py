@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from backbench.errors import NOT_A_NAME, BackbenchError, PluginError, Problem, U
 from backbench.model import CHAIN, NONE, Axis, PluginUse
 from backbench.options.training import BackboneOptions
 from backbench.plugin import DatasetMetadata, ExecutorInfo, ObserverInfo, Options
-from backbench.plugin.calling import plugin_code
+from backbench.plugin.calling import all_of, plugin_code
 from backbench.plugin.registry import Registered, Registry
 
 if TYPE_CHECKING:
@@ -56,6 +56,21 @@ class Instance:
                 options=self.options.model_dump(mode="json"),
                 identity=self.registered.identity(self.options),
             )
+
+    def problems(self, find: Callable[..., Iterable[str]], *given: object) -> list[str]:
+        """Return what the plugin's own check of its options finds wrong.
+
+        Args:
+            find: The check, a method of the options; if it raises, that is what is wrong.
+            *given: What the options meet: a dataset's metadata, a backbone, other options.
+        """
+        try:
+            with plugin_code(self.registered):
+                found = find(*given)
+                sentences = [found] if isinstance(found, str) else found
+                return [str(one) for one in all_of(sentences, self.registered)]
+        except BackbenchError as error:
+            return [str(error)]
 
     def backbone_use(self) -> PluginUse | None:
         """Return the plugin of the backbone that the options name; ``None`` without one."""

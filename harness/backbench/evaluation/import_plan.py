@@ -80,7 +80,7 @@ def choose(
             f"{instance.path}: on dataset {chosen!r}: {sentence}"
             for instance in instances
             if instance is not None
-            for sentence in instance.options.problems(benchmark.metadata[chosen])
+            for sentence in instance.problems(instance.options.problems, benchmark.metadata[chosen])
         ]
     if problems:
         raise UsageError("; ".join(problems))
@@ -98,7 +98,7 @@ def check_encoder(benchmark: Benchmark, choice: Choice, encoder: ImportOptions) 
         f"{instance.path}: {sentence}"
         for instance in evaluators
         if isinstance(instance.options, EvaluatorOptions)
-        for sentence in instance.options.encoder_problems(encoder.backbone)
+        for sentence in instance.problems(instance.options.encoder_problems, encoder.backbone)
     ]
     if problems:
         raise UsageError(

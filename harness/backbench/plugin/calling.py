@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import Any, NoReturn
 
 from backbench.errors import BackbenchError, PluginError
@@ -70,6 +71,23 @@ def plugin_code(what: object = "") -> Iterator[None]:
     except BaseException as error:
         begin = f"{what} raised " if what else ""
         raise PluginError(begin + sentence_of(error)) from error
+
+
+def all_of(given: Iterable[Any], what: object, most: int = 10_000) -> list[Any]:
+    """Return what a plugin yields.
+
+    Args:
+        given: A list, or a generator, which may never end.
+        what: The beginning of the sentence.
+        most: So many items at most.
+
+    Raises:
+        PluginError: If there are more.
+    """
+    found = list(islice(given, most + 1))
+    if len(found) > most:
+        raise PluginError(f"{what} yields more than {most:,} items: it must end")
+    return found
 
 
 class FrozenDict(dict[Any, Any]):

@@ -25,7 +25,7 @@ from backbench.model import NONE
 from backbench.options import backbones
 from backbench.options.base import Options, holds_path
 from backbench.plugin import hookspecs
-from backbench.plugin.calling import frozen, plugin_code, sentence_of
+from backbench.plugin.calling import all_of, frozen, plugin_code, sentence_of
 from backbench.plugin.infos import (
     API,
     DEFENSE_SHAPES,
@@ -305,7 +305,7 @@ class Registry:
                 function: Callable[..., Iterable[Any] | None] = implementation.function
                 try:
                     with plugin_code(hook):
-                        return list(function(*arguments[: len(implementation.argnames)]) or ())
+                        return all_of(function(*arguments[: len(implementation.argnames)]) or (), hook)
                 except BackbenchError as error:
                     self._fail(origin, str(error))
         return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,10 @@ from backbench.plugin import Attack, Part, Recipe
 from backbench.plugin.recipes import TRAIN
 from backbench.poison.access import Access
 from backbench.seeds import derive
+
+
+#: Most poisons for each training image: a list that is longer may never end.
+_MOST_OF_AN_IMAGE: Final = 100
 
 
 def choose(attack: Attack, access: Access, seed: int) -> dict[int, Recipe]:
@@ -38,6 +42,11 @@ def choose(attack: Attack, access: Access, seed: int) -> dict[int, Recipe]:
     replaced: dict[int, Recipe] = {}
     added: list[Recipe] = []
     for number, given in enumerate(attack.recipes(access.context(), rng)):
+        if number == _MOST_OF_AN_IMAGE * access.images:
+            raise ResultError(
+                f"the attack lists more than {number:,} recipes for {access.images:,} images: the "
+                "list must end"
+            )
         recipe = _checked_recipe(given, number, access)
         if recipe.replaces is None:
             added.append(recipe)

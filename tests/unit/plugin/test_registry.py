@@ -140,6 +140,10 @@ def test_an_entry_point_without_a_distribution_is_named_all_the_same():
         ),
         ("@hookimpl\ndef register_attacks():\n    return 3", "register_attacks raised TypeError"),
         (
+            "@hookimpl\ndef register_attacks():\n    while True:\n        yield 3",
+            "register_attacks yields more than 10,000 items: it must end",
+        ),
+        (
             "@hookimpl\ndef register_attacks():\n    return ['checker']",
             "announces 'checker' where a AttackInfo is expected",
         ),

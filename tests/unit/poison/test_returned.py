@@ -10,7 +10,7 @@ from tests.factories import DATASET
 
 from backbench.errors import ResultError
 from backbench.images import ArrayImages
-from backbench.plugin import Attack, Box, Options, Stamp
+from backbench.plugin import Attack, Box, Options, Part, Recipe, Stamp
 from backbench.poison.access import Access
 from backbench.poison.choice import choose
 from backbench.poison.poisoning import ImageRef, stamp_image
@@ -74,6 +74,19 @@ def test_a_choice_that_cannot_be_used_is_one_sentence(given: Any, sentence: str)
     with pytest.raises(ResultError) as caught:
         choose(Gives(**given), access(), 0)
     assert sentence in str(caught.value)
+
+
+class NeverEnds(Gives):
+    """Lists recipes without end."""
+
+    def recipes(self, context: Any, rng: Any) -> Any:
+        while True:
+            yield Recipe((Part("train", 0),), None)
+
+
+def test_a_list_of_recipes_that_never_ends_is_one_sentence() -> None:
+    with pytest.raises(ResultError, match="lists more than 600 recipes for 6 images"):
+        choose(NeverEnds(), access(), 0)
 
 
 def stamped(stamp: Any) -> Any:

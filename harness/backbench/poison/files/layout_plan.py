@@ -233,12 +233,16 @@ def make_plan(request: Request) -> Plan:
 
 def _too_small(plan: Plan) -> Iterator[Problem]:
     """Check the attack's options against the sizes that the images really have."""
-    options, metadata = plan.request.attack.options, plan.request.metadata
-    known = set(options.problems(dataclasses.replace(metadata, size=None)))
+    attack, metadata = plan.request.attack, plan.request.metadata
+
+    def at(size: tuple[int, int] | None) -> list[str]:
+        check = attack.options.problems
+        return attack.problems(check, dataclasses.replace(metadata, size=size))
+
+    known = set(at(None))
 
     def sentences(size: tuple[int, int]) -> list[str]:
-        found = options.problems(dataclasses.replace(metadata, size=size))
-        return [one for one in found if one not in known]
+        return [one for one in at(size) if one not in known]
 
     sizes: dict[tuple[int, int], str] = {}
     for group in plan.groups:

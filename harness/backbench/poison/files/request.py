@@ -351,7 +351,8 @@ def _of_attack(
         problems.append(Problem("poison.id", "the published names are for the plugin patch only"))
     if metadata is not None:
         problems += [
-            Problem(attack.path, sentence) for sentence in attack.options.problems(metadata)
+            Problem(attack.path, sentence)
+            for sentence in attack.problems(attack.options.problems, metadata)
         ]
     return problems
 
