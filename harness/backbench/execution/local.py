@@ -20,7 +20,6 @@ from backbench.store.store import Store
 from backbench.system import cores, files
 from backbench.training.devices import Device, may_have_gpu
 
-
 #: Processes of one run; more only fill the memory.
 _MOST_WORKERS: Final = 4096
 

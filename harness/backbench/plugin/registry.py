@@ -305,7 +305,9 @@ class Registry:
                 function: Callable[..., Iterable[Any] | None] = implementation.function
                 try:
                     with plugin_code(hook):
-                        return all_of(function(*arguments[: len(implementation.argnames)]) or (), hook)
+                        return all_of(
+                            function(*arguments[: len(implementation.argnames)]) or (), hook
+                        )
                 except BackbenchError as error:
                     self._fail(origin, str(error))
         return []

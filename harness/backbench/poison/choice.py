@@ -14,7 +14,6 @@ from backbench.plugin.recipes import TRAIN
 from backbench.poison.access import Access
 from backbench.seeds import derive
 
-
 #: Most poisons for each training image: a list that is longer may never end.
 _MOST_OF_AN_IMAGE: Final = 100
 

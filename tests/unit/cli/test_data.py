@@ -94,7 +94,7 @@ def test_a_fraction_that_the_name_of_a_list_cannot_hold_is_refused(bench, fracti
 )
 def test_a_name_that_no_validation_folder_can_have_is_one_sentence(bench, name, reason):
     ended = bench("data", "filelist", "--root", "x", "--out", "y", "--val", name)
-    assert (ended.code, f"--val: " in ended.err, reason in ended.err) == (2, True, True)
+    assert (ended.code, "--val: " in ended.err, reason in ended.err) == (2, True, True)
 
 
 def test_splits_of_any_name(bench, imagenet):

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from backbench.cli.options.paths import UserPath
 from backbench.data.dataset_options import FileListOptions, TorchvisionOptions
 
-
 MATRIX = """
 [[matrix]]
 datasets = "embedded"

@@ -58,8 +58,8 @@ def test_classes_that_look_the_same_are_refused(check, name, tmp_path):
         (tmp_path / "birds" / split / "a").rename(tmp_path / "birds" / split / "caf\u00e9")
     done = check(name.encode())
     assert done.code == 2
-    assert f"the classes {ascii(name)} and 'caf\\xe9' look the same" in done.err.replace(
-        f"'caf\\xe9' and {ascii(name)}", f"{ascii(name)} and 'caf\\xe9'"
+    assert f"the classes {name!a} and 'caf\\xe9' look the same" in done.err.replace(
+        f"'caf\\xe9' and {name!a}", f"{name!a} and 'caf\\xe9'"
     )
     assert "put their images into one class" in done.err
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import copy
 import itertools
 import json
-import os
 import textwrap
 from dataclasses import asdict
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import click
 import pytest
@@ -166,7 +166,7 @@ def test_a_plugin_that_leaves_the_current_folder_moves_no_path(install, tmp_path
     monkeypatch.chdir(tmp_path)
     install("acme-checker", "import os\nos.chdir('/')\n" + textwrap.dedent(GOOD))
     assert load_registry().failures == []
-    assert os.getcwd() == str(tmp_path)
+    assert Path.cwd() == tmp_path
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,13 @@ from backbench.data.list_files import write_lists
 
 @click.command("filelist")
 @folder_options
-@click.option(
-    "--out", type=UserPath(file_okay=False), required=True, help="Folder for the lists."
-)
+@click.option("--out", type=UserPath(file_okay=False), required=True, help="Folder for the lists.")
 @fraction_option
 @click.option("--seed", default=0, show_default=True, help="Which images a fraction takes.")
 @click.option("--absolute", is_flag=True, help="Write absolute paths, not those below ROOT.")
-def command(out: Path, fractions: list[Decimal], seed: int, *, absolute: bool, **given: Any) -> None:
+def command(
+    out: Path, fractions: list[Decimal], seed: int, *, absolute: bool, **given: Any
+) -> None:
     """Write lists of images in the published form.
 
     A line `path label` an image. The training list has all images, or a fraction of each

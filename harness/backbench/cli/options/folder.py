@@ -26,7 +26,9 @@ folder_options = together(
         help="Take these classes only: a list that ships with backbench, or a file with a class a "
         "line. Default: every folder.",
     ),
-    click.option("--train", default="train", show_default=True, help="Name of the training folder."),
+    click.option(
+        "--train", default="train", show_default=True, help="Name of the training folder."
+    ),
     click.option("--val", default="val", show_default=True, help="Name of the validation folder."),
 )
 
