@@ -178,7 +178,9 @@ def test_a_stage_that_leaves_the_current_folder_loses_no_path(tmp_path, monkeypa
     store = Store(Path("store"))
     store.prepare()
     wanders, fine = dataset("wander"), dataset("fine")
-    result, _ = run(store, wanders, fine, kind=SerialExecutor)
+    setup = Setup(store.root.absolute(), "cpu", 1)  # as a session gives it
+    made = plan(wanders, fine)
+    result = execute(made, store, lambda: SerialExecutor(None, setup), lambda *_: None)
     assert result.executed == [wanders.key, fine.key]
     assert Path.cwd() == tmp_path
     assert store.done() == {wanders.key, fine.key}
