@@ -33,6 +33,7 @@ from tests.contract.broken import (
     inspection,
     kit_of,
     learning_attack,
+    learning_detector,
     metric,
     named_observer,
     observer,
@@ -45,7 +46,7 @@ from tests.contract.broken import (
 )
 
 MODULES = (
-    announcement, attack, composing_attack, learning_attack, encoder_attack, repair, sanitize, detector, inspection,
+    announcement, attack, composing_attack, learning_attack, encoder_attack, repair, sanitize, detector, learning_detector, inspection,
     training_defense, ssl_method, backbone, evaluator, image_evaluator, dataset, metric, observer,
     named_observer, column, command,
     executor,

@@ -352,6 +352,38 @@ class AttackContract(_StampContract):
             "put a trigger on the poisons, or compose them: each is a training image as it was"
         )
 
+    def test_boxes_of_a_poison_show_its_trigger(self) -> None:
+        """A box is of the whole poison: it moves along with the image that was stamped."""
+        attack, plain, access = self.attack(), self.without_trigger(), self.access()
+        for index, recipe in self.some_recipes(attack).items():
+            who = ImageRef(index, "a poison", -1)
+            (made, mark), (bare, _) = (
+                self.guarded("compose", partial(compose_image, one, recipe, access, who, 0))
+                for one in (attack, plain)
+            )
+            if made.shape != bare.shape or not mark.boxes:
+                continue
+            changed = (made != bare).any(axis=2)
+            outside = changed.copy()
+            for x, y, width, height in mark.boxes:
+                outside[y : y + height, x : x + width] = False
+            assert 2 * int(outside.sum()) <= int(changed.sum()), (
+                f"name the box of the trigger on the whole poison: {int(outside.sum())} of the "
+                f"{int(changed.sum())} pixels that the trigger changes are outside {mark.boxes}"
+            )
+
+    def without_trigger(self) -> Attack:
+        """Make an attack of which ``stamp`` returns boxes as ever, and the image as it was."""
+        kind = self.implementation()
+
+        def stamp(attack: Attack, image: Pixels, rng: np.random.Generator, split: Split) -> Stamp:
+            return kind.stamp(attack, image, rng, split)._replace(pixels=image.copy())  # type: ignore[no-any-return]
+
+        made: Attack = type(kind.__name__, (kind,), {"stamp": stamp})(self.settings(), self.metadata)
+        if isinstance(self.info, AttackInfo) and self.info.learns:
+            made.restore(self.state())
+        return made
+
     def test_aim_follows_from_the_poisons_alone(self) -> None:
         """The class that evaluations count for: they are made in other processes."""
         labels = sample_images(self.metadata).labels

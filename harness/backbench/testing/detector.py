@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from backbench.nn import Encoder
 
 
+#: Least rank correlation of the scores of images that are shown in two orders. A detector may draw
+#: for each position, so that it is below 1.
+_AGREEMENT = 0.5
+
+
 class InputDefenseContract(PluginContract):
     """Of a defense that scores images at test time; set ``info`` and small ``options``.
 
@@ -88,12 +93,30 @@ class InputDefenseContract(PluginContract):
 
     def test_scores_follow_from_the_images(self) -> None:
         """A detector that scores by position would know the order in which images are shown."""
+        from scipy.stats import rankdata
+
         images = sample_images(self.metadata)
         order = np.random.default_rng(1).permutation(len(images))
         moved = ArrayImages(images.pixels[order], images.labels[order], images.sources)
         scores, others = (self.scores(self.encoder(), images=one) for one in (images, moved))
-        assert len(np.unique(scores)) == 1 or not np.array_equal(scores, others), (
+        if len(np.unique(scores)) == 1:
+            return
+        assert not np.array_equal(scores, others), (
             "score each image by its pixels: images in another order get the same scores"
+        )
+        agreement = np.corrcoef(rankdata([scores[order], others], axis=1))[0, 1]
+        assert agreement >= _AGREEMENT, (
+            "return the score of image i at position i: in another order of the images they get "
+            f"other scores, with a rank correlation of {agreement:.2f}"
+        )
+
+    def test_it_passes_an_image_that_it_has_learned_from(self) -> None:
+        """The own threshold is 0: a limit that is not subtracted rejects every image."""
+        if not self.info.learns:
+            return
+        assert (self.scores(self.encoder()) <= 0).any(), (
+            "give a score of at most 0 to images that are to pass: subtract the threshold, since "
+            "every clean image is rejected"
         )
 
     def test_a_second_set_is_scored_as_the_first(self) -> None:

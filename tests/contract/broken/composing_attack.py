@@ -320,6 +320,16 @@ class CopiesAPart(Right):
         return Stamp(parts[1].copy(), None, 1.0)
 
 
+@broken("test_boxes_of_a_poison_show_its_trigger")
+class BoxStaysBehind(Right):
+    """It pastes the stamped image at the right, and leaves its box at the left."""
+
+    def compose(self, parts, rng):
+        first, second = parts
+        stamped = self.stamp(second, rng, "train")
+        return stamped._replace(pixels=np.concatenate([first, stamped.pixels], axis=1))
+
+
 class _Drawn(Right):
     def gray(self, parts):
         raise NotImplementedError

@@ -80,6 +80,14 @@ class RejectsTheFirst(Right):
         return np.where(np.arange(len(images)) < 4, 1.0, -1.0)
 
 
+@broken("test_scores_follow_from_the_images")
+class GivesPositions(Right):
+    """It sorts the images where it means to rank them."""
+
+    def score(self, encoder, images, context):
+        return np.argsort(super().score(encoder, images, context)) - len(images) / 2
+
+
 @broken(_INPUT, "the detector changed the mode")
 class TrainsTheEncoder(Right):
     """It leaves the encoder in training mode."""
