@@ -379,7 +379,9 @@ class AttackContract(_StampContract):
         def stamp(attack: Attack, image: Pixels, rng: np.random.Generator, split: Split) -> Stamp:
             return kind.stamp(attack, image, rng, split)._replace(pixels=image.copy())  # type: ignore[no-any-return]
 
-        made: Attack = type(kind.__name__, (kind,), {"stamp": stamp})(self.settings(), self.metadata)
+        made: Attack = type(kind.__name__, (kind,), {"stamp": stamp})(
+            self.settings(), self.metadata
+        )
         if isinstance(self.info, AttackInfo) and self.info.learns:
             made.restore(self.state())
         return made
