@@ -13,7 +13,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 import backbench as bb
-from backbench.api import Planned
+from backbench import Planned
 from backbench.model import StageKind
 from backbench.plugin import SSLMethod
 from backbench.plugin.registry import load_registry

@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from backbench.api import load
+from backbench import load
 from backbench.execution.scheduler import execute
 from backbench.execution.session import Session
 from backbench.model import Plan, PluginUse, Stage, StageKind

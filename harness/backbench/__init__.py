@@ -5,7 +5,9 @@
 
 TYPE_CHECKING = False  # typing takes longer to import than Ctrl-C to press
 if TYPE_CHECKING:
-    from backbench.api import Experiment, Planned, evaluate, load, open_results, write_site
+    from backbench.api.evaluating import evaluate
+    from backbench.api.experiment import Experiment, Planned, load
+    from backbench.api.finished import open_results, write_site
     from backbench.execution.session import How
     from backbench.report.results import Metric, Results, Run
 
@@ -22,8 +24,11 @@ __all__ = [
     "write_site",
 ]
 
-#: The names that are not of ``backbench.api``.
-_ELSEWHERE = {
+#: The module of each name.
+_MODULES = {
+    **dict.fromkeys(("Experiment", "Planned", "load"), "backbench.api.experiment"),
+    **dict.fromkeys(("open_results", "write_site"), "backbench.api.finished"),
+    "evaluate": "backbench.api.evaluating",
     "How": "backbench.execution.session",
     **dict.fromkeys(("Metric", "Results", "Run"), "backbench.report.results"),
 }
@@ -34,9 +39,9 @@ def __getattr__(name: str) -> object:
 
     if name == "__version__":
         return import_module("importlib.metadata").version("backbench")
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module 'backbench' has no attribute {name!r}")
-    return getattr(import_module(_ELSEWHERE.get(name, "backbench.api")), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from benchmarks.workers.ray_stages import add_node, cluster, predictions
 
-from backbench.api import load
+from backbench import load
 from backbench.store.store import Store
 
 

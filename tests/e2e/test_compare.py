@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backbench.api import load
+from backbench import load
 from backbench.benchmark.planning import plan_of
 from backbench.store.metadata import EvaluationRecord
 from backbench.store.predictions import write_predictions

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
 
-from backbench.api import load
+from backbench import load
 from backbench.execution import observing
 from backbench.store.store import Store
 from tests.conftest import Bench

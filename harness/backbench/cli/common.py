@@ -12,7 +12,7 @@ from backbench.errors import printable
 from backbench.store import DEFAULT_STORE
 
 if TYPE_CHECKING:
-    from backbench.api import Experiment
+    from backbench.api.experiment import Experiment
     from backbench.report.results import Results
 
 CHANGES = "backbench.changes"  # where a command's context keeps the values of ``--set``
@@ -20,7 +20,7 @@ CHANGES = "backbench.changes"  # where a command's context keeps the values of `
 
 def load(file: Path, profile: str | None, **how: bool) -> Experiment:
     """Return a validated benchmark; name the plugins that cannot be used, later ones at the end."""
-    from backbench.api import load as load_experiment
+    from backbench.api.experiment import load as load_experiment
     from backbench.benchmark.config import notes_on
 
     context = click.get_current_context()

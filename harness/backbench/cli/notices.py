@@ -11,13 +11,14 @@ from backbench.cli.common import load, say
 if TYPE_CHECKING:
     import click
 
-    from backbench.api import Bundled, Experiment, Planned
+    from backbench.api.experiment import Experiment, Planned
+    from backbench.api.finished import Bundled
     from backbench.model import Plan
 
 
 def load_plan(file: Path, profile: str | None, store: Path) -> Planned | Bundled:
     """Return a bundle, or the plan of a benchmark in a store."""
-    from backbench.api import Bundled
+    from backbench.api.finished import Bundled
 
     if file.suffix == ".zip":
         return Bundled(file)

@@ -36,7 +36,7 @@ def command(
     """
     subject = subject_of(what, store, wants_site=site is not None)
     if site is not None:
-        from backbench.api import write_site
+        from backbench.api.finished import write_site
 
         made, refused = write_site(subject.bundles, site, most_figures=most_figures)
         common.say("refused", refused)
@@ -45,7 +45,7 @@ def command(
         return
     results: Any
     if subject.bundles:
-        from backbench.api import open_results
+        from backbench.api.finished import open_results
 
         results = open_results(subject.bundles[0]).filter(*filters)
     else:

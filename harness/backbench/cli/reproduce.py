@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from backbench.api import Experiment
+from backbench.api.experiment import Experiment
 from backbench.benchmark.reproductions.published import published
 from backbench.cli import common
 from backbench.cli.options import ending, running, shared

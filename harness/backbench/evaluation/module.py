@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from backbench.plugin import DatasetInfo, EvaluatorInfo
 from backbench.plugin.registry import Registry
 from backbench.store.store import Store
 from backbench.system.arithmetic import standard_arithmetic
+from backbench.system.files import PathLike
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -38,7 +38,7 @@ _EVALUATORS = ("knn", "linear")
 def module_benchmark(
     registry: Registry,
     *,
-    dataset: str | os.PathLike[str] | Mapping[str, Any],
+    dataset: PathLike | Mapping[str, Any],
     protocol: str | None = None,
     attacks: Named = (),
     evaluators: Named = (),
@@ -134,7 +134,7 @@ def module_plan(
 
 
 def _dataset(
-    dataset: str | os.PathLike[str] | Mapping[str, Any], registry: Registry
+    dataset: PathLike | Mapping[str, Any], registry: Registry
 ) -> tuple[str, dict[str, Any]]:
     """Return the name of a dataset and its table."""
     if isinstance(dataset, Mapping):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import threading
@@ -27,6 +26,7 @@ from backbench.store.integrity import damaged
 from backbench.store.location import open_store
 from backbench.store.metadata import DatasetRecord
 from backbench.store.store import Store
+from backbench.system.files import PathLike
 from backbench.system.seal import is_sealed
 
 
@@ -45,7 +45,7 @@ class How(TypedDict, total=False):
         stage_memory_gib: Memory at which a stage is ended, GiB. Default: as in the benchmark file.
     """
 
-    store: str | os.PathLike[str]
+    store: PathLike
     executor: str
     jobs: int | None
     device: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from backbench.plugin.suggestions import suggestion
 from backbench.report.grid import EXACT, exact
 from backbench.results.leaderboard import Leaderboard, Row, only_row, select
 from backbench.results.statistics import Summary
+from backbench.system.files import PathLike
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -205,7 +205,7 @@ class Results:
         print_board(self.board, format, group, Console(file=out))
         return out.getvalue().rstrip("\n")
 
-    def report(self, path: str | os.PathLike[str], *, most_figures: int = MOST_FIGURES) -> int:
+    def report(self, path: PathLike, *, most_figures: int = MOST_FIGURES) -> int:
         """Write one self-contained HTML page: the rows, claims, costs, and a section a cell.
 
         Args:

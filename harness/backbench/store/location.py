@@ -12,23 +12,24 @@ from backbench.errors import StoreError, UsageError
 from backbench.store.remote import Remote
 from backbench.store.store import MARKER, REMOTE, Store
 from backbench.system import files
+from backbench.system.files import PathLike
 from backbench.system.json_text import from_json, to_json
 
 #: File with what was known of each record when it was fetched.
 _VERSIONS = "remote-versions.json"
 
 
-def is_url(store: str | os.PathLike[str]) -> bool:
+def is_url(store: PathLike) -> bool:
     """Return whether a store is named by a URL."""
     return re.match(r"[a-z][a-z0-9+.-]*://", os.fspath(store)) is not None
 
 
-def open_store(store: str | os.PathLike[str]) -> Store:
+def open_store(store: PathLike) -> Store:
     """Open a store by its folder or its URL; see :func:`located`."""
     return Store(located(store))
 
 
-def located(store: str | os.PathLike[str]) -> Path:
+def located(store: PathLike) -> Path:
     """Return the folder of a store: of a URL, a folder of this machine that mirrors its records.
 
     The folder lies below ``BACKBENCH_CACHE``, by default ``~/.cache/backbench``. Artifacts are

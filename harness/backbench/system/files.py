@@ -24,6 +24,9 @@ from backbench.errors import DataError, UsageError
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
+#: A path as a caller gives it.
+PathLike = str | os.PathLike[str]
+
 _LOCK: Final = ".backbench.lock"
 
 #: Folders that network drives, archives and systems make, lower case.

@@ -169,7 +169,7 @@ def test_what_a_file_is_is_remembered_in_the_store(
     made = load_benchmark(path, registry, store=tmp_path / "store")
     assert dict(made.encoders) == dict(first.encoders)
     script = (
-        "import sys; from pathlib import Path; from backbench.api import load\n"
+        "import sys; from pathlib import Path; from backbench import load\n"
         "found = load(sys.argv[1], store=sys.argv[2]).benchmark.encoders['theirs'].own.sha256\n"
         "print(found, 'torch' in sys.modules)"
     )

@@ -14,7 +14,7 @@ import fsspec
 import pytest
 from tests.unit.execution.moody import alive, dataset, install, until
 
-from backbench.api import load
+from backbench import load
 from backbench.errors import UsageError
 from backbench.execution.installation import difference, installation
 from backbench.execution.ray.node import Terms, objection

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import Bench
 from tests.factories import record
 
-from backbench.api import load
+from backbench import load
 from backbench.errors import UsageError
 from backbench.execution.simulation import Cluster, Schedule, Timed, simulate
 from backbench.model import PluginUse, Stage, StageKind

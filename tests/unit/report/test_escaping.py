@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from backbench.api import load
+from backbench import load
 from backbench.benchmark.file import Claim
 from backbench.benchmark.matrix import Filter
 from backbench.errors import printable

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import pytest
 
-from backbench.api import load
+from backbench import load
 from backbench.execution.scheduler import Queue
 from backbench.model import Plan, PluginUse, Stage, StageKind
 from backbench.report.progress.remaining import LONG, Remaining

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.predictions import predicted_store
 
-from backbench.api import load
+from backbench import load
 from backbench.benchmark.config import load_benchmark
 from backbench.cli import notices
 from backbench.model import Plan, StageKind

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from safetensors.numpy import load_file, save_file
 from tests.conftest import tiny
 
-from backbench.api import open_results
+from backbench import open_results
 from backbench.cli.root import cli
 from backbench.errors import ResultError
 from backbench.images import ImageSet

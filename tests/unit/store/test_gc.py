@@ -83,7 +83,7 @@ def test_what_a_record_that_cannot_be_read_describes_is_kept(store: Store, bench
 def test_checkpoints_that_a_benchmark_can_resume_are_kept(
     store: Store, bench: Bench, tiny_file: Path
 ) -> None:
-    from backbench.api import load
+    from backbench import load
 
     key = load(tiny_file).plan(store=store.root).stages[-1].key
     store.checkpoint(key).write_text("12345")

@@ -13,7 +13,7 @@ from tests import factories
 from tests.conftest import Bench
 from tests.unit.store.writer import publish, torn
 
-from backbench.api import load
+from backbench import load
 from backbench.errors import StoreError, UsageError
 from backbench.model import Stage, StageKind
 from backbench.store.integrity import checked, damaged

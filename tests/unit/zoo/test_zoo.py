@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import backbench as bb
-from backbench.api import Planned
+from backbench import Planned
 from backbench.benchmark.config import notes_on
 from backbench.errors import ConfigError, UsageError
 from backbench.external.zoo import Kind, read_zoo

@@ -11,7 +11,7 @@ from backbench.cli.options.ending import end
 from backbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from backbench.api import Experiment
+    from backbench.api.experiment import Experiment
 
 stage_option = click.option(
     "--stage",

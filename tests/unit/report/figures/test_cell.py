@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backbench.api import Planned, load
+from backbench import Planned, load
 from backbench.report.figures.cell import cell_figures
 from backbench.report.figures.figure import Figure, Missing
 from backbench.report.figures.maps import NO_TSNE

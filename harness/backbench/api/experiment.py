@@ -1,53 +1,36 @@
-"""The library: load a benchmark, plan it, run it, read its results, evaluate an encoder.
-
-The commands are a shell over this module. What a call needs is imported by the call, so that
-``check`` and ``plan`` answer at once.
-"""
+"""The way from a benchmark file to its results: load it, plan it, run what is missing."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
+from backbench.api.opening import opening_of_store
 from backbench.benchmark import DEFAULT_FILE
 from backbench.benchmark.config import Benchmark, load_benchmark
-from backbench.errors import UsageError, printable
+from backbench.errors import printable
 from backbench.model import StageKind
-from backbench.plugin.registry import Registered, Registry, load_registry
+from backbench.plugin.registry import Registry, load_registry
 from backbench.store import DEFAULT_STORE
 from backbench.store.integrity import damaged
 from backbench.store.location import located, open_store
 from backbench.store.store import Store
+from backbench.system.files import PathLike
 
 if TYPE_CHECKING:
-    from torch.nn import Module
-
-    from backbench.benchmark.file import Claim
-    from backbench.benchmark.instances import Instance
     from backbench.estimate.cost import Costs
     from backbench.estimate.visibility import Estimate
-    from backbench.evaluation.module import Named
     from backbench.execution.scheduler import Result
-    from backbench.execution.session import How, Session
+    from backbench.execution.session import How
     from backbench.execution.simulation import Schedule
     from backbench.model import Cell, Denominator, Plan, Stage
-    from backbench.options.base import Options
     from backbench.report.detectors import Sheet
-    from backbench.report.html.source import Source
-    from backbench.report.html.writing import Refused, Submission
     from backbench.report.results import Results, Run
     from backbench.results.claims import Judgement
-    from backbench.results.leaderboard import Leaderboard
     from backbench.zoo.building import Built
-
-__all__ = ["Experiment", "Planned", "evaluate", "load", "open_results", "write_site"]
-
-PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +88,7 @@ class Experiment:
             >>> import backbench as bb
             >>> bb.load("benchmarks.toml").run(store="store", jobs=2)  # doctest: +SKIP
         """
-        from backbench.benchmark.planning import plan_of
-
-        return self.run_plan(
-            lambda store: plan_of(self.benchmark, store, keep_hashes=True),
-            refresh=refresh,
-            redo=redo,
-            **how,
-        )
+        return self.run_plan(self._plan_to_run, refresh=refresh, redo=redo, **how)
 
     def run_plan(
         self,
@@ -126,10 +102,11 @@ class Experiment:
 
         ``make_plan`` is called when the store is held.
         """
+        from backbench.api.running import run_with_results
         from backbench.execution.session import Session
 
         run = partial(Session.run, make_plan=make_plan, refresh=refresh, redo=redo)
-        return _run(self.registry, run, how, self.benchmark)
+        return run_with_results(self.registry, run, how, self.benchmark)
 
     def run_stages(self, *names: str, **how: Unpack[How]) -> Result:
         """Run single stages, as the processes of a scheduler do that runs the plan's graph.
@@ -152,20 +129,14 @@ class Experiment:
             >>> experiment = bb.load("benchmarks.toml")  # doctest: +SKIP
             >>> experiment.run_stages("9c3bc342").executed  # doctest: +SKIP
         """
-        from backbench.benchmark.planning import plan_of
-        from backbench.execution.single import run_stages
-        from backbench.report.progress.displays import attach_lines
+        from backbench.api.running import run_single
 
-        how.setdefault("executor", "serial" if self.benchmark.stage_memory_gib is None else "local")
-        how.setdefault("jobs", 1)
-        session = _session(self.registry, how, self.benchmark)
-        with ExitStack() as stack:
-            if how.get("progress"):
-                stack.enter_context(attach_lines(self.registry))
-            _, result = run_stages(
-                session, lambda store: plan_of(self.benchmark, store, keep_hashes=True), names
-            )
-        return result
+        return run_single(self.registry, self._plan_to_run, names, how, self.benchmark)
+
+    def _plan_to_run(self, store: Store) -> Plan:
+        from backbench.benchmark.planning import plan_of
+
+        return plan_of(self.benchmark, store, keep_hashes=True)
 
     def results(self, *, store: PathLike = DEFAULT_STORE) -> Results:
         """Return the results that are in a store."""
@@ -275,7 +246,8 @@ class Planned:
         request = Request(asr, target, tuple(metrics), experiment.benchmark.metadata)
         board = board_of(experiment.registry, self.plan, self.store, request)
         claims = experiment.benchmark.claims
-        return Results(board, opening=_opening(experiment.registry, self.plan, self.store, claims))
+        opening = opening_of_store(experiment.registry, self.plan, self.store, claims)
+        return Results(board, opening=opening)
 
     def table(
         self,
@@ -425,57 +397,6 @@ class Planned:
         return self.sheet("each-verdict")
 
 
-@dataclass(frozen=True, slots=True)
-class Bundled:
-    """A bundle, which shows its results as :class:`Planned` shows those of a store.
-
-    Args:
-        path: The bundle's ZIP file.
-    """
-
-    path: Path
-
-    def results(self, **counting: object) -> Results:
-        """Return the results.
-
-        Raises:
-            UsageError: If they are to be counted in another way than the benchmark counts.
-        """
-        if any(counting.values()):
-            raise UsageError(f"{self.path}: a bundle is shown as it was counted: leave that out")
-        return open_results(self.path)
-
-    def watch(self) -> None:
-        """Refuse to watch a run, which needs the store."""
-        raise UsageError(f"{self.path}: --watch needs the store of the run")
-
-    def trace(self, *filters: str) -> str:
-        """Refuse to trace a row, which needs the store."""
-        del filters
-        raise UsageError(f"{self.path}: --trace needs the store that the bundle was made of")
-
-    def sheet(self, view: str) -> Sheet:
-        """Return a table besides the leaderboard; see :meth:`Planned.sheet`."""
-        from backbench.report.sheets import SHEETS
-        from backbench.verification.bundle import open_bundle
-
-        with open_bundle(self.path) as bundle:
-            return SHEETS[view](bundle.plan, bundle.record)
-
-
-def _opening(
-    registry: Registry, plan: Plan, store: Store, claims: Sequence[Claim]
-) -> Callable[[Leaderboard], AbstractContextManager[Source]]:
-    """Return what opens the store that a leaderboard is of."""
-
-    def opened(board: Leaderboard) -> AbstractContextManager[Source]:
-        from backbench.report.html.source import store_source
-
-        return store_source(registry, plan, store, claims, board)
-
-    return opened
-
-
 def load(
     path: PathLike = DEFAULT_FILE,
     profile: str | None = None,
@@ -516,178 +437,3 @@ def load(
         store=None if store is None else located(store),
     )
     return Experiment(benchmark, registry, profile)
-
-
-def open_results(
-    path: PathLike, benchmark: PathLike = DEFAULT_FILE, profile: str | None = None
-) -> Results:
-    """Open the results of a finished store, or of a bundle.
-
-    A bundle holds its plan. A store holds stages, perhaps of several benchmarks: the benchmark
-    file names those cells.
-
-    Args:
-        path: The folder of the store, or a bundle's ZIP file.
-        benchmark: Of a store, the benchmark file.
-        profile: Of a store, a profile of that file.
-
-    Raises:
-        UsageError: If there is no such store or bundle.
-
-    Example:
-        >>> import backbench as bb
-        >>> bb.open_results("bundle.zip").metric("asr", method="byol")  # doctest: +SKIP
-    """
-    where = located(path)
-    if where.is_dir():
-        if not Store(where).exists:
-            raise UsageError(f"{path}: not a backbench store")
-        return load(benchmark, profile).results(store=where)
-    from backbench.report.board import bundle_board
-    from backbench.report.results import Results
-
-    registry = load_registry()
-
-    def opened(board: Leaderboard) -> AbstractContextManager[Source]:
-        from backbench.report.html.source import bundle_source
-
-        return bundle_source(registry, where, board)
-
-    return Results(bundle_board(registry, where), opening=opened)
-
-
-def write_site(
-    bundles: Sequence[PathLike], site: PathLike, *, most_figures: int | None = None
-) -> tuple[list[Submission], list[Refused]]:
-    """Write a static site of bundles: an index of all rows, a page a bundle, how to submit.
-
-    Args:
-        bundles: The ZIP files, perhaps of strangers; each is checked as ``verify`` does.
-        site: A folder: new, empty, or an earlier site, which is replaced.
-        most_figures: So many cells of each page get figures.
-
-    Returns:
-        The bundles that have a page, and those that cannot be read.
-
-    Raises:
-        UsageError: If the folder holds something else, or cannot be written.
-    """
-    from backbench.report.html.writing import write_site as write
-    from backbench.report.results import MOST_FIGURES
-
-    most = MOST_FIGURES if most_figures is None else most_figures
-    return write(load_registry(), [Path(one) for one in bundles], Path(site), most_figures=most)
-
-
-def evaluate(
-    encoder: Module,
-    *,
-    dataset: PathLike | Mapping[str, Any],
-    protocol: str | None = None,
-    evaluators: Named = (),
-    attacks: Named = (),
-    control: Module | None = None,
-    image_size: int | None = None,
-    name: str | None = None,
-    seed: int = 0,
-    **how: Unpack[How],
-) -> Run:
-    """Evaluate an encoder that is in memory.
-
-    Datasets, poisons and classifiers are stages of the store; this process computes the features.
-    An encoder that was evaluated before is found by its weights and by what it computes.
-
-    Args:
-        encoder: A module that maps images (B, 3, H, W), float32 in [0, 1], to features (B, D); or
-            an encoder of backbench. A module normalizes its images itself.
-        dataset: Name of a dataset plugin, a folder with ``train`` and ``val``, or the table that
-            a benchmark file would have: ``{"plugin": "embedded", "classes": 4}``.
-        protocol: Id of the protocol card to follow. What a card fixes of a backbone cannot be
-            checked of a module: the row is marked as external.
-        evaluators: Names of evaluators that read features, or their tables by name. By default
-            those of the protocol; without one, k-NN and linear evaluation.
-        attacks: Names of attacks whose triggers are shown, or their tables by name; none by
-            default.
-        control: An encoder that was trained alike on clean data, of the same form.
-        image_size: Side in pixels at which images are seen; by default the dataset's own, else 224.
-        name: Name of the row; by default that of the module's class.
-        seed: Seed of the triggers' positions and of the evaluators.
-        **how: Where and how stages run; see :class:`How`.
-
-    Raises:
-        ConfigError: With every problem of the options.
-        UsageError: If the module does not map images to features.
-
-    Example:
-        >>> import backbench as bb
-        >>> run = bb.evaluate(resnet, dataset="cifar10")  # doctest: +SKIP
-        >>> run.metric("accuracy/clean", evaluator="linear").mean  # doctest: +SKIP
-    """
-    from backbench.evaluation.module import module_benchmark, module_plan
-    from backbench.execution.in_memory import run_with_encoders
-
-    registry = load_registry()
-    benchmark, choice = module_benchmark(
-        registry,
-        dataset=dataset,
-        protocol=protocol,
-        attacks=attacks,
-        evaluators=evaluators,
-        seed=seed,
-    )
-    store = open_store(how.get("store", DEFAULT_STORE))
-    how["store"] = store.root
-    plan, encoders = module_plan(
-        benchmark, choice, store, encoder, control=control, image_size=image_size, name=name
-    )
-    return _run(registry, partial(run_with_encoders, plan=plan, encoders=encoders), how)
-
-
-def _session(registry: Registry, how: How, benchmark: Benchmark | None) -> Session:
-    """Return a session; what ``how`` leaves out is as a benchmark file has it."""
-    from backbench.execution.session import open_session
-
-    if benchmark is None:
-        return open_session(registry, how)
-    how.setdefault("executor", benchmark.executor)
-    how.setdefault("stage_timeout_s", benchmark.stage_timeout_s)
-    how.setdefault("stage_memory_gib", benchmark.stage_memory_gib)
-    return open_session(registry, how, _chosen(benchmark.executors))
-
-
-def _chosen(tables: Mapping[str, Instance]) -> dict[str, tuple[Registered, Options]]:
-    return {name: (one.registered, one.options) for name, one in tables.items()}
-
-
-def _run(
-    registry: Registry,
-    run: Callable[[Session], tuple[Plan, Result]],
-    how: How,
-    benchmark: Benchmark | None = None,
-) -> Run:
-    """Run something in a session, and return the results; observers receive both."""
-    from backbench.execution.observing import choose, observing
-    from backbench.report.board import board_of
-    from backbench.report.progress.displays import attach_progress, attach_status
-    from backbench.report.results import Run, results_event
-
-    observers = _chosen(benchmark.observers) if benchmark else {}
-    chosen = choose(registry, observers, how.get("observe", ()))
-    session = _session(registry, how, benchmark)
-    with ExitStack() as stack:
-        if how.get("progress"):
-            stack.enter_context(attach_progress(registry))
-        stack.enter_context(attach_status(registry, session.store))
-        stack.enter_context(observing(registry, chosen))
-        plan, outcome = run(session)
-        board = board_of(registry, plan, session.store)
-        claims = benchmark.claims if benchmark else ()
-        opening = _opening(registry, plan, session.store, claims)
-        made = Run(board, plan, outcome, opening=opening)
-        if registry.observed("results_ready"):
-            from backbench.report.figures.opened import Opened
-            from backbench.report.figures.stored import stored_files
-
-            figures = stored_files(Opened.of_store(registry, plan, session.store), board)
-            registry.emit("results_ready", results_event(made, figures))
-    return made
