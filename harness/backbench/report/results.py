@@ -15,7 +15,8 @@ from backbench.model import Axis, Plan
 from backbench.plugin import Column, ResultsReady
 from backbench.plugin.suggestions import suggestion
 from backbench.report.grid import EXACT, exact
-from backbench.results.leaderboard import Leaderboard, Row, only_row, select
+from backbench.results.leaderboard import Leaderboard, Row
+from backbench.results.selection import only_row, select
 from backbench.results.statistics import Summary
 from backbench.system.files import PathLike
 

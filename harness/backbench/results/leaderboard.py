@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import operator
-import re
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from backbench.errors import UsageError
 from backbench.metrics import Outcome
-from backbench.model import NONE, Axis, Cell, Detection, Plan, Stage, StageKind
+from backbench.model import NONE, Cell, Detection, Plan, Stage, StageKind
 from backbench.plugin import Column
 from backbench.plugin.infos import OWN_METRICS
-from backbench.plugin.suggestions import suggestion
 from backbench.results.detectors import DetectedOf
 from backbench.results.reader import Measured, MeasuredOf
 from backbench.results.reports import ReportOf
@@ -339,165 +333,3 @@ def _problem(
         return f"{failure.get('label') or stages[key].label}: {failure['reason']}"
     read = stages[key].inputs.values() if key in stages else ()
     return next(filter(None, (_problem(stages, one, failure_of) for one in read)), "")
-
-
-# -- choosing and ordering rows ----------------------------------------------------------------
-
-_FILTER = re.compile(r"\s*([\w/-]+)\s*(!=|>=|<=|=|>|<)\s*(\S+)\s*")
-_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "=": operator.eq,
-    "!=": operator.ne,
-    ">": operator.gt,
-    "<": operator.lt,
-    ">=": operator.ge,
-    "<=": operator.le,
-}
-
-
-def select(board: Leaderboard, filters: Sequence[str], sort: str | None) -> Leaderboard:
-    """Choose and order rows.
-
-    Args:
-        board: The leaderboard.
-        filters: ``method=byol``, ``attack!=none``, ``asr>0.1``; all must hold. An evaluator
-            without a variant, ``evaluator=knn``, means all its variants.
-        sort: A field or a metric; with a leading ``-``, descending. Rows without the metric
-            come last. Rows of different protocols stay apart.
-    """
-    rows = list(board.rows)
-    for text in filters:
-        keep = _predicate(board, text)
-        rows = [row for row in rows if keep(row)]
-    if sort is not None:
-        name, descending = sort.removeprefix("-"), sort.startswith("-")
-        _known(board, name, "--sort")
-        if name in list(Axis):
-            rows.sort(key=lambda row: row.names[name], reverse=descending)
-        else:
-            sign = -1 if descending else 1
-            rows.sort(
-                key=lambda row: (
-                    (0, sign * row.values[name].mean) if name in row.values else (1, 0.0)
-                )
-            )
-        blocks = list(dict.fromkeys(row.protocol for row in board.rows))
-        rows.sort(key=lambda row: blocks.index(row.protocol))
-    return replace(board, rows=tuple(rows))
-
-
-def _predicate(board: Leaderboard, text: str) -> Callable[[Row], bool]:
-    match = _FILTER.fullmatch(text)
-    if match is None:
-        raise UsageError(f"--filter {text!r}: write NAME=VALUE, NAME!=VALUE, NAME>NUMBER, …")
-    name, symbol, wanted = match.groups()
-    _known(board, name, "--filter")
-    compare = _COMPARE[symbol]
-    if name in list(Axis):
-        if symbol not in {"=", "!="}:
-            raise UsageError(f"--filter {text!r}: a name is compared with = or !=")
-        names = sorted({one for row in board.rows for one in _called(row, name)})
-        if wanted not in names:
-            raise UsageError(f"--filter: no {name} is called {wanted!r}{suggestion(wanted, names)}")
-        return lambda row: (wanted in _called(row, name)) == (symbol == "=")
-    try:
-        number = float(wanted)
-    except ValueError:
-        number = math.nan
-    if math.isnan(number):
-        raise UsageError(f"--filter {text!r}: {wanted!r} is not a number")
-    return lambda row: name in row.values and compare(row.values[name].mean, number)
-
-
-def _called(row: Row, field: str) -> set[str]:
-    """Return the names by which a row is found: that of a variant, and that of all variants."""
-    name = row.names[field]
-    return {name, name.partition(":")[0]} if field == "evaluator" else {name}
-
-
-def _known(board: Leaderboard, name: str, where: str) -> None:
-    known = [*map(str, Axis), *(column.metric for column in board.columns)]
-    known += sorted({metric for row in board.rows for metric in row.values} - set(known))
-    if name not in known:
-        raise UsageError(f"{where}: nothing is called {name!r}{suggestion(name, known)}")
-
-
-def only_row(board: Leaderboard, asked: str) -> Row:
-    """Return the one row that is left; an error names the fields in which several differ."""
-    if len(board.rows) == 1:
-        return board.rows[0]
-    if not board.rows:
-        raise UsageError(f"{asked}: no row is left")
-    apart = []
-    for name in Axis:
-        values = list(dict.fromkeys(row.names[name] for row in board.rows))
-        if len(values) > 1:
-            apart.append(f"{name}={'|'.join(values)}")
-    more = f": add {', '.join(apart)}" if apart else ""
-    raise UsageError(f"{asked}: {len(board.rows)} rows are left{more}")
-
-
-def group(board: Leaderboard, by: str | None) -> list[tuple[str, Leaderboard]]:
-    """Split a leaderboard by protocol, and then by a field; each part has a title."""
-    parts: dict[str, dict[str, list[Row]]] = {}
-    for row in board.rows:
-        value = row.names[by] if by else ""
-        parts.setdefault(row.protocol, {}).setdefault(value, []).append(row)
-    return [
-        (f"{by} {value}" if by else "", replace(board, rows=tuple(rows), protocol=protocol))
-        for protocol, values in parts.items()
-        for value, rows in values.items()
-    ]
-
-
-def ranks(board: Leaderboard) -> dict[str, dict[int, int]]:
-    """Rank the rows of each column that has a better end; return ranks by row position, by metric.
-
-    A row is ahead of another one if their 95 % intervals do not overlap; its rank is 1 and the
-    number of rows that are ahead of it, so that rows which cannot be distinguished from the best
-    share rank 1. Ranked are complete rows of at least two seeds, among those of the same protocol
-    and the same evaluator; neither outdated nor imported ones.
-    """
-    return _ranks(board, 1)
-
-
-def _ranks(board: Leaderboard, sign: int) -> dict[str, dict[int, int]]:
-    """Rank rows from the better end (1), or from the worse end (-1)."""
-    alike: dict[tuple[str, str], list[int]] = {}
-    for index, row in enumerate(board.rows):
-        if row.ranked:
-            alike.setdefault((row.protocol, row.names["evaluator"]), []).append(index)
-    found: dict[str, dict[int, int]] = {}
-    for column in board.columns:
-        if column.best is None:
-            continue
-        upwards = sign if column.best == "high" else -sign
-        for rows in alike.values():
-            ends = {
-                index: sorted(upwards * end for end in value.ci95)
-                for index in rows
-                if (value := board.rows[index].values.get(column.metric)) is not None
-                and value.ci95 is not None
-            }
-            lows = sorted(low for low, _ in ends.values() if not math.isnan(low))
-            for index, (_, high) in ends.items():
-                ahead = 0 if math.isnan(high) else len(lows) - bisect_right(lows, high)
-                found.setdefault(column.metric, {})[index] = 1 + ahead
-    return found
-
-
-def extremes(board: Leaderboard) -> dict[tuple[str, str], frozenset[int]]:
-    """Find the best and the worst rows of each column that has a better end.
-
-    Returns:
-        Row positions by (metric, ``best`` | ``worst``): the rows of rank 1 from either end, ties
-        together. A row that is tied with both ends is neither.
-    """
-    best, worst = ranks(board), _ranks(board, -1)
-    found: dict[tuple[str, str], frozenset[int]] = {}
-    for metric in best:
-        first, last = (
-            frozenset(at for at, rank in end[metric].items() if rank == 1) for end in (best, worst)
-        )
-        ends = {"best": first - last, "worst": last - first}
-        found |= {(metric, end): at for end, at in ends.items() if at}
-    return found

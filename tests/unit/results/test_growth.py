@@ -22,7 +22,8 @@ from backbench.plugin.registry import Registry, load_registry
 from backbench.report.board import board_of
 from backbench.report.tables import as_json
 from backbench.results import reader
-from backbench.results.leaderboard import COLUMNS, Leaderboard, Row, ranks
+from backbench.results.leaderboard import COLUMNS, Leaderboard, Row
+from backbench.results.ranking import ranks
 from backbench.results.statistics import Sample, Summary, paired
 from backbench.store import store
 from backbench.store.store import Store

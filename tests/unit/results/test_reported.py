@@ -20,7 +20,8 @@ from backbench.benchmark.reproductions.published import add_stand_in, fill, find
 from backbench.model import Plan
 from backbench.plugin.registry import load_registry
 from backbench.report.tables import as_json, comma_separated, latex, markdown, print_board
-from backbench.results.leaderboard import Leaderboard, extremes
+from backbench.results.leaderboard import Leaderboard
+from backbench.results.ranking import extremes
 from backbench.results.reported import add_reported
 
 ASR = {"byol": 0.702, "moco-v2": 0.576, "simclr": 0.339, "simsiam": 0.622}
