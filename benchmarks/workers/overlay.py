@@ -17,7 +17,8 @@ import numpy as np
 
 from backbench.images import Overlay, Pixels
 from backbench.poison.access import Access
-from backbench.poison.poisoning import ManifestEntry, Poison, stamp
+from backbench.poison.manifest import ManifestEntry
+from backbench.poison.poisoning import Poison, stamp
 from backbench.stages.inputs import poisoned_images
 from benchmarks.caches import SEED, Clean
 from benchmarks.worker import serve

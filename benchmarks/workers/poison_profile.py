@@ -13,7 +13,7 @@ from PIL import Image
 from backbench.plugin.registry import load_registry
 from backbench.poison.files.layout_plan import make_plan
 from backbench.poison.files.request import read_request
-from backbench.poison.poisoning import changed_rows, pixel_hashes
+from backbench.poison.manifest import changed_rows, pixel_hashes
 
 _FILES = 200
 

@@ -26,7 +26,7 @@ from backbench.model import PluginUse, Stage, StageKind
 from backbench.options.base import DatasetMetadata
 from backbench.plugin import Defense, ImageEvaluator, selection_split
 from backbench.plugin.registry import load_registry
-from backbench.poison.poisoning import read_manifest
+from backbench.poison.manifest import read_manifest
 from backbench.seeds import derive
 from backbench.stages import fit, predict
 from backbench.stages import inputs as data

@@ -26,7 +26,7 @@ from backbench.data.packed import HEADER_BYTES, open_changed_images
 from backbench.model import Stage, StageKind
 from backbench.plugin.infos import KINDS
 from backbench.plugin.registry import Registry, load_registry
-from backbench.poison.poisoning import pixel_hash, read_manifest
+from backbench.poison.manifest import pixel_hash, read_manifest
 from backbench.stages.inputs import TRIGGERED
 from backbench.store.metadata import TriggerRecord
 from backbench.store.store import Store

@@ -18,7 +18,7 @@ from backbench.errors import ConfigError, DataError
 from backbench.estimate.cost import costs_of
 from backbench.model import Plan, StageKind
 from backbench.plugin.registry import load_registry
-from backbench.poison.poisoning import read_manifest
+from backbench.poison.manifest import read_manifest
 from backbench.stages.inputs import Inputs
 from backbench.stages.run import run_stage
 from backbench.stages.task import Task

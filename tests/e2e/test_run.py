@@ -110,7 +110,7 @@ def test_the_manifest_tells_what_was_changed(finished: Path) -> None:
     from safetensors.numpy import load_file
 
     from backbench.data.embedded import class_names
-    from backbench.poison.poisoning import pixel_hash, read_manifest
+    from backbench.poison.manifest import pixel_hash, read_manifest
 
     store = Store(finished / "store")
     key = next(key for key in store.done() if (store.artifact(key) / "train.jsonl").is_file())

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from safetensors.numpy import load_file, save_file
 
 from backbench.cli.root import cli
-from backbench.poison.poisoning import pixel_hash
+from backbench.poison.manifest import pixel_hash
 from backbench.results.reader import Counting, reader
 from backbench.store.predictions import write_predictions
 from backbench.store.store import hash_files

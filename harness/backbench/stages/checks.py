@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from backbench.errors import StageError
 from backbench.options.training import TrainingOptions, ViewTrainingOptions
 from backbench.plugin import Attack
-from backbench.poison.poisoning import read_manifest
+from backbench.poison.manifest import read_manifest
 from backbench.seeds import derive
 from backbench.stages.inputs import Inputs, poisoned_images, stored_labels
 from backbench.stages.task import Task

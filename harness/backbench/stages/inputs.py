@@ -21,12 +21,8 @@ from backbench.model import TRIGGERS_ALONE
 from backbench.plugin import Attack, AttackInfo, Dataset, DatasetMetadata, Split
 from backbench.plugin.recipes import SET
 from backbench.poison.access import Access
-from backbench.poison.poisoning import (
-    ManifestEntry,
-    Poison,
-    TriggeredImages,
-    read_manifest,
-)
+from backbench.poison.manifest import ManifestEntry, read_manifest
+from backbench.poison.poisoning import Poison, TriggeredImages
 from backbench.stages.task import Task
 from backbench.store.index import Names
 from backbench.store.integrity import checked

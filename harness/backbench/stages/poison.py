@@ -10,7 +10,8 @@ from backbench.data.packed import ImageWriter
 from backbench.errors import ResultError
 from backbench.images import ImageSet, Pixels
 from backbench.poison.choice import aim_of
-from backbench.poison.poisoning import ManifestEntry, recode, stamp
+from backbench.poison.manifest import ManifestEntry
+from backbench.poison.poisoning import recode, stamp
 from backbench.poison.stealth import MEASURED, Likeness, averages, compared, likeness
 from backbench.stages.inputs import POISONED, TRIGGERED, Inputs
 from backbench.stages.scores import checked_report

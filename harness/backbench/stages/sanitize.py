@@ -14,7 +14,7 @@ from backbench.images import Unlabelled
 from backbench.plugin import Defense
 from backbench.plugin.defense import MOST_CLEAN
 from backbench.plugin.recipes import TRAIN
-from backbench.poison.poisoning import read_manifest
+from backbench.poison.manifest import read_manifest
 from backbench.results.detection import detection
 from backbench.stages.inputs import Inputs
 from backbench.stages.repair import context_of

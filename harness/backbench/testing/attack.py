@@ -26,7 +26,8 @@ from backbench.plugin import (
 )
 from backbench.poison.access import Access
 from backbench.poison.choice import aim_of, choose
-from backbench.poison.poisoning import ImageRef, ManifestEntry, StampedImages, compose_image
+from backbench.poison.manifest import ManifestEntry
+from backbench.poison.poisoning import ImageRef, StampedImages, compose_image
 from backbench.stages.inputs import TRIGGER
 from backbench.stages.scores import checked_state
 from backbench.testing.base import PluginContract

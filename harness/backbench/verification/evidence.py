@@ -7,7 +7,7 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any, Protocol
 
-from backbench.poison.poisoning import ManifestEntry
+from backbench.poison.manifest import ManifestEntry
 from backbench.store.metadata import Metadata
 from backbench.store.records import Record
 from backbench.store.store import Store

@@ -13,7 +13,8 @@ from backbench.images import ImageSet, Pixels, added_source
 from backbench.plugin import Attack, Split
 from backbench.plugin.recipes import TRAIN
 from backbench.poison.choice import aim_of
-from backbench.poison.poisoning import ManifestEntry, pixel_hash, stamp
+from backbench.poison.manifest import ManifestEntry, pixel_hash
+from backbench.poison.poisoning import stamp
 from backbench.seeds import derive
 from backbench.stages.inputs import TRIGGERED, Inputs, poisoned_images
 from backbench.stages.task import Task

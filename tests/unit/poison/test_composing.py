@@ -14,7 +14,8 @@ from backbench.errors import ResultError
 from backbench.images import ArrayImages, Overlay, Subset, Unlabelled
 from backbench.plugin import Attack, Box, Options, Part, PoisonContext, Recipe, Stamp
 from backbench.poison.access import Access
-from backbench.poison.poisoning import ManifestEntry, Poison, pixel_hash
+from backbench.poison.manifest import ManifestEntry, pixel_hash
+from backbench.poison.poisoning import Poison
 from backbench.store.metadata import PoisonRecord
 from backbench.system.json_text import from_json
 from backbench.views.batches import MixedBatch, UniformBatch, open_source

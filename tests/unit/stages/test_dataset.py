@@ -25,7 +25,8 @@ from backbench.images import ArrayImages, ImageSet, Overlay, Pixels
 from backbench.model import Plan, StageKind
 from backbench.plugin import DatasetMetadata
 from backbench.plugin.registry import load_registry
-from backbench.poison.poisoning import read_manifest, stamp
+from backbench.poison.manifest import read_manifest
+from backbench.poison.poisoning import stamp
 from backbench.stages import dataset as stage_module
 from backbench.stages import poison as poison_stage
 from backbench.stages.inputs import Inputs, poisoned_images

@@ -18,14 +18,8 @@ from backbench.images import Pixels
 from backbench.plugin import Attack, Split
 from backbench.plugin.calling import plugin_code
 from backbench.poison.files.sources import PartFile
-from backbench.poison.poisoning import (
-    ImageRef,
-    compose_parts,
-    pixel_hash,
-    recode,
-    shallow,
-    stamp_image,
-)
+from backbench.poison.manifest import pixel_hash, shallow
+from backbench.poison.poisoning import ImageRef, compose_parts, recode, stamp_image
 from backbench.system import files
 from backbench.system.json_text import to_json
 

@@ -13,7 +13,8 @@ from backbench.data.packed import open_changed_images
 from backbench.errors import BackbenchError, printable
 from backbench.images import UNKNOWN, ImageSet, Pixels, Subset
 from backbench.model import Stage, StageKind
-from backbench.poison.poisoning import ManifestEntry, TriggeredImages, read_manifest
+from backbench.poison.manifest import ManifestEntry, read_manifest
+from backbench.poison.poisoning import TriggeredImages
 from backbench.report.figures.opened import Opened
 from backbench.stages.inputs import TRIGGERED, Inputs, poisoned_images
 from backbench.stages.task import Task

@@ -84,7 +84,7 @@ def view_figures(opened: Opened, cell: Cell) -> Iterator[Figure | Missing]:
 
 
 def _of(opened: Opened, key: str) -> Figure | Missing:
-    from backbench.poison.poisoning import read_manifest
+    from backbench.poison.manifest import read_manifest
 
     stage = opened.plan.stages[key]
     task = task_of(opened, stage)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from backbench.plugin import Box
-from backbench.poison.poisoning import ManifestEntry
+from backbench.poison.manifest import ManifestEntry
 from backbench.report.figures.images import Poisoned, Shown
 from backbench.report.figures.poisons import poison_figure, trigger_figure
 from backbench.store.metadata import PoisonRecord

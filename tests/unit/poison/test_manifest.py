@@ -9,7 +9,7 @@ from PIL import Image
 from backbench.data.decode import decode, read_image
 from backbench.data.encode import encode
 from backbench.poison.files.encoding import recoded
-from backbench.poison.poisoning import changed_rows, pixel_hash, pixel_hashes
+from backbench.poison.manifest import changed_rows, pixel_hash, pixel_hashes
 
 
 @pytest.fixture
