@@ -228,7 +228,7 @@ def lightly(context: Context, case: str) -> dict[str, Any]:
 
     from backbench.nn.backbones import build_backbone
     from backbench.nn.parts import frozen_copy
-    from backbench.options.training import BackboneOptions
+    from backbench.options.backbones import BackboneOptions
 
     side, backbone, batch, steps = TINY if context.tiny else CASES[case]
     folder = context.out / f"jpeg-{side}"

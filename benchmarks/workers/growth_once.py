@@ -213,7 +213,7 @@ def _features(_size: int, folder: Path) -> Callable[[], None]:
     import torch
 
     from backbench.nn.encoder import Encoder, EncoderSpec, save_encoder
-    from backbench.options.training import BackboneOptions
+    from backbench.options.backbones import BackboneOptions
     from backbench.stages import features
 
     torch.manual_seed(0)

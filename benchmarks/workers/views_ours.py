@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as V
 
-from backbench.options.training import ViewOptions
+from backbench.options.views import ViewOptions
 from backbench.system.memory import keep_memory
 from backbench.views.batches import UniformBatch
 from backbench.views.views import ViewParameters, draws_of, random_view, view_parameters

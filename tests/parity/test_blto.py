@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from backbench.options.training import ViewOptions
+from backbench.options.views import ViewOptions
 from backbench.plugin import random_view
 from backbench.views.batches import UniformBatch
 from backbench.views.views import draws_of, view_parameters

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from backbench.images import ArrayImages
 from backbench.nn import Backbone, Encoder, EncoderSpec
 from backbench.nn.backbones import build_backbone
-from backbench.options.training import BackboneOptions, ViewOptions
+from backbench.options.backbones import BackboneOptions
+from backbench.options.views import ViewOptions
 from backbench.plugin import EvaluationContext
 from backbench.plugin.registry import load_registry
 from backbench.results.published_csv import per_class_csv

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from backbench.images import ArrayImages
 from backbench.nn import SSLMethod, TrainingContext
-from backbench.options.training import SSLOptions, ViewOptions
+from backbench.options.training import SSLOptions
+from backbench.options.views import ViewOptions
 from backbench.plugin import Box, random_view
 from backbench.views.batches import UniformBatch
 from backbench.views.views import view_boxes

@@ -10,7 +10,8 @@ from backbench.benchmark.protocols.card import Protocol
 from backbench.benchmark.protocols.rules import data_problems, method_problem
 from backbench.errors import Problem
 from backbench.model import NONE, Axis, CellName
-from backbench.options.training import BackboneOptions, EvaluatorOptions, GuardOptions, SSLOptions
+from backbench.options.backbones import BackboneOptions
+from backbench.options.training import EvaluatorOptions, GuardOptions, SSLOptions
 from backbench.plugin import DatasetMetadata
 from backbench.plugin.infos import DEFENSE_SHAPES
 

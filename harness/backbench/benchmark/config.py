@@ -38,13 +38,7 @@ from backbench.errors import ConfigError, Problem
 from backbench.external.imported import ExternalEncoder
 from backbench.external.remembered import Remembered
 from backbench.model import NONE, Axis, CellName
-from backbench.plugin import (
-    AttackInfo,
-    DatasetMetadata,
-    DefenseInfo,
-    EvaluatorInfo,
-    MetricInfo,
-)
+from backbench.plugin import AttackInfo, DatasetMetadata, DefenseInfo, EvaluatorInfo, MetricInfo
 from backbench.plugin.calling import all_of, plugin_code
 from backbench.plugin.registry import Registry
 from backbench.system.toml import read_toml

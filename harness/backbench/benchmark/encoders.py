@@ -16,7 +16,8 @@ from backbench.external.encoder_options import ImportOptions
 from backbench.external.imported import AnyImported, ExternalEncoder, open_encoder
 from backbench.external.remembered import Remembered
 from backbench.model import Axis, CellName
-from backbench.options.training import EvaluatorOptions, image_side
+from backbench.options.training import EvaluatorOptions
+from backbench.options.views import image_side
 from backbench.plugin import DatasetMetadata, DefenseInfo
 from backbench.system.files import from_home
 

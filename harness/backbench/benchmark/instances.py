@@ -15,7 +15,7 @@ from backbench.benchmark.protocols.card import Protocol, find_protocol
 from backbench.benchmark.protocols.rules import no_such_evaluator, plugin_of, terms_of
 from backbench.errors import NOT_A_NAME, BackbenchError, PluginError, Problem, UsageError, is_name
 from backbench.model import CHAIN, NONE, Axis, PluginUse
-from backbench.options.training import BackboneOptions
+from backbench.options.backbones import BackboneOptions
 from backbench.plugin import DatasetMetadata, ExecutorInfo, ObserverInfo, Options
 from backbench.plugin.calling import all_of, plugin_code
 from backbench.plugin.registry import Registered, Registry

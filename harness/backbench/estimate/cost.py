@@ -13,7 +13,9 @@ from rich.filesize import decimal
 from backbench.benchmark.config import Benchmark
 from backbench.data.limits import AUTO_LIMIT_BYTES, MEMORY_LIMIT_BYTES, keeps
 from backbench.model import Plan, PluginUse, Stage, StageKind
-from backbench.options.training import LARGE_SIDE, BackboneOptions, SSLOptions, TrainingOptions
+from backbench.options.backbones import BackboneOptions
+from backbench.options.training import SSLOptions, TrainingOptions
+from backbench.options.views import LARGE_SIDE
 from backbench.plugin import DatasetMetadata, DefenseInfo, Split, SSLMethodInfo
 from backbench.plugin.registry import Registry
 from backbench.store import provenance

@@ -12,7 +12,8 @@ from backbench.benchmark.config import Benchmark
 from backbench.benchmark.instances import Instance
 from backbench.estimate.cost import USUAL_SIZE
 from backbench.model import NONE
-from backbench.options.training import ViewOptions, ViewTrainingOptions
+from backbench.options.training import ViewTrainingOptions
+from backbench.options.views import ViewOptions
 from backbench.plugin import Attack, Box, DatasetMetadata
 from backbench.seeds import derive
 from backbench.views.visibility import LEAST_BOTH, Visibility, covers_all, visibility, warning

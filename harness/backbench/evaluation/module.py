@@ -16,7 +16,7 @@ from backbench.evaluation.import_plan import Choice, choose, plan_import
 from backbench.external.encoder_options import ModuleOptions
 from backbench.external.imported import Imported
 from backbench.model import NONE, CellName, Plan
-from backbench.options.training import image_side
+from backbench.options.views import image_side
 from backbench.plugin import DatasetInfo, EvaluatorInfo
 from backbench.plugin.registry import Registry
 from backbench.store.store import Store

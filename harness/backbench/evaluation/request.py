@@ -24,7 +24,7 @@ from backbench.external.imported import Imported, open_encoder
 from backbench.external.layouts import AUTO
 from backbench.external.reader import content_of
 from backbench.model import NONE, Plan
-from backbench.options.training import image_side
+from backbench.options.views import image_side
 from backbench.store.store import Store
 
 

@@ -10,15 +10,9 @@ from pydantic import Field
 from backbench.errors import UsageError
 from backbench.external.layouts import REVISION
 from backbench.model import PluginUse
+from backbench.options.backbones import BackboneOptions
 from backbench.options.base import MOST_SIDE
-from backbench.options.training import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    LEAST_DEVIATION,
-    RGB,
-    BackboneOptions,
-    Std,
-)
+from backbench.options.training import IMAGENET_MEAN, IMAGENET_STD, LEAST_DEVIATION, RGB, Std
 from backbench.plugin import LocalPath, Options
 from backbench.plugin.suggestions import suggestion
 

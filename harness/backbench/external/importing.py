@@ -20,8 +20,9 @@ from backbench.external.encoder_options import NORMALIZATIONS, ImportOptions
 from backbench.external.layouts import AUTO, LAYOUTS, OWN, Layout
 from backbench.external.reader import read_checkpoint, weights_file
 from backbench.external.state_dicts import Held, Taken, hint, layout_of, take, tensors_of
+from backbench.options.backbones import BackboneOptions
 from backbench.options.resnets import RESNETS, ResNet
-from backbench.options.training import RGB, BackboneOptions
+from backbench.options.training import RGB
 from backbench.plugin.suggestions import nearest, suggestion
 from backbench.system.json_text import from_json
 

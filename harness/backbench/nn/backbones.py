@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from backbench.errors import PluginError
 from backbench.nn import cpu
-from backbench.options.backbones import PluginBackbone
-from backbench.options.training import BackboneOptions
+from backbench.options.backbones import BackboneOptions, PluginBackbone
 from backbench.system.json_text import to_json
 
 #: The four stages of a torchvision ResNet.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from backbench.errors import ResultError, StoreError, printable
 from backbench.nn import cpu
 from backbench.nn.backbones import build_backbone
-from backbench.options.training import BackboneOptions
+from backbench.options.backbones import BackboneOptions
 from backbench.system.json_text import from_json, to_json
 
 #: Version of the files that :func:`save_encoder` writes.

@@ -35,6 +35,7 @@ from pydantic import Field
 
 from backbench.errors import DataError, StageError
 from backbench.model import Stage
+from backbench.options.backbones import BackboneOptions
 from backbench.options.base import (
     DatasetMetadata,
     DatasetName,
@@ -48,19 +49,17 @@ from backbench.options.base import (
     count_of,
     refuse_unread,
 )
+from backbench.options.optimizer import OptimizerOptions, ScheduleOptions
 from backbench.options.training import (
-    BackboneOptions,
     CleanTrainingOptions,
     EvaluatorOptions,
     GuardOptions,
-    OptimizerOptions,
-    ScheduleOptions,
     SSLOptions,
     TrainingOptions,
     TwoViewOptions,
-    ViewOptions,
     ViewTrainingOptions,
 )
+from backbench.options.views import ViewOptions
 from backbench.plugin.infos import (
     API,
     AttackInfo,

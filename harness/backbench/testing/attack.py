@@ -15,15 +15,7 @@ from backbench.data.attacker_images import AttackerImages
 from backbench.errors import ResultError
 from backbench.images import ImageSet, Pixels, Subset, Unlabelled, read_only
 from backbench.model import StageKind
-from backbench.plugin import (
-    Attack,
-    AttackContext,
-    AttackInfo,
-    Recipe,
-    Split,
-    Stamp,
-    count_of,
-)
+from backbench.plugin import Attack, AttackContext, AttackInfo, Recipe, Split, Stamp, count_of
 from backbench.poison.access import Access
 from backbench.poison.choice import aim_of, choose
 from backbench.poison.manifest import ManifestEntry

@@ -36,7 +36,7 @@ def tiny_encoder(image_size: int = 32) -> Encoder:
     import torch
 
     from backbench.nn import Encoder, EncoderSpec
-    from backbench.options.training import BackboneOptions
+    from backbench.options.backbones import BackboneOptions
 
     backbone = BackboneOptions(name="tiny-resnet", widths=(8, 16), strides=(1, 2), stem_width=8)
     spec = EncoderSpec(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from backbench.nn.method import TrainingTask
-from backbench.options.training import OptimizerOptions
+from backbench.options.optimizer import OptimizerOptions
 
 
 def build_optimizer(task: TrainingTask, options: OptimizerOptions) -> torch.optim.Optimizer:

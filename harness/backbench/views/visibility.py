@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.options.training import ViewOptions
+from backbench.options.views import ViewOptions
 from backbench.plugin import Box
 from backbench.views.boxes import crop_boxes
 from backbench.views.randomness import Draws

@@ -12,7 +12,7 @@ from torch import nn
 from backbench.errors import PluginError
 from backbench.nn import Encoder, EncoderSpec, load_encoder, save_encoder
 from backbench.nn.backbones import backbone_problem
-from backbench.options import training
+from backbench.options.backbones import BackboneOptions
 from backbench.plugin import BackboneInfo, BackboneNetwork, Field, Options, hookimpl
 from backbench.plugin.registry import Origin, Registry
 from backbench.testing import BackboneContract
@@ -67,7 +67,7 @@ def harness(kit: Kit, folder: Path) -> None:
     registry = Registry()
     registry.add(Announces(kit.info), Origin("broken", "", ""))
     assert not registry.failures
-    chosen = training.BackboneOptions(name=kit.info.name)
+    chosen = BackboneOptions(name=kit.info.name)
     if problem := backbone_problem(chosen, 32):
         raise PluginError(problem)
     folder.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from backbench.estimate import timing
 from backbench.estimate.cost import Costs, Seen, Training, costs_of
 from backbench.estimate.hours import hours_of
 from backbench.estimate.timing import Clock, first_batch, images_per_second, measure
-from backbench.options.training import BackboneOptions
+from backbench.options.backbones import BackboneOptions
 from backbench.plugin.registry import load_registry
 from backbench.report.plan import hour_lines, in_hours
 from backbench.store.store import Store

@@ -14,18 +14,13 @@ from backbench.benchmark.config import Benchmark, load_benchmark
 from backbench.benchmark.planning import make_plan
 from backbench.benchmark.protocols.card import Protocol
 from backbench.errors import UsageError
-from backbench.evaluation.import_plan import (
-    ImportedClassifier,
-    check_encoder,
-    choose,
-    plan_import,
-)
+from backbench.evaluation.import_plan import ImportedClassifier, check_encoder, choose, plan_import
 from backbench.evaluation.request import under_protocol
 from backbench.execution.messages import decode_order, encode_order
 from backbench.external.encoder_options import NORMALIZATIONS, ImportOptions, normalization
 from backbench.external.imported import Imported
 from backbench.model import Plan, Stage, StageKind
-from backbench.options.training import BackboneOptions
+from backbench.options.backbones import BackboneOptions
 from backbench.plugin.registry import load_registry
 from backbench.report.tables import as_json, comma_separated, latex, markdown
 from backbench.store.records import Record

@@ -20,7 +20,7 @@ from backbench.errors import UsageError
 from backbench.external.importing import describe, import_encoder, inspect, resnet_of, stem_of
 from backbench.external.state_dicts import layout_of, tensors_of
 from backbench.nn import Encoder, EncoderSpec, save_encoder
-from backbench.options.training import BackboneOptions
+from backbench.options.backbones import BackboneOptions
 from tests.unit.external import conftest as files
 
 Make = Callable[[nn.Module, nn.Module], dict[str, Any]]

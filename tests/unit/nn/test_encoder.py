@@ -11,16 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from backbench.errors import PluginError, ResultError, StoreError
-from backbench.nn import (
-    Backbone,
-    Encoder,
-    EncoderSpec,
-    build_backbone,
-    load_encoder,
-    save_encoder,
-)
+from backbench.nn import Backbone, Encoder, EncoderSpec, build_backbone, load_encoder, save_encoder
 from backbench.nn.backbones import backbone_problem
-from backbench.options.training import BackboneOptions
+from backbench.options.backbones import BackboneOptions
 
 
 def spec(**backbone: object) -> EncoderSpec:

@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from backbench.options.training import BackboneOptions, Options, image_side
+from backbench.options.backbones import BackboneOptions
+from backbench.options.training import Options
+from backbench.options.views import image_side
 from backbench.plugin import DatasetMetadata
 from backbench_defenses.defense_options import DistillOptions
 from backbench_ssl.method_options import BYOLOptions, JigsawOptions, MoCoOptions, RotNetOptions

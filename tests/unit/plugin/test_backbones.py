@@ -17,7 +17,7 @@ from backbench.errors import ConfigError
 from backbench.execution.redo import to_redo
 from backbench.model import Plan, Stage, StageKind
 from backbench.options import backbones
-from backbench.options.training import BackboneOptions
+from backbench.options.backbones import BackboneOptions
 from backbench.plugin import BackboneInfo, Field, LocalPath, Options, hookimpl
 from backbench.plugin.registry import Origin, Registry, load_registry
 from backbench.results.outdated import CODES, changed_code

@@ -15,7 +15,7 @@ from backbench.external.reader import content_of, weights_file
 from backbench.model import Stage, StageKind
 from backbench.nn import Encoder, EncoderSpec, load_encoder, save_encoder
 from backbench.nn.encoder import mark_of, weights_in
-from backbench.options.training import BackboneOptions
+from backbench.options.backbones import BackboneOptions
 from backbench.plugin.registry import load_registry
 from backbench.stages.run import run_stage
 from backbench.stages.task import Outcome, Task

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from backbench.errors import StageError
 from backbench.images import ArrayImages
 from backbench.nn import Batch, Encoder, SSLMethod, TrainingContext
-from backbench.options.training import SSLOptions, ViewOptions, ViewTrainingOptions
+from backbench.options.training import SSLOptions, ViewTrainingOptions
+from backbench.options.views import ViewOptions
 from backbench.training.loop import TrainingRun, epoch_order, pretrain
 from backbench.training.optimizers import build_optimizer
 from backbench.views.views import random_view

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from backbench.options.training import OptimizerOptions
+from backbench.options.optimizer import OptimizerOptions
 from backbench.training.optimizers import build_optimizer
 
 STEPS = 8

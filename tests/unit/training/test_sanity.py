@@ -16,7 +16,8 @@ from backbench.errors import StageError
 from backbench.images import ArrayImages
 from backbench.nn import Batch, SSLMethod, TrainingContext
 from backbench.nn.knn import knn_predict
-from backbench.options.training import SSLOptions, ViewOptions
+from backbench.options.training import SSLOptions
+from backbench.options.views import ViewOptions
 from backbench.training import loop as training
 from backbench.training.monitor import effective_rank, feature_spread, held_out_indices
 from backbench.training.sanity import LEVEL, ROUNDING, above_chance, is_constant, training_flags

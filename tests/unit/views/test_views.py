@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from backbench.options.training import ViewOptions
+from backbench.options.views import ViewOptions
 from backbench.views import sparse as taps
 from backbench.views.batches import RaggedBatch, UniformBatch
 from backbench.views.boxes import crop_boxes

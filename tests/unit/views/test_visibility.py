@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backbench.options.training import ViewOptions
+from backbench.options.views import ViewOptions
 from backbench.plugin import Box
 from backbench.views.visibility import Visibility, visibility
 

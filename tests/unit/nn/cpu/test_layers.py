@@ -10,7 +10,7 @@ from torchvision import models
 from backbench.nn.backbones import build_backbone
 from backbench.nn.cpu import with_own_layers
 from backbench.nn.cpu.layers import Convolution
-from backbench.options.training import BackboneOptions
+from backbench.options.backbones import BackboneOptions
 
 #: Kernel, stride, padding, and height and width of the maps.
 SMALL = [
