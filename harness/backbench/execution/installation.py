@@ -6,8 +6,9 @@ import sys
 from collections.abc import Iterable, Mapping
 
 from backbench.errors import PluginError
+from backbench.plugin.distributions import code_of
 from backbench.plugin.infos import KINDS
-from backbench.plugin.registry import Registry, code_of
+from backbench.plugin.registry import Registry
 from backbench.store.provenance import libraries
 
 #: Kind and name of a plugin that a run uses.

@@ -7,68 +7,38 @@ distribution and reason, and stops only the benchmark that needs it.
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
-import importlib.util
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES
-from importlib.metadata import Distribution, EntryPoint, distributions
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from backbench.errors import BackbenchError, PluginError
-from backbench.model import NONE
 from backbench.options import backbones
-from backbench.options.base import Options, holds_path
+from backbench.options.base import Options
 from backbench.plugin import hookspecs
-from backbench.plugin.calling import all_of, frozen, plugin_code, sentence_of
-from backbench.plugin.infos import (
-    API,
-    DEFENSE_SHAPES,
-    KINDS,
-    OWN_METRICS,
-    AttackInfo,
-    AttackShape,
-    BackboneInfo,
-    Citation,
-    Column,
-    DefenseInfo,
-    MetricInfo,
-    PluginInfo,
+from backbench.plugin.announcements import field_problem, record_problem
+from backbench.plugin.calling import all_of, frozen, plugin_code
+from backbench.plugin.distributions import (
+    GROUP,
+    Failure,
+    Origin,
+    code_of,
+    installed_points,
+    origin_of,
 )
+from backbench.plugin.infos import KINDS, BackboneInfo, Column, PluginInfo
 from backbench.plugin.suggestions import suggestion
-from backbench.system.files import content_of, sha256
+from backbench.system.files import content_of
 from backbench.system.json_text import to_json
 
 if TYPE_CHECKING:
     import click
 
-GROUP = "backbench"
-
 #: Key of the content of files in the identity of options: no option has such a name.
 FILES = "content of files"
-
-#: Form of the names of plugins.
-KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-#: Endings of files of code.
-_CODE = (*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES)
-_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """The distribution and version that a plugin comes from."""
-
-    distribution: str
-    version: str
-    entry_point: str
-
-    def __str__(self) -> str:
-        return f"{self.distribution} {self.version}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +113,6 @@ class Registered:
             raise PluginError(f"{self}: cannot import {self.info.target} ({error})") from error
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A plugin, or one of its records, that cannot be used; or a distribution that is damaged."""
-
-    origin: Origin
-    reason: str
-
-    def __str__(self) -> str:
-        plugin = f"plugin {self.origin.entry_point!r} of " if self.origin.entry_point else ""
-        return f"{plugin}{self.origin}: {self.reason}"
-
-
 class Registry:
     """The plugins that were found.
 
@@ -175,7 +133,7 @@ class Registry:
     def add_entry_points(self, points: Iterable[EntryPoint]) -> None:
         """Load entry points one by one, then collect what they announce."""
         seen: set[tuple[str, str, str]] = set()
-        known = [(_origin(point), point) for point in points]
+        known = [(origin_of(point), point) for point in points]
         for origin, point in sorted(known, key=lambda one: (one[0].distribution, one[1].name)):
             identity = (origin.distribution, point.name, point.value)
             if identity in seen:  # an editable install may be listed twice
@@ -255,7 +213,7 @@ class Registry:
         found = []
         for name, origin in self._origins.items():
             for column in self._call(name, "leaderboard_columns"):
-                problem = _field_problem(column)
+                problem = field_problem(column)
                 if not isinstance(column, Column) or problem:
                     self._fail(origin, f"announces the column {column!r}: {problem or 'no Column'}")
                 else:
@@ -313,7 +271,7 @@ class Registry:
         return []
 
     def _add_record(self, kind: str, record: object, origin: Origin) -> None:
-        problem = _record_problem(KINDS[kind], record)
+        problem = record_problem(KINDS[kind], record)
         if problem or not isinstance(record, PluginInfo):
             self._fail(origin, str(problem))
             return
@@ -344,156 +302,3 @@ def load_registry() -> Registry:
     registry = Registry()
     registry.add_entry_points(installed_points(registry.failures))
     return registry
-
-
-def installed_points(failures: list[Failure]) -> Iterator[EntryPoint]:
-    """Yield our group's entry points of all distributions; add what is wrong with damaged ones.
-
-    The standard library's ``entry_points`` raises at the first damaged one. Of two distributions
-    of one name the first on the path counts, as there.
-    """
-    seen: set[str] = set()
-    for one in distributions():
-        try:
-            if f"[{GROUP}]" in (one.read_text("entry_points.txt") or ""):
-                name, _ = _released(one)
-                yield from () if name in seen else one.entry_points.select(group=GROUP)
-                seen.add(name)
-        except Exception as error:  # noqa: BLE001 - whatever a damaged file leads to
-            where = Origin(str(getattr(one, "_path", "a distribution without a path")), "", "")
-            failures.append(
-                Failure(where, f"{sentence_of(error)}: passed over; reinstall or remove it")
-            )
-
-
-@functools.cache
-def _released(distribution: Distribution) -> tuple[str, str]:
-    """Return a distribution's name and version; parsing its METADATA, with its README, is slow."""
-    whole = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO")
-    fields = distribution.metadata if whole else None
-    if fields is None or "Name" not in fields or "Version" not in fields:
-        raise ValueError("its METADATA lacks its name or version")
-    return fields["Name"], fields["Version"]
-
-
-@functools.cache
-def code_of(package: str) -> str:
-    """Return the SHA-256 of a package's Python files and compiled modules, found once.
-
-    It is not imported for this. Empty if it is not there.
-    """
-    try:
-        spec = importlib.util.find_spec(package)
-    except (ImportError, ValueError):
-        spec = None
-    if spec is None:
-        return ""
-    roots = [Path(one) for one in spec.submodule_search_locations or [spec.origin or ""]]
-    digest = hashlib.sha256()
-    for root in roots:
-        for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
-            if path.is_file() and path.name.endswith(_CODE):
-                digest.update(f"{path.relative_to(root)}\0{sha256(path)}\n".encode())
-    return digest.hexdigest()
-
-
-#: Names that plugins of a kind cannot have.
-RESERVED: dict[str, Collection[str]] = {
-    AttackInfo.kind: {NONE},
-    BackboneInfo.kind: backbones.OWN,
-    DefenseInfo.kind: {NONE},
-    MetricInfo.kind: OWN_METRICS,
-}
-
-
-#: Types of the fields of records and columns; ``title`` and such only where a record has them.
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "metric": str,
-    "summary": str,
-    "title": str,
-    "revision": int,
-    "passes": int,
-    "decimals": int,
-    "presets": Mapping,
-    "requires": Mapping,
-    "paper": (Citation, type(None)),
-    "bounds": (tuple, type(None)),
-}
-_CHOICES = {
-    "acts_on": get_args(AttackShape),
-    "learns": (False, True),
-    "coding": ("jpeg", "png"),
-    "reads_encoder": (False, True),
-    "reads": ("features", "images"),
-    "best": (None, "high", "low"),
-    "usual": (True, False),
-}
-
-
-#: The same of some records alone.
-_OWN_CHOICES: dict[type, dict[str, tuple[Any, ...]]] = {
-    DefenseInfo: {"acts_on": DEFENSE_SHAPES},
-    MetricInfo: {"reads": ("predictions", "scores", "pairs")},
-}
-
-
-def _field_problem(record: object) -> str | None:
-    """Report the fields of a record or a column that have a wrong type."""
-    for field, kind in _TYPES.items():
-        value = getattr(record, field, None)
-        if hasattr(record, field) and (not isinstance(value, kind) or isinstance(value, bool)):
-            names = [one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,))]
-            return f"{field} is {value!r}, and must be of type {' or '.join(names)}"
-    for field, choices in {**_CHOICES, **_OWN_CHOICES.get(type(record), {})}.items():
-        value = getattr(record, field, choices[0])
-        several = isinstance(record, DefenseInfo) and isinstance(value, tuple) and value
-        if any(one not in choices for one in (value if several else (value,))):
-            named = " or ".join(map(repr, choices))
-            return f"{field} is {value!r}, and must be {named}"
-    if isinstance(record, DefenseInfo) and record.learns and "input" not in record.shapes:
-        return "learns is True, and only a defense on the input has a fit of its own"
-    low_high = getattr(record, "bounds", None) or (0, 1)
-    if not all(isinstance(one, int | float) for one in low_high) or not (
-        len(low_high) == 2 and low_high[0] < low_high[1]
-    ):
-        return f"bounds is {low_high!r}, and must be two rising numbers"
-    if not all(isinstance(one, Mapping) for one in getattr(record, "presets", {}).values()):
-        return "each preset must be a mapping of option values"
-    return None
-
-
-def _record_problem(expected: type[PluginInfo], record: object) -> str | None:
-    if not isinstance(record, expected):
-        return f"announces {record!r} where a {expected.__name__} is expected"
-    if not all(isinstance(part, str) for part in (record.name, record.target)):
-        return f"{record.name!r}: name and target must be strings"
-    field = _field_problem(record)
-    options: object = record.options
-    reserved = record.name in RESERVED.get(record.kind, ())
-    rules = (
-        (record.api == API, f"was made for interface {record.api}; this backbench has {API}"),
-        (KEBAB.fullmatch(record.name), "the name is not in kebab-case"),
-        (not reserved, "the name is reserved"),
-        (_TARGET.fullmatch(record.target), f"target {record.target!r} is not 'module:Class'"),
-        (
-            isinstance(options, type) and issubclass(options, Options),
-            "options must be a subclass of backbench.plugin.Options",
-        ),
-        (field is None, field),
-        (
-            record.kind != BackboneInfo.kind or not _has_path(options),
-            "an option is a path, and the weights of a backbone are fresh: leave it out",
-        ),
-    )
-    return next((f"{record.name!r}: {text}" for holds, text in rules if not holds), None)
-
-
-def _has_path(options: Any) -> bool:
-    fields = getattr(options, "model_fields", {})
-    return any(holds_path(known.annotation) for known in fields.values())
-
-
-def _origin(point: EntryPoint) -> Origin:
-    if point.dist is None:
-        return Origin("unknown", "", point.name)
-    return Origin(*_released(point.dist), point.name)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from backbench.errors import UsageError
-from backbench.plugin.registry import KEBAB, RESERVED, Registry
+from backbench.plugin.announcements import KEBAB, RESERVED
+from backbench.plugin.registry import Registry
 from backbench.system.files import share
 
 #: What can be made, and the kind of its info record; an observer has none.

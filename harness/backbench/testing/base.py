@@ -17,7 +17,8 @@ from pydantic_core import PydanticUndefined
 from backbench import plugin
 from backbench.plugin import DatasetMetadata, PluginInfo
 from backbench.plugin.calling import sentence_of
-from backbench.plugin.registry import GROUP, Origin, Registered, Registry, load_registry
+from backbench.plugin.distributions import GROUP, Origin
+from backbench.plugin.registry import Registered, Registry, load_registry
 from backbench.system.arithmetic import standard_arithmetic
 from backbench.system.json_text import from_json, to_json
 from backbench.testing.samples import METADATA

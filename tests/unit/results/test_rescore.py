@@ -21,7 +21,8 @@ from backbench.errors import PluginError
 from backbench.metrics import Outcome
 from backbench.model import Plan, Stage, StageKind
 from backbench.plugin import MetricInfo, hookimpl
-from backbench.plugin.registry import Origin, Registered, Registry, load_registry
+from backbench.plugin.distributions import Origin
+from backbench.plugin.registry import Registered, Registry, load_registry
 from backbench.report.board import Request, board_of
 from backbench.results.reader import Counting, numbers, predictions_in, reader
 from backbench.store.predictions import write_predictions

@@ -16,7 +16,8 @@ from backbench.benchmark.config import Benchmark, benchmark_from
 from backbench.data.classes import class_list
 from backbench.errors import DataError, UsageError
 from backbench.plugin import Dataset, DatasetInfo, DatasetMetadata, Split, hookimpl
-from backbench.plugin.registry import Origin, Registry
+from backbench.plugin.distributions import Origin
+from backbench.plugin.registry import Registry
 from backbench.plugin.suggestions import suggestion
 from backbench.system import files
 from backbench.system.json_text import to_json
