@@ -15,7 +15,8 @@ from backbench.data.folder import ImageFolder
 from backbench.data.image_files import images_of, scan_split
 from backbench.data.many import list_problems, map_threads
 from backbench.errors import DataError
-from backbench.system.files import alone_in, replacing
+from backbench.system.files import replacing
+from backbench.system.locks import alone_in
 
 SPLITS: Final = ("train", "val")
 

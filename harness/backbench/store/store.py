@@ -33,6 +33,7 @@ from backbench.errors import NotReadyError, StoreError, UsageError
 from backbench.store import leases
 from backbench.system import files
 from backbench.system.json_text import from_json, to_json
+from backbench.system.locks import locked
 
 if TYPE_CHECKING:
     from backbench.store.records import Record
@@ -450,7 +451,7 @@ class Store:
             f"{self.root}: another run is using this store: wait for it, or choose another "
             "folder with --store"
         )
-        with files.locked(self.root / "lock", busy):
+        with locked(self.root / "lock", busy):
             yield
 
     @contextmanager
@@ -478,7 +479,7 @@ class Store:
         path = self.root / "locks" / key
         busy = NotReadyError(f"{self.root}: another process is making the stage {key}: try later")
         try:
-            with files.locked(path, busy):
+            with locked(path, busy):
                 yield
         finally:
             if key in self.done():
@@ -490,7 +491,7 @@ class Store:
         found = set()
         for key in {name.removesuffix(".held") for name in self._names("locks")}:
             try:
-                with files.locked(self.root / "locks" / key, BlockingIOError()):
+                with locked(self.root / "locks" / key, BlockingIOError()):
                     pass
             except BlockingIOError:
                 found.add(key)

@@ -1,11 +1,10 @@
-"""Files: written as a whole, hashed, and locked."""
+"""Files: written as a whole, read within bounds, hashed, and named for their process."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import io
-import logging
 import os
 import re
 import secrets
@@ -17,17 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from backbench.errors import DataError, UsageError
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
+from backbench.errors import UsageError
 
 #: A path as a caller gives it.
 PathLike = str | os.PathLike[str]
-
-_LOCK: Final = ".backbench.lock"
 
 #: Folders that network drives, archives and systems make, lower case.
 _SYSTEM_FOLDERS: Final = frozenset(
@@ -48,8 +42,6 @@ _SYSTEM_FOLDERS: Final = frozenset(
 #: Beginnings of the names of hidden ones, lower case.
 _SYSTEM_HIDDEN: Final = (".ds_store", ".fseventsd", ".snapshot", ".spotlight-", ".trash")
 
-#: Errors of a file system that has no locks.
-_NO_LOCKS: Final = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
 
 #: End of a temporary name: the machine and the number of the process that it belongs to.
 _OWNER: Final = re.compile(r"[.-]([0-9a-f]{8})-(\d+)-[0-9a-f]{8}(\.partial)?$")
@@ -310,57 +302,3 @@ def is_full(error: BaseException | None) -> bool:
         os.strerror(one) in str(error.args) for one in full
     )  # safetensors has its own errors
     return said or is_full(error.__cause__ or error.__context__)
-
-
-@contextmanager
-def locked(path: Path, busy: Exception) -> Iterator[None]:
-    """Hold a lock file; raise ``busy`` if another process holds it.
-
-    A process that is killed leaves the file behind, and no lock. Where the file system has no
-    locks, the lock is a file that only one process can create.
-    """
-    from filelock import FileLock, SoftFileLock, Timeout  # late: it imports asyncio
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock: BaseFileLock = FileLock(path)
-    try:
-        try:
-            lock.acquire(timeout=0)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-            held = path.with_name(f"{path.name}.held")
-            _warn_of_no_locks(held)
-            busy = type(busy)(f"{busy} (if nothing is, remove {held})")
-            lock = SoftFileLock(held)
-            lock.acquire(timeout=0)
-    except Timeout:
-        raise busy from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@cache
-def _warn_of_no_locks(held: Path) -> None:
-    logging.getLogger(__name__).warning(
-        "%s: this file system has no locks: the existence of this file is the lock", held
-    )
-
-
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Keep other callers from writing to a folder meanwhile, and remove what killed ones left.
-
-    Raises:
-        DataError: If another process is writing to it.
-    """
-    with locked(folder / _LOCK, DataError(f"{folder}: another process is writing to it")):
-        try:
-            for partial in folder.rglob(".*.partial"):
-                if is_abandoned(partial.name):  # a store below may be written to
-                    partial.unlink(missing_ok=True)
-            yield
-        finally:
-            (folder / _LOCK).unlink(missing_ok=True)

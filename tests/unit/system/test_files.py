@@ -14,8 +14,6 @@ import pytest
 
 from backbench.errors import DataError
 from backbench.system.files import (
-    alone_in,
-    locked,
     open_regular,
     owned_name,
     read_regular,
@@ -23,11 +21,12 @@ from backbench.system.files import (
     sha256,
     write,
 )
+from backbench.system.locks import alone_in, locked
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from backbench.system.files import locked
+from backbench.system.locks import locked
 with locked(Path(sys.argv[1]), RuntimeError()):
     print("held", flush=True)
     time.sleep(60)

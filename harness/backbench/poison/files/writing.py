@@ -33,6 +33,7 @@ from backbench.store.metadata import PoisonRecord
 from backbench.system import files
 from backbench.system.children import WORTH_PROCESSES, workers
 from backbench.system.json_text import from_json, to_json
+from backbench.system.locks import alone_in
 
 #: Images of each part on the contact sheet.
 _SHOWN: Final = 4
@@ -53,13 +54,13 @@ def write(plan: Plan, processes: int, progress: Progress) -> dict[str, Any]:
     home, source = plan.layout.home, plan.request.source
     try:
         home.mkdir(parents=True, exist_ok=True)
-        with files.alone_in(home):
+        with alone_in(home):
             pass
     except (OSError, ValueError) as error:
         problem = Problem("out", f"{home}: {files.read_failure(error)}; choose another folder")
         raise ConfigError(source, [problem]) from error
     try:
-        with files.alone_in(home):
+        with alone_in(home):
             return _write(plan, processes, progress)
     except OSError as error:
         where = f"{error.filename or home}: {files.read_failure(error)}"

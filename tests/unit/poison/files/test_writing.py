@@ -19,7 +19,7 @@ from backbench.poison.files import writing
 from backbench.poison.files.layout_plan import make_plan
 from backbench.poison.files.request import read_request
 from backbench.system import children as processes
-from backbench.system.files import alone_in
+from backbench.system.locks import alone_in
 
 
 def read(path):
