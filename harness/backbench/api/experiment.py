@@ -346,10 +346,13 @@ class Planned:
             view: ``detection``, what the defenses found and dropped, and what they cost;
                 ``verdicts``, how right the verdicts on encoders are; ``each-verdict``, the verdict
                 on each; ``threats``, the threat model of each attack.
-        """
-        from backbench.report.sheets import SHEETS
 
-        return SHEETS[view](self.plan, self.store.readable)
+        Raises:
+            UsageError: If there is no such table.
+        """
+        from backbench.report.sheets import sheet_of
+
+        return sheet_of(view, self.plan, self.store.readable)
 
     def write_zoo(self, out: PathLike, *, run: str = "backbench run") -> Built:
         """Write the encoders that no defense has touched as a zoo; see :func:`.build_zoo`.
@@ -383,18 +386,6 @@ class Planned:
         from backbench.report.progress.watching import watch
 
         watch(self.plan, self.store)
-
-    def detection(self) -> Sheet:
-        """Return what the defenses found and dropped, and what they cost."""
-        return self.sheet("detection")
-
-    def verdicts(self) -> Sheet:
-        """Return how right the verdicts on encoders are."""
-        return self.sheet("verdicts")
-
-    def each_verdict(self) -> Sheet:
-        """Return the verdict on each encoder."""
-        return self.sheet("each-verdict")
 
 
 def load(

@@ -15,7 +15,7 @@ from backbench.plugin.registry import load_registry
 from backbench.report.board import bundle_board
 from backbench.report.detectors import Sheet
 from backbench.report.results import MOST_FIGURES, Results
-from backbench.report.sheets import SHEETS
+from backbench.report.sheets import sheet_of
 from backbench.store.location import located
 from backbench.store.store import Store
 from backbench.system.files import PathLike
@@ -109,4 +109,4 @@ class Bundled:
     def sheet(self, view: str) -> Sheet:
         """Return a table besides the leaderboard; see :meth:`Planned.sheet`."""
         with open_bundle(self.path) as bundle:
-            return SHEETS[view](bundle.plan, bundle.record)
+            return sheet_of(view, bundle.plan, bundle.record)

@@ -257,19 +257,23 @@ def test_a_matrix_over_a_zoo_trains_nothing_and_gives_the_numbers_of_the_cards(
 
 
 def test_verdicts_know_by_the_cards_which_encoders_are_backdoored(used: Planned) -> None:
-    lines = {line.names["attack"]: line for line in used.verdicts().lines}
+    lines = {line.names["attack"]: line for line in used.sheet("verdicts").lines}
     assert lines["all"].names["method"] == "simsiam"
     assert lines["all"].values["verdict/attacked"].mean == 2
     assert lines["all"].values["verdict/clean"].mean == 1
     assert set(lines) == {"all", "patch", "bad"}
-    assert [line.names["method"] for line in used.each_verdict().lines] == ["simsiam"] * 3
+    assert [line.names["method"] for line in used.sheet("each-verdict").lines] == ["simsiam"] * 3
 
 
 def test_a_matrix_without_attacks_has_every_encoder_once(world: Path, used: Planned) -> None:
     text = change(USED, '"none", "patch", "bad"', '"none"')
     plan = planned(world / "plain.toml", text, world / "store")
     assert {cell.name.method for cell in plan.cells} == {CLEAN, POISONED, IMPLANTED}
-    assert {line.names["attack"] for line in plan.verdicts().lines} == {"all", "patch", "bad"}
+    assert {line.names["attack"] for line in plan.sheet("verdicts").lines} == {
+        "all",
+        "patch",
+        "bad",
+    }
     (note,) = notes_on(plan.experiment.benchmark)
     assert note == (
         "encoders.zoo: 3 encoders of benchmark 'small-zoo': 1 clean, 1 poisoned, 1 implanted; 3 of "
