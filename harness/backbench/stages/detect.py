@@ -15,10 +15,10 @@ from backbench.images import ImageSet, Pixels, Unlabelled, read_only
 from backbench.plugin import Defense, DefenseInfo
 from backbench.results.detectors import SCORES
 from backbench.seeds import derive
+from backbench.stages.defender import Request, context_of
 from backbench.stages.evaluators import unchanged
 from backbench.stages.fit_detector import DETECTOR
 from backbench.stages.inputs import Inputs
-from backbench.stages.repair import context_of
 from backbench.stages.scores import checked_report, checked_scores
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import DetectRecord
@@ -38,8 +38,8 @@ def run(task: Task) -> Outcome:
     count = len(inputs.val)
     index, is_triggered = shuffled(count, task.seed, triggered=triggered is not None)
     images = Unlabelled(_Mixed(inputs.val, triggered, index, is_triggered))
-    asked: list[float] = []
-    context = context_of(task, asked=asked)
+    request = Request()
+    context = context_of(task, request)
     with unchanged(encoder, "the detector"):
         given = defense.score(encoder, images, context)
     scores = checked_scores(given, (len(images),), "the detector").astype(np.float64)
@@ -50,7 +50,7 @@ def run(task: Task) -> Outcome:
             clean=count,
             triggered=len(images) - count,
             rejected=int((scores > 0).sum()),
-            clean_fraction=max(asked, default=0.0),
+            clean_fraction=request.clean_fraction,
         ),
         report=checked_report(defense.report(), "the detector"),
     )

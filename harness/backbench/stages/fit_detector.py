@@ -9,8 +9,8 @@ from safetensors.numpy import save_file
 from backbench.errors import ResultError
 from backbench.options.training import TrainingOptions
 from backbench.plugin import Defense
+from backbench.stages.defender import Request, context_of
 from backbench.stages.evaluators import unchanged
-from backbench.stages.repair import context_of
 from backbench.stages.scores import checked_report, checked_state
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import FitDetectorRecord
@@ -29,9 +29,9 @@ def run(task: Task) -> Outcome:
     implementation, options, _ = task.plugin()
     defense: Defense = implementation(options)
     encoder = load_encoder(task.input("encoder")).to(task.device)
-    asked: list[float] = []
+    request = Request()
     with unchanged(encoder, "the detector"):
-        defense.fit(encoder, context_of(task, asked=asked))
+        defense.fit(encoder, context_of(task, request))
     state = checked_state(defense.state(), "the detector")
     if not state:
         raise ResultError("the detector gave an empty state: what it has learned would be lost")
@@ -40,4 +40,4 @@ def run(task: Task) -> Outcome:
     if isinstance(options, TrainingOptions):
         found = arithmetic(options, torch.device(task.device), encoder)
     report = checked_report(defense.report(), "the detector")
-    return Outcome(FitDetectorRecord(max(asked, default=0.0), found), report=report)
+    return Outcome(FitDetectorRecord(request.clean_fraction, found), report=report)

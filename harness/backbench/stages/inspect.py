@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backbench.plugin import Defense
-from backbench.stages.repair import context_of
+from backbench.stages.defender import Request, context_of
 from backbench.stages.scores import checked_report
 from backbench.stages.task import Outcome, Task
 from backbench.stages.verdicts import checked_verdict, write_verdict
@@ -17,10 +17,10 @@ def run(task: Task) -> Outcome:
     implementation, options, _ = task.plugin()
     defense: Defense = implementation(options)
     encoder = load_encoder(task.input("encoder")).to(task.device)
-    asked: list[float] = []
-    given = defense.inspect(encoder, context_of(task, asked=asked))
+    request = Request()
+    given = defense.inspect(encoder, context_of(task, request))
     verdict = checked_verdict(given, "the defense")
     write_verdict(task.folder, verdict)
-    needed = max(asked, default=0.0)
     report = checked_report(defense.report(), "the defense")
-    return Outcome(InspectRecord(verdict.score, dict(verdict.numbers), needed), report=report)
+    record = InspectRecord(verdict.score, dict(verdict.numbers), request.clean_fraction)
+    return Outcome(record, report=report)

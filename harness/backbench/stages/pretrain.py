@@ -18,9 +18,8 @@ from backbench.plugin.defense import MOST_CLEAN
 from backbench.plugin.registry import load_registry
 from backbench.seeds import derive
 from backbench.stages.checks import check_poison, visibility_flag
+from backbench.stages.defender import Request, context_of, trusted_images
 from backbench.stages.inputs import Inputs
-from backbench.stages.repair import context_of
-from backbench.stages.sanitize import trusted_images
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import EncoderRecord, PoisonRecord
 from backbench.store.store import Store
@@ -49,23 +48,23 @@ def run(task: Task) -> Outcome:
     order = {"stage": task.stage.to_json(), "store": str(task.store.root.absolute())}
     devices = rank_devices(task.device, task.others, options.devices)
     with together(devices, f"{__name__}:follow", order, task.folder.parent) as ranks:
-        asked_for: list[float] = []
-        encoder, log = _train(inputs, ranks, asked_for)
+        request = Request()
+        encoder, log = _train(inputs, ranks, request)
     labels = inputs.poisoned_train.labels
-    asked = labels[held_out_indices(labels, task.seed)]
+    held_out = labels[held_out_indices(labels, task.seed)]
     save_encoder(task.folder, encoder, task.mark)
     with (task.folder / "log.jsonl").open("w", encoding="utf-8") as file:
         file.writelines(to_json(entry, "log.jsonl") + "\n" for entry in log)
     device = torch.device(task.device)
     flags = [
         *(visibility_flag(inputs, options) if task.has("poison") else ()),
-        *training_flags(log, asked),
+        *training_flags(log, held_out),
     ]
     metadata = EncoderRecord(
         images=len(labels),
         last=log[-1] if log else {},
         arithmetic=arithmetic(options, device, encoder, len(devices)),
-        clean_fraction=max(asked_for, default=0.0),
+        clean_fraction=request.clean_fraction,
     )
     return Outcome(metadata, flags=tuple(flags))
 
@@ -74,13 +73,13 @@ def follow(ranks: Ranks, device: str, order: Mapping[str, Any]) -> None:
     """Train as another rank of the stage that :func:`run` runs; the result is thrown away."""
     store, stage = Store(Path(order["store"])), Stage.from_json(order["stage"])
     task = Task(stage, store, Path(), load_registry(), device, lambda *_: None)
-    _train(Inputs(task), ranks, [])
+    _train(Inputs(task), ranks, Request())
 
 
 def _train(
-    inputs: Inputs, ranks: Ranks, asked: list[float]
+    inputs: Inputs, ranks: Ranks, request: Request
 ) -> tuple[Encoder, list[dict[str, float]]]:
-    """Return the encoder and the log; ``asked`` gets the clean shares that a guard requests."""
+    """Return the encoder and the log; ``request`` grows with what a guard requests."""
     from backbench.nn import SSLMethod
     from backbench.training.loop import TrainingRun, pretrain
 
@@ -98,13 +97,13 @@ def _train(
         checkpoint=task.checkpoint,
         ranks=ranks,
     )
-    return pretrain(method, run, guard_of(inputs, asked))
+    return pretrain(method, run, guard_of(inputs, request))
 
 
-def guard_of(inputs: Inputs, asked: list[float]) -> Callable[[SSLMethod], SSLMethod] | None:
+def guard_of(inputs: Inputs, request: Request) -> Callable[[SSLMethod], SSLMethod] | None:
     """Return what wraps the method before it is trained; ``None`` without such a defense.
 
-    ``asked`` gets each share of the training set that the defense requests as clean.
+    ``request`` grows with the share of the training set that the defense requests as clean.
     """
     from backbench.nn import SSLMethod
 
@@ -114,9 +113,8 @@ def guard_of(inputs: Inputs, asked: list[float]) -> Callable[[SSLMethod], SSLMet
         return None
     implementation, options, _ = found
     defense: Defense = implementation(options)
-    # the clean twin of a poison would give it away
     trusted = trusted_images(task, len(inputs.train))
-    context = context_of(task, trusted, MOST_CLEAN, asked)
+    context = context_of(task, request, trusted, MOST_CLEAN)
     context = replace(context, progress=lambda *_: None, checkpoint=None)
 
     def guard(method: SSLMethod) -> SSLMethod:

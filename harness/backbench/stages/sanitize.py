@@ -13,11 +13,10 @@ from backbench.errors import ResultError
 from backbench.images import Unlabelled
 from backbench.plugin import Defense
 from backbench.plugin.defense import MOST_CLEAN
-from backbench.plugin.recipes import TRAIN
 from backbench.poison.manifest import read_manifest
 from backbench.results.detection import detection
+from backbench.stages.defender import Request, context_of, trusted_images
 from backbench.stages.inputs import Inputs
-from backbench.stages.repair import context_of
 from backbench.stages.scores import checked_report, checked_scores
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import SanitizeRecord
@@ -32,17 +31,6 @@ def poison_mask(task: Task, images: int) -> NDArray[np.bool_]:
     return poisoned
 
 
-def trusted_images(task: Task, images: int) -> NDArray[np.int64]:
-    """Return which of N clean training images no poison replaces or is made of."""
-    trusted = np.ones(images, dtype=bool)
-    if task.has("poison"):
-        for mark in read_manifest(task.input("poison") / "train.jsonl"):
-            trusted[[part.index for part in mark.parts if part.set == TRAIN]] = False
-            if mark.index < images:
-                trusted[mark.index] = False
-    return np.flatnonzero(trusted)
-
-
 def run(task: Task) -> Outcome:
     """Write a score for each training image; those above 0 are dropped."""
     from backbench.nn import load_encoder
@@ -53,15 +41,15 @@ def run(task: Task) -> Outcome:
     inputs = Inputs(task)
     images = Unlabelled(inputs.poisoned_train)
     poisoned = poison_mask(task, len(images))
-    # the clean twin of a poison would give it away
-    asked: list[float] = []
-    context = context_of(task, trusted_images(task, len(inputs.train)), MOST_CLEAN, asked)
+    request = Request()
+    trusted = trusted_images(task, len(inputs.train))
+    context = context_of(task, request, trusted, MOST_CLEAN)
     given = np.asarray(defense.sanitize(encoder, images, context))
     scores = checked_scores(given, (len(images),), "the defense").astype(np.float64)
     dropped = int((scores > 0).sum())
     if dropped == len(images):
         raise ResultError("the defense dropped every training image")
     save_file({"scores": scores}, task.folder / "scores.safetensors")
-    needed = max(asked, default=0.0)
-    record = SanitizeRecord(len(images), dropped, needed, detection(scores, poisoned))
+    found = detection(scores, poisoned)
+    record = SanitizeRecord(len(images), dropped, request.clean_fraction, found)
     return Outcome(record, report=checked_report(defense.report(), "the defense"))

@@ -43,9 +43,9 @@ def is_constant(spread: float, images: int) -> bool:
 
 
 def training_flags(
-    history: Sequence[Mapping[str, float]], asked: NDArray[np.int64]
+    history: Sequence[Mapping[str, float]], held_out: NDArray[np.int64]
 ) -> Iterator[Flag]:
-    """Yield the flags of a trained encoder; ``asked`` are the classes of the k-NN queries."""
+    """Yield the flags of a trained encoder; ``held_out`` are the classes of the k-NN queries."""
     if not history:
         return
     last = history[-1]
@@ -58,14 +58,14 @@ def training_flags(
             "lost; lower the learning rate, or change what keeps the method from collapsing "
             "(queue, predictor, momentum, batch size)",
         )
-    if "knn_accuracy" not in last or len(asked) == 0:
+    if "knn_accuracy" not in last or len(held_out) == 0:
         return
-    hits, usual = round(last["knn_accuracy"] * len(asked)), int(np.bincount(asked).max())
-    least = above_chance(len(asked), usual / len(asked))
+    hits, usual = round(last["knn_accuracy"] * len(held_out)), int(np.bincount(held_out).max())
+    least = above_chance(len(held_out), usual / len(held_out))
     if least is not None and hits < least:
         yield Flag(
             "probe-at-chance",
-            f"k-NN finds the class of {hits} of {len(asked)} held-out training images; always "
+            f"k-NN finds the class of {hits} of {len(held_out)} held-out training images; always "
             f"naming their most frequent class finds {usual}, and below {least} chance explains it "
             f"(binomial test, {100 * LEVEL:g} %): nothing shows that classes have been learned; "
             "train longer, choose another learning rate, or see whether the labels are right",

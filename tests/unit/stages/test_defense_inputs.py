@@ -23,6 +23,7 @@ from backbench.plugin import Defense
 from backbench.plugin.registry import load_registry
 from backbench.seeds import derive
 from backbench.stages import repair, sanitize
+from backbench.stages.defender import Request, context_of
 from backbench.stages.inputs import Inputs
 from backbench.stages.task import Task
 from backbench.store.flags import Flag
@@ -44,22 +45,22 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
 
 
 def test_the_seed_is_nobody_elses(task: Task) -> None:
-    seed = repair.context_of(task).seed
+    seed = context_of(task, Request()).seed
     assert seed == derive(task.seed, "defense")
     assert seed != task.seed
 
 
 def test_the_same_fraction_is_the_same_images(task: Task) -> None:
-    one, two = (repair.context_of(task).clean(0.5).images for _ in range(2))
+    one, two = (context_of(task, Request()).clean(0.5).images for _ in range(2))
     assert one.sources == two.sources
     assert len(one) == 10
-    smaller = repair.context_of(task).clean(0.25).images
+    smaller = context_of(task, Request()).clean(0.25).images
     assert set(smaller.sources) < set(one.sources)
 
 
 def test_a_defense_on_the_data_gets_no_clean_twin_of_a_poison(task: Task) -> None:
     trusted = np.arange(5, 20)
-    context = repair.context_of(task, trusted=trusted, most=sanitize.MOST_CLEAN)
+    context = context_of(task, Request(), trusted=trusted, most=sanitize.MOST_CLEAN)
     given = {int(source) for source in context.clean(0.5).images.sources}
     assert len(given) == 10
     assert given <= set(trusted.tolist())
