@@ -11,8 +11,8 @@ from backbench.model import NONE, Cell, Detection, Plan, Stage, StageKind
 from backbench.plugin import Column
 from backbench.plugin.infos import OWN_METRICS
 from backbench.results.detectors import DetectedOf
+from backbench.results.plugin_reports import ReportOf
 from backbench.results.reader import Measured, MeasuredOf
-from backbench.results.reports import ReportOf
 from backbench.results.statistics import Bounds, Sample, Summary, paired, sample_of, summarize_all
 from backbench.results.threat import threat_of
 from backbench.store.flags import Raised

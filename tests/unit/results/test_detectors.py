@@ -20,8 +20,8 @@ from backbench.model import Cell, CellName, Detection, Plan, PluginUse, Stage, S
 from backbench.report.results import Results
 from backbench.results.detectors import Scored, Shown, detector_reader, passing, separation
 from backbench.results.leaderboard import Leaderboard, build
+from backbench.results.plugin_reports import reports
 from backbench.results.reader import Counting, numbers
-from backbench.results.reports import reports
 from backbench.store.metadata import DetectRecord, EvaluationRecord
 from backbench.store.predictions import write_predictions
 from backbench.store.records import Record
