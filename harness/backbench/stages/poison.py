@@ -9,9 +9,10 @@ import numpy as np
 from backbench.data.packed import ImageWriter
 from backbench.errors import ResultError
 from backbench.images import ImageSet, Pixels
+from backbench.plugin import Attack
 from backbench.poison.choice import aim_of
 from backbench.poison.manifest import ManifestEntry
-from backbench.poison.poisoning import recode, stamp
+from backbench.poison.poisoning import Poison, recode, stamp
 from backbench.poison.stealth import MEASURED, Likeness, averages, compared, likeness
 from backbench.stages.inputs import POISONED, TRIGGERED, Inputs
 from backbench.stages.scores import checked_report
@@ -31,50 +32,14 @@ def run(task: Task) -> Outcome:
     would round otherwise. The record has the stealth of poisons and triggers.
     """
     inputs = Inputs(task)
-    metadata, train = inputs.metadata, inputs.train
     attack = inputs.own_attack
     poison = inputs.poison(attack)
-    chosen = poison.chosen
-    total = len(chosen) + metadata.val
-
-    size = None if poison.composed or train.pixels is None else train.size
-    images = ImageWriter(task.folder / POISONED, chosen, size=size)
-    poisons: list[Likeness] = []
-    looked_at = compared(len(chosen))
-    changed = 0
-    with images, (task.folder / "train.jsonl").open("w", encoding="utf-8") as manifest:
-        for done, (mark, image) in enumerate(poison.described()):
-            manifest.write(mark.line())
-            images.add(image)
-            if done in looked_at:
-                poisons += _likeness(train, mark, image)
-            changed += mark.shows
-            if done % _EVERY == 0:
-                task.progress(done, total, {})
-    _refuse_unchanged(changed, len(chosen), "training")
+    poisons = _write_poisons(task, inputs, poison)
     # opened only now: no choice and no poison can follow from the images of the evaluation
-    val = inputs.val
-    triggers: list[Likeness] = []
-    looked_at = compared(len(val))
-    kept = _keeper(task, len(val), val.size) if task.has("trigger") else None
-    changed = 0
-    with (
-        kept or nullcontext(),
-        (task.folder / "val.jsonl").open("w", encoding="utf-8") as manifest,
-    ):
-        for index in range(len(val)):
-            image, mark = stamp(attack, val, index, "val", task.seed)
-            manifest.write(mark.line())
-            changed += mark.shows
-            if index in looked_at:
-                triggers.append(likeness(val.image(index), recode(attack, image)))
-            if kept is not None:
-                kept.add(image)
-            if index % _EVERY == 0:
-                task.progress(len(chosen) + index, total, {})
-    _refuse_unchanged(changed, len(val), "validation")
-    target = aim_of(attack, chosen, train.labels)
-    record = PoisonRecord.of(target, metadata.classes, chosen, train.labels, poison.threat)
+    triggers = _write_triggers(task, inputs, attack, len(poison))
+    labels, classes = inputs.train.labels, inputs.metadata.classes
+    target = aim_of(attack, poison.chosen, labels)
+    record = PoisonRecord.of(target, classes, poison.chosen, labels, poison.threat)
     own = checked_report(attack.report(), "the attack")
     if taken := sorted(own.keys() & MEASURED):
         raise ResultError(
@@ -84,6 +49,53 @@ def run(task: Task) -> Outcome:
     return Outcome(
         record, report={**own, **averages("poison", poisons), **averages("trigger", triggers)}
     )
+
+
+def _write_poisons(task: Task, inputs: Inputs, poison: Poison) -> list[Likeness]:
+    """Write the poisons and their manifest; compare some with the images that they replace."""
+    train, total = inputs.train, len(poison) + inputs.metadata.val
+    size = None if poison.composed or train.pixels is None else train.size
+    images = ImageWriter(task.folder / POISONED, poison.chosen, size=size)
+    found: list[Likeness] = []
+    looked_at, changed = compared(len(poison)), 0
+    with images, (task.folder / "train.jsonl").open("w", encoding="utf-8") as manifest:
+        for done, (mark, image) in enumerate(poison.described()):
+            manifest.write(mark.line())
+            images.add(image)
+            if done in looked_at:
+                found += _likeness(train, mark, image)
+            changed += mark.shows
+            if done % _EVERY == 0:
+                task.progress(done, total, {})
+    _refuse_unchanged(changed, len(poison), "training")
+    return found
+
+
+def _write_triggers(task: Task, inputs: Inputs, attack: Attack, poisons: int) -> list[Likeness]:
+    """Write the manifest of the triggered validation images; compare some with the clean ones.
+
+    The images themselves are kept of a learned trigger only.
+    """
+    val, total = inputs.val, poisons + inputs.metadata.val
+    kept = _keeper(task, len(val), val.size) if task.has("trigger") else None
+    found: list[Likeness] = []
+    looked_at, changed = compared(len(val)), 0
+    with (
+        kept or nullcontext(),
+        (task.folder / "val.jsonl").open("w", encoding="utf-8") as manifest,
+    ):
+        for index in range(len(val)):
+            image, mark = stamp(attack, val, index, "val", task.seed)
+            manifest.write(mark.line())
+            changed += mark.shows
+            if index in looked_at:
+                found.append(likeness(val.image(index), recode(attack, image)))
+            if kept is not None:
+                kept.add(image)
+            if index % _EVERY == 0:
+                task.progress(poisons + index, total, {})
+    _refuse_unchanged(changed, len(val), "validation")
+    return found
 
 
 def _likeness(train: ImageSet, mark: ManifestEntry, poison: Pixels) -> list[Likeness]:
