@@ -25,6 +25,9 @@ from backbench.system.json_text import to_json
 
 _VARIANT = re.compile(VARIANT_NAME, re.ASCII)
 
+#: Scores of N images, (N, classes), by variant.
+_Scores = Mapping[str, NDArray[np.float32]]
+
 
 def run(task: Task) -> Outcome:
     """Write per-image predictions, confusion matrices and per-class counts."""
@@ -35,14 +38,36 @@ def run(task: Task) -> Outcome:
     scores = {version: _by_variant(evaluation.predict(version)) for version in versions}
     if scores[versions[-1]].keys() != scores["clean"].keys():
         raise ResultError("the evaluator gave the scores of other variants for triggered images")
-
-    labels, classes = evaluation.labels(), len(evaluation.classes)
+    labels = evaluation.labels()
     if evaluation.poison is not None:
         check_trigger(task, evaluation.poison, evaluation.target, labels, evaluation.classes)
+    predicted = _write_predictions(task, scores, labels, len(evaluation.classes))
+    _write_tables(task, evaluation, labels, predicted)
+    metadata = EvaluationRecord(
+        target=evaluation.target,
+        images=len(labels),
+        classes=len(evaluation.classes),
+        variants=tuple(name for name in predicted if name),
+        protocol=dict(task.stage.given.get("protocol", {})),
+    )
+    return Outcome(metadata, _flags(task, evaluation))
+
+
+def _write_predictions(
+    task: Task, scores: Mapping[str, _Scores], labels: NDArray[np.int64], classes: int
+) -> dict[str, dict[str, NDArray[np.int64]]]:
+    """Write scores and predictions of N images; return the predictions, by variant and version.
+
+    Args:
+        task: The stage.
+        scores: Scores by version, ``clean`` or ``triggered``, and variant.
+        labels: Class index of each image, (N,).
+        classes: Number of classes.
+    """
     predicted: dict[str, dict[str, NDArray[np.int64]]] = {}
     tensors: dict[str, NDArray[Any]] = {"labels": labels}
-    for version in versions:
-        for name, given in scores[version].items():
+    for version, by_variant in scores.items():
+        for name, given in by_variant.items():
             who = f"the evaluator ({at(version, name)})"
             table = checked_scores(given, (len(labels), classes), who)
             found = table.argmax(axis=1)
@@ -50,16 +75,27 @@ def run(task: Task) -> Outcome:
             tensors[at(f"{version}_scores", name)] = table.astype(smallest_type(table))
             tensors[at(f"{version}_predictions", name)] = found.astype(np.int32)
     write_predictions(task.folder / PREDICTIONS, tensors)
+    return predicted
 
+
+def _write_tables(
+    task: Task,
+    evaluation: Evaluation,
+    labels: NDArray[np.int64],
+    predicted: Mapping[str, Mapping[str, NDArray[np.int64]]],
+) -> None:
+    """Write confusion matrices, and the published table of true and false positives."""
+    classes = evaluation.classes
     tables: dict[str, Any] = {}
     for name, found_on in predicted.items():
         confusions = {
-            version: confusion_matrix(labels, found, classes) for version, found in found_on.items()
+            version: confusion_matrix(labels, found, len(classes))
+            for version, found in found_on.items()
         }
         for version, confusion in confusions.items():
             tables[at(version, name)] = class_table(confusion)
         text = per_class_csv(
-            evaluation.classes,
+            classes,
             confusions["clean"],
             confusions.get("triggered"),
             model=evaluation.encoder,
@@ -67,17 +103,8 @@ def run(task: Task) -> Outcome:
         )
         file = task.folder / (f"classes_{name}.csv" if name else "classes.csv")
         file.write_text(text, encoding="utf-8")
-    (task.folder / "classes.json").write_text(
-        to_json(tables, "classes.json") + "\n", encoding="utf-8"
-    )
-    metadata = EvaluationRecord(
-        target=evaluation.target,
-        images=len(labels),
-        classes=classes,
-        variants=tuple(name for name in predicted if name),
-        protocol=dict(task.stage.given.get("protocol", {})),
-    )
-    return Outcome(metadata, _flags(task, evaluation))
+    text = to_json(tables, "classes.json") + "\n"
+    (task.folder / "classes.json").write_text(text, encoding="utf-8")
 
 
 def _flags(task: Task, evaluation: Evaluation) -> tuple[Flag, ...]:
@@ -89,7 +116,7 @@ def _flags(task: Task, evaluation: Evaluation) -> tuple[Flag, ...]:
     return (Flag("classifier", f"{fit.source} was fitted on the features of {whose}"),)
 
 
-def _by_variant(scores: Scores) -> Mapping[str, NDArray[np.float32]]:
+def _by_variant(scores: Scores) -> _Scores:
     """Return the scores of each variant; a single result has an empty name."""
     if not isinstance(scores, Mapping):
         return {"": scores}
