@@ -14,8 +14,9 @@ from PIL import Image
 
 from backbench.model import Plan, Stage, StageKind
 from backbench.options.base import DatasetMetadata
-from backbench.results.leaderboard import Leaderboard, build
+from backbench.results.leaderboard import Leaderboard
 from backbench.results.reader import MeasuredOf
+from backbench.results.rows import build
 from backbench.store.metadata import (
     DatasetRecord,
     DetectRecord,

@@ -19,11 +19,12 @@ from backbench.plugin.registry import Registered, Registry
 from backbench.plugin.suggestions import suggestion
 from backbench.results.claims import Judgement, cells_of, judge
 from backbench.results.detectors import detector_reader, scores_in
-from backbench.results.leaderboard import LIFTS, Leaderboard, build
+from backbench.results.leaderboard import LIFTS, Leaderboard
 from backbench.results.outdated import Outdatedness
 from backbench.results.plugin_reports import reporting, reports, with_reports
 from backbench.results.reader import Broken, Counting, MeasuredOf, predictions_in, reader
 from backbench.results.reported import add_reported
+from backbench.results.rows import build
 from backbench.store.store import Store
 from backbench.system.streams import stdout_to_stderr
 from backbench.verification.bundle import Bundle, open_bundle

@@ -12,8 +12,8 @@ from tests import factories
 from backbench.metrics import Images, class_table, confusion_matrix, outcomes
 from backbench.model import Cell, CellName, Denominator, Plan
 from backbench.plugin import Predicted
-from backbench.results.leaderboard import build
 from backbench.results.reader import Measured, numbers
+from backbench.results.rows import build
 from backbench_evaluators.flips import flip_rate
 from backbench_evaluators.pairs import effectiveness, robustness
 

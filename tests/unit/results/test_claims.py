@@ -20,8 +20,9 @@ from backbench.model import Cell, CellName, Plan, Stage
 from backbench.plugin.registry import Registry, load_registry
 from backbench.results.claims import Finding, Judgement, Verdict, cells_of, decide, judge, overall
 from backbench.results.compare import compare, sides
-from backbench.results.leaderboard import Leaderboard, build
+from backbench.results.leaderboard import Leaderboard
 from backbench.results.reader import Measured
+from backbench.results.rows import build
 from backbench.results.statistics import interval_of, sample_of
 from backbench.store.metadata import EvaluationRecord
 

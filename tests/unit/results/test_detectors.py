@@ -19,9 +19,10 @@ from backbench.metrics import Outcome
 from backbench.model import Cell, CellName, Detection, Plan, PluginUse, Stage, StageKind
 from backbench.report.results import Results
 from backbench.results.detectors import Scored, Shown, detector_reader, passing, separation
-from backbench.results.leaderboard import Leaderboard, build
+from backbench.results.leaderboard import Leaderboard
 from backbench.results.plugin_reports import reports
 from backbench.results.reader import Counting, numbers
+from backbench.results.rows import build
 from backbench.store.metadata import DetectRecord, EvaluationRecord
 from backbench.store.predictions import write_predictions
 from backbench.store.records import Record

@@ -16,10 +16,10 @@ from backbench.benchmark.planning import make_plan
 from backbench.model import CellName, Plan, Stage
 from backbench.plugin.registry import load_registry
 from backbench.report.board import board_of
-from backbench.results.leaderboard import build
 from backbench.results.outdated import Outdatedness
 from backbench.results.ranking import extremes
 from backbench.results.reader import Counting, predictions_in, reader
+from backbench.results.rows import build
 from backbench.store.store import Store
 
 
