@@ -28,7 +28,7 @@ from backbench.plugin.hookspecs import BackbenchHooks
 from backbench.plugin.infos import KINDS, OWN_METRICS, Column
 from backbench.plugin.registry import Registered, load_registry
 from backbench.poison.stealth import MEASURED
-from backbench.report.detectors import COST, DETECTION, TRADES
+from backbench.report.defenses import COST, DETECTION, TRADES
 from backbench.report.plugins import Option, options_of
 from backbench.report.verdicts import COLUMNS as VERDICTS
 from backbench.report.verdicts import SCORE

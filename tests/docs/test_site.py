@@ -18,7 +18,7 @@ from backbench.keys import KEY_SCHEMA
 from backbench.plugin.hookspecs import BackbenchHooks
 from backbench.plugin.infos import KINDS, OWN_METRICS
 from backbench.plugin.registry import load_registry
-from backbench.report.detectors import DETECTION
+from backbench.report.defenses import DETECTION
 from backbench.report.verdicts import COLUMNS
 from backbench.results.leaderboard import LIFTS
 from backbench.store.records import SCHEMA

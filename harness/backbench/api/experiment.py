@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from backbench.execution.session import How
     from backbench.execution.simulation import Schedule
     from backbench.model import Cell, Denominator, Plan, Stage
-    from backbench.report.detectors import Sheet
     from backbench.report.results import Results, Run
+    from backbench.report.sheet import Sheet
     from backbench.results.claims import Judgement
     from backbench.zoo.building import Built
 

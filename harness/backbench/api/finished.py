@@ -13,8 +13,8 @@ from backbench.benchmark import DEFAULT_FILE
 from backbench.errors import UsageError
 from backbench.plugin.registry import load_registry
 from backbench.report.board import bundle_board
-from backbench.report.detectors import Sheet
 from backbench.report.results import MOST_FIGURES, Results
+from backbench.report.sheet import Sheet
 from backbench.report.sheets import sheet_of
 from backbench.store.location import located
 from backbench.store.store import Store

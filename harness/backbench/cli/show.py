@@ -10,8 +10,8 @@ import click
 from backbench.cli import common, notices
 from backbench.cli.options import changes, rows, shared, views
 from backbench.errors import UsageError
-from backbench.report.detectors import print_sheet
 from backbench.report.heat_map import print_instead
+from backbench.report.sheet import print_sheet
 from backbench.report.sheets import SHEETS
 
 

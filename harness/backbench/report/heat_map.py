@@ -15,8 +15,9 @@ from backbench.errors import UsageError
 from backbench.model import NONE, Axis
 from backbench.plugin import Column
 from backbench.plugin.infos import OWN_METRICS
-from backbench.report.detectors import Sheet, print_sheet, trade_off_sheet
+from backbench.report.defenses import trade_off_sheet
 from backbench.report.grid import number
+from backbench.report.sheet import Sheet, print_sheet
 from backbench.report.sweeps import sweep_sheet
 from backbench.results.leaderboard import Leaderboard, Row
 

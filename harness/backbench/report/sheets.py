@@ -8,7 +8,8 @@ from typing import Final
 from backbench.errors import UsageError
 from backbench.model import Plan
 from backbench.plugin.suggestions import suggestion
-from backbench.report.detectors import Sheet, detection_sheet
+from backbench.report.defenses import detection_sheet
+from backbench.report.sheet import Sheet
 from backbench.report.threats import threat_sheet
 from backbench.report.verdicts import encoder_sheet, verdict_sheet
 from backbench.store.records import Record

@@ -8,7 +8,7 @@ from typing import Any
 from backbench.errors import printable
 from backbench.model import NONE, Plan
 from backbench.plugin import Column
-from backbench.report.detectors import Line, Sheet
+from backbench.report.sheet import Line, Sheet
 from backbench.results.statistics import Summary, summarize
 from backbench.results.threat import threat_of
 from backbench.store.records import Record

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from backbench.errors import printable
 from backbench.model import Plan
 from backbench.plugin import Column
-from backbench.report.detectors import Line, Sheet
+from backbench.report.sheet import Line, Sheet
 from backbench.results.plugin_reports import report_of
 from backbench.results.statistics import Summary, summarize
 from backbench.results.verdicts import Judged, groups, judged, scored

@@ -19,7 +19,7 @@ from backbench.errors import printable
 from backbench.model import Axis
 from backbench.report import comparison
 from backbench.report.claims import claims_text
-from backbench.report.detectors import Line, Sheet, print_sheet
+from backbench.report.sheet import Line, Sheet, print_sheet
 from backbench.report.tables import FORMATS, print_board
 from backbench.results.claims import Finding, Judgement, Verdict
 from backbench.results.compare import Comparison

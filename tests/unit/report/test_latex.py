@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from backbench.model import Axis
-from backbench.report.detectors import print_sheet, trade_off_sheet
+from backbench.report.defenses import trade_off_sheet
+from backbench.report.sheet import print_sheet
 from backbench.report.tables import latex
 from backbench.results.leaderboard import COLUMNS, Leaderboard, Reported, Row
 from backbench.results.statistics import summarize

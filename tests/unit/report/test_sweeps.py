@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from backbench.errors import UsageError
-from backbench.report.detectors import print_sheet
 from backbench.report.figures.sweeps import sweep_figures
+from backbench.report.sheet import print_sheet
 from backbench.report.sweeps import sweep_sheet, sweeps_in
 from backbench.results.leaderboard import COLUMNS, Leaderboard
 from tests.unit.report.figures.test_sweeps import ROWS, row

@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from tests.factories import record
 
 from backbench.model import Cell, CellName, Detection, Plan, PluginUse, Stage, StageKind
-from backbench.report.detectors import Sheet
+from backbench.report.sheet import Sheet
 from backbench.report.verdicts import encoder_sheet, verdict_sheet
 from backbench.results.verdicts import (
     ALL,

@@ -11,7 +11,7 @@ from backbench.benchmark.protocols.card import find_protocol
 from backbench.errors import UsageError
 from backbench.model import NONE, StageKind
 from backbench.report.claims import HEADER, cells_of, statement
-from backbench.report.detectors import detection_sheet, trade_off_sheet
+from backbench.report.defenses import detection_sheet, trade_off_sheet
 from backbench.report.html.leaderboard import leaderboard_tables, sheet_table
 from backbench.report.html.source import Source
 from backbench.report.html.table import Cell, Heading, Table, plain

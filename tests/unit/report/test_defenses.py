@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from backbench.model import Cell, CellName, Plan, PluginUse, Stage, StageKind
-from backbench.report.detectors import detection_sheet, print_sheet, trade_off_sheet
+from backbench.report.defenses import detection_sheet, trade_off_sheet
+from backbench.report.sheet import print_sheet
 from backbench.results.leaderboard import COLUMNS, Leaderboard, Row
 from backbench.results.statistics import summarize
 from backbench.store.metadata import SanitizeRecord
