@@ -18,7 +18,7 @@ from textwrap import fill
 from typing import Any
 
 from backbench.model import NONE
-from backbench.report.grid import whole
+from backbench.report.numbers import whole
 from backbench.results.statistics import Summary
 from benchmarks.rounds import ROOT
 

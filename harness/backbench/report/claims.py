@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from backbench.report.grid import as_text, count, number, plain_grid, tabulated
+from backbench.report.grid import as_text, plain_grid, tabulated
+from backbench.report.numbers import count, number
 from backbench.results.claims import Finding, Judgement, overall
 from backbench.system.escaping import markdown_code, markdown_text
 from backbench.system.json_text import to_json

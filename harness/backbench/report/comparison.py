@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from backbench.errors import UsageError
-from backbench.report.grid import interval, number, plain_grid, print_grid, spread, tabulated
+from backbench.report.grid import plain_grid, print_grid, tabulated
+from backbench.report.numbers import interval, number, spread
 from backbench.report.results import Results
 from backbench.results.compare import Comparison, Limit
 from backbench.results.leaderboard import Leaderboard

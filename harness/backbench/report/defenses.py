@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from backbench.model import NONE, Axis, Cell, Plan, StageKind
 from backbench.plugin import Column
-from backbench.report.grid import INTERVAL_NOTE
+from backbench.report.numbers import INTERVAL_NOTE
 from backbench.report.sheet import Line, Sheet
 from backbench.results.leaderboard import Leaderboard, Row
 from backbench.results.statistics import Bounds, Summary, summarize

@@ -16,7 +16,7 @@ from backbench.model import NONE, Axis
 from backbench.plugin import Column
 from backbench.plugin.infos import OWN_METRICS
 from backbench.report.defenses import trade_off_sheet
-from backbench.report.grid import number
+from backbench.report.numbers import number
 from backbench.report.sheet import Sheet, print_sheet
 from backbench.report.sweeps import sweep_sheet
 from backbench.results.leaderboard import Leaderboard, Row

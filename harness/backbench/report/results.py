@@ -14,7 +14,7 @@ from backbench.execution.scheduler import Result
 from backbench.model import Axis, Plan
 from backbench.plugin import Column, ResultsReady
 from backbench.plugin.suggestions import suggestion
-from backbench.report.grid import EXACT, exact
+from backbench.report.numbers import EXACT, exact
 from backbench.results.leaderboard import Leaderboard, Row
 from backbench.results.selection import only_row, select
 from backbench.results.statistics import Summary

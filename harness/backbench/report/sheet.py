@@ -12,18 +12,8 @@ from rich.text import Text
 
 from backbench.errors import UsageError
 from backbench.plugin import Column
-from backbench.report.grid import (
-    EXACT,
-    Grid,
-    Number,
-    exact,
-    interval,
-    latex_symbols,
-    print_grid,
-    spread,
-    tabulated,
-    whole,
-)
+from backbench.report.grid import Grid, Number, latex_symbols, print_grid, tabulated
+from backbench.report.numbers import EXACT, exact, interval, spread, whole
 from backbench.results.statistics import Summary
 from backbench.system.escaping import csv_text, html_text
 from backbench.system.json_text import to_json

@@ -10,7 +10,7 @@ from typing import Final
 from backbench.benchmark.sweeps import MARK
 from backbench.model import NONE, Axis
 from backbench.plugin import Column
-from backbench.report.grid import INTERVAL_NOTE
+from backbench.report.numbers import INTERVAL_NOTE
 from backbench.report.sheet import Line, Sheet
 from backbench.results.leaderboard import Leaderboard, Row
 from backbench.results.statistics import Summary

@@ -14,20 +14,15 @@ from rich.text import Text
 from backbench.errors import printable
 from backbench.model import NONE, Axis
 from backbench.plugin import Column
-from backbench.report.grid import (
+from backbench.report.grid import Grid, Number, fits, latex_symbols, print_grid, tabulated
+from backbench.report.numbers import (
     EXACT,
     INTERVAL_NOTE,
-    Grid,
-    Number,
     count,
     exact,
-    fits,
     interval,
-    latex_symbols,
     number,
-    print_grid,
     spread,
-    tabulated,
     whole,
 )
 from backbench.results.leaderboard import LIFTS, Leaderboard, Reported, Row

@@ -24,7 +24,7 @@ from backbench.report.figures.images import (
     why,
 )
 from backbench.report.figures.opened import Opened
-from backbench.report.figures.sheet import Tile, sheet
+from backbench.report.figures.tiles import Tile, sheet
 from backbench.store.metadata import PoisonRecord
 
 TITLE = "Nearest neighbors of triggered images"

@@ -28,7 +28,7 @@ from backbench.report.figures.images import (
 from backbench.report.figures.neighbors import queries
 from backbench.report.figures.occlusion import Saliency, cosines, hidden, lead, occlusion
 from backbench.report.figures.opened import Opened
-from backbench.report.figures.sheet import Tile, sheet
+from backbench.report.figures.tiles import Tile, sheet
 from backbench.stages.evaluators import CLASSIFIER, evaluation_of, restored
 from backbench.store.metadata import PoisonRecord
 

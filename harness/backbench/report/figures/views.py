@@ -17,7 +17,7 @@ from backbench.report.figures.encoders import encoders_of, training_of
 from backbench.report.figures.figure import Figure, Missing
 from backbench.report.figures.images import NO_IMAGES, UNREADABLE, task_of, why
 from backbench.report.figures.opened import Opened
-from backbench.report.figures.sheet import Tile, sheet
+from backbench.report.figures.tiles import Tile, sheet
 from backbench.stages.inputs import Inputs
 
 if TYPE_CHECKING:

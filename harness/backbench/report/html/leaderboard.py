@@ -9,9 +9,9 @@ from dataclasses import replace
 from backbench.model import Axis
 from backbench.plugin import Column
 from backbench.plugin.infos import OWN_METRICS
-from backbench.report.grid import interval, number, spread
 from backbench.report.html.bars import NARROW, WIDE, bar, domain_of
 from backbench.report.html.table import Cell, Heading, Table
+from backbench.report.numbers import interval, number, spread
 from backbench.report.sheet import Sheet
 from backbench.report.tables import (
     columns_of,

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from backbench.plugin import Box
-from backbench.report.figures.sheet import Tile, sheet
+from backbench.report.figures.tiles import Tile, sheet
 
 SVG = "{http://www.w3.org/2000/svg}"
 
