@@ -315,7 +315,7 @@ class Planned:
         """
         from backbench.report.board import measured_in
         from backbench.report.trace import explain
-        from backbench.results.selection import only_row
+        from backbench.results.filtering import only_row
 
         experiment = self.experiment
         board = self.results().own().filter(*expressions).board

@@ -15,8 +15,8 @@ from backbench.model import Axis, Plan
 from backbench.plugin import Column, ResultsReady
 from backbench.plugin.suggestions import suggestion
 from backbench.report.numbers import EXACT, exact
+from backbench.results.filtering import only_row, select
 from backbench.results.leaderboard import Leaderboard, Row
-from backbench.results.selection import only_row, select
 from backbench.results.statistics import Summary
 from backbench.system.files import PathLike
 

@@ -25,9 +25,9 @@ from backbench.report.numbers import (
     spread,
     whole,
 )
+from backbench.results.filtering import group
 from backbench.results.leaderboard import LIFTS, Leaderboard, Reported, Row
 from backbench.results.ranking import extremes, ranks
-from backbench.results.selection import group
 from backbench.results.statistics import FEW, Summary
 from backbench.system.escaping import csv_text, html_text, latex_text, markdown_text
 from backbench.system.json_text import to_json

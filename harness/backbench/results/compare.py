@@ -11,8 +11,8 @@ from backbench.benchmark import DEFAULT_FILE
 from backbench.errors import UsageError
 from backbench.model import NONE, Axis
 from backbench.plugin.suggestions import suggestion
+from backbench.results.filtering import select
 from backbench.results.leaderboard import Leaderboard, Row
-from backbench.results.selection import select
 from backbench.results.statistics import (
     Summary,
     effect_size,

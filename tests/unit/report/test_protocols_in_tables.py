@@ -12,9 +12,9 @@ from rich.console import Console
 
 from backbench.model import Axis
 from backbench.report.tables import as_json, comma_separated, latex, markdown, print_board
+from backbench.results.filtering import group, select
 from backbench.results.leaderboard import COLUMNS, Leaderboard, Row
 from backbench.results.ranking import extremes
-from backbench.results.selection import group, select
 from backbench.results.statistics import summarize
 
 NONE = "no protocol: the options are the benchmark file's own"

@@ -17,9 +17,9 @@ from backbench.model import Axis
 from backbench.report import tables
 from backbench.report.comparison import as_json, markdown
 from backbench.results.compare import METRICS, Comparison, broken, compare, limit, sides
+from backbench.results.filtering import select
 from backbench.results.leaderboard import COLUMNS, Leaderboard, Row
 from backbench.results.over_attacks import over_attacks
-from backbench.results.selection import select
 from backbench.results.statistics import Sample, error_over_both, holm, sample_of, summarize
 
 IMAGES = 300

@@ -17,10 +17,10 @@ from backbench.errors import UsageError
 from backbench.metrics import Outcome
 from backbench.model import Cell, CellName, Plan, Stage, StageKind
 from backbench.report.tables import as_json, comma_separated, html, latex, markdown, print_board
+from backbench.results.filtering import group, select
 from backbench.results.leaderboard import Leaderboard
 from backbench.results.ranking import extremes, ranks
 from backbench.results.rows import build
-from backbench.results.selection import group, select
 from backbench.store.metadata import EvaluationRecord
 from backbench.store.records import Record
 

@@ -24,9 +24,9 @@ from backbench.report.tables import (
     seeds_of,
     sources_of,
 )
+from backbench.results.filtering import group
 from backbench.results.leaderboard import Leaderboard, Row
 from backbench.results.ranking import extremes
-from backbench.results.selection import group
 from backbench.results.statistics import Bounds, Summary
 
 #: A table of more columns has narrow bars: at 1280 px it does not scroll sideways.
