@@ -57,7 +57,7 @@ class ZooOf:
         ``problems`` gets the encoders whose weights are not those of their cards.
         """
         found = dict(encoders)
-        for name in encoders.keys() & self._cards.keys():
+        for name in sorted(encoders.keys() & self._cards.keys()):
             card, encoder = self._cards[name], encoders[name]
             control = encoder.control
             if control is not None and card.control is not None:

@@ -55,7 +55,7 @@ def watch(plan: Plan, store: Store, console: Console | None = None) -> None:
     seen = look(plan, store)
     with Live(console=console, auto_refresh=False, transient=console.is_terminal) as live:
         while True:
-            for key in seen.state.failed.keys() - printed:
+            for key in [one for one in seen.state.failed if one not in printed]:
                 printed.add(key)
                 console.print(f"failed {seen.state.failure(key)}", markup=False, highlight=False)
             live.update(_view(seen, console), refresh=True)
