@@ -165,27 +165,12 @@ class _Teller:
         if not (made.keys() >= _QUOTED and isinstance(made["libraries"], dict)):
             yield "its record does not say where it was made"
             return
-        libraries = ", ".join(f"{name} {version}" for name, version in made["libraries"].items())
-        machine = f"{made['processor']}, {made['cores']} cores, {made['platform']}"
-        text = f"Python {made['python']}, {libraries}; on {machine}"
-        text += "".join(
-            f"; {line}"
-            for what, name in (("torch's switches", "determinism"), ("variables", "environment"))
-            for line in _said(what, made.get(name))
-        )
+        text = _environment_of(made)
         number = self.environments.get(text)
         if number is None:
             number = self.environments[text] = len(self.environments) + 1
             yield f"environment {number}: {text}"
-        device = f"{made['device']} ({made['gpu']})" if made["gpu"] else made["device"]
-        changed = " (with changes)" if made.get("dirty") else ""
-        said_by = f" (by {made['threads_of']})" if "threads_of" in made else ""
-        by = f"{made['plugin'] or 'the harness'}{_others_of(made)}"
-        yield (
-            f"by {by}, commit {made['commit'] or 'not known'}"
-            f"{changed}, in environment {number}; device {device}, threads "
-            f"{made['threads'] or 'not known'}{said_by}"
-        )
+        yield _made_by(made, number)
         yield from _said("made of what these gave", made.get("plugins"))
         if record.stage.kind is not StageKind.DATASET:  # its own content is shown
             yield from _said("data fingerprint", made.get("data"))
@@ -248,6 +233,30 @@ def _said(what: str, values: Any) -> Iterator[str]:
         values = ", ".join(f"{name} {value}" for name, value in values.items())
     if values:
         yield f"{what}: {values}"
+
+
+def _environment_of(made: Mapping[str, Any]) -> str:
+    """Return the libraries, the machine and the switches of a record."""
+    libraries = ", ".join(f"{name} {version}" for name, version in made["libraries"].items())
+    machine = f"{made['processor']}, {made['cores']} cores, {made['platform']}"
+    text = f"Python {made['python']}, {libraries}; on {machine}"
+    return text + "".join(
+        f"; {line}"
+        for what, name in (("torch's switches", "determinism"), ("variables", "environment"))
+        for line in _said(what, made.get(name))
+    )
+
+
+def _made_by(made: Mapping[str, Any], environment: int) -> str:
+    """Return the code that made an artifact, and where: the environment's number, the device."""
+    device = f"{made['device']} ({made['gpu']})" if made["gpu"] else made["device"]
+    changed = " (with changes)" if made.get("dirty") else ""
+    said_by = f" (by {made['threads_of']})" if "threads_of" in made else ""
+    by = f"{made['plugin'] or 'the harness'}{_others_of(made)}"
+    return (
+        f"by {by}, commit {made['commit'] or 'not known'}{changed}, in environment {environment}; "
+        f"device {device}, threads {made['threads'] or 'not known'}{said_by}"
+    )
 
 
 def _others_of(made: Mapping[str, Any]) -> str:
