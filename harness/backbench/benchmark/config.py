@@ -174,23 +174,20 @@ def benchmark_from(
         problems += profile_problems(content, profile)
     too_large = content.size_problem()
     problems += [too_large] if too_large else []
-    right = not problems
-    reporting = [name for kind in _REPORTING for name in registry.names(kind)]
     problems += claim_problems(
-        content, registry.names(MetricInfo.kind), reporting, matrix_is_right=right
+        content,
+        registry.names(MetricInfo.kind),
+        [name for kind in _REPORTING for name in registry.names(kind)],
+        matrix_is_right=not problems,
     )
     cells = () if too_large else content.cells(profile, every=every)
     if not cells and not problems:
         sentence = "no cell is left: exclude less, or choose another profile"
         problems.append(Problem("matrix", sentence))
-    datasets: dict[str, Dataset] = {}
-    metadata: dict[str, DatasetMetadata] = {}
     problems += set_problems(instances, cells)
     attacked = dict.fromkeys(name for cell in cells for name in (cell.dataset, cell.evaluated))
-    for name in attacked | dict.fromkeys(name for _, _, name in named_sets(instances, cells)):
-        instance = instances["datasets"].get(name)
-        if instance is not None and (opened := open_dataset(instance, problems)):
-            datasets[name], metadata[name] = opened
+    named = dict.fromkeys(name for _, _, name in named_sets(instances, cells))
+    datasets, metadata = _opened(instances, attacked | named, problems)
     problems += dataset_problems(instances, metadata, cells, trains=trains)
     encoders, notes = open_encoders(
         content.encoders,
@@ -228,6 +225,19 @@ def benchmark_from(
         executor=content.benchmark.executor,
         executors=executors,
     )
+
+
+def _opened(
+    instances: Instances, names: Iterable[str], problems: list[Problem]
+) -> tuple[dict[str, Dataset], dict[str, DatasetMetadata]]:
+    """Open datasets by name; return those that can be, and their metadata."""
+    datasets: dict[str, Dataset] = {}
+    metadata: dict[str, DatasetMetadata] = {}
+    for name in names:
+        instance = instances["datasets"].get(name)
+        if instance is not None and (opened := open_dataset(instance, problems)):
+            datasets[name], metadata[name] = opened
+    return datasets, metadata
 
 
 def _parse(tables: Mapping[str, Any], problems: list[Problem]) -> BenchmarkFile:
