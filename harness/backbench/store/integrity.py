@@ -35,11 +35,11 @@ def checked(store: Store, key: str) -> Record:
             for path in _damaged_files(folder, record):
                 if store.evict(key):  # what the storage has is compared as it is fetched
                     return checked(store, key)
-                raise StoreError(f"{path}: not what its record says{_remedy(record)}")
+                raise StoreError(f"{path}: not what its record says: {record.remedy}")
             note_checked(store, record)
     except OSError as error:
         reason = f"cannot be read ({error.strerror})"
-        raise StoreError(f"{error.filename}: {reason}{_remedy(record)}") from error
+        raise StoreError(f"{error.filename}: {reason}: {record.remedy}") from error
     return record
 
 
@@ -94,10 +94,6 @@ def damaged(store: Store, keys: Iterable[str]) -> dict[str, str]:
     recorded = store.recorded()
     found = {key: damage(store, key) for key in keys if key in recorded}
     return {key: sentence for key, sentence in found.items() if sentence}
-
-
-def _remedy(record: Record) -> str:
-    return f": `backbench run --redo {record.key}` makes it again ({record.label})"
 
 
 def _note(store: Store, key: str) -> Path:

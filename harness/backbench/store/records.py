@@ -70,6 +70,11 @@ class Record:
         return self.stage.label
 
     @property
+    def remedy(self) -> str:
+        """The end of an error on the stage's files: the command that makes them again."""
+        return f"`backbench run --redo {self.key}` makes it again ({self.label})"
+
+    @property
     def hashes(self) -> dict[str, str]:
         """The SHA-256 of every file of the artifact, by name."""
         return {name: said["sha256"] for name, said in self.files.items()}

@@ -190,8 +190,7 @@ class Remote:
 
     def _not_as_recorded(self, record: Record, name: str) -> StoreError:
         return StoreError(
-            f"{self.url}/artifacts/{record.key}/…/{name}: not what its record says: "
-            f"`backbench run --redo {record.key}` makes it again ({record.label})"
+            f"{self.url}/artifacts/{record.key}/…/{name}: not what its record says: {record.remedy}"
         )
 
     def _paths(self, record: Record) -> Mapping[str, str]:

@@ -120,7 +120,4 @@ def _take(record: Record, source: Store, folder: Path) -> None:
     found = hash_files(folder)
     for name, said in record.files.items():
         if found[name] != said:
-            raise StoreError(
-                f"{there / name}: not what its record says: `backbench run --redo {record.key}` "
-                f"makes it again ({record.label})"
-            )
+            raise StoreError(f"{there / name}: not what its record says: {record.remedy}")

@@ -148,8 +148,7 @@ def _read(store: Store, record: Record, name: str, sha256: str) -> bytes:
     path = store.artifact(record.key) / name
     content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content).hexdigest() != sha256:
-        remedy = f"`backbench run --redo {record.key}` makes it again ({record.label})"
-        raise StoreError(f"{path}: is missing, or not what its record says: {remedy}")
+        raise StoreError(f"{path}: is missing, or not what its record says: {record.remedy}")
     return content
 
 
