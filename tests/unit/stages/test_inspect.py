@@ -31,7 +31,7 @@ from backbench.store.store import Store
 from backbench.testing import DefenseContract
 from backbench.testing.hygiene import run_twice
 from backbench.verification.bundle import plan_as_json, plan_from_json
-from backbench.verification.bundle_check import plan_differences
+from backbench.verification.plan_check import plan_differences
 
 INSPECTED = (
     tiny()

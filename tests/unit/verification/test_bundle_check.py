@@ -11,8 +11,9 @@ import pytest
 from backbench.model import Plan, Stage, StageKind
 from backbench.store.records import Record
 from backbench.verification.bundle import TOML, open_bundle
-from backbench.verification.bundle_check import plan_differences, verify_bundle
+from backbench.verification.bundle_check import verify_bundle
 from backbench.verification.evidence import parse_json
+from backbench.verification.plan_check import plan_differences
 from tests.factories import record
 from tests.unit.verification.test_bundle import contents, written
 

@@ -9,7 +9,7 @@ import pytest
 
 from backbench.model import Cell, CellName, Plan, PluginUse, Stage, StageKind
 from backbench.verification.bundle import plan_as_json, plan_from_json
-from backbench.verification.bundle_check import plan_differences
+from backbench.verification.plan_check import plan_differences
 
 
 def use(kind: str, name: str) -> PluginUse:
