@@ -23,7 +23,7 @@ def prepare() -> Any:
 
 def timed(registry: Any) -> dict[str, Any]:
     """Poison into a new folder; what the round before wrote goes first, untimed."""
-    from backbench.poison.files.layout_plan import make_plan
+    from backbench.poison.files.planning import make_plan
     from backbench.poison.files.request import read_request
     from backbench.poison.files.writing import write
     from backbench.system.cores import core_count

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from backbench.plugin.registry import load_registry
-from backbench.poison.files.layout_plan import make_plan
+from backbench.poison.files.planning import make_plan
 from backbench.poison.files.request import read_request
 from backbench.poison.manifest import changed_rows, pixel_hashes
 

@@ -26,7 +26,7 @@ def command(file: Path, jobs: int | None, **given: Any) -> None:
     CONFIG is a benchmark file, a TOML file with a table [poison], or one of the published
     configuration files as it is. What was interrupted is continued.
     """
-    from backbench.poison.files.layout_plan import make_plan
+    from backbench.poison.files.planning import make_plan
     from backbench.poison.files.request import read_request
     from backbench.poison.files.writing import describe, write
     from backbench.system.cores import core_count

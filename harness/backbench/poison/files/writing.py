@@ -27,7 +27,8 @@ from backbench.images import Pixels
 from backbench.poison.files.contact_sheet import Pair, contact_sheet
 from backbench.poison.files.encoding import Coding, Job, make
 from backbench.poison.files.layout import Part
-from backbench.poison.files.layout_plan import Group, Plan, existing_problems
+from backbench.poison.files.layout_plan import Group, Plan
+from backbench.poison.files.planning import existing_problems
 from backbench.poison.manifest import ManifestEntry, read_manifest
 from backbench.store.metadata import PoisonRecord
 from backbench.system import files

@@ -18,7 +18,7 @@ from backbench.plugin.registry import load_registry
 from backbench.poison.access import Access
 from backbench.poison.files import writing
 from backbench.poison.files.layout import file_names
-from backbench.poison.files.layout_plan import make_plan
+from backbench.poison.files.planning import make_plan
 from backbench.poison.files.request import read_request
 from backbench.poison.poisoning import Poison
 

@@ -16,7 +16,7 @@ from backbench.data.folder import ImageFolder
 from backbench.errors import ConfigError
 from backbench.plugin.registry import load_registry
 from backbench.poison.files import writing
-from backbench.poison.files.layout_plan import make_plan
+from backbench.poison.files.planning import make_plan
 from backbench.poison.files.request import read_request
 from backbench.system import children as processes
 from backbench.system.locks import alone_in
