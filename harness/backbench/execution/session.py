@@ -118,7 +118,7 @@ class Session:
     def finish(self, plan: Plan, make_executor: Callable[[], Executor]) -> Result:
         """Run what is missing of a plan whose stages no other process makes."""
         notes = forget_damaged(plan, self.store)
-        for key in outdated(plan, self.store):
+        for key in without_decoded(plan, self.store):
             self.store.forget(key)
         with _terminated_as_interrupted():
             return execute(plan, self.store, make_executor, self.registry.emit, notes)
@@ -186,7 +186,7 @@ def forget_damaged(plan: Plan, store: Store) -> list[str]:
     return notes
 
 
-def outdated(plan: Plan, store: Store) -> list[str]:
+def without_decoded(plan: Plan, store: Store) -> list[str]:
     """Return the keys of datasets whose decoded images are wanted, and were not when they ran.
 
     Their keys stay, and so does what was made from them: the images are the same.

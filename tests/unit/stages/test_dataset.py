@@ -20,7 +20,7 @@ from backbench.data.packed import MappedImages
 from backbench.data.preprocess import ShortSide, fitted_pixels
 from backbench.errors import ConfigError, DataError
 from backbench.estimate.cost import costs_of
-from backbench.execution.session import outdated
+from backbench.execution.session import without_decoded
 from backbench.images import ArrayImages, ImageSet, Overlay, Pixels
 from backbench.model import Plan, StageKind
 from backbench.plugin import DatasetMetadata
@@ -175,8 +175,8 @@ def test_images_that_are_asked_for_later_are_decoded_then(world: World, decoded:
     assert not isinstance(Inputs(task).train, MappedImages)
     before = [np.array(Inputs(task).poisoned_train.image(index)) for index in range(TRAIN)]
     assert not decoded
-    assert outdated(off, world.store) == []
-    (key,) = outdated(full, world.store)
+    assert without_decoded(off, world.store) == []
+    (key,) = without_decoded(full, world.store)
     assert full.stages[key].kind == StageKind.DATASET
     world.store.forget(key)
     world.run(full, StageKind.DATASET)
@@ -184,7 +184,7 @@ def test_images_that_are_asked_for_later_are_decoded_then(world: World, decoded:
     assert isinstance(Inputs(task).train, MappedImages)
     for index in range(TRAIN):
         np.testing.assert_array_equal(Inputs(task).poisoned_train.image(index), before[index])
-    assert outdated(full, world.store) == outdated(off, world.store) == []
+    assert without_decoded(full, world.store) == without_decoded(off, world.store) == []
 
 
 def test_a_stage_that_was_interrupted_goes_on(
@@ -280,7 +280,7 @@ def test_plan_says_what_is_too_large_to_be_kept(
     assert "train would take 37.4 kB" in note
     world.run(plan, StageKind.DATASET)
     assert not list(world.store.root.rglob("train.safetensors"))
-    assert outdated(plan, world.store) == []
+    assert without_decoded(plan, world.store) == []
 
 
 def test_resize_and_a_number_contradict(world: World) -> None:
