@@ -19,7 +19,7 @@ from backbench.nn.batch import Batch, Boxes, Flips, Interpolation
 from backbench.nn.parts import send
 from backbench.nn.ranks import ALONE, Ranks
 from backbench.system.cores import core_count
-from backbench.views import sparse as taps
+from backbench.views import taps
 from backbench.views.resample import Axis, filter_matrices, resample
 
 _PIL_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}

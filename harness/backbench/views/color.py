@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backbench.nn.parts import send
-from backbench.views import sparse as taps
+from backbench.views import taps
 
 #: Weights of red, green and blue in the lightness that Pillow and torchvision use (ITU-R 601).
 GRAY = (0.2989, 0.587, 0.114)

@@ -17,7 +17,7 @@ from torch import Tensor
 from backbench.nn.batch import Batch, Boxes
 from backbench.nn.parts import send
 from backbench.options.views import ViewOptions
-from backbench.views import sparse as taps
+from backbench.views import taps
 from backbench.views.boxes import Purpose, crop_boxes
 from backbench.views.color import HUE, Jitter, exact_jitter, linear_jitter
 from backbench.views.randomness import Draws

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as V
 
-from backbench.views import sparse as taps
+from backbench.views import taps
 from backbench.views.color import (
     BRIGHTNESS,
     CONTRAST,

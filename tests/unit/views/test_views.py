@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from backbench.options.views import ViewOptions
-from backbench.views import sparse as taps
+from backbench.views import taps
 from backbench.views.batches import RaggedBatch, UniformBatch
 from backbench.views.boxes import crop_boxes
 from backbench.views.randomness import Draws

@@ -13,7 +13,7 @@ from backbench.views.resample import (
     filter_matrices,
     resample,
 )
-from backbench.views.sparse import (
+from backbench.views.taps import (
     SparseFilter,
     blur_by_taps,
     crop_by_taps,
