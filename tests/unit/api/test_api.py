@@ -178,6 +178,13 @@ def test_predictions_are_counted_differently(folder: Path) -> None:
         planned.results(target="no-such")
 
 
+def test_other_tables_are_called_by_name(folder: Path) -> None:
+    planned = bb.load(folder / "benchmarks.toml").plan(store=folder / "store")
+    assert planned.sheet("verdicts").nothing == "no encoder has been inspected yet"
+    with pytest.raises(UsageError, match="there is no table 'verdict': did you mean 'verdicts'"):
+        planned.sheet("verdict")
+
+
 def test_no_results_are_no_error() -> None:
     empty = bb.Results(Leaderboard("none", COLUMNS, ()))
     assert (len(empty), empty.to_records()) == (0, [])
