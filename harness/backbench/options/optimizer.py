@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -79,3 +80,27 @@ class ScheduleOptions(Options):
     def warmup(self, steps_per_epoch: int) -> int:
         """Return the number of steps over which the rate rises."""
         return self.warmup_steps + self.warmup_epochs * steps_per_epoch
+
+    def rate(self, base: float, step: int, steps_per_epoch: int, epochs: int) -> float:
+        """Return the learning rate of a step, counted from 0 over the whole training.
+
+        Args:
+            base: The learning rate before the schedule.
+            step: Number of the step.
+            steps_per_epoch: Batches in an epoch.
+            epochs: Epochs of the training.
+
+        Source: published code, moco/main_moco.py (cosine, an epoch at a time), byol/train.py
+            (rising over the first steps), jigsaw/train_jigsaw.py and the configurations of rotnet.
+        Differs: a cosine with a warm-up begins where the warm-up ends.
+        """
+        warmup, epoch = self.warmup(steps_per_epoch), step // steps_per_epoch
+        if step < warmup:
+            return base * (step + 1) / warmup
+        if self.name == "step":
+            return base * self.gamma ** sum(epoch >= m for m in self.milestones)
+        if self.name == "constant":
+            return base
+        position = step if self.per == "step" else epoch * steps_per_epoch
+        total = epochs * steps_per_epoch - warmup
+        return base * (1 + math.cos(math.pi * max(position - warmup, 0) / total)) / 2

@@ -136,23 +136,8 @@ class TrainingOptions(Options):
         return self.training_problems(self.training_images(data.train))
 
     def learning_rate(self, step: int, steps_per_epoch: int) -> float:
-        """Return the learning rate of a step, counted from 0 over the whole training.
-
-        Source: published code, moco/main_moco.py (cosine, an epoch at a time), byol/train.py
-            (rising over the first steps), jigsaw/train_jigsaw.py and the configurations of rotnet.
-        Differs: a cosine with a warm-up begins where the warm-up ends.
-        """
-        schedule, base = self.schedule, self.optimizer.lr
-        warmup, epoch = schedule.warmup(steps_per_epoch), step // steps_per_epoch
-        if step < warmup:
-            return base * (step + 1) / warmup
-        if schedule.name == "step":
-            return base * schedule.gamma ** sum(epoch >= m for m in schedule.milestones)
-        if schedule.name == "constant":
-            return base
-        position = step if schedule.per == "step" else epoch * steps_per_epoch
-        total = self.epochs * steps_per_epoch - warmup
-        return base * (1 + math.cos(math.pi * max(position - warmup, 0) / total)) / 2
+        """Return the learning rate of a step, counted from 0 over the whole training."""
+        return self.schedule.rate(self.optimizer.lr, step, steps_per_epoch, self.epochs)
 
     def training_images(self, images: int) -> int:
         """Return how many of a dataset's training images are trained on."""
