@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from backbench.plugin import DatasetMetadata, ExcludeDefaultFromKey, Field, Options, ViewOptions
-from backbench_attacks.target_options import target_problem
+from backbench_attacks.target import images_of, target_problem
 
 
 class BadEncoderOptions(Options):
@@ -48,7 +48,7 @@ class BadEncoderOptions(Options):
         if problem := target_problem(self.target, data.classes):
             yield problem
         else:
-            known = data.train_per_class[data.classes.index(self.target)]
+            known = images_of(self.target, data)
             if self.references > known:
                 yield f"references: {self.references} are more than the {known} of the target class"
         if data.size is not None and self.width + self.margin > min(data.size):

@@ -15,7 +15,8 @@ from backbench.plugin import (
     SSLOptions,
     ViewTrainingOptions,
 )
-from backbench_attacks.target_options import Rate, target_problem
+from backbench_attacks.rate import Rate
+from backbench_attacks.target import images_of, target_problem
 
 
 class SurrogateOptions(SSLOptions, ViewTrainingOptions):
@@ -66,9 +67,8 @@ class BLTOOptions(Options):
         if problem := target_problem(self.target, data.classes):
             yield problem
             return
-        candidates = data.train_per_class[data.classes.index(self.target)]
         try:
-            poisons = self.rate.count(candidates, data.train)
+            poisons = self.rate.count(images_of(self.target, data), data.train)
         except ValueError as error:
             yield str(error)
             return

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbench.plugin import Attack
-from backbench_attacks.target_options import Rate
+from backbench_attacks.rate import Rate
 
 
 class _Options(Protocol):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from backbench.plugin import DatasetMetadata, DatasetName, Field, ImagesPath, JPEGOptions
-from backbench_attacks.target_options import Rate, target_problem
+from backbench_attacks.rate import Rate
+from backbench_attacks.target import images_of, target_problem
 from backbench_attacks.trigger_options import BoxTriggerOptions, Fraction
 
 
@@ -53,7 +54,7 @@ class CorruptEncoderOptions(BoxTriggerOptions, JPEGOptions):
 
     def count(self, data: DatasetMetadata) -> int:
         """Return the number of poisons; a ValueError if it is none."""
-        own = data.train_per_class[data.classes.index(self.target)]
+        own = images_of(self.target, data)
         return self.rate.count(own, data.train, added=True)
 
     def added_images(self, data: DatasetMetadata) -> int:
@@ -70,7 +71,7 @@ class CorruptEncoderOptions(BoxTriggerOptions, JPEGOptions):
             self.count(data)
         except ValueError as error:
             yield str(error)
-        own = data.train_per_class[data.classes.index(self.target)]
+        own = images_of(self.target, data)
         wanted = self.references if self.reference_images is None else 0
         wanted += self.supports if self.support_ratio else 0
         if wanted > own:

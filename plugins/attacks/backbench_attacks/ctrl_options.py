@@ -8,7 +8,8 @@ from typing import Annotated, Self
 from pydantic import model_validator
 
 from backbench.plugin import DatasetMetadata, Field, JPEGOptions
-from backbench_attacks.target_options import Rate, target_problem
+from backbench_attacks.rate import Rate
+from backbench_attacks.target import images_of, target_problem
 
 Coefficient = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
 
@@ -37,14 +38,9 @@ class CTRLOptions(JPEGOptions):
 
     def problems(self, data: DatasetMetadata) -> Iterator[str]:
         """Yield why the attack cannot work on a dataset: its target, its rate, its size."""
-        if problem := target_problem(self.target, data.classes):
+        problem = target_problem(self.target, data.classes)
+        if problem := problem or self.rate.problem(images_of(self.target, data), data.train):
             yield problem
-        else:
-            candidates = data.train_per_class[data.classes.index(self.target)]
-            try:
-                self.rate.count(candidates, data.train)
-            except ValueError as error:
-                yield str(error)
         if data.size is not None and min(data.size) < self.window:
             yield (
                 f"window = {self.window} is more than an image of {data.size[1]} x {data.size[0]} "

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from backbench.plugin import DatasetMetadata, Field, JPEGOptions
-from backbench_attacks.target_options import Rate
+from backbench_attacks.rate import Rate
 from backbench_attacks.trigger_options import BoxTriggerOptions
 
 

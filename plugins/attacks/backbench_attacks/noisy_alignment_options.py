@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 from backbench.plugin import DatasetMetadata, Field, JPEGOptions
-from backbench_attacks.target_options import Rate, target_problem
+from backbench_attacks.rate import Rate
+from backbench_attacks.target import images_of, target_problem
 from backbench_attacks.trigger_options import BoxTriggerOptions
 
 
@@ -39,7 +40,7 @@ class NoisyAlignmentOptions(BoxTriggerOptions, JPEGOptions):
 
     def count(self, data: DatasetMetadata) -> int:
         """Return the number of poisons; a ValueError if it is none, or more than there can be."""
-        own = data.train_per_class[data.classes.index(self.target)]
+        own = images_of(self.target, data)
         return self.rate.count(own, data.train, added=not self.replace)
 
     def added_images(self, data: DatasetMetadata) -> int:
@@ -57,7 +58,7 @@ class NoisyAlignmentOptions(BoxTriggerOptions, JPEGOptions):
         except ValueError as error:
             yield str(error)
             return
-        own = data.train_per_class[data.classes.index(self.target)]
+        own = images_of(self.target, data)
         for name, wanted, there in (
             ("references", self.references, own),
             ("shadows", self.shadows, data.train - own),

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import ValidationInfo, field_validator
 
 from backbench.plugin import DataError, DatasetMetadata, Field, JPEGOptions, LocalPath, Split
-from backbench_attacks.target_options import Rate, target_problem
+from backbench_attacks.rate import Rate
+from backbench_attacks.target import images_of, target_problem
 
 if TYPE_CHECKING:
     from backbench_attacks.triggers import Trigger
@@ -208,13 +209,9 @@ class PatchOptions(JPEGOptions):
         if problem:
             yield problem
         else:
-            candidates = data.train
-            if self.target is not None:
-                candidates = data.train_per_class[data.classes.index(self.target)]
-            try:
-                self.rate.count(candidates, data.train)
-            except ValueError as error:
-                yield str(error)
+            candidates = data.train if self.target is None else images_of(self.target, data)
+            if problem := self.rate.problem(candidates, data.train):
+                yield problem
         if size := self._least_size(data):
             try:
                 problem = self.size_problem(self._trigger_size(), *size)

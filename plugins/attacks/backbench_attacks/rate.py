@@ -1,4 +1,4 @@
-"""Options that the attacks share: target class and number of poisoned images."""
+"""The option ``rate``: how many training images an attack poisons."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from backbench.plugin import Field, count_of, suggestion
+from backbench.plugin import Field, count_of
 
 
 class Rate(BaseModel):
@@ -58,11 +58,10 @@ class Rate(BaseModel):
             )
         return number
 
-
-def target_problem(target: str, classes: tuple[str, ...]) -> str:
-    """Return why a class cannot be the target; empty if it can."""
-    if target in classes:
+    def problem(self, candidates: int, total: int) -> str:
+        """Return why :meth:`count` has no number to give; empty if it has."""
+        try:
+            self.count(candidates, total)
+        except ValueError as error:
+            return str(error)
         return ""
-    if not classes:
-        return "target: the images of this dataset have no labels, by which a target is known"
-    return f"target: there is no class {target!r}{suggestion(target, classes)}"
