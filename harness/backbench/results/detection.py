@@ -19,6 +19,12 @@ LENGTHS = (5, 10, 20, 50, 100, 500)
 FALSE_POSITIVES = 0.01
 
 
+def roc(scores: Scores, poisoned: Flags) -> tuple[Scores, Scores]:
+    """Return false and true positive rates at each threshold, from (0, 0) to (1, 1)."""
+    hits, alarms = (np.append(0, counted) for counted in _counts(scores, poisoned))
+    return alarms / alarms[-1], hits / hits[-1]
+
+
 def auroc(scores: Scores, poisoned: Flags) -> float:
     """Return the probability that a poisoned image scores higher than a clean one; ties: half."""
     hits, alarms = _counts(scores, poisoned)
@@ -77,7 +83,7 @@ def detection(scores: Scores, poisoned: Flags) -> dict[str, float]:
 
 def _counts(scores: Scores, poisoned: Flags) -> tuple[Scores, Scores]:
     """Return how many poisoned and clean images score at least each distinct score, falling."""
-    _, place = np.unique(-scores, return_inverse=True)
-    hits = np.bincount(place, weights=poisoned).cumsum()
-    alarms = np.bincount(place, weights=~poisoned).cumsum()
+    _, rank = np.unique(-scores, return_inverse=True)
+    hits = np.bincount(rank, weights=poisoned).cumsum()
+    alarms = np.bincount(rank, weights=~poisoned).cumsum()
     return hits, alarms

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backbench.errors import BackbenchError, counted
 from backbench.model import Cell, StageKind
@@ -21,23 +20,12 @@ from backbench.report.figures.canvas import (
 )
 from backbench.report.figures.figure import Figure, Missing
 from backbench.report.figures.opened import Opened
-from backbench.results.detection import auroc
+from backbench.results.detection import Flags, Scores, auroc, roc
 from backbench.results.detectors import SCORES, Scored
 from backbench.system.json_text import from_json
 
 #: False positive rates at which the table has the true positive rate.
 RATES: Final = (0.01, 0.05, 0.1, 0.2, 0.5)
-
-Scores = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-
-
-def roc(scores: Scores, positive: Flags) -> tuple[Scores, Scores]:
-    """Return false and true positive rates at each threshold, from (0, 0) to (1, 1)."""
-    _, place = np.unique(-scores, return_inverse=True)
-    hits = np.append(0, np.bincount(place, weights=positive).cumsum())
-    alarms = np.append(0, np.bincount(place, weights=~positive).cumsum())
-    return alarms / alarms[-1], hits / hits[-1]
 
 
 def roc_figure(name: str, what: str, found: Mapping[str, tuple[Scores, Flags]]) -> Figure:
