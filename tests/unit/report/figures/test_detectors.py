@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backbench.report.figures.detectors import roc, roc_figure, score_figure
+from backbench.report.figures.detectors import roc_figure, score_figure
+from backbench.results.detection import roc
 from tests.unit.report.figures.drawn import checked
 
 SCORES = np.array([-2.0, -1.0, 0.5, 0.5, 3.0])
