@@ -10,7 +10,8 @@ import pytest
 
 from backbench.benchmark.instances import Instance
 from backbench.plugin import AttackInfo, Options
-from backbench.plugin.registry import Origin, Registered
+from backbench.plugin.distributions import Origin
+from backbench.plugin.registry import Registered
 
 INFO = AttackInfo(name="rude", summary="Rude.", target="nowhere:Rude")
 INSTANCE = Instance("attacks", "a", Registered(INFO, Origin("acme", "1.0", "rude")), Options())

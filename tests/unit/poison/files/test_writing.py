@@ -185,7 +185,7 @@ from backbench.cli.main import main
 from backbench.errors import ConfigError
 from backbench.system import children as processes
 from backbench.poison.files import writing
-from backbench.poison.files.layout_plan import make_plan
+from backbench.poison.files.planning import make_plan
 from backbench.poison.files.request import read_request
 from backbench.plugin.registry import load_registry
 
