@@ -1,4 +1,4 @@
-"""What a page is made from besides a leaderboard, opened when the page is written."""
+"""The store or the bundle that a page is made from, opened when the page is written."""
 
 from __future__ import annotations
 

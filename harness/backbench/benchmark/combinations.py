@@ -1,4 +1,4 @@
-"""What meets in a cell and does not go together: data, methods, defenses, evaluators, a card."""
+"""Instances that meet in a cell and do not go together; datasets that they do not work on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plugin may announce: the rules for its records and columns."""
+"""Rules for the records and the columns that a plugin announces."""
 
 from __future__ import annotations
 

@@ -134,6 +134,7 @@ def _views(
     import torch
 
     from backbench.seeds import derive
+    from backbench.stages.defender import Request
     from backbench.stages.pretrain import guard_of
     from backbench.training.loop import TrainingRun, seeded
     from backbench.views.batches import open_source
@@ -142,7 +143,7 @@ def _views(
     method, options, _ = task.plugin()
     device = torch.device("cpu")
     run = TrainingRun(options, inputs.poisoned_train, task.seed, "cpu")
-    guard = guard_of(inputs, [])
+    guard = guard_of(inputs, Request())
     with seeded(derive(task.seed, "training"), device), open_source(run.images, device) as source:
         built = method(options, run.context())
         if guard is not None:
