@@ -20,9 +20,7 @@ def load_plan(file: Path, profile: str | None, store: Path) -> Planned | Bundled
     """Return a bundle, or the plan of a benchmark in a store."""
     from backbench.api.finished import Bundled
 
-    if file.suffix == ".zip":
-        return Bundled(file)
-    return planned_in(load(file, profile), store)
+    return Bundled(file) if file.suffix == ".zip" else planned_in(load(file, profile), store)
 
 
 def planned_in(experiment: Experiment, store: Path, against: Path | None = None) -> Planned:
