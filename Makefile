@@ -5,8 +5,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STORE ?= store
 
-# Compile what is installed on all cores: pip uses one. What cannot be compiled is left, as pip leaves it.
-COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+# Compile what commands import, on all cores: pip uses one, and Python itself writes nothing where
+# PYTHONDONTWRITEBYTECODE is set. What cannot be compiled is left, as pip leaves it.
+COMPILE := $(BIN)/python -m compileall -qq -j 0 -x /tests/ $(VENV)/lib harness plugins || true
 
 .PHONY: install demo benchmark claims bench docs-tables site test tests lint style types format clean
 
@@ -41,8 +42,8 @@ site: $(VENV)/installed-dev
 	$(BIN)/python -m docs.site build/site
 
 ## test: lint, types, import rules and every test; what takes minutes runs side by side
-test: style
-	$(MAKE) --jobs 2 types tests
+test:
+	$(MAKE) --jobs 2 style types tests
 
 ## lint: ruff, mypy --strict, import-linter
 lint: style types
@@ -62,17 +63,24 @@ format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-$(VENV)/installed: pyproject.toml
+$(VENV)/packages: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	@echo "Installing backbench and torch: the first time, this downloads up to several GB."
 	$(BIN)/python -m pip install --quiet --no-compile --editable .
+	touch $@
+
+$(VENV)/packages-dev: $(VENV)/packages
+	$(BIN)/python -m pip install --quiet --no-compile --group dev
+	touch $@
+
+# What came first is compiled while pip, on one core, installs the rest.
+$(VENV)/installed: $(VENV)/packages
 	$(COMPILE)
 	touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --no-compile --group dev
+$(VENV)/installed-dev: $(VENV)/installed $(VENV)/packages-dev
 	$(COMPILE)
 	touch $@
 
