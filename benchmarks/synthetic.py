@@ -174,6 +174,7 @@ def fill(store: Store, benchmark: Benchmark, plan: Plan) -> None:
     """Write record and artifact of every stage, without waiting for the disk."""
     (known,) = benchmark.metadata.values()
     labels = np.repeat(np.arange(len(known.classes)), known.val // len(known.classes))
+    hashes: dict[str, dict[str, str]] = {}
     for key, stage in plan.stages.items():
         folder = store.artifact(key)
         folder.mkdir(exist_ok=True)
@@ -197,12 +198,14 @@ def fill(store: Store, benchmark: Benchmark, plan: Plan) -> None:
             stage=replace(stage, given={}),
             metadata=metadata,
             files=hash_files(folder),
+            read={role: hashes[one] for role, one in stage.inputs.items()},
             provenance=_PROVENANCE,
             wall_s=1.5,
             cpu_s=1.25,
             peak_mem_gib=0.5,
             finished="2026-01-01T00:00:00+00:00",
         )
+        hashes[key] = record.hashes
         text = json.dumps(record.to_json(), indent=1) + "\n"
         (store.root / "records" / f"{key}.json").write_text(text, encoding="utf-8")
 

@@ -137,11 +137,6 @@ class PluginUse:
             del values["identity"]
         return values
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> PluginUse:
-        """Read what :meth:`to_json` returned."""
-        return cls(**{"identity": values["options"], **values})
-
 
 #: Content of a poison of which only the triggered validation images are used.
 TRIGGERS_ALONE: Final = "triggers alone"
@@ -235,11 +230,20 @@ class Stage:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Stage:
         """Read what :meth:`to_json` returned; a KeyError, TypeError or ValueError if it did not."""
-        uses = {"plugin": values["plugin"]}
-        uses.update((name, values.get(name)) for name in ("guard", "backbone"))
-        fields = {name: use and PluginUse.from_json(use) for name, use in uses.items()}
-        return cls(**{**values, **fields, "kind": StageKind(values["kind"])})
+        whole = cls.with_identities(values)
+        uses = {name: PluginUse(**use) for name in _USES if (use := whole.get(name))}
+        return cls(**{**whole, **uses, "kind": StageKind(values["kind"])})
 
+    @staticmethod
+    def with_identities(values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what :meth:`to_json` returned with the ``identity`` of each plugin."""
+        uses = {name: use for name in _USES if (use := values.get(name))}
+        whole = {name: {"identity": use["options"], **use} for name, use in uses.items()}
+        return {**values, **whole}
+
+
+#: Fields of a stage that are plugins.
+_USES = ("plugin", "guard", "backbone")
 
 #: Fields of a stage that its JSON object has only where they are not empty.
 _OPTIONAL = ("label", "given", "guard", "backbone")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -184,27 +185,28 @@ def benchmark_from(
     if not cells and not problems:
         sentence = "no cell is left: exclude less, or choose another profile"
         problems.append(Problem("matrix", sentence))
-    problems += set_problems(instances, cells)
-    attacked = dict.fromkeys(name for cell in cells for name in (cell.dataset, cell.evaluated))
-    named = dict.fromkeys(name for _, _, name in named_sets(instances, cells))
+    met = tuple({_but_seed(cell): cell for cell in cells}.values())  # no check reads the seed
+    problems += set_problems(instances, met)
+    attacked = dict.fromkeys(name for cell in met for name in (cell.dataset, cell.evaluated))
+    named = dict.fromkeys(name for _, _, name in named_sets(instances, met))
     datasets, metadata = _opened(instances, attacked | named, problems)
-    problems += dataset_problems(instances, metadata, cells, trains=trains)
+    problems += dataset_problems(instances, metadata, met, trains=trains)
     encoders, notes = open_encoders(
         content.encoders,
         folder,
-        cells,
+        met,
         metadata,
         problems,
         remembered=Remembered(store),
         quiet=zoo.origins,
     )
     encoders = zoo.checked(encoders, problems)
-    problems += zoo.attack_problems(instances, cells)
-    problems += encoder_problems(encoders, instances, cells, protocol, metadata)
-    problems += pair_problems(instances, metadata, cells, trains=trains)
+    problems += zoo.attack_problems(instances, met)
+    problems += encoder_problems(encoders, instances, met, protocol, metadata)
+    problems += pair_problems(instances, metadata, met, trains=trains)
     if protocol is not None:
         own = {name: known for name, known in metadata.items() if name in attacked}
-        problems += protocol_problems(protocol, instances, own, cells)
+        problems += protocol_problems(protocol, instances, own, met)
     if problems:
         raise ConfigError(source, list(dict.fromkeys(problems)))
     return Benchmark(
@@ -257,6 +259,9 @@ def _parse(tables: Mapping[str, Any], problems: list[Problem]) -> BenchmarkFile:
             right[name] = getattr(BenchmarkFile.model_validate({**_LEAST, name: table}), name)
     return BenchmarkFile.model_construct(**{"matrix": (), **right})
 
+
+#: What names a cell, without its seed.
+_but_seed = attrgetter(*(axis.value for axis in Axis))
 
 #: Kinds of plugins that may report numbers of their own.
 _REPORTING = (AttackInfo.kind, DefenseInfo.kind, EvaluatorInfo.kind)

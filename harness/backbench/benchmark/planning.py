@@ -121,7 +121,7 @@ class Planner:
         self._protocol = benchmark.protocol
         self._fingerprints = fingerprints
         self._uses: dict[tuple[str, str], tuple[PluginUse, PluginUse | None]] = {}
-        self._keys: dict[tuple[Any, ...], tuple[str, Stage]] = {}
+        self._keys: dict[tuple[Any, ...], str] = {}
         self._encoders: dict[tuple[Any, ...], MadeEncoder] = {}
         self._shown: dict[tuple[Any, ...], Shown] = {}
         self._composing: dict[str, bool] = {}
@@ -461,32 +461,27 @@ class Planner:
         wraps a training's method.
         """
         axis = _PLUGINS[kind]
-        plugin, backbone = self._uses_of(axis.plural, instance or getattr(name, axis))
-        by = self._use("defenses", guard) if guard else None
-        label = f"{kind} {what}"
-        stage = Stage(
-            kind,
-            plugin,
-            name.seed,
-            inputs,
-            content,
-            label=label,
-            given={**self._given(inputs), **given},
-            guard=by,
-            backbone=backbone,
-        )
-        return self._add(stage)
+        instance = instance or getattr(name, axis)
+        asked = (kind, instance, guard, name.seed, content, *inputs.items())
+        if asked not in self._keys:
+            plugin, backbone = self._uses_of(axis.plural, instance)
+            stage = Stage(
+                kind,
+                plugin,
+                name.seed,
+                inputs,
+                content,
+                label=f"{kind} {what}",
+                given={**self._given(inputs), **given},
+                guard=self._use("defenses", guard) if guard else None,
+                backbone=backbone,
+            )
+            self._keys[asked] = self._add(stage)
+        return self._keys[asked]
 
     def _add(self, stage: Stage) -> str:
         """Add a stage unless it is there; return its key."""
-        inputs = tuple(stage.inputs.items())
-        plugins = id(stage.plugin), id(stage.guard)
-        asked = (stage.kind, plugins, stage.seed, inputs, stage.content)
-        known = self._keys.get(asked)
-        if known is not None:
-            return known[0]
         key = stage.key
-        self._keys[asked] = key, stage  # whose plugins stay, so that no other gets their ids
         self.stages.setdefault(key, stage)
         return key
 

@@ -38,6 +38,9 @@ _INDEX_ENTRY: Final = 40
 #: Stages that train.
 _TRAINING: Final = frozenset({StageKind.PRETRAIN, StageKind.REPAIR, StageKind.FIT_DETECTOR})
 
+#: Stages after which nothing is trained.
+_LAST: Final = frozenset({StageKind.FEATURES, StageKind.FIT, StageKind.PREDICT})
+
 #: Stages in which plugins do what no model of costs knows, unless they train by the loop.
 _UNKNOWN: Final = frozenset(
     {StageKind.FIT_TRIGGER, StageKind.IMPLANT, StageKind.SANITIZE, StageKind.INSPECT}
@@ -214,33 +217,38 @@ class Costs:
 
 def costs_of(plan: Plan, benchmark: Benchmark, registry: Registry, store: Store) -> Costs:
     """Return the costs of the stages of a plan that are not in the store, each once."""
-    names = _datasets(plan)
-    uses = {name: one.use() for name, one in benchmark.instances["datasets"].items()}
-    for key, stage in plan.stages.items():
-        if stage.kind is StageKind.DATASET and key not in names:  # only an attack uses it
-            names[key] = next(name for name, use in uses.items() if use == stage.plugin)
+    names = _datasets(plan, benchmark)
     backbones: dict[str, BackboneOptions] = {}
     trainings: dict[str, Training] = {}
     known: dict[tuple[int, ...], Training | None] = {}  # few, where a plan has many stages
+    added: dict[tuple[int, int], int] = {}  # likewise
     decoded: dict[str, int] = {}
     notes: list[str] = []
     for key, stage in plan.stages.items():  # each after those that it reads
-        inputs = tuple(stage.inputs.values())
-        read = (stage.inputs.get("dataset"), key, *inputs)
-        name = next(names[one] for one in read if one in names)
-        names[key], data = name, benchmark.metadata[name]
+        if stage.kind in _LAST:
+            continue
+        if stage.kind is StageKind.DATASET:
+            name = names[key]
+            dataset, data = benchmark.datasets[name], benchmark.metadata[name]
+            decoded[key] = _decoded_bytes(dataset, data, notes)
+            continue
+        inputs = stage.inputs.values()
         backbone = next((backbones[one] for one in inputs if one in backbones), None)
-        added = _added(stage, plan, data, registry)
-        asked = id(stage.plugin), id(stage.guard), id(data), id(backbone), added
-        if stage.kind in _TRAINING and asked not in known:
-            known[asked] = _training(stage, data, backbone, registry, added)
-        training = known.get(asked) if stage.kind in _TRAINING else None
-        if training is not None:
-            trainings[key], backbone = training, training.backbone
+        if stage.kind in _TRAINING:
+            data = benchmark.metadata[names[stage.inputs["dataset"]]]
+            poison = plan.stages.get(stage.inputs.get("poison", ""))
+            attack = poison.plugin if poison and stage.kind is StageKind.PRETRAIN else None
+            poisoned = id(attack), id(data)
+            if poisoned not in added:
+                added[poisoned] = _added(attack, data, registry) if attack else 0
+            more = added[poisoned]
+            asked = id(stage.plugin), id(stage.guard), id(data), id(backbone), more
+            if asked not in known:
+                known[asked] = _training(stage, data, backbone, registry, more)
+            if (training := known[asked]) is not None:
+                trainings[key], backbone = training, training.backbone
         if backbone is not None:
             backbones[key] = backbone
-        if stage.kind == StageKind.DATASET:
-            decoded[key] = _decoded_bytes(benchmark.datasets[name], data, notes)
     sorts = {key: _sort(stage, trainings.get(key)) for key, stage in plan.stages.items()}
     unusable = damaged(store, plan.stages)
     done = store.done() - unusable.keys()
@@ -255,15 +263,16 @@ def costs_of(plan: Plan, benchmark: Benchmark, registry: Registry, store: Store)
     )
 
 
-def _datasets(plan: Plan) -> dict[str, str]:
-    """Return the dataset instance of each stage on the path of a cell."""
+def _datasets(plan: Plan, benchmark: Benchmark) -> dict[str, str]:
+    """Return the dataset instance of each stage of a dataset."""
     found: dict[str, str] = {}
     for cell in plan.cells:
         sets = [key for key in cell.path[:2] if plan.stages[key].kind is StageKind.DATASET]
         found[sets[0]], found[sets[-1]] = cell.name.dataset, cell.name.evaluated
-    for cell in plan.cells:
-        for key in cell.path:
-            found.setdefault(key, cell.name.dataset)
+    uses = {name: one.use() for name, one in benchmark.instances["datasets"].items()}
+    for key, stage in plan.stages.items():
+        if stage.kind is StageKind.DATASET and key not in found:  # only an attack uses it
+            found[key] = next(name for name, use in uses.items() if use == stage.plugin)
     return found
 
 
@@ -290,12 +299,8 @@ def _training(
     return Training(use, options, backbone, metadata, images, passes, guard)
 
 
-def _added(stage: Stage, plan: Plan, metadata: DatasetMetadata, registry: Registry) -> int:
-    """Return how many poisons are added to the images that a stage trains on."""
-    poison = plan.stages.get(stage.inputs.get("poison", ""))
-    if stage.kind is not StageKind.PRETRAIN or poison is None or poison.plugin is None:
-        return 0
-    use = poison.plugin
+def _added(use: PluginUse, metadata: DatasetMetadata, registry: Registry) -> int:
+    """Return how many poisons an attack adds to the images of a dataset."""
     options = registry.find(use.kind, use.name).info.options.model_validate(dict(use.options))
     return options.added_images(metadata)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -85,6 +86,16 @@ def _is_excluded(known: FieldInfo) -> bool:
     return any(isinstance(mark, ExcludeFromKey) for mark in known.metadata)
 
 
+@cache
+def _left_out(model: type[BaseModel]) -> frozenset[str]:
+    """Return the options of a model that are in no key, whatever their value."""
+    return frozenset(
+        name
+        for name, known in model.model_fields.items()
+        if _is_excluded(known) or _is_marked(known, _NamesDataset)
+    )
+
+
 def _is_unused(known: FieldInfo, value: Any) -> bool:
     later = any(isinstance(mark, ExcludeDefaultFromKey) for mark in known.metadata)
     return later and bool(value == known.get_default(call_default_factory=True))
@@ -155,12 +166,11 @@ class Options(BaseModel):
         what is marked :class:`ExcludeDefaultFromKey`, at its default.
         The content of files is added by the harness; see :meth:`files`.
         """
-        keyed = self.model_dump(mode="json")
+        keyed, left_out = self.model_dump(mode="json"), _left_out(type(self))
         for name, known in type(self).model_fields.items():
             value = getattr(self, name)
             is_path = isinstance(value, Path) or (value is None and holds_path(known.annotation))
-            is_input = is_path or _is_marked(known, _NamesDataset)
-            if is_input or _is_excluded(known) or _is_unused(known, value):
+            if name in left_out or is_path or _is_unused(known, value):
                 del keyed[name]
             else:
                 keyed[name] = _without_paths(keyed[name], value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
@@ -85,24 +85,29 @@ def plan_text(
     return "\n".join(lines)
 
 
-_Needs = list[tuple[frozenset[str], frozenset[str]]]
+def _users(plan: Plan) -> tuple[Counter[str], int]:
+    """Count the cells that use each stage, and the stages that there were if each ran its own.
 
+    What leads to a control counts for its cell.
+    """
+    led: dict[str, frozenset[str]] = {}
 
-def _needs(plan: Plan) -> _Needs:
-    """Return, for each cell, the stages that lead to it, and those that lead to its control."""
-    return [
-        (frozenset(plan.ancestors(*cell.own)), frozenset(plan.ancestors(*cell.controls)))
-        for cell in plan.cells
-    ]
+    def leading(keys: Iterable[str]) -> frozenset[str]:
+        return frozenset[str]().union(*map(led.__getitem__, keys))
 
-
-def _users(needs: _Needs) -> Counter[str]:
-    """Count the cells that use each stage; what leads to a control counts for its cell."""
-    return Counter(key for own, controls in needs for key in own | controls)
+    for key, stage in plan.stages.items():  # each after those that it reads
+        led[key] = leading(stage.inputs.values()) | {key}
+    users: Counter[str] = Counter()
+    separately = 0
+    for cell in plan.cells:
+        own, controls = leading(cell.own), leading(cell.controls)
+        users.update(own | controls)
+        separately += len(own) + len(controls)
+    return users, separately
 
 
 def _as_json(plan: Plan, costs: Costs, done: set[str]) -> dict[str, object]:
-    users = _users(_needs(plan))
+    users, _ = _users(plan)
     return {
         "benchmark": plan.benchmark,
         "cells": [
@@ -135,10 +140,8 @@ def _workers() -> str:
 
 def _lines(plan: Plan, done: set[str]) -> Iterator[str]:
     """Yield the number of cells and, in a table, of the stages of each kind."""
-    needs = _needs(plan)
-    users = _users(needs)
+    users, separately = _users(plan)
     controls = len({cell.control for cell in plan.cells if cell.control})
-    separately = sum(len(own) + len(control) for own, control in needs)
     yield (
         f"{plan.benchmark}: {counted(len(plan.cells), 'cell')} and "
         f"{counted(controls, 'control')} need {counted(len(plan.stages), 'stage')}; {separately:,} "

@@ -121,8 +121,9 @@ class Record:
             raise ValueError(f"schema {schema!r}, this backbench has {SCHEMA}")
         fields = {name: value for name, value in content.items() if name != "schema"}
         try:
-            stage = fields["stage"] = Stage.from_json(content["stage"])
-            fields["metadata"] = _reader(stage.kind)(content["metadata"])
+            kind = StageKind(content["stage"]["kind"])
+            fields["stage"] = Stage.with_identities(content["stage"])
+            fields["metadata"] = _reader(kind)(content["metadata"])
             fields["flags"] = flags_from_json(content["flags"])
             found: Record = _reader(None)(fields)
         except ValidationError as error:

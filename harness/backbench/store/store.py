@@ -567,13 +567,21 @@ def _is_utf8(path: Path) -> bool:
 
 def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
     """Return size and SHA-256 of every file below a folder, by relative path, sorted."""
-    found = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        found[path.relative_to(folder).as_posix()] = {
-            "bytes": path.stat().st_size,
-            "sha256": files.sha256(path),
-        }
-    return found
+    return {
+        "/".join(parts): {"bytes": size, "sha256": files.sha256(path)}
+        for parts, size, path in sorted(_files_below(os.fspath(folder)))
+    }
+
+
+def _files_below(folder: str, *above: str) -> Iterator[tuple[tuple[str, ...], int, str]]:
+    """Yield the parts of each file's relative path, its size and its path: Paths are slow."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            parts = (*above, entry.name)
+            if entry.is_file():
+                yield parts, entry.stat().st_size, entry.path
+            elif entry.is_dir(follow_symlinks=False):
+                yield from _files_below(entry.path, *parts)
 
 
 def _is_empty(root: Path) -> bool:

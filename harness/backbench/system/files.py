@@ -46,6 +46,11 @@ _SYSTEM_HIDDEN: Final = (".ds_store", ".fseventsd", ".snapshot", ".spotlight-", 
 #: End of a temporary name: the machine and the number of the process that it belongs to.
 _OWNER: Final = re.compile(r"[.-]([0-9a-f]{8})-(\d+)-[0-9a-f]{8}(\.partial)?$")
 
+_READ: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+
+#: Bytes that are read of a file at a time to hash it.
+_PIECE: Final = 2**18
+
 #: Seconds between looks for a file that another machine has written.
 _LOOKS_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 
@@ -184,13 +189,13 @@ def open_regular(path: str | Path, most: int | None = None) -> io.BufferedReader
     return file
 
 
-def read_regular(path: str | Path, most: int) -> bytes:
+def read_regular(path: str | Path, most: int | None = None) -> bytes:
     """Read the whole of a regular file of ``most`` bytes at most, with few system calls.
 
     Raises:
         OSError: See :func:`open_regular`.
     """
-    descriptor = _at_once(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    descriptor = _at_once(path, _READ)
     try:
         left, parts = _regular_size(descriptor, path, most), []
         while left > 0 and (part := os.read(descriptor, left)):
@@ -273,8 +278,15 @@ def make_durable(path: Path) -> None:
 
 def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file, 64 hexadecimal digits, read piece by piece."""
-    with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    descriptor = _at_once(path, _READ)
+    try:
+        _regular_size(descriptor, path, None)
+        while piece := os.read(descriptor, _PIECE):
+            digest.update(piece)
+    finally:
+        os.close(descriptor)
+    return digest.hexdigest()
 
 
 def content_of(path: Path) -> str:

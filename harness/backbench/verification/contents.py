@@ -22,6 +22,7 @@ from backbench.verification.evidence import (
     manifest,
     metadata_differences,
     parse_json,
+    val_labels,
 )
 
 
@@ -50,7 +51,7 @@ def detector_differences(record: Record, evidence: Evidence) -> Iterator[str]:
     """Compare a detector's scores with their images, their order and its record."""
     inputs, seed = record.stage.inputs, record.stage.seed
     scored = Scored.read(evidence.read(record.key, SCORES))
-    images = len(index_of(evidence, inputs["dataset"])["val"]["labels"])
+    images = len(val_labels(evidence, inputs["dataset"]))
     index, triggered = shuffled(images, seed or 0, triggered="poison" in inputs)
     if not (np.array_equal(scored.index, index) and np.array_equal(scored.triggered, triggered)):
         yield (

@@ -18,10 +18,10 @@ from backbench.store.predictions import PREDICTIONS, load_predictions
 from backbench.store.records import Record
 from backbench.verification.evidence import (
     Evidence,
-    index_of,
     known,
     metadata_differences,
     parse_json,
+    val_labels,
 )
 
 _VARIANT = re.compile(f"({VARIANT_NAME})?", re.ASCII)
@@ -62,7 +62,7 @@ def _setting(record: Record, evidence: Evidence) -> Setting:
     if not all(_VARIANT.fullmatch(variant) for variant in variants):
         raise ValueError(f"variants {variants}")
     try:
-        labels = np.asarray(index_of(evidence, dataset)["val"]["labels"], dtype=np.int64)
+        labels = val_labels(evidence, dataset)
     except (OSError, KeyError):
         labels = None
     return Setting(
@@ -154,7 +154,8 @@ def _tensor_differences(tensors: Mapping[str, NDArray[Any]], asked: Setting) -> 
         if not what.endswith("_predictions"):
             continue
         scores = tensors[what.replace("_predictions", "_scores") + mark + variant]
-        chosen = np.take_along_axis(scores, tensors[name].astype(np.int64)[:, None], axis=1)[:, 0]
+        scores = scores.astype(np.promote_types(scores.dtype, np.float32))  # halves are slow
+        chosen = scores[np.arange(len(scores)), tensors[name]]
         # Rounding to half precision keeps the order: what was the highest is among the highest.
         wrong = np.flatnonzero(chosen != scores.max(axis=1))
         if len(wrong):

@@ -7,10 +7,15 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from backbench.images import read_only
 from backbench.poison.manifest import ManifestEntry
 from backbench.store.metadata import Metadata
 from backbench.store.records import Record
 from backbench.store.store import Store
+from backbench.system import files
 from backbench.system.json_text import from_json
 
 #: Records that are kept at hand: evaluations read those of their dataset and features.
@@ -39,16 +44,20 @@ class Evidence(Protocol):
 
 
 class StoreEvidence:
-    """The files of a store."""
+    """The files of a store; ``records`` are those that have been read, by key."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, records: Mapping[str, Record] | None = None) -> None:
         self._store = store
-        #: Gives a finished stage's record, or ``None``.
-        self.record = lru_cache(maxsize=AT_HAND)(store.readable)
+        self._records = records or {}
+        self._readable = lru_cache(maxsize=AT_HAND)(store.readable)
+
+    def record(self, key: str) -> Record | None:
+        """Return a finished stage's record, or ``None``."""
+        return self._records.get(key) or self._readable(key)
 
     def read(self, key: str, name: str) -> bytes:
         """Return a file of a stage's artifact."""
-        return (self._store.artifact(key) / name).read_bytes()
+        return files.read_regular(f"{self._store.artifact(key)}/{name}")
 
 
 def parse_json(content: bytes) -> Any:
@@ -87,6 +96,17 @@ def index_of(evidence: Evidence, dataset: str) -> Mapping[str, Any]:
     """Return the index of a dataset: classes, sources and labels."""
     index: dict[str, Any] = parse_json(evidence.read(dataset, "index.json"))
     return index
+
+
+def val_labels(evidence: Evidence, dataset: str) -> NDArray[np.int64]:
+    """Return the classes of a dataset's validation images, (N,), read-only."""
+    return _val_labels(evidence.read(dataset, "index.json"))
+
+
+@lru_cache(maxsize=2)
+def _val_labels(index: bytes) -> NDArray[np.int64]:
+    """Parse an index: all evaluations of a dataset read the same."""
+    return read_only(np.asarray(parse_json(index)["val"]["labels"], dtype=np.int64))
 
 
 def manifest(evidence: Evidence, poison: str, split: str) -> list[ManifestEntry]:

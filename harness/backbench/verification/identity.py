@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,29 @@ from backbench.plugin import Options
 from backbench.plugin.infos import KINDS
 from backbench.plugin.registry import FILES, Registry
 from backbench.store.records import Record
+from backbench.system.json_text import to_json
 
 
-def restored(record: Record, registry: Registry) -> Stage:
-    """Return the stage that a record describes.
+def restoring(registry: Registry) -> Callable[[Record], Stage]:
+    """Return a function that gives the stage that a record describes.
 
-    The installed plugin decides which options enter the key.
+    The installed plugin decides which options enter the key. Many stages have equal plugins and
+    options, which are validated once.
 
     Raises:
-        PluginError: If the plugin is not installed, or in another revision.
-        ValueError: If the options are not the plugin's.
+        PluginError: (by the function) If the plugin is not installed, or in another revision.
+        ValueError: (by the function) If the options are not the plugin's.
     """
-    return record.stage.changed(lambda use: _use(use, registry))
+    known: dict[str, PluginUse] = {}
+
+    def use_of(said: PluginUse) -> PluginUse:
+        names = said.kind, said.name, said.distribution, said.revision
+        text = to_json([*names, said.options, said.identity])
+        if text not in known:
+            known[text] = _use(said, registry)
+        return known[text]
+
+    return lambda record: record.stage.changed(use_of)
 
 
 def _use(said: PluginUse, registry: Registry) -> PluginUse:
@@ -51,14 +62,14 @@ def _use(said: PluginUse, registry: Registry) -> PluginUse:
     return replace(said, identity={**identity, **files})  # which need not be here
 
 
-def key_differences(record: Record, registry: Registry) -> Iterator[str]:
-    """Compare a record's key with that of what it describes.
+def key_differences(record: Record, restored: Callable[[Record], Stage]) -> Iterator[str]:
+    """Compare a record's key with that of what it describes, as :func:`restoring` gives it.
 
     Raises:
         PluginError: If that cannot be known here.
     """
     try:
-        key = restored(record, registry).key
+        key = restored(record).key
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in problem["loc"])

@@ -16,7 +16,7 @@ from backbench.verification import datasets, poisons
 from backbench.verification.contents import content_differences, read_differences
 from backbench.verification.evidence import StoreEvidence
 from backbench.verification.findings import Finding, Findings
-from backbench.verification.identity import description_differences, key_differences, restored
+from backbench.verification.identity import description_differences, key_differences, restoring
 
 _ORDER = list(StageKind)
 
@@ -39,8 +39,8 @@ def verify_store(
     found = Findings()
     finished = frozenset(store.recorded())  # looked up once: the folder may hold ten thousands
     records = _records(store, finished if plan is None else finished & set(plan.stages), found)
-    check = _Check(store, registry, plan.stages if plan else {}, found, finished)
-    for record in records:
+    check = _Check(store, registry, plan.stages if plan else {}, found, finished, records)
+    for record in records.values():
         check.stage(record)
     if plan is None and store.artifact("").is_dir():
         for folder in sorted(store.artifact("").iterdir()):
@@ -50,8 +50,8 @@ def verify_store(
     return found
 
 
-def _records(store: Store, keys: Collection[str], found: Findings) -> list[Record]:
-    """Read the records, in an order in which inputs come first."""
+def _records(store: Store, keys: Collection[str], found: Findings) -> dict[str, Record]:
+    """Read the records, by key, in an order in which inputs come first."""
     records: list[Record] = []
     for key in sorted(keys):
         try:
@@ -64,7 +64,8 @@ def _records(store: Store, keys: Collection[str], found: Findings) -> list[Recor
             name = f"records/{key}.json"
             sentence = str(error).removeprefix(f"{store.root / name}: ")
             found.differs.append(Finding(name, sentence))
-    return sorted(records, key=lambda one: (_ORDER.index(one.stage.kind), one.key))
+    records.sort(key=lambda one: (_ORDER.index(one.stage.kind), one.key))
+    return {one.key: one for one in records}
 
 
 @dataclass
@@ -76,9 +77,11 @@ class _Check:
     planned: Mapping[str, Stage]
     found: Findings
     finished: Collection[str]
+    records: Mapping[str, Record]
 
     def __post_init__(self) -> None:
-        self.evidence = StoreEvidence(self.store)
+        self.evidence = StoreEvidence(self.store, self.records)
+        self.restored = restoring(self.registry)
 
     def stage(self, record: Record) -> None:
         """Look at one stage; note what differs first, and what could not be checked."""
@@ -94,7 +97,7 @@ class _Check:
             yield from description_differences(record, planned)
             return
         try:
-            yield from key_differences(record, self.registry)
+            yield from key_differences(record, self.restored)
         except PluginError as error:
             self._cannot(record, "its key", error)
 
@@ -140,7 +143,7 @@ class _Check:
 
     def _task(self, record: Record) -> Task:
         return Task(
-            stage=self.planned.get(record.key) or restored(record, self.registry),
+            stage=self.planned.get(record.key) or self.restored(record),
             store=self.store,
             folder=self.store.artifact(record.key),
             registry=self.registry,

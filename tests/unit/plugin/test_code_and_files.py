@@ -21,7 +21,7 @@ from backbench.plugin.registry import FILES, Registered, Registry, load_registry
 from backbench.results.outdated import CODES, changed_code
 from backbench.stages.task import Task
 from backbench.store.store import Store
-from backbench.verification.identity import restored
+from backbench.verification.identity import restoring
 
 
 class Seen(Options):
@@ -132,7 +132,7 @@ def test_a_record_is_verified_where_its_reference_is_not(
     (tmp_path / "reference").unlink()
     record = Store(tmp_path / "store").record(key)
     assert record is not None
-    assert restored(record, registry).key == key
+    assert restoring(registry)(record).key == key
 
 
 def test_code_is_that_of_all_modules_of_the_package(

@@ -9,6 +9,7 @@ import pytest
 
 from backbench.model import PluginUse, Stage, StageKind
 from backbench.report.progress.remaining import Remaining, clock
+from backbench.report.progress.state import RunState
 
 
 def stage(kind: StageKind, plugin: str, seed: int) -> Stage:
@@ -142,3 +143,15 @@ def test_nothing_is_told_before_a_training_has_been_seen() -> None:
     remaining.started(dataset, 0)
     remaining.ended(dataset, 2)
     assert math.isnan(remaining.seconds(2))
+
+
+def test_an_estimate_lasts_longer_the_more_stages_are_left() -> None:
+    many = [stage(StageKind.PRETRAIN, "byol", seed) for seed in range(1002)]
+    state = RunState("b", many)
+    state.started(many[0], 0)
+    state.finish(many[0], 10)
+    assert state.seconds_left(10) == pytest.approx(10 * 1001)
+    state.started(many[1], 10)
+    state.finish(many[1], 10.5)  # a much shorter one, but the estimate is half a second old
+    assert state.seconds_left(10.5) == pytest.approx(10 * 1001 - 0.5)
+    assert state.seconds_left(11.5) == pytest.approx(1000 * 5.25)

@@ -357,8 +357,10 @@ def test_files_are_hashed_by_relative_path_in_order(tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "x").write_bytes(b"")
     (tmp_path / "a").write_bytes(b"abc")
+    (tmp_path / "b-c").write_bytes(b"")  # after what is in b, as of paths
+    (tmp_path / "d").symlink_to(tmp_path / "b", target_is_directory=True)  # which is not followed
     found = hash_files(tmp_path)
-    assert list(found) == ["a", "b/x"]
+    assert list(found) == ["a", "b/x", "b-c"]
     assert found["a"] == {
         "bytes": 3,
         "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",

@@ -107,15 +107,20 @@ class Remaining:
 
     def of(self, key: str, now: float) -> float:
         """Return the remaining seconds of a running stage; ``nan`` while nothing is known."""
-        return self._left_of(key, now, self._known()) if key in self._left else 0.0
+        if key not in self._left:
+            return 0.0
+        sort = self._left[key]
+        return self._left_of(key, now, {sort: _expected(sort, self._known())})
 
     def seconds(self, now: float) -> float:
         """Return the remaining seconds of the run; ``nan`` while nothing is known."""
         known = self._known()
-        trains = {sort for sort in self._left.values() if sort.kind in LONG}
+        sorts = set(self._left.values())
+        trains = any(sort.kind in LONG for sort in sorts)
         if not known or (trains and not any(sort.kind in LONG for sort in known)):
             return math.nan
-        return self._end({key: self._left_of(key, now, known) for key in self._left})
+        expected = {sort: _expected(sort, known) for sort in sorts}
+        return self._end({key: self._left_of(key, now, expected) for key in self._left})
 
     def _known(self) -> dict[Sort, float]:
         """Return the seconds of each sort that has been seen, or whose first stage is under way.
@@ -134,8 +139,8 @@ class Remaining:
         scale = math.fsum(known[sort] for sort in both) / before if before else 1.0
         return {sort: seconds * scale for sort, seconds in self._earlier.items()} | known
 
-    def _left_of(self, key: str, now: float, known: Mapping[Sort, float]) -> float:
-        expected = _expected(self._left[key], known)
+    def _left_of(self, key: str, now: float, expected_of: Mapping[Sort, float]) -> float:
+        expected = expected_of[self._left[key]]
         if key not in self._running:
             return expected
         one = self._running[key]

@@ -16,6 +16,10 @@ _LOSSES = 64
 #: Seconds of progress from which a rate is known.
 _RATE_S = 0.5
 
+#: Seconds that an estimate of the remaining time lasts, for each stage that is left: it takes a
+#: hundredth of them, and a short stage no longer.
+_ESTIMATE_LASTS_S = 1e-3
+
 
 @dataclass(slots=True)
 class Running:
@@ -91,6 +95,7 @@ class RunState:
         self.failed: dict[str, str] = {}
         self.seen = seen
         self.remaining = Remaining(self.stages.values(), slots, seen)
+        self._estimate = (began, math.nan)
 
     @property
     def over(self) -> int:
@@ -122,8 +127,15 @@ class RunState:
             self.remaining.ended(stage, now)
 
     def seconds_left(self, now: float) -> float:
-        """Return the remaining seconds; ``nan`` while they are not known."""
-        return self.remaining.seconds(now)
+        """Return the remaining seconds; ``nan`` while they are not known.
+
+        They are estimated again when the last estimate is old.
+        """
+        at, seconds = self._estimate
+        if math.isnan(seconds) or now - at >= _ESTIMATE_LASTS_S * len(self.left):
+            at, seconds = self._estimate = now, self.remaining.seconds(now)
+        left = seconds - (now - at)
+        return 0.0 if left < 0 else left
 
     def cell(self, cell: Cell) -> str:
         """Return what has become of a cell: ``done``, ``failed``, ``running`` or ``waiting``."""
