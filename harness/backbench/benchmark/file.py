@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_origin
@@ -16,7 +15,7 @@ from backbench.external.layouts import AUTO
 from backbench.model import Axis, CellName, Origin
 from backbench.options.base import MOST_SIDE
 from backbench.plugin import ExecutorInfo, ObserverInfo, PluginInfo
-from backbench.plugin.calling import plugin_code
+from backbench.plugin.calling import is_finite, plugin_code
 from backbench.plugin.registry import Registry
 from backbench.plugin.suggestions import suggestion
 
@@ -33,7 +32,7 @@ HINTED = 100
 def _name_or_number(value: Any) -> Any:
     if isinstance(value, str):
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_finite(value):
         raise ValueError("should be 'control', 'clean', FIELD=NAME or a number")
     return float(value)
 

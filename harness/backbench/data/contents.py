@@ -37,6 +37,8 @@ class Contents:
 
 def look_at(name: str) -> Contents:
     """Return the content of a folder, a list of images or of classes, or a shipped class list."""
+    if not name:
+        raise DataError("the path is empty; write ./ for this folder")
     path = Path(name)
     if os.path.isdir(path):  # noqa: PTH112 - of a name that is too long, the next reader speaks
         return _folder(path)

@@ -22,6 +22,7 @@ _NOT_ROWS = {
     r"[+-]?\d+[\s,;]+\S*[^\s\d,;]": "the label comes first: write the path first",
     r".*[^\s,;][,;]\s*[\"']?[+-]?\d+[\"']?": "something else than a space is between them",
     r".*\s[+-]?\d*\.\d*$": "the label is no whole number",
+    r".*\s[+-]?[0-9]{19,}(\s|$)": "the label has more than 18 digits",
     r".*\s[+-]?[0-9]+(\s|$)": "it has several images: write a line for each",
     r"\S+$": "there is no label",
 }

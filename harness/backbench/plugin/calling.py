@@ -8,10 +8,12 @@ which relative paths start, is the same afterwards.
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import islice
+from numbers import Real
 from typing import Any, NoReturn
 
 from backbench.errors import BackbenchError, PluginError
@@ -71,6 +73,14 @@ def plugin_code(what: object = "") -> Iterator[None]:
     except BaseException as error:
         begin = f"{what} raised " if what else ""
         raise PluginError(begin + sentence_of(error)) from error
+
+
+def is_finite(value: object) -> bool:
+    """Return whether a value is a real number that a float can hold; a truth value is none."""
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return False
 
 
 def all_of(given: Iterable[Any], what: object, most: int = 10_000) -> list[Any]:

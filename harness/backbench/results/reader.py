@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from numbers import Real
 from typing import Any, cast
 
 from backbench.errors import PluginError, StoreError
 from backbench.metrics import Images, Ints, Outcome, outcomes
 from backbench.model import Denominator
 from backbench.plugin import MetricInfo, Predicted
-from backbench.plugin.calling import plugin_code
+from backbench.plugin.calling import is_finite, plugin_code
 from backbench.plugin.registry import Registered
 from backbench.results.statistics import same_images
 from backbench.store.metadata import EvaluationRecord
@@ -197,9 +196,8 @@ def _value(
         raise PluginError(f"{error} ({label})") from error
     if value is None:
         return None
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
     low, high = cast("MetricInfo", metric.info).bounds or (-math.inf, math.inf)
-    if not is_number or not math.isfinite(value) or not low <= value <= high:
+    if not is_finite(value) or not low <= value <= high:
         wanted = "a finite number" if math.isinf(high - low) else f"a number in [{low:g}, {high:g}]"
         shown = " ".join(repr(value)[:80].split())
         raise PluginError(f"{metric} gave {shown}, and must give {wanted} or None ({label})")

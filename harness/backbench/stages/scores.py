@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backbench.errors import BackbenchError, ResultError
+from backbench.plugin.calling import is_finite
 from backbench.plugin.reporting import REPORTED_NAME
 from backbench.system.json_text import to_json
 
@@ -78,8 +77,7 @@ def checked_report(report: object, who: str) -> dict[str, float]:
             raise ResultError(
                 f"{who} reports a number called {name!r}: use letters, digits and any of . = + - _"
             )
-        is_number = isinstance(value, Real) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value):
+        if not is_finite(value):
             shown = " ".join(repr(value)[:80].split())
             raise ResultError(f"{who} reports {name} = {shown}: it must be a finite number")
         found[name] = float(value)

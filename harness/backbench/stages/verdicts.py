@@ -45,7 +45,7 @@ def checked_verdict(verdict: object, who: str) -> Verdict:
     for name, value in numbers.items():
         try:
             found[name] = float(value)  # type: ignore[arg-type]  # whatever has a number
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ResultError(f"{who} gave {name} = {value!r}, which is no number") from error
         if not math.isfinite(found[name]):
             raise ResultError(f"{who} gave {name} = {found[name]}, which is not finite")

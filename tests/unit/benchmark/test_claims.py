@@ -43,6 +43,7 @@ def registry() -> Registry:
         ('"control"', '"contrl"', "did you mean 'control'?"),
         ('"control"', "true", "claims.0.against: should be 'control', 'clean', FIELD=NAME or a"),
         ('"control"', "nan", "claims.0.against: should be 'control', 'clean', FIELD=NAME or a"),
+        ('"control"', "9" * 400, "claims.0.against: should be 'control', 'clean', FIELD=NAME or a"),
         ('"control"', '"defence=none"', "no field is called 'defence': did you mean 'defense'?"),
         ('"control"', '"defense="', "claims.0.against: defense= names nothing"),
         ('"control"', '"defense=none"', "claims.0.against: 'defense=none' is the subject itself"),

@@ -33,6 +33,7 @@ def test_a_report_is_finite_numbers_by_name() -> None:
         ({3: 1.0}, "reports a number called 3: use letters"),
         ({"a": float("nan")}, "reports a = nan: it must be a finite number"),
         ({"a": True}, "reports a = True: it must be a finite number"),
+        ({"a": 10**400}, "it must be a finite number"),
         ({"a": "1"}, "reports a = '1': it must be a finite number"),
     ],
 )
