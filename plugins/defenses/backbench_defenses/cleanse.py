@@ -20,17 +20,16 @@ from backbench.plugin import (
     Encoder,
     ImageSet,
     TrainingContext,
-    TrainingRun,
     TrainingTask,
     Verdict,
     derive,
     evaluation_batch,
     extract,
     random_view,
-    train,
 )
 from backbench_defenses.cleanse_options import CleanseOptions
 from backbench_defenses.inversion import AdaptiveWeight, Trigger, TriggerParameters, pasted
+from backbench_defenses.repairing import repaired
 
 with warnings.catch_warnings():
     # faiss's generated wrappers lack an attribute that newer Pythons require.
@@ -105,23 +104,16 @@ class SSLCleanse(Defense):
         verdict = context.verdict
         if verdict is None:
             raise ValueError("the triggers of an inspection are needed")
-        run = TrainingRun(
-            self.options,
-            context.clean(self.options.clean_fraction).images,
-            context.seed,
-            context.device,
-            context.progress,
-            image_size=encoder.spec.image_size,
-            checkpoint=context.checkpoint,
-        )
+        images = context.clean(self.options.clean_fraction).images
         smallest = np.argsort(verdict.evidence["sizes"], kind="stable")[: self.options.triggers]
         masks, patterns = (
             torch.tensor(verdict.evidence[name][smallest]) for name in ("masks", "patterns")
         )
-        task, _ = train(
-            lambda training: Cleansing(encoder, masks, patterns, self.options, training), run
-        )
-        return task.encoder.cpu().eval()
+
+        def build(training: TrainingContext) -> Cleansing:
+            return Cleansing(encoder, masks, patterns, self.options, training)
+
+        return repaired(build, self.options, images, encoder, context)
 
 
 class Clusters(NamedTuple):

@@ -14,12 +14,11 @@ from backbench.plugin import (
     Encoder,
     Progress,
     TrainingContext,
-    TrainingRun,
     TrainingTask,
     random_view,
-    train,
 )
 from backbench_defenses.defense_options import DistillOptions
+from backbench_defenses.repairing import repaired
 
 
 class Distill(Defense):
@@ -35,17 +34,12 @@ class Distill(Defense):
 
     def repair(self, encoder: Encoder, context: DefenseContext) -> Encoder:
         """Return the student; see :meth:`backbench.plugin.Defense.repair`."""
-        run = TrainingRun(
-            self.options,
-            context.clean(self.options.clean_fraction).images,
-            context.seed,
-            context.device,
-            context.progress,
-            image_size=encoder.spec.image_size,
-            checkpoint=context.checkpoint,
-        )
-        task, _ = train(lambda training: Distillation(encoder, self.options, training), run)
-        return task.encoder.cpu().eval()
+        images = context.clean(self.options.clean_fraction).images
+
+        def build(training: TrainingContext) -> Distillation:
+            return Distillation(encoder, self.options, training)
+
+        return repaired(build, self.options, images, encoder, context)
 
 
 class Distillation(TrainingTask):

@@ -18,14 +18,13 @@ from backbench.plugin import (
     Progress,
     StageError,
     TrainingContext,
-    TrainingRun,
     TrainingTask,
     count_of,
     extract,
     random_view,
-    train,
 )
 from backbench_defenses.defense_options import FinePruneOptions
+from backbench_defenses.repairing import repaired
 
 #: Parts of the names of a residual block's shortcut.
 _SHORTCUTS = ("shortcut", "downsample")
@@ -51,17 +50,11 @@ class FinePrune(Defense):
         images = context.clean(self.options.clean_fraction).images
         features = extract(encoder, images, device=context.device)  # (N, D)
         pruned = least_active(features, self.options.share)
-        run = TrainingRun(
-            self.options,
-            images,
-            context.seed,
-            context.device,
-            context.progress,
-            image_size=encoder.spec.image_size,
-            checkpoint=context.checkpoint,
-        )
-        task, _ = train(lambda training: FineTuning(encoder, pruned, self.options, training), run)
-        return task.encoder.cpu().eval()
+
+        def build(training: TrainingContext) -> FineTuning:
+            return FineTuning(encoder, pruned, self.options, training)
+
+        return repaired(build, self.options, images, encoder, context)
 
 
 class FineTuning(TrainingTask):
