@@ -76,7 +76,7 @@ evaluators = ["linear", "knn"]
 
 def tiny() -> str:
     """Return the tiny benchmark; its target is a class that the embedded world has."""
-    from backbench.data.embedded import class_names
+    from backbench.data.embedded_classes import class_names
 
     return TINY.replace("CLASS", class_names(4)[0])
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 import backbench as bb
-from backbench.data.embedded import class_names
+from backbench.data.embedded_classes import class_names
 from backbench.plugin.registry import load_registry
 from benchmarks.gpu.checks import until
 from benchmarks.gpu.context import Context, SkippedError

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from backbench.data.embedded import class_names
+from backbench.data.embedded_classes import class_names
 from backbench.store.store import hash_files
 
 #: Decoded images that are built, checkpoints after each epoch, poisons of which one is composed and

@@ -109,7 +109,7 @@ def test_metrics_follow_from_stored_predictions(finished: Path) -> None:
 def test_the_manifest_tells_what_was_changed(finished: Path) -> None:
     from safetensors.numpy import load_file
 
-    from backbench.data.embedded import class_names
+    from backbench.data.embedded_classes import class_names
     from backbench.poison.manifest import pixel_hash, read_manifest
 
     store = Store(finished / "store")

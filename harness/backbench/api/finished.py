@@ -13,7 +13,8 @@ from backbench.benchmark import DEFAULT_FILE
 from backbench.errors import UsageError
 from backbench.plugin.registry import load_registry
 from backbench.report.board import bundle_board
-from backbench.report.results import MOST_FIGURES, Results
+from backbench.report.html import MOST_FIGURES
+from backbench.report.results import Results
 from backbench.report.sheet import Sheet
 from backbench.report.sheets import sheet_of
 from backbench.store.location import located

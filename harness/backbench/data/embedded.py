@@ -7,55 +7,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from backbench.data.dataset_options import EMBEDDED_REVISION, EmbeddedOptions
+from backbench.data.embedded_classes import class_names
 from backbench.plugin import Dataset, DatasetMetadata, Split
 from backbench.system.json_text import to_json
 
 if TYPE_CHECKING:
     from backbench.images import ImageSet
-
-#: Shapes and textures in the order of the class indices.
-SHAPES: Final = (
-    "house",
-    "fir",
-    "mushroom",
-    "mug",
-    "boat",
-    "tree",
-    "bottle",
-    "lamp",
-    "shirt",
-    "heart",
-)
-TEXTURES: Final = (
-    "brick",
-    "chevron",
-    "dotted",
-    "ribbed",
-    "slanted",
-    "ringed",
-    "checked",
-    "pleated",
-    "gridded",
-    "plain",
-)
-
-
-def class_names(classes: int) -> tuple[str, ...]:
-    """Name so many classes, ``brick-house`` and the like, in the order of the labels."""
-    names = []
-    for shape, texture, palette in map(parts_of, range(classes)):
-        name = f"{texture}-{shape}"
-        names.append(name if palette == 0 else f"{name}-{palette + 1}")
-    return tuple(names)
-
-
-def parts_of(index: int) -> tuple[str, str, int]:
-    """Split a class index into its shape, its texture and the number of its palette."""
-    shape = index % 10
-    return SHAPES[shape], TEXTURES[(shape + index // 10) % 10], index // 100
 
 
 class Embedded(Dataset):

@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.data.embedded import parts_of
+from backbench.data.embedded_classes import parts_of
 
 _Field = NDArray[np.float32]
 _Pair = tuple[float, float]

@@ -14,7 +14,8 @@ from typing import Any, Final
 from backbench.external.encoder_options import ImportOptions
 from backbench.external.imported import Imported
 from backbench.external.layouts import REVISION
-from backbench.store.store import MOST_BYTES, Store
+from backbench.store import MOST_BYTES
+from backbench.store.store import Store
 from backbench.system import files
 from backbench.system.json_text import from_json, to_json
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backbench.errors import ExitCode, UsageError, printable
+from backbench.errors import ExitCode, UsageError
 from backbench.execution.scheduler import Result
 from backbench.model import Axis, Plan
-from backbench.plugin import Column, ResultsReady
+from backbench.plugin import ResultsReady
 from backbench.plugin.suggestions import suggestion
+from backbench.report.html import MOST_FIGURES
 from backbench.report.numbers import EXACT, exact
 from backbench.results.filtering import only_row, select
 from backbench.results.leaderboard import Leaderboard, Row
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
 
 #: Opens the store or the bundle that rows are of.
 Opening = Callable[[Leaderboard], "AbstractContextManager[Source]"]
-
-
-#: So many cells of a page get figures.
-MOST_FIGURES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,18 +149,9 @@ class Results:
         Raises:
             UsageError: If no detector has run yet.
         """
-        from backbench.results.detectors import COLUMNS, NOTE, PREFIX
+        from backbench.results.detectors import only_detectors
 
-        rows = tuple(
-            row
-            for row in self.rows
-            if row.undetected or any(name.startswith(PREFIX) for name in row.values)
-        )
-        if not rows:
-            raise UsageError(f"{self.board.benchmark} · detectors: no detector has run yet")
-        own = dict.fromkeys(name for row in rows for name in row.detector_reports)
-        columns = (*COLUMNS, *(Column(name, printable(name), control=True) for name in own))
-        return Results(replace(self.board, rows=rows, columns=columns, legend=NOTE))
+        return Results(only_detectors(self.board))
 
     def metric(self, name: str, **names: str) -> Metric:
         """Return one number, with n, interval and control.

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from backbench.errors import StoreError
+from backbench.errors import StoreError, UsageError, printable
 from backbench.metrics import Ints, Outcome
 from backbench.model import Denominator
 from backbench.plugin import Column
 from backbench.results.detection import auroc, average_precision, recall_at
+from backbench.results.leaderboard import Leaderboard
 from backbench.results.reader import Counting, Measured
 from backbench.store.metadata import EvaluationRecord
 from backbench.store.predictions import read_predictions
@@ -56,6 +57,26 @@ NOTE = (
     "ASR left: share of all triggered images of other classes that pass and are taken for the "
     "target class; Seconds: wall clock of the detector and its training; ° also: scores are missing"
 )
+
+
+def only_detectors(board: Leaderboard) -> Leaderboard:
+    """Return the rows of detectors of triggered images, with the columns of their metrics.
+
+    Numbers that the detectors reported themselves come last.
+
+    Raises:
+        UsageError: If no detector has run yet.
+    """
+    rows = tuple(
+        row
+        for row in board.rows
+        if row.undetected or any(name.startswith(PREFIX) for name in row.values)
+    )
+    if not rows:
+        raise UsageError(f"{board.benchmark} · detectors: no detector has run yet")
+    own = dict.fromkeys(name for row in rows for name in row.detector_reports)
+    columns = (*COLUMNS, *(Column(name, printable(name), control=True) for name in own))
+    return replace(board, rows=rows, columns=columns, legend=NOTE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backbench.errors import StoreError
-from backbench.store.store import MOST_BYTES, Store
+from backbench.store import MOST_BYTES
+from backbench.store.store import Store
 from backbench.system import files
 from backbench.system.json_text import to_json
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from backbench.errors import BackbenchError, StoreError, UsageError, is_name
+from backbench.store import MOST_BYTES
 from backbench.store.records import Record
-from backbench.store.store import MOST_BYTES
 from backbench.system import files
 
 #: Errors of a write on a condition: it does not hold, or another write is under way.

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backbench.errors import NotReadyError, StoreError, UsageError
-from backbench.store import leases
+from backbench.store import MOST_BYTES, leases
 from backbench.system import files
 from backbench.system.json_text import from_json, to_json
 from backbench.system.locks import locked
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 
 #: Version of the layout; another version is refused.
 LAYOUT = 1
-
-#: A larger JSON file is none of ours: an index of a million images is no record.
-MOST_BYTES = 1 << 26
 
 #: Marks a folder as a store, with its layout.
 MARKER = "store.json"

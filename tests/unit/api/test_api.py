@@ -269,7 +269,7 @@ EMBEDDED = {"plugin": "embedded", "classes": 4, "train_per_class": 24, "val_per_
 
 
 def test_a_module_is_evaluated_in_memory(tmp_path: Path, bench: Bench) -> None:
-    from backbench.data.embedded import class_names
+    from backbench.data.embedded_classes import class_names
 
     attacks = {"patch": {"target": class_names(4)[0], "width": 10}}
     how = bb.How(store=tmp_path / "store", executor="serial", device="cpu")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from backbench.data.dataset_options import MAX_CLASSES
-from backbench.data.embedded import class_names
+from backbench.data.embedded_classes import class_names
 from backbench.data.embedded_drawing import render_split
 
 

@@ -10,7 +10,7 @@ from backbench.cli.options.changes import set_option
 from backbench.cli.options.filters import filter_option
 from backbench.cli.options.paths import UserPath
 from backbench.cli.options.shared import together
-from backbench.report.results import MOST_FIGURES
+from backbench.report.html import MOST_FIGURES
 
 what_argument = together(
     click.argument(

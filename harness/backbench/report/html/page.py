@@ -15,11 +15,11 @@ from markupsafe import Markup
 
 from backbench.errors import printable
 from backbench.model import Axis
+from backbench.report.html import MOST_FIGURES
 from backbench.report.html.cells import cell_sections, groups_of, options_of, table_drawings
 from backbench.report.html.leaderboard import leaderboard_tables
 from backbench.report.html.sections import claims_of, sections_of
 from backbench.report.html.source import Source
-from backbench.report.results import MOST_FIGURES
 from backbench.report.tables import latex, markdown
 from backbench.store.records import Record
 from backbench.system.arithmetic import standard_arithmetic

@@ -16,9 +16,9 @@ from backbench.report.html.leaderboard import leaderboard_tables, sheet_table
 from backbench.report.html.source import Source
 from backbench.report.html.table import Cell, Heading, Table, plain
 from backbench.report.protocols import shown, values_of
-from backbench.report.results import Results
 from backbench.report.verdicts import encoder_sheet, verdict_sheet
 from backbench.results.claims import Judgement, Verdict
+from backbench.results.detectors import only_detectors
 from backbench.results.leaderboard import Leaderboard
 from backbench.results.threat import threat_text
 from backbench.store.metadata import DatasetRecord
@@ -129,7 +129,7 @@ def _threats(board: Leaderboard) -> Table:
 def _defenses(source: Source) -> Iterator[Table]:
     plan, record_of = source.plan, source.opened.record_of
     with suppress(UsageError):  # no detector has run
-        detectors = Results(source.board).detectors().board
+        detectors = only_detectors(source.board)
         yield from leaderboard_tables(detectors, (), "Detectors of triggered images")
     for sheet, caption in (
         (trade_off_sheet(source.board), "Trade-off: each defended row beside the undefended row"),

@@ -13,12 +13,12 @@ from typing import Final
 from backbench.errors import BackbenchError, UsageError, printable
 from backbench.plugin import Column
 from backbench.plugin.registry import Registry
+from backbench.report.html import MOST_FIGURES
 from backbench.report.html.cells import groups_of
 from backbench.report.html.leaderboard import leaderboard_tables
 from backbench.report.html.page import SiteLinks, page_of, render
 from backbench.report.html.source import Source, bundle_source
 from backbench.report.html.table import Cell, Table
-from backbench.report.results import MOST_FIGURES
 from backbench.results.leaderboard import Leaderboard, Row
 from backbench.system import files
 from backbench.verification.bundle_check import CANNOT_PROVE
