@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -24,7 +25,12 @@ from backbench.stages.inputs import TRIGGER
 from backbench.stages.scores import checked_state
 from backbench.testing.base import PluginContract
 from backbench.testing.hygiene import assert_same, run_twice
-from backbench.testing.purity import elsewhere, global_generators_untouched
+from backbench.testing.purity import (
+    assert_unused,
+    elsewhere,
+    global_generators_untouched,
+    watched,
+)
 from backbench.testing.samples import (
     assert_encoder,
     assert_untouched,
@@ -456,6 +462,19 @@ class LearningAttackContract(AttackContract):
         assert_same(folders, TRIGGER)
 
 
+@dataclass(frozen=True)
+class _Implanted:
+    """The encoder that an attack was given, its result, and the global generators it has used."""
+
+    given: Encoder
+    result: Any
+    used: list[str]
+
+
+#: The implant that tests of a contract share.
+_IMPLANTED: WeakKeyDictionary[type[EncoderAttackContract], _Implanted] = WeakKeyDictionary()
+
+
 class EncoderAttackContract(_StampContract):
     """Of an attack on the encoder: subclass it, and set ``info`` and small ``options``.
 
@@ -472,31 +491,37 @@ class EncoderAttackContract(_StampContract):
         context = self.context(attack)
         return self.guarded("implant", lambda: attack.implant(encoder, context))
 
+    def _implanted(self) -> _Implanted:
+        kind = type(self)
+        if kind not in _IMPLANTED:
+            self.implementation()  # importing torch is not implanting
+            given = self.encoder()
+            _IMPLANTED[kind] = _Implanted(given, *watched(lambda: self.implant(given)))
+        return _IMPLANTED[kind]
+
     def test_it_acts_on_the_encoder(self) -> None:
         """The info record states it, since the planner reads only that."""
         assert isinstance(self.info, AttackInfo), "announce an AttackInfo"
         assert self.info.acts_on == "encoder", 'announce it with acts_on="encoder"'
 
     def test_result_is_another_encoder_of_the_same_architecture(self) -> None:
-        clean = self.encoder()
-        found = self.implant(self.encoder())
+        clean, found = self.encoder(), self._implanted().result
         assert_encoder(found, clean)
         assert not same_weights(found, clean), "change weights: the encoder is the clean one"
 
     def test_the_clean_encoder_is_not_changed(self) -> None:
         """It is the attack's control, and other attacks start from it."""
-        encoder = self.encoder()
-        found = self.implant(encoder)
+        implanted = self._implanted()
+        encoder, found = implanted.given, implanted.result
         assert found is not encoder, "return a copy of the encoder, not the one that was given"
         assert_untouched(encoder, self.encoder())
 
     def test_result_depends_on_its_input_and_the_seed_alone(self) -> None:
-        self.implementation()  # importing torch is not implanting
-        with global_generators_untouched():
-            first = self.implant(self.encoder())
+        implanted = self._implanted()
+        assert_unused(implanted.used)
         with elsewhere():
             other = self.implant(self.encoder())
-        assert same_weights(first, other), (
+        assert same_weights(implanted.result, other), (
             "another process gives other weights: draw from the seed of the context alone"
         )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -25,7 +26,12 @@ from backbench.stages.verdicts import EVIDENCE, VERDICT, checked_verdict
 from backbench.testing.attack import checked_progress
 from backbench.testing.base import PluginContract
 from backbench.testing.hygiene import ENCODERS, assert_same, run_twice
-from backbench.testing.purity import elsewhere, global_generators_untouched
+from backbench.testing.purity import (
+    assert_unused,
+    elsewhere,
+    global_generators_untouched,
+    watched,
+)
 from backbench.testing.samples import (
     assert_encoder,
     assert_untouched,
@@ -86,6 +92,20 @@ class _DefenseContract(PluginContract):
             raise AssertionError(f"return a Verdict of finite numbers: {error}") from error
 
 
+@dataclass(frozen=True)
+class _Applied:
+    """What a defense was given, what it returned, and the global generators that it has used."""
+
+    encoder: Encoder
+    images: ArrayImages
+    result: Any
+    used: list[str]
+
+
+#: The application that tests of a contract share.
+_APPLIED: WeakKeyDictionary[type[DefenseContract], _Applied] = WeakKeyDictionary()
+
+
 class DefenseContract(_DefenseContract):
     """Contract of a defense that acts on the encoder or the dataset.
 
@@ -105,10 +125,18 @@ class DefenseContract(_DefenseContract):
         found = self.guarded("sanitize", lambda: defense.sanitize(encoder, shown, context))
         return np.asarray(found)
 
+    def _applied(self) -> _Applied:
+        kind = type(self)
+        if kind not in _APPLIED:
+            self.implementation()  # importing torch is not defending
+            given = self.encoder(), sample_images(self.metadata)
+            _APPLIED[kind] = _Applied(*given, *watched(lambda: self.apply(*given)))
+        return _APPLIED[kind]
+
     def test_result_is_what_the_record_says(self) -> None:
         """An encoder of the same architecture; or a finite score an image, not all above 0."""
-        encoder, images = self.encoder(), sample_images(self.metadata)
-        result = self.apply(encoder, images)
+        applied = self._applied()
+        encoder, images, result = applied.encoder, applied.images, applied.result
         if "encoder" in self.info.shapes:
             assert_encoder(result, encoder)
             return
@@ -123,13 +151,13 @@ class DefenseContract(_DefenseContract):
 
     def test_its_input_is_not_changed(self) -> None:
         """The encoder keeps its weights, its mode and its gradients; the images their pixels."""
-        encoder, images = self.encoder(), sample_images(self.metadata)
-        found = self.apply(encoder, images)
+        applied = self._applied()
+        encoder, found = applied.encoder, applied.result
         assert found is not encoder, "return a copy of the encoder, not the one that was given"
         assert_untouched(encoder, self.encoder())
 
     def test_result_depends_on_its_input_and_the_seed_alone(self) -> None:
-        first = self.apply(self.encoder(), sample_images(self.metadata))
+        first = self._applied().result
         with elsewhere():
             again = self.apply(self.encoder(), sample_images(self.metadata))
         if "encoder" in self.info.shapes:
@@ -145,7 +173,7 @@ class DefenseContract(_DefenseContract):
         images = sample_images(self.metadata)
         order = np.random.default_rng(1).permutation(len(images))
         moved = ArrayImages(images.pixels[order], images.labels[order], images.sources)
-        scores, others = (self.apply(self.encoder(), one) for one in (images, moved))
+        scores, others = self._applied().result, self.apply(self.encoder(), moved)
         assert len(np.unique(scores)) == 1 or not np.array_equal(scores, others), (
             "score each image by its pixels: images in another order get the same scores"
         )
@@ -158,10 +186,7 @@ class DefenseContract(_DefenseContract):
         assert_same(folders, *ENCODERS, "scores.safetensors")
 
     def test_global_generators_are_untouched(self) -> None:
-        encoder, images = self.encoder(), sample_images(self.metadata)
-        self.implementation()
-        with global_generators_untouched():
-            self.apply(encoder, images)
+        assert_unused(self._applied().used)
 
 
 class ModelDefenseContract(_DefenseContract):

@@ -21,7 +21,7 @@ from backbench.stages.evaluators import CLASSIFIER
 from backbench.system.json_text import to_json
 from backbench.testing.base import PluginContract
 from backbench.testing.hygiene import assert_same, assert_same_scores, run_twice
-from backbench.testing.purity import elsewhere, global_generators_untouched
+from backbench.testing.purity import assert_unused, elsewhere, watched
 from backbench.testing.samples import METADATA, assert_untouched, sample_images, tiny_encoder
 
 _CLASSES, _DIMENSIONS, _PER_CLASS = 3, 8, 30
@@ -29,8 +29,8 @@ _ALL = slice(None)
 
 Variants = Mapping[str, NDArray[np.float32]]
 
-#: The fitted evaluator that tests of a contract share.
-_SHARED: WeakKeyDictionary[type[_ClassifierContract], Any] = WeakKeyDictionary()
+#: The fitted evaluator that tests of a contract share, and the global generators it has used.
+_SHARED: WeakKeyDictionary[type[_ClassifierContract], tuple[Any, list[str]]] = WeakKeyDictionary()
 
 
 class _ClassifierContract(PluginContract, ABC):
@@ -52,10 +52,19 @@ class _ClassifierContract(PluginContract, ABC):
 
     def shared(self) -> Any:
         """Return the fitted evaluator that tests share, which they do not fit again."""
+        return self._shared()[0]
+
+    def _shared(self) -> tuple[Any, list[str]]:
         kind = type(self)
         if kind not in _SHARED:
-            _SHARED[kind] = self.fitted()
+            self.implementation()  # importing torch is not fitting
+            _SHARED[kind] = watched(self._fitted_and_asked)
         return _SHARED[kind]
+
+    def _fitted_and_asked(self) -> Any:
+        evaluator = self.fitted()
+        self.asked(evaluator)
+        return evaluator
 
     @abstractmethod
     def asked(self, evaluator: Any, part: slice = _ALL) -> Variants:
@@ -168,9 +177,7 @@ class _ClassifierContract(PluginContract, ABC):
             raise AssertionError(f"return JSON values from selection: {error}") from error
 
     def test_global_generators_are_untouched(self) -> None:
-        self.implementation()
-        with global_generators_untouched():
-            self.asked(self.fitted())
+        assert_unused(self._shared()[1])
 
 
 class EvaluatorContract(_ClassifierContract):

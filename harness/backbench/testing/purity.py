@@ -8,10 +8,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
+
+T = TypeVar("T")
 
 #: Seconds by which the clocks are ahead in another process.
 _LATER_S = 100_000
@@ -22,10 +24,19 @@ def global_generators_untouched() -> Iterator[None]:
     """Assert that nothing draws from, or seeds, a global random generator."""
     before = _states()
     yield
-    after = _states()
-    changed = [name for name, state in before.items() if after[name] != state]
-    assert not changed, (
-        f"the global generator of {', '.join(changed)} was used: draw from a generator that "
+    assert_unused(_changed(before))
+
+
+def watched(work: Callable[[], T]) -> tuple[T, list[str]]:
+    """Do something; return its result, and the names of the global generators that it has used."""
+    before = _states()
+    return work(), _changed(before)
+
+
+def assert_unused(generators: list[str]) -> None:
+    """Assert that no global generator is among those that were used."""
+    assert not generators, (
+        f"the global generator of {', '.join(generators)} was used: draw from a generator that "
         "follows from the rng or the seed that the plugin is given"
     )
 
@@ -44,6 +55,11 @@ def elsewhere() -> Iterator[None]:
 
 def _shifted(function: Callable[[], Any], amount: int) -> Callable[[], Any]:
     return lambda: function() + amount
+
+
+def _changed(before: dict[str, bytes]) -> list[str]:
+    after = _states()
+    return [name for name, state in before.items() if after[name] != state]
 
 
 def _states() -> dict[str, bytes]:

@@ -16,7 +16,7 @@ from backbench.model import StageKind
 from backbench.options.training import SSLOptions
 from backbench.testing.base import PluginContract
 from backbench.testing.hygiene import ENCODERS, assert_same, run_twice
-from backbench.testing.purity import elsewhere, global_generators_untouched
+from backbench.testing.purity import assert_unused, elsewhere, watched
 from backbench.testing.samples import features_of, same_weights, sample_images
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ SMALL: Mapping[str, Any] = {
 
 Trained = tuple["Encoder", list[dict[str, float]]]
 
-#: The training that tests of a contract share.
-_SHARED: WeakKeyDictionary[type[TrainedContract], Trained] = WeakKeyDictionary()
+#: The training that tests of a contract share, and the global generators that it has used.
+_SHARED: WeakKeyDictionary[type[TrainedContract], tuple[Trained, list[str]]] = WeakKeyDictionary()
 
 
 class TrainedContract(PluginContract):
@@ -66,9 +66,13 @@ class TrainedContract(PluginContract):
 
     def trained(self) -> Trained:
         """Return the result of the training that tests share, which they do not change."""
+        return self._shared()[0]
+
+    def _shared(self) -> tuple[Trained, list[str]]:
         kind = type(self)
         if kind not in _SHARED:
-            _SHARED[kind] = self.pretrain()
+            self.implementation(), self.method_class()  # importing torch is not training
+            _SHARED[kind] = watched(self.pretrain)
         return _SHARED[kind]
 
     @contextmanager
@@ -239,9 +243,7 @@ class TrainedContract(PluginContract):
 
     def test_global_generators_are_untouched(self) -> None:
         """The images are not changed either: their arrays cannot be written to."""
-        self.implementation(), self.method_class()  # importing torch is not training
-        with global_generators_untouched():
-            self.pretrain()
+        assert_unused(self._shared()[1])
 
 
 class SSLMethodContract(TrainedContract):
