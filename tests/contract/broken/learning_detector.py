@@ -71,11 +71,11 @@ class ForgetsItsLimit(Right):
 
 @broken(_ALONE)
 class DrawsElsewhere(Right):
-    """It learns from images that it draws without a seed."""
+    """It learns from noise that it draws without a seed."""
 
     def fit(self, encoder, context):
-        images = context.clean(1.0).images
-        self.limit = images.image(int(np.random.default_rng().integers(len(images)))).mean()
+        super().fit(encoder, context)
+        self.limit += float(np.random.default_rng().random())
 
 
 @broken(_ALONE)
