@@ -328,8 +328,9 @@ def test_an_attack_has_poisoned_before_the_validation_split_is_opened(world, spy
             def stamp(self, image, rng, split):
                 seen.append(split)
                 if split == "train":
-                    assert not secrets.found(self, image, rng)
+                    assert not secrets.found(image, rng)
                 if len(seen) == poisons:
+                    assert not secrets.found(self)
                     hidden.back()
                 return super().stamp(image, rng, split)
 
