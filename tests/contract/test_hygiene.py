@@ -72,6 +72,8 @@ def _next(one, *, closures):  # noqa: PLR0911 - a case a kind of thing
         return [*one.keys(), *one.values()]
     if isinstance(one, list | tuple | set | frozenset):
         return list(one)
+    if type(one) is np.random.Generator:
+        return [one.bit_generator.state]  # and not its interfaces to C, which are made when asked
     if isinstance(one, functools.partial):
         return [one.func, one.args, one.keywords]
     if isinstance(one, types.FunctionType):
@@ -328,9 +330,8 @@ def test_an_attack_has_poisoned_before_the_validation_split_is_opened(world, spy
             def stamp(self, image, rng, split):
                 seen.append(split)
                 if split == "train":
-                    assert not secrets.found(image, rng)
+                    assert not secrets.found(self, image, rng)
                 if len(seen) == poisons:
-                    assert not secrets.found(self)
                     hidden.back()
                 return super().stamp(image, rng, split)
 
