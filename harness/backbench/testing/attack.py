@@ -464,7 +464,7 @@ class LearningAttackContract(AttackContract):
 
 @dataclass(frozen=True)
 class _Implanted:
-    """The encoder that an attack was given, its result, and the global generators it has used."""
+    """Input and result of an attack, and the global generators that it has used."""
 
     given: Encoder
     result: Any

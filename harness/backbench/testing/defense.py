@@ -94,7 +94,7 @@ class _DefenseContract(PluginContract):
 
 @dataclass(frozen=True)
 class _Applied:
-    """What a defense was given, what it returned, and the global generators that it has used."""
+    """Input and result of a defense, and the global generators that it has used."""
 
     encoder: Encoder
     images: ArrayImages
