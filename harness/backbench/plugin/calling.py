@@ -78,7 +78,7 @@ def plugin_code(what: object = "") -> Iterator[None]:
 def is_finite(value: object) -> bool:
     """Return whether a value is a real number that a float can hold; a truth value is none."""
     try:
-        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+        return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
     except OverflowError:  # an integer of hundreds of digits
         return False
 
