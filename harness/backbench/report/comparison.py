@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from backbench.errors import UsageError
-from backbench.report.grid import plain_grid, print_grid, tabulated
+from backbench.model import NONE
+from backbench.report.grid import Grid, Number, fits, plain_grid, print_grid, tabulated
 from backbench.report.numbers import interval, number, spread
 from backbench.report.results import Results
 from backbench.results.compare import Comparison, Limit
@@ -32,7 +33,11 @@ HEADER = ("n", "A", "B", "A - B", "95 % interval", "d_z", "p", "p Holm")
 def _table(found: Sequence[Comparison], sides: str) -> tuple[list[str], list[list[str]], str]:
     """Return header, lines and note of a table."""
     several = len({one.names.get("dataset") for one in found}) > 1
-    fields = [name for name in found[0].names if name != "dataset" or several]
+    fields = [
+        name
+        for name in found[0].names
+        if (several if name == "dataset" else any(one.names[name] != NONE for one in found))
+    ]
     lines = []
     for one in found:
         decimals = 0 if one.metric.startswith("target_") or one.metric == "fp_lift" else 3
@@ -92,8 +97,30 @@ def show(found: Sequence[Comparison], sides: str, style: str) -> None:
         return
     console = Console()
     header, lines, note = _table(found, sides)
-    print_grid(plain_grid(header, lines, len(HEADER), sides), console)
+    grid = plain_grid(header, lines, len(HEADER), f"A less B: {sides}")
+    if not fits(grid, console):
+        grid = _narrow(grid)
+        note += "; below A and B their deviations, below A - B its interval, below p its p Holm"
+    print_grid(grid, console)
     console.print(Text(note, "dim"), soft_wrap=not console.is_terminal)
+
+
+def _narrow(grid: Grid) -> Grid:
+    """Return a table for a narrow terminal: the names of a row one below the other, and numbers."""
+    lines = []
+    for names, texts in grid.lines:
+        n, left, right, difference, ends, effect, p, corrected = (one.text for one in texts)
+        sides = (text.partition(" ") for text in (left, right))
+        numbers = [
+            Number(n),
+            *(Number(mean, below=deviation) for mean, _, deviation in sides),
+            Number(difference, below=ends.removeprefix("–")),
+            Number(effect),
+            Number(p, below=corrected.removeprefix("–")),
+        ]
+        lines.append((["\n".join(names)], numbers))
+    groups = [[heading] for heading in HEADER if heading not in {"95 % interval", "p Holm"}]
+    return Grid(grid.title, ["\n".join(grid.names)], groups, lines, after=range(len(lines)))
 
 
 def warnings(found: Sequence[Comparison]) -> Iterator[str]:

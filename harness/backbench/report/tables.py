@@ -42,7 +42,8 @@ _COMMON = (
 
 NOTE = (
     "FP: images of other classes taken for the target class; ASR: their share; trig.: with the "
-    f"trigger; control: the same with an encoder trained on clean data; {_COMMON}"
+    "trigger; Flips: ASR among images that are recognized without the trigger; control: the same "
+    f"with an encoder trained on clean data; {_COMMON}"
 )
 
 

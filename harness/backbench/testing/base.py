@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
 from backbench import plugin
+from backbench.errors import PluginError
 from backbench.plugin import DatasetMetadata, PluginInfo
 from backbench.plugin.calling import sentence_of
 from backbench.plugin.distributions import GROUP, Origin
@@ -97,11 +98,24 @@ class PluginContract(Contract):
         """Return the same of the defense that wraps a training's method; ``None`` without."""
         return None
 
+    def registered(self) -> Registered:
+        """Return the plugin of this name that is installed."""
+
+        def find() -> Registered:
+            try:
+                return installed().find(self.info.kind, self.info.name)
+            except PluginError as error:
+                raise AssertionError(
+                    f"install the distribution that is tested, as by `pip install -e .`: {error}"
+                ) from error
+
+        return self.guarded("the search for the installed plugin", find)
+
     # -- the record ---------------------------------------------------------------------------
 
     def test_is_announced_by_an_installed_entry_point(self) -> None:
         """The registry finds this record, and no problem with its distribution."""
-        found = installed().find(self.info.kind, self.info.name)
+        found = self.registered()
         assert found.info == self.info, (
             f"{found} announces another record: install the distribution that is tested"
         )
@@ -111,7 +125,7 @@ class PluginContract(Contract):
 
     def test_announcing_does_not_import_torch(self) -> None:
         """``backbench --help`` imports the announcing module: it must be light."""
-        origin = installed().find(self.info.kind, self.info.name).origin
+        origin = self.registered().origin
         modules = {
             point.module
             for point in entry_points(group=GROUP, name=origin.entry_point)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from backbench.errors import UsageError
 from backbench.metrics import Outcome
 from backbench.model import Axis
 from backbench.report import tables
-from backbench.report.comparison import as_json, markdown
+from backbench.report.comparison import as_json, markdown, show
 from backbench.results.compare import METRICS, Comparison, broken, compare, limit, sides
 from backbench.results.filtering import select
 from backbench.results.leaderboard import COLUMNS, Leaderboard, Row
@@ -288,3 +289,18 @@ def test_rows_of_others_and_outdated_ones_are_not_folded_unseen() -> None:
     ]
     assert folded[0].values["asr/worst"].values == (0.3, 0.4)
     assert [found.outdated for found in folded] == ["patch revision 1, now 2", ""]
+
+
+def test_a_narrow_terminal_gets_names_and_intervals_one_below_the_other(
+    two: Leaderboard, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    show(compared(two), "method=byol less method=moco-v2", "table")
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    assert max(map(len, plain)) <= 80
+    assert "Downstream" not in "".join(plain)
+    first = next(at for at, line in enumerate(plain) if line.startswith("patch"))
+    assert [line.split()[0] for line in plain[first : first + 3]] == ["patch", "linear", METRICS[0]]
+    assert "[" in plain[first + 1], "the interval is below the difference"

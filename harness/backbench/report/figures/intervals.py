@@ -82,15 +82,15 @@ def _drawn(rows: Sequence[Row], metric: str, title: str) -> bytes:
         for at, row in enumerate(rows):
             own = row.values[metric]
             low, high = own.ci95 or (own.mean, own.mean)
-            axes.plot([low, high], [at, at], color=RED, lw=1.6, solid_capstyle="butt")
+            axes.plot([low, high], [at, at], color=BLUE, lw=1.6, solid_capstyle="butt")
         positions = range(len(rows))
         means = [row.values[metric].mean for row in rows]
-        axes.plot(means, positions, "o", color=RED, ms=3.5)
+        axes.plot(means, positions, "o", color=BLUE, ms=3.5)
         controls = [
             (row.controls[metric].mean, at) for at, row in enumerate(rows) if metric in row.controls
         ]
         if controls:
-            axes.plot(*zip(*controls, strict=True), "|", color=BLUE, ms=8, mew=1.8)
+            axes.plot(*zip(*controls, strict=True), "|", color=RED, ms=8, mew=1.8)
         axes.set_yticks(positions, [short(_name(row), 38) for row in rows])
         axes.tick_params(axis="y", length=0, labelsize=6.5)
         axes.set_ylim(len(rows) - 0.4, -0.6)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from backbench.benchmark.protocols.card import find_protocol
 from backbench.errors import UsageError
@@ -93,8 +94,9 @@ def sections_of(source: Source, records: Mapping[str, Record]) -> Iterator[Secti
     )
     yield Section(
         "datasets-and-machines",
-        "Datasets and machines",
-        "What the images were, and where the stages ran.",
+        "Datasets and environments",
+        "What the images were, and where the stages ran. Stages without torch have an environment "
+        "of their own.",
         [table for table in (_datasets(records), *_environments(records)) if table],
         "No stage has run.",
     )
@@ -200,6 +202,13 @@ def _datasets(records: Mapping[str, Record]) -> Table:
 def _environments(records: Mapping[str, Record]) -> Iterator[Table]:
     found = environments(records.values())
     for number, one in enumerate(found, start=1):
-        which = f"Machine {number} of {len(found)}" if len(found) > 1 else "Machine"
-        rows = [[name, shown(value)] for name, value in one.items()]
+        which = f"Environment {number} of {len(found)}" if len(found) > 1 else "Environment"
+        rows = [[name, _listed(value)] for name, value in one.items()]
         yield plain(which, ["Name", "Value"], rows)
+
+
+def _listed(value: Any) -> str:
+    """Return a value for people: of several names, each with its value."""
+    if not isinstance(value, Mapping):
+        return shown(value)
+    return ", ".join(f"{name} {shown(one)}" for name, one in value.items()) or "–"
