@@ -12,32 +12,32 @@ COMPILE := $(BIN)/python -m compileall -qq -j 0 -x /tests/ $(VENV)/lib harness p
 .PHONY: install demo benchmark claims bench docs-tables site test tests lint style types format clean
 
 ## demo: install, run the quick profile of the embedded benchmark, show its leaderboard
-demo: $(VENV)/installed
+demo: $(VENV)/compiled
 	$(BIN)/backbench run --profile quick --store $(STORE)
 
 ## install: install into .venv, and nothing else
-install: $(VENV)/installed
+install: $(VENV)/compiled
 
 ## benchmark: run the whole embedded benchmark
-benchmark: $(VENV)/installed
+benchmark: $(VENV)/compiled
 	$(BIN)/backbench run --store $(STORE)
 
 ## claims: run the cells that the claims are about, and judge them; undecided (3) is no error
-claims: $(VENV)/installed
+claims: $(VENV)/compiled
 	$(BIN)/backbench run --profile claims --store $(STORE)
 	$(BIN)/backbench claims --store $(STORE) || test $$? -eq 3
 
 ## bench: time it beside its peers, and write docs/results/performance.md; see benchmarks/README.md
-bench: $(VENV)/installed
+bench: $(VENV)/compiled
 	$(BIN)/python -m pip install --quiet --group bench
 	$(BIN)/python -m benchmarks $(PARTS) --page
 
 ## docs-tables: read TABLES (quick linear knn claims …) from the store, and write them into the pages
-docs-tables: $(VENV)/installed
+docs-tables: $(VENV)/compiled
 	$(BIN)/python -m benchmarks.tables $(TABLES) --store $(STORE)
 
 ## site: build the documentation as a site in build/site/; a warning is an error
-site: $(VENV)/installed-dev
+site: $(VENV)/compiled-dev
 	$(BIN)/python -m pip install --quiet --group docs
 	$(BIN)/python -m docs.site build/site
 
@@ -48,22 +48,22 @@ test:
 ## lint: ruff, mypy --strict, import-linter
 lint: style types
 
-style: $(VENV)/installed-dev
+style: $(VENV)/compiled-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/installed-dev
+types: $(VENV)/compiled-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-tests: $(VENV)/installed-dev
+tests: $(VENV)/compiled-dev
 	$(BIN)/pytest
 
-format: $(VENV)/installed-dev
+format: $(VENV)/compiled-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-$(VENV)/packages: pyproject.toml
+$(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
@@ -71,16 +71,16 @@ $(VENV)/packages: pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-compile --editable .
 	touch $@
 
-$(VENV)/packages-dev: $(VENV)/packages
+$(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --no-compile --group dev
 	touch $@
 
 # What came first is compiled while pip, on one core, installs the rest.
-$(VENV)/installed: $(VENV)/packages
+$(VENV)/compiled: $(VENV)/installed
 	$(COMPILE)
 	touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed $(VENV)/packages-dev
+$(VENV)/compiled-dev: $(VENV)/compiled $(VENV)/installed-dev
 	$(COMPILE)
 	touch $@
 
