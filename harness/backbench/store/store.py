@@ -177,6 +177,17 @@ class Store:
         """Return the folder that a stage's artifact has on this machine; it may not be there."""
         return Path(self.root, "artifacts", key)
 
+    def read(self, key: str, name: str) -> bytes:
+        """Return a file of a finished stage's artifact, which is fetched if it is elsewhere.
+
+        Raises:
+            OSError: If it cannot be read.
+            StoreError: See :meth:`artifact`.
+        """
+        if self._url is not None:
+            self.artifact(key)
+        return files.read_regular(f"{self._artifacts}/{key}/{name}")
+
     def size_of(self, key: str, name: str) -> int:
         """Return the bytes of a file of an artifact on this machine; an OSError if it has none."""
         path = f"{self._artifacts}/{key}/{name}"  # a Path is slow to make, ten thousand times

@@ -9,6 +9,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from html import escape
 from typing import Any, Final
 
@@ -68,7 +69,11 @@ def csv_text(rows: Iterable[Iterable[Any]]) -> str:
 
 
 def _csv_cell(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
+    return _csv_word(value) if isinstance(value, str) else value
+
+
+@lru_cache(maxsize=4096)
+def _csv_word(value: str) -> str:
+    """Return a text for a cell: the tables of all evaluations have the same."""
     is_formula = _FORMULA.match(value) and not _SIGNED.fullmatch(value)
     return f"'{printable(value)}" if is_formula else printable(value)

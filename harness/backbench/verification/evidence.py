@@ -15,7 +15,6 @@ from backbench.poison.manifest import ManifestEntry
 from backbench.store.metadata import Metadata
 from backbench.store.records import Record
 from backbench.store.store import Store
-from backbench.system import files
 from backbench.system.json_text import from_json
 
 #: Records that are kept at hand: evaluations read those of their dataset and features.
@@ -57,7 +56,7 @@ class StoreEvidence:
 
     def read(self, key: str, name: str) -> bytes:
         """Return a file of a stage's artifact."""
-        return files.read_regular(f"{self._store.artifact(key)}/{name}")
+        return self._store.read(key, name)
 
 
 def parse_json(content: bytes) -> Any:
