@@ -177,11 +177,12 @@ _NARROW_NOTE = (
 
 
 def _range(summary: Summary | None, column: Column) -> str:
-    """Format an interval in few columns: ``.931–.949``; empty where there is none."""
+    """Format an interval in few columns: ``.931–.949`` or ``-.03 to .02``; empty if there is none."""
     if summary is None or summary.ci95 is None:
         return ""
     low, high = (number(end, column.decimals) for end in summary.ci95)
-    return f"{low}–{high}{'~' * (summary.over == 'seeds')}"
+    between = " to " if low.startswith("-") else "–"
+    return f"{low}{between}{high}{'~' * (summary.over == 'seeds')}"
 
 
 def _stacked(summary: Summary | None, column: Column, sign: str = "", style: str = "") -> Number:

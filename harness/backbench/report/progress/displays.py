@@ -29,7 +29,7 @@ from backbench.plugin.events import (
 )
 from backbench.plugin.registry import Registry
 from backbench.report.progress.drawing import draw, shortly
-from backbench.report.progress.remaining import clock
+from backbench.report.progress.remaining import clock, left
 from backbench.report.progress.state import RunState
 from backbench.store.store import Store
 from backbench.system import files
@@ -219,8 +219,7 @@ class PlainProgress(_Display):
         now = time.monotonic()
         self._print(
             f"{self._count()} {event.stage.label}: {event.wall_s:.1f} s "
-            f"({clock(now - self.state.began)} elapsed, about "
-            f"{clock(self.state.seconds_left(now))} left)"
+            f"({clock(now - self.state.began)} elapsed{left(self.state.seconds_left(now), ', ')})"
         )
 
     @hookimpl

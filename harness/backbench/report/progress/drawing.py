@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from backbench.report.progress.remaining import clock
+from backbench.report.progress.remaining import clock, left
 from backbench.report.progress.state import Running, RunState
 
 #: Sign and style of a cell, by what has become of it.
@@ -50,8 +50,8 @@ def draw(state: RunState, now: float, width: int, height: int) -> Text:
 
 def _head(state: RunState, now: float, width: int) -> Text:
     total = len(state.stages)
-    left = clock(state.seconds_left(now))
-    end = f" {state.over}/{total} stages · {clock(now - state.began)} elapsed · about {left} left"
+    end = f" {state.over}/{total} stages · {clock(now - state.began)} elapsed"
+    end += left(state.seconds_left(now), " · ")
     name = state.benchmark[: max(8, width // 4)]
     room = width - cell_len(name) - cell_len(end) - 1
     text = Text(name, "bold")

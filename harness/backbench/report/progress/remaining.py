@@ -186,6 +186,11 @@ def _alike(sort: Sort, known: Mapping[Sort, float]) -> Iterator[list[float]]:
         yield [unit for one, unit in pairs if one.kind in LONG]
 
 
+def left(seconds: float, before: str) -> str:
+    """Return how long the rest takes, after what is ``before`` it; empty if not known."""
+    return "" if math.isnan(seconds) else f"{before}about {clock(seconds)} left"
+
+
 def clock(seconds: float) -> str:
     """Format seconds: ``0:07``, ``12:30``, ``1:05:00``; ``–`` if not known."""
     if math.isnan(seconds):
