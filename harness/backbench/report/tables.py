@@ -177,7 +177,7 @@ _NARROW_NOTE = (
 
 
 def _range(summary: Summary | None, column: Column) -> str:
-    """Format an interval in few columns: ``.931–.949`` or ``-.03 to .02``; empty if there is none."""
+    """Format an interval in few columns: ``.931–.949`` or ``-.03 to .02``; empty without one."""
     if summary is None or summary.ci95 is None:
         return ""
     low, high = (number(end, column.decimals) for end in summary.ci95)

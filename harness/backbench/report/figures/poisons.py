@@ -102,7 +102,7 @@ def poison_figure(
     """
     tiles: list[Tile | None] = []
     for one in poisons:
-        label = class_name(classes, one.mark.label)
+        label = class_name(classes, one.mark.label) if one.mark.before else "a part of it"
         before = None if one.before is None else Tile(one.before, label)
         tiles += [before, Tile(one.after, "poison", one.mark.boxes)]
     width = 2 * _PAIRS
