@@ -312,10 +312,13 @@ class Planner:
             wanted["triggered"] = (dict(inputs), f"trigger of {name.attack}")
         found = {}
         for role, (read, images) in wanted.items():
-            label = f"features {self._who(name, trained_on)} · {images}"
-            given = self._given(read)
-            stage = Stage(StageKind.FEATURES, None, None, read, label=label, given=given)
-            found[role] = self._add(stage)
+            asked = (StageKind.FEATURES, *read.items())
+            if asked not in self._keys:
+                label = f"features {self._who(name, trained_on)} · {images}"
+                given = self._given(read)
+                stage = Stage(StageKind.FEATURES, None, None, read, label=label, given=given)
+                self._keys[asked] = self._add(stage)
+            found[role] = self._keys[asked]
         return found
 
     def _encoder(self, name: CellName, trained_on: str, training: Mapping[str, str]) -> MadeEncoder:
