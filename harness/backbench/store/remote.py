@@ -41,12 +41,16 @@ class Remote:
         url: The URL, with the protocol of an fsspec file system.
 
     Raises:
-        UsageError: If there is no such protocol, or its package is not installed.
+        UsageError: If there is no such protocol, its package is not installed, or its file system
+            cannot be opened; if the URL names nothing on it.
     """
 
     def __init__(self, url: str) -> None:
         import fsspec
 
+        protocol, _, named = url.partition("://")
+        if not named.strip("/"):
+            raise UsageError(f"{url}: names no store: write {protocol}://BUCKET/PREFIX")
         self.url = url.rstrip("/")
         try:
             self._files, root = fsspec.url_to_fs(self.url, use_listings_cache=False)
@@ -55,8 +59,8 @@ class Remote:
                 f"{url}: needs a package that is not installed ({error}): for s3:// `pip install "
                 '"backbench[s3]"`'
             ) from error
-        except (ValueError, TypeError) as error:
-            raise UsageError(f"{url}: cannot be used as a store ({error})") from error
+        except Exception as error:  # each file system of fsspec has errors of its own
+            raise UsageError(f"{url}: cannot be used as a store ({_reason(error)})") from error
         self._root = str(root).rstrip("/")
 
     def marker(self) -> bytes | None:

@@ -188,7 +188,15 @@ def test_the_library_takes_a_url(machines: Machines, tiny_file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "message"), [("nothing://x", "cannot be used as a store"), ("gs://x/y", "pip install")]
+    ("url", "message"),
+    [
+        ("nothing://x", "cannot be used as a store"),
+        ("gs://x/y", "pip install"),
+        ("zip://x", "zip://x: cannot be used as a store"),  # an OSError of its own
+        ("dir://x", "dir://x: cannot be used as a store"),  # an AttributeError
+        ("memory://", "names no store: write memory://BUCKET/PREFIX"),
+        ("s3:///", "names no store: write s3://BUCKET/PREFIX"),
+    ],
 )
 def test_a_url_of_no_use_is_one_sentence(
     bench: Bench, tiny_file: Path, url: str, message: str
