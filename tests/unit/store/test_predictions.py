@@ -169,10 +169,6 @@ def test_the_heads_that_numpy_writes_are_read() -> None:
         evil(described("(1,)", "'<f3'")),
         evil(LABELS, zipfile.ZIP_LZMA),
         evil(LABELS)[:-40],
-        evil(LABELS) + b"x",
-        b"x" + evil(LABELS),
-        evil(LABELS)[:-12] + b"\xff" * 8 + bytes(4),  # the list of contents lies beyond the file
-        evil(LABELS)[:-12] + b"\xff\xff" + evil(LABELS)[-10:],  # it has fewer entries than it says
     ],
 )
 def test_what_is_none_is_refused(content: bytes, tmp_path: Path) -> None:
