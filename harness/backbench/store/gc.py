@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from backbench.store.store import Store, is_published
+from backbench.store.folder import is_published
+from backbench.store.store import Store
 
 #: Meaning of a file or folder, by the store's folder that it lies in.
 _SORTS = {

@@ -134,6 +134,10 @@ def test_a_run_keeps_its_state_for_watchers(
     lines = out.getvalue().splitlines()
     assert lines[0] == "failed pretrain byol · none · seed 0 (2 cells need it): the loss is nan"
     assert lines[-1].endswith(": 1 of 12 stages, 1 failed")
+    part = Plan("bench", {first.key: first}, cells[:1])
+    out = io.StringIO()
+    watch(part, store, Console(file=out, width=80))
+    assert "not in this plan: 11 stages of the run: pass the --profile" in out.getvalue()
     store.progress.write_text('{"at": 0}')
     with pytest.raises(UsageError, match=r"progress\.json: cannot be read"):
         look(plan, store)

@@ -37,11 +37,13 @@ class Seen:
         state: The state, by the clock of the reader.
         age: Seconds since it was written.
         end: Why nothing more will come; empty while the run is going on.
+        unknown: Number of stages of the run that the plan of the reader lacks; the state, too.
     """
 
     state: RunState
     age: float
     end: str
+    unknown: int
 
 
 def watch(plan: Plan, store: Store, console: Console | None = None) -> None:
@@ -77,7 +79,8 @@ def look(plan: Plan, store: Store) -> Seen:
         content = from_json(read_text(store.progress))
         age = max(0.0, time.time() - content["at"])
         state = RunState.from_json(content, plan, time.monotonic() - age)
-        return Seen(state, age, _end(content, age))
+        unknown = len(content["stages"]) - len(state.stages)
+        return Seen(state, age, _end(content, age), unknown)
     except FileNotFoundError:
         sentence = f"{store.root}: no run has been here: `backbench run` begins one"
         raise UsageError(sentence) from None
@@ -109,8 +112,12 @@ def _is_alive(process: int) -> bool:
 
 
 def _view(seen: Seen, console: Console) -> Text:
-    size = console.size
-    text = draw(seen.state, time.monotonic(), size.width, size.height - 1)
+    size, notes = console.size, Text()
+    if seen.unknown:
+        stages = "1 stage" if seen.unknown == 1 else f"{seen.unknown} stages"
+        remedy = "pass the --profile and --set of the run"
+        notes.append(f"\nnot in this plan: {stages} of the run: {remedy}", "yellow")
     if seen.age > _OLD_S and not seen.end:
-        text.append(f"\nas of {clock(seen.age)} ago", "dim")
-    return text
+        notes.append(f"\nas of {clock(seen.age)} ago", "dim")
+    height = size.height - 1 - notes.plain.count("\n")
+    return draw(seen.state, time.monotonic(), size.width, height).append_text(notes)
