@@ -1,4 +1,4 @@
-"""Errors, and the exit codes that they end with.
+"""Errors, the exit codes that they end with, and :func:`printable`: what a terminal may be shown.
 
 ::
 

@@ -37,7 +37,7 @@ from backbench.store.store import Store, hash_files
 from backbench.testing import METADATA
 from backbench.testing.samples import tiny_encoder
 from backbench_evaluators.evaluator_options import LinearOptions
-from backbench_evaluators.features import FeatureProbe
+from backbench_evaluators.linear import FeatureProbe
 from tests.conftest import tiny
 from tests.contract.broken import attack, evaluator, image_evaluator, kit_of, repair, run
 from tests.factories import record

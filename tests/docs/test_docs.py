@@ -18,8 +18,8 @@ import backbench.plugin
 from backbench.cli.root import cli
 from backbench.images import ArrayImages
 from backbench.plugin import DatasetMetadata
-from backbench.plugin.distributions import Origin
 from backbench.plugin.hookspecs import BackbenchHooks
+from backbench.plugin.packages import Origin
 from backbench.plugin.registry import Registry
 from backbench.poison.access import Access
 from backbench.poison.choice import choose

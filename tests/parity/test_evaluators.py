@@ -26,6 +26,7 @@ from backbench.seeds import derive
 from backbench.views.batches import RaggedBatch, UniformBatch, reader_pool
 from backbench.views.views import random_view
 from backbench_evaluators.classifiers import labelled_subset
+from backbench_evaluators.crops import CachedCropProbe, CropProbe, crop
 from backbench_evaluators.evaluator_options import (
     CachedOptions,
     FrozenOptions,
@@ -33,10 +34,9 @@ from backbench_evaluators.evaluator_options import (
     ProbeOptions,
     RawOptions,
 )
-from backbench_evaluators.features import FeatureProbe
 from backbench_evaluators.knn import KNN
-from backbench_evaluators.stages import StageProbe
-from backbench_evaluators.views import CachedCropProbe, CropProbe, crop
+from backbench_evaluators.layer_probe import StageProbe
+from backbench_evaluators.linear import FeatureProbe
 
 SIDE, CLASSES, SEED = 32, 3, 11
 

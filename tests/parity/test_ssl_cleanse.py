@@ -10,9 +10,9 @@ from sklearn.cluster import KMeans
 
 from backbench.nn import TrainingContext
 from backbench.testing.samples import tiny_encoder
-from backbench_defenses.cleanse import Cleansing, Inverted, anomaly_index, clustered, knee, unit
-from backbench_defenses.cleanse_options import CleanseOptions
 from backbench_defenses.inversion import Trigger
+from backbench_defenses.ssl_cleanse import Cleansing, Inverted, anomaly_index, clustered, knee, unit
+from backbench_defenses.ssl_cleanse_options import CleanseOptions
 
 
 @pytest.mark.parametrize("seed", range(4))

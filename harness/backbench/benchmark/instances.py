@@ -1,4 +1,4 @@
-"""The instances of a benchmark file: a plugin with its options, under a name."""
+"""The instances of a benchmark file: a plugin with its options, validated, under a name."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterable, Mapping
 
 from backbench.errors import PluginError
-from backbench.plugin.distributions import code_of
 from backbench.plugin.infos import KINDS
+from backbench.plugin.packages import code_of
 from backbench.plugin.registry import Registry
 from backbench.store.provenance import libraries
 

@@ -12,7 +12,7 @@ from backbench.errors import PluginError, UsageError
 from backbench.options.base import Options
 from backbench.plugin import Observer, ObserverInfo, hookimpl
 from backbench.plugin.calling import sentence_of
-from backbench.plugin.distributions import Failure
+from backbench.plugin.packages import Failure
 from backbench.plugin.registry import Registered, Registry
 from backbench.plugin.requirements import missing_packages
 

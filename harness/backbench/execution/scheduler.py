@@ -1,4 +1,4 @@
-"""Hand stages to an executor when their inputs are there; report events to observers."""
+"""Run what is missing: hand stages to an executor as their inputs come, and report events."""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ from backbench.options.base import Options
 from backbench.plugin import hookspecs
 from backbench.plugin.announcements import field_problem, record_problem
 from backbench.plugin.calling import all_of, frozen, plugin_code
-from backbench.plugin.distributions import (
+from backbench.plugin.infos import KINDS, BackboneInfo, Column, PluginInfo
+from backbench.plugin.packages import (
     GROUP,
     Failure,
     Origin,
@@ -29,7 +30,6 @@ from backbench.plugin.distributions import (
     installed_points,
     origin_of,
 )
-from backbench.plugin.infos import KINDS, BackboneInfo, Column, PluginInfo
 from backbench.plugin.suggestions import suggestion
 from backbench.system.files import content_of
 from backbench.system.json_text import to_json

@@ -13,8 +13,8 @@ from backbench.benchmark.protocols.card import denominator_of
 from backbench.errors import PluginError, UsageError
 from backbench.model import NONE, Denominator, Plan
 from backbench.plugin import Column, DatasetMetadata, MetricInfo
-from backbench.plugin.distributions import Failure
 from backbench.plugin.infos import OWN_METRICS
+from backbench.plugin.packages import Failure
 from backbench.plugin.registry import Registered, Registry
 from backbench.plugin.suggestions import suggestion
 from backbench.results.claims import Judgement, cells_of, judge

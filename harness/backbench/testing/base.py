@@ -18,7 +18,7 @@ from backbench import plugin
 from backbench.errors import PluginError
 from backbench.plugin import DatasetMetadata, PluginInfo
 from backbench.plugin.calling import sentence_of
-from backbench.plugin.distributions import GROUP, Origin
+from backbench.plugin.packages import GROUP, Origin
 from backbench.plugin.registry import Registered, Registry, load_registry
 from backbench.system.arithmetic import standard_arithmetic
 from backbench.system.json_text import from_json, to_json

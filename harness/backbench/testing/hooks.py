@@ -19,8 +19,8 @@ from backbench import plugin
 from backbench.model import Axis, Stage, StageKind
 from backbench.plugin import Column, MetricInfo
 from backbench.plugin.calling import frozen
-from backbench.plugin.distributions import Origin
 from backbench.plugin.infos import OWN_METRICS
+from backbench.plugin.packages import Origin
 from backbench.plugin.registry import Registry
 from backbench.plugin.suggestions import suggestion
 from backbench.results.leaderboard import LIFTS

@@ -12,7 +12,7 @@ import pytest
 
 from backbench.images import read_only
 from backbench.plugin import MetricInfo, Predicted
-from backbench.plugin.distributions import Origin
+from backbench.plugin.packages import Origin
 from backbench.plugin.registry import Registered
 from backbench.testing.base import PluginContract, assert_light
 from backbench.testing.purity import elsewhere, global_generators_untouched

@@ -1,4 +1,4 @@
-"""Options of the attacks."""
+"""Options of ``patch``."""
 
 from __future__ import annotations
 

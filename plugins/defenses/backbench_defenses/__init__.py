@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from backbench.plugin import Citation, DefenseInfo, hookimpl, presets_of
-from backbench_defenses.cleanse_options import CleanseOptions
 from backbench_defenses.decree_options import DecreeOptions
 from backbench_defenses.defense_options import (
     CutMixOptions,
@@ -15,6 +14,7 @@ from backbench_defenses.defense_options import (
     PatchSearchOptions,
 )
 from backbench_defenses.detector_options import BackdoorIDSOptions, DeDeOptions
+from backbench_defenses.ssl_cleanse_options import CleanseOptions
 
 
 @hookimpl
@@ -69,7 +69,7 @@ def register_defenses() -> Iterable[DefenseInfo]:
     yield DefenseInfo(
         name="ssl-cleanse",
         summary="Accuses an encoder of one of whose clusters the trigger is small; trains it away.",
-        target="backbench_defenses.cleanse:SSLCleanse",
+        target="backbench_defenses.ssl_cleanse:SSLCleanse",
         options=CleanseOptions,
         acts_on=("model", "encoder"),
         passes=3,

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from backbench.nn import Encoder, frozen_copy
 from backbench.plugin import Defense, DefenseContext, ImageSet, count_of, derive
-from backbench_defenses.classifier import Classifiers
 from backbench_defenses.defense_options import PatchSearchOptions
-from backbench_defenses.search import Clusters, Found, Ints, PatchSearch
+from backbench_defenses.patch_classifier import Classifiers
+from backbench_defenses.window_search import Clusters, Found, Ints, PatchSearch
 
 
 class PatchSearchDefense(Defense):
@@ -17,9 +17,9 @@ class PatchSearchDefense(Defense):
 
     Source: Tejankar et al. 2023, Defending against patch-based backdoor attacks on self-supervised
         learning (CVPR).
-    Differs: see its two steps, :class:`~backbench_defenses.search.PatchSearch` and
-        :class:`~backbench_defenses.classifier.Classifiers`. The encoder is trained again as it
-        was, without i-CutMix.
+    Differs: see its two steps, :class:`~backbench_defenses.window_search.PatchSearch` and
+        :class:`~backbench_defenses.patch_classifier.Classifiers`. The encoder is trained again as
+        it was, without i-CutMix.
     """
 
     options: PatchSearchOptions

@@ -45,15 +45,15 @@ _BACKDOORBENCH = Citation(
 def register_evaluators() -> Iterable[EvaluatorInfo]:
     """Announce the evaluators of Saha et al. 2022."""
     linear = "A linear classifier on normalized features of labelled images."
-    yield _info("linear", linear, "features:FeatureProbe", LinearOptions)
+    yield _info("linear", linear, "linear:FeatureProbe", LinearOptions)
     augmented = "The same on fresh crops in every epoch, as published for MoCo v2."
-    yield _info("linear-augmented", augmented, "views:CropProbe", FrozenOptions, reads="images")
+    yield _info("linear-augmented", augmented, "crops:CropProbe", FrozenOptions, reads="images")
     cached = "The same on a few crops of each image, whose features are computed once."
-    yield _info("linear-cached", cached, "views:CachedCropProbe", CachedOptions, reads="images")
+    yield _info("linear-cached", cached, "crops:CachedCropProbe", CachedOptions, reads="images")
     raw = "A linear classifier on features as they are, as published for BYOL."
-    yield _info("linear-raw", raw, "features:FeatureProbe", RawOptions)
+    yield _info("linear-raw", raw, "linear:FeatureProbe", RawOptions)
     layers = "A linear classifier on each stage of the encoder, as for Jigsaw and RotNet."
-    yield _info("layer-probe", layers, "stages:StageProbe", ProbeOptions, reads="images")
+    yield _info("layer-probe", layers, "layer_probe:StageProbe", ProbeOptions, reads="images")
     tuned = "A copy of the whole encoder and a linear classifier, trained on labelled images."
     yield _info(
         "fine-tune", tuned, "fine_tune:FineTune", FineTuneOptions, reads="images", paper=_SIMCLR
@@ -87,7 +87,7 @@ def register_metrics() -> Iterable[MetricInfo]:
     yield MetricInfo(
         name="flip-rate",
         summary="Share of the recognized images of other classes that the trigger turns.",
-        target="backbench_evaluators.flips:flip_rate",
+        target="backbench_evaluators.flip_rate:flip_rate",
         title="Flips",
         best="low",
         control=True,
@@ -100,7 +100,7 @@ def register_metrics() -> Iterable[MetricInfo]:
         yield MetricInfo(
             name=name,
             summary=summary,
-            target=f"backbench_evaluators.pairs:{function}",
+            target=f"backbench_evaluators.paired_rows:{function}",
             title=name.upper(),
             best="high",
             bounds=(0.0, 1.0),

@@ -10,7 +10,7 @@ from typing import Any
 
 from backbench.errors import PluginError
 from backbench.plugin import AttackInfo, Field, Options, hookimpl
-from backbench.plugin.distributions import Origin
+from backbench.plugin.packages import Origin
 from backbench.plugin.registry import Registry
 from backbench.testing import AttackContract
 from tests.contract.broken import attack, broken

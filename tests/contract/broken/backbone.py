@@ -14,7 +14,7 @@ from backbench.nn import Encoder, EncoderSpec, load_encoder, save_encoder
 from backbench.nn.backbones import backbone_problem
 from backbench.options.backbones import BackboneOptions
 from backbench.plugin import BackboneInfo, BackboneNetwork, Field, Options, hookimpl
-from backbench.plugin.distributions import Origin
+from backbench.plugin.packages import Origin
 from backbench.plugin.registry import Registry
 from backbench.testing import BackboneContract
 from tests.contract.broken import broken

@@ -7,7 +7,7 @@ from typing import Any
 
 from backbench.errors import PluginError
 from backbench.plugin import Column, hookimpl
-from backbench.plugin.distributions import Origin
+from backbench.plugin.packages import Origin
 from backbench.plugin.registry import Registry
 from backbench.testing import ColumnContract
 from tests.contract.broken import broken

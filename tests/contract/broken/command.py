@@ -10,7 +10,7 @@ import click
 from backbench.cli.root import COMMANDS
 from backbench.errors import PluginError
 from backbench.plugin import hookimpl
-from backbench.plugin.distributions import Origin
+from backbench.plugin.packages import Origin
 from backbench.plugin.registry import Registry
 from backbench.testing import CommandContract
 from tests.contract.broken import broken

@@ -33,7 +33,7 @@ def harness(kit: Kit, folder: Path) -> None:
     import io
 
     from backbench.model import StageKind
-    from backbench.plugin.distributions import Origin
+    from backbench.plugin.packages import Origin
     from backbench.plugin.registry import Registered
     from backbench.results.reader import Counting, reader
     from backbench.store.predictions import PREDICTIONS, write_predictions

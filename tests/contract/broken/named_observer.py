@@ -10,7 +10,7 @@ from backbench.errors import PluginError
 from backbench.execution.observing import observing
 from backbench.model import Stage, StageKind
 from backbench.plugin import Observer, ObserverInfo, ResultsReady, StageProgress
-from backbench.plugin.distributions import Origin
+from backbench.plugin.packages import Origin
 from backbench.plugin.registry import Registered, Registry
 from backbench.testing import NamedObserverContract
 from tests.contract.broken import broken

@@ -12,7 +12,7 @@ import numpy as np
 from backbench.errors import PluginError
 from backbench.model import Stage, StageKind
 from backbench.plugin import StageProgress, hookimpl
-from backbench.plugin.distributions import Origin
+from backbench.plugin.packages import Origin
 from backbench.plugin.registry import Registry
 from backbench.testing import ObserverContract
 from tests.contract.broken import broken

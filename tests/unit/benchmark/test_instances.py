@@ -10,7 +10,7 @@ import pytest
 
 from backbench.benchmark.instances import Instance
 from backbench.plugin import AttackInfo, Options
-from backbench.plugin.distributions import Origin
+from backbench.plugin.packages import Origin
 from backbench.plugin.registry import Registered
 
 INFO = AttackInfo(name="rude", summary="Rude.", target="nowhere:Rude")

@@ -16,7 +16,7 @@ from backbench.errors import ConfigError
 from backbench.keys import key_of
 from backbench.model import TRIGGERS_ALONE, Plan, PluginUse, Stage, StageKind
 from backbench.plugin import DefenseInfo, Field, GuardOptions, SSLOptions, TwoViewOptions, hookimpl
-from backbench.plugin.distributions import Origin
+from backbench.plugin.packages import Origin
 from backbench.plugin.registry import Registry, load_registry
 
 

@@ -15,7 +15,7 @@ from backbench.execution.observing import choose
 from backbench.model import Stage, StageKind
 from backbench.options.base import Options
 from backbench.plugin import Observer, ObserverInfo, RunFinished, StageProgress
-from backbench.plugin.distributions import Origin
+from backbench.plugin.packages import Origin
 from backbench.plugin.registry import Registered, Registry, load_registry
 
 STAGE = Stage(StageKind.PRETRAIN, None, 0, label="pretrain")

@@ -14,7 +14,7 @@ from backbench.errors import ConfigError, PluginError, UsageError
 from backbench.execution.session import Session
 from backbench.options.base import Options
 from backbench.plugin import Executor, ExecutorInfo
-from backbench.plugin.distributions import Origin
+from backbench.plugin.packages import Origin
 from backbench.plugin.registry import Registered, load_registry
 from backbench.store.store import Store
 

@@ -19,7 +19,7 @@ from backbench.model import Plan, Stage, StageKind
 from backbench.options import backbones
 from backbench.options.backbones import BackboneOptions
 from backbench.plugin import BackboneInfo, Field, LocalPath, Options, hookimpl
-from backbench.plugin.distributions import Origin
+from backbench.plugin.packages import Origin
 from backbench.plugin.registry import Registry, load_registry
 from backbench.results.outdated import CODES, changed_code
 from backbench.store.store import Store

@@ -16,7 +16,7 @@ from backbench.benchmark.planning import make_plan
 from backbench.errors import PluginError, UsageError
 from backbench.model import Plan, StageKind
 from backbench.plugin import AttackInfo, Field, LocalPath, Options, SSLMethodInfo
-from backbench.plugin.distributions import Origin, code_of
+from backbench.plugin.packages import Origin, code_of
 from backbench.plugin.registry import FILES, Registered, Registry, load_registry
 from backbench.results.outdated import CODES, changed_code
 from backbench.stages.task import Task

@@ -30,8 +30,8 @@ from backbench_evaluators.evaluator_options import (
     RawOptions,
     labels_of_class,
 )
-from backbench_evaluators.features import FeatureProbe
 from backbench_evaluators.knn import KNN
+from backbench_evaluators.linear import FeatureProbe
 
 
 @pytest.fixture(scope="module")

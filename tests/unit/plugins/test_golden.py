@@ -14,8 +14,8 @@ from backbench.model import Cell, CellName, Denominator, Plan
 from backbench.plugin import Predicted
 from backbench.results.reader import Measured, numbers
 from backbench.results.rows import build
-from backbench_evaluators.flips import flip_rate
-from backbench_evaluators.pairs import effectiveness, robustness
+from backbench_evaluators.flip_rate import flip_rate
+from backbench_evaluators.paired_rows import effectiveness, robustness
 
 TARGET = 0
 

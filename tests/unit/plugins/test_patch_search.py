@@ -13,7 +13,7 @@ from backbench.nn import Encoder, EncoderSpec
 from backbench.plugin import DatasetMetadata, DefenseContext
 from backbench_defenses.defense_options import PatchSearchOptions
 from backbench_defenses.patch_search import PatchSearchDefense, by_search, pool_of
-from backbench_defenses.search import Clusters, Found, PatchSearch, kept, parts, paste
+from backbench_defenses.window_search import Clusters, Found, PatchSearch, kept, parts, paste
 
 SIDE, RED = 16, (12, 13, 14, 15, 16, 17)
 

@@ -17,7 +17,7 @@ from tests.predictions import TARGET, predicted_store, stored
 from backbench.benchmark.config import load_benchmark
 from backbench.model import NONE, Plan, Stage
 from backbench.plugin import MetricInfo, hookimpl
-from backbench.plugin.distributions import Origin
+from backbench.plugin.packages import Origin
 from backbench.plugin.registry import Registry, load_registry
 from backbench.report.board import board_of, undefended_in
 from backbench.store.predictions import PREDICTIONS, read_scores, write_predictions

@@ -21,7 +21,7 @@ from backbench.errors import PluginError
 from backbench.metrics import Outcome
 from backbench.model import Plan, Stage, StageKind
 from backbench.plugin import MetricInfo, hookimpl
-from backbench.plugin.distributions import Origin
+from backbench.plugin.packages import Origin
 from backbench.plugin.registry import Registered, Registry, load_registry
 from backbench.report.board import Request, board_of
 from backbench.results.reader import Counting, numbers, predictions_in, reader
@@ -346,7 +346,7 @@ def test_a_broken_metric_leaves_the_others_and_is_named_once(
 def test_show_names_a_broken_metric_at_the_end(
     plan: Plan, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backbench_evaluators.flips.flip_rate", impossible)
+    monkeypatch.setattr("backbench_evaluators.flip_rate.flip_rate", impossible)
     done = bench("show", "--format", "json").assert_ok()
     assert all("flip-rate" not in row["metrics"] for row in json.loads(done.out)["rows"])
     assert done.err.count("metric 'flip-rate' of backbench 0.1.0 gave nan") == 1

@@ -14,7 +14,7 @@ from backbench.benchmark.config import load_benchmark
 from backbench.benchmark.planning import plan_of
 from backbench.model import StageKind
 from backbench.plugin import Attack, AttackInfo, Box, Part, Recipe, Stamp, hookimpl
-from backbench.plugin.distributions import Origin
+from backbench.plugin.packages import Origin
 from backbench.plugin.registry import Registry, load_registry
 from backbench.poison.stealth import psnr, ssim
 from backbench.stages.inputs import Inputs

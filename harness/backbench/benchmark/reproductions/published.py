@@ -16,7 +16,7 @@ from backbench.benchmark.config import Benchmark, benchmark_from
 from backbench.data.classes import class_list
 from backbench.errors import DataError, UsageError
 from backbench.plugin import Dataset, DatasetInfo, DatasetMetadata, Split, hookimpl
-from backbench.plugin.distributions import Origin
+from backbench.plugin.packages import Origin
 from backbench.plugin.registry import Registry
 from backbench.plugin.suggestions import suggestion
 from backbench.system import files

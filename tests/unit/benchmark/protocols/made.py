@@ -18,7 +18,7 @@ from backbench.plugin import (
     SSLMethodInfo,
     hookimpl,
 )
-from backbench.plugin.distributions import Origin
+from backbench.plugin.packages import Origin
 from backbench.plugin.registry import Registry, load_registry
 
 CIFAR = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

@@ -13,7 +13,7 @@ from backbench.data.file_list import FileList
 from backbench.data.folder import ImageFolder
 from backbench.errors import ConfigError
 from backbench.plugin import Attack, AttackInfo, Box, Options, Part, Recipe, Stamp, hookimpl
-from backbench.plugin.distributions import Origin
+from backbench.plugin.packages import Origin
 from backbench.plugin.registry import load_registry
 from backbench.poison.access import Access
 from backbench.poison.files import writing

@@ -27,8 +27,8 @@ from backbench_evaluators.classifiers import (
     require,
     unpacked,
 )
+from backbench_evaluators.crops import ViewProbe, crop, resized_crop
 from backbench_evaluators.evaluator_options import ProbeOptions
-from backbench_evaluators.views import ViewProbe, crop, resized_crop
 
 #: Share of a batch in the running mean and variance of a batch norm: torch's own.
 MOMENTUM = 0.1

@@ -12,8 +12,8 @@ import torch
 
 from backbench.plugin import Encoder, TrainingContext, Verdict
 from backbench.testing import METADATA, ModelDefenseContract
-from backbench_defenses.cleanse import Cleansing, Cluster, SSLCleanse, invert, unit
-from backbench_defenses.cleanse_options import CleanseOptions
+from backbench_defenses.ssl_cleanse import Cleansing, Cluster, SSLCleanse, invert, unit
+from backbench_defenses.ssl_cleanse_options import CleanseOptions
 
 OPTIONS = {
     "clean_fraction": 1.0,

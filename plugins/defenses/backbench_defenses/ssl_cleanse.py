@@ -27,9 +27,9 @@ from backbench.plugin import (
     extract,
     random_view,
 )
-from backbench_defenses.cleanse_options import CleanseOptions
 from backbench_defenses.inversion import AdaptiveWeight, Trigger, TriggerParameters, pasted
 from backbench_defenses.repairing import repaired
+from backbench_defenses.ssl_cleanse_options import CleanseOptions
 
 with warnings.catch_warnings():
     # faiss's generated wrappers lack an attribute that newer Pythons require.

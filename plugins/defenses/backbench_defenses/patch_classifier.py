@@ -16,7 +16,7 @@ from backbench.nn import build_backbone
 from backbench.plugin import derive
 from backbench.training.loop import seeded
 from backbench_defenses.defense_options import PatchSearchOptions
-from backbench_defenses.search import Found, Ints, Shown, parts, paste, to_tensor
+from backbench_defenses.window_search import Found, Ints, Shown, parts, paste, to_tensor
 
 #: Number of times, at most, that a classifier is judged in its training.
 _CHECKS = 20
