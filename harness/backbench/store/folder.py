@@ -55,7 +55,7 @@ FORGOTTEN = ".forgotten"
 
 
 class StoreFolder:
-    """What lies in the folder of a store. Reading never creates anything.
+    """Folder of a store, with what lies in it. Reading never creates anything.
 
     Args:
         root: The folder.
