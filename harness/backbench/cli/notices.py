@@ -32,7 +32,7 @@ def planned_in(experiment: Experiment, store: Path, against: Path | None = None)
 
 def warn_of_origins(experiment: Experiment, plan: Plan, *folders: Path | None) -> None:
     """Name on stderr what in these stores other code, or arithmetic of several kinds, made."""
-    from backbench.results.arithmetic import mixed_arithmetic
+    from backbench.results.mixed_arithmetic import mixed_arithmetic
     from backbench.results.outdated import changed_code
     from backbench.store.store import Store
 

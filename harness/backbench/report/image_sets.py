@@ -11,7 +11,7 @@ from backbench.errors import counted, printable
 
 if TYPE_CHECKING:
     from backbench.benchmark.config import Benchmark
-    from backbench.data.contents import Contents
+    from backbench.data.class_counts import Contents
     from backbench.data.subset import Subset
     from backbench.plugin import Dataset, DatasetMetadata
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from backbench.store.folder import FORGOTTEN, StoreFolder, is_published
 from backbench.store.publishing import complete
+from backbench.store.store_folder import FORGOTTEN, StoreFolder, is_published
 from backbench.system import files
 
 

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from backbench.store.folder import is_published
 from backbench.store.store import Store
+from backbench.store.store_folder import is_published
 
 #: Meaning of a file or folder, by the store's folder that it lies in.
 _SORTS = {

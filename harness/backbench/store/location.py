@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from backbench.errors import StoreError, UsageError
-from backbench.store.folder import MARKER, REMOTE
 from backbench.store.remote import Remote
 from backbench.store.store import Store
+from backbench.store.store_folder import MARKER, REMOTE
 from backbench.system import files
 from backbench.system.files import PathLike
 from backbench.system.json_text import from_json, to_json

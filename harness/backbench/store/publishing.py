@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from backbench.errors import StoreError
 from backbench.store import MOST_BYTES, leases
-from backbench.store.folder import RECORD, StoreFolder, is_published, read_record
+from backbench.store.store_folder import RECORD, StoreFolder, is_published, read_record
 from backbench.system import files
 from backbench.system.json_text import to_json
 

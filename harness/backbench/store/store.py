@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from backbench.errors import NotReadyError, UsageError
 from backbench.store import publishing
 from backbench.store.clearing import clear_leftovers, clear_tmp
-from backbench.store.folder import FORGOTTEN, MARKER_TEXT, StoreFolder, is_published
+from backbench.store.store_folder import FORGOTTEN, MARKER_TEXT, StoreFolder, is_published
 from backbench.system import files
 from backbench.system.locks import locked
 

@@ -15,8 +15,8 @@ from backbench.benchmark.zoo import group_of, with_encoders
 from backbench.errors import ConfigError, Problem
 from backbench.store.records import Record
 from backbench.system.toml import parse_toml
+from backbench.verification.artifact_contents import content_differences, read_differences
 from backbench.verification.bundle import CHANGES, ENVIRONMENT, HEADER, PLAN, TOML, Bundle, exported
-from backbench.verification.contents import content_differences, read_differences
 from backbench.verification.evidence import parse_json
 from backbench.verification.exporting import described, environments
 from backbench.verification.findings import MALFORMED, Findings

@@ -13,7 +13,7 @@ from backbench.stages.task import Task
 from backbench.store.records import Record
 from backbench.store.store import Store, hash_files
 from backbench.verification import datasets, poisons
-from backbench.verification.contents import content_differences, read_differences
+from backbench.verification.artifact_contents import content_differences, read_differences
 from backbench.verification.evidence import StoreEvidence
 from backbench.verification.findings import Finding, Findings
 from backbench.verification.identity import description_differences, key_differences, restoring

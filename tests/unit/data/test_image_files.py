@@ -16,7 +16,7 @@ from backbench.cli import common
 from backbench.cli.data.filelist import command as filelist
 from backbench.cli.data.fingerprint import command as fingerprint
 from backbench.cli.data.imagenet100 import command as imagenet100
-from backbench.data.contents import look_at
+from backbench.data.class_counts import look_at
 from backbench.data.dataset_options import ImageFolderOptions
 from backbench.data.decode import FORMATS, IMAGE_SUFFIXES, decode, read_size
 from backbench.data.fingerprint import FileHashes

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from backbench.data.contents import look_at
+from backbench.data.class_counts import look_at
 from backbench.errors import DataError, UsageError, is_name
 from backbench.store.store import Store
 

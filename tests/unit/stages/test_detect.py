@@ -25,7 +25,7 @@ from backbench.store.records import Record
 from backbench.store.store import Store
 from backbench.testing import InputDefenseContract
 from backbench.testing.hygiene import run_twice
-from backbench.verification.contents import detector_differences
+from backbench.verification.artifact_contents import detector_differences
 from backbench.verification.evidence import StoreEvidence
 
 

@@ -15,10 +15,10 @@ from tests import factories
 from backbench.errors import BackbenchError, StoreError, UsageError
 from backbench.model import PluginUse, Stage, StageKind
 from backbench.store.flags import Raised
-from backbench.store.folder import LAYOUT
 from backbench.store.metadata import EvaluationRecord
 from backbench.store.records import Record
 from backbench.store.store import Store, hash_files
+from backbench.store.store_folder import LAYOUT
 from backbench.system.files import owned_name
 
 KEY = "0123456789abcdef" * 2

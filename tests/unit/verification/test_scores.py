@@ -14,8 +14,8 @@ from backbench.model import Stage, StageKind
 from backbench.results.detection import detection
 from backbench.store.metadata import SanitizeRecord
 from backbench.store.records import Record
+from backbench.verification.artifact_contents import score_differences
 from backbench.verification.bundle import exported
-from backbench.verification.contents import score_differences
 from backbench.verification.findings import readable
 from tests.factories import record
 

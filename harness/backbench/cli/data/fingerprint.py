@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from backbench.data.contents import look_at
+from backbench.data.class_counts import look_at
 from backbench.report.image_sets import contents_note, contents_text
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from backbench.benchmark import DEFAULT_FILE
 from backbench.errors import UsageError
-from backbench.store.folder import MARKER
+from backbench.store.store_folder import MARKER
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 import pytest
 
+from backbench.data.class_counts import look_at
 from backbench.data.classes import class_list
-from backbench.data.contents import look_at
 from backbench.errors import DataError
 
 

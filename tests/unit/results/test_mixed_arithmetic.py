@@ -13,7 +13,7 @@ from backbench.benchmark.config import load_benchmark
 from backbench.cli import notices
 from backbench.model import Plan, StageKind
 from backbench.plugin.registry import load_registry
-from backbench.results.arithmetic import mixed_arithmetic
+from backbench.results.mixed_arithmetic import mixed_arithmetic
 from backbench.store.store import Store
 from backbench.system.files import write
 from backbench.system.json_text import to_json
