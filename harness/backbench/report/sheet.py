@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -76,15 +76,29 @@ def print_sheet(sheet: Sheet, style: str, console: Console | None = None) -> Non
 
 
 def _grid(sheet: Sheet) -> Grid:
-    lines, columns = [], sheet.shown
+    """Lay a table out for a terminal: what all lines have in common is in its title."""
+    common = _common(sheet)
+    fields = tuple(field for field in sheet.fields if field not in common)
+    narrowed, columns, lines = replace(sheet, fields=fields), sheet.shown, []
     for line in sheet.lines:
         numbers = []
         for column in columns:
             value = line.values.get(column.metric)
             text, below = (form(value, column.decimals) for form in (spread, interval))
             numbers.append(Number(text, below=below))
-        lines.append((sheet.names_of(line), numbers))
-    return Grid(sheet.title, sheet.names, [[column.title] for column in columns], lines)
+        lines.append((narrowed.names_of(line), numbers))
+    title = " · ".join((sheet.title, *common.values()))
+    return Grid(title, narrowed.names, [[column.title] for column in columns], lines)
+
+
+def _common(sheet: Sheet) -> dict[str, str]:
+    """Return the names that all lines of a table with several have in common, by field."""
+    first, *others = sheet.lines
+    return {
+        field: first.names[field]
+        for field in sheet.fields
+        if others and all(line.names[field] == first.names[field] for line in others)
+    }
 
 
 def _tabulated(sheet: Sheet, style: str) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from backbench.model import Cell, CellName, Plan, PluginUse, Stage, StageKind
 from backbench.report.defenses import detection_sheet, trade_off_sheet
-from backbench.report.sheet import print_sheet
+from backbench.report.sheet import Line, Sheet, print_sheet
 from backbench.results.leaderboard import COLUMNS, Leaderboard, Row
 from backbench.results.statistics import summarize
 from backbench.store.metadata import SanitizeRecord
@@ -55,6 +56,16 @@ def printed(sheet, style: str) -> str:
     console = Console(file=io.StringIO(), width=40)
     print_sheet(sheet, style, console)
     return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_what_all_lines_have_in_common_is_in_the_title_of_a_terminal_s_table():
+    lines = [Line({"dataset": "d", "method": name}, (0,), {}) for name in ("byol", "moco")]
+    sheet = Sheet("t", ("dataset", "method"), (), tuple(lines), "", "")
+    title, header, *_ = printed(sheet, "table").splitlines()
+    assert (title.split(), header.split()) == (["t", "·", "d"], ["Method", "n"])
+    alone = printed(replace(sheet, lines=sheet.lines[:1]), "table")
+    assert alone.splitlines()[1].split() == ["Dataset", "Method", "n"]
+    assert "Dataset" in printed(sheet, "markdown")
 
 
 def test_a_defense_has_one_line_for_all_evaluators():
