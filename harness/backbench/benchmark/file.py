@@ -101,7 +101,9 @@ class EncoderTable(Table):
         "else 224",
     )
     normalize: str | None = Field(
-        None, description="'imagenet', 'cifar10', …, or means/deviations; left out: imagenet"
+        None,
+        description="'imagenet', 'cifar10', 'cifar10-imagewise', … or means/deviations; "
+        "left out: imagenet",
     )
 
 

@@ -64,6 +64,9 @@ def reference_problems(
             else:
                 declared = {one.split(".", 1)[1] for one in broken if one.startswith(axis.tables)}
                 installed = context.registry.names(axis.kind)
+                if name in installed:
+                    yield Problem(f"{path}.{axis.plural}", _unused(axis, name))
+                    continue
                 unknown += 1
                 known = allowed | declared | set(installed)
                 close = nearest(name, known) if unknown <= HINTED else None
@@ -71,6 +74,10 @@ def reference_problems(
                 failures = "".join(f"; {failure}" for failure in context.registry.failures)
                 sentence = f"no {axis.kind} is called {name!r}{hint}{failures}"
             yield Problem(f"{path}.{axis.plural}", sentence)
+
+
+def _unused(axis: Axis, name: str) -> str:
+    return f"no [[matrix]] has the {axis.kind} {name!r}: add it to one, or remove it here"
 
 
 def _filters(content: BenchmarkFile) -> Iterator[tuple[str, BaseModel]]:

@@ -181,6 +181,11 @@ def test_exclude_and_profile_take_cells_away(tmp_path: Path, registry: Registry)
     assert found == ["profiles: no profile is called 'quik': did you mean 'quick'?"]
     found = problems(path, registry, text.replace('"rotnet"], def', '"rotnot"], def'))
     assert found[0].startswith("matrix.0.exclude.0.methods: no ssl-method is called 'rotnot'")
+    found = problems(path, registry, text.replace('"rotnet"], def', '"simclr"], def'))
+    remedy = "add it to one, or remove it here"
+    assert found == [
+        f"matrix.0.exclude.0.methods: no [[matrix]] has the ssl-method 'simclr': {remedy}"
+    ]
 
 
 def test_nothing_left_is_a_problem(tmp_path: Path, registry: Registry) -> None:
