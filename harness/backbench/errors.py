@@ -51,6 +51,17 @@ def printable(text: str) -> str:
     return _ODD.sub(lambda one: one[0] if one[0].isprintable() else repr(one[0])[1:-1], text)
 
 
+def message_of(error: BaseException) -> str:
+    """Return the message of an error; empty if it has none that can be read.
+
+    An error of a stranger's code may raise whatever it likes when it is printed.
+    """
+    try:
+        return str(error)
+    except BaseException:  # noqa: BLE001
+        return ""
+
+
 def counted(count: int, noun: str) -> str:
     """Return a count with its noun: ``1 image``, ``1,000 images``."""
     return f"{count:,} {noun}" + ("s" if count != 1 else "")

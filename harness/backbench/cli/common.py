@@ -41,12 +41,11 @@ def say(kind: str, sentences: Iterable[object]) -> None:
 
 def show(results: Results, style: str = "table", group: str | None = "evaluator") -> None:
     """Print a leaderboard on stdout, and on stderr why rows are incomplete."""
-    from rich.console import Console
-
+    from backbench.report.console import make_console
     from backbench.report.tables import print_board
 
     if style == "parquet":
         click.echo(results.to_parquet(), nl=False)
     else:
-        print_board(results.board, style, group, Console())
+        print_board(results.board, style, group, make_console())
     say("failed", {row.problem: row for row in results.rows if row.problem})

@@ -29,18 +29,18 @@ def _command() -> int:
 
     from backbench.cli.root import cli
     from backbench.errors import BackbenchError, ExitCode, printable
-    from backbench.system.stopping import quiet_end
+    from backbench.system.interrupts import listening_to_end
     from backbench.system.streams import prepare_streams
 
     # Plans and boards are many small objects without cycles: looking for cycles after every 700
     # of them costs a fifth of the time.
     gc.set_threshold(100_000, 20, 20)
     prepare_streams()
-    quiet_end()
     with contextlib.suppress(OSError, ValueError):  # stderr may be a caller's, and no file
         faulthandler.enable()
     try:
-        code = cli.main(standalone_mode=False)
+        with listening_to_end():
+            code = cli.main(standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.Abort:
         return ExitCode.INTERRUPTED

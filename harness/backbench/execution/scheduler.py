@@ -23,6 +23,7 @@ from backbench.plugin.executor import Executor, Finished, Progressed, Signal
 from backbench.store import provenance
 from backbench.store.store import Store
 from backbench.system.children import undisturbed
+from backbench.system.interrupts import is_users
 
 #: Records of each kind of stage and plugin that are read, at most.
 _RECORDS: Final = 8
@@ -114,7 +115,10 @@ def execute(
             executor.admit(begun.stages)
             emit("run_started", begun)
             _Drive(plan, store, executor, emit, result).run(missing, done)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
+            if not is_users(error):
+                name = type(executor).__name__
+                raise PluginError(f"{name} raised KeyboardInterrupt, which is the user's") from None
             result.interrupted = True
         finally:
             with undisturbed():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import traceback
@@ -29,6 +30,7 @@ from backbench.plugin.registry import Registry, load_registry
 from backbench.stages.run import run_stage
 from backbench.store.store import Store
 from backbench.system.files import is_full
+from backbench.system.interrupts import is_users
 from backbench.system.memory import keep_memory
 from backbench.training.devices import Device
 
@@ -116,16 +118,17 @@ def run_guarded(
     try:
         with isolated():
             run_stage(stage, store, registry, device, progress, others=others)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 - plugins raise what they like
+    except BaseException as error:
+        if is_users(error):
+            raise
         ours = isinstance(error, BackbenchError)
         reason = str(error) if ours else printable(sentence_of(error))
         if not ours or isinstance(error, ResultError):
             reason += _owner(stage, registry)
         details = shortened(traceback.format_exc())
         if (full := is_full(error)) and not ours:
-            path = getattr(error, "filename", None) or store.root
+            path = getattr(error, "filename", None)
+            path = path if isinstance(path, str | os.PathLike) else store.root
             reason = f"{path}: the disk is full: make room and run again"
         usage = isinstance(error, UsageError)
         return Finished(

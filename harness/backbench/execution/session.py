@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypedDict
 
@@ -27,6 +25,7 @@ from backbench.store.location import open_store
 from backbench.store.metadata import DatasetRecord
 from backbench.store.store import Store
 from backbench.system.files import PathLike
+from backbench.system.interrupts import STOPS, listening
 from backbench.system.seal import is_sealed
 
 
@@ -120,7 +119,7 @@ class Session:
         notes = forget_damaged(plan, self.store)
         for key in without_decoded(plan, self.store):
             self.store.forget(key)
-        with _terminated_as_interrupted():
+        with listening(*STOPS):  # the next run continues the store
             return execute(plan, self.store, make_executor, self.registry.emit, notes)
 
     def executor_maker(self) -> Callable[[], Executor]:
@@ -207,16 +206,3 @@ def _lacks_images(stage: Stage, store: Store) -> bool:
     made = record.of(DatasetRecord)
     lacking = not made.decoded or None in made.decoded.values()
     return lacking and made.cache != wanted
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does: stop, and leave a store that the next run continues."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Python sets signal handlers in the main thread only
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -19,8 +19,9 @@ from backbench.execution.serial import run_guarded
 from backbench.plugin.executor import Progressed
 from backbench.plugin.registry import load_registry
 from backbench.store.store import Store
-from backbench.system.children import begin_child
+from backbench.system.children import begin_child, end_with_group
 from backbench.system.cores import pin_to
+from backbench.system.interrupts import listening
 
 
 def main(arguments: list[str]) -> None:
@@ -37,7 +38,7 @@ def main(arguments: list[str]) -> None:
     threading.Thread(target=_listen, args=(int(read_fd), orders), daemon=True).start()
 
     store, registry = Store(Path(root)), load_registry()
-    with os.fdopen(int(write_fd), "w", encoding="utf-8", buffering=1) as out:
+    with os.fdopen(int(write_fd), "w", encoding="utf-8", buffering=1) as out, listening():
         while True:
             stage, others = orders.get()
             key = stage.key
@@ -59,8 +60,8 @@ def _listen(descriptor: int, orders: queue.Queue[Order]) -> None:
                 orders.put(decode_order(line))
     except BaseException:  # noqa: BLE001 - the main thread would wait for ever
         traceback.print_exc()
-        os._exit(1)
-    os._exit(0)  # the parent is gone, or has closed the pipe: no answer is needed
+        end_with_group(1)
+    end_with_group(0)  # the parent is gone, or has closed the pipe: no answer is needed
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from itertools import islice
 from numbers import Real
 from typing import Any, NoReturn
 
-from backbench.errors import BackbenchError, PluginError
+from backbench.errors import BackbenchError, PluginError, message_of
+from backbench.system.interrupts import is_users
 from backbench.system.streams import stdout_to_stderr
 
 #: Characters of a plugin's message that are shown.
@@ -25,13 +26,10 @@ _SHOWN = 1000
 
 def sentence_of(error: BaseException) -> str:
     """Return the type of an error and its message, in one line."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - whatever a stranger's code raises
-        text = ""
+    text, name = message_of(error), " ".join(type(error).__name__.split())
     hint = " (copy what a plugin is given before changing it)" if "read-only" in text else ""
     words = " ".join(text[:_SHOWN].split())
-    return ": ".join(filter(None, (type(error).__name__, f"{words}{hint}")))
+    return ": ".join(filter(None, (name, f"{words}{hint}")))
 
 
 def kind_of(value: object) -> str:
@@ -68,9 +66,9 @@ def plugin_code(what: object = "") -> Iterator[None]:
     try:
         with isolated():
             yield
-    except (BackbenchError, KeyboardInterrupt):
-        raise
     except BaseException as error:
+        if isinstance(error, BackbenchError) or is_users(error):
+            raise
         begin = f"{what} raised " if what else ""
         raise PluginError(begin + sentence_of(error)) from error
 

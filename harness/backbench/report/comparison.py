@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
 from backbench.errors import UsageError
 from backbench.model import NONE
+from backbench.report.console import make_console
 from backbench.report.grid import Grid, Number, fits, plain_grid, print_grid, tabulated
 from backbench.report.numbers import interval, number, spread
 from backbench.report.results import Results
@@ -95,7 +95,7 @@ def show(found: Sequence[Comparison], sides: str, style: str) -> None:
     if style == "markdown":
         print(markdown(found, sides))  # noqa: T201
         return
-    console = Console()
+    console = make_console()
     header, lines, note = _table(found, sides)
     grid = plain_grid(header, lines, len(HEADER), f"A less B: {sides}")
     if not fits(grid, console):

@@ -15,6 +15,7 @@ from backbench.errors import UsageError
 from backbench.model import NONE, Axis
 from backbench.plugin import Column
 from backbench.plugin.infos import OWN_METRICS
+from backbench.report.console import make_console
 from backbench.report.defenses import trade_off_sheet
 from backbench.report.numbers import number
 from backbench.report.sheet import Sheet, print_sheet
@@ -45,7 +46,7 @@ _SHEETS: Mapping[str | None, Callable[[Leaderboard], Sheet]] = {
 def print_instead(board: Leaderboard, view: str | None, metric: str | None, style: str) -> bool:
     """Print what is made of a leaderboard in its place; return whether that was requested."""
     if metric is not None:
-        print_map(board, metric, Console())
+        print_map(board, metric, make_console())
     elif view in _SHEETS:
         print_sheet(_SHEETS[view](board), style)
     return metric is not None or view in _SHEETS

@@ -184,14 +184,13 @@ class Results:
         Raises:
             UsageError: If there is no such format.
         """
-        from rich.console import Console
-
+        from backbench.report.console import make_console
         from backbench.report.tables import FORMATS, print_board
 
         if format not in FORMATS:
             raise UsageError(f"there is no format {format!r}{suggestion(format, FORMATS)}")
         out = io.StringIO()
-        print_board(self.board, format, group, Console(file=out))
+        print_board(self.board, format, group, make_console(file=out))
         return out.getvalue().rstrip("\n")
 
     def report(self, path: PathLike, *, most_figures: int = MOST_FIGURES) -> int:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from backbench.errors import UsageError
 from backbench.plugin import Column
+from backbench.report.console import make_console
 from backbench.report.grid import Grid, Number, latex_symbols, print_grid, tabulated
 from backbench.report.numbers import EXACT, exact, interval, spread, whole
 from backbench.results.statistics import Summary
@@ -62,7 +63,7 @@ def print_sheet(sheet: Sheet, style: str, console: Console | None = None) -> Non
     """Print a table as ``table``, ``json``, ``csv``, ``markdown``, ``latex`` or ``html``."""
     if not sheet.lines:
         raise UsageError(f"{sheet.title}: {sheet.nothing}")
-    console = console or Console()
+    console = console or make_console()
     if style == "parquet":
         raise UsageError(
             "--format parquet is of the leaderboard: choose csv or json for this table"

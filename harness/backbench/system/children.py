@@ -20,10 +20,11 @@ from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from backbench.errors import LostProcessError
 from backbench.system.arithmetic import ONE_THREAD
+from backbench.system.interrupts import STOPS
 from backbench.system.memory import keep_memory
 
 #: With fewer images than this, starting processes takes longer than the work.
@@ -72,11 +73,11 @@ def begin_child(parent: int) -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Do not listen to Ctrl-C and SIGTERM meanwhile, as while children end."""
+    """Do not listen to Ctrl-C and other stops meanwhile, as while children end."""
     if threading.current_thread() is not threading.main_thread():
         yield  # Python sets signal handlers in the main thread only
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, *STOPS)
     before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
     try:
         yield
@@ -103,6 +104,13 @@ def kill(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def end_with_group(code: int) -> NoReturn:
+    """End this process, and the processes that plugins have left in the session that it leads."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(code)
 
 
 def end_at_end_of(descriptor: int) -> None:

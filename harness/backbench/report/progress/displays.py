@@ -28,6 +28,7 @@ from backbench.plugin.events import (
     StageStarted,
 )
 from backbench.plugin.registry import Registry
+from backbench.report.console import make_console
 from backbench.report.progress.drawing import draw, shortly
 from backbench.report.progress.remaining import clock, left
 from backbench.report.progress.state import RunState
@@ -54,7 +55,7 @@ _WRITE_EVERY_S = 1.0
 @contextmanager
 def attach_progress(registry: Registry, console: Console | None = None) -> Iterator[None]:
     """Show progress on a console, stderr by default, while the context lasts."""
-    console = console or Console(stderr=True)
+    console = console or make_console(stderr=True)
     kind = LiveProgress if console.is_terminal else PlainProgress
     with _attached(registry, kind(console)):
         yield
@@ -63,7 +64,7 @@ def attach_progress(registry: Registry, console: Console | None = None) -> Itera
 @contextmanager
 def attach_lines(registry: Registry) -> Iterator[None]:
     """Print progress as lines on stderr, also on a terminal, while the context lasts."""
-    with _attached(registry, PlainProgress(Console(stderr=True))):
+    with _attached(registry, PlainProgress(make_console(stderr=True))):
         yield
 
 

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from backbench.errors import UsageError, printable
 from backbench.model import Plan
+from backbench.report.console import make_console
 from backbench.report.progress.drawing import draw
 from backbench.report.progress.remaining import clock
 from backbench.report.progress.state import RunState
@@ -52,7 +53,7 @@ def watch(plan: Plan, store: Store, console: Console | None = None) -> None:
     Raises:
         UsageError: If the store has no such file.
     """
-    console = console or Console()
+    console = console or make_console()
     printed: set[str] = set()
     seen = look(plan, store)
     with Live(console=console, auto_refresh=False, transient=console.is_terminal) as live:
