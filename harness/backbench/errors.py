@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,6 +61,17 @@ def message_of(error: BaseException) -> str:
         return str(error)
     except BaseException:  # noqa: BLE001
         return ""
+
+
+def failure_of(error: MemoryError | OSError) -> str:
+    """Return what the system refused, as a sentence: the path, where it is known, and why."""
+    if isinstance(error, MemoryError):
+        return "memory is full"
+    if error.strerror is None:
+        return printable(message_of(error))
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    words = f"{error.strerror.lower()}{': make room and run again' if full else ''}"
+    return printable(f"{error.filename}: {words}" if error.filename is not None else words)
 
 
 def counted(count: int, noun: str) -> str:

@@ -28,7 +28,7 @@ def _command() -> int:
     import click
 
     from backbench.cli.root import cli
-    from backbench.errors import BackbenchError, ExitCode, printable
+    from backbench.errors import BackbenchError, ExitCode, failure_of
     from backbench.system.interrupts import listening_to_end
     from backbench.system.streams import prepare_streams
 
@@ -51,8 +51,7 @@ def _command() -> int:
         click.echo(f"backbench: {error}", err=True)
         return error.exit_code
     except (MemoryError, OSError) as error:  # also a full disk, a file that was taken away
-        reason = "memory is full" if isinstance(error, MemoryError) else printable(str(error))
-        click.echo(f"backbench: {reason}", err=True)
+        click.echo(f"backbench: {failure_of(error)}", err=True)
         return ExitCode.FAILED
     finally:
         with contextlib.suppress(BackbenchError):

@@ -89,6 +89,8 @@ def plain_recipe(index: int) -> Recipe:
 
 def _distinct(given: object, images: int) -> NDArray[np.int64]:
     """Return the training images that an attack chose, (M,), sorted."""
+    if np.ma.is_masked(given):
+        raise ResultError("the attack chose images of which some are masked: leave them out")
     chosen = np.asarray(given)
     if not chosen.size:
         raise ResultError("the attack chose no image: nothing would be poisoned")

@@ -150,7 +150,8 @@ def _stamp_problem(stamp: Any, image: Pixels | None) -> str | None:
 
     It has the size of the ``image`` that was stamped, and any size if it was composed.
     """
-    if not isinstance(stamp, Stamp) or not isinstance(stamp.pixels, np.ndarray):
+    plain = isinstance(stamp, Stamp) and isinstance(stamp.pixels, np.ndarray)
+    if not plain or np.ma.is_masked(stamp.pixels):
         return f"the attack gave a {type(stamp).__name__}: it must be a Stamp of an array"
     if problem := _pixel_problem(stamp.pixels, image):
         return problem

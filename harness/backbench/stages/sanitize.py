@@ -44,7 +44,7 @@ def run(task: Task) -> Outcome:
     request = Request()
     trusted = trusted_images(task, len(inputs.train))
     context = context_of(task, request, trusted, MOST_CLEAN)
-    given = np.asarray(defense.sanitize(encoder, images, context))
+    given = defense.sanitize(encoder, images, context)
     scores = checked_scores(given, (len(images),), "the defense").astype(np.float64)
     dropped = int((scores > 0).sum())
     if dropped == len(images):

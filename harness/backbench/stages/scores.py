@@ -106,6 +106,8 @@ def _array(value: object, who: str, what: str) -> NDArray[Any]:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ResultError(f"{who} gave {what} that are no array: {error}") from error
+    if np.ma.is_masked(value):
+        raise ResultError(f"{who} gave {what} of which some are masked: each must be a number")
     if array.dtype.kind not in "biuf":
         raise ResultError(f"{who} gave {what} of type {array.dtype}: it must be real numbers")
     return array

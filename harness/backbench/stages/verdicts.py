@@ -108,6 +108,6 @@ def _evidence(value: object, who: str, name: str) -> NDArray[Any]:
         raise ResultError(
             f"{who} gave as evidence {name!r} an array of {array.dtype}: it must be float or uint8"
         )
-    if not np.isfinite(array).all():
+    if np.ma.is_masked(value) or not np.isfinite(array).all():
         raise ResultError(f"{who} gave evidence {name!r} that is not finite")
     return array.astype(np.float32 if array.dtype.kind == "f" else np.uint8, order="C")

@@ -1,4 +1,4 @@
-"""Signals that stop a run, told apart from a KeyboardInterrupt that a plugin raises."""
+"""Signals that stop a command, and a KeyboardInterrupt that is a plugin's own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NoReturn
 
-#: Signals that do what Ctrl-C does while stages run: a scheduler's, and that of a closed terminal.
+#: Signals that do what Ctrl-C does: a scheduler's, and that of a closed terminal.
 STOPS: Final = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
@@ -44,15 +44,18 @@ def listening(*stops: signal.Signals) -> Iterator[None]:
 
 @contextmanager
 def listening_to_end() -> Iterator[None]:
-    """Hear Ctrl-C in a command; once it is over, Ctrl-C ends this process without a word."""
+    """Hear Ctrl-C and what does the same in a command, so that it leaves no part of a file.
+
+    Once it is over, Ctrl-C ends this process without a word.
+    """
     if signal.getsignal(signal.SIGINT) in _DEFAULT:
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)  # nothing is left to do
-    with listening():
+    with listening(*STOPS):
         yield
 
 
 def is_users(error: BaseException) -> bool:
-    """Return whether an error is the user's Ctrl-C, or may be: nobody has listened to it."""
+    """Return whether an error is the user's Ctrl-C, or may be: nothing listened."""
     if not isinstance(error, KeyboardInterrupt):
         return False
     return _HEARD.is_set() or signal.getsignal(signal.SIGINT) is not _interrupt

@@ -129,8 +129,10 @@ def write_bundle(out: Path, files: Mapping[str, bytes]) -> None:
                 archive.writestr(entry, content, compresslevel=9)
         share(Path(name))
         Path(name).replace(out)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = os.fspath(out)  # a full disk does not report where
         raise
 
 

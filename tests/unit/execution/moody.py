@@ -10,7 +10,7 @@ from backbench.model import PluginUse, Stage, StageKind
 
 #: Datasets that behave as their option says: a stage that needs no torch.
 PLUGIN = """
-import ctypes, errno, json, os, signal, sys, time
+import ctypes, errno, json, os, signal, subprocess, sys, time
 from pathlib import Path
 import numpy as np
 os.environ["OMP_NUM_THREADS"] = "4"
@@ -79,6 +79,11 @@ class Moody(Dataset):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         elif does == "leave":
             os._exit(7)
+        elif does == "interrupt":
+            raise KeyboardInterrupt
+        elif does == "leave a child":
+            child = subprocess.Popen(["sleep", "600"])
+            Path(self.options.here).write_text(str(child.pid))
         elif does == "raise":
             raise ValueError("no such image")
         elif does == "lose a process":

@@ -140,13 +140,24 @@ def test_a_killed_worker_fails_its_stage_and_the_run_goes_on(store):
 @pytest.mark.usefixtures("moody")
 def test_every_other_way_to_end_has_its_reason(store):
     leaves, raises, exits = dataset("leave"), dataset("raise"), dataset("exit")
-    result, _ = run(store, leaves, raises, exits, dataset("fine"))
+    interrupts = dataset("interrupt")
+    result, _ = run(store, leaves, raises, exits, interrupts, dataset("fine"))
     assert result.failed[leaves.key].startswith("the worker ended with exit code 7")
     assert result.failed[raises.key].startswith("ValueError: no such image")
     assert result.repeated == 0
     assert "no such image" in store.failure(raises.key)["details"]
     assert result.failed[exits.key].startswith("SystemExit: enough")
+    assert result.failed[interrupts.key].startswith("KeyboardInterrupt (dataset 'moody'")
     assert result.executed == [dataset("fine").key]
+
+
+@pytest.mark.usefixtures("moody")
+def test_what_a_plugin_starts_in_a_worker_ends_with_it(store, tmp_path):
+    leaves = dataset("leave a child", tmp_path / "child")
+    result, _ = run(store, leaves)
+    assert result.executed == [leaves.key]
+    child = int((tmp_path / "child").read_text())
+    until(lambda: not alive(child))
 
 
 @pytest.mark.usefixtures("moody")

@@ -55,6 +55,7 @@ def test_indices_of_any_whole_type_are_taken(chosen: Any, target: Any) -> None:
     ("given", "sentence"),
     [
         ({"chosen": ()}, "chose no image"),
+        ({"chosen": np.ma.masked_equal([2, 3], 3)}, "some are masked"),
         ({"chosen": None}, "chose an array of object, of shape ()"),
         ({"chosen": [1.0, 2.0]}, "chose an array of float64"),
         ({"chosen": [float("nan")]}, "chose an array of float64"),

@@ -51,6 +51,7 @@ def test_a_report_of_another_form_is_one_sentence(report: Any, sentence: str) ->
         (np.ones(3), "of shape (3,) for 3 images"),
         ([[0, 1], [1, 0]], "of shape (2, 2)"),
         (None, "of type object"),
+        (np.ma.masked_less(np.eye(3)[:, :2], 1), "of which some are masked"),
         (np.full((3, 2), "a"), "of type <U1"),
         (np.ones((3, 2), dtype=complex), "of type complex128"),
         ([[0, 1], [1]], "that are no array"),

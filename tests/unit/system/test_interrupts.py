@@ -16,7 +16,7 @@ from backbench.plugin.calling import plugin_code
 from backbench.plugin.executor import Executor, Setup
 from backbench.plugin.registry import load_registry
 from backbench.store.store import Store
-from backbench.system.interrupts import STOPS, is_users, listening
+from backbench.system.interrupts import STOPS, is_users, listening, listening_to_end
 
 
 def test_a_plugins_own_keyboard_interrupt_is_a_sentence():
@@ -31,6 +31,12 @@ def test_a_plugins_own_keyboard_interrupt_is_a_sentence():
 @pytest.mark.parametrize("number", [signal.SIGINT, *STOPS])
 def test_a_signal_of_the_user_passes_through_plugin_code(number):
     with listening(*STOPS), pytest.raises(KeyboardInterrupt), plugin_code("the attack"):
+        signal.raise_signal(number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, *STOPS])
+def test_a_command_that_is_stopped_can_still_tidy_up(number):
+    with pytest.raises(KeyboardInterrupt), listening_to_end():
         signal.raise_signal(number)
 
 
