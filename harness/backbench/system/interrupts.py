@@ -31,7 +31,7 @@ def listening(*stops: signal.Signals) -> Iterator[None]:
     if threading.current_thread() is threading.main_thread():
         answers = {number: signal.getsignal(number) for number in (signal.SIGINT, *stops)}
         before = {number: answer for number, answer in answers.items() if answer in _DEFAULT}
-    if signal.SIGINT in before:
+    if before:
         _HEARD.clear()
     for number in before:
         signal.signal(number, _interrupt)
@@ -55,10 +55,13 @@ def listening_to_end() -> Iterator[None]:
 
 
 def is_users(error: BaseException) -> bool:
-    """Return whether an error is the user's Ctrl-C, or may be: nothing listened."""
+    """Return whether an error is the user's Ctrl-C, or may be: nothing listened.
+
+    Where Ctrl-C is ignored, as under ``nohup``, it raises nothing.
+    """
     if not isinstance(error, KeyboardInterrupt):
         return False
-    return _HEARD.is_set() or signal.getsignal(signal.SIGINT) is not _interrupt
+    return _HEARD.is_set() or signal.getsignal(signal.SIGINT) not in {_interrupt, signal.SIG_IGN}
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -19,6 +19,16 @@ from backbench.store.store import Store
 from backbench.system.interrupts import STOPS, is_users, listening, listening_to_end
 
 
+@pytest.fixture(autouse=True)
+def _answers_as_in_a_terminal():
+    """Give signals the answers of a shell's foreground: its background jobs ignore Ctrl-C."""
+    defaults = {signal.SIGINT: signal.default_int_handler} | dict.fromkeys(STOPS, signal.SIG_DFL)
+    before = {number: signal.signal(number, answer) for number, answer in defaults.items()}
+    yield
+    for number, answer in before.items():
+        signal.signal(number, answer)
+
+
 def test_a_plugins_own_keyboard_interrupt_is_a_sentence():
     with (
         listening(),
@@ -45,6 +55,15 @@ def test_where_nobody_listens_it_may_be_the_users():
     with listening():
         assert not is_users(KeyboardInterrupt())
         assert not is_users(SystemExit())
+
+
+def test_where_ctrl_c_is_ignored_it_is_a_plugins():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with listening(*STOPS):
+        assert not is_users(KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt) as caught:
+            signal.raise_signal(STOPS[0])
+        assert is_users(caught.value)
 
 
 @pytest.mark.parametrize("answer", [signal.SIG_IGN, lambda *_: None])
