@@ -25,7 +25,7 @@ from backbench.results import reader
 from backbench.results.leaderboard import COLUMNS, Leaderboard, Row
 from backbench.results.ranking import ranks
 from backbench.results.statistics import Sample, Summary, paired
-from backbench.store import store
+from backbench.store import store_folder
 from backbench.store.store import Store
 from backbench.verification.store_check import verify_store
 
@@ -85,7 +85,7 @@ def test_a_leaderboard_reads_each_file_once(
     monkeypatch: pytest.MonkeyPatch, registry: Registry, plan: tuple[Store, Plan]
 ) -> None:
     where, made = plan
-    records = counted(monkeypatch, store, "_read_json", lambda path: Path(path).stem)
+    records = counted(monkeypatch, store_folder, "_read_json", lambda path: Path(path).stem)
     predictions = counted(
         monkeypatch,
         reader,
