@@ -8,8 +8,8 @@
     │   ├── PluginError           2   a plugin is broken, unknown or named twice
     │   └── DataError             2   a dataset is missing, unreadable or too small
     ├── StageError                1   a stage failed; the cells that need it have no number
-    │   └── LostProcessError      1   one of its processes was killed: it is tried once more
-    │   └── StoppedError          1   it was asked to stop, and goes on from its checkpoint
+    │   ├── LostProcessError      1   one of its processes was killed: it is tried once more
+    │   ├── StoppedError          1   it was asked to stop, and goes on from its checkpoint
     │   └── ResultError           1   what a plugin returned cannot be used
     ├── StoreError                1   the store is damaged or was made by another version
     └── NotReadyError             4   a single stage cannot begin yet; it may later
@@ -22,6 +22,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 
 class ExitCode(IntEnum):
@@ -63,14 +64,18 @@ def message_of(error: BaseException) -> str:
         return ""
 
 
+#: Errors of a disk that has no room, or of a quota that is used up.
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
 def failure_of(error: MemoryError | OSError) -> str:
     """Return what the system refused, as a sentence: the path, where it is known, and why."""
     if isinstance(error, MemoryError):
         return "memory is full"
     if error.strerror is None:
         return printable(message_of(error))
-    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-    words = f"{error.strerror.lower()}{': make room and run again' if full else ''}"
+    remedy = ": make room and run again" if error.errno in FULL else ""
+    words = f"{error.strerror.lower()}{remedy}"
     return printable(f"{error.filename}: {words}" if error.filename is not None else words)
 
 

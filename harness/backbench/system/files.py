@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from backbench.errors import UsageError, message_of
+from backbench.errors import FULL, UsageError, message_of
 
 #: A path as a caller gives it.
 PathLike = str | os.PathLike[str]
@@ -306,13 +306,13 @@ def is_of_system(name: str) -> bool:
 
 def is_full(error: BaseException | None) -> bool:
     """Return whether a disk is full, or a quota used up, by an error or what has caused it."""
-    full, seen = {errno.ENOSPC, errno.EDQUOT}, set()
+    seen = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))  # an error may be its own cause
-        if isinstance(error, OSError) and error.errno in full:
+        if isinstance(error, OSError) and error.errno in FULL:
             return True
         text = message_of(error)  # safetensors has its own errors
-        if any(os.strerror(one) in text for one in full):
+        if any(os.strerror(one) in text for one in FULL):
             return True
         error = error.__cause__ or error.__context__
     return False
