@@ -19,7 +19,7 @@ from backbench.plugin.registry import Registered, Registry
 from backbench.plugin.suggestions import suggestion
 from backbench.results.claims import Judgement, cells_of, judge
 from backbench.results.detectors import detector_reader, scores_in
-from backbench.results.leaderboard import LIFTS, Leaderboard
+from backbench.results.leaderboard import LIFTS, Leaderboard, decimals_of
 from backbench.results.outdated import Outdatedness
 from backbench.results.plugin_reports import reporting, reports, with_reports
 from backbench.results.reader import Broken, Counting, MeasuredOf, predictions_in, reader
@@ -77,7 +77,7 @@ class Request:
         known = {column.metric: column for column in board.columns}
         found = sorted({name for row in board.rows for name in row.values})
         others = [name for name in (*sorted(OWN_METRICS), *LIFTS, *found) if name not in known]
-        known |= {name: Column(name, name) for name in others}
+        known |= {name: Column(name, name, decimals=decimals_of(name)) for name in others}
         for name in self.metrics:
             if name not in known:
                 raise UsageError(f"--metric: no metric is called {name!r}{suggestion(name, known)}")

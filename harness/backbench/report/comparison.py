@@ -15,7 +15,7 @@ from backbench.report.grid import Grid, Number, fits, plain_grid, print_grid, ta
 from backbench.report.numbers import interval, number, spread
 from backbench.report.results import Results
 from backbench.results.compare import Comparison, Limit
-from backbench.results.leaderboard import Leaderboard
+from backbench.results.leaderboard import Leaderboard, decimals_of
 from backbench.results.statistics import FEW
 from backbench.system.escaping import markdown_text
 from backbench.system.json_text import to_json
@@ -40,7 +40,7 @@ def _table(found: Sequence[Comparison], sides: str) -> tuple[list[str], list[lis
     ]
     lines = []
     for one in found:
-        decimals = 0 if one.metric.startswith("target_") or one.metric == "fp_lift" else 3
+        decimals = decimals_of(one.metric)
         few = " *" if one.difference.n < FEW else ""
         lines.append(
             [

@@ -28,6 +28,11 @@ LIFTS = {
 }
 
 
+def decimals_of(metric: str) -> int:
+    """Return the digits after the point of a metric without a column: none of a count of images."""
+    return 0 if LIFTS.get(metric, metric).startswith(("target_tp/", "target_fp/")) else 3
+
+
 @dataclass(frozen=True, slots=True)
 class Reported:
     """A figure, a fraction in [0, 1] or a count, that others have published of what a row measures.

@@ -25,7 +25,7 @@ from backbench.report.tables import (
     sources_of,
 )
 from backbench.results.filtering import group
-from backbench.results.leaderboard import Leaderboard, Row
+from backbench.results.leaderboard import Leaderboard, Row, decimals_of
 from backbench.results.ranking import extremes
 from backbench.results.statistics import Bounds, Summary
 
@@ -159,7 +159,10 @@ def sheet_table(sheet: Sheet, caption: str) -> Table:
 
 
 def metrics_table(row: Row, columns: Mapping[str, Column]) -> Table:
-    """Return all numbers of a row: mean, spread, interval, control, lift and each seed's value."""
+    """Return all numbers of a row: mean, spread, interval, control, lift and each seed's value.
+
+    What the leaderboard shows comes first.
+    """
     headings = [Heading("Metric")]
     headings += [
         Heading(title, is_number=True)
@@ -167,9 +170,9 @@ def metrics_table(row: Row, columns: Mapping[str, Column]) -> Table:
     ]
     headings.append(Heading("Each seed"))
     rows = []
-    for metric, value in row.values.items():
-        column = columns.get(metric)
-        decimals = column.decimals if column is not None else _decimals(metric, value)
+    for metric in sorted(row.values, key=lambda metric: metric not in columns):
+        column, value = columns.get(metric), row.values[metric]
+        decimals = decimals_of(metric) if column is None else column.decimals
         title = f"{column.title} ({metric})" if column is not None else metric
         control, lift = row.controls.get(metric), row.lifts.get(metric)
         rows.append(
@@ -185,12 +188,6 @@ def metrics_table(row: Row, columns: Mapping[str, Column]) -> Table:
             ]
         )
     return Table("Numbers", headings, rows)
-
-
-def _decimals(metric: str, value: Summary) -> int:
-    """Return the digits of a metric that has no column: none of counts, which have no bound."""
-    is_count = OWN_METRICS.get(metric, (0.0, 1.0))[1] == math.inf
-    return 0 if is_count and all(one.is_integer() for one in map(float, value.values)) else 3
 
 
 def _signed(lift: Summary, decimals: int) -> str:

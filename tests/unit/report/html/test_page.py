@@ -11,6 +11,7 @@ from backbench.benchmark.file import Claim
 from backbench.benchmark.matrix import Filter
 from backbench.errors import UsageError
 from backbench.model import Axis
+from backbench.plugin import Column
 from backbench.plugin.registry import Registry
 from backbench.report.html.leaderboard import metrics_table
 from backbench.report.html.page import asset, page_of
@@ -109,10 +110,22 @@ def test_counts_have_no_decimals_where_no_column_says_so() -> None:
         "target_tp/clean": summarize([12, 13]),
         "detector/seconds": summarize([1.5, 2.0]),
         "worst-class": summarize([0.0, 1.0]),
+        "fp_lift": summarize([155, 157]),
     }
     names = {axis.value: "none" for axis in Axis}
     table = metrics_table(Row(names, (0, 1), 2, values, {}, {}), {})
-    assert [line[1].text for line in table.rows] == ["12", "1.750", ".500"]
+    assert [line[1].text for line in table.rows] == ["12", "1.750", ".500", "156"]
+
+
+def test_what_the_leaderboard_shows_comes_first_in_a_section() -> None:
+    values = {name: summarize([0.5, 0.6]) for name in ("patch/poison_psnr", "asr", "worst-class")}
+    names = {axis.value: "none" for axis in Axis}
+    table = metrics_table(Row(names, (0, 1), 2, values, {}, {}), {"asr": Column("asr", "ASR")})
+    assert [line[0].text for line in table.rows] == [
+        "ASR (asr)",
+        "patch/poison_psnr",
+        "worst-class",
+    ]
 
 
 def test_a_page_replaces_a_page_and_no_other_file(tmp_path) -> None:
