@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backbench.errors import BackbenchError, ResultError
-from backbench.plugin.calling import is_finite
+from backbench.errors import BackbenchError, ResultError, is_name
+from backbench.plugin.calling import is_finite, kind_of
 from backbench.plugin.reporting import REPORTED_NAME
 from backbench.system.json_text import to_json
 
 #: Most numbers that a plugin reports of a stage.
 MOST_REPORTED = 100
+
+#: Name of the metadata in a safetensors file: no array in one has it.
+RESERVED: Final = "__metadata__"
 
 
 def checked_scores(scores: object, shape: tuple[int, ...], who: str) -> NDArray[Any]:
@@ -28,7 +31,7 @@ def checked_scores(scores: object, shape: tuple[int, ...], who: str) -> NDArray[
     Raises:
         ResultError: If they are of another shape, no real numbers, or not finite.
     """
-    array = _array(scores, who, "scores")
+    array = array_of(scores, who, "scores")
     if array.shape != shape:
         of_classes = f" and {shape[1]} classes" if len(shape) > 1 else ""
         raise ResultError(
@@ -48,14 +51,11 @@ def checked_state(state: object, who: str) -> dict[str, NDArray[Any]]:
     """Return the arrays of a fitted classifier, as they are stored.
 
     Raises:
-        ResultError: If it is no mapping, or an array is no finite numbers.
+        ResultError: If it is no mapping, a name cannot be stored, or an array is no finite numbers.
     """
-    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
-        raise ResultError(
-            f"{who} gave as state a {type(state).__name__}: it must be arrays by name"
-        )
     arrays = {
-        name: _array(one, who, f"the array {name!r}").copy("C") for name, one in state.items()
+        name: array_of(one, who, f"the array {name!r}").copy("C")
+        for name, one in named(state, who, "state").items()
     }
     wrong = [name for name, one in arrays.items() if not np.isfinite(one).all()]
     if wrong:
@@ -84,9 +84,9 @@ def checked_report(report: object, who: str) -> dict[str, float]:
     return found
 
 
-def checked_selection(selection: Mapping[str, Any], who: str) -> dict[str, Any]:
+def checked_selection(selection: object, who: str) -> dict[str, Any]:
     """Return what an evaluator has selected: values that JSON can hold."""
-    found = dict(selection)
+    found = named(selection, who, "selection")
     try:
         to_json(found, f"the selection of {who}")
     except BackbenchError as error:
@@ -101,13 +101,46 @@ def smallest_type(scores: NDArray[Any]) -> type[np.floating[Any]]:
     return next((kind for kind in kinds if greatest <= np.finfo(kind).max), np.float64)
 
 
-def _array(value: object, who: str, what: str) -> NDArray[Any]:
+def named(values: object, who: str, what: str) -> dict[str, object]:
+    """Return arrays or numbers by name, as a plugin gave them.
+
+    Args:
+        values: What the plugin gave.
+        who: The plugin, for the error.
+        what: What the values are, for the error: ``state``.
+
+    Raises:
+        ResultError: If they are no mapping, or a name is none that every file can hold.
+    """
+    if not isinstance(values, Mapping):
+        raise ResultError(f"{who} gave as {what} {kind_of(values)}: it must be by name")
+    wrong = [name for name in values if not is_name(name) or name == RESERVED]
+    if wrong:
+        raise ResultError(
+            f"{who} gave {what} of the name {wrong[0]!a}: a name is printable text of at most 255 "
+            f"characters, and not {RESERVED!r}"
+        )
+    return dict(values)
+
+
+def array_of(value: object, who: str, what: str) -> NDArray[Any]:
+    """Return real numbers as an array, of a type that every machine and every file has.
+
+    Raises:
+        ResultError: If they are no array, some are masked, or their type is of no real numbers.
+    """
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ResultError(f"{who} gave {what} that are no array: {error}") from error
+        raise ResultError(f"{who} gave {what} of which no array can be made: {error}") from error
     if np.ma.is_masked(value):
         raise ResultError(f"{who} gave {what} of which some are masked: each must be a number")
     if array.dtype.kind not in "biuf":
         raise ResultError(f"{who} gave {what} of type {array.dtype}: it must be real numbers")
-    return array
+    return narrowed(array, np.float64) if array.dtype == np.longdouble else array
+
+
+def narrowed(array: NDArray[Any], dtype: type[np.floating[Any]]) -> NDArray[Any]:
+    """Return an array of another type, infinite where that cannot hold a number."""
+    with np.errstate(over="ignore"):
+        return array.astype(dtype)

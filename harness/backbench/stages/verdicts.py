@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from safetensors.numpy import load, load_file, save_file
 from backbench.errors import ResultError
 from backbench.plugin import Verdict
 from backbench.plugin.calling import kind_of
+from backbench.stages.scores import array_of, named, narrowed
 from backbench.system.json_text import from_json, to_json
 
 #: Most bytes of a verdict's evidence: bundles carry it.
@@ -41,14 +41,7 @@ def checked_verdict(verdict: object, who: str) -> Verdict:
     if not isinstance(verdict, Verdict):
         raise ResultError(f"{who} gave {kind_of(verdict)}, not a Verdict")
     numbers = {"score": verdict.score, **_named(verdict.numbers, who, "numbers")}
-    found = {}
-    for name, value in numbers.items():
-        try:
-            found[name] = float(value)  # type: ignore[arg-type]  # whatever has a number
-        except (TypeError, ValueError, OverflowError) as error:
-            raise ResultError(f"{who} gave {name} = {value!r}, which is no number") from error
-        if not math.isfinite(found[name]):
-            raise ResultError(f"{who} gave {name} = {found[name]}, which is not finite")
+    found = {name: _number(value, who, name) for name, value in numbers.items()}
     evidence = {
         name: _evidence(array, who, name)
         for name, array in _named(verdict.evidence, who, "evidence").items()
@@ -95,19 +88,31 @@ def evidence_problem(content: bytes) -> str | None:
 
 def _named(values: object, who: str, what: str) -> dict[str, object]:
     """Return values by name; ``score`` is the name of the verdict's own."""
-    if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
-        raise ResultError(f"{who} gave as {what} a {type(values).__name__}: it must be by name")
-    if "score" in values:
+    if "score" in (found := named(values, who, what)):
         raise ResultError(f"{who} gave {what} of the name 'score': give them another name")
-    return dict(values)
+    return found
+
+
+def _number(value: object, who: str, name: str) -> float:
+    wrong = ResultError(f"{who} gave {name} = {value!r}, which is no number")
+    if isinstance(value, str | bytes):  # float() would read it
+        raise wrong
+    try:
+        number = float(value)  # type: ignore[arg-type]  # whatever has a number
+    except (TypeError, ValueError, OverflowError) as error:
+        raise wrong from error
+    if not math.isfinite(number):
+        raise ResultError(f"{who} gave {name} = {number}, which is not finite")
+    return number
 
 
 def _evidence(value: object, who: str, name: str) -> NDArray[Any]:
-    array = np.asarray(value)
-    if array.dtype.kind not in "bf" and array.dtype != np.uint8:
+    array = array_of(value, who, f"evidence {name!r}")
+    if array.dtype.kind in "iu" and array.dtype != np.uint8:
         raise ResultError(
             f"{who} gave as evidence {name!r} an array of {array.dtype}: it must be float or uint8"
         )
-    if np.ma.is_masked(value) or not np.isfinite(array).all():
+    array = narrowed(array, np.float32) if array.dtype.kind == "f" else array.astype(np.uint8)
+    if not np.isfinite(array).all():
         raise ResultError(f"{who} gave evidence {name!r} that is not finite")
-    return array.astype(np.float32 if array.dtype.kind == "f" else np.uint8, order="C")
+    return np.ascontiguousarray(array).reshape(array.shape)

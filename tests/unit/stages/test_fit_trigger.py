@@ -74,7 +74,7 @@ def test_the_poison_carries_the_stored_trigger(tmp_path: Path) -> None:
     ("state", "sentence"),
     [
         ({}, "it has learned no trigger"),
-        ([1.0], "gave as state a list: it must be arrays by name"),
+        ([1.0], "gave as state a list: it must be by name"),
         ({"level": np.array([np.nan])}, "numbers that are not finite: level"),
     ],
 )

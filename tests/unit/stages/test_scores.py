@@ -8,11 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 
 from backbench.errors import ResultError
 from backbench.model import StageKind
 from backbench.plugin import Evaluator, ImageEvaluator
-from backbench.stages.scores import checked_report, checked_scores, checked_state, smallest_type
+from backbench.stages.scores import (
+    checked_report,
+    checked_scores,
+    checked_selection,
+    checked_state,
+    smallest_type,
+)
 from backbench.testing import EvaluatorContract, ImageEvaluatorContract
 from backbench.testing.base import installed
 from backbench.testing.hygiene import run_twice
@@ -54,8 +61,8 @@ def test_a_report_of_another_form_is_one_sentence(report: Any, sentence: str) ->
         (np.ma.masked_less(np.eye(3)[:, :2], 1), "of which some are masked"),
         (np.full((3, 2), "a"), "of type <U1"),
         (np.ones((3, 2), dtype=complex), "of type complex128"),
-        ([[0, 1], [1]], "that are no array"),
-        (torch.ones((3, 2), requires_grad=True), "that are no array"),
+        ([[0, 1], [1]], "of which no array can be made"),
+        (torch.ones((3, 2), requires_grad=True), "of which no array can be made"),
         ([[0, 1], [np.nan, 0], [np.inf, 1]], "not finite for 2 of 3 images, the first of them i"),
     ],
 )
@@ -77,7 +84,12 @@ def test_scores_may_be_any_real_numbers(kind: Any) -> None:
     ("state", "sentence"),
     [
         (np.ones(3), "gave as state a ndarray"),
-        ({1: np.ones(3)}, "gave as state a dict"),
+        ({1: np.ones(3)}, "gave state of the name 1: a name is printable text"),
+        ({"": np.ones(3)}, "gave state of the name ''"),
+        ({"\x1b[31m": np.ones(3)}, r"gave state of the name '\x1b[31m'"),
+        ({"\udc80": np.ones(3)}, r"gave state of the name '\udc80'"),
+        ({"__metadata__": np.ones(3)}, "and not '__metadata__'"),
+        ({"w": np.full(2, np.finfo(np.longdouble).max)}, "not finite: w"),
         ({"w": np.array([1.0, np.nan]), "b": np.ones(1)}, "not finite: w"),
         ({"w": object()}, "the array 'w' of type object"),
     ],
@@ -85,6 +97,30 @@ def test_scores_may_be_any_real_numbers(kind: Any) -> None:
 def test_a_fitted_state_of_another_form_is_one_sentence(state: Any, sentence: str) -> None:
     with pytest.raises(ResultError) as caught:
         checked_state(state, "the evaluator")
+    assert sentence in str(caught.value)
+
+
+def test_a_state_of_every_type_can_be_read_back(tmp_path: Path) -> None:
+    kinds = (bool, np.int8, np.uint64, np.float16, ">f4", np.float64, np.longdouble)
+    state = {str(index): np.ones((2, 3), kind)[:, ::2] for index, kind in enumerate(kinds)}
+    save_file(checked_state(state, "the evaluator"), tmp_path / "state.safetensors")
+    read = load_file(tmp_path / "state.safetensors")
+    assert read.keys() == state.keys()
+    assert all(np.array_equal(read[name], array) for name, array in state.items())
+
+
+@pytest.mark.parametrize(
+    ("selection", "sentence"),
+    [
+        (None, "gave as selection a NoneType: it must be by name"),
+        ([("penalty", 1)], "gave as selection a list"),
+        ({"penalty": np.float32(1)}, "penalty is a float32, which JSON cannot hold"),
+        ({"__metadata__": 1}, "gave selection of the name '__metadata__'"),
+    ],
+)
+def test_a_selection_of_another_form_is_one_sentence(selection: Any, sentence: str) -> None:
+    with pytest.raises(ResultError) as caught:
+        checked_selection(selection, "the evaluator")
     assert sentence in str(caught.value)
 
 
