@@ -108,7 +108,11 @@ def save_encoder(folder: Path, encoder: Encoder, mark: str = "") -> None:
     Raises:
         ResultError: If a weight or a running statistic is not finite.
     """
-    state = {name: one.cpu().contiguous() for name, one in encoder.state_dict().items()}
+    # Copies: tensors that share memory cannot be stored.
+    state = {
+        name: one.cpu().clone(memory_format=torch.contiguous_format)
+        for name, one in encoder.state_dict().items()
+    }
     wrong = [name for name, one in state.items() if not bool(one.isfinite().all())]
     if wrong:
         raise ResultError(f"{len(wrong)} tensors of the encoder are not finite: {wrong[0]}, …")

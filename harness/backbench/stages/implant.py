@@ -6,6 +6,7 @@ from backbench.errors import StageError
 from backbench.stages.attacker import Request, context_of
 from backbench.stages.changing import changed_by
 from backbench.stages.inputs import Inputs
+from backbench.stages.keeping import keep_encoder
 from backbench.stages.scores import checked_report
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import ImplantRecord
@@ -17,7 +18,7 @@ def run(task: Task) -> Outcome:
     Raises:
         StageError: If the attack gave no other encoder of the same architecture.
     """
-    from backbench.nn import load_encoder, save_encoder
+    from backbench.nn import load_encoder
 
     inputs = Inputs(task)
     known = Inputs(task, "downstream") if task.has("downstream") else inputs
@@ -28,6 +29,6 @@ def run(task: Task) -> Outcome:
     implanted, changed = changed_by(lambda one: attack.implant(one, context), clean, "attack")
     if not changed:
         raise StageError("the attack gave the clean encoder: no weight has changed")
-    save_encoder(task.folder, implanted, task.mark)
+    keep_encoder(task.folder, implanted, task.mark, "the attack")
     report = checked_report(attack.report(), "the attack")
     return Outcome(ImplantRecord(request.shadow_fraction, request.references), report=report)

@@ -20,6 +20,7 @@ from backbench.seeds import derive
 from backbench.stages.checks import check_poison, visibility_flag
 from backbench.stages.defender import Request, context_of, trusted_images
 from backbench.stages.inputs import Inputs
+from backbench.stages.keeping import keep_encoder
 from backbench.stages.task import Outcome, Task
 from backbench.store.metadata import EncoderRecord, PoisonRecord
 from backbench.store.store import Store
@@ -36,7 +37,6 @@ def run(task: Task) -> Outcome:
     """Write the encoder and the training log."""
     import torch
 
-    from backbench.nn import save_encoder
     from backbench.training.device import arithmetic
     from backbench.training.distributed import together
     from backbench.training.monitor import held_out_indices
@@ -52,7 +52,7 @@ def run(task: Task) -> Outcome:
         encoder, log = _train(inputs, ranks, request)
     labels = inputs.poisoned_train.labels
     held_out = labels[held_out_indices(labels, task.seed)]
-    save_encoder(task.folder, encoder, task.mark)
+    keep_encoder(task.folder, encoder, task.mark, "the method")
     with (task.folder / "log.jsonl").open("w", encoding="utf-8") as file:
         file.writelines(to_json(entry, "log.jsonl") + "\n" for entry in log)
     device = torch.device(task.device)

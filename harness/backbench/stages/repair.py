@@ -8,6 +8,7 @@ from backbench.options.training import TrainingOptions
 from backbench.plugin import Defense
 from backbench.stages.changing import changed_by
 from backbench.stages.defender import Request, context_of
+from backbench.stages.keeping import keep_encoder
 from backbench.stages.scores import checked_report
 from backbench.stages.task import Outcome, Task
 from backbench.store.flags import Flag
@@ -29,7 +30,7 @@ def run(task: Task) -> Outcome:
     """
     import torch
 
-    from backbench.nn import load_encoder, save_encoder
+    from backbench.nn import load_encoder
     from backbench.training.device import arithmetic
 
     implementation, options, _ = task.plugin()
@@ -38,7 +39,7 @@ def run(task: Task) -> Outcome:
     request = Request()
     context = context_of(task, request)
     repaired, changed = changed_by(lambda one: defense.repair(one, context), encoder, "defense")
-    save_encoder(task.folder, repaired, task.mark)
+    keep_encoder(task.folder, repaired, task.mark, "the defense")
     found: dict[str, Any] = {}
     if isinstance(options, TrainingOptions):
         found = arithmetic(options, torch.device(task.device), repaired)
