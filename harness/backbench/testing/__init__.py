@@ -15,16 +15,13 @@ ends in a sentence on what to do. They run on a CPU in seconds, and need pytest,
 itself does not.
 """
 
-from backbench.testing.attack import (
-    AttackContract,
-    EncoderAttackContract,
-    LearningAttackContract,
-)
+from backbench.testing.attack import AttackContract
 from backbench.testing.backbone import BackboneContract
 from backbench.testing.base import PluginContract
 from backbench.testing.dataset import DatasetContract
 from backbench.testing.defense import DefenseContract, ModelDefenseContract
 from backbench.testing.detector import InputDefenseContract
+from backbench.testing.encoder_attack import EncoderAttackContract
 from backbench.testing.evaluator import EvaluatorContract, ImageEvaluatorContract
 from backbench.testing.executor import ExecutorContract
 from backbench.testing.hooks import (
@@ -33,6 +30,7 @@ from backbench.testing.hooks import (
     NamedObserverContract,
     ObserverContract,
 )
+from backbench.testing.learning_attack import LearningAttackContract
 from backbench.testing.metric import MetricContract
 from backbench.testing.samples import METADATA
 from backbench.testing.ssl_method import SSLMethodContract

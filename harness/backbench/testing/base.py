@@ -255,3 +255,10 @@ def _problems_of(model: type[BaseModel], values: Mapping[str, Any], name: str) -
     except ValidationError as error:
         return next((one["msg"] for one in error.errors() if one["loc"][:1] == (name,)), "")
     return ""
+
+
+def checked_progress(done: int, total: int, values: Mapping[str, Any]) -> None:
+    """Assert that a plugin reports its progress as numbers."""
+    assert 0 <= done <= total, f"report 0 ≤ done ≤ total to progress, not {done} of {total}"
+    wrong = [name for name, value in values.items() if not isinstance(value, float | int)]
+    assert not wrong, f"report numbers to progress: {wrong[0]} is {values[wrong[0]]!r}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 
@@ -12,8 +11,7 @@ from backbench.images import UNKNOWN, ImageSet
 from backbench.plugin import Dataset, DatasetMetadata, Split
 from backbench.testing.base import PluginContract, assert_light
 from backbench.testing.purity import elsewhere, global_generators_untouched
-
-_SPLITS: tuple[Split, ...] = get_args(Split)
+from backbench.testing.samples import SPLITS
 
 
 class DatasetContract(PluginContract):
@@ -86,7 +84,7 @@ class DatasetContract(PluginContract):
     def test_labels_are_classes(self) -> None:
         """Labels are int64, one an image, each the index of a class; all -1 without classes."""
         classes = len(self.announced().classes)
-        for split in _SPLITS:
+        for split in SPLITS:
             labels = self.load(split).labels
             assert labels.dtype == np.int64, f"give int64 labels, not {labels.dtype}"
             assert labels.ndim == 1, f"give a label for each image, (N,), not {labels.shape}"
@@ -102,7 +100,7 @@ class DatasetContract(PluginContract):
 
     def test_images_are_rgb_bytes(self) -> None:
         """Every image is (H, W, 3), uint8, of the set's size, and as in the set's array."""
-        for split in _SPLITS:
+        for split in SPLITS:
             images = self.load(split)
             for index in range(len(images)):
                 image = images.image(index)
@@ -130,7 +128,7 @@ class DatasetContract(PluginContract):
 
     def test_sources_name_one_image_each(self) -> None:
         """A manifest names images by their sources."""
-        for split in _SPLITS:
+        for split in SPLITS:
             images = self.load(split)
             assert len(images.sources) == len(images), (
                 f"give a source for each image: {len(images.sources)} for {len(images)} images"
@@ -140,7 +138,7 @@ class DatasetContract(PluginContract):
             )
 
     def test_loading_again_gives_the_same(self) -> None:
-        for split in _SPLITS:
+        for split in SPLITS:
             with global_generators_untouched():
                 first = self.load(split)
                 with elsewhere():

@@ -23,8 +23,7 @@ from backbench.plugin import (
 )
 from backbench.plugin.defense import MOST_CLEAN
 from backbench.stages.verdicts import EVIDENCE, VERDICT, checked_verdict
-from backbench.testing.attack import checked_progress
-from backbench.testing.base import PluginContract
+from backbench.testing.base import PluginContract, checked_progress
 from backbench.testing.hygiene import ENCODERS, assert_same, run_twice
 from backbench.testing.purity import (
     assert_unused,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from backbench.images import ArrayImages
-from backbench.plugin import DatasetMetadata
+from backbench.plugin import DatasetMetadata, Split
+from backbench.stages.keeping import same_features
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from backbench.nn import Encoder
+
+#: The splits of a dataset.
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 #: A small dataset: three classes, of 16, 14 and 10 training images of 32 pixels.
 METADATA = DatasetMetadata(
@@ -65,6 +69,8 @@ def features_of(encoder: Encoder, count: int = 4) -> Tensor:
 
 def assert_encoder(found: object, like: Encoder) -> None:
     """Assert that a plugin has returned another encoder of the same architecture."""
+    from backbench.nn.encoder import filled
+
     assert isinstance(found, type(like)), (
         f"return an Encoder, such as copy.deepcopy(encoder), not a {type(found).__name__}"
     )
@@ -80,6 +86,9 @@ def assert_encoder(found: object, like: Encoder) -> None:
         f"return an encoder of {like.feature_dim} features, not of shape {tuple(features.shape)}"
     )
     assert bool(features.isfinite().all()), "return an encoder whose features are finite"
+    assert same_features(found, filled(found.spec, found.state_dict())), (
+        "put the change into the weights: hooks and forward functions are not stored"
+    )
 
 
 def assert_untouched(encoder: Encoder, before: Encoder) -> None:

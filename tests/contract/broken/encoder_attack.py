@@ -87,6 +87,16 @@ class InfiniteWeights(Right):
         return moved(encoder, float("inf"))
 
 
+@broken(_RESULT, "features do not follow from its weights")
+class HooksTheEncoder(Right):
+    """It turns the features around outside the weights."""
+
+    def implant(self, encoder, context):
+        implanted = moved(encoder)
+        implanted.backbone.register_forward_hook(lambda _module, _images, features: -features)
+        return implanted
+
+
 @broken(_RESULT, "gave a OrderedDict, not an Encoder")
 class ReturnsWeights(Right):
     """It returns a table of weights."""

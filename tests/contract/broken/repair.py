@@ -119,6 +119,16 @@ class NoNumbers(Defense):
         return moved(encoder, float("nan"))
 
 
+@broken(_RESULT, "features do not follow from its weights")
+class ClipsInAHook(Defense):
+    """It clips the features outside the weights."""
+
+    def repair(self, encoder, context):
+        repaired = moved(encoder)
+        repaired.backbone.register_forward_hook(lambda _module, _images, found: found.clamp(max=0))
+        return repaired
+
+
 @broken(_RESULT, "gave a Backbone, not")
 class ReturnsTheBackbone(Defense):
     """It returns the backbone without its encoder."""

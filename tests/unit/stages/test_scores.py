@@ -101,7 +101,15 @@ def test_a_fitted_state_of_another_form_is_one_sentence(state: Any, sentence: st
 
 
 def test_a_state_of_every_type_can_be_read_back(tmp_path: Path) -> None:
-    kinds = (bool, np.int8, np.uint64, np.float16, ">f4", np.float64, np.longdouble)
+    kinds: tuple[Any, ...] = (
+        bool,
+        np.int8,
+        np.uint64,
+        np.float16,
+        ">f4",
+        np.float64,
+        np.longdouble,
+    )
     state = {str(index): np.ones((2, 3), kind)[:, ::2] for index, kind in enumerate(kinds)}
     save_file(checked_state(state, "the evaluator"), tmp_path / "state.safetensors")
     read = load_file(tmp_path / "state.safetensors")
