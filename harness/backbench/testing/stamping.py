@@ -1,4 +1,4 @@
-"""What the contracts of all attacks share: making an attack, and the tests of its stamp."""
+"""Tests that the contracts of all attacks share: those of the stamp."""
 
 from __future__ import annotations
 
