@@ -58,6 +58,7 @@ TABLES = {
     "linear": Table("docs/results/embedded.md", ("show", "--filter", "evaluator=linear")),
     "knn": Table("docs/results/embedded.md", ("show", "--filter", "evaluator=knn")),
     "claims": Table("docs/results/claims.md", ("claims",)),
+    "second-look": Table("docs/results/claims.md", ("claims", "benchmarks/second-look.toml")),
     "cifar10": Table("README.md", short_of="cifar10-linear"),
     "cifar10-linear": Table(
         "docs/results/cifar10.md", ("show", *_CIFAR10, "--filter", "evaluator=linear", *_NO_VERDICT)
