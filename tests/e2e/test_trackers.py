@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,14 +10,17 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
-
 from backbench import load
 from backbench.execution import observing
 from backbench.store.store import Store
 from tests.conftest import Bench
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(  # not imported: that takes seconds of every worker of pytest
+        importlib.util.find_spec("mlflow") is None, reason="the extra mlflow is not installed"
+    ),
+]
 
 #: A server that answers as MLflow's until a stage has begun, and is then killed, or is silent.
 SERVER = """
