@@ -21,6 +21,7 @@ from backbench.plugin import (
     evaluation_batch,
     random_view,
 )
+from backbench.training.optimizers import SGD
 from backbench.views.batches import open_source
 from backbench_attacks.badencoder_options import BadEncoderOptions
 from backbench_attacks.drupe import Features, Weights, best_reference, directions, preserving_loss
@@ -84,7 +85,7 @@ class BadEncoder(Attack):
         x_r = evaluation_batch(f, references)  # (R, 3, S, S)
         with torch.no_grad():
             f_r = f(x_r)  # (R, D)
-        optimizer = torch.optim.SGD(
+        optimizer = SGD(
             trained(f_bad),
             lr=options.lr,
             momentum=options.momentum,

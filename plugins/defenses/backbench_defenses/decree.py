@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
@@ -20,6 +19,7 @@ from backbench.plugin import (
     derive,
     evaluation_batch,
 )
+from backbench.training.optimizers import Adam
 from backbench_defenses.decree_options import DecreeOptions
 from backbench_defenses.inversion import AdaptiveWeight, Trigger, TriggerParameters, pasted
 
@@ -78,9 +78,7 @@ def invert(
     """Search for the smallest trigger that makes the features of all images alike."""
     f, side = frozen_copy(encoder).eval(), encoder.spec.image_size
     parameters = TriggerParameters(side, derive(context.seed, "trigger"), encoder.mean.device)
-    optimizer = torch.optim.Adam(
-        [parameters.mask, parameters.pattern], lr=options.lr[0], betas=options.betas
-    )
+    optimizer = Adam([parameters.mask, parameters.pattern], lr=options.lr[0], betas=options.betas)
     weight = AdaptiveWeight(options.weight, options.factor, options.patience, options.least_weight)
     rng = np.random.default_rng(derive(context.seed, "order"))
     best, since, epoch, similarity = None, 0, 0, 0.0

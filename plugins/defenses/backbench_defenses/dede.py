@@ -21,6 +21,7 @@ from backbench.plugin import (
     evaluation_batch,
     extract,
 )
+from backbench.training.optimizers import AdamW
 from backbench_defenses.detector_options import DeDeOptions
 
 #: Images that are scored together.
@@ -59,9 +60,7 @@ class DeDe(Defense):
             torch.manual_seed(seed)
             decoder = Decoder(side, features.shape[1], options).to(context.device)
         self.decoder = decoder
-        optimizer = torch.optim.AdamW(
-            decoder.parameters(), lr=options.lr, weight_decay=options.weight_decay
-        )
+        optimizer = AdamW(decoder.parameters(), lr=options.lr, weight_decay=options.weight_decay)
         generator = torch.Generator().manual_seed(seed)
         each = -(-len(rows) // options.batch_size)
         steps = options.epochs * each

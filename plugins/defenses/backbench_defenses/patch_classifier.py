@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from backbench.nn import build_backbone
 from backbench.plugin import derive
 from backbench.training.loop import seeded
+from backbench.training.optimizers import SGD
 from backbench_defenses.defense_options import PatchSearchOptions
 from backbench_defenses.window_search import Found, Ints, Shown, parts, paste, to_tensor
 
@@ -70,7 +71,7 @@ class Classifiers:
     ) -> _Network:
         options = self._options
         rng = np.random.default_rng(derive(self._seed, "classifier", number))
-        optimizer = torch.optim.SGD(
+        optimizer = SGD(
             network.parameters(), lr=options.lr, momentum=_MOMENTUM, weight_decay=_DECAY
         )
         every = max(1, options.steps // _CHECKS)

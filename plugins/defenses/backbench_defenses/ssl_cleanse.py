@@ -27,6 +27,7 @@ from backbench.plugin import (
     extract,
     random_view,
 )
+from backbench.training.optimizers import Adam
 from backbench_defenses.inversion import AdaptiveWeight, Trigger, TriggerParameters, pasted
 from backbench_defenses.repairing import repaired
 from backbench_defenses.ssl_cleanse_options import CleanseOptions
@@ -219,7 +220,7 @@ def invert(
     target = F.normalize(bank[member].mean(dim=0, keepdim=True), dim=1)  # (1, D)
     seed = derive(context.seed, "trigger", cluster.number)
     parameters = TriggerParameters(encoder.spec.image_size, seed, device)
-    optimizer = torch.optim.Adam([parameters.mask, parameters.pattern], lr=options.inversion_lr)
+    optimizer = Adam([parameters.mask, parameters.pattern], lr=options.inversion_lr)
     weight = AdaptiveWeight(options.weight, options.factor, options.patience)
     rng = np.random.default_rng(derive(context.seed, "order", cluster.number))
     others = np.flatnonzero(~cluster.members)

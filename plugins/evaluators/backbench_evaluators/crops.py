@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from backbench.nn import Batch, Encoder
 from backbench.nn.knn import unit
 from backbench.plugin import ImageEvaluator, ImageSet, Subset, ViewOptions, derive, with_margin
+from backbench.training import optimizers
 from backbench.training.device import autocast
 from backbench.training.extraction import extract, for_evaluation, images_at_once
 from backbench.views.batches import open_source
@@ -89,7 +90,7 @@ class ViewProbe(ImageEvaluator):
         where = torch.device(context.device)
         labels = torch.tensor(images.labels, device=where)
         layers = [_layer(weights, where) for weights in start]
-        optimizer = torch.optim.SGD(
+        optimizer = optimizers.SGD(
             [part for layer in layers for part in layer.parameters()],
             lr=options.lr,
             momentum=options.momentum,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,3 +89,12 @@ def test_adamw_decays_the_weights_and_not_the_gradient(betas: tuple[float, float
         unbiased = mean / (1 - betas[0] ** step), square / (1 - betas[1] ** step)
         weights = weights * (1 - 0.01 * 0.3) - 0.01 * unbiased[0] / (np.sqrt(unbiased[1]) + 1e-8)
     assert np.allclose(trained(options, start, slopes), weights, rtol=1e-9)
+
+
+def test_no_plugin_makes_one_of_torchs_own():
+    """Its first call imports torch's compiler, and that takes longer than many a stage."""
+    plugins = Path(__file__).parents[3] / "plugins"
+    files = list(plugins.rglob("*.py"))
+    assert len(files) > 50
+    texts = {str(path.relative_to(plugins)): path.read_text(encoding="utf-8") for path in files}
+    assert [name for name, text in texts.items() if re.search(r"torch\.optim\.\w+\(", text)] == []
