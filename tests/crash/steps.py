@@ -60,7 +60,7 @@ class Steps:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        _warm()
+        _warm(folder)
         self._whole = {base: self._make(base) for base in (EMPTY, "")}
 
     @property
@@ -159,22 +159,26 @@ class Steps:
         shutil.rmtree(store / "artifacts" / key)
 
 
-def _warm() -> None:
-    """Import what stages import, so that forked processes need not."""
+def _warm(folder: Path) -> None:
+    """Import what stages import and read the benchmark, so that forked processes need not."""
     import torch
+    from PIL import Image
 
-    from backbench.plugin.registry import load_registry
+    from backbench.api.experiment import load
 
     torch.set_num_threads(1)
-    for room in ("cli", "stages", "training", "views", "nn", "store", "execution", "report"):
+    Image.init()
+    for room in ("api", "cli", "data", "stages", "training", "views", "nn", "store", "execution",
+                 "estimate", "report", "results"):  # fmt: skip
         package = importlib.import_module(f"backbench.{room}")
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
-    for name in ("attacks.badencoder", "attacks.blto", "attacks.corrupt_encoder", "ssl.rotnet",
-                 "ssl.moco", "defenses.dede", "defenses.distill", "defenses.localized_cropping",
-                 "defenses.patch_search", "evaluators.knn"):  # fmt: skip
+    for name in ("attacks.badencoder", "attacks.blto", "attacks.corrupt_encoder", "attacks.patch",
+                 "ssl.rotnet", "ssl.moco", "defenses.dede", "defenses.decree", "defenses.distill",
+                 "defenses.localized_cropping", "defenses.patch_search", "evaluators.flip_rate",
+                 "evaluators.knn", "evaluators.paired_rows"):  # fmt: skip
         importlib.import_module(f"backbench_{name}")
-    load_registry()
+    load(folder / "benchmarks.toml")
 
 
 def _forked(folder: Path, arguments: Sequence[str], fault: Fault | None) -> int:
