@@ -82,8 +82,9 @@ def above_chance(images: int, chance: float) -> int | None:
 
     Source: the one-sided binomial test against the no-information rate, as in R's caret.
     """
-    from scipy.stats import binom
+    from scipy.special import bdtr, bdtrc  # scipy.stats, which has a name for it, is slow to import
 
-    least = int(binom.isf(LEVEL, images, chance)) + 1
-    missed = binom.cdf(least - 1, images, math.sqrt(chance))
+    explained = bdtrc(np.arange(images + 1), images, chance) > LEVEL  # more right answers than this
+    least = int(explained.argmin()) + 1
+    missed = bdtr(least - 1, images, math.sqrt(chance))
     return least if missed <= LEVEL else None
