@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+import backbench as bb
 from backbench.nn.encoder import weights_in
 from backbench.store.store import Store
 
@@ -85,10 +86,13 @@ def write(folder: Path, name: str, plugin: str, *more: str) -> Path:
     return path
 
 
-def run(file: Path, store: str, site: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    file: Path, store: str, site: Path | None = None, executor: str = "local"
+) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **({"PYTHONPATH": str(site)} if site else {})}
+    command = [sys.executable, "-m", "backbench", "run", str(file), "--store", store]
     return subprocess.run(
-        [sys.executable, "-m", "backbench", "run", str(file), "--store", store, "--jobs", "1"],
+        [*command, "--executor", executor, "--jobs", "1"],
         cwd=file.parent,
         env=environment,
         capture_output=True,
@@ -125,7 +129,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path: Path, site: Path)
     poison = tmp_path / "poison"
     options = ("checkpoint_minutes = 0", f"poison = {json.dumps(str(poison))}")
     file = write(tmp_path, "mortal.toml", "mortal", *options)
-    whole = run(file, "whole", site)
+    whole = run(file, "whole", site, "serial")
     assert whole.returncode == 0, whole.stderr
     key, expected = pretrained(tmp_path / "whole")
 
@@ -150,13 +154,15 @@ def test_two_devices_give_the_same_encoder_under_the_same_key(tmp_path: Path) ->
 
     MoCo, since its shuffle goes wrong if the two draw different numbers after that.
     """
-    stores = {}
+    files = {}
     for devices in (1, 2):
         more = ("queue = 32", "norm_groups = 2", f"devices = {devices}", "checkpoint_minutes = 0")
-        file = write(tmp_path, f"{devices}.toml", "moco-v2", *more)
-        done = run(file, str(devices))
-        assert done.returncode == 0, done.stderr
-        stores[devices] = Store(tmp_path / str(devices))
+        files[devices] = write(tmp_path, f"{devices}.toml", "moco-v2", *more)
+    here = bb.load(files[1]).run(store=tmp_path / "1", executor="serial", device="cpu")
+    assert not here.outcome.failed
+    done = run(files[2], "2")
+    assert done.returncode == 0, done.stderr
+    stores = {devices: Store(tmp_path / str(devices)) for devices in files}
     assert stores[1].done() == stores[2].done()
     key, alone = pretrained(tmp_path / "1")
     _, together = pretrained(tmp_path / "2")
