@@ -159,6 +159,24 @@ poll_s = 0.1
 )
 
 
+#: What is there already, as each process of a stage takes seconds to import torch. What is left
+#: for make begins with two stages at once, and the last one needs one of them.
+THERE = {"local": set(), "make": {"dataset", "features"}, "slurm": {"dataset", "features", "fit"}}
+
+
+def copied(serial: Path, store: Path, kinds: set[str]) -> None:
+    """Make a store of the stages of some kinds."""
+    opened, made = Store(serial), Store(store)
+    made.prepare()
+    for key in opened.done():
+        record = opened.record(key)
+        assert record is not None
+        if record.stage.kind in kinds:
+            shutil.copytree(opened.artifact(key), made.artifact(key))
+            shutil.copy2(serial / "records" / f"{key}.json", store / "records")
+    assert len(made.done()) == len(kinds)
+
+
 def by_make(file: Path, store: str, bench: Bench) -> None:
     """Two processes at most write into a store whose name make and the shell would obey."""
     text = bench("plan", str(file), "--store", store, "--format", "make").assert_ok().out
@@ -187,6 +205,7 @@ def test_the_bytes_are_those_of_a_serial_run(
 ) -> None:
     file.write_text(PLAIN, encoding="utf-8")
     store = "st $(x)#1:2=3 &4"
+    copied(serial, Path(store), THERE[how])
     if how == "make":
         if shutil.which("make") is None:
             pytest.skip("GNU make is not installed")
@@ -195,7 +214,8 @@ def test_the_bytes_are_those_of_a_serial_run(
         if how == "slurm":
             pytest.importorskip("submitit", reason="the extra slurm is not installed")
         run = bench("run", str(file), "--store", store, "--executor", how).assert_ok()
-        assert "5 stages executed, 0 were in the store (" in run.err
+        there = len(THERE[how])
+        assert f"{5 - there} stages executed, {there} were in the store (" in run.err
     made, expected = (Store(one) for one in (Path(store), serial))
     assert made.done() == expected.done()
     for key in made.done():
