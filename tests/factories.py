@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -154,20 +155,25 @@ def make_pets(folder: Path) -> None:
 
 
 _LIGHT = """
-import sys
-_, refused, *arguments = sys.argv
-sys.argv = ["backbench", *arguments]
+import contextlib, io, json, sys
+_, refused, commands = sys.argv
 from backbench.cli.main import main
-try:
-    main()
-except SystemExit as stop:
-    assert not stop.code, stop.code
-heavy = {"torch", "torchvision", "timm", "faiss", "sklearn", "matplotlib"}
-heavy |= set(refused.split())
-if sys.argv[1] in {"--help", "plugins"}:  # of what is installed only
-    heavy |= {"numpy", "PIL", "asyncio", "filelock"}
-heavy &= sys.modules.keys()
-assert not heavy, heavy
+printed = []
+for arguments in json.loads(commands):
+    sys.argv = ["backbench", *arguments]
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        try:
+            main()
+        except SystemExit as stop:
+            assert not stop.code, (arguments, stop.code)
+    heavy = {"torch", "torchvision", "timm", "faiss", "sklearn", "matplotlib"}
+    heavy |= set(refused.split())
+    if arguments[0] in {"--help", "plugins"}:  # of what is installed only
+        heavy |= {"numpy", "PIL", "asyncio", "filelock"}
+    heavy &= sys.modules.keys()
+    assert not heavy, (arguments, heavy)
+    printed.append(out.getvalue())
+print(json.dumps(printed))
 """
 
 
@@ -182,7 +188,18 @@ def run_light(*arguments: str, cwd: Path | None = None, without: str = "") -> st
     Returns:
         What the command printed.
     """
-    command = [sys.executable, "-c", _LIGHT, without, *arguments]
+    return run_all_light([arguments], cwd=cwd, without=without)[0]
+
+
+def run_all_light(
+    commands: Sequence[Sequence[str]], *, cwd: Path | None = None, without: str = ""
+) -> list[str]:
+    """Run commands one after the other in a process of their own, as :func:`run_light` does.
+
+    What a command imports is there for those that follow: first come those that need least.
+    """
+    command = [sys.executable, "-c", _LIGHT, without, json.dumps(commands)]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    printed: list[str] = json.loads(done.stdout)
+    return printed

@@ -11,39 +11,33 @@ from PIL import Image
 from backbench.benchmark.config import load_benchmark
 from backbench.plugin.registry import load_registry
 from tests.conftest import Bench, tiny
-from tests.factories import run_light
+from tests.factories import run_all_light
 from tests.predictions import predicted_store
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
+def test_torch_is_not_imported(tiny_file: Path) -> None:
+    commands = [
         ["--help"],
-        ["--version"],
         ["plugins"],
         ["plugins", "show", "moco-v2"],
+        ["--version"],
+        ["schema"],
         ["check"],
         ["plan"],
         ["plan", "--format", "json"],
         ["plan", "--visibility"],
-        ["schema"],
-    ],
-    ids=" ".join,
-)
-def test_torch_is_not_imported(tiny_file: Path, arguments: list[str]) -> None:
-    assert run_light(*arguments, cwd=tiny_file.parent)
+    ]
+    assert all(run_all_light(commands, cwd=tiny_file.parent))
 
 
 def test_what_needs_no_image_imports_no_numpy(tiny_file: Path) -> None:
     """The dataset is drawn: of one made of files, headers and hashes are looked at."""
-    without = "numpy PIL scipy jinja2 pandas safetensors"
     folder = tiny_file.parent
-    run_light("check", cwd=folder, without=without)
-    run_light("schema", cwd=folder, without=without)
     benchmark = load_benchmark(tiny_file, load_registry())
     predicted_store(folder / "store", benchmark, lambda _, labels: (labels, labels))
-    for form in ("table", "json"):
-        assert run_light("plan", "--format", form, cwd=folder, without=without)
+    commands = [["schema"], ["check"], ["plan"], ["plan", "--format", "json"]]
+    without = "numpy PIL scipy jinja2 pandas safetensors"
+    assert all(run_all_light(commands, cwd=folder, without=without))
 
 
 def test_check(tiny_file: Path, bench: Bench) -> None:
