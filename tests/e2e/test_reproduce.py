@@ -12,7 +12,7 @@ from backbench.benchmark.reproductions.published import Reproduction, find_repro
 from backbench.estimate.cost import Training
 from backbench.estimate.timing import Timing
 from tests.conftest import Bench, tiny
-from tests.factories import run_light
+from tests.factories import run_all_light
 
 
 @pytest.fixture
@@ -30,17 +30,13 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backbench.estimate.timing.TRIAL_S", 0.0)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
+def test_torch_is_not_imported(tmp_path: Path) -> None:
+    commands = [
         ["reproduce", "--help"],
         ["reproduce", "saha2022", "--write", "full.toml"],
         ["reproduce", "saha2022", "--scale", "embedded", "--write", "small.toml"],
-    ],
-    ids=" ".join,
-)
-def test_torch_is_not_imported(tmp_path: Path, arguments: list[str]) -> None:
-    assert run_light(*arguments, cwd=tmp_path)
+    ]
+    assert all(run_all_light(commands, cwd=tmp_path))
 
 
 @pytest.mark.parametrize("scale", ["cifar10", "embedded"])

@@ -22,7 +22,7 @@ from backbench.store.predictions import write_predictions
 from backbench.store.store import hash_files
 from backbench.verification.bundle import TOML, open_bundle
 from tests.conftest import Bench, tiny
-from tests.factories import run_light
+from tests.factories import run_all_light
 from tests.predictions import stored
 from tests.unit.report.html.pages import parsed, words
 
@@ -395,8 +395,7 @@ def test_an_untouched_bundle_agrees(
 
 
 def test_verifying_needs_no_torch(bundle: Path, finished: Path) -> None:
-    run_light("verify", str(bundle), cwd=finished)
-    run_light("verify", cwd=finished)
+    run_all_light([["verify", str(bundle)], ["verify"]], cwd=finished)
 
 
 def test_a_forged_bundle_is_named(finished: Path, bundle: Path, bench: Bench) -> None:
