@@ -159,9 +159,8 @@ poll_s = 0.1
 )
 
 
-#: What is there already, as each process of a stage takes seconds to import torch. What is left
-#: for make begins with two stages at once, and the last one needs one of them.
-THERE = {"local": set(), "make": {"dataset", "features"}, "slurm": {"dataset", "features", "fit"}}
+#: What is there already, as each process of a stage takes seconds to import torch.
+THERE = {"local": set(), "make": set(), "slurm": {"dataset", "features", "fit"}}
 
 
 def copied(serial: Path, store: Path, kinds: set[str]) -> None:
