@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from enum import IntEnum
 
@@ -127,6 +128,7 @@ def cut_tiles(
     return list(tiles.view(batch, 3, TILES, tile, tile).unbind(2))
 
 
+@functools.cache
 def distant_permutations(count: int) -> Ints:
     """Choose permutations one by one, each as far as possible from those before it.
 
@@ -139,19 +141,27 @@ def distant_permutations(count: int) -> Ints:
         distance, 8.004 (the greatest there is), and another least distance.
     """
     candidates = np.array(list(itertools.permutations(range(TILES))), dtype=np.int8).T.copy()
-    # Sums and maxima, over the chosen ones, of the number of tiles in the same place.
+    values = np.arange(TILES, dtype=np.int8)[:, None]
+    there = (candidates[:, None] == values).view(np.int8)  # place, tile, candidate
+    # Sums and maxima, over the chosen ones, of the number of tiles in the same place; the sums
+    # decide first, so that they count TILES + 1 times.
     total = np.zeros(candidates.shape[1], dtype=np.int32)
     worst = np.zeros(candidates.shape[1], dtype=np.int8)
-    taken = np.zeros(candidates.shape[1], dtype=bool)
-    taken[0] = True
+    same, rank = np.empty_like(worst), np.empty_like(total)
+    taken = np.iinfo(np.int32).max // 2
+    total[0] = taken
     latest, chosen = 0, []
     for _ in range(count):
-        same = (candidates == candidates[:, [latest]]).sum(axis=0, dtype=np.int8)
-        total += same
+        same.fill(0)
+        for place, tile in enumerate(candidates[:, latest]):
+            same += there[place, tile]
         np.maximum(worst, same, out=worst)
-        rank = total * (TILES + 1) + worst
-        rank[taken] = np.iinfo(np.int32).max
+        same *= TILES + 1
+        total += same
+        np.add(total, worst, out=rank)
         latest = int(rank.argmin())
-        taken[latest] = True
+        total[latest] = taken
         chosen.append(latest)
-    return candidates[:, chosen].T.astype(np.int64)
+    permutations = candidates[:, chosen].T.astype(np.int64)
+    permutations.setflags(write=False)  # every training of this process has the same array
+    return permutations
