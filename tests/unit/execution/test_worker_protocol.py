@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -85,15 +86,22 @@ def test_a_loss_that_is_not_a_number_goes_through():
 # -- what happens -----------------------------------------------------------------------------
 
 
-@pytest.fixture
-def moody(tmp_path, monkeypatch):
+@contextmanager
+def installed(folder):
     """Install the plugin for this process and its workers."""
-    site = install(tmp_path / "site")
-    monkeypatch.setenv("PYTHONPATH", str(site))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.syspath_prepend(str(site))
-    yield
+    site = install(folder / "site")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(site))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.syspath_prepend(str(site))
+        yield
     sys.modules.pop("moody_plugin", None)
+
+
+@pytest.fixture
+def moody(tmp_path):
+    with installed(tmp_path):
+        yield
 
 
 @pytest.fixture
@@ -122,11 +130,32 @@ def run(store, *stages, kind=LocalExecutor, jobs=1, **limits):
     return result, events
 
 
-@pytest.mark.usefixtures("moody")
-def test_a_killed_worker_fails_its_stage_and_the_run_goes_on(store):
+NO_SIGNALS = {
+    "scribble": "something else than its worker wrote into its pipe",
+    "scribble on": "something else than its worker wrote into its pipe",
+    "lie of another": "something else than its worker wrote into its pipe",
+    "lie": "it ended without a record in the store",
+    "close": "it closed its worker's pipe",
+}
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory):
+    """Run stages that all fail, one of them twice, and then one that does not."""
+    folder = tmp_path_factory.mktemp("broken")
+    store = Store(folder / "store")
+    store.prepare()
+    failing = [
+        dataset(does) for does in ("die", "leave", "raise", "exit", "interrupt", *NO_SIGNALS)
+    ]
+    with installed(folder):
+        result, _ = run(store, *failing, depends_on(failing[0]), dataset("fine"))
+    return store, result
+
+
+def test_a_killed_worker_fails_its_stage_and_the_run_goes_on(broken):
+    store, result = broken
     dies, fine = dataset("die"), dataset("fine")
-    result, _ = run(store, dies, depends_on(dies), fine)
-    assert list(result.failed) == [dies.key]
     reason = "tried twice: the worker was killed by SIGKILL (out of memory?) (dataset 'moody'"
     assert result.failed[dies.key].startswith(reason)
     assert result.repeated == 1
@@ -137,17 +166,21 @@ def test_a_killed_worker_fails_its_stage_and_the_run_goes_on(store):
     assert store.failure(dies.key)["reason"] == result.failed[dies.key]
 
 
-@pytest.mark.usefixtures("moody")
-def test_every_other_way_to_end_has_its_reason(store):
+def test_every_other_way_to_end_has_its_reason(broken):
+    store, result = broken
     leaves, raises, exits = dataset("leave"), dataset("raise"), dataset("exit")
-    interrupts = dataset("interrupt")
-    result, _ = run(store, leaves, raises, exits, interrupts, dataset("fine"))
     assert result.failed[leaves.key].startswith("the worker ended with exit code 7")
     assert result.failed[raises.key].startswith("ValueError: no such image")
-    assert result.repeated == 0
     assert "no such image" in store.failure(raises.key)["details"]
     assert result.failed[exits.key].startswith("SystemExit: enough")
-    assert result.failed[interrupts.key].startswith("KeyboardInterrupt (dataset 'moody'")
+    assert result.failed[dataset("interrupt").key].startswith("KeyboardInterrupt (dataset 'moody'")
+
+
+@pytest.mark.parametrize(("does", "reason"), NO_SIGNALS.items())
+def test_what_is_no_signal_ends_the_stage_and_nothing_else(broken, does, reason):
+    _, result = broken
+    assert result.failed[dataset(does).key].startswith(reason)
+    assert len(result.failed) == 5 + len(NO_SIGNALS)
     assert result.executed == [dataset("fine").key]
 
 
@@ -241,24 +274,6 @@ def test_a_stage_that_takes_too_much_memory_is_ended_and_named(store):
     )
     with pytest.raises(UsageError, match="--executor local"):
         run(store, fills, kind=SerialExecutor, stage_memory_gib=0.5)
-
-
-@pytest.mark.usefixtures("moody")
-@pytest.mark.parametrize(
-    ("does", "reason"),
-    [
-        ("scribble", "something else than its worker wrote into its pipe"),
-        ("scribble on", "something else than its worker wrote into its pipe"),
-        ("lie of another", "something else than its worker wrote into its pipe"),
-        ("lie", "it ended without a record in the store"),
-        ("close", "it closed its worker's pipe"),
-    ],
-)
-def test_what_is_no_signal_ends_the_stage_and_nothing_else(store, does, reason):
-    broken, fine = dataset(does), dataset("fine")
-    result, _ = run(store, broken, fine)
-    assert result.failed[broken.key].startswith(reason)
-    assert result.executed == [fine.key]
 
 
 @pytest.mark.usefixtures("moody")
