@@ -41,16 +41,20 @@ def cluster(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for name in ("RAY_USAGE_STATS_ENABLED", "RAY_worker_niceness"):
             patch.setenv(name, "0")
+        # a node that refuses to answer five times is lost; one that is slow still has its 10 s
+        patch.setenv("RAY_health_check_period_ms", "500")
         patch.setenv("PYTHONPATH", str(site))
         patch.setenv("BACKBENCH_CACHE", str(site.parent / "nodes"))
         patch.setenv("FSSPEC_FILE_AUTO_MKDIR", "true")
         patch.syspath_prepend(str(site))
         importlib.import_module("moody_plugin")
         patch.setenv("OMP_NUM_THREADS", "1")  # the plugin has set it
-        head = {**NODE, "num_cpus": 0, "include_dashboard": False}
-        made = Cluster(initialize_head=True, head_node_args=head)
+        # each of these is a process of its own, and nothing here needs them
+        without = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
+        made = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 0, **without})
         for _ in range(2):
-            made.add_node(**NODE)
+            made.add_node(wait=False, **NODE)
+        made.wait_for_nodes()
         patch.setenv("BACKBENCH_CACHE", str(site.parent / "driver"))
         ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
         ray._private.worker._worker_logs_enabled = False
