@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import warnings
 from collections.abc import Callable
@@ -39,11 +40,13 @@ CASES: dict[str, tuple[str, Make, str]] = {
     "solo-learn": ("solo-learn", files.solo_learn, "byol-ep=999.ckpt"),
 }
 
+#: Of ImageNet's colors: what an import assumes.
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
 
 def features(made: nn.Module, images: Tensor) -> Tensor:
     """Return what a torchvision ResNet gives before its head, on normalized images."""
-    mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
-    std = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    mean, std = (torch.tensor(one).view(3, 1, 1) for one in (MEAN, STD))
     head, made.fc = made.fc, nn.Identity()  # type: ignore[assignment]
     with torch.no_grad():
         normalized = ((images - mean) / std).contiguous(memory_format=torch.channels_last)
@@ -162,22 +165,29 @@ def test_solo_learn_pads_its_cifar_stem_by_two(tmp_path: Path) -> None:
         assert not torch.allclose(narrow(images), features(network, images), atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["resnet26", "vit_tiny_patch16_224", "convnext_atto"])
-@pytest.mark.parametrize("bare", [True, False], ids=["bare", "held"])
-def test_timm(tmp_path: Path, name: str, bare: bool) -> None:
+@functools.cache
+def of_timm(name: str) -> tuple[dict[str, Tensor], Tensor]:
+    """Return a network's weights, and its features of normalized images; both are only read."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = timm.create_model(name, num_classes=10).eval()
     state = network.state_dict()
+    mean, std = (torch.tensor(one).view(3, 1, 1) for one in (MEAN, STD))
+    network.reset_classifier(0)
+    with torch.no_grad():
+        return state, network((samples(224)[:1] - mean) / std)
+
+
+@pytest.mark.parametrize("name", ["resnet26", "vit_tiny_patch16_224", "convnext_atto"])
+@pytest.mark.parametrize("bare", [True, False], ids=["bare", "held"])
+def test_timm(tmp_path: Path, name: str, bare: bool) -> None:
+    state, wanted = of_timm(name)
     held = state if bare else {"state_dict": files.under("module.", state), "epoch": 3}
     torch.save(held, tmp_path / "w.pth.tar")
     encoder = imported(tmp_path / "w.pth.tar", layout="timm", arch=name)
     assert encoder.spec.backbone["name"] == f"timm/{name}"
-    images = samples(224)[:1]
-    network.reset_classifier(0)
     with torch.no_grad():
-        wanted = network((images - encoder.mean) / encoder.std)
-        torch.testing.assert_close(encoder(images), wanted, rtol=0, atol=1e-5)
+        torch.testing.assert_close(encoder(samples(224)[:1]), wanted, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["folder", "file"])
@@ -356,7 +366,7 @@ def test_names_are_suggested(tmp_path: Path, made: nn.Module) -> None:
 
 
 def test_no_resnet_has_to_be_named(tmp_path: Path) -> None:
-    state = timm.create_model("vit_tiny_patch16_224").state_dict()
+    state, _ = of_timm("vit_tiny_patch16_224")
     for layout in ("auto", "torchvision"):
         text = refusal(tmp_path, state, layout=layout)
         assert "its keys fit no layout (its keys: cls_token, pos_embed, patch_embed" in text
