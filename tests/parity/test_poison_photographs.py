@@ -86,19 +86,24 @@ def as_jpeg(pixels):
     return file.getvalue()
 
 
+#: What is computed again: all photographs once, then twenty, of which the 14th is the gray one.
+ALL, FIFTHS = slice(None), slice(None, None, 5)
+
 BOXES = [
-    ("", 1.0),
-    ("opacity = 0.75\ntrain_placement = 'multiple'\nval_placement = 'center'", 0.75),
+    ("", 1.0, ALL),
+    ("opacity = 0.75\ntrain_placement = 'multiple'\nval_placement = 'center'", 0.75, FIFTHS),
 ]
 
 
-@pytest.mark.parametrize(("options", "opacity"), BOXES, ids=["opaque", "nine times, blended"])
-def test_boxes_are_what_the_manifest_says(root, tmp_path, options, opacity):
+@pytest.mark.parametrize(
+    ("options", "opacity", "shown"), BOXES, ids=["opaque", "nine times, blended"]
+)
+def test_boxes_are_what_the_manifest_says(root, tmp_path, options, opacity, shown):
     out = tmp_path / "out"
     poison(root, out, options)
     trigger = np.asarray(Image.open(out / "trigger.png"))
     for part in ("train", "val_poisoned"):
-        for line in lines(out, part):
+        for line in lines(out, part)[shown]:
             before = clean(root, part, line)
             above, share = before.copy(), np.full(before.shape[:2], 255.0)
             for x, y, width, height in line["boxes"]:
@@ -117,7 +122,7 @@ def test_pasted_triggers_are_what_the_manifest_says(root, tmp_path, options):
     poison(root, out, options)
     trigger = np.asarray(Image.open(out / "trigger.png")).astype(float)
     for part in ("train", "val_poisoned"):
-        for line in lines(out, part):
+        for line in lines(out, part)[FIFTHS]:
             before = clean(root, part, line)
             ((x, y, width, height),) = line["boxes"]
             after = before.astype(float)
