@@ -65,7 +65,8 @@ class Moody(Dataset):
         elif does in ("lie", "lie of another"):
             key = "another"
             if does == "lie":
-                key = os.listdir(sys.argv[4] + "/tmp")[0].partition("-")[0]
+                own = Path(sys.argv[4], "tmp").glob(f"*-{os.getpid()}-????????")
+                key = next(own).name.partition("-")[0]
             forged = {"type": "Finished", "key": key, "reason": "", "details": ""}
             os.write(int(sys.argv[3]), json.dumps(forged).encode() + bytes([10]))
             time.sleep(600)
