@@ -18,14 +18,8 @@ from backbench.poison.choice import aim_of, choose
 from backbench.poison.manifest import ManifestEntry
 from backbench.poison.poisoning import ImageRef, compose_image
 from backbench.testing.hygiene import assert_same, run_twice
-from backbench.testing.purity import (
-    elsewhere,
-    global_generators_untouched,
-)
-from backbench.testing.samples import (
-    sample_images,
-    tiny_encoder,
-)
+from backbench.testing.purity import elsewhere, global_generators_untouched
+from backbench.testing.samples import sample_images, tiny_encoder
 from backbench.testing.stamping import StampContract
 
 #: Poisons that a contract composes.

@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from typing import Any, ClassVar, TypeVar
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import pytest
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
@@ -262,3 +263,14 @@ def checked_progress(done: int, total: int, values: Mapping[str, Any]) -> None:
     assert 0 <= done <= total, f"report 0 ≤ done ≤ total to progress, not {done} of {total}"
     wrong = [name for name, value in values.items() if not isinstance(value, float | int)]
     assert not wrong, f"report numbers to progress: {wrong[0]} is {values[wrong[0]]!r}"
+
+
+def assert_refuses(restore: Callable[[Mapping[str, Any]], object]) -> None:
+    """Assert that arrays of something else, such as a damaged artifact, are a ValueError."""
+    for arrays in ({}, {"no_such_array_": np.zeros(1)}):
+        refused = False
+        try:
+            restore(arrays)
+        except ValueError:
+            refused = True
+        assert refused, f"raise a ValueError in restore of the arrays {sorted(arrays)}"

@@ -10,17 +10,8 @@ from weakref import WeakKeyDictionary
 from backbench.model import StageKind
 from backbench.plugin import AttackInfo
 from backbench.testing.hygiene import assert_same, run_twice
-from backbench.testing.purity import (
-    assert_unused,
-    elsewhere,
-    watched,
-)
-from backbench.testing.samples import (
-    assert_encoder,
-    assert_untouched,
-    same_weights,
-    tiny_encoder,
-)
+from backbench.testing.purity import assert_unused, elsewhere, watched
+from backbench.testing.samples import assert_encoder, assert_untouched, same_weights, tiny_encoder
 from backbench.testing.stamping import StampContract
 
 if TYPE_CHECKING:

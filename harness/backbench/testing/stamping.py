@@ -14,14 +14,8 @@ from backbench.plugin import Attack, AttackContext, AttackInfo, Split, Stamp, co
 from backbench.poison.poisoning import StampedImages
 from backbench.stages.scores import checked_state
 from backbench.testing.base import PluginContract, checked_progress
-from backbench.testing.purity import (
-    elsewhere,
-    global_generators_untouched,
-)
-from backbench.testing.samples import (
-    SPLITS,
-    sample_images,
-)
+from backbench.testing.purity import elsewhere, global_generators_untouched
+from backbench.testing.samples import SPLITS, sample_images
 
 #: A learned trigger, as it is stored.
 State = Mapping[str, NDArray[Any]]
