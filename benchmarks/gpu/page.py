@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks import machine
+from benchmarks.gpu.peers import PEERS
 from benchmarks.gpu.state import State, Status
 
 
@@ -88,22 +89,25 @@ def _speed(done: dict[str, dict[str, Any]]) -> str:
     limit = done.get("limit", {}).get("best")
     rows = []
     for name, one in done.items():
-        if not name.startswith(("pairs ", "lightly ")):
+        if name.partition(" ")[0] not in {"pairs", *PEERS}:
             continue
-        rates = one["pairs_per_s"]
+        given = one["pairs_per_s"]
         share = one["tflop_per_s"] / limit if limit and "tflop_per_s" in one else None
         memory, waits = one.get("memory_gib"), one.get("host_waits_per_step")
-        rows.append(
+        called = name.removeprefix("pairs ")
+        by_name = given if isinstance(given, dict) else {"": given}
+        rows += [
             (
-                name.removeprefix("pairs "),
+                f"{called}, {flags}" if flags else called,
                 str(one["batch"]),
-                f"{median(rates):,.0f} [{min(rates):,.0f}, {max(rates):,.0f}]",
+                _spread(rates),
                 str(len(rates)),
                 "–" if share is None else f"{share:.0%}",
                 "–" if waits is None else f"{waits:g}",
                 "–" if memory is None else f"{memory:.2f}",
             )
-        )
+            for flags, rates in by_name.items()
+        ]
     head = (
         "training",
         "batch",
@@ -121,17 +125,16 @@ def _speed(done: dict[str, dict[str, Any]]) -> str:
     return text
 
 
+def _spread(rates: list[float]) -> str:
+    return f"{median(rates):,.0f} [{min(rates):,.0f}, {max(rates):,.0f}]"
+
+
 def _variants(result: dict[str, Any] | None) -> str:
     if result is None:
         return ""
     rows = []
     for name, rates in result["pairs_per_s"].items():
-        shown = (
-            f"{median(rates):,.0f} [{min(rates):,.0f}, {max(rates):,.0f}]"
-            if isinstance(rates, list)
-            else rates
-        )
-        rows.append((name, shown))
+        rows.append((name, _spread(rates) if isinstance(rates, list) else rates))
     text = _table(("step of SimCLR on fixed views", "pairs/s, median [range]"), rows)
     return f"{text}\nThe fastest: {result['fastest']}. Compiler: {result['compiler']}.\n"
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from backbench.images import ArrayImages
@@ -22,6 +21,7 @@ from backbench.training.device import resolve_precision, to_device
 from backbench.training.loop import TrainingRun, seeded, train_epoch
 from backbench.training.optimizers import build_optimizer
 from backbench.views.batches import Source, reader_pool
+from benchmarks.workers.moco_common import pixels
 
 #: A training without a schedule: every step is like any other.
 PLAIN: Mapping[str, Any] = {
@@ -43,10 +43,7 @@ RESNET_18: Mapping[str, Any] = {"name": "resnet18"}
 
 def smooth_images(side: int, count: int) -> ArrayImages:
     """Make images, (count, side, side, 3), uint8, without labels; smooth, as photographs are."""
-    rng = np.random.default_rng(0)
-    coarse = rng.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
-    grown = [Image.fromarray(one).resize((side, side), Image.Resampling.BICUBIC) for one in coarse]
-    return ArrayImages(np.stack(grown), np.full(count, -1), [""] * count)
+    return ArrayImages(pixels(side, count), np.full(count, -1), [""] * count)
 
 
 class Ready:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -12,14 +10,13 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from backbench.nn import Encoder
 from backbench.plugin.registry import load_registry
 from backbench.training.device import resolve_precision
-from benchmarks.gpu.context import Context, SkippedError
+from benchmarks.gpu.context import Context
 from benchmarks.gpu.ready import RESNET_18, TINY_RESNET, Ready, smooth_images, synchronize
 
 #: Timed sections of a measurement.
@@ -210,79 +207,3 @@ def linear_probe(context: Context) -> dict[str, Any]:
         "accuracy": accuracy,
         "threads": torch.get_num_threads(),
     }
-
-
-def lightly(context: Context, case: str) -> dict[str, Any]:
-    """Measure MoCo v2 of lightly's parts on the same network, its images read from JPEG files.
-
-    Raises:
-        SkippedError: If lightly is not installed.
-    """
-    if not importlib.util.find_spec("lightly"):
-        raise SkippedError("lightly is not installed: pip install --group bench")
-    from lightly.loss import NTXentLoss
-    from lightly.models.modules import MoCoProjectionHead
-    from lightly.models.utils import deactivate_requires_grad, update_momentum
-    from lightly.transforms import MoCoV2Transform
-    from torchvision.datasets import ImageFolder
-
-    from backbench.nn.backbones import build_backbone
-    from backbench.nn.parts import frozen_copy
-    from backbench.options.backbones import BackboneOptions
-
-    side, backbone, batch, steps = TINY if context.tiny else CASES[case]
-    folder = context.out / f"jpeg-{side}"
-    if not folder.exists():
-        (folder / "0").mkdir(parents=True)
-        images = smooth_images(side, 2 * batch if context.tiny else 8192)
-        for index in range(len(images)):
-            shown = Image.fromarray(images.image(index))
-            shown.save(folder / "0" / f"{index:05d}.jpg", quality=95)
-    network = build_backbone(BackboneOptions.model_validate(backbone))
-    width = network.feature_dim
-    query = nn.Sequential(network, MoCoProjectionHead(width, width, 128)).to(context.device)
-    query = query.to(memory_format=torch.channels_last)
-    key = frozen_copy(query)
-    deactivate_requires_grad(key)
-    criterion = NTXentLoss(temperature=0.2, memory_bank_size=(16 * batch, 128)).to(context.device)
-    optimizer = torch.optim.SGD(query.parameters(), 0.06, momentum=0.9, weight_decay=1e-4)
-    workers = 0 if context.tiny else len(os.sched_getaffinity(0))
-    loader = torch.utils.data.DataLoader(
-        ImageFolder(str(folder), MoCoV2Transform(input_size=side)),
-        batch,
-        shuffle=True,
-        drop_last=True,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=context.is_gpu,
-    )
-    device = torch.device(context.device)
-    low = torch.bfloat16
-
-    def epoch() -> int:
-        done = 0
-        for views, _ in loader:
-            first, second = (
-                one.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
-                for one in views
-            )
-            update_momentum(query, key, m=0.999)
-            with torch.autocast(device.type, low, enabled=context.is_gpu):
-                with torch.no_grad():
-                    keys = key(second).float()
-                loss = criterion(query(first).float(), keys)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            done += 1
-            if done == steps:
-                break
-        synchronize(device)
-        return done
-
-    epoch()
-    rates = []
-    for _ in range(SECTIONS):
-        start = time.perf_counter()
-        rates.append(batch * epoch() / (time.perf_counter() - start))
-    return {"pairs_per_s": rates, "batch": batch, "workers": workers}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from benchmarks.gpu import checks, speed, training
+from benchmarks.gpu import checks, peers, speed, training
 from benchmarks.gpu.context import Context
 
 Unit = Callable[[Context], dict[str, Any]]
@@ -31,7 +31,10 @@ def units(*, tiny: bool) -> Mapping[str, Unit]:
     for case in list(speed.CASES)[: 1 if tiny else None]:
         for method in speed.METHODS:
             found[f"pairs {method} {case}"] = partial(speed.pairs, method=method, case=case)
-        found[f"lightly moco-v2 {case}"] = partial(speed.lightly, case=case)
+        for peer in peers.PEERS:
+            found[f"{peer} moco-v2 {case}"] = partial(
+                peers.pairs, peer=peer, case=case, sections=speed.SECTIONS
+            )
     found["step eager, compiled, graph"] = speed.step_variants
     found["linear probe"] = speed.linear_probe
     found["cifar10"] = training.cifar10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +18,9 @@ QUEUE: Final = 4096
 DIM: Final = 128
 IMAGES: Final = 2048
 
+#: Where a peer computes; a GPU only for ``python -m benchmarks gpu``.
+DEVICE: Final = torch.device(os.environ.get("BACKBENCH_DEVICE", "cpu"))
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -26,21 +30,28 @@ class Case:
         side: Of the images and views, in pixels.
         width: Channels of the first stage; 64 is ResNet-18.
         small_stem: 3 × 3 and no pooling, as for images of 32 pixels.
-        steps: Of one timed section, each of 128 pairs.
+        steps: Of one timed section.
         peer_steps: The same of a peer.
+        batch: Pairs of a step.
+        queue: Negatives of MoCo v2.
     """
 
     side: int
     width: int
     small_stem: bool
-    steps: int
+    steps: int = 0
     peer_steps: int = 0
+    batch: int = BATCH
+    queue: int = QUEUE
 
 
 CASES: Final = {
     "w16": Case(32, 16, small_stem=True, steps=12, peer_steps=6),
     "rn18-64": Case(64, 64, small_stem=False, steps=4, peer_steps=2),
     "rn18-32": Case(32, 64, small_stem=True, steps=1),
+    "gpu-rn18-32": Case(32, 64, small_stem=True, peer_steps=40, batch=512, queue=8192),
+    "gpu-rn18-224": Case(224, 64, small_stem=False, peer_steps=10, batch=256, queue=4096),
+    "tiny": Case(32, 4, small_stem=True, peer_steps=2, batch=32, queue=512),
 }
 
 

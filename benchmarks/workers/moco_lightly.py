@@ -32,15 +32,18 @@ def build(_: Path, case: common.Case, flags: str) -> Callable[[DataLoader[Any]],
     """Build a model from lightly's parts, and the loop of its documentation."""
     width = 8 * case.width
     query = nn.Sequential(common.network(case), MoCoProjectionHead(width, width, common.DIM))
+    query = query.to(common.DEVICE)
     key = copy.deepcopy(query)
     deactivate_requires_grad(key)
-    criterion = NTXentLoss(temperature=0.2, memory_bank_size=(common.QUEUE, common.DIM))
+    criterion = NTXentLoss(temperature=0.2, memory_bank_size=(case.queue, common.DIM))
+    criterion = criterion.to(common.DEVICE)
     optimizer = torch.optim.SGD(query.parameters(), 0.06, momentum=0.9, weight_decay=1e-4)
     ask, answer = (Free(query), Free(key)) if flags == "free" else (query, key)
 
     def train(batches: DataLoader[Any]) -> dict[str, Any]:
         loss = torch.zeros(())
-        for (first, second), _, _ in batches:
+        for views, _, _ in batches:
+            first, second = (one.to(common.DEVICE, non_blocking=True) for one in views)
             update_momentum(query, key, m=0.999)
             with torch.no_grad():
                 keys = answer(second).float()
@@ -51,7 +54,7 @@ def build(_: Path, case: common.Case, flags: str) -> Callable[[DataLoader[Any]],
         return {
             "loss": float(loss.detach()),
             "parameters": common.trained(query),
-            "queue": [common.QUEUE, common.DIM],
+            "queue": [case.queue, common.DIM],
         }
 
     return train

@@ -55,12 +55,12 @@ def folder_of(scratch: Path, side: int) -> Path:
     return scratch / f"jpeg-{side}"
 
 
-def write_files(scratch: Path, side: int) -> None:
-    """Write the images as JPEG files, and the list that the published code reads."""
+def write_files(scratch: Path, side: int, count: int = common.IMAGES) -> None:
+    """Write so many images as JPEG files, and the list that the published code reads."""
     folder = folder_of(scratch, side)
     (folder / "0").mkdir(parents=True, exist_ok=True)
     lines = []
-    for number, image in enumerate(common.pixels(side)):
+    for number, image in enumerate(common.pixels(side, count)):
         path = folder / "0" / f"{number:05d}.jpg"
         Image.fromarray(image).save(path, quality=QUALITY)
         lines.append(f"{path} 0\n")
@@ -77,7 +77,7 @@ class Free(nn.Module):
     def forward(self, *images: Tensor, **named: Tensor) -> Any:
         """Call the model under autocast."""
         layout = torch.channels_last
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(common.DEVICE.type, torch.bfloat16):
             return self.model(
                 *(one.to(memory_format=layout) for one in images),
                 **{name: one.to(memory_format=layout) for name, one in named.items()},
@@ -109,8 +109,8 @@ def run(
     def prepare() -> dict[Use, DataLoader[Any]]:
         """Build, and warm up: a step, and a section where there is one setting."""
         for use in {one.flags: one for one in uses}.values():
-            section(use, _loader(data, 1, 0))
-        loaders = {use: _loader(data, steps, use.workers) for use in uses}
+            section(use, _loader(data, case.batch, 1, 0))
+        loaders = {use: _loader(data, case.batch, steps, use.workers) for use in uses}
         if len(uses) == 1:
             section(uses[0], loaders[uses[0]])
         return loaders
@@ -121,19 +121,20 @@ def run(
         for use, loader in loaders.items():
             start = time.perf_counter()
             said = section(use, loader)
-            rates[str(use)] = steps * common.BATCH / (time.perf_counter() - start)
-        return {"units": len(uses) * steps * common.BATCH, "rates": rates, **said}
+            rates[str(use)] = steps * case.batch / (time.perf_counter() - start)
+        return {"units": len(uses) * steps * case.batch, "rates": rates, **said}
 
     serve(prepare, timed)
 
 
-def _loader(data: Dataset[Any], steps: int, workers: int) -> DataLoader[Any]:
+def _loader(data: Dataset[Any], batch: int, steps: int, workers: int) -> DataLoader[Any]:
     """Return a loader that ends with the section, so that nothing is fetched between two."""
     return DataLoader(
-        Subset(data, range(steps * common.BATCH)),
-        batch_size=common.BATCH,
+        Subset(data, range(steps * batch)),
+        batch_size=batch,
         shuffle=True,
         drop_last=True,
         num_workers=workers,
         persistent_workers=workers > 0,
+        pin_memory=common.DEVICE.type == "cuda",
     )

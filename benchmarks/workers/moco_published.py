@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.backends import cudnn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
@@ -43,19 +44,22 @@ def images(scratch: Path, case: common.Case) -> Dataset[Any]:
 def build(
     scratch: Path, case: common.Case, flags: str
 ) -> Callable[[DataLoader[Any]], dict[str, Any]]:
-    """Build what its ``main_worker`` builds."""
+    """Build what its ``main_worker`` builds; without a GPU, shims change how."""
     main, builder = import_module("main_moco"), import_module("moco.builder")
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("gloo")  # the shim makes it one process
+        alone = torch.distributed.HashStore()
+        torch.distributed.init_process_group("nccl", store=alone, rank=0, world_size=1)
     args = argparse.Namespace(
         moco_contr_w=1, moco_align_w=0, moco_unif_w=0, index=0, gpu=0, print_freq=50,
         save_folder=tempfile.mkdtemp(dir=scratch),
     )  # fmt: skip
     model = builder.MoCo(
         lambda num_classes: common.network(case, num_classes),
-        common.DIM, common.QUEUE, 0.999, contr_tau=0.2, mlp=True,
+        common.DIM, case.queue, 0.999, contr_tau=0.2, mlp=True,
     )  # fmt: skip
-    parallel = torch.nn.parallel.DistributedDataParallel(model)
+    cudnn.deterministic = cudnn.benchmark = True
+    model.cuda(args.gpu)
+    parallel = torch.nn.parallel.DistributedDataParallel(model, device_ids=[args.gpu])
     wrapped = Free(parallel) if flags == "free" else parallel
     optimizer = torch.optim.SGD(model.parameters(), 0.06, momentum=0.9, weight_decay=1e-4)
 

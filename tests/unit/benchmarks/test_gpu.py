@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from benchmarks.gpu import peers, speed
 from benchmarks.gpu.checks import BENCHMARK, GUARDS
 from benchmarks.gpu.page import page
 from benchmarks.gpu.state import MOST_SLICES, State, Status, Unit
 from benchmarks.gpu.training import BENCHMARK as PUBLISHED
 from benchmarks.gpu.units import units
+from benchmarks.workers import moco_common
 
 import backbench as bb
 from backbench.errors import ConfigError
+from backbench.nn.backbones import build_backbone
+from backbench.options.backbones import BackboneOptions
 from backbench.plugin.registry import load_registry
 
 SETTINGS = {"device": "cpu", "tiny": True}
@@ -78,10 +82,22 @@ def test_the_page_has_what_was_done_and_why_the_rest_was_not(tmp_path: Path) -> 
     state.put("limit", Unit(Status.DONE, {"best": 2.0, "dtype": "torch.float32"}))
     rates = {"pairs_per_s": [90.0, 100.0, 110.0], "batch": 32, "tflop_per_s": 1.0}
     state.put("pairs byol rn18-32", Unit(Status.DONE, rates))
+    peer = {"pairs_per_s": {"as shipped": [40.0, 50.0], "bf16": [70.0, 80.0]}, "batch": 32}
+    state.put("published moco-v2 rn18-32", Unit(Status.DONE, peer))
     state.put("pairs simclr rn18-32", Unit(Status.FAILED, error="Traceback …\nValueError: a|b"))
     state.put("cifar10", Unit(Status.SKIPPED, error="say where it is"))
     text = page(state)
     assert "| byol | 1.0e-07 | 2.0e-05 |" in text
     assert "| byol rn18-32 | 32 | 100 [90, 110] | 3 | 50% | – | – |" in text
+    assert "| published moco-v2 rn18-32, as shipped | 32 | 45 [40, 50] | 2 | – | – | – |" in text
+    assert "| published moco-v2 rn18-32, bf16 | 32 | 75 [70, 80] | 2 | – | – | – |" in text
     assert "| pairs simclr rn18-32 | failed: ValueError: a\\|b |" in text
     assert "| cifar10 | skipped: say where it is |" in text
+
+
+def test_peers_train_the_network_and_the_batch_that_ours_does() -> None:
+    for case, (side, backbone, batch, _) in speed.CASES.items():
+        theirs = moco_common.CASES[peers.CASES[case]]
+        network = build_backbone(BackboneOptions.model_validate(backbone))
+        assert (theirs.side, theirs.batch, theirs.queue) == (side, batch, 16 * batch)
+        assert moco_common.trained(moco_common.network(theirs)) == moco_common.trained(network)
