@@ -49,7 +49,7 @@ _OWN = re.compile(r"backbench_(?:attacks|defenses)(?=[. ])")
 _IMPORT = re.compile(r"^\s*from acme_methods\.(\w+) import", re.MULTILINE)
 
 #: Tests for which a plugin must be installed where the kit looks, or which start a process; and
-#: those that train, which test_builtin_plugins.py runs over the same code.
+#: those that train, which the modules of builtin/ run over the same code.
 _ELSEWHERE = re.compile(
     "entry_point|torch|loss_falls|finite_numbers|to_features|the_store|weights_depend|stopped"
     "|labels_are|validation_split|global_generators|is_another"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.contract.test_builtin_plugins import TestBLTO as Contract
+from tests.contract.builtin.test_attacks import TestBLTO as Contract
 
 from backbench.images import ArrayImages, Subset
 from backbench.plugin import AttackContext

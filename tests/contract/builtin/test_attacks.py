@@ -585,7 +585,7 @@ class TestMLflow(NamedObserverContract):
 # -- none is left out -------------------------------------------------------------------------
 
 #: Contracts that need a cluster, and lie with its tests.
-ELSEWHERE = {("executor", "ray"): Path(__file__).parents[1] / "unit" / "execution" / "test_ray.py"}
+ELSEWHERE = {("executor", "ray"): Path(__file__).parents[2] / "unit" / "execution" / "test_ray.py"}
 
 CONTRACTS = [
     thing
