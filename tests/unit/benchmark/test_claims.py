@@ -11,7 +11,7 @@ from tests.conftest import tiny
 from backbench.benchmark.config import load_benchmark
 from backbench.errors import ConfigError
 from backbench.model import CellName
-from backbench.plugin.registry import Registry, load_registry
+from backbench.plugin.registry import Registry
 
 CLAIM = """
 [[claims]]
@@ -21,11 +21,6 @@ metric = "asr"
 relation = ">"
 against = "control"
 """
-
-
-@pytest.fixture(scope="module")
-def registry() -> Registry:
-    return load_registry()
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,7 @@ from tests.conftest import tiny
 
 from backbench.benchmark.config import load_benchmark
 from backbench.errors import ConfigError, UsageError
-from backbench.plugin.registry import Registry, load_registry
-
-
-@pytest.fixture(scope="module")
-def registry() -> Registry:
-    return load_registry()
+from backbench.plugin.registry import Registry
 
 
 def problems(path: Path, registry: Registry, text: str, profile: str | None = None) -> list[str]:

@@ -17,7 +17,7 @@ from backbench.benchmark.planning import make_plan
 from backbench.errors import ConfigError
 from backbench.model import Cell, Plan, StageKind
 from backbench.nn import Encoder, EncoderSpec, save_encoder
-from backbench.plugin.registry import Registry, load_registry
+from backbench.plugin.registry import Registry
 from backbench.store.store import Store
 
 SPEC = EncoderSpec(
@@ -26,11 +26,6 @@ SPEC = EncoderSpec(
     mean=(0.5, 0.5, 0.5),
     std=(0.25, 0.25, 0.25),
 )
-
-
-@pytest.fixture(scope="module")
-def registry() -> Registry:
-    return load_registry()
 
 
 @pytest.fixture(scope="module")
