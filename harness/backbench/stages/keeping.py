@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from backbench.errors import ResultError, StoreError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from backbench.nn import Encoder
 
 
@@ -21,23 +23,60 @@ def keep_encoder(folder: Path, encoder: Encoder, mark: str, who: str) -> None:
         who: The plugin, for the error.
 
     Raises:
-        ResultError: If what is read back gives other features: a hook, a changed ``forward`` or a
-            tensor of another shape is in no file, and all later numbers would be those of another
-            encoder.
+        ResultError: If it is more than its weights: a hook, a changed ``forward``, another layer or
+            a tensor of another shape is in no file, and all later numbers would be those of
+            another encoder.
     """
     from backbench.nn import load_encoder, save_encoder
 
     save_encoder(folder, encoder, mark)
     try:
-        same = same_features(encoder, load_encoder(folder))
+        stored = load_encoder(folder)
+        found = not_stored(encoder, stored)
+        same = found or same_features(encoder, stored)
     except (StoreError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise ResultError(f"{who} gave an encoder that cannot be used: {first}") from error
-    if not same:
+    if found:
         raise ResultError(
-            f"{who} gave an encoder whose features do not follow from its weights: a hook or a "
-            "forward function of its own is not stored; put the change into the weights"
+            f"{who} gave an encoder with {found}, which no file stores: put the change into the "
+            "weights, and remove what watches the encoder"
         )
+    if not same:
+        raise ResultError(f"{who} gave an encoder whose features do not follow from its weights")
+
+
+def not_stored(encoder: Encoder, stored: Encoder) -> str:
+    """Return what an encoder has besides its weights: a hook, a ``forward``, another layer.
+
+    It may act on some images only, such as those with a trigger, so that features of a few images
+    do not reveal it.
+
+    Args:
+        encoder: What a plugin gave.
+        stored: What was built from its description.
+
+    Returns:
+        The first one found, for a sentence; empty if there is none.
+    """
+    built = dict(stored.named_modules())
+    for name, module in encoder.named_modules():
+        where = f"the layer {name}" if name else "the encoder"
+        like = built.get(name)
+        if like is None or type(module) is not type(like):
+            return f"{type(module).__name__} as {where}"
+        if module.extra_repr() != like.extra_repr():
+            return f"other settings of {where}: {module.extra_repr()}"
+        if _hooks(module) != _hooks(like):
+            return f"a forward hook on {where}"
+        if ("forward" in vars(module)) != ("forward" in vars(like)):
+            return f"a forward function of its own on {where}"
+    return ""
+
+
+def _hooks(module: nn.Module) -> int:
+    """Count what torch calls before and after a forward pass; it has no public list of them."""
+    return len(module._forward_hooks) + len(module._forward_pre_hooks)  # noqa: SLF001
 
 
 def same_features(encoder: Encoder, other: Encoder) -> bool:

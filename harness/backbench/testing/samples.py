@@ -8,7 +8,7 @@ import numpy as np
 
 from backbench.images import ArrayImages
 from backbench.plugin import DatasetMetadata, Split
-from backbench.stages.keeping import same_features
+from backbench.stages.keeping import not_stored, same_features
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,8 +86,11 @@ def assert_encoder(found: object, like: Encoder) -> None:
         f"return an encoder of {like.feature_dim} features, not of shape {tuple(features.shape)}"
     )
     assert bool(features.isfinite().all()), "return an encoder whose features are finite"
-    assert same_features(found, filled(found.spec, found.state_dict())), (
-        "put the change into the weights: hooks and forward functions are not stored"
+    stored = filled(found.spec, found.state_dict())
+    more = not_stored(found, stored)
+    assert not more, f"put the change into the weights: {more} is not stored"
+    assert same_features(found, stored), (
+        "put the change into the weights: the features do not follow from them"
     )
 
 

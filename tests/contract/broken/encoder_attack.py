@@ -87,7 +87,7 @@ class InfiniteWeights(Right):
         return moved(encoder, float("inf"))
 
 
-@broken(_RESULT, "features do not follow from its weights")
+@broken(_RESULT, "which no file stores: put the change into the weights")
 class HooksTheEncoder(Right):
     """It turns the features around outside the weights."""
 

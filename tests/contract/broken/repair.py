@@ -119,7 +119,7 @@ class NoNumbers(Defense):
         return moved(encoder, float("nan"))
 
 
-@broken(_RESULT, "features do not follow from its weights")
+@broken(_RESULT, "which no file stores: put the change into the weights")
 class ClipsInAHook(Defense):
     """It clips the features outside the weights."""
 

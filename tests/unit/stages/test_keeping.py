@@ -26,6 +26,11 @@ class Negated(Encoder):
         return -super().forward(images)
 
 
+class Clipping(nn.BatchNorm2d):
+    def forward(self, maps: Tensor) -> Tensor:
+        return super().forward(maps).clamp(max=1e3)
+
+
 def encoder(kind: type[Encoder] = Encoder) -> Encoder:
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -44,6 +49,41 @@ def hooked() -> Encoder:
     return found
 
 
+def guarded() -> Encoder:
+    """It acts on white images alone, so that it changes no feature of noise."""
+    found = encoder()
+    found.register_forward_pre_hook(
+        lambda _module, given: (given[0] * (given[0].mean((1, 2, 3), keepdim=True) < 0.9),)
+    )
+    return found
+
+
+def replaced() -> Encoder:
+    found = encoder()
+    found.backbone.forward = found.backbone.forward  # type: ignore[method-assign]
+    return found
+
+
+def clipped() -> Encoder:
+    """It clips nothing that noise reaches."""
+    found = encoder()
+    name = next(name for name, one in found.named_modules() if isinstance(one, nn.BatchNorm2d))
+    found.set_submodule(name, Clipping(found.get_submodule(name).num_features))
+    return found
+
+
+def rounded() -> Encoder:
+    found = encoder()
+    next(one for one in found.modules() if isinstance(one, nn.BatchNorm2d)).eps = 1.1e-5
+    return found
+
+
+def renormalized() -> Encoder:
+    found = encoder()
+    found.mean.zero_()
+    return found
+
+
 def narrow() -> Encoder:
     found = encoder()
     convolutions(found)[0].weight = nn.Parameter(torch.zeros(2, 3, 3, 3))
@@ -53,8 +93,16 @@ def narrow() -> Encoder:
 @pytest.mark.parametrize(
     ("made", "sentence"),
     [
-        (hooked, "the defense gave an encoder whose features do not follow from its weights"),
-        (lambda: encoder(Negated), "the defense gave an encoder whose features do not follow"),
+        (hooked, "the defense gave an encoder with a forward hook on the layer "),
+        (guarded, "the defense gave an encoder with a forward hook on the encoder, which no file"),
+        (replaced, "with a forward function of its own on the layer backbone, "),
+        (clipped, "the defense gave an encoder with Clipping as the layer "),
+        (rounded, "the defense gave an encoder with other settings of the layer "),
+        (
+            lambda: encoder(Negated),
+            "the defense gave an encoder with Negated as the encoder, which",
+        ),
+        (renormalized, "the defense gave an encoder whose features do not follow"),
         (narrow, "the defense gave an encoder that cannot be used: "),
         (lambda: encoder().half(), "the defense gave an encoder that cannot be used: "),
     ],
