@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 from collections import deque
 
 import pytest
@@ -239,6 +240,15 @@ def test_a_failed_stage_is_tried_again_by_the_next_run(store):
     assert store.failure(LEFT.key) is None
 
 
+@pytest.fixture
+def heard():
+    """Let Ctrl-C be heard, which a shell turns off for what it starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_an_interrupt_keeps_what_is_done(store):
     result, executor, events = run(store, interrupting="leaf")
     assert result.interrupted
