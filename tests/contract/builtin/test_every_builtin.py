@@ -19,7 +19,7 @@ from tests.contract.builtin import (
 )
 
 #: Contracts that need a cluster, and lie with its tests.
-ELSEWHERE = {("executor", "ray"): Path(__file__).parents[2] / "unit" / "execution" / "test_ray.py"}
+ELSEWHERE = {("executor", "ray"): Path(__file__).parents[2] / "e2e" / "test_ray.py"}
 
 MODULES = (
     test_attacks,

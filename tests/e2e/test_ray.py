@@ -12,7 +12,6 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from tests.unit.execution.moody import alive, dataset, install, until
 
 from backbench import load
 from backbench.errors import UsageError
@@ -25,6 +24,7 @@ from backbench.plugin.registry import load_registry
 from backbench.store.location import open_store
 from backbench.store.store import Store
 from backbench.testing import ExecutorContract
+from tests.unit.execution.moody import alive, dataset, install, until
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, of sockets and old names
