@@ -197,6 +197,7 @@ class Defense(Reporting):
         """Return a mended encoder of the same architecture (``acts_on="encoder"``).
 
         The given encoder maps images (B, 3, H, W) in [0, 1] to features (B, D). Do not modify it.
+        What is returned must be all in weights and running statistics: a hook is not stored.
         """
         raise NotImplementedError(f"{type(self).__name__} does not act on the encoder")
 
