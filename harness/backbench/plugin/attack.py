@@ -231,11 +231,19 @@ class Attack(Reporting, ABC):
         """
         return None
 
+    @property
+    def reads_labels(self) -> bool:
+        """True if :meth:`choose` needs the classes of the training images.
+
+        If not, it is given -1 for each, and the threat model states no labels.
+        """
+        return True
+
     def choose(self, labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
         """Choose the training images to poison (``acts_on="dataset"``).
 
         Args:
-            labels: Class index of every training image, (N,).
+            labels: Class index of every training image, (N,); -1 without :attr:`reads_labels`.
             rng: The only source of randomness.
 
         Returns:

@@ -36,7 +36,9 @@ def choose(attack: Attack, access: Access, seed: int) -> dict[int, Recipe]:
     _checked_target(attack.target, len(attack.metadata.classes))
     rng = np.random.default_rng(derive(seed, "poison", "choose"))
     if type(attack).recipes is Attack.recipes:
-        indices = _distinct(attack.choose(access.labels(TRAIN), rng), access.images)
+        known = attack.reads_labels
+        labels = access.labels(TRAIN) if known else read_only(np.full(access.images, -1))
+        indices = _distinct(attack.choose(labels, rng), access.images)
         return {index: plain_recipe(index) for index in indices.tolist()}
     replaced: dict[int, Recipe] = {}
     added: list[Recipe] = []

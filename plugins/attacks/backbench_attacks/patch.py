@@ -46,6 +46,11 @@ class Patch(Attack):
         """Return what is put on the images of a split, at its size."""
         return self._triggers[split].image()
 
+    @property
+    def reads_labels(self) -> bool:
+        """True if it chooses by class; the untargeted attack chooses from all images."""
+        return self.target is not None
+
     def choose(self, labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
         """Choose from the target class, or from all; see :meth:`backbench.plugin.Attack.choose`.
 

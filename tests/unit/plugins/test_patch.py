@@ -64,6 +64,15 @@ def test_all_problems_of_the_options_come_at_once():
     assert any("no such file" in message for message in found.values())
 
 
+def test_only_the_targeted_attack_reads_labels():
+    assert Patch(options(), METADATA).reads_labels
+    untargeted = Patch(PatchOptions(mode="untargeted", width=8), METADATA)
+    assert not untargeted.reads_labels
+    of_all = untargeted.choose(LABELS, np.random.default_rng(0))
+    without = untargeted.choose(np.full(len(LABELS), -1), np.random.default_rng(0))
+    np.testing.assert_array_equal(of_all, without)
+
+
 def test_targeted_needs_a_target():
     assert "name of a class" in messages(width=8)["target"]
 

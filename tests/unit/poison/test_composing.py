@@ -125,6 +125,32 @@ def test_an_attack_sees_no_label_that_it_does_not_request() -> None:
         context.features()
 
 
+class Anywhere(Attack):
+    """Poisons the last image of class 1, or of all if it knows no classes."""
+
+    target = None
+    reads_labels = False
+
+    def choose(self, labels: Any, rng: Any) -> Any:
+        return np.flatnonzero((labels == 1) if self.reads_labels else (labels == -1))[-1:]
+
+    def stamp(self, image: Any, rng: Any, split: Any) -> Stamp:
+        raise NotImplementedError
+
+
+class OfAClass(Anywhere):
+    reads_labels = True
+
+
+@pytest.mark.parametrize(("kind", "index", "known"), [(Anywhere, 5, []), (OfAClass, 4, ["train"])])
+def test_the_threat_model_states_labels_if_the_choice_reads_them(
+    kind: Any, index: int, known: list[str]
+) -> None:
+    made = Poison(kind(Options(), DATASET), Access(images()), 0)
+    assert list(made) == [index]
+    assert made.threat["labels"] == known
+
+
 def overlay() -> tuple[Overlay, dict[int, Any]]:
     wide = np.full((8, 16, 3), 7, np.uint8)
     changed = {1: wide, 4: np.zeros((8, 8, 3), np.uint8), 6: wide + 1, 7: images(1, 9).image(0)}
