@@ -326,8 +326,9 @@ class Planner:
         made: tuple[Any, ...] = (name.dataset, name.method, name.defense, name.seed, trained_on)
         if self._implants(trained_on):
             made = (*made, name.downstream)
-        if name.method in self._external:  # a control is another file than an unattacked cell's
-            made = (*made, is_control(name, trained_on))
+        # A control is another file than an unattacked cell's; defenses see the evaluated dataset.
+        if name.method in self._external:
+            made = (*made, is_control(name, trained_on), name.evaluated)
         if made not in self._encoders:
             self._encoders[made] = self._new_encoder(name, trained_on, training)
         return self._encoders[made]

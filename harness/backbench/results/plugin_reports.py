@@ -8,6 +8,7 @@ from functools import cache
 
 from backbench.model import Plan, StageKind
 from backbench.results.reader import Measured, MeasuredOf
+from backbench.results.threat import unread_poisons
 from backbench.store.records import Record
 from backbench.store.store import Store
 
@@ -52,7 +53,8 @@ def reports(plan: Plan, record_of: Callable[[str], Record | None]) -> ReportOf:
 def with_reports(measured_of: MeasuredOf, plan: Plan, reported_of: ReportOf) -> MeasuredOf:
     """Return what gives the metrics of an evaluation and, as ``PLUGIN/NAME``, reported numbers.
 
-    They are those of all stages that lead to the evaluation, as of :func:`reports`.
+    They are those of all stages that lead to the evaluation, as of :func:`reports`, but of poisons
+    that no training reads.
     """
 
     def read(key: str, variant: str) -> Measured | None:
@@ -60,8 +62,11 @@ def with_reports(measured_of: MeasuredOf, plan: Plan, reported_of: ReportOf) -> 
         if measured is None or key not in plan.stages:  # outdated: its stages are not the plan's
             return measured
         found: dict[str, float] = {}
-        for one in plan.ancestors(key):
-            found |= reported_of(one)
+        stages = {one: plan.stages[one] for one in plan.ancestors(key)}
+        unread = unread_poisons(stages)
+        for one in stages:
+            if one not in unread:
+                found |= reported_of(one)
         return {**found, **measured} if found else measured
 
     return read

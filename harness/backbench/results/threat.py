@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from backbench.model import Plan, StageKind
+from backbench.model import Plan, Stage, StageKind
 from backbench.store.metadata import ImplantRecord, Metadata, PoisonRecord, TriggerRecord
 from backbench.store.records import Record
 
@@ -16,9 +16,21 @@ _ATTACKS = (StageKind.FIT_TRIGGER, StageKind.POISON, StageKind.IMPLANT)
 def threat_of(
     path: Iterable[str], plan: Plan, record_of: Callable[[str], Record | None]
 ) -> dict[str, Any]:
-    """Return the threat model of the attack on the path of a cell, as far as it has run."""
-    done = (key for key in path if key in plan.stages and plan.stages[key].kind in _ATTACKS)
+    """Return the threat model of the attack on the path of a cell, as far as it has run.
+
+    Poisons that no training on the path reads are none of it: their trigger is shown to an encoder
+    whose own training images are not known, or to one that was trained on another dataset.
+    """
+    stages = {key: plan.stages[key] for key in path if key in plan.stages}
+    unread = unread_poisons(stages)
+    done = (key for key, stage in stages.items() if stage.kind in _ATTACKS and key not in unread)
     return threat_model(one.metadata for one in map(record_of, done) if one is not None)
+
+
+def unread_poisons(stages: Mapping[str, Stage]) -> set[str]:
+    """Return which of the poisons that lead to an evaluation are read by no training."""
+    read = {one.inputs.get("poison") for one in stages.values() if one.kind is StageKind.PRETRAIN}
+    return {key for key, one in stages.items() if one.kind is StageKind.POISON} - read
 
 
 def threat_model(made: Iterable[Metadata]) -> dict[str, Any]:
@@ -42,7 +54,9 @@ def threat_model(made: Iterable[Metadata]) -> dict[str, Any]:
         elif isinstance(one, ImplantRecord | TriggerRecord):
             for name in ("shadow_fraction", "references"):
                 found[name] = max(found.get(name, 0), getattr(one, name))
-            found["weights"] = found.get("weights", False) or isinstance(one, ImplantRecord)
+            if isinstance(one, ImplantRecord):
+                found = {"poisons": 0, "added": 0, "rate_of_dataset": 0.0, **found, "weights": True}
+            found.setdefault("weights", False)
             found["learns"] = found.get("learns", False) or isinstance(one, TriggerRecord)
     return found
 

@@ -70,10 +70,11 @@ def judged(plan: Plan, record_of: Callable[[str], Record | None]) -> tuple[Judge
 
     Args:
         plan: The plan. The encoder of a cell with an attack is attacked, that of its control and of
-            a cell without an attack is clean; an encoder of a zoo is what its card states.
+            a cell without an attack is clean; an encoder of a zoo is what its card states. Of an
+            encoder from elsewhere the verdict of the first seed counts.
         record_of: Gives a record; an inspection that it does not know is left out.
     """
-    found: dict[tuple[str, str], Judged] = {}
+    found: dict[tuple[str, ...], Judged] = {}
     # An external encoder may be that of cells with and without an attack: the attack comes first.
     for cell in sorted(plan.cells, key=lambda one: one.name.attack == NONE):
         for detection in cell.detections:
@@ -81,9 +82,13 @@ def judged(plan: Plan, record_of: Callable[[str], Record | None]) -> tuple[Judge
                 for key, attack in ((detection.key, cell.name.attack), (detection.control, NONE)):
                     record = None if key is None else record_of(key)
                     if record is not None and key is not None:
-                        read = plan.stages[key].inputs.get("encoder", "")
+                        inputs = plan.stages[key].inputs
+                        read = inputs.get("encoder", "")
                         one = _judged(cell.name, attack, record, plan.origins.get(read))
-                        found.setdefault((record.key, cell.name.defense), one)
+                        # An encoder from elsewhere is the same one for all seeds.
+                        same = read in plan.stages and plan.stages[read].kind is StageKind.IMPORT
+                        which = (read, inputs.get("dataset", "")) if same else (record.key,)
+                        found.setdefault((*which, cell.name.defense), one)
     return tuple(found.values())
 
 

@@ -16,7 +16,7 @@ from backbench.plugin import Scores
 from backbench.results.published_csv import per_class_csv
 from backbench.stages.checks import check_trigger
 from backbench.stages.evaluators import Evaluation, encoder_of, evaluation_of, restored
-from backbench.stages.scores import checked_scores, smallest_type
+from backbench.stages.scores import checked_scores, rounded
 from backbench.stages.task import Outcome, Task
 from backbench.store.flags import Flag
 from backbench.store.metadata import EvaluationRecord, FitRecord
@@ -72,7 +72,7 @@ def _write_predictions(
             table = checked_scores(given, (len(labels), classes), who)
             found = table.argmax(axis=1)
             predicted.setdefault(name, {})[version] = found
-            tensors[at(f"{version}_scores", name)] = table.astype(smallest_type(table))
+            tensors[at(f"{version}_scores", name)] = rounded(table)
             tensors[at(f"{version}_predictions", name)] = found.astype(np.int32)
     write_predictions(task.folder / PREDICTIONS, tensors)
     return predicted

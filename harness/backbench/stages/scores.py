@@ -94,11 +94,20 @@ def checked_selection(selection: object, who: str) -> dict[str, Any]:
     return found
 
 
-def smallest_type(scores: NDArray[Any]) -> type[np.floating[Any]]:
-    """Return float16, or a longer type where the greatest score leaves its range."""
+def rounded(scores: NDArray[Any]) -> NDArray[np.floating[Any]]:
+    """Return scores as float16, or as a longer type where one comes near the end of its range.
+
+    Of scores that become equal, the one that was the highest of its row, (N, C), is moved up to the
+    next number, so that whoever reads the scores predicts the same classes.
+    """
     greatest = np.abs(scores.astype(np.float64)).max(initial=0)
     kinds = (np.float16, np.float32)
-    return next((kind for kind in kinds if greatest <= np.finfo(kind).max), np.float64)
+    kind = next((kind for kind in kinds if greatest < np.finfo(kind).max / 2), np.float64)
+    predicted = scores.argmax(axis=1)
+    found: NDArray[np.floating[Any]] = scores.astype(kind)
+    moved = np.flatnonzero(found.argmax(axis=1) != predicted)
+    found[moved, predicted[moved]] = np.nextafter(found[moved].max(axis=1), kind(np.inf))
+    return found
 
 
 def named(values: object, who: str, what: str) -> dict[str, object]:

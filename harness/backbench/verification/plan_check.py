@@ -108,9 +108,24 @@ def _control_differences(plan: Plan, cell: Cell, key: str) -> Iterator[str]:
         yield f"{who}: its control was trained on poison"
     if _of_kind(stages, control, StageKind.IMPLANT):
         yield f"{who}: its control was implanted"
+    own, others = _made(stages, cell.evaluation), _made(stages, key)
     for kind in (StageKind.PRETRAIN, StageKind.REPAIR, StageKind.SANITIZE):
-        if _plugins(stages, path, kind) != _plugins(stages, control, kind):
+        if _plugins(stages, own, kind) != _plugins(stages, others, kind):
             yield f"{who}: its control went through another {kind}"
+
+
+def _made(stages: Mapping[str, Stage], evaluation: str) -> set[str]:
+    """Return the stages that lead to an evaluation, without what an attack only reads."""
+    found: set[str] = set()
+    rest = [evaluation]
+    while rest:
+        key = rest.pop()
+        if key not in found:
+            found.add(key)
+            attack = stages[key].kind is StageKind.POISON
+            inputs = stages[key].inputs.items()
+            rest += [read for role, read in inputs if not (attack and role == "encoder")]
+    return found
 
 
 def _of_kind(stages: Mapping[str, Stage], keys: set[str], kind: StageKind) -> set[str]:

@@ -107,6 +107,21 @@ def test_an_attack_on_the_encoder_starts_from_the_file(folder: Path, registry: R
         assert StageKind.IMPLANT in {plan.stages[key].kind for key in cell.path}
 
 
+@pytest.mark.parametrize("downstreams", [["two", "three"], ["three", "two"], ["two"]])
+def test_a_defense_sees_the_evaluated_dataset_whatever_else_is_in_the_matrix(
+    folder: Path, registry: Registry, downstreams: list[str]
+) -> None:
+    drawn = '[datasets.{}]\nplugin = "embedded"\nclasses = 4\nsize = 32\ntrain_per_class = {}\n'
+    more = WITH_CONTROL + drawn.format("two", 20) + drawn.format("three", 21)
+    axes = {"attacks": f'["none"]\ndownstreams = {downstreams}', "defenses": '["distill"]'}
+    benchmark = load(folder, registry, more, **axes)
+    plan = make_plan(benchmark, {name: name for name in ("drawn", "two", "three")})
+    for cell in plan.cells:
+        (repair,) = (k for k in cell.path if plan.stages[k].kind is StageKind.REPAIR)
+        read = plan.stages[plan.stages[repair].inputs["dataset"]]
+        assert read.content == cell.name.downstream
+
+
 def test_methods_and_encoders_share_a_matrix(folder: Path, registry: Registry) -> None:
     own = set(plan_of(load(folder, registry, "", methods='["moco-v2"]')).stages)
     both = set(

@@ -18,6 +18,7 @@ from backbench.errors import ConfigError
 from backbench.nn.backbones import build_backbone
 from backbench.options.backbones import BackboneOptions
 from backbench.plugin.registry import load_registry
+from backbench.verification.plan_check import plan_differences
 
 SETTINGS = {"device": "cpu", "tiny": True}
 NAMES = ["one", "two", "three", "four"]
@@ -65,6 +66,7 @@ def test_every_method_attack_and_defense_is_checked(tmp_path: Path) -> None:
     steps = {name.split()[1] for name in units(tiny=False) if name.startswith("steps ")}
     assert ours["ssl-method"] == steps
     plan = bb.load(BENCHMARK).plan(store=tmp_path / "store").plan
+    assert list(plan_differences(plan)) == []  # so that a bundle of any of them can be verified
     used = {use.name for stage in plan.stages.values() for use in stage.uses}
     assert ours["attack"] | ours["defense"] <= used
     assert {*GUARDS} <= ours["defense"]

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.conftest import Bench, tiny
+from tests.factories import record
 from tests.predictions import predicted_store
 
 from backbench.benchmark.config import load_benchmark
-from backbench.model import Plan, Stage, StageKind
+from backbench.model import Plan, PluginUse, Stage, StageKind
 from backbench.plugin.registry import load_registry
+from backbench.results.plugin_reports import reports, with_reports
 from backbench.store.records import Record
 from backbench.store.store import Store
 
@@ -81,3 +83,21 @@ def test_a_report_is_part_of_a_record_only_where_there_is_one(made: tuple[Path, 
         assert record
         assert ("report" in record.to_json()) == (stage.kind is StageKind.REPAIR)
         assert Record.from_json(record.to_json()) == record
+
+
+def test_a_poison_that_no_training_reads_reports_nothing() -> None:
+    poison = PluginUse("attack", "patch", "backbench", 1, {}, {})
+    stages = {
+        "own": Stage(StageKind.POISON, poison, 0),
+        "shown": Stage(StageKind.POISON, poison, 0),
+        "encoder": Stage(StageKind.PRETRAIN, None, 0, {"poison": "own"}),
+        "end": Stage(StageKind.PREDICT, None, 0, {"encoder": "encoder", "poison": "shown"}),
+    }
+    psnr = {"own": 11.0, "shown": 22.0}
+
+    def record_of(key: str) -> Record | None:
+        return record(key, stages[key], report={"psnr": psnr[key]}) if key in psnr else None
+
+    plan = Plan("b", stages, ())
+    read = with_reports(lambda *_: {}, plan, reports(plan, record_of))
+    assert read("end", "") == {"patch/psnr": 11.0}

@@ -46,6 +46,10 @@ def test_it_joins_the_stages_of_an_attack() -> None:
 def test_the_table_has_a_line_for_each_attack() -> None:
     stages = {key: Stage(StageKind.POISON, None, seed) for seed, key in enumerate("ab")}
     stages |= {"c": Stage(StageKind.FIT_TRIGGER, None, 0), "d": Stage(StageKind.IMPLANT, None, 0)}
+    stages |= {
+        training: Stage(StageKind.PRETRAIN, None, 0, {"poison": read})
+        for training, read in ("pa", "qb")
+    }
     records = {
         "a": poison(0, 6, labels=["train"], sets={"places": 10}, features=True),
         "b": poison(0, labels=["train"], sets={"places": 10}, features=True),
@@ -55,7 +59,8 @@ def test_the_table_has_a_line_for_each_attack() -> None:
     cells = [
         Cell(CellName("d", attack, method, "none", "knn", seed), (*path,), None)
         for attack, path, seed in (
-            ("none", "", 0), ("mixed", "a", 0), ("mixed", "b", 1), ("bad", "d", 0), ("learnt", "ca", 0)
+            ("none", "", 0), ("mixed", "ap", 0), ("mixed", "bq", 1), ("bad", "d", 0),
+            ("learnt", "cap", 0), ("shown", "a", 0),
         )
         for method in ("byol", "simclr")
     ]  # fmt: skip

@@ -159,6 +159,17 @@ def test_an_external_encoder_of_an_attack_is_not_clean_in_a_cell_without(plan: P
     assert [(one.attack, one.record.key) for one in found] == [("patch", "b"), ("none", "a")]
 
 
+def test_an_encoder_from_elsewhere_is_one_for_all_seeds(plan: Plan) -> None:
+    read = {"encoder": "file", "dataset": "drawn"}
+    stages = {key: Stage(StageKind.INSPECT, None, seed, read) for seed, key in enumerate("ab")}
+    stages["file"] = Stage(StageKind.IMPORT, None, None)
+    cells = tuple(cell("linear", "patch", key, None, seed) for seed, key in enumerate("ab"))
+    (found,) = judged(replace(plan, stages=stages, cells=cells), record_of)
+    assert (found.seed, found.record.key) == (0, "a")
+    other = {**stages, "b": replace(stages["b"], inputs={**read, "dataset": "other"})}
+    assert len(judged(replace(plan, stages=other, cells=cells), record_of)) == 2
+
+
 def values(sheet: Sheet, metric: str) -> list[float]:
     return [line.values[metric].mean for line in sheet.lines if metric in line.values]
 

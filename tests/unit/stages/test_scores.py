@@ -12,13 +12,14 @@ from safetensors.numpy import load_file, save_file
 
 from backbench.errors import ResultError
 from backbench.model import StageKind
+from backbench.nn.knn import knn_votes
 from backbench.plugin import Evaluator, ImageEvaluator
 from backbench.stages.scores import (
     checked_report,
     checked_scores,
     checked_selection,
     checked_state,
-    smallest_type,
+    rounded,
 )
 from backbench.testing import EvaluatorContract, ImageEvaluatorContract
 from backbench.testing.base import installed
@@ -133,11 +134,23 @@ def test_a_selection_of_another_form_is_one_sentence(selection: Any, sentence: s
 
 
 @pytest.mark.parametrize(
-    ("greatest", "kind"), [(65504, np.float16), (-65536, np.float32), (1e300, np.float64)]
+    ("greatest", "kind"), [(32000, np.float16), (-65536, np.float32), (1e300, np.float64)]
 )
 def test_scores_are_stored_in_a_type_that_holds_them(greatest: float, kind: Any) -> None:
-    assert smallest_type(np.array([[greatest, 0.0]])) is kind
-    assert smallest_type(np.empty((0, 3))) is np.float16
+    assert rounded(np.array([[greatest, 0.0]])).dtype == kind
+    assert rounded(np.empty((0, 3))).dtype == np.float16
+
+
+def test_rounding_keeps_the_class_that_was_predicted() -> None:
+    neighbors = np.array([[1, 0], [0, 1], [2, 2]])  # two ties, which the nearest decides
+    votes = knn_votes(neighbors, 3)
+    stored = rounded(votes)
+    assert stored.dtype == np.float16
+    assert stored.argmax(axis=1).tolist() == votes.argmax(axis=1).tolist() == [1, 0, 2]
+    np.testing.assert_allclose(stored, votes, atol=1e-3)
+    near = np.array([[32000.0, 32001.0], [0.0, -1.0]])
+    assert rounded(near).dtype == np.float16
+    assert rounded(near).argmax(axis=1).tolist() == [1, 0]
 
 
 class Constant(Evaluator):
