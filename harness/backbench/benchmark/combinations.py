@@ -12,7 +12,7 @@ from backbench.errors import Problem
 from backbench.model import NONE, Axis, CellName
 from backbench.options.backbones import BackboneOptions
 from backbench.options.training import EvaluatorOptions, GuardOptions, SSLOptions
-from backbench.plugin import DatasetMetadata
+from backbench.plugin import Attack, DatasetMetadata
 from backbench.plugin.infos import DEFENSE_SHAPES
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def pair_problems(
     yield from _evaluator_problems(instances, cells)
     yield from _guard_problems(instances, cells) if trains else ()
     yield from _shape_problems(instances, cells)
+    yield from _aim_problems(instances, cells)
     yield from _backbone_problems(instances, metadata, cells) if trains else ()
 
 
@@ -153,6 +154,20 @@ def _shape_problems(instances: Instances, cells: Iterable[CellName]) -> Iterator
                 "that there is nothing to drop from the training set: exclude these cells"
             )
             yield Problem(other.path, sentence)
+
+
+def _aim_problems(instances: Instances, cells: Iterable[CellName]) -> Iterator[Problem]:
+    """Yield the attacks that find their target class, and are evaluated on another dataset."""
+    for name in dict.fromkeys(cell.attack for cell in cells if cell.downstream != NONE):
+        attack = instances["attacks"].get(name)
+        if attack is None or cast("AttackInfo", attack.registered.info).acts_on != "dataset":
+            continue
+        if attack.registered.implementation().aim is not Attack.aim:
+            sentence = (
+                "the attack finds its target class among the images that it poisons, so that it "
+                "has none on a downstream dataset: exclude these cells"
+            )
+            yield Problem(attack.path, sentence)
 
 
 def _chain_problems(instances: Instances, chain: str) -> Iterator[Problem]:

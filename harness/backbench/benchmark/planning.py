@@ -245,8 +245,8 @@ class Planner:
         if not self._attack_info(name.attack).reads_encoder:
             return {}
         external = self._external.get(name.method)
-        of_zoo = external is not None and external.own.origin is not None
-        attack = name.attack if of_zoo else NONE  # so that its control is read, which is clean
+        clean = external is not None and (external.control or external.own.origin) is not None
+        attack = name.attack if clean else NONE  # so that its control is read, which is clean
         made = self._encoder(replace(name, attack=attack, defense=NONE), NONE, data)
         path += made.path
         return {"encoder": made.encoder}

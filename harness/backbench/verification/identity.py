@@ -58,8 +58,12 @@ def _use(said: PluginUse, registry: Registry) -> PluginUse:
     if revision != said.revision:
         raise PluginError(f"{who} is installed in revision {revision}, not {said.revision}")
     identity = model.model_validate(dict(said.options)).identity()
-    files = {name: said.identity[name] for name in (FILES,) if name in said.identity}
-    return replace(said, identity={**identity, **files})  # which need not be here
+    return replace(said, identity={**identity, **_files(said.identity)})
+
+
+def _files(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the hashes of the files behind options, which need not be here."""
+    return {FILES: identity[FILES]} if FILES in identity else {}
 
 
 def key_differences(record: Record, restored: Callable[[Record], Stage]) -> Iterator[str]:
@@ -87,7 +91,9 @@ def description_differences(record: Record, planned: Stage) -> Iterator[str]:
     key = planned.key
     if key != record.key:
         yield f"its description in the plan has the key {key}"
-    whole = record.stage.changed(lambda use: replace(use, identity=use.options))
+    whole = record.stage.changed(
+        lambda use: replace(use, identity={**use.options, **_files(use.identity)})
+    )
     if whole.key != key:  # else they are equal; to compare them part by part takes long
         yield from _missing(planned.identity(), whole.identity(), "")
 

@@ -122,6 +122,19 @@ def test_a_defense_sees_the_evaluated_dataset_whatever_else_is_in_the_matrix(
         assert read.content == cell.name.downstream
 
 
+@pytest.mark.parametrize(("encoders", "alike"), [(WITH_CONTROL, False), (ALONE, True)])
+def test_an_attack_reads_the_control_where_there_is_one(
+    folder: Path, registry: Registry, encoders: str, alike: bool
+) -> None:
+    more = encoders + '[attacks.chosen]\nplugin = "no-label"\nwidth = 8\n'
+    plan = plan_of(load(folder, registry, more, attacks='["chosen"]'))
+    for cell in plan.cells:
+        (poison,) = (k for k in cell.path if plan.stages[k].kind is StageKind.POISON)
+        read = imports(plan, plan.stages[poison].inputs["encoder"])
+        own = imports(plan, plan.stages[cell.evaluation].inputs["clean"])
+        assert (read == own) is alike
+
+
 def test_methods_and_encoders_share_a_matrix(folder: Path, registry: Registry) -> None:
     own = set(plan_of(load(folder, registry, "", methods='["moco-v2"]')).stages)
     both = set(

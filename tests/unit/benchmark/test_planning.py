@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from tests.conftest import tiny
 from tests.unit.benchmark.conftest import count, plan_of, with_badencoder
 
 from backbench.benchmark.config import load_benchmark
 from backbench.benchmark.planning import make_plan
+from backbench.errors import ConfigError
 from backbench.model import TRIGGERS_ALONE, Plan, Stage, StageKind
 from backbench.plugin.registry import Registry
 
@@ -122,6 +124,15 @@ def test_an_encoder_is_evaluated_on_another_dataset(tmp_path: Path, registry: Re
         assert plan.stages[trained.inputs["dataset"]].content == "content"
         assert trained.inputs["poison"] != triggered.inputs["poison"]
         assert set(cell.path) == set(plan.ancestors(cell.evaluation))
+
+
+def test_an_attack_that_finds_its_target_has_none_on_a_downstream_dataset(
+    tmp_path: Path, registry: Registry
+) -> None:
+    text = with_downstream().replace('plugin = "patch"', 'plugin = "no-label"')
+    text = text.replace('target = "', "# ").replace("rate = {", "# ")
+    with pytest.raises(ConfigError, match="finds its target class among the images"):
+        plan_of(tmp_path / "b.toml", registry, text)
 
 
 def test_an_attack_on_the_encoder_knows_images_of_the_downstream_dataset(

@@ -8,8 +8,11 @@ from dataclasses import replace
 import pytest
 
 from backbench.model import Cell, CellName, Plan, PluginUse, Stage, StageKind
+from backbench.plugin.registry import FILES
 from backbench.verification.bundle import plan_as_json, plan_from_json
+from backbench.verification.identity import description_differences
 from backbench.verification.plan_check import plan_differences
+from tests.factories import record
 
 
 def use(kind: str, name: str) -> PluginUse:
@@ -86,3 +89,18 @@ def test_a_plan_comes_back_from_json() -> None:
     again = plan_from_json(plan_as_json(plan))
     assert again.cells == plan.cells
     assert again.stages == plan.stages  # labels do not count
+
+
+def test_the_content_of_an_options_file_is_part_of_what_is_compared() -> None:
+    options = {"width": 8, "trigger": "mine.png"}
+    files = {FILES: {"trigger": "a" * 64}}
+    planned = Stage(
+        StageKind.POISON,
+        PluginUse("attack", "patch", "backbench", 1, options, {"width": 8, **files}),
+        0,
+    )
+    assert list(description_differences(record(planned.key, planned), planned)) == []
+    assert planned.plugin is not None
+    use = replace(planned.plugin, identity={"width": 8, FILES: {"trigger": "b" * 64}})
+    other = record(planned.key, replace(planned, plugin=use))
+    assert any("content of files" in one for one in description_differences(other, planned))
