@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final
 
 from backbench.errors import ResultError
 from backbench.plugin.calling import kind_of
+from backbench.store.flags import Flag
 
 if TYPE_CHECKING:
     from backbench.nn import Encoder
 
 
+class Changed(Enum):
+    """The most that has changed of an encoder."""
+
+    NOTHING = auto()
+    STATISTICS = auto()
+    WEIGHTS = auto()
+
+
+#: An optimizer that holds the weights of the encoder that was copied does this.
+STATISTICS_ALONE: Final = Flag(
+    "statistics-alone",
+    "no weight of the encoder has changed, but the running statistics of its batch norms have: is "
+    "the optimizer one of another copy of the encoder?",
+)
+
+
 def changed_by(
     change: Callable[[Encoder], object], encoder: Encoder, who: str
-) -> tuple[Encoder, bool]:
-    """Return the encoder that a plugin gave, and whether a weight or a buffer has changed.
+) -> tuple[Encoder, Changed]:
+    """Return the encoder that a plugin gave, and what of it has changed.
 
     Args:
         change: The plugin's function.
@@ -35,4 +53,8 @@ def changed_by(
     after = found.state_dict()
     if found.spec != spec or after.keys() != before.keys():
         raise ResultError(f"the {who} gave an encoder of another architecture")
-    return found, not all(one.equal(after[name].cpu()) for name, one in before.items())
+    moved = {name for name, one in before.items() if not one.equal(after[name].cpu())}
+    if not moved:
+        return found, Changed.NOTHING
+    weights = moved & {name for name, _ in found.named_parameters()}
+    return found, Changed.WEIGHTS if weights else Changed.STATISTICS

@@ -20,9 +20,15 @@ from backbench.stages.verdicts import read_verdict
 
 @dataclass(slots=True)
 class Request:
-    """The largest share of the training set that a defense has requested as clean so far."""
+    """Requests of a defense so far, and whether it has done nothing.
+
+    Args:
+        clean_fraction: The largest share of the training set that it has requested as clean.
+        idle: Whether it gave back the method that it was to guard.
+    """
 
     clean_fraction: float = 0.0
+    idle: bool = False
 
 
 def context_of(

@@ -6,6 +6,8 @@ triggered. Metrics are computed from the stored scores when they are read.
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
@@ -21,7 +23,13 @@ from backbench.stages.fit_detector import DETECTOR
 from backbench.stages.inputs import Inputs
 from backbench.stages.scores import checked_report, checked_scores
 from backbench.stages.task import Outcome, Task
+from backbench.store.flags import Flag
 from backbench.store.metadata import DetectRecord
+
+REJECTS_CLEAN: Final = Flag(
+    "rejects-clean",
+    "the detector rejects more than half of the clean images: a score above 0 must accuse an image",
+)
 
 
 def run(task: Task) -> Outcome:
@@ -52,8 +60,14 @@ def run(task: Task) -> Outcome:
             rejected=int((scores > 0).sum()),
             clean_fraction=request.clean_fraction,
         ),
+        flags=flags_of(scores, is_triggered),
         report=checked_report(defense.report(), "the detector"),
     )
+
+
+def flags_of(scores: NDArray[np.float64], triggered: NDArray[np.bool_]) -> tuple[Flag, ...]:
+    """Flag scores (N,) whose sign seems to be turned; ``triggered`` (N,) marks the images."""
+    return (REJECTS_CLEAN,) if np.mean(scores[~triggered] > 0) > 0.5 else ()
 
 
 def shuffled(

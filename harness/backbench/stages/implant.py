@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backbench.errors import StageError
 from backbench.stages.attacker import Request, context_of
-from backbench.stages.changing import changed_by
+from backbench.stages.changing import STATISTICS_ALONE, Changed, changed_by
 from backbench.stages.inputs import Inputs
 from backbench.stages.keeping import keep_encoder
 from backbench.stages.scores import checked_report
@@ -27,8 +27,9 @@ def run(task: Task) -> Outcome:
     request = Request()
     context = context_of(task, inputs.train, attack, request, known.train)
     implanted, changed = changed_by(lambda one: attack.implant(one, context), clean, "attack")
-    if not changed:
+    if changed is Changed.NOTHING:
         raise StageError("the attack gave the clean encoder: no weight has changed")
     keep_encoder(task.folder, implanted, task.mark, "the attack")
     report = checked_report(attack.report(), "the attack")
-    return Outcome(ImplantRecord(request.shadow_fraction, request.references), report=report)
+    flags = (STATISTICS_ALONE,) if changed is Changed.STATISTICS else ()
+    return Outcome(ImplantRecord(request.shadow_fraction, request.references), flags, report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from backbench.stages.defender import Request, context_of, trusted_images
 from backbench.stages.inputs import Inputs
 from backbench.stages.keeping import keep_encoder
 from backbench.stages.task import Outcome, Task
+from backbench.store.flags import Flag
 from backbench.store.metadata import EncoderRecord, PoisonRecord
 from backbench.store.store import Store
 from backbench.system.json_text import to_json
@@ -31,6 +32,11 @@ from backbench.training.sanity import training_flags
 if TYPE_CHECKING:
     from backbench.nn import Encoder, Ranks, SSLMethod
     from backbench.training.monitor import Trigger
+
+UNGUARDED: Final = Flag(
+    "unguarded",
+    "the defense gave back the method as it was: the numbers are those of no defense",
+)
 
 
 def run(task: Task) -> Outcome:
@@ -59,6 +65,7 @@ def run(task: Task) -> Outcome:
     flags = [
         *(visibility_flag(inputs, options) if task.has("poison") else ()),
         *training_flags(log, held_out),
+        *((UNGUARDED,) if request.idle else ()),
     ]
     metadata = EncoderRecord(
         images=len(labels),
@@ -124,6 +131,7 @@ def guard_of(inputs: Inputs, request: Request) -> Callable[[SSLMethod], SSLMetho
             raise StageError(f"the defense gave {kind_of(guarded)}, not an SSLMethod")
         if guarded.encoder.spec != spec:
             raise StageError("the defense gave a method with an encoder of another architecture")
+        request.idle = guarded is method
         return guarded
 
     return guard

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from backbench.options.training import TrainingOptions
 from backbench.plugin import Defense
-from backbench.stages.changing import changed_by
+from backbench.stages.changing import STATISTICS_ALONE, Changed, changed_by
 from backbench.stages.defender import Request, context_of
 from backbench.stages.keeping import keep_encoder
 from backbench.stages.scores import checked_report
@@ -45,4 +45,5 @@ def run(task: Task) -> Outcome:
         found = arithmetic(options, torch.device(task.device), repaired)
     report = checked_report(defense.report(), "the defense")
     metadata = RepairRecord(request.clean_fraction, found)
-    return Outcome(metadata, () if changed else (UNCHANGED,), report)
+    flags = {Changed.NOTHING: (UNCHANGED,), Changed.STATISTICS: (STATISTICS_ALONE,)}
+    return Outcome(metadata, flags.get(changed, ()), report)

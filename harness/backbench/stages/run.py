@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
+from backbench.errors import StageError
 from backbench.model import PluginUse, Stage, StageKind
 from backbench.plugin.infos import KINDS
 from backbench.plugin.registry import Registry
@@ -31,6 +34,23 @@ def runner(kind: StageKind) -> Callable[[Task], Outcome]:
     name = "import_encoder" if kind is StageKind.IMPORT else kind.value.replace("-", "_")
     run: Callable[[Task], Outcome] = importlib.import_module(f"backbench.stages.{name}").run
     return run
+
+
+#: Held while a stage runs.
+_RUNNING: Final = threading.Lock()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Refuse a second stage in this process: generators and threads of torch are shared."""
+    if not _RUNNING.acquire(blocking=False):
+        raise StageError(
+            "another stage runs in this process: an executor must run each in a process of its own"
+        )
+    try:
+        yield
+    finally:
+        _RUNNING.release()
 
 
 def run_stage(
@@ -77,7 +97,7 @@ def run_stage(
         if use.kind in KINDS:  # what it sets when it is imported is set aside
             registry.find(use.kind, use.name).implementation()
     inputs = {role: checked(store, one) for role, one in stage.inputs.items()}
-    with standard_arithmetic(), store.writing(key) as folder:
+    with _alone(), standard_arithmetic(), store.writing(key) as folder:
         task = Task(stage, store, folder, registry, device, watched, tuple(others))
         outcome: Outcome = run(task)
         check_unchanged(task)

@@ -5,6 +5,8 @@ Then its scores are compared with the manifest of the poison.
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
@@ -19,7 +21,13 @@ from backbench.stages.defender import Request, context_of, trusted_images
 from backbench.stages.inputs import Inputs
 from backbench.stages.scores import checked_report, checked_scores
 from backbench.stages.task import Outcome, Task
+from backbench.store.flags import Flag
 from backbench.store.metadata import SanitizeRecord
+
+NOTHING_DROPPED: Final = Flag(
+    "nothing-dropped",
+    "the defense dropped no training image: the encoder is trained again on all of them",
+)
 
 
 def poison_mask(task: Task, images: int) -> NDArray[np.bool_]:
@@ -52,4 +60,5 @@ def run(task: Task) -> Outcome:
     save_file({"scores": scores}, task.folder / "scores.safetensors")
     found = detection(scores, poisoned)
     record = SanitizeRecord(len(images), dropped, request.clean_fraction, found)
-    return Outcome(record, report=checked_report(defense.report(), "the defense"))
+    report = checked_report(defense.report(), "the defense")
+    return Outcome(record, () if dropped else (NOTHING_DROPPED,), report)

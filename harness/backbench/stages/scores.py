@@ -98,7 +98,7 @@ def rounded(scores: NDArray[Any]) -> NDArray[np.floating[Any]]:
     """Return scores as float16, or as a longer type where one comes near the end of its range.
 
     Of scores that become equal, the one that was the highest of its row, (N, C), is moved up to the
-    next number, so that whoever reads the scores predicts the same classes.
+    next number, so that the stored scores predict the same classes.
     """
     greatest = np.abs(scores.astype(np.float64)).max(initial=0)
     kinds = (np.float16, np.float32)

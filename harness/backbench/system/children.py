@@ -40,6 +40,10 @@ _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 
 
+#: Alike in every process: what is printed, and what a plugin makes of hash("a word").
+_ALIKE: Final = {"PYTHONIOENCODING": "utf-8:backslashreplace", "PYTHONHASHSEED": "0"}
+
+
 def start_module(module: str, *arguments: str, **settings: Any) -> subprocess.Popen[bytes]:
     """Start a module of ours as a process with one thread, in a session of its own.
 
@@ -49,7 +53,7 @@ def start_module(module: str, *arguments: str, **settings: Any) -> subprocess.Po
     # -P: what lies in the user's folder is not importable, as for the command
     return subprocess.Popen(  # noqa: S603 - our own module, our own arguments
         [sys.executable, "-P", "-m", module, *arguments],
-        env={**os.environ, **ONE_THREAD, "PYTHONIOENCODING": "utf-8:backslashreplace"},
+        env={**os.environ, **ONE_THREAD, **_ALIKE},
         start_new_session=True,
         **settings,
     )

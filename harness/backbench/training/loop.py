@@ -182,6 +182,7 @@ def train(build: Callable[[TrainingContext], Task], run: TrainingRun) -> tuple[T
         )
         checkpoints = run.checkpoints(task)
         checkpoints.load(trained)
+        _stop_if_reseeded(task, run)
         checked = knn_epochs(options.epochs, options.knn_evaluations)
         monitor = Monitor(images, run.seed, run.device, checked, run.trigger)
         with _compiled(task, enabled=options.compile):
@@ -191,6 +192,7 @@ def train(build: Callable[[TrainingContext], Task], run: TrainingRun) -> tuple[T
                 run.progress(done * run.steps_per_epoch, run.steps, {"resumed": float(done)})
             for epoch in range(done, options.epochs):
                 record = train_epoch(trained, run, loss_of, run.batches(source, epoch), epoch)
+                _stop_if_reseeded(task, run)
                 if not math.isfinite(record["loss"]):
                     raise StageError(
                         f"the loss is {record['loss']} after epoch {epoch + 1} of "
@@ -207,6 +209,15 @@ def train(build: Callable[[TrainingContext], Task], run: TrainingRun) -> tuple[T
                     checkpoints.save(trained)
                 run.progress((epoch + 1) * run.steps_per_epoch, run.steps, record)
     return task, trained.history
+
+
+def _stop_if_reseeded(task: TrainingTask, run: TrainingRun) -> None:
+    """Stop if a plugin has seeded torch's generator, so that all seeds draw the same numbers."""
+    if torch.initial_seed() != derive(run.seed, "training"):
+        raise StageError(
+            f"{type(task).__name__} seeds torch's generator, so that every seed of the benchmark "
+            "draws the same: draw from it as it is, or from a torch.Generator of its own"
+        )
 
 
 def train_epoch(

@@ -9,13 +9,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from backbench.errors import StageError
 from backbench.nn.method import TrainingTask
 from backbench.options.optimizer import OptimizerOptions
 
 
 def build_optimizer(task: TrainingTask, options: OptimizerOptions) -> torch.optim.Optimizer:
-    """Return the optimizer of a task's parameter groups, with one kernel for all tensors."""
+    """Return the optimizer of a task's parameter groups, with one kernel for all tensors.
+
+    Raises:
+        StageError: If a group states a learning rate, which the schedule would replace.
+    """
     groups = list(task.param_groups())
+    if any("lr" in group for group in groups):
+        raise StageError(
+            f"{type(task).__name__}.param_groups() states lr: the option optimizer.lr and its "
+            "schedule hold for all groups"
+        )
     match options.name:
         case "adam":
             return Adam(groups, lr=options.lr, betas=options.betas, fused=True)

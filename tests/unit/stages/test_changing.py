@@ -11,7 +11,7 @@ import torch
 
 from backbench.errors import ResultError
 from backbench.nn import Encoder, EncoderSpec
-from backbench.stages.changing import changed_by
+from backbench.stages.changing import Changed, changed_by
 
 
 def tiny_encoder() -> Encoder:
@@ -36,13 +36,13 @@ def changed_in_place(encoder: Encoder) -> Encoder:
 @pytest.mark.parametrize(
     ("change", "changed"),
     [
-        (lambda encoder: encoder, False),
-        (copy.deepcopy, False),
-        (with_another_mean, True),
-        (changed_in_place, True),
+        (lambda encoder: encoder, Changed.NOTHING),
+        (copy.deepcopy, Changed.NOTHING),
+        (with_another_mean, Changed.STATISTICS),
+        (changed_in_place, Changed.WEIGHTS),
     ],
 )
-def test_a_weight_or_buffer_that_changes_is_seen(change: Any, changed: bool) -> None:
+def test_a_weight_or_buffer_that_changes_is_seen(change: Any, changed: Changed) -> None:
     found, seen = changed_by(change, tiny_encoder(), "defense")
     assert isinstance(found, Encoder)
     assert seen is changed

@@ -18,16 +18,18 @@ from backbench.benchmark.planning import make_plan
 from backbench.errors import StageError
 from backbench.images import ArrayImages
 from backbench.model import StageKind
-from backbench.nn import Encoder, EncoderSpec, save_encoder
-from backbench.plugin import Defense
+from backbench.nn import Encoder, EncoderSpec, GuardedMethod, save_encoder
+from backbench.plugin import Defense, DefenseInfo
 from backbench.plugin.registry import load_registry
 from backbench.seeds import derive
-from backbench.stages import repair, sanitize
+from backbench.stages import pretrain, repair, sanitize
+from backbench.stages.changing import STATISTICS_ALONE
 from backbench.stages.defender import Request, context_of
 from backbench.stages.inputs import Inputs
 from backbench.stages.task import Task
 from backbench.store.flags import Flag
 from backbench.store.store import Store
+from backbench.testing import TrainingDefenseContract
 
 
 @pytest.fixture
@@ -99,6 +101,12 @@ class Repairs(Defense):
         return self.options(encoder)
 
 
+def with_another_mean(encoder: Encoder) -> Encoder:
+    changed = copy.deepcopy(encoder)
+    next(one for name, one in changed.named_buffers() if name.endswith("running_mean")).add_(1)
+    return changed
+
+
 def doubled(encoder: Encoder) -> Encoder:
     changed = copy.deepcopy(encoder)
     with torch.no_grad():
@@ -106,7 +114,14 @@ def doubled(encoder: Encoder) -> Encoder:
     return changed
 
 
-@pytest.mark.parametrize(("change", "flags"), [(copy.deepcopy, (repair.UNCHANGED,)), (doubled, ())])
+@pytest.mark.parametrize(
+    ("change", "flags"),
+    [
+        (copy.deepcopy, (repair.UNCHANGED,)),
+        (with_another_mean, (STATISTICS_ALONE,)),
+        (doubled, ()),
+    ],
+)
 def test_a_repair_that_changes_no_weight_is_flagged(
     task: Task, monkeypatch: pytest.MonkeyPatch, change: Any, flags: tuple[Flag, ...]
 ) -> None:
@@ -122,6 +137,52 @@ class Suspicious(Defense):
         context.clean(0.1)
         context.clean(0.25)
         return np.where(np.isin(np.arange(len(images)), self.options), 1.0, -1.0)
+
+
+@pytest.mark.parametrize(("named", "flags"), [([], (sanitize.NOTHING_DROPPED,)), ([3], ())])
+def test_a_defense_that_drops_nothing_is_flagged(
+    task: Task, monkeypatch: pytest.MonkeyPatch, named: list[int], flags: tuple[Flag, ...]
+) -> None:
+    monkeypatch.setattr(Inputs, "poisoned_train", Inputs(task).train)
+    monkeypatch.setattr(Task, "plugin", lambda _: (Suspicious, named, None))
+    put_encoder(task)
+    assert sanitize.run(task).flags == flags
+
+
+class Guards(Defense):
+    """Wraps the method if its options say so."""
+
+    def guard(self, method, context):
+        return GuardedMethod(method) if self.options else method
+
+
+class PassesOn(Defense):
+    def guard(self, method, context):
+        return method
+
+
+class Kit(TrainingDefenseContract):
+    __test__ = False
+    info = DefenseInfo(name="guards", summary="G.", target="a:A", acts_on="training")
+
+    def settings(self):
+        return None
+
+    def implementation(self):
+        return PassesOn
+
+
+@pytest.mark.parametrize("wraps", [True, False])
+def test_a_guard_that_gives_back_the_method_is_noted(
+    task: Task, monkeypatch: pytest.MonkeyPatch, wraps: bool
+) -> None:
+    monkeypatch.setattr(Task, "guard", lambda _: (Guards, wraps, None))
+    request = Request()
+    guard = pretrain.guard_of(Inputs(task), request)
+    assert guard is not None
+    with Kit().method() as (method, _):
+        guard(method)
+    assert request.idle is not wraps
 
 
 @pytest.mark.parametrize("poisoned", [True, False])

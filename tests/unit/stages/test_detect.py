@@ -19,7 +19,7 @@ from backbench.errors import ResultError
 from backbench.images import ImageSet
 from backbench.model import StageKind
 from backbench.plugin import Defense, DefenseContext, DefenseInfo
-from backbench.stages.detect import shuffled
+from backbench.stages.detect import REJECTS_CLEAN, flags_of, shuffled
 from backbench.store.metadata import DetectRecord
 from backbench.store.records import Record
 from backbench.store.store import Store
@@ -87,6 +87,13 @@ def test_each_image_is_there_once_clean_and_once_triggered_in_a_known_order() ->
     np.testing.assert_array_equal(triggered, again[1])
     assert 10 < triggered[:50].sum() < 40  # not one after the other
     assert (shuffled(50, 8, triggered=True)[0] != index).any()
+
+
+@pytest.mark.parametrize(("above", "flags"), [(5, ()), (6, (REJECTS_CLEAN,))])
+def test_a_detector_that_rejects_most_clean_images_is_flagged(above: int, flags: Any) -> None:
+    triggered = np.repeat([False, True], 10)
+    scores = np.concatenate([np.arange(10) - 10 + above + 0.5, np.ones(10)])
+    assert flags_of(scores, triggered) == flags
 
 
 @pytest.mark.parametrize(

@@ -219,6 +219,38 @@ def test_a_loss_that_is_no_number_is_one_sentence(small_images: ArrayImages):
         run(small_images, options(poison_loss=True))
 
 
+class Seeds(Toy):
+    """Makes its weights the same for every seed."""
+
+    def __init__(self, options: ToyOptions, context: TrainingContext) -> None:
+        torch.manual_seed(0)
+        super().__init__(options, context)
+
+
+class SeedsLater(Toy):
+    def after_step(self, progress: Any) -> None:
+        torch.manual_seed(progress.step)
+
+
+class Forks(Toy):
+    """Seeds what it gives back."""
+
+    def after_step(self, progress: Any) -> None:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("method", [Seeds, SeedsLater])
+def test_a_method_that_seeds_torch_is_stopped(small_images: ArrayImages, method: type[Toy]):
+    with pytest.raises(StageError, match=f"{method.__name__} seeds torch's generator"):
+        pretrain(method, TrainingRun(options(), small_images, 0, "cpu"))
+
+
+def test_a_method_may_seed_a_generator_that_it_gives_back(small_images: ArrayImages):
+    encoder, _ = pretrain(Forks, TrainingRun(options(), small_images, 0, "cpu"))
+    assert torch.equal(weights(encoder), weights(run(small_images)[0]))
+
+
 def test_too_few_images(small_images: ArrayImages):
     with pytest.raises(StageError, match="48 images do not fill a batch of 64"):
         run(small_images, options(batch_size=64))

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from backbench.errors import StageError
 from backbench.options.optimizer import OptimizerOptions
 from backbench.training.optimizers import build_optimizer
 
@@ -98,3 +99,12 @@ def test_no_plugin_makes_one_of_torchs_own():
     assert len(files) > 50
     texts = {str(path.relative_to(plugins)): path.read_text(encoding="utf-8") for path in files}
     assert [name for name, text in texts.items() if re.search(r"torch\.optim\.\w+\(", text)] == []
+
+
+def test_a_learning_rate_of_a_group_is_refused():
+    class Task:
+        def param_groups(self) -> Any:
+            return [{"params": [nn.Parameter(torch.ones(2))], "lr": 1e-9, "weight_decay": 0.0}]
+
+    with pytest.raises(StageError, match=r"Task.param_groups\(\) states lr: the option"):
+        build_optimizer(Task(), OptimizerOptions(name="sgd", lr=0.1))  # type: ignore[arg-type]
