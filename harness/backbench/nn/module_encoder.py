@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
@@ -71,14 +73,40 @@ def probe(module: nn.Module, image_size: int) -> Tensor:
 
 
 def fingerprint(module: nn.Module, image_size: int) -> str:
-    """Return a SHA-256 of a module's weights and of what it computes on a few images.
+    """Return a SHA-256 of a module's weights, settings and code, and of its features of noise.
 
-    Two modules of equal weights that compute something else differ in it.
+    Two modules of equal weights that compute something else differ in it, also if they do so on
+    some images only: by a buffer, a number or a text of a layer, a hook, or a class's source.
     """
-    digest = hashlib.sha256(type(module).__qualname__.encode())
-    for name, tensor in module.state_dict().items():
+    digest = hashlib.sha256()
+    for name, layer in module.named_modules():
+        hooks = len(layer._forward_hooks) + len(layer._forward_pre_hooks)  # noqa: SLF001
+        digest.update(repr((name, hooks, _settings(layer))).encode())
+        digest.update(_source(type(layer)).encode())
+    for name, tensor in sorted({**module.state_dict(), **dict(module.named_buffers())}.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(flat.view(torch.uint8).numpy().tobytes())
     digest.update(probe(module, image_size).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _settings(layer: nn.Module) -> list[tuple[str, str]]:
+    """Return the plain values among a layer's attributes, but for its mode."""
+    own = {name: value for name, value in vars(layer).items() if name[:1] != "_"}
+    own.pop("training", None)
+    return sorted((name, repr(value)) for name, value in own.items() if _is_plain(value))
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _source(kind: type) -> str:
+    """Return the source of a class, or its name where it has none that can be read."""
+    if not kind.__module__.startswith("torch."):
+        with suppress(OSError, TypeError):
+            return inspect.getsource(kind)
+    return f"{kind.__module__}.{kind.__qualname__}"
