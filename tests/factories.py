@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from backbench.model import Plan, Stage, StageKind
+from backbench.model import NONE, Axis, Plan, Stage, StageKind
 from backbench.options.base import DatasetMetadata
-from backbench.results.leaderboard import Leaderboard
+from backbench.results.leaderboard import LIFTS, Leaderboard, Row
 from backbench.results.reader import MeasuredOf
 from backbench.results.rows import build
+from backbench.results.statistics import paired, sample_of, summarize_all
 from backbench.store.metadata import (
     DatasetRecord,
     DetectRecord,
@@ -110,6 +111,48 @@ def board(
     """Build the leaderboard of a plan from records that were made with metrics."""
     measured_of = measured_by(records.values())
     return build(plan, records.get, (failures or {}).get, measured_of=measured_of)
+
+
+#: Names of a row by axis, where a test states no others.
+USUAL = dict.fromkeys(map(str, Axis), NONE) | {
+    "dataset": "drawn",
+    "method": "moco",
+    "attack": "patch",
+    "evaluator": "knn",
+}
+
+#: Metrics, each by seed, or of the seeds from 0 on.
+BySeed = Mapping[str, Mapping[int, float] | Sequence[float]]
+
+
+def row(values: BySeed, controls: BySeed | None = None, **more: Any) -> Row:
+    """Make a row.
+
+    Args:
+        values: Its metrics.
+        controls: Those of its controls.
+        more: Names by axis, and further fields; without them, the usual ones.
+    """
+    samples, beside = (
+        {
+            name: sample_of(dict(one if isinstance(one, Mapping) else enumerate(one)))
+            for name, one in numbers.items()
+        }
+        for numbers in (values, controls or {})
+    )
+    lifts = {name: paired(samples[name], one) for name, one in beside.items()}
+    samples |= {name: lifts[metric] for name, metric in LIFTS.items() if metric in lifts}
+    seeds = tuple(sorted({seed for one in samples.values() for seed in one.seeds}))
+    fields = {
+        "names": {axis: more.pop(axis, usual) for axis, usual in USUAL.items()},
+        "seeds": seeds,
+        "planned": len(seeds),
+        "samples": samples,
+        "control_samples": beside,
+    }
+    summaries = map(summarize_all, (samples, beside, lifts))
+    summarized = dict(zip(("values", "controls", "lifts"), summaries, strict=True))
+    return Row(**{**fields, **summarized, **more})
 
 
 #: A benchmark of images of many sizes, which :func:`make_pets` draws.

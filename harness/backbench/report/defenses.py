@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from backbench.model import NONE, Axis, Cell, Plan, StageKind
 from backbench.plugin import Column
 from backbench.report.numbers import INTERVAL_NOTE
-from backbench.report.sheet import Line, Sheet
+from backbench.report.sheet import Line, Sheet, remarks_of
 from backbench.results.leaderboard import Leaderboard, Row
 from backbench.results.statistics import Bounds, Summary, summarize
 from backbench.store.metadata import EncoderRecord, RepairRecord, SanitizeRecord
@@ -101,14 +101,18 @@ def _numbers(
 
 
 def trade_off_sheet(board: Leaderboard) -> Sheet:
-    """Compare every defended row of a leaderboard with the undefended row."""
+    """Compare every comparable defended row of a leaderboard with the undefended row."""
     somewhere = any(row.names.get("downstream", NONE) != NONE for row in board.rows)
     fields = (
         "dataset",
         *(["downstream"] if somewhere else []),
         *("method", "attack", "evaluator", "defense"),
     )
-    rows = {(*(row.names[name] for name in fields), row.protocol): row for row in board.rows}
+    rows = {
+        (*(row.names[name] for name in fields), row.protocol): row
+        for row in board.rows
+        if row.comparable
+    }
     lines = []
     for (*names, protocol), row in rows.items():
         bare = rows.get((*names[:-1], NONE, protocol))
@@ -117,7 +121,8 @@ def trade_off_sheet(board: Leaderboard) -> Sheet:
             lines.append(_line(dict(zip(fields, names, strict=True)), by_seed))
     title = f"{board.benchmark} · trade-off"
     found = tuple(line for line in lines if line.seeds)
-    return Sheet(title, fields, TRADES, found, TRADE_NOTE, "no defense beside none")
+    nothing = "no defense beside none"
+    return Sheet(title, fields, TRADES, found, TRADE_NOTE, nothing, remarks_of(board))
 
 
 def _trades(row: Row, bare: Row, seed: int) -> Iterator[tuple[str, float]]:

@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-from backbench.errors import UsageError
+from backbench.errors import UsageError, printable
 from backbench.model import NONE, Axis
 from backbench.plugin import Column
 from backbench.plugin.infos import OWN_METRICS
 from backbench.report.console import make_console
 from backbench.report.defenses import trade_off_sheet
 from backbench.report.numbers import number
-from backbench.report.sheet import Sheet, print_sheet
+from backbench.report.sheet import Sheet, print_sheet, remarks_of
 from backbench.report.sweeps import sweep_sheet
 from backbench.results.leaderboard import Leaderboard, Row
 
@@ -56,11 +56,12 @@ def print_map(board: Leaderboard, metric: str, console: Console) -> None:
     """Print a map for each dataset, defense and evaluator, of the means over seeds.
 
     Raises:
-        UsageError: If no row has the metric.
+        UsageError: If no comparable row has the metric.
     """
-    rows = [row for row in board.rows if metric in row.values]
+    rows = [row for row in board.rows if row.comparable and metric in row.values]
+    remarks = remarks_of(board)
     if not rows:
-        raise UsageError(f"--map {metric}: no finished row has this metric")
+        raise UsageError("; ".join((f"--map {metric}: no finished row has this metric", *remarks)))
     column = next((one for one in board.columns if one.metric == metric), Column(metric, metric))
     low, high = _bounds(column, [row.values[metric].mean for row in rows])
     maps: dict[tuple[str, ...], list[Row]] = {}
@@ -78,6 +79,8 @@ def print_map(board: Leaderboard, metric: str, console: Console) -> None:
         scale.append_text(_cell("    ", step / 4, console))
     scale.append(f" {number(high, column.decimals)}; means over seeds")
     console.print(scale)
+    for remark in remarks:
+        console.print(Text(printable(remark), "dim"), soft_wrap=not console.is_terminal)
 
 
 def _lines(

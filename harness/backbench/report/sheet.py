@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -10,13 +11,14 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from backbench.errors import UsageError
+from backbench.errors import UsageError, counted, printable
 from backbench.plugin import Column
 from backbench.report.console import make_console
 from backbench.report.grid import Grid, Number, latex_symbols, print_grid, tabulated
 from backbench.report.numbers import EXACT, exact, interval, spread, whole
+from backbench.results.leaderboard import Leaderboard
 from backbench.results.statistics import Summary
-from backbench.system.escaping import csv_text, html_text
+from backbench.system.escaping import csv_text, html_text, latex_text, markdown_text
 from backbench.system.json_text import to_json
 
 
@@ -33,7 +35,8 @@ class Line:
 class Sheet:
     """A table; columns in which no line has a number are not shown.
 
-    ``nothing`` is the reason why there are no lines, if there are none.
+    ``nothing`` is the reason why there are no lines, if there are none; ``remarks`` are those of
+    :func:`remarks_of`.
     """
 
     title: str
@@ -42,6 +45,7 @@ class Sheet:
     lines: tuple[Line, ...]
     note: str
     nothing: str
+    remarks: tuple[str, ...] = ()
 
     @property
     def shown(self) -> list[Column]:
@@ -59,10 +63,21 @@ class Sheet:
         return [*(line.names[field] for field in self.fields), str(len(line.seeds))]
 
 
+def remarks_of(board: Leaderboard) -> tuple[str, ...]:
+    """Return what was counted otherwise, and the rows that are left out of what is compared."""
+    left_out = Counter(
+        f"imported: {row.origin}" if row.origin else f"outdated: {row.outdated}"
+        for row in board.rows
+        if row.seeds and not row.comparable
+    )
+    remarks = (f"left out: {counted(n, 'row')}, {why}" for why, n in left_out.items())
+    return tuple(filter(None, (board.rescored, *remarks)))
+
+
 def print_sheet(sheet: Sheet, style: str, console: Console | None = None) -> None:
     """Print a table as ``table``, ``json``, ``csv``, ``markdown``, ``latex`` or ``html``."""
     if not sheet.lines:
-        raise UsageError(f"{sheet.title}: {sheet.nothing}")
+        raise UsageError("; ".join((f"{sheet.title}: {sheet.nothing}", *sheet.remarks)))
     console = console or make_console()
     if style == "parquet":
         raise UsageError(
@@ -70,7 +85,8 @@ def print_sheet(sheet: Sheet, style: str, console: Console | None = None) -> Non
         )
     if style == "table":
         print_grid(_grid(sheet), console)
-        console.print(Text(sheet.note, "dim"), soft_wrap=not console.is_terminal)
+        for note in (*sheet.remarks, sheet.note):
+            console.print(Text(printable(note), "dim"), soft_wrap=not console.is_terminal)
         return
     form = {"json": _as_json, "csv": _comma_separated}.get(style, partial(_tabulated, style=style))
     console.file.write(form(sheet) + "\n")
@@ -114,8 +130,11 @@ def _tabulated(sheet: Sheet, style: str) -> str:
     ]
     text = tabulated(header, body, style, len(header) - len(sheet.fields))
     if style == "html":
-        return f"{text}\n<p>{html_text(sheet.note)}</p>"
-    return latex_symbols(text) if style == "latex" else f"{text}\n\n{sheet.note}"
+        notes = (f"<p>{html_text(one)}</p>" for one in (*sheet.remarks, sheet.note))
+        return "\n".join([text, *notes])
+    if style == "latex":
+        return latex_symbols("\n\\par ".join([text, *map(latex_text, sheet.remarks)]))
+    return "\n\n".join([text, *map(markdown_text, sheet.remarks), sheet.note])
 
 
 def _as_json(sheet: Sheet) -> str:
@@ -123,14 +142,16 @@ def _as_json(sheet: Sheet) -> str:
     for line in sheet.lines:
         metrics = {name: asdict(value) for name, value in line.values.items()}
         rows.append({**line.names, "seeds": line.seeds, "metrics": metrics})
-    return to_json({"title": sheet.title, "rows": rows}, indent=2)
+    remarks = {"remarks": sheet.remarks} if sheet.remarks else {}
+    return to_json({"title": sheet.title, **remarks, "rows": rows}, indent=2)
 
 
 def _comma_separated(sheet: Sheet) -> str:
     names = sorted({name for line in sheet.lines for name in line.values})
     parts = [f"{name}:{part}" for name in names for part in EXACT[1:5]]
-    rows: list[list[Any]] = [[*sheet.fields, "n", *parts]]
+    remarks = ["; ".join(sheet.remarks)] * bool(sheet.remarks)
+    rows: list[list[Any]] = [[*sheet.fields, "n", *parts, *(["remarks"] * len(remarks))]]
     for line in sheet.lines:
         found = (number for name in names for number in exact(line.values.get(name))[1:5])
-        rows.append([*sheet.names_of(line), *found])
+        rows.append([*sheet.names_of(line), *found, *remarks])
     return csv_text(rows).rstrip("\n")

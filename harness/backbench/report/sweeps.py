@@ -11,7 +11,7 @@ from backbench.benchmark.sweeps import MARK
 from backbench.model import NONE, Axis
 from backbench.plugin import Column
 from backbench.report.numbers import INTERVAL_NOTE
-from backbench.report.sheet import Line, Sheet
+from backbench.report.sheet import Line, Sheet, remarks_of
 from backbench.results.leaderboard import Leaderboard, Row
 from backbench.results.statistics import Summary
 
@@ -66,12 +66,12 @@ class Sweep:
 
 
 def sweeps_in(rows: Sequence[Row]) -> list[Sweep]:
-    """Return the sweeps of a table: sets of at least two rows that differ in one swept option.
+    """Return the sweeps of a table: at least two comparable rows that differ in one swept option.
 
     A row of several swept options is in a sweep of each of them.
     """
     found: dict[tuple[str, tuple[str, ...]], dict[float, Row]] = {}
-    for row in rows:
+    for row in filter(lambda row: row.comparable, rows):
         for axis in Axis:
             name = row.names.get(axis, "")
             for swept in _SWEPT.finditer(name):
@@ -108,4 +108,5 @@ def sweep_sheet(board: Leaderboard) -> Sheet:
     ]
     title = f"{board.benchmark} · sweeps"
     nothing = "no two finished rows differ in one swept option"
-    return Sheet(title, ("option", "rows", "value"), COLUMNS, tuple(lines), NOTE, nothing)
+    fields = ("option", "rows", "value")
+    return Sheet(title, fields, COLUMNS, tuple(lines), NOTE, nothing, remarks_of(board))

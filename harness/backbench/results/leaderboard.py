@@ -103,9 +103,14 @@ class Row:
         return len(self.seeds) == self.planned and not missing
 
     @property
+    def comparable(self) -> bool:
+        """Return whether it may be compared with others: our own, and of the present revisions."""
+        return not self.outdated and not self.origin
+
+    @property
     def ranked(self) -> bool:
-        """Return whether it may be ranked: complete, our own, and of the present revisions."""
-        return self.complete and not self.outdated and not self.origin
+        """Return whether it may be ranked: complete, and comparable."""
+        return self.complete and self.comparable
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,8 @@ class Cells(HTMLParser):
 @pytest.mark.parametrize("style", FORMATS)
 def test_a_sheet(style: str) -> None:
     fields = tuple(axis.value for axis in Axis)
-    sheet = Sheet(NASTY, fields, COLUMNS, (Line(NAMES, (0,), {"accuracy/clean": ONE}),), "", "")
+    lines = (Line(NAMES, (0,), {"accuracy/clean": ONE}),)
+    sheet = Sheet(NASTY, fields, COLUMNS, lines, "", "", remarks=(NASTY,))
     out = io.StringIO()
     print_sheet(sheet, style, Console(file=out, width=2000))
     refuse_obeyed(out.getvalue(), style)

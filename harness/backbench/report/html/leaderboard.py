@@ -155,7 +155,7 @@ def sheet_table(sheet: Sheet, caption: str) -> Table:
                 )
             )
         rows.append(cells)
-    return Table(caption, headings, rows, [sheet.note])
+    return Table(caption, headings, rows, [*sheet.remarks, sheet.note])
 
 
 def metrics_table(row: Row, columns: Mapping[str, Column]) -> Table:
