@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 
-from backbench.model import NONE, Axis, Cell, Plan, StageKind
+from backbench.model import NONE, Axis, Cell, Plan, Stage, StageKind
 from backbench.plugin import Column
 from backbench.report.numbers import INTERVAL_NOTE
 from backbench.report.sheet import Line, Sheet, remarks_of
 from backbench.results.leaderboard import Leaderboard, Row
 from backbench.results.statistics import Bounds, Summary, summarize
-from backbench.store.metadata import EncoderRecord, RepairRecord, SanitizeRecord
+from backbench.store.metadata import EncoderRecord, InspectRecord, RepairRecord, SanitizeRecord
 from backbench.store.records import Record
 
 #: Columns that name a line of the table of detection.
@@ -41,8 +41,8 @@ DETECTION_NOTE = (
     "precision; P@k: precision among the k highest, ties in random order; Recall 1 % FP: recall "
     "where 1 % of the clean images are accused; Recall, Precision: of what was dropped. Seconds: "
     "wall clock of the defense, without the training that follows, or of the training that it "
-    "wraps; Peak: highest memory of its worker meanwhile; Clean needed: share of the training set "
-    "that it asked for as clean; "
+    "wraps; of a chain, of all its defenses; Peak: highest memory of a worker meanwhile; Clean "
+    "needed: share of the training set that was asked for as clean; "
     f"{INTERVAL_NOTE}"
 )
 
@@ -78,26 +78,49 @@ def detection_sheet(plan: Plan, record_of: Callable[[str], Record | None]) -> Sh
     return Sheet(title, FIELDS, (*DETECTION, *COST), lines, DETECTION_NOTE, nothing)
 
 
-def _numbers(
-    cell: Cell, plan: Plan, record_of: Callable[[str], Record | None]
-) -> dict[str, float] | None:
-    """Return what the cell's defense found and cost; ``None`` if it has not run."""
+def _numbers(cell: Cell, plan: Plan, record_of: Callable[[str], Record | None]) -> dict[str, float]:
+    """Return what the cell's defenses found, and, once all of them have acted, what they cost."""
+    numbers: dict[str, float] = {}
     path = [(plan.stages[key].kind, record_of(key)) for key in cell.path]
-    acts = next((one for kind, one in path if kind in {StageKind.SANITIZE, StageKind.REPAIR}), None)
-    if acts is None:
-        acts = next((record_of(key) for key in cell.path if plan.stages[key].guard), None)
-    if acts is None:
-        return None
-    numbers = {"cost/seconds": acts.wall_s, "cost/cpu_seconds": acts.cpu_s}
-    numbers["cost/peak_gib"] = acts.peak_mem_gib
-    if isinstance(acts.metadata, SanitizeRecord):
-        numbers |= acts.metadata.detection
-    if isinstance(acts.metadata, SanitizeRecord | RepairRecord | EncoderRecord):
-        numbers["cost/clean_fraction"] = acts.metadata.clean_fraction
+    acting = {key: record_of(key) for key in cell.path if _acts(plan.stages[key])}
+    acts = {key: record for key, record in acting.items() if record is not None}
+    for record in acts.values():
+        if isinstance(record.metadata, SanitizeRecord):
+            numbers |= record.metadata.detection
+    if acts and len(acts) == len(acting):
+        numbers["cost/seconds"] = sum(record.wall_s for record in acts.values())
+        numbers["cost/cpu_seconds"] = sum(record.cpu_s for record in acts.values())
+        numbers["cost/peak_gib"] = max(record.peak_mem_gib for record in acts.values())
+        numbers["cost/clean_fraction"] = _clean_needed(plan, acts)
     trained = [one for kind, one in path if kind is StageKind.PRETRAIN]
     if len(trained) > 1 and trained[-1] is not None:
         numbers["cost/retraining_seconds"] = trained[-1].wall_s
     return numbers
+
+
+def _acts(stage: Stage) -> bool:
+    """Return whether a defense acts in a stage; the training after one that drops images is apart.
+
+    An inspection is on a cell's path only if the defense then mends the encoder by it.
+    """
+    kinds = {StageKind.SANITIZE, StageKind.INSPECT, StageKind.REPAIR}
+    return stage.kind in kinds or (stage.guard is not None and "sanitize" not in stage.inputs)
+
+
+def _clean_needed(plan: Plan, acts: Mapping[str, Record]) -> float:
+    """Return the share of the training set that the defenses of a cell need as clean.
+
+    All stages of a seed draw clean images in one order, so that the largest share serves all. But
+    those that see the poison draw from the images that it leaves alone, in another order: their
+    largest share comes on top.
+    """
+    most: dict[bool, float] = {}
+    for key, record in acts.items():
+        made = record.metadata
+        if isinstance(made, SanitizeRecord | InspectRecord | RepairRecord | EncoderRecord):
+            sees_poison = "poison" in plan.stages[key].inputs
+            most[sees_poison] = max(made.clean_fraction, most.get(sees_poison, 0.0))
+    return min(1.0, sum(most.values()))
 
 
 def trade_off_sheet(board: Leaderboard) -> Sheet:

@@ -82,6 +82,66 @@ def test_a_defense_has_one_line_for_all_evaluators():
     assert detection_sheet(plan, lambda _: None).lines == ()
 
 
+def cost_of(*stages: tuple[Stage, float, float], chain: str) -> dict[str, float]:
+    """Return the costs of a cell, of its stages with the seconds and the clean share of each."""
+    keys = tuple(stage.key for stage, *_ in stages)
+    name = CellName("d", "patch", "moco", chain, "knn", 0)
+    plan = Plan("b", {stage.key: stage for stage, *_ in stages}, (Cell(name, keys, None),))
+    records = {
+        stage.key: record(
+            stage.key,
+            stage,
+            metadata=replace(METADATA[stage.kind], clean_fraction=share),
+            wall_s=seconds,
+            cpu_s=2 * seconds,
+            peak_mem_gib=seconds / 10,
+        )
+        for stage, seconds, share in stages
+    }
+    (line,) = detection_sheet(plan, records.get).lines
+    return {
+        name.removeprefix("cost/"): value.mean
+        for name, value in line.values.items()
+        if name.startswith("cost/")
+    }
+
+
+def chain(poison: dict[str, str]) -> tuple[Stage, ...]:
+    """Return a training, a defense that drops images, the next training, an inspection, a repair;
+    a defense wraps the trainings.
+    """
+    use = PluginUse("defense", "filter", "d", 1, {}, {})
+    first = Stage(StageKind.PRETRAIN, use, 0, poison, guard=use)
+    drops = Stage(StageKind.SANITIZE, use, 0, {"encoder": first.key, **poison})
+    again = Stage(StageKind.PRETRAIN, use, 0, {"sanitize": drops.key, **poison}, guard=use)
+    looks = Stage(StageKind.INSPECT, use, 0, {"encoder": again.key})
+    mends = Stage(StageKind.REPAIR, use, 0, {"encoder": again.key, "inspect": looks.key})
+    return first, drops, again, looks, mends
+
+
+def test_the_cost_of_a_chain_is_that_of_all_its_defenses():
+    seconds, shares = (1.0, 2.0, 40.0, 8.0, 16.0), (0.1, 0.3, 0.1, 0.05, 0.2)
+    without = zip(chain({}), seconds, shares, strict=True)
+    found = {"seconds": 27, "cpu_seconds": 54, "peak_gib": 1.6, "retraining_seconds": 40}
+    assert cost_of(*without, chain="guard+filter+mend") == {**found, "clean_fraction": 0.3}
+    poisoned = zip(chain({"poison": "p"}), seconds, shares, strict=True)
+    costs = cost_of(*poisoned, chain="guard+filter+mend")
+    assert costs == {**found, "clean_fraction": pytest.approx(0.3 + 0.2)}
+
+
+def test_a_chain_has_no_cost_before_all_its_defenses_have_acted():
+    stages = chain({})
+    keys = tuple(stage.key for stage in stages)
+    name = CellName("d", "patch", "moco", "guard+filter+mend", "knn", 0)
+    plan = Plan("b", dict(zip(keys, stages, strict=True)), (Cell(name, keys, None),))
+    scored = SanitizeRecord(6, 3, 0.1, {"detection/recall": 0.5})
+    records = {stage.key: record(stage.key, stage) for stage in stages[:-1]}
+    records[keys[1]] = record(keys[1], stages[1], metadata=scored)
+    (line,) = detection_sheet(plan, records.get).lines
+    assert line.values["detection/recall"].mean == 0.5
+    assert not any(one.startswith("cost/s") or one == "cost/peak_gib" for one in line.values)
+
+
 @pytest.mark.parametrize("style", ["table", "markdown", "latex"])
 def test_text(style: str):
     plan, records = plan_and_records()
