@@ -81,7 +81,6 @@ def detection_sheet(plan: Plan, record_of: Callable[[str], Record | None]) -> Sh
 def _numbers(cell: Cell, plan: Plan, record_of: Callable[[str], Record | None]) -> dict[str, float]:
     """Return what the cell's defenses found, and, once all of them have acted, what they cost."""
     numbers: dict[str, float] = {}
-    path = [(plan.stages[key].kind, record_of(key)) for key in cell.path]
     acting = {key: record_of(key) for key in cell.path if _acts(plan.stages[key])}
     acts = {key: record for key, record in acting.items() if record is not None}
     for record in acts.values():
@@ -92,9 +91,9 @@ def _numbers(cell: Cell, plan: Plan, record_of: Callable[[str], Record | None]) 
         numbers["cost/cpu_seconds"] = sum(record.cpu_s for record in acts.values())
         numbers["cost/peak_gib"] = max(record.peak_mem_gib for record in acts.values())
         numbers["cost/clean_fraction"] = _clean_needed(plan, acts)
-    trained = [one for kind, one in path if kind is StageKind.PRETRAIN]
-    if len(trained) > 1 and trained[-1] is not None:
-        numbers["cost/retraining_seconds"] = trained[-1].wall_s
+        trained = next((record_of(key) for key in cell.path if _retrains(plan.stages[key])), None)
+        if trained is not None:
+            numbers["cost/retraining_seconds"] = trained.wall_s
     return numbers
 
 
@@ -104,7 +103,15 @@ def _acts(stage: Stage) -> bool:
     An inspection is on a cell's path only if the defense then mends the encoder by it.
     """
     kinds = {StageKind.SANITIZE, StageKind.INSPECT, StageKind.REPAIR}
-    return stage.kind in kinds or (stage.guard is not None and "sanitize" not in stage.inputs)
+    return stage.kind in kinds or (stage.guard is not None and not _retrains(stage))
+
+
+def _retrains(stage: Stage) -> bool:
+    """Return whether a training follows a defense that drops images.
+
+    Another training on the path is that of the clean encoder which an attack reads.
+    """
+    return stage.kind is StageKind.PRETRAIN and "sanitize" in stage.inputs
 
 
 def _clean_needed(plan: Plan, acts: Mapping[str, Record]) -> float:

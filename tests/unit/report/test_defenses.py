@@ -139,7 +139,16 @@ def test_a_chain_has_no_cost_before_all_its_defenses_have_acted():
     records[keys[1]] = record(keys[1], stages[1], metadata=scored)
     (line,) = detection_sheet(plan, records.get).lines
     assert line.values["detection/recall"].mean == 0.5
-    assert not any(one.startswith("cost/s") or one == "cost/peak_gib" for one in line.values)
+    assert not any(one.startswith("cost/") for one in line.values)
+
+
+def test_an_attack_that_reads_an_encoder_makes_no_retraining():
+    use = PluginUse("defense", "filter", "d", 1, {}, {})
+    clean = Stage(StageKind.PRETRAIN, use, 0)
+    trained = Stage(StageKind.PRETRAIN, use, 0, {"poison": "p"})
+    mends = Stage(StageKind.REPAIR, use, 0, {"encoder": trained.key})
+    costs = cost_of((clean, 50, 0), (trained, 50, 0), (mends, 10, 0.2), chain="mend")
+    assert costs == {"seconds": 10, "cpu_seconds": 20, "peak_gib": 1, "clean_fraction": 0.2}
 
 
 @pytest.mark.parametrize("style", ["table", "markdown", "latex"])
