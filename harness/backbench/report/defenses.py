@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 from backbench.model import NONE, Axis, Cell, Plan, Stage, StageKind
 from backbench.plugin import Column
 from backbench.report.numbers import INTERVAL_NOTE
 from backbench.report.sheet import Line, Sheet, remarks_of
 from backbench.results.leaderboard import Leaderboard, Row
-from backbench.results.statistics import Bounds, Summary, summarize
+from backbench.results.statistics import Bounds, on_seeds, paired, summarize
 from backbench.store.metadata import EncoderRecord, InspectRecord, RepairRecord, SanitizeRecord
 from backbench.store.records import Record
 
@@ -58,8 +58,9 @@ TRADES = (
     Column("trade/asr_lift_left", "ASR lift left"),
 )
 TRADE_NOTE = (
-    "each defended row beside the undefended row of the same seeds; removed and gained: good if "
-    f"high; lost: good if low; lift: value less control; {INTERVAL_NOTE}"
+    "each defended row beside the undefended row, on the n seeds that have all numbers of the "
+    "line; removed and gained: good if high; lost: good if low; lift: value less control; "
+    f"{INTERVAL_NOTE}"
 )
 
 
@@ -147,7 +148,7 @@ def trade_off_sheet(board: Leaderboard) -> Sheet:
     for (*names, protocol), row in rows.items():
         bare = rows.get((*names[:-1], NONE, protocol))
         if names[-1] != NONE and bare is not None:
-            by_seed = {seed: dict(_trades(row, bare, seed)) for seed in row.seeds}
+            by_seed = _trades(row, bare)
             lines.append(_line(dict(zip(fields, names, strict=True)), by_seed))
     title = f"{board.benchmark} · trade-off"
     found = tuple(line for line in lines if line.seeds)
@@ -155,28 +156,26 @@ def trade_off_sheet(board: Leaderboard) -> Sheet:
     return Sheet(title, fields, TRADES, found, TRADE_NOTE, nothing, remarks_of(board))
 
 
-def _trades(row: Row, bare: Row, seed: int) -> Iterator[tuple[str, float]]:
-    """Yield what one seed's defense gave and took."""
-    for name, metric, sign in (
-        ("trade/accuracy_lost", "accuracy/clean", -1),
-        ("trade/asr_removed", "asr", -1),
-        ("trade/triggered_gained", "accuracy/triggered", 1),
-    ):
-        after, before = (_of_seed(one, one.values, metric, seed) for one in (row, bare))
-        if after is not None and before is not None:
-            yield name, sign * (after - before)
-    for name, source in (("trade/asr_left", row.values), ("trade/asr_lift_left", row.lifts)):
-        left = _of_seed(row, source, "asr", seed)
-        if left is not None:
-            yield name, left
-
-
-def _of_seed(row: Row, source: Mapping[str, Summary], metric: str, seed: int) -> float | None:
-    """Return one seed's value; ``None`` if its value cannot be identified."""
-    summary = source.get(metric)
-    if summary is None or seed not in row.seeds or summary.n != len(row.seeds):
-        return None
-    return summary.values[row.seeds.index(seed)]
+def _trades(row: Row, bare: Row) -> dict[int, dict[str, float]]:
+    """Return what a defense gave and took, by seed, on the seeds that have all of it."""
+    after, before = row.samples, bare.samples
+    pairs = (
+        ("trade/accuracy_lost", "accuracy/clean", before, after),
+        ("trade/asr_removed", "asr", before, after),
+        ("trade/triggered_gained", "accuracy/triggered", after, before),
+    )
+    found = {
+        name: paired(one[metric], other[metric])
+        for name, metric, one, other in pairs
+        if metric in one and metric in other
+    }
+    left = (("trade/asr_left", "asr"), ("trade/asr_lift_left", "asr_lift"))
+    found |= {name: after[metric] for name, metric in left if metric in after}
+    both = set(row.seeds).intersection(bare.seeds)
+    found = {name: one for name, one in found.items() if both.intersection(one.seeds)}
+    seeds = sorted(both.intersection(*(one.seeds for one in found.values())))
+    values = {name: on_seeds(one, seeds).values for name, one in found.items()}
+    return {seed: {name: values[name][at] for name in values} for at, seed in enumerate(seeds)}
 
 
 def _line(names: Mapping[str, str], by_seed: Mapping[int, Mapping[str, float]]) -> Line:

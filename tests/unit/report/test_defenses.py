@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -14,10 +16,9 @@ from backbench.model import Cell, CellName, Plan, PluginUse, Stage, StageKind
 from backbench.report.defenses import detection_sheet, trade_off_sheet
 from backbench.report.sheet import Line, Sheet, print_sheet
 from backbench.results.leaderboard import COLUMNS, Leaderboard, Row
-from backbench.results.statistics import summarize
 from backbench.store.metadata import SanitizeRecord
 from backbench.store.records import Record
-from tests.factories import METADATA, record
+from tests.factories import METADATA, record, row
 
 
 def plan_and_records() -> tuple[Plan, dict[str, Record]]:
@@ -171,18 +172,27 @@ def test_json_and_csv():
     assert line["n"] == "2"
 
 
-def row(defense: str, seeds: tuple[int, ...], **values: tuple[float, ...]) -> Row:
-    names = {"dataset": "d", "method": "moco", "attack": "patch", "evaluator": "knn"}
+def defended(
+    defense: str,
+    *,
+    controls: dict[str, Any] | None = None,
+    **values: Sequence[float] | dict[int, float],
+) -> Row:
     metrics = {"acc": "accuracy/clean", "asr": "asr", "triggered": "accuracy/triggered"}
-    found = {metrics[name]: summarize(numbers) for name, numbers in values.items()}
-    lifts = {"asr": summarize([value - 0.1 for value in values["asr"]])}
-    return Row({**names, "defense": defense}, seeds, 3, found, {}, lifts)
+    found = {metrics[name]: numbers for name, numbers in values.items()}
+    return row(found, controls, defense=defense, planned=3)
+
+
+def traded(*rows: Row) -> tuple[Line, ...]:
+    return trade_off_sheet(Leaderboard("b", COLUMNS, rows)).lines
 
 
 def test_trade_off_is_paired_by_seed():
-    bare = row("none", (0, 1, 2), acc=(0.9, 0.8, 0.1), asr=(0.5, 0.7, 0.1), triggered=(0.3, 0.3, 0))
-    healed = row("filter", (0, 1), acc=(0.8, 0.8), asr=(0.1, 0.2), triggered=(0.5, 0.7))
-    (line,) = trade_off_sheet(Leaderboard("b", COLUMNS, (bare, healed))).lines
+    bare = defended("none", acc=(0.9, 0.8, 0.1), asr=(0.5, 0.7, 0.1), triggered=(0.3, 0.3, 0))
+    healed = defended(
+        "filter", acc=(0.8, 0.8), asr=(0.1, 0.2), triggered=(0.5, 0.7), controls={"asr": (0.1, 0.1)}
+    )
+    (line,) = traded(bare, healed)
     assert line.seeds == (0, 1)
     assert line.values["trade/accuracy_lost"].values == pytest.approx((0.1, 0))
     assert line.values["trade/asr_removed"].values == pytest.approx((0.4, 0.5))
@@ -191,6 +201,29 @@ def test_trade_off_is_paired_by_seed():
     assert line.values["trade/asr_lift_left"].values == pytest.approx((0, 0.1))
 
 
+def test_all_numbers_of_a_trade_off_are_of_the_seeds_that_it_counts():
+    bare = defended("none", acc=(0.9, 0.9), asr=(0.8, 0.8))
+    healed = defended("filter", acc=(0.9, 0.9, 0.9), asr=(0.1, 0.1, 0.7))
+    (line,) = traded(bare, healed)
+    assert line.seeds == (0, 1)
+    assert line.values["trade/asr_left"].values == (0.1, 0.1)
+    assert {one.n for one in line.values.values()} == {2}
+
+
+def test_a_missing_control_does_not_hide_the_lift_of_the_other_seeds():
+    bare = defended("none", acc=[0.9] * 3, asr=[0.8] * 3)
+    healed = defended(
+        "filter", acc=[0.9] * 3, asr=(0.3, 0.4, 0.5), controls={"asr": {0: 0.1, 2: 0.1}}
+    )
+    (line,) = traded(bare, healed)
+    assert line.seeds == (0, 2)
+    assert line.values["trade/asr_lift_left"].values == pytest.approx((0.2, 0.4))
+    assert line.values["trade/asr_left"].values == (0.3, 0.5)
+    (uncontrolled,) = traded(bare, replace(healed, samples={"asr": healed.samples["asr"]}))
+    assert uncontrolled.seeds == (0, 1, 2)
+
+
 def test_no_trade_without_an_undefended_row():
-    healed = row("filter", (0,), acc=(0.8,), asr=(0.1,), triggered=(0.5,))
-    assert trade_off_sheet(Leaderboard("b", COLUMNS, (healed,))).lines == ()
+    healed = defended("filter", acc=(0.8,), asr=(0.1,), triggered=(0.5,))
+    assert traded(healed) == ()
+    assert traded(healed, defended("none", acc={1: 0.8}, asr={1: 0.1})) == ()

@@ -17,6 +17,7 @@ from backbench.report.tables import latex
 from backbench.results.leaderboard import COLUMNS, Leaderboard, Reported, Row
 from backbench.results.statistics import summarize
 from backbench.store.flags import Raised
+from tests import factories
 
 PDFLATEX = shutil.which("pdflatex")
 
@@ -78,8 +79,9 @@ def test_a_leaderboard_with_every_mark_compiles(tmp_path: Path) -> None:
 
 
 def test_a_table_of_defenses_compiles(tmp_path: Path) -> None:
-    rows = row(attack="patch"), row(attack="patch", defense="a_b")
-    sheet = trade_off_sheet(Leaderboard("bench", COLUMNS, rows))
+    asr = {"asr": (0.4, 0.6, 0.5)}
+    rows = factories.row(asr), factories.row(asr, defense="a_b")
+    sheet = trade_off_sheet(Leaderboard("bench", COLUMNS, rows, rescored=NASTY))
     out = io.StringIO()
     print_sheet(sheet, "latex", Console(file=out))
     assert "Missing character" not in compiled(out.getvalue(), tmp_path)
