@@ -9,6 +9,7 @@ from dataclasses import asdict
 from backbench.report.grid import as_text, plain_grid, tabulated
 from backbench.report.numbers import count, number
 from backbench.results.claims import Finding, Judgement, overall
+from backbench.results.filtering import differing
 from backbench.system.escaping import markdown_code, markdown_text
 from backbench.system.json_text import to_json
 
@@ -19,7 +20,7 @@ NOTE = (
     "side; a row without all its seeds is undecided."
 )
 
-#: Headings of the table of a claim.
+#: Headings of the table of a claim that are always there.
 HEADER = ("method", "attack", "defense", "n", "subject", "against", "d", "verdict")
 
 
@@ -60,10 +61,7 @@ def _tables(judged: Sequence[Judgement], *, markdown: bool) -> Iterator[str]:
         else:
             yield f"{verdict}: {claim.text}"
             yield f"  {statement(judgement)}, {interval}"
-        several = len({(f.names["dataset"], f.names["evaluator"]) for f in judgement.findings}) > 1
-        more = ("dataset", "evaluator") if several else ()
-        rows = [[*(f.names[one] for one in more), *cells_of(f)] for f in judgement.findings]
-        columns = (*more, *HEADER)
+        columns, rows = table_of(judgement)
         if markdown:
             yield tabulated(columns, rows, "markdown", 0) + "\n"
         else:
@@ -71,8 +69,18 @@ def _tables(judged: Sequence[Judgement], *, markdown: bool) -> Iterator[str]:
     yield NOTE
 
 
-def cells_of(finding: Finding) -> list[str]:
-    """Return a finding as the cells of a line, in the order of :data:`HEADER`."""
+def table_of(judgement: Judgement) -> tuple[list[str], list[list[str]]]:
+    """Return headings, and a line for each finding; further names come first where they differ."""
+    apart = differing(finding.names for finding in judgement.findings)
+    more = [axis.value for axis in apart if axis not in HEADER]
+    lines = [
+        [*(finding.names[name] for name in more), *_cells(finding)]
+        for finding in judgement.findings
+    ]
+    return [*more, *HEADER], lines
+
+
+def _cells(finding: Finding) -> list[str]:
     names = [finding.names[one] for one in ("method", "attack", "defense")]
     seeds = count(len(finding.seeds), finding.planned)
     values = [_shown(finding.subject), _shown(finding.against)]

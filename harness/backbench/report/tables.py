@@ -218,11 +218,19 @@ def seeds_of(row: Row) -> str:
 
 
 def fields_of(board: Leaderboard, by: str | None) -> list[str]:
-    """Return the fields worth a column: not the group, not a dataset that is the only one."""
+    """Return the fields worth a column: not the group, not a dataset that is the only one.
+
+    The method is worth one where some row has marks, which are shown there.
+    """
     datasets = {row.names["dataset"] for row in board.rows}
-    return [
-        name for name in _axes(board) if name != by and (name != "dataset" or len(datasets) > 1)
-    ]
+    fields = [name for name in _axes(board) if name != "dataset" or len(datasets) > 1]
+    return [name for name in fields if name != by or (name == "method" and has_marks(board))]
+
+
+def has_marks(board: Leaderboard) -> bool:
+    """Return whether some row has a mark beside the name of its method."""
+    origins = origins_of(board)
+    return any(name_of(row, "method", origins) != row.names["method"] for row in board.rows)
 
 
 def _axes(board: Leaderboard) -> list[Axis]:

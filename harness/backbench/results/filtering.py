@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -92,17 +92,22 @@ def _known(board: Leaderboard, name: str, where: str) -> None:
         raise UsageError(f"{where}: nothing is called {name!r}{suggestion(name, known)}")
 
 
+def differing(names: Iterable[Mapping[str, str]]) -> list[Axis]:
+    """Return the axes in which rows differ, by the names of each: those that tell them apart."""
+    found = list(names)
+    return [axis for axis in Axis if len({one[axis] for one in found}) > 1]
+
+
 def only_row(board: Leaderboard, asked: str) -> Row:
     """Return the one row that is left; an error names the fields in which several differ."""
     if len(board.rows) == 1:
         return board.rows[0]
     if not board.rows:
         raise UsageError(f"{asked}: no row is left")
-    apart = []
-    for name in Axis:
-        values = list(dict.fromkeys(row.names[name] for row in board.rows))
-        if len(values) > 1:
-            apart.append(f"{name}={'|'.join(values)}")
+    apart = [
+        f"{axis}={'|'.join(dict.fromkeys(row.names[axis] for row in board.rows))}"
+        for axis in differing(row.names for row in board.rows)
+    ]
     more = f": add {', '.join(apart)}" if apart else ""
     raise UsageError(f"{asked}: {len(board.rows)} rows are left{more}")
 

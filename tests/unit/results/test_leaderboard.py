@@ -334,6 +334,15 @@ def test_groups(board: Leaderboard) -> None:
     assert titles == ["method moco-v2", "method rotnet"]
 
 
+def test_a_row_has_its_marks_where_the_method_is_the_group(board: Leaderboard) -> None:
+    theirs = replace(board.rows[3], origin="theirs.zip")
+    console = Console(file=io.StringIO(), width=200)
+    print_board(replace(board, rows=(board.rows[1], theirs)), "table", "method", console)
+    ours, others = console.file.getvalue().split("method rotnet")  # type: ignore[attr-defined]
+    assert "Method" not in ours
+    assert "rotnet \u20211" in others
+
+
 def test_json_and_csv_hold_the_same_numbers(board: Leaderboard) -> None:
     row = json.loads(as_json(board))["rows"][1]
     assert row["metrics"]["asr"]["values"] == [300 / 900, 400 / 900]

@@ -15,7 +15,7 @@ from backbench.report.numbers import interval, number, spread
 from backbench.report.sheet import Sheet
 from backbench.report.tables import (
     columns_of,
-    fields_of,
+    has_marks,
     legend_of,
     name_of,
     notes_under,
@@ -24,7 +24,7 @@ from backbench.report.tables import (
     seeds_of,
     sources_of,
 )
-from backbench.results.filtering import group
+from backbench.results.filtering import differing, group
 from backbench.results.leaderboard import Leaderboard, Row, decimals_of
 from backbench.results.ranking import extremes
 from backbench.results.statistics import Bounds, Summary
@@ -84,7 +84,8 @@ def _lines(
     before: int,
 ) -> tuple[list[Heading], list[list[Cell]]]:
     columns, origins, sources = columns_of(board), origins_of(board), sources_of(board)
-    fields = [name for name in fields_of(board, None) if _several(board, name)] or [Axis.METHOD]
+    apart = {*differing(row.names for row in board.rows), *([Axis.METHOD] * has_marks(board))}
+    fields = [axis for axis in Axis if axis in apart] or [Axis.METHOD]
     counts = len({seeds_of(row) for row in board.rows}) > 1
     headings = [Heading(name.capitalize(), field=name) for name in fields]
     headings += [Heading("n", is_number=True)] * counts
@@ -108,10 +109,6 @@ def _lines(
                 )
         lines.append(line)
     return headings, lines
-
-
-def _several(board: Leaderboard, field: str) -> bool:
-    return len({row.names[field] for row in board.rows}) > 1
 
 
 def _domain(column: Column, rows: Sequence[Row]) -> Bounds:

@@ -11,7 +11,7 @@ from typing import Any
 from backbench.benchmark.protocols.card import find_protocol
 from backbench.errors import UsageError
 from backbench.model import NONE, StageKind
-from backbench.report.claims import HEADER, cells_of, statement
+from backbench.report.claims import statement, table_of
 from backbench.report.defenses import detection_sheet, trade_off_sheet
 from backbench.report.html.leaderboard import leaderboard_tables, sheet_table
 from backbench.report.html.source import Source
@@ -56,11 +56,13 @@ def claims_of(judged: Sequence[Judgement]) -> list[Claimed]:
     """Return the claims with their verdicts, and the numbers that each is judged by."""
     found = []
     for one in judged:
-        rows = []
-        for finding in one.findings:
-            *texts, verdict = cells_of(finding)
-            rows.append([*map(Cell, texts), Cell(verdict, style=STYLES[finding.verdict])])
-        named = [Heading(title, is_number=title in {"n", "subject", "against"}) for title in HEADER]
+        headings, lines = table_of(one)
+        rows = [
+            [*map(Cell, texts), Cell(verdict, style=STYLES[finding.verdict])]
+            for finding, (*texts, verdict) in zip(one.findings, lines, strict=True)
+        ]
+        numbers = {"n", "subject", "against"}
+        named = [Heading(title, is_number=title in numbers) for title in headings]
         symbols = f"{statement(one)}, {one.claim.confidence:.0%} interval"
         style = STYLES[one.verdict]
         table = Table("", named, rows)

@@ -47,6 +47,14 @@ def test_a_page_is_valid_and_has_all_its_parts_without_scripts() -> None:
     assert links == {f"#{one.get('id')}" for one in sections}
 
 
+def test_a_row_has_its_marks_where_all_rows_are_of_one_method() -> None:
+    rows = [row(0.3, attack="patch"), row(0.6, attack="ctrl")]
+    theirs = [replace(one, origin="theirs.zip") for one in rows]
+    page = parsed(page_of(source([*rows, *theirs])))
+    lines = [words(line) for line in page.findall(".//table[@class='main']/tbody/tr")]
+    assert ["\u2021" in line for line in lines] == [False, False, True, True]
+
+
 def test_words_of_strangers_are_shown_and_never_obeyed() -> None:
     nasty = replace(
         row(0.5, **dict.fromkeys(Axis, NASTY)),
