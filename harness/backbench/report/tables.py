@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -67,14 +67,14 @@ def notes_under(board: Leaderboard) -> list[str]:
             f"[{number}] {source}: {setting}"
             for (source, setting), number in sources_of(board).items()
         ),
-        *(f"{mark.strip()} imported: {origin}" for origin, mark in origins_of(board).items()),
+        *(f"{mark.strip()} imported: {origin}" for origin, mark in origins_of(board.rows).items()),
         *(f"¶ flagged: {flag}" for flag in flags),
     ]
 
 
-def origins_of(board: Leaderboard) -> dict[str, str]:
+def origins_of(rows: Iterable[Row]) -> dict[str, str]:
     """Return the mark of each imported bundle of which there are rows."""
-    found = dict.fromkeys(row.origin for row in board.rows if row.origin)
+    found = dict.fromkeys(row.origin for row in rows if row.origin)
     return {origin: f" ‡{number}" for number, origin in enumerate(found, start=1)}
 
 
@@ -115,7 +115,7 @@ def _grid(title: str, board: Leaderboard, by: str | None) -> Grid:
     counts = {seeds_of(row) for row in board.rows}
     same = f"n = {counts.pop()}" if len(counts) == 1 else ""
     columns, marks = columns_of(board), extremes(board)
-    notes, origins = sources_of(board), origins_of(board)
+    notes, origins = sources_of(board), origins_of(board.rows)
     lines = []
     for index, row in enumerate(board.rows):
         names = [name_of(row, name, origins) for name in fields]
@@ -229,7 +229,7 @@ def fields_of(board: Leaderboard, by: str | None) -> list[str]:
 
 def has_marks(board: Leaderboard) -> bool:
     """Return whether some row has a mark beside the name of its method."""
-    origins = origins_of(board)
+    origins = origins_of(board.rows)
     return any(name_of(row, "method", origins) != row.names["method"] for row in board.rows)
 
 
@@ -253,7 +253,7 @@ def _plain(
     board: Leaderboard, form: Callable[[Summary | None, int], str]
 ) -> tuple[list[str], list[list[str]]]:
     """Return the headings and the lines of a table; ``form`` formats a number of it."""
-    columns, notes, origins = columns_of(board), sources_of(board), origins_of(board)
+    columns, notes, origins = columns_of(board), sources_of(board), origins_of(board.rows)
     axes = _axes(board)
     header = [*axes, "n"]
     for column, beside in columns:

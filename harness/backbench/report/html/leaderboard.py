@@ -83,7 +83,7 @@ def _lines(
     marks: Mapping[tuple[int, str], str],
     before: int,
 ) -> tuple[list[Heading], list[list[Cell]]]:
-    columns, origins, sources = columns_of(board), origins_of(board), sources_of(board)
+    columns, origins, sources = columns_of(board), origins_of(board.rows), sources_of(board)
     apart = {*differing(row.names for row in board.rows), *([Axis.METHOD] * has_marks(board))}
     fields = [axis for axis in Axis if axis in apart] or [Axis.METHOD]
     counts = len({seeds_of(row) for row in board.rows}) > 1
