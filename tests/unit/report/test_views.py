@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from backbench.report.progress.displays import attach_status
 from backbench.report.progress.drawing import draw, sparkline
 from backbench.report.progress.state import RunState
 from backbench.report.progress.watching import look, watch
+from backbench.results.leaderboard import Leaderboard
 from backbench.store.store import Store
 from tests.factories import board, record
 
@@ -196,6 +196,6 @@ def test_a_heat_map_that_is_too_wide_has_letters_and_a_key() -> None:
 
 
 def test_a_heat_map_of_what_no_row_has_is_refused() -> None:
-    empty = SimpleNamespace(rows=())
+    empty = Leaderboard("bench", (), ())
     with pytest.raises(UsageError, match="--map asr: no finished row has this metric"):
-        print_map(empty, "asr", Console())  # type: ignore[arg-type]
+        print_map(empty, "asr", Console())
