@@ -125,12 +125,18 @@ def _narrow(grid: Grid) -> Grid:
 
 def warnings(found: Sequence[Comparison]) -> Iterator[str]:
     """Yield which comparisons can show little."""
-    untested = sum(one.p_value is None for one in found)
-    few = sum(one.difference.n < FEW for one in found) - untested
-    if untested:
+    single = sum(one.difference.n == 1 for one in found)
+    alike = sum(one.p_value is None for one in found) - single
+    few = sum(one.difference.n < FEW for one in found) - single
+    if single:
         yield (
-            f"{untested} of {len(found)} comparisons have one seed in common and cannot be "
+            f"{single} of {len(found)} comparisons have one seed in common and cannot be "
             "tested: run at least two, better three"
+        )
+    if alike:
+        yield (
+            f"{alike} of {len(found)} comparisons differ alike at every seed, without outcomes on "
+            "the same images, and cannot be tested: run more seeds"
         )
     if few:
         yield f"{few} of {len(found)} comparisons have two seeds: run at least three"

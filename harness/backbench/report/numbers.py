@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 #: Note on how intervals are made, below every table that has some.
 INTERVAL_NOTE = (
     "±: standard deviation over n seeds; [low, high]: 95 % interval of the mean: Student's t over "
-    "seeds and images (~: over seeds only), within the bounds of a share or a count by Wilson's "
-    "score interval"
+    "seeds and images (~: over seeds only, none where they agree), within the bounds of a share or "
+    "a count by Wilson's score interval"
 )
 
 

@@ -63,7 +63,7 @@ class Metric:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Return the ends of the 95 % interval of the mean; ``None`` for one seed."""
+        """Return the ends of the 95 % interval of the mean; ``None`` where there is none."""
         return self.summary.ci95
 
     def __float__(self) -> float:

@@ -36,7 +36,7 @@ class Comparison:
 
     ``difference`` is left less right, paired by seed and, where both are of the same images, by
     image; ``effect`` is Cohen's d_z over seeds. The two-sided p value of no difference is ``None``
-    for one seed; ``corrected`` is the same, Holm-corrected over all comparisons.
+    where there is no interval; ``corrected`` is the same, Holm-corrected over all comparisons.
     """
 
     names: Mapping[str, str]
@@ -199,11 +199,18 @@ def broken(found: Sequence[Comparison], limits: Sequence[Limit]) -> list[tuple[L
             hint = suggestion(one.metric, sorted({row.metric for row in found}))
             raise UsageError(f"--fail-on {one.text!r}: nothing has {one.metric!r}{hint}")
         for row in rows:
-            if row.difference.ci95 is None:
+            ends = row.difference.ci95
+            if ends is None and row.difference.n == 1:
                 raise UsageError(
                     f"--fail-on {one.text!r}: {row.label} has one seed in common and cannot be "
                     "tested: run at least two, better three"
                 )
-            if all(one.sign * (end - one.margin) > 0 for end in row.difference.ci95):
+            beyond = [one.sign * (end - one.margin) > 0 for end in ends or (row.difference.mean,)]
+            if ends is None and any(beyond):
+                raise UsageError(
+                    f"--fail-on {one.text!r}: {row.label} differs alike at every seed and cannot "
+                    "be tested: run more seeds"
+                )
+            if all(beyond):
                 exceeded.append((one, row))
     return exceeded

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -37,7 +37,7 @@ class Summary:
 
     One seed has no deviation and no interval. ``values`` are in the order of the seeds. The
     interval allows ``over`` other seeds and other images where the outcome on every image is known,
-    else over other seeds only.
+    else over other seeds only; then there is none where the seeds agree, see :func:`errors_of`.
     """
 
     n: int
@@ -55,12 +55,12 @@ class Sample:
     Args:
         seeds: The seeds, n of them.
         values: The metric of each.
-        hits: Outcomes by seed and image, (n, N), or differences of outcomes; ``None`` where
-            they are not known, or not of the same images for all seeds.
+        hits: Outcomes by seed and image, (n, N), N at least 2, or differences of outcomes;
+            ``None`` where they are not known, or not of the same images for all seeds.
         images: Which images these are, (N,).
         scale: What the mean outcome is multiplied by to give a value.
         bounds: What the values cannot leave; ``None`` for differences, which may have any sign.
-        weight: The largest factor with which an outcome counts in ``hits``.
+        span: The least and the greatest value that one of ``hits`` can have.
     """
 
     seeds: tuple[int, ...]
@@ -69,7 +69,7 @@ class Sample:
     images: NDArray[np.int64] | None = None
     scale: float = 1.0
     bounds: Bounds | None = None
-    weight: float = 1.0
+    span: Bounds = (0.0, 1.0)
 
     @property
     def mean(self) -> float:
@@ -85,16 +85,22 @@ class Error:
     images and E of what is left, the variance of the mean is that of the seeds, A / nN, and that
     of the images, max(B - E, 0) / nN. Intervals and p values are those of Student's t over seeds
     where only seeds differ, and normal where only images do; no interval is narrower, no p value
-    smaller, than that of nN independent outcomes, of the variance E each.
+    smaller, than that of nN independent outcomes, of the variance E each. Where an outcome was the
+    same on all images, both allow for what rate of others so many images cannot rule out. Of a
+    difference of 1 that is the sign test.
 
     Args:
         seeds: Variance of the means that is due to the seeds.
         images: That is due to the images; 0 where outcomes are not known.
         least: Variance of the mean of as many independent outcomes; 0 likewise.
         n: Number of seeds; one for each mean where it is not the same for all.
+        reach: How far the mean could move if every outcome were another one, for means of outcomes
+            that were all the same; 0 for others.
+        count: Number of images of which that is so.
 
     Source: mean squares and their expectations as in studies of readers × cases (Obuchowski and
-        Rockette, 1995; Hillis, 2007).
+        Rockette, 1995; Hillis, 2007); the exact binomial interval (Clopper and Pearson, 1934) at no
+        hit, upper end.
     Differs: Hillis divides the degrees of freedom by the square of the seeds' share, which covers
         .92 to .93 where both weigh alike at n = 3 (docs/adr/0007).
     """
@@ -103,6 +109,8 @@ class Error:
     images: Any
     least: Any
     n: Any
+    reach: Any = 0.0
+    count: Any = 1
 
     def half_width(self, confidence: float = CONFIDENCE) -> Any:
         """Return half the width of the interval of what has no bounds.
@@ -115,7 +123,8 @@ class Error:
         with np.errstate(divide="ignore", invalid="ignore"):
             degrees = np.where(self.seeds > 0, (self.n - 1) * both / self.seeds, np.inf)
         half = student_quantile(degrees, upper) * np.sqrt(both)
-        return np.maximum(half, normal_quantile(upper) * np.sqrt(self.least))
+        half = np.maximum(half, normal_quantile(upper) * np.sqrt(self.least))
+        return np.maximum(half, self.reach * (1 - (1 - upper) ** (1 / np.asarray(self.count))))
 
     def p_value(self, mean: Any) -> Any:
         """Return the two-sided p value of means other than 0.
@@ -137,7 +146,9 @@ class Error:
         variance = np.multiply.outer(np.asarray(self.seeds, float), spread)
         variance += np.asarray(self.images, float)[..., None]
         found = ndtr(-_ratio(mean[..., None], np.sqrt(variance))) @ (weights * 2.5 * at**4)
-        return np.minimum(1.0, 2 * np.maximum(found, ndtr(-_ratio(mean, np.sqrt(self.least)))))
+        found = np.maximum(found, ndtr(-_ratio(mean, np.sqrt(self.least))))
+        others = np.clip(1 - _ratio(mean, self.reach), 0.0, 1.0) ** self.count
+        return np.minimum(1.0, 2 * np.maximum(found, others))
 
 
 def _ratio(mean: Any, error: Any) -> Any:
@@ -198,12 +209,15 @@ def interval(mean: Any, half: Any, bounds: Bounds | None) -> tuple[Any, Any]:
 
 
 def error_of(sample: Sample) -> Error | None:
-    """Return the error of a sample's mean; ``None`` for one seed."""
+    """Return the error of a sample's mean; ``None`` where :func:`errors_of` has none."""
     return errors_of({"": sample}).get("")
 
 
 def errors_of(samples: Mapping[str, Sample]) -> dict[str, Error]:
     """Return the errors of the means of those samples that have more than one seed.
+
+    Where outcomes are not known, seeds that agree have none either: how far others would differ is
+    estimated from how far these do, and a share that ends at 1 often is 1 for two or three seeds.
 
     Outcomes of as many seeds and images go through NumPy together, which takes longer to be called
     than to add.
@@ -213,8 +227,9 @@ def errors_of(samples: Mapping[str, Sample]) -> dict[str, Error]:
     for name, one in samples.items():
         if len(one.seeds) < 2:
             continue
-        if one.hits is None or one.hits.shape[1] < 2:
-            found[name] = error_over_seeds(one.values)
+        if one.hits is None:
+            if not _agree(one.values):
+                found[name] = error_over_seeds(one.values)
         else:
             alike.setdefault(one.hits.shape, {})[name] = one.hits
     for hits in alike.values():
@@ -222,7 +237,8 @@ def errors_of(samples: Mapping[str, Sample]) -> dict[str, Error]:
         squared = np.array([samples[name].scale ** 2 for name in hits])
         parts = (together.seeds * squared, together.images * squared, together.least * squared)
         for name, seeds, images, least in zip(hits, *parts, strict=True):
-            found[name] = Error(seeds, images, least, together.n)
+            reach = _reach(hits[name], samples[name])
+            found[name] = Error(seeds, images, least, together.n, reach, hits[name].shape[1])
     return {name: found[name] for name in samples if name in found}
 
 
@@ -243,16 +259,17 @@ def summarize_all(samples: Mapping[str, Sample]) -> dict[str, Summary]:
     for name, sample in samples.items():
         mean, values, n = sample.mean, sample.values, len(sample.values)
         if name not in ends:
-            found[name] = Summary(1, mean, None, None, values)
-            continue
-        std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-        over: Over = "seeds" if sample.hits is None else "seeds and images"
-        found[name] = Summary(n, mean, std, ends[name], values, over)
+            over: Over = ""
+        else:
+            over = "seeds" if sample.hits is None else "seeds and images"
+        squares = math.fsum((value - mean) ** 2 for value in values)
+        std = math.sqrt(squares / (n - 1)) if n > 1 else None
+        found[name] = Summary(n, mean, std, ends.get(name), values, over)
     return found
 
 
 def interval_of(sample: Sample, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-    """Return the ends of the interval of a sample's mean; ``None`` for one seed."""
+    """Return the ends of the interval of a sample's mean; ``None`` where it has no error."""
     error = error_of(sample)
     return None if error is None else _intervals({"": sample}, [error], confidence)[""]
 
@@ -263,13 +280,9 @@ def _intervals(
     """Return the ends of the intervals of some metrics; arrays of them cost what one does."""
     if not samples:
         return {}
-    parts = ("seeds", "images", "least", "n")
+    parts = [part.name for part in fields(Error)]
     together = Error(*(np.array([getattr(one, part) for one in errors]) for part in parts))
     half = together.half_width(confidence)
-    for at, sample in enumerate(samples.values()):
-        if sample.hits is not None and sample.hits.min() == sample.hits.max():
-            least = _nothing_happened(sample.hits.shape[1], confidence)
-            half[at] = least * sample.scale * sample.weight
     known = [one.bounds for one in samples.values()]
     means = np.array([one.mean for one in samples.values()])
     ends: dict[str, tuple[float, float]] = {}
@@ -281,12 +294,18 @@ def _intervals(
     return ends
 
 
-def _nothing_happened(images: int, confidence: float) -> float:
-    """Return what rate cannot be ruled out when an outcome was the same on all images.
+def _reach(hits: NDArray[Any], sample: Sample) -> float:
+    """Return how far a mean could move if its outcomes were others; 0 unless all are the same."""
+    value = float(hits.min())
+    if value != hits.max():
+        return 0.0
+    least, most = sample.span
+    return max(value - least, most - value) * sample.scale
 
-    Source: the exact binomial interval (Clopper and Pearson, 1934) at no hit, upper end.
-    """
-    return float(1 - ((1 - confidence) / 2) ** (1 / images))
+
+def _agree(values: Sequence[float]) -> bool:
+    """Return whether values are equal, but for what subtracting others has rounded."""
+    return math.isclose(min(values), max(values), rel_tol=1e-9, abs_tol=1e-12)
 
 
 def sample_of(found: Mapping[int, Outcome | float], bounds: Bounds | None = None) -> Sample:
@@ -294,7 +313,7 @@ def sample_of(found: Mapping[int, Outcome | float], bounds: Bounds | None = None
 
     Args:
         found: By seed, the outcomes that the metric is the mean of, or the metric alone. Outcomes
-            are left out unless every seed has those of the same images.
+            are left out unless every seed has those of the same images, of two at least.
         bounds: What the values cannot leave; of outcomes it is known.
     """
     seeds = tuple(sorted(found))
@@ -308,8 +327,11 @@ def sample_of(found: Mapping[int, Outcome | float], bounds: Bounds | None = None
         one.scale == first.scale and same_images(one.images, first.images) for one in by_image
     ):
         return Sample(seeds, values, bounds=bounds)
+    limits = (0.0, first.scale)
+    if len(first.images) < 2:
+        return Sample(seeds, values, bounds=limits)
     hits = np.stack([one.hits for one in by_image])
-    return Sample(seeds, values, hits, first.images, first.scale, (0.0, first.scale))
+    return Sample(seeds, values, hits, first.images, first.scale, limits)
 
 
 def same_images(one: NDArray[np.int64], other: NDArray[np.int64]) -> bool:
@@ -334,7 +356,9 @@ def paired(one: Sample, other: Sample, factor: float = 1.0) -> Sample:
         return Sample(seeds, values)
     mine, theirs = one.hits[left], other.hits[right]
     hits = mine - theirs if factor == 1 else mine - factor * theirs
-    return Sample(seeds, values, hits, one.images, one.scale, weight=max(1.0, factor))
+    (low, high), (least, most) = one.span, other.span
+    span = low - factor * most, high - factor * least
+    return Sample(seeds, values, hits, one.images, one.scale, span=span)
 
 
 def shifted(sample: Sample, by: float) -> Sample:
@@ -356,10 +380,9 @@ def effect_size(values: Sequence[float]) -> float | None:
 
     There is none for one seed, and none where all seeds differ alike.
     """
-    if len(values) < 2:
+    if len(values) < 2 or _agree(values):
         return None
-    std = float(np.std(values, ddof=1))
-    return float(np.mean(values)) / std if std > 0 else None
+    return float(np.mean(values)) / float(np.std(values, ddof=1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

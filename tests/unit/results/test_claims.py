@@ -90,7 +90,7 @@ def test_what_is_judged_is_paired_and_linear() -> None:
         (">=", 0.0, 0.2, "holds"),
         (">", -0.1, 0.2, "undecided"),
         (">", -0.2, -0.1, "fails"),
-        (">", 0.0, 0.0, "fails"),  # equal in every seed
+        (">", 0.0, 0.0, "fails"),
         (">=", 0.0, 0.0, "holds"),
         ("<", -0.2, -0.1, "holds"),
         ("<", 0.1, 0.2, "fails"),
@@ -129,10 +129,10 @@ def test_of_true_claims_few_fail_and_of_false_ones_few_hold() -> None:
     ],
 )
 def test_what_it_is_compared_with(against: str, other: str) -> None:
-    numbers = metrics({"targeted-none": [0.5, 0.6], other: [0.1, 0.2]}, "accuracy/clean")
+    numbers = metrics({"targeted-none": [0.5, 0.6], other: [0.1, 0.21]}, "accuracy/clean")
     said = claim(against=against, metric="accuracy/clean")
     (finding,) = judged(said, 2, numbers).findings
-    assert (finding.against, finding.verdict) == (pytest.approx(0.15), "holds")
+    assert (finding.against, finding.verdict) == (pytest.approx(0.155), "holds")
 
 
 def test_a_number_and_a_variant() -> None:
@@ -153,13 +153,23 @@ def test_a_look_at_some_seeds_decides_nothing() -> None:
     assert (none.subject, none.verdict) == (None, Verdict.UNDECIDED)
 
 
+@pytest.mark.parametrize("relation", [">", "<", ">=", "<="])
+def test_seeds_that_agree_decide_nothing(relation: str) -> None:
+    """A metric without outcomes that ends at 1 is 1 for two seeds, and for others it may not be."""
+    numbers = metrics({"targeted-none": [1.0, 1.0]}, "flip-rate")
+    said = claim(metric="flip-rate", relation=relation, against=0.5)
+    (finding,) = judged(said, 2, numbers).findings
+    assert (finding.difference, finding.interval) == (0.5, None)
+    assert finding.verdict is Verdict.UNDECIDED
+
+
 def test_a_claim_holds_for_every_row_or_not_at_all() -> None:
     said = claim(subject={"attacks": "targeted", "defenses": ["none", "distill"]})
     numbers = metrics(
         {
             "targeted-none": [0.5, 0.6],
-            "control-none": [0.1, 0.2],
-            "targeted-distill": [0.1, 0.2],
+            "control-none": [0.1, 0.21],
+            "targeted-distill": [0.1, 0.21],
             "control-distill": [0.5, 0.6],
         }
     )

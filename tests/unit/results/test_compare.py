@@ -16,7 +16,7 @@ from backbench.errors import UsageError
 from backbench.metrics import Outcome
 from backbench.model import Axis
 from backbench.report import tables
-from backbench.report.comparison import as_json, markdown, show
+from backbench.report.comparison import as_json, markdown, show, warnings
 from backbench.results.compare import METRICS, Comparison, broken, compare, limit, sides
 from backbench.results.filtering import select
 from backbench.results.leaderboard import COLUMNS, Leaderboard, Row
@@ -108,8 +108,8 @@ def test_two_equal_stores_raise_no_alarm(two: Leaderboard) -> None:
 
 
 def test_images_of_two_data_sets_are_not_paired(two: Leaderboard) -> None:
-    other = tuple(replace(one, names={**one.names, "dataset": "other"}) for one in two.rows[:1])
-    both = replace(two, rows=(two.rows[0], *other))
+    names = {**two.rows[0].names, "dataset": "other"}
+    both = replace(two, rows=(two.rows[0], replace(two.rows[2], names=names)))
     (one,) = [c for c in compared(both, "dataset=drawn", "dataset=other") if c.metric == "asr"]
     assert one.difference.over == "seeds"
 
@@ -120,6 +120,19 @@ def test_one_seed_cannot_be_tested() -> None:
     assert (found[0].p_value, found[0].corrected, found[0].effect) == (None, None, None)
     with pytest.raises(UsageError, match="one seed in common and cannot be tested"):
         broken(found, [limit("asr > 0.9")])
+
+
+def test_seeds_that_agree_cannot_be_tested_where_outcomes_are_not_known() -> None:
+    def rates(*values: float) -> Row:
+        found = Sample(tuple(range(len(values))), values, bounds=(0.0, 1.0))
+        return row({"flip-rate": found}, method="a")
+
+    found = compare(board(rates(0.75, 0.75)), board(rates(0.5, 0.5)), ["flip-rate"])
+    assert (found[0].difference.ci95, found[0].p_value, found[0].effect) == (None, None, None)
+    assert next(warnings(found)).startswith("1 of 1 comparisons differ alike at every seed")
+    assert not broken(found, [limit("flip-rate > 0.25"), limit("flip-rate < 0")])
+    with pytest.raises(UsageError, match="differs alike at every seed and cannot be tested"):
+        broken(found, [limit("flip-rate > 0.2")])
 
 
 def test_seeds_that_one_side_lacks_are_left_out() -> None:

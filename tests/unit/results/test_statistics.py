@@ -12,6 +12,7 @@ from backbench.results.statistics import (
     Error,
     Sample,
     effect_size,
+    error_of,
     error_over_both,
     error_over_seeds,
     holm,
@@ -148,6 +149,38 @@ def test_a_count_is_its_rate_scaled() -> None:
     assert count.ci95 == pytest.approx([200 * end for end in rate.ci95])
 
 
+@pytest.mark.parametrize(("images", "excludes_zero"), [(3, False), (5, False), (6, True)])
+def test_a_difference_on_every_image_is_the_sign_test(images: int, excludes_zero: bool) -> None:
+    ones = np.ones((2, images), np.int8)
+    difference = paired(sample(ones), sample(ones - 1))
+    error, found = error_of(difference), summarize(difference).ci95
+    assert error is not None
+    assert found is not None
+    exact = stats.binomtest(images, images).pvalue
+    assert error.p_value(difference.mean) == pytest.approx(exact)
+    assert (found[0] > 0) == (exact < 0.05) == excludes_zero
+
+
+def test_outcomes_of_differences_of_differences_reach_twice_as_far() -> None:
+    """Lifts have outcomes of -1 to 1, so that two of them differ by up to 2."""
+    hits = sample(hits_of([0.3, 0.5]))
+    lift = paired(hits, hits)
+    once, twice = summarize(lift).ci95, summarize(paired(lift, lift)).ci95
+    assert once is not None
+    assert twice == pytest.approx([2 * end for end in once])
+
+
+@pytest.mark.parametrize("values", [(1.0, 1.0), (0.5, 0.5, 0.5), (0.6 - 0.5, 0.7 - 0.6)])
+def test_seeds_that_agree_are_no_proof_where_outcomes_are_not_known(
+    values: tuple[float, ...],
+) -> None:
+    found = summarize(values, (0.0, 1.0))
+    assert found.std == pytest.approx(0, abs=1e-12)
+    assert (found.n, found.ci95, found.over) == (len(values), None, "")
+    assert error_of(Sample(tuple(range(len(values))), values)) is None
+    assert effect_size(values) is None
+
+
 # -- bounds ------------------------------------------------------------------------------------
 
 
@@ -176,7 +209,6 @@ def test_nothing_leaves_its_bounds_and_differences_have_none() -> None:
     within = summarize(values, (0.0, 1.0)).ci95
     assert within is not None
     assert 0 < within[0] < np.mean(values) < within[1] < 1
-    assert summarize([0.0, 0.0], (0.0, 1.0)).ci95 == (0, 0)
     counts = summarize([0, 1, 8], (0.0, np.inf)).ci95
     assert counts is not None
     assert 0 < counts[0] < 3 < counts[1]
