@@ -100,6 +100,20 @@ def test_a_worse_store_fails(finished: Path, bench: Bench) -> None:
     bench("compare", file, "--store", old, "--against", new, *limit).assert_ok()
 
 
+def test_a_row_that_one_store_lacks_passes_no_limit(finished: Path, bench: Bench) -> None:
+    """The worse rows of the new store are filtered away, those of the old one are not."""
+    file, old, new = (str(finished / name) for name in ("three.toml", "old", "new"))
+    sides = ["compare", file, "--store", new, "--against", old, "--filter", "asr<0.6"]
+    done = bench(*sides).assert_ok()
+    assert "numbers of one side not compared: accuracy/clean of drawn · moco-v2" in done.err
+    done = bench(*sides, "--fail-on", "asr > +0.02")
+    assert done.code == 2
+    assert "· linear is only in B, as are 3 others, and cannot be compared" in " ".join(
+        done.err.split()
+    )
+    assert "rotnet" in done.out
+
+
 def test_one_seed_is_not_tested(finished: Path, bench: Bench) -> None:
     file, store = str(finished / "one.toml"), str(finished / "old")
     sides = ["method=moco-v2", "method=rotnet", file, "--store", store]

@@ -10,7 +10,7 @@ from backbench.cli import common, notices
 from backbench.cli.options import comparing, shared
 from backbench.errors import ExitCode
 from backbench.report import comparison
-from backbench.results.compare import METRICS, broken, compare, limit, read_sides, sides
+from backbench.results.compare import METRICS, broken, compare, limit, read_sides, sides, unpaired
 
 
 @click.command("compare")
@@ -46,13 +46,14 @@ def command(
         right = comparison.comparable(planned.experiment.results(store=against), filters, against)
     wanted = dict.fromkeys([*(metrics or METRICS), *(one.metric for one in bounds)])
     found = compare(left, right, tuple(wanted), field)
+    left_out = unpaired(left, right, tuple(wanted), field)
     if style != "json":
         comparison.show(found, " less ".join(names), style)
     common.say("failed", {row.problem: row for row in (*left.rows, *right.rows) if row.problem})
-    common.say("warning", comparison.warnings(found))
+    common.say("warning", comparison.warnings(found, left_out))
     exceeded: list[str] = []
     try:
-        exceeded += [comparison.sentence(*pair) for pair in broken(found, bounds)]
+        exceeded += [comparison.sentence(*pair) for pair in broken(found, bounds, left_out)]
     finally:  # what was found is printed also where it cannot be judged
         if style == "json":
             click.echo(comparison.as_json(found, names[0], names[1], exceeded))

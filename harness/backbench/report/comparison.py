@@ -8,13 +8,13 @@ from typing import Any
 
 from rich.text import Text
 
-from backbench.errors import UsageError
+from backbench.errors import UsageError, counted
 from backbench.model import NONE
 from backbench.report.console import make_console
 from backbench.report.grid import Grid, Number, fits, plain_grid, print_grid, tabulated
 from backbench.report.numbers import interval, number, spread
 from backbench.report.results import Results
-from backbench.results.compare import Comparison, Limit
+from backbench.results.compare import Comparison, Limit, Unpaired
 from backbench.results.leaderboard import Leaderboard, decimals_of
 from backbench.results.statistics import FEW
 from backbench.system.escaping import markdown_text
@@ -123,8 +123,18 @@ def _narrow(grid: Grid) -> Grid:
     return Grid(grid.title, ["\n".join(grid.names)], groups, lines, after=range(len(lines)))
 
 
-def warnings(found: Sequence[Comparison]) -> Iterator[str]:
-    """Yield which comparisons can show little."""
+#: How many numbers a warning names.
+_NAMED = 3
+
+
+def warnings(found: Sequence[Comparison], left_out: Sequence[Unpaired] = ()) -> Iterator[str]:
+    """Yield which comparisons can show little, and what could not be compared."""
+    lost = [one for one in left_out if not one.left & one.right]
+    fewer = [one for one in left_out if one.left & one.right]
+    if lost:
+        yield f"{counted(len(lost), 'number')} of one side not compared: {_named(lost)}"
+    if fewer:
+        yield f"{counted(len(fewer), 'number')} compared on fewer seeds: {_named(fewer)}"
     single = sum(one.difference.n == 1 for one in found)
     alike = sum(one.p_value is None for one in found) - single
     few = sum(one.difference.n < FEW for one in found) - single
@@ -140,6 +150,11 @@ def warnings(found: Sequence[Comparison]) -> Iterator[str]:
         )
     if few:
         yield f"{few} of {len(found)} comparisons have two seeds: run at least three"
+
+
+def _named(left_out: Sequence[Unpaired]) -> str:
+    names = [f"{one.label} ({one.where})" for one in left_out[:_NAMED]]
+    return ", ".join([*names, *["…"] * (len(left_out) > _NAMED)])
 
 
 def sentence(bound: Limit, found: Comparison) -> str:

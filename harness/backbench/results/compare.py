@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backbench.benchmark import DEFAULT_FILE
-from backbench.errors import UsageError
+from backbench.errors import UsageError, counted
 from backbench.model import NONE, Axis
 from backbench.plugin.suggestions import suggestion
 from backbench.results.filtering import select
@@ -51,8 +51,38 @@ class Comparison:
     @property
     def label(self) -> str:
         """The metric and the row, for people."""
-        shown = [name for axis, name in self.names.items() if (axis, name) != _ITSELF]
-        return f"{self.metric} of {' · '.join(shown)}"
+        return _label(self.names, self.metric)
+
+
+@dataclass(frozen=True, slots=True)
+class Unpaired:
+    """One metric of a row at seeds of which one side lacks some.
+
+    ``left`` and ``right`` are the seeds that a side has; none where it lacks the row or the metric.
+    """
+
+    names: Mapping[str, str]
+    metric: str
+    left: frozenset[int]
+    right: frozenset[int]
+
+    @property
+    def where(self) -> str:
+        """The side or the seeds that have it: ``only in A``, ``in both at 2 of 3 seeds``."""
+        if not (self.left and self.right):
+            return f"only in {'A' if self.left else 'B'}"
+        common, known = len(self.left & self.right), len(self.left | self.right)
+        return f"in both at {common or 'none'} of {known} seeds"
+
+    @property
+    def label(self) -> str:
+        """The metric and the row, for people."""
+        return _label(self.names, self.metric)
+
+
+def _label(names: Mapping[str, str], metric: str) -> str:
+    shown = [name for axis, name in names.items() if (axis, name) != _ITSELF]
+    return f"{metric} of {' · '.join(shown)}"
 
 
 def read_sides(words: Sequence[str], *, with_stores: bool) -> tuple[tuple[str, ...], Path]:
@@ -99,17 +129,14 @@ def compare(
 ) -> list[Comparison]:
     """Compare rows that are equal in everything but one field, or in everything (two stores).
 
-    Metrics that only one of two rows has, and rows without a seed in common, are left out.
+    Metrics that only one of two rows has, and rows without a seed in common, are left out:
+    :func:`unpaired` names them.
     """
-    ours, theirs = _by_name(left, field), _by_name(right, field)
     found = []
-    for key, row in ours.items():
-        if key not in theirs:
-            continue
-        names = {name: value for name, value in row.names.items() if name != field}
-        for metric in metrics:
-            one = _comparison(names, metric, row, theirs[key])
-            found += [one] if one else []
+    for names, one, other in _pairs(left, right, field):
+        if one is not None and other is not None:
+            compared = (_comparison(names, metric, one, other) for metric in metrics)
+            found += [each for each in compared if each is not None]
     if not found:
         known = sorted({metric for row in left.rows for metric in row.values})
         hints = [suggestion(one, known) for one in metrics if one not in known]
@@ -122,6 +149,34 @@ def compare(
     for at, value in zip(tested, corrected, strict=True):
         found[at] = replace(found[at], corrected=value)
     return found
+
+
+def unpaired(
+    left: Leaderboard, right: Leaderboard, metrics: Sequence[str], field: str | None = None
+) -> list[Unpaired]:
+    """Return what :func:`compare` leaves out: numbers of one side that the other lacks."""
+    return [
+        Unpaired(names, metric, *seeds)
+        for names, *rows in _pairs(left, right, field)
+        for metric in metrics
+        for seeds in [[_seeds(row, metric) for row in rows]]
+        if seeds[0] != seeds[1]
+    ]
+
+
+def _seeds(row: Row | None, metric: str) -> frozenset[int]:
+    sample = row.samples.get(metric) if row is not None else None
+    return frozenset(sample.seeds if sample is not None else ())
+
+
+def _pairs(
+    left: Leaderboard, right: Leaderboard, field: str | None
+) -> Iterator[tuple[dict[str, str], Row | None, Row | None]]:
+    """Yield the names of each row of either side, and the row on both; ``None`` if one lacks it."""
+    ours, theirs = _by_name(left, field), _by_name(right, field)
+    for key, row in (ours | theirs).items():
+        names = {name: value for name, value in row.names.items() if name != field}
+        yield names, ours.get(key), theirs.get(key)
 
 
 def _by_name(board: Leaderboard, field: str | None) -> dict[tuple[str, ...], Row]:
@@ -190,10 +245,23 @@ def limit(text: str) -> Limit:
     return Limit(" ".join(text.split()), metric, 1 if sign == ">" else -1, float(margin))
 
 
-def broken(found: Sequence[Comparison], limits: Sequence[Limit]) -> list[tuple[Limit, Comparison]]:
-    """Return which differences exceed a limit beyond doubt: with their whole 95 % interval."""
+def broken(
+    found: Sequence[Comparison], limits: Sequence[Limit], left_out: Sequence[Unpaired] = ()
+) -> list[tuple[Limit, Comparison]]:
+    """Return which differences exceed a limit beyond doubt: with their whole 95 % interval.
+
+    A limit on a number that could not be compared raises a UsageError: who asks for a limit on all
+    rows is not to hear that none exceeds it where some have not been looked at.
+    """
     exceeded = []
     for one in limits:
+        lost = [row for row in left_out if row.metric == one.metric and not row.left & row.right]
+        if lost:
+            more = f", as are {counted(len(lost) - 1, 'other')}," * (len(lost) > 1)
+            raise UsageError(
+                f"--fail-on {one.text!r}: {lost[0].label} is {lost[0].where}{more} and cannot be "
+                "compared: run it for both sides, or leave it out with --filter"
+            )
         rows = [row for row in found if row.metric == one.metric]
         if not rows:
             hint = suggestion(one.metric, sorted({row.metric for row in found}))

@@ -17,11 +17,18 @@ from backbench.metrics import Outcome
 from backbench.model import Axis
 from backbench.report import tables
 from backbench.report.comparison import as_json, markdown, show, warnings
-from backbench.results.compare import METRICS, Comparison, broken, compare, limit, sides
+from backbench.results.compare import METRICS, Comparison, broken, compare, limit, sides, unpaired
 from backbench.results.filtering import select
 from backbench.results.leaderboard import COLUMNS, Leaderboard, Row
 from backbench.results.over_attacks import over_attacks
-from backbench.results.statistics import Sample, error_over_both, holm, sample_of, summarize
+from backbench.results.statistics import (
+    Sample,
+    error_over_both,
+    holm,
+    on_seeds,
+    sample_of,
+    summarize,
+)
 
 IMAGES = 300
 
@@ -224,6 +231,34 @@ def test_wrong_limits_are_one_sentence(text: str) -> None:
 def test_a_limit_of_an_unknown_metric(two: Leaderboard) -> None:
     with pytest.raises(UsageError, match="nothing has 'assr': did you mean 'asr'"):
         broken(compared(two), [limit("assr > 0.1")])
+
+
+def test_what_one_side_lacks_is_named_and_breaks_a_limit(two: Leaderboard) -> None:
+    first, *others = two.rows
+    asr, clean = (first.samples[name] for name in ("asr", "accuracy/clean"))
+    fewer = replace(first, samples={"asr": on_seeds(asr, [0, 1]), "accuracy/clean": clean})
+    left = board(fewer, replace(others[0], samples={}))
+    found, left_out = compare(left, two, METRICS), unpaired(left, two, METRICS)
+    assert [one.where for one in left_out] == ["in both at 2 of 3 seeds"] + ["only in B"] * 6
+    lost, on_fewer, *_ = warnings(found, left_out)
+    assert lost.startswith("6 numbers of one side not compared: accuracy/clean of drawn · byol · ")
+    assert lost.endswith("(only in B), …")
+    assert on_fewer.startswith("1 number compared on fewer seeds: asr of drawn · byol · patch · ")
+    limits = [limit("asr > 0.5")]
+    with pytest.raises(UsageError, match=r"is only in B, as are 2 others, and cannot be compared"):
+        broken(found, limits, left_out)
+    assert broken(found, limits, left_out[:1]) == []
+
+
+def test_seeds_in_common_are_needed_and_what_both_lack_is_no_loss(two: Leaderboard) -> None:
+    row = two.rows[0]
+    asr = row.samples["asr"]
+    one, other = (replace(row, samples={"asr": on_seeds(asr, seeds)}) for seeds in ([0], [1, 2]))
+    (found,) = unpaired(board(one), board(other), METRICS)
+    assert (found.metric, found.where) == ("asr", "in both at none of 3 seeds")
+    with pytest.raises(UsageError, match="is in both at none of 3 seeds and cannot be compared"):
+        broken([], [limit("asr > 0.5")], [found])
+    assert unpaired(two, two, METRICS) == []
 
 
 def test_forms(two: Leaderboard) -> None:
