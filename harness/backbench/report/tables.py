@@ -35,9 +35,9 @@ from backbench.system.json_text import to_json
 _COUNT_NOTE = "* fewer than 3 seeds, ° a control is missing, ✗ a stage failed"
 
 _COMMON = (
-    f"{INTERVAL_NOTE}; {_COUNT_NOTE}; ▲ best, ▼ worst of a column, among rows of one evaluator: "
-    "intervals apart, ties marked alike; rows that are incomplete, outdated (§) or imported (‡) "
-    "are not ranked"
+    f"{INTERVAL_NOTE}; {_COUNT_NOTE}; ▲ best, ▼ worst of a column, among rows of one dataset "
+    "and evaluator: intervals apart, ties marked alike; rows that are incomplete, outdated (§) or "
+    "imported (‡) are not ranked"
 )
 
 NOTE = (

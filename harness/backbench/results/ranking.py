@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 
+from backbench.model import NONE, Axis
 from backbench.results.leaderboard import Leaderboard
+
+#: What rows that are ranked among each other have in common.
+_SAME = (Axis.DATASET, Axis.DOWNSTREAM, Axis.EVALUATOR)
 
 
 def ranks(board: Leaderboard) -> dict[str, dict[int, int]]:
@@ -13,18 +17,20 @@ def ranks(board: Leaderboard) -> dict[str, dict[int, int]]:
 
     A row is ahead of another one if their 95 % intervals do not overlap; its rank is 1 and the
     number of rows that are ahead of it, so that rows which cannot be distinguished from the best
-    share rank 1. Ranked are complete rows of at least two seeds, among those of the same protocol
-    and the same evaluator; neither outdated nor imported ones.
+    share rank 1. Ranked are complete rows with an interval, among those of the same protocol,
+    dataset, downstream dataset and evaluator: other numbers are of other images, and a count is of
+    as many as there are. Neither outdated nor imported rows are.
     """
     return _ranks(board, 1)
 
 
 def _ranks(board: Leaderboard, sign: int) -> dict[str, dict[int, int]]:
     """Rank rows from the better end (1), or from the worse end (-1)."""
-    alike: dict[tuple[str, str], list[int]] = {}
+    alike: dict[tuple[str, ...], list[int]] = {}
     for index, row in enumerate(board.rows):
         if row.ranked:
-            alike.setdefault((row.protocol, row.names["evaluator"]), []).append(index)
+            key = (row.protocol, *(row.names.get(axis, NONE) for axis in _SAME))
+            alike.setdefault(key, []).append(index)
     found: dict[str, dict[int, int]] = {}
     for column in board.columns:
         if column.best is None:

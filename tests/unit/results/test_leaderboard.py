@@ -270,6 +270,16 @@ def test_ranks_only_where_intervals_are_apart() -> None:
     assert [line["accuracy/clean:rank"] for line in lines] == ["1", "1", "3", "1"]
 
 
+@pytest.mark.parametrize("field", ["dataset", "downstream", "evaluator"])
+def test_rows_of_other_images_are_not_ranked_against_each_other(field: str) -> None:
+    board = ranked((0.9, 0.91), (0.5, 0.51), (0.3, 0.31), (0.1, 0.11))
+    other = [replace(row, names={**row.names, field: "other"}) for row in board.rows[2:]]
+    apart = replace(board, rows=(*board.rows[:2], *other))
+    assert ranks(apart)["accuracy/clean"] == {0: 1, 1: 2, 2: 1, 3: 2}
+    assert extremes(apart)["accuracy/clean", "best"] == {0, 2}
+    assert extremes(apart)["accuracy/clean", "worst"] == {1, 3}
+
+
 def test_what_cannot_be_told_apart_has_no_best() -> None:
     board = ranked((0.9, 0.5, 0.7), (0.8, 0.6, 0.7))
     assert ranks(board)["accuracy/clean"] == {0: 1, 1: 1}
