@@ -77,7 +77,11 @@ class Request:
         known = {column.metric: column for column in board.columns}
         found = sorted({name for row in board.rows for name in row.values})
         others = [name for name in (*sorted(OWN_METRICS), *LIFTS, *found) if name not in known]
-        known |= {name: Column(name, name, decimals=decimals_of(name)) for name in others}
+        beside = {name for row in board.rows for name in row.controls}
+        known |= {
+            name: Column(name, name, decimals=decimals_of(name), control=name in beside)
+            for name in others
+        }
         for name in self.metrics:
             if name not in known:
                 raise UsageError(f"--metric: no metric is called {name!r}{suggestion(name, known)}")

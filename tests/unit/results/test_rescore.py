@@ -298,6 +298,15 @@ def test_a_metric_may_be_the_only_column(plan: Plan, bench: Bench) -> None:
     assert "rescored" not in out
 
 
+def test_a_metric_without_a_usual_column_has_its_control_beside_it(
+    plan: Plan, tmp_path: Path
+) -> None:
+    asked = Request(metrics=("target_tp/triggered", "asr_lift", "accuracy/clean"))
+    board = board_of(load_registry(), plan, Store(tmp_path / "store"), asked)
+    assert any("target_tp/triggered" in row.controls for row in board.rows)
+    assert [one.control for one in board.columns] == [True, False, False]
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [

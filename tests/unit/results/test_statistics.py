@@ -141,6 +141,12 @@ def test_no_difference_on_any_image_is_not_certain_either() -> None:
     assert found.ci95[0] == -found.ci95[1] < 0
 
 
+def test_one_image_says_nothing_of_others() -> None:
+    found = summarize(sample(np.array([[1], [0], [1]], np.int8)))
+    assert found.over == "seeds"
+    assert found.ci95 == pytest.approx(summarize([1, 0, 1], (0.0, 1.0)).ci95)
+
+
 def test_a_count_is_its_rate_scaled() -> None:
     hits = hits_of([0.3, 0.5, 0.4])
     rate, count = summarize(sample(hits)), summarize(sample(hits, 200))
