@@ -44,9 +44,8 @@ def command(
     else:
         names, field = (str(store), str(against)), None
         right = comparison.comparable(planned.experiment.results(store=against), filters, against)
-    wanted = dict.fromkeys([*(metrics or METRICS), *(one.metric for one in bounds)])
-    found = compare(left, right, tuple(wanted), field)
-    left_out = unpaired(left, right, tuple(wanted), field)
+    wanted = tuple(dict.fromkeys([*(metrics or METRICS), *(one.metric for one in bounds)]))
+    found, left_out = compare(left, right, wanted, field), unpaired(left, right, wanted, field)
     if style != "json":
         comparison.show(found, " less ".join(names), style)
     common.say("failed", {row.problem: row for row in (*left.rows, *right.rows) if row.problem})
