@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
@@ -20,6 +21,9 @@ _SILENT = frozenset(
     {StageKind.DATASET, StageKind.PRETRAIN, StageKind.IMPORT}
     | {StageKind.FEATURES, StageKind.PREDICT}
 )
+
+#: Names of numbers about poisons, as ``patch/poison_psnr``.
+_OF_POISONS = re.compile("/poison_[a-z]+$")
 
 #: Gives the numbers that were reported of a stage, as ``PLUGIN/NAME``.
 ReportOf = Callable[[str], Mapping[str, float]]
@@ -53,8 +57,8 @@ def reports(plan: Plan, record_of: Callable[[str], Record | None]) -> ReportOf:
 def with_reports(measured_of: MeasuredOf, plan: Plan, reported_of: ReportOf) -> MeasuredOf:
     """Return what gives the metrics of an evaluation and, as ``PLUGIN/NAME``, reported numbers.
 
-    They are those of all stages that lead to the evaluation, as of :func:`reports`, but of poisons
-    that no training reads.
+    They are those of all stages that lead to the evaluation, as of :func:`reports`; of an attack
+    whose poisons no training reads, those of its trigger alone.
     """
 
     def read(key: str, variant: str) -> Measured | None:
@@ -64,9 +68,11 @@ def with_reports(measured_of: MeasuredOf, plan: Plan, reported_of: ReportOf) -> 
         found: dict[str, float] = {}
         stages = {one: plan.stages[one] for one in plan.ancestors(key)}
         unread = unread_poisons(stages)
-        for one in stages:
-            if one not in unread:
-                found |= reported_of(one)
+        for one in sorted(stages, key=unread.__contains__):  # what is shown has the last word
+            reported = reported_of(one)
+            if one in unread:  # its trigger is shown, its poisons are in no training set
+                reported = {name: n for name, n in reported.items() if not _OF_POISONS.search(name)}
+            found |= reported
         return {**found, **measured} if found else measured
 
     return read

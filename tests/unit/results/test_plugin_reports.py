@@ -85,7 +85,7 @@ def test_a_report_is_part_of_a_record_only_where_there_is_one(made: tuple[Path, 
         assert Record.from_json(record.to_json()) == record
 
 
-def test_a_poison_that_no_training_reads_reports_nothing() -> None:
+def test_a_poison_that_no_training_reads_reports_its_trigger_alone() -> None:
     poison = PluginUse("attack", "patch", "backbench", 1, {}, {})
     stages = {
         "own": Stage(StageKind.POISON, poison, 0),
@@ -96,8 +96,9 @@ def test_a_poison_that_no_training_reads_reports_nothing() -> None:
     psnr = {"own": 11.0, "shown": 22.0}
 
     def record_of(key: str) -> Record | None:
-        return record(key, stages[key], report={"psnr": psnr[key]}) if key in psnr else None
+        report = {f"{of}_psnr": psnr[key] for of in ("poison", "trigger") if key in psnr}
+        return record(key, stages[key], report=report) if report else None
 
     plan = Plan("b", stages, ())
     read = with_reports(lambda *_: {}, plan, reports(plan, record_of))
-    assert read("end", "") == {"patch/psnr": 11.0}
+    assert read("end", "") == {"patch/poison_psnr": 11.0, "patch/trigger_psnr": 22.0}
