@@ -68,7 +68,8 @@ class AttackContext:
         references: Gives images whose class the attacker knows: ``references(3)`` are three
             clean training images of the target class.
         triggered: Gives the same images with the attack's trigger, each stamped with a seed of
-            its own when it is read.
+            its own when it is read. For an attack that changes an encoder, images that differ in
+            size or are not square are first brought to the size of the validation images.
         progress: Call it with (done, total, values) while working; values are shown and logged.
         checkpoint: Where a training may keep its state; ``None``: nowhere.
     """

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbench.data.encode import through_jpeg
-from backbench.data.preprocess import Fit, fitted_pixels
+from backbench.data.preprocess import Fit, evaluation_image, fitted_pixels
 from backbench.errors import ResultError, StageError
 from backbench.images import UNKNOWN, ImageSet, Pixels, added_source, read_only
 from backbench.options.base import MOST_SIDE
@@ -261,17 +261,25 @@ class StampedImages(ImageSet):
         base: The images.
         attack: The attack.
         seed: Seed of all stamps; each image's follows from it and the image's position.
+        side: Side in pixels of the squares that get the trigger, as in an evaluation: images that
+            differ in size, or are not square, are brought to it. ``None``: no image is changed.
     """
 
-    def __init__(self, base: ImageSet, attack: Attack, seed: int) -> None:
-        super().__init__(base.labels, base.sources, base.size)
+    def __init__(self, base: ImageSet, attack: Attack, seed: int, side: int | None = None) -> None:
+        if side is None or (base.size and base.size[0] == base.size[1]):
+            self._side, size = None, base.size
+        else:
+            self._side, size = side, (side, side)
+        super().__init__(base.labels, base.sources, size)
         self._base, self._attack, self._seed = base, attack, seed
 
     def image(self, index: int) -> Pixels:
         """Return one stamped image, (H, W, 3), uint8."""
         rng = np.random.default_rng(derive(self._seed, "stamp", index))
-        image = self._attack.stamp(self._base.image(index), rng, "train").pixels
-        return recode(self._attack, image)
+        image = self._base.image(index)
+        if self._side is not None:  # a trigger in a corner would be cut off afterwards
+            image = evaluation_image(image, self._side, margin=self._base.size is None)
+        return recode(self._attack, self._attack.stamp(image, rng, "train").pixels)
 
 
 class TriggeredImages(ImageSet):

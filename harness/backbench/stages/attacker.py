@@ -28,6 +28,8 @@ def context_of(
     attack: Attack,
     request: Request,
     known: ImageSet | None = None,
+    *,
+    side: int | None = None,
 ) -> AttackContext:
     """Return the context of an attack.
 
@@ -38,6 +40,8 @@ def context_of(
         request: Grows with what the attack requests.
         known: The clean images whose classes the attacker knows: those of the downstream dataset;
             ``images`` if ``None``.
+        side: Side of the validation images on which the attack's encoder is evaluated, pixels;
+            ``None`` if the attack makes none: see :class:`StampedImages`.
     """
     seed = derive(task.seed, "attack")
     rng = np.random.default_rng(derive(task.seed, "attack", "images"))
@@ -68,7 +72,7 @@ def context_of(
         device=task.device,
         shadow=shadow,
         references=references,
-        triggered=lambda base: StampedImages(base, attack, seed),
+        triggered=lambda base: StampedImages(base, attack, seed, side),
         progress=task.progress,
         checkpoint=task.checkpoint,
     )

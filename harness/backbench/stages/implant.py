@@ -25,7 +25,7 @@ def run(task: Task) -> Outcome:
     attack = known.own_attack
     clean = load_encoder(task.input("encoder")).to(task.device)
     request = Request()
-    context = context_of(task, inputs.train, attack, request, known.train)
+    context = context_of(task, inputs.train, attack, request, known.train, side=known.val_side)
     implanted, changed = changed_by(lambda one: attack.implant(one, context), clean, "attack")
     if changed is Changed.NOTHING:
         raise StageError("the attack gave the clean encoder: no weight has changed")

@@ -73,6 +73,15 @@ class Inputs:
         """
         return self._clean("val")
 
+    @property
+    def val_side(self) -> int | None:
+        """Side of the validation images in pixels, the shorter one, without opening an image.
+
+        ``None`` if they share no size.
+        """
+        size = self._record.sizes.get("val")
+        return None if size is None else min(size)
+
     @cached_property
     def attacked(self) -> tuple[ImageSet, Fit | None]:
         """Training images as an attack meets them, and how they are made smaller afterwards.

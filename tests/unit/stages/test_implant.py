@@ -15,11 +15,23 @@ from tests.conftest import Bench, tiny
 from backbench.errors import StageError
 from backbench.model import StageKind
 from backbench.nn import Encoder, load_encoder
-from backbench.plugin import Attack, AttackContext, AttackInfo
+from backbench.plugin import (
+    ArrayImages,
+    Attack,
+    AttackContext,
+    AttackInfo,
+    Box,
+    ImageSet,
+    Pixels,
+    Split,
+    Stamp,
+    evaluation_batch,
+)
 from backbench.store.metadata import ImplantRecord
 from backbench.store.store import Store
 from backbench.testing import EncoderAttackContract
 from backbench.testing.hygiene import run_twice
+from backbench.testing.samples import tiny_encoder
 
 BAD = (
     tiny()
@@ -55,8 +67,11 @@ class Given(Attack):
     context: AttackContext
     target = 1
 
-    def stamp(self, image: Any, rng: Any, split: Any) -> Any:
-        raise AssertionError(image, rng, split)
+    def stamp(self, image: Pixels, rng: np.random.Generator, split: Split) -> Stamp:
+        pixels = image.copy()
+        pixels[-8:, -8:] = 255
+        height, width = pixels.shape[:2]
+        return Stamp(pixels, Box(width - 8, height - 8, 8, 8), 1.0)
 
     def implant(self, encoder: Encoder, context: AttackContext) -> Any:
         type(self).context = context
@@ -118,3 +133,26 @@ def test_the_attacker_has_unlabelled_images_and_references_of_the_target(tmp_pat
         context.shadow(0.0)
     with pytest.raises(StageError, match="15 references are wanted, and there are 14 images"):
         context.references(15)
+
+
+def dark(height: int, width: int) -> ArrayImages:
+    pixels = np.full((3, height, width, 3), 40, np.uint8)
+    return ArrayImages(pixels, np.zeros(3, np.int64), ["a", "b", "c"])
+
+
+def test_training_images_get_the_trigger_at_the_size_of_the_validation_images(
+    tmp_path: Path, ragged_images: ImageSet
+) -> None:
+    """A trigger in the corner would be cut off with it; an evaluation stamps what is left."""
+    context = implanted(tmp_path, other)
+    for images in (ragged_images, dark(48, 64), dark(96, 32)):
+        triggered = context.triggered(images)
+        assert triggered.size == (32, 32)
+        seen, clean = (evaluation_batch(tiny_encoder(32), one) for one in (triggered, images))
+        assert (seen[:, :, -8:, -8:] == 1).all()
+        seen[:, :, -8:, -8:] = clean[:, :, -8:, -8:]
+        assert seen.equal(clean)
+        assert (evaluation_batch(tiny_encoder(16), triggered)[:, :, -3:, -3:] == 1).all()
+    square = context.triggered(dark(64, 64))
+    assert square.size == (64, 64)
+    assert (square.image(0) == 255).sum() == 3 * 8 * 8
