@@ -17,11 +17,12 @@ from backbench.plugin.infos import DEFENSE_SHAPES
 
 if TYPE_CHECKING:
     from backbench.options.training import TrainingOptions
-    from backbench.plugin import AttackInfo, DefenseInfo
+    from backbench.plugin import AttackInfo, Dataset, DefenseInfo
 
 
 def dataset_problems(
     instances: Instances,
+    datasets: Mapping[str, Dataset],
     metadata: Mapping[str, DatasetMetadata],
     cells: Iterable[CellName],
     *,
@@ -31,13 +32,35 @@ def dataset_problems(
 
     Args:
         instances: The instances by axis and name.
-        metadata: Metadata of the datasets that could be opened.
+        datasets: The datasets that could be opened, and so are their ``metadata``.
+        metadata: Their metadata.
         cells: The cells.
         trains: Whether methods and defenses are checked.
     """
     cells = tuple(cells)
     yield from _label_problems(instances, metadata, cells)
+    for name in dict.fromkeys(cell.evaluated for cell in cells if cell.attack != NONE):
+        if name in metadata and (sentence := cut_off_problem(datasets[name], metadata[name])):
+            yield Problem(instances["datasets"][name].path, sentence)
     yield from _instance_problems(instances, metadata, cells, trains=trains)
+
+
+def cut_off_problem(dataset: Dataset, metadata: DatasetMetadata) -> str:
+    """Return why encoders may not see a trigger on the validation images; empty if they do."""
+    if metadata.size is not None and metadata.size[0] == metadata.size[1]:
+        return ""
+    from backbench.data.file_dataset import FileDataset  # which imports NumPy and Pillow
+
+    size, remedy = metadata.size, "make them square"
+    if isinstance(dataset, FileDataset):
+        size, remedy = dataset.val_image_size(), "set val_size or resize"
+    if size is None or size[0] == size[1]:
+        return ""
+    height, width = size
+    return (
+        f"the validation images are {width} x {height} px, and a trigger may lie outside the "
+        f"center square that encoders see: {remedy}"
+    )
 
 
 def pair_problems(

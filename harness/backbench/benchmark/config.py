@@ -190,7 +190,7 @@ def benchmark_from(
     attacked = dict.fromkeys(name for cell in met for name in (cell.dataset, cell.evaluated))
     named = dict.fromkeys(name for _, _, name in named_sets(instances, met))
     datasets, metadata = _opened(instances, attacked | named, problems)
-    problems += dataset_problems(instances, metadata, met, trains=trains)
+    problems += dataset_problems(instances, datasets, metadata, met, trains=trains)
     encoders, notes = open_encoders(
         content.encoders,
         folder,

@@ -28,7 +28,8 @@ _RESIZE = (
 _VAL_SIZE = (
     "side of the validation squares, px: the short side is resized to 8/7 of it and the center "
     "cut out, 256 and 224 as published; left out, resize holds for them too, and without "
-    "resize it is 224 where the validation images differ in size"
+    "resize it is 224 where the validation images differ in size; where they share a size that is "
+    "not square, an attack needs one of the two"
 )
 _CACHE = (
     "which images are kept decoded in the store, besides those of one size that fit in memory: "

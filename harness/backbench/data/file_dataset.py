@@ -65,7 +65,7 @@ class FileDataset(Dataset):
         """
         classes, train, val = self.listing.classes, self.listing.train, self.listing.val
         size = shared_size(train.paths, self.fit("train"))
-        size = size if size == shared_size(val.paths, self.fit("val")) else None
+        size = size if size == self.val_image_size() else None
         return DatasetMetadata(
             classes=classes,
             train=len(train),
@@ -146,6 +146,10 @@ class FileDataset(Dataset):
         classes = len(self.listing.classes)
         counts: list[int] = np.bincount(self.listing.val.labels, minlength=classes).tolist()
         return counts
+
+    def val_image_size(self) -> tuple[int, int] | None:
+        """Return the height and width of the validation images, by up to 64 of their headers."""
+        return shared_size(self.listing.val.paths, self.fit("val"))
 
     def originals(self) -> FileImages:
         """Return the training images as an attack meets them: not made smaller for the cache."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from backbench.benchmark.combinations import cut_off_problem
 from backbench.benchmark.config import Benchmark
 from backbench.benchmark.planning import Planner, is_control
 from backbench.errors import UsageError
@@ -82,6 +83,9 @@ def choose(
             if instance is not None
             for sentence in instance.problems(instance.options.problems, benchmark.metadata[chosen])
         ]
+        if set(choice.attacks) != {NONE}:
+            sentence = cut_off_problem(benchmark.datasets[chosen], benchmark.metadata[chosen])
+            problems += [f"datasets.{chosen}: {sentence}"] if sentence else []
     if problems:
         raise UsageError("; ".join(problems))
     return choice

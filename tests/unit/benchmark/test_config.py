@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tests.conftest import tiny
+from tests.factories import pets
 
 from backbench.benchmark.config import load_benchmark
 from backbench.errors import ConfigError, UsageError
@@ -155,6 +157,44 @@ def test_a_model_of_timm_must_exist_and_see_the_images(tmp_path: Path, registry:
     assert found.startswith(f"{start}images of 32 x 32 px: ")
     (found,) = problems(tmp_path / "b.toml", registry, text.replace("vit_tiny_patch16_224", "vit"))
     assert "has no model called 'vit'" in found
+
+
+@pytest.mark.parametrize(
+    ("attack", "option", "train", "refused"),
+    [
+        ("patch", "", (64, 32), True),
+        ("patch", "", (48, 40), True),
+        ("patch", "", (48, 48), True),
+        ("patch", "val_size = 24", (64, 32), False),
+        ("patch", "resize = 32", (64, 32), False),
+        ("none", "", (64, 32), False),
+    ],
+)
+def test_a_trigger_lies_in_the_square_that_encoders_see(
+    tmp_path: Path,
+    registry: Registry,
+    attack: str,
+    option: str,
+    train: tuple[int, int],
+    *,
+    refused: bool,
+) -> None:
+    for split, size in (("train", train), ("val", (64, 32))):
+        for name in ("cat", "dog"):
+            folder = tmp_path / "pets" / split / name
+            folder.mkdir(parents=True)
+            for number in range(3):
+                Image.new("RGB", size).save(folder / f"{number}.png")
+    text = pets(option).replace('attacks = "patch"', f'attacks = "{attack}"')
+    if not refused:
+        (tmp_path / "b.toml").write_text(text, encoding="utf-8")
+        assert len(load_benchmark(tmp_path / "b.toml", registry).cells) == 1
+        return
+    sentence = (
+        "datasets.pets: the validation images are 64 x 32 px, and a trigger may lie outside the "
+        "center square that encoders see: set val_size or resize"
+    )
+    assert problems(tmp_path / "b.toml", registry, text) == [sentence]
 
 
 def test_a_missing_file_is_one_sentence(tmp_path: Path, registry: Registry) -> None:

@@ -172,6 +172,11 @@ def test_choices_are_checked(benchmark: Benchmark) -> None:
     for chosen, sentence in wrong:
         with pytest.raises(UsageError, match=sentence):
             choose(benchmark, **chosen)
+    wide = replace(benchmark.metadata["drawn"], size=(32, 64))
+    oblong = replace(benchmark, metadata={"drawn": wide})
+    assert choose(oblong, attacks=["none"]).attacks == ("none",)
+    with pytest.raises(UsageError, match=r"datasets\.drawn: the validation images are 64 x 32 px"):
+        choose(oblong, attacks=["targeted"])
     two = replace(benchmark, datasets={**benchmark.datasets, "other": None})  # type: ignore[dict-item]
     with pytest.raises(UsageError, match="--dataset: say which one: drawn, other"):
         choose(two)
