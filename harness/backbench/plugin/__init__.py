@@ -94,6 +94,7 @@ __all__ = [
     "BackboneOptions",
     "Batch",
     "Box",
+    "CheckpointFile",
     "Citation",
     "CleanImages",
     "CleanTrainingOptions",
@@ -199,6 +200,7 @@ if TYPE_CHECKING:
         TrainingTask,
     )
     from backbench.plugin.attack import Attack, AttackContext, Box, Stamp
+    from backbench.plugin.checkpoint import CheckpointFile
     from backbench.plugin.dataset import Dataset
     from backbench.plugin.defense import CleanImages, Defense, DefenseContext, Verdict
     from backbench.plugin.evaluator import EvaluationContext, Evaluator, ImageEvaluator
@@ -232,6 +234,7 @@ else:
             *("TrainingContext", "TrainingTask"),
         ),
         "backbench.plugin.attack": ("Attack", "AttackContext", "Box", "Stamp"),
+        "backbench.plugin.checkpoint": ("CheckpointFile",),
         "backbench.plugin.dataset": ("Dataset",),
         "backbench.plugin.defense": ("CleanImages", "Defense", "DefenseContext", "Verdict"),
         "backbench.plugin.evaluator": ("EvaluationContext", "Evaluator", "ImageEvaluator"),

@@ -8,10 +8,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from backbench.options.base import DatasetMetadata, JPEGOptions, Split
+from backbench.plugin.checkpoint import CheckpointFile
 from backbench.plugin.recipes import TRAIN, Part, PoisonContext, Recipe
 from backbench.plugin.reporting import Reporting
 
@@ -80,7 +80,7 @@ class AttackContext:
     references: Callable[[int], ImageSet]
     triggered: Callable[[ImageSet], ImageSet]
     progress: Callable[[int, int, Mapping[str, float]], None]
-    checkpoint: Path | None = None
+    checkpoint: CheckpointFile | None = None
 
 
 class Attack(Reporting, ABC):

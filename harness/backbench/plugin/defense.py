@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from backbench.plugin.checkpoint import CheckpointFile
 from backbench.plugin.reporting import Reporting
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class DefenseContext:
     device: str
     clean: Callable[[float], CleanImages]
     progress: Callable[[int, int, Mapping[str, float]], None]
-    checkpoint: Path | None = None
+    checkpoint: CheckpointFile | None = None
     verdict: Verdict | None = None
 
 

@@ -112,7 +112,7 @@ def run_stage(
             read={role: one.hashes for role, one in inputs.items()},
             provenance={
                 **provenance.collect(device),
-                **_plugins(stage, registry),
+                **_plugins(task),
                 **_inputs(stage, inputs, registry),
                 **memory.provenance(),
             },
@@ -133,17 +133,16 @@ def _inherited(inputs: Mapping[str, Record]) -> Iterator[Raised]:
         yield from record.flags
 
 
-def _plugins(stage: Stage, registry: Registry) -> dict[str, str | None]:
+def _plugins(task: Task) -> dict[str, str | None]:
     """Return distribution, version and code of the plugins that did a stage, by their role.
 
     Of a layout there is no code, and nothing of a guard or a backbone where there is none.
     """
-    found: dict[str, str | None] = {"plugin": None, CODES["plugin"]: None}
+    found: dict[str, str | None] = {"plugin": None, CODES["plugin"]: None, **task.code}
     for role, code in CODES.items():
-        use: PluginUse | None = getattr(stage, role)
-        if use is not None and use.kind in KINDS:
-            one = registry.find(use.kind, use.name)
-            found |= {role: str(one.origin), code: one.code}
+        if code in task.code:
+            use: PluginUse = getattr(task.stage, role)
+            found[role] = str(task.registry.find(use.kind, use.name).origin)
     return found
 
 

@@ -10,7 +10,10 @@ from typing import Any
 from backbench.errors import StageError, UsageError
 from backbench.model import PluginUse, Stage, StageKind
 from backbench.plugin import Options, PluginInfo
+from backbench.plugin.checkpoint import CheckpointFile
+from backbench.plugin.infos import KINDS
 from backbench.plugin.registry import FILES, Registered, Registry
+from backbench.results.outdated import CODES
 from backbench.store.flags import Flag
 from backbench.store.metadata import Metadata, PoisonRecord
 from backbench.store.records import Record
@@ -52,9 +55,19 @@ class Task:
     others: tuple[Device, ...] = ()
 
     @property
-    def checkpoint(self) -> Path:
+    def code(self) -> dict[str, str]:
+        """Code of the plugins that do the stage, as the provenance of its record names it."""
+        uses = {CODES[role]: getattr(self.stage, role) for role in CODES}
+        return {
+            code: self.registry.find(use.kind, use.name).code
+            for code, use in uses.items()
+            if use is not None and use.kind in KINDS
+        }
+
+    @property
+    def checkpoint(self) -> CheckpointFile:
         """File in which a training of this stage may keep its state."""
-        return self.store.checkpoint(self.stage.key)
+        return CheckpointFile(self.store.checkpoint(self.stage.key), self.code)
 
     def has(self, role: str) -> bool:
         """Return whether the stage reads an input of this role."""

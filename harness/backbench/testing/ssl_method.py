@@ -14,6 +14,7 @@ import numpy as np
 from backbench.images import ArrayImages
 from backbench.model import StageKind
 from backbench.options.training import SSLOptions
+from backbench.plugin.checkpoint import CheckpointFile
 from backbench.testing.base import PluginContract
 from backbench.testing.hygiene import ENCODERS, assert_same, run_twice
 from backbench.testing.purity import assert_unused, elsewhere, watched
@@ -208,7 +209,7 @@ class TrainedContract(PluginContract):
         options = self.training().model_copy(update={"checkpoint_minutes": 0.0})
         if options.epochs < 2:
             return
-        checkpoint = tmp_path / "checkpoint.safetensors"
+        checkpoint = CheckpointFile(tmp_path / "checkpoint.safetensors")
         run = TrainingRun(
             options, sample_images(self.metadata), 0, device="cpu", checkpoint=checkpoint
         )
@@ -220,7 +221,9 @@ class TrainedContract(PluginContract):
         kind, whole = self.method_class(), self.trained()
         with suppress(InterruptedError):
             pretrain(kind, replace(run, progress=stop), self.wrap)
-        assert checkpoint.is_file(), "let exceptions of progress pass: no checkpoint was written"
+        assert checkpoint.path.is_file(), (
+            "let exceptions of progress pass: no checkpoint was written"
+        )
         stopped = self.guarded("the resumed training", lambda: pretrain(kind, run, self.wrap))
         same = same_weights(stopped[0], whole[0]) and stopped[1] == whole[1]
         assert same, (

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from backbench.errors import StoppedError
 from backbench.nn.method import TrainingTask
+from backbench.plugin.checkpoint import CheckpointFile
 from backbench.system import files, stopping
 from backbench.system.json_text import to_json
 from backbench.system.seal import UNSEALED, is_sealed, seal
@@ -50,14 +51,17 @@ class Checkpoints:
     """Keeps the state of one training in a file, and finds it again.
 
     Args:
-        path: The file; ``None``: nothing is kept.
-        identity: What the training is, as JSON values: only its own state is taken up again.
+        file: The file; ``None``: nothing is kept.
+        identity: What the training is, as JSON values: only its own state is taken up again, and
+            only by the code that made it.
         minutes: Least time between two writings.
     """
 
-    def __init__(self, path: Path | None, identity: Mapping[str, Any], minutes: float) -> None:
-        self._path = path
-        self._identity = json.loads(to_json(identity))
+    def __init__(
+        self, file: CheckpointFile | None, identity: Mapping[str, Any], minutes: float
+    ) -> None:
+        self._path = file and file.path
+        self._identity = json.loads(to_json({**identity, "code": dict(file.code) if file else {}}))
         self._pause = 60 * minutes
         self._written = time.monotonic()
 

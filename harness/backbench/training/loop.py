@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -23,6 +22,7 @@ from backbench.nn.encoder import Encoder
 from backbench.nn.method import Progress, SSLMethod, TrainingContext, TrainingTask
 from backbench.nn.ranks import ALONE, Ranks
 from backbench.options.training import SSLOptions, TrainingOptions
+from backbench.plugin.checkpoint import CheckpointFile
 from backbench.seeds import derive
 from backbench.training.checkpoint import Checkpoints, Trained
 from backbench.training.device import autocast, resolve_precision, to_device
@@ -69,7 +69,7 @@ class TrainingRun:
     progress: ProgressCall = lambda *_: None
     image_size: int | None = None
     trigger: Trigger | None = None
-    checkpoint: Path | None = None
+    checkpoint: CheckpointFile | None = None
     ranks: Ranks = ALONE
 
     @property

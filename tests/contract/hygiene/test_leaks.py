@@ -56,7 +56,7 @@ class LooksIntoTheStore(Defense):
     def repair(self, encoder, context):
         import copy
 
-        root = context.checkpoint.parent.parent
+        root = context.checkpoint.path.parent.parent
         found = next(root.glob("artifacts/*/val.safetensors"))
         mended = copy.deepcopy(encoder)
         with torch.no_grad():

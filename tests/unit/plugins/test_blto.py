@@ -12,7 +12,7 @@ import pytest
 from tests.contract.builtin.test_attacks import TestBLTO as Contract
 
 from backbench.images import ArrayImages, Subset
-from backbench.plugin import AttackContext
+from backbench.plugin import AttackContext, CheckpointFile
 from backbench_attacks.blto import BLTO, joined
 from backbench_attacks.blto_options import BLTOOptions
 
@@ -27,7 +27,9 @@ def learned(checkpoint: Path | None, progress: Progress) -> dict[str, Any]:
     kit = Kit()
     kit.options = Contract.options | {"surrogate": SURROGATE}
     attack = kit.unfitted()
-    context: AttackContext = replace(kit.context(attack), checkpoint=checkpoint, progress=progress)
+    context: AttackContext = replace(
+        kit.context(attack), checkpoint=checkpoint and CheckpointFile(checkpoint), progress=progress
+    )
     attack.fit(context)
     return dict(attack.state())
 

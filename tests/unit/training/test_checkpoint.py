@@ -19,6 +19,7 @@ from torch import nn
 from backbench import errors
 from backbench.images import ArrayImages
 from backbench.nn import FeatureQueue
+from backbench.plugin import CheckpointFile
 from backbench.system import stopping
 from backbench.system.seal import UNSEALED, is_sealed, seal
 from backbench.training.loop import TrainingRun, pretrain
@@ -76,7 +77,12 @@ def undisturbed(name: str) -> tuple[Any, list[dict[str, float]]]:
 
 
 def train(
-    name: str, images: ArrayImages, path: Path | None, stop: int | None = None, **more: Any
+    name: str,
+    images: ArrayImages,
+    path: Path | None,
+    stop: int | None = None,
+    code: str = "",
+    **more: Any,
 ) -> tuple[Any, list[dict[str, float]]]:
     method, model, given = METHODS[name]
     epochs = 0
@@ -88,7 +94,8 @@ def train(
             raise StoppedError
 
     chosen = model.model_validate(SMALL | given | more)
-    return pretrain(method, TrainingRun(chosen, images, 2, "cpu", progress, checkpoint=path))
+    file = path and CheckpointFile(path, {"plugin_code": code})
+    return pretrain(method, TrainingRun(chosen, images, 2, "cpu", progress, checkpoint=file))
 
 
 def same(one: nn.Module, other: nn.Module) -> bool:
@@ -205,6 +212,17 @@ def test_another_trainings_state_is_not_used(
     assert same(encoder, whole)
 
 
+def test_a_state_that_other_code_made_is_not_used(
+    small_images: ArrayImages, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    path = tmp_path / "key.safetensors"
+    for code in ("before", "now"):
+        with pytest.raises(StoppedError):
+            train("rotnet-sgd", small_images, path, 2, code=code)
+        assert len(kept(path)["history"]) == 2
+    assert caplog.text.count("it belongs to another training; training starts anew") == 1
+
+
 def test_what_changes_no_number_may_change_in_between(small_images: ArrayImages, tmp_path: Path):
     path = tmp_path / "key.safetensors"
     with pytest.raises(StoppedError):
@@ -216,7 +234,8 @@ def test_what_changes_no_number_may_change_in_between(small_images: ArrayImages,
     def note(done: int, _total: int, values: Any) -> None:
         calls.append((done, dict(values)))
 
-    pretrain(method, TrainingRun(chosen, small_images, 2, "cpu", note, checkpoint=path))
+    file = CheckpointFile(path, {"plugin_code": ""})
+    pretrain(method, TrainingRun(chosen, small_images, 2, "cpu", note, checkpoint=file))
     assert calls[0] == (6, {"resumed": 2.0})  # epochs of three steps each, not done again
     assert min(done for done, _ in calls[1:]) > 6
     assert calls[-1][0] == 12
@@ -292,7 +311,7 @@ def test_state_that_cannot_be_kept_is_told_before_the_training(
         0,
         "cpu",
         lambda *_: pytest.fail("it has begun"),
-        checkpoint=tmp_path / "key.safetensors",
+        checkpoint=CheckpointFile(tmp_path / "key.safetensors"),
     )
     with pytest.raises(TypeError, match="must be a tensor"):
         pretrain(Hoarder, run)
