@@ -109,6 +109,7 @@ class TrainingRun:
         identity = {
             "task": f"{type(task).__module__}.{type(task).__qualname__}",
             "options": self.options.identity(),
+            "precision": resolve_precision(self.options.precision, torch.device(self.device)),
             "seed": self.seed,
             "images": len(self.images),
             "image_size": self.side,

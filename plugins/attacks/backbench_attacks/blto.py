@@ -25,7 +25,7 @@ from backbench.plugin import (
     evaluation_batch,
 )
 from backbench.training.checkpoint import Checkpoints, Trained
-from backbench.training.device import to_device
+from backbench.training.device import resolve_precision, to_device
 from backbench.training.loop import TrainingRun, seeded, train_epoch
 from backbench.training.optimizers import Adam, build_optimizer
 from backbench.views.batches import open_source
@@ -162,7 +162,12 @@ class _BiLevel:
             scaler=torch.amp.GradScaler(self.device.type, enabled=False),
             device=self.device,
         )
-        identity = {"attack": "blto", "options": self.options.identity(), "seed": self.context.seed}
+        identity = {
+            "attack": "blto",
+            "options": self.options.identity(),
+            "precision": resolve_precision(self.options.surrogate.precision, self.device),
+            "seed": self.context.seed,
+        }
         minutes = self.options.surrogate.checkpoint_minutes
         checkpoints = Checkpoints(self.context.checkpoint, identity, minutes)
         checkpoints.load(kept)

@@ -18,7 +18,7 @@ from torch import nn
 
 from backbench import errors
 from backbench.images import ArrayImages
-from backbench.nn import FeatureQueue
+from backbench.nn import FeatureQueue, cpu
 from backbench.plugin import CheckpointFile
 from backbench.system import stopping
 from backbench.system.seal import UNSEALED, is_sealed, seal
@@ -221,6 +221,21 @@ def test_a_state_that_other_code_made_is_not_used(
             train("rotnet-sgd", small_images, path, 2, code=code)
         assert len(kept(path)["history"]) == 2
     assert caplog.text.count("it belongs to another training; training starts anew") == 1
+
+
+def test_a_state_of_another_arithmetic_is_not_used(
+    small_images: ArrayImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The machine that goes on may have no bf16, and the record names one precision."""
+    path = tmp_path / "key.safetensors"
+    resolved = []
+    for native in (True, False):
+        monkeypatch.setattr(cpu, "has_bf16", lambda native=native: native)
+        with pytest.raises(StoppedError):
+            train("rotnet-sgd", small_images, path, 2, precision="auto")
+        assert len(kept(path)["history"]) == 2
+        resolved.append(kept(path)["identity"]["precision"])
+    assert resolved == ["bf16", "fp32"]
 
 
 def test_what_changes_no_number_may_change_in_between(small_images: ArrayImages, tmp_path: Path):
