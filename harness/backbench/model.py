@@ -160,6 +160,7 @@ class Stage:
             record names; of a classifier that was fitted elsewhere, where its file lies.
         guard: The defense that wraps the method of a training; in the key only where there is one.
         backbone: The plugin whose network is trained or read; in the key only where there is one.
+        guard_backbone: The same of a network that the guard trains or reads.
     """
 
     __pydantic_config__ = _FROM_INSTANCES
@@ -173,11 +174,12 @@ class Stage:
     given: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
     guard: PluginUse | None = None
     backbone: PluginUse | None = None
+    guard_backbone: PluginUse | None = None
 
     @property
     def uses(self) -> tuple[PluginUse, ...]:
-        """The plugins that do the stage: that of its kind, its guard, and that of its backbone."""
-        uses = self.plugin, self.guard, self.backbone
+        """The plugins that do the stage: that of its kind, its guard, and their backbones."""
+        uses = self.plugin, self.guard, self.backbone, self.guard_backbone
         return tuple(use for use in uses if use is not None)
 
     def changed(self, change: Callable[[PluginUse], PluginUse]) -> Stage:
@@ -187,6 +189,7 @@ class Stage:
             plugin=self.plugin and change(self.plugin),
             guard=self.guard and change(self.guard),
             backbone=self.backbone and change(self.backbone),
+            guard_backbone=self.guard_backbone and change(self.guard_backbone),
         )
 
     @property
@@ -210,6 +213,7 @@ class Stage:
             "content": self.content,
             **({"guard": self.guard.keyed} if self.guard else {}),
             **({"backbone": self.backbone.keyed} if self.backbone else {}),
+            **({"guard_backbone": self.guard_backbone.keyed} if self.guard_backbone else {}),
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -224,6 +228,7 @@ class Stage:
             "given": {role: dict(options) for role, options in self.given.items()},
             "guard": self.guard and self.guard.to_json(),
             "backbone": self.backbone and self.backbone.to_json(),
+            "guard_backbone": self.guard_backbone and self.guard_backbone.to_json(),
         }
         return {name: value for name, value in values.items() if value or name not in _OPTIONAL}
 
@@ -243,10 +248,10 @@ class Stage:
 
 
 #: Fields of a stage that are plugins.
-_USES = ("plugin", "guard", "backbone")
+_USES = ("plugin", "guard", "backbone", "guard_backbone")
 
 #: Fields of a stage that its JSON object has only where they are not empty.
-_OPTIONAL = ("label", "given", "guard", "backbone")
+_OPTIONAL = ("label", "given", "guard", "backbone", "guard_backbone")
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -15,7 +15,7 @@ from backbench.benchmark.protocols.card import Protocol, find_protocol
 from backbench.benchmark.protocols.rules import no_such_evaluator, plugin_of, terms_of
 from backbench.errors import NOT_A_NAME, BackbenchError, PluginError, Problem, UsageError, is_name
 from backbench.model import CHAIN, NONE, Axis, PluginUse
-from backbench.options.backbones import BackboneOptions
+from backbench.options.backbones import backbones_in
 from backbench.plugin import DatasetMetadata, ExecutorInfo, ObserverInfo, Options
 from backbench.plugin.calling import all_of, plugin_code
 from backbench.plugin.registry import Registered, Registry
@@ -73,9 +73,11 @@ class Instance:
             return [str(error)]
 
     def backbone_use(self) -> PluginUse | None:
-        """Return the plugin of the backbone that the options name; ``None`` without one."""
-        backbone = getattr(self.options, "backbone", None)
-        return backbone.use() if isinstance(backbone, BackboneOptions) else None
+        """Return the plugin of the backbone that the options name; ``None`` without one.
+
+        With other arguments it is the same plugin: they are among the options.
+        """
+        return next(backbones_in(self.options), None)
 
 
 #: The instances of a benchmark by axis and name.
@@ -207,6 +209,10 @@ def _instance(axis: str, name: str, table: Mapping[str, Any], context: Context) 
                 options, given, preset
             )
             instance = Instance(axis, name, registered, options)
+            backbones = sorted({use.name for use in backbones_in(options)})
+            if len(backbones) > 1:  # a stage, and so its key, names one
+                said = f"names the backbones {' and '.join(backbones)} of plugins: choose one"
+                found.append(Problem(path, said))
     problems.extend(found)
     return None if found else instance
 

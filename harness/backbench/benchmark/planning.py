@@ -469,6 +469,7 @@ class Planner:
         asked = (kind, instance, guard, name.seed, content, *inputs.items())
         if asked not in self._keys:
             plugin, backbone = self._uses_of(axis.plural, instance)
+            wraps, its_backbone = self._uses_of("defenses", guard) if guard else (None, None)
             stage = Stage(
                 kind,
                 plugin,
@@ -477,8 +478,9 @@ class Planner:
                 content,
                 label=f"{kind} {what}",
                 given={**self._given(inputs), **given},
-                guard=self._use("defenses", guard) if guard else None,
+                guard=wraps,
                 backbone=backbone,
+                guard_backbone=its_backbone,
             )
             self._keys[asked] = self._add(stage)
         return self._keys[asked]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -199,3 +199,16 @@ class BackboneOptions(Options):
         if fixed and self.plugin is None:
             raise ValueError(f"arguments: {min(fixed)!r} is set by the harness: leave it out")
         return self
+
+
+def backbones_in(value: Any) -> Iterator[PluginUse]:
+    """Yield the backbones of plugins that options name, at whatever depth."""
+    if isinstance(value, BackboneOptions):
+        if (use := value.use()) is not None:
+            yield use
+    elif isinstance(value, Options):
+        for name in type(value).model_fields:
+            yield from backbones_in(getattr(value, name))
+    elif isinstance(value, list | tuple | Mapping):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            yield from backbones_in(one)

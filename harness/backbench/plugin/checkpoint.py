@@ -1,4 +1,4 @@
-"""Where a training keeps its state."""
+"""File in which a training keeps its state."""
 
 from __future__ import annotations
 

@@ -260,8 +260,9 @@ def _made_by(made: Mapping[str, Any], environment: int) -> str:
 
 
 def _others_of(made: Mapping[str, Any]) -> str:
-    """Return the distributions of the defense that wrapped a method, and of the backbone."""
-    return "".join(f" with {made[role]}" for role in ("guard", "backbone") if role in made)
+    """Return the distributions of the defense that wrapped a method, and of the backbones."""
+    others = ("guard", "backbone", "guard_backbone")
+    return "".join(f" with {made[role]}" for role in others if role in made)
 
 
 def _peak_of(made: Mapping[str, Any]) -> str:

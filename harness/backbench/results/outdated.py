@@ -19,8 +19,8 @@ from backbench.store.store import Store
 from backbench.system.json_text import to_json
 
 #: In a record's provenance, the code of a stage's plugins by their role: of the plugin that does
-#: it, of the defense that wraps a training's method, and of the network.
-CODES = {role: f"{role}_code" for role in ("plugin", "guard", "backbone")}
+#: it, of the defense that wraps a training's method, and of their networks.
+CODES = {role: f"{role}_code" for role in ("plugin", "guard", "backbone", "guard_backbone")}
 
 #: The same in a record's file: all records of a large store are read, and parsing takes long.
 _MADE_BY = {role: re.compile(rb'"%s": "([^"]*)"' % code.encode()) for role, code in CODES.items()}

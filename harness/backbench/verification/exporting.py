@@ -138,10 +138,11 @@ def write_bundle(out: Path, files: Mapping[str, bytes]) -> None:
 
 def _published(record: Record, plan: Plan) -> Record:
     """Return a record without the folders of this machine."""
-    planned = {use.kind: use.identity for use in plan.stages[record.key].uses}
+    planned = {(use.kind, use.name): use.identity for use in plan.stages[record.key].uses}
 
     def published(use: PluginUse) -> PluginUse:
-        return replace(use, options=without_places(use.options, planned.get(use.kind, {})))
+        identity = planned.get((use.kind, use.name), {})
+        return replace(use, options=without_places(use.options, identity))
 
     return replace(record, stage=record.stage.changed(published))
 

@@ -18,7 +18,15 @@ from backbench.execution.redo import to_redo
 from backbench.model import Plan, Stage, StageKind
 from backbench.options import backbones
 from backbench.options.backbones import BackboneOptions
-from backbench.plugin import BackboneInfo, Field, LocalPath, Options, hookimpl
+from backbench.plugin import (
+    BackboneInfo,
+    DefenseInfo,
+    Field,
+    GuardOptions,
+    LocalPath,
+    Options,
+    hookimpl,
+)
 from backbench.plugin.packages import Origin
 from backbench.plugin.registry import Registry, load_registry
 from backbench.results.outdated import CODES, changed_code
@@ -130,6 +138,76 @@ def test_the_key_has_name_distribution_revision_and_options(
     assert len({plain.key, *(one.key for one in others)}) == 4
     assert Stage.from_json(plain.to_json()) == plain
     assert "backbone" not in stage('name = "resnet18"').to_json()
+
+
+class Critic(GuardOptions):
+    """Options of a defense of the training with a network of its own, and not at the top."""
+
+    networks: tuple[BackboneOptions, ...] = Field((), description="judge images")
+
+
+class Critics:
+    @hookimpl
+    def register_defenses(self) -> tuple[DefenseInfo, ...]:
+        names = {"name": "critic", "summary": "C.", "target": "a:A", "options": Critic}
+        return (DefenseInfo(**names, acts_on="training"),)
+
+
+NESTED = """
+[attacks.blto]
+target = "CLASS"
+rate = { of = "target_class", value = 0.5 }
+surrogate = { batch_size = 8, epochs = 1, backbone = { name = "net" } }
+
+[defenses.critic]
+networks = [{ name = "tiny-resnet" }, { name = "net" }]
+"""
+
+
+def nested(folder: Path, revision: int, tables: str = NESTED) -> Plan:
+    """Plan an attack that learns, and a guard, with a plugin's backbone in their options."""
+    registry = load_registry()
+    registry.add(Announces(replace(NET, revision=revision)), Origin("acme", "1.0", "net"))
+    registry.add(Critics(), Origin("acme", "1.0", "critic"))
+    text = tiny().replace('attacks = ["none", "targeted"]', 'attacks = ["blto"]')
+    text = text.replace('methods = ["moco-v2", "rotnet"]', 'methods = ["rotnet"]')
+    text = text.replace('defenses = ["none", "distill"]', 'defenses = ["none", "critic"]')
+    target = text.split('target = "')[1].split('"')[0]
+    path = folder / "b.toml"
+    path.write_text(text + tables.replace("CLASS", target), encoding="utf-8")
+    return make_plan(load_benchmark(path, registry), {"drawn": "content"})
+
+
+@pytest.mark.usefixtures("registry")
+def test_the_revision_of_a_backbone_is_in_the_key_wherever_options_name_it(tmp_path: Path) -> None:
+    plans = [nested(tmp_path, revision) for revision in (1, 2)]
+    kept = plans[0].stages.keys() & plans[1].stages.keys()
+    assert {plans[0].stages[key].kind for key in kept} == {
+        *(StageKind.DATASET, StageKind.PRETRAIN, StageKind.FEATURES, StageKind.FIT),
+    }
+    for key in kept:  # of the control without a defense, which has no backbone of a plugin
+        stage = plans[0].stages[key]
+        assert (stage.guard, stage.backbone) == (None, None)
+        assert "blto" not in stage.label
+    moved = [one for key, one in plans[1].stages.items() if key not in kept]
+    (learns,) = (one for one in moved if one.kind is StageKind.FIT_TRIGGER)
+    guarded = [one for one in moved if one.kind is StageKind.PRETRAIN and one.guard]
+    assert learns.backbone is not None
+    assert learns.backbone.revision == 2
+    assert len(guarded) == 2
+    for stage in guarded:
+        assert stage.backbone is None
+        assert stage.guard_backbone is not None
+        assert stage.guard_backbone.name == "net"
+        assert Stage.from_json(stage.to_json()) == stage
+
+
+def test_an_instance_with_two_backbones_of_plugins_is_a_problem(
+    tmp_path: Path, registry: Registry
+) -> None:
+    registry.add(Announces(replace(NET, name="second")), Origin("acme", "1.0", "second"))
+    with pytest.raises(ConfigError, match="critic: names the backbones net and second of plugins"):
+        nested(tmp_path, 1, NESTED.replace("tiny-resnet", "second"))
 
 
 def test_a_backbone_that_cannot_see_the_images_is_a_problem(
