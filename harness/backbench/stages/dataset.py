@@ -21,6 +21,7 @@ from backbench.stages.inputs import INDEX, decoded_name
 from backbench.stages.task import Outcome, Task
 from backbench.store.index import write_index
 from backbench.store.metadata import DatasetRecord
+from backbench.system import files
 from backbench.system.cores import usable_cores
 
 _SPLITS: tuple[Split, Split] = ("train", "val")
@@ -121,6 +122,7 @@ def check_split(images: ImageSet, split: Split, metadata: DatasetMetadata) -> No
 def _check_content(task: Task, dataset: Dataset, content: str) -> None:
     """Stop if a file was changed since the run began: the key is of the old content."""
     if dataset.fingerprint(FileHashes(task.store.files_cache)) != content:
+        files.remove(task.store.building(task.stage.key))  # it may hold images of another key
         raise DataError("an image was changed while the dataset was read: run again")
 
 

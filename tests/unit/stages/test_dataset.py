@@ -230,6 +230,21 @@ def test_a_image_that_changes_while_it_is_read(world: World) -> None:
     assert len(world.store.done()) == 1
 
 
+def test_an_image_that_is_back_as_it_was_is_read_again(world: World) -> None:
+    plan = world.plan()
+    expected = world.image(0)
+    victim = world.folder / "pets" / "train" / "cat" / "0.png"
+    before = victim.read_bytes()
+    Image.fromarray(255 - expected).save(victim)  # the labels and sizes of all images are the same
+    with pytest.raises(DataError, match="was changed while the dataset was read: run again"):
+        world.run(plan, StageKind.DATASET)
+    victim.write_bytes(before)
+    world.run(plan, *BOTH)
+    clean = Inputs(world.task(plan, StageKind.PRETRAIN)).train
+    assert isinstance(clean, MappedImages)
+    np.testing.assert_array_equal(clean.image(0), expected)
+
+
 def test_an_image_that_changes_while_a_later_stage_reads_it_stops_the_stage(world: World) -> None:
     plan = world.plan('cache = "off"')
     world.run(plan, StageKind.DATASET)
