@@ -60,7 +60,7 @@ class Checkpoints:
     def __init__(
         self, file: CheckpointFile | None, identity: Mapping[str, Any], minutes: float
     ) -> None:
-        self._path = file and file.path
+        self._path = file.path if file else None
         self._identity = json.loads(to_json({**identity, "code": dict(file.code) if file else {}}))
         self._pause = 60 * minutes
         self._written = time.monotonic()
