@@ -290,13 +290,33 @@ def sha256(path: str | Path) -> str:
 
 
 def content_of(path: Path) -> str:
-    """Return the SHA-256 of a file, or of all files below a folder; empty if nothing is there."""
+    """Return the SHA-256 of a file, or of all files below a folder; empty if nothing is there.
+
+    Links to folders are followed, each folder once; a link upwards leads nowhere.
+    """
     if not path.is_dir():
         return sha256(path) if path.is_file() else ""
     digest = hashlib.sha256()
-    for one in sorted(one for one in path.rglob("*") if one.is_file()):
+    for one in sorted(_files_below(path)):
         digest.update(f"{one.relative_to(path).as_posix()}\0{sha256(one)}\n".encode())
     return digest.hexdigest()
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Find files as images are found: links last, so that each folder has always the same name."""
+    seen = {*folder.absolute().parents, *folder.resolve().parents}
+    plain, links = [folder], list[Path]()
+    while plain or links:
+        place = plain.pop() if plain else links.pop()
+        if (real := place.resolve()) in seen:
+            continue
+        seen.add(real)
+        with suppress(OSError):  # who reads the images says what is wrong
+            below = sorted(place.iterdir(), reverse=True)
+            folders = [one for one in below if one.is_dir()]
+            yield from (one for one in below if one.is_file())
+            plain += [one for one in folders if not one.is_symlink()]
+            links += [one for one in folders if one.is_symlink()]
 
 
 def is_of_system(name: str) -> bool:

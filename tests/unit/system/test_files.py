@@ -14,6 +14,7 @@ import pytest
 
 from backbench.errors import DataError
 from backbench.system.files import (
+    content_of,
     open_regular,
     owned_name,
     read_regular,
@@ -129,3 +130,18 @@ def test_what_killed_writers_left_in_a_folder_goes(tmp_path: Path):
     (half.parent / "1.png").touch()
     with alone_in(tmp_path):
         assert [path.name for path in half.parent.iterdir()] == ["1.png"]
+
+
+def test_the_content_of_a_folder_has_what_is_behind_its_links(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "folder", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    (folder / "linked").symlink_to(elsewhere)
+    (folder / "up").symlink_to(tmp_path)  # leads nowhere
+    (elsewhere / "a").write_text("one")
+    (tmp_path / "beside").write_text("one")
+    before = content_of(folder)
+    (tmp_path / "beside").write_text("two")
+    assert content_of(folder) == before
+    (elsewhere / "a").write_text("two")
+    assert content_of(folder) != before
