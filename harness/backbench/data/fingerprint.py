@@ -19,7 +19,7 @@ from backbench.system.json_text import from_json, to_json
 if TYPE_CHECKING:
     from backbench.data.files import LabelledFiles
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 #: A larger file of remembered hashes is not read.
 _MOST_BYTES: Final = 1 << 30
 #: A file changed this recently may change again within the same time stamp.
@@ -27,7 +27,7 @@ _SETTLED_NS: Final = 2_000_000_000
 
 
 class FileHashes:
-    """SHA-256 of files, remembered in a file while path, size and time of change stay the same.
+    """SHA-256 of files, remembered in a file while path, inode, size and times stay the same.
 
     Call it with a path, or :meth:`hash_many` with many; :meth:`save` at the end.
     """
@@ -174,7 +174,7 @@ def _read_cache(path: Path) -> dict[str, str]:
 
 
 def _keys(paths: Sequence[str]) -> list[str]:
-    """Return what hashes are remembered by: path, size in bytes, time of change in ns."""
+    """Return what hashes are remembered by: the path, and what moves when its file does."""
     keys, problems = [], []
     for one in paths:
         path = os.path.abspath(one)  # noqa: PTH100 - 60,000 at a time
@@ -185,7 +185,7 @@ def _keys(paths: Sequence[str]) -> list[str]:
             continue
         if not stat.S_ISREG(status.st_mode):
             problems.append(f"{path}: not a regular file")
-        keys.append(f"{path}|{status.st_size}|{status.st_mtime_ns}")
+        keys.append("|".join(map(str, (path, *files.stamps(status)))))
     _stop_at(problems, len(paths))
     return keys
 

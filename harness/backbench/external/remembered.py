@@ -1,6 +1,6 @@
 """Memory of what files of weights are, so that commands need neither read nor hash them again.
 
-As of hashes of other files, an entry holds while path, size and time of change stay the same.
+As of hashes of other files, an entry holds while path, inode, size and times stay the same.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from backbench.system.json_text import from_json, to_json
 #: File in a store.
 _FILE: Final = "encoders.json"
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 #: A file changed this recently may change again within the same time stamp.
 _SETTLED_NS: Final = 2_000_000_000
 
@@ -76,7 +76,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _state_of(path: Path) -> list[str] | None:
-    """Return path, size and time of change of the files that an encoder is read from.
+    """Return path, inode, size and times of the files that an encoder is read from.
 
     ``None`` if there is none, or one was changed just now.
     """
@@ -88,4 +88,4 @@ def _state_of(path: Path) -> list[str] | None:
     latest = time.time_ns() - _SETTLED_NS
     if not states or any(state.st_mtime_ns >= latest for _, state in states):
         return None
-    return [f"{one}|{state.st_size}|{state.st_mtime_ns}" for one, state in states]
+    return ["|".join(map(str, (one, *files.stamps(state)))) for one, state in states]

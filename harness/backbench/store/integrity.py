@@ -22,7 +22,7 @@ def checked(store: Store, key: str) -> Record:
     """Return the record of a finished stage, whose files are as it states.
 
     What is checked, or was written by this run, is noted in the store's temporary folder, for all
-    processes of the run: files of an unchanged size and time of change are not hashed again.
+    processes of the run: files of an unchanged inode, size and times are not hashed again.
 
     Raises:
         StoreError: If the stage is not done, or a file is not what the record states.
@@ -109,9 +109,5 @@ def _noted(store: Store, key: str) -> object:
 
 
 def _stamps(folder: Path, record: Record) -> dict[str, list[int]]:
-    """Return what changes when a file does, by name: inode, size, times of change."""
-    found = {}
-    for name in record.files:
-        status = (folder / name).stat()
-        found[name] = [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-    return found
+    """Return what changes when a file does, by name."""
+    return {name: files.stamps((folder / name).stat()) for name in record.files}

@@ -289,6 +289,15 @@ def sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def stamps(status: os.stat_result) -> list[int]:
+    """Return what moves when a file is changed or replaced: inode, size, times of change in ns.
+
+    A file that is unpacked or copied may get size and time of the old one, but the system alone
+    sets the time of the last change of the inode.
+    """
+    return [status.st_ino, status.st_size, status.st_ctime_ns, status.st_mtime_ns]
+
+
 def content_of(path: Path) -> str:
     """Return the SHA-256 of a file, or of all files below a folder; empty if nothing is there.
 

@@ -205,6 +205,25 @@ def test_what_a_file_is_is_remembered_in_the_store(
     assert (tmp_path / "store" / "encoders.json").read_bytes() == known
 
 
+def test_a_replaced_file_of_equal_size_and_time_is_read_anew(
+    folder: Path, registry: Registry, tmp_path: Path
+) -> None:
+    Store(tmp_path / "store").prepare()
+    load(folder, registry, WITH_CONTROL)
+    for file in folder.rglob("*.*"):
+        os.utime(file, ns=(0, 0))  # settled long ago
+    path, known = folder / "b.toml", tmp_path / "store" / "encoders.json"
+    load_benchmark(path, registry, store=tmp_path / "store")
+    before = known.read_bytes()
+    file = folder / "theirs" / "encoder.json"
+    copy = tmp_path / "copy"
+    copy.write_bytes(file.read_bytes())
+    os.utime(copy, ns=(0, 0))
+    copy.replace(file)
+    load_benchmark(path, registry, store=tmp_path / "store")
+    assert known.read_bytes() != before
+
+
 def test_check_looks_into_the_store_that_is_named(
     folder: Path, registry: Registry, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,15 @@ def test_a_changed_file_is_read_again(tmp_path, reads, content, mtime):
     assert len(reads) == 2
 
 
+def test_a_file_replaced_by_one_of_equal_size_and_time_is_read_again(tmp_path):
+    path = write(tmp_path / "a", b"content")
+    hashes = FileHashes(tmp_path / "cache")
+    hashes(path)
+    write(tmp_path / "b", b"CONTENT")
+    (tmp_path / "b").replace(path)
+    assert hashes(path) == hashlib.sha256(b"CONTENT").hexdigest()
+
+
 def test_a_file_changed_just_now_is_not_remembered(tmp_path, reads):
     path = tmp_path / "a"
     path.write_bytes(b"content")
