@@ -16,6 +16,7 @@ import PIL
 from numpy.typing import NDArray
 from PIL import features
 
+from backbench.data.fingerprint import FileHashes
 from backbench.images import Pixels
 from backbench.plugin import Attack, Split
 from backbench.poison.access import Access
@@ -155,6 +156,7 @@ class Plan:
             "dataset": request.dataset.registered.info.name,
             "dataset_options": request.dataset.options.identity(),
             "dataset_images": images.hexdigest(),
+            "dataset_content": request.data.fingerprint(_hashes()),
             "seed": request.seed,
             "format": request.format,
             "quality": request.quality if request.format == "jpeg" else None,
@@ -180,5 +182,11 @@ class Plan:
                 found[name] |= {
                     "dataset": opened.instance.registered.info.name,
                     "dataset_options": opened.instance.options.identity(),
+                    "content": opened.data.fingerprint(_hashes()),
                 }
         return found
+
+
+def _hashes() -> FileHashes:
+    """Return what hashes files on several threads, without a store to remember them in."""
+    return FileHashes(Path(os.devnull))

@@ -296,8 +296,19 @@ def test_another_image_under_the_same_name_is_noticed(pets, bench, tmp_path):
     Image.new("RGB", (60, 60), "red").save(tmp_path / "my pets" / first["source"])
     (out / "val_poisoned" / first["file"]).unlink()
     outcome = bench("poison", str(pets), "--out", "out")
-    assert outcome.code == 1
-    assert "made of another image" in outcome.err
+    assert outcome.code == 2
+    assert "holds other poison (dataset_content: " in outcome.err
+
+
+def test_other_images_under_the_same_names_are_other_poison(pets, bench, tmp_path, snapshot):
+    bench("poison", str(pets), "--out", "out").assert_ok()
+    before = snapshot(tmp_path / "out")
+    for path in (tmp_path / "my pets").rglob("*.*"):
+        Image.new("RGB", (60, 60), "red").save(path)
+    outcome = bench("poison", str(pets), "--out", "out")
+    assert outcome.code == 2
+    assert "dataset_content: " in outcome.err
+    assert snapshot(tmp_path / "out") == before
 
 
 def test_processes_give_the_same(pets, bench, finished, snapshot, monkeypatch):
