@@ -32,6 +32,8 @@ _LABEL: Final = r"\s+([+-]?[0-9]{1,18})(?:\s|$)"
 _BY_SUFFIX: Final = re.compile(rf"(.*?(?:{_SUFFIX})){_LABEL}", re.IGNORECASE)
 _BY_COLUMN: Final = re.compile(rf"(\S+){_LABEL}")
 _NUMBERS: Final = re.compile(r"[\s\d.+-]*")
+#: Numbers of a line from which on a single 1 among zeros is a class; a box has two that are not 0.
+_LEAST_ONE_HOT: Final = 3
 _BREAKS: Final = frozenset("\n\r")
 
 
@@ -62,6 +64,7 @@ class ImageList(NamedTuple):
         lines: The lines.
         bad: What is no path and label.
         further: Lines that go on after the label with what is no number.
+        one_hot: Number of columns where every line gives its class as the place of a single 1.
     """
 
     file: Path
@@ -69,6 +72,7 @@ class ImageList(NamedTuple):
     lines: list[Line]
     bad: list[Line]
     further: list[Line]
+    one_hot: int = 0
 
     @property
     def labels(self) -> list[int]:
@@ -105,6 +109,7 @@ def read_list(path: Path, root: Path | None = None) -> ImageList:
     """Read a list, whose paths start from a root or its own folder; pass over blank lines."""
     base = os.path.abspath(path.parent if root is None else root)  # noqa: PTH100 - keeps no `..`
     found = ImageList(path, base, [], [], [])
+    columns = set[int]()  # of each line; 0 where it has not one 1 among zeros
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
@@ -113,9 +118,12 @@ def read_list(path: Path, root: Path | None = None) -> ImageList:
             continue
         place = os.path.join(base, match[1])  # noqa: PTH118 - many
         found.lines.append(Line(path, number, match[1], place, int(match[2])))
+        numbers = match.string[match.end(1) :].split()
+        columns.add(len(numbers) if sorted(numbers) == ["0"] * (len(numbers) - 1) + ["1"] else 0)
         if not _NUMBERS.fullmatch(match.string, match.end()):
             found.further.append(Line(path, number, match.string[:80], place, -1))
-    return found
+    width = columns.pop() if len(columns) == 1 else 0
+    return found._replace(one_hot=width if width >= _LEAST_ONE_HOT else 0)
 
 
 def folders_by_label(lines: Sequence[Line]) -> dict[int, set[str]]:

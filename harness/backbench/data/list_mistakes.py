@@ -72,6 +72,11 @@ def line_problems(images: ImageList, classes: int | None) -> Iterator[str]:
 
 def row_problems(images: ImageList) -> Iterator[str]:
     """Report the lines that are no path and label."""
+    if images.one_hot:
+        yield (
+            f"{images.file}: every line has {images.one_hot} columns with a single 1, which looks "
+            "like a one-hot label; write the number of the class after the path instead"
+        )
     total = len(images.lines) + len(images.bad)
     if not total:
         yield f"{images.file}: there is no line in it"

@@ -204,3 +204,10 @@ def test_equal_content_within_a_split_is_counted_and_two_labels_are_named(root):
     (note,) = dataset.content_notes
     assert "2 of 6 training images have the content of an earlier one" in note
     assert "1 of them with another label (train/b/wrong.png is train/a/img 00.png)" in note
+
+
+def test_one_hot_labels_are_refused(root):
+    rows = [f"{line[:-1]}{'1 0 0' if line.endswith('0') else '0 1 0'}" for line in LINES]
+    assert "looks like a one-hot label; write the number" in problems(lists(root, rows))
+    boxes = [f"{line} 0 0 1 1" for line in LINES]
+    assert lists(root, boxes).listing.train.labels.tolist() == [0, 0, 1, 1]
