@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from backbench.data.decode import decode, open_image
+from backbench.data.decode import decode
 from backbench.data.image_files import images_of
 from backbench.errors import DataError
 from backbench.images import ImageSet, Pixels
@@ -39,8 +39,4 @@ class AttackerImages(ImageSet):
 
 def decode_masked(path: str | Path) -> Pixels:
     """Read an image file as (H, W, 3), or as (H, W, 4) where it has an alpha channel, uint8."""
-    opaque = decode(path)  # names what is wrong with a file
-    with open_image(path) as image:
-        if image.has_transparency_data:
-            return np.asarray(image.convert("RGBA"))
-    return opaque
+    return decode(path, alpha=True)

@@ -41,6 +41,7 @@ FORMATS: Final = tuple(_SUFFIXES)
 #: File name endings that datasets and tools take for images, lower case.
 IMAGE_SUFFIXES: Final = frozenset(chain.from_iterable(_SUFFIXES.values()))
 
+_BITS_PER_SAMPLE: Final = 258  # the TIFF tag
 _ORIENTATION: Final = 0x0112  # the EXIF tag; values as in CIPA DC-008, section 4.6.5.1
 _TRANSPOSE: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -54,12 +55,13 @@ _TRANSPOSE: Final = {
 _SWAPS_AXES: Final = (5, 6, 7, 8)
 
 
-def decode(path: str | Path, fit: Fit | None = None) -> Pixels:
+def decode(path: str | Path, fit: Fit | None = None, *, alpha: bool = False) -> Pixels:
     """Read an image file as RGB, (H, W, 3), uint8, perhaps read-only.
 
     The EXIF orientation is applied. Gray-scale, palette and CMYK images become RGB; of 16 bits
     a channel the upper 8 are kept; transparent pixels are laid on white; of several frames the
-    first is taken. Without a ``fit`` the image keeps its size.
+    first is taken. Without a ``fit`` the image keeps its size. With ``alpha``, a file that has
+    transparent pixels gives (H, W, 4), laid on nothing.
 
     Raises:
         DataError: Naming the file and why it cannot be read: missing, empty, truncated, of an
@@ -68,18 +70,18 @@ def decode(path: str | Path, fit: Fit | None = None) -> Pixels:
     Differs: The published loaders drop an alpha channel, which shows colors that no viewer
         shows, and ignore the EXIF orientation. ImageNet has next to none of either.
     """
-    return np.asarray(read_image(path, fit))
+    return np.asarray(read_image(path, fit, alpha=alpha))
 
 
-def read_image(path: str | Path, fit: Fit | None = None) -> Image.Image:
-    """Read an image file as an image of Pillow, of mode RGB; see :func:`decode`.
+def read_image(path: str | Path, fit: Fit | None = None, *, alpha: bool = False) -> Image.Image:
+    """Read an image file as an image of Pillow, of mode RGB or RGBA; see :func:`decode`.
 
     It has none of the file's notes (profile, comment), so that none is saved with it.
     """
     try:
         with open_image(path) as image:
             image.load()
-            rgb = _rgb(image)
+            rgb = _rgb(image, alpha=alpha)
             turn = _TRANSPOSE.get(_orientation(image))
             if turn is not None:
                 rgb = rgb.transpose(turn)
@@ -153,19 +155,30 @@ def read_size(path: str | Path) -> tuple[int, int]:
     return (width, height) if swap else (height, width)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _rgb(image: Image.Image, *, alpha: bool = False) -> Image.Image:
     if image.mode.startswith("I"):
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 0xFFFF:
-            raise ValueError("its values are beyond 16 bits; save it with 8 bits a channel")
-        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+        values, bits = np.asarray(image), _bits(image)
+        if values.min() < 0 or values.max() >> bits:
+            raise ValueError(f"its values are beyond {bits} bits; save it with 8 bits a channel")
+        return Image.fromarray((values >> (bits - 8)).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise ValueError("its values are floating point; save it with 8 bits a channel")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
+        if alpha:
+            return rgba
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _bits(image: Image.Image) -> int:
+    """Return the bits of a value of a deep image; Pillow scales those of other formats to 16."""
+    stated = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))
+    bits = int(stated[0] if isinstance(stated, tuple) else stated)
+    if not 8 <= bits <= 16:
+        raise ValueError(f"which of its {bits} bits are used is unknown; save it with 8 a channel")
+    return bits
 
 
 def _orientation(image: Image.Image) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from backbench.plugin import Pixels, decode, derive, open_image
+from backbench.plugin import Pixels, decode, derive
 
 #: Most pixels of a trigger: as many as in a large photograph.
 MOST_PX: Final = 1 << 26
@@ -91,11 +91,10 @@ def load_trigger(trigger: int | Path) -> Pixels:
 
 
 def _load_with_alpha(trigger: int | Path) -> Pixels:
-    opaque = load_trigger(trigger)  # names what is wrong with a file
-    if isinstance(trigger, int):
-        return np.dstack([opaque, np.full(opaque.shape[:2], 255, np.uint8)])
-    with open_image(trigger) as image:
-        return np.asarray(image.convert("RGBA"))
+    pixels = make_trigger(trigger) if isinstance(trigger, int) else decode(trigger, alpha=True)
+    if pixels.shape[2] == 4:
+        return pixels
+    return np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
 
 
 def resize_trigger(trigger: Pixels, width: int) -> Pixels:

@@ -1,5 +1,7 @@
 """Every kind of image file becomes RGB, or says why not."""
 
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
@@ -153,3 +155,26 @@ def test_header_problems_are_named(tmp_path):
     (tmp_path / "empty.jpg").touch()
     with pytest.raises(DataError, match="the file is empty"):
         read_size(tmp_path / "empty.jpg")
+
+
+def test_twelve_bits_keep_the_upper_eight_and_of_32_the_range_is_unknown(tmp_path):
+    packed = bytes([0x00, 0x0F, 0xFF])  # 0 and 4095
+    tags = [(256, 2), (257, 1), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 1)]
+    tags.append((279, len(packed)))
+    rows = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    start = struct.pack("<I", 12)
+    body = struct.pack("<H", len(tags)) + rows + bytes(4)
+    (tmp_path / "a.tif").write_bytes(b"II*\0" + start + packed + b"\0" + body)
+    assert decode(tmp_path / "a.tif")[0, :, 0].tolist() == [0, 255]
+    wide = saved(Image.fromarray(np.array([[0, 255]], np.int32)), tmp_path / "b.tif")
+    with pytest.raises(DataError, match="which of its 32 bits are used is unknown"):
+        decode(wide)
+
+
+def test_alpha_is_kept_upright(tmp_path):
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    path = saved(Image.new("RGBA", (8, 4), (1, 2, 3, 0)), tmp_path / "a.png", exif=exif)
+    assert decode(path, alpha=True).shape == (8, 4, 4)
+    gray = np.array([[0, 0x80FF]], np.uint16)
+    assert decode(saved(Image.fromarray(gray), tmp_path / "b.png"), alpha=True).max() == 0x80
