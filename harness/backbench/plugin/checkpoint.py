@@ -19,3 +19,7 @@ class CheckpointFile:
 
     path: Path
     code: Mapping[str, str] = field(default_factory=dict)
+
+    def __fspath__(self) -> str:
+        """Return the path, so that a plugin may open it like any file."""
+        return str(self.path)
