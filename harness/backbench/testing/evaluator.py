@@ -19,10 +19,16 @@ from backbench.model import VARIANT_NAME, StageKind
 from backbench.plugin import EvaluationContext, Scores
 from backbench.stages.evaluators import CLASSIFIER
 from backbench.system.json_text import to_json
-from backbench.testing.base import PluginContract
+from backbench.testing.fresh import CellsContract
 from backbench.testing.hygiene import assert_same, assert_same_scores, run_twice
 from backbench.testing.purity import assert_unused, elsewhere, watched
-from backbench.testing.samples import METADATA, assert_untouched, sample_images, tiny_encoder
+from backbench.testing.samples import (
+    METADATA,
+    assert_untouched,
+    other_encoder,
+    sample_images,
+    tiny_encoder,
+)
 
 _CLASSES, _DIMENSIONS, _PER_CLASS = 3, 8, 30
 _ALL = slice(None)
@@ -33,7 +39,7 @@ Variants = Mapping[str, NDArray[np.float32]]
 _SHARED: WeakKeyDictionary[type[_ClassifierContract], tuple[Any, list[str]]] = WeakKeyDictionary()
 
 
-class _ClassifierContract(PluginContract, ABC):
+class _ClassifierContract(CellsContract, ABC):
     """Contract of evaluators of both sorts."""
 
     @abstractmethod
@@ -65,6 +71,18 @@ class _ClassifierContract(PluginContract, ABC):
         evaluator = self.fitted()
         self.asked(evaluator)
         return evaluator
+
+    def of_cell(self, cell: int) -> dict[str, NDArray[Any]]:
+        """Return the scores, by variant, of a cell."""
+        found = self.asked_in_another_cell() if cell else self.asked(self.shared())
+        return {f"scores {name}".strip(): np.asarray(scores) for name, scores in found.items()}
+
+    @abstractmethod
+    def asked_in_another_cell(self) -> Variants:
+        """Return the scores of an evaluator whose lesson and queries are others of the same shape.
+
+        Its seed is the same.
+        """
 
     @abstractmethod
     def asked(self, evaluator: Any, part: slice = _ALL) -> Variants:
@@ -197,6 +215,13 @@ class EvaluatorContract(_ClassifierContract):
     def lesson(self, classes: int) -> tuple[Any, ...]:
         return (*clouds(0), classes)
 
+    def asked_in_another_cell(self) -> Variants:
+        """Return scores of other features; the classes have changed places."""
+        (features, labels), evaluator = clouds(2), self.made()
+        moved = read_only((labels + 1) % _CLASSES)
+        self.guarded("fit", lambda: evaluator.fit(features, moved, _CLASSES))
+        return self.predicted(evaluator, clouds(3)[0])
+
     def asked(self, evaluator: Any, part: slice = _ALL) -> Variants:
         return self.predicted(evaluator, clouds(1)[0][part])
 
@@ -240,6 +265,14 @@ class ImageEvaluatorContract(_ClassifierContract):
 
     def lesson(self, classes: int) -> tuple[Any, ...]:  # noqa: ARG002 - the context has them
         return tiny_encoder(), sample_images(self.metadata)
+
+    def asked_in_another_cell(self) -> Variants:
+        """Return scores with another encoder; the classes have changed places."""
+        images, encoder = sample_images(self.metadata), other_encoder(tiny_encoder())
+        labels, evaluator = (images.labels + 1) % _CLASSES, self.made()
+        moved = ArrayImages(images.pixels, labels, images.sources)
+        self.guarded("fit", lambda: evaluator.fit(encoder, moved))
+        return self.predicted(evaluator, encoder, images)
 
     def asked(self, evaluator: Any, part: slice = _ALL) -> Variants:
         """Return its scores of the training images, upside down."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backbench.images import ArrayImages
 from backbench.plugin import DatasetMetadata, Split
@@ -49,6 +50,20 @@ def tiny_encoder(image_size: int = 32) -> Encoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return Encoder(spec).eval()
+
+
+def other_encoder(encoder: Encoder) -> Encoder:
+    """Make an encoder of the same architecture with other random weights; the same each time."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        return type(encoder)(encoder.spec).eval()
+
+
+def weights_of(encoder: Encoder) -> dict[str, NDArray[Any]]:
+    """Return the state of an encoder as arrays, by name."""
+    return {name: one.detach().numpy() for name, one in encoder.state_dict().items()}
 
 
 def same_weights(first: Encoder, second: Encoder) -> bool:

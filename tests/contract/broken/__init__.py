@@ -6,6 +6,7 @@ harness stops, or both.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,13 @@ def vars_of(one: Any) -> dict[str, Any]:
 def kit_of(module: Any, sample: Any) -> Any:
     """Make the contract of a module over a plugin; a class of its own forgets other failures."""
     kept = staticmethod(sample) if inspect.isfunction(sample) else sample
-    return type("Tested", (module.Kit,), {"sample": kept})()
+    made = {"sample": kept, "__reduce__": lambda _: (_kit_of, (module.__name__, sample))}
+    return type("Tested", (module.Kit,), made)()
+
+
+def _kit_of(module: str, sample: Any) -> Any:
+    """Make the contract of a module, by its name, in another process."""
+    return kit_of(importlib.import_module(module), sample)
 
 
 def run(kit: Any, test: str, folder: Path) -> None:
