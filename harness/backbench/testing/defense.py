@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,20 +24,22 @@ from backbench.plugin import (
 )
 from backbench.plugin.defense import MOST_CLEAN
 from backbench.stages.verdicts import EVIDENCE, VERDICT, checked_verdict
-from backbench.testing.base import PluginContract, checked_progress
+from backbench.testing.base import checked_progress
+from backbench.testing.fresh import CellsContract
 from backbench.testing.hygiene import ENCODERS, assert_same, run_twice
 from backbench.testing.purity import (
     assert_unused,
     elsewhere,
-    global_generators_untouched,
     watched,
 )
 from backbench.testing.samples import (
     assert_encoder,
     assert_untouched,
+    other_encoder,
     same_weights,
     sample_images,
     tiny_encoder,
+    weights_of,
 )
 
 if TYPE_CHECKING:
@@ -61,7 +64,7 @@ def defense_context(metadata: DatasetMetadata, most: float = 1.0) -> DefenseCont
     return DefenseContext(seed=0, device="cpu", clean=clean, progress=checked_progress)
 
 
-class _DefenseContract(PluginContract):
+class _DefenseContract(CellsContract):
     """Common part of the contracts of defenses."""
 
     info: ClassVar[DefenseInfo]
@@ -118,11 +121,19 @@ class DefenseContract(_DefenseContract):
         defense, context = self.made(), self.context()
         if "encoder" in self.info.shapes:
             if "model" in self.info.shapes:
-                context = replace(context, verdict=self.inspect(self.encoder()))
+                context = replace(context, verdict=self.inspect(copy.deepcopy(encoder)))
             return self.guarded("repair", lambda: defense.repair(encoder, context))
         shown, context = Unlabelled(images), self.context(MOST_CLEAN)
         found = self.guarded("sanitize", lambda: defense.sanitize(encoder, shown, context))
         return np.asarray(found)
+
+    def of_cell(self, cell: int) -> dict[str, Any]:
+        """Return the weights or the scores: of another encoder in another cell."""
+        if cell == 0:
+            result = self._applied().result
+        else:
+            result = self.apply(other_encoder(self.encoder()), sample_images(self.metadata))
+        return weights_of(result) if "encoder" in self.info.shapes else {"scores": result}
 
     def _applied(self) -> _Applied:
         kind = type(self)
@@ -188,6 +199,10 @@ class DefenseContract(_DefenseContract):
         assert_unused(self._applied().used)
 
 
+#: The verdict that tests of a contract share.
+_JUDGED: WeakKeyDictionary[type[ModelDefenseContract], _Applied] = WeakKeyDictionary()
+
+
 class ModelDefenseContract(_DefenseContract):
     """Contract of a defense that gives a verdict on an encoder: ``acts_on="model"``.
 
@@ -196,19 +211,33 @@ class ModelDefenseContract(_DefenseContract):
     :class:`DefenseContract` besides.
     """
 
+    def _judged(self) -> _Applied:
+        kind = type(self)
+        if kind not in _JUDGED:
+            self.implementation()  # importing torch is not judging
+            given = self.encoder()
+            _JUDGED[kind] = _Applied(
+                given, sample_images(self.metadata), *watched(lambda: self.inspect(given))
+            )
+        return _JUDGED[kind]
+
+    def of_cell(self, cell: int) -> dict[str, Any]:
+        """Return the verdict: on another encoder in another cell."""
+        found = self.inspect(other_encoder(self.encoder())) if cell else None
+        verdict = found or self._judged().result
+        return {"score": verdict.score, **verdict.numbers, **verdict.evidence}
+
     def test_result_is_a_verdict(self) -> None:
         """A finite score; evidence in arrays of finite numbers, and finite numbers, by name."""
         assert "model" in self.info.shapes, 'state acts_on="model" in the record'
-        self.inspect(self.encoder())
+        self._judged()
 
     def test_its_input_is_not_changed(self) -> None:
         """The encoder keeps its weights, its mode and its gradients; the images their pixels."""
-        encoder = self.encoder()
-        self.inspect(encoder)
-        assert_untouched(encoder, self.encoder())
+        assert_untouched(self._judged().encoder, self.encoder())
 
     def test_result_depends_on_its_input_and_the_seed_alone(self) -> None:
-        first = self.inspect(self.encoder())
+        first = self._judged().result
         with elsewhere():
             again = self.inspect(self.encoder())
         same = (first.score, first.numbers) == (again.score, again.numbers)
@@ -226,7 +255,4 @@ class ModelDefenseContract(_DefenseContract):
         assert_same(folders, VERDICT, EVIDENCE)
 
     def test_global_generators_are_untouched(self) -> None:
-        encoder = self.encoder()
-        self.implementation()
-        with global_generators_untouched():
-            self.inspect(encoder)
+        assert_unused(self._judged().used)

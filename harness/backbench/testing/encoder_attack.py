@@ -11,7 +11,14 @@ from backbench.model import StageKind
 from backbench.plugin import AttackInfo
 from backbench.testing.hygiene import assert_same, run_twice
 from backbench.testing.purity import assert_unused, elsewhere, watched
-from backbench.testing.samples import assert_encoder, assert_untouched, same_weights, tiny_encoder
+from backbench.testing.samples import (
+    assert_encoder,
+    assert_untouched,
+    other_encoder,
+    same_weights,
+    tiny_encoder,
+    weights_of,
+)
 from backbench.testing.stamping import StampContract
 
 if TYPE_CHECKING:
@@ -46,6 +53,12 @@ class EncoderAttackContract(StampContract):
         attack = self.attack()
         context = self.context(attack)
         return self.guarded("implant", lambda: attack.implant(encoder, context))
+
+    def of_cell(self, cell: int) -> dict[str, Any]:
+        """Return stamps, and the weights of the implant: into another encoder in another cell."""
+        encoder = other_encoder(self.encoder()) if cell else None
+        found = self._implanted().result if encoder is None else self.implant(encoder)
+        return {**super().of_cell(cell), **weights_of(found)}
 
     def _implanted(self) -> _Implanted:
         kind = type(self)

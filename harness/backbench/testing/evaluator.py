@@ -127,10 +127,10 @@ class _ClassifierContract(CellsContract, ABC):
             )
 
     def test_scores_depend_on_features_and_seed_alone(self) -> None:
-        evaluator = self.fitted(seed=5)
+        evaluator = self.shared()
         first, again = self.asked(evaluator), self.asked(evaluator)
         with elsewhere():
-            other = self.asked(self.fitted(seed=5))
+            other = self.asked(self.fitted())
         for found, what in ((again, "another call"), (other, "another process")):
             assert _equal(first, found), (
                 f"{what} gives other scores: draw from the seed alone, and keep nothing"

@@ -16,7 +16,7 @@ import importlib.util
 import io
 import json
 import os
-import pickle
+import pickle  # noqa: TID251 - of our own, for a child that ends with this process
 import pickletools
 import subprocess
 import sys
@@ -32,7 +32,7 @@ import pytest
 
 from backbench.plugin.calling import sentence_of
 from backbench.system.arithmetic import standard_arithmetic
-from backbench.testing.base import PluginContract
+from backbench.testing.base import PluginContract, installed
 from backbench.testing.purity import elsewhere
 
 #: What a cell has computed, as arrays by name.
@@ -64,7 +64,8 @@ class CellsContract(PluginContract):
         here = digests(self.of_cell(1))
         there = in_fresh_process(self, 1)
         wrong = [name for name in here if here[name] != there.get(name)]
-        assert here.keys() == there.keys() and not wrong, (
+        wrong += [name for name in there if name not in here]
+        assert not wrong, (
             f"another process, or another order of cells, gives other {' and '.join(wrong)}: keep "
             "nothing in modules or classes, and let nothing follow from hash, sets of words, the "
             "clock or the current folder: draw from the seed alone"
@@ -94,12 +95,14 @@ def in_fresh_process(contract: CellsContract, cell: int) -> dict[str, str]:
     files = _files(pickled)
     if "__main__" in files:
         _skip(name, "it is defined in a notebook or script")
-    answer = _ask({
-        "path": _path(),
-        "files": files,
-        "contract": base64.b64encode(pickled).decode(),
-        "cell": cell,
-    })
+    answer = _ask(
+        {
+            "path": _path(),
+            "files": files,
+            "contract": base64.b64encode(pickled).decode(),
+            "cell": cell,
+        }
+    )
     if "lost" in answer:
         _skip(name, answer["lost"])
     assert "raised" not in answer, (
@@ -163,7 +166,7 @@ _FORKS: Final = sys.platform == "linux"
 def _started() -> subprocess.Popen[str]:
     seed = os.environ.get("PYTHONHASHSEED", "")
     other = str(int(seed) + 1 if seed.isdecimal() else 77)
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and code
         [sys.executable, "-c", _START, json.dumps(_path())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -189,10 +192,11 @@ def _close() -> None:
 
 def serve() -> None:
     """Answer the questions of the standard input, a line each."""
-    import torch  # noqa: F401, TID253 - so that no fork has to
+    import torch  # noqa: F401 - so that no fork has to
 
-    import backbench.testing  # noqa: F401
+    import backbench.nn  # noqa: F401
 
+    installed()
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
         os.dup2(2, 1)  # what a plugin prints is no answer
         gc.freeze()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from backbench.images import ImageSet, Overlay
 from backbench.model import StageKind
-from backbench.plugin import AttackInfo
+from backbench.plugin import Attack, AttackInfo
 from backbench.stages.inputs import TRIGGER
 from backbench.testing.attack import AttackContract
 from backbench.testing.base import assert_refuses
@@ -22,6 +25,27 @@ class LearningAttackContract(AttackContract):
 
     The contract of all attacks on the dataset holds for the learned trigger.
     """
+
+    def attack_of_cell(self, cell: int) -> Attack:
+        """Make the attack with a trigger that is learned from other images in another cell."""
+        if cell == 0:
+            return self.attack()
+        fitted, restored = self.unfitted(), self.unfitted()
+        context = self.context(fitted)
+        other = replace(
+            context,
+            shadow=lambda share: _inverted(context.shadow(share)),
+            references=lambda number: _inverted(context.references(number)),
+        )
+        self.guarded("fit", lambda: fitted.fit(other))
+        state = self.state_of(fitted)
+        self.guarded("restore", lambda: restored.restore(state))
+        return restored
+
+    def of_cell(self, cell: int) -> dict[str, Any]:
+        """Return the learned trigger, and stamps of it."""
+        attack = self.attack_of_cell(cell)
+        return {**self.stamps_of_cell(attack, cell), **self.state_of(attack)}
 
     def test_it_learns(self) -> None:
         """The info record states it, since the planner reads only that."""
@@ -57,6 +81,11 @@ class LearningAttackContract(AttackContract):
     def test_the_trigger_does_not_follow_from_the_validation_split(self, tmp_path: Path) -> None:
         folders = self.guarded("fit", lambda: run_twice(tmp_path, self, StageKind.FIT_TRIGGER))
         assert_same(folders, TRIGGER)
+
+
+def _inverted(images: ImageSet) -> ImageSet:
+    """Return images as negatives."""
+    return Overlay(images, {index: 255 - images.image(index) for index in range(len(images))})
 
 
 def _equal(first: State, second: State) -> bool:

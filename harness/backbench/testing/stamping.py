@@ -13,7 +13,8 @@ from backbench.images import ImageSet, Pixels, Subset, Unlabelled, read_only
 from backbench.plugin import Attack, AttackContext, AttackInfo, Split, Stamp, count_of
 from backbench.poison.poisoning import StampedImages
 from backbench.stages.scores import checked_state
-from backbench.testing.base import PluginContract, checked_progress
+from backbench.testing.base import checked_progress
+from backbench.testing.fresh import CellsContract
 from backbench.testing.purity import elsewhere, global_generators_untouched
 from backbench.testing.samples import SPLITS, sample_images
 
@@ -24,7 +25,7 @@ State = Mapping[str, NDArray[Any]]
 _STATES: WeakKeyDictionary[type[StampContract], State] = WeakKeyDictionary()
 
 
-class StampContract(PluginContract):
+class StampContract(CellsContract):
     """Common contract of attacks on datasets and on encoders."""
 
     base = "Attack"
@@ -104,6 +105,22 @@ class StampContract(PluginContract):
     def stamps(self, split: Split) -> list[Stamp]:
         """Stamp the image under several seeds, from 0."""
         return [self.stamp(self.attack(), self.image(), seed, split) for seed in range(5)]
+
+    def of_cell(self, cell: int) -> dict[str, Any]:
+        """Return stamps."""
+        return self.stamps_of_cell(self.attack(), cell)
+
+    def stamps_of_cell(self, attack: Attack, cell: int) -> dict[str, Any]:
+        """Stamp an image with a generator: another image, and other numbers, in another cell."""
+        found: dict[str, Any] = {}
+        image = sample_images(self.metadata).image(cell)
+        for split in SPLITS:
+            stamp = self.stamp(attack, image, 11 * cell, split)
+            found[f"pixels of the stamp ({split})"] = stamp.pixels
+            found[f"boxes of the stamp ({split})"] = np.array([tuple(one) for one in stamp.boxes])
+        if cell == 0 and self.metadata.size is None:
+            self.stamp(attack, np.ascontiguousarray(image[:-3]), 0, "train")
+        return found
 
     def test_target_is_a_class_or_none(self) -> None:
         target: object = self.attack().target

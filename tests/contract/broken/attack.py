@@ -474,3 +474,17 @@ class IsNoAttack:
 
     def __init__(self, options, metadata):
         self.options, self.metadata = options, metadata
+
+
+_PLACES: dict[Any, int] = {}
+
+
+@broken("test_nothing_is_kept_between_cells")
+class KeepsPlacesByShape(Right):
+    """It puts the trigger where it was on the first image of this shape."""
+
+    def stamp(self, image, rng, split):
+        x = _PLACES.setdefault(image.shape, int(rng.integers(20)))
+        pixels = image.copy()
+        pixels[2:6, x : x + 3] = 255 - pixels[2:6, x : x + 3]
+        return Stamp(pixels, Box(x, 2, 3, 4), 1.0)

@@ -136,3 +136,23 @@ class KeepsItsScores(Right):
 @broken(_SCORE, "does not act on the input")
 class ScoresNothing(Defense):
     """It has no score."""
+
+
+_KEPT: dict[int, Any] = {}
+
+
+@broken("test_nothing_is_kept_between_cells")
+class KeepsDirectionsBySeed(Right):
+    """It keeps, for all encoders of a seed, what it has computed with the first."""
+
+    def score(self, encoder, images, context):
+        first = float(next(encoder.parameters()).detach().mean())
+        return super().score(encoder, images, context) + _KEPT.setdefault(context.seed, first)
+
+
+@broken("test_nothing_is_kept_between_cells")
+class ReadsTheCurrentFolder(Right):
+    """Its threshold follows from where it runs."""
+
+    def score(self, encoder, images, context):
+        return super().score(encoder, images, context) + len(list(Path().iterdir()))

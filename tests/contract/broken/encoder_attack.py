@@ -158,3 +158,17 @@ class AsksInPercent(Right):
 @broken(_RESULT, "does not act on the encoder")
 class ImplantsNothing(attack.Right):
     """It has no implant."""
+
+
+class _Kept:
+    shift: Any = None
+
+
+@broken("test_nothing_is_kept_between_cells")
+class KeepsItsShiftInAClass(Right):
+    """It moves every encoder as far as it has moved the first."""
+
+    def implant(self, encoder, context):
+        if _Kept.shift is None:
+            _Kept.shift = float(next(encoder.parameters()).detach().abs().mean())
+        return moved(encoder, _Kept.shift)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -294,3 +295,20 @@ class LearnsFromQueries(Right):
     def predict(self, features):
         self.centers = self.centers - (features.mean(axis=0) > 0)
         return super().predict(features)
+
+
+@broken("test_nothing_is_kept_between_cells")
+class SeedsWithTheHashOfAWord(Right):
+    """It adds noise whose seed is the hash of a word, which each process salts."""
+
+    def predict(self, features):
+        noise = np.random.default_rng(hash("noise") % 2**32).random()
+        return super().predict(features) + noise
+
+
+@broken("test_nothing_is_kept_between_cells")
+class ReadsTheDate(Right):
+    """Its scores follow from the date."""
+
+    def predict(self, features):
+        return super().predict(features) + datetime.now().toordinal()  # noqa: DTZ005

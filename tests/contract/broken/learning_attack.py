@@ -124,3 +124,15 @@ class TakesAnything(Right):
 @broken(_ALONE, "learns no trigger")
 class LearnsNothing(attack.Right):
     """It has no fit."""
+
+
+_LEVELS: dict[int, Any] = {}
+
+
+@broken("test_nothing_is_kept_between_cells")
+class KeepsLevelsBySeed(Right):
+    """It learns once a seed, whatever its references are."""
+
+    def fit(self, context):
+        super().fit(context)
+        self.level = _LEVELS.setdefault(context.seed, self.level)
