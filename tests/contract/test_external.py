@@ -52,7 +52,7 @@ _IMPORT = re.compile(r"^\s*from acme_methods\.(\w+) import", re.MULTILINE)
 #: those that train, which the modules of builtin/ run over the same code.
 _ELSEWHERE = re.compile(
     "entry_point|torch|loss_falls|finite_numbers|to_features|the_store|weights_depend|stopped"
-    "|labels_are|validation_split|global_generators|is_another"
+    "|labels_are|validation_split|global_generators|is_another|between_cells"
 )
 
 

@@ -353,7 +353,7 @@ CONTRACTS = {
 }
 
 #: Tests that need an installed distribution of their own, or start a process.
-_INSTALLED = re.compile("entry_point|torch")
+_INSTALLED = re.compile("entry_point|torch|between_cells")
 
 
 def names_of(contract: type) -> list[str]:

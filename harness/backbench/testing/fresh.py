@@ -15,6 +15,7 @@ import importlib
 import importlib.util
 import io
 import json
+import operator
 import os
 import pickle  # noqa: TID251 - of our own, for a child that ends with this process
 import pickletools
@@ -178,7 +179,7 @@ def _started() -> subprocess.Popen[str]:
 
 @atexit.register
 def _close() -> None:
-    """End the child, which does so itself when nobody asks any more."""
+    """End the child, which does so itself when its input ends."""
     while _CHILD:
         child = _CHILD.pop()
         for pipe in (child.stdin, child.stdout):
@@ -221,7 +222,7 @@ def _answered(line: str) -> str:
         else:
             try:
                 answer.write_text(_answer(line), encoding="utf-8")
-            except BaseException:  # noqa: BLE001 - nobody hears of it
+            except BaseException:  # noqa: BLE001 - the missing answer tells
                 traceback.print_exc()
             os._exit(0)  # without the end that the process's other part has
         os.chdir(here)
@@ -254,9 +255,10 @@ class _Unpickler(pickle.Unpickler):
         self.files = files
 
     def find_class(self, module: str, name: str, /) -> Any:
-        if module in self.files:
-            _import(module, self.files[module])
-        return super().find_class(module, name)
+        if module not in self.files:
+            return super().find_class(module, name)
+        _import(module, self.files[module])
+        return operator.attrgetter(name)(sys.modules[module])  # whatever packages it is in
 
 
 def _import(name: str, file: str) -> None:
