@@ -67,7 +67,7 @@ class CellsContract(PluginContract):
         wrong = [name for name in here if here[name] != there.get(name)]
         wrong += [name for name in there if name not in here]
         assert not wrong, (
-            f"another process, or another order of cells, gives other {' and '.join(wrong)}: keep "
+            f"another process, or another order of cells, gives other {wrong[0]}: keep "
             "nothing in modules or classes, and let nothing follow from hash, sets of words, the "
             "clock or the current folder: draw from the seed alone"
         )

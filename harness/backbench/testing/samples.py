@@ -63,7 +63,8 @@ def other_encoder(encoder: Encoder) -> Encoder:
 
 def weights_of(encoder: Encoder) -> dict[str, NDArray[Any]]:
     """Return the state of an encoder as arrays, by name."""
-    return {name: one.detach().numpy() for name, one in encoder.state_dict().items()}
+    state = encoder.state_dict().items()
+    return {f"weights ({name})": one.detach().numpy() for name, one in state}
 
 
 def same_weights(first: Encoder, second: Encoder) -> bool:
