@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,11 @@ class AttackContract(StampContract):
         features = classes + np.float32(0.1) * noise
         reads = isinstance(self.info, AttackInfo) and self.info.reads_encoder
         return Access(images, sets, (lambda: features) if reads else None)
+
+    def results_of_cell(self, attack: Attack, cell: int) -> dict[str, Any]:
+        """Return stamps, and the choice of poisons."""
+        chosen = np.array(repr(self.recipes(attack, cell)))
+        return {**super().results_of_cell(attack, cell), "choice of poisons": chosen}
 
     def recipes(self, attack: Attack, seed: int) -> dict[int, Recipe]:
         """Let the attack list its poisons, of arrays that cannot be written to, by index."""

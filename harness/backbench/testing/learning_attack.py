@@ -42,10 +42,9 @@ class LearningAttackContract(AttackContract):
         self.guarded("restore", lambda: restored.restore(state))
         return restored
 
-    def of_cell(self, cell: int) -> dict[str, Any]:
-        """Return the learned trigger, and stamps of it."""
-        attack = self.attack_of_cell(cell)
-        return {**self.stamps_of_cell(attack, cell), **self.state_of(attack)}
+    def results_of_cell(self, attack: Attack, cell: int) -> dict[str, Any]:
+        """Return the learned trigger, stamps of it, and the choice of poisons."""
+        return {**super().results_of_cell(attack, cell), **self.state_of(attack)}
 
     def test_it_learns(self) -> None:
         """The info record states it, since the planner reads only that."""
