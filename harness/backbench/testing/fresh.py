@@ -193,10 +193,12 @@ def _close() -> None:
 
 def serve() -> None:
     """Answer the questions of the standard input, a line each."""
-    import torch  # noqa: F401 - so that no fork has to
+    import torch
 
     import backbench.nn  # noqa: F401
 
+    # What torch imports late, when an optimizer is made, and the registry: so that no fork has to.
+    torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     installed()
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
         os.dup2(2, 1)  # what a plugin prints is no answer
