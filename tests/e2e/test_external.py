@@ -94,7 +94,8 @@ def test_the_same_numbers_as_our_own_cell(there: Bench) -> None:
         assert row["method"] == "poisoned"
         assert own[name]["external"] is False
         for part in ("metrics", "controls", "lifts"):
-            assert row[part] == own[name][part]
+            known = {metric for metric in own[name][part] if "/poison_" not in metric}
+            assert row[part] == {metric: own[name][part][metric] for metric in known}
 
     again = evaluate(there, *asked)
     assert "0 stages executed, 16 were in the store" in again.err

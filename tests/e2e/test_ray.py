@@ -237,7 +237,7 @@ def test_a_killed_driver_is_followed_by_another(cluster, store, tmp_path):
     quick, slow = dataset("fine", tmp_path / "quick"), dataset("sleep once", tmp_path / "slow")
     pid = tmp_path / "slow"
     command = [sys.executable, "-c", DRIVER, str(store.root), str(tmp_path), cluster.address]
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[2]
     log = tmp_path / "driver.log"
     with log.open("w") as said, subprocess.Popen(command, cwd=root, stderr=said) as driver:
         until(lambda: driver.poll() is not None or (pid.exists() and pid.read_text()))

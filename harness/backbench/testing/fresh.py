@@ -14,7 +14,6 @@ import hashlib
 import importlib
 import importlib.util
 import io
-import json
 import operator
 import os
 import pickle  # noqa: TID251 - of our own, for a child that ends with this process
@@ -33,6 +32,7 @@ import pytest
 
 from backbench.plugin.calling import sentence_of
 from backbench.system.arithmetic import standard_arithmetic
+from backbench.system.json_text import from_json, to_json
 from backbench.testing.base import PluginContract, installed
 from backbench.testing.purity import elsewhere
 
@@ -148,12 +148,12 @@ def _ask(question: Mapping[str, Any]) -> dict[str, Any]:
         _CHILD.append(child)
     assert child.stdin is not None, "open the pipe to the fresh process"
     assert child.stdout is not None, "open the pipe from the fresh process"
-    child.stdin.write(json.dumps(question) + "\n")
+    child.stdin.write(to_json(question) + "\n")
     child.stdin.flush()
     line = child.stdout.readline()
     if not _FORKS or not line:
         _close()
-    answer: dict[str, Any] = json.loads(line or '{"raised": "the process has ended"}')
+    answer: dict[str, Any] = from_json(line or '{"raised": "the process has ended"}')
     return answer
 
 
@@ -168,7 +168,7 @@ def _started() -> subprocess.Popen[str]:
     seed = os.environ.get("PYTHONHASHSEED", "")
     other = str(int(seed) + 1 if seed.isdecimal() else 77)
     return subprocess.Popen(  # noqa: S603 - our own interpreter and code
-        [sys.executable, "-c", _START, json.dumps(_path())],
+        [sys.executable, "-c", _START, to_json(_path())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -230,23 +230,23 @@ def _answered(line: str) -> str:
         os.chdir(here)
         if answer.exists():
             return answer.read_text(encoding="utf-8")
-        return json.dumps({"raised": "the process has ended"})
+        return to_json({"raised": "the process has ended"})
 
 
 def _answer(line: str) -> str:
-    question = json.loads(line)
+    question = from_json(line)
     sys.path[:] = question["path"]
     try:
         pickled = base64.b64decode(question["contract"])
         contract = _Unpickler(io.BytesIO(pickled), question["files"]).load()
     except BaseException as error:  # noqa: BLE001 - a module may raise, or skip itself
-        return json.dumps({"lost": sentence_of(error)})
+        return to_json({"lost": sentence_of(error)})
     try:
         with standard_arithmetic(), elsewhere():
             found = digests(contract.of_cell(question["cell"]))
     except BaseException as error:  # noqa: BLE001 - of an author's plugin
-        return json.dumps({"raised": sentence_of(error)})
-    return json.dumps({"digests": found})
+        return to_json({"raised": sentence_of(error)})
+    return to_json({"digests": found})
 
 
 class _Unpickler(pickle.Unpickler):
