@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbench.errors import BackbenchError
-from backbench.images import ArrayImages, read_only
+from backbench.images import ArrayImages, Unlabelled, read_only
 from backbench.model import VARIANT_NAME, StageKind
 from backbench.plugin import EvaluationContext, Scores
 from backbench.stages.evaluators import CLASSIFIER
@@ -31,7 +31,7 @@ from backbench.testing.samples import (
 )
 
 _CLASSES, _DIMENSIONS, _PER_CLASS = 3, 8, 30
-_ALL = slice(None)
+_ALL, _BACKWARDS = slice(None), slice(None, None, -1)
 
 Variants = Mapping[str, NDArray[np.float32]]
 
@@ -160,6 +160,16 @@ class _ClassifierContract(CellsContract, ABC):
                 "or with earlier calls"
             )
 
+    def test_a_second_set_of_the_same_size_is_scored_by_itself(self) -> None:
+        """One evaluator scores clean, then triggered images: as many, under the same names."""
+        evaluator = self.shared()
+        first, second = self.asked(evaluator), self.asked(evaluator, _BACKWARDS)
+        for name, scores in first.items():
+            assert np.allclose(scores[::-1], second.get(name, np.nan), rtol=1e-3, atol=1e-4), (
+                "score the images of each call, and keep no scores or features by the number or "
+                "the names of images: triggered images have those of the clean ones"
+            )
+
     def test_a_restored_classifier_scores_as_before(self) -> None:
         """``restore`` takes what ``state`` returns, and the scores are the same."""
         evaluator = self.shared()
@@ -275,11 +285,11 @@ class ImageEvaluatorContract(_ClassifierContract):
         return self.predicted(evaluator, encoder, images)
 
     def asked(self, evaluator: Any, part: slice = _ALL) -> Variants:
-        """Return its scores of the training images, upside down."""
+        """Return its scores of the training images, upside down, without labels and names."""
         images = sample_images(self.metadata)
         pixels = np.ascontiguousarray(images.pixels[part, ::-1])
-        shown = ArrayImages(pixels, np.full(len(pixels), -1), images.sources[part])
-        return self.predicted(evaluator, tiny_encoder(), shown)
+        shown = ArrayImages(pixels, images.labels[part], images.sources[part])
+        return self.predicted(evaluator, tiny_encoder(), Unlabelled(shown))
 
     def reads(self) -> dict[str, Any]:
         return {"encoder": tiny_encoder()}

@@ -113,6 +113,18 @@ class CentersByCompany(Right):
         return -np.square(means[:, None] - self.centers).sum(axis=2)
 
 
+@broken("test_a_second_set_of_the_same_size_is_scored_by_itself")
+class KeepsScoresByNames(Right):
+    """It keeps its scores by the names of images."""
+
+    def predict(self, encoder, images):
+        kept = self.__dict__.setdefault("kept", {})
+        names = tuple(images.sources)
+        if names not in kept:
+            kept[names] = super().predict(encoder, images)
+        return kept[names]
+
+
 @broken("test_scores_depend_on_features_and_seed_alone")
 class DrawsFromTorch(Right):
     """It draws from torch's global generator."""
