@@ -31,6 +31,7 @@ from backbench.testing.samples import (
 )
 
 _CLASSES, _DIMENSIONS, _PER_CLASS = 3, 8, 30
+_UNEQUAL = (750, 300, 100)
 _ALL, _BACKWARDS = slice(None), slice(None, None, -1)
 
 Variants = Mapping[str, NDArray[np.float32]]
@@ -249,6 +250,37 @@ class EvaluatorContract(_ClassifierContract):
                 f"separate {share:.0%} are right"
             )
 
+    def test_another_lesson_is_learned(self) -> None:
+        """One process fits evaluators of many encoders, one after the other."""
+        self.shared()  # has learned before
+        features, labels = clouds(0)
+        evaluator = self.made()
+        moved = read_only((labels + 1) % _CLASSES)
+        self.guarded("fit", lambda: evaluator.fit(features, moved, _CLASSES))
+        for scores in self.asked(evaluator).values():
+            share = (scores.argmax(axis=1) == (self.truth() + 1) % _CLASSES).mean()
+            assert share >= 0.95, (
+                "learn from what fit is given alone, and keep nothing in the class or the module: "
+                f"after other labels were learned by another evaluator, {share:.0%} of features "
+                "that are easy to separate are right"
+            )
+
+    def test_classes_of_unequal_numbers_are_learned(self) -> None:
+        """Features may be sorted by class, and of some classes there may be more than of others."""
+        features, labels = clouds(0, _UNEQUAL)
+        order = np.argsort(labels, kind="stable")
+        lesson = read_only(features[order]), read_only(labels[order]), _CLASSES
+        evaluator = self.made()
+        self.guarded("fit", lambda: evaluator.fit(*lesson))
+        for scores in self.asked(evaluator).values():
+            right = scores.argmax(axis=1) == self.truth()
+            share = min(right[self.truth() == label].mean() for label in range(_CLASSES))
+            assert share >= 0.9, (
+                "learn every class, whatever the order of features, and divide by its own number: "
+                f"of classes with {_UNEQUAL} features, sorted, one is right in {share:.0%}; "
+                "a smaller number of neighbors in `options` of the contract may help"
+            )
+
     def test_an_image_without_features_is_scored(self) -> None:
         """Features of zeros, as a dead encoder gives them, still give finite scores."""
         found = self.predicted(self.shared(), np.zeros((2, _DIMENSIONS), np.float32))
@@ -319,10 +351,12 @@ def _equal(first: Variants, second: Variants) -> bool:
     return first.keys() == second.keys() and all(same)
 
 
-def clouds(seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Draw features, (90, 8), around three far corners, and labels, (90,); both read-only."""
+def clouds(
+    seed: int, counts: tuple[int, ...] = (_PER_CLASS,) * _CLASSES
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Draw features, (N, 8), around three far corners, and labels, (N,); both read-only."""
     rng = np.random.default_rng(seed)
-    labels = rng.permutation(np.repeat(np.arange(_CLASSES, dtype=np.int64), _PER_CLASS))
+    labels = rng.permutation(np.repeat(np.arange(_CLASSES, dtype=np.int64), counts))
     centers = 3 * np.eye(_CLASSES, _DIMENSIONS)
     features = centers[labels] + 0.3 * rng.standard_normal((len(labels), _DIMENSIONS))
     return read_only(features.astype(np.float32)), read_only(labels)

@@ -57,6 +57,8 @@ _ALONE, _COMPANY = (
     "test_an_image_is_scored_whatever_its_company",
 )
 _SECOND = "test_a_second_set_of_the_same_size_is_scored_by_itself"
+_ANOTHER = "test_another_lesson_is_learned"
+_UNEQUAL = "test_classes_of_unequal_numbers_are_learned"
 _SEPARABLE, _INPUT = "test_separable_features_are_learned", "test_its_input_is_not_changed"
 
 
@@ -169,6 +171,44 @@ class AdaptsToItsFirstCall(Right):
         if self.mean is None:
             self.mean = features.mean(axis=0)
         return super().predict(features - self.mean)
+
+
+@broken(_ANOTHER)
+class KeepsABankInTheClass(Right):
+    """It looks for the nearest of all features that evaluators of its class have seen."""
+
+    bank: Any = []  # noqa: RUF012 - what is caught
+    restore = Evaluator.restore
+
+    def fit(self, features, labels, classes):
+        self.classes = classes
+        self.bank.append((features, labels))
+
+    def predict(self, features):
+        known, labels = (np.concatenate(one) for one in zip(*self.bank, strict=True))
+        distances = np.square(features[:, None] - known).sum(axis=2)
+        return np.eye(self.classes)[labels[distances.argmin(axis=1)]]
+
+    def state(self):
+        return {}
+
+
+@broken(_UNEQUAL)
+class DividesByTheMeanNumber(Right):
+    """It divides the sum of each class by the mean number of images of a class."""
+
+    def fit(self, features, labels, classes):
+        super().fit(features, labels, classes)
+        for label, count in enumerate(np.bincount(labels)):
+            self.centers[label] *= count * len(np.unique(labels)) / len(labels)
+
+
+@broken(_UNEQUAL)
+class LearnsTheFirstThousand(Right):
+    """It learns from the first thousand features, to be fast."""
+
+    def fit(self, features, labels, classes):
+        super().fit(features[:1000], labels[:1000], classes)
 
 
 @broken(_SECOND)
