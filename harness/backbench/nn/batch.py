@@ -21,7 +21,8 @@ class Batch(ABC):
     Args:
         indices: Positions of the images in the training set, (B,), int64.
         epoch: Number of the epoch.
-        seed: Seed of the random views.
+        seed: Seed of the random views, the same in every batch: draw from it with ``epoch`` and
+            ``indices``.
         device: Where views are made.
     """
 

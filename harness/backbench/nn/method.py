@@ -75,7 +75,10 @@ class TrainingTask(nn.Module, ABC):
 
     @abstractmethod
     def views(self, batch: Batch) -> Any:
-        """Make what :meth:`training_loss` takes; the same for the same images and epoch."""
+        """Make what :meth:`training_loss` takes; the same for the same images and epoch.
+
+        Draw from the batch's ``seed``, ``epoch`` and ``indices``: all batches have one seed.
+        """
 
     @abstractmethod
     def training_loss(self, views: Any) -> Tensor:

@@ -53,6 +53,31 @@ def elsewhere() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def recorded_seeds() -> Iterator[set[str]]:
+    """Record the seeds of the generators of NumPy and torch that are made."""
+    import torch
+
+    seeds: set[str] = set()
+    make_rng = np.random.default_rng
+
+    def default_rng(seed: Any = None) -> np.random.Generator:
+        if isinstance(seed, int | np.integer | list | tuple | np.ndarray | np.random.SeedSequence):
+            plain = seed.tolist() if isinstance(seed, np.ndarray) else seed
+            seeds.add(f"numpy.random.default_rng({plain})")
+        return make_rng(seed)
+
+    class Generator(torch.Generator):
+        def manual_seed(self, seed: int) -> torch.Generator:
+            seeds.add(f"torch.Generator().manual_seed({seed})")
+            return super().manual_seed(seed)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(np.random, "default_rng", default_rng)
+        patch.setattr(torch, "Generator", Generator)
+        yield seeds
+
+
 def _shifted(function: Callable[[], Any], amount: int) -> Callable[[], Any]:
     return lambda: function() + amount
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -17,13 +18,14 @@ from backbench.options.training import SSLOptions
 from backbench.plugin.checkpoint import CheckpointFile
 from backbench.testing.base import PluginContract
 from backbench.testing.hygiene import ENCODERS, assert_same, run_twice
-from backbench.testing.purity import assert_unused, elsewhere, watched
+from backbench.testing.purity import assert_unused, elsewhere, recorded_seeds, watched
 from backbench.testing.samples import features_of, same_weights, sample_images
 
 if TYPE_CHECKING:
     from backbench.nn import Encoder, SSLMethod
 
 _STEPS = 20
+_IMAGE_DIMENSIONS = 4
 
 #: Options of a training of two epochs of a few seconds.
 SMALL: Mapping[str, Any] = {
@@ -79,6 +81,12 @@ class TrainedContract(PluginContract):
     @contextmanager
     def method(self) -> Iterator[tuple[SSLMethod, Callable[[], Any]]]:
         """Build the method as the training loop does; its views of a batch are made when called."""
+        with self.method_and_batches() as (built, views, batches):
+            yield built, lambda: views(batches[0])
+
+    @contextmanager
+    def method_and_batches(self) -> Iterator[tuple[SSLMethod, Callable[[Any], Any], list[Any]]]:
+        """Build the method, what makes its views, two batches, and the first of the next epoch."""
         import torch
 
         from backbench.training.loop import TrainingRun, seeded
@@ -90,9 +98,14 @@ class TrainedContract(PluginContract):
             built: SSLMethod = self.guarded(
                 "making the method", lambda: self.wrap(kind(options, run.context())).train()
             )
-            batch = next(run.batches(source, 0))
-            views = torch.no_grad()(lambda: self.guarded("views", lambda: built.views(batch)))
-            yield built, views
+            first, later = run.batches(source, 0), run.batches(source, 1)
+            batches = [next(first), next(first), next(later)]
+
+            def views(batch: Any) -> Any:
+                with torch.no_grad():
+                    return self.guarded("views", lambda: built.views(batch))
+
+            yield built, views, batches
 
     def test_training_gives_a_log_of_finite_numbers(self) -> None:
         log = self.trained()[1]
@@ -143,7 +156,28 @@ class TrainedContract(PluginContract):
         same = len(first) == len(again)
         same = same and all(one.equal(other) for one, other in zip(first, again, strict=True))
         assert same, (
-            "make the same views of the same batch: draw from batch.seed, as random_view does"
+            "make the same views of the same batch: draw from its seed, epoch and indices, as "
+            "random_view does"
+        )
+
+    def test_views_of_other_batches_draw_anew(self) -> None:
+        """All batches have one seed; two views of an image that are equal teach nothing."""
+        used: list[set[str]] = []
+        with self.method_and_batches() as (_, make_views, batches):
+            for batch in batches:
+                with recorded_seeds() as seeds:
+                    made = _tensors(make_views(batch))
+                used.append(seeds)
+        shared = sorted(set.intersection(*used))
+        assert not shared, (
+            "draw the views of each batch anew, from its seed, epoch and indices, and what all "
+            f"batches share in __init__: views of every batch and epoch draw from {shared[0]}"
+        )
+        images = [one for one in made if one.ndim == _IMAGE_DIMENSIONS]
+        equal = [one for one, other in combinations(images, 2) if _same(one, other)]
+        assert not equal, (
+            "draw two views of an image with two numbers, random_view(..., 0) and (..., 1), and "
+            "return one that two networks see once: two views of a batch are equal"
         )
 
     def test_every_parameter_has_one_group(self) -> None:
@@ -261,6 +295,10 @@ class SSLMethodContract(TrainedContract):
     def values(self) -> dict[str, Any]:
         """Return the preset ``small``, made smaller, and the contract's options."""
         return {**self.info.presets.get("small", {}), **SMALL, **self.options}
+
+
+def _same(one: Any, other: Any) -> bool:
+    return one.dtype == other.dtype and one.is_floating_point() and one.equal(other)
 
 
 def _tensors(views: Any) -> list[Any]:

@@ -12,7 +12,13 @@ import torch
 
 from backbench.model import StageKind
 from backbench.nn import Encoder, mlp, nt_xent
-from backbench.plugin import SSLMethodInfo, SSLOptions, TwoViewMethod, ViewTrainingOptions
+from backbench.plugin import (
+    SSLMethodInfo,
+    SSLOptions,
+    TwoViewMethod,
+    ViewTrainingOptions,
+    random_view,
+)
 from backbench.testing import SSLMethodContract
 from backbench.testing.hygiene import run_once
 from tests.contract.broken import broken
@@ -53,6 +59,7 @@ def harness(kit: Kit, folder: Path) -> None:
 
 
 _LOSS, _VIEWS = "test_loss_falls_on_one_batch", "test_views_depend_on_the_batch_alone"
+_ANEW = "test_views_of_other_batches_draw_anew"
 _SEED, _GROUPS = "test_weights_depend_on_the_seed_alone", "test_every_parameter_has_one_group"
 
 
@@ -171,6 +178,33 @@ class MakesNoViews(Right):
 
     def views(self, batch):
         return []
+
+
+@broken(_ANEW)
+class OneNoiseForAllBatches(Right):
+    """It draws the same noise for all batches and epochs: they have one seed."""
+
+    def views(self, batch):
+        noise = torch.Generator().manual_seed(batch.seed % 2**63)
+        return [view + 0.1 * torch.rand(1, generator=noise) for view in super().views(batch)]
+
+
+@broken(_ANEW)
+class OneSwapForAllBatches(Right):
+    """It swaps its views by a draw that is the same for all batches and epochs."""
+
+    def views(self, batch):
+        views = super().views(batch)
+        return views[::-1] if np.random.default_rng([batch.seed, 1]).random() < 0.5 else views
+
+
+@broken(_ANEW)
+class OneViewTwice(Right):
+    """Both its views have one number."""
+
+    def views(self, batch):
+        side, views = self.context.image_size, self.training_options.views
+        return [random_view(batch, views, side, 0) for _ in range(2)]
 
 
 @broken(_GROUPS)
