@@ -34,14 +34,21 @@ class MetricContract(PluginContract):
         registered = Registered(self.info, Origin("", "", ""))
         return self.guarded(f"importing {self.info.target}", registered.function)
 
-    def ask(self, *, attacked: bool, target: int | None, order: int = 0) -> Any:
-        """Compute the metric of some predictions, of the same images in one of many orders."""
+    def ask(
+        self, *, attacked: bool, target: int | None, order: int = 0, unpredicted: int = 0
+    ) -> Any:
+        """Compute the metric of some predictions, of the same images in one of many orders.
+
+        After the classes of the dataset come those that images have and that nobody predicts.
+        """
         rng = np.random.default_rng(0)
-        classes = len(self.metadata.classes)
+        predicted = len(self.metadata.classes)
+        classes = predicted + unpredicted
         labels = np.arange(20 * classes) % classes
-        clean = np.where(rng.random(len(labels)) < 0.7, labels, rng.integers(classes))
-        triggered = np.where(rng.random(len(labels)) < 0.5, clean, classes - 1)
-        half = np.where(np.arange(len(labels)) % 2, labels, clean)
+        right = labels % predicted
+        clean = np.where(rng.random(len(labels)) < 0.7, right, rng.integers(predicted))
+        triggered = np.where(rng.random(len(labels)) < 0.5, clean, predicted - 1)
+        half = np.where(np.arange(len(labels)) % 2, right, clean)
         moved = np.random.default_rng(order).permutation(len(labels))
         shown = [read_only(one[moved]) for one in (labels, clean, triggered)]
         function, reads = self.function(), cast("MetricInfo", self.info).reads
@@ -94,3 +101,16 @@ class MetricContract(PluginContract):
         numbers = [one for one in found if one is not None]
         same = len(numbers) in {0, len(found)} and np.allclose(numbers, numbers[:1])
         assert same, f"count all images alike: {found} in five orders of the same images"
+
+    def test_no_target_is_no_class_that_nobody_predicts(self) -> None:
+        """Where a target matters, an attack without one has no value: no image is of class None."""
+        unseen = len(self.metadata.classes)
+        nothing, nobody, *others = (
+            self.ask(attacked=True, target=target, unpredicted=1)
+            for target in (None, unseen, *range(unseen))
+        )
+        same = nothing is not None and nothing == nobody
+        assert not same or all(other == nothing for other in others), (
+            "return None where the target is None and the metric compares with it: an untargeted "
+            f"attack has {nothing}, as one whose target nobody predicts"
+        )
