@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from backbench.nn import BackboneNetwork
 
-_IMAGES = 4
+_IMAGES, _MANY, _PART = 4, 64, 7
 
 
 class BackboneContract(PluginContract):
@@ -75,6 +75,20 @@ class BackboneContract(PluginContract):
         alone = self.features(network, images[:1])
         assert torch.allclose(together[:1], alone, rtol=1e-3, atol=1e-4), (
             "compute the features of each image by itself: they change with the other images"
+        )
+
+    def test_many_images_have_the_features_of_few(self) -> None:
+        """Features do not depend on the size of a batch, nor on the first one that is seen."""
+        import torch
+
+        contrasts = torch.linspace(0.5, 2, _MANY).reshape(-1, 1, 1, 1)
+        images = self.images(_MANY) * contrasts  # the first batch is unlike all others
+        whole, parted = self.build(), self.build()
+        together = self.features(whole, images)
+        parts = torch.cat([self.features(parted, part) for part in images.split(_PART)])
+        assert torch.allclose(together, parts, rtol=1e-3, atol=1e-4), (
+            "compute the features of each image by itself, and keep nothing of the images that are "
+            f"seen: {_MANY} images at once have other features than in batches of {_PART}"
         )
 
     def test_features_are_deterministic(self) -> None:

@@ -79,6 +79,7 @@ def harness(kit: Kit, folder: Path) -> None:
 
 _SHAPE, _ALONE = "test_features_are_a_row_an_image", "test_one_image_is_enough_in_evaluation_mode"
 _SAME, _FRESH = "test_features_are_deterministic", "test_weights_are_of_the_global_generator"
+_MANY = "test_many_images_have_the_features_of_few"
 _STATE, _META = "test_the_state_dict_holds_the_network", "test_it_is_built_without_numbers"
 
 
@@ -123,6 +124,27 @@ class OfTheBatch(Right):
     def forward(self, images):
         found = super().forward(images)
         return found - found.mean(0, keepdim=True)
+
+
+@broken(_MANY)
+class OfALargeBatch(Right):
+    """Center the features of a batch of 32 or more."""
+
+    def forward(self, images):
+        found = super().forward(images)
+        return found - found.mean(0, keepdim=True) if len(images) >= 32 else found
+
+
+@broken(_MANY)
+class ScaledByTheFirst(Right):
+    """Divide all images by the deviation of the first batch."""
+
+    scale: Any = None
+
+    def forward(self, images):
+        if self.scale is None and not images.is_meta:
+            self.scale = float(images.std())
+        return super().forward(images / (self.scale or 1.0))
 
 
 @broken(_SAME)
