@@ -13,6 +13,9 @@ from backbench.testing.base import PluginContract, assert_light
 from backbench.testing.purity import elsewhere, global_generators_untouched
 from backbench.testing.samples import SPLITS
 
+#: Share of validation images that may be copies of training images.
+_COPIES = 0.1
+
 
 class DatasetContract(PluginContract):
     """Subclass it, and set ``info`` and ``options`` that name a small dataset.
@@ -151,6 +154,44 @@ class DatasetContract(PluginContract):
             )
             assert same, f"load the same images in the same order each time ({split})"
 
+    def test_an_image_is_the_same_each_time_it_is_read(self) -> None:
+        """Images of a set are read many times, in any order."""
+        for split in SPLITS:
+            images = self.load(split)
+            first = [images.image(index).copy() for index in range(len(images))]
+            other = [
+                index
+                for index in reversed(range(len(images)))
+                if not np.array_equal(images.image(index), first[index])
+            ]
+            assert not other, (
+                "return the same pixels each time an image is read, and leave augmentation to the "
+                f"training: image {other[0]} ({split}) is another when it is read again"
+            )
+
+    def test_validation_images_are_no_training_images(self) -> None:
+        """Published datasets have a few copies; more than a tenth are a mistake of the split."""
+        train, val = self.load("train"), self.load("val")
+        known = {_bytes(train, index) for index in range(len(train))}
+        copies = sum(_bytes(val, index) in known for index in range(len(val)))
+        assert copies <= _COPIES * len(val), (
+            f"keep validation images out of the training set: {copies} of {len(val)} are in it, "
+            "too (let a fixture of the contract draw all its images differently)"
+        )
+
+    def test_folders_of_classes_are_those_of_the_labels(self) -> None:
+        """Where a folder in the source of an image is called as a class, it is the label's."""
+        classes = self.announced().classes
+        for split in SPLITS:
+            images = self.load(split)
+            for source, label in zip(images.sources, images.labels.tolist(), strict=False):
+                named = [folder for folder in _folders(source, split) if folder in classes]
+                if named and 0 <= label < len(classes):
+                    assert named[-1] == classes[label], (
+                        "list the names of classes in the order of their labels: the image "
+                        f"{source!r} has the label of class {classes[label]!r}"
+                    )
+
     def test_fingerprint_is_stable(self) -> None:
         """The same content gives the same string, before and after loading, for every instance."""
         dataset = self.dataset()
@@ -164,6 +205,17 @@ class DatasetContract(PluginContract):
             f"let the fingerprint follow from the content alone: {first!r} here, and {other!r} in "
             "another process"
         )
+
+
+def _bytes(images: ImageSet, index: int) -> tuple[tuple[int, ...], bytes]:
+    image = images.image(index)
+    return image.shape, image.tobytes()
+
+
+def _folders(source: str, split: Split) -> list[str]:
+    """Return the folders of a source but for that of the split, which a class may be called as."""
+    folders = source.split("/")[:-1]
+    return folders[1:] if folders[:1] == [split] else folders
 
 
 def sha256(path: str) -> str:

@@ -229,6 +229,46 @@ class DrawnByTheProcess(Right):
         return ArrayImages(pixels, images.labels, images.sources)
 
 
+class Flipped(Listed):
+    """Images that are flipped, or not, each time they are read."""
+
+    def __init__(self, images: Any, labels: Any, sources: Any) -> None:
+        super().__init__(images, labels, sources)
+        self.rng = np.random.default_rng(0)
+
+    def image(self, index):
+        image = super().image(index)
+        return image[:, ::-1].copy() if self.rng.random() < 0.5 else image
+
+
+@broken("test_an_image_is_the_same_each_time_it_is_read")
+class AugmentsItsImages(Right):
+    """It flips images by a generator of its own, which goes on with each read."""
+
+    def load(self, split, *, verify=True):
+        images = super().load(split)
+        return Flipped(images.pixels, images.labels, images.sources)
+
+
+@broken("test_validation_images_are_no_training_images")
+class ValidatesOnTraining(Right):
+    """Its validation images are the first of its training images."""
+
+    def load(self, split, *, verify=True):
+        images, train = super().load(split), super().load("train")
+        return ArrayImages(train.pixels[: len(images)], images.labels, images.sources)
+
+
+@broken("test_folders_of_classes_are_those_of_the_labels")
+class NamesInAnotherOrder(Right):
+    """It sorts the names of its classes, and counts labels in the order of folders."""
+
+    def load(self, split, *, verify=True):
+        images, folders = super().load(split), ("bee", "ant")
+        names = [f"{folders[label]}/{index}.png" for index, label in enumerate(images.labels)]
+        return ArrayImages(images.pixels, images.labels, [f"{split}/{name}" for name in names])
+
+
 @broken(_PRINT)
 class PrintOfTheObject(Right):
     """Its fingerprint has the address of the object."""

@@ -83,7 +83,9 @@ class PublishedContract(DatasetContract):
         published = self.implementation_class.published
         count = published.train if train or split == "train" else published.val
         side, classes = published.side, len(published.classes.split())
-        pixels = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+        pixels = np.random.default_rng(count).integers(
+            0, 256, (count, side, side, 3), dtype=np.uint8
+        )
         targets = (np.arange(count) % classes).tolist()
         return SimpleNamespace(data=pixels, targets=targets, labels=np.array(targets, np.uint8))
 
