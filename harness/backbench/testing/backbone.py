@@ -85,7 +85,7 @@ class BackboneContract(PluginContract):
         images = self.images(_MANY) * contrasts  # the first batch is unlike all others
         whole, parted = self.build(), self.build()
         together = self.features(whole, images)
-        parts = torch.cat([self.features(parted, part) for part in images.split(_PART)])
+        parts = torch.cat([self.features(parted, part) for part in torch.split(images, _PART)])
         assert torch.allclose(together, parts, rtol=1e-3, atol=1e-4), (
             "compute the features of each image by itself, and keep nothing of the images that are "
             f"seen: {_MANY} images at once have other features than in batches of {_PART}"

@@ -180,7 +180,7 @@ class DatasetContract(PluginContract):
         )
 
     def test_folders_of_classes_are_those_of_the_labels(self) -> None:
-        """Where a folder in the source of an image is called as a class, it is the label's."""
+        """Folders in the source of an image that are called as a class are the label's."""
         classes = self.announced().classes
         for split in SPLITS:
             images = self.load(split)

@@ -39,7 +39,7 @@ class MetricContract(PluginContract):
     ) -> Any:
         """Compute the metric of some predictions, of the same images in one of many orders.
 
-        After the classes of the dataset come those that images have and that nobody predicts.
+        After the classes of the dataset come more that images have, and no prediction.
         """
         rng = np.random.default_rng(0)
         predicted = len(self.metadata.classes)
@@ -102,15 +102,15 @@ class MetricContract(PluginContract):
         same = len(numbers) in {0, len(found)} and np.allclose(numbers, numbers[:1])
         assert same, f"count all images alike: {found} in five orders of the same images"
 
-    def test_no_target_is_no_class_that_nobody_predicts(self) -> None:
-        """Where a target matters, an attack without one has no value: no image is of class None."""
+    def test_no_target_is_no_class_without_predictions(self) -> None:
+        """An attack without a target has no value where a target matters: None is no class."""
         unseen = len(self.metadata.classes)
-        nothing, nobody, *others = (
+        nothing, unpredicted_target, *others = (
             self.ask(attacked=True, target=target, unpredicted=1)
             for target in (None, unseen, *range(unseen))
         )
-        same = nothing is not None and nothing == nobody
+        same = nothing is not None and nothing == unpredicted_target
         assert not same or all(other == nothing for other in others), (
             "return None where the target is None and the metric compares with it: an untargeted "
-            f"attack has {nothing}, as one whose target nobody predicts"
+            f"attack has {nothing}, as one whose target is never predicted"
         )

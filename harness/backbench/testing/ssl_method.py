@@ -298,7 +298,7 @@ class SSLMethodContract(TrainedContract):
 
 
 def _same(one: Any, other: Any) -> bool:
-    return one.dtype == other.dtype and one.is_floating_point() and one.equal(other)
+    return one.dtype == other.dtype and one.is_floating_point() and bool(one.equal(other))
 
 
 def _tensors(views: Any) -> list[Any]:

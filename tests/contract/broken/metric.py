@@ -128,13 +128,13 @@ def of_the_process(*_):
     return os.getpid() % 101 / 101
 
 
-@broken("test_no_target_is_no_class_that_nobody_predicts")
+@broken("test_no_target_is_no_class_without_predictions")
 def compares_with_none(labels, clean, triggered, target, classes):
     """Count the images that are predicted as the target, which may be None."""
     return None if triggered is None else float((triggered == target).mean())
 
 
-@broken("test_no_target_is_no_class_that_nobody_predicts")
+@broken("test_no_target_is_no_class_without_predictions")
 def of_the_others(labels, clean, triggered, target, classes):
     """Count the images of other classes that are moved to the target, which may be None."""
     return None if triggered is None else float((triggered[labels != target] == target).mean())
