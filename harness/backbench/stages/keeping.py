@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from backbench.errors import ResultError, StoreError
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from backbench.nn import Encoder
 
 
@@ -59,6 +57,8 @@ def not_stored(encoder: Encoder, stored: Encoder) -> str:
     Returns:
         The first one found, for a sentence; empty if there is none.
     """
+    from backbench.nn.module_encoder import count_hooks
+
     built = dict(stored.named_modules())
     for name, module in encoder.named_modules():
         where = f"the layer {name}" if name else "the encoder"
@@ -67,16 +67,11 @@ def not_stored(encoder: Encoder, stored: Encoder) -> str:
             return f"{type(module).__name__} as {where}"
         if module.extra_repr() != like.extra_repr():
             return f"other settings of {where}: {module.extra_repr()}"
-        if _hooks(module) != _hooks(like):
+        if count_hooks(module) != count_hooks(like):
             return f"a forward hook on {where}"
         if ("forward" in vars(module)) != ("forward" in vars(like)):
             return f"a forward function of its own on {where}"
     return ""
-
-
-def _hooks(module: nn.Module) -> int:
-    """Count what torch calls before and after a forward pass; it has no public list of them."""
-    return len(module._forward_hooks) + len(module._forward_pre_hooks)  # noqa: SLF001
 
 
 def same_features(encoder: Encoder, other: Encoder) -> bool:
